@@ -1,0 +1,393 @@
+//! A user's row: UR's figures of the account, the partner's funds, fiat balances, cards, controls, holds, spends.
+
+mod spends;
+
+use serde::{Deserialize, Serialize};
+
+pub use spends::{NewSpend, SPENDS_MAX, Spends, Window};
+
+use crate::authorization::Source;
+use crate::controls::Controls;
+use crate::ids::{AuthorizationId, CardId, Sequence, UrId};
+use crate::limit::ClientLimit;
+use crate::money::{ChfMinor, Currency, Minor, Money};
+use crate::record::{Approval, Decided, Fact, FundsReplaced, Import, Returned, Verdict};
+use crate::time::{UnixMillis, UnixSeconds};
+
+/// `chainStatus` of UR's contract (ur-facts, "Status").
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum AccountStatus {
+    /// 0: no account yet.
+    Na,
+    /// 1: soft-blocked.
+    SoftBlocked,
+    /// 2: signed up, not verified.
+    Tourist,
+    /// 3: blocked.
+    Blocked,
+    /// 4: closed.
+    Closed,
+    /// 5: the only status that may spend.
+    Live,
+}
+
+/// Whether a card may be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum CardStatus {
+    /// May be used.
+    Active,
+    /// Frozen by the user or the partner; may be made active again.
+    Frozen,
+    /// Gone for good.
+    Deleted,
+}
+
+/// Which source pays, and which is tried when the first declines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum FundingPolicy {
+    /// The partner's pool only.
+    Crypto,
+    /// The user's fiat balance only.
+    Fiat,
+    /// The pool, else the fiat balance.
+    CryptoThenFiat,
+    /// The fiat balance, else the pool.
+    FiatThenCrypto,
+}
+
+/// The partner's own figure of what a user can cover.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Funds {
+    /// As the partner last said it.
+    pub amount: Minor,
+    /// Its currency.
+    pub currency: Currency,
+    /// The partner's version of it; only ever rises, except by an import (0).
+    pub version: u64,
+    /// Held for approvals that the partner has not debited yet.
+    pub held: Minor,
+}
+
+impl Funds {
+    /// What further approvals may take.
+    #[must_use]
+    pub fn available(&self) -> Minor {
+        self.amount.saturating_sub(self.held)
+    }
+}
+
+/// One of the user's fiat balances at UR.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FiatBalance {
+    /// Its currency.
+    pub currency: Currency,
+    /// As UR last reported it.
+    pub amount: Minor,
+    /// Whether the user allows UR's card contract to take from it.
+    pub allowance: bool,
+    /// Held for approvals that `amount` does not reflect.
+    pub held: Minor,
+}
+
+impl FiatBalance {
+    /// What further approvals may take.
+    #[must_use]
+    pub fn available(&self) -> Minor {
+        self.amount.saturating_sub(self.held)
+    }
+}
+
+/// One of the user's cards.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Card {
+    /// UR's id of it.
+    pub id: CardId,
+    /// Whether it may be used.
+    pub status: CardStatus,
+    /// The currency it is settled in.
+    pub currency: Currency,
+    /// What a person restricts on it.
+    pub controls: Option<Box<Controls>>,
+    /// Its number within the user, for the velocity of one card. Kept when the card is imported again.
+    pub number: u16,
+}
+
+/// What one approved decision still holds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hold {
+    /// The record that approved it.
+    pub sequence: Sequence,
+    /// The id of the decision: an authorization's or an increment's.
+    pub id: AuthorizationId,
+    /// Its root authorization.
+    pub root: AuthorizationId,
+    /// Where it is held.
+    pub source: Source,
+    /// The amount held at that source.
+    pub paid: Money,
+    /// Held of the user's funds, in their currency; zero once the partner has debited it.
+    pub funds: Minor,
+}
+
+/// Everything the engine knows of one user.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct User {
+    /// The last record folded into this row.
+    pub sequence: Sequence,
+    /// UR's status of the account.
+    pub status: AccountStatus,
+    /// Suspended by the partner.
+    pub suspended: bool,
+    /// UR's figures of the limit.
+    pub limit: ClientLimit,
+    /// When UR's figures were last reported.
+    pub reported_at: UnixMillis,
+    /// The partner's figure; `None` covers nothing.
+    pub funds: Option<Funds>,
+    /// Fiat balances at UR.
+    pub fiat: Vec<FiatBalance>,
+    /// The user's own funding policy, where it differs from the program's.
+    pub funding: Option<FundingPolicy>,
+    /// The user's cards, deleted ones included.
+    pub cards: Vec<Card>,
+    /// What a person restricts on the user.
+    pub controls: Option<Box<Controls>>,
+    /// Spends of the last 30 days.
+    pub spends: Spends,
+    /// What stands held, oldest first.
+    pub holds: Vec<Hold>,
+}
+
+impl User {
+    /// A user as first imported.
+    #[must_use]
+    pub fn imported(sequence: Sequence, at: UnixMillis, import: &Import) -> User {
+        let mut user = User {
+            sequence: Sequence::ZERO,
+            status: import.status,
+            suspended: false,
+            limit: import.limit,
+            reported_at: at,
+            funds: None,
+            fiat: Vec::new(),
+            funding: None,
+            cards: Vec::new(),
+            controls: None,
+            spends: Spends::default(),
+            holds: Vec::new(),
+        };
+        user.import(import, at);
+        user.sequence = sequence;
+        user
+    }
+
+    /// The card with this id, where it is one of the user's.
+    #[must_use]
+    pub fn card(&self, id: &CardId) -> Option<&Card> {
+        self.cards.iter().find(|card| card.id == *id)
+    }
+
+    /// The balance in `currency`.
+    #[must_use]
+    pub fn fiat_in(&self, currency: Currency) -> Option<&FiatBalance> {
+        self.fiat.iter().find(|balance| balance.currency == currency)
+    }
+
+    /// What is left of the CHF limit: reported plus unreflected, at least nothing.
+    #[must_use]
+    pub fn headroom(&self, id: &UrId, now: UnixSeconds) -> ChfMinor {
+        if id.is_unlimited() {
+            return ChfMinor(i64::MAX);
+        }
+        let taken = self.limit.counted_use(now).saturating_add(self.spends.unreflected(now));
+        ChfMinor(self.limit.client.saturating_sub(taken).0.max(0))
+    }
+
+    /// Folds one record into the row. A record that the row already holds changes nothing.
+    pub fn apply(&mut self, sequence: Sequence, at: UnixMillis, fact: &Fact) {
+        if sequence <= self.sequence {
+            return;
+        }
+        match fact {
+            Fact::Decided(decided) => {
+                if let Verdict::Approved(approval) = &decided.verdict {
+                    self.approve(sequence, at, decided, approval);
+                }
+            }
+            Fact::Returned(returned) => self.give_back(sequence, at, returned),
+            Fact::UserImported(import) => self.import(import, at),
+            Fact::FundsReplaced(replaced) => self.replace_funds(replaced),
+            Fact::UserSuspended { suspended, .. } => self.suspended = *suspended,
+            Fact::UserControlled { controls, .. } => self.controls = controls.clone(),
+            Fact::CardChanged { card, status, .. } => self.with_card(card, |card| card.status = *status),
+            Fact::CardControlled { card, controls, .. } => {
+                self.with_card(card, |card| card.controls.clone_from(controls))
+            }
+            Fact::PoolReported(_) | Fact::PoolCredited(_) | Fact::RatesReplaced(_) | Fact::ProgramSuspended { .. } => {}
+        }
+        self.sequence = sequence;
+    }
+
+    fn approve(&mut self, sequence: Sequence, at: UnixMillis, decided: &Decided, approval: &Approval) {
+        let card = self.card(&decided.request.card).map_or(0, |card| card.number);
+        self.spends.add(NewSpend {
+            sequence,
+            at: at.seconds(),
+            card,
+            count: 1,
+            spent: approval.spent,
+            unreflected: approval.limit,
+        });
+        if approval.paid.amount.is_zero() {
+            return;
+        }
+        let funds = approval.funds.map_or(Minor::ZERO, |funds| funds.amount);
+        if let Some(own) = &mut self.funds {
+            own.held = own.held.saturating_add(funds);
+        }
+        if approval.source == Source::Fiat {
+            self.hold_fiat(approval.paid.currency, approval.paid.amount);
+        }
+        self.holds.push(Hold {
+            sequence,
+            id: decided.request.id.clone(),
+            root: decided.request.root().clone(),
+            source: approval.source,
+            paid: approval.paid,
+            funds,
+        });
+    }
+
+    fn give_back(&mut self, sequence: Sequence, at: UnixMillis, returned: &Returned) {
+        for draw in &returned.draws {
+            self.spends.lower(draw.sequence, draw.spent, draw.unreflected);
+            let Some(place) = self.holds.iter().position(|hold| hold.sequence == draw.sequence) else { continue };
+            let Some(hold) = self.holds.get_mut(place) else { continue };
+            hold.paid.amount = hold.paid.amount.saturating_sub(draw.paid);
+            hold.funds = hold.funds.saturating_sub(draw.funds);
+            let (source, currency, over) = (hold.source, hold.paid.currency, hold.paid.amount.is_zero());
+            if over {
+                self.holds.remove(place);
+            }
+            if let Some(own) = &mut self.funds {
+                own.held = own.held.saturating_sub(draw.funds);
+            }
+            if source == Source::Fiat {
+                self.hold_fiat(currency, Minor(-draw.paid.0));
+            }
+        }
+        if !returned.limit_added.is_zero() {
+            self.spends.add(NewSpend {
+                sequence,
+                at: at.seconds(),
+                card: 0,
+                count: 0,
+                spent: ChfMinor::ZERO,
+                unreflected: returned.limit_added,
+            });
+        }
+    }
+
+    fn hold_fiat(&mut self, currency: Currency, change: Minor) {
+        if let Some(balance) = self.fiat.iter_mut().find(|balance| balance.currency == currency) {
+            balance.held = balance.held.saturating_add(change);
+        }
+    }
+
+    /// Replaces status, limit, funds (version 0), fiat balances and cards. Holds, spends, suspension, controls and the
+    /// controls of cards that are still there stay.
+    fn import(&mut self, import: &Import, at: UnixMillis) {
+        let funds_held = self.funds.map_or(Minor::ZERO, |funds| funds.held);
+        self.status = import.status;
+        self.limit = import.limit;
+        self.reported_at = at;
+        self.funding = import.funding;
+        self.funds = import.funds.map(|funds| Funds {
+            amount: funds.amount,
+            currency: funds.currency,
+            version: 0,
+            held: funds_held,
+        });
+        let before = std::mem::take(&mut self.fiat);
+        let held_in = |currency| before.iter().find(|old| old.currency == currency).map_or(Minor::ZERO, |old| old.held);
+        self.fiat = import
+            .fiat
+            .iter()
+            .map(|new| FiatBalance {
+                currency: new.currency,
+                amount: new.amount,
+                allowance: new.allowance,
+                held: held_in(new.currency),
+            })
+            .collect();
+        for old in before.into_iter().filter(|old| !old.held.is_zero()) {
+            if self.fiat_in(old.currency).is_none() {
+                // A balance that is gone still owes what it holds.
+                self.fiat.push(FiatBalance { amount: Minor::ZERO, allowance: false, ..old });
+            }
+        }
+        self.import_cards(import);
+    }
+
+    fn import_cards(&mut self, import: &Import) {
+        let before = std::mem::take(&mut self.cards);
+        let mut next = before.iter().map(|card| card.number).max().unwrap_or(0);
+        for new in &import.cards {
+            let old = before.iter().find(|old| old.id == new.id);
+            let number = old.map_or_else(
+                || {
+                    next = next.saturating_add(1);
+                    next
+                },
+                |old| old.number,
+            );
+            self.cards.push(Card {
+                id: new.id.clone(),
+                status: new.status,
+                currency: new.currency,
+                controls: old.and_then(|old| old.controls.clone()),
+                number,
+            });
+        }
+    }
+
+    fn replace_funds(&mut self, replaced: &FundsReplaced) {
+        let mut held = self.funds.map_or(Minor::ZERO, |funds| funds.held);
+        for ended in &replaced.ended {
+            if let Some(hold) = self.holds.iter_mut().find(|hold| hold.sequence == *ended) {
+                held = held.saturating_sub(hold.funds);
+                hold.funds = Minor::ZERO;
+            }
+        }
+        let Money { amount, currency } = replaced.funds;
+        self.funds = Some(Funds { amount, currency, version: replaced.version, held });
+    }
+
+    fn with_card(&mut self, id: &CardId, change: impl FnOnce(&mut Card)) {
+        if let Some(card) = self.cards.iter_mut().find(|card| card.id == *id) {
+            change(card);
+        }
+    }
+}
+
+/// A card as it is imported.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImportedCard {
+    /// UR's id of it.
+    pub id: CardId,
+    /// Whether it may be used.
+    pub status: CardStatus,
+    /// The currency it is settled in.
+    pub currency: Currency,
+}
+
+/// A fiat balance as it is imported.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImportedFiat {
+    /// Its currency.
+    pub currency: Currency,
+    /// As UR reports it.
+    pub amount: Minor,
+    /// Whether the user allows UR's card contract to take from it.
+    pub allowance: bool,
+}

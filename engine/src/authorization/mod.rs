@@ -1,0 +1,311 @@
+//! An authorization from its first request to its end: requests, reasons, the ladder, and the state machine.
+
+mod ladder;
+mod reason;
+mod request;
+
+use serde::{Deserialize, Serialize};
+
+pub use ladder::{
+    AmountMaxSeen, Capacity, Explanation, FundsSeen, Plan, Rung, SourceExplanation, UserSeen, Values, VelocitySeen,
+    Way, decide, explain, largest_approvable,
+};
+pub use reason::{DUPLICATE_MISMATCH, Reason};
+pub use request::{Channel, Kind, Merchant, Request};
+
+use crate::ids::{AuthorizationId, CardId, Sequence, UrId};
+use crate::money::{ChfMinor, Currency, Minor, Money};
+use crate::record::{Decided, Fact, Fingerprint, ReturnCause, Returned, Verdict};
+use crate::time::UnixMillis;
+
+/// Where an approval is paid from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Source {
+    /// UR settles from the partner's prefunded pool; the partner debits the user's crypto afterwards.
+    Crypto,
+    /// UR settles from the user's own fiat balance.
+    Fiat,
+}
+
+impl Source {
+    /// The name on the wire.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Source::Crypto => "CRYPTO",
+            Source::Fiat => "FIAT",
+        }
+    }
+}
+
+/// Where an authorization stands. All but [`State::Approved`] are terminal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum State {
+    /// The ladder refused it.
+    Declined,
+    /// It holds what remains of it.
+    Approved,
+    /// Given back whole by reversals or advices.
+    Reversed,
+    /// Given back whole by the engine at the deadline, or by a person.
+    Released,
+    /// Reversed before it came.
+    Tombstoned,
+}
+
+impl State {
+    /// Every state.
+    pub const ALL: &[State] = &[State::Declined, State::Approved, State::Reversed, State::Released, State::Tombstoned];
+
+    /// The name on the wire.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            State::Declined => "declined",
+            State::Approved => "approved",
+            State::Reversed => "reversed",
+            State::Released => "released",
+            State::Tombstoned => "tombstoned",
+        }
+    }
+
+    /// Whether nothing can be added any more.
+    #[must_use]
+    pub fn is_terminal(self) -> bool {
+        self != State::Approved
+    }
+}
+
+/// What one approved decision took and what of it still stands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Draw {
+    /// The record that approved it.
+    pub sequence: Sequence,
+    /// Its own id: the authorization's or an increment's.
+    pub id: AuthorizationId,
+    /// The approved amount, in the transaction currency.
+    pub amount: Minor,
+    /// What still stands of the amount paid.
+    pub paid: Minor,
+    /// Francs it still counts for in velocity.
+    pub spent: ChfMinor,
+    /// Francs it was counted with against the limit.
+    pub limit: ChfMinor,
+}
+
+/// The row of a root authorization.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Authorization {
+    /// The last record folded into this row.
+    pub sequence: Sequence,
+    /// Where it stands.
+    pub state: State,
+    /// The account holder.
+    pub user: UrId,
+    /// The card.
+    pub card: CardId,
+    /// The transaction currency.
+    pub currency: Currency,
+    /// Where it is paid from, once approved.
+    pub source: Option<Source>,
+    /// The currency it is paid in.
+    pub paid_currency: Currency,
+    /// Approved in all: the authorization and its increments, in the transaction currency.
+    pub authorized: Minor,
+    /// Paid for all that was approved.
+    pub paid: Minor,
+    /// Given back, in the transaction currency.
+    pub returned: Minor,
+    /// The approved decisions, oldest first.
+    pub draws: Vec<Draw>,
+    /// Every record that concerns it, oldest first.
+    pub events: Vec<Sequence>,
+}
+
+impl Authorization {
+    /// The row that the first record of an authorization makes.
+    #[must_use]
+    pub fn opened(sequence: Sequence, fact: &Fact) -> Option<Authorization> {
+        let (request, state) = match fact {
+            Fact::Decided(decided) if decided.request.kind == Kind::Authorization => {
+                (&decided.request, State::Declined)
+            }
+            Fact::Returned(returned) => match &returned.cause {
+                ReturnCause::Requested { request, .. } => (&**request, State::Tombstoned),
+                ReturnCause::Late { .. } | ReturnCause::Person { .. } => return None,
+            },
+            _ => return None,
+        };
+        let mut row = Authorization {
+            sequence: Sequence::ZERO,
+            state,
+            user: request.user.clone(),
+            card: request.card.clone(),
+            currency: request.currency,
+            source: None,
+            paid_currency: request.currency,
+            authorized: Minor::ZERO,
+            paid: Minor::ZERO,
+            returned: Minor::ZERO,
+            draws: Vec::new(),
+            events: Vec::new(),
+        };
+        row.apply(sequence, fact);
+        Some(row)
+    }
+
+    /// Folds one record into the row. A record that the row already holds changes nothing.
+    pub fn apply(&mut self, sequence: Sequence, fact: &Fact) {
+        if sequence <= self.sequence {
+            return;
+        }
+        match fact {
+            Fact::Decided(decided) => self.decided(sequence, decided),
+            Fact::Returned(returned) => self.give_back(returned),
+            _ => return,
+        }
+        self.events.push(sequence);
+        self.sequence = sequence;
+    }
+
+    fn decided(&mut self, sequence: Sequence, decided: &Decided) {
+        let Verdict::Approved(approval) = &decided.verdict else { return };
+        self.state = State::Approved;
+        self.source = Some(approval.source);
+        self.paid_currency = approval.paid.currency;
+        self.authorized = self.authorized.saturating_add(approval.amount);
+        self.paid = self.paid.saturating_add(approval.paid.amount);
+        self.draws.push(Draw {
+            sequence,
+            id: decided.request.id.clone(),
+            amount: approval.amount,
+            paid: approval.paid.amount,
+            spent: approval.spent,
+            limit: approval.limit,
+        });
+    }
+
+    fn give_back(&mut self, returned: &Returned) {
+        self.returned = self.returned.saturating_add(returned.amount);
+        self.state = returned.state;
+        for given in &returned.draws {
+            if let Some(draw) = self.draws.iter_mut().find(|draw| draw.sequence == given.sequence) {
+                draw.paid = draw.paid.saturating_sub(given.paid);
+                draw.spent = draw.spent.saturating_sub(given.spent);
+            }
+        }
+    }
+
+    /// What has not been given back, in the transaction currency.
+    #[must_use]
+    pub fn remaining(&self) -> Minor {
+        self.authorized.saturating_sub(self.returned)
+    }
+
+    /// What stands held, in the currency it is paid in.
+    #[must_use]
+    pub fn held(&self) -> Money {
+        let amount = self.draws.iter().fold(Minor::ZERO, |sum, draw| sum.saturating_add(draw.paid));
+        Money { amount, currency: self.paid_currency }
+    }
+
+    /// What stands held when `amount` more is given back: `ceil(paid × remaining / authorized)`, nothing in the end.
+    #[must_use]
+    pub fn held_after(&self, amount: Minor) -> Minor {
+        self.paid.share_rounded_up(self.remaining().saturating_sub(amount).0, self.authorized.0)
+    }
+
+    /// Whether an increment of this request may be added to it.
+    #[must_use]
+    pub fn accepts(&self, request: &Request) -> bool {
+        self.state == State::Approved && self.is_of(request)
+    }
+
+    /// Whether the request is of the same user, card and currency.
+    #[must_use]
+    pub fn is_of(&self, request: &Request) -> bool {
+        self.user == request.user && self.card == request.card && self.currency == request.currency
+    }
+}
+
+/// What was answered to an id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Outcome {
+    /// Approved, in full or in part.
+    Approved {
+        /// Where it is paid from.
+        source: Source,
+        /// In the transaction currency.
+        amount: Minor,
+        /// Less than was asked.
+        partial: bool,
+    },
+    /// Declined.
+    Declined(Reason),
+    /// A reversal or advice: given back, in the transaction currency.
+    Acknowledged {
+        /// Nothing where nothing was held.
+        amount: Minor,
+    },
+}
+
+/// The row of an answered id.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Answer {
+    /// The last record that gave or changed it.
+    pub sequence: Sequence,
+    /// The record of the decision, which holds the request and the values seen.
+    pub decided: Sequence,
+    /// When it was decided.
+    pub at: UnixMillis,
+    /// Of the request, to know the same one again.
+    pub fingerprint: Fingerprint,
+    /// The root authorization.
+    pub root: AuthorizationId,
+    /// The transaction currency.
+    pub currency: Currency,
+    /// What was answered.
+    pub outcome: Outcome,
+}
+
+impl Answer {
+    /// The answer that a record gives to the id it answers.
+    #[must_use]
+    pub fn opened(sequence: Sequence, at: UnixMillis, fact: &Fact) -> Option<Answer> {
+        let (request, fingerprint, outcome) = match fact {
+            Fact::Decided(decided) => {
+                let outcome = match &decided.verdict {
+                    Verdict::Approved(approval) => Outcome::Approved {
+                        source: approval.source,
+                        amount: approval.amount,
+                        partial: approval.amount < decided.request.amount,
+                    },
+                    Verdict::Declined(reason) => Outcome::Declined(*reason),
+                };
+                (&decided.request, decided.fingerprint, outcome)
+            }
+            Fact::Returned(returned) => match &returned.cause {
+                ReturnCause::Requested { request, fingerprint } => {
+                    (&**request, *fingerprint, Outcome::Acknowledged { amount: returned.amount })
+                }
+                ReturnCause::Late { .. } | ReturnCause::Person { .. } => return None,
+            },
+            _ => return None,
+        };
+        let (root, currency) = (request.root().clone(), request.currency);
+        Some(Answer { sequence, decided: sequence, at, fingerprint, root, currency, outcome })
+    }
+
+    /// Folds a later record into it: a decision that was late is answered `deadline_exceeded` for ever.
+    pub fn apply(&mut self, sequence: Sequence, fact: &Fact) {
+        if sequence <= self.sequence {
+            return;
+        }
+        if let Fact::Returned(returned) = fact
+            && matches!(returned.cause, ReturnCause::Late { .. })
+        {
+            self.outcome = Outcome::Declined(Reason::DeadlineExceeded);
+            self.sequence = sequence;
+        }
+    }
+}

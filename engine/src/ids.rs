@@ -1,0 +1,159 @@
+//! Identifiers as UR and the partner give them: short, printable ASCII, compared byte by byte.
+
+use std::borrow::Borrow;
+use std::fmt;
+use std::str::FromStr;
+
+use compact_str::CompactString;
+use serde::{Deserialize, Serialize};
+
+/// An identifier was empty, too long, or held a byte outside the printable ASCII range 0x21–0x7E.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("an id is 1 to {bytes_max} printable ASCII characters without spaces")]
+pub struct IdError {
+    /// The longest form allowed, in bytes.
+    pub bytes_max: usize,
+}
+
+macro_rules! id {
+    ($(#[$doc:meta])* $name:ident, $bytes_max:literal) => {
+        $(#[$doc])*
+        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(try_from = "CompactString", into = "CompactString")]
+        pub struct $name(CompactString);
+
+        impl $name {
+            /// The longest form, in bytes.
+            pub const BYTES_MAX: usize = $bytes_max;
+
+            /// The id as text.
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+
+            fn check(text: &str) -> Result<(), IdError> {
+                let fits = (1..=Self::BYTES_MAX).contains(&text.len());
+                if fits && text.bytes().all(|byte| (0x21..=0x7E).contains(&byte)) {
+                    Ok(())
+                } else {
+                    Err(IdError { bytes_max: Self::BYTES_MAX })
+                }
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = IdError;
+
+            fn from_str(text: &str) -> Result<Self, IdError> {
+                Self::check(text)?;
+                Ok($name(CompactString::from(text)))
+            }
+        }
+
+        impl TryFrom<CompactString> for $name {
+            type Error = IdError;
+
+            fn try_from(text: CompactString) -> Result<Self, IdError> {
+                Self::check(&text)?;
+                Ok($name(text))
+            }
+        }
+
+        impl From<$name> for CompactString {
+            fn from(id: $name) -> CompactString {
+                id.0
+            }
+        }
+
+        impl Borrow<str> for $name {
+            fn borrow(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+    };
+}
+
+id!(
+    /// The id of one callback: an authorization, an increment, a reversal or an advice (1–128 bytes).
+    AuthorizationId,
+    128
+);
+id!(
+    /// UR's id of an account holder; numeric at UR, compared as text (1–64 bytes).
+    UrId,
+    64
+);
+id!(
+    /// The id of a card (1–128 bytes).
+    CardId,
+    128
+);
+
+impl UrId {
+    /// UR's own accounts, 9100 to 9299, have no client limit (ur-facts, limit).
+    #[must_use]
+    pub fn is_unlimited(&self) -> bool {
+        self.0.parse::<u32>().is_ok_and(|id| (9100..=9299).contains(&id) && self.0.len() == 4)
+    }
+}
+
+/// The position of a record in the journal; the first record is 1.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Sequence(pub u64);
+
+impl Sequence {
+    /// Before the first record.
+    pub const ZERO: Sequence = Sequence(0);
+
+    /// The position after this one.
+    #[must_use]
+    pub fn next(self) -> Sequence {
+        Sequence(self.0 + 1)
+    }
+}
+
+impl fmt::Display for Sequence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_is_short_printable_ascii() {
+        for good in ["a", "auth_7Q2", "!~", &"x".repeat(128)] {
+            assert!(good.parse::<AuthorizationId>().is_ok(), "{good}");
+        }
+        for bad in ["", "a b", "a\0", "é", "a\n", "\u{7f}", &"x".repeat(129)] {
+            assert!(bad.parse::<AuthorizationId>().is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn only_four_digit_accounts_of_ur_itself_are_unlimited() {
+        let check =
+            |id: &str, unlimited: bool| assert_eq!(id.parse::<UrId>().unwrap().is_unlimited(), unlimited, "{id}");
+        check("9100", true);
+        check("9299", true);
+        check("9099", false);
+        check("9300", false);
+        check("09100", false);
+        check("91000", false);
+    }
+}

@@ -1,0 +1,264 @@
+//! The store on RocksDB: the only file that names it.
+//!
+//! The journal is a column family with monotone keys, written through the synced write-ahead log and moved down the
+//! levels without being rewritten. Rows are written without the log, flushed, and only then does the watermark say so:
+//! their random keys never touch the synced path. RocksDB's log is recovered strictly: an incomplete last write is
+//! dropped (it was never acknowledged), anything else that does not check stops the start.
+
+use std::ops::ControlFlow;
+use std::path::Path;
+
+use rocksdb::{
+    BlockBasedOptions, ColumnFamilyDescriptor, ColumnFamilyRef, DB, DBCompressionType, DBRecoveryMode, Direction,
+    FlushOptions, IteratorMode, Options, ReadOptions, WriteBatch, WriteOptions,
+};
+
+use super::store::{Chain, Entry, GENESIS, Row, Store, StoreError, Table, Visit, VisitRow};
+use crate::ids::Sequence;
+
+/// When an append is durable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Durability {
+    /// On the disk: survives the machine.
+    Fsync,
+    /// In the operating system: survives the process only.
+    Os,
+}
+
+const JOURNAL: &str = "journal";
+const META: &str = "meta";
+const WATERMARK: &[u8] = b"watermark";
+const FORMAT: &[u8] = b"format";
+const FORMAT_VERSION: u8 = 1;
+
+/// Bloom filter bits per key: 1 % false positives, so that a new id costs no read.
+const BLOOM_BITS_PER_KEY: f64 = 10.0;
+/// Writes in memory before the journal's column family is flushed; bounds what recovery re-reads from the log.
+const JOURNAL_BUFFER_BYTES: usize = 64 << 20;
+/// Log that may pile up before everything is flushed.
+const LOG_BYTES_MAX: u64 = 256 << 20;
+/// RocksDB's own diagnostic log.
+const INFO_LOGS_KEPT: usize = 4;
+
+/// The store on RocksDB.
+pub struct Rocks {
+    db: DB,
+    durability: Durability,
+}
+
+impl std::fmt::Debug for Rocks {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Rocks").field("path", &self.db.path()).field("durability", &self.durability).finish()
+    }
+}
+
+fn table_name(table: Table) -> &'static str {
+    match table {
+        Table::Users => "users",
+        Table::Authorizations => "authorizations",
+        Table::Answers => "answers",
+        Table::Pools => "pools",
+        Table::Program => "program",
+    }
+}
+
+fn options() -> Options {
+    let mut options = Options::default();
+    options.set_wal_recovery_mode(DBRecoveryMode::TolerateCorruptedTailRecords);
+    options.set_track_and_verify_wals_in_manifest(true);
+    options.set_recycle_log_file_num(0);
+    options.set_paranoid_checks(true);
+    options.set_max_total_wal_size(LOG_BYTES_MAX);
+    options.set_keep_log_file_num(INFO_LOGS_KEPT);
+    options
+}
+
+fn family(name: &str) -> ColumnFamilyDescriptor {
+    let mut options = Options::default();
+    options.set_compression_type(DBCompressionType::Snappy);
+    let mut blocks = BlockBasedOptions::default();
+    if name == JOURNAL {
+        options.set_write_buffer_size(JOURNAL_BUFFER_BYTES);
+    } else {
+        blocks.set_bloom_filter(BLOOM_BITS_PER_KEY, false);
+    }
+    options.set_block_based_table_factory(&blocks);
+    ColumnFamilyDescriptor::new(name, options)
+}
+
+fn families() -> Vec<ColumnFamilyDescriptor> {
+    let tables = Table::ALL.into_iter().map(table_name);
+    [JOURNAL, META].into_iter().chain(tables).map(family).collect()
+}
+
+/// RocksDB names the file and place of what does not check.
+fn failed(error: &rocksdb::Error) -> StoreError {
+    match error.kind() {
+        rocksdb::ErrorKind::Corruption => StoreError::Corrupt(error.to_string()),
+        _ => StoreError::Failed(error.to_string()),
+    }
+}
+
+impl Rocks {
+    /// Opens the data directory, creating it where there is none. What was re-read from the log is made durable.
+    ///
+    /// # Errors
+    /// Another process holds it, it is corrupt, or another version wrote it.
+    pub fn open(directory: &Path, durability: Durability) -> Result<Rocks, StoreError> {
+        let mut options = options();
+        options.create_if_missing(true);
+        options.create_missing_column_families(true);
+        let db = DB::open_cf_descriptors(&options, directory, families()).map_err(|error| failed(&error))?;
+        let store = Rocks { db, durability };
+        store.check_format()?;
+        store.flush_all()?;
+        Ok(store)
+    }
+
+    /// Opens the data directory to read only; nothing in it is changed.
+    ///
+    /// # Errors
+    /// There is none, it is corrupt, or another version wrote it.
+    pub fn open_read_only(directory: &Path) -> Result<Rocks, StoreError> {
+        if !directory.join("CURRENT").is_file() {
+            return Err(StoreError::Failed(format!("{} is not a data directory", directory.display())));
+        }
+        let opened = DB::open_cf_descriptors_read_only(&options(), directory, families(), false);
+        let store = Rocks { db: opened.map_err(|error| failed(&error))?, durability: Durability::Os };
+        match store.get(META, FORMAT)? {
+            Some(version) if version == [FORMAT_VERSION] => Ok(store),
+            _ => Err(StoreError::Failed(format!("{} was written by another version", directory.display()))),
+        }
+    }
+
+    fn check_format(&self) -> Result<(), StoreError> {
+        match self.get(META, FORMAT)? {
+            None => {
+                let mut sync = WriteOptions::default();
+                sync.set_sync(true);
+                self.db.put_cf_opt(self.family(META)?, FORMAT, [FORMAT_VERSION], &sync).map_err(|error| failed(&error))
+            }
+            Some(version) if version == [FORMAT_VERSION] => Ok(()),
+            Some(version) => Err(StoreError::Failed(format!(
+                "the data directory has format {version:?}, this program writes {FORMAT_VERSION}: use the program that wrote it"
+            ))),
+        }
+    }
+
+    fn flush_all(&self) -> Result<(), StoreError> {
+        let names = [JOURNAL, META].into_iter().chain(Table::ALL.into_iter().map(table_name));
+        let families = names.map(|name| self.family(name)).collect::<Result<Vec<_>, _>>()?;
+        let references: Vec<_> = families.iter().collect();
+        let mut wait = FlushOptions::default();
+        wait.set_wait(true);
+        self.db.flush_cfs_opt(&references, &wait).map_err(|error| failed(&error))
+    }
+
+    fn family(&self, name: &str) -> Result<ColumnFamilyRef<'_>, StoreError> {
+        self.db.cf_handle(name).ok_or_else(|| StoreError::Corrupt(format!("column family {name} is missing")))
+    }
+
+    fn get(&self, name: &str, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        self.db.get_cf(self.family(name)?, key).map_err(|error| failed(&error))
+    }
+
+    fn visit_journal(&self, mode: IteratorMode<'_>, visit: Visit<'_>) -> Result<(), StoreError> {
+        let mut reading = ReadOptions::default();
+        reading.set_verify_checksums(true);
+        for item in self.db.iterator_cf_opt(self.family(JOURNAL)?, reading, mode) {
+            let (key, value) = item.map_err(|error| failed(&error))?;
+            if visit(entry(&key, &value)?).is_break() {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn entry(key: &[u8], value: &[u8]) -> Result<Entry, StoreError> {
+    let key: [u8; 8] = key.try_into().map_err(|_| StoreError::Corrupt("a journal key is not 8 bytes".to_owned()))?;
+    let sequence = Sequence(u64::from_be_bytes(key));
+    let (chain, payload) = value
+        .split_first_chunk::<32>()
+        .ok_or_else(|| StoreError::Corrupt(format!("journal record {sequence} is shorter than its hash")))?;
+    Ok(Entry { sequence, chain: *chain, payload: payload.to_vec() })
+}
+
+impl Store for Rocks {
+    fn append(&self, entries: &[Entry]) -> Result<(), StoreError> {
+        let journal = self.family(JOURNAL)?;
+        let mut batch = WriteBatch::default();
+        let mut value = Vec::with_capacity(1024);
+        for entry in entries {
+            value.clear();
+            value.extend_from_slice(&entry.chain);
+            value.extend_from_slice(&entry.payload);
+            batch.put_cf(journal, entry.sequence.0.to_be_bytes(), &value);
+        }
+        let mut options = WriteOptions::default();
+        options.set_sync(self.durability == Durability::Fsync);
+        self.db.write_opt(batch, &options).map_err(|error| failed(&error))
+    }
+
+    fn head(&self) -> Result<(Sequence, Chain), StoreError> {
+        let mut head = (Sequence::ZERO, GENESIS);
+        self.visit_journal(IteratorMode::End, &mut |entry| {
+            head = (entry.sequence, entry.chain);
+            ControlFlow::Break(())
+        })?;
+        Ok(head)
+    }
+
+    fn read(&self, after: Sequence, visit: Visit<'_>) -> Result<(), StoreError> {
+        self.visit_journal(IteratorMode::From(&after.next().0.to_be_bytes(), Direction::Forward), visit)
+    }
+
+    fn read_back(&self, before: Sequence, visit: Visit<'_>) -> Result<(), StoreError> {
+        let Some(last) = before.0.checked_sub(1) else { return Ok(()) };
+        self.visit_journal(IteratorMode::From(&last.to_be_bytes(), Direction::Reverse), visit)
+    }
+
+    fn row(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        self.get(table_name(table), key)
+    }
+
+    fn rows(&self, table: Table, visit: VisitRow<'_>) -> Result<(), StoreError> {
+        for item in self.db.iterator_cf(self.family(table_name(table))?, IteratorMode::Start) {
+            let (key, value) = item.map_err(|error| failed(&error))?;
+            visit(&key, &value)?;
+        }
+        Ok(())
+    }
+
+    fn write_rows(&self, rows: &[Row], watermark: Sequence) -> Result<(), StoreError> {
+        let mut batch = WriteBatch::default();
+        for row in rows {
+            batch.put_cf(self.family(table_name(row.table))?, &row.key, &row.value);
+        }
+        let mut unlogged = WriteOptions::default();
+        unlogged.disable_wal(true);
+        self.db.write_opt(batch, &unlogged).map_err(|error| failed(&error))?;
+        let tables = Table::ALL.into_iter().filter(|table| rows.iter().any(|row| row.table == *table));
+        let families = tables.map(|table| self.family(table_name(table))).collect::<Result<Vec<_>, _>>()?;
+        let references: Vec<_> = families.iter().collect();
+        let mut wait = FlushOptions::default();
+        wait.set_wait(true);
+        self.db.flush_cfs_opt(&references, &wait).map_err(|error| failed(&error))?;
+        let mut sync = WriteOptions::default();
+        sync.set_sync(self.durability == Durability::Fsync);
+        self.db
+            .put_cf_opt(self.family(META)?, WATERMARK, watermark.0.to_be_bytes(), &sync)
+            .map_err(|error| failed(&error))
+    }
+
+    fn watermark(&self) -> Result<Sequence, StoreError> {
+        match self.get(META, WATERMARK)? {
+            None => Ok(Sequence::ZERO),
+            Some(bytes) => {
+                let bytes: [u8; 8] =
+                    bytes.try_into().map_err(|_| StoreError::Corrupt("the watermark is not 8 bytes".to_owned()))?;
+                Ok(Sequence(u64::from_be_bytes(bytes)))
+            }
+        }
+    }
+}

@@ -1,0 +1,268 @@
+//! The fold of the journal: state as plain rows, built record by record.
+//!
+//! Recovery, verification and the tests fold with the very functions (`apply` of each row) that decisions use in
+//! memory, so there is one definition of what a record means.
+
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry as Place;
+
+use compact_str::CompactString;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::account::User;
+use crate::authorization::{Answer, Authorization};
+use crate::ids::{AuthorizationId, Sequence, UrId};
+use crate::journal::{Row, Store, StoreError, Table};
+use crate::money::Currency;
+use crate::pool::PoolFigures;
+use crate::pricing::Rates;
+use crate::record::{Author, Fact, Fingerprint, Record};
+use crate::time::UnixMillis;
+
+/// The version of the rows' bytes.
+const ROW_VERSION: u8 = 1;
+
+/// How long an idempotency key is kept: 24 hours.
+const IDEMPOTENCY_KEPT_MILLIS: u64 = 24 * 3600 * 1000;
+
+/// What holds for the whole program, beside its pools.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Program {
+    /// Nothing is approved while it is suspended.
+    pub suspended: bool,
+    /// As the person gave it.
+    pub reason: CompactString,
+    /// UR's rates.
+    pub rates: Rates,
+}
+
+impl Program {
+    /// Folds one record.
+    pub(super) fn apply(&mut self, at: UnixMillis, fact: &Fact) {
+        match fact {
+            Fact::RatesReplaced(rates) => self.rates = Rates { set_at: Some(at), ..(**rates).clone() },
+            Fact::ProgramSuspended { suspended, reason } => {
+                self.suspended = *suspended;
+                self.reason = reason.clone();
+            }
+            _ => {}
+        }
+    }
+}
+
+/// The idempotency keys of the last 24 hours, by the caller's name and key.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Keys(BTreeMap<(CompactString, CompactString), (Fingerprint, UnixMillis)>);
+
+impl Keys {
+    pub(super) fn get(&self, name: &str, key: &str) -> Option<Fingerprint> {
+        self.0.get(&(name.into(), key.into())).map(|(fingerprint, _)| *fingerprint)
+    }
+
+    pub(super) fn apply(&mut self, now: UnixMillis, author: &Author) {
+        if let Author::Person { name, idempotency: Some(idempotency) } = author {
+            self.0.retain(|_, (_, at)| at.0 + IDEMPOTENCY_KEPT_MILLIS >= now.0);
+            self.0.insert((name.clone(), idempotency.key.clone()), (idempotency.fingerprint, now));
+        }
+    }
+}
+
+/// The program's row.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct ProgramRow {
+    pub(super) sequence: Sequence,
+    pub(super) program: Program,
+    pub(super) keys: Keys,
+    /// The latest time of any record: decisions never go back before it.
+    pub(super) at: UnixMillis,
+}
+
+/// A pool's row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct PoolRow {
+    pub(super) sequence: Sequence,
+    pub(super) figures: PoolFigures,
+}
+
+/// The key of the program's one row.
+pub(super) const PROGRAM_KEY: &[u8] = b"program";
+
+pub(super) fn row<T: Serialize>(table: Table, key: &[u8], value: &T) -> Result<Row, StoreError> {
+    let value = postcard::to_extend(&(ROW_VERSION, value), Vec::with_capacity(256));
+    let value = value.map_err(|error| StoreError::Failed(format!("a row cannot be encoded: {error}")))?;
+    Ok(Row { table, key: key.to_vec(), value })
+}
+
+pub(super) fn decode<T: DeserializeOwned>(table: Table, key: &[u8], bytes: &[u8]) -> Result<T, StoreError> {
+    let named = || format!("the row {} of {table:?}", String::from_utf8_lossy(key));
+    match bytes.split_first() {
+        Some((&ROW_VERSION, rest)) => {
+            postcard::from_bytes(rest).map_err(|error| StoreError::Corrupt(format!("{}: {error}", named())))
+        }
+        Some((version, _)) => Err(StoreError::Failed(format!("{} has the unknown version {version}", named()))),
+        None => Err(StoreError::Corrupt(format!("{} is empty", named()))),
+    }
+}
+
+pub(super) fn load<T: DeserializeOwned>(store: &dyn Store, table: Table, key: &[u8]) -> Result<Option<T>, StoreError> {
+    store.row(table, key)?.map(|bytes| decode(table, key, &bytes)).transpose()
+}
+
+/// Plain rows, as far as they were needed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct State {
+    pub(super) users: BTreeMap<UrId, User>,
+    pub(super) authorizations: BTreeMap<AuthorizationId, Authorization>,
+    pub(super) answers: BTreeMap<AuthorizationId, Answer>,
+    pub(super) pools: BTreeMap<Currency, PoolRow>,
+    pub(super) program: ProgramRow,
+}
+
+impl State {
+    /// The rows that recovery needs at once: users, pools and the program. Authorizations and answers are looked up
+    /// as records name them.
+    ///
+    /// # Errors
+    /// The store cannot be read or holds what no version of this program wrote.
+    pub fn load(store: &dyn Store) -> Result<State, StoreError> {
+        let mut state = State::default();
+        store.rows(Table::Users, &mut |key, bytes| {
+            state.users.insert(key_id(key)?, decode(Table::Users, key, bytes)?);
+            Ok(())
+        })?;
+        store.rows(Table::Pools, &mut |key, bytes| {
+            let row: PoolRow = decode(Table::Pools, key, bytes)?;
+            state.pools.insert(row.figures.currency, row);
+            Ok(())
+        })?;
+        state.program = load(store, Table::Program, PROGRAM_KEY)?.unwrap_or_default();
+        Ok(state)
+    }
+
+    /// The rows that [`State::load`] leaves on the disk.
+    ///
+    /// # Errors
+    /// As for [`State::load`].
+    pub fn load_rest(&mut self, store: &dyn Store) -> Result<(), StoreError> {
+        store.rows(Table::Authorizations, &mut |key, bytes| {
+            if let Place::Vacant(place) = self.authorizations.entry(key_id(key)?) {
+                place.insert(decode(Table::Authorizations, key, bytes)?);
+            }
+            Ok(())
+        })?;
+        store.rows(Table::Answers, &mut |key, bytes| {
+            if let Place::Vacant(place) = self.answers.entry(key_id(key)?) {
+                place.insert(decode(Table::Answers, key, bytes)?);
+            }
+            Ok(())
+        })
+    }
+
+    /// Folds one record, each row by itself: a row that already holds the record is left as it is. Rows that are not
+    /// here are looked up in `store`, where one is given.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub fn fold(&mut self, sequence: Sequence, record: &Record, store: Option<&dyn Store>) -> Result<(), StoreError> {
+        let Record { at, author, fact } = record;
+        if let Some(id) = fact.user() {
+            match self.users.entry(id.clone()) {
+                Place::Occupied(mut row) => row.get_mut().apply(sequence, *at, fact),
+                Place::Vacant(place) => {
+                    if let Fact::UserImported(import) = fact {
+                        place.insert(User::imported(sequence, *at, import));
+                    }
+                }
+            }
+        }
+        if let Some(root) = fact.root() {
+            fetch(&mut self.authorizations, root, Table::Authorizations, store)?;
+            match self.authorizations.entry(root.clone()) {
+                Place::Occupied(mut row) => row.get_mut().apply(sequence, fact),
+                Place::Vacant(place) => {
+                    Authorization::opened(sequence, fact).map(|row| place.insert(row));
+                }
+            }
+        }
+        if let Some(id) = fact.answered() {
+            fetch(&mut self.answers, id, Table::Answers, store)?;
+            match self.answers.entry(id.clone()) {
+                Place::Occupied(mut row) => row.get_mut().apply(sequence, fact),
+                Place::Vacant(place) => {
+                    Answer::opened(sequence, *at, fact).map(|row| place.insert(row));
+                }
+            }
+        }
+        if let Some(currency) = fact.pool() {
+            let fresh = PoolRow { sequence: Sequence::ZERO, figures: PoolFigures::empty(currency) };
+            let pool = self.pools.entry(currency).or_insert(fresh);
+            if sequence > pool.sequence {
+                pool.figures.apply(*at, fact);
+                pool.sequence = sequence;
+            }
+        }
+        if sequence > self.program.sequence {
+            self.program.program.apply(*at, fact);
+            self.program.keys.apply(*at, author);
+            self.program.at = self.program.at.max(*at);
+            self.program.sequence = sequence;
+        }
+        Ok(())
+    }
+
+    /// A hash of every row, so that two states are equal iff their hashes are. Pools and the program are cut at
+    /// different records by different ways to the same state, so their sequence is left out.
+    ///
+    /// # Errors
+    /// A row cannot be encoded.
+    pub fn hash(&self) -> Result<[u8; 32], StoreError> {
+        let mut hasher = blake3::Hasher::new();
+        let mut add = |row: &Row| {
+            hasher.update(&[row.table as u8]);
+            hasher.update(&(row.key.len() as u64).to_le_bytes());
+            hasher.update(&row.key);
+            hasher.update(&(row.value.len() as u64).to_le_bytes());
+            hasher.update(&row.value);
+        };
+        for (id, user) in &self.users {
+            add(&row(Table::Users, id.as_str().as_bytes(), user)?);
+        }
+        for (id, authorization) in &self.authorizations {
+            add(&row(Table::Authorizations, id.as_str().as_bytes(), authorization)?);
+        }
+        for (id, answer) in &self.answers {
+            add(&row(Table::Answers, id.as_str().as_bytes(), answer)?);
+        }
+        for (currency, pool) in &self.pools {
+            add(&row(Table::Pools, currency.as_str().as_bytes(), &pool.figures)?);
+        }
+        add(&row(Table::Program, PROGRAM_KEY, &(&self.program.program, &self.program.keys))?);
+        Ok(*hasher.finalize().as_bytes())
+    }
+
+    /// How many rows of each kind: users, authorizations, answers, pools.
+    #[must_use]
+    pub fn counts(&self) -> [usize; 4] {
+        [self.users.len(), self.authorizations.len(), self.answers.len(), self.pools.len()]
+    }
+}
+
+fn fetch<T: DeserializeOwned>(
+    rows: &mut BTreeMap<AuthorizationId, T>,
+    id: &AuthorizationId,
+    table: Table,
+    store: Option<&dyn Store>,
+) -> Result<(), StoreError> {
+    if let (Some(store), false) = (store, rows.contains_key(id))
+        && let Some(row) = load(store, table, id.as_str().as_bytes())?
+    {
+        rows.insert(id.clone(), row);
+    }
+    Ok(())
+}
+
+fn key_id<T: std::str::FromStr>(key: &[u8]) -> Result<T, StoreError> {
+    let text = std::str::from_utf8(key).ok().and_then(|text| text.parse().ok());
+    text.ok_or_else(|| StoreError::Corrupt(format!("a row has the key {:?}", String::from_utf8_lossy(key))))
+}

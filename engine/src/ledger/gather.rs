@@ -1,0 +1,181 @@
+//! Gathers the values that the ladder looks at, once, under the user's guard.
+
+use super::{Policy, Shared};
+use crate::account::{Card, FundingPolicy, User};
+use crate::authorization::{
+    AmountMaxSeen, Authorization, Capacity, FundsSeen, Kind, Request, Source, State, UserSeen, Values, VelocitySeen,
+    Way,
+};
+use crate::controls::{Blocked, Controls};
+use crate::money::{Currency, Minor};
+use crate::pricing::Price;
+use crate::time::{Moment, UnixMillis, UnixSeconds};
+
+/// What a decision is made from.
+pub(super) struct Scene<'a> {
+    pub(super) policy: &'a Policy,
+    pub(super) shared: &'a Shared,
+    pub(super) request: &'a Request,
+    pub(super) user: Option<&'a User>,
+    /// The row at the request's root, where there is one.
+    pub(super) root: Option<&'a Authorization>,
+    pub(super) moment: Moment,
+}
+
+impl Scene<'_> {
+    pub(super) fn values(&self) -> Values {
+        let request = self.request;
+        let now = self.moment.at.seconds();
+        let card = self.user.and_then(|user| user.card(&request.card));
+        let parent = self.root.filter(|root| request.kind == Kind::Incremental && root.accepts(request));
+        let rates = &self.shared.program.rates;
+        let controls = self.controls(card);
+        let blocked = controls.iter().fold(Blocked::default(), |blocked, (controls, _)| {
+            blocked.or(controls.blocked(&request.merchant, request.channel))
+        });
+        let sources = self.sources(card, parent);
+        Values {
+            now,
+            program_suspended: self.shared.program.suspended,
+            user: self.user.map(|user| self.user_seen(user, now)),
+            card: card.map(|card| card.status),
+            reversed_before: request.kind == Kind::Authorization
+                && self.root.is_some_and(|root| root.state == State::Tombstoned),
+            parent_found: request.kind != Kind::Incremental || parent.is_some(),
+            blocked,
+            amount_max: controls
+                .iter()
+                .filter_map(|(controls, _)| controls.transaction_amount_max)
+                .map(|max| AmountMaxSeen { max, chf_rate: rates.chf_rate(max.currency.booked()) })
+                .collect(),
+            velocity: self.velocity(&controls, now),
+            rates_age_seconds: rates.set_at.map(|set_at| age_seconds(set_at, self.moment.at)),
+            rates_max_age_seconds: self.policy.rates_max_age_seconds,
+            time_trusted: self.moment.trusted,
+            limit_weight: self.policy.limit_weight,
+            fx_buffer_bps: self.policy.fx_buffer_bps,
+            ways: sources.iter().flat_map(|source| self.ways(*source, card, parent)).collect(),
+            sources,
+        }
+    }
+
+    fn user_seen(&self, user: &User, now: UnixSeconds) -> UserSeen {
+        UserSeen {
+            status: user.status,
+            suspended: user.suspended,
+            stale: self.is_stale(user.reported_at),
+            headroom: user.headroom(&self.request.user, now),
+            limit_start: user.limit.start,
+            limit_used: user.limit.counted_use(now),
+        }
+    }
+
+    /// The controls that apply, each with the card number it counts, if it counts one card only.
+    fn controls<'b>(&'b self, card: Option<&'b Card>) -> Vec<(&'b Controls, Option<u16>)> {
+        let own = self.user.and_then(|user| user.controls.as_deref()).map(|controls| (controls, None));
+        let cards = card.and_then(|card| Some((card.controls.as_deref()?, Some(card.number))));
+        [Some((&self.policy.controls, None)), own, cards].into_iter().flatten().collect()
+    }
+
+    fn velocity(&self, controls: &[(&Controls, Option<u16>)], now: UnixSeconds) -> Vec<VelocitySeen> {
+        let Some(user) = self.user else { return Vec::new() };
+        let rules =
+            controls.iter().flat_map(|(controls, card)| controls.velocity.iter().map(move |rule| (rule, *card)));
+        rules
+            .map(|(rule, card)| VelocitySeen {
+                rule: rule.clone(),
+                window: user.spends.window(now, rule.window_seconds, card),
+                relief_at: user.spends.relief_at(now, rule.window_seconds, card),
+            })
+            .collect()
+    }
+
+    /// The sources in the order they are tried. An increment keeps its parent's.
+    fn sources(&self, card: Option<&Card>, parent: Option<&Authorization>) -> Vec<Source> {
+        if let Some(source) = parent.and_then(|parent| parent.source) {
+            return vec![source];
+        }
+        let own = self.user.and_then(|user| user.funding).unwrap_or(self.policy.funding);
+        let pool = card.and_then(|card| self.shared.pool(card.currency));
+        let below_reserve = pool.is_some_and(|pool| pool.available() < pool.reserve_kept());
+        if self.policy.protect_runway && below_reserve {
+            return vec![Source::Fiat, Source::Crypto];
+        }
+        match own {
+            FundingPolicy::Crypto => vec![Source::Crypto],
+            FundingPolicy::Fiat => vec![Source::Fiat],
+            FundingPolicy::CryptoThenFiat => vec![Source::Crypto, Source::Fiat],
+            FundingPolicy::FiatThenCrypto => vec![Source::Fiat, Source::Crypto],
+        }
+    }
+
+    /// Rules (1) to (3) of pricing. An increment is paid in its parent's currency, so that there is one hold to give
+    /// back in the currency in which it was paid.
+    fn ways(&self, source: Source, card: Option<&Card>, parent: Option<&Authorization>) -> Vec<Way> {
+        let transaction = self.request.currency.booked();
+        if let Some(parent) = parent {
+            let paid_in = parent.paid_currency;
+            let price = if paid_in == transaction { Some(Some(Price::Direct)) } else { self.price(paid_in) };
+            return price.map(|price| self.way(source, paid_in, price)).into_iter().flatten().collect();
+        }
+        let Some(card) = card else { return Vec::new() };
+        // The card's own pool or balance may be missing: that is an empty one, not an unsupported currency.
+        let direct_exists = card.currency == transaction
+            || match source {
+                Source::Crypto => self.shared.pool(transaction).is_some(),
+                Source::Fiat => self.user.is_some_and(|user| user.fiat_in(transaction).is_some()),
+            };
+        let direct = direct_exists.then(|| self.way(source, transaction, Some(Price::Direct))).flatten();
+        let converted = (card.currency != transaction)
+            .then(|| self.price(card.currency).and_then(|price| self.way(source, card.currency, price)))
+            .flatten();
+        direct.into_iter().chain(converted).collect()
+    }
+
+    /// `None`: unsupported. `Some(None)`: it needs rates, and none were ever set.
+    #[expect(clippy::option_option, reason = "the two kinds of absence decline with different reasons")]
+    fn price(&self, into: Currency) -> Option<Option<Price>> {
+        let rates = &self.shared.program.rates;
+        let settled_in_eur = self.request.settlement.is_some_and(|settlement| settlement.currency == Currency::EUR);
+        match rates.price(self.request.currency, settled_in_eur, into) {
+            Some(price) => Some(Some(price)),
+            None if rates.set_at.is_none() => (self.request.currency.is_held_by_ur() || settled_in_eur).then_some(None),
+            None => None,
+        }
+    }
+
+    fn way(&self, source: Source, currency: Currency, price: Option<Price>) -> Option<Way> {
+        let rates = &self.shared.program.rates;
+        let capacity = match source {
+            Source::Crypto => {
+                let pool = self.shared.pool(currency);
+                Capacity::Pool {
+                    available: pool.map_or(Minor::ZERO, |pool| pool.available()),
+                    reserve: pool.map_or(Minor::ZERO, |pool| pool.reserve_kept()),
+                    stale: pool.is_some_and(|pool| self.is_stale(pool.reported_at())),
+                    funds: self.user.and_then(|user| user.funds).map(|funds| FundsSeen {
+                        currency: funds.currency,
+                        available: funds.available(),
+                        conversion: rates.conversion(currency, funds.currency),
+                    }),
+                }
+            }
+            Source::Fiat => {
+                let balance = self.user?.fiat_in(currency);
+                Capacity::Balance {
+                    available: balance.map_or(Minor::ZERO, |balance| balance.available()),
+                    allowance: balance.is_some_and(|balance| balance.allowance),
+                }
+            }
+        };
+        Some(Way { currency, price, chf_rate: rates.chf_rate(currency), capacity })
+    }
+
+    fn is_stale(&self, reported_at: UnixMillis) -> bool {
+        self.policy.state_max_age_seconds.is_some_and(|max| age_seconds(reported_at, self.moment.at) > max)
+    }
+}
+
+fn age_seconds(since: UnixMillis, now: UnixMillis) -> u64 {
+    now.0.saturating_sub(since.0) / 1000
+}

@@ -1,0 +1,162 @@
+//! Rows follow the journal lazily: a tail that notes which rows records touched, writes their present state, and then
+//! moves the watermark. A second cursor forgets, from memory, what has long been on disk.
+
+use std::collections::BTreeSet;
+use std::ops::ControlFlow;
+use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
+
+use super::Ledger;
+use super::fold::{PROGRAM_KEY, PoolRow, ProgramRow, row};
+use crate::ids::{AuthorizationId, Sequence, UrId};
+use crate::journal::{Row, StoreError, Table};
+use crate::pool::Pool;
+use crate::record::Fact;
+use crate::time::UnixMillis;
+
+/// Records whose rows are written in one go: bounds the batch in memory to tens of megabytes.
+const RECORDS_MAX: usize = 50_000;
+
+/// Where the tail stands.
+#[derive(Debug)]
+pub(super) struct Tail {
+    /// Every row on disk holds at least the records up to here.
+    watermark: Sequence,
+    /// What the records up to here left in memory was looked at for eviction.
+    evicted: Sequence,
+}
+
+impl Tail {
+    pub(super) fn at(watermark: Sequence) -> Tail {
+        Tail { watermark, evicted: watermark }
+    }
+}
+
+/// What one turn of the tail wrote.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RowsWritten {
+    /// Rows written.
+    pub rows: usize,
+    /// Every row on disk now holds at least the records up to here.
+    pub watermark: Sequence,
+    /// Whether more records are waiting for another turn.
+    pub more: bool,
+}
+
+#[derive(Default)]
+struct Touched {
+    users: BTreeSet<UrId>,
+    authorizations: BTreeSet<AuthorizationId>,
+    answers: BTreeSet<AuthorizationId>,
+}
+
+impl Touched {
+    fn note(&mut self, fact: &Fact) {
+        self.users.extend(fact.user().cloned());
+        self.authorizations.extend(fact.root().cloned());
+        self.answers.extend(fact.answered().cloned());
+    }
+}
+
+impl Ledger {
+    /// Writes the rows that the next records touched and moves the watermark behind them.
+    ///
+    /// # Errors
+    /// The store failed; the process must stop.
+    pub fn write_rows(&self) -> Result<RowsWritten, StoreError> {
+        let mut tail = self.tail.lock().unwrap_or_else(PoisonError::into_inner);
+        let (cut, mut rows) = self.cut()?;
+        if cut == tail.watermark {
+            return Ok(RowsWritten { rows: 0, watermark: cut, more: false });
+        }
+        self.await_durable(cut)?;
+        let mut touched = Touched::default();
+        let mut watermark = tail.watermark;
+        let mut read = 0;
+        self.records(tail.watermark, &mut |sequence, record, _| {
+            touched.note(&record.fact);
+            watermark = sequence;
+            read += 1;
+            if read == RECORDS_MAX || sequence >= cut { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        })?;
+        let newest = self.encode(&touched, &mut rows)?;
+        // A row may already hold records after the cut; it must not reach the disk before they do.
+        self.await_durable(newest)?;
+        self.store.write_rows(&rows, watermark)?;
+        tail.watermark = watermark;
+        Ok(RowsWritten { rows: rows.len(), watermark, more: watermark < cut })
+    }
+
+    /// The rows that have no guard of their own, at one place of the journal: while no decision and no change runs.
+    fn cut(&self) -> Result<(Sequence, Vec<Row>), StoreError> {
+        let admin = self.lock_admin();
+        let shared = self.stop_decisions();
+        let cut = self.journal.claimed();
+        let at = UnixMillis(self.latest.load(Ordering::Acquire));
+        let figures: Vec<_> = shared.pools.iter().map(Pool::figures).collect();
+        let program = ProgramRow { sequence: cut, program: shared.program.clone(), keys: admin.keys.clone(), at };
+        drop(shared);
+        drop(admin);
+        let mut rows = vec![row(Table::Program, PROGRAM_KEY, &program)?];
+        for figures in figures {
+            let key = figures.currency;
+            rows.push(row(Table::Pools, key.as_str().as_bytes(), &PoolRow { sequence: cut, figures })?);
+        }
+        Ok((cut, rows))
+    }
+
+    /// Encodes the rows as they are now; returns the newest record that any of them holds.
+    fn encode(&self, touched: &Touched, rows: &mut Vec<Row>) -> Result<Sequence, StoreError> {
+        let mut newest = Sequence::ZERO;
+        for id in &touched.users {
+            if let Some(user) = self.users.get(id) {
+                newest = newest.max(user.sequence);
+                rows.push(row(Table::Users, id.as_str().as_bytes(), &*user)?);
+            }
+        }
+        for id in &touched.authorizations {
+            if let Some(authorization) = self.authorizations.get(id) {
+                newest = newest.max(authorization.sequence);
+                rows.push(row(Table::Authorizations, id.as_str().as_bytes(), &*authorization)?);
+            }
+        }
+        for id in &touched.answers {
+            if let Some(slot) = self.answers.get(id) {
+                newest = newest.max(slot.answer.sequence);
+                rows.push(row(Table::Answers, id.as_str().as_bytes(), &slot.answer)?);
+            }
+        }
+        Ok(newest)
+    }
+
+    /// Forgets, from memory, answers and authorizations that are on disk and were not touched for 15 minutes. Returns
+    /// how many.
+    ///
+    /// # Errors
+    /// The journal could not be read.
+    pub fn evict(&self, now: UnixMillis) -> Result<usize, StoreError> {
+        let mut tail = self.tail.lock().unwrap_or_else(PoisonError::into_inner);
+        let (watermark, since) = (tail.watermark, Self::kept_since(now));
+        let mut old = Vec::new();
+        let mut evicted = tail.evicted;
+        self.records(tail.evicted, &mut |sequence, record, _| {
+            if sequence > watermark || record.at >= since || old.len() == RECORDS_MAX {
+                return ControlFlow::Break(());
+            }
+            old.push((sequence, record.fact.answered().cloned(), record.fact.root().cloned()));
+            evicted = sequence;
+            ControlFlow::Continue(())
+        })?;
+        let mut forgotten = 0;
+        for (sequence, answered, root) in old {
+            // Counted before anything is gone: whoever looked at the disk earlier must look again.
+            self.evictions.fetch_add(1, Ordering::AcqRel);
+            let answers =
+                answered.and_then(|id| self.answers.remove_if(&id, |_, slot| slot.answer.sequence <= sequence));
+            let roots = root.and_then(|id| self.authorizations.remove_if(&id, |_, row| row.sequence <= sequence));
+            forgotten += usize::from(answers.is_some()) + usize::from(roots.is_some());
+        }
+        tail.evicted = evicted;
+        Ok(forgotten)
+    }
+}

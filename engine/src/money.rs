@@ -1,0 +1,204 @@
+//! Money as checked integers in the smallest unit of a currency.
+//!
+//! Decimals exist only at UR's edge; inside the engine an amount is an integer, and every operation on it either
+//! is exact or says its rounding aloud.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+/// The largest amount a request may carry and the largest figure a person may set: 10^15 smallest units
+/// (`interface.md`, order of checks). Products with rates stay inside `i128`, sums of 9,000 of them inside `i64`.
+pub const AMOUNT_MAX: Minor = Minor(1_000_000_000_000_000);
+
+/// An amount in the smallest unit of some currency (cents for EUR). Signed, because a pool's available figure can
+/// fall below zero by force-posts and reports.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Minor(pub i64);
+
+/// An amount in centimes of a Swiss franc: the unit of `usedLimit` and `clientLimit`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ChfMinor(pub i64);
+
+macro_rules! amount {
+    ($name:ident) => {
+        impl $name {
+            /// Nothing.
+            pub const ZERO: $name = $name(0);
+
+            /// The exact sum, or `None` where it leaves `i64`.
+            #[must_use]
+            pub fn checked_add(self, other: $name) -> Option<$name> {
+                self.0.checked_add(other.0).map($name)
+            }
+
+            /// The exact difference, or `None` where it leaves `i64`.
+            #[must_use]
+            pub fn checked_sub(self, other: $name) -> Option<$name> {
+                self.0.checked_sub(other.0).map($name)
+            }
+
+            /// The sum, held at the ends of `i64`. Only for figures where the end means "no room left".
+            #[must_use]
+            pub fn saturating_add(self, other: $name) -> $name {
+                $name(self.0.saturating_add(other.0))
+            }
+
+            /// The difference, held at the ends of `i64`.
+            #[must_use]
+            pub fn saturating_sub(self, other: $name) -> $name {
+                $name(self.0.saturating_sub(other.0))
+            }
+
+            /// Whether this is exactly nothing.
+            #[must_use]
+            pub fn is_zero(self) -> bool {
+                self.0 == 0
+            }
+
+            /// `ceil(self × part / whole)` for non-negative figures with `part <= whole`: the share that still
+            /// stands when `part` of `whole` remains. Rounds up, so that a hold never falls short of what it covers;
+            /// 0 of anything is exactly 0.
+            #[must_use]
+            pub fn share_rounded_up(self, part: i64, whole: i64) -> $name {
+                if part <= 0 || whole <= 0 {
+                    return $name(0);
+                }
+                if part >= whole {
+                    return self;
+                }
+                let whole = i128::from(whole);
+                let share = (i128::from(self.0) * i128::from(part) + whole - 1) / whole;
+                // The share is at most `self`, which fits.
+                $name(i64::try_from(share).unwrap_or(self.0))
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.fmt(f)
+            }
+        }
+    };
+}
+
+amount!(Minor);
+amount!(ChfMinor);
+
+/// An ISO 4217 code: three capital letters.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "[u8; 3]", into = "[u8; 3]")]
+pub struct Currency([u8; 3]);
+
+impl Currency {
+    /// Euro: the settlement currency of UR's card scheme.
+    pub const EUR: Currency = Currency(*b"EUR");
+    /// US dollar: the base of UR's rates.
+    pub const USD: Currency = Currency(*b"USD");
+    /// Swiss franc: the currency of the client limit.
+    pub const CHF: Currency = Currency(*b"CHF");
+    /// Offshore renminbi, under which UR also books onshore `CNY`.
+    pub const CNH: Currency = Currency(*b"CNH");
+
+    /// The code as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        // Construction admits capital ASCII letters only.
+        std::str::from_utf8(&self.0).unwrap_or("???")
+    }
+
+    /// The currency under which UR keeps it: `CNY` is booked as `CNH` (ur-facts, pricing).
+    #[must_use]
+    pub fn booked(self) -> Currency {
+        if self.0 == *b"CNY" { Currency::CNH } else { self }
+    }
+
+    /// Whether UR itself holds balances in it, so that an authorization in it is priced from its transaction amount
+    /// and not from the settlement amount (ur-facts, token list).
+    #[must_use]
+    pub fn is_held_by_ur(self) -> bool {
+        matches!(&self.booked().0, b"USD" | b"EUR" | b"CHF" | b"GBP" | b"CNH" | b"JPY" | b"SGD" | b"HKD")
+    }
+}
+
+/// A currency code was not three capital ASCII letters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a currency is three capital letters, such as EUR")]
+pub struct CurrencyError;
+
+impl TryFrom<[u8; 3]> for Currency {
+    type Error = CurrencyError;
+
+    fn try_from(code: [u8; 3]) -> Result<Self, CurrencyError> {
+        if code.iter().all(u8::is_ascii_uppercase) { Ok(Currency(code)) } else { Err(CurrencyError) }
+    }
+}
+
+impl From<Currency> for [u8; 3] {
+    fn from(currency: Currency) -> [u8; 3] {
+        currency.0
+    }
+}
+
+impl FromStr for Currency {
+    type Err = CurrencyError;
+
+    fn from_str(text: &str) -> Result<Self, CurrencyError> {
+        let code: [u8; 3] = text.as_bytes().try_into().map_err(|_| CurrencyError)?;
+        Currency::try_from(code)
+    }
+}
+
+impl fmt::Display for Currency {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl fmt::Debug for Currency {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// An amount with its currency.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Money {
+    /// The amount, in the smallest unit of `currency`.
+    pub amount: Minor,
+    /// Its currency.
+    pub currency: Currency,
+}
+
+impl fmt::Display for Money {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.amount, self.currency)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_share_rounds_up_and_ends_exactly_at_zero_and_at_the_whole() {
+        let check = |paid: i64, part: i64, whole: i64, expected: i64| {
+            assert_eq!(Minor(paid).share_rounded_up(part, whole), Minor(expected), "{paid} x {part}/{whole}");
+        };
+        check(1000, 1000, 1000, 1000);
+        check(1000, 0, 1000, 0);
+        check(1000, 1, 3, 334);
+        check(1, 1, 1000, 1);
+        check(AMOUNT_MAX.0, AMOUNT_MAX.0 - 1, AMOUNT_MAX.0, AMOUNT_MAX.0 - 1);
+    }
+
+    #[test]
+    fn a_currency_is_three_capital_letters() {
+        assert_eq!("EUR".parse(), Ok(Currency::EUR));
+        for bad in ["", "eur", "EURO", "EU", "E1R", "ÄB"] {
+            assert_eq!(bad.parse::<Currency>(), Err(CurrencyError), "{bad}");
+        }
+        assert_eq!("CNY".parse::<Currency>().map(Currency::booked), Ok(Currency::CNH));
+    }
+}

@@ -1,0 +1,171 @@
+//! A prefunded pool: one signed `available` that approvals lower by compare-and-swap.
+
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use crossbeam::utils::CachePadded;
+use serde::{Deserialize, Serialize};
+
+use crate::authorization::Source;
+use crate::ids::Sequence;
+use crate::money::{Currency, Minor};
+use crate::record::{Fact, PoolReported, Verdict};
+use crate::time::UnixMillis;
+
+/// A pool's figures: its row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PoolFigures {
+    /// The pool's currency.
+    pub currency: Currency,
+    /// The balance as UR, or a person, last reported it.
+    pub reported: Minor,
+    /// When.
+    pub reported_at: UnixMillis,
+    /// The part of the balance that must never be spent.
+    pub floor: Minor,
+    /// The part kept for a person to release: approvals stop above it.
+    pub reserve: Minor,
+    /// `reported − floor − unreflected`; negative only by reports and by what UR settled without asking.
+    pub available: Minor,
+    /// Outstanding holds, for people; never subtracted again.
+    pub held: Minor,
+    /// Debits up to this record are in `reported`.
+    pub reflected_through: Sequence,
+}
+
+impl PoolFigures {
+    /// A pool nobody has reported yet.
+    #[must_use]
+    pub fn empty(currency: Currency) -> PoolFigures {
+        PoolFigures {
+            currency,
+            reported: Minor::ZERO,
+            reported_at: UnixMillis(0),
+            floor: Minor::ZERO,
+            reserve: Minor::ZERO,
+            available: Minor::ZERO,
+            held: Minor::ZERO,
+            reflected_through: Sequence::ZERO,
+        }
+    }
+
+    /// Approved amounts not proven to be in `reported`.
+    #[must_use]
+    pub fn unreflected(&self) -> Minor {
+        self.reported.saturating_sub(self.floor).saturating_sub(self.available)
+    }
+
+    /// Folds one record into the figures.
+    pub fn apply(&mut self, at: UnixMillis, fact: &Fact) {
+        match fact {
+            Fact::Decided(decided) => {
+                if let Verdict::Approved(approval) = &decided.verdict
+                    && approval.source == Source::Crypto
+                    && approval.paid.currency == self.currency
+                {
+                    self.available = self.available.saturating_sub(approval.paid.amount);
+                    self.held = self.held.saturating_add(approval.paid.amount);
+                }
+            }
+            Fact::Returned(returned) => {
+                if let Some(pool) = returned.pool.filter(|pool| pool.currency == self.currency) {
+                    self.available = self.available.saturating_add(pool.available);
+                    self.held = self.held.saturating_sub(pool.held);
+                }
+            }
+            Fact::PoolReported(report) if report.currency == self.currency => self.report(at, report),
+            Fact::PoolCredited(credit) if credit.currency == self.currency => {
+                self.reported = self.reported.saturating_add(credit.counted);
+                self.available = self.available.saturating_add(credit.counted);
+            }
+            _ => {}
+        }
+    }
+
+    fn report(&mut self, at: UnixMillis, report: &PoolReported) {
+        self.reported = report.reported;
+        self.reported_at = at;
+        self.floor = report.floor;
+        self.reserve = report.reserve;
+        self.available = self.available.saturating_add(report.available_change);
+        self.reflected_through = report.reflected_through;
+    }
+}
+
+/// A pool in memory. What decisions change is atomic; the rest changes only while no decision runs.
+#[derive(Debug)]
+pub struct Pool {
+    figures: PoolFigures,
+    available: CachePadded<AtomicI64>,
+    held: AtomicI64,
+}
+
+impl Pool {
+    /// A pool with these figures.
+    #[must_use]
+    pub fn new(figures: PoolFigures) -> Pool {
+        let available = CachePadded::new(AtomicI64::new(figures.available.0));
+        Pool { figures, available, held: AtomicI64::new(figures.held.0) }
+    }
+
+    /// The figures now. Exact only while no decision runs.
+    #[must_use]
+    pub fn figures(&self) -> PoolFigures {
+        PoolFigures { available: self.available(), held: Minor(self.held.load(Ordering::Acquire)), ..self.figures }
+    }
+
+    /// The pool's currency.
+    #[must_use]
+    pub fn currency(&self) -> Currency {
+        self.figures.currency
+    }
+
+    /// What approvals may take before the reserve is looked at.
+    #[must_use]
+    pub fn available(&self) -> Minor {
+        Minor(self.available.load(Ordering::Acquire))
+    }
+
+    /// What must be left after an approval.
+    #[must_use]
+    pub fn reserve_kept(&self) -> Minor {
+        self.figures.reserve
+    }
+
+    /// When the balance was last reported.
+    #[must_use]
+    pub fn reported_at(&self) -> UnixMillis {
+        self.figures.reported_at
+    }
+
+    /// Whether a debit at `sequence` is not proven to be in the reported balance.
+    #[must_use]
+    pub fn is_unreflected(&self, sequence: Sequence) -> bool {
+        sequence > self.figures.reflected_through
+    }
+
+    /// Takes `amount`, leaving at least the reserve: the last step of a decision that can fail.
+    ///
+    /// # Errors
+    /// What was available where that is too little; nothing was taken.
+    pub fn take(&self, amount: Minor) -> Result<(), Minor> {
+        let enough = |available: i64| available.checked_sub(amount.0).filter(|left| *left >= self.figures.reserve.0);
+        match self.available.fetch_update(Ordering::AcqRel, Ordering::Acquire, enough) {
+            Ok(_) => {
+                self.held.fetch_add(amount.0, Ordering::AcqRel);
+                Ok(())
+            }
+            Err(available) => Err(Minor(available)),
+        }
+    }
+
+    /// Gives back what a release freed, after its record has its place in the journal.
+    pub fn give_back(&self, held: Minor, available: Minor) {
+        self.available.fetch_add(available.0, Ordering::AcqRel);
+        self.held.fetch_sub(held.0, Ordering::AcqRel);
+    }
+
+    /// Replaces the figures, while no decision runs.
+    pub fn replace(&mut self, figures: PoolFigures) {
+        *self = Pool::new(figures);
+    }
+}

@@ -1,0 +1,401 @@
+//! Records: the facts of the journal and their bytes.
+//!
+//! A fact carries every change it makes, so each row folds it alone, without looking at any other row: that is what
+//! lets rows lag behind the journal each at its own place, and what makes every durable prefix a legal state.
+
+use compact_str::CompactString;
+use serde::{Deserialize, Serialize};
+
+use crate::account::{AccountStatus, CardStatus, FundingPolicy, ImportedCard, ImportedFiat};
+use crate::authorization::{Reason, Request, Source, State, Values};
+use crate::controls::Controls;
+use crate::ids::{AuthorizationId, CardId, Sequence, UrId};
+use crate::limit::ClientLimit;
+use crate::money::{ChfMinor, Currency, Minor, Money};
+use crate::pricing::Rates;
+use crate::time::UnixMillis;
+
+/// The version of the records' bytes. A change of any type below needs a new version and a decoder for the old one.
+pub const RECORD_VERSION: u8 = 1;
+
+/// One entry of the journal.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    /// When it was decided; never before the record it depends on.
+    pub at: UnixMillis,
+    /// Who caused it.
+    pub author: Author,
+    /// What happened.
+    pub fact: Fact,
+}
+
+/// Who caused a record.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Author {
+    /// A signed callback of UR's.
+    Ur,
+    /// The engine itself, such as the release at the deadline.
+    Engine,
+    /// A person or program with an admin token.
+    Person {
+        /// The token's name.
+        name: CompactString,
+        /// So that a repeated request has one effect.
+        idempotency: Option<IdempotencyKey>,
+    },
+}
+
+/// The `Idempotency-Key` of an admin request.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IdempotencyKey {
+    /// As the caller chose it.
+    pub key: CompactString,
+    /// Of the request's method, path and body.
+    pub fingerprint: Fingerprint,
+}
+
+/// 128 bits of a BLAKE3 hash: equal iff the hashed bytes are equal, for all practical purposes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Fingerprint(pub [u8; 16]);
+
+impl Fingerprint {
+    /// Of these bytes.
+    #[must_use]
+    pub fn of(bytes: &[u8]) -> Fingerprint {
+        let mut short = [0; 16];
+        for (to, from) in short.iter_mut().zip(blake3::hash(bytes).as_bytes()) {
+            *to = *from;
+        }
+        Fingerprint(short)
+    }
+}
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Fact {
+    /// An authorization or increment was decided, or an unacceptable reversal refused.
+    Decided(Box<Decided>),
+    /// Something held was given back, or a tombstone was set.
+    Returned(Box<Returned>),
+    /// A user was imported, or imported again.
+    UserImported(Box<Import>),
+    /// The partner gave a new figure of a user's funds.
+    FundsReplaced(FundsReplaced),
+    /// A user was suspended or resumed.
+    UserSuspended {
+        /// The user.
+        user: UrId,
+        /// The new state.
+        suspended: bool,
+    },
+    /// A user's controls were replaced.
+    UserControlled {
+        /// The user.
+        user: UrId,
+        /// `None` restricts nothing.
+        controls: Option<Box<Controls>>,
+    },
+    /// A card was frozen, made active or deleted.
+    CardChanged {
+        /// The card's user.
+        user: UrId,
+        /// The card.
+        card: CardId,
+        /// The new state.
+        status: CardStatus,
+    },
+    /// A card's controls were replaced.
+    CardControlled {
+        /// The card's user.
+        user: UrId,
+        /// The card.
+        card: CardId,
+        /// `None` restricts nothing.
+        controls: Option<Box<Controls>>,
+    },
+    /// A pool's balance, floor or reserve was reported or set.
+    PoolReported(PoolReported),
+    /// A top-up was credited to a pool.
+    PoolCredited(PoolCredited),
+    /// Rates were set.
+    RatesReplaced(Box<Rates>),
+    /// The whole program was suspended or resumed.
+    ProgramSuspended {
+        /// The new state.
+        suspended: bool,
+        /// As the person gave it.
+        reason: CompactString,
+    },
+}
+
+/// A decision and all that it rested on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Decided {
+    /// The request.
+    pub request: Request,
+    /// Of the request's bytes, to know it again.
+    pub fingerprint: Fingerprint,
+    /// The values the ladder saw.
+    pub values: Values,
+    /// What was decided.
+    pub verdict: Verdict,
+}
+
+/// What was decided.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Verdict {
+    /// Approved, taking this.
+    Approved(Approval),
+    /// Declined; nothing was taken.
+    Declined(Reason),
+}
+
+/// What an approval takes: each capacity exactly once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Approval {
+    /// Where it is paid from.
+    pub source: Source,
+    /// The approved amount, in the transaction currency.
+    pub amount: Minor,
+    /// Taken from the pool or the fiat balance.
+    pub paid: Money,
+    /// `floor(paid × chfRate / 1000)`: counted by velocity.
+    pub spent: ChfMinor,
+    /// `spent × limit_weight`: counted against the client limit.
+    pub limit: ChfMinor,
+    /// Held of the user's funds; for CRYPTO only.
+    pub funds: Option<Money>,
+}
+
+/// Why something is given back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ReturnCause {
+    /// UR's reversal or advice.
+    Requested {
+        /// The callback.
+        request: Box<Request>,
+        /// Of its bytes, to know it again.
+        fingerprint: Fingerprint,
+    },
+    /// The decision was not durable in time; it is answered `deadline_exceeded`.
+    Late {
+        /// The decision's own id.
+        id: AuthorizationId,
+    },
+    /// A person released the hold.
+    Person {
+        /// As the person gave it.
+        reason: CompactString,
+    },
+}
+
+/// A reversal, an advice or a release.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Returned {
+    /// Why.
+    pub cause: ReturnCause,
+    /// The root authorization.
+    pub root: AuthorizationId,
+    /// The account holder whose row it changes; `None` where nothing was held.
+    pub user: Option<UrId>,
+    /// Given back, in the transaction currency.
+    pub amount: Minor,
+    /// Asked for more than remained, or for another user, card or currency than the authorization's.
+    pub mismatch: bool,
+    /// The state of the authorization after it.
+    pub state: State,
+    /// Per draw, oldest first.
+    pub draws: Vec<DrawReturn>,
+    /// What a pool gets back.
+    pub pool: Option<PoolReturn>,
+    /// UR's own reversal uses the limit again, as the contract does (ur-facts, "What reversals do").
+    pub limit_added: ChfMinor,
+}
+
+/// What one draw gives back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DrawReturn {
+    /// The record that took it.
+    pub sequence: Sequence,
+    /// Of the amount paid.
+    pub paid: Minor,
+    /// Of the user's funds, where they are still held.
+    pub funds: Minor,
+    /// No longer counted by velocity.
+    pub spent: ChfMinor,
+    /// No longer counted against the limit (only what UR never booked).
+    pub unreflected: ChfMinor,
+}
+
+/// What a pool gets back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PoolReturn {
+    /// Which pool.
+    pub currency: Currency,
+    /// Leaves `held`.
+    pub held: Minor,
+    /// Returns to `available`: only the part that no report is proven to reflect.
+    pub available: Minor,
+}
+
+/// A user as imported.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Import {
+    /// The user.
+    pub user: UrId,
+    /// UR's status.
+    pub status: AccountStatus,
+    /// UR's figures of the limit.
+    pub limit: ClientLimit,
+    /// The partner's figure of the funds.
+    pub funds: Option<Money>,
+    /// Fiat balances at UR.
+    pub fiat: Vec<ImportedFiat>,
+    /// The user's own funding policy.
+    pub funding: Option<FundingPolicy>,
+    /// The user's cards.
+    pub cards: Vec<ImportedCard>,
+}
+
+/// A new figure of a user's funds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FundsReplaced {
+    /// The user.
+    pub user: UrId,
+    /// The new figure.
+    pub funds: Money,
+    /// Above the version before.
+    pub version: u64,
+    /// The holds whose funds part ends, by the record that approved them.
+    pub ended: Vec<Sequence>,
+}
+
+/// A pool's balance as reported.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PoolReported {
+    /// Which pool.
+    pub currency: Currency,
+    /// The balance.
+    pub reported: Minor,
+    /// Never to be spent.
+    pub floor: Minor,
+    /// Kept back from approvals.
+    pub reserve: Minor,
+    /// Debits up to this record are in the balance.
+    pub reflected_through: Sequence,
+    /// By how much `available` changes.
+    pub available_change: Minor,
+}
+
+/// A credit as recorded.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PoolCredited {
+    /// Which pool.
+    pub currency: Currency,
+    /// The credit.
+    pub amount: Minor,
+    /// The payment's reference.
+    pub reference: CompactString,
+    /// The part that counts at once: all of it with feeds off, nothing where UR's report must prove it first.
+    pub counted: Minor,
+}
+
+/// A record's bytes could not be read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RecordError {
+    /// Written by another version of the program.
+    #[error(
+        "record version {0} is not known to this program (it writes {RECORD_VERSION}); use the program that wrote it"
+    )]
+    Version(u8),
+    /// Not a record's bytes.
+    #[error("not a record: {0}")]
+    Malformed(String),
+}
+
+impl Record {
+    /// The bytes of the journal: the version, then the record.
+    #[must_use]
+    #[expect(
+        clippy::expect_used,
+        reason = "serialising these types to memory cannot fail; an empty record would be worse"
+    )]
+    pub fn encode(&self) -> Vec<u8> {
+        postcard::to_extend(&(RECORD_VERSION, self), Vec::with_capacity(512)).expect("a record serialises")
+    }
+
+    /// Reads a record.
+    ///
+    /// # Errors
+    /// The version is unknown, or the bytes are not exactly one record.
+    pub fn decode(bytes: &[u8]) -> Result<Record, RecordError> {
+        match bytes.split_first() {
+            Some((&RECORD_VERSION, rest)) => match postcard::take_from_bytes(rest) {
+                Ok((record, [])) => Ok(record),
+                Ok((_, rest)) => Err(RecordError::Malformed(format!("{} bytes too many", rest.len()))),
+                Err(error) => Err(RecordError::Malformed(error.to_string())),
+            },
+            Some((version, _)) => Err(RecordError::Version(*version)),
+            None => Err(RecordError::Malformed("no bytes".to_owned())),
+        }
+    }
+}
+
+impl Fact {
+    /// The user whose row this changes.
+    #[must_use]
+    pub fn user(&self) -> Option<&UrId> {
+        match self {
+            Fact::Decided(decided) => Some(&decided.request.user),
+            Fact::Returned(returned) => returned.user.as_ref(),
+            Fact::UserImported(import) => Some(&import.user),
+            Fact::FundsReplaced(replaced) => Some(&replaced.user),
+            Fact::UserSuspended { user, .. }
+            | Fact::UserControlled { user, .. }
+            | Fact::CardChanged { user, .. }
+            | Fact::CardControlled { user, .. } => Some(user),
+            Fact::PoolReported(_) | Fact::PoolCredited(_) | Fact::RatesReplaced(_) | Fact::ProgramSuspended { .. } => {
+                None
+            }
+        }
+    }
+
+    /// The root authorization whose row this changes.
+    #[must_use]
+    pub fn root(&self) -> Option<&AuthorizationId> {
+        match self {
+            Fact::Decided(decided) => Some(decided.request.root()),
+            Fact::Returned(returned) => Some(&returned.root),
+            _ => None,
+        }
+    }
+
+    /// The id whose answer this gives or changes.
+    #[must_use]
+    pub fn answered(&self) -> Option<&AuthorizationId> {
+        match self {
+            Fact::Decided(decided) => Some(&decided.request.id),
+            Fact::Returned(returned) => match &returned.cause {
+                ReturnCause::Requested { request, .. } => Some(&request.id),
+                ReturnCause::Late { id } => Some(id),
+                ReturnCause::Person { .. } => None,
+            },
+            _ => None,
+        }
+    }
+
+    /// The pool whose figures this changes.
+    #[must_use]
+    pub fn pool(&self) -> Option<Currency> {
+        match self {
+            Fact::Decided(decided) => match &decided.verdict {
+                Verdict::Approved(approval) if approval.source == Source::Crypto => Some(approval.paid.currency),
+                _ => None,
+            },
+            Fact::Returned(returned) => returned.pool.map(|pool| pool.currency),
+            Fact::PoolReported(report) => Some(report.currency),
+            Fact::PoolCredited(credit) => Some(credit.currency),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,202 @@
+//! Stores for tests.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+use crate::ids::Sequence;
+use crate::journal::{Chain, Entry, GENESIS, Row, Store, StoreError, Table, Visit, VisitRow};
+
+#[derive(Debug, Default, Clone)]
+struct Kept {
+    entries: Vec<Entry>,
+    rows: BTreeMap<(Table, Vec<u8>), Vec<u8>>,
+    watermark: Sequence,
+}
+
+/// A store in memory.
+#[derive(Debug, Default)]
+pub struct MemoryStore {
+    kept: Mutex<Kept>,
+}
+
+impl MemoryStore {
+    /// An empty store.
+    #[must_use]
+    pub fn new() -> Arc<MemoryStore> {
+        Arc::new(MemoryStore::default())
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What a crash would leave behind if only the records up to `last` had reached the disk. Rows are there as
+    /// written: they never run ahead of their records.
+    #[must_use]
+    pub fn crashed_after(&self, last: Sequence) -> Arc<MemoryStore> {
+        let mut kept = self.kept().clone();
+        kept.entries.retain(|entry| entry.sequence <= last);
+        Arc::new(MemoryStore { kept: Mutex::new(kept) })
+    }
+
+    /// Every record, oldest first.
+    #[must_use]
+    pub fn entries(&self) -> Vec<Entry> {
+        self.kept().entries.clone()
+    }
+
+    /// Changes one byte of one record, as a failing disk would.
+    pub fn corrupt(&self, sequence: Sequence) {
+        let mut kept = self.kept();
+        if let Some(byte) =
+            kept.entries.iter_mut().find(|entry| entry.sequence == sequence).and_then(|entry| entry.payload.last_mut())
+        {
+            *byte ^= 1;
+        }
+    }
+
+    /// Loses one record, as a bad repair would.
+    pub fn lose(&self, sequence: Sequence) {
+        self.kept().entries.retain(|entry| entry.sequence != sequence);
+    }
+}
+
+impl Store for MemoryStore {
+    fn append(&self, entries: &[Entry]) -> Result<(), StoreError> {
+        self.kept().entries.extend_from_slice(entries);
+        Ok(())
+    }
+
+    fn head(&self) -> Result<(Sequence, Chain), StoreError> {
+        Ok(self.kept().entries.last().map_or((Sequence::ZERO, GENESIS), |entry| (entry.sequence, entry.chain)))
+    }
+
+    fn read(&self, after: Sequence, visit: Visit<'_>) -> Result<(), StoreError> {
+        let entries: Vec<_> = self.kept().entries.iter().filter(|entry| entry.sequence > after).cloned().collect();
+        let _ = entries.into_iter().try_for_each(visit);
+        Ok(())
+    }
+
+    fn read_back(&self, before: Sequence, visit: Visit<'_>) -> Result<(), StoreError> {
+        let entries: Vec<_> = self.kept().entries.iter().filter(|entry| entry.sequence < before).cloned().collect();
+        let _ = entries.into_iter().rev().try_for_each(visit);
+        Ok(())
+    }
+
+    fn row(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        Ok(self.kept().rows.get(&(table, key.to_vec())).cloned())
+    }
+
+    fn rows(&self, table: Table, visit: VisitRow<'_>) -> Result<(), StoreError> {
+        let rows: Vec<_> = self
+            .kept()
+            .rows
+            .iter()
+            .filter(|((of, _), _)| *of == table)
+            .map(|(key, value)| (key.1.clone(), value.clone()))
+            .collect();
+        rows.iter().try_for_each(|(key, value)| visit(key, value))
+    }
+
+    fn write_rows(&self, rows: &[Row], watermark: Sequence) -> Result<(), StoreError> {
+        let mut kept = self.kept();
+        for row in rows {
+            kept.rows.insert((row.table, row.key.clone()), row.value.clone());
+        }
+        kept.watermark = watermark;
+        Ok(())
+    }
+
+    fn watermark(&self) -> Result<Sequence, StoreError> {
+        Ok(self.kept().watermark)
+    }
+}
+
+/// Forwards what a wrapper leaves alone.
+macro_rules! forward_reads {
+    () => {
+        fn head(&self) -> Result<(Sequence, Chain), StoreError> {
+            self.inner.head()
+        }
+        fn read(&self, after: Sequence, visit: Visit<'_>) -> Result<(), StoreError> {
+            self.inner.read(after, visit)
+        }
+        fn read_back(&self, before: Sequence, visit: Visit<'_>) -> Result<(), StoreError> {
+            self.inner.read_back(before, visit)
+        }
+        fn row(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+            self.inner.row(table, key)
+        }
+        fn rows(&self, table: Table, visit: VisitRow<'_>) -> Result<(), StoreError> {
+            self.inner.rows(table, visit)
+        }
+        fn write_rows(&self, rows: &[Row], watermark: Sequence) -> Result<(), StoreError> {
+            self.inner.write_rows(rows, watermark)
+        }
+        fn watermark(&self) -> Result<Sequence, StoreError> {
+            self.inner.watermark()
+        }
+    };
+}
+
+/// Fails every append after the first few, as a full disk does.
+#[derive(Debug)]
+pub struct FailAfter<S> {
+    /// What is stored before.
+    pub inner: Arc<S>,
+    appends_left: AtomicU32,
+}
+
+impl<S: Store> FailAfter<S> {
+    /// Lets `appends_left` appends pass.
+    #[must_use]
+    pub fn new(inner: Arc<S>, appends_left: u32) -> Arc<FailAfter<S>> {
+        Arc::new(FailAfter { inner, appends_left: AtomicU32::new(appends_left) })
+    }
+}
+
+impl<S: Store> Store for FailAfter<S> {
+    fn append(&self, entries: &[Entry]) -> Result<(), StoreError> {
+        let one_less = |left: u32| left.checked_sub(1);
+        match self.appends_left.fetch_update(Ordering::AcqRel, Ordering::Acquire, one_less) {
+            Ok(_) => self.inner.append(entries),
+            Err(_) => Err(StoreError::Failed("no space left on device".to_owned())),
+        }
+    }
+
+    forward_reads!();
+}
+
+/// Holds appends back until it is opened, as a stalled disk does.
+#[derive(Debug)]
+pub struct Gated<S> {
+    /// What is stored once it is open.
+    pub inner: Arc<S>,
+    open: Mutex<bool>,
+    opened: Condvar,
+}
+
+impl<S: Store> Gated<S> {
+    /// A gate that is open or not.
+    #[must_use]
+    pub fn new(inner: Arc<S>, open: bool) -> Arc<Gated<S>> {
+        Arc::new(Gated { inner, open: Mutex::new(open), opened: Condvar::new() })
+    }
+
+    /// Opens or closes the gate.
+    pub fn set_open(&self, open: bool) {
+        *self.open.lock().unwrap_or_else(PoisonError::into_inner) = open;
+        self.opened.notify_all();
+    }
+}
+
+impl<S: Store> Store for Gated<S> {
+    fn append(&self, entries: &[Entry]) -> Result<(), StoreError> {
+        let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        drop(self.opened.wait_while(open, |open| !*open).unwrap_or_else(PoisonError::into_inner));
+        self.inner.append(entries)
+    }
+
+    forward_reads!();
+}

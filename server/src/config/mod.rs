@@ -1,0 +1,191 @@
+//! The configuration: a TOML file, overridden by the environment, checked as a whole.
+//!
+//! [`Config::load`] reports **every** bad setting at once, each with its place: `tapgate.toml:12: decision.limit_weight:
+//! must be 0, 1 or 2, got 7`. Nothing is silently ignored: unknown keys, unknown `TAPGATE__…` variables and sections of
+//! other versions are errors. The function is pure: the environment is an argument and files are read by a closure.
+//!
+//! - `TAPGATE__SECTION__KEY` overrides `section.key`; the value in the file is then not looked at. Strings are taken as
+//!   they stand (TOML quotes around them are removed), everything else is TOML: `TAPGATE__UR__SIGNERS='["0x…"]'`.
+//! - A secret `key` may instead be given as `key_file`, the path of a file that holds nothing else.
+//! - Neither error messages nor `Debug` show a secret.
+
+mod controls;
+mod document;
+mod errors;
+mod reader;
+mod sections;
+mod setting;
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+pub use controls::{AmountMax, Channel, Controls, Velocity};
+pub use errors::{ConfigError, ConfigErrors, Place};
+
+use crate::signature::{Address, SigningKey};
+
+/// Everything that `tapgate serve` is told. Defaults and ranges are those of [`default_text`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// Directory of the journal and its rows; created if absent. Relative to the working directory.
+    pub data_dir: PathBuf,
+    /// When an answer may leave.
+    pub durability: Durability,
+    /// The two listeners.
+    pub listen: Listen,
+    /// UR, the banking provider.
+    pub ur: Ur,
+    /// How authorizations are decided.
+    pub decision: Decision,
+    /// Who may use the admin API.
+    pub admin: Admin,
+    /// Controls on the whole program; a user's and a card's own controls come on top.
+    pub controls: Controls,
+}
+
+/// What must have happened to a decision before it is answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Durability {
+    /// On the disk: survives a power cut.
+    Fsync,
+    /// With the operating system: survives the process, not the machine.
+    Os,
+}
+
+/// Addresses to listen on. They never collide, except that port 0 (any free port) may be given twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Listen {
+    /// For UR's webhooks.
+    pub public: SocketAddr,
+    /// For people: the console, the admin API and metrics.
+    pub admin: SocketAddr,
+}
+
+/// How UR is reached and recognised (ur-facts.md, Authentication).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ur {
+    /// Base of UR's API, without a slash at its end.
+    pub base_url: String,
+    /// The addresses whose webhook signatures are accepted; at least one, without repetition.
+    pub signers: Vec<Address>,
+    /// Signs our requests. Without it the engine can ask UR nothing.
+    pub partner_key: Option<SigningKey>,
+    /// The urId of the ops account that holds the pools, 1 to 64 printable ASCII characters.
+    pub ops_ur_id: Option<String>,
+    /// Whether webhooks without a V2 signature are refused.
+    pub require_v2: bool,
+    /// The most a signed timestamp may differ from our clock, in seconds, 1 to 3,600.
+    pub timestamp_window_seconds: u64,
+    /// Whether figures are polled from UR; otherwise they come only through the admin API.
+    pub feeds: bool,
+}
+
+/// Parameters of every decision.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Decision {
+    /// The latest an approval may be answered after the request's arrival, in milliseconds, 50 to 450: inside UR's
+    /// 500 ms.
+    pub deadline_ms: u32,
+    /// Which funds are tried, in which order.
+    pub funding: FundingPolicy,
+    /// Whether FIAT is preferred while a pool is below its reserve.
+    pub protect_runway: bool,
+    /// ISO 4217 code of cards that name no currency of their own: three capital letters.
+    pub card_currency: [u8; 3],
+    /// How many times a CRYPTO approval uses the CHF limit: 0, 1 or 2 (ur-facts.md: unknown until UR confirms).
+    pub limit_weight: u8,
+    /// Added to holds across currencies, in basis points, 0 to 5,000.
+    pub fx_buffer_bps: u16,
+    /// The oldest rates a decision may use, in seconds, 1 to 2,592,000.
+    pub rates_max_age_seconds: u32,
+    /// The oldest reported state (status, limit, pool) a decision may use, in seconds, 1 to 2,592,000.
+    pub state_max_age_seconds: u32,
+}
+
+/// Which source pays (ur-facts.md, the approve-spend callback).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FundingPolicy {
+    /// The partner's pool only.
+    Crypto,
+    /// The user's own UR balance only.
+    Fiat,
+    /// The pool, else the user's balance.
+    CryptoThenFiat,
+    /// The user's balance, else the pool.
+    FiatThenCrypto,
+}
+
+/// Who may use the admin API.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Admin {
+    /// Bearer tokens, by unique name. With none, the admin API refuses everything that needs a token.
+    pub tokens: Vec<AdminToken>,
+}
+
+/// A bearer token; itself it is nowhere kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AdminToken {
+    /// The author that the journal names for changes: 1 to 64 of letters, digits, `.`, `_` and `-`.
+    pub name: String,
+    /// What it permits.
+    pub role: Role,
+    /// Recognises the token.
+    pub sha256: TokenHash,
+}
+
+/// What a token permits (interface.md, admin listener).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Reading.
+    Viewer,
+    /// Everything but approving prefunds.
+    Operator,
+    /// Reading, and pools, rates, credits, alerts and prefunds.
+    Treasurer,
+}
+
+/// SHA-256 of a bearer token. A weak token can be guessed from its hash, so `Debug` does not show it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct TokenHash(pub [u8; 32]);
+
+impl fmt::Debug for TokenHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("TokenHash(…)")
+    }
+}
+
+impl Config {
+    /// Reads the configuration from the text of a TOML file and the environment.
+    ///
+    /// `file_name` only names the file in messages. Variables that do not begin with `TAPGATE__` are somebody else's.
+    /// `read_file` gives the content of a secret's file; line ends at its end are dropped.
+    ///
+    /// # Errors
+    /// Every bad setting, in the order of the file and then of the environment. Settings below a
+    /// broken section header are not judged, because nobody knows to which section they belong.
+    pub fn load(
+        text: &str,
+        file_name: &str,
+        environment: impl IntoIterator<Item = (String, String)>,
+        read_file: impl Fn(&Path) -> io::Result<String>,
+    ) -> Result<Config, ConfigErrors> {
+        let is_ours = |(name, _): &(String, String)| name.starts_with(errors::VARIABLE_PREFIX);
+        let variables = environment.into_iter().filter(is_ours).collect();
+        let text = document::Text::read(text);
+        let document = document::Document::parse(&text, file_name, &variables);
+        let mut reader = reader::Reader::new(&document);
+        let config = sections::config(&mut reader, &read_file);
+        reader.finish().map_or(Ok(config), Err)
+    }
+}
+
+/// The commented default configuration, which itself loads without errors.
+#[must_use]
+pub fn default_text() -> &'static str {
+    include_str!("default.toml")
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,267 @@
+//! Reads settings one by one and collects what is wrong with them, then with what nobody read.
+
+use std::collections::BTreeSet;
+
+use toml::de::{DeTable, DeValue};
+
+use super::document::Document;
+use super::errors::{ConfigError, ConfigErrors, Place, setting_of, variable_of};
+use super::setting::{Given, Setting, shown_name, wrong_type};
+
+/// Sections of the interface that this version does not have. They are named so that nobody believes them in force.
+const SECTIONS_OF_OTHER_VERSIONS: [&str; 6] = ["deliver", "treasury", "reconcile", "replication", "tls", "telemetry"];
+
+const NOT_IN_THIS_VERSION: &str = "is not in this version: remove it";
+
+/// Begins every message on a setting that must be given and is not.
+const MISSING: &str = "is missing";
+
+/// A name is taken for a known one if they differ by one edit at most for so many letters (and always by one).
+const LETTERS_PER_EDIT: usize = 3;
+
+/// Reads a document. What is asked for becomes a known setting; [`Reader::finish`] reports the others.
+pub(super) struct Reader<'a> {
+    document: &'a Document<'a>,
+    known: BTreeSet<&'static str>,
+    errors: Vec<ConfigError>,
+}
+
+/// A table within a setting, its keys already checked.
+pub(super) struct Fields<'a> {
+    path: String,
+    place: Place,
+    table: &'a DeTable<'a>,
+}
+
+impl Fields<'_> {
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.table.contains_key(key)
+    }
+}
+
+impl<'a> Reader<'a> {
+    pub(super) fn new(document: &'a Document<'a>) -> Reader<'a> {
+        Reader { document, known: BTreeSet::new(), errors: Vec::new() }
+    }
+
+    /// The setting, if it is given.
+    pub(super) fn find(&mut self, path: &'static str) -> Option<Setting<'a>> {
+        self.known.insert(path);
+        self.document.find(path)
+    }
+
+    /// The setting's value, if it is given and good.
+    pub(super) fn value<T>(
+        &mut self,
+        path: &'static str,
+        read: impl FnOnce(&Setting<'a>) -> Result<T, String>,
+    ) -> Option<T> {
+        let setting = self.find(path)?;
+        self.judge(&setting, read(&setting))
+    }
+
+    /// The good items of a list; a bad item is reported at its own line. `None` if there is no list.
+    pub(super) fn list<T>(
+        &mut self,
+        path: &'static str,
+        items_max: usize,
+        mut read: impl FnMut(&mut Self, &Setting<'a>) -> Option<T>,
+    ) -> Option<Vec<T>> {
+        let setting = self.find(path)?;
+        let items = setting.toml("a list").and_then(|value| value.as_array().ok_or_else(|| setting.not("a list")));
+        let items = self.judge(&setting, items)?;
+        if items.len() > items_max {
+            self.report(&setting, format!("may hold at most {items_max} items, got {}", items.len()));
+        }
+        let mut good = Vec::new();
+        for (index, item) in items.iter().enumerate().take(items_max) {
+            let item = Setting {
+                path: format!("{path}[{index}]"),
+                place: self.document.place_within(&setting.place, item.span().start),
+                given: Given::Toml(item.get_ref()),
+            };
+            good.extend(read(self, &item));
+        }
+        Some(good)
+    }
+
+    /// The setting as a table that holds only these keys.
+    pub(super) fn table(&mut self, setting: &Setting<'a>, keys: &[&str]) -> Option<Fields<'a>> {
+        let table = setting.toml("a table").and_then(|value| value.as_table().ok_or_else(|| setting.not("a table")));
+        let table = self.judge(setting, table)?;
+        for key in table.keys() {
+            let name: &str = key.get_ref();
+            if !keys.contains(&name) {
+                let nearest = nearest(name, keys.iter().copied()).map(str::to_owned);
+                self.errors.push(ConfigError {
+                    place: self.document.place_within(&setting.place, key.span().start),
+                    setting: format!("{}.{}", setting.path, shown_name(name)),
+                    message: unknown(nearest),
+                });
+            }
+        }
+        Some(Fields { path: setting.path.clone(), place: setting.place.clone(), table })
+    }
+
+    /// A key of a table, if it is there and good.
+    pub(super) fn field<T>(
+        &mut self,
+        fields: &Fields<'a>,
+        key: &str,
+        read: impl FnOnce(&Setting<'a>) -> Result<T, String>,
+    ) -> Option<T> {
+        let value = fields.table.get(key)?;
+        let field = Setting {
+            path: format!("{}.{key}", fields.path),
+            place: self.document.place_within(&fields.place, value.span().start),
+            given: Given::Toml(value.get_ref()),
+        };
+        self.judge(&field, read(&field))
+    }
+
+    /// A key of a table that must be there.
+    pub(super) fn required_field<T>(
+        &mut self,
+        fields: &Fields<'a>,
+        key: &str,
+        read: impl FnOnce(&Setting<'a>) -> Result<T, String>,
+    ) -> Option<T> {
+        if !fields.has(key) {
+            let (place, setting) = (fields.place.clone(), format!("{}.{key}", fields.path));
+            self.errors.push(ConfigError { place, setting, message: MISSING.to_owned() });
+        }
+        self.field(fields, key, read)
+    }
+
+    /// Reports what is wrong with a setting, if anything is.
+    pub(super) fn judge<T>(&mut self, setting: &Setting<'a>, result: Result<T, String>) -> Option<T> {
+        result.map_err(|message| self.report(setting, message)).ok()
+    }
+
+    pub(super) fn report(&mut self, setting: &Setting<'a>, message: String) {
+        self.errors.push(ConfigError { place: setting.place.clone(), setting: setting.path.clone(), message });
+    }
+
+    /// Reports a setting that must be given and is not.
+    pub(super) fn missing(&mut self, path: &'static str, message: &str) {
+        let place = self.document.home(path);
+        self.errors.push(ConfigError { place, setting: path.to_owned(), message: format!("{MISSING}: {message}") });
+    }
+
+    /// Everything that is wrong, once all settings have been asked for.
+    pub(super) fn finish(mut self) -> Option<ConfigErrors> {
+        self.report_unknown_keys();
+        self.report_unknown_variables();
+        self.report_syntax();
+        if self.errors.is_empty() { None } else { Some(ConfigErrors::new(self.document.file_name, self.errors)) }
+    }
+
+    fn report_unknown_keys(&mut self) {
+        for (key, value) in &self.document.root {
+            let name: &str = key.get_ref();
+            let place = self.document.line(key.span().start);
+            // A quoted key may hold a dot and is then not the path that it looks like.
+            if self.known.contains(name) && !name.contains('.') {
+                continue;
+            }
+            let message = match value.get_ref() {
+                _ if SECTIONS_OF_OTHER_VERSIONS.contains(&name) => NOT_IN_THIS_VERSION.to_owned(),
+                DeValue::Table(table) if self.is_section(name) => {
+                    self.report_unknown_keys_of(name, table);
+                    continue;
+                }
+                other if self.is_section(name) => wrong_type("a table", other),
+                DeValue::Table(_) => unknown(nearest(name, self.sections()).map(str::to_owned)),
+                _ => unknown(self.suggestion(name)),
+            };
+            self.errors.push(ConfigError { place, setting: shown_name(name), message });
+        }
+    }
+
+    fn report_unknown_keys_of(&mut self, section: &str, table: &DeTable<'a>) {
+        for key in table.keys() {
+            let setting = format!("{section}.{}", key.get_ref());
+            if !self.known.contains(setting.as_str()) {
+                let place = self.document.line(key.span().start);
+                let message = unknown(self.suggestion(&setting));
+                let setting = format!("{section}.{}", shown_name(key.get_ref()));
+                self.errors.push(ConfigError { place, setting, message });
+            }
+        }
+    }
+
+    fn report_unknown_variables(&mut self) {
+        for name in self.document.variable_names() {
+            let setting = setting_of(name);
+            if self.known.contains(setting.as_str()) && variable_of(&setting) == name {
+                continue;
+            }
+            let section = setting.split('.').next().unwrap_or_default();
+            let message = if SECTIONS_OF_OTHER_VERSIONS.contains(&section) {
+                NOT_IN_THIS_VERSION.to_owned()
+            } else {
+                unknown(self.suggestion(&setting).map(|setting| variable_of(&setting)))
+            };
+            self.errors.push(ConfigError { place: Place::Variable(name.to_owned()), setting, message });
+        }
+    }
+
+    /// Adds the syntax errors, and drops what is only their consequence: faults found in a misread line, and settings
+    /// that seem to be missing or unknown because they could not be read.
+    fn report_syntax(&mut self) {
+        let document = self.document;
+        if document.syntax_errors.is_empty() {
+            return;
+        }
+        self.errors.retain(|error| match error.place {
+            Place::Line(line) if error.message.starts_with(MISSING) => !document.is_incomplete_from(line),
+            Place::Line(line) => !document.is_misread(line),
+            Place::File => false,
+            Place::Variable(_) => true,
+        });
+        self.errors.extend(document.syntax_errors.iter().map(|(line, message)| ConfigError {
+            place: Place::Line(*line),
+            setting: String::new(),
+            message: message.clone(),
+        }));
+    }
+
+    fn sections(&self) -> impl Iterator<Item = &'static str> {
+        self.known.iter().filter_map(|path| path.split_once('.')).map(|(section, _)| section)
+    }
+
+    fn is_section(&self, name: &str) -> bool {
+        self.sections().any(|section| section == name)
+    }
+
+    /// The known setting that was probably meant: one of the same section with nearly the same key, else the same key
+    /// in another section, else one with nearly the same path.
+    fn suggestion(&self, path: &str) -> Option<String> {
+        let parts = |path: &'static str| path.rsplit_once('.').unwrap_or(("", path));
+        let (section, key) = path.rsplit_once('.').unwrap_or(("", path));
+        let siblings = self.known.iter().copied().map(parts).filter(|(other, _)| *other == section);
+        if let Some(near) = nearest(key, siblings.map(|(_, key)| key)) {
+            return Some(if section.is_empty() { near.to_owned() } else { format!("{section}.{near}") });
+        }
+        let elsewhere = self.known.iter().copied().find(|known| parts(known).1 == key);
+        elsewhere.or_else(|| nearest(path, self.known.iter().copied())).map(str::to_owned)
+    }
+}
+
+fn unknown(meant: Option<String>) -> String {
+    match meant {
+        Some(meant) => format!("unknown setting; did you mean {meant}?"),
+        None => "unknown setting".to_owned(),
+    }
+}
+
+/// The candidate that differs least, if it differs little.
+fn nearest<'n>(name: &str, candidates: impl IntoIterator<Item = &'n str>) -> Option<&'n str> {
+    let edits_max = (name.chars().count() / LETTERS_PER_EDIT).max(1);
+    candidates
+        .into_iter()
+        .map(|candidate| (strsim::osa_distance(name, candidate), candidate))
+        .filter(|(edits, _)| *edits <= edits_max)
+        .min()
+        .map(|(_, candidate)| candidate)
+}

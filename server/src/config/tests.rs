@@ -1,0 +1,477 @@
+//! Configurations as text, and all that is said about them.
+
+use proptest::prelude::*;
+
+use super::*;
+
+const SIGNER: &str = "0xee28dEaD5F114C8405BE3be1144D59A4110B7F79";
+const KEY: &str = "0x59c6995e998f97a5a0044966f0945389dc9e86dae88c7a8412f4603b6b78690d";
+const KEY_ADDRESS: &str = "0x70997970C51812dc3A010C7d01b50e0d17dc79C8";
+const HASH: &str = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08";
+const OTHER_HASH: &str = "60303ae22b998861bce3b28f33eec1be758a213c86c93c076dbe9f558c11c752";
+
+fn read_file(path: &Path) -> io::Result<String> {
+    match path.to_str() {
+        Some("good.key") => Ok(format!("{KEY}\n")),
+        Some("bad.key") => Ok(format!("{KEY}00\n")),
+        _ => Err(io::ErrorKind::NotFound.into()),
+    }
+}
+
+/// Loads a text in which `SIGNER`, `KEY`, `HASH` and `OTHER` stand for real ones.
+fn load(text: &str, environment: &[(&str, &str)]) -> Result<Config, ConfigErrors> {
+    let fill = |text: &str| {
+        let text = text.replace("SIGNER", SIGNER).replace("KEY!", KEY);
+        text.replace("OTHER!", OTHER_HASH).replace("HASH!", HASH)
+    };
+    let environment = environment.iter().map(|(name, value)| ((*name).to_owned(), fill(value)));
+    Config::load(&fill(text), "tapgate.toml", environment, read_file)
+}
+
+/// Everything said about the text, line by line; nothing where it loads. What is secret is never said.
+#[track_caller]
+fn check(text: &str, environment: &[(&str, &str)], expected: &[&str]) {
+    let said = load(text, environment).map_or_else(|errors| errors.to_string(), |_| String::new());
+    assert_eq!(said.lines().collect::<Vec<_>>(), expected, "of {text:?} with {environment:?}");
+    for secret in [KEY, HASH, OTHER_HASH] {
+        assert!(!said.contains(&secret[4..20]), "shows a secret: {said}");
+    }
+}
+
+/// Checks a text that begins with valid signers on line 1 and continues with `rest` on line 2.
+#[track_caller]
+fn check_rest(rest: &str, expected: &[&str]) {
+    check(&format!("ur.signers = [\"SIGNER\"]\n{rest}"), &[], expected);
+}
+
+/// Checks what the environment adds to a valid file.
+#[track_caller]
+fn check_environment(name: &str, value: &str, expected: &[&str]) {
+    check("ur.signers = [\"SIGNER\"]", &[(name, value)], expected);
+}
+
+#[test]
+fn the_default_text_loads_and_shows_exactly_the_defaults() {
+    let shown = load(default_text(), &[]).unwrap();
+    let implied = load("ur.signers = [\"SIGNER\"]", &[]).unwrap();
+    assert_eq!(shown, implied);
+    assert_eq!(shown.ur.signers, [SIGNER.parse().unwrap()]);
+    assert_eq!(shown.ur.base_url, "https://openapi.ur.app");
+    assert_eq!((shown.ur.timestamp_window_seconds, shown.ur.feeds, shown.ur.require_v2), (300, true, false));
+    assert_eq!(shown.listen.public.to_string(), "127.0.0.1:8480");
+    assert_eq!(shown.listen.admin.to_string(), "127.0.0.1:8481");
+    assert_eq!((shown.data_dir.to_str(), shown.durability), (Some("./data"), Durability::Fsync));
+    let expected = Decision {
+        deadline_ms: 400,
+        funding: FundingPolicy::Crypto,
+        protect_runway: false,
+        card_currency: *b"EUR",
+        limit_weight: 1,
+        fx_buffer_bps: 0,
+        rates_max_age_seconds: 3_600,
+        state_max_age_seconds: 86_400,
+    };
+    assert_eq!(shown.decision, expected);
+    assert_eq!((shown.ur.partner_key, shown.ur.ops_ur_id), (None, None));
+    assert_eq!((shown.admin.tokens, shown.controls), (Vec::new(), Controls::default()));
+}
+
+#[test]
+fn the_settings_shown_in_comments_load_too() {
+    let shown = default_text().replace("# partner_key = \"0x...\"", "partner_key = \"KEY!\"");
+    let shown = shown.replace("<64 hexadecimal digits>", "HASH!").replace("\ntokens = []", "");
+    let shown = ["tokens = [{", "ops_ur_id", "transaction_amount_max", "velocity"]
+        .into_iter()
+        .fold(shown, |shown, name| shown.replace(&format!("# {name}"), name));
+    let config = load(&shown, &[]).unwrap();
+    assert_eq!(config.ur.ops_ur_id.as_deref(), Some("9999"));
+    assert_eq!(config.ur.partner_key.unwrap().address().to_string(), KEY_ADDRESS);
+    assert_eq!(config.admin.tokens[0].role, Role::Operator);
+    assert_eq!(hex_of(config.admin.tokens[0].sha256), HASH);
+    assert_eq!(config.controls.transaction_amount_max, Some(AmountMax { amount: 500_000, currency: *b"EUR" }));
+    let expected = Velocity { window_seconds: 86_400, amount_max_chf: Some(200_000), count_max: Some(50) };
+    assert_eq!(config.controls.velocity, [expected]);
+}
+
+fn hex_of(hash: TokenHash) -> String {
+    hash.0.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[test]
+fn six_mistakes_are_six_lines_each_with_its_own_number() {
+    let text = r#"data_dir = ""
+[ur]
+signers = [
+  "SIGNER",
+  "0xEE28dEaD5F114C8405BE3be1144D59A4110B7F79",
+]
+require_v2 = "yes"
+[decision]
+deadline_ms = 1000
+limit_wieght = 2
+limit_weight = 7
+[listen]
+public = "127.0.0.1:8480"
+"#;
+    check(
+        text,
+        &[],
+        &[
+            "tapgate.toml:1: data_dir: must not be empty, got \"\"",
+            "tapgate.toml:5: ur.signers[1]: the address's EIP-55 checksum does not match: a digit is wrong, or the case of a letter was changed",
+            "tapgate.toml:7: ur.require_v2: must be true or false, got a string",
+            "tapgate.toml:9: decision.deadline_ms: must be 50 to 450, got 1000",
+            "tapgate.toml:10: decision.limit_wieght: unknown setting; did you mean decision.limit_weight?",
+            "tapgate.toml:11: decision.limit_weight: must be 0, 1 or 2, got 7",
+        ],
+    );
+}
+
+#[test]
+fn a_setting_has_one_form_and_a_range() {
+    let bad = |rest: &str, message: &str| check_rest(rest, &[&format!("tapgate.toml:2: {message}")]);
+    bad("durability = \"replicated\"", "durability: \"replicated\" is not in this version: use \"fsync\" or \"os\"");
+    bad("durability = \"no\"", "durability: must be \"fsync\" or \"os\", got \"no\"");
+    bad("data_dir = 5", "data_dir: must be a string, got an integer");
+    bad("decision = 5", "decision: must be a table, got an integer");
+    bad("[[decision]]", "decision: must be a table, got an array");
+    bad("decision.deadline_ms = 49", "decision.deadline_ms: must be 50 to 450, got 49");
+    bad("decision.deadline_ms = -60", "decision.deadline_ms: must be 50 to 450, got -60");
+    bad("decision.deadline_ms = 4.5", "decision.deadline_ms: must be an integer, got a float");
+    bad("decision.limit_weight = 256", "decision.limit_weight: must be 0, 1 or 2, got 256");
+    bad("decision.fx_buffer_bps = 65536", "decision.fx_buffer_bps: must be 0 to 5000, got 65536");
+    bad(
+        "decision.funding = \"cash\"",
+        "decision.funding: must be \"crypto\", \"fiat\", \"crypto_then_fiat\" or \"fiat_then_crypto\", got \"cash\"",
+    );
+    bad(
+        "decision.card_currency = \"eur\"",
+        "decision.card_currency: must be a currency of three capital letters, such as EUR, got \"eur\"",
+    );
+    bad("ur.timestamp_window_seconds = 0", "ur.timestamp_window_seconds: must be 1 to 3600, got 0");
+    bad("ur.feeds = 1", "ur.feeds: must be true or false, got an integer");
+    bad(
+        "ur.ops_ur_id = \"a b\\n\"",
+        "ur.ops_ur_id: must be 1 to 64 printable ASCII characters without spaces, got \"a b\\n\"",
+    );
+    for url in ["openapi.ur.app", "ftp://ur.app", "https://", "https://:80", "https://u:p@ur.app", "https://ur.app?a"] {
+        bad(
+            &format!("ur.base_url = \"{url}\""),
+            "ur.base_url: must be http:// or https://, a host, and at most a port and a path; no user, query or fragment",
+        );
+    }
+    for address in ["localhost:8480", "127.0.0.1", ":8480", "127.0.0.1:70000"] {
+        let message = "must be an IP address and a port, such as 127.0.0.1:8480";
+        bad(&format!("listen.public = \"{address}\""), &format!("listen.public: {message}, got \"{address}\""));
+    }
+}
+
+#[test]
+fn the_ends_of_every_range_are_inside_it() {
+    let good = |rest: &str| check_rest(rest, &[]);
+    for deadline_ms in ["50", "450", "4_00", "0x32"] {
+        good(&format!("decision.deadline_ms = {deadline_ms}"));
+    }
+    for limit_weight in 0..=2 {
+        good(&format!("decision.limit_weight = {limit_weight}"));
+    }
+    good("decision = { fx_buffer_bps = 5000, rates_max_age_seconds = 1, state_max_age_seconds = 2592000 }");
+    good("ur.timestamp_window_seconds = 3600");
+    good("listen = { public = \"127.0.0.1:0\", admin = \"127.0.0.1:0\" }");
+    good("listen = { public = \"[::1]:8480\", admin = \"127.0.0.1:8480\" }");
+}
+
+#[test]
+fn signers_are_required_distinct_addresses() {
+    let what = "list the addresses whose webhook signatures are accepted";
+    check("", &[], &[&format!("tapgate.toml: ur.signers: is missing: {what}")]);
+    check("\n[ur]\nfeeds = true", &[], &[&format!("tapgate.toml:2: ur.signers: is missing: {what}")]);
+    check("[ur]\nsigners = []", &[], &[&format!("tapgate.toml:2: ur.signers: must not be empty: {what}")]);
+    check("[ur]\nsigners = \"SIGNER\"", &[], &["tapgate.toml:2: ur.signers: must be a list, got a string"]);
+    check(
+        "[ur]\nsigners = [\n\"SIGNER\",\n7,\n\"0xee28dead5f114c8405be3be1144d59a4110b7f79\",\n\"KEY!\"]",
+        &[],
+        &[
+            "tapgate.toml:4: ur.signers[1]: must be a string, got an integer",
+            &format!("tapgate.toml:5: ur.signers[2]: {SIGNER} is listed twice"),
+            "tapgate.toml:6: ur.signers[3]: an address is 0x and 40 hexadecimal digits",
+        ],
+    );
+}
+
+#[test]
+fn listeners_do_not_collide() {
+    let collides = |rest: &str, line: usize, public: &str, admin: &str| {
+        let message = format!("collides with the other listener: public is {public}, admin is {admin}");
+        let setting = if rest.contains("admin") { "listen.admin" } else { "listen.public" };
+        check_rest(rest, &[&format!("tapgate.toml:{line}: {setting}: {message}")]);
+    };
+    collides("listen.public = \"127.0.0.1:8481\"", 2, "127.0.0.1:8481", "127.0.0.1:8481");
+    collides("listen.public = \"[::]:1\"\nlisten.admin = \"[::]:1\"", 3, "[::]:1", "[::]:1");
+    collides("listen.public = \"0.0.0.0:8481\"", 2, "0.0.0.0:8481", "127.0.0.1:8481");
+}
+
+#[test]
+fn nothing_unknown_is_ignored() {
+    let bad = |rest: &str, message: &str| check_rest(rest, &[&format!("tapgate.toml:2: {message}")]);
+    bad("datadir = \"x\"", "datadir: unknown setting; did you mean data_dir?");
+    bad("deadline_ms = 5", "deadline_ms: unknown setting; did you mean decision.deadline_ms?");
+    bad("decision.feeds = true", "decision.feeds: unknown setting; did you mean ur.feeds?");
+    bad("ur.partner_key_fil = \"x\"", "ur.partner_key_fil: unknown setting; did you mean ur.partner_key_file?");
+    bad("color = 5", "color: unknown setting");
+    bad("\"ur.feeds\" = false", "ur.feeds: unknown setting; did you mean ur.feeds?");
+    bad("\"a\\nb\" = 1", "a\\nb: unknown setting");
+    bad("[decisions]\nfunding = \"fiat\"", "decisions: unknown setting; did you mean decision?");
+    bad("[metrics]\nport = 1", "metrics: unknown setting");
+    for section in ["deliver", "treasury", "reconcile", "replication", "tls", "telemetry"] {
+        let message = format!("{section}: is not in this version: remove it");
+        bad(&format!("[{section}]"), &message);
+        bad(&format!("[[{section}.webhook]]\nurl = \"https://example.org\""), &message);
+        let variable = format!("TAPGATE__{}__URL", section.to_uppercase());
+        check_environment(&variable, "x", &[&format!("environment {variable}: is not in this version: remove it")]);
+    }
+}
+
+#[test]
+fn tokens_have_distinct_names_and_hashes_that_are_never_shown() {
+    let text = r#"ur.signers = ["SIGNER"]
+[[admin.tokens]]
+name = "ops"
+role = "operator"
+sha256 = "HASH!"
+[[admin.tokens]]
+name = "ops"
+role = "viewer"
+sha256 = "HASH!"
+[[admin.tokens]]
+name = "o p s"
+role = "admin"
+sha256 = "HASH!00"
+[[admin.tokens]]
+nam = "x"
+role = "viewer"
+sha256 = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+"#;
+    check(
+        text,
+        &[],
+        &[
+            "tapgate.toml:6: admin.tokens[1]: the name \"ops\" is given to two tokens",
+            "tapgate.toml:6: admin.tokens[1]: the same sha256 is given to two tokens: which role it has would be chance",
+            "tapgate.toml:11: admin.tokens[2].name: must be 1 to 64 letters, digits, '.', '_' or '-', got \"o p s\"",
+            "tapgate.toml:12: admin.tokens[2].role: must be \"viewer\", \"operator\" or \"treasurer\", got \"admin\"",
+            "tapgate.toml:13: admin.tokens[2].sha256: must be the token's SHA-256 in 64 hexadecimal digits",
+            "tapgate.toml:14: admin.tokens[3].name: is missing",
+            "tapgate.toml:15: admin.tokens[3].nam: unknown setting; did you mean name?",
+            "tapgate.toml:17: admin.tokens[3].sha256: is the SHA-256 of an empty token",
+        ],
+    );
+}
+
+#[test]
+fn controls_are_bounded_as_a_users_are() {
+    let text = r#"ur.signers = ["SIGNER"]
+[controls]
+transaction_amount_max = { amount = "05", currency = "EURO" }
+mcc_block = ["7995", 742, "07", 10000]
+merchant_block = ["m_1", ""]
+country_block = ["PRK", "prk", "DE"]
+channel_block = ["atm", "other", "moto"]
+[[controls.velocity]]
+window_seconds = 86400
+count_max = 500
+[[controls.velocity]]
+window_seconds = 2592001
+[[controls.velocity]]
+amount_max_chf = 1_000_000_000_000_001
+count_max = 501
+"#;
+    check(
+        text,
+        &[],
+        &[
+            "tapgate.toml:3: controls.transaction_amount_max.amount: must be 0 to 1000000000000000 in the smallest unit, digits only, got \"05\"",
+            "tapgate.toml:3: controls.transaction_amount_max.currency: must be a currency of three capital letters, such as EUR, got \"EURO\"",
+            "tapgate.toml:4: controls.mcc_block[2]: must be a merchant category of four digits, got \"07\"",
+            "tapgate.toml:4: controls.mcc_block[3]: must be 0 to 9999, got 10000",
+            "tapgate.toml:5: controls.merchant_block[1]: must be 1 to 128 printable bytes, got \"\"",
+            "tapgate.toml:6: controls.country_block[2]: must be a country of three letters, such as CHE, got \"DE\"",
+            "tapgate.toml:7: controls.channel_block[2]: must be \"pos\", \"contactless\", \"ecommerce\", \"recurring\", \"atm\" or \"other\", got \"moto\"",
+            "tapgate.toml:11: controls.velocity[1]: bounds nothing: give amount_max_chf, count_max or both",
+            "tapgate.toml:12: controls.velocity[1].window_seconds: must be 1 to 2592000, got 2592001",
+            "tapgate.toml:13: controls.velocity[2].window_seconds: is missing",
+            "tapgate.toml:14: controls.velocity[2].amount_max_chf: must be 0 to 1000000000000000, got 1000000000000001",
+            "tapgate.toml:15: controls.velocity[2].count_max: must be 0 to 500, got 501",
+        ],
+    );
+    let good = "ur.signers = [\"SIGNER\"]\n[controls]\nmcc_block = [\"0742\", 742]\ncountry_block = [\"prk\"]\n\
+                channel_block = [\"atm\"]\nmerchant_block = [\"m_1\"]";
+    let controls = load(good, &[]).unwrap().controls;
+    assert_eq!((controls.mcc_block, controls.country_block), (vec![742, 742], vec!["PRK".to_owned()]));
+    assert_eq!((controls.channel_block, controls.merchant_block), (vec![Channel::Atm], vec!["m_1".to_owned()]));
+}
+
+#[test]
+fn the_environment_overrides_the_file() {
+    let text = "data_dir = 5\n[ur]\nsigners = []\n[decision]\nfunding = \"crypto\"";
+    let config = load(
+        text,
+        &[
+            ("TAPGATE__DATA_DIR", "/var/lib/tapgate"),
+            ("TAPGATE__UR__SIGNERS", "[\"SIGNER\"]"),
+            ("TAPGATE__UR__OPS_UR_ID", "9999"),
+            ("TAPGATE__UR__PARTNER_KEY", "\"KEY!\""),
+            ("TAPGATE__UR__FEEDS", "false"),
+            ("TAPGATE__DECISION__FUNDING", "fiat"),
+            ("TAPGATE__DECISION__DEADLINE_MS", "60"),
+            ("TAPGATE__ADMIN__TOKENS", "[{ name = \"ops\", role = \"viewer\", sha256 = \"HASH!\" }]"),
+            ("TAPGATE__CONTROLS__TRANSACTION_AMOUNT_MAX", "{ amount = 1, currency = \"EUR\" }"),
+            ("TAPGATE_URL", "somebody else's"),
+            ("PATH", "/bin"),
+        ],
+    )
+    .unwrap();
+    assert_eq!(config.data_dir, Path::new("/var/lib/tapgate"));
+    assert_eq!(config.ur.signers, [SIGNER.parse().unwrap()]);
+    assert_eq!((config.ur.ops_ur_id.as_deref(), config.ur.feeds), (Some("9999"), false));
+    assert_eq!(config.ur.partner_key.map(|key| key.address()), Some(KEY_ADDRESS.parse().unwrap()));
+    assert_eq!((config.decision.funding, config.decision.deadline_ms), (FundingPolicy::Fiat, 60));
+    assert_eq!(config.admin.tokens.len(), 1);
+    assert_eq!(config.controls.transaction_amount_max.map(|max| max.amount), Some(1));
+}
+
+#[test]
+fn a_bad_variable_is_reported_by_its_name() {
+    let bad =
+        |name: &str, value: &str, said: &str| check_environment(name, value, &[&format!("environment {name}{said}")]);
+    bad("TAPGATE__DECISION__DEADLINE_MS", "20", ": must be 50 to 450, got 20");
+    bad("TAPGATE__DECISION__DEADLINE_MS", "fast", ": must be an integer, in TOML");
+    bad("TAPGATE__DECISION__DEADLINE_MS", "60 70", ": must be an integer, in TOML");
+    bad("TAPGATE__UR__FEEDS", "False", ": must be true or false, in TOML");
+    bad("TAPGATE__UR__SIGNERS", "SIGNER", ": must be a list, in TOML");
+    bad("TAPGATE__UR__SIGNERS", "[\"SIGNER\", \"0x\"]", "[1]: an address is 0x and 40 hexadecimal digits");
+    bad("TAPGATE__UR__PARTNER_KEY", "KEY!0", ": a private key is 0x and 64 hexadecimal digits");
+    bad("TAPGATE__ADMIN__TOKENS", "[{ name = \"a\", role = \"viewer\" }]", "[0].sha256: is missing");
+    bad("TAPGATE__ADMIN__TOKEN", "[]", ": unknown setting; did you mean TAPGATE__ADMIN__TOKENS?");
+    bad("TAPGATE__FUNDING", "fiat", ": unknown setting; did you mean TAPGATE__DECISION__FUNDING?");
+    bad("TAPGATE__decision__FUNDING", "fiat", ": unknown setting; did you mean TAPGATE__DECISION__FUNDING?");
+    bad("TAPGATE__COLOR", "red", ": unknown setting");
+    bad("TAPGATE__", "", ": unknown setting");
+}
+
+#[test]
+fn the_partner_key_comes_from_one_place_and_never_shows_itself() {
+    let file = load("[ur]\nsigners = [\"SIGNER\"]\npartner_key_file = \"good.key\"", &[]).unwrap();
+    let text = load("[ur]\nsigners = [\"SIGNER\"]\npartner_key = \"KEY!\"", &[]).unwrap();
+    assert_eq!(file, text);
+    assert!(format!("{file:?}").contains(KEY_ADDRESS));
+    assert!(!format!("{file:?}").contains(&KEY[2..20]));
+
+    check_rest(
+        "ur.partner_key = \"KEY!\"\nur.partner_key_file = \"good.key\"",
+        &["tapgate.toml:3: ur.partner_key_file: give either partner_key or partner_key_file, not both"],
+    );
+}
+
+#[test]
+fn a_bad_key_is_reported_without_its_digits() {
+    let bad = |rest: &str, message: &str| check_rest(rest, &[&format!("tapgate.toml:2: {message}")]);
+    bad("ur.partner_key = \"KEY!00\"", "ur.partner_key: a private key is 0x and 64 hexadecimal digits");
+    bad("ur.partner_key = 7", "ur.partner_key: must be a string, got an integer");
+    bad(
+        "ur.partner_key_file = \"bad.key\"",
+        "ur.partner_key_file: in \"bad.key\": a private key is 0x and 64 hexadecimal digits",
+    );
+    bad(
+        "ur.partner_key_file = \"KEY!\"",
+        "ur.partner_key_file: must be the path of a file, and looks like the key itself",
+    );
+    bad("KEY! = \"partner_key\"", "(a name of 66 characters): unknown setting");
+    bad("ur.KEY! = \"partner_key\"", "ur.(a name of 66 characters): unknown setting");
+    bad("ur.partner_key_file = \"none.key\"", "ur.partner_key_file: cannot read \"none.key\": entity not found");
+}
+
+#[test]
+fn a_syntax_error_neither_hides_bad_settings_nor_invents_any() {
+    // What stands on line 3 is not TOML; what is wrong before and behind it is said all the same.
+    let line_3 = |line: &str, message: &str| {
+        let text = format!("data_dir = 5\n[ur]\n{line}\nfeeds = 1\n[decision]\ndeadline_ms = 1\ncolor = 2\n");
+        let expected = [
+            "tapgate.toml:1: data_dir: must be a string, got an integer",
+            &format!("tapgate.toml:3: not TOML: {message}"),
+            "tapgate.toml:4: ur.feeds: must be true or false, got an integer",
+            "tapgate.toml:6: decision.deadline_ms: must be 50 to 450, got 1",
+            "tapgate.toml:7: decision.color: unknown setting",
+        ];
+        check(&text, &[], &expected);
+        check(&text.replace('\n', "\r\n"), &[], &expected);
+    };
+    line_3("signers", "key with no value, expected `=`");
+    line_3("signers: SIGNER", "key with no value, expected `=`");
+    line_3("partner_key = \"KEY!", "invalid basic string, expected `\"`");
+    line_3("partner_key = sKEY!", "string values must be quoted, expected literal string");
+    line_3("timestamp_window_seconds = 012", "unexpected leading zero, expected nothing");
+    line_3("= 5", "unquoted keys cannot be empty, expected letters, numbers, `-`, `_`");
+}
+
+#[test]
+fn settings_below_a_broken_header_are_not_judged_and_those_of_the_next_section_are() {
+    let text = "[ur]\nsigners = [\"SIGNER\"]\nfeeds = 1\n[decision\ndeadline_ms = 1\ncolor = 2\n[listen]\npublic = 5\n[ur\nfeeds = 7";
+    check(
+        text,
+        &[("TAPGATE__UR__REQUIRE_V2", "1")],
+        &[
+            "tapgate.toml:3: ur.feeds: must be true or false, got an integer",
+            "tapgate.toml:4: not TOML: unclosed table, expected `]`",
+            "tapgate.toml:8: listen.public: must be a string, got an integer",
+            "tapgate.toml:9: not TOML: unclosed table, expected `]`",
+            "environment TAPGATE__UR__REQUIRE_V2: must be true or false, in TOML",
+        ],
+    );
+}
+
+#[test]
+fn what_a_syntax_error_may_have_swallowed_is_not_called_missing() {
+    let text = "[ur]\nsigners\n[[admin.tokens]]\nname = \"a\"\nrole\n[[admin.tokens]]\nname = \"b\"\nrole = \"viewer\"";
+    check(
+        text,
+        &[],
+        &[
+            "tapgate.toml:2: not TOML: key with no value, expected `=`",
+            "tapgate.toml:5: not TOML: key with no value, expected `=`",
+            "tapgate.toml:6: admin.tokens[1].sha256: is missing",
+        ],
+    );
+    check("[ur\nsigners = 1", &[], &["tapgate.toml:1: not TOML: unclosed table, expected `]`"]);
+}
+
+#[test]
+fn a_setting_given_twice_is_an_error() {
+    check_rest("ur.feeds = true\nur.feeds = true", &["tapgate.toml:3: not TOML: duplicate key"]);
+    check_rest("[ur]\nfeeds = true", &["tapgate.toml:2: not TOML: duplicate key"]);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(256))]
+
+    #[test]
+    fn any_text_loads_or_is_answered_one_error_a_line(
+        pieces in proptest::collection::vec(
+            prop_oneof![
+                Just("[ur]\n"), Just("signers = [\"SIGNER\"]\n"), Just("partner_key"), Just(" = "), Just("\"KEY!\""),
+                Just("\n"), Just("\r\n"), Just("[["), Just("]"), Just("{"), Just("}"), Just(","), Just("\"\"\""),
+                Just("admin.tokens"), Just("é\u{0}"), Just("'"), Just("#"), Just("1"), Just("decision"), Just("."),
+            ],
+            0..30,
+        ),
+        variable in ".{0,20}",
+    ) {
+        let text = pieces.concat();
+        if let Err(errors) = load(&text, &[("TAPGATE__UR__SIGNERS", &variable), ("TAPGATE__UR__FEEDS", &variable)]) {
+            prop_assert_eq!(errors.to_string().lines().count(), errors.iter().count());
+            prop_assert!(!errors.to_string().contains(&KEY[4..20]));
+            let lines = text.split('\n').count();
+            prop_assert!(errors.iter().all(|error| !matches!(error.place, Place::Line(line) if line > lines || line == 0)));
+        }
+    }
+}

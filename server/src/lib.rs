@@ -1,0 +1,4 @@
+//! The server of tapgate.
+
+pub mod config;
+pub mod signature;
