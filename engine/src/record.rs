@@ -217,6 +217,8 @@ pub struct Returned {
 pub struct DrawReturn {
     /// The record that took it.
     pub sequence: Sequence,
+    /// Of its amount, in the transaction currency.
+    pub amount: Minor,
     /// Of the amount paid.
     pub paid: Minor,
     /// Of the user's funds, where they are still held.

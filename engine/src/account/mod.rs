@@ -221,7 +221,7 @@ impl User {
             Fact::UserControlled { controls, .. } => self.controls = controls.clone(),
             Fact::CardChanged { card, status, .. } => self.with_card(card, |card| card.status = *status),
             Fact::CardControlled { card, controls, .. } => {
-                self.with_card(card, |card| card.controls.clone_from(controls))
+                self.with_card(card, |card| card.controls.clone_from(controls));
             }
             Fact::PoolReported(_) | Fact::PoolCredited(_) | Fact::RatesReplaced(_) | Fact::ProgramSuspended { .. } => {}
         }

@@ -177,15 +177,15 @@ mod tests {
     #[test]
     fn a_full_ring_merges_its_oldest_and_forgets_nothing() {
         let mut spends = Spends::default();
-        let total = SPENDS_MAX as i64 + 100;
+        let total = i64::try_from(SPENDS_MAX).unwrap() + 100;
         for n in 1..=total {
-            spends.add(spend(n as u64, n, 1));
+            spends.add(spend(n.unsigned_abs(), n, 1));
         }
         assert_eq!(spends.ring.len(), SPENDS_MAX);
         assert_eq!(spends.unreflected(UnixSeconds(total)), ChfMinor(total));
         spends.lower(Sequence(3), ChfMinor(1), ChfMinor(1));
         assert_eq!(spends.unreflected(UnixSeconds(total)), ChfMinor(total - 1), "found inside the merged one");
-        spends.lower(Sequence(total as u64 + 5), ChfMinor(1), ChfMinor(1));
+        spends.lower(Sequence(total.unsigned_abs() + 5), ChfMinor(1), ChfMinor(1));
         assert_eq!(spends.unreflected(UnixSeconds(total)), ChfMinor(total - 1), "an unknown record lowers nothing");
     }
 

@@ -483,10 +483,13 @@ impl Observer for Recorder {
     }
 }
 
-/// Climbs the ladder again over the stored values, recording every check.
+/// Climbs the ladder again over the stored values, recording every check. Reversals and advices climb none.
 #[must_use]
 pub fn explain(request: &Request, values: &Values) -> Explanation {
     let mut sources = Vec::new();
+    if !request.kind.is_decided() {
+        return Explanation { sources, approved_up_to: None, approved_after: None };
+    }
     for source in &values.sources {
         let mut recorder = Recorder(Vec::new());
         let climbed = climb(request, request.amount, values, *source, &mut recorder);

@@ -76,7 +76,8 @@ impl State {
     }
 }
 
-/// What one approved decision took and what of it still stands.
+/// What one approved decision took and what of it still stands. An authorization and each of its increments is one, so
+/// an increment adds exactly what it took, whatever was given back before.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Draw {
     /// The record that approved it.
@@ -85,12 +86,28 @@ pub struct Draw {
     pub id: AuthorizationId,
     /// The approved amount, in the transaction currency.
     pub amount: Minor,
-    /// What still stands of the amount paid.
+    /// What of it was not given back.
+    pub remaining: Minor,
+    /// Taken for `amount`, in the currency paid in.
     pub paid: Minor,
-    /// Francs it still counts for in velocity.
+    /// Francs it was counted with in velocity.
     pub spent: ChfMinor,
     /// Francs it was counted with against the limit.
     pub limit: ChfMinor,
+}
+
+impl Draw {
+    /// What stands held of it when `remaining` of its amount remains: `ceil(paid × remaining / amount)`.
+    #[must_use]
+    pub fn held_at(&self, remaining: Minor) -> Minor {
+        self.paid.share_rounded_up(remaining.0, self.amount.0)
+    }
+
+    /// What it counts for in velocity when `remaining` of its amount remains.
+    #[must_use]
+    pub fn spent_at(&self, remaining: Minor) -> ChfMinor {
+        self.spent.share_rounded_up(remaining.0, self.amount.0)
+    }
 }
 
 /// The row of a root authorization.
@@ -112,8 +129,6 @@ pub struct Authorization {
     pub paid_currency: Currency,
     /// Approved in all: the authorization and its increments, in the transaction currency.
     pub authorized: Minor,
-    /// Paid for all that was approved.
-    pub paid: Minor,
     /// Given back, in the transaction currency.
     pub returned: Minor,
     /// The approved decisions, oldest first.
@@ -145,7 +160,6 @@ impl Authorization {
             source: None,
             paid_currency: request.currency,
             authorized: Minor::ZERO,
-            paid: Minor::ZERO,
             returned: Minor::ZERO,
             draws: Vec::new(),
             events: Vec::new(),
@@ -174,11 +188,11 @@ impl Authorization {
         self.source = Some(approval.source);
         self.paid_currency = approval.paid.currency;
         self.authorized = self.authorized.saturating_add(approval.amount);
-        self.paid = self.paid.saturating_add(approval.paid.amount);
         self.draws.push(Draw {
             sequence,
             id: decided.request.id.clone(),
             amount: approval.amount,
+            remaining: approval.amount,
             paid: approval.paid.amount,
             spent: approval.spent,
             limit: approval.limit,
@@ -190,8 +204,7 @@ impl Authorization {
         self.state = returned.state;
         for given in &returned.draws {
             if let Some(draw) = self.draws.iter_mut().find(|draw| draw.sequence == given.sequence) {
-                draw.paid = draw.paid.saturating_sub(given.paid);
-                draw.spent = draw.spent.saturating_sub(given.spent);
+                draw.remaining = draw.remaining.saturating_sub(given.amount);
             }
         }
     }
@@ -202,17 +215,11 @@ impl Authorization {
         self.authorized.saturating_sub(self.returned)
     }
 
-    /// What stands held, in the currency it is paid in.
+    /// What stands held, in the currency it is paid in: the sum over its draws, nothing in the end.
     #[must_use]
     pub fn held(&self) -> Money {
-        let amount = self.draws.iter().fold(Minor::ZERO, |sum, draw| sum.saturating_add(draw.paid));
-        Money { amount, currency: self.paid_currency }
-    }
-
-    /// What stands held when `amount` more is given back: `ceil(paid × remaining / authorized)`, nothing in the end.
-    #[must_use]
-    pub fn held_after(&self, amount: Minor) -> Minor {
-        self.paid.share_rounded_up(self.remaining().saturating_sub(amount).0, self.authorized.0)
+        let held = self.draws.iter().map(|draw| draw.held_at(draw.remaining));
+        Money { amount: held.fold(Minor::ZERO, Minor::saturating_add), currency: self.paid_currency }
     }
 
     /// Whether an increment of this request may be added to it.

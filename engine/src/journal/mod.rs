@@ -70,7 +70,7 @@ type Slot = AtomicCell<Option<Box<Published>>>;
 const _: () = assert!(Slot::is_lock_free(), "a slot is one pointer");
 
 struct Queue {
-    slots: Box<[CachePadded<Slot>]>,
+    slots: Box<[Slot]>,
     /// The last place claimed.
     claimed: CachePadded<AtomicU64>,
     /// Places reserved or claimed and not yet durable.
@@ -85,7 +85,7 @@ struct Queue {
 impl Queue {
     fn slot(&self, sequence: Sequence) -> Option<&Slot> {
         let index = usize::try_from(sequence.0 % QUEUE_RECORDS_MAX).ok()?;
-        self.slots.get(index).map(|slot| &**slot)
+        self.slots.get(index)
     }
 }
 
@@ -156,7 +156,7 @@ impl Journal {
     /// The store cannot be read, or the thread cannot be started.
     pub fn start(store: Arc<dyn Store>, on_failure: OnFailure) -> Result<Journal, StoreError> {
         let (head, chain) = store.head()?;
-        let slots = (0..QUEUE_RECORDS_MAX).map(|_| CachePadded::new(AtomicCell::new(None))).collect();
+        let slots = (0..QUEUE_RECORDS_MAX).map(|_| AtomicCell::new(None)).collect();
         let queue = Arc::new(Queue {
             slots,
             claimed: CachePadded::new(AtomicU64::new(head.0)),

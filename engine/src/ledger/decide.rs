@@ -179,6 +179,10 @@ impl Ledger {
     }
 
     fn reach_verdict(&self, request: &Request, values: &mut Values, shared: &Shared) -> Verdict {
+        if !request.kind.is_decided() {
+            // A reversal or advice climbs no ladder; one that comes here has an amount that means nothing.
+            return Verdict::Declined(Reason::AmountInvalid);
+        }
         for _ in 0..TAKE_ATTEMPTS_MAX {
             let plan = match self.plan(request, values) {
                 Ok(plan) => plan,

@@ -39,7 +39,7 @@ pub struct Program {
 
 impl Program {
     /// Folds one record.
-    pub(super) fn apply(&mut self, at: UnixMillis, fact: &Fact) {
+    pub(crate) fn apply(&mut self, at: UnixMillis, fact: &Fact) {
         match fact {
             Fact::RatesReplaced(rates) => self.rates = Rates { set_at: Some(at), ..(**rates).clone() },
             Fact::ProgramSuspended { suspended, reason } => {
@@ -53,14 +53,14 @@ impl Program {
 
 /// The idempotency keys of the last 24 hours, by the caller's name and key.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Keys(BTreeMap<(CompactString, CompactString), (Fingerprint, UnixMillis)>);
+pub(crate) struct Keys(BTreeMap<(CompactString, CompactString), (Fingerprint, UnixMillis)>);
 
 impl Keys {
-    pub(super) fn get(&self, name: &str, key: &str) -> Option<Fingerprint> {
+    pub(crate) fn get(&self, name: &str, key: &str) -> Option<Fingerprint> {
         self.0.get(&(name.into(), key.into())).map(|(fingerprint, _)| *fingerprint)
     }
 
-    pub(super) fn apply(&mut self, now: UnixMillis, author: &Author) {
+    pub(crate) fn apply(&mut self, now: UnixMillis, author: &Author) {
         if let Author::Person { name, idempotency: Some(idempotency) } = author {
             self.0.retain(|_, (_, at)| at.0 + IDEMPOTENCY_KEPT_MILLIS >= now.0);
             self.0.insert((name.clone(), idempotency.key.clone()), (idempotency.fingerprint, now));
@@ -70,31 +70,31 @@ impl Keys {
 
 /// The program's row.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct ProgramRow {
-    pub(super) sequence: Sequence,
-    pub(super) program: Program,
-    pub(super) keys: Keys,
+pub(crate) struct ProgramRow {
+    pub(crate) sequence: Sequence,
+    pub(crate) program: Program,
+    pub(crate) keys: Keys,
     /// The latest time of any record: decisions never go back before it.
-    pub(super) at: UnixMillis,
+    pub(crate) at: UnixMillis,
 }
 
 /// A pool's row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct PoolRow {
-    pub(super) sequence: Sequence,
-    pub(super) figures: PoolFigures,
+pub(crate) struct PoolRow {
+    pub(crate) sequence: Sequence,
+    pub(crate) figures: PoolFigures,
 }
 
 /// The key of the program's one row.
-pub(super) const PROGRAM_KEY: &[u8] = b"program";
+pub(crate) const PROGRAM_KEY: &[u8] = b"program";
 
-pub(super) fn row<T: Serialize>(table: Table, key: &[u8], value: &T) -> Result<Row, StoreError> {
+pub(crate) fn row<T: Serialize>(table: Table, key: &[u8], value: &T) -> Result<Row, StoreError> {
     let value = postcard::to_extend(&(ROW_VERSION, value), Vec::with_capacity(256));
     let value = value.map_err(|error| StoreError::Failed(format!("a row cannot be encoded: {error}")))?;
     Ok(Row { table, key: key.to_vec(), value })
 }
 
-pub(super) fn decode<T: DeserializeOwned>(table: Table, key: &[u8], bytes: &[u8]) -> Result<T, StoreError> {
+pub(crate) fn decode<T: DeserializeOwned>(table: Table, key: &[u8], bytes: &[u8]) -> Result<T, StoreError> {
     let named = || format!("the row {} of {table:?}", String::from_utf8_lossy(key));
     match bytes.split_first() {
         Some((&ROW_VERSION, rest)) => {
@@ -105,18 +105,18 @@ pub(super) fn decode<T: DeserializeOwned>(table: Table, key: &[u8], bytes: &[u8]
     }
 }
 
-pub(super) fn load<T: DeserializeOwned>(store: &dyn Store, table: Table, key: &[u8]) -> Result<Option<T>, StoreError> {
+pub(crate) fn load<T: DeserializeOwned>(store: &dyn Store, table: Table, key: &[u8]) -> Result<Option<T>, StoreError> {
     store.row(table, key)?.map(|bytes| decode(table, key, &bytes)).transpose()
 }
 
 /// Plain rows, as far as they were needed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct State {
-    pub(super) users: BTreeMap<UrId, User>,
-    pub(super) authorizations: BTreeMap<AuthorizationId, Authorization>,
-    pub(super) answers: BTreeMap<AuthorizationId, Answer>,
-    pub(super) pools: BTreeMap<Currency, PoolRow>,
-    pub(super) program: ProgramRow,
+    pub(crate) users: BTreeMap<UrId, User>,
+    pub(crate) authorizations: BTreeMap<AuthorizationId, Authorization>,
+    pub(crate) answers: BTreeMap<AuthorizationId, Answer>,
+    pub(crate) pools: BTreeMap<Currency, PoolRow>,
+    pub(crate) program: ProgramRow,
 }
 
 impl State {

@@ -22,26 +22,28 @@ struct Plan<'a> {
 
 impl Plan<'_> {
     fn draws(&self) -> Vec<DrawReturn> {
-        let mut left = self.row.held().amount.saturating_sub(self.row.held_after(self.amount));
+        let mut left = self.amount;
         let mut order: Vec<&Draw> = self.row.draws.iter().collect();
         order.sort_by_key(|draw| Some(draw.sequence) != self.first);
         let mut draws = Vec::with_capacity(order.len());
         for draw in order {
-            let paid = draw.paid.min(left);
+            let amount = draw.remaining.min(left);
             let whole = self.unbooked && (self.first.is_none() || self.first == Some(draw.sequence));
             let unreflected = if whole { draw.limit } else { ChfMinor::ZERO };
-            if paid.is_zero() && unreflected.is_zero() {
+            if amount.is_zero() && unreflected.is_zero() {
                 continue;
             }
-            left = left.saturating_sub(paid);
-            let stays = draw.paid.saturating_sub(paid).0;
-            let held_funds = self.user.and_then(|user| user.holds.iter().find(|hold| hold.sequence == draw.sequence));
-            let funds = held_funds.map_or(Minor::ZERO, |hold| hold.funds);
+            left = left.saturating_sub(amount);
+            let stays = draw.remaining.saturating_sub(amount);
+            let (held, held_after) = (draw.held_at(draw.remaining), draw.held_at(stays));
+            let own = self.user.and_then(|user| user.holds.iter().find(|hold| hold.sequence == draw.sequence));
+            let funds = own.map_or(Minor::ZERO, |hold| hold.funds);
             draws.push(DrawReturn {
                 sequence: draw.sequence,
-                paid,
-                funds: funds.saturating_sub(funds.share_rounded_up(stays, draw.paid.0)),
-                spent: draw.spent.saturating_sub(draw.spent.share_rounded_up(stays, draw.paid.0)),
+                amount,
+                paid: held.saturating_sub(held_after),
+                funds: funds.saturating_sub(funds.share_rounded_up(held_after.0, held.0)),
+                spent: draw.spent_at(draw.remaining).saturating_sub(draw.spent_at(stays)),
                 unreflected,
             });
         }

@@ -1,1 +1,426 @@
+//! A naive ledger: no locks, no rows, no deltas. It keeps what happened and computes every figure anew by summing over
+//! all of it, in plain integers and with its own arithmetic, so that it can disagree with the real one.
 
+use std::collections::BTreeMap;
+
+/// What the model answers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ModelReply {
+    /// Approved from this source, for this amount.
+    Approved(&'static str, i64),
+    /// Declined.
+    Declined(&'static str),
+    /// Given back.
+    Acknowledged(i64),
+}
+
+const MONTH_SECONDS: i64 = 30 * 24 * 3600;
+
+/// Rates of the model's world: USD→EUR 0.9168 with 1.5 % spread, EUR→USD set apart, francs per thousand.
+const USD_TO_EUR: i128 = 9168;
+const EUR_TO_USD: i128 = 10907;
+const SPREAD: i128 = 10150;
+const INTERCHANGE: i128 = 101;
+const CHF_EUR: i128 = 945;
+const CHF_USD: i128 = 863;
+
+/// One approved decision.
+#[derive(Clone, Debug)]
+struct Draw {
+    id: u32,
+    user: usize,
+    at: i64,
+    amount: i64,
+    remaining: i64,
+    /// Taken for the whole amount.
+    taken: i64,
+    /// Standing, in the paid currency.
+    paid: i64,
+    /// Standing of the user's funds.
+    funds: i64,
+    /// Counted against the limit.
+    limit: i64,
+    reflected: bool,
+}
+
+#[derive(Clone, Debug)]
+struct Root {
+    state: &'static str,
+    user: usize,
+    currency: &'static str,
+    source: &'static str,
+    paid_currency: &'static str,
+    authorized: i64,
+    returned: i64,
+    draws: Vec<Draw>,
+}
+
+/// A user of the model.
+#[derive(Clone, Debug)]
+pub struct ModelUser {
+    /// The sources in order.
+    pub sources: Vec<&'static str>,
+    /// Suspended by the partner.
+    pub suspended: bool,
+    /// The one card is frozen.
+    pub frozen: bool,
+    /// UR's figures.
+    pub used: i64,
+    /// UR's figures.
+    pub client: i64,
+    /// UR's figures.
+    pub start: i64,
+    /// The partner's figure.
+    pub funds: i64,
+    /// Its currency.
+    pub funds_currency: &'static str,
+    /// Its version.
+    pub version: u64,
+    /// The EUR balance at UR.
+    pub fiat: i64,
+    /// Whether it may be taken from.
+    pub allowance: bool,
+    /// Most approvals within an hour.
+    pub hourly: Option<u32>,
+}
+
+/// A pool of the model.
+#[derive(Clone, Debug, Default)]
+pub struct ModelPool {
+    /// As reported, with credits.
+    pub reported: i64,
+    /// Kept back.
+    pub reserve: i64,
+}
+
+/// The model.
+#[derive(Clone, Debug, Default)]
+pub struct Model {
+    /// Users by number.
+    pub users: Vec<ModelUser>,
+    /// Pools by currency.
+    pub pools: BTreeMap<&'static str, ModelPool>,
+    roots: BTreeMap<u32, Root>,
+    /// Uses of the limit that reversals made, as (user, at, francs).
+    reversal_uses: Vec<(usize, i64, i64)>,
+    /// Every approval ever, as (user, at): velocity counts them whatever became of them.
+    approvals: Vec<(usize, i64)>,
+}
+
+fn floor_convert(amount: i64, rate: i128, spread: i128) -> i64 {
+    (i128::from(amount) * rate * spread / 100_000_000) as i64
+}
+
+fn francs(amount: i64, currency: &str) -> i64 {
+    let rate = if currency == "EUR" { CHF_EUR } else { CHF_USD };
+    (i128::from(amount) * rate / 1000) as i64
+}
+
+fn share_up(amount: i64, part: i64, whole: i64) -> i64 {
+    if part <= 0 || whole <= 0 {
+        return 0;
+    }
+    ((i128::from(amount) * i128::from(part) + i128::from(whole) - 1) / i128::from(whole)) as i64
+}
+
+impl Model {
+    fn draws(&self) -> impl Iterator<Item = (&Root, &Draw)> {
+        self.roots.values().flat_map(|root| root.draws.iter().map(move |draw| (root, draw)))
+    }
+
+    /// What a pool has left for approvals.
+    #[must_use]
+    pub fn available(&self, currency: &str) -> i64 {
+        let open = self
+            .draws()
+            .filter(|(root, draw)| root.source == "CRYPTO" && root.paid_currency == currency && !draw.reflected);
+        self.pools.get(currency).map_or(0, |pool| pool.reported) - open.map(|(_, draw)| draw.paid).sum::<i64>()
+    }
+
+    /// What stands held of a pool.
+    #[must_use]
+    pub fn held(&self, currency: &str) -> i64 {
+        let open = self.draws().filter(|(root, _)| root.source == "CRYPTO" && root.paid_currency == currency);
+        open.map(|(_, draw)| draw.paid).sum()
+    }
+
+    /// What stands held of a user's funds.
+    #[must_use]
+    pub fn funds_held(&self, user: usize) -> i64 {
+        self.draws().filter(|(_, draw)| draw.user == user).map(|(_, draw)| draw.funds).sum()
+    }
+
+    /// What stands held of a user's EUR balance.
+    #[must_use]
+    pub fn fiat_held(&self, user: usize) -> i64 {
+        let own = self.draws().filter(|(root, draw)| draw.user == user && root.source == "FIAT");
+        own.map(|(_, draw)| draw.paid).sum()
+    }
+
+    /// What is left of a user's limit.
+    #[must_use]
+    pub fn headroom(&self, user: usize, now: i64) -> i64 {
+        let figures = &self.users[user];
+        let used = if figures.start + MONTH_SECONDS < now { 0 } else { figures.used };
+        let lives = |at: i64| at + MONTH_SECONDS >= now;
+        let spent: i64 =
+            self.draws().filter(|(_, draw)| draw.user == user && lives(draw.at)).map(|(_, draw)| draw.limit).sum();
+        let reversed: i64 =
+            self.reversal_uses.iter().filter(|(who, at, _)| *who == user && lives(*at)).map(|(.., chf)| chf).sum();
+        (figures.client - used - spent - reversed).max(0)
+    }
+
+    /// The state of an authorization.
+    #[must_use]
+    pub fn state(&self, root: u32) -> Option<&'static str> {
+        self.roots.get(&root).map(|root| root.state)
+    }
+
+    /// An authorization or, with a parent, an increment.
+    pub fn tap(
+        &mut self,
+        id: u32,
+        parent: Option<u32>,
+        user: Option<usize>,
+        amount: i64,
+        currency: &'static str,
+        now: i64,
+    ) -> ModelReply {
+        let root_id = parent.unwrap_or(id);
+        match self.decide(root_id, parent, user, amount, currency, now) {
+            Err(reason) => {
+                if parent.is_none() && !self.roots.contains_key(&root_id) {
+                    self.roots.insert(root_id, self.root("declined", user.unwrap_or(usize::MAX), currency));
+                }
+                ModelReply::Declined(reason)
+            }
+            Ok((source, paid_currency, paid, funds)) => {
+                let user = user.unwrap_or(usize::MAX);
+                let spent = francs(paid, paid_currency);
+                let draw = Draw {
+                    id,
+                    user,
+                    at: now,
+                    amount,
+                    remaining: amount,
+                    taken: paid,
+                    paid,
+                    funds,
+                    limit: spent,
+                    reflected: false,
+                };
+                self.approvals.push((user, now));
+                let fresh = self.root("approved", user, currency);
+                let root = self.roots.entry(root_id).or_insert(fresh);
+                root.source = source;
+                root.paid_currency = paid_currency;
+                root.authorized += amount;
+                root.draws.push(draw);
+                ModelReply::Approved(source, amount)
+            }
+        }
+    }
+
+    fn root(&self, state: &'static str, user: usize, currency: &'static str) -> Root {
+        Root {
+            state,
+            user,
+            currency,
+            source: "",
+            paid_currency: currency,
+            authorized: 0,
+            returned: 0,
+            draws: Vec::new(),
+        }
+    }
+
+    fn decide(
+        &self,
+        root_id: u32,
+        parent: Option<u32>,
+        user: Option<usize>,
+        amount: i64,
+        currency: &'static str,
+        now: i64,
+    ) -> Result<(&'static str, &'static str, i64, i64), &'static str> {
+        let user = user.ok_or("unknown_user")?;
+        let figures = &self.users[user];
+        let root = self.roots.get(&root_id);
+        if parent.is_none() && root.is_some_and(|root| root.state == "tombstoned") {
+            return Err("already_reversed");
+        }
+        let live = root.filter(|root| root.state == "approved" && root.user == user && root.currency == currency);
+        if parent.is_some() && live.is_none() {
+            return Err("parent_not_found");
+        }
+        if figures.suspended {
+            return Err("user_suspended");
+        }
+        if figures.frozen {
+            return Err("card_frozen");
+        }
+        if parent.is_some() && amount == 0 {
+            return Err("amount_invalid");
+        }
+        let sources = match live {
+            Some(root) if parent.is_some() => vec![root.source],
+            _ => figures.sources.clone(),
+        };
+        let paid_in = live.filter(|_| parent.is_some()).map(|root| root.paid_currency);
+        let tries: Vec<_> =
+            sources.iter().map(|source| self.try_source(source, user, amount, currency, paid_in, now)).collect();
+        if let Some(taken) = tries.iter().find_map(|tried| tried.ok()) {
+            return Ok(taken);
+        }
+        let order = [
+            "currency_unsupported",
+            "velocity_count",
+            "limit_exceeded",
+            "insufficient_user_funds",
+            "fiat_allowance_missing",
+            "pool_reserve_held",
+            "pool_exhausted",
+        ];
+        let first = order.into_iter().find(|reason| tries.contains(&Err(*reason)));
+        Err(first.unwrap_or("pool_exhausted"))
+    }
+
+    fn try_source(
+        &self,
+        source: &'static str,
+        user: usize,
+        amount: i64,
+        currency: &'static str,
+        paid_in: Option<&'static str>,
+        now: i64,
+    ) -> Result<(&'static str, &'static str, i64, i64), &'static str> {
+        let figures = &self.users[user];
+        let own_pool = source == "CRYPTO" && self.pools.contains_key(currency);
+        let direct_covers = own_pool && self.available(currency) - amount >= self.pools[currency].reserve;
+        let into = paid_in.unwrap_or(if currency == "EUR" || direct_covers { currency } else { "EUR" });
+        let at_least_one = |paid: i64| if amount == 0 { 0 } else { paid.max(1) };
+        let paid = match (currency, into) {
+            (from, to) if from == to => amount,
+            ("USD", "EUR") => at_least_one(floor_convert(amount, USD_TO_EUR, SPREAD)),
+            // The settlement amount of a baht transaction is a fortieth, rounded up, in these scripts.
+            ("THB", to) => {
+                let settled = i128::from((amount + 39) / 40) * INTERCHANGE;
+                let (rate, spread) = if to == "EUR" { (10_000, 10_000) } else { (EUR_TO_USD, SPREAD) };
+                at_least_one((settled * rate * spread / 10_000_000_000) as i64)
+            }
+            _ => return Err("currency_unsupported"),
+        };
+        let lately = self.approvals.iter().filter(|(who, at)| *who == user && *at > now - 3600).count();
+        if figures.hourly.is_some_and(|most| lately >= most as usize) {
+            return Err("velocity_count");
+        }
+        if francs(paid, into) > self.headroom(user, now) {
+            return Err("limit_exceeded");
+        }
+        if source == "FIAT" {
+            if paid > figures.fiat - self.fiat_held(user) {
+                return Err("insufficient_user_funds");
+            }
+            return if figures.allowance { Ok((source, into, paid, 0)) } else { Err("fiat_allowance_missing") };
+        }
+        let funds = match (into, figures.funds_currency) {
+            (paid_in, own) if paid_in == own => paid,
+            (_, own) => {
+                let rate = if own == "USD" { EUR_TO_USD } else { USD_TO_EUR };
+                ((i128::from(paid) * rate * SPREAD + 99_999_999) / 100_000_000) as i64
+            }
+        };
+        if funds > figures.funds - self.funds_held(user) {
+            return Err("insufficient_user_funds");
+        }
+        let left = self.available(into) - paid;
+        let reserve = self.pools.get(into).map_or(0, |pool| pool.reserve);
+        match left {
+            left if left < 0 => Err("pool_exhausted"),
+            left if left < reserve => Err("pool_reserve_held"),
+            _ => Ok((source, into, paid, funds)),
+        }
+    }
+
+    /// A reversal of a root by its own user.
+    pub fn reverse(&mut self, root_id: u32, user: usize, amount: i64, currency: &'static str, now: i64) -> ModelReply {
+        if amount == 0 {
+            return ModelReply::Declined("amount_invalid");
+        }
+        let fresh = self.root("tombstoned", user, currency);
+        let Some(root) = self.roots.get_mut(&root_id) else {
+            self.roots.insert(root_id, fresh);
+            return ModelReply::Acknowledged(0);
+        };
+        if root.user != user || root.currency != currency {
+            return ModelReply::Acknowledged(0);
+        }
+        let given = amount.min(root.authorized - root.returned);
+        let paid = give_back(root, given);
+        if root.state == "approved" && root.returned == root.authorized {
+            root.state = "reversed";
+        }
+        let again = francs(paid, root.paid_currency);
+        if again > 0 {
+            self.reversal_uses.push((user, now, again));
+        }
+        ModelReply::Acknowledged(given)
+    }
+
+    /// A person's release. False where nothing is held.
+    pub fn release(&mut self, root_id: u32) -> bool {
+        let Some(root) = self.roots.get_mut(&root_id).filter(|root| root.state == "approved") else { return false };
+        let unbooked = root.returned == 0;
+        give_back(root, root.authorized - root.returned);
+        root.state = "released";
+        if unbooked {
+            for draw in &mut root.draws {
+                draw.limit = 0;
+            }
+        }
+        true
+    }
+
+    /// A pool's report that reflects everything so far, or nothing more than before.
+    pub fn report(&mut self, currency: &'static str, reported: i64, reserve: i64, reflects_all: bool) {
+        self.pools.insert(currency, ModelPool { reported, reserve });
+        if reflects_all {
+            let roots = self.roots.values_mut();
+            let drawn = roots.filter(|root| root.source == "CRYPTO" && root.paid_currency == currency);
+            for draw in drawn.flat_map(|root| root.draws.iter_mut()) {
+                draw.reflected = true;
+            }
+        }
+    }
+
+    /// The partner's new figure, which includes the debits of these ids. False for an old version.
+    pub fn replace_funds(&mut self, user: usize, funds: i64, version: u64, debited: &[u32]) -> bool {
+        if version <= self.users[user].version {
+            return false;
+        }
+        self.users[user].funds = funds;
+        self.users[user].version = version;
+        let draws = self.roots.values_mut().flat_map(|root| root.draws.iter_mut());
+        for draw in draws.filter(|draw| draw.user == user && debited.contains(&draw.id)) {
+            draw.funds = 0;
+        }
+        true
+    }
+}
+
+/// Gives back `amount` of the transaction, oldest draw first; returns what that is of the amount paid.
+fn give_back(root: &mut Root, amount: i64) -> i64 {
+    root.returned += amount;
+    let mut left = amount;
+    let mut back = 0;
+    for draw in &mut root.draws {
+        let part = draw.remaining.min(left);
+        left -= part;
+        draw.remaining -= part;
+        let stays = share_up(draw.taken, draw.remaining, draw.amount);
+        draw.funds = share_up(draw.funds, stays, draw.paid);
+        back += draw.paid - stays;
+        draw.paid = stays;
+    }
+    back
+}

@@ -1,1 +1,554 @@
+//! Random operations against the ledger and the model at once, with crashes, restarts, evictions and a failing disk
+//! in between.
 
+use std::sync::Arc;
+
+use super::model::ModelUser;
+use super::{FailAfter, MemoryStore, Model, ModelReply};
+use crate::account::{AccountStatus, CardStatus, FundingPolicy, ImportedCard, ImportedFiat};
+use crate::authorization::{Channel, Kind, Merchant, Outcome, Request};
+use crate::controls::{Controls, VelocityRule};
+use crate::ids::{AuthorizationId, Sequence, UrId};
+use crate::journal::{Settled, Store};
+use crate::ledger::{Change, ChangeError, Ledger, Policy, Reflected, State, Submission};
+use crate::limit::ClientLimit;
+use crate::money::{ChfMinor, Currency, Minor, Money};
+use crate::pricing::{Conversion, Rates};
+use crate::record::{Author, Import, Record};
+use crate::recovery::{recover, verify};
+use crate::time::{Moment, UnixMillis, UnixSeconds};
+
+const START_SECONDS: i64 = 1_768_659_501;
+const CURRENCIES: [&str; 4] = ["EUR", "USD", "THB", "XXX"];
+const USERS: usize = 3;
+
+/// One step of a script.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Operation {
+    /// A new authorization.
+    Tap {
+        /// Its number; an old one is asked again.
+        id: u8,
+        /// A user, or one that is not there.
+        user: u8,
+        /// In smallest units.
+        amount: u16,
+        /// Index of the currency.
+        currency: u8,
+    },
+    /// An increment of an earlier number.
+    Increment {
+        /// The root's number.
+        root: u8,
+        /// In smallest units.
+        amount: u16,
+    },
+    /// A reversal of a number, known or not.
+    Reverse {
+        /// The root's number.
+        root: u8,
+        /// In smallest units.
+        amount: u16,
+    },
+    /// The last request once more.
+    Again,
+    /// Time passes.
+    Wait {
+        /// In steps of 20 minutes.
+        steps: u8,
+    },
+    /// A pool's report.
+    Report {
+        /// EUR or USD.
+        usd: bool,
+        /// The balance, in smallest units.
+        balance: u16,
+        /// Kept back.
+        reserve: u8,
+        /// It reflects every approval so far.
+        reflects_all: bool,
+    },
+    /// New funds of a user, with the last approval debited.
+    Funds {
+        /// The user.
+        user: u8,
+        /// The figure.
+        amount: u16,
+        /// Above the last version, or not.
+        newer: bool,
+        /// The number whose debit is in the figure.
+        debited: u8,
+    },
+    /// A user is suspended or resumed.
+    Suspend {
+        /// The user.
+        user: u8,
+        /// The new state.
+        suspended: bool,
+    },
+    /// A card is frozen or made active.
+    Freeze {
+        /// Its user.
+        user: u8,
+        /// The new state.
+        frozen: bool,
+    },
+    /// A person releases an authorization.
+    Release {
+        /// Its number.
+        root: u8,
+    },
+    /// Rows are written, and everything old enough leaves memory.
+    Settle,
+    /// The process ends and starts again.
+    Restart,
+    /// The disk fails after so many more appends; the process ends and starts again.
+    FailDisk {
+        /// Appends that still pass.
+        after: u8,
+    },
+}
+
+/// Reads operations from arbitrary bytes, five to an operation.
+#[must_use]
+pub fn operations(bytes: &[u8]) -> Vec<Operation> {
+    bytes.chunks_exact(5).map(operation).collect()
+}
+
+fn operation(bytes: &[u8]) -> Operation {
+    let byte = |place: usize| bytes.get(place).copied().unwrap_or(0);
+    let (id, user, amount) = (byte(1) % 24, byte(2) % 4, u16::from_le_bytes([byte(3), byte(4)]));
+    match byte(0) % 24 {
+        0..=8 => Operation::Tap { id, user, amount: amount % 6000, currency: byte(2) >> 6 },
+        9 | 10 => Operation::Increment { root: id, amount: amount % 3000 },
+        11..=13 => Operation::Reverse { root: id, amount: amount % 4000 },
+        14 => Operation::Again,
+        15 => Operation::Wait { steps: byte(1) },
+        16 => Operation::Report { usd: user & 1 == 1, balance: amount, reserve: byte(1), reflects_all: user & 2 == 2 },
+        17 => Operation::Funds { user, amount, newer: byte(1) & 64 == 0, debited: id },
+        18 => Operation::Suspend { user, suspended: byte(1) & 3 == 3 },
+        19 => Operation::Freeze { user, frozen: byte(1) & 3 == 3 },
+        20 => Operation::Release { root: id },
+        21 => Operation::Settle,
+        22 => Operation::Restart,
+        _ => Operation::FailDisk { after: byte(1) % 4 },
+    }
+}
+
+/// Runs what arbitrary bytes say. For fuzzing.
+///
+/// # Panics
+/// On any disagreement of the ledger with the model, of memory with the fold, or of a prefix with the invariants.
+pub fn run_script(bytes: &[u8]) {
+    run(&operations(bytes));
+}
+
+/// Runs operations against ledger and model.
+///
+/// # Panics
+/// As [`run_script`].
+pub fn run(operations: &[Operation]) {
+    let mut world = World::new();
+    for (step, operation) in operations.iter().enumerate() {
+        world.step(operation, step);
+        world.compare(step, operation);
+    }
+    world.ledger().journal().close();
+    check_prefixes(&world.store);
+}
+
+/// Checks that every prefix of a journal folds to a legal state, and that rows and journal agree.
+///
+/// # Panics
+/// Where one is not legal.
+pub fn check_prefixes(store: &Arc<MemoryStore>) {
+    let mut state = State::default();
+    for entry in store.entries() {
+        let record = Record::decode(&entry.payload).expect("a record that was written can be read");
+        let bytes = record.encode();
+        assert_eq!(bytes, entry.payload, "record {} encodes to its own bytes", entry.sequence);
+        state.fold(entry.sequence, &record, None).expect("memory does not fail");
+        state.assert_legal(entry.sequence);
+    }
+    let store: Arc<dyn Store> = Arc::clone(store) as Arc<dyn Store>;
+    let verification = verify(&store).expect("the journal verifies");
+    assert!(verification.is_equal(), "fold of the journal = rows and the records after them");
+}
+
+struct World {
+    store: Arc<MemoryStore>,
+    ledger: Option<Ledger>,
+    failing: bool,
+    model: Model,
+    now: i64,
+    /// The first request of each number, to ask it again.
+    asked: Vec<(Request, ModelReply)>,
+    increments: u32,
+}
+
+fn currency(code: &str) -> Currency {
+    code.parse().expect("a currency")
+}
+
+fn user_id(user: usize) -> UrId {
+    format!("user{user}").parse().expect("an id")
+}
+
+fn person() -> Author {
+    Author::Person { name: "test".into(), idempotency: None }
+}
+
+impl World {
+    fn new() -> World {
+        let store = MemoryStore::new();
+        let mut world = World {
+            store,
+            ledger: None,
+            failing: false,
+            model: Model::default(),
+            now: START_SECONDS,
+            asked: Vec::new(),
+            increments: 0,
+        };
+        world.start(None);
+        world.set_up();
+        world
+    }
+
+    fn start(&mut self, fail_after: Option<u32>) {
+        self.ledger = None;
+        let plain: Arc<dyn Store> = Arc::clone(&self.store) as Arc<dyn Store>;
+        let store: Arc<dyn Store> = match fail_after {
+            Some(appends) => FailAfter::new(Arc::clone(&self.store), appends),
+            None => Arc::clone(&plain),
+        };
+        self.failing = fail_after.is_some();
+        let recovered = recover(&plain).expect("what was written is recovered");
+        let ledger = Ledger::start(store, recovered.state, Policy::default(), 7, Box::new(|_| {}));
+        self.ledger = Some(ledger.expect("a ledger starts"));
+    }
+
+    fn ledger(&self) -> &Ledger {
+        self.ledger.as_ref().expect("the ledger runs")
+    }
+
+    fn moment(&self) -> Moment {
+        Moment { at: UnixMillis(u64::try_from(self.now).expect("after 1970") * 1000), trusted: true }
+    }
+
+    /// Makes a change durable. `None` where the disk failed; the process was then started again.
+    fn change(&mut self, change: &Change) -> Option<Result<(), ChangeError>> {
+        let made = self.ledger().change(&person(), change.clone(), self.moment());
+        match made {
+            Ok(receipt) => {
+                if receipt.word.is_none_or(|word| word.block() == Settled::Durable) {
+                    return Some(Ok(()));
+                }
+                self.start(None);
+                None
+            }
+            Err(ChangeError::NoPlace(_)) => {
+                self.start(None);
+                None
+            }
+            Err(error) => Some(Err(error)),
+        }
+    }
+
+    fn set_up(&mut self) {
+        let pair = |from, to, rate| ((currency(from), currency(to)), Conversion { rate, spread: 10150 });
+        let rates = Rates {
+            chf: vec![(Currency::EUR, 945), (Currency::USD, 863)],
+            pairs: vec![pair("EUR", "USD", 10907), pair("USD", "EUR", 9168)],
+            interchange_percent: 1,
+            set_at: None,
+        };
+        self.change(&Change::ReplaceRates(Box::new(rates)));
+        let policies = [FundingPolicy::Crypto, FundingPolicy::CryptoThenFiat, FundingPolicy::FiatThenCrypto];
+        let sources = [vec!["CRYPTO"], vec!["CRYPTO", "FIAT"], vec!["FIAT", "CRYPTO"]];
+        for (user, (policy, sources)) in policies.into_iter().zip(sources).enumerate() {
+            let funds_currency = if user == 0 { "USD" } else { "EUR" };
+            let figures = ModelUser {
+                sources,
+                suspended: false,
+                frozen: false,
+                used: 2_000,
+                client: 30_000,
+                start: START_SECONDS,
+                funds: 20_000,
+                funds_currency,
+                version: 0,
+                fiat: 6_000,
+                allowance: user != 1,
+                hourly: (user == 0).then_some(6),
+            };
+            self.change(&Change::ImportUser(Box::new(import(user, policy, &figures))));
+            if let Some(most) = figures.hourly {
+                let velocity = vec![VelocityRule { window_seconds: 3600, amount_max: None, count_max: Some(most) }];
+                let controls = Controls { velocity, ..Controls::default() };
+                self.change(&Change::ControlUser { user: user_id(user), controls });
+            }
+            self.model.users.push(figures);
+        }
+        self.report("EUR", 25_000, 100, true);
+        self.report("USD", 9_000, 0, true);
+    }
+
+    fn report(&mut self, code: &'static str, balance: i64, reserve: i64, reflects_all: bool) {
+        let change = Change::ReportPool {
+            currency: currency(code),
+            reported: Some(Minor(balance)),
+            floor: None,
+            reserve: Some(Minor(reserve)),
+            reflected: reflects_all.then_some(Reflected::Now),
+        };
+        if self.change(&change).is_some() {
+            self.model.report(code, balance, reserve, reflects_all);
+        }
+    }
+
+    fn step(&mut self, operation: &Operation, step: usize) {
+        match *operation {
+            Operation::Tap { id, user, amount, currency } => {
+                let code = CURRENCIES[usize::from(currency) % CURRENCIES.len()];
+                let user = usize::from(user);
+                let request = request(&format!("a{id}"), Kind::Authorization, None, user, i64::from(amount), code);
+                let (now, known) = (self.now, (user < USERS).then_some(user));
+                self.submit(&request, |model| model.tap(u32::from(id), None, known, i64::from(amount), code, now));
+            }
+            Operation::Increment { root, amount } => {
+                self.increments += 1;
+                let number = 1000 + self.increments;
+                let (user, code) = self.owner(root);
+                let id = format!("i{number}");
+                let request = request(&id, Kind::Incremental, Some(root), user, i64::from(amount), code);
+                let (now, known) = (self.now, (user < USERS).then_some(user));
+                self.submit(&request, |model| {
+                    model.tap(number, Some(u32::from(root)), known, i64::from(amount), code, now)
+                });
+            }
+            Operation::Reverse { root, amount } => {
+                let (user, code) = self.owner(root);
+                let request = request(&format!("r{step}"), Kind::Reversal, Some(root), user, i64::from(amount), code);
+                let now = self.now;
+                self.submit(&request, |model| model.reverse(u32::from(root), user, i64::from(amount), code, now));
+            }
+            Operation::Again => {
+                if let Some((request, _)) = self.asked.last().cloned() {
+                    self.submit(&request, |_| unreachable!("it was asked before"));
+                }
+            }
+            Operation::Wait { steps } => self.now += i64::from(steps) * 1200,
+            Operation::Report { usd, balance, reserve, reflects_all } => {
+                self.report(if usd { "USD" } else { "EUR" }, i64::from(balance), i64::from(reserve), reflects_all);
+            }
+            Operation::Funds { user, amount, newer, debited } => self.funds(user, amount, newer, debited),
+            Operation::Suspend { user, suspended } => {
+                let user = usize::from(user) % USERS;
+                if self.change(&Change::SuspendUser { user: user_id(user), suspended }).is_some() {
+                    self.model.users[user].suspended = suspended;
+                }
+            }
+            Operation::Freeze { user, frozen } => {
+                let user = usize::from(user) % USERS;
+                let status = if frozen { CardStatus::Frozen } else { CardStatus::Active };
+                let card = format!("card{user}").parse().expect("an id");
+                if self.change(&Change::ChangeCard { card, status }).is_some() {
+                    self.model.users[user].frozen = frozen;
+                }
+            }
+            Operation::Release { root } => {
+                let id = format!("a{root}").parse().expect("an id");
+                if let Some(released) = self.change(&Change::Release { root: id, reason: "test".into() }) {
+                    assert_eq!(released.is_ok(), self.model.release(u32::from(root)), "release of a{root}");
+                }
+            }
+            Operation::Settle => {
+                if self.ledger().write_rows().is_err() {
+                    self.start(None);
+                }
+                let later = UnixMillis(self.moment().at.0 + 16 * 60 * 1000);
+                self.ledger().evict(later).expect("memory does not fail");
+            }
+            Operation::Restart => self.start(None),
+            Operation::FailDisk { after } => self.start(Some(u32::from(after))),
+        }
+    }
+
+    /// Who the first request of a number was for, so that its increments and reversals fit.
+    fn owner(&self, root: u8) -> (usize, &'static str) {
+        let id = format!("a{root}");
+        let first = self.asked.iter().find(|(request, _)| request.id.as_str() == id);
+        first.map_or((usize::from(root) % USERS, "EUR"), |(request, _)| {
+            let user = request.user.as_str().trim_start_matches("user").parse().unwrap_or(USERS);
+            let code = CURRENCIES.into_iter().find(|code| *code == request.currency.as_str());
+            (user, code.unwrap_or("EUR"))
+        })
+    }
+
+    fn funds(&mut self, user: u8, amount: u16, newer: bool, debited: u8) {
+        let user = usize::from(user) % USERS;
+        let version = self.model.users[user].version + u64::from(newer);
+        let change = Change::ReplaceFunds {
+            user: user_id(user),
+            funds: Money {
+                amount: Minor(i64::from(amount)),
+                currency: currency(self.model.users[user].funds_currency),
+            },
+            version,
+            debited: vec![format!("a{debited}").parse().expect("an id")],
+        };
+        if let Some(made) = self.change(&change) {
+            let expected = self.model.replace_funds(user, i64::from(amount), version, &[u32::from(debited)]);
+            assert_eq!(made.is_ok(), expected, "funds of user{user} at version {version}");
+        }
+    }
+
+    fn submit(&mut self, request: &Request, model: impl FnOnce(&mut Model) -> ModelReply) {
+        let asked = self.asked.iter().find(|(asked, _)| asked.id == request.id).cloned();
+        let submission = self.ledger().submit(request.clone(), self.moment()).expect("the queue has room");
+        let Some(reply) = settle(submission) else {
+            self.start(None);
+            return;
+        };
+        let Some(outcome) = reply.outcome else {
+            let first = asked.expect("only a known id can mismatch").0;
+            assert_ne!(&first, request, "the same request is no mismatch");
+            return;
+        };
+        let seen = seen(outcome);
+        if seen == ModelReply::Declined("journal_unavailable") {
+            self.start(None);
+            return;
+        }
+        if let Some((first, answered)) = asked {
+            assert_eq!(&first, request, "other data is a mismatch");
+            assert_eq!(seen, answered, "the stored answer of {}", request.id);
+            return;
+        }
+        let expected = model(&mut self.model);
+        assert_eq!(seen, expected, "{request:?}");
+        self.asked.push((request.clone(), expected));
+    }
+
+    fn compare(&self, step: usize, operation: &Operation) {
+        let at = format!("after step {step}, {operation:?}");
+        if self.ledger().journal().has_failed() {
+            return;
+        }
+        for code in ["EUR", "USD"] {
+            let pool = self.ledger().pool(currency(code)).expect("the pool was reported");
+            assert_eq!(pool.available.0, self.model.available(code), "{code} available {at}");
+            assert_eq!(pool.held.0, self.model.held(code), "{code} held {at}");
+        }
+        for (number, figures) in self.model.users.iter().enumerate() {
+            let id = user_id(number);
+            let user = self.ledger().user(&id).expect("the user was imported");
+            let funds = user.funds.expect("funds were imported");
+            assert_eq!(funds.amount.0, figures.funds, "{id} funds {at}");
+            assert_eq!(funds.held.0, self.model.funds_held(number), "{id} funds held {at}");
+            let fiat = user.fiat_in(Currency::EUR).expect("a balance was imported");
+            assert_eq!(fiat.held.0, self.model.fiat_held(number), "{id} fiat held {at}");
+            let headroom = user.headroom(&id, UnixSeconds(self.now));
+            assert_eq!(headroom.0, self.model.headroom(number, self.now), "{id} headroom {at}");
+        }
+        for root in 0..24 {
+            let id: AuthorizationId = format!("a{root}").parse().expect("an id");
+            let found = self.ledger().find(&id).expect("memory does not fail").and_then(|found| found.authorization);
+            assert_eq!(found.map(|row| row.state.name()), self.model.state(root), "a{root} {at}");
+        }
+    }
+}
+
+/// The reply once durable; `None` where the disk failed.
+fn settle(submission: Submission) -> Option<crate::ledger::Reply> {
+    match submission.word.clone() {
+        Some(word) => {
+            let settled = word.block();
+            submission.reply_when(settled)
+        }
+        None => Some(submission.reply),
+    }
+}
+
+fn seen(outcome: Outcome) -> ModelReply {
+    match outcome {
+        Outcome::Approved { source, amount, .. } => ModelReply::Approved(source.name(), amount.0),
+        Outcome::Declined(reason) => ModelReply::Declined(reason.name()),
+        Outcome::Acknowledged { amount } => ModelReply::Acknowledged(amount.0),
+    }
+}
+
+fn request(id: &str, kind: Kind, root: Option<u8>, user: usize, amount: i64, code: &str) -> Request {
+    let settlement = (code == "THB").then_some(Money { amount: Minor((amount + 39) / 40), currency: Currency::EUR });
+    Request {
+        id: id.parse().expect("an id"),
+        kind,
+        original: root.map(|root| format!("a{root}").parse().expect("an id")),
+        user: user_id(user),
+        card: format!("card{user}").parse().expect("an id"),
+        amount: Minor(amount),
+        currency: currency(code),
+        settlement,
+        partial_approval_allowed: false,
+        merchant: Merchant::default(),
+        channel: Channel::Pos,
+    }
+}
+
+fn import(user: usize, funding: FundingPolicy, figures: &ModelUser) -> Import {
+    let card = ImportedCard {
+        id: format!("card{user}").parse().expect("an id"),
+        status: CardStatus::Active,
+        currency: Currency::EUR,
+    };
+    Import {
+        user: user_id(user),
+        status: AccountStatus::Live,
+        limit: ClientLimit {
+            used: ChfMinor(figures.used),
+            client: ChfMinor(figures.client),
+            start: UnixSeconds(figures.start),
+        },
+        funds: Some(Money { amount: Minor(figures.funds), currency: currency(figures.funds_currency) }),
+        fiat: vec![ImportedFiat { currency: Currency::EUR, amount: Minor(figures.fiat), allowance: figures.allowance }],
+        funding: Some(funding),
+        cards: vec![card],
+    }
+}
+
+impl State {
+    /// Asserts the invariants that hold at every record: no figure below zero by approvals, holds of user and
+    /// authorization alike, conservation between pools and holds.
+    ///
+    /// # Panics
+    /// Where one does not hold.
+    pub fn assert_legal(&self, at: Sequence) {
+        for (id, row) in &self.authorizations {
+            let held = row.held();
+            let remaining = row.draws.iter().fold(Minor::ZERO, |sum, draw| sum.saturating_add(draw.remaining));
+            assert_eq!(remaining, row.remaining(), "{id} is the sum of its draws, at {at}");
+            assert!(row.returned <= row.authorized, "{id} gave back no more than it got, at {at}");
+            if row.state.is_terminal() {
+                assert!(held.amount.is_zero(), "{id} is {} and holds nothing, at {at}", row.state.name());
+            }
+            let of_user = self.users.get(&row.user).map_or(Minor::ZERO, |user| {
+                let own = user.holds.iter().filter(|hold| hold.root == *id);
+                own.fold(Minor::ZERO, |sum, hold| sum.saturating_add(hold.paid.amount))
+            });
+            assert_eq!(of_user, held.amount, "{id} is held alike in both rows, at {at}");
+        }
+        for (id, user) in &self.users {
+            let held = user.holds.iter().fold(Minor::ZERO, |sum, hold| sum.saturating_add(hold.funds));
+            assert_eq!(user.funds.map_or(Minor::ZERO, |funds| funds.held), held, "{id} funds held, at {at}");
+        }
+        for pool in self.pools.values() {
+            let currency = pool.figures.currency;
+            let holds = self.users.values().flat_map(|user| &user.holds);
+            let of_pool = holds
+                .filter(|hold| hold.source == crate::authorization::Source::Crypto && hold.paid.currency == currency);
+            let held = of_pool.fold(Minor::ZERO, |sum, hold| sum.saturating_add(hold.paid.amount));
+            assert_eq!(pool.figures.held, held, "{currency} held = the holds, at {at}");
+        }
+    }
+}
