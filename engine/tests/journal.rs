@@ -1,0 +1,179 @@
+//! Durability: words, deadlines, duplicates while pending, a failing disk, strict recovery.
+
+mod world;
+
+use std::sync::Arc;
+
+use tapgate_engine::authorization::{Kind, Outcome, Reason, State};
+use tapgate_engine::ids::Sequence;
+use tapgate_engine::journal::{NoPlace, Settled, Store};
+use tapgate_engine::ledger::{ChangeError, GaveUp};
+use tapgate_engine::recovery::{RecoveryError, recover, verify};
+use tapgate_engine::testing::{FailAfter, Gated, MemoryStore, check_prefixes};
+
+use world::{World, at, tap};
+
+#[test]
+fn a_duplicate_waits_for_the_first_and_gets_its_answer() {
+    let store = Gated::new(MemoryStore::new(), true);
+    let world = World::with_store(store.clone());
+    store.set_open(false);
+    let first = world.ledger.submit(tap("a1", 1000), at(10)).unwrap();
+    let second = world.ledger.submit(tap("a1", 1000), at(11)).unwrap();
+    assert_eq!(first.reply, second.reply);
+    let word = second.word.clone().unwrap();
+    assert_eq!(word.settled(), None, "neither may be answered before the disk has it");
+    store.set_open(true);
+    assert_eq!(word.block(), Settled::Durable);
+    assert_eq!(world.available(), 99_000, "one hold");
+}
+
+#[test]
+fn a_late_decision_is_released_and_answered_deadline_exceeded_for_ever() {
+    let store = Gated::new(MemoryStore::new(), true);
+    let world = World::with_store(store.clone());
+    store.set_open(false);
+    let submission = world.ledger.submit(tap("a1", 1000), at(10)).unwrap();
+    assert_eq!(world.ledger.give_up(&submission, at(10)), GaveUp::WaitAgain);
+    let word = submission.word.clone().unwrap();
+    assert_eq!(word.settled(), None, "late, and its release is not durable either");
+    store.set_open(true);
+    assert_eq!(word.block(), Settled::Released);
+    let reply = submission.reply_when(Settled::Released).unwrap();
+    assert_eq!(reply.outcome, Some(Outcome::Declined(Reason::DeadlineExceeded)));
+    assert_eq!(world.available(), 100_000, "nothing stays held");
+    assert_eq!(
+        world.user().headroom(&"user".parse().unwrap(), at(10).at.seconds()).0,
+        100_000,
+        "the limit is back in full"
+    );
+    let again = world.ledger.submit(tap("a1", 1000), at(12)).unwrap();
+    assert_eq!(again.reply.outcome, Some(Outcome::Declined(Reason::DeadlineExceeded)));
+    world.close_and_check(&store.inner);
+}
+
+#[test]
+fn a_late_increment_releases_only_itself() {
+    let store = Gated::new(MemoryStore::new(), true);
+    let world = World::with_store(store.clone());
+    world.durable(tap("a1", 1000));
+    store.set_open(false);
+    let mut increment = tap("i1", 500);
+    increment.kind = Kind::Incremental;
+    increment.original = Some("a1".parse().unwrap());
+    let submission = world.ledger.submit(increment, at(10)).unwrap();
+    world.ledger.give_up(&submission, at(10));
+    store.set_open(true);
+    assert_eq!(submission.word.unwrap().block(), Settled::Released);
+    let root = world.ledger.find(&"a1".parse().unwrap()).unwrap().unwrap().authorization.unwrap();
+    assert_eq!((root.state, root.held().amount.0), (State::Approved, 1000));
+    assert_eq!(world.available(), 99_000);
+    world.close_and_check(&store.inner);
+}
+
+#[test]
+fn giving_up_on_what_is_durable_changes_nothing() {
+    let world = World::new();
+    let submission = world.ledger.submit(tap("a1", 1000), at(10)).unwrap();
+    assert_eq!(submission.word.clone().unwrap().block(), Settled::Durable);
+    assert_eq!(world.ledger.give_up(&submission, at(11)), GaveUp::WaitAgain);
+    assert_eq!(submission.word.unwrap().settled(), Some(Settled::Durable));
+    assert_eq!(world.available(), 99_000);
+}
+
+#[test]
+fn after_a_failed_write_nothing_is_approved_and_what_was_waiting_is_unknown() {
+    let inner = MemoryStore::new();
+    let world = World::with_store(FailAfter::new(inner.clone(), World::SET_UP_RECORDS));
+    let waiting = world.ledger.submit(tap("a1", 1000), at(10)).unwrap();
+    assert_eq!(waiting.word.clone().unwrap().block(), Settled::Failed);
+    assert_eq!(waiting.reply_when(Settled::Failed), None, "outcome unknown");
+    let later = world.ledger.submit(tap("a2", 1000), at(11)).unwrap();
+    assert_eq!(later.reply.outcome, Some(Outcome::Declined(Reason::JournalUnavailable)));
+    assert!(later.word.is_none(), "it has no record to wait for");
+    let refused = world.ledger.change(&world::author(), world::suspend(true), at(12));
+    assert_eq!(refused.unwrap_err(), ChangeError::NoPlace(NoPlace::Unavailable));
+    assert!(world.failure.lock().unwrap().is_some(), "the process was told to stop");
+    check_prefixes(&inner);
+}
+
+#[test]
+fn closing_makes_durable_what_has_a_place_and_refuses_the_rest() {
+    let store = MemoryStore::new();
+    let world = World::with_store(store.clone());
+    let words: Vec<_> =
+        (0..200).map(|n| world.ledger.submit(tap(&format!("a{n}"), 1), at(10)).unwrap().word.unwrap()).collect();
+    world.ledger.journal().close();
+    assert!(words.iter().all(|word| word.settled() == Some(Settled::Durable)));
+    let refused = world.ledger.submit(tap("late", 1), at(11)).unwrap();
+    assert_eq!(refused.reply.outcome, Some(Outcome::Declined(Reason::JournalUnavailable)));
+    check_prefixes(&store);
+}
+
+#[test]
+fn every_crash_point_recovers_to_the_fold_of_its_prefix() {
+    let store = MemoryStore::new();
+    let world = World::with_store(store.clone());
+    for n in 0..20 {
+        world.durable(tap(&format!("a{n}"), 100 + n));
+        if n % 7 == 3 {
+            world.ledger.write_rows().unwrap();
+        }
+    }
+    let watermark = store.watermark().unwrap();
+    let head = world.ledger.journal().durable();
+    world.ledger.journal().close();
+    for last in watermark.0..=head.0 {
+        let crashed: Arc<dyn Store> = store.crashed_after(Sequence(last));
+        let verification = verify(&crashed).unwrap();
+        assert!(verification.is_equal(), "after record {last}");
+        assert_eq!(verification.head, Sequence(last));
+    }
+}
+
+#[test]
+fn recovery_refuses_a_journal_that_is_not_what_was_written() {
+    let written = || {
+        let store = MemoryStore::new();
+        let world = World::with_store(store.clone());
+        world.durable(tap("a1", 100));
+        world.durable(tap("a2", 100));
+        (store, world.ledger.journal().durable())
+    };
+    let refused = |store: &Arc<MemoryStore>| {
+        let store: Arc<dyn Store> = store.clone();
+        recover(&store).map(|recovered| recovered.head).unwrap_err()
+    };
+    let (store, head) = written();
+    store.corrupt(head);
+    assert_eq!(refused(&store), RecoveryError::Chain(head));
+
+    let (store, head) = written();
+    let middle = Sequence(head.0 - 1);
+    store.lose(middle);
+    assert_eq!(refused(&store), RecoveryError::Gap(middle));
+
+    let (store, head) = written();
+    let world = World::resumed(store.clone());
+    world.ledger.write_rows().unwrap();
+    let cut_short = store.crashed_after(Sequence(head.0 - 1));
+    assert_eq!(refused(&cut_short), RecoveryError::Ahead { watermark: head, head: Sequence(head.0 - 1) });
+}
+
+#[test]
+fn an_old_id_leaves_memory_only_with_its_row_on_disk_and_is_known_again() {
+    let store = MemoryStore::new();
+    let world = World::with_store(store);
+    world.durable(tap("a1", 1000));
+    let much_later = at(3600).at;
+    assert_eq!(world.ledger.evict(much_later).unwrap(), 0, "its row is not on disk");
+    world.ledger.write_rows().unwrap();
+    assert_eq!(world.ledger.evict(at(60).at).unwrap(), 0, "it is not old");
+    assert_eq!(world.ledger.evict(much_later).unwrap(), 2, "the answer and the authorization");
+    let again = world.ledger.submit(tap("a1", 1000), at(3600)).unwrap();
+    assert!(matches!(again.reply.outcome, Some(Outcome::Approved { .. })));
+    assert!(again.word.is_none(), "it was durable long ago");
+    let other = world.ledger.submit(tap("a1", 1001), at(3600)).unwrap();
+    assert_eq!(other.reply.outcome, None, "other data under a known id");
+    assert_eq!(world.available(), 99_000);
+}

@@ -1,0 +1,110 @@
+//! Several threads on the same users and pools: nothing is approved twice or beyond what covers it, and memory is the
+//! fold of the journal in whatever order the threads came.
+
+mod world;
+
+use std::sync::Arc;
+
+use tapgate_engine::authorization::{Kind, Outcome};
+use tapgate_engine::journal::Store;
+use tapgate_engine::ledger::{Change, State};
+use tapgate_engine::money::{Currency, Minor};
+use tapgate_engine::record::Record;
+use tapgate_engine::testing::{MemoryStore, check_prefixes};
+
+use world::{World, at, import, tap};
+
+const THREADS: u64 = 4;
+const USERS: u64 = 3;
+const ROUNDS: u64 = 300;
+
+/// A small generator with a fixed seed: one thread's sequence is the same in every run.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self, below: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % below
+    }
+}
+
+fn user_import(number: u64) -> Change {
+    let mut import = import();
+    import.user = format!("user{number}").parse().unwrap();
+    for card in &mut import.cards {
+        card.id = format!("card{number}").parse().unwrap();
+    }
+    Change::ImportUser(Box::new(import))
+}
+
+fn hammer(world: &World, thread: u64, approved: &mut Vec<(String, u64)>) {
+    let mut random = Random(thread + 1);
+    for round in 0..ROUNDS {
+        let user = random.next(USERS);
+        let id = format!("t{thread}-{round}");
+        let mut request = tap(&id, i64::try_from(random.next(400)).unwrap());
+        request.user = format!("user{user}").parse().unwrap();
+        request.card = format!("card{user}").parse().unwrap();
+        match (random.next(6), approved.last()) {
+            (0, Some((root, owner))) => {
+                request.kind = Kind::Reversal;
+                request.original = Some(root.parse().unwrap());
+                request.user = format!("user{owner}").parse().unwrap();
+                request.card = format!("card{owner}").parse().unwrap();
+            }
+            // An id that every thread asks, with the same data: one of them decides it.
+            (1, _) => {
+                request = tap(&format!("shared-{}", round / 8), 50);
+                request.user = "user0".parse().unwrap();
+                request.card = "card0".parse().unwrap();
+            }
+            _ => {}
+        }
+        let new = request.kind == Kind::Authorization && request.id.as_str() == id;
+        let submission = world.ledger.submit(request, at(round)).unwrap();
+        if new && matches!(submission.reply.outcome, Some(Outcome::Approved { .. })) {
+            approved.push((id, user));
+        }
+    }
+}
+
+#[test]
+fn threads_never_overspend_and_memory_is_the_fold() {
+    let store = MemoryStore::new();
+    let world = World::with_store(Arc::clone(&store));
+    for user in 0..USERS {
+        world.change(user_import(user)).unwrap();
+    }
+    // Less than the threads ask for, so that the pool runs dry while they compete for it.
+    world.change(world::report(Currency::EUR, 90_000, 500)).unwrap();
+    std::thread::scope(|scope| {
+        for thread in 0..THREADS {
+            let world = &world;
+            scope.spawn(move || hammer(world, thread, &mut Vec::new()));
+        }
+        scope.spawn(|| {
+            for _ in 0..20 {
+                world.ledger.write_rows().unwrap();
+                world.ledger.evict(at(10_000).at).unwrap();
+            }
+        });
+    });
+    world.ledger.journal().close();
+    let pool = world.ledger.pool(Currency::EUR).unwrap();
+    assert!(pool.available >= Minor(500), "the reserve is untouched: {pool:?}");
+
+    let mut folded = State::default();
+    let mut answered = std::collections::BTreeSet::new();
+    for entry in store.entries() {
+        let record = Record::decode(&entry.payload).unwrap();
+        folded.fold(entry.sequence, &record, None).unwrap();
+        if let Some(id) = record.fact.answered() {
+            assert!(answered.insert(id.clone()), "{id} was decided twice");
+        }
+    }
+    let plain: Arc<dyn Store> = store.clone();
+    let mut memory = world.ledger.snapshot();
+    memory.load_rest(&*plain).unwrap();
+    assert_eq!(memory.hash().unwrap(), folded.hash().unwrap(), "memory and rows = fold of the journal");
+    check_prefixes(&store);
+}

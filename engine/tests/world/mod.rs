@@ -1,0 +1,153 @@
+//! A small world for examples: one Live user with one EUR card, 1,000.00 of everything.
+#![allow(dead_code, reason = "each test file uses its part")]
+
+use std::sync::{Arc, Mutex};
+
+use tapgate_engine::account::{AccountStatus, CardStatus, ImportedCard, ImportedFiat, User};
+use tapgate_engine::authorization::{Channel, Kind, Merchant, Outcome, Request};
+use tapgate_engine::journal::{Settled, Store, StoreError};
+use tapgate_engine::ledger::{Change, ChangeError, Ledger, Policy, Reflected};
+use tapgate_engine::limit::ClientLimit;
+use tapgate_engine::money::{ChfMinor, Currency, Minor, Money};
+use tapgate_engine::pricing::{Conversion, Rates};
+use tapgate_engine::record::{Author, Import};
+use tapgate_engine::recovery::recover;
+use tapgate_engine::testing::{MemoryStore, check_prefixes};
+use tapgate_engine::time::{Moment, UnixMillis, UnixSeconds};
+
+pub(crate) const START_SECONDS: u64 = 1_768_659_501;
+
+pub(crate) struct World {
+    pub(crate) ledger: Ledger,
+    pub(crate) failure: Arc<Mutex<Option<StoreError>>>,
+}
+
+/// So many seconds after the start.
+pub(crate) fn at(seconds: u64) -> Moment {
+    Moment { at: UnixMillis((START_SECONDS + seconds) * 1000), trusted: true }
+}
+
+pub(crate) fn author() -> Author {
+    Author::Person { name: "test".into(), idempotency: None }
+}
+
+pub(crate) fn suspend(suspended: bool) -> Change {
+    Change::SuspendUser { user: "user".parse().unwrap(), suspended }
+}
+
+/// A tap of the user's card in EUR.
+pub(crate) fn tap(id: &str, amount: i64) -> Request {
+    Request {
+        id: id.parse().unwrap(),
+        kind: Kind::Authorization,
+        original: None,
+        user: "user".parse().unwrap(),
+        card: "card".parse().unwrap(),
+        amount: Minor(amount),
+        currency: Currency::EUR,
+        settlement: None,
+        partial_approval_allowed: false,
+        merchant: Merchant::default(),
+        channel: Channel::Pos,
+    }
+}
+
+pub(crate) fn import() -> Import {
+    Import {
+        user: "user".parse().unwrap(),
+        status: AccountStatus::Live,
+        limit: ClientLimit { used: ChfMinor(0), client: ChfMinor(100_000), start: UnixSeconds(START_SECONDS as i64) },
+        funds: Some(Money { amount: Minor(100_000), currency: Currency::EUR }),
+        fiat: vec![ImportedFiat { currency: Currency::EUR, amount: Minor(100_000), allowance: true }],
+        funding: None,
+        cards: vec![ImportedCard { id: "card".parse().unwrap(), status: CardStatus::Active, currency: Currency::EUR }],
+    }
+}
+
+pub(crate) fn report(currency: Currency, balance: i64, reserve: i64) -> Change {
+    Change::ReportPool {
+        currency,
+        reported: Some(Minor(balance)),
+        floor: None,
+        reserve: Some(Minor(reserve)),
+        reflected: Some(Reflected::Now),
+    }
+}
+
+pub(crate) fn rates() -> Change {
+    let rates = Rates {
+        chf: vec![(Currency::EUR, 945), (Currency::USD, 863)],
+        pairs: vec![((Currency::USD, Currency::EUR), Conversion { rate: 9168, spread: 10150 })],
+        interchange_percent: 1,
+        set_at: None,
+    };
+    Change::ReplaceRates(Box::new(rates))
+}
+
+impl World {
+    /// How many records [`World::with_store`] writes, one group each.
+    pub(crate) const SET_UP_RECORDS: u32 = 3;
+
+    pub(crate) fn new() -> World {
+        World::with_store(MemoryStore::new())
+    }
+
+    pub(crate) fn with_store<S: Store>(store: Arc<S>) -> World {
+        World::with_policy(store, Policy::default())
+    }
+
+    pub(crate) fn with_policy<S: Store>(store: Arc<S>, policy: Policy) -> World {
+        let world = World::start(store, policy);
+        for change in [rates(), report(Currency::EUR, 100_000, 0), Change::ImportUser(Box::new(import()))] {
+            world.change(change).unwrap();
+        }
+        world
+    }
+
+    /// A world whose journal is already there.
+    pub(crate) fn resumed<S: Store>(store: Arc<S>) -> World {
+        World::start(store, Policy::default())
+    }
+
+    fn start<S: Store>(store: Arc<S>, policy: Policy) -> World {
+        let failure = Arc::new(Mutex::new(None));
+        let told = Arc::clone(&failure);
+        let on_failure = Box::new(move |error| *told.lock().unwrap() = Some(error));
+        let store: Arc<dyn Store> = store;
+        let recovered = recover(&store).unwrap();
+        World { ledger: Ledger::start(store, recovered.state, policy, 1, on_failure).unwrap(), failure }
+    }
+
+    pub(crate) fn change(&self, change: Change) -> Result<(), ChangeError> {
+        let receipt = self.ledger.change(&author(), change, at(0))?;
+        assert!(receipt.word.is_none_or(|word| word.block() == Settled::Durable));
+        Ok(())
+    }
+
+    /// Submits and waits for the answer.
+    pub(crate) fn durable(&self, request: Request) -> Outcome {
+        self.durable_at(request, 10)
+    }
+
+    pub(crate) fn durable_at(&self, request: Request, seconds: u64) -> Outcome {
+        let submission = self.ledger.submit(request, at(seconds)).unwrap();
+        if let Some(word) = &submission.word {
+            assert_eq!(word.block(), Settled::Durable);
+        }
+        submission.reply.outcome.expect("no mismatch")
+    }
+
+    pub(crate) fn available(&self) -> i64 {
+        self.ledger.pool(Currency::EUR).unwrap().available.0
+    }
+
+    pub(crate) fn user(&self) -> User {
+        self.ledger.user(&"user".parse().unwrap()).unwrap()
+    }
+
+    /// Closes the journal and checks every prefix of it.
+    pub(crate) fn close_and_check(self, store: &Arc<MemoryStore>) {
+        self.ledger.journal().close();
+        check_prefixes(store);
+    }
+}
