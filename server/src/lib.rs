@@ -1,4 +1,16 @@
-//! The server of tapgate.
+//! The server of tapgate: UR's callbacks in, answers out, and the admin side.
+//!
+//! `http` is thin, `wire` holds the JSON shapes, `signature` and `config` are pure, `clock` alone reads wall time, and
+//! `serve` wires them to the engine.
 
+pub mod app;
+pub mod cli;
+pub mod clock;
 pub mod config;
+pub mod http;
+pub mod policy;
+pub mod rescue;
+pub mod serve;
 pub mod signature;
+pub mod telemetry;
+pub mod wire;

@@ -1,1 +1,7 @@
-fn main() {}
+//! The binary `tapgate`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    tapgate::cli::run()
+}

@@ -67,6 +67,9 @@ pub enum SignatureError {
         /// The most they may differ, seconds.
         window_seconds: u64,
     },
+    /// A header comes twice: one reader could take the first and another the last.
+    #[error("a signature header is given more than once")]
+    Repeated,
     /// The policy demands V2 and no V2 header is there.
     #[error("only a V1 signature is given, and the configuration requires V2 (ur.require_v2)")]
     V2Required,
@@ -112,6 +115,7 @@ impl SignatureError {
             | SignatureError::Malformed(_)
             | SignatureError::HighS
             | SignatureError::UnknownSigner(_)
+            | SignatureError::Repeated
             | SignatureError::V2Required
             | SignatureError::V2Incomplete(_)
             | SignatureError::V2TimestampForm

@@ -1,0 +1,115 @@
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+# Cargo and the tests use every core by themselves.
+.NOTPARALLEL:
+
+# RocksDB is 370 C++ files: with the compiler cache they are compiled once per machine, not once per clone. Looked up
+# when a command starts, because `install` may have brought the cache only just now. A CC of the caller's is respected.
+CCACHE = $(if $(shell command -v ccache),ccache )
+ifeq ($(origin CC),default)
+export CC = $(CCACHE)cc
+endif
+ifeq ($(origin CXX),default)
+export CXX = $(CCACHE)c++
+endif
+
+TARGET := $(abspath $(or $(CARGO_TARGET_DIR),target))
+ACCEPTANCE := server/tests/acceptance
+VENV := $(TARGET)/acceptance-venv
+TOOLS := $(TARGET)/tools
+CARGO_DENY := $(TOOLS)/bin/cargo-deny
+
+# Seconds per fuzz target, seconds of soak per fuzz target, and how often the soak kills the server.
+FUZZ_SECONDS ?= 60
+SOAK_SECONDS ?= 900
+SOAK_KILLS ?= 200
+# Generated cases per property while soaking.
+SOAK_CASES ?= 20000
+# The configuration that `make run` serves.
+CONFIG ?= tapgate.toml
+
+.PHONY: help
+help: ## show this list
+	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: install
+install: ## install what the build needs: apt packages, only where missing
+	@scripts/install-build.sh
+
+.PHONY: build
+build: install ## build the release binary
+	cargo build --release --package tapgate
+	@echo "built $(TARGET)/release/tapgate"
+
+.PHONY: run
+run: install ## serve CONFIG (default tapgate.toml) with a release build
+	@if [ ! -f '$(CONFIG)' ]; then \
+	  echo "$(CONFIG) is not there; begin with:  cargo run --package tapgate -- config default > $(CONFIG)" >&2; exit 2; fi
+	cargo run --release --package tapgate -- serve --config '$(CONFIG)'
+
+.PHONY: test
+test: install test-rust test-engine test-acceptance ## install what the tests need and run all of them
+
+# Includes the replay of the fuzz corpora: engine/tests/corpora.rs and server/tests/corpora.rs.
+.PHONY: test-rust
+test-rust:
+	@if command -v cargo-nextest >/dev/null; then \
+	  set -x; cargo nextest run --workspace --no-fail-fast; cargo test --workspace --doc --quiet; \
+	else \
+	  set -x; cargo test --workspace --no-fail-fast; \
+	fi
+
+# The core stands without the storage engine.
+.PHONY: test-engine
+test-engine:
+	cargo test --package tapgate-engine --no-default-features --no-fail-fast --quiet
+
+.PHONY: test-acceptance
+test-acceptance: $(VENV)/.installed
+	cargo build --package tapgate
+	TAPGATE_BIN='$(TARGET)/debug/tapgate' '$(VENV)/bin/python' -m pytest -q $(ACCEPTANCE)
+
+$(VENV)/.installed: $(ACCEPTANCE)/requirements.txt
+	@echo "install: Python packages of the acceptance tests"
+	@python3 -m venv --clear '$(VENV)'
+	@'$(VENV)/bin/pip' install --quiet --disable-pip-version-check --require-hashes --requirement $<
+	@touch $@
+
+.PHONY: lint
+lint: install ## formatting, clippy, licences and sources of dependencies
+	@cargo metadata --locked --format-version 1 >/dev/null || { echo "Cargo.lock does not fit the manifests" >&2; exit 1; }
+	cargo fmt --all --check
+	rustfmt --check --edition 2024 fuzz/fuzz_targets/*.rs fuzz/src/*.rs
+	cargo clippy --workspace --all-targets --all-features -- -D warnings
+	cargo clippy --package tapgate-engine --all-targets --no-default-features -- -D warnings
+	@scripts/install-cargo-tool.sh cargo-deny '$(TOOLS)'
+# The advisory database is fetched from a host that CI does not reach: `make audit` has it.
+	'$(CARGO_DENY)' --log-level error --locked check bans licenses sources
+
+.PHONY: audit
+audit: install ## known vulnerabilities of dependencies (fetches the advisory database)
+	@scripts/install-cargo-tool.sh cargo-deny '$(TOOLS)'
+	'$(CARGO_DENY)' --locked check advisories
+
+# libFuzzer's coverage flags are only for nightly; the variable lets the pinned stable compiler accept them. No
+# sanitizer: our code has no unsafe block for one to watch, and without it a run tries several times as many inputs.
+# New inputs go to fuzz/corpus-found, so that only chosen ones enter the corpus.
+.PHONY: fuzz
+fuzz: install ## fuzz every target for FUZZ_SECONDS (default 60)
+	@scripts/install-cargo-tool.sh cargo-fuzz '$(TOOLS)'
+	@export RUSTC_BOOTSTRAP=1 PATH="$(TOOLS)/bin:$$PATH"; \
+	for target in $$(cargo fuzz list); do \
+	  echo "fuzz: $$target for $(FUZZ_SECONDS) s"; \
+	  mkdir -p fuzz/corpus-found/$$target; \
+	  cargo fuzz run --sanitizer none $$target fuzz/corpus-found/$$target fuzz/corpus/$$target -- \
+	    -max_total_time=$(FUZZ_SECONDS) -print_final_stats=1 -timeout=10 -rss_limit_mb=4096; \
+	done
+
+.PHONY: soak
+soak: install $(VENV)/.installed ## long run: many property cases, kill -9 rounds, then fuzzing (about an hour and a half)
+	PROPTEST_CASES=$(SOAK_CASES) cargo test --release --workspace --no-fail-fast
+	cargo build --release --package tapgate
+	TAPGATE_BIN='$(TARGET)/release/tapgate' TAPGATE_KILL_ROUNDS=$(SOAK_KILLS) \
+	  '$(VENV)/bin/python' -m pytest -q $(ACCEPTANCE)/test_durability.py
+	$(MAKE) --no-print-directory fuzz FUZZ_SECONDS=$(SOAK_SECONDS)

@@ -1,0 +1,33 @@
+//! Replays a target's corpus. Included by the tests `corpora.rs` of engine and server.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Every file of `fuzz/corpus/<target>` with its bytes, by name.
+///
+/// # Errors
+/// The corpus cannot be read, or is empty: then nothing would be tested.
+pub fn files(target: &str) -> io::Result<Vec<(PathBuf, Vec<u8>)>> {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus").join(target);
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(&directory)? {
+        let path = entry?.path();
+        let bytes = std::fs::read(&path)?;
+        files.push((path, bytes));
+    }
+    files.sort();
+    if files.is_empty() { Err(io::Error::other(format!("no files in {}", directory.display()))) } else { Ok(files) }
+}
+
+/// Runs every file of the corpus through `check`.
+///
+/// # Errors
+/// As [`files`].
+pub fn replay(target: &str, check: fn(&[u8])) -> io::Result<()> {
+    for (file, bytes) in files(target)? {
+        // Shown by the test runner only when the test fails: the last one named is the one that panicked.
+        eprintln!("{}", file.display());
+        check(&bytes);
+    }
+    Ok(())
+}

@@ -1,0 +1,58 @@
+//! Callbacks from outside: parsing never panics, and a parsed request says all there is to say.
+
+use serde_json::json;
+use tapgate::wire::callback::Envelope;
+use tapgate_engine::authorization::{Channel, Kind, Request};
+
+/// Parses the bytes as a callback. What parses is written out again, and must parse to the same request.
+pub fn check(data: &[u8]) {
+    let Ok(envelope) = Envelope::parse(data) else { return };
+    let Ok(request) = envelope.request() else { return };
+    let body = render(&envelope.event, envelope.timestamp, &request);
+    let again = Envelope::parse(&body).and_then(|envelope| envelope.request());
+    assert_eq!(again, Ok(request), "{}", String::from_utf8_lossy(&body));
+}
+
+/// As UR would write it.
+fn render(event: &str, timestamp: u64, request: &Request) -> Vec<u8> {
+    let kind = match request.kind {
+        Kind::Authorization => "authorization",
+        Kind::Incremental => "incremental",
+        Kind::Reversal => "reversal",
+        Kind::Advice => "advice",
+    };
+    let channel = match request.channel {
+        Channel::Pos => "pos",
+        Channel::Contactless => "contactless",
+        Channel::Ecommerce => "ecommerce",
+        Channel::Recurring => "recurring",
+        Channel::Atm => "atm",
+        Channel::Other => "other",
+    };
+    let merchant = &request.merchant;
+    let body = json!({
+        "event": event,
+        "timestamp": timestamp,
+        "data": {
+            "authorizationId": request.id.as_str(),
+            "type": kind,
+            "originalAuthorizationId": request.original.as_ref().map(|id| id.as_str()),
+            "urId": request.user.as_str(),
+            "cardId": request.card.as_str(),
+            "transactionAmount": request.amount.0.to_string(),
+            "transactionCurrency": request.currency.as_str(),
+            "settlementAmount": request.settlement.map(|money| money.amount.0.to_string()),
+            "settlementCurrency": request.settlement.as_ref().map(|money| money.currency.as_str()),
+            "partialApprovalAllowed": request.partial_approval_allowed,
+            "merchant": {
+                "id": merchant.id.as_deref(),
+                "name": merchant.name.as_deref(),
+                "mcc": merchant.mcc.map(|mcc| format!("{mcc:04}")),
+                "city": merchant.city.as_deref(),
+                "country": merchant.country.as_deref(),
+            },
+            "channel": channel,
+        },
+    });
+    body.to_string().into_bytes()
+}

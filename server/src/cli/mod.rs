@@ -1,0 +1,85 @@
+//! The command line. Data goes to stdout, logs and errors to stderr; exit codes 0 ok, 1 failed, 2 wrong usage.
+
+mod config;
+mod journal;
+mod sign;
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Authorizes card spends for UR: decides in memory, writes ahead, answers.
+#[derive(Debug, Parser)]
+#[command(name = "tapgate", version, about)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve UR's callbacks and the admin API.
+    Serve {
+        /// The configuration file (TOML).
+        #[arg(long)]
+        config: PathBuf,
+    },
+    /// Check a configuration, or print a commented default.
+    #[command(subcommand)]
+    Config(config::Command),
+    /// Look at a data directory, offline.
+    #[command(subcommand)]
+    Journal(journal::Command),
+    /// Sign the body on stdin and print the headers, to debug an integration.
+    Sign(sign::Sign),
+    /// Verify the body on stdin, to debug an integration.
+    Verify(sign::Verify),
+}
+
+/// A command failed; the message is for the person who ran it.
+#[derive(Debug)]
+struct Failed(String);
+
+impl<E: std::error::Error> From<E> for Failed {
+    fn from(error: E) -> Self {
+        Failed(error.to_string())
+    }
+}
+
+/// Runs the command line.
+#[must_use]
+pub fn run() -> ExitCode {
+    let done = match Cli::parse().command {
+        Command::Serve { config } => serve(&config),
+        Command::Config(command) => config::run(&command),
+        Command::Journal(command) => journal::run(&command),
+        Command::Sign(sign) => sign.run(),
+        Command::Verify(verify) => verify.run(),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failed(message)) => {
+            // Where stderr is closed there is nobody to tell.
+            let _ = writeln!(std::io::stderr(), "tapgate: {message}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn serve(file: &std::path::Path) -> Result<(), Failed> {
+    let config = config::load(file)?;
+    crate::telemetry::start_logging();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let served = runtime.block_on(crate::serve::serve(config));
+    runtime.shutdown_background();
+    Ok(served?)
+}
+
+/// Writes data to stdout.
+fn print(text: &str) -> Result<(), Failed> {
+    let mut out = std::io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    Ok(out.flush()?)
+}

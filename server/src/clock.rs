@@ -1,0 +1,69 @@
+//! The only reader of wall time.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant, SystemTime};
+
+use tapgate_engine::time::{Moment, UnixMillis};
+
+/// A step of wall time against monotonic time beyond which decisions are gated: a forward jump would end every
+/// 30-day window. Adjustments by time synchronisation are far smaller.
+const JUMP_MILLIS_MAX: u64 = 60_000;
+
+/// Wall time, watched against monotonic time.
+#[derive(Debug)]
+pub struct Clock {
+    started: Instant,
+    started_at: UnixMillis,
+    jumped: AtomicBool,
+}
+
+impl Clock {
+    /// A clock that trusts wall time as it is now.
+    #[must_use]
+    pub fn start() -> Clock {
+        Clock { started: Instant::now(), started_at: wall(), jumped: AtomicBool::new(false) }
+    }
+
+    /// The time now. Once wall time has jumped it is not trusted until the process is started again.
+    pub fn now(&self) -> Moment {
+        self.judge(wall(), self.started.elapsed())
+    }
+
+    fn judge(&self, at: UnixMillis, elapsed: Duration) -> Moment {
+        let elapsed = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
+        let expected = self.started_at.0.saturating_add(elapsed);
+        if at.0.abs_diff(expected) > JUMP_MILLIS_MAX && !self.jumped.swap(true, Ordering::AcqRel) {
+            tracing::error!(
+                wall_millis = at.0,
+                expected_millis = expected,
+                "the wall clock jumped by more than a minute: every decision is declined with state_stale; \
+                 set the clock right, then restart tapgate"
+            );
+        }
+        Moment { at, trusted: !self.jumped.load(Ordering::Acquire) }
+    }
+}
+
+fn wall() -> UnixMillis {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    UnixMillis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_jump_against_monotonic_time_is_not_trusted_until_restart() {
+        let clock =
+            Clock { started: Instant::now(), started_at: UnixMillis(1_000_000), jumped: AtomicBool::new(false) };
+        let check = |at: u64, elapsed_ms: u64, trusted: bool| {
+            let moment = clock.judge(UnixMillis(at), Duration::from_millis(elapsed_ms));
+            assert_eq!(moment, Moment { at: UnixMillis(at), trusted });
+        };
+        check(1_005_000, 5_000, true);
+        check(1_065_000, 5_000, true);
+        check(1_065_001, 5_000, false);
+        check(1_006_000, 6_000, false);
+    }
+}

@@ -1,0 +1,105 @@
+//! Bearer tokens, roles, and the lockout of whoever guesses.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Mutex, PoisonError};
+
+use hyper::header::{AUTHORIZATION, HeaderMap};
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+
+use crate::config::{AdminToken, Role};
+use crate::rescue::Problem;
+
+/// Wrong tokens from one address within the window before it is locked out.
+const WRONG_TOKENS_MAX: u32 = 20;
+/// Length of that window, and of the lockout.
+const WINDOW_MILLIS: u64 = 60_000;
+/// Addresses remembered; beyond it the oldest are forgotten.
+const ADDRESSES_MAX: usize = 10_000;
+
+/// What a request wants to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Access {
+    /// Any role.
+    Read,
+    /// Pools, rates and credits: operator and treasurer.
+    Treasury,
+    /// Everything else: operator.
+    Operate,
+}
+
+/// Who asks, once the token is known.
+#[derive(Clone, Debug)]
+pub(super) struct Caller {
+    pub(super) name: String,
+    role: Role,
+}
+
+impl Caller {
+    /// Whether the role may do it.
+    pub(super) fn may(&self, access: Access) -> Result<(), Problem> {
+        match (self.role, access) {
+            (Role::Operator, _) | (_, Access::Read) | (Role::Treasurer, Access::Treasury) => Ok(()),
+            (Role::Viewer, _) => Err(Problem::Forbidden("viewer")),
+            (Role::Treasurer, Access::Operate) => Err(Problem::Forbidden("treasurer")),
+        }
+    }
+}
+
+/// The token's owner. Every configured token is compared, each in constant time.
+pub(super) fn caller(headers: &HeaderMap, tokens: &[AdminToken]) -> Option<Caller> {
+    let value = headers.get(AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, token) = value.split_once(' ')?;
+    if !scheme.eq_ignore_ascii_case("bearer") {
+        return None;
+    }
+    let hash = Sha256::digest(token.trim().as_bytes());
+    let found = tokens.iter().filter(|known| bool::from(known.sha256.0.ct_eq(&hash))).last()?;
+    Some(Caller { name: found.name.clone(), role: found.role })
+}
+
+/// Counts wrong tokens by address.
+#[derive(Debug, Default)]
+pub(super) struct Lockout {
+    wrong: Mutex<HashMap<IpAddr, (u64, u32)>>,
+}
+
+impl Lockout {
+    /// Notes a wrong token; says what to answer.
+    pub(super) fn wrong_token(&self, from: IpAddr, now_millis: u64) -> Problem {
+        let mut wrong = self.wrong.lock().unwrap_or_else(PoisonError::into_inner);
+        if wrong.len() >= ADDRESSES_MAX {
+            wrong.retain(|_, (since, _)| now_millis.saturating_sub(*since) < WINDOW_MILLIS);
+        }
+        if wrong.len() >= ADDRESSES_MAX {
+            wrong.clear();
+        }
+        let (since, count) = wrong.entry(from).or_insert((now_millis, 0));
+        if now_millis.saturating_sub(*since) >= WINDOW_MILLIS {
+            (*since, *count) = (now_millis, 0);
+        }
+        *count += 1;
+        match *count {
+            count if count <= WRONG_TOKENS_MAX => Problem::Unauthorized,
+            _ => Problem::TooManyAttempts,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_guesses_is_locked_out_for_a_minute_and_nobody_else() {
+        let lockout = Lockout::default();
+        let (guesser, other) = (IpAddr::from([127, 0, 0, 1]), IpAddr::from([127, 0, 0, 2]));
+        for attempt in 0..WRONG_TOKENS_MAX {
+            assert_eq!(lockout.wrong_token(guesser, u64::from(attempt)), Problem::Unauthorized);
+        }
+        assert_eq!(lockout.wrong_token(guesser, 100), Problem::TooManyAttempts);
+        assert_eq!(lockout.wrong_token(other, 100), Problem::Unauthorized);
+        assert_eq!(lockout.wrong_token(guesser, WINDOW_MILLIS), Problem::Unauthorized);
+    }
+}

@@ -1,0 +1,125 @@
+//! Importing users, line by line as the body arrives. Importing again replaces, so a broken-off import is sent again.
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::{Extension, State};
+use http_body_util::BodyExt;
+use serde_json::{Value, json};
+use tapgate_engine::ledger::{Change, ChangeError, Receipt};
+use tapgate_engine::journal::NoPlace;
+use tapgate_engine::money::Currency;
+
+use super::auth::Caller;
+use super::write::{author_of, durable};
+use super::{Admin, Answer};
+use crate::rescue::Problem;
+use crate::wire::admin::parse;
+use crate::wire::admin::users::ImportLine;
+
+/// The longest line: a user with 64 cards needs a tenth of it.
+const LINE_BYTES_MAX: usize = 64 * 1024;
+/// Lines whose records may wait for the disk at once: a small part of the journal's queue, so that taps have room.
+const LINES_IN_FLIGHT_MAX: usize = 1_000;
+/// Bad lines that are told one by one; more are only counted.
+const REJECTED_SHOWN_MAX: usize = 1_000;
+
+/// One import under way.
+struct Import<'a> {
+    admin: &'a Admin,
+    author: tapgate_engine::record::Author,
+    card_currency: Currency,
+    line: usize,
+    imported: usize,
+    rejected: Vec<Value>,
+    in_flight: Vec<Receipt>,
+}
+
+pub(super) async fn users(State(admin): State<Admin>, caller: Extension<Caller>, body: Body) -> Answer {
+    let card_currency = Currency::try_from(admin.app.config.decision.card_currency).map_err(|_| Problem::Internal)?;
+    let author = author_of(&caller);
+    let mut import = Import {
+        admin: &admin,
+        author,
+        card_currency,
+        line: 0,
+        imported: 0,
+        rejected: Vec::new(),
+        in_flight: Vec::new(),
+    };
+    import.read(body).await?;
+    import.await_durable().await?;
+    Ok(Json(json!({"imported": import.imported, "rejected": import.rejected})))
+}
+
+impl Import<'_> {
+    async fn read(&mut self, mut body: Body) -> Result<(), Problem> {
+        let mut rest: Vec<u8> = Vec::new();
+        let mut total = 0;
+        while let Some(frame) = body.frame().await {
+            let frame = frame.map_err(|_| Problem::Malformed("the body broke off".to_owned()))?;
+            let Ok(data) = frame.into_data() else { continue };
+            total += data.len();
+            if total > super::IMPORT_BYTES_MAX {
+                return Err(Problem::TooLarge { bytes_max: super::IMPORT_BYTES_MAX });
+            }
+            rest.extend_from_slice(&data);
+            let Some(end) = rest.iter().rposition(|byte| *byte == b'\n') else {
+                if rest.len() > LINE_BYTES_MAX {
+                    return Err(Problem::Malformed(format!("line {} is longer than {LINE_BYTES_MAX} bytes", self.line + 1)));
+                }
+                continue;
+            };
+            let after = rest.split_off(end + 1);
+            for line in rest.split_inclusive(|byte| *byte == b'\n') {
+                self.take(line).await?;
+            }
+            rest = after;
+        }
+        if rest.is_empty() { Ok(()) } else { self.take(&rest).await }
+    }
+
+    async fn take(&mut self, line: &[u8]) -> Result<(), Problem> {
+        self.line += 1;
+        let line = line.trim_ascii();
+        if line.is_empty() {
+            return Ok(());
+        }
+        let change = parse::<ImportLine>(line).and_then(|line| line.import(self.card_currency));
+        let change = match change {
+            Ok(import) => Change::ImportUser(Box::new(import)),
+            Err(error) => {
+                self.reject(&error.0);
+                return Ok(());
+            }
+        };
+        loop {
+            match self.admin.app.ledger.change(&self.author, change.clone(), self.admin.app.clock.now()) {
+                Ok(receipt) => {
+                    self.imported += 1;
+                    self.in_flight.push(receipt);
+                    break;
+                }
+                Err(ChangeError::NoPlace(NoPlace::Full)) if !self.in_flight.is_empty() => self.await_durable().await?,
+                Err(error @ (ChangeError::Conflict(_) | ChangeError::Invalid(_))) => {
+                    self.reject(&error.to_string());
+                    break;
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        if self.in_flight.len() >= LINES_IN_FLIGHT_MAX { self.await_durable().await } else { Ok(()) }
+    }
+
+    fn reject(&mut self, error: &str) {
+        if self.rejected.len() < REJECTED_SHOWN_MAX {
+            self.rejected.push(json!({"line": self.line, "error": error}));
+        }
+    }
+
+    async fn await_durable(&mut self) -> Result<(), Problem> {
+        for receipt in self.in_flight.drain(..) {
+            durable(receipt).await?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,150 @@
+//! The admin API. Handlers are thin: parse, ask the ledger, show the resource.
+
+mod auth;
+mod import;
+mod read;
+mod write;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body as AxumBody;
+use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post, put};
+use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use hyper::StatusCode;
+use metrics::{counter, gauge};
+
+use self::auth::{Access, Lockout};
+use super::listener::Peer;
+use crate::app::App;
+use crate::rescue::Problem;
+
+/// The most one import may be: about 200,000 users. Larger ones come in parts.
+const IMPORT_BYTES_MAX: usize = 64 << 20;
+/// Any other admin request.
+const BODY_BYTES_MAX: usize = 1 << 20;
+
+/// What handlers share.
+#[derive(Clone)]
+struct Admin {
+    app: Arc<App>,
+    lockout: Arc<Lockout>,
+}
+
+/// A handler's answer.
+type Answer = Result<axum::Json<serde_json::Value>, Problem>;
+
+/// The admin API over a running program.
+#[must_use]
+pub fn service(app: Arc<App>) -> Router {
+    let admin = Admin { app, lockout: Arc::default() };
+    let guarded = |access: Access| {
+        let admin = admin.clone();
+        middleware::from_fn(move |request: Request, next: Next| guard(admin.clone(), access, request, next))
+    };
+    let read = Router::new()
+        .route("/users/{urId}", get(read::user))
+        .route("/pools", get(read::pools))
+        .route("/pools/{currency}", get(read::pool))
+        .route("/rates", get(read::rates))
+        .route("/program", get(read::program))
+        .route("/authorizations", get(read::authorizations))
+        .route("/authorizations/{id}", get(read::authorization))
+        .route("/journal", get(read::journal))
+        .route("/stats", get(read::stats))
+        .route_layer(guarded(Access::Read));
+    let treasury = Router::new()
+        .route("/pools/{currency}", put(write::pool))
+        .route("/pools/{currency}/credits", post(write::credit))
+        .route("/rates", put(write::rates))
+        .route_layer(guarded(Access::Treasury));
+    let operate = Router::new()
+        .route("/users/import", post(import::users).layer(DefaultBodyLimit::max(IMPORT_BYTES_MAX)))
+        .route("/users/{urId}/funds", put(write::funds))
+        .route("/users/{urId}/status", put(write::user_status))
+        .route("/users/{urId}/controls", put(write::user_controls))
+        .route("/cards/{cardId}", put(write::card))
+        .route("/cards/{cardId}/controls", put(write::card_controls))
+        .route("/authorizations/{id}/release", post(write::release))
+        .route("/program", post(write::program))
+        .route_layer(guarded(Access::Operate));
+    Router::new()
+        .nest("/api/v1", read.merge(treasury).merge(operate))
+        .route("/healthz", get(|| async { axum::Json(serde_json::json!({"status": "ok"})) }))
+        .route("/readyz", get(ready))
+        .route("/metrics", get(metrics))
+        .fallback(|| async { Problem::NotFound("there is no such path".to_owned()) })
+        .method_not_allowed_fallback(|| async { Problem::MethodNotAllowed("another method") })
+        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .layer(middleware::from_fn(count))
+        .with_state(admin)
+}
+
+/// Lets a request through whose token's role may do what it wants; hands the caller on to the handler.
+async fn guard(admin: Admin, access: Access, mut request: Request, next: Next) -> Response {
+    let Some(caller) = auth::caller(request.headers(), &admin.app.config.admin.tokens) else {
+        let from = request.extensions().get::<Peer>().map_or(IpAddr::from([0, 0, 0, 0]), |peer| peer.0);
+        return admin.lockout.wrong_token(from, admin.app.clock.now().at.0).into_response();
+    };
+    if let Err(problem) = caller.may(access) {
+        return problem.into_response();
+    }
+    request.extensions_mut().insert(caller);
+    next.run(request).await
+}
+
+async fn count(request: Request, next: Next) -> Response {
+    let response = next.run(request).await;
+    let code = response.status().as_u16().to_string();
+    counter!("tapgate_http_requests_total", "listener" => "admin", "code" => code).increment(1);
+    response
+}
+
+async fn ready(State(admin): State<Admin>) -> Answer {
+    admin.app.health.ready()?;
+    Ok(axum::Json(serde_json::json!({"status": "ready"})))
+}
+
+async fn metrics(State(admin): State<Admin>) -> Response {
+    #[expect(clippy::cast_precision_loss, reason = "a gauge is a float; figures for people")]
+    let float = |figure: i64| figure as f64;
+    let ledger = &admin.app.ledger;
+    let journal = ledger.journal();
+    let sequence = |figure: u64| float(i64::try_from(figure).unwrap_or(i64::MAX));
+    gauge!("tapgate_journal_sequence", "kind" => "claimed").set(sequence(journal.claimed().0));
+    gauge!("tapgate_journal_sequence", "kind" => "durable").set(sequence(journal.durable().0));
+    gauge!("tapgate_users").set(sequence(ledger.user_count() as u64));
+    for pool in ledger.pools() {
+        let currency = pool.currency.to_string();
+        gauge!("tapgate_pool_available", "currency" => currency.clone()).set(float(pool.available.0));
+        gauge!("tapgate_pool_held", "currency" => currency.clone()).set(float(pool.held.0));
+        gauge!("tapgate_pool_reserve", "currency" => currency).set(float(pool.reserve.0));
+    }
+    let mut response = Response::new(AxumBody::from(admin.app.metrics.render()));
+    let text = HeaderValue::from_static("text/plain; version=0.0.4");
+    response.headers_mut().insert(CONTENT_TYPE, text);
+    response
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let mut response = Response::new(AxumBody::from(self.body()));
+        *response.status_mut() = StatusCode::from_u16(self.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        if self == Problem::Unauthorized {
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        if let Some(seconds) = self.retry_after_seconds() {
+            headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if matches!(self, Problem::MethodNotAllowed(_)) && !headers.contains_key(ALLOW) {
+            headers.insert(ALLOW, HeaderValue::from_static("GET, PUT, POST"));
+        }
+        response
+    }
+}

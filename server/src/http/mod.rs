@@ -1,0 +1,5 @@
+//! The two listeners: UR's callbacks in public, people and programs on the admin side. Handlers are thin.
+
+pub mod admin;
+pub mod listener;
+pub mod public;

@@ -1,0 +1,207 @@
+//! `POST /webhooks/ur`: the order of checks is the interface's.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use hyper::body::{Body as _, Incoming};
+use hyper::header::{ALLOW, CONNECTION, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
+use hyper::service::Service;
+use hyper::{Method, Request, Response, StatusCode};
+use metrics::{counter, histogram};
+use tapgate_engine::authorization::{DUPLICATE_MISMATCH, Outcome};
+use tapgate_engine::journal::{Settled, Word};
+use tapgate_engine::ledger::{GaveUp, Reply, Submission};
+use tokio::time::Instant;
+
+use crate::app::App;
+use crate::rescue::Problem;
+use crate::signature::{
+    REQUEST_ID_HEADER, SIGNATURE_HEADER, SIGNATURE_V2_HEADER, SignatureError, TIMESTAMP_HEADER,
+    WebhookHeaders, WebhookPolicy, check_freshness, verify_webhook,
+};
+use crate::wire::callback::{self, CARD_AUTHORIZATION, Envelope};
+
+/// The one route.
+const PATH: &str = "/webhooks/ur";
+
+/// A callback needs about 500 bytes; UR's largest event a few thousand.
+const BODY_BYTES_MAX: usize = 64 * 1024;
+
+/// UR waits 500 ms; a body that takes four times as long is nobody's callback.
+const BODY_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How long after its deadline a late decision's release may take to be durable: UR's 500 ms less the deadline's 400
+/// ms, less half of that for the way back.
+const RELEASE_TIMEOUT: Duration = Duration::from_millis(50);
+
+/// The events UR is known to send; any other is counted as one.
+const EVENTS: [&str; 5] = [CARD_AUTHORIZATION, "transaction", "allowance", "kyc_status", "sumsub_kyc_result"];
+
+/// Answers UR.
+#[derive(Clone)]
+pub struct Public {
+    app: Arc<App>,
+    policy: Arc<WebhookPolicy>,
+}
+
+impl Public {
+    /// The service over a running program.
+    #[must_use]
+    pub fn new(app: Arc<App>) -> Public {
+        let policy = Arc::new(WebhookPolicy {
+            signers: app.config.ur.signers.clone(),
+            require_v2: app.config.ur.require_v2,
+            timestamp_window_seconds: app.config.ur.timestamp_window_seconds,
+        });
+        Public { app, policy }
+    }
+
+    async fn respond(self, request: Request<Incoming>) -> Response<Full<Bytes>> {
+        let started = Instant::now();
+        let response = match self.answer(request, started).await {
+            Ok(body) => json(StatusCode::OK, body),
+            Err(problem) => refuse(&problem),
+        };
+        let code = response.status().as_u16().to_string();
+        counter!("tapgate_http_requests_total", "listener" => "public", "code" => code).increment(1);
+        response
+    }
+
+    async fn answer(&self, request: Request<Incoming>, started: Instant) -> Result<Vec<u8>, Problem> {
+        if request.uri().path() != PATH {
+            return Err(Problem::NotFound(format!("there is nothing here but POST {PATH}")));
+        }
+        if request.method() != Method::POST {
+            return Err(Problem::MethodNotAllowed("POST"));
+        }
+        self.app.health.admit()?;
+        if request.body().size_hint().lower() > BODY_BYTES_MAX as u64 {
+            return Err(Problem::TooLarge { bytes_max: BODY_BYTES_MAX });
+        }
+        check_content_type(request.headers())?;
+        let (head, body) = request.into_parts();
+        let body = read(body).await?;
+        self.handle(&head.headers, &body, started).await
+    }
+
+    async fn handle(&self, headers: &HeaderMap, body: &Bytes, started: Instant) -> Result<Vec<u8>, Problem> {
+        let now = self.app.clock.now();
+        let now_seconds = now.at.0 / 1000;
+        verify_webhook(&self.policy, &signed(headers)?, body, now_seconds)?;
+        let envelope = Envelope::parse(body).map_err(|error| Problem::Malformed(error.to_string()))?;
+        let event = EVENTS.into_iter().find(|event| *event == envelope.event).unwrap_or("unknown");
+        counter!("tapgate_events_total", "event" => event).increment(1);
+        if envelope.event != CARD_AUTHORIZATION {
+            return Ok(callback::RECEIVED.to_vec());
+        }
+        check_freshness(envelope.timestamp, now_seconds, self.policy.timestamp_window_seconds)?;
+        let request = envelope.request().map_err(|error| Problem::Malformed(error.to_string()))?;
+        let submission = self.app.ledger.submit(request, now)?;
+        let reply = self.settle(submission, started).await?;
+        histogram!("tapgate_decision_seconds").record(started.elapsed().as_secs_f64());
+        count(&reply);
+        Ok(callback::render(&reply))
+    }
+
+    /// Waits for the record's durability, up to the deadline; then for its release's; then says that nobody knows.
+    async fn settle(&self, submission: Submission, started: Instant) -> Result<Reply, Problem> {
+        let Some(word) = submission.word.clone() else { return Ok(submission.reply) };
+        let deadline = started + Duration::from_millis(u64::from(self.app.config.decision.deadline_ms));
+        let settled = match wait(&word, deadline).await {
+            Some(settled) => Some(settled),
+            None => match self.app.ledger.give_up(&submission, self.app.clock.now()) {
+                GaveUp::WaitAgain => wait(&word, deadline + RELEASE_TIMEOUT).await,
+                GaveUp::Unknown => None,
+            },
+        };
+        settled.and_then(|settled| submission.reply_when(settled)).ok_or(Problem::OutcomeUnknown)
+    }
+}
+
+impl Service<Request<Incoming>> for Public {
+    type Response = Response<Full<Bytes>>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Full<Bytes>>, Infallible>> + Send>>;
+
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
+        let service = self.clone();
+        Box::pin(async move { Ok(service.respond(request).await) })
+    }
+}
+
+async fn wait(word: &Word, until: Instant) -> Option<Settled> {
+    tokio::time::timeout_at(until, word.wait()).await.ok()
+}
+
+/// A content type that is there must be JSON; parameters such as a charset do not matter.
+fn check_content_type(headers: &HeaderMap) -> Result<(), Problem> {
+    let Some(value) = headers.get(CONTENT_TYPE) else { return Ok(()) };
+    let essence = value.to_str().unwrap_or_default().split(';').next().unwrap_or_default().trim();
+    if essence.eq_ignore_ascii_case("application/json") { Ok(()) } else { Err(Problem::UnsupportedMediaType) }
+}
+
+async fn read(body: Incoming) -> Result<Bytes, Problem> {
+    let limited = Limited::new(body, BODY_BYTES_MAX);
+    let collected = tokio::time::timeout(BODY_TIMEOUT, limited.collect()).await.map_err(|_| Problem::Timeout)?;
+    match collected {
+        Ok(collected) => Ok(collected.to_bytes()),
+        Err(error) if error.is::<LengthLimitError>() => Err(Problem::TooLarge { bytes_max: BODY_BYTES_MAX }),
+        Err(_) => Err(Problem::Malformed("the body broke off".to_owned())),
+    }
+}
+
+/// A signed header that comes twice could be read one way here and another way by a proxy: refused.
+fn signed(headers: &HeaderMap) -> Result<WebhookHeaders<'_>, SignatureError> {
+    let one = |name: &str| {
+        let mut values = headers.get_all(name).iter();
+        match (values.next(), values.next()) {
+            (Some(_), Some(_)) => Err(SignatureError::Repeated),
+            (value, _) => Ok(value.map(HeaderValue::as_bytes)),
+        }
+    };
+    Ok(WebhookHeaders {
+        signature: one(SIGNATURE_HEADER)?,
+        signature_v2: one(SIGNATURE_V2_HEADER)?,
+        timestamp: one(TIMESTAMP_HEADER)?,
+        request_id: one(REQUEST_ID_HEADER)?,
+    })
+}
+
+fn count(reply: &Reply) {
+    let (outcome, reason, source) = match reply.outcome {
+        Some(Outcome::Approved { source, .. }) => ("approved", "", source.name()),
+        Some(Outcome::Acknowledged { .. }) => ("acknowledged", "", ""),
+        Some(Outcome::Declined(reason)) => ("declined", reason.name(), ""),
+        None => ("declined", DUPLICATE_MISMATCH.0, ""),
+    };
+    counter!("tapgate_decisions_total", "outcome" => outcome, "reason" => reason, "source" => source).increment(1);
+}
+
+fn json(status: StatusCode, body: Vec<u8>) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(Bytes::from(body)));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+fn refuse(problem: &Problem) -> Response<Full<Bytes>> {
+    let status = StatusCode::from_u16(problem.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let mut response = json(status, problem.body());
+    let headers = response.headers_mut();
+    if let Problem::MethodNotAllowed(allowed) = problem {
+        headers.insert(ALLOW, HeaderValue::from_static(allowed));
+    }
+    if let Some(seconds) = problem.retry_after_seconds() {
+        headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    if matches!(problem, Problem::TooLarge { .. } | Problem::Timeout | Problem::UnsupportedMediaType) {
+        // The rest of the body is not read, so the connection cannot carry another request.
+        headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
+}

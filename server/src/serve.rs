@@ -1,0 +1,202 @@
+//! `tapgate serve`: wires store, ledger and listeners, watches over them, and ends without losing anything.
+
+use std::hash::{BuildHasher, RandomState};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use hyper_util::service::TowerToHyperService;
+use tapgate_engine::journal::rocks::{Durability, Rocks};
+use tapgate_engine::journal::{Store, StoreError};
+use tapgate_engine::ledger::Ledger;
+use tapgate_engine::recovery::{RecoveryError, recover};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{mpsc, watch};
+
+use crate::app::{App, Health};
+use crate::clock::Clock;
+use crate::config::{self, Config};
+use crate::http::{admin, listener, public::Public};
+use crate::{policy, telemetry};
+
+/// How often rows follow the journal: bounds what a restart must fold.
+const ROWS_INTERVAL: Duration = Duration::from_secs(2);
+/// How often memory is relieved of old answers.
+const EVICTION_INTERVAL: Duration = Duration::from_secs(30);
+/// How often the watchdog looks.
+const WATCH_INTERVAL: Duration = Duration::from_millis(100);
+/// Without a completed sync for this long, requests are shed at the edge.
+const STALL_AFTER: Duration = Duration::from_secs(1);
+/// Free space below which requests are shed: the log and four tables being flushed fit in it.
+const DISK_FREE_BYTES_MIN: u64 = 512 << 20;
+/// After a failed journal, how long requests under way may still be answered `outcome_unknown`.
+const LAST_ANSWERS: Duration = Duration::from_secs(1);
+
+/// Why serving ended badly.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The data directory.
+    #[error("{directory}: {error}")]
+    Store {
+        /// As configured.
+        directory: String,
+        /// What the store said.
+        error: StoreError,
+    },
+    /// The state could not be recovered.
+    #[error("the state could not be recovered: {0}")]
+    Recovery(#[from] RecoveryError),
+    /// An address could not be listened on.
+    #[error("cannot listen on {address}: {error}")]
+    Listen {
+        /// As configured.
+        address: std::net::SocketAddr,
+        /// What the system said.
+        error: std::io::Error,
+    },
+    /// The process could not be set up.
+    #[error("{0}")]
+    SetUp(String),
+    /// The journal failed while serving.
+    #[error("the journal failed, and with it the process: {0}. Nothing that was answered is lost; find the cause (disk full? \
+             disk failing?), then start again")]
+    Journal(StoreError),
+}
+
+/// Serves until a signal or a failure ends it.
+///
+/// # Errors
+/// It could not start, or the journal failed.
+pub async fn serve(config: Config) -> Result<(), ServeError> {
+    warn_of_what_is_missing(&config);
+    let (failed, mut failures) = mpsc::unbounded_channel();
+    let app = Arc::new(start(config, failed.clone())?);
+    let public = bind(app.config.listen.public).await?;
+    let admin = bind(app.config.listen.admin).await?;
+    let (stop, stopping) = watch::channel(false);
+    let public = tokio::spawn(listener::serve(public, Public::new(Arc::clone(&app)), stopping.clone()));
+    let router = admin::service(Arc::clone(&app));
+    let admin = tokio::spawn(listener::serve(admin, TowerToHyperService::new(router), stopping.clone()));
+    tokio::spawn(watch_over(Arc::clone(&app)));
+    let rows = {
+        let (app, stopping) = (Arc::clone(&app), stopping);
+        std::thread::Builder::new().name("rows".to_owned()).spawn(move || keep_rows(&app, &stopping, &failed))
+    };
+    let rows = rows.map_err(|error| ServeError::SetUp(format!("the rows thread did not start: {error}")))?;
+    tracing::info!(public = %app.config.listen.public, admin = %app.config.listen.admin, "serving");
+
+    let mut terminate = signal(SignalKind::terminate()).map_err(|error| ServeError::SetUp(error.to_string()))?;
+    let failure = tokio::select! {
+        failure = failures.recv() => failure,
+        _ = terminate.recv() => None,
+        _ = tokio::signal::ctrl_c() => None,
+    };
+    if let Some(error) = failure {
+        app.health.set_failed();
+        tracing::error!(%error, "the journal failed; the process ends");
+        tokio::time::sleep(LAST_ANSWERS).await;
+        return Err(ServeError::Journal(error));
+    }
+    tracing::info!("stopping: no new connections, requests under way end first");
+    app.health.set_stopping();
+    let _ = stop.send(true);
+    let _ = tokio::join!(public, admin);
+    rows.thread().unpark();
+    let _ = tokio::task::spawn_blocking(move || rows.join()).await;
+    app.ledger.journal().close();
+    if let Ok(error) = failures.try_recv() {
+        return Err(ServeError::Journal(error));
+    }
+    tracing::info!(durable = app.ledger.journal().durable().0, "stopped; everything is on disk");
+    Ok(())
+}
+
+fn start(config: Config, failed: mpsc::UnboundedSender<StoreError>) -> Result<App, ServeError> {
+    let metrics = telemetry::start_metrics().map_err(|error| ServeError::SetUp(error.to_string()))?;
+    let durability = match config.durability {
+        config::Durability::Fsync => Durability::Fsync,
+        config::Durability::Os => Durability::Os,
+    };
+    let in_store = |error| ServeError::Store { directory: config.data_dir.display().to_string(), error };
+    let store: Arc<dyn Store> = Arc::new(Rocks::open(&config.data_dir, durability).map_err(in_store)?);
+    let began = Instant::now();
+    let recovered = recover(&store)?;
+    tracing::info!(
+        head = recovered.head.0,
+        watermark = recovered.watermark.0,
+        records_folded = recovered.records_folded,
+        millis = began.elapsed().as_millis(),
+        "recovered"
+    );
+    let policy = policy::policy(&config).map_err(|error| ServeError::SetUp(error.to_string()))?;
+    let hash_seed = RandomState::new().hash_one("tapgate");
+    let on_failure = Box::new(move |error| {
+        // The receiver lives as long as the process serves.
+        let _ = failed.send(error);
+    });
+    let ledger = Ledger::start(store, recovered.state, policy, hash_seed, on_failure).map_err(in_store)?;
+    Ok(App { ledger: Arc::new(ledger), config, clock: Clock::start(), metrics, health: Health::default() })
+}
+
+async fn bind(address: std::net::SocketAddr) -> Result<TcpListener, ServeError> {
+    TcpListener::bind(address).await.map_err(|error| ServeError::Listen { address, error })
+}
+
+fn warn_of_what_is_missing(config: &Config) {
+    if config.ur.feeds {
+        tracing::warn!(
+            "ur.feeds is true, but this version reads no feeds: figures set through the admin API grow stale and then \
+             decline; set ur.feeds = false"
+        );
+    }
+    if config.admin.tokens.is_empty() {
+        tracing::warn!("admin.tokens is empty: the admin API refuses everything but /healthz, /readyz and /metrics");
+    }
+}
+
+/// Sheds at the edge while no sync completes or the disk is nearly full.
+async fn watch_over(app: Arc<App>) {
+    let mut ticks = tokio::time::interval(WATCH_INTERVAL);
+    let mut last = (app.ledger.journal().durable(), tokio::time::Instant::now());
+    loop {
+        ticks.tick().await;
+        let journal = app.ledger.journal();
+        let durable = journal.durable();
+        if durable != last.0 || journal.claimed() == durable {
+            last = (durable, tokio::time::Instant::now());
+        }
+        app.health.set_stalled(last.1.elapsed() > STALL_AFTER);
+        app.health.set_disk_low(free_bytes(&app.config.data_dir).is_some_and(|free| free < DISK_FREE_BYTES_MIN));
+    }
+}
+
+/// `None` where the system does not say: a missing figure must not stop the service.
+fn free_bytes(directory: &Path) -> Option<u64> {
+    let figures = rustix::fs::statvfs(directory).ok()?;
+    Some(figures.f_bavail.saturating_mul(figures.f_frsize))
+}
+
+/// Writes rows behind the journal until the end, and a last time then.
+fn keep_rows(app: &App, stopping: &watch::Receiver<bool>, failed: &mpsc::UnboundedSender<StoreError>) {
+    let mut evicted = Instant::now();
+    loop {
+        let last = *stopping.borrow();
+        let mut turn = || {
+            while app.ledger.write_rows()?.more {}
+            if evicted.elapsed() > EVICTION_INTERVAL {
+                evicted = Instant::now();
+                app.ledger.evict(app.clock.now().at)?;
+            }
+            Ok(())
+        };
+        if let Err(error) = turn() {
+            let _ = failed.send(error);
+            return;
+        }
+        if last {
+            return;
+        }
+        std::thread::park_timeout(ROWS_INTERVAL);
+    }
+}

@@ -1,0 +1,40 @@
+//! Logs for the operator at night, and the metrics' names (`docs/metrics.md`).
+
+use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
+use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
+use tracing_subscriber::EnvFilter;
+
+/// Upper bounds of the decision histogram, in seconds: from a decision in memory to UR's 500 ms.
+const DECISION_BUCKETS: [f64; 14] =
+    [0.000_05, 0.000_1, 0.000_2, 0.000_5, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 0.5];
+
+/// Logs to stderr; `TAPGATE_LOG` filters as `RUST_LOG` does elsewhere.
+pub fn start_logging() {
+    let filter = EnvFilter::try_from_env("TAPGATE_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let logging = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // A second start in one process keeps the first.
+    let _ = logging.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).try_init();
+}
+
+/// Installs the recorder of metrics.
+///
+/// # Errors
+/// One is installed already.
+pub fn start_metrics() -> Result<PrometheusHandle, BuildError> {
+    let decision = Matcher::Full("tapgate_decision_seconds".to_owned());
+    let handle = PrometheusBuilder::new().set_buckets_for_metric(decision, &DECISION_BUCKETS)?.install_recorder()?;
+    describe_counter!("tapgate_decisions_total", "Answers to authorization callbacks, by outcome, reason and source");
+    describe_histogram!(
+        "tapgate_decision_seconds",
+        Unit::Seconds,
+        "From the request's arrival to its durable answer"
+    );
+    describe_counter!("tapgate_events_total", "Signed events of UR's, by name");
+    describe_counter!("tapgate_http_requests_total", "HTTP requests, by listener and status code");
+    describe_gauge!("tapgate_journal_sequence", "The last record claimed and the last one durable, by kind");
+    describe_gauge!("tapgate_users", "Users imported");
+    describe_gauge!("tapgate_pool_available", "What approvals may take from a pool, in its smallest unit");
+    describe_gauge!("tapgate_pool_held", "Outstanding holds of a pool, in its smallest unit");
+    describe_gauge!("tapgate_pool_reserve", "What approvals must leave in a pool, in its smallest unit");
+    Ok(handle)
+}

@@ -1,0 +1,174 @@
+//! Authorizations as JSON: what was asked, what was decided, and why.
+
+use serde_json::{Map, Value, json};
+use tapgate_engine::authorization::{Authorization, Explanation, Kind, Outcome, Reason, Request, State, explain};
+use tapgate_engine::ids::{AuthorizationId, Sequence};
+use tapgate_engine::ledger::Found;
+use tapgate_engine::record::{Author, Decided, Fact, Record, ReturnCause, Verdict};
+
+use super::money;
+
+/// The name of a kind on the wire.
+#[must_use]
+pub fn kind_name(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Authorization => "authorization",
+        Kind::Incremental => "incremental",
+        Kind::Reversal => "reversal",
+        Kind::Advice => "advice",
+    }
+}
+
+/// Who caused a record.
+#[must_use]
+pub fn author_name(author: &Author) -> &str {
+    match author {
+        Author::Ur => "ur",
+        Author::Engine => "engine",
+        Author::Person { name, .. } => name,
+    }
+}
+
+/// The callback of a record, where it has one.
+#[must_use]
+pub fn request_of(fact: &Fact) -> Option<&Request> {
+    match fact {
+        Fact::Decided(decided) => Some(&decided.request),
+        Fact::Returned(returned) => match &returned.cause {
+            ReturnCause::Requested { request, .. } => Some(request),
+            ReturnCause::Late { .. } | ReturnCause::Person { .. } => None,
+        },
+        _ => None,
+    }
+}
+
+/// An authorization without its explanation, as lists show it.
+#[must_use]
+pub fn summary(id: &AuthorizationId, found: &Found, decision: Option<&Record>) -> Map<String, Value> {
+    let row = found.authorization.as_ref();
+    let outcome = found.answer.as_ref().map(|answer| answer.outcome);
+    let reason = match outcome {
+        Some(Outcome::Declined(reason)) => Some(reason.name()),
+        _ => None,
+    };
+    let request = decision.and_then(|record| request_of(&record.fact));
+    let approval = decision.and_then(|record| match &record.fact {
+        Fact::Decided(decided) => match &decided.verdict {
+            Verdict::Approved(approval) => Some(approval),
+            Verdict::Declined(_) => None,
+        },
+        _ => None,
+    });
+    let held = row.map(Authorization::held);
+    let mut view = Map::new();
+    let mut set = |name: &str, value: Value| view.insert(name.to_owned(), value);
+    set("authorizationId", json!(id.as_str()));
+    set("type", json!(request.map_or("authorization", |request| kind_name(request.kind))));
+    set("rootId", json!(found.answer.as_ref().map_or(id.as_str(), |answer| answer.root.as_str())));
+    set("state", json!(state(id, found).name()));
+    set("approved", json!(matches!(outcome, Some(Outcome::Approved { .. } | Outcome::Acknowledged { .. }))));
+    set("reason", json!(reason));
+    set("source", json!(approval.map(|approval| approval.source.name())));
+    set("urId", json!(request.map(|request| request.user.as_str()).or(row.map(|row| row.user.as_str()))));
+    set("cardId", json!(request.map(|request| request.card.as_str()).or(row.map(|row| row.card.as_str()))));
+    set("requested", json!(request.map(|request| {
+        json!({"amount": request.amount.to_string(), "currency": request.currency.as_str()})
+    })));
+    set("held", json!(held.map(money)));
+    set("chf", json!(approval.map(|approval| approval.limit.to_string())));
+    set("at", json!(decision.map(|record| record.at.seconds().0)));
+    view
+}
+
+/// A declined increment is declined, whatever its root is.
+fn state(id: &AuthorizationId, found: &Found) -> State {
+    let declined = found.answer.as_ref().is_some_and(|answer| matches!(answer.outcome, Outcome::Declined(_)));
+    match &found.authorization {
+        Some(row) if !declined || found.answer.as_ref().is_some_and(|answer| answer.root == *id) => row.state,
+        _ => State::Declined,
+    }
+}
+
+/// An authorization with its explanation and its events.
+#[must_use]
+pub fn view(
+    id: &AuthorizationId,
+    found: &Found,
+    decision: Option<&Record>,
+    events: &[(Sequence, Record)],
+) -> Value {
+    let mut view = summary(id, found, decision);
+    let late = found.answer.as_ref().is_some_and(|answer| answer.outcome == Outcome::Declined(Reason::DeadlineExceeded));
+    let explained = decision.and_then(|record| match &record.fact {
+        Fact::Decided(decided) => Some((decided, explain(&decided.request, &decided.values))),
+        _ => None,
+    });
+    let (trace, counterfactual) = match &explained {
+        Some((decided, explanation)) => (trace(explanation, late), counterfactual(decided, explanation)),
+        None => (Vec::new(), Value::Null),
+    };
+    view.insert("trace".to_owned(), trace.into());
+    view.insert("counterfactual".to_owned(), counterfactual);
+    let events: Vec<_> = events.iter().map(|(sequence, record)| event(*sequence, record)).collect();
+    view.insert("events".to_owned(), events.into());
+    view.into()
+}
+
+fn trace(explanation: &Explanation, late: bool) -> Vec<Value> {
+    let several = explanation.sources.len() > 1;
+    let mut trace = Vec::new();
+    for tried in &explanation.sources {
+        for rung in &tried.rungs {
+            let mut values: Map<_, _> =
+                rung.values.iter().map(|(name, value)| ((*name).to_owned(), Value::from(value.as_str()))).collect();
+            if several {
+                values.insert("source".to_owned(), json!(tried.source.name()));
+            }
+            trace.push(json!({"check": rung.check.name(), "passed": rung.passed, "values": values}));
+        }
+    }
+    if late {
+        trace.push(json!({"check": Reason::DeadlineExceeded.name(), "passed": false, "values": {}}));
+    }
+    trace
+}
+
+fn counterfactual(decided: &Decided, explanation: &Explanation) -> Value {
+    match &decided.verdict {
+        Verdict::Approved(_) => Value::Null,
+        Verdict::Declined(_) => json!({
+            "approvedUpTo": explanation.approved_up_to.map(|amount| amount.to_string()),
+            "approvedAfter": explanation.approved_after.map(|at| at.0),
+        }),
+    }
+}
+
+fn event(sequence: Sequence, record: &Record) -> Value {
+    let (kind, approved, reason, amount) = match &record.fact {
+        Fact::Decided(decided) => match &decided.verdict {
+            Verdict::Approved(approval) => {
+                (kind_name(decided.request.kind), Some(true), None, Some(approval.amount.to_string()))
+            }
+            Verdict::Declined(reason) => (kind_name(decided.request.kind), Some(false), Some(reason.name().to_owned()), None),
+        },
+        Fact::Returned(returned) => {
+            let amount = Some(returned.amount.to_string());
+            match &returned.cause {
+                ReturnCause::Requested { request, .. } => (kind_name(request.kind), Some(true), None, amount),
+                ReturnCause::Late { .. } => ("release", None, Some(Reason::DeadlineExceeded.name().to_owned()), amount),
+                ReturnCause::Person { reason } => ("release", None, Some(reason.to_string()), amount),
+            }
+        }
+        _ => ("other", None, None, None),
+    };
+    json!({
+        "sequence": sequence.0,
+        "at": record.at.seconds().0,
+        "authorizationId": record.fact.answered().map(AuthorizationId::as_str),
+        "type": kind,
+        "approved": approved,
+        "reason": reason,
+        "amount": amount,
+        "author": author_name(&record.author),
+    })
+}

@@ -1,0 +1,93 @@
+//! Records as JSON, one line each.
+
+use serde_json::{Value, json};
+use tapgate_engine::ids::{AuthorizationId, Sequence};
+use tapgate_engine::record::{Fact, Record, Returned, Verdict};
+
+use super::authorizations::{author_name, kind_name, request_of};
+use super::money;
+
+/// One record.
+#[must_use]
+pub fn entry(sequence: Sequence, record: &Record) -> Value {
+    json!({
+        "sequence": sequence.0,
+        "at_millis": record.at.0,
+        "author": author_name(&record.author),
+        "fact": fact(&record.fact),
+    })
+}
+
+fn fact(fact: &Fact) -> Value {
+    match fact {
+        Fact::Decided(decided) => {
+            let verdict = match &decided.verdict {
+                Verdict::Approved(approval) => json!({
+                    "approved": true, "source": approval.source.name(), "amount": approval.amount.to_string(),
+                    "paid": money(approval.paid), "chf": approval.limit.to_string(),
+                    "funds": approval.funds.map(money),
+                }),
+                Verdict::Declined(reason) => json!({"approved": false, "reason": reason.name()}),
+            };
+            json!({"kind": "decided", "request": request(fact), "verdict": verdict})
+        }
+        Fact::Returned(returned) => returned_view(fact, returned),
+        Fact::UserImported(import) => json!({"kind": "user_imported", "urId": import.user.as_str()}),
+        Fact::FundsReplaced(replaced) => json!({
+            "kind": "funds_replaced", "urId": replaced.user.as_str(), "funds": money(replaced.funds),
+            "version": replaced.version, "ended": replaced.ended.iter().map(|sequence| sequence.0).collect::<Vec<_>>(),
+        }),
+        Fact::UserSuspended { user, suspended } => {
+            json!({"kind": "user_suspended", "urId": user.as_str(), "suspended": suspended})
+        }
+        Fact::UserControlled { user, controls } => {
+            json!({"kind": "user_controlled", "urId": user.as_str(), "controls": super::controls::view(controls.as_deref())})
+        }
+        Fact::CardChanged { user, card, status } => {
+            json!({"kind": "card_changed", "urId": user.as_str(), "cardId": card.as_str(), "status": format!("{status:?}")})
+        }
+        Fact::CardControlled { user, card, controls } => json!({
+            "kind": "card_controlled", "urId": user.as_str(), "cardId": card.as_str(),
+            "controls": super::controls::view(controls.as_deref()),
+        }),
+        Fact::PoolReported(report) => json!({
+            "kind": "pool_reported", "currency": report.currency.as_str(), "reported": report.reported.to_string(),
+            "floor": report.floor.to_string(), "reserve": report.reserve.to_string(),
+            "reflected_through": report.reflected_through.0, "available_change": report.available_change.to_string(),
+        }),
+        Fact::PoolCredited(credit) => json!({
+            "kind": "pool_credited", "currency": credit.currency.as_str(), "amount": credit.amount.to_string(),
+            "reference": credit.reference.as_str(), "counted": credit.counted.to_string(),
+        }),
+        Fact::RatesReplaced(rates) => json!({"kind": "rates_replaced", "rates": super::pools::rates_view(rates)}),
+        Fact::ProgramSuspended { suspended, reason } => {
+            json!({"kind": "program_suspended", "suspended": suspended, "reason": reason.as_str()})
+        }
+    }
+}
+
+fn request(fact: &Fact) -> Value {
+    request_of(fact).map_or(Value::Null, |request| {
+        json!({
+            "authorizationId": request.id.as_str(), "type": kind_name(request.kind),
+            "originalAuthorizationId": request.original.as_ref().map(AuthorizationId::as_str),
+            "urId": request.user.as_str(), "cardId": request.card.as_str(),
+            "transactionAmount": request.amount.to_string(), "transactionCurrency": request.currency.as_str(),
+        })
+    })
+}
+
+fn returned_view(fact: &Fact, returned: &Returned) -> Value {
+    let draws = returned.draws.iter().map(|draw| {
+        json!({
+            "sequence": draw.sequence.0, "amount": draw.amount.to_string(), "paid": draw.paid.to_string(),
+            "funds": draw.funds.to_string(),
+        })
+    });
+    json!({
+        "kind": "returned", "request": request(fact), "rootId": returned.root.as_str(),
+        "amount": returned.amount.to_string(), "mismatch": returned.mismatch, "state": returned.state.name(),
+        "draws": draws.collect::<Vec<_>>(),
+        "limit_added": returned.limit_added.to_string(),
+    })
+}

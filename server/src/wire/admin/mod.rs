@@ -1,0 +1,75 @@
+//! The admin API's resources and requests. People mistype, so unknown fields are refused.
+
+pub mod authorizations;
+pub mod controls;
+pub mod journal;
+pub mod pools;
+pub mod users;
+
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use tapgate_engine::money::Money;
+
+use super::{Digits, Malformed};
+
+/// Reads a request.
+///
+/// # Errors
+/// Not JSON, a field is missing, unknown or of the wrong type.
+pub fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Malformed> {
+    serde_json::from_slice(body).map_err(|error| Malformed(error.to_string()))
+}
+
+/// An amount with its currency.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MoneyForm {
+    amount: Digits,
+    currency: String,
+}
+
+impl MoneyForm {
+    /// The engine's form.
+    ///
+    /// # Errors
+    /// Not an amount or a currency; `field` is named.
+    pub fn money(&self, field: &str) -> Result<Money, Malformed> {
+        Ok(Money {
+            amount: super::forms::amount(&format!("{field}.amount"), &self.amount.0)?,
+            currency: super::forms::parsed(&format!("{field}.currency"), &self.currency)?,
+        })
+    }
+}
+
+/// A reason in words.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReasonForm {
+    /// Why, for the journal.
+    #[serde(default)]
+    pub reason: String,
+}
+
+/// A suspension of a user.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SuspensionForm {
+    /// The new state.
+    pub suspended: bool,
+}
+
+/// A suspension of the whole program.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProgramForm {
+    /// The new state.
+    pub suspended: bool,
+    /// Why, for the journal.
+    #[serde(default)]
+    pub reason: String,
+}
+
+pub(super) fn money(money: Money) -> Value {
+    json!({"amount": money.amount.to_string(), "currency": money.currency.as_str()})
+}

@@ -1,0 +1,157 @@
+//! Pools, credits and rates as JSON.
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tapgate_engine::ids::Sequence;
+use tapgate_engine::ledger::{Change, Reflected};
+use tapgate_engine::money::{Currency, Minor};
+use tapgate_engine::pool::PoolFigures;
+use tapgate_engine::pricing::{Conversion, RATE_MAX, RATE_ONE, Rates};
+
+use super::super::forms::{amount, parsed};
+use super::{Digits, Malformed};
+
+/// A pool's report.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct ReportForm {
+    reported: Option<Digits>,
+    floor: Option<Digits>,
+    reserve: Option<Digits>,
+    reflected_through: Option<Digits>,
+}
+
+impl ReportForm {
+    /// The change it asks for.
+    ///
+    /// # Errors
+    /// Nothing is given, or a value is of the wrong form.
+    pub fn change(&self, currency: Currency) -> Result<Change, Malformed> {
+        let figure = |field: &str, value: &Option<Digits>| -> Result<Option<Minor>, Malformed> {
+            value.as_ref().map(|Digits(text)| amount(field, text)).transpose()
+        };
+        let reflected = match self.reflected_through.as_ref().map(|Digits(text)| text.as_str()) {
+            None => None,
+            Some("now") => Some(Reflected::Now),
+            Some(text) => Some(Reflected::Through(Sequence(text.parse().map_err(|_| {
+                Malformed("reflectedThrough must be \"now\" or a record's sequence".to_owned())
+            })?))),
+        };
+        let (reported, floor, reserve) =
+            (figure("reported", &self.reported)?, figure("floor", &self.floor)?, figure("reserve", &self.reserve)?);
+        if reported.is_none() && floor.is_none() && reserve.is_none() && reflected.is_none() {
+            return Err(Malformed("give at least one of reported, floor, reserve, reflectedThrough".to_owned()));
+        }
+        Ok(Change::ReportPool { currency, reported, floor, reserve, reflected })
+    }
+}
+
+/// A top-up that was credited.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CreditForm {
+    amount: Digits,
+    #[serde(default)]
+    reference: String,
+}
+
+impl CreditForm {
+    /// The change it asks for.
+    ///
+    /// # Errors
+    /// The amount is of the wrong form.
+    pub fn change(&self, currency: Currency) -> Result<Change, Malformed> {
+        let amount = amount("amount", &self.amount.0)?;
+        Ok(Change::CreditPool { currency, amount, reference: self.reference.as_str().into() })
+    }
+}
+
+/// A pool as it is shown.
+#[must_use]
+pub fn view(pool: &PoolFigures) -> Value {
+    json!({
+        "currency": pool.currency.as_str(),
+        "reported": pool.reported.to_string(),
+        "reported_at": pool.reported_at.seconds().0,
+        "held": pool.held.to_string(),
+        "unreflected": pool.unreflected().to_string(),
+        "floor": pool.floor.to_string(),
+        "reserve": pool.reserve.to_string(),
+        "available": pool.available.to_string(),
+    })
+}
+
+/// All rates.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RatesForm {
+    chf: std::collections::BTreeMap<String, Digits>,
+    #[serde(default)]
+    pairs: Vec<PairForm>,
+    #[serde(default)]
+    interchange_percent: Option<Digits>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PairForm {
+    from: String,
+    to: String,
+    rate: Digits,
+    spread: Option<Digits>,
+}
+
+/// Interchange of UR's contract, in percent (ur-facts, pricing).
+const INTERCHANGE_PERCENT: u8 = 1;
+
+fn rate(field: &str, Digits(text): &Digits) -> Result<u32, Malformed> {
+    let rate = text.parse().ok().filter(|rate| (1..=RATE_MAX).contains(rate));
+    rate.ok_or_else(|| Malformed(format!("{field} must be a whole number, 1 to {RATE_MAX}, got {text:?}")))
+}
+
+impl RatesForm {
+    /// The engine's form.
+    ///
+    /// # Errors
+    /// A value is of the wrong form; its field is named.
+    pub fn rates(&self) -> Result<Rates, Malformed> {
+        let mut rates = Rates { interchange_percent: INTERCHANGE_PERCENT, ..Rates::default() };
+        for (code, value) in &self.chf {
+            rates.chf.push((parsed("chf", code)?, rate(&format!("chf.{code}"), value)?));
+        }
+        for pair in &self.pairs {
+            let between = (parsed("pairs.from", &pair.from)?, parsed("pairs.to", &pair.to)?);
+            let spread = pair.spread.as_ref().map_or(Ok(RATE_ONE), |spread| rate("pairs.spread", spread))?;
+            rates.pairs.push((between, Conversion { rate: rate("pairs.rate", &pair.rate)?, spread }));
+        }
+        rates.chf.sort_unstable();
+        rates.pairs.sort_unstable_by_key(|(between, _)| *between);
+        if rates.pairs.windows(2).any(|two| matches!(two, [one, other] if one.0 == other.0)) {
+            return Err(Malformed("pairs holds the same pair twice".to_owned()));
+        }
+        if let Some(Digits(text)) = &self.interchange_percent {
+            let percent = text.parse().ok().filter(|percent| *percent <= 100_u8);
+            rates.interchange_percent =
+                percent.ok_or_else(|| Malformed("interchange_percent must be 0 to 100".to_owned()))?;
+        }
+        Ok(rates)
+    }
+}
+
+/// Rates as they are shown.
+#[must_use]
+pub fn rates_view(rates: &Rates) -> Value {
+    let chf = rates.chf.iter().map(|(currency, rate)| (currency.to_string(), Value::from(rate.to_string())));
+    let pairs = rates.pairs.iter().map(|((from, to), conversion)| {
+        json!({
+            "from": from.as_str(), "to": to.as_str(),
+            "rate": conversion.rate.to_string(), "spread": conversion.spread.to_string(),
+        })
+    });
+    json!({
+        "chf": chf.collect::<serde_json::Map<_, _>>(),
+        "pairs": pairs.collect::<Vec<_>>(),
+        "interchange_percent": rates.interchange_percent.to_string(),
+        "set_at": rates.set_at.map(|at| at.seconds().0),
+    })
+}

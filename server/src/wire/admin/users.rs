@@ -1,0 +1,270 @@
+//! Users, funds and cards as JSON.
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tapgate_engine::account::{AccountStatus, CardStatus, FundingPolicy, ImportedCard, ImportedFiat, User};
+use tapgate_engine::ids::UrId;
+use tapgate_engine::ledger::Change;
+use tapgate_engine::limit::ClientLimit;
+use tapgate_engine::money::{ChfMinor, Currency};
+use tapgate_engine::record::Import;
+use tapgate_engine::time::UnixSeconds;
+
+use super::super::forms::{amount, parsed};
+use super::controls::ControlsForm;
+use super::{Digits, Malformed, MoneyForm, controls, money};
+
+/// One line of an import.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct ImportLine {
+    ur_id: Digits,
+    status: StatusForm,
+    limit: LimitForm,
+    funds: Option<MoneyForm>,
+    #[serde(default)]
+    fiat: Vec<FiatForm>,
+    funding: Option<FundingForm>,
+    #[serde(default)]
+    cards: Vec<CardForm>,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum StatusForm {
+    Na,
+    SoftBlocked,
+    Tourist,
+    Blocked,
+    Closed,
+    Live,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum FundingForm {
+    Crypto,
+    Fiat,
+    CryptoThenFiat,
+    FiatThenCrypto,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum CardStatusForm {
+    Active,
+    Frozen,
+    Deleted,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+struct LimitForm {
+    used_limit: Digits,
+    client_limit: Digits,
+    start_limit_date: u32,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FiatForm {
+    currency: String,
+    amount: Digits,
+    #[serde(default)]
+    allowance: bool,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+struct CardForm {
+    card_id: String,
+    status: CardStatusForm,
+    currency: Option<String>,
+}
+
+impl ImportLine {
+    /// The engine's form.
+    ///
+    /// # Errors
+    /// A value is of the wrong form; its field is named.
+    pub fn import(&self, card_currency: Currency) -> Result<Import, Malformed> {
+        let fiat = self.fiat.iter().map(|balance| {
+            Ok(ImportedFiat {
+                currency: parsed("fiat.currency", &balance.currency)?,
+                amount: amount("fiat.amount", &balance.amount.0)?,
+                allowance: balance.allowance,
+            })
+        });
+        let cards = self.cards.iter().map(|card| {
+            let currency = card.currency.as_ref().map(|code| parsed("cards.currency", code)).transpose()?;
+            Ok(ImportedCard {
+                id: parsed("cards.cardId", &card.card_id)?,
+                status: card_status(card.status),
+                currency: currency.unwrap_or(card_currency),
+            })
+        });
+        Ok(Import {
+            user: parsed("urId", &self.ur_id.0)?,
+            status: match self.status {
+                StatusForm::Na => AccountStatus::Na,
+                StatusForm::SoftBlocked => AccountStatus::SoftBlocked,
+                StatusForm::Tourist => AccountStatus::Tourist,
+                StatusForm::Blocked => AccountStatus::Blocked,
+                StatusForm::Closed => AccountStatus::Closed,
+                StatusForm::Live => AccountStatus::Live,
+            },
+            limit: ClientLimit {
+                used: ChfMinor(amount("limit.usedLimit", &self.limit.used_limit.0)?.0),
+                client: ChfMinor(amount("limit.clientLimit", &self.limit.client_limit.0)?.0),
+                start: UnixSeconds(i64::from(self.limit.start_limit_date)),
+            },
+            funds: self.funds.as_ref().map(|funds| funds.money("funds")).transpose()?,
+            fiat: fiat.collect::<Result<_, Malformed>>()?,
+            funding: self.funding.map(|funding| match funding {
+                FundingForm::Crypto => FundingPolicy::Crypto,
+                FundingForm::Fiat => FundingPolicy::Fiat,
+                FundingForm::CryptoThenFiat => FundingPolicy::CryptoThenFiat,
+                FundingForm::FiatThenCrypto => FundingPolicy::FiatThenCrypto,
+            }),
+            cards: cards.collect::<Result<_, Malformed>>()?,
+        })
+    }
+}
+
+fn card_status(status: CardStatusForm) -> CardStatus {
+    match status {
+        CardStatusForm::Active => CardStatus::Active,
+        CardStatusForm::Frozen => CardStatus::Frozen,
+        CardStatusForm::Deleted => CardStatus::Deleted,
+    }
+}
+
+/// A new figure of a user's funds.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FundsForm {
+    amount: Digits,
+    currency: String,
+    version: u64,
+    #[serde(default)]
+    debited: Vec<String>,
+}
+
+impl FundsForm {
+    /// The change it asks for.
+    ///
+    /// # Errors
+    /// A value is of the wrong form; its field is named.
+    pub fn change(self, user: UrId) -> Result<Change, Malformed> {
+        let funds = MoneyForm { amount: self.amount, currency: self.currency }.money("funds")?;
+        let debited = self.debited.iter().map(|id| parsed("debited", id)).collect::<Result<_, _>>()?;
+        Ok(Change::ReplaceFunds { user, funds, version: self.version, debited })
+    }
+}
+
+/// A change of a card: its status, its controls, or both.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CardChangeForm {
+    status: Option<CardStatusForm>,
+    controls: Option<ControlsForm>,
+}
+
+impl CardChangeForm {
+    /// The new status and the new controls, where given.
+    ///
+    /// # Errors
+    /// Neither is given, or a control is of the wrong form.
+    pub fn parts(self) -> Result<(Option<CardStatus>, Option<tapgate_engine::controls::Controls>), Malformed> {
+        if self.status.is_none() && self.controls.is_none() {
+            return Err(Malformed("give status or controls".to_owned()));
+        }
+        Ok((self.status.map(card_status), self.controls.map(ControlsForm::controls).transpose()?))
+    }
+}
+
+fn status_name(status: AccountStatus) -> &'static str {
+    match status {
+        AccountStatus::Na => "na",
+        AccountStatus::SoftBlocked => "soft_blocked",
+        AccountStatus::Tourist => "tourist",
+        AccountStatus::Blocked => "blocked",
+        AccountStatus::Closed => "closed",
+        AccountStatus::Live => "live",
+    }
+}
+
+fn card_status_name(status: CardStatus) -> &'static str {
+    match status {
+        CardStatus::Active => "active",
+        CardStatus::Frozen => "frozen",
+        CardStatus::Deleted => "deleted",
+    }
+}
+
+fn funding_name(funding: FundingPolicy) -> &'static str {
+    match funding {
+        FundingPolicy::Crypto => "crypto",
+        FundingPolicy::Fiat => "fiat",
+        FundingPolicy::CryptoThenFiat => "crypto_then_fiat",
+        FundingPolicy::FiatThenCrypto => "fiat_then_crypto",
+    }
+}
+
+/// A card as it is shown.
+#[must_use]
+pub fn card_view(card: &tapgate_engine::account::Card) -> Value {
+    json!({
+        "cardId": card.id.as_str(),
+        "status": card_status_name(card.status),
+        "currency": card.currency.as_str(),
+        "controls": controls::view(card.controls.as_deref()),
+    })
+}
+
+/// A user as it is shown.
+#[must_use]
+pub fn view(id: &UrId, user: &User, now: UnixSeconds) -> Value {
+    let fiat = user.fiat.iter().map(|balance| {
+        json!({
+            "currency": balance.currency.as_str(),
+            "amount": balance.amount.to_string(),
+            "held": balance.held.to_string(),
+            "available": balance.available().to_string(),
+            "allowance": balance.allowance,
+        })
+    });
+    let holds = user.holds.iter().map(|hold| {
+        json!({
+            "authorizationId": hold.id.as_str(),
+            "rootId": hold.root.as_str(),
+            "source": hold.source.name(),
+            "held": money(hold.paid),
+            "funds": hold.funds.to_string(),
+        })
+    });
+    json!({
+        "urId": id.as_str(),
+        "status": status_name(user.status),
+        "suspended": user.suspended,
+        "limit": {
+            "usedLimit": user.limit.used.to_string(),
+            "clientLimit": user.limit.client.to_string(),
+            "startLimitDate": user.limit.start.0,
+            "unreflected": user.spends.unreflected(now).to_string(),
+            "headroom": user.headroom(id, now).to_string(),
+        },
+        "funds": user.funds.map(|funds| json!({
+            "amount": funds.amount.to_string(),
+            "held": funds.held.to_string(),
+            "available": funds.available().to_string(),
+            "currency": funds.currency.as_str(),
+            "version": funds.version,
+        })),
+        "fiat": fiat.collect::<Vec<_>>(),
+        "funding": user.funding.map(funding_name),
+        "cards": user.cards.iter().map(card_view).collect::<Vec<_>>(),
+        "controls": controls::view(user.controls.as_deref()),
+        "holds": holds.collect::<Vec<_>>(),
+    })
+}

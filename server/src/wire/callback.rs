@@ -1,0 +1,331 @@
+//! `POST /webhooks/ur`: UR's events and our answers, in one file, so that adapting it to UR's final contract is one
+//! small change (ur-facts, "The approve-spend callback").
+
+use std::borrow::Cow;
+
+use compact_str::CompactString;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use tapgate_engine::authorization::{Channel, DUPLICATE_MISMATCH, Kind, Merchant, Outcome, Request};
+use tapgate_engine::ledger::Reply;
+use tapgate_engine::money::{Currency, Money};
+
+use super::forms::{Digits, Malformed, amount, parsed};
+
+/// The event that asks for a decision.
+pub const CARD_AUTHORIZATION: &str = "card_authorization";
+
+/// Levels of arrays and objects in one body; UR's own need three.
+const DEPTH_MAX: usize = 16;
+
+/// Bytes of a merchant's id, name, city or country.
+const TEXT_BYTES_MAX: usize = 256;
+
+/// The answer to events that ask for nothing.
+pub const RECEIVED: &[u8] = br#"{"received":true}"#;
+
+/// What every event of UR's comes in.
+#[derive(Debug, Deserialize)]
+pub struct Envelope<'a> {
+    /// What happened.
+    #[serde(borrow)]
+    pub event: Cow<'a, str>,
+    /// When UR sent it, unix seconds.
+    pub timestamp: u64,
+    #[serde(borrow)]
+    data: &'a RawValue,
+}
+
+impl<'a> Envelope<'a> {
+    /// Reads the envelope, whatever the event; its data is only known to be JSON.
+    ///
+    /// # Errors
+    /// Not UTF-8, not JSON, nested too deeply, or a field of the envelope is missing or of the wrong type.
+    pub fn parse(body: &'a [u8]) -> Result<Envelope<'a>, Malformed> {
+        let text = std::str::from_utf8(body).map_err(|error| Malformed(format!("the body is not UTF-8: {error}")))?;
+        check_depth(text)?;
+        serde_json::from_str(text).map_err(|error| Malformed(error.to_string()))
+    }
+
+    /// The request of an authorization callback.
+    ///
+    /// # Errors
+    /// A required field is missing, or a field is of the wrong form.
+    pub fn request(&self) -> Result<Request, Malformed> {
+        let data: Data = serde_json::from_str(self.data.get()).map_err(|error| Malformed(format!("data: {error}")))?;
+        data.into_request()
+    }
+}
+
+/// Refuses deep nesting before anything recursive looks at it.
+fn check_depth(text: &str) -> Result<(), Malformed> {
+    let (mut depth, mut in_string, mut escaped) = (0_usize, false, false);
+    for byte in text.bytes() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if in_string => escaped = true,
+            b'"' => in_string = !in_string,
+            b'{' | b'[' if !in_string => {
+                depth += 1;
+                if depth > DEPTH_MAX {
+                    return Err(Malformed(format!("the body is nested more than {DEPTH_MAX} levels deep")));
+                }
+            }
+            b'}' | b']' if !in_string => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Data {
+    authorization_id: String,
+    #[serde(rename = "type")]
+    kind: Option<String>,
+    original_authorization_id: Option<String>,
+    ur_id: Digits,
+    card_id: String,
+    transaction_amount: Digits,
+    transaction_currency: String,
+    settlement_amount: Option<Digits>,
+    settlement_currency: Option<String>,
+    partial_approval_allowed: Option<bool>,
+    merchant: Option<MerchantData>,
+    channel: Option<String>,
+}
+
+#[derive(Default, Deserialize)]
+struct MerchantData {
+    id: Option<String>,
+    name: Option<String>,
+    mcc: Option<Digits>,
+    city: Option<String>,
+    country: Option<String>,
+}
+
+fn text(field: &str, value: Option<String>) -> Result<Option<CompactString>, Malformed> {
+    match value {
+        Some(value) if value.len() > TEXT_BYTES_MAX => {
+            Err(Malformed(format!("{field} is longer than {TEXT_BYTES_MAX} bytes")))
+        }
+        value => Ok(value.map(CompactString::from)),
+    }
+}
+
+fn mcc(value: Option<Digits>) -> Result<Option<u16>, Malformed> {
+    let Some(Digits(text)) = value else { return Ok(None) };
+    let fits = (1..=4).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
+    let number = text.parse().ok().filter(|_| fits);
+    number.map(Some).ok_or_else(|| Malformed("merchant.mcc must be a category of up to 4 digits".to_owned()))
+}
+
+fn channel(value: Option<&str>) -> Channel {
+    match value {
+        Some("pos") => Channel::Pos,
+        Some("contactless") => Channel::Contactless,
+        Some("ecommerce") => Channel::Ecommerce,
+        Some("recurring") => Channel::Recurring,
+        Some("atm") => Channel::Atm,
+        _ => Channel::Other,
+    }
+}
+
+impl Data {
+    fn into_request(self) -> Result<Request, Malformed> {
+        let kind = match self.kind.as_deref() {
+            None | Some("authorization") => Kind::Authorization,
+            Some("incremental") => Kind::Incremental,
+            Some("reversal") => Kind::Reversal,
+            Some("advice") => Kind::Advice,
+            Some(_) => return Err(Malformed("type must be authorization, incremental, reversal or advice".to_owned())),
+        };
+        let original = self.original_authorization_id.as_deref();
+        let original = original.map(|id| parsed("originalAuthorizationId", id)).transpose()?;
+        if original.is_none() && kind != Kind::Authorization {
+            return Err(Malformed("originalAuthorizationId is required unless type is authorization".to_owned()));
+        }
+        let settlement = match (self.settlement_amount, self.settlement_currency) {
+            (Some(Digits(figure)), Some(code)) => Some(Money {
+                amount: amount("settlementAmount", &figure)?,
+                currency: parsed("settlementCurrency", &code)?,
+            }),
+            (None, None) => None,
+            _ => return Err(Malformed("settlementAmount and settlementCurrency go together".to_owned())),
+        };
+        let merchant = self.merchant.unwrap_or_default();
+        Ok(Request {
+            id: parsed("authorizationId", &self.authorization_id)?,
+            kind,
+            original,
+            user: parsed("urId", &self.ur_id.0)?,
+            card: parsed("cardId", &self.card_id)?,
+            amount: amount("transactionAmount", &self.transaction_amount.0)?,
+            currency: parsed::<Currency>("transactionCurrency", &self.transaction_currency)?,
+            settlement,
+            partial_approval_allowed: self.partial_approval_allowed.unwrap_or(false),
+            merchant: Merchant {
+                id: text("merchant.id", merchant.id)?,
+                name: text("merchant.name", merchant.name)?,
+                mcc: mcc(merchant.mcc)?,
+                city: text("merchant.city", merchant.city)?,
+                country: text("merchant.country", merchant.country)?,
+            },
+            channel: channel(self.channel.as_deref()),
+        })
+    }
+}
+
+/// An answer. The order of the fields is the order on the wire; absent ones are left out.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct AnswerBody<'a> {
+    authorization_id: &'a str,
+    approved: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    source: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    approved_amount: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    currency: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    response_code: Option<&'static str>,
+    partner_ref_id: &'a str,
+}
+
+/// ISO 8583: approved for a partial amount.
+const PARTIAL_APPROVAL_CODE: &str = "10";
+
+/// The bytes of an answer: a function of the reply alone, so a stored reply has the same bytes for ever.
+#[must_use]
+pub fn render(reply: &Reply) -> Vec<u8> {
+    let mut body = AnswerBody {
+        authorization_id: reply.id.as_str(),
+        approved: false,
+        source: None,
+        approved_amount: None,
+        currency: None,
+        reason: None,
+        response_code: None,
+        partner_ref_id: reply.root.as_str(),
+    };
+    match reply.outcome {
+        Some(Outcome::Approved { source, amount, partial }) => {
+            body.approved = true;
+            body.source = Some(source.name());
+            body.approved_amount = Some(amount.to_string());
+            body.currency = Some(reply.currency.as_str());
+            body.response_code = partial.then_some(PARTIAL_APPROVAL_CODE);
+        }
+        Some(Outcome::Acknowledged { amount }) => {
+            body.approved = true;
+            body.approved_amount = Some(amount.to_string());
+            body.currency = Some(reply.currency.as_str());
+        }
+        Some(Outcome::Declined(reason)) => {
+            body.reason = Some(reason.name());
+            body.response_code = Some(reason.response_code());
+        }
+        None => {
+            body.reason = Some(DUPLICATE_MISMATCH.0);
+            body.response_code = Some(DUPLICATE_MISMATCH.1);
+        }
+    }
+    // Strings and booleans always serialise.
+    serde_json::to_vec(&body).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tapgate_engine::authorization::{Reason, Source};
+    use tapgate_engine::money::Minor;
+
+    fn request_of(body: &str) -> Result<Request, Malformed> {
+        Envelope::parse(body.as_bytes())?.request()
+    }
+
+    #[test]
+    fn the_documented_callback_is_read_whole() {
+        let request = request_of(include_str!("golden/authorization.json")).unwrap();
+        assert_eq!(request.id.as_str(), "auth_7Q2");
+        assert_eq!(request.kind, Kind::Authorization);
+        assert_eq!((request.user.as_str(), request.card.as_str()), ("12345", "card_9"));
+        assert_eq!((request.amount, request.currency), (Minor(1250), Currency::USD));
+        assert_eq!(request.settlement, Some(Money { amount: Minor(1159), currency: Currency::EUR }));
+        assert_eq!(request.merchant.mcc, Some(5812));
+        assert_eq!(request.merchant.name.as_deref(), Some("Café"));
+        assert_eq!(request.channel, Channel::Pos);
+    }
+
+    #[test]
+    fn numbers_may_be_strings_or_integers_and_unknown_fields_are_ignored() {
+        let strings = include_str!("golden/authorization.json");
+        let integers = strings
+            .replace(r#""12345""#, "12345")
+            .replace(r#""1250""#, "1250")
+            .replace(r#""1159""#, "1159")
+            .replace(r#""5812""#, "5812")
+            .replace(r#""channel""#, r#""unheardOf":[{}],"channel""#);
+        assert_ne!(strings, integers);
+        assert_eq!(request_of(strings), request_of(&integers));
+    }
+
+    #[test]
+    fn what_is_of_the_wrong_form_is_refused_by_name() {
+        let check = |from: &str, to: &str, named: &str| {
+            let good = include_str!("golden/authorization.json");
+            assert!(good.contains(from), "{from}");
+            let error = request_of(&good.replace(from, to)).unwrap_err().to_string();
+            assert!(error.contains(named), "{to}: {error}");
+        };
+        check(r#""1250""#, r#""-1""#, "transactionAmount");
+        check(r#""1250""#, r#""01""#, "transactionAmount");
+        check(r#""1250""#, r#""""#, "transactionAmount");
+        check(r#""1250""#, r#""1000000000000000000""#, "transactionAmount");
+        check(r#""1250""#, "12.5", "integer");
+        check(r#""1250""#, "-1", "integer");
+        check(r#""1250""#, "true", "integer");
+        check(r#""USD""#, r#""usd""#, "transactionCurrency");
+        check(r#""auth_7Q2""#, r#""""#, "authorizationId");
+        check(r#""auth_7Q2""#, r#""a b""#, "authorizationId");
+        check(r#""auth_7Q2""#, r#""a\u0000""#, "authorizationId");
+        check(r#""authorization""#, r#""incremental""#, "originalAuthorizationId");
+        check(r#""authorization""#, r#""refund""#, "type");
+        check(r#""5812""#, r#""58AB""#, "mcc");
+        check(r#""settlementAmount":"1159","#, "", "go together");
+        check(r#""urId":"12345","#, "", "urId");
+        check(r#""urId":"12345","#, r#""urId":"1","urId":"2","#, "duplicate");
+    }
+
+    #[test]
+    fn deep_nesting_is_refused_before_it_is_parsed() {
+        let nested = |levels: usize| {
+            let open = "[".repeat(levels - 1);
+            let close = "]".repeat(levels - 1);
+            format!(r#"{{"event":"x","timestamp":1,"data":{open}{close}}}"#)
+        };
+        assert!(Envelope::parse(nested(16).as_bytes()).is_ok());
+        assert!(Envelope::parse(nested(17).as_bytes()).is_err());
+        let in_text = format!(r#"{{"event":"x","timestamp":1,"data":"{}\""}}"#, "[".repeat(40));
+        assert!(Envelope::parse(in_text.as_bytes()).is_ok());
+    }
+
+    #[test]
+    fn answers_have_their_golden_bytes() {
+        let check = |root: &str, outcome: Option<Outcome>, golden: &str| {
+            let id = "auth_7Q2".parse().unwrap();
+            let reply = Reply { id, root: root.parse().unwrap(), currency: Currency::USD, outcome };
+            assert_eq!(String::from_utf8(render(&reply)).unwrap(), golden.trim_end());
+        };
+        let approved = |partial| Some(Outcome::Approved { source: Source::Crypto, amount: Minor(1250), partial });
+        check("auth_7Q2", approved(false), include_str!("golden/approved.json"));
+        check("auth_7Q2", approved(true), include_str!("golden/approved_partly.json"));
+        check("auth_7Q2", Some(Outcome::Declined(Reason::LimitExceeded)), include_str!("golden/declined.json"));
+        check("root", Some(Outcome::Acknowledged { amount: Minor(500) }), include_str!("golden/acknowledged.json"));
+        check("auth_7Q2", None, include_str!("golden/duplicate_mismatch.json"));
+    }
+}

@@ -1,0 +1,57 @@
+//! Forms that several shapes share: numbers as text, amounts, ids.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::str::FromStr;
+
+use serde::Deserialize;
+use serde::de::{self, Deserializer, Visitor};
+use tapgate_engine::money::Minor;
+
+/// The body is not of the form asked for. The message names the place or the field.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Malformed(pub String);
+
+/// A JSON string or a non-negative JSON integer, as text.
+#[derive(Debug)]
+pub struct Digits(pub String);
+
+impl<'de> Deserialize<'de> for Digits {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Digits, D::Error> {
+        struct Either(PhantomData<()>);
+        impl Visitor<'_> for Either {
+            type Value = Digits;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a string or a non-negative integer")
+            }
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Digits, E> {
+                Ok(Digits(text.to_owned()))
+            }
+            fn visit_u64<E: de::Error>(self, number: u64) -> Result<Digits, E> {
+                Ok(Digits(number.to_string()))
+            }
+        }
+        deserializer.deserialize_any(Either(PhantomData))
+    }
+}
+
+/// `0|[1-9][0-9]{0,17}`, in smallest units.
+///
+/// # Errors
+/// Any other form.
+pub(super) fn amount(field: &str, text: &str) -> Result<Minor, Malformed> {
+    let canonical = text == "0" || !text.starts_with('0');
+    let digits = (1..=18).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
+    let number = text.parse().ok().filter(|_| canonical && digits);
+    number.map(Minor).ok_or_else(|| {
+        Malformed(format!("{field} must be a whole number of smallest units, 1 to 18 digits without leading zeros"))
+    })
+}
+
+pub(super) fn parsed<T: FromStr>(field: &str, text: &str) -> Result<T, Malformed>
+where
+    T::Err: fmt::Display,
+{
+    text.parse().map_err(|error| Malformed(format!("{field}: {error}")))
+}

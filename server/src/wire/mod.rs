@@ -1,0 +1,7 @@
+//! The shapes on the wire. They stop here: the engine knows no JSON, and nothing here knows HTTP.
+
+pub mod admin;
+pub mod callback;
+mod forms;
+
+pub use forms::{Digits, Malformed};
