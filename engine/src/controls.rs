@@ -15,7 +15,7 @@ pub const VELOCITY_RULES_MAX: usize = 8;
 pub const BLOCK_LIST_MAX: usize = 1_000;
 
 /// The largest `count_max`: below the bound of a user's spends, so that counting within it is exact.
-pub const VELOCITY_COUNT_MAX: u32 = 500;
+pub const VELOCITY_COUNT_MAX: u32 = 2_000;
 const _: () = assert!((VELOCITY_COUNT_MAX as usize) < SPENDS_MAX);
 
 /// A bound on approved spending in a sliding window.

@@ -1,5 +1,7 @@
 //! Durability: words, deadlines, duplicates while pending, a failing disk, strict recovery.
 
+#![allow(clippy::unwrap_used, reason = "a test that meets the unexpected stops")]
+
 mod world;
 
 use std::sync::Arc;

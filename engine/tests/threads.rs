@@ -1,6 +1,8 @@
 //! Several threads on the same users and pools: nothing is approved twice or beyond what covers it, and memory is the
 //! fold of the journal in whatever order the threads came.
 
+#![allow(clippy::unwrap_used, reason = "a test that meets the unexpected stops")]
+
 mod world;
 
 use std::sync::Arc;

@@ -41,8 +41,8 @@ fn render(event: &str, timestamp: u64, request: &Request) -> Vec<u8> {
             "cardId": request.card.as_str(),
             "transactionAmount": request.amount.0.to_string(),
             "transactionCurrency": request.currency.as_str(),
-            "settlementAmount": request.settlement.map(|money| money.amount.0.to_string()),
-            "settlementCurrency": request.settlement.as_ref().map(|money| money.currency.as_str()),
+            "settlementAmount": request.settlement_amount.map(|amount| amount.0.to_string()),
+            "settlementCurrency": request.settlement_currency.as_ref().map(|currency| currency.as_str()),
             "partialApprovalAllowed": request.partial_approval_allowed,
             "merchant": {
                 "id": merchant.id.as_deref(),

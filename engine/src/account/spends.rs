@@ -11,7 +11,7 @@ use crate::time::UnixSeconds;
 
 /// The most spends a user's ring holds. Beyond it the two oldest become one that keeps the later time: it can only
 /// count longer than it should, never shorter.
-pub const SPENDS_MAX: usize = 512;
+pub const SPENDS_MAX: usize = 2_048;
 
 /// The card number of a merged spend whose parts were of different cards: it counts for every card.
 const ANY_CARD: u16 = u16::MAX;

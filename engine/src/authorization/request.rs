@@ -4,7 +4,7 @@ use compact_str::CompactString;
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{AuthorizationId, CardId, UrId};
-use crate::money::{AMOUNT_MAX, Currency, Minor, Money};
+use crate::money::{AMOUNT_MAX, Currency, Minor};
 use crate::pricing::Amounts;
 
 /// What a callback asks for.
@@ -78,7 +78,9 @@ pub struct Request {
     /// Transaction currency.
     pub currency: Currency,
     /// Settlement amount, where given.
-    pub settlement: Option<Money>,
+    pub settlement_amount: Option<Minor>,
+    /// Settlement currency, where given.
+    pub settlement_currency: Option<Currency>,
     /// Whether the merchant accepts less.
     pub partial_approval_allowed: bool,
     /// Who is paid.
@@ -104,11 +106,17 @@ impl Request {
         self.amount <= AMOUNT_MAX && self.amount >= Minor::ZERO && (zero_is_fine || !self.amount.is_zero())
     }
 
+    /// The settlement amount, where it is given in EUR.
+    #[must_use]
+    pub fn settlement_in_eur(&self) -> Option<Minor> {
+        self.settlement_amount.filter(|_| self.settlement_currency == Some(Currency::EUR))
+    }
+
     /// What pricing needs if only `amount` of it were asked. The settlement amount shrinks alike, rounded up.
     #[must_use]
     pub fn amounts_for(&self, amount: Minor) -> Amounts {
-        let settlement_eur = self.settlement.filter(|settlement| settlement.currency == Currency::EUR);
-        let settlement_eur = settlement_eur.map(|money| money.amount.share_rounded_up(amount.0, self.amount.0));
+        let settlement_eur = self.settlement_in_eur();
+        let settlement_eur = settlement_eur.map(|whole| whole.share_rounded_up(amount.0, self.amount.0));
         Amounts { transaction: amount, settlement_eur }
     }
 }

@@ -136,7 +136,7 @@ impl Scene<'_> {
     #[expect(clippy::option_option, reason = "the two kinds of absence decline with different reasons")]
     fn price(&self, into: Currency) -> Option<Option<Price>> {
         let rates = &self.shared.program.rates;
-        let settled_in_eur = self.request.settlement.is_some_and(|settlement| settlement.currency == Currency::EUR);
+        let settled_in_eur = self.request.settlement_in_eur().is_some();
         match rates.price(self.request.currency, settled_in_eur, into) {
             Some(price) => Some(Some(price)),
             None if rates.set_at.is_none() => (self.request.currency.is_held_by_ur() || settled_in_eur).then_some(None),

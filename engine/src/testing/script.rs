@@ -480,7 +480,7 @@ fn seen(outcome: Outcome) -> ModelReply {
 }
 
 fn request(id: &str, kind: Kind, root: Option<u8>, user: usize, amount: i64, code: &str) -> Request {
-    let settlement = (code == "THB").then_some(Money { amount: Minor((amount + 39) / 40), currency: Currency::EUR });
+    let settlement = (code == "THB").then_some((amount + 39) / 40);
     Request {
         id: id.parse().expect("an id"),
         kind,
@@ -489,7 +489,8 @@ fn request(id: &str, kind: Kind, root: Option<u8>, user: usize, amount: i64, cod
         card: format!("card{user}").parse().expect("an id"),
         amount: Minor(amount),
         currency: currency(code),
-        settlement,
+        settlement_amount: settlement.map(Minor),
+        settlement_currency: settlement.map(|_| Currency::EUR),
         partial_approval_allowed: false,
         merchant: Merchant::default(),
         channel: Channel::Pos,

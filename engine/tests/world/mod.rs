@@ -1,5 +1,6 @@
 //! A small world for examples: one Live user with one EUR card, 1,000.00 of everything.
 #![allow(dead_code, reason = "each test file uses its part")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that meets the unexpected stops")]
 
 use std::sync::{Arc, Mutex};
 
@@ -45,7 +46,8 @@ pub(crate) fn tap(id: &str, amount: i64) -> Request {
         card: "card".parse().unwrap(),
         amount: Minor(amount),
         currency: Currency::EUR,
-        settlement: None,
+        settlement_amount: None,
+        settlement_currency: None,
         partial_approval_allowed: false,
         merchant: Merchant::default(),
         channel: Channel::Pos,
@@ -56,7 +58,11 @@ pub(crate) fn import() -> Import {
     Import {
         user: "user".parse().unwrap(),
         status: AccountStatus::Live,
-        limit: ClientLimit { used: ChfMinor(0), client: ChfMinor(100_000), start: UnixSeconds(START_SECONDS as i64) },
+        limit: ClientLimit {
+            used: ChfMinor(0),
+            client: ChfMinor(100_000),
+            start: UnixSeconds(START_SECONDS.cast_signed()),
+        },
         funds: Some(Money { amount: Minor(100_000), currency: Currency::EUR }),
         fiat: vec![ImportedFiat { currency: Currency::EUR, amount: Minor(100_000), allowance: true }],
         funding: None,

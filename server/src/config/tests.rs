@@ -279,12 +279,12 @@ country_block = ["PRK", "prk", "DE"]
 channel_block = ["atm", "other", "moto"]
 [[controls.velocity]]
 window_seconds = 86400
-count_max = 500
+count_max = 2000
 [[controls.velocity]]
 window_seconds = 2592001
 [[controls.velocity]]
 amount_max_chf = 1_000_000_000_000_001
-count_max = 501
+count_max = 2001
 "#;
     check(
         text,
@@ -301,7 +301,7 @@ count_max = 501
             "tapgate.toml:12: controls.velocity[1].window_seconds: must be 1 to 2592000, got 2592001",
             "tapgate.toml:13: controls.velocity[2].window_seconds: is missing",
             "tapgate.toml:14: controls.velocity[2].amount_max_chf: must be 0 to 1000000000000000, got 1000000000000001",
-            "tapgate.toml:15: controls.velocity[2].count_max: must be 0 to 500, got 501",
+            "tapgate.toml:15: controls.velocity[2].count_max: must be 0 to 2000, got 2001",
         ],
     );
     let good = "ur.signers = [\"SIGNER\"]\n[controls]\nmcc_block = [\"0742\", 742]\ncountry_block = [\"prk\"]\n\

@@ -134,14 +134,6 @@ def test_a_credit_of_a_bad_amount_is_refused(world, pool, amount):
     pool_is(world, pool, reported=10_000)
 
 
-# --- what is derived -----------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("view", ["forecast", "statement"])
-def test_forecast_and_statement_of_a_pool_can_be_read(world, pool, view):
-    world.server.admin_ok("GET", f"/api/v1/pools/{pool}/{view}", role="viewer")
-
-
 def test_pool_figures_survive_a_restart(world, pool):
     user = world.user(pool)
     world.approve(tap(user, 1200))
