@@ -38,9 +38,10 @@ pub fn policy(config: &Config) -> Result<Policy, CurrencyError> {
 fn controls(controls: &config::Controls) -> Result<Controls, CurrencyError> {
     let minor = |amount: u64| i64::try_from(amount).unwrap_or(i64::MAX);
     let texts = |list: &[String]| list.iter().map(CompactString::from).collect();
-    let max = controls.transaction_amount_max.as_ref().map(|max| {
-        Ok(Money { amount: Minor(minor(max.amount)), currency: Currency::try_from(max.currency)? })
-    });
+    let max = controls
+        .transaction_amount_max
+        .as_ref()
+        .map(|max| Ok(Money { amount: Minor(minor(max.amount)), currency: Currency::try_from(max.currency)? }));
     let velocity = controls.velocity.iter().map(|rule| VelocityRule {
         window_seconds: rule.window_seconds,
         amount_max: rule.amount_max_chf.map(|amount| ChfMinor(minor(amount))),

@@ -28,8 +28,9 @@ const EVICTION_INTERVAL: Duration = Duration::from_secs(30);
 const WATCH_INTERVAL: Duration = Duration::from_millis(100);
 /// Without a completed sync for this long, requests are shed at the edge.
 const STALL_AFTER: Duration = Duration::from_secs(1);
-/// Free space below which requests are shed: the log and four tables being flushed fit in it.
-const DISK_FREE_BYTES_MIN: u64 = 512 << 20;
+/// Free space below which requests are shed: what the store has in memory only to write later is bounded by its log's
+/// 256 MiB, and must still find room.
+const DISK_FREE_BYTES_MIN: u64 = 256 << 20;
 /// After a failed journal, how long requests under way may still be answered `outcome_unknown`.
 const LAST_ANSWERS: Duration = Duration::from_secs(1);
 
@@ -59,8 +60,10 @@ pub enum ServeError {
     #[error("{0}")]
     SetUp(String),
     /// The journal failed while serving.
-    #[error("the journal failed, and with it the process: {0}. Nothing that was answered is lost; find the cause (disk full? \
-             disk failing?), then start again")]
+    #[error(
+        "the journal failed, and with it the process: {0}. Nothing that was answered is lost; find the cause (disk full? \
+             disk failing?), then start again"
+    )]
     Journal(StoreError),
 }
 
@@ -102,12 +105,20 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
     app.health.set_stopping();
     let _ = stop.send(true);
     let _ = tokio::join!(public, admin);
-    rows.thread().unpark();
-    let _ = tokio::task::spawn_blocking(move || rows.join()).await;
-    app.ledger.journal().close();
+    let ledger = Arc::clone(&app.ledger);
+    let closed = tokio::task::spawn_blocking(move || {
+        rows.thread().unpark();
+        // The thread ends by itself; if it panicked, the process has aborted.
+        let _ = rows.join();
+        ledger.journal().close();
+        // What was recorded since: with it, the next start has nothing to fold.
+        write_rows(&ledger)
+    });
+    let closed = closed.await.map_err(|error| ServeError::SetUp(error.to_string()))?;
     if let Ok(error) = failures.try_recv() {
         return Err(ServeError::Journal(error));
     }
+    closed.map_err(ServeError::Journal)?;
     tracing::info!(durable = app.ledger.journal().durable().0, "stopped; everything is on disk");
     Ok(())
 }
@@ -177,13 +188,18 @@ fn free_bytes(directory: &Path) -> Option<u64> {
     Some(figures.f_bavail.saturating_mul(figures.f_frsize))
 }
 
-/// Writes rows behind the journal until the end, and a last time then.
+/// Writes rows until they hold all that is recorded.
+fn write_rows(ledger: &Ledger) -> Result<(), StoreError> {
+    while ledger.write_rows()?.more {}
+    Ok(())
+}
+
+/// Writes rows behind the journal until the end.
 fn keep_rows(app: &App, stopping: &watch::Receiver<bool>, failed: &mpsc::UnboundedSender<StoreError>) {
     let mut evicted = Instant::now();
-    loop {
-        let last = *stopping.borrow();
+    while !*stopping.borrow() {
         let mut turn = || {
-            while app.ledger.write_rows()?.more {}
+            write_rows(&app.ledger)?;
             if evicted.elapsed() > EVICTION_INTERVAL {
                 evicted = Instant::now();
                 app.ledger.evict(app.clock.now().at)?;
@@ -192,9 +208,6 @@ fn keep_rows(app: &App, stopping: &watch::Receiver<bool>, failed: &mpsc::Unbound
         };
         if let Err(error) = turn() {
             let _ = failed.send(error);
-            return;
-        }
-        if last {
             return;
         }
         std::thread::park_timeout(ROWS_INTERVAL);

@@ -1,8 +1,11 @@
 //! Logs for the operator at night, and the metrics' names (`docs/metrics.md`).
 
-use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
+use metrics::{Unit, describe_counter, describe_gauge, describe_histogram, gauge};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
+use tapgate_engine::money::Minor;
 use tracing_subscriber::EnvFilter;
+
+use crate::app::App;
 
 /// Upper bounds of the decision histogram, in seconds: from a decision in memory to UR's 500 ms.
 const DECISION_BUCKETS: [f64; 14] =
@@ -23,18 +26,59 @@ pub fn start_logging() {
 pub fn start_metrics() -> Result<PrometheusHandle, BuildError> {
     let decision = Matcher::Full("tapgate_decision_seconds".to_owned());
     let handle = PrometheusBuilder::new().set_buckets_for_metric(decision, &DECISION_BUCKETS)?.install_recorder()?;
+    describe();
+    Ok(handle)
+}
+
+fn describe() {
     describe_counter!("tapgate_decisions_total", "Answers to authorization callbacks, by outcome, reason and source");
     describe_histogram!(
         "tapgate_decision_seconds",
         Unit::Seconds,
-        "From the request's arrival to its durable answer"
+        "From the first byte of an authorization callback to its durable answer"
     );
     describe_counter!("tapgate_events_total", "Signed events of UR's, by name");
     describe_counter!("tapgate_http_requests_total", "HTTP requests, by listener and status code");
     describe_gauge!("tapgate_journal_sequence", "The last record claimed and the last one durable, by kind");
+    describe_gauge!("tapgate_ready", "1 while /readyz says yes, else 0");
+    describe_gauge!("tapgate_clock_trusted", "0 once wall time has jumped: every decision is declined state_stale");
     describe_gauge!("tapgate_users", "Users imported");
     describe_gauge!("tapgate_pool_available", "What approvals may take from a pool, in its smallest unit");
     describe_gauge!("tapgate_pool_held", "Outstanding holds of a pool, in its smallest unit");
     describe_gauge!("tapgate_pool_reserve", "What approvals must leave in a pool, in its smallest unit");
-    Ok(handle)
+    describe_gauge!(
+        "tapgate_pool_reported_timestamp_seconds",
+        Unit::Seconds,
+        "When a pool's balance was last reported, unix time"
+    );
+}
+
+/// The text of `/metrics`. Figures that the ledger keeps anyway are read here, so that deciding pays nothing for them.
+#[must_use]
+pub fn render(app: &App) -> String {
+    let journal = app.ledger.journal();
+    gauge!("tapgate_journal_sequence", "kind" => "claimed").set(figure(journal.claimed().0));
+    gauge!("tapgate_journal_sequence", "kind" => "durable").set(figure(journal.durable().0));
+    gauge!("tapgate_ready").set(f64::from(u8::from(app.health.ready().is_ok())));
+    gauge!("tapgate_clock_trusted").set(f64::from(u8::from(app.clock.now().trusted)));
+    gauge!("tapgate_users").set(figure(app.ledger.user_count() as u64));
+    for pool in app.ledger.pools() {
+        let currency = pool.currency.to_string();
+        let set = |name: &'static str, amount: Minor| {
+            let magnitude = figure(amount.0.unsigned_abs());
+            gauge!(name, "currency" => currency.clone()).set(if amount.0 < 0 { -magnitude } else { magnitude });
+        };
+        set("tapgate_pool_available", pool.available);
+        set("tapgate_pool_held", pool.held);
+        set("tapgate_pool_reserve", pool.reserve);
+        gauge!("tapgate_pool_reported_timestamp_seconds", "currency" => currency.clone())
+            .set(figure(pool.reported_at.0 / 1000));
+    }
+    app.metrics.render()
+}
+
+/// Prometheus knows only floating point: exact up to 2^53, which amounts of at most 10^15 stay below.
+#[expect(clippy::cast_precision_loss, reason = "a metric is read by people and alerts, never booked")]
+fn figure(number: u64) -> f64 {
+    number as f64
 }

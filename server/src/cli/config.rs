@@ -32,7 +32,8 @@ pub(super) fn run(command: &Command) -> Result<(), Failed> {
 pub(super) fn load(file: &Path) -> Result<Config, Failed> {
     let name = file.display().to_string();
     let text = std::fs::read_to_string(file).map_err(|error| Failed(format!("{name}: {error}")))?;
-    let environment = std::env::vars_os().filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?)));
+    let environment =
+        std::env::vars_os().filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?)));
     Config::load(&text, &name, environment, |path| std::fs::read_to_string(path))
         .map_err(|errors| Failed(format!("the configuration has mistakes:\n{errors}")))
 }

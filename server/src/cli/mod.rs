@@ -7,6 +7,7 @@ mod sign;
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 
@@ -37,6 +38,9 @@ enum Command {
     /// Verify the body on stdin, to debug an integration.
     Verify(sign::Verify),
 }
+
+/// How long tasks may take to let go of what they share once serving has ended.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A command failed; the message is for the person who ran it.
 #[derive(Debug)]
@@ -73,7 +77,9 @@ fn serve(file: &std::path::Path) -> Result<(), Failed> {
     crate::telemetry::start_logging();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let served = runtime.block_on(crate::serve::serve(config));
-    runtime.shutdown_background();
+    // What still runs holds the store open; it must be closed before the process ends, or RocksDB's own threads meet its
+    // destructors.
+    runtime.shutdown_timeout(SHUTDOWN_TIMEOUT);
     Ok(served?)
 }
 

@@ -8,8 +8,8 @@ use clap::{Args, ValueEnum};
 use super::{Failed, print};
 use crate::clock::Clock;
 use crate::signature::{
-    Address, DEADLINE_HEADER, PartnerRequest, PartnerScope, SIGNATURE_HEADER, SigningKey, WebhookHeaders, WebhookPolicy,
-    partner_message, verify_partner, verify_webhook,
+    Address, DEADLINE_HEADER, PartnerRequest, PartnerScope, SIGNATURE_HEADER, SigningKey, WebhookHeaders,
+    WebhookPolicy, partner_message, verify_partner, verify_webhook,
 };
 
 /// Seconds a partner's signature is valid when no deadline is given: what UR accepts at most.

@@ -14,11 +14,13 @@ use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 
+use super::arrival::{Arrival, Noted};
+
 /// The address a request came from, as an extension of it.
 #[derive(Clone, Copy, Debug)]
 pub struct Peer(pub IpAddr);
 
-/// Connections at once. UR keeps a few dozen; the bound keeps a flood from taking all file descriptors.
+/// Connections at once; beyond them the next waits to be accepted. UR keeps a few dozen; the bound keeps a flood from taking all file descriptors.
 const CONNECTIONS_MAX: usize = 4_096;
 
 /// A request's header must be complete this long after its connection is idle no more.
@@ -61,15 +63,18 @@ where
         // An answer is one small write: waiting for more to send would only delay it.
         let _ = stream.set_nodelay(true);
         let service = service.clone();
-        let with_peer = service_fn(move |mut request: Request<Incoming>| {
+        let arrival = Arrival::default();
+        let stream = TokioIo::new(Noted::new(stream, arrival.clone()));
+        let informed = service_fn(move |mut request: Request<Incoming>| {
             request.extensions_mut().insert(peer);
+            request.extensions_mut().insert(arrival.clone());
             service.call(request)
         });
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(HEADER_TIMEOUT)
             .max_buf_size(HEADER_BYTES_MAX)
-            .serve_connection(TokioIo::new(stream), with_peer);
+            .serve_connection(stream, informed);
         let connection = graceful.watch(connection);
         tokio::spawn(async move {
             if let Err(error) = connection.await {

@@ -1,5 +1,6 @@
 //! The two listeners: UR's callbacks in public, people and programs on the admin side. Handlers are thin.
 
 pub mod admin;
+mod arrival;
 pub mod listener;
 pub mod public;

@@ -6,10 +6,11 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
-use hyper::body::{Body as _, Incoming};
+use bytes::{Bytes, BytesMut};
+use http_body_util::{BodyExt, Full};
+use hyper::body::{Body, Incoming};
 use hyper::header::{ALLOW, CONNECTION, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
+use hyper::http::request::Parts;
 use hyper::service::Service;
 use hyper::{Method, Request, Response, StatusCode};
 use metrics::{counter, histogram};
@@ -18,11 +19,12 @@ use tapgate_engine::journal::{Settled, Word};
 use tapgate_engine::ledger::{GaveUp, Reply, Submission};
 use tokio::time::Instant;
 
+use super::arrival::Arrival;
 use crate::app::App;
 use crate::rescue::Problem;
 use crate::signature::{
-    REQUEST_ID_HEADER, SIGNATURE_HEADER, SIGNATURE_V2_HEADER, SignatureError, TIMESTAMP_HEADER,
-    WebhookHeaders, WebhookPolicy, check_freshness, verify_webhook,
+    REQUEST_ID_HEADER, SIGNATURE_HEADER, SIGNATURE_V2_HEADER, SignatureError, TIMESTAMP_HEADER, WebhookHeaders,
+    WebhookPolicy, check_freshness, verify_webhook,
 };
 use crate::wire::callback::{self, CARD_AUTHORIZATION, Envelope};
 
@@ -32,8 +34,14 @@ const PATH: &str = "/webhooks/ur";
 /// A callback needs about 500 bytes; UR's largest event a few thousand.
 const BODY_BYTES_MAX: usize = 64 * 1024;
 
+const TOO_LARGE: Problem = Problem::TooLarge { bytes_max: BODY_BYTES_MAX };
+
 /// UR waits 500 ms; a body that takes four times as long is nobody's callback.
 const BODY_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// What is still read of a refused body, and for how long: a sender's socket buffers, and a few round trips.
+const SWALLOWED_BYTES_MAX: usize = 1024 * 1024;
+const SWALLOW_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// How long after its deadline a late decision's release may take to be durable: UR's 500 ms less the deadline's 400
 /// ms, less half of that for the way back.
@@ -62,34 +70,42 @@ impl Public {
     }
 
     async fn respond(self, request: Request<Incoming>) -> Response<Full<Bytes>> {
-        let started = Instant::now();
-        let response = match self.answer(request, started).await {
+        let arrival = request.extensions().get::<Arrival>().cloned().unwrap_or_default();
+        let (head, body) = request.into_parts();
+        let mut upload = Upload { ended: body.is_end_stream(), body };
+        let answered = self.answer(&head, &mut upload, arrival.of_request()).await;
+        let mut response = match answered {
             Ok(body) => json(StatusCode::OK, body),
             Err(problem) => refuse(&problem),
         };
+        if !upload.ended {
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            tokio::spawn(upload.swallow());
+        }
+        arrival.forget();
         let code = response.status().as_u16().to_string();
         counter!("tapgate_http_requests_total", "listener" => "public", "code" => code).increment(1);
         response
     }
 
-    async fn answer(&self, request: Request<Incoming>, started: Instant) -> Result<Vec<u8>, Problem> {
-        if request.uri().path() != PATH {
+    /// Everything that can be said without the body comes before it is read.
+    async fn answer(&self, head: &Parts, upload: &mut Upload, arrived: Instant) -> Result<Vec<u8>, Problem> {
+        if head.uri.path() != PATH {
             return Err(Problem::NotFound(format!("there is nothing here but POST {PATH}")));
         }
-        if request.method() != Method::POST {
+        if head.method != Method::POST {
             return Err(Problem::MethodNotAllowed("POST"));
         }
         self.app.health.admit()?;
-        if request.body().size_hint().lower() > BODY_BYTES_MAX as u64 {
-            return Err(Problem::TooLarge { bytes_max: BODY_BYTES_MAX });
+        if upload.body.size_hint().lower() > BODY_BYTES_MAX as u64 {
+            return Err(TOO_LARGE);
         }
-        check_content_type(request.headers())?;
-        let (head, body) = request.into_parts();
-        let body = read(body).await?;
-        self.handle(&head.headers, &body, started).await
+        check_content_type(&head.headers)?;
+        let body = tokio::time::timeout(BODY_TIMEOUT, upload.read()).await.map_err(|_| Problem::Timeout)??;
+        self.handle(&head.headers, &body, arrived).await
     }
 
-    async fn handle(&self, headers: &HeaderMap, body: &Bytes, started: Instant) -> Result<Vec<u8>, Problem> {
+    async fn handle(&self, headers: &HeaderMap, body: &[u8], arrived: Instant) -> Result<Vec<u8>, Problem> {
         let now = self.app.clock.now();
         let now_seconds = now.at.0 / 1000;
         verify_webhook(&self.policy, &signed(headers)?, body, now_seconds)?;
@@ -102,20 +118,21 @@ impl Public {
         check_freshness(envelope.timestamp, now_seconds, self.policy.timestamp_window_seconds)?;
         let request = envelope.request().map_err(|error| Problem::Malformed(error.to_string()))?;
         let submission = self.app.ledger.submit(request, now)?;
-        let reply = self.settle(submission, started).await?;
-        histogram!("tapgate_decision_seconds").record(started.elapsed().as_secs_f64());
+        let reply = self.settle(submission, arrived).await?;
+        histogram!("tapgate_decision_seconds").record(arrived.elapsed().as_secs_f64());
         count(&reply);
         Ok(callback::render(&reply))
     }
 
     /// Waits for the record's durability, up to the deadline; then for its release's; then says that nobody knows.
-    async fn settle(&self, submission: Submission, started: Instant) -> Result<Reply, Problem> {
+    async fn settle(&self, submission: Submission, arrived: Instant) -> Result<Reply, Problem> {
         let Some(word) = submission.word.clone() else { return Ok(submission.reply) };
-        let deadline = started + Duration::from_millis(u64::from(self.app.config.decision.deadline_ms));
+        let deadline = arrived + Duration::from_millis(u64::from(self.app.config.decision.deadline_ms));
         let settled = match wait(&word, deadline).await {
             Some(settled) => Some(settled),
             None => match self.app.ledger.give_up(&submission, self.app.clock.now()) {
-                GaveUp::WaitAgain => wait(&word, deadline + RELEASE_TIMEOUT).await,
+                // A request that itself arrived late has its release to wait for all the same.
+                GaveUp::WaitAgain => wait(&word, deadline.max(Instant::now()) + RELEASE_TIMEOUT).await,
                 GaveUp::Unknown => None,
             },
         };
@@ -126,7 +143,7 @@ impl Public {
 impl Service<Request<Incoming>> for Public {
     type Response = Response<Full<Bytes>>;
     type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Response<Full<Bytes>>, Infallible>> + Send>>;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         let service = self.clone();
@@ -145,13 +162,40 @@ fn check_content_type(headers: &HeaderMap) -> Result<(), Problem> {
     if essence.eq_ignore_ascii_case("application/json") { Ok(()) } else { Err(Problem::UnsupportedMediaType) }
 }
 
-async fn read(body: Incoming) -> Result<Bytes, Problem> {
-    let limited = Limited::new(body, BODY_BYTES_MAX);
-    let collected = tokio::time::timeout(BODY_TIMEOUT, limited.collect()).await.map_err(|_| Problem::Timeout)?;
-    match collected {
-        Ok(collected) => Ok(collected.to_bytes()),
-        Err(error) if error.is::<LengthLimitError>() => Err(Problem::TooLarge { bytes_max: BODY_BYTES_MAX }),
-        Err(_) => Err(Problem::Malformed("the body broke off".to_owned())),
+/// A request's body and whether it was read to its end.
+struct Upload {
+    body: Incoming,
+    ended: bool,
+}
+
+impl Upload {
+    async fn read(&mut self) -> Result<Bytes, Problem> {
+        let mut read = BytesMut::with_capacity(usize::try_from(self.body.size_hint().lower()).unwrap_or(0));
+        while let Some(frame) = self.body.frame().await {
+            let frame = frame.map_err(|_| Problem::Malformed("the body broke off".to_owned()))?;
+            // Trailers say nothing here.
+            let Ok(data) = frame.into_data() else { continue };
+            if read.len() + data.len() > BODY_BYTES_MAX {
+                return Err(TOO_LARGE);
+            }
+            read.extend_from_slice(&data);
+        }
+        self.ended = true;
+        Ok(read.freeze())
+    }
+
+    /// Reads, within bounds, what a refused sender is still sending: closing a connection on unread bytes resets it,
+    /// and the sender would not see why it was refused.
+    async fn swallow(mut self) {
+        let swallowed = async {
+            let mut left = SWALLOWED_BYTES_MAX;
+            while let Some(Ok(frame)) = self.body.frame().await {
+                let Some(rest) = left.checked_sub(frame.data_ref().map_or(0, Bytes::len)) else { return };
+                left = rest;
+            }
+        };
+        // Whoever takes longer is cut off.
+        let _ = tokio::time::timeout(SWALLOW_TIMEOUT, swallowed).await;
     }
 }
 
@@ -198,10 +242,6 @@ fn refuse(problem: &Problem) -> Response<Full<Bytes>> {
     }
     if let Some(seconds) = problem.retry_after_seconds() {
         headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
-    }
-    if matches!(problem, Problem::TooLarge { .. } | Problem::Timeout | Problem::UnsupportedMediaType) {
-        // The rest of the body is not read, so the connection cannot carry another request.
-        headers.insert(CONNECTION, HeaderValue::from_static("close"));
     }
     response
 }

@@ -2,13 +2,17 @@
 //! small change (ur-facts, "The approve-spend callback").
 
 use std::borrow::Cow;
+use std::fmt;
+use std::marker::PhantomData;
 
 use compact_str::CompactString;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Deserializer, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use tapgate_engine::authorization::{Channel, DUPLICATE_MISMATCH, Kind, Merchant, Outcome, Request};
 use tapgate_engine::ledger::Reply;
-use tapgate_engine::money::{Currency, Money};
+use tapgate_engine::money::Currency;
 
 use super::forms::{Digits, Malformed, amount, parsed};
 
@@ -33,7 +37,7 @@ pub struct Envelope<'a> {
     /// When UR sent it, unix seconds.
     pub timestamp: u64,
     #[serde(borrow)]
-    data: &'a RawValue,
+    data: Option<&'a RawValue>,
 }
 
 impl<'a> Envelope<'a> {
@@ -44,7 +48,8 @@ impl<'a> Envelope<'a> {
     pub fn parse(body: &'a [u8]) -> Result<Envelope<'a>, Malformed> {
         let text = std::str::from_utf8(body).map_err(|error| Malformed(format!("the body is not UTF-8: {error}")))?;
         check_depth(text)?;
-        serde_json::from_str(text).map_err(|error| Malformed(error.to_string()))
+        let Object(envelope) = serde_json::from_str(text).map_err(|error| Malformed(error.to_string()))?;
+        Ok(envelope)
     }
 
     /// The request of an authorization callback.
@@ -52,8 +57,30 @@ impl<'a> Envelope<'a> {
     /// # Errors
     /// A required field is missing, or a field is of the wrong form.
     pub fn request(&self) -> Result<Request, Malformed> {
-        let data: Data = serde_json::from_str(self.data.get()).map_err(|error| Malformed(format!("data: {error}")))?;
+        // Required only here, because a stale timestamp is told before a missing field.
+        let data = self.data.ok_or_else(|| Malformed("data is required".to_owned()))?;
+        let Object::<Data>(data) =
+            serde_json::from_str(data.get()).map_err(|error| Malformed(format!("data: {error}")))?;
         data.into_request()
+    }
+}
+
+/// A JSON object. Serde's derived structs would also read an array, field by field.
+struct Object<T>(T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Object<T>, D::Error> {
+        struct Fields<T>(PhantomData<T>);
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for Fields<T> {
+            type Value = T;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<T, A::Error> {
+                T::deserialize(MapAccessDeserializer::new(map))
+            }
+        }
+        deserializer.deserialize_map(Fields(PhantomData)).map(Object)
     }
 }
 
@@ -92,7 +119,7 @@ struct Data {
     settlement_amount: Option<Digits>,
     settlement_currency: Option<String>,
     partial_approval_allowed: Option<bool>,
-    merchant: Option<MerchantData>,
+    merchant: Option<Object<MerchantData>>,
     channel: Option<String>,
 }
 
@@ -146,15 +173,9 @@ impl Data {
         if original.is_none() && kind != Kind::Authorization {
             return Err(Malformed("originalAuthorizationId is required unless type is authorization".to_owned()));
         }
-        let settlement = match (self.settlement_amount, self.settlement_currency) {
-            (Some(Digits(figure)), Some(code)) => Some(Money {
-                amount: amount("settlementAmount", &figure)?,
-                currency: parsed("settlementCurrency", &code)?,
-            }),
-            (None, None) => None,
-            _ => return Err(Malformed("settlementAmount and settlementCurrency go together".to_owned())),
-        };
-        let merchant = self.merchant.unwrap_or_default();
+        let settlement_amount = self.settlement_amount.map(|Digits(text)| amount("settlementAmount", &text));
+        let settlement_currency = self.settlement_currency.map(|code| parsed("settlementCurrency", &code));
+        let merchant = self.merchant.map(|Object(merchant)| merchant).unwrap_or_default();
         Ok(Request {
             id: parsed("authorizationId", &self.authorization_id)?,
             kind,
@@ -163,7 +184,8 @@ impl Data {
             card: parsed("cardId", &self.card_id)?,
             amount: amount("transactionAmount", &self.transaction_amount.0)?,
             currency: parsed::<Currency>("transactionCurrency", &self.transaction_currency)?,
-            settlement,
+            settlement_amount: settlement_amount.transpose()?,
+            settlement_currency: settlement_currency.transpose()?,
             partial_approval_allowed: self.partial_approval_allowed.unwrap_or(false),
             merchant: Merchant {
                 id: text("merchant.id", merchant.id)?,
@@ -255,7 +277,7 @@ mod tests {
         assert_eq!(request.kind, Kind::Authorization);
         assert_eq!((request.user.as_str(), request.card.as_str()), ("12345", "card_9"));
         assert_eq!((request.amount, request.currency), (Minor(1250), Currency::USD));
-        assert_eq!(request.settlement, Some(Money { amount: Minor(1159), currency: Currency::EUR }));
+        assert_eq!(request.settlement_in_eur(), Some(Minor(1159)));
         assert_eq!(request.merchant.mcc, Some(5812));
         assert_eq!(request.merchant.name.as_deref(), Some("Café"));
         assert_eq!(request.channel, Channel::Pos);
@@ -296,9 +318,34 @@ mod tests {
         check(r#""authorization""#, r#""incremental""#, "originalAuthorizationId");
         check(r#""authorization""#, r#""refund""#, "type");
         check(r#""5812""#, r#""58AB""#, "mcc");
-        check(r#""settlementAmount":"1159","#, "", "go together");
+        check(r#""1159""#, r#""1e3""#, "settlementAmount");
         check(r#""urId":"12345","#, "", "urId");
         check(r#""urId":"12345","#, r#""urId":"1","urId":"2","#, "duplicate");
+    }
+
+    #[test]
+    fn an_array_is_no_object_however_well_its_items_fit() {
+        let envelope = r#"["card_authorization",1768659501,{}]"#;
+        assert!(Envelope::parse(envelope.as_bytes()).is_err());
+        let in_data = |data: &str| format!(r#"{{"event":"card_authorization","timestamp":1,"data":{data}}}"#);
+        let error = request_of(&in_data(r#"["a",null,null,"1","card","1","USD",null,null,null,null,null]"#));
+        assert!(error.unwrap_err().to_string().contains("an object"));
+        let with_merchant = |merchant: &str| {
+            let required =
+                r#""authorizationId":"a","urId":1,"cardId":"c","transactionAmount":1,"transactionCurrency":"USD""#;
+            request_of(&in_data(&format!(r#"{{{required},"merchant":{merchant}}}"#)))
+        };
+        assert!(with_merchant(r#"{"id":"m"}"#).is_ok());
+        assert!(with_merchant(r#"["m",null,null,null,null]"#).is_err());
+    }
+
+    #[test]
+    fn data_is_only_missed_by_who_asks_for_it() {
+        for body in [r#"{"event":"x","timestamp":1}"#, r#"{"event":"x","timestamp":1,"data":null}"#] {
+            let envelope = Envelope::parse(body.as_bytes()).unwrap();
+            assert_eq!((&*envelope.event, envelope.timestamp), ("x", 1));
+            assert!(envelope.request().unwrap_err().to_string().contains("data"));
+        }
     }
 
     #[test]

@@ -55,8 +55,13 @@ pub(super) fn caller(headers: &HeaderMap, tokens: &[AdminToken]) -> Option<Calle
         return None;
     }
     let hash = Sha256::digest(token.trim().as_bytes());
-    let found = tokens.iter().filter(|known| bool::from(known.sha256.0.ct_eq(&hash))).last()?;
-    Some(Caller { name: found.name.clone(), role: found.role })
+    let mut found = None;
+    for known in tokens {
+        if bool::from(known.sha256.0.ct_eq(&hash)) {
+            found = Some(known);
+        }
+    }
+    found.map(|known| Caller { name: known.name.clone(), role: known.role })
 }
 
 /// Counts wrong tokens by address.

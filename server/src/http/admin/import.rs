@@ -5,8 +5,8 @@ use axum::body::Body;
 use axum::extract::{Extension, State};
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
-use tapgate_engine::ledger::{Change, ChangeError, Receipt};
 use tapgate_engine::journal::NoPlace;
+use tapgate_engine::ledger::{Change, ChangeError, Receipt};
 use tapgate_engine::money::Currency;
 
 use super::auth::Caller;
@@ -65,7 +65,10 @@ impl Import<'_> {
             rest.extend_from_slice(&data);
             let Some(end) = rest.iter().rposition(|byte| *byte == b'\n') else {
                 if rest.len() > LINE_BYTES_MAX {
-                    return Err(Problem::Malformed(format!("line {} is longer than {LINE_BYTES_MAX} bytes", self.line + 1)));
+                    return Err(Problem::Malformed(format!(
+                        "line {} is longer than {LINE_BYTES_MAX} bytes",
+                        self.line + 1
+                    )));
                 }
                 continue;
             };

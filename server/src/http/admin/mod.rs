@@ -14,14 +14,15 @@ use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post, put};
-use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use hyper::StatusCode;
-use metrics::{counter, gauge};
+use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use metrics::counter;
 
 use self::auth::{Access, Lockout};
 use super::listener::Peer;
 use crate::app::App;
 use crate::rescue::Problem;
+use crate::telemetry;
 
 /// The most one import may be: about 200,000 users. Larger ones come in parts.
 const IMPORT_BYTES_MAX: usize = 64 << 20;
@@ -39,7 +40,6 @@ struct Admin {
 type Answer = Result<axum::Json<serde_json::Value>, Problem>;
 
 /// The admin API over a running program.
-#[must_use]
 pub fn service(app: Arc<App>) -> Router {
     let admin = Admin { app, lockout: Arc::default() };
     let guarded = |access: Access| {
@@ -110,21 +110,7 @@ async fn ready(State(admin): State<Admin>) -> Answer {
 }
 
 async fn metrics(State(admin): State<Admin>) -> Response {
-    #[expect(clippy::cast_precision_loss, reason = "a gauge is a float; figures for people")]
-    let float = |figure: i64| figure as f64;
-    let ledger = &admin.app.ledger;
-    let journal = ledger.journal();
-    let sequence = |figure: u64| float(i64::try_from(figure).unwrap_or(i64::MAX));
-    gauge!("tapgate_journal_sequence", "kind" => "claimed").set(sequence(journal.claimed().0));
-    gauge!("tapgate_journal_sequence", "kind" => "durable").set(sequence(journal.durable().0));
-    gauge!("tapgate_users").set(sequence(ledger.user_count() as u64));
-    for pool in ledger.pools() {
-        let currency = pool.currency.to_string();
-        gauge!("tapgate_pool_available", "currency" => currency.clone()).set(float(pool.available.0));
-        gauge!("tapgate_pool_held", "currency" => currency.clone()).set(float(pool.held.0));
-        gauge!("tapgate_pool_reserve", "currency" => currency).set(float(pool.reserve.0));
-    }
-    let mut response = Response::new(AxumBody::from(admin.app.metrics.render()));
+    let mut response = Response::new(AxumBody::from(telemetry::render(&admin.app)));
     let text = HeaderValue::from_static("text/plain; version=0.0.4");
     response.headers_mut().insert(CONTENT_TYPE, text);
     response

@@ -151,7 +151,9 @@ fn listed(record: &Record) -> Option<AuthorizationId> {
             Some(decided.request.id.clone())
         }
         Fact::Returned(returned) => match &returned.cause {
-            ReturnCause::Requested { .. } if returned.user.is_none() && !returned.mismatch => Some(returned.root.clone()),
+            ReturnCause::Requested { .. } if returned.user.is_none() && !returned.mismatch => {
+                Some(returned.root.clone())
+            }
             _ => None,
         },
         _ => None,

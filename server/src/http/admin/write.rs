@@ -2,8 +2,8 @@
 
 use axum::Json;
 use axum::body::Bytes;
-use axum::extract::{Extension, Path, Request, State};
 use axum::extract::FromRequest;
+use axum::extract::{Extension, Path, Request, State};
 use hyper::header::HeaderMap;
 use serde::de::DeserializeOwned;
 use tapgate_engine::ids::{AuthorizationId, CardId, UrId};
@@ -41,10 +41,8 @@ impl<S: Send + Sync> FromRequest<S> for Asked {
         let route = format!("{} {}\n", request.method(), request.uri().path());
         let key = idempotency_key(request.headers())?;
         let body = Bytes::from_request(request, state).await.map_err(|error| Problem::Malformed(error.body_text()))?;
-        let idempotency = key.map(|key| IdempotencyKey {
-            key,
-            fingerprint: Fingerprint::of(&[route.as_bytes(), &body].concat()),
-        });
+        let idempotency =
+            key.map(|key| IdempotencyKey { key, fingerprint: Fingerprint::of(&[route.as_bytes(), &body].concat()) });
         Ok(Asked { body, author: Author::Person { name, idempotency } })
     }
 }
@@ -67,6 +65,11 @@ fn malformed(error: crate::wire::Malformed) -> Problem {
     Problem::Malformed(error.0)
 }
 
+/// A pool is opened by its first report, so what is no currency is a mistake and not merely absent.
+fn currency(code: &str) -> Result<Currency, Problem> {
+    code.parse().map_err(|error| Problem::BadRequest(format!("{code:?}: {error}")))
+}
+
 /// Makes a change and waits until it is durable.
 async fn make(admin: &Admin, author: Author, change: Change) -> Result<(), Problem> {
     let now = admin.app.clock.now();
@@ -82,14 +85,14 @@ pub(super) async fn durable(receipt: Receipt) -> Result<(), Problem> {
 }
 
 pub(super) async fn pool(State(admin): State<Admin>, Path(code): Path<String>, asked: Asked) -> Answer {
-    let currency: Currency = id("pool", &code)?;
+    let currency = currency(&code)?;
     let change = asked.form::<ReportForm>()?.change(currency).map_err(malformed)?;
     make(&admin, asked.author, change).await?;
     show_pool(&admin, currency)
 }
 
 pub(super) async fn credit(State(admin): State<Admin>, Path(code): Path<String>, asked: Asked) -> Answer {
-    let currency: Currency = id("pool", &code)?;
+    let currency = currency(&code)?;
     let change = asked.form::<CreditForm>()?.change(currency).map_err(malformed)?;
     make(&admin, asked.author, change).await?;
     show_pool(&admin, currency)

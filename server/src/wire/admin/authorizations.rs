@@ -71,9 +71,14 @@ pub fn summary(id: &AuthorizationId, found: &Found, decision: Option<&Record>) -
     set("source", json!(approval.map(|approval| approval.source.name())));
     set("urId", json!(request.map(|request| request.user.as_str()).or(row.map(|row| row.user.as_str()))));
     set("cardId", json!(request.map(|request| request.card.as_str()).or(row.map(|row| row.card.as_str()))));
-    set("requested", json!(request.map(|request| {
-        json!({"amount": request.amount.to_string(), "currency": request.currency.as_str()})
-    })));
+    set(
+        "requested",
+        json!(
+            request.map(|request| {
+                json!({"amount": request.amount.to_string(), "currency": request.currency.as_str()})
+            })
+        ),
+    );
     set("held", json!(held.map(money)));
     set("chf", json!(approval.map(|approval| approval.limit.to_string())));
     set("at", json!(decision.map(|record| record.at.seconds().0)));
@@ -91,14 +96,10 @@ fn state(id: &AuthorizationId, found: &Found) -> State {
 
 /// An authorization with its explanation and its events.
 #[must_use]
-pub fn view(
-    id: &AuthorizationId,
-    found: &Found,
-    decision: Option<&Record>,
-    events: &[(Sequence, Record)],
-) -> Value {
+pub fn view(id: &AuthorizationId, found: &Found, decision: Option<&Record>, events: &[(Sequence, Record)]) -> Value {
     let mut view = summary(id, found, decision);
-    let late = found.answer.as_ref().is_some_and(|answer| answer.outcome == Outcome::Declined(Reason::DeadlineExceeded));
+    let late =
+        found.answer.as_ref().is_some_and(|answer| answer.outcome == Outcome::Declined(Reason::DeadlineExceeded));
     let explained = decision.and_then(|record| match &record.fact {
         Fact::Decided(decided) => Some((decided, explain(&decided.request, &decided.values))),
         _ => None,
@@ -149,7 +150,9 @@ fn event(sequence: Sequence, record: &Record) -> Value {
             Verdict::Approved(approval) => {
                 (kind_name(decided.request.kind), Some(true), None, Some(approval.amount.to_string()))
             }
-            Verdict::Declined(reason) => (kind_name(decided.request.kind), Some(false), Some(reason.name().to_owned()), None),
+            Verdict::Declined(reason) => {
+                (kind_name(decided.request.kind), Some(false), Some(reason.name().to_owned()), None)
+            }
         },
         Fact::Returned(returned) => {
             let amount = Some(returned.amount.to_string());

@@ -62,7 +62,10 @@ impl ControlsForm {
         });
         let mcc = |Digits(text): &Digits| {
             let fits = text.len() <= 4 && text.bytes().all(|byte| byte.is_ascii_digit());
-            text.parse().ok().filter(|_| fits).ok_or_else(|| Malformed(format!("mcc_block: {text:?} is not a category")))
+            text.parse()
+                .ok()
+                .filter(|_| fits)
+                .ok_or_else(|| Malformed(format!("mcc_block: {text:?} is not a category")))
         };
         let channel = |name: &String| {
             let known = CHANNELS.into_iter().find(|(known, _)| known == name);

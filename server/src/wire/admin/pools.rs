@@ -33,9 +33,10 @@ impl ReportForm {
         let reflected = match self.reflected_through.as_ref().map(|Digits(text)| text.as_str()) {
             None => None,
             Some("now") => Some(Reflected::Now),
-            Some(text) => Some(Reflected::Through(Sequence(text.parse().map_err(|_| {
-                Malformed("reflectedThrough must be \"now\" or a record's sequence".to_owned())
-            })?))),
+            Some(text) => Some(Reflected::Through(Sequence(
+                text.parse()
+                    .map_err(|_| Malformed("reflectedThrough must be \"now\" or a record's sequence".to_owned()))?,
+            ))),
         };
         let (reported, floor, reserve) =
             (figure("reported", &self.reported)?, figure("floor", &self.floor)?, figure("reserve", &self.reserve)?);

@@ -1,0 +1,110 @@
+//! When a request's first byte was read: the instant its deadline runs from.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::Instant;
+
+/// Of one connection: when the first byte after the last answer was read. Every request carries it in its extensions.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Arrival(Arc<Mutex<Option<Instant>>>);
+
+impl Arrival {
+    /// When the present request's first byte was read. A request that was read together with the one before counts
+    /// from now: its turn has only come.
+    pub(super) fn of_request(&self) -> Instant {
+        (*self.lock()).unwrap_or_else(Instant::now)
+    }
+
+    /// The present request is read to its end: the next byte is the next request's.
+    pub(super) fn forget(&self) {
+        *self.lock() = None;
+    }
+
+    fn note(&self) {
+        self.lock().get_or_insert_with(Instant::now);
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Option<Instant>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A stream that notes its bytes' arrival.
+#[derive(Debug)]
+pub(super) struct Noted<S> {
+    inner: S,
+    arrival: Arrival,
+}
+
+impl<S> Noted<S> {
+    pub(super) fn new(inner: S, arrival: Arrival) -> Noted<S> {
+        Noted { inner, arrival }
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Noted<S> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        let polled = Pin::new(&mut self.inner).poll_read(cx, buf);
+        if buf.filled().len() > before {
+            self.arrival.note();
+        }
+        polled
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Noted<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.inner).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_shutdown(cx)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        parts: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.inner).poll_write_vectored(cx, parts)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.inner.is_write_vectored()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_counts_from_its_first_byte_until_it_is_forgotten() {
+        let (mut client, server) = tokio::io::duplex(64);
+        let arrival = Arrival::default();
+        let mut server = Noted::new(server, arrival.clone());
+        let mut byte = [0];
+        let began = Instant::now();
+        for _ in 0..2 {
+            client.write_all(b"x").await.unwrap();
+            server.read_exact(&mut byte).await.unwrap();
+            tokio::time::advance(Duration::from_secs(1)).await;
+        }
+        assert_eq!(arrival.of_request(), began);
+        arrival.forget();
+        assert_eq!(arrival.of_request(), began + Duration::from_secs(2), "read with the one before: from now");
+    }
+}

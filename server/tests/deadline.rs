@@ -1,0 +1,141 @@
+//! What UR is told when the disk is slow or fails, over a real connection.
+
+#![expect(clippy::unwrap_used, reason = "a test that meets the unexpected stops")]
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use metrics_exporter_prometheus::PrometheusBuilder;
+use tapgate::app::{App, Health};
+use tapgate::clock::Clock;
+use tapgate::config::Config;
+use tapgate::http::{listener, public::Public};
+use tapgate::signature::SigningKey;
+use tapgate_engine::ids::Sequence;
+use tapgate_engine::journal::Store;
+use tapgate_engine::ledger::{Ledger, Policy, State};
+use tapgate_engine::testing::{FailAfter, Gated, MemoryStore};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+
+const DEADLINE: Duration = Duration::from_millis(50);
+const UNKNOWN_USER: &str = r#""reason":"unknown_user","responseCode":"14""#;
+const DEADLINE_EXCEEDED: &str = r#""reason":"deadline_exceeded","responseCode":"91""#;
+const JOURNAL_UNAVAILABLE: &str = r#""reason":"journal_unavailable","responseCode":"96""#;
+const OUTCOME_UNKNOWN: &str = r#""code":"outcome_unknown""#;
+const NOT_READY: &str = r#""code":"not_ready""#;
+
+/// A public listener over one store, without users: every new authorization is declined `unknown_user`.
+struct Server {
+    app: Arc<App>,
+    address: SocketAddr,
+    key: SigningKey,
+    _stop: watch::Sender<bool>,
+}
+
+impl Server {
+    async fn over(store: Arc<dyn Store>) -> Server {
+        let key = SigningKey::from_bytes([0xA1; 32]).unwrap();
+        let text = format!(
+            "ur.signers = [\"{}\"]\nur.feeds = false\ndecision.deadline_ms = {}\n",
+            key.address(),
+            DEADLINE.as_millis()
+        );
+        let no_files = |_: &Path| Err(io::Error::from(io::ErrorKind::NotFound));
+        let config = Config::load(&text, "test.toml", [], no_files).unwrap();
+        let ledger = Ledger::start(store, State::default(), Policy::default(), 1, Box::new(|_| {})).unwrap();
+        let app = Arc::new(App {
+            ledger: Arc::new(ledger),
+            config,
+            clock: Clock::start(),
+            metrics: PrometheusBuilder::new().build_recorder().handle(),
+            health: Health::default(),
+        });
+        let bound = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = bound.local_addr().unwrap();
+        let (stop, stopping) = watch::channel(false);
+        tokio::spawn(listener::serve(bound, Public::new(Arc::clone(&app)), stopping));
+        Server { app, address, key, _stop: stop }
+    }
+
+    /// Sends one authorization and reads the whole answer.
+    async fn ask(&self, id: &str) -> String {
+        let now = self.app.clock.now().at.0 / 1000;
+        let data = format!(
+            r#"{{"authorizationId":"{id}","urId":1,"cardId":"c","transactionAmount":1,"transactionCurrency":"EUR"}}"#
+        );
+        let body = format!(r#"{{"event":"card_authorization","timestamp":{now},"data":{data}}}"#);
+        let signature = self.key.sign_hex(&[body.as_bytes()]);
+        let head = format!(
+            "POST /webhooks/ur HTTP/1.1\r\nHost: tapgate\r\nConnection: close\r\nX-Api-Signature: {signature}\r\n\
+             Content-Length: {}\r\n\r\n",
+            body.len()
+        );
+        let mut stream = TcpStream::connect(self.address).await.unwrap();
+        stream.write_all(format!("{head}{body}").as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        answer
+    }
+
+    async fn check(&self, id: &str, status: u16, says: &str) {
+        let answer = self.ask(id).await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{answer}");
+        assert!(answer.contains(says), "{answer}");
+    }
+
+    async fn claimed(&self, sequence: u64) {
+        while self.app.ledger.journal().claimed() < Sequence(sequence) {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_late_is_declined_once_its_release_is_durable_and_for_ever() {
+    let store = Gated::new(MemoryStore::new(), false);
+    let server = Server::over(store.clone()).await;
+    let late = async {
+        // The decision is the first record, its release the second: the disk completes both only now.
+        server.claimed(2).await;
+        store.set_open(true);
+    };
+    tokio::join!(server.check("late", 200, DEADLINE_EXCEEDED), late);
+    server.check("late", 200, DEADLINE_EXCEEDED).await;
+    server.check("in_time", 200, UNKNOWN_USER).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_disk_does_not_complete_in_time_is_unknown_until_it_does() {
+    let store = Gated::new(MemoryStore::new(), false);
+    let server = Server::over(store.clone()).await;
+    let asked = Instant::now();
+    server.check("stuck", 503, OUTCOME_UNKNOWN).await;
+    assert!(asked.elapsed() >= DEADLINE, "{:?}", asked.elapsed());
+    store.set_open(true);
+    server.check("stuck", 200, DEADLINE_EXCEEDED).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failed_journal_leaves_one_outcome_unknown_and_declines_from_then_on() {
+    let server = Server::over(FailAfter::new(MemoryStore::new(), 0)).await;
+    server.check("first", 503, OUTCOME_UNKNOWN).await;
+    server.check("second", 200, JOURNAL_UNAVAILABLE).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_shed_at_the_edge_is_not_decided() {
+    let server = Server::over(MemoryStore::new()).await;
+    for set in [Health::set_stalled, Health::set_disk_low] {
+        set(&server.app.health, true);
+        server.check("shed", 503, NOT_READY).await;
+        assert!(server.app.health.ready().is_err());
+        set(&server.app.health, false);
+    }
+    assert_eq!(server.app.ledger.journal().claimed(), Sequence::ZERO);
+    server.check("shed", 200, UNKNOWN_USER).await;
+}
