@@ -80,6 +80,15 @@ pub(crate) fn report(currency: Currency, balance: i64, reserve: i64) -> Change {
     }
 }
 
+pub(crate) fn funds(amount: i64, version: u64, debited: &[&str]) -> Change {
+    Change::ReplaceFunds {
+        user: "user".parse().unwrap(),
+        funds: Money { amount: Minor(amount), currency: Currency::EUR },
+        version,
+        debited: debited.iter().map(|id| id.parse().unwrap()).collect(),
+    }
+}
+
 pub(crate) fn rates() -> Change {
     let rates = Rates {
         chf: vec![(Currency::EUR, 945), (Currency::USD, 863)],

@@ -1,0 +1,235 @@
+//! The ladder by example: a few lines of text say what happens and what is answered.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that meets the unexpected stops"
+)]
+
+mod world;
+
+use tapgate_engine::account::FundingPolicy;
+use tapgate_engine::authorization::{Kind, Outcome, Request, explain};
+use tapgate_engine::ledger::{Change, Policy};
+use tapgate_engine::money::{Currency, Minor};
+use tapgate_engine::record::Fact;
+use tapgate_engine::testing::MemoryStore;
+
+use world::{World, at, import, report, tap};
+
+/// Runs lines of the form `verb arguments -> answer` in a world of 1,000.00 EUR of everything:
+/// `tap ID AMOUNT [CURRENCY]`, `more ID ROOT AMOUNT`, `back ID ROOT AMOUNT`, `pool CURRENCY BALANCE [RESERVE]`,
+/// `funds AMOUNT VERSION [DEBITED]`, `fiat AMOUNT`, `suspend`, `resume`, `release ROOT`.
+fn check_with(policy: Policy, script: &str) {
+    let world = World::with_policy(MemoryStore::new(), policy);
+    for line in script.lines().map(str::trim).filter(|line| !line.is_empty()) {
+        let (asked, expected) = line.split_once(" -> ").unwrap_or((line, "done"));
+        let words: Vec<&str> = asked.split_whitespace().collect();
+        assert_eq!(run(&world, &words), expected, "{line}");
+    }
+}
+
+fn check(script: &str) {
+    check_with(Policy::default(), script);
+}
+
+fn number(word: &str) -> i64 {
+    word.parse().unwrap()
+}
+
+fn run(world: &World, words: &[&str]) -> String {
+    let of = |kind: Kind, id: &str, root: &str, amount: &str| Request {
+        kind,
+        original: Some(root.parse().unwrap()),
+        ..tap(id, number(amount))
+    };
+    match *words {
+        ["tap", id, amount] => answered(world, tap(id, number(amount))),
+        ["tap", id, amount, code] => {
+            answered(world, Request { currency: code.parse().unwrap(), ..tap(id, number(amount)) })
+        }
+        ["more", id, root, amount] => answered(world, of(Kind::Incremental, id, root, amount)),
+        ["back", id, root, amount] => answered(world, of(Kind::Reversal, id, root, amount)),
+        ["pool", code, balance] => changed(world, report(code.parse().unwrap(), number(balance), 0)),
+        ["pool", code, balance, reserve] => {
+            changed(world, report(code.parse().unwrap(), number(balance), number(reserve)))
+        }
+        ["funds", amount, version] => changed(world, world::funds(number(amount), number(version).unsigned_abs(), &[])),
+        ["funds", amount, version, debited] => {
+            changed(world, world::funds(number(amount), number(version).unsigned_abs(), &[debited]))
+        }
+        ["fiat", amount] => {
+            let mut import = import();
+            import.fiat.iter_mut().for_each(|balance| balance.amount = Minor(number(amount)));
+            changed(world, Change::ImportUser(Box::new(import)))
+        }
+        ["suspend"] => changed(world, world::suspend(true)),
+        ["resume"] => changed(world, world::suspend(false)),
+        ["release", root] => changed(world, Change::Release { root: root.parse().unwrap(), reason: "test".into() }),
+        ["available"] => world.available().to_string(),
+        ["held"] => world.user().holds.iter().map(|hold| hold.paid.amount.0).sum::<i64>().to_string(),
+        ["headroom"] => world.user().headroom(&"user".parse().unwrap(), at(10).at.seconds()).to_string(),
+        ["funds"] => world.user().funds.unwrap().available().to_string(),
+        _ => panic!("{words:?}"),
+    }
+}
+
+fn answered(world: &World, request: Request) -> String {
+    match world.durable(request) {
+        Outcome::Approved { source, amount, partial: false } => format!("{} {amount}", source.name()),
+        Outcome::Approved { source, amount, partial: true } => format!("{} {amount} partly", source.name()),
+        Outcome::Acknowledged { amount } => format!("back {amount}"),
+        Outcome::Declined(reason) => reason.name().to_owned(),
+    }
+}
+
+fn changed(world: &World, change: Change) -> String {
+    match world.change(change) {
+        Ok(()) => "done".to_owned(),
+        Err(error) => error.to_string(),
+    }
+}
+
+#[test]
+fn an_approval_holds_each_capacity_once_and_a_reversal_frees_it() {
+    check(
+        "tap a1 60000 -> CRYPTO 60000
+         available -> 40000
+         funds -> 40000
+         headroom -> 43300
+         tap a2 50000 -> limit_exceeded
+         back r1 a1 20000 -> back 20000
+         available -> 60000
+         funds -> 60000
+         headroom -> 24400
+         back r2 a1 99999 -> back 40000
+         held -> 0
+         available -> 100000
+         back r3 a1 1 -> back 0",
+    );
+}
+
+#[test]
+fn an_increment_adds_and_needs_a_live_parent() {
+    check(
+        "tap a1 1000 -> CRYPTO 1000
+         back r1 a1 400 -> back 400
+         more i1 a1 500 -> CRYPTO 500
+         held -> 1100
+         more i2 nobody 500 -> parent_not_found
+         back r2 a1 1100 -> back 1100
+         more i3 a1 500 -> parent_not_found
+         held -> 0",
+    );
+}
+
+#[test]
+fn a_reversal_before_its_authorization_leaves_a_tombstone() {
+    check(
+        "back r1 a1 500 -> back 0
+         tap a1 500 -> already_reversed
+         more i1 a1 500 -> parent_not_found
+         available -> 100000",
+    );
+}
+
+#[test]
+fn what_a_debit_ended_does_not_come_back_to_the_funds() {
+    check(
+        "tap a1 1000 -> CRYPTO 1000
+         funds 99000 1 a1
+         funds -> 99000
+         back r1 a1 1000 -> back 1000
+         funds -> 99000
+         available -> 100000
+         funds 98000 1 -> version 1 is not above the stored 1",
+    );
+}
+
+#[test]
+fn a_release_gives_the_limit_back_and_a_reversal_uses_it_again() {
+    check(
+        "tap a1 10000 -> CRYPTO 10000
+         headroom -> 90550
+         release a1
+         headroom -> 100000
+         release a1 -> authorization a1 is released: it holds nothing
+         tap a2 10000 -> CRYPTO 10000
+         back r2 a2 10000 -> back 10000
+         headroom -> 81100",
+    );
+}
+
+#[test]
+fn the_reserve_is_kept_and_then_the_pool_is_exhausted() {
+    check(
+        "pool EUR 1000 400
+         tap a1 700 -> pool_reserve_held
+         tap a2 600 -> CRYPTO 600
+         tap a3 0 -> CRYPTO 0
+         tap a4 401 -> pool_exhausted",
+    );
+}
+
+#[test]
+fn a_pool_in_the_transaction_currency_pays_without_a_rate_while_it_covers() {
+    check(
+        "pool USD 1000
+         tap a1 1000 USD -> CRYPTO 1000
+         available -> 100000
+         tap a2 1000 USD -> CRYPTO 1000
+         available -> 99070
+         tap a3 1000 XXX -> currency_unsupported",
+    );
+}
+
+#[test]
+fn the_other_source_pays_when_the_first_cannot() {
+    let policy = |funding| Policy { funding, ..Policy::default() };
+    check_with(
+        policy(FundingPolicy::CryptoThenFiat),
+        "pool EUR 500\n tap a1 600 -> FIAT 600\n tap a2 400 -> CRYPTO 400",
+    );
+    check_with(policy(FundingPolicy::FiatThenCrypto), "fiat 500\n tap a1 600 -> CRYPTO 600\n tap a2 400 -> FIAT 400");
+    check_with(policy(FundingPolicy::Fiat), "fiat 500\n tap a1 600 -> insufficient_user_funds");
+    check_with(
+        policy(FundingPolicy::CryptoThenFiat),
+        "pool EUR 500\n fiat 100\n tap a1 600 -> insufficient_user_funds",
+    );
+}
+
+#[test]
+fn the_runway_is_protected_by_paying_from_fiat() {
+    let policy = Policy { protect_runway: true, ..Policy::default() };
+    check_with(policy, "tap a1 100 -> CRYPTO 100\n pool EUR 300 400\n tap a2 100 -> FIAT 100");
+}
+
+#[test]
+fn a_part_is_approved_only_where_both_sides_allow_it() {
+    let partly = |allowed, enabled| {
+        let policy = Policy { partial_approval: enabled, ..Policy::default() };
+        let world = World::with_policy(MemoryStore::new(), policy);
+        world.change(report(Currency::EUR, 70_000, 0)).unwrap();
+        answered(&world, Request { partial_approval_allowed: allowed, ..tap("a1", 80_000) })
+    };
+    assert_eq!(partly(true, true), "CRYPTO 70000 partly");
+    assert_eq!(partly(true, false), "pool_exhausted");
+    assert_eq!(partly(false, true), "pool_exhausted");
+}
+
+#[test]
+fn the_explanation_is_the_ladder_itself_and_says_what_would_have_passed() {
+    let world = World::new();
+    assert_eq!(answered(&world, tap("a1", 100_001)), "insufficient_user_funds");
+    let head = world.ledger.journal().durable();
+    let record = world.ledger.record(head).unwrap().unwrap();
+    let Fact::Decided(decided) = record.fact else { panic!("{record:?}") };
+    let explanation = explain(&decided.request, &decided.values);
+    let rungs = &explanation.sources[0].rungs;
+    let last = rungs.last().unwrap();
+    assert_eq!((last.check.name(), last.passed), ("insufficient_user_funds", false));
+    assert!(rungs[..rungs.len() - 1].iter().all(|rung| rung.passed));
+    assert!(rungs.windows(2).all(|two| two[0].check < two[1].check), "in the order of precedence");
+    assert_eq!(explanation.approved_up_to, Some(Minor(100_000)));
+}
