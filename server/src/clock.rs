@@ -9,11 +9,13 @@ use tapgate_engine::time::{Moment, UnixMillis};
 /// 30-day window. Adjustments by time synchronisation are far smaller.
 const JUMP_MILLIS_MAX: u64 = 60_000;
 
-/// Wall time, watched against monotonic time.
+/// Wall time, watched against monotonic time; or, in the sandbox, a virtual time that runs faster.
 #[derive(Debug)]
 pub struct Clock {
     started: Instant,
     started_at: UnixMillis,
+    /// How many times as fast as real time it runs; wall time is not looked at then. 0: wall time.
+    speed: u32,
     jumped: AtomicBool,
 }
 
@@ -21,12 +23,23 @@ impl Clock {
     /// A clock that trusts wall time as it is now.
     #[must_use]
     pub fn start() -> Clock {
-        Clock { started: Instant::now(), started_at: wall(), jumped: AtomicBool::new(false) }
+        Clock { started: Instant::now(), started_at: wall(), speed: 0, jumped: AtomicBool::new(false) }
+    }
+
+    /// A virtual clock that begins at wall time and runs `speed` times as fast as real time.
+    #[must_use]
+    pub fn accelerated(speed: u32) -> Clock {
+        Clock { speed, ..Clock::start() }
     }
 
     /// The time now. Once wall time has jumped it is not trusted until the process is started again.
     pub fn now(&self) -> Moment {
-        self.judge(wall(), self.started.elapsed())
+        let elapsed = self.started.elapsed();
+        if self.speed == 0 {
+            return self.judge(wall(), elapsed);
+        }
+        let elapsed = u64::try_from((elapsed * self.speed).as_millis()).unwrap_or(u64::MAX);
+        Moment { at: UnixMillis(self.started_at.0.saturating_add(elapsed)), trusted: true }
     }
 
     fn judge(&self, at: UnixMillis, elapsed: Duration) -> Moment {
@@ -55,8 +68,7 @@ mod tests {
 
     #[test]
     fn a_jump_against_monotonic_time_is_not_trusted_until_restart() {
-        let clock =
-            Clock { started: Instant::now(), started_at: UnixMillis(1_000_000), jumped: AtomicBool::new(false) };
+        let clock = Clock { started_at: UnixMillis(1_000_000), ..Clock::start() };
         let check = |at: u64, elapsed_ms: u64, trusted: bool| {
             let moment = clock.judge(UnixMillis(at), Duration::from_millis(elapsed_ms));
             assert_eq!(moment, Moment { at: UnixMillis(at), trusted });

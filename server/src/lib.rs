@@ -10,6 +10,7 @@ pub mod config;
 pub mod http;
 pub mod policy;
 pub mod rescue;
+pub mod sandbox;
 pub mod serve;
 pub mod signature;
 pub mod telemetry;

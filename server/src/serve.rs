@@ -1,4 +1,4 @@
-//! `tapgate serve`: wires store, ledger and listeners, watches over them, and ends without losing anything.
+//! Wires store, ledger and listeners, watches over them, and ends without losing anything.
 
 use std::hash::{BuildHasher, RandomState};
 use std::path::Path;
@@ -13,10 +13,11 @@ use tapgate_engine::recovery::{RecoveryError, recover};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
 
 use crate::app::{App, Health};
 use crate::clock::Clock;
-use crate::config::{self, Config};
+use crate::config::{self, Config, Listen};
 use crate::http::{admin, listener, public::Public};
 use crate::{policy, telemetry};
 
@@ -73,57 +74,111 @@ pub enum ServeError {
 /// It could not start, or the journal failed.
 pub async fn serve(config: Config) -> Result<(), ServeError> {
     warn_of_what_is_missing(&config);
-    let (failed, mut failures) = mpsc::unbounded_channel();
-    let app = Arc::new(start(config, failed.clone())?);
-    let public = bind(app.config.listen.public).await?;
-    let admin = bind(app.config.listen.admin).await?;
-    let (stop, stopping) = watch::channel(false);
-    let public = tokio::spawn(listener::serve(public, Public::new(Arc::clone(&app)), stopping.clone()));
-    let router = admin::service(Arc::clone(&app));
-    let admin = tokio::spawn(listener::serve(admin, TowerToHyperService::new(router), stopping.clone()));
-    tokio::spawn(watch_over(Arc::clone(&app)));
-    let rows = {
-        let (app, stopping) = (Arc::clone(&app), stopping);
-        std::thread::Builder::new().name("rows".to_owned()).spawn(move || keep_rows(&app, &stopping, &failed))
-    };
-    let rows = rows.map_err(|error| ServeError::SetUp(format!("the rows thread did not start: {error}")))?;
-    tracing::info!(public = %app.config.listen.public, admin = %app.config.listen.admin, "serving");
-
     let mut terminate = signal(SignalKind::terminate()).map_err(|error| ServeError::SetUp(error.to_string()))?;
-    let failure = tokio::select! {
-        failure = failures.recv() => failure,
-        _ = terminate.recv() => None,
-        _ = tokio::signal::ctrl_c() => None,
-    };
-    if let Some(error) = failure {
-        app.health.set_failed();
-        tracing::error!(%error, "the journal failed; the process ends");
-        tokio::time::sleep(LAST_ANSWERS).await;
-        return Err(ServeError::Journal(error));
+    let mut server = Server::start(config, Clock::start()).await?;
+    tokio::select! {
+        error = server.failure() => return Err(server.fail(error).await),
+        _ = terminate.recv() => {}
+        _ = tokio::signal::ctrl_c() => {}
     }
-    tracing::info!("stopping: no new connections, requests under way end first");
-    app.health.set_stopping();
-    let _ = stop.send(true);
-    let _ = tokio::join!(public, admin);
-    let ledger = Arc::clone(&app.ledger);
-    let closed = tokio::task::spawn_blocking(move || {
-        rows.thread().unpark();
-        // The thread ends by itself; if it panicked, the process has aborted.
-        let _ = rows.join();
-        ledger.journal().close();
-        // What was recorded since: with it, the next start has nothing to fold.
-        write_rows(&ledger)
-    });
-    let closed = closed.await.map_err(|error| ServeError::SetUp(error.to_string()))?;
-    if let Ok(error) = failures.try_recv() {
-        return Err(ServeError::Journal(error));
-    }
-    closed.map_err(ServeError::Journal)?;
-    tracing::info!(durable = app.ledger.journal().durable().0, "stopped; everything is on disk");
-    Ok(())
+    server.stop().await
 }
 
-fn start(config: Config, failed: mpsc::UnboundedSender<StoreError>) -> Result<App, ServeError> {
+/// The engine and its listeners, running.
+pub struct Server {
+    app: Arc<App>,
+    addresses: Listen,
+    failures: mpsc::UnboundedReceiver<StoreError>,
+    stop: watch::Sender<bool>,
+    listeners: [JoinHandle<()>; 2],
+    rows: std::thread::JoinHandle<()>,
+}
+
+impl Server {
+    /// Recovers the state and begins to listen.
+    ///
+    /// # Errors
+    /// The state could not be recovered, or an address is taken.
+    pub async fn start(config: Config, clock: Clock) -> Result<Server, ServeError> {
+        let (failed, failures) = mpsc::unbounded_channel();
+        let app = Arc::new(start(config, clock, failed.clone())?);
+        let public = bind(app.config.listen.public).await?;
+        let admin = bind(app.config.listen.admin).await?;
+        let addresses = Listen { public: address(&public)?, admin: address(&admin)? };
+        let (stop, stopping) = watch::channel(false);
+        let public = listener::serve(public, Public::new(Arc::clone(&app)), stopping.clone());
+        let router = TowerToHyperService::new(admin::service(Arc::clone(&app)));
+        let admin = listener::serve(admin, router, stopping.clone());
+        let listeners = [tokio::spawn(public), tokio::spawn(admin)];
+        tokio::spawn(watch_over(Arc::clone(&app)));
+        let kept = Arc::clone(&app);
+        let rows = std::thread::Builder::new().name("rows".to_owned());
+        let rows = rows.spawn(move || keep_rows(&kept, &stopping, &failed));
+        let rows = rows.map_err(|error| ServeError::SetUp(format!("the rows thread did not start: {error}")))?;
+        tracing::info!(public = %addresses.public, admin = %addresses.admin, "serving");
+        Ok(Server { app, addresses, failures, stop, listeners, rows })
+    }
+
+    /// What the listeners share.
+    #[must_use]
+    pub fn app(&self) -> &Arc<App> {
+        &self.app
+    }
+
+    /// The addresses listened on, with the ports that the system chose where the configuration left it to.
+    #[must_use]
+    pub fn addresses(&self) -> Listen {
+        self.addresses
+    }
+
+    /// Waits for the journal to fail.
+    pub async fn failure(&mut self) -> StoreError {
+        match self.failures.recv().await {
+            Some(error) => error,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Ends after the journal failed: what is under way is still answered, then the process must end.
+    pub async fn fail(self, error: StoreError) -> ServeError {
+        self.app.health.set_failed();
+        tracing::error!(%error, "the journal failed; the process ends");
+        tokio::time::sleep(LAST_ANSWERS).await;
+        ServeError::Journal(error)
+    }
+
+    /// Ends without losing anything: requests under way end first, then everything is written.
+    ///
+    /// # Errors
+    /// The journal failed meanwhile.
+    pub async fn stop(mut self) -> Result<(), ServeError> {
+        tracing::info!("stopping: no new connections, requests under way end first");
+        self.app.health.set_stopping();
+        let _ = self.stop.send(true);
+        for listener in self.listeners {
+            // A panic has aborted the process already.
+            let _ = listener.await;
+        }
+        let (ledger, rows) = (Arc::clone(&self.app.ledger), self.rows);
+        let closed = tokio::task::spawn_blocking(move || {
+            rows.thread().unpark();
+            // The thread ends by itself; if it panicked, the process has aborted.
+            let _ = rows.join();
+            ledger.journal().close();
+            // What was recorded since: with it, the next start has nothing to fold.
+            write_rows(&ledger)
+        });
+        let closed = closed.await.map_err(|error| ServeError::SetUp(error.to_string()))?;
+        if let Ok(error) = self.failures.try_recv() {
+            return Err(ServeError::Journal(error));
+        }
+        closed.map_err(ServeError::Journal)?;
+        tracing::info!(durable = self.app.ledger.journal().durable().0, "stopped; everything is on disk");
+        Ok(())
+    }
+}
+
+fn start(config: Config, clock: Clock, failed: mpsc::UnboundedSender<StoreError>) -> Result<App, ServeError> {
     let metrics = telemetry::start_metrics().map_err(|error| ServeError::SetUp(error.to_string()))?;
     let durability = match config.durability {
         config::Durability::Fsync => Durability::Fsync,
@@ -147,11 +202,15 @@ fn start(config: Config, failed: mpsc::UnboundedSender<StoreError>) -> Result<Ap
         let _ = failed.send(error);
     });
     let ledger = Ledger::start(store, recovered.state, policy, hash_seed, on_failure).map_err(in_store)?;
-    Ok(App { ledger: Arc::new(ledger), config, clock: Clock::start(), metrics, health: Health::default() })
+    Ok(App { ledger: Arc::new(ledger), config, clock, metrics, health: Health::default() })
 }
 
 async fn bind(address: std::net::SocketAddr) -> Result<TcpListener, ServeError> {
     TcpListener::bind(address).await.map_err(|error| ServeError::Listen { address, error })
+}
+
+fn address(listener: &TcpListener) -> Result<std::net::SocketAddr, ServeError> {
+    listener.local_addr().map_err(|error| ServeError::SetUp(error.to_string()))
 }
 
 fn warn_of_what_is_missing(config: &Config) {

@@ -11,9 +11,9 @@ use crate::app::App;
 const DECISION_BUCKETS: [f64; 14] =
     [0.000_05, 0.000_1, 0.000_2, 0.000_5, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 0.5];
 
-/// Logs to stderr; `TAPGATE_LOG` filters as `RUST_LOG` does elsewhere.
-pub fn start_logging() {
-    let filter = EnvFilter::try_from_env("TAPGATE_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+/// Logs to stderr; `TAPGATE_LOG` filters as `RUST_LOG` does elsewhere, `level` where it says nothing.
+pub fn start_logging(level: &str) {
+    let filter = EnvFilter::try_from_env("TAPGATE_LOG").unwrap_or_else(|_| EnvFilter::new(level));
     let logging = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     // A second start in one process keeps the first.
     let _ = logging.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).try_init();

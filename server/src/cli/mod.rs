@@ -2,6 +2,7 @@
 
 mod config;
 mod journal;
+mod sandbox;
 mod sign;
 
 use std::io::Write;
@@ -27,6 +28,8 @@ enum Command {
         #[arg(long)]
         config: PathBuf,
     },
+    /// The engine, a simulated UR and card traffic in one process, to see it working.
+    Sandbox(sandbox::Sandbox),
     /// Check a configuration, or print a commented default.
     #[command(subcommand)]
     Config(config::Command),
@@ -57,6 +60,7 @@ impl<E: std::error::Error> From<E> for Failed {
 pub fn run() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Serve { config } => serve(&config),
+        Command::Sandbox(sandbox) => sandbox.run(),
         Command::Config(command) => config::run(&command),
         Command::Journal(command) => journal::run(&command),
         Command::Sign(sign) => sign.run(),
@@ -74,9 +78,16 @@ pub fn run() -> ExitCode {
 
 fn serve(file: &std::path::Path) -> Result<(), Failed> {
     let config = config::load(file)?;
-    crate::telemetry::start_logging();
+    on_runtime("info", crate::serve::serve(config))
+}
+
+/// Runs what serves to its end. `level` is what is logged where `TAPGATE_LOG` says nothing.
+fn on_runtime<T, E: std::error::Error>(level: &str, serving: impl Future<Output = Result<T, E>>) -> Result<T, Failed> {
+    crate::telemetry::start_logging(level);
+    // A second start in one process keeps the first provider.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let served = runtime.block_on(crate::serve::serve(config));
+    let served = runtime.block_on(serving);
     // What still runs holds the store open; it must be closed before the process ends, or RocksDB's own threads meet its
     // destructors.
     runtime.shutdown_timeout(SHUTDOWN_TIMEOUT);

@@ -1,0 +1,164 @@
+//! When the traffic has ended: compares the books with tapgate's own, record by record and figure by figure.
+#![expect(clippy::indexing_slicing, reason = "JSON indexed by a name that is not there is null, and no panic")]
+
+use std::collections::HashSet;
+
+use serde_json::Value;
+
+use super::play::Stage;
+use super::ur::books::{Account, Books};
+use super::world::SAMPLE_USER;
+
+/// What was compared.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Compared {
+    pub(super) records: u64,
+    pub(super) users: u64,
+    pub(super) pools: u64,
+}
+
+impl Stage {
+    /// Compares everything; each disagreement is told to the figures.
+    ///
+    /// # Errors
+    /// tapgate could not be asked.
+    pub(super) async fn audit(&self) -> Result<Compared, String> {
+        self.learn_of_taps_by_hand().await?;
+        let records = self.audit_journal().await?;
+        let pools = self.audit_pools().await?;
+        let users = self.audit_users().await?;
+        Ok(Compared { records, users, pools })
+    }
+
+    /// Every approval in the journal is one that UR was given, once, at that price; and the other way round.
+    async fn audit_journal(&self) -> Result<u64, String> {
+        let (mut after, mut records) = (0, 0);
+        let mut seen = HashSet::new();
+        loop {
+            let lines = self.partner.journal(after).await?;
+            if lines.is_empty() {
+                break;
+            }
+            for line in lines.lines() {
+                let entry: Value = serde_json::from_str(line).map_err(|error| format!("the journal: {error}"))?;
+                after = entry["sequence"].as_u64().ok_or("a record without sequence")?;
+                records += 1;
+                if let Err(what) = audit_record(&self.books(), &entry["fact"], &mut seen) {
+                    self.figures.disagree(format!("record {after}: {what}"));
+                }
+            }
+        }
+        let booked = self.books().approvals();
+        if seen.len() != booked {
+            self.figures.disagree(format!("the journal holds {} approvals, UR was given {booked}", seen.len()));
+        }
+        Ok(records)
+    }
+
+    async fn audit_pools(&self) -> Result<u64, String> {
+        let pools = self.books().pools.clone();
+        for (code, pool) in &pools {
+            let shown = self.partner.get(&format!("/pools/{code}")).await?;
+            let drift = self.books().drift.get(code).copied().unwrap_or(0);
+            let by_contract = (pool.balance - pool.floor).cast_signed() - drift - pool.by_hand.cast_signed();
+            self.same(&format!("pool {code} available"), &shown["available"], &pool.available());
+            self.same(&format!("pool {code} reported"), &shown["reported"], &pool.credited);
+            self.same(&format!("pool {code} by UR's contract less drift"), &shown["available"], &by_contract);
+        }
+        Ok(pools.len() as u64)
+    }
+
+    async fn audit_users(&self) -> Result<u64, String> {
+        let accounts: Vec<_> = {
+            let books = self.books();
+            books.accounts.iter().map(|(ur_id, account)| (ur_id.clone(), account.clone())).collect()
+        };
+        let traded = accounts.iter().filter(|(ur_id, _)| ur_id != SAMPLE_USER);
+        let mut users = 0;
+        for (ur_id, account) in traded {
+            let shown = self.partner.get(&format!("/users/{ur_id}")).await?;
+            self.audit_user(ur_id, account, &shown);
+            users += 1;
+        }
+        Ok(users)
+    }
+
+    fn audit_user(&self, ur_id: &str, account: &Account, shown: &Value) {
+        let now = self.now();
+        let of = |what: &str| format!("user {ur_id} {what}");
+        let limit = &shown["limit"];
+        self.same(&of("usedLimit"), &limit["usedLimit"], &account.reported.used);
+        self.same(&of("unreflected"), &limit["unreflected"], &account.unreflected(now));
+        self.same(&of("headroom"), &limit["headroom"], &account.headroom(now));
+        // While the reported period lasts, UR's own figure is the reported one and all that came after.
+        if !account.limit.has_ended(now) && account.limit.start == account.reported.start {
+            let ours = account.reported.used + account.unreflected(now);
+            if account.limit.used.abs_diff(ours) > account.limit_drift {
+                self.figures.disagree(format!("user {ur_id}: UR's usedLimit is {}, ours {ours}", account.limit.used));
+            }
+        }
+        if let Some(funds) = account.funds {
+            self.same(&of("funds"), &shown["funds"]["amount"], &funds.amount);
+            self.same(&of("funds held"), &shown["funds"]["held"], &funds.held);
+        }
+        for balance in shown["fiat"].as_array().into_iter().flatten() {
+            let code = balance["currency"].as_str().unwrap_or_default();
+            let booked = account.fiat.iter().find(|(known, _)| **known == code);
+            let available = booked.map_or(0, |(_, (balance, _))| balance.available());
+            self.same(&of(&format!("fiat {code}")), &balance["available"], &available);
+        }
+        for card in shown["cards"].as_array().into_iter().flatten() {
+            let booked = account.cards.iter().find(|booked| card["cardId"] == booked.id.as_str());
+            if booked.is_none_or(|booked| card["status"] != booked.status) {
+                self.figures.disagree(format!("user {ur_id}: the card is {card}, in the books {booked:?}"));
+            }
+        }
+    }
+
+    fn same(&self, what: &str, shown: &Value, booked: &impl ToString) {
+        let booked = booked.to_string();
+        if shown.as_str() != Some(&booked) {
+            self.figures.disagree(format!("{what}: tapgate says {shown}, the books say {booked}"));
+        }
+    }
+}
+
+fn audit_record(books: &Books, fact: &Value, seen: &mut HashSet<String>) -> Result<(), String> {
+    let request = &fact["request"];
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let id = text(&request["authorizationId"]);
+    if request["urId"] == SAMPLE_USER {
+        return Ok(());
+    }
+    match fact["kind"].as_str() {
+        Some("decided") if fact["verdict"]["approved"] == true && !books.late.contains(&id) => {
+            let verdict = &fact["verdict"];
+            let root = request["originalAuthorizationId"].as_str().unwrap_or(&id);
+            let (source, amount, paid, code) =
+                books.approval(root, &id).ok_or_else(|| format!("{id} is approved, and UR was never told"))?;
+            let booked = [source.to_owned(), amount.to_string(), paid.to_string(), code.to_owned()];
+            let theirs =
+                [&verdict["source"], &verdict["amount"], &verdict["paid"]["amount"], &verdict["paid"]["currency"]];
+            if booked != theirs.map(text) {
+                return Err(format!("{id}: {verdict}, in the books {booked:?}"));
+            }
+            if text(&verdict["chf"]) != books.rates.to_chf(paid, code).to_string() {
+                return Err(format!("{id}: {} francs, UR counts {}", verdict["chf"], books.rates.to_chf(paid, code)));
+            }
+            if !seen.insert(id.clone()) {
+                return Err(format!("{id} is approved twice"));
+            }
+        }
+        Some("returned") if !id.is_empty() => {
+            let paid =
+                fact["draws"].as_array().into_iter().flatten().map(|draw| text(&draw["paid"]).parse().unwrap_or(0));
+            let theirs = (text(&fact["amount"]).parse().unwrap_or(0), paid.sum::<u64>());
+            match books.returns.get(&id) {
+                Some(booked) if *booked == theirs => {}
+                booked => return Err(format!("{id} gave back {theirs:?}, in the books {booked:?}")),
+            }
+        }
+        _ => {}
+    }
+    Ok(())
+}

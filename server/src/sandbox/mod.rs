@@ -1,0 +1,432 @@
+//! `tapgate sandbox`: the engine, a simulated UR, a partner and card traffic in one process, talking over real HTTP.
+//!
+//! The simulated UR and the partner keep books of their own (`ur/books`, `ur/contract`), which share no arithmetic with
+//! the engine. Every answer is judged by them at once, and in the end journal, users and pools are compared with them:
+//! one disagreement, and the run has failed. Users, cards and taps are a function of the seed.
+
+mod audit;
+mod figures;
+mod partner;
+mod play;
+mod tap;
+mod traffic;
+mod ur;
+mod world;
+
+use std::io::Write;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener as StdListener};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use hyper_util::service::TowerToHyperService;
+use indicatif::{ProgressBar, ProgressStyle};
+use rand::RngExt;
+use rand::rngs::ChaCha8Rng;
+use sha2::{Digest, Sha256};
+use tapgate_engine::journal::Store;
+use tapgate_engine::journal::rocks::Rocks;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{Semaphore, watch};
+use tokio::time::Instant;
+
+use self::figures::Figures;
+use self::partner::Partner;
+use self::play::{IN_FLIGHT_MAX, Stage};
+use self::tap::{Kind, Tap};
+use self::traffic::{Faults, Traffic};
+use self::ur::contract::Code;
+use self::ur::{Api, Courier};
+use self::world::{SAMPLE_CARD, SAMPLE_USER};
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::http::listener;
+use crate::serve::{ServeError, Server};
+use crate::signature::{SigningKey, SigningKeyError};
+
+/// What goes wrong on the way between UR and tapgate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FaultProfile {
+    /// Only what always happens: now and then a repeated, altered or forged callback.
+    None,
+    /// Answers are lost, and UR asks again.
+    Lossy,
+    /// Every fourth callback comes twice.
+    Duplicate,
+    /// Many callbacks are too old when they arrive.
+    Late,
+    /// Reversals overtake their authorizations.
+    Reorder,
+    /// All of it.
+    All,
+}
+
+impl FaultProfile {
+    fn faults(self) -> Faults {
+        let none = Faults::NONE;
+        match self {
+            FaultProfile::None => none,
+            FaultProfile::Lossy => Faults { lost: 150, ..none },
+            FaultProfile::Duplicate => Faults { again: 150, twice: 100, ..none },
+            FaultProfile::Late => Faults { stale: 150, ..none },
+            FaultProfile::Reorder => Faults { overtaken: 100, ..none },
+            FaultProfile::All => {
+                Faults { again: 80, twice: 50, altered: 20, forged: 30, stale: 50, lost: 80, overtaken: 50 }
+            }
+        }
+    }
+}
+
+/// What the sandbox is asked to do.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Users with cards, beside the sample user; 1 to 1,000,000.
+    pub users: usize,
+    /// Taps a second, in real time; above 0.
+    pub rate: f64,
+    /// What goes wrong.
+    pub faults: FaultProfile,
+    /// How many times as fast as real time the clock of UR and engine runs; 1 is wall time.
+    pub speed: u32,
+    /// Where the engine keeps its data; `None` for a directory that goes with the process.
+    pub data: Option<PathBuf>,
+    /// Makes users, keys and taps.
+    pub seed: u64,
+    /// After so many seconds of real time it ends by itself; `None`: at Ctrl-C.
+    pub seconds: Option<u64>,
+}
+
+/// Why the sandbox ended badly.
+#[derive(Debug, thiserror::Error)]
+pub enum SandboxError {
+    /// The data directory holds something.
+    #[error("{0} is not empty: the simulated UR's books begin empty, so the engine's must too; give another directory")]
+    NotEmpty(PathBuf),
+    /// A setting in the environment.
+    #[error(transparent)]
+    Config(#[from] crate::config::ConfigErrors),
+    /// The engine.
+    #[error(transparent)]
+    Serve(#[from] ServeError),
+    /// A key that the seed made is none: once in 2^128 seeds.
+    #[error("another --seed is needed: {0}")]
+    Key(#[from] SigningKeyError),
+    /// A directory, a socket, or stdout.
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+    /// Something that must work did not.
+    #[error("{0}")]
+    Failed(String),
+    /// The run was completed, and the books differ.
+    #[error("{0} disagreements between the sandbox's books and tapgate's; the summary names the first of them")]
+    Disagreements(u64),
+}
+
+impl From<String> for SandboxError {
+    fn from(what: String) -> Self {
+        SandboxError::Failed(what)
+    }
+}
+
+/// A gap between two looks at what treasury and the live line need.
+const LOOK_INTERVAL: Duration = Duration::from_millis(250);
+
+/// The partner's own errands, in thousandths of the taps.
+const DEBITS: u32 = 20;
+const FREEZES: u32 = 2;
+
+/// How long treasury's money is on its way.
+const CREDIT_LEAD: Duration = Duration::from_secs(5);
+
+/// Runs the sandbox, and prints on `out` what people and programs need to use it.
+///
+/// # Errors
+/// It could not start, or the engine failed.
+pub async fn run(options: Options, out: &mut (dyn Write + Send)) -> Result<Ran, SandboxError> {
+    let keys = Keys::of(options.seed)?;
+    let temporary = tempfile::Builder::new().prefix("tapgate-sandbox-").tempdir()?;
+    let data = options.data.clone().unwrap_or_else(|| temporary.path().join("data"));
+    if std::fs::read_dir(&data).is_ok_and(|mut entries| entries.next().is_some()) {
+        return Err(SandboxError::NotEmpty(data));
+    }
+    let config = config(&keys, &data)?;
+    let clock = if options.speed == 1 { Clock::start() } else { Clock::accelerated(options.speed) };
+    let mut server = Server::start(config, clock).await?;
+    let (stop, stopping) = watch::channel(false);
+    let (stage, ur) = set_up(&options, &keys, &server, stopping).await?;
+    announce(out, &keys, &server, &stage, ur)?;
+
+    let began = stage.now();
+    let ended = tokio::select! {
+        error = server.failure() => return Err(server.fail(error).await.into()),
+        ended = traffic(&options, &stage) => ended,
+        ended = interrupted(&stage) => ended,
+    };
+    ended?;
+    let compared = stage.audit().await?;
+    let summary = summary(&stage, stage.now() - began, compared);
+    let _ = stop.send(true);
+    server.stop().await?;
+    let disagreements = stage.figures.counts().disagreements;
+    Ok(Ran { data, _temporary: temporary, summary, disagreements })
+}
+
+/// A run that has ended, as far as it can be told while the engine's store is open.
+pub struct Ran {
+    data: PathBuf,
+    /// Goes, with what is in it, once all is told.
+    _temporary: tempfile::TempDir,
+    summary: String,
+    disagreements: u64,
+}
+
+impl Ran {
+    /// Verifies the journal that is left, and prints the summary. Only after the runtime has ended: until then the
+    /// engine's store is open.
+    ///
+    /// # Errors
+    /// The books disagree, or the journal does not verify.
+    pub fn conclude(self, out: &mut dyn Write) -> Result<(), SandboxError> {
+        let store: Arc<dyn Store> = Arc::new(Rocks::open_read_only(&self.data).map_err(|error| error.to_string())?);
+        let found = tapgate_engine::recovery::verify(&store).map_err(|error| error.to_string())?;
+        let word = |equal: bool| if equal { "equal" } else { "different" };
+        let disagreements = self.disagreements + u64::from(!found.is_equal());
+        writeln!(out, "{}journal: {}\nbooks: {}", self.summary, word(found.is_equal()), word(disagreements == 0))?;
+        out.flush()?;
+        if disagreements == 0 { Ok(()) } else { Err(SandboxError::Disagreements(disagreements)) }
+    }
+}
+
+fn summary(stage: &Stage, seconds: u64, compared: audit::Compared) -> String {
+    let mut lines = vec![String::new(), format!("clock_seconds: {seconds}")];
+    lines.push(stage.figures.summary());
+    let books = stage.books();
+    lines.extend(books.pools.iter().map(|(code, pool)| format!("pool_{code}: {}", pool.available())));
+    lines.extend(books.drift.iter().map(|(code, drift)| format!("fx_drift_{code}: {drift}")));
+    lines.push(format!("records_compared: {}", compared.records));
+    lines.push(format!("users_compared: {}", compared.users));
+    lines.push(format!("pools_compared: {}\n", compared.pools));
+    lines.join("\n")
+}
+
+/// Waits for Ctrl-C or a termination, and then for what is in flight.
+async fn interrupted(stage: &Stage) -> Result<(), SandboxError> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::select! {
+        interrupt = tokio::signal::ctrl_c() => interrupt?,
+        _ = terminate.recv() => {}
+    }
+    stage.close().await
+}
+
+/// Throw-away secrets, made from the seed.
+struct Keys {
+    ur: [u8; 32],
+    partner: [u8; 32],
+    stranger: [u8; 32],
+    token: String,
+}
+
+impl Keys {
+    fn of(seed: u64) -> Result<Keys, SigningKeyError> {
+        let secret = |name: &str| -> [u8; 32] { Sha256::digest(format!("tapgate sandbox {seed} {name}")).into() };
+        let token = hex::encode(secret("admin token").get(..16).unwrap_or_default());
+        let keys = Keys { ur: secret("ur"), partner: secret("partner"), stranger: secret("stranger"), token };
+        for key in [keys.ur, keys.partner, keys.stranger] {
+            SigningKey::from_bytes(key)?;
+        }
+        Ok(keys)
+    }
+}
+
+/// The configuration of `serve`, so that its settings can be overridden from the environment here, too.
+fn config(keys: &Keys, data: &Path) -> Result<Config, SandboxError> {
+    let signer = SigningKey::from_bytes(keys.ur)?.address();
+    let token = hex::encode(Sha256::digest(&keys.token));
+    let [public, admin] = [8480, 8481].map(|port| free_or_any(port).to_string());
+    let text = format!(
+        "data_dir = {data:?}\n[listen]\npublic = \"{public}\"\nadmin = \"{admin}\"\n[ur]\nsigners = [\"{signer}\"]\n\
+         ops_ur_id = \"{}\"\nfeeds = false\n[admin]\n\
+         tokens = [{{ name = \"sandbox\", role = \"operator\", sha256 = \"{token}\" }}]\n",
+        ur::OPS_UR_ID
+    );
+    let read = |path: &Path| std::fs::read_to_string(path);
+    Ok(Config::load(&text, "the sandbox's configuration", std::env::vars(), read)?)
+}
+
+/// The usual port where it is free, else any: a second sandbox, or a server that already runs, is no obstacle.
+fn free_or_any(port: u16) -> SocketAddr {
+    let usual = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    if StdListener::bind(usual).is_ok() { usual } else { SocketAddr::from((Ipv4Addr::LOCALHOST, 0)) }
+}
+
+async fn set_up(
+    options: &Options,
+    keys: &Keys,
+    server: &Server,
+    stopping: watch::Receiver<bool>,
+) -> Result<(Arc<Stage>, SocketAddr), SandboxError> {
+    let app = Arc::clone(server.app());
+    let (public, admin) = (base(server.addresses().public), base(server.addresses().admin));
+    let client = reqwest::Client::builder().no_proxy().tcp_nodelay(true).build();
+    let client = client.map_err(|error| error.to_string())?;
+    let books = world::books(options.users, options.seed, app.clock.now().at.0 / 1_000);
+    let partner = Partner::new(client.clone(), &admin, keys.token.clone());
+    let progress = progress(Some(books.accounts.len() as u64), "importing users {bar:32} {pos}/{len}");
+    partner.set_up(&books, |imported| progress.inc(imported as u64)).await?;
+    progress.finish_and_clear();
+    let books = Arc::new(Mutex::new(books));
+    let api = Api {
+        books: Arc::clone(&books),
+        app: Arc::clone(&app),
+        partner: SigningKey::from_bytes(keys.partner)?.address(),
+    };
+    let socket = TcpListener::bind(free_or_any(8482)).await?;
+    let ur = socket.local_addr()?;
+    tokio::spawn(listener::serve(socket, TowerToHyperService::new(api.router()), stopping));
+    let courier =
+        Courier::new(client, &public, SigningKey::from_bytes(keys.ur)?, SigningKey::from_bytes(keys.stranger)?);
+    let stage = Stage {
+        app,
+        courier,
+        partner,
+        books,
+        traffic: Mutex::new(Traffic::new(options.users, options.seed, options.faults.faults())),
+        figures: Figures::new()?,
+        turns: (0..options.users).map(|_| tokio::sync::Mutex::default()).collect(),
+        edge: tokio::sync::RwLock::default(),
+        places: Arc::new(Semaphore::new(IN_FLIGHT_MAX)),
+    };
+    Ok((Arc::new(stage), ur))
+}
+
+fn base(address: SocketAddr) -> String {
+    format!("http://{address}")
+}
+
+fn progress(length: Option<u64>, template: &str) -> ProgressBar {
+    // Draws on stderr, and only where that is a terminal.
+    let bar = length.map_or_else(ProgressBar::new_spinner, ProgressBar::new);
+    bar.with_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_spinner()))
+}
+
+fn announce(
+    out: &mut (dyn Write + Send),
+    keys: &Keys,
+    server: &Server,
+    stage: &Stage,
+    ur: SocketAddr,
+) -> Result<(), SandboxError> {
+    let address = SigningKey::from_bytes(keys.ur)?.address();
+    writeln!(out, "public: {}", base(server.addresses().public))?;
+    writeln!(out, "admin: {}", base(server.addresses().admin))?;
+    writeln!(out, "ur: {}", base(ur))?;
+    writeln!(out, "ur_signer: {address}")?;
+    writeln!(out, "ur_signer_key: 0x{}", hex::encode(keys.ur))?;
+    writeln!(out, "partner_key: 0x{}", hex::encode(keys.partner))?;
+    writeln!(out, "admin_token: {}", keys.token)?;
+    writeln!(out, "sample_user: {SAMPLE_USER}")?;
+    writeln!(out, "sample_card: {SAMPLE_CARD}")?;
+    let tap = Tap {
+        id: "auth_by_hand_1".to_owned(),
+        kind: Kind::Authorization,
+        original: None,
+        user: usize::MAX,
+        ur_id: SAMPLE_USER.to_owned(),
+        card: SAMPLE_CARD.to_owned(),
+        amount: 1_250,
+        settlement: None,
+        merchant: &world::PLACES[3].merchant,
+    };
+    writeln!(out, "try: {}", stage.courier.curl(&tap, stage.now()))?;
+    Ok(out.flush()?)
+}
+
+/// Taps until the time is over; returns once the last of them is answered.
+async fn traffic(options: &Options, stage: &Arc<Stage>) -> Result<(), SandboxError> {
+    let mut random = world::random(options.seed, 3);
+    let line = progress(None, "{spinner} {msg}");
+    let began = Instant::now();
+    let ends = options.seconds.map(|seconds| began + Duration::from_secs(seconds));
+    let (mut next, mut looked) = (began, began);
+    let mut treasury = Treasury::default();
+    while ends.is_none_or(|ends| next < ends) {
+        tokio::time::sleep_until(next.min(looked + LOOK_INTERVAL)).await;
+        let now = Instant::now();
+        if now >= looked + LOOK_INTERVAL {
+            looked = now;
+            treasury.look(stage, now).await;
+            line.set_message(live_line(stage, began));
+            line.tick();
+        }
+        if now < next {
+            continue;
+        }
+        let gap = stage.traffic().gap(options.rate);
+        next += gap;
+        let place = Arc::clone(&stage.places).acquire_owned().await.map_err(|error| error.to_string())?;
+        let (tap, manner) = stage.traffic().next(stage.now_millis(), &stage.books());
+        let errand = errand(&mut random, options.users);
+        let stage = Arc::clone(stage);
+        tokio::spawn(async move {
+            match errand {
+                Some(Errand::Debit(user)) => stage.debit(user).await,
+                Some(Errand::Freeze(user)) => stage.freeze_or_not(user).await,
+                None => {}
+            }
+            stage.play(tap, manner).await;
+            drop(place);
+        });
+    }
+    line.finish_and_clear();
+    stage.close().await
+}
+
+enum Errand {
+    Debit(usize),
+    Freeze(usize),
+}
+
+fn errand(random: &mut ChaCha8Rng, users: usize) -> Option<Errand> {
+    let user = random.random_range(0..users);
+    match random.random_range(0..1_000_u32) {
+        0..DEBITS => Some(Errand::Debit(user)),
+        drawn if drawn < DEBITS + FREEZES => Some(Errand::Freeze(user)),
+        _ => None,
+    }
+}
+
+/// Sends money when a pool is below a quarter of what it began with; it arrives a little later.
+#[derive(Default)]
+struct Treasury {
+    number: u64,
+    under_way: Vec<(Code, Instant, u64)>,
+}
+
+impl Treasury {
+    /// Credits what has arrived, and sends more where it is due.
+    async fn look(&mut self, stage: &Stage, now: Instant) {
+        let (arrived, under_way) = self.under_way.drain(..).partition(|(_, arrives, _)| *arrives <= now);
+        self.under_way = under_way;
+        let arrived: Vec<_> = arrived;
+        for (code, _, amount) in arrived {
+            self.number += 1;
+            stage.credit(code, amount, &format!("wire_{}", self.number)).await;
+        }
+        for (code, pool) in &stage.books().pools {
+            let opened = pool.opened - pool.floor;
+            let is_under_way = self.under_way.iter().any(|(other, ..)| other == code);
+            if pool.available() < opened / 4 && !is_under_way {
+                self.under_way.push((code, now + CREDIT_LEAD, opened));
+            }
+        }
+    }
+}
+
+fn live_line(stage: &Stage, began: Instant) -> String {
+    let pools: Vec<_> = stage.books().pools.iter().map(|(code, pool)| (*code, pool.available())).collect();
+    let seconds = began.elapsed().as_secs();
+    let ran = format!("{:02}:{:02}:{:02}", seconds / 3_600, seconds / 60 % 60, seconds % 60);
+    stage.figures.line(&ran, &pools)
+}

@@ -1,0 +1,147 @@
+//! The partner's side of the sandbox: its operators and its treasury, through the admin API as anybody would.
+
+use std::time::Duration;
+
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use super::ur::books::{Account, Block, Books, Funds};
+use super::ur::contract::Code;
+
+/// An import of all users may take a while.
+const TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Users in one import.
+const USERS_PER_IMPORT: usize = 5_000;
+
+/// Speaks to the admin API.
+#[derive(Clone, Debug)]
+pub(super) struct Partner {
+    client: reqwest::Client,
+    base: String,
+    token: String,
+}
+
+impl Partner {
+    pub(super) fn new(client: reqwest::Client, admin: &str, token: String) -> Partner {
+        Partner { client, base: format!("{admin}/api/v1"), token }
+    }
+
+    /// A request and its answer.
+    ///
+    /// # Errors
+    /// It was refused, or there was no answer; in words.
+    async fn send(&self, method: Method, path: &str, body: impl Into<reqwest::Body>) -> Result<Value, String> {
+        let what = format!("{method} {path}");
+        let request = self.client.request(method, format!("{}{path}", self.base)).bearer_auth(&self.token);
+        let response =
+            request.timeout(TIMEOUT).body(body).send().await.map_err(|error| format!("{what}: {error:?}"))?;
+        let status = response.status();
+        let text = response.text().await.map_err(|error| format!("{what}: {error:?}"))?;
+        if !status.is_success() {
+            return Err(format!("{what}: {status}: {text}"));
+        }
+        serde_json::from_str(&text).map_err(|error| format!("{what}: {error}"))
+    }
+
+    pub(super) async fn get(&self, path: &str) -> Result<Value, String> {
+        self.send(Method::GET, path, "").await
+    }
+
+    /// The durable records after `sequence`, one JSON object a line; empty at the end.
+    pub(super) async fn journal(&self, after: u64) -> Result<String, String> {
+        let url = format!("{}/journal?from={after}", self.base);
+        let response = self.client.get(url).bearer_auth(&self.token).timeout(TIMEOUT).send().await;
+        let response = response.and_then(reqwest::Response::error_for_status).map_err(|error| error.to_string())?;
+        response.text().await.map_err(|error| error.to_string())
+    }
+
+    /// Tells tapgate all that the books begin with.
+    pub(super) async fn set_up(&self, books: &Books, progress: impl Fn(usize)) -> Result<(), String> {
+        self.send(Method::PUT, "/rates", rates(books).to_string()).await?;
+        for (code, pool) in &books.pools {
+            let report = json!({
+                "reported": pool.balance.to_string(), "floor": pool.floor.to_string(), "reserve": "0",
+                "reflectedThrough": "now",
+            });
+            self.send(Method::PUT, &format!("/pools/{code}"), report.to_string()).await?;
+        }
+        let mut accounts: Vec<_> = books.accounts.iter().collect();
+        accounts.sort_by_key(|(ur_id, _)| *ur_id);
+        for part in accounts.chunks(USERS_PER_IMPORT) {
+            let lines: Vec<_> = part.iter().map(|(ur_id, account)| user(ur_id, account).to_string()).collect();
+            let answer = self.send(Method::POST, "/users/import", lines.join("\n")).await?;
+            if answer.get("imported").and_then(Value::as_u64) != Some(part.len() as u64) {
+                return Err(format!("not all users were imported: {answer}"));
+            }
+            progress(part.len());
+        }
+        for (ur_id, account) in accounts {
+            if account.suspended {
+                self.send(Method::PUT, &format!("/users/{ur_id}/status"), r#"{"suspended":true}"#).await?;
+            }
+            if !account.blocks.is_empty() {
+                let controls = controls(&account.blocks).to_string();
+                self.send(Method::PUT, &format!("/users/{ur_id}/controls"), controls).await?;
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) async fn put_funds(&self, ur_id: &str, funds: Funds, debited: &[String]) -> Result<(), String> {
+        let body = json!({
+            "amount": funds.amount.to_string(), "currency": funds.currency, "version": funds.version,
+            "debited": debited,
+        });
+        self.send(Method::PUT, &format!("/users/{ur_id}/funds"), body.to_string()).await.map(drop)
+    }
+
+    pub(super) async fn put_card(&self, card: &str, status: &str) -> Result<(), String> {
+        self.send(Method::PUT, &format!("/cards/{card}"), json!({"status": status}).to_string()).await.map(drop)
+    }
+
+    pub(super) async fn credit(&self, code: Code, amount: u64, reference: &str) -> Result<(), String> {
+        let body = json!({"amount": amount.to_string(), "reference": reference});
+        self.send(Method::POST, &format!("/pools/{code}/credits"), body.to_string()).await.map(drop)
+    }
+}
+
+fn rates(books: &Books) -> Value {
+    let pairs = books.rates.usd.iter().filter(|(code, _)| **code != "USD").map(|(code, rate)| {
+        json!({"from": "USD", "to": code, "rate": rate.to_string(), "spread": books.rates.spread.to_string()})
+    });
+    let chf = books.rates.chf.iter().map(|(code, rate)| ((*code).to_owned(), json!(rate.to_string())));
+    json!({
+        "chf": chf.collect::<serde_json::Map<_, _>>(), "pairs": pairs.collect::<Vec<_>>(),
+        "interchange_percent": books.rates.interchange_percent.to_string(),
+    })
+}
+
+fn user(ur_id: &str, account: &Account) -> Value {
+    let fiat = account.fiat.iter().map(|(code, (balance, allowed))| {
+        json!({"currency": code, "amount": balance.balance.to_string(), "allowance": allowed})
+    });
+    let cards =
+        account.cards.iter().map(|card| json!({"cardId": card.id, "status": card.status, "currency": card.currency}));
+    let mut line = json!({
+        "urId": ur_id, "status": account.status,
+        "limit": {
+            "usedLimit": account.reported.used.to_string(), "clientLimit": account.reported.client.to_string(),
+            "startLimitDate": account.reported.start,
+        },
+        "fiat": fiat.collect::<Vec<_>>(), "funding": account.funding.name(), "cards": cards.collect::<Vec<_>>(),
+    });
+    if let (Some(funds), Some(line)) = (account.funds, line.as_object_mut()) {
+        line.insert("funds".to_owned(), json!({"amount": funds.amount.to_string(), "currency": funds.currency}));
+    }
+    line
+}
+
+fn controls(blocks: &[Block]) -> Value {
+    let of = |pick: fn(&Block) -> Option<&'static str>| blocks.iter().filter_map(pick).collect::<Vec<_>>();
+    json!({
+        "country_block": of(|block| if let Block::Country(name) = block { Some(name) } else { None }),
+        "mcc_block": of(|block| if let Block::Mcc(name) = block { Some(name) } else { None }),
+        "channel_block": of(|block| if let Block::Channel(name) = block { Some(name) } else { None }),
+    })
+}

@@ -1,0 +1,328 @@
+//! Plays one tap: delivers it in its manner, judges the answer by the books, and books it.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use serde::Deserialize;
+use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard, Semaphore};
+
+use super::SandboxError;
+use super::figures::Figures;
+use super::partner::Partner;
+use super::tap::{Kind, Tap};
+use super::traffic::{Manner, Traffic};
+use super::ur::books::{Books, Expected};
+use super::ur::{Answer, Courier};
+use crate::app::App;
+
+/// Taps in flight at most.
+pub(super) const IN_FLIGHT_MAX: usize = 64;
+
+/// Below this much, in smallest units, taps of a pool are played one by one: two at once could each expect the last of
+/// it. What all in flight can take together: twice the most expensive place's median at its highest quantile.
+const EDGE: u64 = IN_FLIGHT_MAX as u64 * 400_000;
+
+/// How often a tap without an answer is asked again, and after how long.
+const ASKED_AGAIN_MAX: u32 = 40;
+const ASKED_AGAIN_AFTER: Duration = Duration::from_millis(50);
+
+/// How old a replayed callback is, in seconds: twice the window.
+const STALE_SECONDS: u64 = 600;
+
+/// What a callback was answered.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Said {
+    approved: bool,
+    source: Option<String>,
+    approved_amount: Option<String>,
+    reason: Option<String>,
+}
+
+/// Everything that taps are played with.
+pub(super) struct Stage {
+    pub(super) app: Arc<App>,
+    pub(super) courier: Courier,
+    pub(super) partner: Partner,
+    pub(super) books: Arc<Mutex<Books>>,
+    pub(super) traffic: Mutex<Traffic>,
+    pub(super) figures: Figures,
+    /// A person pays one thing at a time; so what is left for the next is known.
+    pub(super) turns: Vec<tokio::sync::Mutex<()>>,
+    /// Held exclusively while a pool is near its end.
+    pub(super) edge: RwLock<()>,
+    /// A permit for each tap in flight.
+    pub(super) places: Arc<Semaphore>,
+}
+
+enum Near<'a> {
+    Edge(#[expect(dead_code, reason = "held, not read")] RwLockWriteGuard<'a, ()>),
+    Far(#[expect(dead_code, reason = "held, not read")] RwLockReadGuard<'a, ()>),
+}
+
+impl Stage {
+    pub(super) fn books(&self) -> MutexGuard<'_, Books> {
+        self.books.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn traffic(&self) -> MutexGuard<'_, Traffic> {
+        self.traffic.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn now_millis(&self) -> u64 {
+        self.app.clock.now().at.0
+    }
+
+    pub(super) fn now(&self) -> u64 {
+        self.now_millis() / 1_000
+    }
+
+    /// Waits until nothing is in flight, and lets nothing more begin.
+    pub(super) async fn close(&self) -> Result<(), SandboxError> {
+        let all = u32::try_from(IN_FLIGHT_MAX).unwrap_or(u32::MAX);
+        self.places.acquire_many(all).await.map_err(|error| error.to_string())?.forget();
+        Ok(())
+    }
+
+    /// Plays a tap.
+    pub(super) async fn play(&self, tap: Tap, manner: Manner) {
+        if manner.is_forged() {
+            return self.play_forged(&tap, manner).await;
+        }
+        let _turn = match self.turns.get(tap.user) {
+            Some(turn) => Some(turn.lock().await),
+            None => None,
+        };
+        let _near = self.near(&tap).await;
+        if manner == Manner::Overtaken {
+            let reversal = self.traffic().reversal_of(&tap);
+            self.deliver(&reversal, Manner::Plain).await;
+        }
+        self.deliver(&tap, manner).await;
+    }
+
+    async fn near(&self, tap: &Tap) -> Near<'_> {
+        let is_near = {
+            let books = self.books();
+            let account = books.accounts.get(&tap.ur_id);
+            let card = account.and_then(|account| account.cards.iter().find(|card| card.id == tap.card));
+            let codes = [Some(tap.merchant.currency), card.map(|card| card.currency)];
+            codes.iter().flatten().filter_map(|code| books.pools.get(code)).any(|pool| pool.available() < EDGE)
+        };
+        if is_near { Near::Edge(self.edge.write().await) } else { Near::Far(self.edge.read().await) }
+    }
+
+    /// It must be refused, whatever it asks.
+    async fn play_forged(&self, tap: &Tap, manner: Manner) {
+        let tap = Tap { id: format!("forged_{}", tap.id), ..tap.clone() };
+        let now = self.now();
+        let answer = match manner {
+            Manner::ForgedKey => self.courier.ask_as_stranger(&tap, now).await,
+            Manner::ForgedBody => self.courier.ask_altered(&tap, now).await,
+            _ => self.courier.ask(&tap, now - STALE_SECONDS).await,
+        };
+        match answer {
+            Ok(answer) if answer.status == 401 => self.figures.counts().refused += 1,
+            Ok(answer) => {
+                self.figures.disagree(format!("{manner:?} {} was answered {answer:?}, expected 401", tap.id));
+            }
+            // Without an answer it was not approved either.
+            Err(_) => self.figures.counts().unanswered += 1,
+        }
+    }
+
+    async fn deliver(&self, tap: &Tap, manner: Manner) {
+        let sent = self.now();
+        let expected = self.books().expect(tap, sent);
+        let answers = match manner {
+            Manner::Twice => {
+                let (one, other) = tokio::join!(self.insist(tap), self.insist(tap));
+                one.zip(other).map(|(one, other)| {
+                    self.compare(tap, &one, &other);
+                    one
+                })
+            }
+            Manner::Lost => {
+                self.courier.ask_and_lose(tap, sent, Duration::from_micros(tap.amount % 5 * 400)).await;
+                self.insist(tap).await
+            }
+            _ => self.insist(tap).await,
+        };
+        let Some(answer) = answers else {
+            self.figures.counts().unanswered += 1;
+            self.figures.disagree(format!("{} was never answered", tap.id));
+            return;
+        };
+        self.figures.took(answer.latency);
+        self.judge(tap, expected, &answer).await;
+        match manner {
+            Manner::Again => {
+                if let Some(again) = self.insist(tap).await {
+                    self.compare(tap, &answer, &again);
+                }
+            }
+            Manner::Altered => self.alter(tap).await,
+            _ => {}
+        }
+    }
+
+    /// Asks until there is an answer, as UR does with the same id.
+    async fn insist(&self, tap: &Tap) -> Option<Answer> {
+        for _ in 0..ASKED_AGAIN_MAX {
+            match self.courier.ask(tap, self.now()).await {
+                Ok(answer) if answer.status != 503 => return Some(answer),
+                _ => {
+                    self.figures.counts().asked_again += 1;
+                    tokio::time::sleep(ASKED_AGAIN_AFTER).await;
+                }
+            }
+        }
+        None
+    }
+
+    fn compare(&self, tap: &Tap, first: &Answer, again: &Answer) {
+        if (first.status, &first.body) == (again.status, &again.body) {
+            self.figures.counts().repeated += 1;
+        } else {
+            self.figures.disagree(format!("{} was answered {first:?} and then {again:?}", tap.id));
+        }
+    }
+
+    /// The same id with other data.
+    async fn alter(&self, tap: &Tap) {
+        let altered = Tap { amount: tap.amount + 1, ..tap.clone() };
+        let Some(answer) = self.insist(&altered).await else { return };
+        let said: Option<Said> = serde_json::from_slice(&answer.body).ok();
+        if said.is_some_and(|said| said.reason.as_deref() == Some("duplicate_mismatch")) {
+            *self.figures.counts().declined.entry("duplicate_mismatch".to_owned()).or_default() += 1;
+        } else {
+            self.figures.disagree(format!("{} came with another amount and was answered {answer:?}", tap.id));
+        }
+    }
+
+    async fn judge(&self, tap: &Tap, expected: Expected, answer: &Answer) {
+        let said: Said = match serde_json::from_slice(&answer.body) {
+            Ok(said) if answer.status == 200 => said,
+            _ => return self.figures.disagree(format!("{} was answered {answer:?}", tap.id)),
+        };
+        self.count(tap, &said);
+        if said.reason.as_deref() == Some("deadline_exceeded") {
+            // The disk was slow: nothing was taken.
+            let mut books = self.books();
+            books.late.insert(tap.id.clone());
+            return books.decline(tap);
+        }
+        let mut agreed = agree(tap, &expected, &said).then_some(expected);
+        if agreed.is_none() {
+            // A limit period may have ended between the two looks at the clock, or somebody tapped by hand.
+            if let Err(error) = self.learn_of_taps_by_hand().await {
+                return self.figures.disagree(error);
+            }
+            let now = self.books().expect(tap, self.now());
+            agreed = agree(tap, &now, &said).then_some(now);
+        }
+        let now_millis = self.now_millis();
+        let mut books = self.books();
+        let booked = match agreed {
+            Some(Expected::Approved(payment)) => books.approve(tap, payment, now_millis / 1_000),
+            Some(Expected::Returned(amount)) => books.give_back(tap, amount, now_millis / 1_000),
+            Some(Expected::Declined(_)) => {
+                books.decline(tap);
+                Ok(())
+            }
+            None => Err(format!("the answer is {said:?}, the books say {:?}", books.expect(tap, now_millis / 1_000))),
+        };
+        drop(books);
+        match booked {
+            Ok(()) if said.approved => self.traffic().approved(tap, now_millis),
+            Ok(()) => {}
+            Err(what) => self.figures.disagree(format!("{} {}: {what}", tap.kind.name(), tap.id)),
+        }
+    }
+
+    fn count(&self, tap: &Tap, said: &Said) {
+        let mut counts = self.figures.counts();
+        match (&said.reason, &said.source) {
+            (Some(reason), _) => *counts.declined.entry(reason.clone()).or_default() += 1,
+            (None, Some(source)) => *counts.approved.entry(source.to_lowercase()).or_default() += 1,
+            (None, None) if !tap.kind.asks() => counts.given_back += 1,
+            (None, None) => {}
+        }
+    }
+
+    /// The sample user's taps draw on the pools as well, and only tapgate knows them.
+    pub(super) async fn learn_of_taps_by_hand(&self) -> Result<(), String> {
+        let mut taken = std::collections::BTreeMap::new();
+        let mut cursor = String::new();
+        loop {
+            let page = self.partner.get(&format!("/authorizations?urId={}{cursor}", super::world::SAMPLE_USER)).await?;
+            let items = page.get("items").and_then(|items| items.as_array()).cloned().unwrap_or_default();
+            for item in items.iter().filter(|item| item["type"] == "authorization" && item["source"] == "CRYPTO") {
+                let held = |what| item.pointer(what).and_then(serde_json::Value::as_str).unwrap_or_default();
+                let amount: u64 = held("/held/amount").parse().unwrap_or(0);
+                *taken.entry(held("/held/currency").to_owned()).or_insert(0) += amount;
+            }
+            match page.get("next").and_then(|next| next.as_str()) {
+                Some(next) => cursor = format!("&cursor={next}"),
+                None => break,
+            }
+        }
+        for (code, pool) in &mut self.books().pools {
+            pool.by_hand = taken.get(*code).copied().unwrap_or(0);
+        }
+        Ok(())
+    }
+
+    /// The partner debits what a user owes, and tops the user's funds up when they run low.
+    pub(super) async fn debit(&self, user: usize) {
+        let Some(turn) = self.turns.get(user) else { return };
+        let _turn = turn.lock().await;
+        let ur_id = super::world::ur_id(user);
+        let Some((funds, debited)) = self.books().debit(&ur_id) else { return };
+        if let Err(error) = self.partner.put_funds(&ur_id, funds, &debited).await {
+            self.figures.disagree(error);
+        }
+    }
+
+    /// A user freezes a card, or uses it again.
+    pub(super) async fn freeze_or_not(&self, user: usize) {
+        let Some(turn) = self.turns.get(user) else { return };
+        let _turn = turn.lock().await;
+        let ur_id = super::world::ur_id(user);
+        let changed = self.books().accounts.get_mut(&ur_id).and_then(|account| {
+            let card = account.cards.iter_mut().find(|card| card.status != "deleted")?;
+            card.status = if card.status == "active" { "frozen" } else { "active" };
+            Some(card.clone())
+        });
+        let Some(card) = changed else { return };
+        if let Err(error) = self.partner.put_card(&card.id, card.status).await {
+            self.figures.disagree(error);
+        }
+    }
+
+    /// Treasury's money arrives: UR credits the pool, and tapgate is told.
+    pub(super) async fn credit(&self, code: super::ur::contract::Code, amount: u64, reference: &str) {
+        let _edge = self.edge.write().await;
+        if let Some(pool) = self.books().pools.get_mut(code) {
+            pool.balance += amount;
+            pool.credited += amount;
+        }
+        if let Err(error) = self.partner.credit(code, amount, reference).await {
+            self.figures.disagree(error);
+        }
+    }
+}
+
+/// Whether the answer is what the books say.
+fn agree(tap: &Tap, expected: &Expected, said: &Said) -> bool {
+    let amount_is = |amount: u64| said.approved_amount.as_deref() == Some(amount.to_string().as_str());
+    match expected {
+        Expected::Approved(payment) => {
+            said.approved && said.source.as_deref() == Some(payment.source) && amount_is(tap.amount)
+        }
+        Expected::Declined(reason) => !said.approved && said.reason.as_deref() == Some(reason),
+        Expected::Returned(amount) => {
+            matches!(tap.kind, Kind::Reversal | Kind::Advice) && said.approved && amount_is(*amount)
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! The simulated UR: it signs and delivers callbacks as UR does, and keeps books of its own by its contract.
+
+mod api;
+pub(super) mod books;
+pub(super) mod contract;
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+pub(super) use self::api::{Api, OPS_UR_ID};
+use super::tap::Tap;
+use crate::signature::{SIGNATURE_HEADER, SigningKey};
+
+/// What UR waits for an answer at most.
+const DEADLINE: Duration = Duration::from_millis(500);
+
+/// A callback's answer as it arrived.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Answer {
+    pub(super) status: u16,
+    pub(super) body: Bytes,
+    pub(super) latency: Duration,
+}
+
+/// Delivers callbacks.
+#[derive(Debug)]
+pub(super) struct Courier {
+    client: reqwest::Client,
+    url: String,
+    key: SigningKey,
+    /// Whose signature nobody accepts.
+    stranger: SigningKey,
+}
+
+impl Courier {
+    pub(super) fn new(client: reqwest::Client, public: &str, key: SigningKey, stranger: SigningKey) -> Courier {
+        Courier { client, url: format!("{public}/webhooks/ur"), key, stranger }
+    }
+
+    /// Asks, and waits as long as UR does.
+    ///
+    /// # Errors
+    /// No answer in time, or no connection.
+    pub(super) async fn ask(&self, tap: &Tap, timestamp: u64) -> Result<Answer, String> {
+        let body = tap.body(timestamp);
+        let signature = self.key.sign_hex(&[&body]);
+        self.send(body, signature).await
+    }
+
+    /// Somebody else asks in UR's name.
+    ///
+    /// # Errors
+    /// As for asking.
+    pub(super) async fn ask_as_stranger(&self, tap: &Tap, timestamp: u64) -> Result<Answer, String> {
+        let body = tap.body(timestamp);
+        let signature = self.stranger.sign_hex(&[&body]);
+        self.send(body, signature).await
+    }
+
+    /// UR's signature, but not of this body.
+    ///
+    /// # Errors
+    /// As for asking.
+    pub(super) async fn ask_altered(&self, tap: &Tap, timestamp: u64) -> Result<Answer, String> {
+        let signature = self.key.sign_hex(&[&tap.body(timestamp)]);
+        let altered = Tap { amount: tap.amount + 1, ..tap.clone() };
+        self.send(altered.body(timestamp), signature).await
+    }
+
+    /// Asks, and loses the connection before the answer can be read.
+    pub(super) async fn ask_and_lose(&self, tap: &Tap, timestamp: u64, after: Duration) {
+        // What came of it is found out by asking again.
+        let _ = tokio::time::timeout(after, self.ask(tap, timestamp)).await;
+    }
+
+    /// A command that sends this tap, for people.
+    pub(super) fn curl(&self, tap: &Tap, timestamp: u64) -> String {
+        let body = tap.body(timestamp);
+        let signature = self.key.sign_hex(&[&body]);
+        let body = String::from_utf8_lossy(&body).into_owned();
+        format!(
+            "curl -sS {} -H 'Content-Type: application/json' -H '{SIGNATURE_HEADER}: {signature}' --data-binary '{body}'",
+            self.url
+        )
+    }
+
+    async fn send(&self, body: Vec<u8>, signature: String) -> Result<Answer, String> {
+        let began = tokio::time::Instant::now();
+        let request = self.client.post(&self.url).header(SIGNATURE_HEADER, signature);
+        let request = request.header("Content-Type", "application/json").body(body).timeout(DEADLINE);
+        let exchange = async {
+            let response = request.send().await?;
+            Ok::<_, reqwest::Error>((response.status().as_u16(), response.bytes().await?))
+        };
+        let (status, body) = exchange.await.map_err(|error| format!("{error:?}"))?;
+        Ok(Answer { status, body, latency: began.elapsed() })
+    }
+}

@@ -1,0 +1,230 @@
+//! Who lives in the sandbox: users with cards, funds and habits, made from the seed; and where their cards are used.
+
+use std::collections::BTreeMap;
+
+use rand::rngs::ChaCha8Rng;
+use rand::seq::IndexedRandom;
+use rand::{RngExt, SeedableRng};
+
+use super::tap::Merchant;
+use super::ur::books::{Account, Balance, Block, Books, Card, Funding, Funds};
+use super::ur::contract::{Code, Limit, PERIOD_SECONDS, Rates};
+
+/// How a purchase goes on once it is approved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Habit {
+    /// Nothing follows, mostly; now and then it is called off.
+    Shop,
+    /// A fixed amount first, then an advice gives back what was not filled in.
+    Fuel,
+    /// The first night, then more; now and then the stay is called off.
+    Lodging,
+    /// A ride's estimate, then a tip.
+    Ride,
+}
+
+/// A merchant, its usual amount, its hours and its habit.
+#[derive(Debug)]
+pub(super) struct Place {
+    pub(super) merchant: Merchant,
+    /// Median amount, in the merchant's currency, smallest units.
+    pub(super) median: u64,
+    /// How busy it is, by quarter of the day from midnight UTC.
+    pub(super) busy: [u32; 4],
+    pub(super) habit: Habit,
+}
+
+const fn place(merchant: Merchant, median: u64, busy: [u32; 4], habit: Habit) -> Place {
+    Place { merchant, median, busy, habit }
+}
+
+const fn at([id, name, mcc, city, country, currency, channel]: [&'static str; 7]) -> Merchant {
+    Merchant { id, name, mcc, city, country, currency, channel }
+}
+
+/// Countries and currencies of a user base around Zürich that travels: held by UR, settled in EUR, and one that the
+/// scheme gives no EUR settlement for.
+#[rustfmt::skip]
+pub(super) static PLACES: [Place; 20] = [
+    place(at(["m_grocer_zrh", "Laden am Bahnhof", "5411", "Zürich", "CHE", "CHF", "contactless"]), 2_850, [1, 16, 20, 12], Habit::Shop),
+    place(at(["m_bakery_zrh", "Bäckerei Seefeld", "5462", "Zürich", "CHE", "CHF", "contactless"]), 890, [2, 18, 8, 1], Habit::Shop),
+    place(at(["m_grocer_ber", "Markt Prenzlauer Berg", "5411", "Berlin", "DEU", "EUR", "contactless"]), 2_320, [1, 14, 20, 14], Habit::Shop),
+    place(at(["m_cafe_par", "Café des Arts", "5812", "Paris", "FRA", "EUR", "pos"]), 1_240, [1, 14, 12, 8], Habit::Shop),
+    place(at(["m_diner_rom", "Trattoria Trastevere", "5812", "Roma", "ITA", "EUR", "pos"]), 4_650, [1, 2, 8, 16], Habit::Shop),
+    place(at(["m_pharma_vie", "Apotheke am Graben", "5912", "Wien", "AUT", "EUR", "pos"]), 1_690, [1, 8, 8, 2], Habit::Shop),
+    place(at(["m_web_shop", "everything.example", "5999", "Luxembourg", "LUX", "EUR", "ecommerce"]), 3_990, [4, 6, 10, 14], Habit::Shop),
+    place(at(["m_stream", "streams.example", "4899", "Stockholm", "SWE", "EUR", "recurring"]), 1_299, [8, 2, 2, 2], Habit::Shop),
+    place(at(["m_cloud", "cloud.example", "7372", "Seattle", "USA", "USD", "recurring"]), 1_100, [6, 2, 2, 2], Habit::Shop),
+    place(at(["m_web_usd", "gadgets.example", "5732", "Austin", "USA", "USD", "ecommerce"]), 8_900, [6, 4, 8, 12], Habit::Shop),
+    place(at(["m_books_lon", "Bloomsbury Books", "5942", "London", "GBR", "GBP", "contactless"]), 1_899, [1, 6, 10, 4], Habit::Shop),
+    place(at(["m_ride", "Rides", "4121", "Amsterdam", "NLD", "EUR", "ecommerce"]), 1_450, [8, 8, 8, 14], Habit::Ride),
+    place(at(["m_fuel_muc", "Tankstelle Süd", "5541", "München", "DEU", "EUR", "pos"]), 10_000, [3, 8, 8, 6], Habit::Fuel),
+    place(at(["m_hotel_lis", "Hotel do Rio", "7011", "Lisboa", "PRT", "EUR", "ecommerce"]), 14_500, [2, 4, 6, 8], Habit::Lodging),
+    place(at(["m_hotel_nyc", "Hudson Hotel", "7011", "New York", "USA", "USD", "pos"]), 28_900, [3, 1, 4, 6], Habit::Lodging),
+    place(at(["m_atm_zrh", "Bancomat HB", "6011", "Zürich", "CHE", "CHF", "atm"]), 10_000, [2, 4, 4, 6], Habit::Shop),
+    place(at(["m_casino", "spins.example", "7995", "Valletta", "MLT", "EUR", "ecommerce"]), 5_000, [4, 1, 1, 6], Habit::Shop),
+    place(at(["m_diner_sto", "Krogen", "5812", "Stockholm", "SWE", "SEK", "contactless"]), 24_500, [1, 3, 4, 6], Habit::Shop),
+    place(at(["m_market_bkk", "Chatuchak Stall 14", "5999", "Bangkok", "THA", "THB", "pos"]), 45_000, [4, 6, 2, 1], Habit::Shop),
+    place(at(["m_bazaar_ist", "Kapalı Çarşı 7", "5999", "Istanbul", "TUR", "TRY", "pos"]), 95_000, [1, 3, 3, 1], Habit::Shop),
+];
+
+/// Quantiles of the amounts around a merchant's median, in thousandths of it: a log-normal with a sigma of one.
+const AMOUNT_QUANTILES: [u64; 11] = [150, 278, 431, 592, 776, 1_000, 1_288, 1_690, 2_320, 3_602, 6_700];
+
+/// What the scheme settles in EUR, on 10,000 for a unit; the lira it does not, which nothing can price.
+const SETTLED: [(Code, u64); 2] = [("SEK", 890), ("THB", 265)];
+
+/// EUR cents that the scheme settles for an amount; `None` where UR prices it from the transaction itself, or nobody
+/// can.
+pub(super) fn settlement(amount: u64, currency: Code) -> Option<u64> {
+    let (_, rate) = SETTLED.iter().find(|(code, _)| *code == currency)?;
+    Some((amount * rate / 10_000).max(u64::from(amount > 0)))
+}
+
+/// An amount at a place.
+pub(super) fn amount(random: &mut ChaCha8Rng, place: &Place) -> u64 {
+    if place.habit == Habit::Fuel {
+        return place.median;
+    }
+    let segments: Vec<_> = AMOUNT_QUANTILES.windows(2).collect();
+    let factor = match segments.choose(random) {
+        Some([low, high]) => random.random_range(*low..*high),
+        _ => 1_000,
+    };
+    let amount = (place.median * factor / 1_000).max(1);
+    // A cash machine gives notes.
+    if place.merchant.channel == "atm" { amount.next_multiple_of(1_000) } else { amount }
+}
+
+/// The generator of one part of the sandbox: each has its own, so that one does not disturb the other.
+pub(super) fn random(seed: u64, part: u64) -> ChaCha8Rng {
+    let mut random = ChaCha8Rng::seed_from_u64(seed);
+    random.set_stream(part);
+    random
+}
+
+/// The user that people may tap by hand: traffic leaves it alone.
+pub(super) const SAMPLE_USER: &str = "12345";
+/// Its card.
+pub(super) const SAMPLE_CARD: &str = "card_sample";
+
+/// The urId at an index.
+pub(super) fn ur_id(index: usize) -> String {
+    (20_000 + index).to_string()
+}
+
+/// The books at the start.
+pub(super) fn books(users: usize, seed: u64, now: u64) -> Books {
+    let mut random = random(seed, 1);
+    let mut accounts: std::collections::HashMap<_, _> =
+        (0..users).map(|index| (ur_id(index), account(&mut random, index, now))).collect();
+    accounts.insert(SAMPLE_USER.to_owned(), sample(now));
+    // Pools large enough for a day of this many users, but the smallest, which runs dry to be seen running dry.
+    let per_user = |amount: u64| amount * (users as u64).max(100);
+    let pools = [
+        ("EUR", Balance::of(per_user(400_000), 1_000_000)),
+        ("USD", Balance::of(per_user(150_000), 500_000)),
+        ("GBP", Balance::of(per_user(900), 10_000)),
+    ];
+    Books {
+        rates: rates(),
+        pools: pools.into(),
+        accounts,
+        bookings: std::collections::HashMap::new(),
+        returns: std::collections::HashMap::new(),
+        late: std::collections::HashSet::new(),
+        drift: BTreeMap::new(),
+    }
+}
+
+fn rates() -> Rates {
+    Rates {
+        usd: [("USD", 10_000), ("EUR", 9_168), ("CHF", 8_632), ("GBP", 7_674), ("CNH", 70_885)].into(),
+        spread: 10_150,
+        chf: [("EUR", 941), ("USD", 863), ("GBP", 1_124), ("CNH", 121)].into(),
+        interchange_percent: 1,
+    }
+}
+
+fn sample(now: u64) -> Account {
+    let limit = Limit { used: 0, client: 1_000_000, start: now };
+    Account {
+        status: "live",
+        suspended: false,
+        reported: limit,
+        limit,
+        limit_drift: 0,
+        uses: std::collections::VecDeque::new(),
+        funding: Funding::Crypto,
+        funds: Some(Funds { amount: 500_000, currency: "USD", version: 0, held: 0 }),
+        fiat: [("EUR", (Balance::of(250_000, 0), true))].into(),
+        cards: vec![Card { id: SAMPLE_CARD.to_owned(), status: "active", currency: "EUR" }],
+        blocks: Vec::new(),
+        undebited: Vec::new(),
+    }
+}
+
+/// One in `of`.
+fn one_in(random: &mut ChaCha8Rng, of: u32) -> bool {
+    random.random_ratio(1, of)
+}
+
+fn account(random: &mut ChaCha8Rng, index: usize, now: u64) -> Account {
+    let client = *[100_000, 500_000, 500_000, 2_000_000].choose(random).unwrap_or(&500_000);
+    let limit = Limit {
+        used: random.random_range(0..client / 2),
+        client,
+        start: now.saturating_sub(random.random_range(0..PERIOD_SECONDS)),
+    };
+    let status = match random.random_range(0..200) {
+        0 => "na",
+        1 => "tourist",
+        2 => "soft_blocked",
+        3 => "blocked",
+        4 => "closed",
+        _ => "live",
+    };
+    let funding = match random.random_range(0..6) {
+        0 => Funding::Fiat,
+        1 => Funding::CryptoThenFiat,
+        2 => Funding::FiatThenCrypto,
+        _ => Funding::Crypto,
+    };
+    let mut fiat = BTreeMap::new();
+    for code in ["EUR", "CHF", "USD"] {
+        if random.random_bool(0.6) {
+            fiat.insert(code, (Balance::of(random.random_range(0..400_000), 0), !one_in(random, 10)));
+        }
+    }
+    let funds = Funds {
+        amount: random.random_range(5_000..800_000),
+        currency: if one_in(random, 3) { "EUR" } else { "USD" },
+        version: 0,
+        held: 0,
+    };
+    let blocks = [Block::Country("TUR"), Block::Mcc("7995"), Block::Channel("atm"), Block::Channel("ecommerce")];
+    Account {
+        status,
+        suspended: one_in(random, 200),
+        reported: limit,
+        limit,
+        limit_drift: 0,
+        uses: std::collections::VecDeque::new(),
+        funding,
+        funds: (!one_in(random, 50)).then_some(funds),
+        fiat,
+        cards: (0..random.random_range(1..=2)).map(|number| card(random, index, number)).collect(),
+        blocks: if one_in(random, 5) { blocks.choose(random).copied().into_iter().collect() } else { Vec::new() },
+        undebited: Vec::new(),
+    }
+}
+
+fn card(random: &mut ChaCha8Rng, index: usize, number: usize) -> Card {
+    let status = match random.random_range(0..100) {
+        0 => "deleted",
+        1..4 => "frozen",
+        _ => "active",
+    };
+    let currency = if one_in(random, 6) { "USD" } else { "EUR" };
+    Card { id: format!("card_{}_{number}", ur_id(index)), status, currency }
+}
