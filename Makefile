@@ -28,6 +28,8 @@ SOAK_SECONDS ?= 900
 SOAK_KILLS ?= 200
 # Generated cases per property while soaking.
 SOAK_CASES ?= 20000
+# Options of `make demo`, such as SANDBOX="--rate 200 --speed 1440".
+SANDBOX ?=
 # The configuration that `make run` serves.
 CONFIG ?= tapgate.toml
 
@@ -49,6 +51,11 @@ run: install ## serve CONFIG (default tapgate.toml) with a release build
 	@if [ ! -f '$(CONFIG)' ]; then \
 	  echo "$(CONFIG) is not there; begin with:  cargo run --package tapgate -- config default > $(CONFIG)" >&2; exit 2; fi
 	cargo run --release --package tapgate -- serve --config '$(CONFIG)'
+
+.PHONY: demo
+demo: install ## build, and start the sandbox: engine, simulated UR and card traffic (Ctrl-C ends it)
+	cargo build --release --package tapgate
+	'$(TARGET)/release/tapgate' sandbox $(SANDBOX)
 
 .PHONY: test
 test: install test-rust test-engine test-acceptance ## install what the tests need and run all of them
@@ -79,7 +86,7 @@ $(VENV)/.installed: $(ACCEPTANCE)/requirements.txt
 	@touch $@
 
 .PHONY: lint
-lint: install ## formatting, clippy, licences and sources of dependencies
+lint: install ## formatting, clippy, licences and sources of dependencies, the files under deploy/
 	@cargo metadata --locked --format-version 1 >/dev/null || { echo "Cargo.lock does not fit the manifests" >&2; exit 1; }
 	cargo fmt --all --check
 	rustfmt --check --edition 2024 fuzz/fuzz_targets/*.rs fuzz/src/*.rs
@@ -88,6 +95,7 @@ lint: install ## formatting, clippy, licences and sources of dependencies
 	@scripts/install-cargo-tool.sh cargo-deny '$(TOOLS)'
 # The advisory database is fetched from a host that CI does not reach: `make audit` has it.
 	'$(CARGO_DENY)' --log-level error --locked check bans licenses sources
+	scripts/check-deploy.sh
 
 .PHONY: audit
 audit: install ## known vulnerabilities of dependencies (fetches the advisory database)

@@ -228,7 +228,7 @@ fn climb<O: Observer>(
     let status = values.user.map(|user| user.status);
     let status_is = |bad: &[AccountStatus]| status.is_some_and(|status| bad.contains(&status));
     let nothing = || Seen::new();
-    let status_seen = || vec![("status", format!("{status:?}"))];
+    let status_seen = || vec![("status", status.map_or("none".to_owned(), |status| format!("{status:?}")))];
     let card_seen = || vec![("card", values.card.map_or("none".to_owned(), |card| format!("{card:?}")))];
 
     check(Reason::ProgramSuspended, !values.program_suspended, &nothing)?;
@@ -438,8 +438,10 @@ fn velocity_seen(values: &Values, figures: &Figures) -> Seen {
         seen.push(("window_seconds", velocity.rule.window_seconds.to_string()));
         seen.push(("count", velocity.window.count.to_string()));
         seen.push(("spent_chf", velocity.window.spent.to_string()));
-        seen.extend(velocity.rule.count_max.map(|max| ("count_max", max.to_string())));
-        seen.extend(velocity.rule.amount_max.map(|max| ("amount_max_chf", max.to_string())));
+        // Every rule gives every name, so that the values of one rule stand at one place among those of all.
+        let unbounded = || "none".to_owned();
+        seen.push(("count_max", velocity.rule.count_max.map_or_else(unbounded, |max| max.to_string())));
+        seen.push(("amount_max_chf", velocity.rule.amount_max.map_or_else(unbounded, |max| max.to_string())));
     }
     seen
 }

@@ -1,9 +1,26 @@
 //! The command line. Data goes to stdout, logs and errors to stderr; exit codes 0 ok, 1 failed, 2 wrong usage.
 
+mod amounts;
+mod api;
+mod authorizations;
+mod cards;
+mod checks;
+mod client;
 mod config;
+mod controls;
+mod decision;
+mod explain;
+mod import;
 mod journal;
+mod lines;
+mod pools;
+mod program;
 mod sandbox;
+mod screen;
 mod sign;
+mod table;
+mod users;
+mod when;
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -33,6 +50,18 @@ enum Command {
     /// Check a configuration, or print a commented default.
     #[command(subcommand)]
     Config(config::Command),
+    /// Show the prefunded pools; report and credit them.
+    Pools(pools::Pools),
+    /// Import users, show one, change one.
+    Users(users::Users),
+    /// Freeze, activate, delete or restrict a card.
+    Cards(cards::Cards),
+    /// List authorizations, show or release one.
+    Authorizations(authorizations::Authorizations),
+    /// Show every check of a decision, in order, and what would have been approved.
+    Explain(authorizations::Explain),
+    /// Show the switch over every decision; suspend or resume.
+    Program(program::Program),
     /// Look at a data directory, offline.
     #[command(subcommand)]
     Journal(journal::Command),
@@ -62,6 +91,12 @@ pub fn run() -> ExitCode {
         Command::Serve { config } => serve(&config),
         Command::Sandbox(sandbox) => sandbox.run(),
         Command::Config(command) => config::run(&command),
+        Command::Pools(pools) => pools.run(),
+        Command::Users(users) => users.run(),
+        Command::Cards(cards) => cards.run(),
+        Command::Authorizations(authorizations) => authorizations.run(),
+        Command::Explain(explain) => explain.run(),
+        Command::Program(program) => program.run(),
         Command::Journal(command) => journal::run(&command),
         Command::Sign(sign) => sign.run(),
         Command::Verify(verify) => verify.run(),
@@ -94,9 +129,16 @@ fn on_runtime<T, E: std::error::Error>(level: &str, serving: impl Future<Output 
     Ok(served?)
 }
 
-/// Writes data to stdout.
+/// Writes data to stdout. A reader that has seen enough, as `head` has, is no failure.
 fn print(text: &str) -> Result<(), Failed> {
     let mut out = std::io::stdout().lock();
-    out.write_all(text.as_bytes())?;
-    Ok(out.flush()?)
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        written => Ok(written?),
+    }
+}
+
+/// Tells people something beside the data, on stderr. Where that is closed there is nobody to tell.
+fn note(text: &str) {
+    let _ = writeln!(std::io::stderr(), "{}", screen::clean(text));
 }

@@ -120,8 +120,7 @@ fn trace(explanation: &Explanation, late: bool) -> Vec<Value> {
     let mut trace = Vec::new();
     for tried in &explanation.sources {
         for rung in &tried.rungs {
-            let mut values: Map<_, _> =
-                rung.values.iter().map(|(name, value)| ((*name).to_owned(), Value::from(value.as_str()))).collect();
+            let mut values = seen(&rung.values);
             if several {
                 values.insert("source".to_owned(), json!(tried.source.name()));
             }
@@ -132,6 +131,22 @@ fn trace(explanation: &Explanation, late: bool) -> Vec<Value> {
         trace.push(json!({"check": Reason::DeadlineExceeded.name(), "passed": false, "values": {}}));
     }
     trace
+}
+
+/// The values of a check by name; several rules of one kind make a list, in the order of the rules.
+fn seen(values: &[(&str, String)]) -> Map<String, Value> {
+    let mut seen = Map::new();
+    for (name, value) in values {
+        let value = Value::from(value.as_str());
+        match seen.get_mut(*name) {
+            None => {
+                seen.insert((*name).to_owned(), value);
+            }
+            Some(Value::Array(several)) => several.push(value),
+            Some(one) => *one = vec![one.take(), value].into(),
+        }
+    }
+    seen
 }
 
 fn counterfactual(decided: &Decided, explanation: &Explanation) -> Value {
@@ -174,4 +189,17 @@ fn event(sequence: Sequence, record: &Record) -> Value {
         "amount": amount,
         "author": author_name(&record.author),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_of_several_rules_are_all_shown() {
+        let values =
+            [("chf", "1"), ("window_seconds", "60"), ("max", "none"), ("window_seconds", "3600"), ("max", "5")];
+        let shown = Value::from(seen(&values.map(|(name, value)| (name, value.to_owned()))));
+        assert_eq!(shown, json!({"chf": "1", "window_seconds": ["60", "3600"], "max": ["none", "5"]}));
+    }
 }
