@@ -200,7 +200,7 @@ impl Ran {
 
 fn summary(stage: &Stage, seconds: u64, compared: audit::Compared) -> String {
     let mut lines = vec![String::new(), format!("clock_seconds: {seconds}")];
-    lines.push(stage.figures.summary());
+    lines.push(stage.figures.summary().trim_end().to_owned());
     let books = stage.books();
     lines.extend(books.pools.iter().map(|(code, pool)| format!("pool_{code}: {}", pool.available())));
     lines.extend(books.drift.iter().map(|(code, drift)| format!("fx_drift_{code}: {drift}")));
