@@ -57,6 +57,18 @@ const RULES: &[Rule] = &[
         forbidden: &["journal::rocks", "rocks::", "RocksStore"],
         reason: "handlers speak to the ledger; where it is stored is the wiring's business",
     },
+    Rule {
+        scope: "server/src/sandbox/ur",
+        except: &[],
+        forbidden: &["tapgate_engine"],
+        reason: "UR's books judge the engine, so they share no arithmetic with it",
+    },
+    Rule {
+        scope: "server/src/http",
+        except: &[],
+        forbidden: &["sandbox"],
+        reason: "what serves real money knows nothing of the simulation",
+    },
 ];
 
 /// Where the rule is broken in one source: line number and the name found.
