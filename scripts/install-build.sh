@@ -27,6 +27,7 @@ need ccache command -v ccache # RocksDB takes minutes to compile; the compiler c
 need libclang-dev has_libclang
 need python3 command -v python3
 need python3-venv python3 -c 'import ensurepip, venv'
+need curl command -v curl # the examples of README, docs and runbook, which the tests run, ask with it
 need ca-certificates test -e /etc/ssl/certs/ca-certificates.crt
 
 if [ ${#missing[@]} -eq 0 ]; then
