@@ -11,10 +11,11 @@ mod world;
 
 use tapgate_engine::account::FundingPolicy;
 use tapgate_engine::authorization::{Kind, Outcome, Request, explain};
+use tapgate_engine::journal::Settled;
 use tapgate_engine::ledger::{Change, Policy};
 use tapgate_engine::money::{Currency, Minor};
-use tapgate_engine::record::Fact;
-use tapgate_engine::testing::MemoryStore;
+use tapgate_engine::record::{Author, Fact, Fingerprint, IdempotencyKey, Import};
+use tapgate_engine::testing::{FailAfter, MemoryStore};
 
 use world::{World, at, import, report, tap};
 
@@ -232,4 +233,31 @@ fn the_explanation_is_the_ladder_itself_and_says_what_would_have_passed() {
     assert!(rungs[..rungs.len() - 1].iter().all(|rung| rung.passed));
     assert!(rungs.windows(2).all(|two| two[0].check < two[1].check), "in the order of precedence");
     assert_eq!(explanation.approved_up_to, Some(Minor(100_000)));
+}
+
+#[test]
+fn a_card_left_out_of_an_import_may_become_another_users() {
+    let store = MemoryStore::new();
+    let world = World::with_store(store.clone());
+    let without = Import { cards: Vec::new(), ..import() };
+    let another = Import { user: "another".parse().unwrap(), ..import() };
+    assert!(world.change(Change::ImportUser(Box::new(another.clone()))).is_err(), "the card is taken");
+    world.change(Change::ImportUser(Box::new(without))).unwrap();
+    world.change(Change::ImportUser(Box::new(another))).unwrap();
+    let of_another = |id: &str| Request { user: "another".parse().unwrap(), ..tap(id, 1) };
+    assert_eq!(answered(&world, of_another("1")), "CRYPTO 1");
+    assert_eq!(answered(&world, tap("2", 1)), "unknown_card");
+    drop(world);
+    let again = World::resumed(store);
+    assert_eq!(answered(&again, of_another("3")), "CRYPTO 1");
+}
+
+#[test]
+fn a_repeated_change_is_not_said_to_have_happened_if_the_first_failed() {
+    let world = World::with_store(FailAfter::new(MemoryStore::new(), World::SET_UP_RECORDS));
+    let key = IdempotencyKey { key: "once".into(), fingerprint: Fingerprint::of(b"the same") };
+    let author = Author::Person { name: "test".into(), idempotency: Some(key) };
+    let first = world.ledger.change(&author, world::suspend(true), at(0)).unwrap();
+    assert_eq!(first.word.unwrap().block(), Settled::Failed);
+    assert!(world.ledger.change(&author, world::suspend(true), at(1)).is_err());
 }

@@ -173,6 +173,8 @@ impl Ledger {
             && let Some(made) = admin.keys.get(name, &asked.key)
         {
             if made == asked.fingerprint {
+                // It may still be on its way to the disk, and is told to have happened only once it is there.
+                self.await_durable(self.journal.claimed())?;
                 return Ok(Receipt { word: None });
             }
             return Err(ChangeError::Conflict(format!(
@@ -207,8 +209,13 @@ impl Ledger {
                         return Err(ChangeError::Conflict(format!("card {} is another user's", card.id)));
                     }
                 }
+                let before = self.users.get(&import.user).map(|row| row.cards.clone()).unwrap_or_default();
                 let cards: Vec<_> = import.cards.iter().map(|card| (card.id.clone(), import.user.clone())).collect();
                 let word = self.import(author, at, import)?;
+                // A card that is left out may be another user's from now on.
+                for card in before {
+                    admin.cards.remove(&card.id);
+                }
                 admin.cards.extend(cards);
                 word
             }
