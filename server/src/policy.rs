@@ -27,7 +27,7 @@ pub fn policy(config: &Config) -> Result<Policy, CurrencyError> {
         protect_runway: decision.protect_runway,
         limit_weight: decision.limit_weight,
         fx_buffer_bps: decision.fx_buffer_bps,
-        partial_approval: false,
+        partial_approval: decision.partial_approval,
         rates_max_age_seconds: aging(decision.rates_max_age_seconds),
         state_max_age_seconds: aging(decision.state_max_age_seconds),
         credits_count_at_once: !config.ur.feeds,

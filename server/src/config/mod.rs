@@ -94,6 +94,8 @@ pub struct Decision {
     pub protect_runway: bool,
     /// ISO 4217 code of cards that name no currency of their own: three capital letters.
     pub card_currency: [u8; 3],
+    /// Whether less than asked is approved where the request allows it and all of it is not covered.
+    pub partial_approval: bool,
     /// How many times a CRYPTO approval uses the CHF limit: 0, 1 or 2 (ur-facts.md: unknown until UR confirms).
     pub limit_weight: u8,
     /// Added to holds across currencies, in basis points, 0 to 5,000.

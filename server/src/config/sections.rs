@@ -181,6 +181,7 @@ fn decision(reader: &mut Reader<'_>) -> Decision {
         funding: reader.value("decision.funding", |setting| setting.word(&funding)).unwrap_or(FundingPolicy::Crypto),
         protect_runway: reader.value("decision.protect_runway", Setting::boolean).unwrap_or(false),
         card_currency: reader.value("decision.card_currency", |setting| setting.parsed(currency)).unwrap_or(*b"EUR"),
+        partial_approval: reader.value("decision.partial_approval", Setting::boolean).unwrap_or(false),
         limit_weight: reader.value("decision.limit_weight", |setting| setting.integer(0..=2)).unwrap_or(1),
         fx_buffer_bps: reader
             .value("decision.fx_buffer_bps", |setting| setting.integer(0..=FX_BUFFER_BPS_MAX))

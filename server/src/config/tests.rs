@@ -66,6 +66,7 @@ fn the_default_text_loads_and_shows_exactly_the_defaults() {
         funding: FundingPolicy::Crypto,
         protect_runway: false,
         card_currency: *b"EUR",
+        partial_approval: false,
         limit_weight: 1,
         fx_buffer_bps: 0,
         rates_max_age_seconds: 3_600,

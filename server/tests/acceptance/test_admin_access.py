@@ -151,3 +151,8 @@ def test_metrics_are_of_prometheus_form_and_named_after_the_program(world):
     assert all(re.match(r"^[a-zA-Z_:][\w:]*(\{.*\})? [^ ]+( \d+)?$", line) for line in samples)
     assert all(line.startswith(("tapgate_", "process_")) for line in samples)
     assert "tapgate_decision_seconds_bucket{" in text and "tapgate_decision_seconds_count" in text
+
+
+def test_a_body_over_a_mebibyte_is_too_large(server):
+    answer = server.admin("POST", "/api/v1/program", {"suspended": False, "reason": "x" * (1 << 20)})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (413, "too_large")

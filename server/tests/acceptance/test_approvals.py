@@ -5,7 +5,7 @@ import json
 import pytest
 
 from tapgate import now, sign_v1
-from world import LIMIT_PERIOD_SECONDS, approval, changes, chf_of, envelope, follow_up, spent, tap
+from world import LIMIT_PERIOD_SECONDS, World, approval, changes, chf_of, envelope, follow_up, spent, tap
 
 
 def test_a_crypto_approval_answers_exactly_what_the_interface_says(world):
@@ -183,14 +183,19 @@ def test_partial_approval_is_not_given_where_it_was_not_asked_for(world):
     world.decline(tap(user, 1001, partialApprovalAllowed=False), "limit_exceeded")
 
 
-def test_partial_approval_asked_for_is_all_or_a_part_but_never_too_much(world):
-    """Partial approval has to be enabled too, and the default is not fixed: either answer must be sound."""
+def test_partial_approval_is_off_unless_it_is_configured(world):
     user = world.user("CHF", client_limit=1000)
-    answer = world.decide(tap(user, 1001, partialApprovalAllowed=True))
-    if answer["approved"]:
-        assert (answer["responseCode"], answer["approvedAmount"]) == ("10", "1000")
-    else:
-        assert answer["reason"] == "limit_exceeded"
+    world.decline(tap(user, 1001, partialApprovalAllowed=True), "limit_exceeded")
+
+
+def test_partial_approval_gives_what_the_tightest_bound_leaves(new_server):
+    world = World(new_server(config={"decision": {"partial_approval": True}})).furnished()
+    user = world.user("CHF", client_limit=1000)
+    data = tap(user, 1001, partialApprovalAllowed=True)
+    answer = world.decide(data)
+    assert (answer["approved"], answer["approvedAmount"], answer["responseCode"]) == (True, "1000", "10")
+    assert world.authorization(data["authorizationId"])["held"] == {"amount": "1000", "currency": "CHF"}
+    world.decline(tap(user, 1, partialApprovalAllowed=True), "limit_exceeded")
 
 
 # --- the authorization as a resource -------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ use axum::Json;
 use axum::body::Bytes;
 use axum::extract::FromRequest;
 use axum::extract::{Extension, Path, Request, State};
+use hyper::StatusCode;
 use hyper::header::HeaderMap;
 use serde::de::DeserializeOwned;
 use tapgate_engine::ids::{AuthorizationId, CardId, UrId};
@@ -40,7 +41,10 @@ impl<S: Send + Sync> FromRequest<S> for Asked {
         let name: compact_str::CompactString = name.ok_or(Problem::Unauthorized)?;
         let route = format!("{} {}\n", request.method(), request.uri().path());
         let key = idempotency_key(request.headers())?;
-        let body = Bytes::from_request(request, state).await.map_err(|error| Problem::Malformed(error.body_text()))?;
+        let body = Bytes::from_request(request, state).await.map_err(|error| match error.status() {
+            StatusCode::PAYLOAD_TOO_LARGE => Problem::TooLarge { bytes_max: super::BODY_BYTES_MAX },
+            _ => Problem::Malformed(error.body_text()),
+        })?;
         let idempotency =
             key.map(|key| IdempotencyKey { key, fingerprint: Fingerprint::of(&[route.as_bytes(), &body].concat()) });
         Ok(Asked { body, author: Author::Person { name, idempotency } })
