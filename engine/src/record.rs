@@ -386,12 +386,14 @@ impl Fact {
         }
     }
 
-    /// The pool whose figures this changes.
+    /// The pool whose figures this changes. An approval of nothing changes none, and one that is not there stays so.
     #[must_use]
     pub fn pool(&self) -> Option<Currency> {
         match self {
             Fact::Decided(decided) => match &decided.verdict {
-                Verdict::Approved(approval) if approval.source == Source::Crypto => Some(approval.paid.currency),
+                Verdict::Approved(approval) if approval.source == Source::Crypto && !approval.paid.amount.is_zero() => {
+                    Some(approval.paid.currency)
+                }
                 _ => None,
             },
             Fact::Returned(returned) => returned.pool.map(|pool| pool.currency),

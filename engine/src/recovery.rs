@@ -59,6 +59,10 @@ pub fn recover(store: &Arc<dyn Store>) -> Result<Recovered, RecoveryError> {
         return Err(RecoveryError::Ahead { watermark, head });
     }
     let mut state = State::load(&**store)?;
+    let newest = state.newest_row();
+    if newest > head {
+        return Err(RecoveryError::Ahead { watermark: newest, head });
+    }
     let before = link_at(&**store, watermark)?;
     let mut records_folded = 0;
     walk(&**store, watermark, before, &mut |sequence, record| {

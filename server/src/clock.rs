@@ -26,6 +26,23 @@ impl Clock {
         Clock { started: Instant::now(), started_at: wall(), speed: 0, jumped: AtomicBool::new(false) }
     }
 
+    /// As [`Clock::start`], behind records that bear times up to `latest`. If those lie in its future, one of the two
+    /// was wrong: the clock is not trusted.
+    #[must_use]
+    pub fn behind(self, latest: UnixMillis) -> Clock {
+        let now = self.now().at;
+        if latest.0 > now.0.saturating_add(JUMP_MILLIS_MAX) {
+            tracing::error!(
+                wall_millis = now.0,
+                latest_millis = latest.0,
+                "the journal's last record is more than a minute ahead of the wall clock: every decision is declined with \
+                 state_stale; set the clock right, then restart tapgate"
+            );
+            self.jumped.store(true, Ordering::Release);
+        }
+        self
+    }
+
     /// A virtual clock that begins at wall time and runs `speed` times as fast as real time.
     #[must_use]
     pub fn accelerated(speed: u32) -> Clock {
@@ -39,7 +56,8 @@ impl Clock {
             return self.judge(wall(), elapsed);
         }
         let elapsed = u64::try_from((elapsed * self.speed).as_millis()).unwrap_or(u64::MAX);
-        Moment { at: UnixMillis(self.started_at.0.saturating_add(elapsed)), trusted: true }
+        let at = UnixMillis(self.started_at.0.saturating_add(elapsed));
+        Moment { at, trusted: !self.jumped.load(Ordering::Acquire) }
     }
 
     fn judge(&self, at: UnixMillis, elapsed: Duration) -> Moment {

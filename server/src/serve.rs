@@ -195,6 +195,7 @@ fn start(config: Config, clock: Clock, failed: mpsc::UnboundedSender<StoreError>
         millis = began.elapsed().as_millis(),
         "recovered"
     );
+    let clock = clock.behind(recovered.state.latest());
     let policy = policy::policy(&config).map_err(|error| ServeError::SetUp(error.to_string()))?;
     let hash_seed = RandomState::new().hash_one("tapgate");
     let on_failure = Box::new(move |error| {

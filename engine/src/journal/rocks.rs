@@ -210,7 +210,9 @@ impl Store for Rocks {
     }
 
     fn read(&self, after: Sequence, visit: Visit<'_>) -> Result<(), StoreError> {
-        self.visit_journal(IteratorMode::From(&after.next().0.to_be_bytes(), Direction::Forward), visit)
+        // Anybody may ask for what comes after the last number there is.
+        let Some(first) = after.0.checked_add(1) else { return Ok(()) };
+        self.visit_journal(IteratorMode::From(&first.to_be_bytes(), Direction::Forward), visit)
     }
 
     fn read_back(&self, before: Sequence, visit: Visit<'_>) -> Result<(), StoreError> {

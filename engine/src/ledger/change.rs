@@ -16,7 +16,7 @@ use crate::journal::{NoPlace, Settles, StoreError, Word};
 use crate::money::{AMOUNT_MAX, Currency, Minor, Money};
 use crate::pool::{Pool, PoolFigures};
 use crate::pricing::Rates;
-use crate::record::{Author, Fact, FundsReplaced, Import, PoolCredited, PoolReported, Record, Verdict};
+use crate::record::{Author, Fact, FundsReplaced, Import, PoolCredited, PoolReported, Verdict};
 use crate::time::{Moment, UnixMillis};
 
 /// Up to which debit a reported balance is proven to reflect.
@@ -170,7 +170,7 @@ impl Ledger {
     pub fn change(&self, author: &Author, change: Change, now: Moment) -> Result<Receipt, ChangeError> {
         let mut admin = self.lock_admin();
         if let Author::Person { name, idempotency: Some(asked) } = author
-            && let Some(made) = admin.keys.get(name, &asked.key)
+            && let Some(made) = admin.keys.get(name, &asked.key, now.at)
         {
             if made == asked.fingerprint {
                 // It may still be on its way to the disk, and is told to have happened only once it is there.
@@ -182,7 +182,7 @@ impl Ledger {
                 asked.key
             )));
         }
-        let at = self.stamp(now.at);
+        let at = self.stamp(now);
         let word = match change {
             Change::ReportPool { currency, reported, floor, reserve, reflected } => {
                 self.report_pool(author, at, currency, [reported, floor, reserve], reflected)?
@@ -222,7 +222,10 @@ impl Ledger {
             Change::ChangeCard { card, status } => {
                 let user = admin.cards.get(&card).cloned().ok_or_else(|| not_found("card", &card))?;
                 self.user_change(author, at, &user.clone(), |row| {
-                    row.card(&card).ok_or_else(|| not_found("card", &card))?;
+                    let before = row.card(&card).ok_or_else(|| not_found("card", &card))?;
+                    if before.status == CardStatus::Deleted && status != CardStatus::Deleted {
+                        return Err(ChangeError::Conflict(format!("card {card} is deleted, for good")));
+                    }
                     Ok(Fact::CardChanged { user, card: card.clone(), status })
                 })?
             }
@@ -332,6 +335,12 @@ impl Ledger {
         [reported, floor, reserve]: [Option<Minor>; 3],
         reflected: Option<Reflected>,
     ) -> Result<Arc<Word>, ChangeError> {
+        // The long way through the journal is gone before decisions are stopped; what came meanwhile is short.
+        let through = self.journal.durable();
+        let counted = match reflected {
+            Some(Reflected::Through(sequence)) => self.debited(currency, sequence, sequence, through)?,
+            _ => Minor::ZERO,
+        };
         let shared = self.stop_decisions();
         let before = shared.pool(currency).map_or_else(|| PoolFigures::empty(currency), Pool::figures);
         let reported = reported.unwrap_or(before.reported);
@@ -351,7 +360,9 @@ impl Ledger {
                         self.journal.claimed()
                     )));
                 }
-                (sequence, self.debited_since(currency, sequence)?)
+                self.await_durable(self.journal.claimed())?;
+                let since = self.debited(currency, sequence, through.max(sequence), self.journal.claimed())?;
+                (sequence, counted.saturating_add(since))
             }
         };
         let available = reported.saturating_sub(floor).saturating_sub(unreflected);
@@ -360,19 +371,24 @@ impl Ledger {
         self.program_change(author, at, shared, Fact::PoolReported(report))
     }
 
-    /// What decisions after `sequence` took from a pool and did not give back. Called while no decision runs.
-    fn debited_since(&self, currency: Currency, sequence: Sequence) -> Result<Minor, ChangeError> {
-        self.await_durable(self.journal.claimed())?;
+    /// What decisions after `sequence` took from a pool and did not give back, by the durable records in
+    /// `(after, through]`.
+    fn debited(
+        &self,
+        currency: Currency,
+        sequence: Sequence,
+        after: Sequence,
+        through: Sequence,
+    ) -> Result<Minor, ChangeError> {
         let mut debited = Minor::ZERO;
-        let mut unreadable = None;
-        self.store.read(sequence, &mut |entry| {
-            match Record::decode(&entry.payload) {
-                Ok(record) => debited = debited.saturating_add(debit_since(&record.fact, currency, sequence)),
-                Err(error) => unreadable = Some(StoreError::Corrupt(format!("record {}: {error}", entry.sequence))),
+        self.records(after, &mut |at, record, _| {
+            if at > through {
+                return ControlFlow::Break(());
             }
-            if unreadable.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            debited = debited.saturating_add(debit_since(&record.fact, currency, sequence));
+            ControlFlow::Continue(())
         })?;
-        unreadable.map_or(Ok(debited), |error| Err(error.into()))
+        Ok(debited)
     }
 
     fn release(
@@ -384,12 +400,16 @@ impl Ledger {
     ) -> Result<Arc<Word>, ChangeError> {
         loop {
             let evictions = self.evictions.load(Ordering::Acquire);
-            self.fetch_authorization(root, evictions)?;
+            let absent = self.fetch_authorization(root, evictions)?;
             let shared = self.read_shared();
             if self.evictions.load(Ordering::Acquire) != evictions {
                 continue;
             }
-            let mut row = self.authorizations.get_mut(root).ok_or_else(|| not_found("authorization", root))?;
+            let mut row = match self.authorizations.get_mut(root) {
+                Some(row) => row,
+                None if absent => return Err(not_found("authorization", root)),
+                None => continue,
+            };
             if row.state != State::Approved {
                 return Err(ChangeError::Conflict(format!(
                     "authorization {root} is {}: it holds nothing",

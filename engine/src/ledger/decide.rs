@@ -12,7 +12,7 @@ use crate::account::User;
 use crate::authorization::{
     Answer, Authorization, Capacity, Outcome, Plan, Reason, Request, Source, Values, decide, largest_approvable,
 };
-use crate::ids::AuthorizationId;
+use crate::ids::{AuthorizationId, Sequence};
 use crate::journal::{NoPlace, Permit, Settled, Settles, StoreError, Table, Word};
 use crate::money::{Currency, Minor};
 use crate::record::{Approval, Author, Decided, Fact, Fingerprint, Record, Verdict};
@@ -69,6 +69,13 @@ pub enum Refusal {
     Store(#[from] StoreError),
 }
 
+/// What the disk was asked for and does not have.
+#[derive(Clone, Copy, Debug)]
+struct Absent {
+    answer: bool,
+    root: bool,
+}
+
 /// How a waiter's giving up ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GaveUp {
@@ -88,37 +95,45 @@ impl Ledger {
         let fingerprint = fingerprint(&request);
         loop {
             let evictions = self.evictions.load(Ordering::Acquire);
-            self.fetch(&request, evictions)?;
+            let absent = self.fetch(&request, evictions)?;
             let shared = self.read_shared();
             let answer = match self.answers.entry(request.id.clone()) {
                 Place::Occupied(slot) => return Ok(known(&request, fingerprint, slot.get())),
                 Place::Vacant(place) => place,
             };
             let root = self.authorizations.entry(request.root().clone());
-            if self.evictions.load(Ordering::Acquire) != evictions {
+            let is_new = absent.answer && (absent.root || matches!(root, Place::Occupied(_)));
+            if !is_new || self.evictions.load(Ordering::Acquire) != evictions {
                 continue;
             }
-            let mut user = self.users.get_mut(&request.user);
+            // Its place is held even where there is no such user: an import must come before or after, not between.
+            let mut owner = self.users.entry(request.user.clone());
+            let user = match &owner {
+                Place::Occupied(row) => Some(row.get()),
+                Place::Vacant(_) => None,
+            };
             let permit = match self.journal.reserve() {
                 Ok(permit) => permit,
                 Err(NoPlace::Full) => return Err(Refusal::Overloaded),
                 Err(NoPlace::Unavailable) => return Ok(unavailable(&request)),
             };
-            let moment = Moment { at: self.stamp(now.at), ..now };
+            let moment = Moment { at: self.stamp(now), ..now };
             let existing = match &root {
                 Place::Occupied(row) => Some(row.get()),
                 Place::Vacant(_) => None,
             };
             let fact = if request.kind.is_decided() || !request.amount_is_valid() {
-                self.decided(request, fingerprint, &shared, user.as_deref(), existing, moment)
+                self.decided(request, fingerprint, &shared, user, existing, moment)
             } else {
-                self.returned(request, fingerprint, &shared, user.as_deref(), existing)
+                self.returned(request, fingerprint, &shared, user, existing)
             };
             let word = Word::pending();
             let settles = Settles::Decision(Arc::clone(&word));
             let (sequence, fact) = append(permit, Author::Ur, moment.at, fact, settles);
-            if let Some(user) = user.as_mut().filter(|_| fact.user().is_some()) {
-                user.apply(sequence, moment.at, &fact);
+            if let Place::Occupied(row) = &mut owner
+                && fact.user().is_some()
+            {
+                row.get_mut().apply(sequence, moment.at, &fact);
             }
             match root {
                 Place::Occupied(mut row) => row.get_mut().apply(sequence, &fact),
@@ -139,27 +154,48 @@ impl Ledger {
 
     /// Loads the rows of the request that are not in memory, before any guard is taken. They are put in place only if
     /// nothing was evicted meanwhile, so an older state can never replace a newer one.
-    fn fetch(&self, request: &Request, evictions: u64) -> Result<(), StoreError> {
-        let unchanged = || self.evictions.load(Ordering::Acquire) == evictions;
-        if !self.answers.contains_key(&request.id)
-            && let Some(answer) = load(&*self.store, Table::Answers, request.id.as_str().as_bytes())?
-            && let Place::Vacant(place) = self.answers.entry(request.id.clone())
-            && unchanged()
+    fn fetch(&self, request: &Request, evictions: u64) -> Result<Absent, StoreError> {
+        let root = self.fetch_authorization(request.root(), evictions)?;
+        if self.answers.contains_key(&request.id) {
+            return Ok(Absent { answer: false, root });
+        }
+        let Some(answer) = load::<Answer>(&*self.store, Table::Answers, request.id.as_str().as_bytes())? else {
+            return Ok(Absent { answer: true, root });
+        };
+        self.not_ahead(answer.sequence)?;
+        if let Place::Vacant(place) = self.answers.entry(request.id.clone())
+            && self.evictions.load(Ordering::Acquire) == evictions
         {
             place.insert(AnswerSlot { answer, word: None });
         }
-        self.fetch_authorization(request.root(), evictions)
+        Ok(Absent { answer: false, root })
     }
 
-    pub(super) fn fetch_authorization(&self, root: &AuthorizationId, evictions: u64) -> Result<(), StoreError> {
-        if !self.authorizations.contains_key(root)
-            && let Some(row) = load(&*self.store, Table::Authorizations, root.as_str().as_bytes())?
-            && let Place::Vacant(place) = self.authorizations.entry(root.clone())
+    /// Loads the authorization's row where it is not in memory. Whether the disk was asked and has none: only that
+    /// proves that there is none. A row that was in memory may be evicted the moment after.
+    pub(super) fn fetch_authorization(&self, root: &AuthorizationId, evictions: u64) -> Result<bool, StoreError> {
+        if self.authorizations.contains_key(root) {
+            return Ok(false);
+        }
+        let Some(row) = load::<Authorization>(&*self.store, Table::Authorizations, root.as_str().as_bytes())? else {
+            return Ok(true);
+        };
+        self.not_ahead(row.sequence)?;
+        if let Place::Vacant(place) = self.authorizations.entry(root.clone())
             && self.evictions.load(Ordering::Acquire) == evictions
         {
             place.insert(row);
         }
-        Ok(())
+        Ok(false)
+    }
+
+    /// A row is written only once every record that it holds is durable.
+    fn not_ahead(&self, sequence: Sequence) -> Result<(), StoreError> {
+        let durable = self.journal.durable();
+        if sequence <= durable {
+            return Ok(());
+        }
+        Err(StoreError::Corrupt(format!("a row holds record {sequence}, and the journal ends at {durable}")))
     }
 
     /// Decides by the ladder. Takes from the pool, as the last step that can fail, where it approves from one.
@@ -223,7 +259,7 @@ impl Ledger {
         if !word.give_up() {
             return GaveUp::WaitAgain;
         }
-        let at = self.stamp(now.at);
+        let at = self.stamp(now);
         let fact = Self::late(id, root, &slot.answer, &shared, user.as_deref(), row.as_deref());
         let (sequence, fact) = append(permit, Author::Engine, at, fact, Settles::Release(Arc::clone(word)));
         if let Some(user) = user.as_mut().filter(|_| fact.user().is_some()) {
@@ -245,7 +281,7 @@ pub(super) fn append(
     at: UnixMillis,
     fact: Fact,
     settles: Settles,
-) -> (crate::ids::Sequence, Fact) {
+) -> (Sequence, Fact) {
     let record = Record { at, author, fact };
     let payload = record.encode();
     let claim = permit.claim();

@@ -56,8 +56,9 @@ impl Program {
 pub(crate) struct Keys(BTreeMap<(CompactString, CompactString), (Fingerprint, UnixMillis)>);
 
 impl Keys {
-    pub(crate) fn get(&self, name: &str, key: &str) -> Option<Fingerprint> {
-        self.0.get(&(name.into(), key.into())).map(|(fingerprint, _)| *fingerprint)
+    pub(crate) fn get(&self, name: &str, key: &str, now: UnixMillis) -> Option<Fingerprint> {
+        let (fingerprint, at) = self.0.get(&(name.into(), key.into()))?;
+        (at.0 + IDEMPOTENCY_KEPT_MILLIS >= now.0).then_some(*fingerprint)
     }
 
     pub(crate) fn apply(&mut self, now: UnixMillis, author: &Author) {
@@ -138,6 +139,20 @@ impl State {
         })?;
         state.program = load(store, Table::Program, PROGRAM_KEY)?.unwrap_or_default();
         Ok(state)
+    }
+
+    /// The newest record that any of the rows holds.
+    #[must_use]
+    pub fn newest_row(&self) -> Sequence {
+        let users = self.users.values().map(|row| row.sequence);
+        let pools = self.pools.values().map(|row| row.sequence);
+        users.chain(pools).fold(self.program.sequence, Sequence::max)
+    }
+
+    /// The latest time of any record: decisions never go back before it.
+    #[must_use]
+    pub fn latest(&self) -> UnixMillis {
+        self.program.at
     }
 
     /// The rows that [`State::load`] leaves on the disk.

@@ -98,7 +98,7 @@ impl Scene<'_> {
         let own = self.user.and_then(|user| user.funding).unwrap_or(self.policy.funding);
         let pool = card.and_then(|card| self.shared.pool(card.currency));
         let below_reserve = pool.is_some_and(|pool| pool.available() < pool.reserve_kept());
-        if self.policy.protect_runway && below_reserve {
+        if self.policy.protect_runway && below_reserve && own != FundingPolicy::Fiat {
             return vec![Source::Fiat, Source::Crypto];
         }
         match own {

@@ -36,7 +36,7 @@ use crate::ids::{AuthorizationId, CardId, Sequence, UrId};
 use crate::journal::{Journal, OnFailure, Store, StoreError, Word};
 use crate::money::Currency;
 use crate::pool::Pool;
-use crate::time::UnixMillis;
+use crate::time::{Moment, UnixMillis};
 
 /// Shards of each map: with so many, two cores meet on a lock in less than one of a thousand decisions.
 const SHARDS: usize = 1024;
@@ -195,9 +195,13 @@ impl Ledger {
         &self.policy
     }
 
-    /// The time to stamp on a record: never before any record's, whatever the clock says.
-    fn stamp(&self, now: UnixMillis) -> UnixMillis {
-        UnixMillis(self.latest.fetch_max(now.0, Ordering::AcqRel).max(now.0))
+    /// The time to stamp on a record: never before any record's, whatever the clock says. A time that is not trusted is
+    /// stamped on none: it would stand in the way of the right one, and end every limit period before it.
+    fn stamp(&self, now: Moment) -> UnixMillis {
+        if !now.trusted {
+            return UnixMillis(self.latest.load(Ordering::Acquire));
+        }
+        UnixMillis(self.latest.fetch_max(now.at.0, Ordering::AcqRel).max(now.at.0))
     }
 
     fn lock_admin(&self) -> MutexGuard<'_, Admin> {

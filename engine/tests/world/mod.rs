@@ -160,6 +160,13 @@ impl World {
         self.ledger.user(&"user".parse().unwrap()).unwrap()
     }
 
+    /// Waits until everything recorded is durable.
+    pub(crate) fn drained(&self) {
+        while self.ledger.journal().durable() < self.ledger.journal().claimed() {
+            std::thread::yield_now();
+        }
+    }
+
     /// Closes the journal and checks every prefix of it.
     pub(crate) fn close_and_check(self, store: &Arc<MemoryStore>) {
         self.ledger.journal().close();

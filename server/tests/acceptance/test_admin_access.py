@@ -156,3 +156,9 @@ def test_metrics_are_of_prometheus_form_and_named_after_the_program(world):
 def test_a_body_over_a_mebibyte_is_too_large(server):
     answer = server.admin("POST", "/api/v1/program", {"suspended": False, "reason": "x" * (1 << 20)})
     assert (answer.status_code, answer.json()["error"]["code"]) == (413, "too_large")
+
+
+def test_asking_for_what_comes_after_the_last_sequence_there_is_does_no_harm(server):
+    answer = server.admin("GET", f"/api/v1/journal?from={2**64 - 1}", role="viewer")
+    assert (answer.status_code, answer.text) == (200, "")
+    assert server.admin("GET", "/healthz", role=None).status_code == 200

@@ -180,13 +180,15 @@ def test_controls_come_from_a_file_or_stdin(world, shown, complaint, tmp_path):
     assert str(tmp_path / "none") in complaint("users", "controls", user.ur_id, tmp_path / "none")
 
 
-def test_a_card_is_frozen_activated_and_deleted(world, shown):
+def test_a_card_is_frozen_activated_and_deleted_for_good(world, shown, run):
     user = world.user()
-    for verb, status, reason in (("freeze", "frozen", "card_frozen"), ("delete", "deleted", "card_deleted")):
-        assert f"card {user.card}\n  status    {status}\n" in shown("cards", verb, user.card)
-        world.decline(tap(user), reason)
-        assert json.loads(shown("cards", "activate", user.card, "--json"))["status"] == "active"
-        world.approve(tap(user))
+    assert f"card {user.card}\n  status    frozen\n" in shown("cards", "freeze", user.card)
+    world.decline(tap(user), "card_frozen")
+    assert json.loads(shown("cards", "activate", user.card, "--json"))["status"] == "active"
+    world.approve(tap(user))
+    assert f"card {user.card}\n  status    deleted\n" in shown("cards", "delete", user.card)
+    world.decline(tap(user), "card_deleted")
+    assert b"deleted, for good" in run("cards", "activate", user.card, code=1).stderr
 
 
 # --- authorizations ------------------------------------------------------------------------------------------------

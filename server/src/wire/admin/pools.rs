@@ -40,8 +40,13 @@ impl ReportForm {
         };
         let (reported, floor, reserve) =
             (figure("reported", &self.reported)?, figure("floor", &self.floor)?, figure("reserve", &self.reserve)?);
-        if reported.is_none() && floor.is_none() && reserve.is_none() && reflected.is_none() {
-            return Err(Malformed("give at least one of reported, floor, reserve, reflectedThrough".to_owned()));
+        if reported.is_none() && reflected.is_none() && floor.is_none() && reserve.is_none() {
+            return Err(Malformed("give at least one of reported, floor, reserve".to_owned()));
+        }
+        if reflected.is_some() && reported.is_none() {
+            return Err(Malformed(
+                "reflectedThrough says what reported holds: give reported with it, as UR shows it now".to_owned(),
+            ));
         }
         Ok(Change::ReportPool { currency, reported, floor, reserve, reflected })
     }
