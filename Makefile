@@ -116,6 +116,19 @@ fuzz: install ## fuzz every target for FUZZ_SECONDS (default 60)
 	    -max_total_time=$(FUZZ_SECONDS) -print_final_stats=1 -timeout=10 -rss_limit_mb=4096; \
 	done
 
+.PHONY: bench
+bench: install ## criterion's benches, each beside its floor (BENCH names one; BENCH_ARGS="--quick" for a first look)
+	cargo bench --package tapgate-bench $(if $(BENCH),--bench $(BENCH),--benches) -- $(BENCH_ARGS)
+
+# The peers are Debian's packages; their services are not used: each comparison starts instances of its own.
+.PHONY: compare
+compare: install ## PostgreSQL, Redis and tapgate doing the same authorization, in one table with the targets
+	@scripts/install-peers.sh
+	cargo build --release --package tapgate --package tapgate-bench
+	cargo bench --package tapgate-bench --bench decision -- --quick
+	TAPGATE_BIN='$(TARGET)/release/tapgate' TAPGATE_LOAD_BIN='$(TARGET)/release/tapgate-load' \
+	  CRITERION_DIR='$(TARGET)/criterion' python3 bench/compare.py
+
 .PHONY: soak
 soak: install $(VENV)/.installed ## long run: many property cases, kill -9 rounds, then fuzzing (about an hour and a half)
 	PROPTEST_CASES=$(SOAK_CASES) cargo test --release --workspace --no-fail-fast

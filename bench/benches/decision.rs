@@ -1,0 +1,155 @@
+//! What a decision costs in memory, beside the floor it is built on, by users and by threads.
+//!
+//! Submits are timed in batches while the store's gate is closed, so that neither the disk nor the journal thread has a
+//! part in it; what they wrote is drained between batches.
+
+use std::hint::black_box;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::{Duration, Instant};
+
+use ahash::RandomState;
+use compact_str::CompactString;
+use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
+use dashmap::DashMap;
+use tapgate_bench::{Requests, Sink, all_controls, drain, ledger, now, ur_id};
+use tapgate_engine::authorization::Request;
+use tapgate_engine::controls::Controls;
+use tapgate_engine::ledger::Ledger;
+use tapgate_engine::testing::Gated;
+
+/// Decisions in a batch: what the queue holds, less some room.
+const BATCH: u64 = 50_000;
+
+/// Users of the measured world, unless the bench is about their number.
+const USERS: u64 = 1_000_000;
+
+/// What every decision must do at least: find the user, check and raise the limit, take from a pool, insert the id.
+struct Floor {
+    users: DashMap<CompactString, (i64, i64), RandomState>,
+    answers: DashMap<CompactString, u64, RandomState>,
+    pool: AtomicI64,
+}
+
+impl Floor {
+    fn new(users: u64) -> Floor {
+        let hasher = RandomState::with_seeds(1, 2, 3, 4);
+        let floor = Floor {
+            users: DashMap::with_hasher_and_shard_amount(hasher.clone(), 1_024),
+            answers: DashMap::with_hasher_and_shard_amount(hasher, 1_024),
+            pool: AtomicI64::new(i64::MAX / 2),
+        };
+        for index in 0..users {
+            floor.users.insert(ur_id(index).into(), (0, i64::MAX / 2));
+        }
+        floor
+    }
+
+    fn decide(&self, user: &str, id: CompactString, amount: i64) -> bool {
+        let Some(mut row) = self.users.get_mut(user) else { return false };
+        if row.0 + amount > row.1 {
+            return false;
+        }
+        let enough = |available: i64| available.checked_sub(amount).filter(|left| *left >= 0);
+        if self.pool.fetch_update(Ordering::AcqRel, Ordering::Acquire, enough).is_err() {
+            return false;
+        }
+        row.0 += amount;
+        self.answers.insert(id, 1).is_none()
+    }
+}
+
+struct World {
+    gate: Arc<Gated<Sink>>,
+    ledger: Ledger,
+}
+
+impl World {
+    fn new(users: u64, controls: Controls) -> World {
+        let gate = Gated::new(Arc::new(Sink::default()), true);
+        let ledger = ledger(gate.clone(), users, controls);
+        World { gate, ledger }
+    }
+
+    /// Times the batches of all lanes, each in a thread of its own.
+    fn time(&self, lanes: &mut [Requests], iterations: u64) -> Duration {
+        let mut left = iterations;
+        let mut took = Duration::ZERO;
+        while left > 0 {
+            let batch = left.min(BATCH / lanes.len() as u64);
+            left -= batch;
+            let asked: Vec<Vec<Request>> = lanes.iter_mut().map(|lane| lane.taps(batch)).collect();
+            self.gate.set_open(false);
+            took += side_by_side(asked, |request| {
+                let submitted = self.ledger.submit(request, now());
+                assert!(black_box(submitted).is_ok(), "refused");
+            });
+            self.gate.set_open(true);
+            drain(&self.ledger);
+        }
+        took
+    }
+}
+
+/// Runs each list in a thread of its own, and gives how long the last of them took.
+fn side_by_side<T: Send>(lists: Vec<Vec<T>>, one: impl Fn(T) + Sync) -> Duration {
+    let one = &one;
+    let barrier = &std::sync::Barrier::new(lists.len());
+    let run = |list: Vec<T>| {
+        barrier.wait();
+        let began = Instant::now();
+        list.into_iter().for_each(one);
+        began.elapsed()
+    };
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = lists.into_iter().map(|list| scope.spawn(move || run(list))).collect();
+        threads.into_iter().filter_map(|thread| thread.join().ok()).max().unwrap_or_default()
+    })
+}
+
+fn floor(criterion: &mut Criterion) {
+    let floor = Floor::new(USERS);
+    let mut requests = Requests::new(USERS, 7);
+    criterion.bench_function("decision/floor", |bench| {
+        bench.iter_custom(|iterations| {
+            let asked: Vec<_> = requests.taps(iterations);
+            side_by_side(vec![asked], |request| {
+                let id = CompactString::from(request.id.as_str());
+                assert!(black_box(floor.decide(request.user.as_str(), id, request.amount.0)), "declined");
+            })
+        });
+    });
+}
+
+fn ladder(criterion: &mut Criterion) {
+    for (name, controls) in [("plain", Controls::default()), ("all_controls", all_controls())] {
+        let world = World::new(USERS, controls);
+        let mut lanes = [Requests::new(USERS, 0)];
+        criterion.bench_function(&format!("decision/{name}"), |bench| {
+            bench.iter_custom(|iterations| world.time(&mut lanes, iterations));
+        });
+        let mut lanes = [Requests::new(USERS, 1), Requests::new(USERS, 2)];
+        criterion.bench_function(&format!("decision/{name}/two_threads"), |bench| {
+            // Each of the two decides half of them: the time of one iteration is that of one decision.
+            bench.iter_custom(|iterations| world.time(&mut lanes, iterations.div_ceil(2)));
+        });
+    }
+}
+
+fn users(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("decision/users");
+    for count in [10_000, 100_000, 1_000_000] {
+        let world = World::new(count, Controls::default());
+        let mut lanes = [Requests::new(count, 0)];
+        group.bench_with_input(BenchmarkId::from_parameter(count), &count, |bench, _| {
+            bench.iter_custom(|iterations| world.time(&mut lanes, iterations));
+        });
+    }
+}
+
+criterion_group! {
+    name = benches;
+    config = Criterion::default().sample_size(10).measurement_time(Duration::from_secs(3)).without_plots();
+    targets = floor, ladder, users
+}
+criterion_main!(benches);

@@ -1,0 +1,56 @@
+//! What stands around a decision: the signature, the parser, the record's bytes, the answer's.
+#![expect(clippy::expect_used, reason = "a bench that meets the unexpected stops")]
+
+use std::hint::black_box;
+
+use criterion::{Criterion, criterion_group, criterion_main};
+use tapgate::signature::{SIGNATURE_HEADER, SigningKey, WebhookHeaders, WebhookPolicy, verify_webhook};
+use tapgate::wire::callback::{Envelope, render};
+use tapgate_bench::{Requests, Sink, drain, ledger, submit};
+use tapgate_engine::controls::Controls;
+use tapgate_engine::record::Record;
+use tapgate_engine::testing::MemoryStore;
+
+const BODY: &str = r#"{"event":"card_authorization","timestamp":1768659501,"data":{"authorizationId":"auth_7Q2","type":"authorization","originalAuthorizationId":null,"urId":"10000001","cardId":"card_1","transactionAmount":"1250","transactionCurrency":"EUR","settlementAmount":"1250","settlementCurrency":"EUR","partialApprovalAllowed":false,"merchant":{"id":"m_1","name":"Café","mcc":"5812","city":"Zürich","country":"CHE"},"channel":"contactless"}}"#;
+
+fn signature(criterion: &mut Criterion) {
+    let key = SigningKey::from_bytes([7; 32]).expect("a key");
+    let signed = key.sign_hex(&[BODY.as_bytes()]);
+    let policy = WebhookPolicy { signers: vec![key.address()], require_v2: false, timestamp_window_seconds: 300 };
+    let headers = WebhookHeaders { signature: Some(signed.as_bytes()), ..WebhookHeaders::default() };
+    criterion.bench_function(&format!("edge/verify/{SIGNATURE_HEADER}"), |bench| {
+        bench.iter(|| verify_webhook(&policy, &headers, black_box(BODY.as_bytes()), 1_768_659_501).is_ok());
+    });
+}
+
+fn parse(criterion: &mut Criterion) {
+    criterion.bench_function("edge/parse", |bench| {
+        bench.iter(|| Envelope::parse(black_box(BODY.as_bytes())).and_then(|envelope| envelope.request()).is_ok());
+    });
+}
+
+fn answer(criterion: &mut Criterion) {
+    let ledger = ledger(std::sync::Arc::new(Sink::default()), 10, Controls::default());
+    let reply = submit(&ledger, Requests::new(10, 0).tap()).reply;
+    criterion.bench_function("edge/render", |bench| bench.iter(|| render(black_box(&reply))));
+}
+
+fn record(criterion: &mut Criterion) {
+    let store = MemoryStore::new();
+    let ledger = ledger(store.clone(), 10, Controls::default());
+    let _ = submit(&ledger, Requests::new(10, 0).tap());
+    drain(&ledger);
+    let bytes = store.entries().pop().map(|entry| entry.payload).unwrap_or_default();
+    let record = Record::decode(&bytes).expect("a record");
+    criterion.bench_function(&format!("edge/record/encode_{}_bytes", bytes.len()), |bench| {
+        bench.iter(|| black_box(&record).encode());
+    });
+    criterion.bench_function("edge/record/decode", |bench| bench.iter(|| Record::decode(black_box(&bytes)).is_ok()));
+}
+
+criterion_group! {
+    name = benches;
+    config = Criterion::default().sample_size(50).without_plots();
+    targets = signature, parse, answer, record
+}
+criterion_main!(benches);

@@ -1,0 +1,245 @@
+//! What the benches share: a ledger full of users, requests that never repeat, and a store that keeps nothing.
+#![expect(clippy::expect_used, clippy::panic, reason = "a bench that meets the unexpected stops")]
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use rand::rngs::ChaCha8Rng;
+use rand::{RngExt, SeedableRng};
+use tapgate_engine::account::{AccountStatus, CardStatus, ImportedCard};
+use tapgate_engine::authorization::{Channel, Kind, Merchant, Request};
+use tapgate_engine::controls::{Controls, VelocityRule};
+use tapgate_engine::ids::Sequence;
+use tapgate_engine::journal::{Chain, Entry, GENESIS, Row, Settled, Store, StoreError, Table, Visit, VisitRow};
+use tapgate_engine::ledger::{Change, Ledger, Policy, Reflected, Refusal, Submission};
+use tapgate_engine::limit::ClientLimit;
+use tapgate_engine::money::{ChfMinor, Currency, Minor, Money};
+use tapgate_engine::pricing::{Conversion, Rates};
+use tapgate_engine::record::{Author, Import};
+use tapgate_engine::recovery::recover;
+use tapgate_engine::time::{Moment, UnixMillis, UnixSeconds};
+
+/// When the benches' world begins, unix seconds.
+pub const START_SECONDS: u64 = 1_768_659_501;
+
+/// The time of every decision.
+#[must_use]
+pub fn now() -> Moment {
+    Moment { at: UnixMillis((START_SECONDS + 60) * 1_000), trusted: true }
+}
+
+/// A store that keeps nothing: what is measured over it is the engine alone.
+#[derive(Debug, Default)]
+pub struct Sink {
+    last: AtomicU64,
+}
+
+impl Store for Sink {
+    fn append(&self, entries: &[Entry]) -> Result<(), StoreError> {
+        if let Some(last) = entries.last() {
+            self.last.store(last.sequence.0, Ordering::Release);
+        }
+        Ok(())
+    }
+
+    fn head(&self) -> Result<(Sequence, Chain), StoreError> {
+        Ok((Sequence(self.last.load(Ordering::Acquire)), GENESIS))
+    }
+
+    fn read(&self, _: Sequence, _: Visit<'_>) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    fn read_back(&self, _: Sequence, _: Visit<'_>) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    fn row(&self, _: Table, _: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        Ok(None)
+    }
+
+    fn rows(&self, _: Table, _: VisitRow<'_>) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    fn write_rows(&self, _: &[Row], _: Sequence) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    fn watermark(&self) -> Result<Sequence, StoreError> {
+        Ok(Sequence::ZERO)
+    }
+}
+
+/// Every control there is, wide enough that none declines: the dearest ladder that still approves.
+#[must_use]
+pub fn all_controls() -> Controls {
+    let velocity = |window_seconds| VelocityRule {
+        window_seconds,
+        amount_max: Some(ChfMinor(1_000_000_000_000)),
+        count_max: Some(2_000),
+    };
+    Controls {
+        transaction_amount_max: Some(Money { amount: Minor(1_000_000_000), currency: Currency::EUR }),
+        velocity: vec![velocity(3_600), velocity(86_400)],
+        mcc_block: vec![7_995, 6_051],
+        merchant_block: vec!["m_blocked".into()],
+        country_block: vec!["PRK".into(), "IRN".into()],
+        channel_block: vec![Channel::Atm],
+    }
+}
+
+/// The urId at an index.
+#[must_use]
+pub fn ur_id(index: u64) -> String {
+    format!("{}", 10_000_000 + index)
+}
+
+/// A ledger over `store` with so many Live users, each with a card, ample limit and funds, and a pool in EUR that never
+/// runs dry. A store that holds them already is only recovered from.
+#[must_use]
+pub fn ledger(store: Arc<dyn Store>, users: u64, controls: Controls) -> Ledger {
+    let state = recover(&store).expect("a store that can be recovered from").state;
+    let policy = Policy { controls, ..Policy::default() };
+    let ledger = Ledger::start(store, state, policy, 1, Box::new(|error| panic!("{error}"))).expect("a journal");
+    if ledger.user_count() == 0 {
+        for change in changes(users) {
+            settle(|| ledger.change(&author(), change.clone(), now()).ok().map(|receipt| receipt.word));
+        }
+        drain(&ledger);
+    }
+    ledger
+}
+
+fn author() -> Author {
+    Author::Person { name: "bench".into(), idempotency: None }
+}
+
+/// Tries until the queue has room.
+fn settle<T>(mut attempt: impl FnMut() -> Option<T>) -> T {
+    loop {
+        if let Some(done) = attempt() {
+            return done;
+        }
+        std::thread::yield_now();
+    }
+}
+
+fn changes(users: u64) -> impl Iterator<Item = Change> {
+    let rates = Rates {
+        chf: vec![(Currency::EUR, 945), (Currency::USD, 863)],
+        pairs: vec![((Currency::USD, Currency::EUR), Conversion { rate: 9168, spread: 10150 })],
+        interchange_percent: 1,
+        set_at: None,
+    };
+    let pool = Change::ReportPool {
+        currency: Currency::EUR,
+        reported: Some(Minor(900_000_000_000_000)),
+        floor: Some(Minor(0)),
+        reserve: Some(Minor(0)),
+        reflected: Some(Reflected::Now),
+    };
+    let first = [Change::ReplaceRates(Box::new(rates)), pool];
+    first.into_iter().chain((0..users).map(|index| Change::ImportUser(Box::new(import(index)))))
+}
+
+fn import(index: u64) -> Import {
+    Import {
+        user: ur_id(index).parse().expect("an id"),
+        status: AccountStatus::Live,
+        limit: ClientLimit {
+            used: ChfMinor(0),
+            client: ChfMinor(900_000_000_000_000),
+            start: UnixSeconds(START_SECONDS.cast_signed()),
+        },
+        funds: Some(Money { amount: Minor(900_000_000_000_000), currency: Currency::EUR }),
+        fiat: Vec::new(),
+        funding: None,
+        cards: vec![ImportedCard {
+            id: format!("card_{index}").parse().expect("an id"),
+            status: CardStatus::Active,
+            currency: Currency::EUR,
+        }],
+    }
+}
+
+/// Waits until everything recorded is durable.
+pub fn drain(ledger: &Ledger) {
+    while ledger.journal().durable() != ledger.journal().claimed() {
+        std::thread::yield_now();
+    }
+}
+
+/// Requests of random users, no id twice.
+#[derive(Debug)]
+pub struct Requests {
+    random: ChaCha8Rng,
+    users: u64,
+    lane: u64,
+    number: u64,
+}
+
+impl Requests {
+    /// Those of one thread: `lane` keeps its ids apart from the others'.
+    #[must_use]
+    pub fn new(users: u64, lane: u64) -> Requests {
+        Requests { random: ChaCha8Rng::seed_from_u64(lane), users, lane, number: 0 }
+    }
+
+    /// An authorization of 12.50 EUR.
+    #[must_use]
+    pub fn tap(&mut self) -> Request {
+        let user = self.random.random_range(0..self.users);
+        self.number += 1;
+        Request {
+            id: format!("auth_{}_{:010}", self.lane, self.number).parse().expect("an id"),
+            kind: Kind::Authorization,
+            original: None,
+            user: ur_id(user).parse().expect("an id"),
+            card: format!("card_{user}").parse().expect("an id"),
+            amount: Minor(1_250),
+            currency: Currency::EUR,
+            settlement_amount: None,
+            settlement_currency: None,
+            partial_approval_allowed: false,
+            merchant: Merchant {
+                id: Some("m_1".into()),
+                name: Some("Café".into()),
+                mcc: Some(5_812),
+                city: Some("Zürich".into()),
+                country: Some("CHE".into()),
+            },
+            channel: Channel::Contactless,
+        }
+    }
+
+    /// So many of them.
+    #[must_use]
+    pub fn taps(&mut self, count: u64) -> Vec<Request> {
+        (0..count).map(|_| self.tap()).collect()
+    }
+}
+
+/// Submits, and tries again while the queue is full.
+#[must_use]
+pub fn submit(ledger: &Ledger, request: Request) -> Submission {
+    let mut request = Some(request);
+    settle(|| {
+        let asked = request.take().expect("a request");
+        match ledger.submit(asked.clone(), now()) {
+            Ok(submission) => Some(submission),
+            Err(Refusal::Overloaded) => {
+                request = Some(asked);
+                None
+            }
+            Err(error) => panic!("{error}"),
+        }
+    })
+}
+
+/// Waits for a submission's durability.
+pub fn wait(submission: &Submission) {
+    if let Some(word) = &submission.word {
+        assert!(word.block() == Settled::Durable, "the journal failed");
+    }
+}

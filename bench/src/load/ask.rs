@@ -1,0 +1,233 @@
+//! One connection: sends callbacks one after the other, and judges each answer by its bytes.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use http_body_util::{BodyExt, Full};
+use hyper::body::Bytes;
+use hyper::client::conn::http1::SendRequest;
+use hyper::header::{CONTENT_TYPE, HOST, HeaderValue};
+use hyper::{Method, Request, StatusCode};
+use tapgate::signature::SIGNATURE_HEADER;
+use tokio::sync::Semaphore;
+
+use super::Failed;
+use super::bare::ANSWER;
+use super::corpus::{Callback, Signer};
+use super::feed::{Feed, Taken};
+use super::pace::Pace;
+use super::report::Latencies;
+use super::target::Base;
+
+/// Before the next attempt to connect, and before the next look at a feed that does not keep up.
+const CONNECT_PAUSE: Duration = Duration::from_millis(100);
+const FEED_PAUSE: Duration = Duration::from_millis(1);
+
+/// After the last callback is due, how long the open loop still sends what is behind.
+const DRAIN: Duration = Duration::from_secs(10);
+
+/// How callbacks follow one another.
+pub(crate) enum Loop {
+    /// Each connection's next goes when its last is answered.
+    Closed,
+    /// Each goes at its time, as long as a connection is free; latency counts from that time all the same.
+    Open(Pace, Arc<Semaphore>),
+}
+
+/// What the connections of a run share.
+pub(crate) struct Run {
+    pub(crate) target: Base,
+    /// `None`: the target answers [`ANSWER`].
+    pub(crate) signer: Option<Signer>,
+    pub(crate) feed: Feed,
+    pub(crate) pacing: Loop,
+    /// From then on it is measured.
+    pub(crate) measured_from: Instant,
+    /// From then on nothing new is sent.
+    pub(crate) ends: Instant,
+    /// For the live line.
+    pub(crate) answered: AtomicU64,
+}
+
+/// What one connection saw, and then the sum of them.
+pub(crate) struct Seen {
+    /// From the intended send time.
+    pub(crate) latency: Latencies,
+    /// From the actual one.
+    pub(crate) service: Latencies,
+    /// Correct answers within the measured time, by what was asked.
+    pub(crate) counts: BTreeMap<&'static str, u64>,
+    /// No answer, or an answer that says that there is none: by kind.
+    pub(crate) errors: BTreeMap<String, u64>,
+    /// Answers with other bytes than they must have, and the first of them.
+    pub(crate) wrong: u64,
+    pub(crate) first_wrong: Option<String>,
+    /// How often the signing did not keep up.
+    pub(crate) starved: u64,
+    /// When the last answer came.
+    pub(crate) last: Option<Instant>,
+}
+
+impl Seen {
+    pub(crate) fn nothing() -> Result<Seen, Failed> {
+        Ok(Seen {
+            latency: Latencies::new()?,
+            service: Latencies::new()?,
+            counts: BTreeMap::new(),
+            errors: BTreeMap::new(),
+            wrong: 0,
+            first_wrong: None,
+            starved: 0,
+            last: None,
+        })
+    }
+
+    pub(crate) fn add(&mut self, other: Seen) -> Result<(), Failed> {
+        self.latency.add(&other.latency)?;
+        self.service.add(&other.service)?;
+        for (what, count) in other.counts {
+            *self.counts.entry(what).or_default() += count;
+        }
+        for (kind, count) in other.errors {
+            *self.errors.entry(kind).or_default() += count;
+        }
+        self.wrong += other.wrong;
+        self.first_wrong = self.first_wrong.take().or(other.first_wrong);
+        self.starved += other.starved;
+        self.last = self.last.max(other.last);
+        Ok(())
+    }
+
+    fn error(&mut self, kind: impl Into<String>) {
+        *self.errors.entry(kind.into()).or_default() += 1;
+    }
+}
+
+impl Run {
+    /// Sends until everything is sent or the time is over; connects again where a connection ends.
+    pub(crate) async fn connection(self: Arc<Run>) -> Result<Seen, Failed> {
+        let mut seen = Seen::nothing()?;
+        while Instant::now() < self.ends {
+            match self.target.connect().await {
+                Ok((sender, connection)) => {
+                    let mut bench = Bench { run: &self, sender, seen: &mut seen, expected: Vec::new() };
+                    // Both in one task: an answer wakes it once. The connection ends first only if the server ended it.
+                    let finished = tokio::select! {
+                        biased;
+                        finished = bench.send_all() => finished,
+                        _ = connection => false,
+                    };
+                    if finished {
+                        break;
+                    }
+                    seen.error("connection ended");
+                }
+                Err(Failed(error)) => {
+                    seen.error(error);
+                    tokio::time::sleep(CONNECT_PAUSE).await;
+                }
+            }
+        }
+        Ok(seen)
+    }
+
+    /// The next callback and when it is due; `None` once there is none, or no time.
+    async fn next(&self, seen: &mut Seen) -> Option<(Instant, Callback)> {
+        if let Loop::Open(_, permits) = &self.pacing {
+            permits.acquire().await.ok()?.forget();
+        }
+        loop {
+            if Instant::now() >= self.ends {
+                return None;
+            }
+            match (self.feed.take(), &self.pacing) {
+                (Taken::Callback(index, callback), Loop::Open(pace, _)) => return Some((pace.due(index), callback)),
+                (Taken::Callback(_, callback), Loop::Closed) => return Some((Instant::now(), callback)),
+                (Taken::NotYet, _) => {
+                    seen.starved += 1;
+                    tokio::time::sleep(FEED_PAUSE).await;
+                }
+                (Taken::Finished, _) => return None,
+            }
+        }
+    }
+
+    /// When an open loop stops sending what is behind.
+    pub(crate) fn drained(last_due: Instant) -> Instant {
+        last_due + DRAIN
+    }
+}
+
+/// A connection at work.
+struct Bench<'a> {
+    run: &'a Run,
+    sender: SendRequest<Full<Bytes>>,
+    seen: &'a mut Seen,
+    expected: Vec<u8>,
+}
+
+impl Bench<'_> {
+    /// True: everything was sent. False: the connection broke.
+    async fn send_all(&mut self) -> bool {
+        while let Some((due, callback)) = self.run.next(self.seen).await {
+            if self.sender.ready().await.is_err() {
+                return false;
+            }
+            let sent = Instant::now();
+            let Ok((status, body)) = self.ask(&callback).await else { return false };
+            let now = Instant::now();
+            self.run.answered.fetch_add(1, Ordering::Relaxed);
+            let is_right = self.judge(&callback, status, &body);
+            if due >= self.run.measured_from {
+                self.seen.last = Some(now);
+                self.seen.latency.took(now.saturating_duration_since(due));
+                self.seen.service.took(now.saturating_duration_since(sent));
+                if is_right {
+                    *self.seen.counts.entry(callback.draft.what.name()).or_default() += 1;
+                }
+            }
+        }
+        true
+    }
+
+    async fn ask(&mut self, callback: &Callback) -> Result<(StatusCode, Bytes), Failed> {
+        let mut request = Request::new(Full::new(callback.body.clone()));
+        *request.method_mut() = Method::POST;
+        *request.uri_mut() = hyper::Uri::from_static("/webhooks/ur");
+        let headers = request.headers_mut();
+        headers.insert(HOST, HeaderValue::from_str(&self.run.target.authority)?);
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.insert(SIGNATURE_HEADER, callback.signature.clone());
+        let response = self.sender.send_request(request).await?;
+        let status = response.status();
+        Ok((status, response.into_body().collect().await?.to_bytes()))
+    }
+
+    /// Whether it is the answer that must be given. Errors count also before measuring begins.
+    fn judge(&mut self, callback: &Callback, status: StatusCode, body: &[u8]) -> bool {
+        match &self.run.signer {
+            Some(signer) => signer.expect(callback.draft, &mut self.expected),
+            None => {
+                self.expected.clear();
+                self.expected.extend_from_slice(ANSWER);
+            }
+        }
+        if status == StatusCode::OK && body == self.expected.as_slice() {
+            return true;
+        }
+        let said: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
+        let word = |pointer| said.pointer(pointer).and_then(serde_json::Value::as_str);
+        if status != StatusCode::OK {
+            self.seen.error(format!("{} {}", status.as_u16(), word("/error/code").unwrap_or("without a code")));
+        } else if word("/reason") == Some("deadline_exceeded") {
+            self.seen.error("deadline_exceeded");
+        } else {
+            self.seen.wrong += 1;
+            let [expected, body] = [&self.expected, body].map(String::from_utf8_lossy);
+            self.seen.first_wrong.get_or_insert_with(|| format!("expected {expected}, got {body}"));
+        }
+        false
+    }
+}

@@ -1,0 +1,175 @@
+//! Durable decisions without HTTP: the engine over RocksDB, and so many waiters at once.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use tapgate_bench::{Requests, ledger, submit};
+use tapgate_engine::authorization::{Outcome, Request};
+use tapgate_engine::controls::Controls;
+use tapgate_engine::journal::rocks::{Durability, Rocks};
+use tapgate_engine::journal::{Settled, Store};
+use tapgate_engine::ledger::Ledger;
+use tapgate_engine::money::Minor;
+
+use super::Failed;
+use super::report::{Latencies, Measured, per_second};
+
+/// How often rows follow the journal, as the server has it.
+const ROWS_INTERVAL: Duration = Duration::from_secs(2);
+
+/// Every so many a request is over the limit, and declined.
+const DECLINE_EVERY: u64 = 10;
+
+/// More than any user's limit, in cents.
+const OVER_THE_LIMIT: Minor = Minor(950_000_000_000_000);
+
+/// When an append is durable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Durable {
+    /// On the disk.
+    Fsync,
+    /// With the operating system.
+    Os,
+}
+
+impl Durable {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Durable::Fsync => "fsync",
+            Durable::Os => "os",
+        }
+    }
+
+    pub(crate) fn of_store(self) -> Durability {
+        match self {
+            Durable::Fsync => Durability::Fsync,
+            Durable::Os => Durability::Os,
+        }
+    }
+}
+
+/// Decide in this process, engine and RocksDB without HTTP.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Options {
+    /// Requests that wait for their durability at once.
+    #[arg(long, default_value_t = 256, value_parser = clap::value_parser!(u16).range(1..=4_096))]
+    waiters: u16,
+    /// Users, each with one card.
+    #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
+    users: u64,
+    /// When a decision is durable.
+    #[arg(long, value_enum, default_value_t = Durable::Fsync)]
+    durability: Durable,
+    /// A directory on the disk to be measured; what is written there is removed.
+    #[arg(long, default_value = ".")]
+    dir: PathBuf,
+    /// Seconds measured.
+    #[arg(long, default_value_t = 10)]
+    seconds: u64,
+    /// Seconds before that.
+    #[arg(long, default_value_t = 1)]
+    warmup: u64,
+    /// Results as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) fn run(options: &Options) -> Result<(), Failed> {
+    let directory = tempfile::tempdir_in(&options.dir)?;
+    let store: Arc<dyn Store> = Arc::new(Rocks::open(directory.path(), options.durability.of_store())?);
+    let ledger = Arc::new(ledger(Arc::clone(&store), options.users, Controls::default()));
+    let (stop, kept) = (Arc::new(AtomicBool::new(false)), Arc::clone(&ledger));
+    let stopping = Arc::clone(&stop);
+    let rows = std::thread::Builder::new().name("rows".to_owned()).spawn(move || keep_rows(&kept, &stopping))?;
+
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let from = Instant::now() + Duration::from_secs(options.warmup);
+    let ends = from + Duration::from_secs(options.seconds);
+    let latencies = runtime.block_on(async {
+        let wait = |lane| {
+            let requests = Requests::new(options.users, u64::from(lane));
+            tokio::spawn(decide(Arc::clone(&ledger), requests, from, ends))
+        };
+        let tasks: Vec<_> = (0..options.waiters).map(wait).collect();
+        let mut all = Latencies::new()?;
+        for task in tasks {
+            all.add(&task.await??)?;
+        }
+        Ok::<_, Failed>(all)
+    })?;
+    stop.store(true, Ordering::Release);
+    rows.thread().unpark();
+    // A panic has aborted the process already.
+    rows.join().unwrap_or(Ok(()))?;
+    ledger.journal().close();
+
+    let seconds = Duration::from_secs(options.seconds);
+    let measured = Measured {
+        what: format!("engine, {} waiters, {}", options.waiters, options.durability.name()),
+        record_bytes: record_bytes(&store)?,
+        count: latencies.count(),
+        seconds: seconds.as_secs_f64(),
+        per_second: per_second(latencies.count(), seconds),
+        latency: latencies.figures(),
+    };
+    measured.tell(options.json)
+}
+
+fn request(requests: &mut Requests, number: u64) -> Request {
+    let tap = requests.tap();
+    if number.is_multiple_of(DECLINE_EVERY) { Request { amount: OVER_THE_LIMIT, ..tap } } else { tap }
+}
+
+/// One waiter: the next is asked when the last is durable.
+async fn decide(
+    ledger: Arc<Ledger>,
+    mut requests: Requests,
+    from: Instant,
+    ends: Instant,
+) -> Result<Latencies, Failed> {
+    let mut latencies = Latencies::new()?;
+    for number in 1.. {
+        let asked = request(&mut requests, number);
+        let began = Instant::now();
+        if began >= ends {
+            break;
+        }
+        let submission = submit(&ledger, asked);
+        if let Some(word) = &submission.word
+            && word.wait().await != Settled::Durable
+        {
+            return Err(Failed("the journal failed".to_owned()));
+        }
+        let now = Instant::now();
+        let approved = matches!(submission.reply.outcome, Some(Outcome::Approved { .. }));
+        if approved == number.is_multiple_of(DECLINE_EVERY) {
+            return Err(Failed(format!("answered {:?}", submission.reply)));
+        }
+        if began >= from && now < ends {
+            latencies.took(now - began);
+        }
+    }
+    Ok(latencies)
+}
+
+/// Writes rows behind the journal, as the server does.
+fn keep_rows(ledger: &Ledger, stopping: &AtomicBool) -> Result<(), tapgate_engine::journal::StoreError> {
+    while !stopping.load(Ordering::Acquire) {
+        while ledger.write_rows()?.more {}
+        std::thread::park_timeout(ROWS_INTERVAL);
+    }
+    Ok(())
+}
+
+/// Bytes of the last record, its chain's link included: what one decision adds to the log.
+fn record_bytes(store: &Arc<dyn Store>) -> Result<u64, Failed> {
+    let mut bytes = 0;
+    let (head, _) = store.head()?;
+    store.read_back(head.next(), &mut |entry| {
+        bytes = (entry.payload.len() + entry.chain.len()) as u64;
+        std::ops::ControlFlow::Break(())
+    })?;
+    Ok(bytes)
+}

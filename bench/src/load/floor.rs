@@ -1,0 +1,152 @@
+//! The durable floor: records of one size go to RocksDB in groups with sequential keys. A group gathers while the last
+//! one is written; nothing is decided, chained or remembered.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tapgate_engine::ids::Sequence;
+use tapgate_engine::journal::rocks::Rocks;
+use tapgate_engine::journal::{Entry, GENESIS, GROUP_RECORDS_MAX, Store, StoreError};
+use tokio::sync::{mpsc, oneshot};
+
+use super::Failed;
+use super::engine::Durable;
+use super::report::{Latencies, Measured, per_second};
+
+/// Write records of one size to RocksDB in groups.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Options {
+    /// Records that wait for their durability at once; 0: one thread writes one after the other, without a queue.
+    #[arg(long, default_value_t = 256, value_parser = clap::value_parser!(u16).range(0..=4_096))]
+    waiters: u16,
+    /// Bytes of a record; its 32 bytes of chain are among them.
+    #[arg(long, default_value_t = 352, value_parser = clap::value_parser!(u64).range(32..=65_536))]
+    bytes: u64,
+    /// When a record is durable.
+    #[arg(long, value_enum, default_value_t = Durable::Fsync)]
+    durability: Durable,
+    /// A directory on the disk to be measured; what is written there is removed.
+    #[arg(long, default_value = ".")]
+    dir: PathBuf,
+    /// Seconds measured.
+    #[arg(long, default_value_t = 10)]
+    seconds: u64,
+    /// Seconds before that.
+    #[arg(long, default_value_t = 1)]
+    warmup: u64,
+    /// Results as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// A record that waits, and who waits for it.
+type Waiting = (Vec<u8>, oneshot::Sender<()>);
+
+/// What is measured: from when until when.
+#[derive(Clone, Copy, Debug)]
+struct Time {
+    from: Instant,
+    ends: Instant,
+}
+
+pub(crate) fn run(options: &Options) -> Result<(), Failed> {
+    let directory = tempfile::tempdir_in(&options.dir)?;
+    let store = Arc::new(Rocks::open(directory.path(), options.durability.of_store())?);
+    let payload = vec![7; usize::try_from(options.bytes)?.saturating_sub(GENESIS.len())];
+    let from = Instant::now() + Duration::from_secs(options.warmup);
+    let time = Time { from, ends: from + Duration::from_secs(options.seconds) };
+    let latencies = match options.waiters {
+        0 => alone(&store, &payload, time)?,
+        waiters => grouped(store, &payload, time, waiters)?,
+    };
+    let waiters = if options.waiters == 0 { "alone".to_owned() } else { format!("{} waiters", options.waiters) };
+    let seconds = Duration::from_secs(options.seconds);
+    let measured = Measured {
+        what: format!("RocksDB with sequential keys, {waiters}, {}", options.durability.name()),
+        record_bytes: options.bytes,
+        count: latencies.count(),
+        seconds: seconds.as_secs_f64(),
+        per_second: per_second(latencies.count(), seconds),
+        latency: latencies.figures(),
+    };
+    measured.tell(options.json)
+}
+
+fn entry(sequence: u64, payload: Vec<u8>) -> Entry {
+    Entry { sequence: Sequence(sequence), chain: GENESIS, payload }
+}
+
+fn alone(store: &Rocks, payload: &[u8], time: Time) -> Result<Latencies, Failed> {
+    let mut latencies = Latencies::new()?;
+    for sequence in 1.. {
+        let entries = [entry(sequence, payload.to_vec())];
+        let began = Instant::now();
+        store.append(&entries)?;
+        let now = Instant::now();
+        if now >= time.ends {
+            break;
+        }
+        if began >= time.from {
+            latencies.took(now - began);
+        }
+    }
+    Ok(latencies)
+}
+
+fn grouped(store: Arc<Rocks>, payload: &[u8], time: Time, waiters: u16) -> Result<Latencies, Failed> {
+    let (sender, receiver) = mpsc::unbounded_channel();
+    let writer = std::thread::Builder::new().name("writer".to_owned()).spawn(move || write(&store, receiver))?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let latencies = runtime.block_on(async {
+        let wait = |_| tokio::spawn(wait(sender.clone(), payload.to_vec(), time));
+        let tasks: Vec<_> = (0..waiters).map(wait).collect();
+        let mut all = Latencies::new()?;
+        for task in tasks {
+            all.add(&task.await??)?;
+        }
+        Ok::<_, Failed>(all)
+    })?;
+    drop(sender);
+    // A panic has aborted the process already.
+    writer.join().unwrap_or(Ok(()))?;
+    Ok(latencies)
+}
+
+async fn wait(sender: mpsc::UnboundedSender<Waiting>, payload: Vec<u8>, time: Time) -> Result<Latencies, Failed> {
+    let mut latencies = Latencies::new()?;
+    loop {
+        let (durable, is_durable) = oneshot::channel();
+        let record = payload.clone();
+        let began = Instant::now();
+        if began >= time.ends {
+            return Ok(latencies);
+        }
+        sender.send((record, durable)).map_err(|_| Failed("the writer has ended".to_owned()))?;
+        is_durable.await?;
+        let now = Instant::now();
+        if began >= time.from && now < time.ends {
+            latencies.took(now - began);
+        }
+    }
+}
+
+/// Writes what waits, in groups no larger than the engine's, until nobody can wait any more.
+fn write(store: &Rocks, mut receiver: mpsc::UnboundedReceiver<Waiting>) -> Result<(), StoreError> {
+    let mut sequence = 0;
+    let (mut waiting, mut entries, mut told) = (Vec::new(), Vec::new(), Vec::new());
+    while receiver.blocking_recv_many(&mut waiting, GROUP_RECORDS_MAX) > 0 {
+        for (payload, durable) in waiting.drain(..) {
+            sequence += 1;
+            entries.push(entry(sequence, payload));
+            told.push(durable);
+        }
+        store.append(&entries)?;
+        entries.clear();
+        for durable in told.drain(..) {
+            // Who no longer waits need not be told.
+            let _ = durable.send(());
+        }
+    }
+    Ok(())
+}
