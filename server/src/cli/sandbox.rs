@@ -2,26 +2,10 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 
 use super::Failed;
 use crate::sandbox::{self, FaultProfile, Options};
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum Profile {
-    /// Only what always happens: now and then a repeated, altered or forged callback.
-    None,
-    /// Answers are lost, and UR asks again.
-    Lossy,
-    /// Every fourth callback comes twice.
-    Duplicate,
-    /// Many callbacks are too old when they arrive.
-    Late,
-    /// Reversals overtake their authorizations.
-    Reorder,
-    /// All of it.
-    All,
-}
 
 #[derive(Debug, Args)]
 pub(super) struct Sandbox {
@@ -32,8 +16,8 @@ pub(super) struct Sandbox {
     #[arg(long, default_value = "50", value_name = "PER_SECOND", value_parser = rate)]
     rate: f64,
     /// What goes wrong between UR and tapgate.
-    #[arg(long, value_enum, default_value_t = Profile::None, value_name = "PROFILE")]
-    faults: Profile,
+    #[arg(long, value_enum, default_value_t = FaultProfile::None, value_name = "PROFILE")]
+    faults: FaultProfile,
     /// Runs the clock of UR and engine so many times as fast as real time: 1440 makes a minute a day.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     speed: u32,
@@ -58,14 +42,7 @@ impl Sandbox {
         let options = Options {
             users: usize::try_from(self.users)?,
             rate: self.rate,
-            faults: match self.faults {
-                Profile::None => FaultProfile::None,
-                Profile::Lossy => FaultProfile::Lossy,
-                Profile::Duplicate => FaultProfile::Duplicate,
-                Profile::Late => FaultProfile::Late,
-                Profile::Reorder => FaultProfile::Reorder,
-                Profile::All => FaultProfile::All,
-            },
+            faults: self.faults,
             speed: self.speed,
             data: self.data,
             seed: self.seed,

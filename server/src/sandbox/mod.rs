@@ -46,7 +46,7 @@ use crate::serve::{ServeError, Server};
 use crate::signature::{SigningKey, SigningKeyError};
 
 /// What goes wrong on the way between UR and tapgate.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum FaultProfile {
     /// Only what always happens: now and then a repeated, altered or forged callback.
     None,
