@@ -19,7 +19,7 @@ pub(super) struct Sandbox {
     #[arg(long, value_enum, default_value_t = FaultProfile::None, value_name = "PROFILE")]
     faults: FaultProfile,
     /// Runs the clock of UR and engine so many times as fast as real time: 1440 makes a minute a day.
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     speed: u32,
     /// A new or empty directory to keep the engine's data in [default: a temporary one].
     #[arg(long, value_name = "DIR")]

@@ -150,7 +150,7 @@ pub async fn run(options: Options, out: &mut (dyn Write + Send)) -> Result<Ran, 
     if std::fs::read_dir(&data).is_ok_and(|mut entries| entries.next().is_some()) {
         return Err(SandboxError::NotEmpty(data));
     }
-    let config = config(&keys, &data)?;
+    let config = config(&keys, &data, options.speed)?;
     let clock = if options.speed == 1 { Clock::start() } else { Clock::accelerated(options.speed) };
     let mut server = Server::start(config, clock).await?;
     let (stop, stopping) = watch::channel(false);
@@ -241,13 +241,15 @@ impl Keys {
 }
 
 /// The configuration of `serve`, so that its settings can be overridden from the environment here, too.
-fn config(keys: &Keys, data: &Path) -> Result<Config, SandboxError> {
+fn config(keys: &Keys, data: &Path, speed: u32) -> Result<Config, SandboxError> {
     let signer = SigningKey::from_bytes(keys.ur)?.address();
     let token = hex::encode(Sha256::digest(&keys.token));
     let [public, admin] = [8480, 8481].map(|port| free_or_any(port).to_string());
+    // A fast clock makes seconds of the milliseconds that a callback is on its way.
+    let window = (300 + speed / 4).min(3_600);
     let text = format!(
         "data_dir = {data:?}\n[listen]\npublic = \"{public}\"\nadmin = \"{admin}\"\n[ur]\nsigners = [\"{signer}\"]\n\
-         ops_ur_id = \"{}\"\nfeeds = false\n[admin]\n\
+         timestamp_window_seconds = {window}\nops_ur_id = \"{}\"\nfeeds = false\n[admin]\n\
          tokens = [{{ name = \"sandbox\", role = \"operator\", sha256 = \"{token}\" }}]\n",
         ur::OPS_UR_ID
     );
