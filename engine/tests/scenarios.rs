@@ -261,3 +261,16 @@ fn a_repeated_change_is_not_said_to_have_happened_if_the_first_failed() {
     assert_eq!(first.word.unwrap().block(), Settled::Failed);
     assert!(world.ledger.change(&author, world::suspend(true), at(1)).is_err());
 }
+
+#[test]
+fn an_idempotency_key_is_free_again_after_a_day() {
+    let world = World::new();
+    let asked = |what: &[u8]| {
+        let key = IdempotencyKey { key: "once".into(), fingerprint: Fingerprint::of(what) };
+        Author::Person { name: "test".into(), idempotency: Some(key) }
+    };
+    let day = 24 * 3_600;
+    world.ledger.change(&asked(b"one"), world::suspend(true), at(0)).unwrap();
+    assert!(world.ledger.change(&asked(b"another"), world::suspend(false), at(day)).is_err());
+    world.ledger.change(&asked(b"another"), world::suspend(false), at(day + 1)).unwrap();
+}

@@ -149,3 +149,11 @@ def test_rates_survive_a_restart(world):
     world.server.restart()
     world.approve(tap(user, RATE_ONE))
     assert changes(before, world.figures(user)) == spent(pool=RATE_ONE, funds=RATE_ONE, chf=RATE_ONE)
+
+
+def test_what_a_balance_reflects_is_only_taken_with_the_balance(world):
+    """A balance reported earlier cannot hold what was approved since: freeing that would approve it twice."""
+    before = world.pool("EUR")
+    answer = world.server.admin("PUT", "/api/v1/pools/EUR", {"reserve": "0", "reflectedThrough": "now"})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, "malformed")
+    assert world.pool("EUR") == before
