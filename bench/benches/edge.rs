@@ -6,12 +6,10 @@ use std::hint::black_box;
 use criterion::{Criterion, criterion_group, criterion_main};
 use tapgate::signature::{SIGNATURE_HEADER, SigningKey, WebhookHeaders, WebhookPolicy, verify_webhook};
 use tapgate::wire::callback::{Envelope, render};
-use tapgate_bench::{Requests, Sink, drain, ledger, submit};
+use tapgate_bench::{BODY, Requests, Sink, drain, ledger, submit};
 use tapgate_engine::controls::Controls;
 use tapgate_engine::record::Record;
 use tapgate_engine::testing::MemoryStore;
-
-const BODY: &str = r#"{"event":"card_authorization","timestamp":1768659501,"data":{"authorizationId":"auth_7Q2","type":"authorization","originalAuthorizationId":null,"urId":"10000001","cardId":"card_1","transactionAmount":"1250","transactionCurrency":"EUR","settlementAmount":"1250","settlementCurrency":"EUR","partialApprovalAllowed":false,"merchant":{"id":"m_1","name":"Café","mcc":"5812","city":"Zürich","country":"CHE"},"channel":"contactless"}}"#;
 
 fn signature(criterion: &mut Criterion) {
     let key = SigningKey::from_bytes([7; 32]).expect("a key");

@@ -19,8 +19,15 @@ use tapgate_engine::record::{Author, Import};
 use tapgate_engine::recovery::recover;
 use tapgate_engine::time::{Moment, UnixMillis, UnixSeconds};
 
+/// The allocator of the server's binary.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// When the benches' world begins, unix seconds.
 pub const START_SECONDS: u64 = 1_768_659_501;
+
+/// A callback as UR sends it.
+pub const BODY: &str = r#"{"event":"card_authorization","timestamp":1768659501,"data":{"authorizationId":"auth_7Q2","type":"authorization","originalAuthorizationId":null,"urId":"10000001","cardId":"card_1","transactionAmount":"1250","transactionCurrency":"EUR","settlementAmount":"1250","settlementCurrency":"EUR","partialApprovalAllowed":false,"merchant":{"id":"m_1","name":"Café","mcc":"5812","city":"Zürich","country":"CHE"},"channel":"contactless"}}"#;
 
 /// The time of every decision.
 #[must_use]

@@ -21,8 +21,9 @@ use crate::config::{self, Config, Listen};
 use crate::http::{admin, listener, public::Public};
 use crate::{policy, telemetry};
 
-/// How often rows follow the journal: bounds what a restart must fold.
-const ROWS_INTERVAL: Duration = Duration::from_secs(2);
+/// How often rows follow the journal: bounds what a restart must fold. A row that many records touched meanwhile is
+/// written once.
+const ROWS_INTERVAL: Duration = Duration::from_secs(10);
 /// How often memory is relieved of old answers.
 const EVICTION_INTERVAL: Duration = Duration::from_secs(30);
 /// How often the watchdog looks.

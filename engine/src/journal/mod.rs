@@ -255,6 +255,8 @@ impl Writer {
                 self.rest();
                 continue;
             }
+            std::thread::yield_now();
+            self.gather(&mut entries, &mut settles);
             let durable = self.append(&entries);
             self.settle(&mut settles, durable);
             entries.clear();

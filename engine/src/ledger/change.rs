@@ -2,9 +2,9 @@
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use compact_str::CompactString;
+use dashmap::mapref::entry::Entry as Place;
 
 use super::decide::append;
 use super::{Ledger, Shared};
@@ -398,36 +398,28 @@ impl Ledger {
         root: &AuthorizationId,
         reason: CompactString,
     ) -> Result<Arc<Word>, ChangeError> {
-        loop {
-            let evictions = self.evictions.load(Ordering::Acquire);
-            let absent = self.fetch_authorization(root, evictions)?;
-            let shared = self.read_shared();
-            if self.evictions.load(Ordering::Acquire) != evictions {
-                continue;
-            }
-            let mut row = match self.authorizations.get_mut(root) {
-                Some(row) => row,
-                None if absent => return Err(not_found("authorization", root)),
-                None => continue,
-            };
-            if row.state != State::Approved {
-                return Err(ChangeError::Conflict(format!(
-                    "authorization {root} is {}: it holds nothing",
-                    row.state.name()
-                )));
-            }
-            let mut user = self.users.get_mut(&row.user.clone());
-            let permit = self.journal.reserve()?;
-            let fact = Self::person_releases(reason, root, &shared, user.as_deref(), &row);
-            let word = Word::pending();
-            let (sequence, fact) = append(permit, author.clone(), at, fact, Settles::Decision(Arc::clone(&word)));
-            if let Some(user) = &mut user {
-                user.apply(sequence, at, &fact);
-            }
-            row.apply(sequence, &fact);
-            shared.give_back(&fact);
-            return Ok(word);
+        let shared = self.read_shared();
+        let Place::Occupied(mut row) = self.authorization(root)? else {
+            return Err(not_found("authorization", root));
+        };
+        let row = row.get_mut();
+        if row.state != State::Approved {
+            return Err(ChangeError::Conflict(format!(
+                "authorization {root} is {}: it holds nothing",
+                row.state.name()
+            )));
         }
+        let mut user = self.users.get_mut(&row.user.clone());
+        let permit = self.journal.reserve()?;
+        let fact = Self::person_releases(reason, root, &shared, user.as_deref(), row);
+        let word = Word::pending();
+        let (sequence, fact) = append(permit, author.clone(), at, fact, Settles::Decision(Arc::clone(&word)));
+        if let Some(user) = &mut user {
+            user.apply(sequence, at, &fact);
+        }
+        row.apply(sequence, &fact);
+        shared.give_back(&fact);
+        Ok(word)
     }
 }
 

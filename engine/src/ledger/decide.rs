@@ -1,7 +1,6 @@
 //! One callback: known again, decided by the ladder, or acknowledged.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use dashmap::mapref::entry::Entry as Place;
 
@@ -69,13 +68,6 @@ pub enum Refusal {
     Store(#[from] StoreError),
 }
 
-/// What the disk was asked for and does not have.
-#[derive(Clone, Copy, Debug)]
-struct Absent {
-    answer: bool,
-    root: bool,
-}
-
 /// How a waiter's giving up ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GaveUp {
@@ -93,100 +85,84 @@ impl Ledger {
     /// It was not taken in, and had no effect.
     pub fn submit(&self, request: Request, now: Moment) -> Result<Submission, Refusal> {
         let fingerprint = fingerprint(&request);
-        loop {
-            let evictions = self.evictions.load(Ordering::Acquire);
-            let absent = self.fetch(&request, evictions)?;
-            let shared = self.read_shared();
-            let answer = match self.answers.entry(request.id.clone()) {
-                Place::Occupied(slot) => return Ok(known(&request, fingerprint, slot.get())),
-                Place::Vacant(place) => place,
-            };
-            let root = self.authorizations.entry(request.root().clone());
-            let is_new = absent.answer && (absent.root || matches!(root, Place::Occupied(_)));
-            if !is_new || self.evictions.load(Ordering::Acquire) != evictions {
-                continue;
-            }
-            // Its place is held even where there is no such user: an import must come before or after, not between.
-            let mut owner = self.users.entry(request.user.clone());
-            let user = match &owner {
-                Place::Occupied(row) => Some(row.get()),
-                Place::Vacant(_) => None,
-            };
-            let permit = match self.journal.reserve() {
-                Ok(permit) => permit,
-                Err(NoPlace::Full) => return Err(Refusal::Overloaded),
-                Err(NoPlace::Unavailable) => return Ok(unavailable(&request)),
-            };
-            let moment = Moment { at: self.stamp(now), ..now };
-            let existing = match &root {
-                Place::Occupied(row) => Some(row.get()),
-                Place::Vacant(_) => None,
-            };
-            let fact = if request.kind.is_decided() || !request.amount_is_valid() {
-                self.decided(request, fingerprint, &shared, user, existing, moment)
-            } else {
-                self.returned(request, fingerprint, &shared, user, existing)
-            };
-            let word = Word::pending();
-            let settles = Settles::Decision(Arc::clone(&word));
-            let (sequence, fact) = append(permit, Author::Ur, moment.at, fact, settles);
-            if let Place::Occupied(row) = &mut owner
-                && fact.user().is_some()
-            {
-                row.get_mut().apply(sequence, moment.at, &fact);
-            }
-            match root {
-                Place::Occupied(mut row) => row.get_mut().apply(sequence, &fact),
-                Place::Vacant(place) => {
-                    Authorization::opened(sequence, &fact).map(|row| place.insert(row));
-                }
-            }
-            shared.give_back(&fact);
-            let Some(row) = Answer::opened(sequence, moment.at, &fact) else {
-                return Err(Refusal::Store(StoreError::Failed("a callback's record answers it".to_owned())));
-            };
-            let id = answer.key().clone();
-            let reply = reply(id, &row);
-            answer.insert(AnswerSlot { answer: row, word: Some(Arc::clone(&word)) });
-            return Ok(Submission { reply, word: Some(word) });
+        let shared = self.read_shared();
+        let place = match self.answer(&request.id)? {
+            Place::Occupied(slot) => return Ok(known(&request, fingerprint, slot.get())),
+            Place::Vacant(place) => place,
+        };
+        let root = self.authorization(request.root())?;
+        // Its place is held even where there is no such user: an import must come before or after, not between.
+        let mut owner = self.users.entry(request.user.clone());
+        let user = match &owner {
+            Place::Occupied(row) => Some(row.get()),
+            Place::Vacant(_) => None,
+        };
+        let permit = match self.journal.reserve() {
+            Ok(permit) => permit,
+            Err(NoPlace::Full) => return Err(Refusal::Overloaded),
+            Err(NoPlace::Unavailable) => return Ok(unavailable(&request)),
+        };
+        let moment = Moment { at: self.stamp(now), ..now };
+        let existing = match &root {
+            Place::Occupied(row) => Some(row.get()),
+            Place::Vacant(_) => None,
+        };
+        let fact = if request.kind.is_decided() || !request.amount_is_valid() {
+            self.decided(request, fingerprint, &shared, user, existing, moment)
+        } else {
+            self.returned(request, fingerprint, &shared, user, existing)
+        };
+        let word = Word::pending();
+        let settles = Settles::Decision(Arc::clone(&word));
+        let (sequence, fact) = append(permit, Author::Ur, moment.at, fact, settles);
+        if let Place::Occupied(row) = &mut owner
+            && fact.user().is_some()
+        {
+            row.get_mut().apply(sequence, moment.at, &fact);
         }
+        match root {
+            Place::Occupied(mut row) => row.get_mut().apply(sequence, &fact),
+            Place::Vacant(place) => {
+                Authorization::opened(sequence, &fact).map(|row| place.insert(row));
+            }
+        }
+        shared.give_back(&fact);
+        let Some(row) = Answer::opened(sequence, moment.at, &fact) else {
+            return Err(Refusal::Store(StoreError::Failed("a callback's record answers it".to_owned())));
+        };
+        let reply = reply(place.key().clone(), &row);
+        place.insert(AnswerSlot { answer: row, word: Some(Arc::clone(&word)) });
+        Ok(Submission { reply, word: Some(word) })
     }
 
-    /// Loads the rows of the request that are not in memory, before any guard is taken. They are put in place only if
-    /// nothing was evicted meanwhile, so an older state can never replace a newer one.
-    fn fetch(&self, request: &Request, evictions: u64) -> Result<Absent, StoreError> {
-        let root = self.fetch_authorization(request.root(), evictions)?;
-        if self.answers.contains_key(&request.id) {
-            return Ok(Absent { answer: false, root });
-        }
-        let Some(answer) = load::<Answer>(&*self.store, Table::Answers, request.id.as_str().as_bytes())? else {
-            return Ok(Absent { answer: true, root });
+    /// The answer's place, under its guard. Where memory has none the disk is asked, under the same guard: what memory
+    /// forgot is on disk, and nobody can change it or forget more of it meanwhile.
+    fn answer(&self, id: &AuthorizationId) -> Result<Place<'_, AuthorizationId, AnswerSlot>, StoreError> {
+        let place = match self.answers.entry(id.clone()) {
+            Place::Vacant(place) => place,
+            known => return Ok(known),
+        };
+        let Some(answer) = load::<Answer>(&*self.store, Table::Answers, id.as_str().as_bytes())? else {
+            return Ok(Place::Vacant(place));
         };
         self.not_ahead(answer.sequence)?;
-        if let Place::Vacant(place) = self.answers.entry(request.id.clone())
-            && self.evictions.load(Ordering::Acquire) == evictions
-        {
-            place.insert(AnswerSlot { answer, word: None });
-        }
-        Ok(Absent { answer: false, root })
+        Ok(Place::Occupied(place.insert_entry(AnswerSlot { answer, word: None })))
     }
 
-    /// Loads the authorization's row where it is not in memory. Whether the disk was asked and has none: only that
-    /// proves that there is none. A row that was in memory may be evicted the moment after.
-    pub(super) fn fetch_authorization(&self, root: &AuthorizationId, evictions: u64) -> Result<bool, StoreError> {
-        if self.authorizations.contains_key(root) {
-            return Ok(false);
-        }
+    /// The root authorization's place, as [`Ledger::answer`].
+    pub(super) fn authorization(
+        &self,
+        root: &AuthorizationId,
+    ) -> Result<Place<'_, AuthorizationId, Authorization>, StoreError> {
+        let place = match self.authorizations.entry(root.clone()) {
+            Place::Vacant(place) => place,
+            known => return Ok(known),
+        };
         let Some(row) = load::<Authorization>(&*self.store, Table::Authorizations, root.as_str().as_bytes())? else {
-            return Ok(true);
+            return Ok(Place::Vacant(place));
         };
         self.not_ahead(row.sequence)?;
-        if let Place::Vacant(place) = self.authorizations.entry(root.clone())
-            && self.evictions.load(Ordering::Acquire) == evictions
-        {
-            place.insert(row);
-        }
-        Ok(false)
+        Ok(Place::Occupied(place.insert_entry(row)))
     }
 
     /// A row is written only once every record that it holds is durable.

@@ -121,8 +121,6 @@ pub struct Ledger {
     store: Arc<dyn Store>,
     /// The latest time stamped on a record.
     latest: AtomicU64,
-    /// Counts evictions: a look at the disk before the guards is good only if none happened since.
-    evictions: AtomicU64,
     tail: Mutex<rows::Tail>,
 }
 
@@ -168,7 +166,6 @@ impl Ledger {
             journal,
             store,
             latest: AtomicU64::new(program.at.0),
-            evictions: AtomicU64::new(0),
             tail: Mutex::new(rows::Tail::at(watermark)),
         };
         for (id, user) in users {

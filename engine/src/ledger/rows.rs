@@ -149,8 +149,6 @@ impl Ledger {
         })?;
         let mut forgotten = 0;
         for (sequence, answered, root) in old {
-            // Counted before anything is gone: whoever looked at the disk earlier must look again.
-            self.evictions.fetch_add(1, Ordering::AcqRel);
             let answers =
                 answered.and_then(|id| self.answers.remove_if(&id, |_, slot| slot.answer.sequence <= sequence));
             let roots = root.and_then(|id| self.authorizations.remove_if(&id, |_, row| row.sequence <= sequence));

@@ -3,4 +3,5 @@
 pub mod admin;
 mod arrival;
 pub mod listener;
+mod meters;
 pub mod public;

@@ -13,13 +13,13 @@ use hyper::header::{ALLOW, CONNECTION, CONTENT_TYPE, HeaderMap, HeaderValue, RET
 use hyper::http::request::Parts;
 use hyper::service::Service;
 use hyper::{Method, Request, Response, StatusCode};
-use metrics::{counter, histogram};
-use tapgate_engine::authorization::{DUPLICATE_MISMATCH, Outcome};
+use metrics::counter;
 use tapgate_engine::journal::{Settled, Word};
 use tapgate_engine::ledger::{GaveUp, Reply, Submission};
 use tokio::time::Instant;
 
 use super::arrival::Arrival;
+use super::meters::Meters;
 use crate::app::App;
 use crate::rescue::Problem;
 use crate::signature::{
@@ -47,14 +47,12 @@ const SWALLOW_TIMEOUT: Duration = Duration::from_secs(1);
 /// ms, less half of that for the way back.
 const RELEASE_TIMEOUT: Duration = Duration::from_millis(50);
 
-/// The events UR is known to send; any other is counted as one.
-const EVENTS: [&str; 5] = [CARD_AUTHORIZATION, "transaction", "allowance", "kyc_status", "sumsub_kyc_result"];
-
 /// Answers UR.
 #[derive(Clone)]
 pub struct Public {
     app: Arc<App>,
     policy: Arc<WebhookPolicy>,
+    meters: Arc<Meters>,
 }
 
 impl Public {
@@ -66,7 +64,7 @@ impl Public {
             require_v2: app.config.ur.require_v2,
             timestamp_window_seconds: app.config.ur.timestamp_window_seconds,
         });
-        Public { app, policy }
+        Public { app, policy, meters: Arc::new(Meters::new()) }
     }
 
     async fn respond(self, request: Request<Incoming>) -> Response<Full<Bytes>> {
@@ -83,8 +81,13 @@ impl Public {
             tokio::spawn(upload.swallow());
         }
         arrival.forget();
-        let code = response.status().as_u16().to_string();
-        counter!("tapgate_http_requests_total", "listener" => "public", "code" => code).increment(1);
+        match response.status() {
+            StatusCode::OK => self.meters.answered.increment(1),
+            refused => {
+                let code = refused.as_u16().to_string();
+                counter!("tapgate_http_requests_total", "listener" => "public", "code" => code).increment(1);
+            }
+        }
         response
     }
 
@@ -110,8 +113,7 @@ impl Public {
         let now_seconds = now.at.0 / 1000;
         verify_webhook(&self.policy, &signed(headers)?, body, now_seconds)?;
         let envelope = Envelope::parse(body).map_err(|error| Problem::Malformed(error.to_string()))?;
-        let event = EVENTS.into_iter().find(|event| *event == envelope.event).unwrap_or("unknown");
-        counter!("tapgate_events_total", "event" => event).increment(1);
+        self.meters.event(&envelope.event);
         if envelope.event != CARD_AUTHORIZATION {
             return Ok(callback::RECEIVED.to_vec());
         }
@@ -119,8 +121,8 @@ impl Public {
         let request = envelope.request().map_err(|error| Problem::Malformed(error.to_string()))?;
         let submission = self.app.ledger.submit(request, now)?;
         let reply = self.settle(submission, arrived).await?;
-        histogram!("tapgate_decision_seconds").record(arrived.elapsed().as_secs_f64());
-        count(&reply);
+        self.meters.decision_seconds.record(arrived.elapsed().as_secs_f64());
+        self.meters.decision(&reply);
         Ok(callback::render(&reply))
     }
 
@@ -214,16 +216,6 @@ fn signed(headers: &HeaderMap) -> Result<WebhookHeaders<'_>, SignatureError> {
         timestamp: one(TIMESTAMP_HEADER)?,
         request_id: one(REQUEST_ID_HEADER)?,
     })
-}
-
-fn count(reply: &Reply) {
-    let (outcome, reason, source) = match reply.outcome {
-        Some(Outcome::Approved { source, .. }) => ("approved", "", source.name()),
-        Some(Outcome::Acknowledged { .. }) => ("acknowledged", "", ""),
-        Some(Outcome::Declined(reason)) => ("declined", reason.name(), ""),
-        None => ("declined", DUPLICATE_MISMATCH.0, ""),
-    };
-    counter!("tapgate_decisions_total", "outcome" => outcome, "reason" => reason, "source" => source).increment(1);
 }
 
 fn json(status: StatusCode, body: Vec<u8>) -> Response<Full<Bytes>> {
