@@ -4,6 +4,7 @@
     missing_docs,
     unused_qualifications,
     clippy::expect_used,
+    clippy::needless_pass_by_value,
     reason = "gungraun's macros; a bench that meets the unexpected stops"
 )]
 

@@ -315,6 +315,27 @@ pub enum RecordError {
     Malformed(String),
 }
 
+/// Collects postcard's bytes, strings in one copy: postcard's own growing buffers take them byte by byte.
+pub(crate) struct Buffer(pub(crate) Vec<u8>);
+
+impl postcard::ser_flavors::Flavor for Buffer {
+    type Output = Vec<u8>;
+
+    fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
+        self.0.push(byte);
+        Ok(())
+    }
+
+    fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
+        self.0.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    fn finalize(self) -> postcard::Result<Vec<u8>> {
+        Ok(self.0)
+    }
+}
+
 impl Record {
     /// The bytes of the journal: the version, then the record.
     #[must_use]
@@ -323,7 +344,8 @@ impl Record {
         reason = "serialising these types to memory cannot fail; an empty record would be worse"
     )]
     pub fn encode(&self) -> Vec<u8> {
-        postcard::to_extend(&(RECORD_VERSION, self), Vec::with_capacity(512)).expect("a record serialises")
+        let buffer = Buffer(Vec::with_capacity(512));
+        postcard::serialize_with_flavor(&(RECORD_VERSION, self), buffer).expect("a record serialises")
     }
 
     /// Reads a record.

@@ -7,8 +7,9 @@ use tapgate_engine::authorization::{Channel, Kind, Request};
 /// Parses the bytes as a callback. What parses is written out again, and must parse to the same request.
 pub fn check(data: &[u8]) {
     let Ok(envelope) = Envelope::parse(data) else { return };
+    let (event, timestamp) = (envelope.event.clone(), envelope.timestamp);
     let Ok(request) = envelope.request() else { return };
-    let body = render(&envelope.event, envelope.timestamp, &request);
+    let body = render(&event, timestamp, &request);
     let again = Envelope::parse(&body).and_then(|envelope| envelope.request());
     assert_eq!(again, Ok(request), "{}", String::from_utf8_lossy(&body));
 }

@@ -14,7 +14,7 @@ use crate::authorization::{
 use crate::ids::{AuthorizationId, Sequence};
 use crate::journal::{NoPlace, Permit, Settled, Settles, StoreError, Table, Word};
 use crate::money::{Currency, Minor};
-use crate::record::{Approval, Author, Decided, Fact, Fingerprint, Record, Verdict};
+use crate::record::{Approval, Author, Buffer, Decided, Fact, Fingerprint, Record, Verdict};
 use crate::time::{Moment, UnixMillis};
 
 /// Attempts to take from a pool before declining: one for each way a decision may be paid, one for the partial
@@ -296,7 +296,7 @@ fn note_pool(values: &mut Values, way: usize, left: Minor) {
 
 /// Of everything in the request: the same parsed data has the same fingerprint, whatever its JSON looked like.
 fn fingerprint(request: &Request) -> Fingerprint {
-    let bytes = postcard::to_extend(request, Vec::with_capacity(256));
+    let bytes = postcard::serialize_with_flavor(request, Buffer(Vec::with_capacity(256)));
     // Serialising to memory cannot fail; equal fingerprints of nothing would only make duplicates of distinct ids.
     Fingerprint::of(&bytes.unwrap_or_default())
 }

@@ -17,7 +17,7 @@ use crate::journal::{Row, Store, StoreError, Table};
 use crate::money::Currency;
 use crate::pool::PoolFigures;
 use crate::pricing::Rates;
-use crate::record::{Author, Fact, Fingerprint, Record};
+use crate::record::{Author, Buffer, Fact, Fingerprint, Record};
 use crate::time::UnixMillis;
 
 /// The version of the rows' bytes.
@@ -90,7 +90,7 @@ pub(crate) struct PoolRow {
 pub(crate) const PROGRAM_KEY: &[u8] = b"program";
 
 pub(crate) fn row<T: Serialize>(table: Table, key: &[u8], value: &T) -> Result<Row, StoreError> {
-    let value = postcard::to_extend(&(ROW_VERSION, value), Vec::with_capacity(256));
+    let value = postcard::serialize_with_flavor(&(ROW_VERSION, value), Buffer(Vec::with_capacity(256)));
     let value = value.map_err(|error| StoreError::Failed(format!("a row cannot be encoded: {error}")))?;
     Ok(Row { table, key: key.to_vec(), value })
 }

@@ -7,14 +7,14 @@ use std::marker::PhantomData;
 
 use compact_str::CompactString;
 use serde::de::value::MapAccessDeserializer;
-use serde::de::{Deserializer, MapAccess, Visitor};
+use serde::de::{self, Deserializer, MapAccess, Unexpected, Visitor};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use tapgate_engine::authorization::{Channel, DUPLICATE_MISMATCH, Kind, Merchant, Outcome, Request};
 use tapgate_engine::ledger::Reply;
 use tapgate_engine::money::Currency;
 
-use super::forms::{Digits, Malformed, amount, parsed};
+use super::forms::{Malformed, amount, parsed};
 
 /// The event that asks for a decision.
 pub const CARD_AUTHORIZATION: &str = "card_authorization";
@@ -29,15 +29,30 @@ const TEXT_BYTES_MAX: usize = 256;
 pub const RECEIVED: &[u8] = br#"{"received":true}"#;
 
 /// What every event of UR's comes in.
-#[derive(Debug, Deserialize)]
+#[derive(Debug)]
 pub struct Envelope<'a> {
     /// What happened.
-    #[serde(borrow)]
     pub event: Cow<'a, str>,
     /// When UR sent it, unix seconds.
     pub timestamp: u64,
+    content: Content<'a>,
+}
+
+/// An event's data.
+#[derive(Debug)]
+enum Content<'a> {
+    /// Of the form of an authorization callback's.
+    Read(Box<Data<'a>>),
+    /// Only known to be JSON.
+    Raw(Option<&'a RawValue>),
+}
+
+#[derive(Deserialize)]
+struct Fields<'a, D> {
     #[serde(borrow)]
-    data: Option<&'a RawValue>,
+    event: Cow<'a, str>,
+    timestamp: u64,
+    data: Option<D>,
 }
 
 impl<'a> Envelope<'a> {
@@ -48,30 +63,42 @@ impl<'a> Envelope<'a> {
     pub fn parse(body: &'a [u8]) -> Result<Envelope<'a>, Malformed> {
         let text = std::str::from_utf8(body).map_err(|error| Malformed(format!("the body is not UTF-8: {error}")))?;
         check_depth(text)?;
-        let Object(envelope) = serde_json::from_str(text).map_err(|error| Malformed(error.to_string()))?;
-        Ok(envelope)
+        // Nearly every callback is an authorization of the right form: those are read in one go.
+        if let Ok(Object(Fields { event, timestamp, data: Some(Object(data)) })) = serde_json::from_str(text) {
+            return Ok(Envelope { event, timestamp, content: Content::Read(Box::new(data)) });
+        }
+        let Object(Fields { event, timestamp, data }) =
+            serde_json::from_str(text).map_err(|error| Malformed(error.to_string()))?;
+        Ok(Envelope { event, timestamp, content: Content::Raw(data) })
     }
 
     /// The request of an authorization callback.
     ///
     /// # Errors
     /// A required field is missing, or a field is of the wrong form.
-    pub fn request(&self) -> Result<Request, Malformed> {
-        // Required only here, because a stale timestamp is told before a missing field.
-        let data = self.data.ok_or_else(|| Malformed("data is required".to_owned()))?;
-        let Object::<Data>(data) =
-            serde_json::from_str(data.get()).map_err(|error| Malformed(format!("data: {error}")))?;
+    pub fn request(self) -> Result<Request, Malformed> {
+        let data = match self.content {
+            Content::Read(data) => *data,
+            // Said only here, because a stale timestamp is told before a missing field.
+            Content::Raw(None) => return Err(Malformed("data is required".to_owned())),
+            Content::Raw(Some(data)) => {
+                let Object(data) =
+                    serde_json::from_str(data.get()).map_err(|error| Malformed(format!("data: {error}")))?;
+                data
+            }
+        };
         data.into_request()
     }
 }
 
 /// A JSON object. Serde's derived structs would also read an array, field by field.
+#[derive(Debug)]
 struct Object<T>(T);
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Object<T>, D::Error> {
-        struct Fields<T>(PhantomData<T>);
-        impl<'de, T: Deserialize<'de>> Visitor<'de> for Fields<T> {
+        struct Members<T>(PhantomData<T>);
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for Members<T> {
             type Value = T;
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("an object")
@@ -80,12 +107,16 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
                 T::deserialize(MapAccessDeserializer::new(map))
             }
         }
-        deserializer.deserialize_map(Fields(PhantomData)).map(Object)
+        deserializer.deserialize_map(Members(PhantomData)).map(Object)
     }
 }
 
 /// Refuses deep nesting before anything recursive looks at it.
 fn check_depth(text: &str) -> Result<(), Malformed> {
+    // What opens so little cannot be deep, and counting is a tenth of the work of looking closer.
+    if text.bytes().filter(|byte| matches!(byte, b'{' | b'[')).count() <= DEPTH_MAX {
+        return Ok(());
+    }
     let (mut depth, mut in_string, mut escaped) = (0_usize, false, false);
     for byte in text.bytes() {
         match byte {
@@ -105,43 +136,90 @@ fn check_depth(text: &str) -> Result<(), Malformed> {
     Ok(())
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Data {
-    authorization_id: String,
-    #[serde(rename = "type")]
-    kind: Option<String>,
-    original_authorization_id: Option<String>,
-    ur_id: Digits,
-    card_id: String,
-    transaction_amount: Digits,
-    transaction_currency: String,
-    settlement_amount: Option<Digits>,
-    settlement_currency: Option<String>,
-    partial_approval_allowed: Option<bool>,
-    merchant: Option<Object<MerchantData>>,
-    channel: Option<String>,
+/// A JSON string, borrowed from the body unless it holds an escape.
+#[derive(Debug)]
+struct Text<'a>(Cow<'a, str>);
+
+/// A JSON string or a non-negative JSON integer, as text.
+#[derive(Debug)]
+struct Digits<'a>(Cow<'a, str>);
+
+/// Reads either of them.
+struct TextVisitor {
+    integers: bool,
 }
 
-#[derive(Default, Deserialize)]
-struct MerchantData {
-    id: Option<String>,
-    name: Option<String>,
-    mcc: Option<Digits>,
-    city: Option<String>,
-    country: Option<String>,
-}
-
-fn text(field: &str, value: Option<String>) -> Result<Option<CompactString>, Malformed> {
-    match value {
-        Some(value) if value.len() > TEXT_BYTES_MAX => {
-            Err(Malformed(format!("{field} is longer than {TEXT_BYTES_MAX} bytes")))
+impl<'de> Visitor<'de> for TextVisitor {
+    type Value = Cow<'de, str>;
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.integers { "a string or a non-negative integer" } else { "a string" })
+    }
+    fn visit_borrowed_str<E: de::Error>(self, text: &'de str) -> Result<Cow<'de, str>, E> {
+        Ok(Cow::Borrowed(text))
+    }
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<Cow<'de, str>, E> {
+        Ok(Cow::Owned(text.to_owned()))
+    }
+    fn visit_u64<E: de::Error>(self, number: u64) -> Result<Cow<'de, str>, E> {
+        if self.integers {
+            Ok(Cow::Owned(number.to_string()))
+        } else {
+            Err(E::invalid_type(Unexpected::Unsigned(number), &self))
         }
-        value => Ok(value.map(CompactString::from)),
     }
 }
 
-fn mcc(value: Option<Digits>) -> Result<Option<u16>, Malformed> {
+impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Text<'a>, D::Error> {
+        deserializer.deserialize_str(TextVisitor { integers: false }).map(Text)
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Digits<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Digits<'a>, D::Error> {
+        deserializer.deserialize_any(TextVisitor { integers: true }).map(Digits)
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Data<'a> {
+    #[serde(borrow)]
+    authorization_id: Text<'a>,
+    #[serde(rename = "type")]
+    kind: Option<Text<'a>>,
+    original_authorization_id: Option<Text<'a>>,
+    ur_id: Digits<'a>,
+    card_id: Text<'a>,
+    transaction_amount: Digits<'a>,
+    transaction_currency: Text<'a>,
+    settlement_amount: Option<Digits<'a>>,
+    settlement_currency: Option<Text<'a>>,
+    partial_approval_allowed: Option<bool>,
+    merchant: Option<Object<MerchantData<'a>>>,
+    channel: Option<Text<'a>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct MerchantData<'a> {
+    #[serde(borrow)]
+    id: Option<Text<'a>>,
+    name: Option<Text<'a>>,
+    mcc: Option<Digits<'a>>,
+    city: Option<Text<'a>>,
+    country: Option<Text<'a>>,
+}
+
+fn text(field: &str, value: Option<Text<'_>>) -> Result<Option<CompactString>, Malformed> {
+    match value {
+        Some(Text(value)) if value.len() > TEXT_BYTES_MAX => {
+            Err(Malformed(format!("{field} is longer than {TEXT_BYTES_MAX} bytes")))
+        }
+        value => Ok(value.map(|Text(value)| CompactString::from(value))),
+    }
+}
+
+fn mcc(value: Option<Digits<'_>>) -> Result<Option<u16>, Malformed> {
     let Some(Digits(text)) = value else { return Ok(None) };
     let fits = (1..=4).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
     let number = text.parse().ok().filter(|_| fits);
@@ -159,31 +237,31 @@ fn channel(value: Option<&str>) -> Channel {
     }
 }
 
-impl Data {
+impl Data<'_> {
     fn into_request(self) -> Result<Request, Malformed> {
-        let kind = match self.kind.as_deref() {
+        let kind = match self.kind.as_ref().map(|Text(kind)| &**kind) {
             None | Some("authorization") => Kind::Authorization,
             Some("incremental") => Kind::Incremental,
             Some("reversal") => Kind::Reversal,
             Some("advice") => Kind::Advice,
             Some(_) => return Err(Malformed("type must be authorization, incremental, reversal or advice".to_owned())),
         };
-        let original = self.original_authorization_id.as_deref();
-        let original = original.map(|id| parsed("originalAuthorizationId", id)).transpose()?;
+        let original = self.original_authorization_id.map(|Text(id)| parsed("originalAuthorizationId", &id));
+        let original = original.transpose()?;
         if original.is_none() && kind != Kind::Authorization {
             return Err(Malformed("originalAuthorizationId is required unless type is authorization".to_owned()));
         }
         let settlement_amount = self.settlement_amount.map(|Digits(text)| amount("settlementAmount", &text));
-        let settlement_currency = self.settlement_currency.map(|code| parsed("settlementCurrency", &code));
+        let settlement_currency = self.settlement_currency.map(|Text(code)| parsed("settlementCurrency", &code));
         let merchant = self.merchant.map(|Object(merchant)| merchant).unwrap_or_default();
         Ok(Request {
-            id: parsed("authorizationId", &self.authorization_id)?,
+            id: parsed("authorizationId", &self.authorization_id.0)?,
             kind,
             original,
             user: parsed("urId", &self.ur_id.0)?,
-            card: parsed("cardId", &self.card_id)?,
+            card: parsed("cardId", &self.card_id.0)?,
             amount: amount("transactionAmount", &self.transaction_amount.0)?,
-            currency: parsed::<Currency>("transactionCurrency", &self.transaction_currency)?,
+            currency: parsed::<Currency>("transactionCurrency", &self.transaction_currency.0)?,
             settlement_amount: settlement_amount.transpose()?,
             settlement_currency: settlement_currency.transpose()?,
             partial_approval_allowed: self.partial_approval_allowed.unwrap_or(false),
@@ -194,7 +272,7 @@ impl Data {
                 city: text("merchant.city", merchant.city)?,
                 country: text("merchant.country", merchant.country)?,
             },
-            channel: channel(self.channel.as_deref()),
+            channel: channel(self.channel.as_ref().map(|Text(channel)| &**channel)),
         })
     }
 }
