@@ -4,6 +4,7 @@
 //! observer, so the explanation cannot differ from the decision.
 
 use serde::{Deserialize, Serialize};
+use smallvec::SmallVec;
 
 use super::{Reason, Request, Source};
 use crate::account::{AccountStatus, CardStatus, Window};
@@ -154,9 +155,9 @@ pub struct Values {
     /// Our own addition to cross-currency holds.
     pub fx_buffer_bps: u16,
     /// The sources in the order they are tried.
-    pub sources: Vec<Source>,
+    pub sources: SmallVec<[Source; 2]>,
     /// The ways to pay, each source's in the order they are preferred.
-    pub ways: Vec<Way>,
+    pub ways: SmallVec<[Way; 1]>,
 }
 
 /// What an approval would take, and on which way.

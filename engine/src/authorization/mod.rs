@@ -5,6 +5,7 @@ mod reason;
 mod request;
 
 use serde::{Deserialize, Serialize};
+use smallvec::SmallVec;
 
 pub use ladder::{
     AmountMaxSeen, Capacity, Explanation, FundsSeen, Plan, Rung, SourceExplanation, UserSeen, Values, VelocitySeen,
@@ -132,9 +133,9 @@ pub struct Authorization {
     /// Given back, in the transaction currency.
     pub returned: Minor,
     /// The approved decisions, oldest first.
-    pub draws: Vec<Draw>,
+    pub draws: SmallVec<[Draw; 1]>,
     /// Every record that concerns it, oldest first.
-    pub events: Vec<Sequence>,
+    pub events: SmallVec<[Sequence; 2]>,
 }
 
 impl Authorization {
@@ -161,8 +162,8 @@ impl Authorization {
             paid_currency: request.currency,
             authorized: Minor::ZERO,
             returned: Minor::ZERO,
-            draws: Vec::new(),
-            events: Vec::new(),
+            draws: SmallVec::new(),
+            events: SmallVec::new(),
         };
         row.apply(sequence, fact);
         Some(row)

@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
 
+use smallvec::SmallVec;
+
 const PENDING: u8 = 0;
 const DURABLE: u8 = 1;
 const LATE: u8 = 2;
@@ -28,7 +30,8 @@ pub enum Settled {
 #[derive(Debug, Default)]
 pub struct Word {
     state: AtomicU8,
-    waiting: Mutex<Vec<Waker>>,
+    /// Nearly always one: only duplicates of a pending request make more.
+    waiting: Mutex<SmallVec<[Waker; 1]>>,
 }
 
 impl Word {

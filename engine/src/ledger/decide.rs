@@ -104,7 +104,7 @@ impl Ledger {
         };
         let moment = Moment { at: self.stamp(now), ..now };
         let existing = match &root {
-            Place::Occupied(row) => Some(row.get()),
+            Place::Occupied(row) => Some(&**row.get()),
             Place::Vacant(_) => None,
         };
         let fact = if request.kind.is_decided() || !request.amount_is_valid() {
@@ -123,7 +123,7 @@ impl Ledger {
         match root {
             Place::Occupied(mut row) => row.get_mut().apply(sequence, &fact),
             Place::Vacant(place) => {
-                Authorization::opened(sequence, &fact).map(|row| place.insert(row));
+                Authorization::opened(sequence, &fact).map(|row| place.insert(Box::new(row)));
             }
         }
         shared.give_back(&fact);
@@ -131,13 +131,13 @@ impl Ledger {
             return Err(Refusal::Store(StoreError::Failed("a callback's record answers it".to_owned())));
         };
         let reply = reply(place.key().clone(), &row);
-        place.insert(AnswerSlot { answer: row, word: Some(Arc::clone(&word)) });
+        place.insert(Box::new(AnswerSlot { answer: row, word: Some(Arc::clone(&word)) }));
         Ok(Submission { reply, word: Some(word) })
     }
 
     /// The answer's place, under its guard. Where memory has none the disk is asked, under the same guard: what memory
     /// forgot is on disk, and nobody can change it or forget more of it meanwhile.
-    fn answer(&self, id: &AuthorizationId) -> Result<Place<'_, AuthorizationId, AnswerSlot>, StoreError> {
+    fn answer(&self, id: &AuthorizationId) -> Result<Place<'_, AuthorizationId, Box<AnswerSlot>>, StoreError> {
         let place = match self.answers.entry(id.clone()) {
             Place::Vacant(place) => place,
             known => return Ok(known),
@@ -146,14 +146,14 @@ impl Ledger {
             return Ok(Place::Vacant(place));
         };
         self.not_ahead(answer.sequence)?;
-        Ok(Place::Occupied(place.insert_entry(AnswerSlot { answer, word: None })))
+        Ok(Place::Occupied(place.insert_entry(Box::new(AnswerSlot { answer, word: None }))))
     }
 
     /// The root authorization's place, as [`Ledger::answer`].
     pub(super) fn authorization(
         &self,
         root: &AuthorizationId,
-    ) -> Result<Place<'_, AuthorizationId, Authorization>, StoreError> {
+    ) -> Result<Place<'_, AuthorizationId, Box<Authorization>>, StoreError> {
         let place = match self.authorizations.entry(root.clone()) {
             Place::Vacant(place) => place,
             known => return Ok(known),
@@ -162,7 +162,7 @@ impl Ledger {
             return Ok(Place::Vacant(place));
         };
         self.not_ahead(row.sequence)?;
-        Ok(Place::Occupied(place.insert_entry(row)))
+        Ok(Place::Occupied(place.insert_entry(Box::new(row))))
     }
 
     /// A row is written only once every record that it holds is durable.
@@ -236,7 +236,7 @@ impl Ledger {
             return GaveUp::WaitAgain;
         }
         let at = self.stamp(now);
-        let fact = Self::late(id, root, &slot.answer, &shared, user.as_deref(), row.as_deref());
+        let fact = Self::late(id, root, &slot.answer, &shared, user.as_deref(), row.as_deref().map(|row| &**row));
         let (sequence, fact) = append(permit, Author::Engine, at, fact, Settles::Release(Arc::clone(word)));
         if let Some(user) = user.as_mut().filter(|_| fact.user().is_some()) {
             user.apply(sequence, at, &fact);

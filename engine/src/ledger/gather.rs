@@ -1,5 +1,7 @@
 //! Gathers the values that the ladder looks at, once, under the user's guard.
 
+use smallvec::{SmallVec, smallvec};
+
 use super::{Policy, Shared};
 use crate::account::{Card, FundingPolicy, User};
 use crate::authorization::{
@@ -71,7 +73,7 @@ impl Scene<'_> {
     }
 
     /// The controls that apply, each with the card number it counts, if it counts one card only.
-    fn controls<'b>(&'b self, card: Option<&'b Card>) -> Vec<(&'b Controls, Option<u16>)> {
+    fn controls<'b>(&'b self, card: Option<&'b Card>) -> SmallVec<[(&'b Controls, Option<u16>); 3]> {
         let own = self.user.and_then(|user| user.controls.as_deref()).map(|controls| (controls, None));
         let cards = card.and_then(|card| Some((card.controls.as_deref()?, Some(card.number))));
         [Some((&self.policy.controls, None)), own, cards].into_iter().flatten().collect()
@@ -91,34 +93,34 @@ impl Scene<'_> {
     }
 
     /// The sources in the order they are tried. An increment keeps its parent's.
-    fn sources(&self, card: Option<&Card>, parent: Option<&Authorization>) -> Vec<Source> {
+    fn sources(&self, card: Option<&Card>, parent: Option<&Authorization>) -> SmallVec<[Source; 2]> {
         if let Some(source) = parent.and_then(|parent| parent.source) {
-            return vec![source];
+            return smallvec![source];
         }
         let own = self.user.and_then(|user| user.funding).unwrap_or(self.policy.funding);
         let pool = card.and_then(|card| self.shared.pool(card.currency));
         let below_reserve = pool.is_some_and(|pool| pool.available() < pool.reserve_kept());
         if self.policy.protect_runway && below_reserve && own != FundingPolicy::Fiat {
-            return vec![Source::Fiat, Source::Crypto];
+            return smallvec![Source::Fiat, Source::Crypto];
         }
         match own {
-            FundingPolicy::Crypto => vec![Source::Crypto],
-            FundingPolicy::Fiat => vec![Source::Fiat],
-            FundingPolicy::CryptoThenFiat => vec![Source::Crypto, Source::Fiat],
-            FundingPolicy::FiatThenCrypto => vec![Source::Fiat, Source::Crypto],
+            FundingPolicy::Crypto => smallvec![Source::Crypto],
+            FundingPolicy::Fiat => smallvec![Source::Fiat],
+            FundingPolicy::CryptoThenFiat => smallvec![Source::Crypto, Source::Fiat],
+            FundingPolicy::FiatThenCrypto => smallvec![Source::Fiat, Source::Crypto],
         }
     }
 
     /// Rules (1) to (3) of pricing. An increment is paid in its parent's currency, so that there is one hold to give
     /// back in the currency in which it was paid.
-    fn ways(&self, source: Source, card: Option<&Card>, parent: Option<&Authorization>) -> Vec<Way> {
+    fn ways(&self, source: Source, card: Option<&Card>, parent: Option<&Authorization>) -> SmallVec<[Way; 1]> {
         let transaction = self.request.currency.booked();
         if let Some(parent) = parent {
             let paid_in = parent.paid_currency;
             let price = if paid_in == transaction { Some(Some(Price::Direct)) } else { self.price(paid_in) };
             return price.map(|price| self.way(source, paid_in, price)).into_iter().flatten().collect();
         }
-        let Some(card) = card else { return Vec::new() };
+        let Some(card) = card else { return SmallVec::new() };
         // The card's own pool or balance may be missing: that is an empty one, not an unsupported currency.
         let direct_exists = card.currency == transaction
             || match source {

@@ -114,8 +114,9 @@ pub struct Ledger {
     policy: Policy,
     admin: Mutex<Admin>,
     shared: ShardedLock<Shared>,
-    answers: DashMap<AuthorizationId, AnswerSlot, RandomState>,
-    authorizations: DashMap<AuthorizationId, Authorization, RandomState>,
+    // Boxed: a map that grows moves pointers, not rows.
+    answers: DashMap<AuthorizationId, Box<AnswerSlot>, RandomState>,
+    authorizations: DashMap<AuthorizationId, Box<Authorization>, RandomState>,
     users: DashMap<UrId, User, RandomState>,
     journal: Journal,
     store: Arc<dyn Store>,
@@ -172,10 +173,10 @@ impl Ledger {
             ledger.users.insert(id, user);
         }
         for (id, authorization) in authorizations {
-            ledger.authorizations.insert(id, authorization);
+            ledger.authorizations.insert(id, Box::new(authorization));
         }
         for (id, answer) in answers {
-            ledger.answers.insert(id, AnswerSlot { answer, word: None });
+            ledger.answers.insert(id, Box::new(AnswerSlot { answer, word: None }));
         }
         Ok(ledger)
     }

@@ -76,7 +76,7 @@ impl Ledger {
             None => load(&*self.store, Table::Answers, id.as_str().as_bytes())?,
         };
         let root = answer.as_ref().map_or(id, |answer| &answer.root);
-        let in_memory = self.authorizations.get(root).map(|row| row.clone());
+        let in_memory = self.authorizations.get(root).map(|row| (**row).clone());
         let authorization = match in_memory {
             Some(row) => Some(row),
             None => load(&*self.store, Table::Authorizations, root.as_str().as_bytes())?,
@@ -135,7 +135,11 @@ impl Ledger {
             .map(|pool| (pool.currency(), super::fold::PoolRow { sequence, figures: pool.figures() }));
         super::State {
             users: self.users.iter().map(|row| (row.key().clone(), row.value().clone())).collect(),
-            authorizations: self.authorizations.iter().map(|row| (row.key().clone(), row.value().clone())).collect(),
+            authorizations: self
+                .authorizations
+                .iter()
+                .map(|row| (row.key().clone(), (**row.value()).clone()))
+                .collect(),
             answers: self.answers.iter().map(|slot| (slot.key().clone(), slot.answer.clone())).collect(),
             pools: pools.collect(),
             program: super::fold::ProgramRow {

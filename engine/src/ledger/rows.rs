@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering;
 use super::Ledger;
 use super::fold::{PROGRAM_KEY, PoolRow, ProgramRow, row};
 use crate::ids::{AuthorizationId, Sequence, UrId};
-use crate::journal::{Row, StoreError, Table};
+use crate::journal::{Row, Settled, StoreError, Table};
 use crate::pool::Pool;
 use crate::record::Fact;
 use crate::time::UnixMillis;
@@ -121,9 +121,14 @@ impl Ledger {
             }
         }
         for id in &touched.answers {
-            if let Some(slot) = self.answers.get(id) {
+            if let Some(mut slot) = self.answers.get_mut(id) {
                 newest = newest.max(slot.answer.sequence);
                 rows.push(row(Table::Answers, id.as_str().as_bytes(), &slot.answer)?);
+                // What is durable needs no word any more: the answer alone says it.
+                let settled = slot.word.as_ref().and_then(|word| word.settled());
+                if matches!(settled, Some(Settled::Durable | Settled::Released)) {
+                    slot.word = None;
+                }
             }
         }
         Ok(newest)
