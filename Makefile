@@ -116,6 +116,20 @@ fuzz: install ## fuzz every target for FUZZ_SECONDS (default 60)
 	    -max_total_time=$(FUZZ_SECONDS) -print_final_stats=1 -timeout=10 -rss_limit_mb=4096; \
 	done
 
+# The runner must be of the library's version.
+GUNGRAUN_VERSION = $(shell sed -n '/^name = "gungraun"$$/{n;s/version = "\(.*\)"/\1/p}' Cargo.lock)
+
+.PHONY: instructions
+instructions: install ## instruction counts of the hot path against the parent commit's (PARENT names another)
+	@command -v valgrind >/dev/null || scripts/install-package.sh valgrind
+	@[ -x '$(TOOLS)/gungraun/bin/gungraun-runner' ] && '$(TOOLS)/gungraun/bin/gungraun-runner' --version 2>/dev/null | grep -qF '$(GUNGRAUN_VERSION)' || \
+	  cargo install --quiet --locked --force --root '$(TOOLS)/gungraun' --version '$(GUNGRAUN_VERSION)' gungraun-runner
+	PATH='$(TOOLS)/gungraun/bin':"$$PATH" bench/instructions.sh '$(TARGET)' $(PARENT)
+
+.PHONY: bench-short
+bench-short: install ## criterion's decision and edge benches in a short form: a summary, not a measurement
+	@cargo bench --package tapgate-bench --bench decision --bench edge -- --quick 'decision/[fpa]|edge' 2>/dev/null
+
 .PHONY: bench
 bench: install ## criterion's benches, each beside its floor (BENCH names one; BENCH_ARGS="--quick" for a first look)
 	cargo bench --package tapgate-bench $(if $(BENCH),--bench $(BENCH),--benches) -- $(BENCH_ARGS)
@@ -125,7 +139,7 @@ bench: install ## criterion's benches, each beside its floor (BENCH names one; B
 compare: install ## PostgreSQL, Redis and tapgate doing the same authorization, in one table with the targets
 	@scripts/install-peers.sh
 	cargo build --release --package tapgate --package tapgate-bench
-	cargo bench --package tapgate-bench --bench decision -- --quick
+	cargo bench --package tapgate-bench --bench decision --bench recovery
 	TAPGATE_BIN='$(TARGET)/release/tapgate' TAPGATE_LOAD_BIN='$(TARGET)/release/tapgate-load' \
 	  CRITERION_DIR='$(TARGET)/criterion' python3 bench/compare.py
 

@@ -4,7 +4,7 @@ Peers are private instances in a temporary directory, on a socket or port of the
 HTTP and check no signature; tapgate over HTTP does both, and stands beside a bare hyper server that verifies the signature and
 answers a constant. Criterion's benches give the engine without HTTP.
 
-Environment: SECONDS_PER_CELL (10), and TAPGATE_BIN, TAPGATE_LOAD_BIN, CRITERION_DIR as `make compare` sets them.
+Environment: SECONDS_PER_CELL (10), TAIL_SECONDS (600, 0 leaves the tail out), and TAPGATE_BIN, TAPGATE_LOAD_BIN, CRITERION_DIR as `make compare` sets them.
 """
 
 import json
@@ -18,13 +18,17 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 SECONDS = int(os.environ.get("SECONDS_PER_CELL", "10"))
+TAIL_SECONDS = int(os.environ.get("TAIL_SECONDS", "600"))
 TAPGATE, LOAD = os.environ["TAPGATE_BIN"], os.environ["TAPGATE_LOAD_BIN"]
 CRITERION = Path(os.environ["CRITERION_DIR"])
 CLIENTS = (1, 16, 64)
+# What the peers do, too: every one is approved.
+MIX = ("--mix", "approve=100")
 KEY = "0x" + "a1" * 32
 TOKEN = "compare"
 
@@ -132,7 +136,7 @@ def load(directory: Path, public: int, clients: int, *more):
         run(LOAD, "drive", "--public", f"http://127.0.0.1:{public}", "--ur-key-file", directory / "ur.key",
             "--connections", clients, "--seconds", SECONDS, "--seed", secrets.randbits(32), "--json", *more)
     )  # fmt: skip
-    return row(said)
+    return said
 
 
 def row(said: dict):
@@ -142,7 +146,7 @@ def row(said: dict):
 
 def alone(what: str, directory: Path, *more):
     """The engine without HTTP, or the floor that it writes on."""
-    return row(json.loads(run(LOAD, what, "--dir", directory, "--seconds", SECONDS, "--json", *more)))
+    return json.loads(run(LOAD, what, "--dir", directory, "--seconds", SECONDS, "--json", *more))
 
 
 def bare(directory: Path) -> dict:
@@ -154,14 +158,16 @@ def bare(directory: Path) -> dict:
         rows = {}
         for clients in CLIENTS:
             say(f"bare hyper with signature recovery, {clients} connections")
-            rows[clients] = load(directory, port, clients, "--bare")
+            rows[clients] = row(load(directory, port, clients, "--bare"))
         return rows
     finally:
         server.kill()
         server.wait()
 
 
-def tapgate(directory: Path, durability: str) -> dict:
+@contextmanager
+def serving(directory: Path, durability: str):
+    """A tapgate of its own: its public port, its process, and what a load needs to set it up."""
     (directory / "ur.key").write_text(KEY)
     public, admin = free_port(), free_port()
     address = run(TAPGATE, "sign", "--as", "ur", "--key-file", directory / "ur.key", input="").split("PublicKey: ")[1].strip()
@@ -176,14 +182,29 @@ def tapgate(directory: Path, durability: str) -> dict:
     server = subprocess.Popen([TAPGATE, "serve", "--config", directory / "tapgate.toml"], env=environment)
     try:
         wait_for(public, server)
-        rows = {}
-        for clients in CLIENTS:
-            say(f"tapgate over signed HTTP, {durability}, {clients} connections")
-            rows[clients] = load(directory, public, clients, "--admin", f"http://127.0.0.1:{admin}", "--token", TOKEN)
-        return rows
+        yield public, server, ("--admin", f"http://127.0.0.1:{admin}", "--token", TOKEN)
     finally:
         server.terminate()
         server.wait()
+
+
+def tapgate(directory: Path, durability: str) -> dict:
+    with serving(directory, durability) as (public, _, admin):
+        rows = {}
+        for clients in CLIENTS:
+            say(f"tapgate over signed HTTP, {durability}, {clients} connections")
+            rows[clients] = row(load(directory, public, clients, *MIX, *admin))
+        return rows
+
+
+def tail(directory: Path, rate: float):
+    """An open loop at half of what the closed one reached: latency counts from when each callback was due."""
+    say(f"the tail: {rate:,.0f} a second for {TAIL_SECONDS} s")
+    with serving(directory, "fsync") as (public, server, admin):
+        said = load(directory, public, 256, *admin, "--rate", rate, "--seconds", TAIL_SECONDS)
+        resident = re.search(r"VmRSS:\s+(\d+)", Path(f"/proc/{server.pid}/status").read_text()).group(1)
+    kept = sum(file.stat().st_size for file in (directory / "data").rglob("*") if file.is_file())
+    return said["latency"], kept / said["answered"], int(resident) / 1024
 
 
 def criterion_nanos(bench: str) -> float:
@@ -214,21 +235,24 @@ def main():
             "Redis, appendfsync always": redis(fresh("redis_always"), "always"),
             "Redis, appendfsync everysec": redis(fresh("redis_everysec"), "everysec"),
         }
-        engine = {}
+        engine, record_bytes = {}, 0
         for durability in ("fsync", "os"):
             say(f"the engine alone, {durability}")
             mode = ("--durability", durability)
-            engine[durability] = {
-                waiters: alone("engine", fresh(f"engine_{durability}_{waiters}"), "--waiters", waiters, *mode)
-                for waiters in (*CLIENTS, 256)
-            }
+            engine[durability] = {}
+            for waiters in (*CLIENTS, 256):
+                said = alone("engine", fresh(f"engine_{durability}_{waiters}"), "--waiters", waiters, *mode)
+                engine[durability][waiters], record_bytes = row(said), said["record_bytes"]
             table[f"tapgate, engine alone, {durability}"] = {clients: engine[durability][clients] for clients in CLIENTS}
         say("the durable floors")
-        # Of the engine's records' size, chain included; 0 waiters: one write after the other, without a queue.
+        # Of the engine's records' size; 0 waiters: one write after the other, without a queue.
         floors = {
-            waiters: alone("floor", fresh(f"floor_{waiters}"), "--bytes", 256, "--waiters", waiters if waiters > 1 else 0)
+            waiters: row(alone("floor", fresh(f"floor_{waiters}"), "--bytes", record_bytes, "--waiters", waiters if waiters > 1 else 0))
             for waiters in (1, 256)
         }
+        say("memory")
+        memory = json.loads(run(LOAD, "memory", "--json"))
+        late = tail(fresh("tail"), table["tapgate, signed HTTP, fsync"][64][0] / 2) if TAIL_SECONDS else None
 
     print(f"\n{versions()}\n{SECONDS} s a cell, {os.cpu_count()} cores\n")
     print("| authorizations a second (p50 / p99 in ms) | 1 | 16 | 64 |\n|---|---|---|---|")
@@ -253,11 +277,23 @@ def main():
         ("3. HTTP fsync p99 in ms, 64", fsync[64][2], "<=", 5),
         ("3. p50 at one connection, os / bare hyper", os_mode[1][1] / floor[1][1], "<=", 1.2),
         ("3. p50 at one connection, fsync less bare hyper, in RocksDB sync writes", (fsync[1][1] - floor[1][1]) / sync_write_ms, "<=", 1.3),
+        ("5. decision at 10 M users / at 10 k", criterion_nanos("decision_users/10000000") / criterion_nanos("decision_users/10000"), "<=", 2.5),
+        ("5. bytes per idle user", memory["per_idle_user"], "<=", 300),
+        ("5. recovery, users a second (one core)", 1e15 / criterion_nanos("recovery/users"), ">=", 1_000_000),
     ]  # fmt: skip
+    if late:
+        latency, disk_bytes, resident = late
+        ratios += [
+            ("4. tail at half capacity, p99 in ms", latency["p99_us"] / 1000, "<=", 5),
+            ("4. tail, p99.9 in ms", latency["p999_us"] / 1000, "<=", 20),
+            ("4. tail, the latest in ms", latency["max_us"] / 1000, "<=", 400),
+        ]
+        print(f"\nA decision leaves {disk_bytes:.0f} bytes on the disk; the process had {resident:,.0f} MiB after the tail.")
+    print(f"An open authorization takes {memory['per_open_authorization']} bytes of memory; a record {record_bytes} of the journal.")
     print("\n| target | measured | asked | verdict |\n|---|---|---|---|")
     for name, measured, relation, asked in ratios:
         met = measured <= asked if relation == "<=" else measured >= asked
-        print(f"| {name} | {measured:.2f} | {relation} {asked} | {'met' if met else 'missed'} |")
+        print(f"| {name} | {measured:,.2f} | {relation} {asked:,} | {'met' if met else 'missed'} |")
 
 
 if __name__ == "__main__":

@@ -2,10 +2,12 @@
 //!
 //! Submits are timed in batches while the store's gate is closed, so that neither the disk nor the journal thread has a
 //! part in it; what they wrote is drained between batches.
+#![expect(clippy::expect_used, reason = "a bench that meets the unexpected stops")]
 
 use std::hint::black_box;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, Barrier};
 use std::time::{Duration, Instant};
 
 use ahash::RandomState;
@@ -61,14 +63,15 @@ impl Floor {
 
 struct World {
     gate: Arc<Gated<Sink>>,
-    ledger: Ledger,
+    ledger: Arc<Ledger>,
+    lanes: Lanes,
 }
 
 impl World {
     fn new(users: u64, controls: Controls) -> World {
         let gate = Gated::new(Arc::new(Sink::default()), true);
-        let ledger = ledger(gate.clone(), users, controls);
-        World { gate, ledger }
+        let ledger = Arc::new(ledger(gate.clone(), users, controls));
+        World { gate, ledger, lanes: Lanes::start(2) }
     }
 
     /// Times the batches of all lanes, each in a thread of its own.
@@ -80,8 +83,9 @@ impl World {
             left -= batch;
             let asked: Vec<Vec<Request>> = lanes.iter_mut().map(|lane| lane.taps(batch)).collect();
             self.gate.set_open(false);
-            took += side_by_side(asked, |request| {
-                let submitted = self.ledger.submit(request, now());
+            let ledger = Arc::clone(&self.ledger);
+            took += self.lanes.side_by_side(asked, move |request| {
+                let submitted = ledger.submit(request, now());
                 assert!(black_box(submitted).is_ok(), "refused");
             });
             self.gate.set_open(true);
@@ -91,29 +95,57 @@ impl World {
     }
 }
 
-/// Runs each list in a thread of its own, and gives how long the last of them took.
-fn side_by_side<T: Send>(lists: Vec<Vec<T>>, one: impl Fn(T) + Sync) -> Duration {
-    let one = &one;
-    let barrier = &std::sync::Barrier::new(lists.len());
-    let run = |list: Vec<T>| {
-        barrier.wait();
-        let began = Instant::now();
-        list.into_iter().for_each(one);
-        began.elapsed()
-    };
-    std::thread::scope(|scope| {
-        let threads: Vec<_> = lists.into_iter().map(|list| scope.spawn(move || run(list))).collect();
-        threads.into_iter().filter_map(|thread| thread.join().ok()).max().unwrap_or_default()
-    })
+/// Threads that outlive a batch, as a server's do: a new thread would begin with an empty heap each time.
+struct Lanes(Vec<Lane>);
+
+type Job = Box<dyn FnOnce() + Send>;
+
+struct Lane {
+    jobs: Sender<Job>,
+}
+
+impl Lanes {
+    fn start(count: usize) -> Lanes {
+        let lane = |_| {
+            let (jobs, todo) = channel::<Job>();
+            std::thread::spawn(move || todo.into_iter().for_each(|job| job()));
+            Lane { jobs }
+        };
+        Lanes((0..count).map(lane).collect())
+    }
+
+    /// Does each list in a lane of its own, and gives how long the last of them took.
+    fn side_by_side<T: Send + 'static>(
+        &self,
+        lists: Vec<Vec<T>>,
+        one: impl Fn(T) + Clone + Send + 'static,
+    ) -> Duration {
+        let (done, results) = channel();
+        let barrier = Arc::new(Barrier::new(lists.len()));
+        for (lane, list) in self.0.iter().zip(lists) {
+            let (done, barrier, one) = (done.clone(), Arc::clone(&barrier), one.clone());
+            let job = move || {
+                barrier.wait();
+                let began = Instant::now();
+                list.into_iter().for_each(one);
+                done.send(began.elapsed()).expect("who asked still waits");
+            };
+            lane.jobs.send(Box::new(job)).expect("a lane lives as long as its bench");
+        }
+        drop(done);
+        results.into_iter().max().unwrap_or_default()
+    }
 }
 
 fn floor(criterion: &mut Criterion) {
-    let floor = Floor::new(USERS);
+    let floor = Arc::new(Floor::new(USERS));
+    let lanes = Lanes::start(1);
     let mut requests = Requests::new(USERS, 7);
     criterion.bench_function("decision/floor", |bench| {
         bench.iter_custom(|iterations| {
             let asked: Vec<_> = requests.taps(iterations);
-            side_by_side(vec![asked], |request| {
+            let floor = Arc::clone(&floor);
+            lanes.side_by_side(vec![asked], move |request| {
                 let id = CompactString::from(request.id.as_str());
                 assert!(black_box(floor.decide(request.user.as_str(), id, request.amount.0)), "declined");
             })
@@ -138,7 +170,7 @@ fn ladder(criterion: &mut Criterion) {
 
 fn users(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("decision/users");
-    for count in [10_000, 100_000, 1_000_000] {
+    for count in [10_000, 100_000, 1_000_000, 10_000_000] {
         let world = World::new(count, Controls::default());
         let mut lanes = [Requests::new(count, 0)];
         group.bench_with_input(BenchmarkId::from_parameter(count), &count, |bench, _| {

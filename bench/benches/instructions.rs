@@ -123,8 +123,10 @@ fn parsed() -> Request {
 }
 
 #[library_benchmark]
-fn hundred_parsings() -> Option<Request> {
-    (0..100).map(|_| black_box(parsed())).last()
+fn hundred_parsings() {
+    for _ in 0..100 {
+        black_box(parsed());
+    }
 }
 
 fn answered() -> Reply {

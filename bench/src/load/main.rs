@@ -7,6 +7,7 @@ mod drive;
 mod engine;
 mod feed;
 mod floor;
+mod memory;
 mod pace;
 mod ramp;
 mod report;
@@ -35,6 +36,8 @@ enum Command {
     Engine(engine::Options),
     /// Write records of one size to RocksDB in groups, with sequential keys and nothing else: the durable floor.
     Floor(floor::Options),
+    /// Fill a ledger with users and authorizations, and divide what the process grew by.
+    Memory(memory::Options),
 }
 
 /// What went wrong, for the person who ran it.
@@ -53,6 +56,7 @@ fn main() -> ExitCode {
         Command::Bare(options) => bare::run(&options),
         Command::Engine(options) => engine::run(&options),
         Command::Floor(options) => floor::run(&options),
+        Command::Memory(options) => memory::run(&options),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

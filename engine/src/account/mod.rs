@@ -3,6 +3,7 @@
 mod spends;
 
 use serde::{Deserialize, Serialize};
+use smallvec::SmallVec;
 
 pub use spends::{NewSpend, SPENDS_MAX, Spends, Window};
 
@@ -149,7 +150,7 @@ pub struct User {
     /// The user's own funding policy, where it differs from the program's.
     pub funding: Option<FundingPolicy>,
     /// The user's cards, deleted ones included.
-    pub cards: Vec<Card>,
+    pub cards: SmallVec<[Card; 1]>,
     /// What a person restricts on the user.
     pub controls: Option<Box<Controls>>,
     /// Spends of the last 30 days.
@@ -171,7 +172,7 @@ impl User {
             funds: None,
             fiat: Vec::new(),
             funding: None,
-            cards: Vec::new(),
+            cards: SmallVec::new(),
             controls: None,
             spends: Spends::default(),
             holds: Vec::new(),

@@ -296,7 +296,7 @@ impl Ledger {
             dashmap::Entry::Occupied(mut row) => row.get_mut().apply(sequence, at, &fact),
             dashmap::Entry::Vacant(place) => {
                 if let Fact::UserImported(import) = &fact {
-                    place.insert(User::imported(sequence, at, import));
+                    place.insert(Box::new(User::imported(sequence, at, import)));
                 }
             }
         }
@@ -411,7 +411,7 @@ impl Ledger {
         }
         let mut user = self.users.get_mut(&row.user.clone());
         let permit = self.journal.reserve()?;
-        let fact = Self::person_releases(reason, root, &shared, user.as_deref(), row);
+        let fact = Self::person_releases(reason, root, &shared, user.as_deref().map(|user| &**user), row);
         let word = Word::pending();
         let (sequence, fact) = append(permit, author.clone(), at, fact, Settles::Decision(Arc::clone(&word)));
         if let Some(user) = &mut user {

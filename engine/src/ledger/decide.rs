@@ -94,7 +94,7 @@ impl Ledger {
         // Its place is held even where there is no such user: an import must come before or after, not between.
         let mut owner = self.users.entry(request.user.clone());
         let user = match &owner {
-            Place::Occupied(row) => Some(row.get()),
+            Place::Occupied(row) => Some(&**row.get()),
             Place::Vacant(_) => None,
         };
         let permit = match self.journal.reserve() {
@@ -236,7 +236,14 @@ impl Ledger {
             return GaveUp::WaitAgain;
         }
         let at = self.stamp(now);
-        let fact = Self::late(id, root, &slot.answer, &shared, user.as_deref(), row.as_deref().map(|row| &**row));
+        let fact = Self::late(
+            id,
+            root,
+            &slot.answer,
+            &shared,
+            user.as_deref().map(|user| &**user),
+            row.as_deref().map(|row| &**row),
+        );
         let (sequence, fact) = append(permit, Author::Engine, at, fact, Settles::Release(Arc::clone(word)));
         if let Some(user) = user.as_mut().filter(|_| fact.user().is_some()) {
             user.apply(sequence, at, &fact);

@@ -117,7 +117,7 @@ pub struct Ledger {
     // Boxed: a map that grows moves pointers, not rows.
     answers: DashMap<AuthorizationId, Box<AnswerSlot>, RandomState>,
     authorizations: DashMap<AuthorizationId, Box<Authorization>, RandomState>,
-    users: DashMap<UrId, User, RandomState>,
+    users: DashMap<UrId, Box<User>, RandomState>,
     journal: Journal,
     store: Arc<dyn Store>,
     /// The latest time stamped on a record.
@@ -170,7 +170,7 @@ impl Ledger {
             tail: Mutex::new(rows::Tail::at(watermark)),
         };
         for (id, user) in users {
-            ledger.users.insert(id, user);
+            ledger.users.insert(id, Box::new(user));
         }
         for (id, authorization) in authorizations {
             ledger.authorizations.insert(id, Box::new(authorization));

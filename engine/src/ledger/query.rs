@@ -26,7 +26,7 @@ impl Ledger {
     /// A copy of the user's row.
     #[must_use]
     pub fn user(&self, id: &UrId) -> Option<User> {
-        self.users.get(id).map(|row| row.clone())
+        self.users.get(id).map(|row| (**row).clone())
     }
 
     /// How many users there are.
@@ -134,7 +134,7 @@ impl Ledger {
             .iter()
             .map(|pool| (pool.currency(), super::fold::PoolRow { sequence, figures: pool.figures() }));
         super::State {
-            users: self.users.iter().map(|row| (row.key().clone(), row.value().clone())).collect(),
+            users: self.users.iter().map(|row| (row.key().clone(), (**row.value()).clone())).collect(),
             authorizations: self
                 .authorizations
                 .iter()
