@@ -255,6 +255,8 @@ impl Writer {
                 self.rest();
                 continue;
             }
+            // Where every core is busy deciding, more records are a moment away, and one write serves them all; where
+            // one is free this returns at once.
             std::thread::yield_now();
             self.gather(&mut entries, &mut settles);
             let durable = self.append(&entries);

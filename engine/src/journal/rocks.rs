@@ -9,7 +9,7 @@ use std::ops::ControlFlow;
 use std::path::Path;
 
 use rocksdb::{
-    BlockBasedOptions, ColumnFamilyDescriptor, ColumnFamilyRef, DB, DBCompressionType, DBRecoveryMode, Direction,
+    BlockBasedOptions, ColumnFamilyDescriptor, ColumnFamilyRef, DB, DBCompressionType, DBRecoveryMode, Direction, Env,
     FlushOptions, IteratorMode, Options, ReadOptions, WriteBatch, WriteOptions,
 };
 
@@ -39,6 +39,16 @@ const JOURNAL_BUFFER_BYTES: usize = 64 << 20;
 const LOG_BYTES_MAX: u64 = 256 << 20;
 /// Rows written at once; of 200 bytes each they are 50 KB.
 const ROWS_IN_BATCH: usize = 256;
+/// Files beside the log reach the disk in pieces of this size, so that no sync of the log waits behind a whole file.
+const BYTES_PER_SYNC: u64 = 512 << 10;
+/// What flushes and compactions may write a second: several times what the engine can make of journal and rows, and so
+/// little at once that the log's syncs find their way between.
+const BACKGROUND_BYTES_PER_SECOND: i64 = 32 << 20;
+const BACKGROUND_REFILL_MICROS: i64 = 20_000;
+/// RocksDB's default: once in ten times compactions come before flushes.
+const BACKGROUND_FAIRNESS: i32 = 10;
+/// Buffers of the journal's column family: at a low priority a flush may take a while, and writes must not wait for it.
+const JOURNAL_BUFFERS_MAX: i32 = 4;
 /// RocksDB's own diagnostic log.
 const INFO_LOGS_KEPT: usize = 4;
 
@@ -72,6 +82,15 @@ fn options() -> Options {
     options.set_paranoid_checks(true);
     options.set_max_total_wal_size(LOG_BYTES_MAX);
     options.set_keep_log_file_num(INFO_LOGS_KEPT);
+    options.set_bytes_per_sync(BYTES_PER_SYNC);
+    options.set_ratelimiter(BACKGROUND_BYTES_PER_SECOND, BACKGROUND_REFILL_MICROS, BACKGROUND_FAIRNESS);
+    // Flushes and compactions have all the time that decisions leave. Without an environment of its own the store runs
+    // them as RocksDB does.
+    if let Ok(mut env) = Env::new() {
+        env.lower_thread_pool_cpu_priority();
+        env.lower_high_priority_thread_pool_cpu_priority();
+        options.set_env(&env);
+    }
     options
 }
 
@@ -81,6 +100,7 @@ fn family(name: &str) -> ColumnFamilyDescriptor {
     let mut blocks = BlockBasedOptions::default();
     if name == JOURNAL {
         options.set_write_buffer_size(JOURNAL_BUFFER_BYTES);
+        options.set_max_write_buffer_number(JOURNAL_BUFFERS_MAX);
     } else {
         blocks.set_bloom_filter(BLOOM_BITS_PER_KEY, false);
     }
