@@ -131,10 +131,10 @@ def csv_row(printed: str):
 # --- tapgate and its floors ----------------------------------------------------------------------------------------
 
 
-def load(directory: Path, public: int, clients: int, *more):
+def load(directory: Path, public: int, clients: int, *more, seconds=SECONDS):
     said = json.loads(
         run(LOAD, "drive", "--public", f"http://127.0.0.1:{public}", "--ur-key-file", directory / "ur.key",
-            "--connections", clients, "--seconds", SECONDS, "--seed", secrets.randbits(32), "--json", *more)
+            "--connections", clients, "--seconds", seconds, "--seed", secrets.randbits(32), "--json", *more)
     )  # fmt: skip
     return said
 
@@ -201,7 +201,7 @@ def tail(directory: Path, rate: float):
     """An open loop at half of what the closed one reached: latency counts from when each callback was due."""
     say(f"the tail: {rate:,.0f} a second for {TAIL_SECONDS} s")
     with serving(directory, "fsync") as (public, server, admin):
-        said = load(directory, public, 256, *admin, "--rate", rate, "--seconds", TAIL_SECONDS)
+        said = load(directory, public, 256, *admin, "--rate", rate, seconds=TAIL_SECONDS)
         resident = re.search(r"VmRSS:\s+(\d+)", Path(f"/proc/{server.pid}/status").read_text()).group(1)
     kept = sum(file.stat().st_size for file in (directory / "data").rglob("*") if file.is_file())
     return said["latency"], kept / said["answered"], int(resident) / 1024
