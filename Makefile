@@ -132,7 +132,9 @@ bench-short: install ## criterion's decision and edge benches in a short form: a
 
 .PHONY: bench
 bench: install ## criterion's benches, each beside its floor (BENCH names one; BENCH_ARGS="--quick" for a first look)
-	cargo bench --package tapgate-bench $(if $(BENCH),--bench $(BENCH),--benches) -- $(BENCH_ARGS)
+	cargo bench --package tapgate-bench $(if $(BENCH),--bench $(BENCH),--bench decision --bench durable --bench edge --bench recovery) -- $(BENCH_ARGS)
+	$(if $(BENCH),,cargo build --release --package tapgate-bench)
+	$(if $(BENCH),,TAPGATE_LOAD_BIN='$(TARGET)/release/tapgate-load' CRITERION_DIR='$(TARGET)/criterion' python3 bench/targets.py)
 
 # The peers are Debian's packages; their services are not used: each comparison starts instances of its own.
 .PHONY: compare

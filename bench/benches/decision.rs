@@ -21,7 +21,7 @@ use tapgate_engine::ledger::Ledger;
 use tapgate_engine::testing::Gated;
 
 /// Decisions in a batch: what the queue holds, less some room.
-const BATCH: u64 = 50_000;
+const BATCH: u64 = 1_024;
 
 /// Users of the measured world, unless the bench is about their number.
 const USERS: u64 = 1_000_000;
@@ -108,7 +108,8 @@ impl Lanes {
     fn start(count: usize) -> Lanes {
         let lane = |_| {
             let (jobs, todo) = channel::<Job>();
-            std::thread::spawn(move || todo.into_iter().for_each(|job| job()));
+            let thread = std::thread::Builder::new().name("lane".to_owned());
+            thread.spawn(move || todo.into_iter().for_each(|job| job())).expect("a thread starts");
             Lane { jobs }
         };
         Lanes((0..count).map(lane).collect())

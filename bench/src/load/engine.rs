@@ -16,8 +16,9 @@ use tapgate_engine::money::Minor;
 use super::Failed;
 use super::report::{Latencies, Measured, per_second};
 
-/// How often rows follow the journal, as the server has it.
-const ROWS_INTERVAL: Duration = Duration::from_secs(2);
+/// How often rows follow the journal, and how nice their thread is, as the server has it.
+const ROWS_INTERVAL: Duration = Duration::from_secs(10);
+const ROWS_NICENESS: i32 = 10;
 
 /// Every so many a request is over the limit, and declined.
 const DECLINE_EVERY: u64 = 10;
@@ -156,6 +157,7 @@ async fn decide(
 
 /// Writes rows behind the journal, as the server does.
 fn keep_rows(ledger: &Ledger, stopping: &AtomicBool) -> Result<(), tapgate_engine::journal::StoreError> {
+    let _ = rustix::process::setpriority_process(None, ROWS_NICENESS);
     while !stopping.load(Ordering::Acquire) {
         while ledger.write_rows()?.more {}
         std::thread::park_timeout(ROWS_INTERVAL);
