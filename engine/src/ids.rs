@@ -110,6 +110,14 @@ impl UrId {
     }
 }
 
+impl CardId {
+    /// What stands for a card that UR did not name.
+    #[must_use]
+    pub fn unknown() -> CardId {
+        CardId(CompactString::const_new("unknown"))
+    }
+}
+
 /// The position of a record in the journal; the first record is 1.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Sequence(pub u64);

@@ -6,6 +6,7 @@
 
 pub mod account;
 pub mod authorization;
+pub mod breaks;
 pub mod controls;
 pub mod ids;
 pub mod journal;
@@ -13,6 +14,7 @@ pub mod ledger;
 pub mod limit;
 pub mod money;
 pub mod pool;
+pub mod posting;
 pub mod pricing;
 pub mod record;
 pub mod recovery;

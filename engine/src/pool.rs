@@ -1,6 +1,7 @@
 //! A prefunded pool: one signed `available` that approvals lower by compare-and-swap.
 
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use crossbeam::utils::CachePadded;
 use serde::{Deserialize, Serialize};
@@ -8,11 +9,12 @@ use serde::{Deserialize, Serialize};
 use crate::authorization::Source;
 use crate::ids::Sequence;
 use crate::money::{Currency, Minor};
-use crate::record::{Fact, PoolReported, Verdict};
+use crate::posting::Completions;
+use crate::record::{Fact, PoolReported, SourceBooking, Verdict};
 use crate::time::UnixMillis;
 
 /// A pool's figures: its row.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PoolFigures {
     /// The pool's currency.
     pub currency: Currency,
@@ -30,6 +32,12 @@ pub struct PoolFigures {
     pub held: Minor,
     /// Debits up to this record are in `reported`.
     pub reflected_through: Sequence,
+    /// Settled debits that no report is proven to hold yet.
+    pub completions: Completions,
+    /// The last record before UR was asked for `reported`; zero where a person reported it.
+    pub seen_through: Sequence,
+    /// Recorded credits that no report has shown yet.
+    pub credits_due: Minor,
 }
 
 impl PoolFigures {
@@ -45,6 +53,9 @@ impl PoolFigures {
             available: Minor::ZERO,
             held: Minor::ZERO,
             reflected_through: Sequence::ZERO,
+            completions: Completions::default(),
+            seen_through: Sequence::ZERO,
+            credits_due: Minor::ZERO,
         }
     }
 
@@ -55,7 +66,7 @@ impl PoolFigures {
     }
 
     /// Folds one record into the figures.
-    pub fn apply(&mut self, at: UnixMillis, fact: &Fact) {
+    pub fn apply(&mut self, sequence: Sequence, at: UnixMillis, fact: &Fact) {
         match fact {
             Fact::Decided(decided) => {
                 if let Verdict::Approved(approval) = &decided.verdict
@@ -76,6 +87,23 @@ impl PoolFigures {
             Fact::PoolCredited(credit) if credit.currency == self.currency => {
                 self.reported = self.reported.saturating_add(credit.counted);
                 self.available = self.available.saturating_add(credit.counted);
+                let due = credit.amount.saturating_sub(credit.counted);
+                self.credits_due = self.credits_due.saturating_add(due);
+            }
+            Fact::Booked(booked) => {
+                for pool in booked.pools.iter().filter(|pool| pool.currency == self.currency) {
+                    self.available = self.available.saturating_add(pool.available);
+                    self.held = self.held.saturating_sub(pool.held);
+                    self.completions.add(sequence, pool.currency, pool.completed);
+                }
+            }
+            Fact::PoolSynced(synced) if synced.currency == self.currency => {
+                self.reported = synced.reported;
+                self.reported_at = at;
+                self.available = self.available.saturating_add(synced.available_change);
+                self.seen_through = synced.seen_through;
+                self.completions.forget(synced.seen_through, self.currency);
+                self.credits_due = self.credits_due.saturating_sub(synced.credits_shown);
             }
             _ => {}
         }
@@ -87,6 +115,11 @@ impl PoolFigures {
         self.floor = report.floor;
         self.reserve = report.reserve;
         self.available = self.available.saturating_add(report.available_change);
+        if report.reflected_through > self.reflected_through {
+            // What a person says is in the balance is not taken off it again by a report of UR's. What came after counts
+            // as not yet in it until a person says so again: never too early.
+            self.completions = Completions::default();
+        }
         self.reflected_through = report.reflected_through;
     }
 }
@@ -97,6 +130,7 @@ pub struct Pool {
     figures: PoolFigures,
     available: CachePadded<AtomicI64>,
     held: AtomicI64,
+    completions: Mutex<Completions>,
 }
 
 impl Pool {
@@ -104,13 +138,19 @@ impl Pool {
     #[must_use]
     pub fn new(figures: PoolFigures) -> Pool {
         let available = CachePadded::new(AtomicI64::new(figures.available.0));
-        Pool { figures, available, held: AtomicI64::new(figures.held.0) }
+        let completions = Mutex::new(figures.completions.clone());
+        Pool { available, held: AtomicI64::new(figures.held.0), completions, figures }
     }
 
     /// The figures now. Exact only while no decision runs.
     #[must_use]
     pub fn figures(&self) -> PoolFigures {
-        PoolFigures { available: self.available(), held: Minor(self.held.load(Ordering::Acquire)), ..self.figures }
+        PoolFigures {
+            available: self.available(),
+            held: Minor(self.held.load(Ordering::Acquire)),
+            completions: self.completions.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+            ..self.figures.clone()
+        }
     }
 
     /// The pool's currency.
@@ -162,6 +202,19 @@ impl Pool {
     pub fn give_back(&self, held: Minor, available: Minor) {
         self.available.fetch_add(available.0, Ordering::AcqRel);
         self.held.fetch_sub(held.0, Ordering::AcqRel);
+    }
+
+    /// What a transaction of UR's takes beyond what is held; may make `available` negative.
+    pub fn lower(&self, available: Minor) {
+        self.available.fetch_add(available.0.min(0), Ordering::AcqRel);
+    }
+
+    /// The rest of a transaction: what rises, and what is settled; after its record has its place in the journal.
+    pub fn book(&self, sequence: Sequence, booking: &SourceBooking) {
+        self.available.fetch_add(booking.available.0.max(0), Ordering::AcqRel);
+        self.held.fetch_sub(booking.held.0, Ordering::AcqRel);
+        let mut completions = self.completions.lock().unwrap_or_else(PoisonError::into_inner);
+        completions.add(sequence, booking.currency, booking.completed);
     }
 
     /// Replaces the figures, while no decision runs.

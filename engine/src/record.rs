@@ -12,6 +12,7 @@ use crate::controls::Controls;
 use crate::ids::{AuthorizationId, CardId, Sequence, UrId};
 use crate::limit::ClientLimit;
 use crate::money::{ChfMinor, Currency, Minor, Money};
+use crate::posting::{Discrepancy, DrawPosting, Effect, Posting};
 use crate::pricing::Rates;
 use crate::time::UnixMillis;
 
@@ -126,6 +127,21 @@ pub enum Fact {
         /// As the person gave it.
         reason: CompactString,
     },
+    /// A transaction of UR's was booked on what we hold, or on nothing of ours.
+    Booked(Box<Booked>),
+    /// UR reported a user's account or balances.
+    UserReported(Box<UserReported>),
+    /// UR reported a pool's balance.
+    PoolSynced(PoolSynced),
+    /// A comparison found a difference.
+    BreakOpened(Box<Discrepancy>),
+    /// A break was explained, by a person or by a rule.
+    BreakResolved {
+        /// Which.
+        id: BreakId,
+        /// As the person gave it, or the rule's name.
+        reason: CompactString,
+    },
 }
 
 /// A decision and all that it rested on.
@@ -187,6 +203,8 @@ pub enum ReturnCause {
         /// As the person gave it.
         reason: CompactString,
     },
+    /// UR never settled it, and it is long ago.
+    Expired,
 }
 
 /// A reversal, an advice or a release.
@@ -238,6 +256,98 @@ pub struct PoolReturn {
     pub held: Minor,
     /// Returns to `available`: only the part that no report is proven to reflect.
     pub available: Minor,
+}
+
+/// A transaction of UR's, and what it changes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Booked {
+    /// The transaction.
+    pub posting: Posting,
+    /// The root authorization; one of its own where none of ours was found.
+    pub root: AuthorizationId,
+    /// The account holder whose row it changes; `None` where there is no such user.
+    pub user: Option<UrId>,
+    /// Where it was paid from, as far as we know.
+    pub source: Option<Source>,
+    /// What it did.
+    pub effect: Effect,
+    /// The state of the authorization after it.
+    pub state: State,
+    /// Per draw, oldest first.
+    pub draws: Vec<DrawPosting>,
+    /// UR took it, in the currency paid in.
+    pub captured: Minor,
+    /// UR gave it back.
+    pub given_back: Minor,
+    /// What pools lose or get back.
+    pub pools: Vec<SourceBooking>,
+    /// What the user's fiat balances lose or get back.
+    pub fiat: Vec<SourceBooking>,
+    /// UR uses the limit for it, and we have not counted it yet.
+    pub limit_added: ChfMinor,
+    /// What is to be looked at.
+    pub breaks: Vec<Discrepancy>,
+}
+
+/// What a pool or a fiat balance loses or gets back by a transaction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SourceBooking {
+    /// Which one.
+    pub currency: Currency,
+    /// Leaves what is outstanding.
+    pub held: Minor,
+    /// By how much what is available changes.
+    pub available: Minor,
+    /// Settled: the next report that is asked for holds it.
+    pub completed: Minor,
+}
+
+/// What UR reported of a user. It holds what UR showed us completed before it was asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UserReported {
+    /// The user.
+    pub user: UrId,
+    /// The account, where it was asked for.
+    pub account: Option<ReportedAccount>,
+    /// All fiat balances, where they were asked for.
+    pub balances: Option<Vec<Money>>,
+    /// The last record before UR was asked.
+    pub seen_through: Sequence,
+}
+
+/// UR's figures of an account.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReportedAccount {
+    /// The status.
+    pub status: AccountStatus,
+    /// The limit.
+    pub limit: ClientLimit,
+    /// What UR's card contract may take from.
+    pub allowances: Vec<(Currency, bool)>,
+}
+
+/// A pool's balance as UR reported it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PoolSynced {
+    /// Which pool.
+    pub currency: Currency,
+    /// The balance.
+    pub reported: Minor,
+    /// The last record before UR was asked: what was shown completed up to here is in the balance.
+    pub seen_through: Sequence,
+    /// By how much `available` changes.
+    pub available_change: Minor,
+    /// How much of the recorded credits the balance shows.
+    pub credits_shown: Minor,
+}
+
+/// Names a break: the record that opened it, and which of its differences.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct BreakId {
+    /// The record.
+    pub opened: Sequence,
+    /// From 0.
+    pub number: u16,
 }
 
 /// A user as imported.
@@ -378,9 +488,15 @@ impl Fact {
             | Fact::UserControlled { user, .. }
             | Fact::CardChanged { user, .. }
             | Fact::CardControlled { user, .. } => Some(user),
-            Fact::PoolReported(_) | Fact::PoolCredited(_) | Fact::RatesReplaced(_) | Fact::ProgramSuspended { .. } => {
-                None
-            }
+            Fact::Booked(booked) => booked.user.as_ref(),
+            Fact::UserReported(report) => Some(&report.user),
+            Fact::PoolReported(_)
+            | Fact::PoolCredited(_)
+            | Fact::PoolSynced(_)
+            | Fact::RatesReplaced(_)
+            | Fact::ProgramSuspended { .. }
+            | Fact::BreakOpened(_)
+            | Fact::BreakResolved { .. } => None,
         }
     }
 
@@ -390,6 +506,7 @@ impl Fact {
         match self {
             Fact::Decided(decided) => Some(decided.request.root()),
             Fact::Returned(returned) => Some(&returned.root),
+            Fact::Booked(booked) => Some(&booked.root),
             _ => None,
         }
     }
@@ -402,16 +519,15 @@ impl Fact {
             Fact::Returned(returned) => match &returned.cause {
                 ReturnCause::Requested { request, .. } => Some(&request.id),
                 ReturnCause::Late { id } => Some(id),
-                ReturnCause::Person { .. } => None,
+                ReturnCause::Person { .. } | ReturnCause::Expired => None,
             },
             _ => None,
         }
     }
 
-    /// The pool whose figures this changes. An approval of nothing changes none, and one that is not there stays so.
-    #[must_use]
-    pub fn pool(&self) -> Option<Currency> {
-        match self {
+    /// The pools whose figures this changes. An approval of nothing changes none, and one that is not there stays so.
+    pub fn pools(&self) -> impl Iterator<Item = Currency> + '_ {
+        let one = match self {
             Fact::Decided(decided) => match &decided.verdict {
                 Verdict::Approved(approval) if approval.source == Source::Crypto && !approval.paid.amount.is_zero() => {
                     Some(approval.paid.currency)
@@ -421,7 +537,23 @@ impl Fact {
             Fact::Returned(returned) => returned.pool.map(|pool| pool.currency),
             Fact::PoolReported(report) => Some(report.currency),
             Fact::PoolCredited(credit) => Some(credit.currency),
+            Fact::PoolSynced(synced) => Some(synced.currency),
             _ => None,
+        };
+        let booked = match self {
+            Fact::Booked(booked) => booked.pools.as_slice(),
+            _ => &[],
+        };
+        one.into_iter().chain(booked.iter().map(|pool| pool.currency))
+    }
+
+    /// The breaks that this opens, numbered from 0.
+    #[must_use]
+    pub fn breaks(&self) -> &[Discrepancy] {
+        match self {
+            Fact::Booked(booked) => &booked.breaks,
+            Fact::BreakOpened(discrepancy) => std::slice::from_ref(discrepancy),
+            _ => &[],
         }
     }
 }

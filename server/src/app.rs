@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use metrics_exporter_prometheus::PrometheusHandle;
+use tapgate_engine::ids::UrId;
 use tapgate_engine::ledger::Ledger;
+use tokio::sync::mpsc;
 
 use crate::clock::Clock;
 use crate::config::Config;
@@ -17,11 +19,13 @@ pub struct App {
     /// As loaded.
     pub config: Config,
     /// Wall time.
-    pub clock: Clock,
+    pub clock: Arc<Clock>,
     /// Renders `/metrics`.
     pub metrics: PrometheusHandle,
     /// Whether requests are taken.
     pub health: Health,
+    /// Accounts of which UR has said that something changed, for the feeds.
+    pub hints: mpsc::Sender<UrId>,
 }
 
 /// Why requests are not taken, if they are not. Each cause is set and cleared by the one who watches it.

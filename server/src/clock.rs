@@ -60,6 +60,16 @@ impl Clock {
         Moment { at, trusted: !self.jumped.load(Ordering::Acquire) }
     }
 
+    /// How long it runs, in its own time.
+    pub fn elapsed(&self) -> Duration {
+        self.started.elapsed() * self.speed.max(1)
+    }
+
+    /// Waits for so much of its own time.
+    pub async fn sleep(&self, duration: Duration) {
+        tokio::time::sleep(duration / self.speed.max(1)).await;
+    }
+
     fn judge(&self, at: UnixMillis, elapsed: Duration) -> Moment {
         let elapsed = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
         let expected = self.started_at.0.saturating_add(elapsed);

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use hyper_util::service::TowerToHyperService;
+use tapgate_engine::ids::UrId;
 use tapgate_engine::journal::rocks::{Durability, Rocks};
 use tapgate_engine::journal::{Store, StoreError};
 use tapgate_engine::ledger::Ledger;
@@ -18,8 +19,9 @@ use tokio::task::JoinHandle;
 use crate::app::{App, Health};
 use crate::clock::Clock;
 use crate::config::{self, Config, Listen};
+use crate::feeds::{self, Feeds, Known};
 use crate::http::{admin, listener, public::Public};
-use crate::{policy, telemetry};
+use crate::{policy, telemetry, ur};
 
 /// How often rows follow the journal: bounds what a restart must fold. A row that many records touched meanwhile is
 /// written once.
@@ -94,6 +96,7 @@ pub struct Server {
     failures: mpsc::UnboundedReceiver<StoreError>,
     stop: watch::Sender<bool>,
     listeners: [JoinHandle<()>; 2],
+    feeds: Option<JoinHandle<()>>,
     rows: std::thread::JoinHandle<()>,
 }
 
@@ -104,7 +107,10 @@ impl Server {
     /// The state could not be recovered, or an address is taken.
     pub async fn start(config: Config, clock: Clock) -> Result<Server, ServeError> {
         let (failed, failures) = mpsc::unbounded_channel();
-        let app = Arc::new(start(config, clock, failed.clone())?);
+        let (hints, hinted) = mpsc::channel(feeds::HINTS_MAX);
+        let (app, known) = start(config, clock, failed.clone(), hints)?;
+        let app = Arc::new(app);
+        let feeds = feed(&app, &known, hinted)?;
         let public = bind(app.config.listen.public).await?;
         let admin = bind(app.config.listen.admin).await?;
         let addresses = Listen { public: address(&public)?, admin: address(&admin)? };
@@ -119,7 +125,7 @@ impl Server {
         let rows = rows.spawn(move || keep_rows(&kept, &stopping, &failed));
         let rows = rows.map_err(|error| ServeError::SetUp(format!("the rows thread did not start: {error}")))?;
         tracing::info!(public = %addresses.public, admin = %addresses.admin, "serving");
-        Ok(Server { app, addresses, failures, stop, listeners, rows })
+        Ok(Server { app, addresses, failures, stop, listeners, feeds, rows })
     }
 
     /// What the listeners share.
@@ -158,6 +164,11 @@ impl Server {
         tracing::info!("stopping: no new connections, requests under way end first");
         self.app.health.set_stopping();
         let _ = self.stop.send(true);
+        if let Some(feeds) = self.feeds {
+            feeds.abort();
+            // It was cut off; what it had under way is asked for again.
+            let _ = feeds.await;
+        }
         for listener in self.listeners {
             // A panic has aborted the process already.
             let _ = listener.await;
@@ -181,7 +192,24 @@ impl Server {
     }
 }
 
-fn start(config: Config, clock: Clock, failed: mpsc::UnboundedSender<StoreError>) -> Result<App, ServeError> {
+/// Feeds that run, where they are configured: without a key nothing can be asked.
+fn feed(app: &Arc<App>, known: &Known, hinted: mpsc::Receiver<UrId>) -> Result<Option<JoinHandle<()>>, ServeError> {
+    let ur = &app.config.ur;
+    let Some(key) = ur.partner_key.clone().filter(|_| ur.feeds) else { return Ok(None) };
+    let clock = Arc::clone(&app.clock);
+    let client = ur::Client::new(&ur.base_url, key, ur.signers.clone(), ur.calls_per_minute, clock);
+    let client = client.map_err(|error| ServeError::SetUp(error.to_string()))?;
+    let feeds = Feeds::new(Arc::clone(app), Arc::new(client), known);
+    tracing::info!(base_url = ur.base_url, calls_per_minute = ur.calls_per_minute, "feeds are read from UR");
+    Ok(Some(tokio::spawn(feeds.run(hinted))))
+}
+
+fn start(
+    config: Config,
+    clock: Clock,
+    failed: mpsc::UnboundedSender<StoreError>,
+    hints: mpsc::Sender<UrId>,
+) -> Result<(App, Known), ServeError> {
     let metrics = telemetry::start_metrics().map_err(|error| ServeError::SetUp(error.to_string()))?;
     let durability = match config.durability {
         config::Durability::Fsync => Durability::Fsync,
@@ -198,7 +226,8 @@ fn start(config: Config, clock: Clock, failed: mpsc::UnboundedSender<StoreError>
         millis = began.elapsed().as_millis(),
         "recovered"
     );
-    let clock = clock.behind(recovered.state.latest());
+    let clock = Arc::new(clock.behind(recovered.state.latest()));
+    let (users, holding) = if config.ur.feeds { recovered.state.accounts() } else { Default::default() };
     let policy = policy::policy(&config).map_err(|error| ServeError::SetUp(error.to_string()))?;
     let hash_seed = RandomState::new().hash_one("tapgate");
     let on_failure = Box::new(move |error| {
@@ -206,7 +235,8 @@ fn start(config: Config, clock: Clock, failed: mpsc::UnboundedSender<StoreError>
         let _ = failed.send(error);
     });
     let ledger = Ledger::start(store, recovered.state, policy, hash_seed, on_failure).map_err(in_store)?;
-    Ok(App { ledger: Arc::new(ledger), config, clock, metrics, health: Health::default() })
+    let app = App { ledger: Arc::new(ledger), config, clock, metrics, health: Health::default(), hints };
+    Ok((app, Known { users, holding }))
 }
 
 async fn bind(address: std::net::SocketAddr) -> Result<TcpListener, ServeError> {
@@ -218,11 +248,14 @@ fn address(listener: &TcpListener) -> Result<std::net::SocketAddr, ServeError> {
 }
 
 fn warn_of_what_is_missing(config: &Config) {
-    if config.ur.feeds {
+    if config.ur.feeds && config.ur.partner_key.is_none() {
         tracing::warn!(
-            "ur.feeds is true, but this version reads no feeds: figures set through the admin API grow stale and then \
-             decline; set ur.feeds = false"
+            "ur.feeds is true, but there is no ur.partner_key to ask UR with: figures grow stale and then decline; set \
+             the key, or ur.feeds = false"
         );
+    }
+    if config.ur.feeds && config.ur.ops_ur_id.is_none() {
+        tracing::warn!("ur.ops_ur_id is not set: the pools' balances are not read, grow stale and then decline");
     }
     if config.admin.tokens.is_empty() {
         tracing::warn!("admin.tokens is empty: the admin API refuses everything but /healthz, /readyz and /metrics");

@@ -11,6 +11,9 @@ use crate::app::App;
 const DECISION_BUCKETS: [f64; 14] =
     [0.000_05, 0.000_1, 0.000_2, 0.000_5, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 0.5];
 
+/// Upper bounds of the histogram of calls to UR, in seconds: from its nearest answer to the client's patience.
+const CALL_BUCKETS: [f64; 10] = [0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 15.0];
+
 /// Logs to stderr; `TAPGATE_LOG` filters as `RUST_LOG` does elsewhere, `level` where it says nothing.
 pub fn start_logging(level: &str) {
     let filter = EnvFilter::try_from_env("TAPGATE_LOG").unwrap_or_else(|_| EnvFilter::new(level));
@@ -25,7 +28,9 @@ pub fn start_logging(level: &str) {
 /// One is installed already.
 pub fn start_metrics() -> Result<PrometheusHandle, BuildError> {
     let decision = Matcher::Full("tapgate_decision_seconds".to_owned());
-    let handle = PrometheusBuilder::new().set_buckets_for_metric(decision, &DECISION_BUCKETS)?.install_recorder()?;
+    let call = Matcher::Full("tapgate_ur_call_seconds".to_owned());
+    let builder = PrometheusBuilder::new().set_buckets_for_metric(decision, &DECISION_BUCKETS)?;
+    let handle = builder.set_buckets_for_metric(call, &CALL_BUCKETS)?.install_recorder()?;
     describe();
     Ok(handle)
 }
@@ -43,6 +48,13 @@ fn describe() {
     describe_gauge!("tapgate_ready", "1 while /readyz says yes, else 0");
     describe_gauge!("tapgate_clock_trusted", "0 once wall time has jumped: every decision is declined state_stale");
     describe_gauge!("tapgate_users", "Users imported");
+    describe_gauge!("tapgate_feed_age_seconds", Unit::Seconds, "Since a feed was last read from UR");
+    describe_gauge!("tapgate_feed_users_behind_seconds", Unit::Seconds, "How long the account asked about now was due");
+    describe_gauge!("tapgate_sweeps_waiting", "Accounts with something held that wait for their next sweep");
+    describe_counter!("tapgate_ur_calls_total", "Calls to UR, by path and outcome");
+    describe_histogram!("tapgate_ur_call_seconds", Unit::Seconds, "From sending a call to UR to its whole answer");
+    describe_gauge!("tapgate_ur_paused", "1 while UR is not asked because it failed repeatedly");
+    describe_counter!("tapgate_ur_transactions_total", "Transactions that UR showed, by what they did");
     describe_gauge!("tapgate_pool_available", "What approvals may take from a pool, in its smallest unit");
     describe_gauge!("tapgate_pool_held", "Outstanding holds of a pool, in its smallest unit");
     describe_gauge!("tapgate_pool_reserve", "What approvals must leave in a pool, in its smallest unit");

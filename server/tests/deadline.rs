@@ -51,9 +51,10 @@ impl Server {
         let app = Arc::new(App {
             ledger: Arc::new(ledger),
             config,
-            clock: Clock::start(),
+            clock: Arc::new(Clock::start()),
             metrics: PrometheusBuilder::new().build_recorder().handle(),
             health: Health::default(),
+            hints: tokio::sync::mpsc::channel(1).0,
         });
         let bound = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = bound.local_addr().unwrap();

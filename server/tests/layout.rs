@@ -58,6 +58,18 @@ const RULES: &[Rule] = &[
         reason: "handlers speak to the ledger; where it is stored is the wiring's business",
     },
     Rule {
+        scope: "server/src/http",
+        except: &[],
+        forbidden: &["crate::ur", "UrApi", "feeds"],
+        reason: "nobody who waits for an answer waits for UR: what is asked of UR is asked by the feeds",
+    },
+    Rule {
+        scope: "server/src/reconcile/matching",
+        except: &[],
+        forbidden: &["Ledger", "tokio", "Clock", "reqwest"],
+        reason: "matching is pure: it is given what is known, so that every case of it can be a test",
+    },
+    Rule {
         scope: "server/src/sandbox/ur",
         except: &[],
         forbidden: &["tapgate_engine"],

@@ -7,12 +7,13 @@ use smallvec::SmallVec;
 
 pub use spends::{NewSpend, SPENDS_MAX, Spends, Window};
 
-use crate::authorization::Source;
+use crate::authorization::{Source, State};
 use crate::controls::Controls;
 use crate::ids::{AuthorizationId, CardId, Sequence, UrId};
 use crate::limit::ClientLimit;
 use crate::money::{ChfMinor, Currency, Minor, Money};
-use crate::record::{Approval, Decided, Fact, FundsReplaced, Import, Returned, Verdict};
+use crate::posting::Completions;
+use crate::record::{Approval, Booked, Decided, Fact, FundsReplaced, Import, Returned, UserReported, Verdict};
 use crate::time::{UnixMillis, UnixSeconds};
 
 /// `chainStatus` of UR's contract (ur-facts, "Status").
@@ -130,6 +131,14 @@ pub struct Hold {
     pub funds: Minor,
 }
 
+impl Hold {
+    /// Whether it holds nothing any more: UR settled it or it was given back, and the partner debited the user.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.paid.amount.is_zero() && self.funds.is_zero()
+    }
+}
+
 /// Everything the engine knows of one user.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct User {
@@ -157,6 +166,8 @@ pub struct User {
     pub spends: Spends,
     /// What stands held, oldest first.
     pub holds: Vec<Hold>,
+    /// Settled debits of fiat balances that no report is proven to hold yet; boxed, because most have none.
+    pub completions: Option<Box<Completions>>,
 }
 
 impl User {
@@ -176,6 +187,7 @@ impl User {
             controls: None,
             spends: Spends::default(),
             holds: Vec::new(),
+            completions: None,
         };
         user.import(import, at);
         user.sequence = sequence;
@@ -224,7 +236,15 @@ impl User {
             Fact::CardControlled { card, controls, .. } => {
                 self.with_card(card, |card| card.controls.clone_from(controls));
             }
-            Fact::PoolReported(_) | Fact::PoolCredited(_) | Fact::RatesReplaced(_) | Fact::ProgramSuspended { .. } => {}
+            Fact::Booked(booked) => self.book(sequence, at, booked),
+            Fact::UserReported(report) => self.report(at, report),
+            Fact::PoolReported(_)
+            | Fact::PoolCredited(_)
+            | Fact::PoolSynced(_)
+            | Fact::RatesReplaced(_)
+            | Fact::ProgramSuspended { .. }
+            | Fact::BreakOpened(_)
+            | Fact::BreakResolved { .. } => {}
         }
         self.sequence = sequence;
     }
@@ -238,6 +258,7 @@ impl User {
             count: 1,
             spent: approval.spent,
             unreflected: approval.limit,
+            is_completed: false,
         });
         if approval.paid.amount.is_zero() {
             return;
@@ -266,7 +287,7 @@ impl User {
             let Some(hold) = self.holds.get_mut(place) else { continue };
             hold.paid.amount = hold.paid.amount.saturating_sub(draw.paid);
             hold.funds = hold.funds.saturating_sub(draw.funds);
-            let (source, currency, over) = (hold.source, hold.paid.currency, hold.paid.amount.is_zero());
+            let (source, currency, over) = (hold.source, hold.paid.currency, hold.is_over());
             if over {
                 self.holds.remove(place);
             }
@@ -285,8 +306,75 @@ impl User {
                 count: 0,
                 spent: ChfMinor::ZERO,
                 unreflected: returned.limit_added,
+                is_completed: false,
             });
         }
+    }
+
+    fn book(&mut self, sequence: Sequence, at: UnixMillis, booked: &Booked) {
+        for lost in &booked.draws {
+            self.spends.lower(lost.sequence, lost.spent, lost.unreflected);
+            if booked.state == State::Cleared {
+                self.spends.complete(lost.sequence, sequence);
+            }
+            if let Some(own) = &mut self.funds {
+                own.held = own.held.saturating_sub(lost.funds);
+            }
+            if let Some(hold) = self.holds.iter_mut().find(|hold| hold.sequence == lost.sequence) {
+                hold.paid.amount = hold.paid.amount.saturating_sub(lost.paid);
+                hold.funds = hold.funds.saturating_sub(lost.funds);
+            }
+        }
+        self.holds.retain(|hold| !hold.is_over());
+        for fiat in &booked.fiat {
+            self.hold_fiat(fiat.currency, Minor(-fiat.available.0));
+            self.completions.get_or_insert_default().add(sequence, fiat.currency, fiat.completed);
+        }
+        if !booked.limit_added.is_zero() {
+            self.spends.add(NewSpend {
+                sequence,
+                at: at.seconds(),
+                card: 0,
+                count: 0,
+                spent: ChfMinor::ZERO,
+                unreflected: booked.limit_added,
+                is_completed: true,
+            });
+        }
+    }
+
+    fn report(&mut self, at: UnixMillis, report: &UserReported) {
+        if let Some(account) = &report.account {
+            self.status = account.status;
+            self.limit = account.limit;
+            self.reported_at = at;
+            self.spends.reflect(report.seen_through);
+            for (currency, allowed) in &account.allowances {
+                self.with_balance(*currency, |balance| balance.allowance = *allowed);
+            }
+        }
+        for money in report.balances.iter().flatten() {
+            let completions = self.completions.get_or_insert_default();
+            let proven = completions.through(report.seen_through, money.currency);
+            completions.forget(report.seen_through, money.currency);
+            self.with_balance(money.currency, |balance| {
+                balance.amount = money.amount;
+                balance.held = balance.held.saturating_sub(proven);
+            });
+        }
+        if self.completions.as_ref().is_some_and(|completions| **completions == Completions::default()) {
+            self.completions = None;
+        }
+    }
+
+    /// Changes the balance in a currency; one that nobody named before is empty and may not be taken from.
+    fn with_balance(&mut self, currency: Currency, change: impl FnOnce(&mut FiatBalance)) {
+        if let Some(balance) = self.fiat.iter_mut().find(|balance| balance.currency == currency) {
+            return change(balance);
+        }
+        let mut fresh = FiatBalance { currency, amount: Minor::ZERO, allowance: false, held: Minor::ZERO };
+        change(&mut fresh);
+        self.fiat.push(fresh);
     }
 
     fn hold_fiat(&mut self, currency: Currency, change: Minor) {
@@ -360,6 +448,7 @@ impl User {
                 hold.funds = Minor::ZERO;
             }
         }
+        self.holds.retain(|hold| !hold.is_over());
         let Money { amount, currency } = replaced.funds;
         self.funds = Some(Funds { amount, currency, version: replaced.version, held });
     }

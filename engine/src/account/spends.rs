@@ -30,6 +30,8 @@ struct Spend {
     spent: ChfMinor,
     /// Francs that count against the client limit and are not known to be in UR's `usedLimit`.
     unreflected: ChfMinor,
+    /// The record that showed UR's use of the limit; zero while none has.
+    completed: Sequence,
 }
 
 /// The velocity of a window: what it holds, and when one more would fit.
@@ -62,6 +64,8 @@ pub struct NewSpend {
     pub spent: ChfMinor,
     /// Francs against the limit.
     pub unreflected: ChfMinor,
+    /// UR uses the limit for it already.
+    pub is_completed: bool,
 }
 
 impl Spends {
@@ -80,6 +84,7 @@ impl Spends {
             count: new.count,
             spent: new.spent,
             unreflected: new.unreflected,
+            completed: if new.is_completed { new.sequence } else { Sequence::ZERO },
         };
         self.ring.push_back(spend);
         if self.ring.len() > SPENDS_MAX {
@@ -94,7 +99,28 @@ impl Spends {
             next.card = if next.card == oldest.card { next.card } else { ANY_CARD };
             next.count = next.count.saturating_add(oldest.count);
             next.spent = next.spent.saturating_add(oldest.spent);
+            // A part that UR has not shown keeps the whole counted.
+            let both = oldest.completed > Sequence::ZERO && next.completed > Sequence::ZERO;
+            next.completed = if both { next.completed.max(oldest.completed) } else { Sequence::ZERO };
             next.unreflected = next.unreflected.saturating_add(oldest.unreflected);
+        }
+    }
+
+    /// Notes that UR uses the limit for the spend of `record`, as `shown` by a later one.
+    pub fn complete(&mut self, record: Sequence, shown: Sequence) {
+        let place = self.ring.partition_point(|spend| spend.last < record);
+        // One of several merged says nothing of the others.
+        if let Some(spend) = self.ring.get_mut(place).filter(|spend| (spend.first, spend.last) == (record, record)) {
+            spend.completed = shown;
+        }
+    }
+
+    /// UR's figure was asked for after `through`: it holds what was completed by then.
+    pub fn reflect(&mut self, through: Sequence) {
+        for spend in &mut self.ring {
+            if spend.completed > Sequence::ZERO && spend.completed <= through {
+                spend.unreflected = ChfMinor::ZERO;
+            }
         }
     }
 
@@ -148,7 +174,15 @@ mod tests {
 
     fn spend(sequence: u64, at: i64, francs: i64) -> NewSpend {
         let chf = ChfMinor(francs);
-        NewSpend { sequence: Sequence(sequence), at: UnixSeconds(at), card: 1, count: 1, spent: chf, unreflected: chf }
+        NewSpend {
+            sequence: Sequence(sequence),
+            at: UnixSeconds(at),
+            card: 1,
+            count: 1,
+            spent: chf,
+            unreflected: chf,
+            is_completed: false,
+        }
     }
 
     #[test]

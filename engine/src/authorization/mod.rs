@@ -5,7 +5,7 @@ mod reason;
 mod request;
 
 use serde::{Deserialize, Serialize};
-use smallvec::SmallVec;
+use smallvec::{SmallVec, smallvec};
 
 pub use ladder::{
     AmountMaxSeen, Capacity, Explanation, FundsSeen, Plan, Rung, SourceExplanation, UserSeen, Values, VelocitySeen,
@@ -16,7 +16,8 @@ pub use request::{Channel, Kind, Merchant, Request};
 
 use crate::ids::{AuthorizationId, CardId, Sequence, UrId};
 use crate::money::{ChfMinor, Currency, Minor, Money};
-use crate::record::{Decided, Fact, Fingerprint, ReturnCause, Returned, Verdict};
+use crate::posting::{Effect, Posted};
+use crate::record::{Booked, Decided, Fact, Fingerprint, ReturnCause, Returned, Verdict};
 use crate::time::UnixMillis;
 
 /// Where an approval is paid from.
@@ -39,7 +40,7 @@ impl Source {
     }
 }
 
-/// Where an authorization stands. All but [`State::Approved`] are terminal.
+/// Where an authorization stands. Those that hold something are open, all others terminal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum State {
     /// The ladder refused it.
@@ -52,11 +53,32 @@ pub enum State {
     Released,
     /// Reversed before it came.
     Tombstoned,
+    /// It holds what remains of it, and UR knows it.
+    Confirmed,
+    /// UR settled a part; the rest is held.
+    PartlyCleared,
+    /// UR settled it.
+    Cleared,
+    /// Given back whole, because UR never settled it.
+    Expired,
+    /// UR settled what was not approved.
+    ForcePosted,
 }
 
 impl State {
     /// Every state.
-    pub const ALL: &[State] = &[State::Declined, State::Approved, State::Reversed, State::Released, State::Tombstoned];
+    pub const ALL: &[State] = &[
+        State::Declined,
+        State::Approved,
+        State::Reversed,
+        State::Released,
+        State::Tombstoned,
+        State::Confirmed,
+        State::PartlyCleared,
+        State::Cleared,
+        State::Expired,
+        State::ForcePosted,
+    ];
 
     /// The name on the wire.
     #[must_use]
@@ -67,13 +89,18 @@ impl State {
             State::Reversed => "reversed",
             State::Released => "released",
             State::Tombstoned => "tombstoned",
+            State::Confirmed => "confirmed",
+            State::PartlyCleared => "partly_cleared",
+            State::Cleared => "cleared",
+            State::Expired => "expired",
+            State::ForcePosted => "force_posted",
         }
     }
 
-    /// Whether nothing can be added any more.
+    /// Whether it may hold something and take more.
     #[must_use]
-    pub fn is_terminal(self) -> bool {
-        self != State::Approved
+    pub fn is_open(self) -> bool {
+        matches!(self, State::Approved | State::Confirmed | State::PartlyCleared)
     }
 }
 
@@ -87,7 +114,7 @@ pub struct Draw {
     pub id: AuthorizationId,
     /// The approved amount, in the transaction currency.
     pub amount: Minor,
-    /// What of it was not given back.
+    /// What of it was neither given back nor settled.
     pub remaining: Minor,
     /// Taken for `amount`, in the currency paid in.
     pub paid: Minor,
@@ -136,6 +163,8 @@ pub struct Authorization {
     pub draws: SmallVec<[Draw; 1]>,
     /// Every record that concerns it, oldest first.
     pub events: SmallVec<[Sequence; 2]>,
+    /// What UR's transactions did to it; boxed, because most have none yet.
+    pub posted: Option<Box<Posted>>,
 }
 
 impl Authorization {
@@ -148,8 +177,9 @@ impl Authorization {
             }
             Fact::Returned(returned) => match &returned.cause {
                 ReturnCause::Requested { request, .. } => (&**request, State::Tombstoned),
-                ReturnCause::Late { .. } | ReturnCause::Person { .. } => return None,
+                ReturnCause::Late { .. } | ReturnCause::Person { .. } | ReturnCause::Expired => return None,
             },
+            Fact::Booked(booked) => return Some(Authorization::posted(sequence, booked)),
             _ => return None,
         };
         let mut row = Authorization {
@@ -164,9 +194,31 @@ impl Authorization {
             returned: Minor::ZERO,
             draws: SmallVec::new(),
             events: SmallVec::new(),
+            posted: None,
         };
         row.apply(sequence, fact);
         Some(row)
+    }
+
+    /// The row of what UR settled without asking us.
+    fn posted(sequence: Sequence, booked: &Booked) -> Authorization {
+        let mut row = Authorization {
+            sequence: Sequence::ZERO,
+            state: booked.state,
+            user: booked.posting.user.clone(),
+            card: CardId::unknown(),
+            currency: booked.posting.amount.currency,
+            source: booked.source,
+            paid_currency: booked.posting.amount.currency,
+            authorized: Minor::ZERO,
+            returned: Minor::ZERO,
+            draws: SmallVec::new(),
+            events: smallvec![sequence],
+            posted: None,
+        };
+        row.book(booked);
+        row.sequence = sequence;
+        row
     }
 
     /// Folds one record into the row. A record that the row already holds changes nothing.
@@ -177,6 +229,7 @@ impl Authorization {
         match fact {
             Fact::Decided(decided) => self.decided(sequence, decided),
             Fact::Returned(returned) => self.give_back(returned),
+            Fact::Booked(booked) => self.book(booked),
             _ => return,
         }
         self.events.push(sequence);
@@ -185,7 +238,10 @@ impl Authorization {
 
     fn decided(&mut self, sequence: Sequence, decided: &Decided) {
         let Verdict::Approved(approval) = &decided.verdict else { return };
-        self.state = State::Approved;
+        // More on one that UR knows already leaves it known.
+        if !self.state.is_open() {
+            self.state = State::Approved;
+        }
         self.source = Some(approval.source);
         self.paid_currency = approval.paid.currency;
         self.authorized = self.authorized.saturating_add(approval.amount);
@@ -210,10 +266,33 @@ impl Authorization {
         }
     }
 
-    /// What has not been given back, in the transaction currency.
+    fn book(&mut self, booked: &Booked) {
+        self.state = booked.state;
+        for lost in &booked.draws {
+            if let Some(draw) = self.draws.iter_mut().find(|draw| draw.sequence == lost.sequence) {
+                draw.remaining = draw.remaining.saturating_sub(lost.amount);
+            }
+            if lost.is_back {
+                self.returned = self.returned.saturating_add(lost.amount);
+            }
+        }
+        let posted = self.posted.get_or_insert_default();
+        posted.seen.push(booked.posting.key());
+        posted.captured = posted.captured.saturating_add(booked.captured);
+        let back = if booked.effect == Effect::Refunded { &mut posted.refunded } else { &mut posted.returned };
+        *back = back.saturating_add(booked.given_back);
+    }
+
+    /// The id of the authorization itself, where it was approved.
+    #[must_use]
+    pub fn root_of_draws(&self) -> Option<&AuthorizationId> {
+        self.draws.first().map(|draw| &draw.id)
+    }
+
+    /// What was neither given back nor settled, in the transaction currency.
     #[must_use]
     pub fn remaining(&self) -> Minor {
-        self.authorized.saturating_sub(self.returned)
+        self.draws.iter().fold(Minor::ZERO, |sum, draw| sum.saturating_add(draw.remaining))
     }
 
     /// What stands held, in the currency it is paid in: the sum over its draws, nothing in the end.
@@ -226,7 +305,7 @@ impl Authorization {
     /// Whether an increment of this request may be added to it.
     #[must_use]
     pub fn accepts(&self, request: &Request) -> bool {
-        self.state == State::Approved && self.is_of(request)
+        self.state.is_open() && self.is_of(request)
     }
 
     /// Whether the request is of the same user, card and currency.
@@ -296,7 +375,7 @@ impl Answer {
                 ReturnCause::Requested { request, fingerprint } => {
                     (&**request, *fingerprint, Outcome::Acknowledged { amount: returned.amount })
                 }
-                ReturnCause::Late { .. } | ReturnCause::Person { .. } => return None,
+                ReturnCause::Late { .. } | ReturnCause::Person { .. } | ReturnCause::Expired => return None,
             },
             _ => return None,
         };

@@ -29,7 +29,7 @@ const JOURNAL: &str = "journal";
 const META: &str = "meta";
 const WATERMARK: &[u8] = b"watermark";
 const FORMAT: &[u8] = b"format";
-const FORMAT_VERSION: u8 = 1;
+const FORMAT_VERSION: u8 = 2;
 
 /// Bloom filter bits per key: 1 % false positives, so that a new id costs no read.
 const BLOOM_BITS_PER_KEY: f64 = 10.0;
@@ -71,6 +71,8 @@ fn table_name(table: Table) -> &'static str {
         Table::Answers => "answers",
         Table::Pools => "pools",
         Table::Program => "program",
+        Table::Breaks => "breaks",
+        Table::Postings => "postings",
     }
 }
 

@@ -43,11 +43,23 @@ pub enum Table {
     Pools,
     /// The program's one row.
     Program,
+    /// Breaks by the record that opened them.
+    Breaks,
+    /// Where UR's transactions were booked, by their hash.
+    Postings,
 }
 
 impl Table {
     /// Every table.
-    pub const ALL: [Table; 5] = [Table::Users, Table::Authorizations, Table::Answers, Table::Pools, Table::Program];
+    pub const ALL: [Table; 7] = [
+        Table::Users,
+        Table::Authorizations,
+        Table::Answers,
+        Table::Pools,
+        Table::Program,
+        Table::Breaks,
+        Table::Postings,
+    ];
 }
 
 /// A row to be written.

@@ -9,14 +9,14 @@ use dashmap::mapref::entry::Entry as Place;
 use super::decide::append;
 use super::{Ledger, Shared};
 use crate::account::{CardStatus, User};
-use crate::authorization::{Source, State};
+use crate::authorization::Source;
 use crate::controls::{Controls, ControlsError};
 use crate::ids::{AuthorizationId, CardId, Sequence, UrId};
 use crate::journal::{NoPlace, Settles, StoreError, Word};
 use crate::money::{AMOUNT_MAX, Currency, Minor, Money};
 use crate::pool::{Pool, PoolFigures};
 use crate::pricing::Rates;
-use crate::record::{Author, Fact, FundsReplaced, Import, PoolCredited, PoolReported, Verdict};
+use crate::record::{Author, Fact, FundsReplaced, Import, PoolCredited, PoolReported, ReturnCause, Verdict};
 use crate::time::{Moment, UnixMillis};
 
 /// Up to which debit a reported balance is proven to reflect.
@@ -150,12 +150,12 @@ pub struct Receipt {
     pub word: Option<Arc<Word>>,
 }
 
-fn not_found<T: ToString>(what: &'static str, id: &T) -> ChangeError {
+pub(super) fn not_found<T: ToString>(what: &'static str, id: &T) -> ChangeError {
     ChangeError::NotFound { what, id: id.to_string() }
 }
 
 /// Figures that people set lie between nothing and [`AMOUNT_MAX`].
-fn in_range(what: &str, amount: Minor) -> Result<(), ChangeError> {
+pub(super) fn in_range(what: &str, amount: Minor) -> Result<(), ChangeError> {
     if (Minor::ZERO..=AMOUNT_MAX).contains(&amount) {
         return Ok(());
     }
@@ -202,7 +202,7 @@ impl Ledger {
                 let fact = Fact::ProgramSuspended { suspended, reason };
                 self.program_change(author, at, self.stop_decisions(), fact)?
             }
-            Change::Release { root, reason } => self.release(author, at, &root, reason)?,
+            Change::Release { root, reason } => self.release(author, at, &root, ReturnCause::Person { reason })?,
             Change::ImportUser(import) => {
                 for card in &import.cards {
                     if admin.cards.get(&card.id).is_some_and(|owner| *owner != import.user) {
@@ -256,7 +256,7 @@ impl Ledger {
     }
 
     /// A change of one user's row.
-    fn user_change(
+    pub(super) fn user_change(
         &self,
         author: &Author,
         at: UnixMillis,
@@ -304,7 +304,7 @@ impl Ledger {
     }
 
     /// A change of what all decisions share, made while none runs.
-    fn program_change(
+    pub(super) fn program_change(
         &self,
         author: &Author,
         at: UnixMillis,
@@ -313,12 +313,11 @@ impl Ledger {
     ) -> Result<Arc<Word>, ChangeError> {
         let permit = self.journal.reserve()?;
         let word = Word::pending();
-        let (_, fact) = append(permit, author.clone(), at, fact, Settles::Decision(Arc::clone(&word)));
+        let (sequence, fact) = append(permit, author.clone(), at, fact, Settles::Decision(Arc::clone(&word)));
         shared.program.apply(at, &fact);
-        if let Some(currency) = fact.pool() {
-            let before = shared.pool(currency).map_or_else(|| PoolFigures::empty(currency), Pool::figures);
-            let mut figures = before;
-            figures.apply(at, &fact);
+        for currency in fact.pools() {
+            let mut figures = shared.pool(currency).map_or_else(|| PoolFigures::empty(currency), Pool::figures);
+            figures.apply(sequence, at, &fact);
             match shared.pools.iter_mut().find(|pool| pool.currency() == currency) {
                 Some(pool) => pool.replace(figures),
                 None => shared.pools.push(Pool::new(figures)),
@@ -391,19 +390,19 @@ impl Ledger {
         Ok(debited)
     }
 
-    fn release(
+    pub(super) fn release(
         &self,
         author: &Author,
         at: UnixMillis,
         root: &AuthorizationId,
-        reason: CompactString,
+        cause: ReturnCause,
     ) -> Result<Arc<Word>, ChangeError> {
         let shared = self.read_shared();
         let Place::Occupied(mut row) = self.authorization(root)? else {
             return Err(not_found("authorization", root));
         };
         let row = row.get_mut();
-        if row.state != State::Approved {
+        if !row.state.is_open() {
             return Err(ChangeError::Conflict(format!(
                 "authorization {root} is {}: it holds nothing",
                 row.state.name()
@@ -411,7 +410,7 @@ impl Ledger {
         }
         let mut user = self.users.get_mut(&row.user.clone());
         let permit = self.journal.reserve()?;
-        let fact = Self::person_releases(reason, root, &shared, user.as_deref().map(|user| &**user), row);
+        let fact = Self::given_up(cause, root, &shared, user.as_deref().map(|user| &**user), row);
         let word = Word::pending();
         let (sequence, fact) = append(permit, author.clone(), at, fact, Settles::Decision(Arc::clone(&word)));
         if let Some(user) = &mut user {
@@ -451,7 +450,7 @@ fn replaced_funds(
 }
 
 fn debit_since(fact: &Fact, currency: Currency, sequence: Sequence) -> Minor {
-    if fact.pool() != Some(currency) {
+    if !fact.pools().any(|pool| pool == currency) {
         return Minor::ZERO;
     }
     match fact {
@@ -462,6 +461,11 @@ fn debit_since(fact: &Fact, currency: Currency, sequence: Sequence) -> Minor {
         Fact::Returned(returned) => {
             let since = returned.draws.iter().filter(|draw| draw.sequence > sequence);
             Minor(-since.fold(Minor::ZERO, |sum, draw| sum.saturating_add(draw.paid)).0)
+        }
+        // What UR took beyond a hold is a debit of its own; what it took less is only given up where it was open.
+        Fact::Booked(booked) => {
+            let own = booked.pools.iter().filter(|pool| pool.currency == currency);
+            own.fold(Minor::ZERO, |sum, pool| sum.saturating_sub(pool.available))
         }
         _ => Minor::ZERO,
     }

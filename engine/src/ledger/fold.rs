@@ -12,16 +12,17 @@ use serde::{Deserialize, Serialize};
 
 use crate::account::User;
 use crate::authorization::{Answer, Authorization};
+use crate::breaks::Break;
 use crate::ids::{AuthorizationId, Sequence, UrId};
 use crate::journal::{Row, Store, StoreError, Table};
 use crate::money::Currency;
 use crate::pool::PoolFigures;
 use crate::pricing::Rates;
-use crate::record::{Author, Buffer, Fact, Fingerprint, Record};
+use crate::record::{Author, BreakId, Buffer, Fact, Fingerprint, Record};
 use crate::time::UnixMillis;
 
 /// The version of the rows' bytes.
-const ROW_VERSION: u8 = 1;
+const ROW_VERSION: u8 = 2;
 
 /// How long an idempotency key is kept: 24 hours.
 const IDEMPOTENCY_KEPT_MILLIS: u64 = 24 * 3600 * 1000;
@@ -80,10 +81,17 @@ pub(crate) struct ProgramRow {
 }
 
 /// A pool's row.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct PoolRow {
     pub(crate) sequence: Sequence,
     pub(crate) figures: PoolFigures,
+}
+
+/// Where a transaction of UR's was booked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct PostingRow {
+    pub(crate) sequence: Sequence,
+    pub(crate) root: AuthorizationId,
 }
 
 /// The key of the program's one row.
@@ -118,6 +126,8 @@ pub struct State {
     pub(crate) answers: BTreeMap<AuthorizationId, Answer>,
     pub(crate) pools: BTreeMap<Currency, PoolRow>,
     pub(crate) program: ProgramRow,
+    pub(crate) breaks: BTreeMap<BreakId, Break>,
+    pub(crate) postings: BTreeMap<CompactString, PostingRow>,
 }
 
 impl State {
@@ -137,6 +147,14 @@ impl State {
             state.pools.insert(row.figures.currency, row);
             Ok(())
         })?;
+        store.rows(Table::Breaks, &mut |key, bytes| {
+            let row: Break = decode(Table::Breaks, key, bytes)?;
+            // What is explained stays on the disk.
+            if row.resolved.is_none() {
+                state.breaks.insert(row.id, row);
+            }
+            Ok(())
+        })?;
         state.program = load(store, Table::Program, PROGRAM_KEY)?.unwrap_or_default();
         Ok(state)
     }
@@ -146,7 +164,15 @@ impl State {
     pub fn newest_row(&self) -> Sequence {
         let users = self.users.values().map(|row| row.sequence);
         let pools = self.pools.values().map(|row| row.sequence);
-        users.chain(pools).fold(self.program.sequence, Sequence::max)
+        let breaks = self.breaks.values().map(|row| row.sequence);
+        users.chain(pools).chain(breaks).fold(self.program.sequence, Sequence::max)
+    }
+
+    /// Every account, and those with something held.
+    #[must_use]
+    pub fn accounts(&self) -> (Vec<UrId>, Vec<UrId>) {
+        let holding = self.users.iter().filter(|(_, user)| !user.holds.is_empty());
+        (self.users.keys().cloned().collect(), holding.map(|(id, _)| id.clone()).collect())
     }
 
     /// The latest time of any record: decisions never go back before it.
@@ -171,6 +197,17 @@ impl State {
                 place.insert(decode(Table::Answers, key, bytes)?);
             }
             Ok(())
+        })?;
+        store.rows(Table::Breaks, &mut |key, bytes| {
+            let row: Break = decode(Table::Breaks, key, bytes)?;
+            self.breaks.entry(row.id).or_insert(row);
+            Ok(())
+        })?;
+        store.rows(Table::Postings, &mut |key, bytes| {
+            if let Place::Vacant(place) = self.postings.entry(String::from_utf8_lossy(key).into()) {
+                place.insert(decode(Table::Postings, key, bytes)?);
+            }
+            Ok(())
         })
     }
 
@@ -192,7 +229,7 @@ impl State {
             }
         }
         if let Some(root) = fact.root() {
-            fetch(&mut self.authorizations, root, Table::Authorizations, store)?;
+            fetch(&mut self.authorizations, root.clone(), root.as_str().as_bytes(), Table::Authorizations, store)?;
             match self.authorizations.entry(root.clone()) {
                 Place::Occupied(mut row) => row.get_mut().apply(sequence, fact),
                 Place::Vacant(place) => {
@@ -201,7 +238,7 @@ impl State {
             }
         }
         if let Some(id) = fact.answered() {
-            fetch(&mut self.answers, id, Table::Answers, store)?;
+            fetch(&mut self.answers, id.clone(), id.as_str().as_bytes(), Table::Answers, store)?;
             match self.answers.entry(id.clone()) {
                 Place::Occupied(mut row) => row.get_mut().apply(sequence, fact),
                 Place::Vacant(place) => {
@@ -209,12 +246,33 @@ impl State {
                 }
             }
         }
-        if let Some(currency) = fact.pool() {
+        for currency in fact.pools() {
             let fresh = PoolRow { sequence: Sequence::ZERO, figures: PoolFigures::empty(currency) };
             let pool = self.pools.entry(currency).or_insert(fresh);
             if sequence > pool.sequence {
-                pool.figures.apply(*at, fact);
+                pool.figures.apply(sequence, *at, fact);
                 pool.sequence = sequence;
+            }
+        }
+        if let Fact::Booked(booked) = fact {
+            let hash = &booked.posting.hash;
+            fetch(&mut self.postings, hash.clone(), hash.as_bytes(), Table::Postings, store)?;
+            let row = PostingRow { sequence, root: booked.root.clone() };
+            match self.postings.entry(hash.clone()) {
+                Place::Occupied(mut before) if before.get().sequence < sequence => drop(before.insert(row)),
+                Place::Occupied(_) => {}
+                Place::Vacant(place) => drop(place.insert(row)),
+            }
+        }
+        for (number, discrepancy) in (0..).zip(fact.breaks()) {
+            let id = BreakId { opened: sequence, number };
+            fetch(&mut self.breaks, id, &break_key(id), Table::Breaks, store)?;
+            self.breaks.entry(id).or_insert_with(|| Break::opened(id, *at, discrepancy.clone()));
+        }
+        if let Fact::BreakResolved { id, reason } = fact {
+            fetch(&mut self.breaks, *id, &break_key(*id), Table::Breaks, store)?;
+            if let Some(row) = self.breaks.get_mut(id) {
+                row.resolve(sequence, *at, author, reason);
             }
         }
         if sequence > self.program.sequence {
@@ -252,6 +310,12 @@ impl State {
         for (currency, pool) in &self.pools {
             add(&row(Table::Pools, currency.as_str().as_bytes(), &pool.figures)?);
         }
+        for (id, found) in &self.breaks {
+            add(&row(Table::Breaks, &break_key(*id), found)?);
+        }
+        for (hash, booked) in &self.postings {
+            add(&row(Table::Postings, hash.as_bytes(), booked)?);
+        }
         add(&row(Table::Program, PROGRAM_KEY, &(&self.program.program, &self.program.keys))?);
         Ok(*hasher.finalize().as_bytes())
     }
@@ -263,18 +327,28 @@ impl State {
     }
 }
 
-fn fetch<T: DeserializeOwned>(
-    rows: &mut BTreeMap<AuthorizationId, T>,
-    id: &AuthorizationId,
+fn fetch<K: Ord, T: DeserializeOwned>(
+    rows: &mut BTreeMap<K, T>,
+    id: K,
+    key: &[u8],
     table: Table,
     store: Option<&dyn Store>,
 ) -> Result<(), StoreError> {
-    if let (Some(store), false) = (store, rows.contains_key(id))
-        && let Some(row) = load(store, table, id.as_str().as_bytes())?
+    if let (Some(store), false) = (store, rows.contains_key(&id))
+        && let Some(row) = load(store, table, key)?
     {
-        rows.insert(id.clone(), row);
+        rows.insert(id, row);
     }
     Ok(())
+}
+
+/// Sorts by the time of opening.
+pub(crate) fn break_key(id: BreakId) -> [u8; 10] {
+    let mut key = [0; 10];
+    let (opened, number) = key.split_at_mut(8);
+    opened.copy_from_slice(&id.opened.0.to_be_bytes());
+    number.copy_from_slice(&id.number.to_be_bytes());
+    key
 }
 
 fn key_id<T: std::str::FromStr>(key: &[u8]) -> Result<T, StoreError> {

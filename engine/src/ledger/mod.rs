@@ -1,13 +1,15 @@
 //! The ledger: memory that decides, and the journal it is the fold of.
 //!
-//! **Locks, in their one order:** `admin` (changes by people, one at a time) → `program` (what all decisions share;
+//! **Locks, in their one order:** `admin` (changes by people, one at a time) or `postings` (UR's transactions, one at a
+//! time) → `program` (what all decisions share;
 //! read by decisions through a sharded lock, written only by changes to the program itself) → `answers` → `authorizations`
-//! → `users`. Never two guards in one map, never one across an await: nothing here is async.
+//! → `users` → `breaks`. Never two guards in one map, never one across an await: nothing here is async.
 //!
 //! **Order of change:** what lowers a pool's available figure changes memory first and then claims its place in the
 //! journal; what raises one claims first. Whoever spends what was raised claims later, so every durable prefix of the
 //! journal is a legal state. Rows of users and authorizations change under their guards, where order cannot be seen.
 
+mod book;
 mod change;
 mod decide;
 mod fold;
@@ -20,9 +22,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ahash::RandomState;
+use compact_str::CompactString;
 use crossbeam::sync::{ShardedLock, ShardedLockReadGuard, ShardedLockWriteGuard};
 use dashmap::DashMap;
 
+pub use book::Booking;
 pub use change::{Change, ChangeError, Receipt, Reflected};
 pub use decide::{GaveUp, Refusal, Reply, Submission};
 pub use fold::{Program, State};
@@ -118,6 +122,9 @@ pub struct Ledger {
     answers: DashMap<AuthorizationId, Box<AnswerSlot>, RandomState>,
     authorizations: DashMap<AuthorizationId, Box<Authorization>, RandomState>,
     users: DashMap<UrId, Box<User>, RandomState>,
+    breaks: Mutex<book::Breaks>,
+    /// Where transactions were booked, as far as the disk does not know it yet.
+    postings: Mutex<std::collections::BTreeMap<CompactString, fold::PostingRow>>,
     journal: Journal,
     store: Arc<dyn Store>,
     /// The latest time stamped on a record.
@@ -151,7 +158,7 @@ impl Ledger {
         let hasher =
             RandomState::with_seeds(hash_seed, !hash_seed, hash_seed.rotate_left(17), hash_seed.rotate_left(41));
         let watermark = store.watermark()?;
-        let State { users, authorizations, answers, pools, program } = recovered;
+        let State { users, authorizations, answers, pools, program, breaks, postings } = recovered;
         let mut admin = Admin { keys: program.keys, cards: std::collections::HashMap::with_hasher(hasher.clone()) };
         for (id, user) in &users {
             admin.cards.extend(user.cards.iter().map(|card| (card.id.clone(), id.clone())));
@@ -164,6 +171,8 @@ impl Ledger {
             answers: DashMap::with_hasher_and_shard_amount(hasher.clone(), SHARDS),
             authorizations: DashMap::with_hasher_and_shard_amount(hasher.clone(), SHARDS),
             users: DashMap::with_hasher_and_shard_amount(hasher, SHARDS),
+            breaks: Mutex::new(book::Breaks(breaks)),
+            postings: Mutex::new(postings),
             journal,
             store,
             latest: AtomicU64::new(program.at.0),
@@ -204,6 +213,14 @@ impl Ledger {
 
     fn lock_admin(&self) -> MutexGuard<'_, Admin> {
         self.admin.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn lock_breaks(&self) -> MutexGuard<'_, book::Breaks> {
+        self.breaks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn lock_postings(&self) -> MutexGuard<'_, std::collections::BTreeMap<CompactString, fold::PostingRow>> {
+        self.postings.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn read_shared(&self) -> ShardedLockReadGuard<'_, Shared> {

@@ -2,15 +2,16 @@
 
 use std::ops::ControlFlow;
 
-use super::fold::{Program, load};
+use super::fold::{Program, break_key, load};
 use super::{KEPT_IN_MEMORY_MILLIS, Ledger};
 use crate::account::User;
 use crate::authorization::{Answer, Authorization};
+use crate::breaks::Break;
 use crate::ids::{AuthorizationId, CardId, Sequence, UrId};
 use crate::journal::{Chain, StoreError, Table};
 use crate::money::Currency;
 use crate::pool::{Pool, PoolFigures};
-use crate::record::Record;
+use crate::record::{BreakId, Record};
 use crate::time::UnixMillis;
 
 /// What is known of an id: its answer, and the authorization it belongs to.
@@ -51,6 +52,23 @@ impl Ledger {
     #[must_use]
     pub fn pool(&self, currency: Currency) -> Option<PoolFigures> {
         self.read_shared().pool(currency).map(Pool::figures)
+    }
+
+    /// The breaks that are open, oldest first.
+    #[must_use]
+    pub fn open_breaks(&self) -> Vec<Break> {
+        self.lock_breaks().0.values().filter(|found| found.resolved.is_none()).cloned().collect()
+    }
+
+    /// One break, open or explained.
+    ///
+    /// # Errors
+    /// Rows on disk could not be read.
+    pub fn break_by_id(&self, id: BreakId) -> Result<Option<Break>, StoreError> {
+        if let Some(found) = self.lock_breaks().0.get(&id) {
+            return Ok(Some(found.clone()));
+        }
+        load(&*self.store, Table::Breaks, &break_key(id))
     }
 
     /// What holds for the whole program.
@@ -142,6 +160,8 @@ impl Ledger {
                 .collect(),
             answers: self.answers.iter().map(|slot| (slot.key().clone(), slot.answer.clone())).collect(),
             pools: pools.collect(),
+            breaks: self.lock_breaks().0.clone(),
+            postings: self.lock_postings().clone(),
             program: super::fold::ProgramRow {
                 sequence,
                 program: shared.program.clone(),

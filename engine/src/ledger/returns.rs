@@ -87,13 +87,13 @@ impl Ledger {
             return nothing_returned(cause, id, state, !ours);
         };
         let amount = requested.min(row.remaining());
-        let held_something = matches!(row.state, State::Approved | State::Reversed | State::Released);
+        let held_something = !matches!(row.state, State::Declined | State::Tombstoned);
         let mismatch = held_something && requested > row.remaining();
         let plan = Plan { row, user, amount, first: None, unbooked: false };
         let draws = plan.draws();
         let pool = plan.pool(shared, &draws);
         let limit_added = self.limit_used_again(shared, row, &draws);
-        let state = if row.state == State::Approved && amount == row.remaining() { State::Reversed } else { row.state };
+        let state = if row.state.is_open() && amount == row.remaining() { State::Reversed } else { row.state };
         Fact::Returned(Box::new(Returned {
             cause,
             root: id,
@@ -134,31 +134,36 @@ impl Ledger {
         released(cause, root, &Plan { row, user, amount, first: Some(draw.sequence), unbooked: true }, shared)
     }
 
-    /// A person's release of all that remains. The limit comes back only if UR was never seen to book it.
-    pub(super) fn person_releases(
-        reason: compact_str::CompactString,
+    /// A person's release of all that remains, or its expiry. The limit comes back only if UR was never seen to book it.
+    pub(super) fn given_up(
+        cause: ReturnCause,
         root: &AuthorizationId,
         shared: &Shared,
         user: Option<&User>,
         row: &Authorization,
     ) -> Fact {
-        let unbooked = row.returned.is_zero();
-        let plan = Plan { row, user, amount: row.remaining(), first: None, unbooked };
-        released(ReturnCause::Person { reason }, root, &plan, shared)
+        let unbooked = row.returned.is_zero() && row.posted.is_none();
+        released(cause, root, &Plan { row, user, amount: row.remaining(), first: None, unbooked }, shared)
     }
 }
 
 fn released(cause: ReturnCause, root: &AuthorizationId, plan: &Plan<'_>, shared: &Shared) -> Fact {
     let row = plan.row;
     let draws = plan.draws();
-    let over = row.state == State::Approved && plan.amount == row.remaining();
+    let over = row.state.is_open() && plan.amount == row.remaining();
+    // What UR settled in part and never asked for again is settled.
+    let end = match (&cause, &row.posted) {
+        (ReturnCause::Expired, Some(posted)) if !posted.captured.is_zero() => State::Cleared,
+        (ReturnCause::Expired, _) => State::Expired,
+        _ => State::Released,
+    };
     Fact::Returned(Box::new(Returned {
         cause,
         root: root.clone(),
         user: Some(row.user.clone()),
         amount: plan.amount,
         mismatch: false,
-        state: if over { State::Released } else { row.state },
+        state: if over { end } else { row.state },
         pool: plan.pool(shared, &draws),
         draws,
         limit_added: ChfMinor::ZERO,

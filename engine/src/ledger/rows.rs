@@ -6,12 +6,14 @@ use std::ops::ControlFlow;
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 
+use compact_str::CompactString;
+
 use super::Ledger;
-use super::fold::{PROGRAM_KEY, PoolRow, ProgramRow, row};
+use super::fold::{PROGRAM_KEY, PoolRow, ProgramRow, break_key, row};
 use crate::ids::{AuthorizationId, Sequence, UrId};
 use crate::journal::{Row, Settled, StoreError, Table};
 use crate::pool::Pool;
-use crate::record::Fact;
+use crate::record::{BreakId, Fact};
 use crate::time::UnixMillis;
 
 /// Records whose rows are written in one go: bounds the batch in memory to tens of megabytes.
@@ -48,10 +50,19 @@ struct Touched {
     users: BTreeSet<UrId>,
     authorizations: BTreeSet<AuthorizationId>,
     answers: BTreeSet<AuthorizationId>,
+    breaks: BTreeSet<BreakId>,
+    postings: BTreeSet<CompactString>,
 }
 
 impl Touched {
-    fn note(&mut self, fact: &Fact) {
+    fn note(&mut self, sequence: Sequence, fact: &Fact) {
+        self.breaks.extend((0..).zip(fact.breaks()).map(|(number, _)| BreakId { opened: sequence, number }));
+        if let Fact::BreakResolved { id, .. } = fact {
+            self.breaks.insert(*id);
+        }
+        if let Fact::Booked(booked) = fact {
+            self.postings.insert(booked.posting.hash.clone());
+        }
         self.users.extend(fact.user().cloned());
         self.authorizations.extend(fact.root().cloned());
         self.answers.extend(fact.answered().cloned());
@@ -74,7 +85,7 @@ impl Ledger {
         let mut watermark = tail.watermark;
         let mut read = 0;
         self.records(tail.watermark, &mut |sequence, record, _| {
-            touched.note(&record.fact);
+            touched.note(sequence, &record.fact);
             watermark = sequence;
             read += 1;
             if read == RECORDS_MAX || sequence >= cut { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
@@ -83,6 +94,9 @@ impl Ledger {
         // A row may already hold records after the cut; it must not reach the disk before they do.
         self.await_durable(newest)?;
         self.store.write_rows(&rows, watermark)?;
+        // What is explained, and on the disk, need not stay in memory.
+        self.lock_postings().retain(|_, booked| booked.sequence > watermark);
+        self.lock_breaks().0.retain(|_, found| found.resolved.is_none() || found.sequence > watermark);
         tail.watermark = watermark;
         Ok(RowsWritten { rows: rows.len(), watermark, more: watermark < cut })
     }
@@ -130,6 +144,17 @@ impl Ledger {
                     slot.word = None;
                 }
             }
+        }
+        let postings = self.lock_postings();
+        for (hash, booked) in touched.postings.iter().filter_map(|hash| postings.get_key_value(hash)) {
+            newest = newest.max(booked.sequence);
+            rows.push(row(Table::Postings, hash.as_bytes(), booked)?);
+        }
+        drop(postings);
+        let breaks = self.lock_breaks();
+        for found in touched.breaks.iter().filter_map(|id| breaks.0.get(id)) {
+            newest = newest.max(found.sequence);
+            rows.push(row(Table::Breaks, &break_key(found.id), found)?);
         }
         Ok(newest)
     }

@@ -530,7 +530,7 @@ impl State {
             let remaining = row.draws.iter().fold(Minor::ZERO, |sum, draw| sum.saturating_add(draw.remaining));
             assert_eq!(remaining, row.remaining(), "{id} is the sum of its draws, at {at}");
             assert!(row.returned <= row.authorized, "{id} gave back no more than it got, at {at}");
-            if row.state.is_terminal() {
+            if !row.state.is_open() {
                 assert!(held.amount.is_zero(), "{id} is {} and holds nothing, at {at}", row.state.name());
             }
             let of_user = self.users.get(&row.user).map_or(Minor::ZERO, |user| {

@@ -3,6 +3,7 @@
 mod amounts;
 mod api;
 mod authorizations;
+mod breaks;
 mod cards;
 mod checks;
 mod client;
@@ -60,6 +61,8 @@ enum Command {
     Authorizations(authorizations::Authorizations),
     /// Show every check of a decision, in order, and what would have been approved.
     Explain(authorizations::Explain),
+    /// List what differs between our books and UR's; say what explains it.
+    Breaks(breaks::Breaks),
     /// Show the switch over every decision; suspend or resume.
     Program(program::Program),
     /// Look at a data directory, offline.
@@ -96,6 +99,7 @@ pub fn run() -> ExitCode {
         Command::Cards(cards) => cards.run(),
         Command::Authorizations(authorizations) => authorizations.run(),
         Command::Explain(explain) => explain.run(),
+        Command::Breaks(breaks) => breaks.run(),
         Command::Program(program) => program.run(),
         Command::Journal(command) => journal::run(&command),
         Command::Sign(sign) => sign.run(),

@@ -39,6 +39,8 @@ pub struct Config {
     pub ur: Ur,
     /// How authorizations are decided.
     pub decision: Decision,
+    /// How UR's transactions are compared with our holds.
+    pub reconcile: Reconcile,
     /// Who may use the admin API.
     pub admin: Admin,
     /// Controls on the whole program; a user's and a card's own controls come on top.
@@ -80,6 +82,29 @@ pub struct Ur {
     pub timestamp_window_seconds: u64,
     /// Whether figures are polled from UR; otherwise they come only through the admin API.
     pub feeds: bool,
+    /// Calls to UR a minute, all of ours together, 1 to 100,000.
+    pub calls_per_minute: u32,
+    /// How often the pools' balances are asked for, in seconds, 1 to 86,400.
+    pub pools_interval_seconds: u32,
+    /// How often the rates are, in seconds, 1 to 86,400.
+    pub rates_interval_seconds: u32,
+    /// How often each user is at the latest, in seconds, 1 to 86,400; the budget may make it longer.
+    pub users_interval_seconds: u32,
+}
+
+/// How UR's transactions are compared with our holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reconcile {
+    /// After an approval, when UR is first asked for it, in seconds, 1 to 86,400.
+    pub first_look_seconds: u32,
+    /// What UR never showed is given up after so long, in seconds, 1 to 2,592,000.
+    pub silence_seconds: u32,
+    /// What UR knows and never settles expires after so long, in seconds, 1 to 7,776,000.
+    pub expiry_seconds: u32,
+    /// The same of lodging and car rental.
+    pub long_expiry_seconds: u32,
+    /// By how much two figures may differ, in basis points, 0 to 1,000.
+    pub drift_bps: u16,
 }
 
 /// Parameters of every decision.

@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 
 use super::reader::Reader;
 use super::setting::Setting;
-use super::{Admin, AdminToken, Config, Decision, Durability, FundingPolicy, Listen, Role, TokenHash, Ur, controls};
+use super::{
+    Admin, AdminToken, Config, Decision, Durability, FundingPolicy, Listen, Reconcile, Role, TokenHash, Ur, controls,
+};
 use crate::signature::{Address, SigningKey};
 
 /// Most signers: each is a key that can approve spending, and a rotation needs two.
@@ -24,6 +26,21 @@ const MAX_AGE_SECONDS_MAX: u32 = 2_592_000;
 /// Largest buffer on holds across currencies: half again, in basis points.
 const FX_BUFFER_BPS_MAX: u16 = 5_000;
 
+/// Calls to UR a minute where nothing else is agreed: the least tier of UR's issuer (ur-facts.md).
+const CALLS_PER_MINUTE: u32 = 80;
+
+/// Most calls a minute: more than any tier.
+const CALLS_PER_MINUTE_MAX: u32 = 100_000;
+
+/// Longest interval of a feed, in seconds: a day.
+const INTERVAL_SECONDS_MAX: u32 = 86_400;
+
+/// Longest wait for a settlement, in seconds: 90 days.
+const EXPIRY_SECONDS_MAX: u32 = 7_776_000;
+
+/// Largest tolerance, in basis points: a tenth.
+const DRIFT_BPS_MAX: u16 = 1_000;
+
 /// SHA-256 of nothing: as a token's hash it would let an empty token in.
 const SHA256_OF_NOTHING: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
@@ -38,6 +55,7 @@ pub(super) fn config(reader: &mut Reader<'_>, read_file: ReadFile<'_>) -> Config
     let listen = listen(reader);
     let ur = ur(reader, read_file);
     let decision = decision(reader);
+    let reconcile = reconcile(reader);
     let admin = admin(reader);
     let controls = controls::controls(reader);
     Config {
@@ -46,6 +64,7 @@ pub(super) fn config(reader: &mut Reader<'_>, read_file: ReadFile<'_>) -> Config
         listen,
         ur,
         decision,
+        reconcile,
         admin,
         controls,
     }
@@ -85,6 +104,7 @@ fn ur(reader: &mut Reader<'_>, read_file: ReadFile<'_>) -> Ur {
     let window = 1..=TIMESTAMP_WINDOW_SECONDS_MAX;
     let timestamp_window_seconds = reader.value("ur.timestamp_window_seconds", |setting| setting.integer(window));
     let feeds = reader.value("ur.feeds", Setting::boolean);
+    let calls_per_minute = reader.value("ur.calls_per_minute", |setting| setting.integer(1..=CALLS_PER_MINUTE_MAX));
     Ur {
         base_url: base_url.unwrap_or_else(|| "https://openapi.ur.app".to_owned()),
         signers,
@@ -93,7 +113,27 @@ fn ur(reader: &mut Reader<'_>, read_file: ReadFile<'_>) -> Ur {
         require_v2: require_v2.unwrap_or(false),
         timestamp_window_seconds: timestamp_window_seconds.unwrap_or(300),
         feeds: feeds.unwrap_or(true),
+        calls_per_minute: calls_per_minute.unwrap_or(CALLS_PER_MINUTE),
+        pools_interval_seconds: seconds(reader, "ur.pools_interval_seconds", INTERVAL_SECONDS_MAX, 15),
+        rates_interval_seconds: seconds(reader, "ur.rates_interval_seconds", INTERVAL_SECONDS_MAX, 300),
+        users_interval_seconds: seconds(reader, "ur.users_interval_seconds", INTERVAL_SECONDS_MAX, 21_600),
     }
+}
+
+fn reconcile(reader: &mut Reader<'_>) -> Reconcile {
+    let drift_bps = reader.value("reconcile.drift_bps", |setting| setting.integer(0..=DRIFT_BPS_MAX));
+    Reconcile {
+        first_look_seconds: seconds(reader, "reconcile.first_look_seconds", INTERVAL_SECONDS_MAX, 300),
+        silence_seconds: seconds(reader, "reconcile.silence_seconds", MAX_AGE_SECONDS_MAX, 86_400),
+        expiry_seconds: seconds(reader, "reconcile.expiry_seconds", EXPIRY_SECONDS_MAX, 864_000),
+        long_expiry_seconds: seconds(reader, "reconcile.long_expiry_seconds", EXPIRY_SECONDS_MAX, 2_592_000),
+        drift_bps: drift_bps.unwrap_or(200),
+    }
+}
+
+/// From one second.
+fn seconds(reader: &mut Reader<'_>, path: &'static str, most: u32, default: u32) -> u32 {
+    reader.value(path, |setting| setting.integer(1..=most)).unwrap_or(default)
 }
 
 fn signers(reader: &mut Reader<'_>) -> Vec<Address> {

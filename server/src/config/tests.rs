@@ -58,6 +58,8 @@ fn the_default_text_loads_and_shows_exactly_the_defaults() {
     assert_eq!(shown.ur.signers, [SIGNER.parse().unwrap()]);
     assert_eq!(shown.ur.base_url, "https://openapi.ur.app");
     assert_eq!((shown.ur.timestamp_window_seconds, shown.ur.feeds, shown.ur.require_v2), (300, true, false));
+    assert_eq!((shown.ur.calls_per_minute, shown.ur.pools_interval_seconds), (80, 15));
+    assert_eq!((shown.reconcile.first_look_seconds, shown.reconcile.drift_bps), (300, 200));
     assert_eq!(shown.listen.public.to_string(), "127.0.0.1:8480");
     assert_eq!(shown.listen.admin.to_string(), "127.0.0.1:8481");
     assert_eq!((shown.data_dir.to_str(), shown.durability), (Some("./data"), Durability::Fsync));
@@ -150,6 +152,9 @@ fn a_setting_has_one_form_and_a_range() {
         "decision.card_currency: must be a currency of three capital letters, such as EUR, got \"eur\"",
     );
     bad("ur.timestamp_window_seconds = 0", "ur.timestamp_window_seconds: must be 1 to 3600, got 0");
+    bad("ur.calls_per_minute = 0", "ur.calls_per_minute: must be 1 to 100000, got 0");
+    bad("reconcile.expiry_seconds = 0", "reconcile.expiry_seconds: must be 1 to 7776000, got 0");
+    bad("reconcile.drift_bps = 1001", "reconcile.drift_bps: must be 0 to 1000, got 1001");
     bad("ur.feeds = 1", "ur.feeds: must be true or false, got an integer");
     bad(
         "ur.ops_ur_id = \"a b\\n\"",
@@ -224,7 +229,7 @@ fn nothing_unknown_is_ignored() {
     bad("\"a\\nb\" = 1", "a\\nb: unknown setting");
     bad("[decisions]\nfunding = \"fiat\"", "decisions: unknown setting; did you mean decision?");
     bad("[metrics]\nport = 1", "metrics: unknown setting");
-    for section in ["deliver", "treasury", "reconcile", "replication", "tls", "telemetry"] {
+    for section in ["deliver", "treasury", "replication", "tls", "telemetry"] {
         let message = format!("{section}: is not in this version: remove it");
         bad(&format!("[{section}]"), &message);
         bad(&format!("[[{section}.webhook]]\nurl = \"https://example.org\""), &message);

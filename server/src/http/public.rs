@@ -16,17 +16,22 @@ use hyper::{Method, Request, Response, StatusCode};
 use metrics::counter;
 use tapgate_engine::journal::{Settled, Word};
 use tapgate_engine::ledger::{GaveUp, Reply, Submission};
+use tapgate_engine::posting::Tolerance;
+use tapgate_engine::time::Moment;
 use tokio::time::Instant;
 
 use super::arrival::Arrival;
 use super::meters::Meters;
 use crate::app::App;
+use crate::reconcile::{self, Applied};
 use crate::rescue::Problem;
 use crate::signature::{
     REQUEST_ID_HEADER, SIGNATURE_HEADER, SIGNATURE_V2_HEADER, SignatureError, TIMESTAMP_HEADER, WebhookHeaders,
     WebhookPolicy, check_freshness, verify_webhook,
 };
 use crate::wire::callback::{self, CARD_AUTHORIZATION, Envelope};
+use crate::wire::ur::Transaction;
+use crate::wire::{Digits, Malformed};
 
 /// The one route.
 const PATH: &str = "/webhooks/ur";
@@ -46,6 +51,9 @@ const SWALLOW_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long after its deadline a late decision's release may take to be durable: UR's 500 ms less the deadline's 400
 /// ms, less half of that for the way back.
 const RELEASE_TIMEOUT: Duration = Duration::from_millis(50);
+
+/// UR's notifications may wait longer than its callbacks: it sends them again.
+const NOTIFICATION_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Answers UR.
 #[derive(Clone)]
@@ -115,7 +123,7 @@ impl Public {
         let envelope = Envelope::parse(body).map_err(|error| Problem::Malformed(error.to_string()))?;
         self.meters.event(&envelope.event);
         if envelope.event != CARD_AUTHORIZATION {
-            return Ok(callback::RECEIVED.to_vec());
+            return self.notified(&envelope.event, body, now).await;
         }
         check_freshness(envelope.timestamp, now_seconds, self.policy.timestamp_window_seconds)?;
         let request = envelope.request().map_err(|error| Problem::Malformed(error.to_string()))?;
@@ -124,6 +132,34 @@ impl Public {
         self.meters.decision_seconds.record(arrived.elapsed().as_secs_f64());
         self.meters.decision(&reply);
         Ok(callback::render(&reply))
+    }
+
+    /// An event that asks for nothing. It comes at least once, in any order: a transaction is acknowledged once it is
+    /// durable; what else names an account only says that its figures are to be asked for.
+    async fn notified(&self, event: &str, body: &[u8], now: Moment) -> Result<Vec<u8>, Problem> {
+        match event {
+            "transaction" => {
+                let malformed = |error: Malformed| Problem::Malformed(format!("data: {error}"));
+                let transaction = callback::data(body).and_then(|data| Transaction::read(&data)).map_err(malformed)?;
+                let tolerance = Tolerance { drift_bps: self.app.config.reconcile.drift_bps };
+                if let Applied::Booked(booking) = reconcile::apply(&self.app.ledger, &transaction, tolerance, now)? {
+                    let settled = wait(&booking.word, Instant::now() + NOTIFICATION_TIMEOUT).await;
+                    if settled != Some(Settled::Durable) {
+                        return Err(Problem::OutcomeUnknown);
+                    }
+                }
+            }
+            "allowance" | "kyc_status" | "sumsub_kyc_result" | "card_status" | "prefund" => {
+                let data = callback::data(body).unwrap_or_default();
+                let user = data.get("urId").cloned().and_then(|id| serde_json::from_value::<Digits>(id).ok());
+                if let Some(user) = user.and_then(|id| id.0.parse().ok()) {
+                    // Without room, the account's own turn makes up for it.
+                    let _ = self.app.hints.try_send(user);
+                }
+            }
+            _ => {}
+        }
+        Ok(callback::RECEIVED.to_vec())
     }
 
     /// Waits for the record's durability, up to the deadline; then for its release's; then says that nobody knows.

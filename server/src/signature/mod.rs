@@ -35,6 +35,9 @@ pub const REQUEST_ID_HEADER: &str = "X-Webhook-Request-Id";
 /// The header with the partner's deadline, unix seconds.
 pub const DEADLINE_HEADER: &str = "X-Api-Deadline";
 
+/// The header with the signer's address: a hint of the sender's, never believed.
+pub const PUBLIC_KEY_HEADER: &str = "X-Api-PublicKey";
+
 /// Why a request is not accepted as its sender's. The messages are for the operator of an integration; none of them
 /// helps to forge a signature.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

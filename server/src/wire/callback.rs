@@ -9,6 +9,7 @@ use compact_str::CompactString;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{self, Deserializer, MapAccess, Unexpected, Visitor};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use serde_json::value::RawValue;
 use tapgate_engine::authorization::{Channel, DUPLICATE_MISMATCH, Kind, Merchant, Outcome, Request};
 use tapgate_engine::ledger::Reply;
@@ -89,6 +90,16 @@ impl<'a> Envelope<'a> {
         };
         data.into_request()
     }
+}
+
+/// The data of an event that asks for nothing, whatever it is.
+///
+/// # Errors
+/// There is none, or the body is not JSON.
+pub fn data(body: &[u8]) -> Result<Value, Malformed> {
+    let Object(Fields { data, .. }) =
+        serde_json::from_slice::<Object<Fields<'_, Value>>>(body).map_err(|error| Malformed(error.to_string()))?;
+    data.ok_or_else(|| Malformed("data is required".to_owned()))
 }
 
 /// A JSON object. Serde's derived structs would also read an array, field by field.

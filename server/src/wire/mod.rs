@@ -3,5 +3,6 @@
 pub mod admin;
 pub mod callback;
 mod forms;
+pub mod ur;
 
 pub use forms::{Digits, Malformed};

@@ -1,6 +1,7 @@
 //! The admin API. Handlers are thin: parse, ask the ledger, show the resource.
 
 mod auth;
+mod breaks;
 mod import;
 mod read;
 mod write;
@@ -54,6 +55,8 @@ pub fn service(app: Arc<App>) -> Router {
         .route("/program", get(read::program))
         .route("/authorizations", get(read::authorizations))
         .route("/authorizations/{id}", get(read::authorization))
+        .route("/breaks", get(breaks::list))
+        .route("/breaks/{id}", get(breaks::one))
         .route("/journal", get(read::journal))
         .route("/stats", get(read::stats))
         .route_layer(guarded(Access::Read));
@@ -70,6 +73,7 @@ pub fn service(app: Arc<App>) -> Router {
         .route("/cards/{cardId}", put(write::card))
         .route("/cards/{cardId}/controls", put(write::card_controls))
         .route("/authorizations/{id}/release", post(write::release))
+        .route("/breaks/{id}/resolve", post(breaks::resolve))
         .route("/program", post(write::program))
         .route_layer(guarded(Access::Operate));
     Router::new()

@@ -30,7 +30,7 @@ const IDEMPOTENCY_KEY_BYTES_MAX: usize = 128;
 /// A change as it came: its body, and its author.
 pub(super) struct Asked {
     body: Bytes,
-    author: Author,
+    pub(super) author: Author,
 }
 
 impl<S: Send + Sync> FromRequest<S> for Asked {
@@ -60,7 +60,7 @@ fn idempotency_key(headers: &HeaderMap) -> Result<Option<compact_str::CompactStr
 }
 
 impl Asked {
-    fn form<T: DeserializeOwned>(&self) -> Result<T, Problem> {
+    pub(super) fn form<T: DeserializeOwned>(&self) -> Result<T, Problem> {
         parse(&self.body).map_err(|error| Problem::Malformed(error.to_string()))
     }
 }

@@ -36,7 +36,7 @@ pub fn request_of(fact: &Fact) -> Option<&Request> {
         Fact::Decided(decided) => Some(&decided.request),
         Fact::Returned(returned) => match &returned.cause {
             ReturnCause::Requested { request, .. } => Some(request),
-            ReturnCause::Late { .. } | ReturnCause::Person { .. } => None,
+            ReturnCause::Late { .. } | ReturnCause::Person { .. } | ReturnCause::Expired => None,
         },
         _ => None,
     }
@@ -175,8 +175,10 @@ fn event(sequence: Sequence, record: &Record) -> Value {
                 ReturnCause::Requested { request, .. } => (kind_name(request.kind), Some(true), None, amount),
                 ReturnCause::Late { .. } => ("release", None, Some(Reason::DeadlineExceeded.name().to_owned()), amount),
                 ReturnCause::Person { reason } => ("release", None, Some(reason.to_string()), amount),
+                ReturnCause::Expired => ("expiry", None, None, amount),
             }
         }
+        Fact::Booked(booked) => (booked.effect.name(), None, None, Some(booked.posting.amount.amount.to_string())),
         _ => ("other", None, None, None),
     };
     json!({

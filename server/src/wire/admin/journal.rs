@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use tapgate_engine::ids::{AuthorizationId, Sequence};
-use tapgate_engine::record::{Fact, Record, Returned, Verdict};
+use tapgate_engine::record::{Booked, Fact, Record, Returned, SourceBooking, Verdict};
 
 use super::authorizations::{author_name, kind_name, request_of};
 use super::money;
@@ -63,6 +63,25 @@ fn fact(fact: &Fact) -> Value {
         Fact::ProgramSuspended { suspended, reason } => {
             json!({"kind": "program_suspended", "suspended": suspended, "reason": reason.as_str()})
         }
+        Fact::Booked(booked) => booked_view(booked),
+        Fact::UserReported(report) => json!({
+            "kind": "user_reported", "urId": report.user.as_str(), "seen_through": report.seen_through.0,
+            "account": report.account.as_ref().map(|account| json!({
+                "usedLimit": account.limit.used.to_string(), "clientLimit": account.limit.client.to_string(),
+                "startLimitDate": account.limit.start.0,
+            })),
+            "balances": report.balances.as_ref().map(|balances| balances.iter().copied().map(money).collect::<Vec<_>>()),
+        }),
+        Fact::PoolSynced(synced) => json!({
+            "kind": "pool_synced", "currency": synced.currency.as_str(), "reported": synced.reported.to_string(),
+            "seen_through": synced.seen_through.0, "available_change": synced.available_change.to_string(),
+        }),
+        Fact::BreakOpened(discrepancy) => {
+            json!({"kind": "break_opened", "break": super::breaks::difference(discrepancy)})
+        }
+        Fact::BreakResolved { id, reason } => {
+            json!({"kind": "break_resolved", "id": id.to_string(), "reason": reason.as_str()})
+        }
     }
 }
 
@@ -74,6 +93,24 @@ fn request(fact: &Fact) -> Value {
             "urId": request.user.as_str(), "cardId": request.card.as_str(),
             "transactionAmount": request.amount.to_string(), "transactionCurrency": request.currency.as_str(),
         })
+    })
+}
+
+fn booked_view(booked: &Booked) -> Value {
+    let posting = &booked.posting;
+    let source = |booking: &SourceBooking| {
+        json!({
+            "currency": booking.currency.as_str(), "held": booking.held.to_string(),
+            "available": booking.available.to_string(), "completed": booking.completed.to_string(),
+        })
+    };
+    json!({
+        "kind": "booked", "rootId": booked.root.as_str(), "urId": posting.user.as_str(), "hash": posting.hash.as_str(),
+        "amount": money(posting.amount), "effect": booked.effect.name(), "state": booked.state.name(),
+        "pools": booked.pools.iter().map(source).collect::<Vec<_>>(),
+        "fiat": booked.fiat.iter().map(source).collect::<Vec<_>>(),
+        "limit_added": booked.limit_added.to_string(),
+        "breaks": booked.breaks.iter().map(super::breaks::difference).collect::<Vec<_>>(),
     })
 }
 

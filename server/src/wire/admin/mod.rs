@@ -1,6 +1,7 @@
 //! The admin API's resources and requests. People mistype, so unknown fields are refused.
 
 pub mod authorizations;
+pub mod breaks;
 pub mod controls;
 pub mod journal;
 pub mod pools;

@@ -1,0 +1,382 @@
+//! What comes from UR: transactions booked on what we hold, and reports of the figures that UR owns.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use compact_str::CompactString;
+use dashmap::mapref::entry::Entry as Place;
+
+use super::change::{ChangeError, in_range, not_found};
+use super::decide::append;
+use super::fold::{PostingRow, load};
+use super::{Ledger, Shared};
+use crate::account::{FundingPolicy, User};
+use crate::authorization::{Authorization, Source};
+use crate::breaks::Break;
+use crate::ids::{AuthorizationId, Sequence, UrId};
+use crate::journal::{Settles, StoreError, Table, Word};
+use crate::limit::to_chf;
+use crate::money::{ChfMinor, Currency, Minor, Money};
+use crate::posting::{BreakKind, Discrepancy, DrawPosting, Effect, Judged, Posting, Tolerance, judge, unmatched_id};
+use crate::record::{
+    Author, Booked, BreakId, Fact, PoolSynced, ReportedAccount, ReturnCause, SourceBooking, UserReported,
+};
+use crate::time::{Moment, UnixMillis};
+
+/// What became of a transaction.
+#[derive(Clone, Debug)]
+pub struct Booking {
+    /// The authorization it was booked on.
+    pub root: AuthorizationId,
+    /// What it did.
+    pub effect: Effect,
+    /// How many breaks it opened.
+    pub breaks: usize,
+    /// Settled once it is durable.
+    pub word: Arc<Word>,
+}
+
+impl Ledger {
+    /// Books a transaction of UR's on the authorization it was matched with, or on none. `None`: it is known already, or
+    /// has not moved anything yet and matches nothing.
+    ///
+    /// # Errors
+    /// It had no effect; it will come again.
+    pub fn book(
+        &self,
+        posting: &Posting,
+        matched: Option<&AuthorizationId>,
+        tolerance: Tolerance,
+        now: Moment,
+    ) -> Result<Option<Booking>, ChangeError> {
+        in_range("amount", posting.amount.amount)?;
+        let own =
+            unmatched_id(posting).ok_or_else(|| ChangeError::Invalid("a hash of 1 to 121 characters".to_owned()))?;
+        // Held to the end: the same transaction, told twice at once, is booked once.
+        let mut postings = self.lock_postings();
+        let known = self.booked_on_locked(&postings, &posting.hash)?;
+        let root = known.or_else(|| matched.cloned()).unwrap_or(own);
+        let shared = self.read_shared();
+        let place = self.authorization(&root)?;
+        let row = match &place {
+            Place::Occupied(row) => Some(&**row.get()),
+            Place::Vacant(_) => None,
+        };
+        let Some(judged) = judge(posting, row, tolerance) else { return Ok(None) };
+        let owner = row.map_or(&posting.user, |row| &row.user).clone();
+        let mut user = self.users.get_mut(&owner);
+        let permit = self.journal.reserve()?;
+        let at = self.stamp(now);
+        let booked = self.booked(posting, root.clone(), row, user.as_deref().map(|user| &**user), &shared, judged);
+        for pool in &booked.pools {
+            if let Some(figures) = shared.pool(pool.currency) {
+                figures.lower(pool.available);
+            }
+        }
+        let (effect, breaks) = (booked.effect, booked.breaks.len());
+        let word = Word::pending();
+        let settles = Settles::Decision(Arc::clone(&word));
+        let (sequence, fact) = append(permit, Author::Ur, at, Fact::Booked(Box::new(booked)), settles);
+        if let Some(user) = &mut user {
+            user.apply(sequence, at, &fact);
+        }
+        match place {
+            Place::Occupied(mut row) => row.get_mut().apply(sequence, &fact),
+            Place::Vacant(place) => {
+                Authorization::opened(sequence, &fact).map(|row| place.insert(Box::new(row)));
+            }
+        }
+        if let Fact::Booked(booked) = &fact {
+            for pool in &booked.pools {
+                if let Some(figures) = shared.pool(pool.currency) {
+                    figures.book(sequence, pool);
+                }
+            }
+        }
+        self.note_breaks(sequence, at, &fact);
+        postings.insert(posting.hash.clone(), PostingRow { sequence, root: root.clone() });
+        Ok(Some(Booking { root, effect, breaks, word }))
+    }
+
+    /// The authorization that a transaction was booked on.
+    ///
+    /// # Errors
+    /// Rows on disk could not be read.
+    pub fn booked_on(&self, hash: &str) -> Result<Option<AuthorizationId>, StoreError> {
+        self.booked_on_locked(&self.lock_postings(), hash)
+    }
+
+    fn booked_on_locked(
+        &self,
+        postings: &BTreeMap<CompactString, PostingRow>,
+        hash: &str,
+    ) -> Result<Option<AuthorizationId>, StoreError> {
+        if let Some(row) = postings.get(hash) {
+            return Ok(Some(row.root.clone()));
+        }
+        let row: Option<PostingRow> = load(&*self.store, Table::Postings, hash.as_bytes())?;
+        Ok(row.map(|row| row.root))
+    }
+
+    fn booked(
+        &self,
+        posting: &Posting,
+        root: AuthorizationId,
+        row: Option<&Authorization>,
+        user: Option<&User>,
+        shared: &Shared,
+        judged: Judged,
+    ) -> Booked {
+        let Judged { effect, state, mut draws, captured, given_back, discrepancies } = judged;
+        for draw in draws.iter_mut().filter(|draw| draw.is_back) {
+            draw.funds = funds_back(user, draw);
+        }
+        let own = user.and_then(|user| user.funding).unwrap_or(self.policy.funding);
+        let first = match own {
+            FundingPolicy::Crypto | FundingPolicy::CryptoThenFiat => Source::Crypto,
+            FundingPolicy::Fiat | FundingPolicy::FiatThenCrypto => Source::Fiat,
+        };
+        // What nobody asked us about was paid as the user's other spends are.
+        let source = row.and_then(|row| row.source).or((captured > Minor::ZERO && user.is_some()).then_some(first));
+        let taken = Taken { draws: &draws, captured: Money { amount: captured, ..posting.amount } };
+        let held_in = row.map_or(posting.amount.currency, |row| row.paid_currency);
+        let changed = |is_unreflected: &dyn Fn(Sequence) -> bool| {
+            taken.bookings(held_in, is_unreflected).into_iter().filter(|booking| !booking.is_nothing()).collect()
+        };
+        let (mut pools, mut fiat) = (Vec::new(), Vec::new());
+        match source {
+            Some(Source::Crypto) => {
+                pools = changed(&|sequence| shared.pool(held_in).is_none_or(|pool| pool.is_unreflected(sequence)));
+                // A pool that nobody opened is not ours.
+                pools.retain(|pool: &SourceBooking| shared.pool(pool.currency).is_some());
+            }
+            Some(Source::Fiat) => fiat = changed(&|_| true),
+            None => {}
+        }
+        Booked {
+            posting: posting.clone(),
+            root,
+            user: user.is_some().then(|| row.map_or(&posting.user, |row| &row.user).clone()),
+            source,
+            effect,
+            state,
+            limit_added: self.limit_used_unasked(shared, effect, posting, &draws),
+            draws,
+            captured,
+            given_back,
+            pools,
+            fiat,
+            breaks: discrepancies,
+        }
+    }
+
+    /// What UR books against the limit beyond what the draws already count: settlements without a hold, what was taken
+    /// beyond one, and money that comes back (the contract counts it as a use, too).
+    fn limit_used_unasked(
+        &self,
+        shared: &Shared,
+        effect: Effect,
+        posting: &Posting,
+        draws: &[DrawPosting],
+    ) -> ChfMinor {
+        let held = draws.iter().fold(Minor::ZERO, |sum, draw| sum.saturating_add(draw.paid));
+        let amount = match effect {
+            Effect::ForcePosted | Effect::LateCleared | Effect::Refunded => posting.amount.amount,
+            Effect::Cleared => posting.amount.amount.saturating_sub(held).max(Minor::ZERO),
+            Effect::Confirmed | Effect::PartlyCleared | Effect::Reversed | Effect::Noted => Minor::ZERO,
+        };
+        let rate = shared.program.rates.chf_rate(posting.amount.currency);
+        let chf = rate.and_then(|rate| to_chf(amount, rate)).unwrap_or(ChfMinor::ZERO);
+        ChfMinor(chf.0.saturating_mul(i64::from(self.policy.limit_weight)))
+    }
+
+    /// UR's report of a user, asked for when the journal had come to `seen_through`.
+    ///
+    /// # Errors
+    /// It had no effect.
+    pub fn report_user(
+        &self,
+        user: &UrId,
+        account: Option<ReportedAccount>,
+        balances: Option<Vec<Money>>,
+        seen_through: Sequence,
+        now: Moment,
+    ) -> Result<Arc<Word>, ChangeError> {
+        for money in balances.iter().flatten() {
+            in_range("balance", money.amount)?;
+        }
+        let at = self.stamp(now);
+        let report = UserReported { user: user.clone(), account, balances, seen_through };
+        self.user_change(&Author::Ur, at, user, |_| Ok(Fact::UserReported(Box::new(report))))
+    }
+
+    /// UR's report of a pool's balance, asked for when the journal had come to `seen_through`. Returns the part of the
+    /// change that neither settlements, holds nor recorded credits explain.
+    ///
+    /// # Errors
+    /// There is no such pool, or the balance is out of range; it had no effect.
+    pub fn sync_pool(
+        &self,
+        currency: Currency,
+        balance: Minor,
+        seen_through: Sequence,
+        now: Moment,
+    ) -> Result<(Arc<Word>, Minor), ChangeError> {
+        in_range("balance", balance)?;
+        let at = self.stamp(now);
+        let shared = self.stop_decisions();
+        let before = shared.pool(currency).ok_or_else(|| not_found("pool", &currency))?.figures();
+        if seen_through < before.seen_through {
+            return Err(ChangeError::Conflict(format!("pool {currency} was reported later than that already")));
+        }
+        let proven = before.completions.through(seen_through, currency);
+        let unreflected = before.unreflected().saturating_sub(proven);
+        let available = balance.saturating_sub(before.floor).saturating_sub(unreflected);
+        let change = balance.saturating_sub(before.reported.saturating_sub(proven));
+        let credits_shown = before.credits_due.min(change).max(Minor::ZERO);
+        // Debits may be in a balance before we are shown that they are settled: in this one, or in the one before.
+        let on_their_way = Minor(-unreflected.max(Minor::ZERO).0);
+        let unexplained = change.saturating_sub(change.clamp(on_their_way, credits_shown.saturating_add(proven)));
+        let synced = PoolSynced {
+            currency,
+            reported: balance,
+            seen_through,
+            available_change: available.saturating_sub(before.available),
+            credits_shown,
+        };
+        let word = self.program_change(&Author::Ur, at, shared, Fact::PoolSynced(synced))?;
+        Ok((word, unexplained))
+    }
+
+    /// Gives back what UR never settled: after its time, where nothing at UR speaks against it.
+    ///
+    /// # Errors
+    /// There is no such authorization, or it holds nothing.
+    pub fn expire(&self, root: &AuthorizationId, now: Moment) -> Result<Arc<Word>, ChangeError> {
+        self.release(&Author::Engine, self.stamp(now), root, ReturnCause::Expired)
+    }
+
+    /// Opens a break, unless the same one is open.
+    ///
+    /// # Errors
+    /// It was not opened.
+    pub fn open_break(&self, discrepancy: Discrepancy, now: Moment) -> Result<Option<Arc<Word>>, ChangeError> {
+        let _shared = self.read_shared();
+        let mut breaks = self.lock_breaks();
+        if breaks.is_open(discrepancy.kind, &discrepancy.subject) {
+            return Ok(None);
+        }
+        let permit = self.journal.reserve()?;
+        let at = self.stamp(now);
+        let word = Word::pending();
+        let fact = Fact::BreakOpened(Box::new(discrepancy));
+        let (sequence, fact) = append(permit, Author::Engine, at, fact, Settles::Decision(Arc::clone(&word)));
+        breaks.open(sequence, at, &fact);
+        Ok(Some(word))
+    }
+
+    /// Explains a break.
+    ///
+    /// # Errors
+    /// There is none, or it is explained already.
+    pub fn resolve_break(
+        &self,
+        author: &Author,
+        id: BreakId,
+        reason: CompactString,
+        now: Moment,
+    ) -> Result<Arc<Word>, ChangeError> {
+        let _shared = self.read_shared();
+        let mut breaks = self.lock_breaks();
+        let found = breaks.get_mut(id).ok_or_else(|| not_found("open break", &id))?;
+        if let Some(resolved) = &found.resolved {
+            return Err(ChangeError::Conflict(format!("break {id} was resolved by {}", resolved.by)));
+        }
+        let permit = self.journal.reserve()?;
+        let at = self.stamp(now);
+        let word = Word::pending();
+        let fact = Fact::BreakResolved { id, reason };
+        let (sequence, fact) = append(permit, author.clone(), at, fact, Settles::Decision(Arc::clone(&word)));
+        if let Fact::BreakResolved { reason, .. } = &fact {
+            found.resolve(sequence, at, author, reason);
+        }
+        Ok(word)
+    }
+
+    fn note_breaks(&self, sequence: Sequence, at: UnixMillis, fact: &Fact) {
+        if !fact.breaks().is_empty() {
+            self.lock_breaks().open(sequence, at, fact);
+        }
+    }
+}
+
+/// What one transaction takes from where it is held.
+struct Taken<'a> {
+    draws: &'a [DrawPosting],
+    captured: Money,
+}
+
+impl Taken<'_> {
+    /// For each currency concerned: nearly always one, two where UR settled in another than we hold.
+    fn bookings(&self, held_in: Currency, is_unreflected: &dyn Fn(Sequence) -> bool) -> Vec<SourceBooking> {
+        let paid = |draws: &mut dyn Iterator<Item = &DrawPosting>| {
+            draws.fold(Minor::ZERO, |sum, draw| sum.saturating_add(draw.paid))
+        };
+        let held = paid(&mut self.draws.iter());
+        let open = paid(&mut self.draws.iter().filter(|draw| is_unreflected(draw.sequence)));
+        let is_back = self.draws.iter().any(|draw| draw.is_back);
+        let Money { amount, currency } = self.captured;
+        if is_back {
+            return vec![SourceBooking { currency: held_in, held, available: open, completed: Minor::ZERO }];
+        }
+        if currency != held_in {
+            let freed = SourceBooking { currency: held_in, held, available: open, completed: Minor::ZERO };
+            let taken = SourceBooking { currency, held: Minor::ZERO, available: Minor(-amount.0), completed: amount };
+            return vec![freed, taken];
+        }
+        let beyond = amount.saturating_sub(held);
+        // A report that already holds the debit need not hold less of it: what is given up counts only where it was open.
+        let available = if beyond > Minor::ZERO { Minor(-beyond.0) } else { Minor(-beyond.0).min(open) };
+        let completed = open.saturating_sub(available);
+        vec![SourceBooking { currency, held, available, completed }]
+    }
+}
+
+impl SourceBooking {
+    fn is_nothing(&self) -> bool {
+        self.held.is_zero() && self.available.is_zero() && self.completed.is_zero()
+    }
+}
+
+/// What of the user's funds comes back with a draw that UR never took.
+fn funds_back(user: Option<&User>, draw: &DrawPosting) -> Minor {
+    let hold = user.and_then(|user| user.holds.iter().find(|hold| hold.sequence == draw.sequence));
+    hold.map_or(Minor::ZERO, |hold| {
+        let stays = hold.paid.amount.saturating_sub(draw.paid);
+        hold.funds.saturating_sub(hold.funds.share_rounded_up(stays.0, hold.paid.amount.0))
+    })
+}
+
+/// The breaks that are open, and those explained lately.
+#[derive(Debug, Default)]
+pub(super) struct Breaks(pub(super) BTreeMap<BreakId, Break>);
+
+impl Breaks {
+    fn is_open(&self, kind: BreakKind, subject: &str) -> bool {
+        let same = |found: &Break| {
+            found.resolved.is_none() && found.discrepancy.kind == kind && found.discrepancy.subject == subject
+        };
+        self.0.values().any(same)
+    }
+
+    fn get_mut(&mut self, id: BreakId) -> Option<&mut Break> {
+        self.0.get_mut(&id)
+    }
+
+    fn open(&mut self, sequence: Sequence, at: UnixMillis, fact: &Fact) {
+        for (number, discrepancy) in (0..).zip(fact.breaks()) {
+            let id = BreakId { opened: sequence, number };
+            self.0.insert(id, Break::opened(id, at, discrepancy.clone()));
+        }
+    }
+}

@@ -1,0 +1,370 @@
+//! UR's transactions and reports by example: what is booked on what is held, and when a report may raise a figure.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a test that meets the unexpected stops"
+)]
+
+mod world;
+
+use std::sync::Arc;
+
+use proptest::prelude::*;
+use tapgate_engine::account::AccountStatus;
+use tapgate_engine::authorization::{Kind, Outcome, Request, State};
+use tapgate_engine::journal::Settled;
+use tapgate_engine::ledger::{Booking, ChangeError};
+use tapgate_engine::limit::ClientLimit;
+use tapgate_engine::money::{ChfMinor, Currency, Minor, Money};
+use tapgate_engine::posting::{BreakKind, Effect, Flow, Posting, Progress, Tolerance};
+use tapgate_engine::record::ReportedAccount;
+use tapgate_engine::testing::MemoryStore;
+use tapgate_engine::time::UnixSeconds;
+
+use world::{START_SECONDS, World, at, funds, tap};
+
+fn posting(hash: &str, flow: Flow, progress: Progress, amount: i64) -> Posting {
+    Posting {
+        hash: hash.into(),
+        user: "user".parse().unwrap(),
+        flow,
+        progress,
+        amount: Money { amount: Minor(amount), currency: Currency::EUR },
+        at: UnixSeconds(START_SECONDS.cast_signed() + 60),
+    }
+}
+
+fn completed(hash: &str, amount: i64) -> Posting {
+    posting(hash, Flow::Out, Progress::Completed, amount)
+}
+
+fn given_back(hash: &str, amount: i64) -> Posting {
+    posting(hash, Flow::In, Progress::Completed, amount)
+}
+
+impl World {
+    fn book(&self, posting: &Posting, root: &str) -> Option<Booking> {
+        let root = (!root.is_empty()).then(|| root.parse().unwrap());
+        let booking = self.ledger.book(posting, root.as_ref(), Tolerance::default(), at(100)).unwrap();
+        if let Some(booking) = &booking {
+            assert_eq!(booking.word.block(), Settled::Durable);
+        }
+        booking
+    }
+
+    /// Books, and says what that did: effect, state of the root, what it still holds, and the breaks open now.
+    fn booked(&self, posting: &Posting, root: &str) -> (Effect, State, i64, Vec<&'static str>) {
+        let booking = self.book(posting, root).expect("it was not known");
+        let row = self.ledger.find(&booking.root).unwrap().unwrap().authorization.unwrap();
+        let breaks = self.ledger.open_breaks();
+        let kinds = breaks.iter().map(|found| found.discrepancy.kind.name()).collect();
+        (booking.effect, row.state, row.held().amount.0, kinds)
+    }
+
+    /// UR reports a pool of so much, asked for now.
+    fn sync(&self, balance: i64) -> i64 {
+        let through = self.ledger.journal().claimed();
+        let (word, unexplained) = self.ledger.sync_pool(Currency::EUR, Minor(balance), through, at(100)).unwrap();
+        assert_eq!(word.block(), Settled::Durable);
+        unexplained.0
+    }
+}
+
+#[test]
+fn a_debit_is_confirmed_and_cleared_and_counts_until_a_report_asked_for_later() {
+    let store = MemoryStore::new();
+    let world = World::with_store(store.clone());
+    world.durable(tap("a1", 1_000));
+    assert_eq!(world.sync(100_000), 0, "UR has taken nothing yet");
+    assert_eq!(world.available(), 99_000);
+    let pending = posting("h", Flow::Out, Progress::Pending, 1_000);
+    assert_eq!(world.booked(&pending, "a1"), (Effect::Confirmed, State::Confirmed, 1_000, vec![]));
+    // Asked for before the settlement is shown: it may or may not hold it, so it counts on.
+    let early = world.ledger.journal().claimed();
+    assert_eq!(world.booked(&completed("h", 1_000), "a1"), (Effect::Cleared, State::Cleared, 0, vec![]));
+    assert_eq!(world.ledger.pool(Currency::EUR).unwrap().held.0, 0);
+    assert_eq!(world.available(), 99_000);
+    let (_, unexplained) = world.ledger.sync_pool(Currency::EUR, Minor(99_000), early, at(100)).unwrap();
+    assert_eq!((world.available(), unexplained.0), (98_000, 0), "counted twice rather than not at all");
+    assert_eq!(world.sync(99_000), 0);
+    assert_eq!(world.available(), 99_000);
+    assert!(world.book(&completed("h", 1_000), "a1").is_none(), "told again");
+    assert!(world.book(&pending, "a1").is_none(), "told again, and late");
+    assert_eq!(world.user().holds.len(), 1, "the partner has not debited the user yet");
+    world.change(funds(99_000, 1, &["a1"])).unwrap();
+    assert!(world.user().holds.is_empty());
+    world.close_and_check(&store);
+}
+
+#[test]
+fn settlements_in_parts_leave_the_rest_held() {
+    let store = MemoryStore::new();
+    let world = World::with_store(store.clone());
+    world.durable(tap("a1", 1_000));
+    assert_eq!(world.booked(&completed("h1", 400), "a1"), (Effect::PartlyCleared, State::PartlyCleared, 600, vec![]));
+    assert_eq!(world.available(), 99_000, "settled or held, it is taken");
+    let more = Request { kind: Kind::Incremental, original: Some("a1".parse().unwrap()), ..tap("a1+1", 100) };
+    assert!(matches!(world.durable(more), Outcome::Approved { .. }), "what holds may take more");
+    assert_eq!(world.booked(&completed("h2", 700), "a1"), (Effect::Cleared, State::Cleared, 0, vec![]));
+    assert_eq!((world.sync(98_900), world.available()), (0, 98_900));
+    world.close_and_check(&store);
+}
+
+#[test]
+fn what_ur_takes_is_what_counts() {
+    for (taken, available, breaks) in
+        [(1_010, 98_990, vec![]), (990, 99_010, vec![]), (1_500, 98_500, vec!["amount_mismatch"])]
+    {
+        let store = MemoryStore::new();
+        let world = World::with_store(store.clone());
+        world.durable(tap("a1", 1_000));
+        let (effect, state, held, found) = world.booked(&completed("h", taken), "a1");
+        assert_eq!((effect, state, held, found), (Effect::Cleared, State::Cleared, 0, breaks), "{taken}");
+        assert_eq!(world.available(), available, "{taken}");
+        assert_eq!((world.sync(100_000 - taken), world.available()), (0, available), "{taken}");
+        world.close_and_check(&store);
+    }
+}
+
+#[test]
+fn a_rejection_gives_everything_back() {
+    let store = MemoryStore::new();
+    let world = World::with_store(store.clone());
+    world.durable(tap("a1", 1_000));
+    let rejected = posting("h", Flow::Out, Progress::Rejected, 1_000);
+    assert_eq!(world.booked(&rejected, "a1"), (Effect::Reversed, State::Reversed, 0, vec![]));
+    let user = world.user();
+    assert_eq!((world.available(), user.funds.unwrap().held.0, user.holds.len()), (100_000, 0, 0));
+    assert_eq!(user.headroom(&"user".parse().unwrap(), at(100).at.seconds()), ChfMinor(100_000));
+    world.close_and_check(&store);
+}
+
+#[test]
+fn money_that_comes_back_confirms_a_reversal_or_makes_one_or_is_a_refund() {
+    let store = MemoryStore::new();
+    let world = World::with_store(store.clone());
+    world.durable(tap("a1", 1_000));
+    let reversal = Request { kind: Kind::Reversal, original: Some("a1".parse().unwrap()), ..tap("r1", 300) };
+    world.durable(reversal);
+    assert_eq!(world.booked(&given_back("h1", 300), "a1"), (Effect::Noted, State::Approved, 700, vec![]));
+    assert_eq!(world.booked(&given_back("h2", 200), "a1"), (Effect::Reversed, State::Approved, 500, vec![]));
+    assert_eq!(world.available(), 99_500);
+    assert_eq!(world.booked(&completed("h3", 500), "a1"), (Effect::Cleared, State::Cleared, 0, vec![]));
+    assert_eq!(world.booked(&given_back("h4", 500), "a1"), (Effect::Refunded, State::Cleared, 0, vec![]));
+    assert_eq!(world.available(), 99_500, "a credit counts once a report shows it");
+    assert_eq!(world.booked(&given_back("h5", 500), "a1").3, vec!["amount_mismatch"], "more than was ever taken");
+    world.close_and_check(&store);
+}
+
+#[test]
+fn what_nobody_approved_is_force_posted_and_a_break() {
+    let store = MemoryStore::new();
+    let world = World::with_store(store.clone());
+    assert!(matches!(world.durable(tap("a1", 200_000)), Outcome::Declined(_)));
+    let stand_in = (Effect::ForcePosted, State::ForcePosted, 0, vec!["stand_in"]);
+    assert_eq!(world.booked(&completed("h1", 200_000), "a1"), stand_in);
+    assert_eq!(world.available(), -100_000, "UR did not ask; the pool pays all the same");
+    let orphan = world.booked(&completed("h2", 500), "");
+    assert_eq!(orphan, (Effect::ForcePosted, State::ForcePosted, 0, vec!["stand_in", "orphan_at_provider"]));
+    assert!(world.book(&completed("h2", 500), "").is_none(), "told again");
+    assert!(world.book(&posting("h3", Flow::Out, Progress::Pending, 500), "").is_none(), "it may yet find its own");
+    assert_eq!(world.available(), -100_500);
+    world.close_and_check(&store);
+}
+
+#[test]
+fn what_expired_may_still_be_settled() {
+    let store = MemoryStore::new();
+    let world = World::with_store(store.clone());
+    world.durable(tap("a1", 1_000));
+    let expired = world.ledger.expire(&"a1".parse().unwrap(), at(200)).unwrap();
+    assert_eq!(expired.block(), Settled::Durable);
+    assert_eq!(world.available(), 100_000);
+    assert_eq!(world.booked(&completed("h", 1_000), "a1"), (Effect::LateCleared, State::Cleared, 0, vec![]));
+    assert_eq!(world.available(), 99_000);
+    assert!(matches!(world.ledger.expire(&"a1".parse().unwrap(), at(200)), Err(ChangeError::Conflict(_))));
+    world.close_and_check(&store);
+}
+
+#[test]
+fn contradictions_are_breaks_and_lose_no_money() {
+    let store = MemoryStore::new();
+    let world = World::with_store(store.clone());
+    world.durable(tap("a1", 1_000));
+    world.durable(Request { kind: Kind::Reversal, original: Some("a1".parse().unwrap()), ..tap("r1", 1_000) });
+    let (effect, _, _, breaks) = world.booked(&completed("h1", 1_000), "a1");
+    assert_eq!((effect, breaks), (Effect::LateCleared, vec!["status_conflict"]));
+    assert_eq!(world.available(), 99_000);
+    world.durable(tap("a2", 1_000));
+    world.booked(&completed("h2", 1_000), "a2");
+    assert!(world.booked(&completed("h3", 1_000), "a2").3.contains(&"duplicate"));
+    assert_eq!(world.available(), 97_000);
+    world.durable(tap("a3", 1_000));
+    let dollars = Posting { amount: Money { amount: Minor(1_100), currency: Currency::USD }, ..completed("h4", 0) };
+    assert!(world.booked(&dollars, "a3").3.contains(&"currency_mismatch"));
+    world.close_and_check(&store);
+}
+
+#[test]
+fn one_transaction_is_booked_once_whatever_it_is_matched_with() {
+    let store = MemoryStore::new();
+    let world = Arc::new(World::with_store(store.clone()));
+    world.durable(tap("a1", 1_000));
+    world.durable(tap("a2", 1_000));
+    std::thread::scope(|scope| {
+        for root in ["a1", "a2", "a1", "a2"] {
+            let world = &world;
+            scope.spawn(move || world.book(&completed("h", 1_000), root));
+        }
+    });
+    world.drained();
+    assert_eq!(world.ledger.pool(Currency::EUR).unwrap().held.0, 1_000, "one of the two still holds");
+    assert!(world.ledger.booked_on("h").unwrap().is_some());
+    world.ledger.write_rows().unwrap();
+    assert!(world.ledger.booked_on("h").unwrap().is_some(), "on the disk, too");
+    assert!(world.book(&completed("h", 1_000), "a2").is_none());
+}
+
+#[test]
+fn a_users_limit_and_balance_are_reported_plus_unreflected() {
+    let store = MemoryStore::new();
+    let world = World::with_store(store.clone());
+    let user = "user".parse().unwrap();
+    let headroom = || world.user().headroom(&user, at(100).at.seconds()).0;
+    world.durable(tap("a1", 1_000));
+    assert_eq!(headroom(), 100_000 - 945);
+    let account = |used| ReportedAccount {
+        status: AccountStatus::Live,
+        limit: ClientLimit {
+            used: ChfMinor(used),
+            client: ChfMinor(100_000),
+            start: UnixSeconds(START_SECONDS.cast_signed()),
+        },
+        allowances: vec![(Currency::EUR, false)],
+    };
+    let report = |used| {
+        let through = world.ledger.journal().claimed();
+        world.ledger.report_user(&user, Some(account(used)), None, through, at(100)).unwrap().block()
+    };
+    report(945);
+    assert_eq!(headroom(), 100_000 - 2 * 945, "not proven to be in it");
+    world.booked(&completed("h", 1_000), "a1");
+    report(945);
+    assert_eq!(headroom(), 100_000 - 945);
+    assert!(!world.user().fiat[0].allowance, "UR said so");
+    world.close_and_check(&store);
+}
+
+#[test]
+fn breaks_outlive_restarts_until_a_person_explains_them() {
+    let store = MemoryStore::new();
+    let world = World::with_store(store.clone());
+    world.booked(&completed("h1", 500), "");
+    world.booked(&completed("h2", 600), "");
+    world.ledger.write_rows().unwrap();
+    drop(world);
+    let world = World::resumed(store.clone());
+    let [first, second] = &world.ledger.open_breaks()[..] else { unreachable!("two were opened") };
+    assert_eq!((first.discrepancy.kind, second.discrepancy.theirs.as_str()), (BreakKind::OrphanAtProvider, "600 EUR"));
+    let resolve = || world.ledger.resolve_break(&world::author(), first.id, "a refund of theirs".into(), at(300));
+    assert_eq!(resolve().unwrap().block(), Settled::Durable);
+    assert!(matches!(resolve(), Err(ChangeError::Conflict(_))));
+    world.ledger.write_rows().unwrap();
+    let found = world.ledger.break_by_id(first.id).unwrap().unwrap();
+    assert_eq!(found.resolved.unwrap().by, "test");
+    assert_eq!(world.ledger.open_breaks().len(), 1);
+    world.close_and_check(&store);
+}
+
+/// What happens to one authorization, and to one report, in its own order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    /// We approve.
+    Approve(usize),
+    /// UR's books change.
+    Debit(usize),
+    /// UR shows it to us.
+    Show(usize),
+    /// UR is asked for the balance, and reads it.
+    Ask(usize),
+    /// The answer arrives.
+    Answer(usize),
+}
+
+/// Any interleaving that keeps each one's own order.
+fn interleavings(debits: usize, reports: usize) -> impl Strategy<Value = Vec<Step>> {
+    let mut slots = Vec::new();
+    for number in 0..debits {
+        slots.extend([Step::Approve(number); 3]);
+    }
+    for number in 0..reports {
+        slots.extend([Step::Ask(number); 2]);
+    }
+    Just(slots).prop_shuffle().prop_map(|slots| {
+        let mut seen = std::collections::HashMap::new();
+        let mut count = |key: (bool, usize)| {
+            let times = seen.entry(key).or_insert(0);
+            *times += 1;
+            *times
+        };
+        let step = |slot: Step| match slot {
+            Step::Approve(number) => match count((true, number)) {
+                1 => Step::Approve(number),
+                2 => Step::Debit(number),
+                _ => Step::Show(number),
+            },
+            Step::Ask(number) if count((false, number)) == 1 => Step::Ask(number),
+            Step::Ask(number) => Step::Answer(number),
+            other => other,
+        };
+        slots.into_iter().map(step).collect()
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 150, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn reports_may_race_with_approvals_in_every_order(steps in interleavings(4, 3)) {
+        let store = MemoryStore::new();
+        let world = World::with_store(store.clone());
+        // UR's own books: what it has, and what it will still take for what we approved.
+        let (mut balance, mut owed) = (100_000_i64, 0_i64);
+        // Whoever asks waits for the answer: one that was overtaken is dropped.
+        let (mut asked, mut asks, mut answered) = ([None; 3], 0, 0);
+        let amount = |number: usize| 1_000 + 10 * i64::try_from(number).unwrap();
+        for step in steps.iter().copied() {
+            match step {
+                Step::Approve(number) => {
+                    world.durable(tap(&format!("a{number}"), amount(number)));
+                    owed += amount(number);
+                }
+                Step::Debit(number) => {
+                    balance -= amount(number);
+                    owed -= amount(number);
+                }
+                Step::Show(number) => {
+                    world.book(&completed(&format!("h{number}"), amount(number)), &format!("a{number}"));
+                }
+                Step::Ask(number) => {
+                    asks += 1;
+                    asked[number] = Some((asks, world.ledger.journal().claimed(), balance));
+                }
+                Step::Answer(number) => {
+                    let (order, through, seen) = asked[number].unwrap();
+                    if order < answered {
+                        continue;
+                    }
+                    answered = order;
+                    let synced = world.ledger.sync_pool(Currency::EUR, Minor(seen), through, at(100));
+                    prop_assert_eq!(synced.unwrap().1.0, 0, "{:?} of {:?}", step, steps);
+                }
+            }
+            prop_assert!(world.available() <= balance - owed, "more than there is after {:?} of {:?}", step, steps);
+        }
+        prop_assert_eq!((world.sync(balance), world.available()), (0, balance));
+        world.close_and_check(&store);
+    }
+}

@@ -1,0 +1,362 @@
+//! The figures that UR owns, fetched at their own cadence: pools, rates, users. And the sweeps, which share the budget.
+//!
+//! A report holds what UR had shown us completed *before it was asked*: each task notes the journal's last record first.
+
+mod due;
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::ops::ControlFlow;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use rand::RngExt;
+use tapgate_engine::authorization::Source;
+use tapgate_engine::ids::{Sequence, UrId};
+use tapgate_engine::ledger::{Change, ChangeError};
+use tapgate_engine::money::{Currency, Money};
+use tapgate_engine::posting::{BreakKind, Discrepancy, Tolerance};
+use tapgate_engine::pricing::{Conversion, Rates};
+use tapgate_engine::record::{Author, Fact, ReportedAccount, Verdict};
+use tapgate_engine::time::UnixMillis;
+use tokio::sync::mpsc;
+
+pub use due::Due;
+
+use crate::app::App;
+use crate::reconcile::sweep::{SweepError, Sweeps};
+use crate::ur::{Priority, UrApi, UrError};
+use crate::wire::ur::RefusalCode;
+
+/// How soon after UR showed a settlement the figures are asked for that must hold it: several at once are one call.
+const AFTER_SETTLEMENT: Duration = Duration::from_secs(2);
+/// How long an account that failed is left alone.
+const AFTER_FAILURE: Duration = Duration::from_secs(20);
+/// How often the journal is looked at for who is to be asked about.
+const FOLLOW_INTERVAL: Duration = Duration::from_secs(1);
+/// How long a loop with nothing due waits.
+const IDLE: Duration = Duration::from_millis(500);
+/// Records looked at in one go.
+const RECORDS_MAX: usize = 10_000;
+/// Hints waiting; one that finds no room is made up for by the next turn of its account.
+pub const HINTS_MAX: usize = 10_000;
+
+/// The fiat currencies of UR's, where `/v1/tokens` does not say.
+const FIAT: [&str; 7] = ["USD", "EUR", "CHF", "JPY", "CNH", "SGD", "HKD"];
+
+/// A task could not do its turn.
+#[derive(Debug, thiserror::Error)]
+enum FeedError {
+    #[error(transparent)]
+    Ur(#[from] UrError),
+    #[error(transparent)]
+    Change(#[from] ChangeError),
+    #[error(transparent)]
+    Sweep(#[from] SweepError),
+}
+
+/// Who is known when feeds start.
+#[derive(Debug, Default)]
+pub struct Known {
+    /// Every account.
+    pub users: Vec<UrId>,
+    /// Those with something held.
+    pub holding: Vec<UrId>,
+}
+
+/// Fetches and sweeps until it is dropped.
+pub struct Feeds<A> {
+    app: Arc<App>,
+    api: Arc<A>,
+    users: Mutex<Due>,
+    sweeps: Mutex<Due>,
+    /// The last success of each feed, for their ages.
+    fresh: Mutex<HashMap<&'static str, UnixMillis>>,
+}
+
+impl<A: UrApi> Feeds<A> {
+    /// Feeds for accounts that are known already.
+    #[must_use]
+    pub fn new(app: Arc<App>, api: Arc<A>, known: &Known) -> Feeds<A> {
+        let now = app.clock.now().at;
+        let (mut users, mut sweeps) = (Due::default(), Due::default());
+        // Spread over one interval, so that a restart asks for nobody twice at once.
+        let spread = u64::from(app.config.ur.users_interval_seconds) * 1_000;
+        for (place, user) in (0_u64..).zip(&known.users) {
+            users.by(user, UnixMillis(now.0 + place * spread / (known.users.len() as u64).max(1)));
+        }
+        for user in &known.holding {
+            users.by(user, now);
+            sweeps.by(user, now);
+        }
+        let (users, sweeps) = (Mutex::new(users), Mutex::new(sweeps));
+        Feeds { app, api, users, sweeps, fresh: Mutex::default() }
+    }
+
+    /// Runs every feed. `hints` names accounts of which UR has said that something changed.
+    pub async fn run(self, hints: mpsc::Receiver<UrId>) {
+        let ur = &self.app.config.ur;
+        let [pools, rates] = [ur.pools_interval_seconds, ur.rates_interval_seconds].map(seconds);
+        let feeds = Arc::new(self);
+        let mut tasks = tokio::task::JoinSet::new();
+        tasks.spawn(Arc::clone(&feeds).take_hints(hints));
+        tasks.spawn(Arc::clone(&feeds).follow_journal());
+        tasks.spawn(Arc::clone(&feeds).every(pools, "pools", Feeds::pools));
+        tasks.spawn(Arc::clone(&feeds).every(rates, "rates", Feeds::rates));
+        tasks.spawn(Arc::clone(&feeds).keep_users());
+        tasks.spawn(feeds.keep_sweeping());
+        tasks.join_all().await;
+    }
+
+    fn tolerance(&self) -> Tolerance {
+        Tolerance { drift_bps: self.app.config.reconcile.drift_bps }
+    }
+
+    fn users(&self) -> MutexGuard<'_, Due> {
+        self.users.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn sweeps(&self) -> MutexGuard<'_, Due> {
+        self.sweeps.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn now(&self) -> UnixMillis {
+        self.app.clock.now().at
+    }
+
+    fn in_(&self, duration: Duration) -> UnixMillis {
+        UnixMillis(self.now().0.saturating_add(millis(duration)))
+    }
+
+    fn succeeded(&self, feed: &'static str) {
+        self.fresh.lock().unwrap_or_else(PoisonError::into_inner).insert(feed, self.now());
+    }
+
+    /// Seconds since a feed last succeeded, or since there is one.
+    fn tell_age(&self, feed: &'static str, since: UnixMillis) {
+        let fresh = self.fresh.lock().unwrap_or_else(PoisonError::into_inner).get(feed).copied().unwrap_or(since);
+        let age = self.now().0.saturating_sub(fresh.0);
+        metrics::gauge!("tapgate_feed_age_seconds", "feed" => feed).set(Duration::from_millis(age).as_secs_f64());
+    }
+
+    async fn every<F>(self: Arc<Self>, interval: Duration, feed: &'static str, turn: impl Fn(Arc<Self>) -> F)
+    where
+        F: Future<Output = Result<(), FeedError>>,
+    {
+        let began = self.now();
+        loop {
+            match turn(Arc::clone(&self)).await {
+                Ok(()) => self.succeeded(feed),
+                Err(error) => tracing::warn!(feed, %error, "UR's figures were not read; they are asked for again"),
+            }
+            self.tell_age(feed, began);
+            self.app.clock.sleep(jittered(interval)).await;
+        }
+    }
+
+    async fn take_hints(self: Arc<Self>, mut hints: mpsc::Receiver<UrId>) {
+        while let Some(user) = hints.recv().await {
+            self.users().by(&user, self.now());
+        }
+        // Without anybody to hint, the others go on.
+        std::future::pending::<()>().await;
+    }
+
+    /// Notes who spent, and whose figures UR changed.
+    async fn follow_journal(self: Arc<Self>) {
+        let mut cursor = self.app.ledger.journal().durable();
+        loop {
+            match self.follow_from(cursor) {
+                Ok(next) => cursor = next,
+                Err(error) => tracing::warn!(%error, "the journal could not be read by the feeds; tried again"),
+            }
+            self.app.clock.sleep(FOLLOW_INTERVAL).await;
+        }
+    }
+
+    fn follow_from(&self, after: Sequence) -> Result<Sequence, tapgate_engine::journal::StoreError> {
+        let mut cursor = after;
+        let mut read = 0;
+        self.app.ledger.records(after, &mut |sequence, record, _| {
+            match &record.fact {
+                Fact::Decided(decided) if matches!(decided.verdict, Verdict::Approved(_)) => {
+                    let wait = u64::from(self.app.config.reconcile.first_look_seconds) * 1_000;
+                    let first_look = record.at.0.saturating_add(wait);
+                    self.sweeps().by(&decided.request.user, UnixMillis(first_look));
+                }
+                Fact::UserImported(import) => self.users().by(&import.user, self.now()),
+                Fact::Booked(booked) => {
+                    if let Some(user) = &booked.user {
+                        self.users().by(user, self.in_(AFTER_SETTLEMENT));
+                    }
+                }
+                _ => {}
+            }
+            cursor = sequence;
+            read += 1;
+            if read == RECORDS_MAX { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        })?;
+        Ok(cursor)
+    }
+
+    /// The ops account's balances are the pools'.
+    async fn pools(self: Arc<Self>) -> Result<(), FeedError> {
+        let Some(ops) = self.app.config.ur.ops_ur_id.as_deref().and_then(|id| id.parse::<UrId>().ok()) else {
+            return Ok(());
+        };
+        let ledger = &self.app.ledger;
+        let seen_through = ledger.journal().claimed();
+        for balance in self.api.balance(&ops, Priority::High).await? {
+            let now = self.app.clock.now();
+            if ledger.pool(balance.currency).is_none() {
+                let opened = Change::ReportPool {
+                    currency: balance.currency,
+                    reported: Some(balance.amount),
+                    floor: None,
+                    reserve: None,
+                    reflected: None,
+                };
+                ledger.change(&Author::Ur, opened, now)?;
+                continue;
+            }
+            let (_, unexplained) = ledger.sync_pool(balance.currency, balance.amount, seen_through, now)?;
+            if unexplained.0.abs() > self.tolerance().of(balance.amount).0 {
+                let expected = balance.amount.saturating_sub(unexplained);
+                let discrepancy = Discrepancy {
+                    kind: BreakKind::PoolDrift,
+                    subject: balance.currency.as_str().into(),
+                    field: "balance".into(),
+                    ours: compact_str::format_compact!("{expected}"),
+                    theirs: compact_str::format_compact!("{}", balance.amount),
+                };
+                ledger.open_break(discrepancy, now)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What a dollar buys of each currency, and francs per unit; every other pair follows from these.
+    async fn rates(self: Arc<Self>) -> Result<(), FeedError> {
+        let tokens = self.api.tokens(Priority::High).await?;
+        let fiat: Vec<String> = tokens.into_iter().filter(|token| token.is_fiat).map(|token| token.symbol).collect();
+        let fiat = if fiat.is_empty() { FIAT.map(str::to_owned).to_vec() } else { fiat };
+        let (mut pairs, mut chf) = (Vec::new(), Vec::new());
+        for symbol in &fiat {
+            let Ok(currency) = symbol.trim_end_matches("24").parse::<Currency>().map(Currency::booked) else {
+                continue;
+            };
+            if currency != Currency::USD {
+                let rate = self.api.exchange_rate("USD", symbol, Priority::High).await?;
+                pairs.push(((Currency::USD, currency), Conversion { rate: rate.rate, spread: rate.spread }));
+                let rate = self.api.exchange_rate(symbol, "USD", Priority::High).await?;
+                pairs.push(((currency, Currency::USD), Conversion { rate: rate.rate, spread: rate.spread }));
+            }
+            if currency != Currency::CHF {
+                let rate = self.api.exchange_rate(symbol, "CHF", Priority::High).await?;
+                // On 10,000 there, in thousandths here; a currency worth less than that is counted as worth that.
+                chf.push((currency, (rate.rate / 10).max(1)));
+            }
+        }
+        let before = self.app.ledger.program().rates;
+        let rates = Rates { chf, pairs, interchange_percent: before.interchange_percent, set_at: None };
+        self.app.ledger.change(&Author::Ur, Change::ReplaceRates(Box::new(rates)), self.app.clock.now())?;
+        Ok(())
+    }
+
+    async fn keep_users(self: Arc<Self>) {
+        loop {
+            let next = self.users().next(self.now());
+            let Some((user, since)) = next else {
+                metrics::gauge!("tapgate_feed_users_behind_seconds").set(0.0);
+                self.app.clock.sleep(IDLE).await;
+                continue;
+            };
+            let behind = Duration::from_millis(self.now().0.saturating_sub(since.0));
+            metrics::gauge!("tapgate_feed_users_behind_seconds").set(behind.as_secs_f64());
+            let again = match self.user(&user).await {
+                Ok(()) => {
+                    self.succeeded("users");
+                    jittered(seconds(self.app.config.ur.users_interval_seconds))
+                }
+                Err(error) => {
+                    tracing::warn!(%user, %error, "an account's figures were not read; they are asked for again");
+                    AFTER_FAILURE
+                }
+            };
+            self.users().by(&user, self.in_(again));
+        }
+    }
+
+    /// One account's limit, status, allowances and balances.
+    async fn user(&self, user: &UrId) -> Result<(), FeedError> {
+        let ledger = &self.app.ledger;
+        let Some(row) = ledger.user(user) else { return Ok(()) };
+        let priority = if row.holds.is_empty() { Priority::Low } else { Priority::Normal };
+        let seen_through = ledger.journal().claimed();
+        let profile = match self.api.profile(user, priority).await {
+            Err(error) if error.refusal() == Some(RefusalCode::Blocked) => {
+                // UR refuses to serve the account at all: nothing of its may be approved.
+                let account = ReportedAccount {
+                    status: tapgate_engine::account::AccountStatus::Blocked,
+                    limit: row.limit,
+                    allowances: Vec::new(),
+                };
+                ledger.report_user(user, Some(account), None, seen_through, self.app.clock.now())?;
+                return Ok(());
+            }
+            answered => answered?,
+        };
+        let pays_by_fiat = !row.fiat.is_empty() || row.holds.iter().any(|hold| hold.source == Source::Fiat);
+        let balances = if pays_by_fiat {
+            let balances = self.api.balance(user, priority).await?;
+            let money =
+                |balance: crate::wire::ur::Balance| Money { amount: balance.amount, currency: balance.currency };
+            Some(balances.into_iter().map(money).collect())
+        } else {
+            None
+        };
+        let account = ReportedAccount { status: profile.status, limit: profile.limit, allowances: profile.allowances };
+        ledger.report_user(user, Some(account), balances, seen_through, self.app.clock.now())?;
+        Ok(())
+    }
+
+    async fn keep_sweeping(self: Arc<Self>) {
+        let mut sweeps = Sweeps::new(self.app.config.reconcile);
+        loop {
+            let next = self.sweeps().next(self.now());
+            let Some((user, _)) = next else {
+                metrics::gauge!("tapgate_sweeps_waiting")
+                    .set(f64::from(u32::try_from(self.sweeps().len()).unwrap_or(u32::MAX)));
+                self.app.clock.sleep(IDLE).await;
+                continue;
+            };
+            match sweeps.sweep(&self.app.ledger, &self.app.clock, &*self.api, &user).await {
+                Ok(swept) => {
+                    if swept.booked > 0 || swept.expired > 0 {
+                        tracing::info!(%user, booked = swept.booked, expired = swept.expired, "swept");
+                    }
+                    if let Some(again) = swept.again_at {
+                        self.sweeps().by(&user, UnixMillis(again.0.unsigned_abs() * 1_000));
+                    }
+                }
+                Err(error) => {
+                    tracing::warn!(%user, %error, "a sweep did not come to its end; it is made again");
+                    self.sweeps().by(&user, self.in_(AFTER_FAILURE));
+                }
+            }
+        }
+    }
+}
+
+/// So that what began together does not stay together.
+fn jittered(interval: Duration) -> Duration {
+    interval.mul_f64(rand::rng().random_range(0.9..1.1))
+}
+
+fn seconds(seconds: u32) -> Duration {
+    Duration::from_secs(u64::from(seconds))
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

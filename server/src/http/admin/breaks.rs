@@ -1,0 +1,57 @@
+//! Breaks: listed, shown, explained by a person.
+
+use axum::Json;
+use axum::extract::{Path, Query, State};
+use serde::Deserialize;
+use serde_json::json;
+use tapgate_engine::ledger::Receipt;
+use tapgate_engine::record::BreakId;
+
+use super::read::{blocking, id, no_such};
+use super::write::{Asked, durable};
+use super::{Admin, Answer};
+use crate::rescue::Problem;
+use crate::wire::admin::ReasonForm;
+use crate::wire::admin::breaks::view;
+
+/// Filters of the list; all must hold.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Filters {
+    kind: Option<String>,
+}
+
+/// The open ones, oldest first.
+pub(super) async fn list(
+    State(admin): State<Admin>,
+    query: Result<Query<Filters>, axum::extract::rejection::QueryRejection>,
+) -> Answer {
+    let Query(Filters { kind }) = query.map_err(|error| Problem::Malformed(error.body_text()))?;
+    let now = admin.app.clock.now().at;
+    let open = admin.app.ledger.open_breaks();
+    let wanted = open.iter().filter(|found| kind.as_ref().is_none_or(|kind| found.discrepancy.kind.name() == kind));
+    Ok(Json(json!({"items": wanted.map(|found| view(found, now)).collect::<Vec<_>>(), "next": null})))
+}
+
+pub(super) async fn one(State(admin): State<Admin>, Path(text): Path<String>) -> Answer {
+    show(&admin, id("break", &text)?).await
+}
+
+async fn show(admin: &Admin, id: BreakId) -> Answer {
+    let now = admin.app.clock.now().at;
+    let found = blocking(&admin.app.ledger, move |ledger| Ok(ledger.break_by_id(id)?)).await?;
+    let found = found.ok_or_else(|| no_such("break", &id.to_string()))?;
+    Ok(Json(view(&found, now)))
+}
+
+pub(super) async fn resolve(State(admin): State<Admin>, Path(text): Path<String>, asked: Asked) -> Answer {
+    let id: BreakId = id("break", &text)?;
+    let ReasonForm { reason } = asked.form()?;
+    let ledger = &admin.app.ledger;
+    if ledger.break_by_id(id)?.is_none() {
+        return Err(no_such("break", &text));
+    }
+    let word = ledger.resolve_break(&asked.author, id, reason.into(), admin.app.clock.now())?;
+    durable(Receipt { word: Some(word) }).await?;
+    show(&admin, id).await
+}

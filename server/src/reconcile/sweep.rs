@@ -1,0 +1,201 @@
+//! A sweep: UR is asked for an account's card transactions, and what it stays silent about is given up in its time.
+
+use std::collections::HashMap;
+
+use tapgate_engine::authorization::{Authorization, Channel, State};
+use tapgate_engine::ids::{AuthorizationId, UrId};
+use tapgate_engine::journal::StoreError;
+use tapgate_engine::ledger::{ChangeError, Ledger};
+use tapgate_engine::posting::{BreakKind, Discrepancy, Tolerance};
+use tapgate_engine::record::Fact;
+use tapgate_engine::time::{Moment, UnixSeconds};
+
+use super::{Applied, apply};
+use crate::clock::Clock;
+use crate::config::Reconcile;
+use crate::ur::{At, Priority, TransactionFilter, UrApi, UrError};
+
+/// Silence is believed after so many sweeps.
+const CLEAN_SWEEPS_MIN: u32 = 2;
+/// The longest between two looks at the same account; else half of what its youngest hold is old.
+const LOOK_SECONDS_MAX: i64 = 6 * 3_600;
+/// UR's time of a transaction may lie before ours.
+const CLOCKS_DIFFER_SECONDS: i64 = 3_600;
+/// Pages of a hundred that one sweep reads; an account with more is one that nobody should guess about.
+const PAGES_MAX: usize = 100;
+
+/// A sweep did not come to its end; nothing it found is lost, and it will be made again.
+#[derive(Debug, thiserror::Error)]
+pub enum SweepError {
+    /// UR did not answer.
+    #[error(transparent)]
+    Ur(#[from] UrError),
+    /// A transaction or release could not be recorded.
+    #[error(transparent)]
+    Change(#[from] ChangeError),
+    /// Rows on disk could not be read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// UR showed what cannot be read, or more than can be looked through.
+    #[error("{0}")]
+    Unclear(String),
+}
+
+/// What a sweep found and did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Swept {
+    /// Transactions that UR showed.
+    pub shown: usize,
+    /// Of these, booked just now.
+    pub booked: usize,
+    /// Given up: UR never settled them.
+    pub expired: usize,
+    /// When to look again; `None`: nothing is held any more.
+    pub again_at: Option<UnixSeconds>,
+}
+
+/// What is remembered between sweeps. A restart forgets it, and silence is only believed later.
+#[derive(Debug)]
+pub struct Sweeps {
+    rules: Reconcile,
+    clean: HashMap<AuthorizationId, u32>,
+}
+
+/// One authorization that holds something.
+struct Open {
+    root: AuthorizationId,
+    row: Authorization,
+    at: UnixSeconds,
+    is_long: bool,
+}
+
+impl Sweeps {
+    /// Sweeps by these rules.
+    #[must_use]
+    pub fn new(rules: Reconcile) -> Sweeps {
+        Sweeps { rules, clean: HashMap::new() }
+    }
+
+    /// Sweeps one account.
+    ///
+    /// # Errors
+    /// It did not come to its end.
+    pub async fn sweep(
+        &mut self,
+        ledger: &Ledger,
+        clock: &Clock,
+        api: &impl UrApi,
+        user: &UrId,
+    ) -> Result<Swept, SweepError> {
+        let mut swept = Swept::default();
+        let tolerance = Tolerance { drift_bps: self.rules.drift_bps };
+        let before = open(ledger, user)?;
+        let Some(oldest) = before.iter().map(|open| open.at).min() else { return Ok(swept) };
+        let filter = TransactionFilter {
+            kind: Some("CRD"),
+            from: Some(oldest.0.saturating_sub(CLOCKS_DIFFER_SECONDS)),
+            page_size: 100,
+            ..TransactionFilter::default()
+        };
+        let mut at = At::Start;
+        for page in 1.. {
+            let shown = api.transactions(user, &filter, at, Priority::High).await?;
+            if let Some(error) = shown.unreadable.first() {
+                return Err(SweepError::Unclear(format!("of account {user}: {error}")));
+            }
+            for transaction in &shown.rows {
+                swept.shown += 1;
+                if let Applied::Booked(_) = apply(ledger, transaction, tolerance, clock.now())? {
+                    swept.booked += 1;
+                }
+            }
+            match shown.next {
+                None => break,
+                Some(_) if page == PAGES_MAX => {
+                    return Err(SweepError::Unclear(format!("account {user} has more than {PAGES_MAX} pages")));
+                }
+                Some(next) => at = At::After(next),
+            }
+        }
+        for open in open(ledger, user)? {
+            if self.is_given_up(&open, clock.now()) {
+                give_up(ledger, &open, clock.now())?;
+                self.clean.remove(&open.root);
+                swept.expired += 1;
+            } else {
+                let again = self.again_at(&open, clock.now().at.seconds());
+                swept.again_at = Some(swept.again_at.map_or(again, |before| before.min(again)));
+            }
+        }
+        for open in before {
+            if ledger.find(&open.root)?.and_then(|found| found.authorization).is_none_or(|row| !row.state.is_open()) {
+                self.clean.remove(&open.root);
+            }
+        }
+        Ok(swept)
+    }
+
+    /// Whether UR has been silent for long enough, this sweep included.
+    fn is_given_up(&mut self, open: &Open, now: Moment) -> bool {
+        let sweeps = self.clean.entry(open.root.clone()).or_default();
+        *sweeps = sweeps.saturating_add(1);
+        let age = now.at.seconds().0.saturating_sub(open.at.0);
+        let patience = match (&open.row.posted, open.is_long) {
+            (None, _) => self.rules.silence_seconds,
+            (Some(_), false) => self.rules.expiry_seconds,
+            (Some(_), true) => self.rules.long_expiry_seconds,
+        };
+        now.trusted && *sweeps >= CLEAN_SWEEPS_MIN && age >= i64::from(patience)
+    }
+
+    fn again_at(&self, open: &Open, now: UnixSeconds) -> UnixSeconds {
+        let first_look = i64::from(self.rules.first_look_seconds);
+        let age = now.0.saturating_sub(open.at.0);
+        if age < first_look {
+            return open.at.plus(first_look);
+        }
+        now.plus((age / 2).clamp(first_look, first_look.max(LOOK_SECONDS_MAX)))
+    }
+}
+
+/// What of an account's holds something now.
+fn open(ledger: &Ledger, user: &UrId) -> Result<Vec<Open>, SweepError> {
+    let Some(row) = ledger.user(user) else { return Ok(Vec::new()) };
+    let mut found: Vec<Open> = Vec::new();
+    for hold in &row.holds {
+        if found.iter().any(|open| open.root == hold.root) {
+            continue;
+        }
+        let known = ledger.find(&hold.root)?;
+        let Some(row) = known.and_then(|known| known.authorization).filter(|row| row.state.is_open()) else { continue };
+        let record = row.events.first().map_or(Ok(None), |sequence| ledger.record(*sequence));
+        let Some(record) = record? else { continue };
+        let is_long = matches!(&record.fact, Fact::Decided(decided) if {
+            let request = &decided.request;
+            request.channel != Channel::Atm && request.merchant.mcc.is_some_and(is_lodging_or_rental)
+        });
+        found.push(Open { root: hold.root.clone(), row, at: record.at.seconds(), is_long });
+    }
+    Ok(found)
+}
+
+/// Lodging and car rental authorize for the whole stay (ISO 18245: 3351–3500 car rental, 3501–3999 and 7011 lodging,
+/// 7512 other car rental).
+fn is_lodging_or_rental(mcc: u16) -> bool {
+    matches!(mcc, 3_351..=3_999 | 7_011 | 7_512)
+}
+
+/// UR never settled it. What it never even showed, a person should know of.
+fn give_up(ledger: &Ledger, open: &Open, now: Moment) -> Result<(), ChangeError> {
+    if open.row.state == State::Approved && open.row.posted.is_none() {
+        let discrepancy = Discrepancy {
+            kind: BreakKind::MissingAtProvider,
+            subject: open.root.as_str().into(),
+            field: "state".into(),
+            ours: open.row.state.name().into(),
+            theirs: "none".into(),
+        };
+        ledger.open_break(discrepancy, now)?;
+    }
+    ledger.expire(&open.root, now).map(|_| ())
+}

@@ -1,0 +1,229 @@
+//! UR as the engine asks it: a trait with every endpoint that is used, and its client over HTTPS.
+//!
+//! Calls are few and precious: UR's limits are unknown, so all callers share one budget a minute by priority, and a
+//! breaker keeps a UR that is away from being asked in vain. Decisions never come here.
+
+mod breaker;
+mod budget;
+mod client;
+
+use std::future::Future;
+
+use tapgate_engine::ids::UrId;
+use tapgate_engine::money::Minor;
+
+pub use breaker::Breaker;
+pub use budget::{Budget, Priority};
+pub use client::{Client, ClientSetUpError};
+
+use crate::wire::Malformed;
+use crate::wire::ur::{
+    Balance, Cursor, DepositQuote, OnrampQuote, Page, Profile, Rate, RefusalCode, Token, Transaction,
+};
+
+/// Why UR did not answer a call.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum UrError {
+    /// UR refused it.
+    #[error("UR refused {path}: {code} {message:?}")]
+    Refused {
+        /// The endpoint.
+        path: &'static str,
+        /// What the code means.
+        kind: RefusalCode,
+        /// UR's code, or the HTTP status where it gave none.
+        code: i64,
+        /// As UR said it.
+        message: String,
+    },
+    /// No connection, or it broke.
+    #[error("UR is not reachable: {0}")]
+    Unreachable(String),
+    /// No answer in time.
+    #[error("UR did not answer {0} in time")]
+    Timeout(&'static str),
+    /// An answer of no known form.
+    #[error("UR's answer to {path} cannot be read: {error}")]
+    Malformed {
+        /// The endpoint.
+        path: &'static str,
+        /// What is wrong with it.
+        error: Malformed,
+    },
+    /// The answer bears a signature that is not one of UR's.
+    #[error("UR's answer to {0} bears a signature that is not UR's: check ur.base_url and ur.signers")]
+    Signature(&'static str),
+    /// UR has failed so often that it is not asked for a while.
+    #[error("UR has failed repeatedly and is not asked before its pause is over")]
+    Paused,
+}
+
+impl UrError {
+    /// Whether the same call may pass later without anybody doing anything.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        match self {
+            UrError::Refused { kind, .. } => matches!(kind, RefusalCode::Unavailable | RefusalCode::RateLimited),
+            UrError::Unreachable(_) | UrError::Timeout(_) | UrError::Paused => true,
+            UrError::Malformed { .. } | UrError::Signature(_) => false,
+        }
+    }
+
+    /// What UR's code means, where it refused.
+    #[must_use]
+    pub fn refusal(&self) -> Option<RefusalCode> {
+        match self {
+            UrError::Refused { kind, .. } => Some(*kind),
+            _ => None,
+        }
+    }
+
+    /// Whether UR itself is at fault: what the breaker counts.
+    fn is_failure(&self) -> bool {
+        self.is_transient() && self.refusal() != Some(RefusalCode::RateLimited)
+    }
+}
+
+/// Which transactions `/v1/transactions` shall give (seed 004).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TransactionFilter {
+    /// One type.
+    pub kind: Option<&'static str>,
+    /// Not before, in unix seconds.
+    pub from: Option<i64>,
+    /// Not after, in unix seconds.
+    pub to: Option<i64>,
+    /// `IN`, `OUT`.
+    pub direction: Option<&'static str>,
+    /// `pending`, `completed`, `rejected`.
+    pub status: Option<&'static str>,
+    /// Fiat codes.
+    pub currencies: Vec<String>,
+    /// In smallest units.
+    pub amount: Option<(Minor, Minor)>,
+    /// Items in a page, 1 to 100.
+    pub page_size: u8,
+}
+
+/// Which page of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum At {
+    /// The first.
+    #[default]
+    Start,
+    /// The one after a page, by its `next`.
+    After(Cursor),
+    /// The one before a page, by its `previous`.
+    Before(Cursor),
+}
+
+/// An exchange of tokens, or a deposit: what is paid, what it becomes, and the id that makes a repetition harmless.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Exchange {
+    /// Whose.
+    pub user: UrId,
+    /// The token paid.
+    pub input: String,
+    /// The token wanted.
+    pub output: String,
+    /// In smallest units of the token paid.
+    pub amount: Minor,
+    /// Stored before the call and the same again at every retry.
+    pub request_id: String,
+}
+
+/// An onramp by a quote.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Onramp {
+    /// As the quote named itself.
+    pub quote: String,
+    /// As [`Exchange::request_id`].
+    pub request_id: String,
+    /// Whose.
+    pub user: UrId,
+    /// The fiat token paid.
+    pub input: String,
+    /// In its smallest units.
+    pub amount: Minor,
+}
+
+/// A user's consent to an account, as the user's wallet signed it (seed 004, "Mint URID").
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mint {
+    /// The user's e-mail address.
+    pub email: String,
+    /// The user's wallet.
+    pub address: String,
+    /// The wallet's signature.
+    pub signature: String,
+    /// What was signed.
+    pub hash: String,
+    /// Until when the signature holds, in unix seconds.
+    pub deadline: u64,
+}
+
+/// What the engine asks UR. Every call may wait for the budget; none outlives the client's deadline by more than that.
+pub trait UrApi: Send + Sync + 'static {
+    /// `/v1/profile`.
+    fn profile(&self, user: &UrId, priority: Priority) -> impl Future<Output = Result<Profile, UrError>> + Send;
+
+    /// `/v1/balance`.
+    fn balance(&self, user: &UrId, priority: Priority) -> impl Future<Output = Result<Vec<Balance>, UrError>> + Send;
+
+    /// One page of `/v1/transactions`.
+    fn transactions(
+        &self,
+        user: &UrId,
+        filter: &TransactionFilter,
+        at: At,
+        priority: Priority,
+    ) -> impl Future<Output = Result<Page<Transaction>, UrError>> + Send;
+
+    /// `/v1/transaction/query`. The batch fails whole with [`RefusalCode::NotFound`] where one is not there.
+    fn transactions_of(
+        &self,
+        pairs: &[(UrId, String)],
+        priority: Priority,
+    ) -> impl Future<Output = Result<Page<Transaction>, UrError>> + Send;
+
+    /// `/v1/tokens`.
+    fn tokens(&self, priority: Priority) -> impl Future<Output = Result<Vec<Token>, UrError>> + Send;
+
+    /// `/v1/exchangeRate`.
+    fn exchange_rate(
+        &self,
+        from: &str,
+        to: &str,
+        priority: Priority,
+    ) -> impl Future<Output = Result<Rate, UrError>> + Send;
+
+    /// `/v1/exchange`; the transaction's hash.
+    fn exchange(&self, asked: &Exchange) -> impl Future<Output = Result<String, UrError>> + Send;
+
+    /// `/v1/deposit/quote`, for an amount of `input` in its smallest units.
+    fn deposit_quote(
+        &self,
+        user: &UrId,
+        input: &str,
+        output: &str,
+        amount: Minor,
+    ) -> impl Future<Output = Result<DepositQuote, UrError>> + Send;
+
+    /// `/v1/deposit`; the transaction's hash.
+    fn deposit(&self, asked: &Exchange) -> impl Future<Output = Result<String, UrError>> + Send;
+
+    /// `/v1/onramp/quote`, for an amount of `input` in its smallest units.
+    fn onramp_quote(
+        &self,
+        user: &UrId,
+        input: &str,
+        output: &str,
+        amount: Minor,
+    ) -> impl Future<Output = Result<OnrampQuote, UrError>> + Send;
+
+    /// `/v1/onramp`; the transaction's hash.
+    fn onramp(&self, asked: &Onramp) -> impl Future<Output = Result<String, UrError>> + Send;
+
+    /// `/v1/mint/nft`; the account's id. [`RefusalCode::Exists`] means: there is one, reuse it.
+    fn mint(&self, asked: &Mint) -> impl Future<Output = Result<UrId, UrError>> + Send;
+}

@@ -1,0 +1,108 @@
+//! The two forms of amounts, a factor of 100 apart, and the rates.
+
+use rust_decimal::prelude::ToPrimitive;
+use rust_decimal::{Decimal, RoundingStrategy};
+use serde_json::Value;
+use tapgate_engine::money::{AMOUNT_MAX, Minor};
+
+use crate::wire::Malformed;
+
+/// Decimals of every fiat token of UR's (ur-facts.md: all 2, JPY too).
+pub const FIAT_DECIMALS: u32 = 2;
+
+/// Decimals of USDC and USDT.
+pub const STABLECOIN_DECIMALS: u32 = 6;
+
+/// Decimals of the contract's rates: 10,000 is 1.0 (ur-facts.md, "How UR prices").
+const RATE_DECIMALS: u32 = 4;
+
+/// A signed display decimal, such as `+11.94`, `-6.00` or `-100`, in smallest units.
+///
+/// # Errors
+/// Another form, more decimals than the token has, or more than [`AMOUNT_MAX`].
+pub fn display_amount(field: &str, text: &str, decimals: u32) -> Result<Minor, Malformed> {
+    let units = plain(text).and_then(|amount| in_units(amount, decimals));
+    let units = units.filter(|units| units.unsigned_abs() <= AMOUNT_MAX.0.unsigned_abs());
+    units.map(Minor).ok_or_else(|| Malformed(format!("{field} must be an amount such as -6.00, got {text:?}")))
+}
+
+/// An amount that is an integer of smallest units, or a display decimal where it holds a point.
+///
+/// # Errors
+/// As [`display_amount`].
+pub fn units_or_display(field: &str, text: &str, decimals: u32) -> Result<Minor, Malformed> {
+    display_amount(field, text, if text.contains('.') { decimals } else { 0 })
+}
+
+/// A rate on 10,000: a decimal where it holds a point (rounded down), else already in that form.
+///
+/// # Errors
+/// Not a positive number, or one beyond 32 bits.
+pub fn on_ten_thousand(field: &str, value: &Value) -> Result<u32, Malformed> {
+    let text = text_of(value).unwrap_or_default();
+    let down = |rate: Decimal| rate.round_dp_with_strategy(RATE_DECIMALS, RoundingStrategy::ToZero);
+    let decimals = if text.contains('.') { RATE_DECIMALS } else { 0 };
+    let rate = plain(&text).and_then(|rate| in_units(down(rate), decimals));
+    let rate = rate.and_then(|rate| u32::try_from(rate).ok()).filter(|rate| *rate > 0);
+    rate.ok_or_else(|| Malformed(format!("{field} must be a rate such as 1.0907 or 10907, got {text:?}")))
+}
+
+/// A JSON string or number as text.
+pub(super) fn text_of(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text.clone()),
+        Value::Number(number) => Some(number.to_string()),
+        _ => None,
+    }
+}
+
+/// Digits with at most one point among them, and a sign before them: no exponent, no separators.
+fn plain(text: &str) -> Option<Decimal> {
+    let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
+    let begins = digits.starts_with(|first: char| first.is_ascii_digit());
+    let only = digits.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+    if begins && only { Decimal::from_str_exact(text).ok() } else { None }
+}
+
+fn in_units(amount: Decimal, decimals: u32) -> Option<i64> {
+    let units = amount.checked_mul(Decimal::from(10_u64.checked_pow(decimals)?))?;
+    if units.fract().is_zero() { units.to_i64() } else { None }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_two_forms_of_amounts_are_a_factor_of_a_hundred_apart() {
+        let display = |text: &str| display_amount("amount", text, FIAT_DECIMALS).ok().map(|amount| amount.0);
+        let either = |text: &str| units_or_display("amount", text, FIAT_DECIMALS).ok().map(|amount| amount.0);
+        for (text, as_display, as_either) in [
+            ("+11.94", Some(1194), Some(1194)),
+            ("-6.00", Some(-600), Some(-600)),
+            ("-100", Some(-10_000), Some(-100)),
+            ("12.5", Some(1250), Some(1250)),
+            ("12.500", Some(1250), Some(1250)),
+            ("0.001", None, None),
+            (".5", None, None),
+            ("", None, None),
+            ("1e3", None, None),
+            ("--1", None, None),
+            ("99999999999999999999", None, None),
+        ] {
+            assert_eq!((display(text), either(text)), (as_display, as_either), "{text}");
+        }
+    }
+
+    #[test]
+    fn rates_are_decimals_or_on_ten_thousand() {
+        let rate = |value: Value| on_ten_thousand("rate", &value).ok();
+        assert_eq!(rate("1.0907".into()), Some(10_907));
+        assert_eq!(rate("1.09079".into()), Some(10_907));
+        assert_eq!(rate("10907".into()), Some(10_907));
+        assert_eq!(rate(serde_json::json!(0.9168)), Some(9_168));
+        assert_eq!(rate("0.00001".into()), None, "nothing is worth nothing");
+        assert_eq!(rate("-1.0".into()), None);
+        assert_eq!(rate(Value::Null), None);
+    }
+}

@@ -1,0 +1,186 @@
+//! UR's envelopes: three shapes of success and refusal, and lists in three places.
+
+use serde_json::Value;
+
+use super::amounts::text_of;
+use crate::wire::Malformed;
+
+/// A code that UR refuses with (seeds 002 to 004), and what to do about it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum RefusalCode {
+    /// 4001: one of the transactions asked for is not there; the whole batch fails.
+    NotFound,
+    /// 10000, 50001, 50002, 50003: UR's side failed; the same request may pass later.
+    Unavailable,
+    /// 10001: our signature, key or deadline is not accepted. Nothing will pass until a person looks.
+    Signature,
+    /// 10005, 10007, 30001: it is there already; reuse it.
+    Exists,
+    /// 10006, 10008: the account's status does not allow it.
+    Status,
+    /// 10016: too many calls; back off exponentially.
+    RateLimited,
+    /// 10999: the user is blocked at UR.
+    Blocked,
+    /// Every other code: the request itself is wrong, and will be again.
+    Invalid,
+}
+
+impl RefusalCode {
+    /// What a code means.
+    #[must_use]
+    pub fn of(code: i64) -> RefusalCode {
+        match code {
+            4_001 => RefusalCode::NotFound,
+            10_000 | 50_001..=50_003 => RefusalCode::Unavailable,
+            10_001 => RefusalCode::Signature,
+            10_005 | 10_007 | 30_001 => RefusalCode::Exists,
+            10_006 | 10_008 => RefusalCode::Status,
+            10_016 => RefusalCode::RateLimited,
+            10_999 => RefusalCode::Blocked,
+            _ => RefusalCode::Invalid,
+        }
+    }
+}
+
+/// What an envelope held.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Answer {
+    /// The whole answer of a call that succeeded.
+    Done(Value),
+    /// UR's code and message.
+    Refused {
+        /// The code.
+        code: i64,
+        /// As UR said it.
+        message: String,
+    },
+}
+
+/// Reads an envelope: `{code, message, data}`, `{retCode, retMsg, result}` or `{error_code, error_msg}`. An object
+/// without any code is its own data.
+///
+/// # Errors
+/// Not a JSON object, or its code is no number.
+pub fn read(body: &[u8]) -> Result<Answer, Malformed> {
+    let value: Value = serde_json::from_slice(body).map_err(|error| Malformed(format!("not JSON: {error}")))?;
+    let object = value.as_object().ok_or_else(|| Malformed("the answer is not a JSON object".to_owned()))?;
+    let Some(code) = ["code", "retCode", "error_code"].iter().find_map(|key| object.get(*key)) else {
+        return Ok(Answer::Done(value));
+    };
+    let number = text_of(code).and_then(|code| code.parse().ok());
+    let code: i64 = number.ok_or_else(|| Malformed(format!("the answer's code is {code}")))?;
+    if code == 0 {
+        return Ok(Answer::Done(value));
+    }
+    let message = ["message", "retMsg", "error_msg"].iter().find_map(|key| object.get(*key));
+    let message = message.and_then(Value::as_str).unwrap_or_default().to_owned();
+    Ok(Answer::Refused { code, message })
+}
+
+/// The payload of an answer: under `data` or `result`, or the answer itself.
+pub(super) fn data(answer: &Value) -> &Value {
+    ["data", "result"].iter().find_map(|key| answer.get(*key)).unwrap_or(answer)
+}
+
+/// Where a list goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cursor {
+    /// Unix seconds.
+    pub timestamp: i64,
+    /// UR's number of the row.
+    pub id: i64,
+}
+
+/// A page of a list.
+#[derive(Clone, Debug)]
+pub struct Page<T> {
+    /// Its rows.
+    pub rows: Vec<T>,
+    /// Rows that could not be read, with the reason.
+    pub unreadable: Vec<Malformed>,
+    /// The next page's place, if there is one.
+    pub next: Option<Cursor>,
+    /// The page before's.
+    pub previous: Option<Cursor>,
+}
+
+impl<T> Page<T> {
+    /// Reads a page whose rows are under `data`, `data.items` or `data.list`. A row that cannot be read is told and
+    /// left out: the others still count.
+    ///
+    /// # Errors
+    /// There is no list in any of these places.
+    pub fn read(answer: &Value, row: impl Fn(&Value) -> Result<T, Malformed>) -> Result<Page<T>, Malformed> {
+        let data = data(answer);
+        let rows = [Some(data), data.get("items"), data.get("list")].into_iter().flatten().find_map(Value::as_array);
+        let empty = Vec::new();
+        // A list of nothing may be null.
+        let rows = if data.is_null() { Some(&empty) } else { rows };
+        let rows = rows.ok_or_else(|| Malformed("the answer holds no list".to_owned()))?;
+        let mut page = Page { rows: Vec::new(), unreadable: Vec::new(), next: None, previous: None };
+        for value in rows {
+            match row(value) {
+                Ok(row) => page.rows.push(row),
+                Err(error) => page.unreadable.push(error),
+            }
+        }
+        let marked = |key: &str| [answer, data].iter().find_map(|place| place.get(key));
+        // A cursor may be left behind on the last page: the marker, where there is one, decides.
+        let cursor = |cursor: &str, has: &str| {
+            let ended = marked(has).and_then(Value::as_bool) == Some(false);
+            marked(cursor).and_then(self::cursor).filter(|_| !ended)
+        };
+        page.next = cursor("nextCursor", "hasNextPage");
+        page.previous = cursor("prevCursor", "hasPrevPage");
+        Ok(page)
+    }
+}
+
+fn cursor(value: &Value) -> Option<Cursor> {
+    let number = |key: &str| value.get(key).and_then(text_of)?.parse().ok();
+    Some(Cursor { timestamp: number("timestamp")?, id: number("id")? })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn every_envelope_is_read() {
+        let read = |value: Value| read(value.to_string().as_bytes());
+        let refused = |code, message: &str| Ok(Answer::Refused { code, message: message.to_owned() });
+        let done = |value: Value| Ok(Answer::Done(value));
+        let ok = json!({"code": 0, "message": "", "data": [1]});
+        assert_eq!(read(ok.clone()), done(ok));
+        let ok = json!({"retCode": "0", "retMsg": "ok", "result": {}});
+        assert_eq!(read(ok.clone()), done(ok));
+        assert_eq!(read(json!({"code": 10_001, "message": "no"})), refused(10_001, "no"));
+        assert_eq!(read(json!({"retCode": 10_016, "retMsg": "slow"})), refused(10_016, "slow"));
+        assert_eq!(read(json!({"error_code": 50_002, "error_msg": "sorry"})), refused(50_002, "sorry"));
+        assert_eq!(read(json!({"quoteId": "q"})), done(json!({"quoteId": "q"})));
+        assert!(read(json!([1])).is_err());
+        assert!(read(json!({"code": "soon"})).is_err());
+    }
+
+    #[test]
+    fn a_list_is_found_in_each_of_its_places() {
+        let number = |value: &Value| value.as_i64().ok_or_else(|| Malformed("no number".to_owned()));
+        let cursor = json!({"timestamp": "7", "id": 3});
+        for answer in [
+            json!({"code": 0, "data": [1, 2, "x"], "hasNextPage": true, "nextCursor": cursor}),
+            json!({"code": 0, "data": {"items": [1, 2, "x"], "hasNextPage": true, "nextCursor": cursor}}),
+            json!({"code": 0, "data": {"list": [1, 2, "x"]}, "nextCursor": cursor}),
+        ] {
+            let page = Page::read(&answer, number).unwrap();
+            assert_eq!((page.rows, page.unreadable.len()), (vec![1, 2], 1), "{answer}");
+            assert_eq!(page.next, Some(Cursor { timestamp: 7, id: 3 }), "{answer}");
+        }
+        let last = json!({"code": 0, "data": [], "hasNextPage": false, "nextCursor": cursor});
+        assert_eq!(Page::read(&last, number).unwrap().next, None);
+        assert!(Page::read(&json!({"code": 0, "data": null}), number).unwrap().rows.is_empty());
+        assert!(Page::read(&json!({"code": 0, "data": "none"}), number).is_err());
+    }
+}

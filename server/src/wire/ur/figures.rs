@@ -1,0 +1,244 @@
+//! What UR says of accounts, balances, rates, tokens and quotes (seeds 003 and 004).
+
+use serde_json::Value;
+use tapgate_engine::account::AccountStatus;
+use tapgate_engine::ids::UrId;
+use tapgate_engine::limit::ClientLimit;
+use tapgate_engine::money::{AMOUNT_MAX, ChfMinor, Currency, Minor};
+use tapgate_engine::time::UnixSeconds;
+
+use super::amounts::{FIAT_DECIMALS, STABLECOIN_DECIMALS, display_amount, on_ten_thousand, text_of, units_or_display};
+use super::envelope::data;
+use super::transaction::currency;
+use crate::wire::Malformed;
+
+fn text(value: &Value, key: &str) -> Result<String, Malformed> {
+    let text = value.get(key).and_then(text_of);
+    text.filter(|text| !text.is_empty()).ok_or_else(|| Malformed(format!("{key} is missing")))
+}
+
+fn number(value: &Value, key: &str, most: i64) -> Result<i64, Malformed> {
+    let number = text(value, key)?.parse().ok().filter(|number| (0..=most).contains(number));
+    number.ok_or_else(|| Malformed(format!("{key} must be a whole number from 0 to {most}")))
+}
+
+/// `/v1/profile`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Profile {
+    /// The account.
+    pub user: UrId,
+    /// `chainStatus`.
+    pub status: AccountStatus,
+    /// The figures of the 30-day limit.
+    pub limit: ClientLimit,
+    /// The fiat currencies that UR's card contract may take from.
+    pub allowances: Vec<(Currency, bool)>,
+}
+
+impl Profile {
+    /// Reads an answer.
+    ///
+    /// # Errors
+    /// A field is missing or out of range; it is named.
+    pub fn read(answer: &Value) -> Result<Profile, Malformed> {
+        let data = data(answer);
+        let status = match number(data, "chainStatus", 5)? {
+            1 => AccountStatus::SoftBlocked,
+            2 => AccountStatus::Tourist,
+            3 => AccountStatus::Blocked,
+            4 => AccountStatus::Closed,
+            5 => AccountStatus::Live,
+            _ => AccountStatus::Na,
+        };
+        let francs = |key| number(data, key, AMOUNT_MAX.0).map(ChfMinor);
+        let limit = ClientLimit {
+            used: francs("usedLimit")?,
+            client: francs("clientLimit")?,
+            start: UnixSeconds(number(data, "startLimitDate", i64::from(u32::MAX))?),
+        };
+        let allowed = data.get("allowances").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+        let allowance = |value: &Value| {
+            let symbol = text(value, "tokenSymbol").ok()?;
+            Some((currency(&symbol)?, value.get("hasAllowance").and_then(Value::as_bool)?))
+        };
+        let user = text(data, "urId")?.parse().map_err(|error| Malformed(format!("urId: {error}")))?;
+        Ok(Profile { user, status, limit, allowances: allowed.iter().filter_map(allowance).collect() })
+    }
+}
+
+/// One balance of `/v1/balance`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Balance {
+    /// The fiat currency.
+    pub currency: Currency,
+    /// In smallest units.
+    pub amount: Minor,
+}
+
+impl Balance {
+    /// The fiat balances of an answer; other tokens are left out.
+    ///
+    /// # Errors
+    /// There is no list, or an amount of a fiat token is of no form.
+    pub fn read_all(answer: &Value) -> Result<Vec<Balance>, Malformed> {
+        let data = data(answer);
+        let rows = [Some(data), data.get("items"), data.get("list"), data.get("balances")];
+        let rows = rows.into_iter().flatten().find_map(Value::as_array);
+        let rows = rows.ok_or_else(|| Malformed("the answer holds no list of balances".to_owned()))?;
+        let mut balances = Vec::with_capacity(rows.len());
+        for row in rows {
+            let Some(currency) = currency(&text(row, "symbol")?) else { continue };
+            let amount = units_or_display("amount", &text(row, "amount")?, FIAT_DECIMALS)?;
+            balances.push(Balance { currency, amount });
+        }
+        Ok(balances)
+    }
+}
+
+/// `/v1/exchangeRate`: both on 10,000.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rate {
+    /// Units of the one for one of the other.
+    pub rate: u32,
+    /// The spread on top.
+    pub spread: u32,
+}
+
+impl Rate {
+    /// Reads an answer.
+    ///
+    /// # Errors
+    /// The rate or its spread is missing or no positive number.
+    pub fn read(answer: &Value) -> Result<Rate, Malformed> {
+        let data = data(answer);
+        let on_ten_thousand = |key| on_ten_thousand(key, data.get(key).unwrap_or(&Value::Null));
+        Ok(Rate { rate: on_ten_thousand("rate")?, spread: on_ten_thousand("exchangeSpread")? })
+    }
+}
+
+/// One token of `/v1/tokens`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Token {
+    /// As requests name it.
+    pub symbol: String,
+    /// Of its smallest unit.
+    pub decimals: u32,
+    /// Whether it is money in a bank.
+    pub is_fiat: bool,
+}
+
+impl Token {
+    /// Reads one row.
+    ///
+    /// # Errors
+    /// A field is missing or out of range.
+    pub fn read(value: &Value) -> Result<Token, Malformed> {
+        Ok(Token {
+            symbol: text(value, "symbol")?,
+            decimals: u32::try_from(number(value, "decimals", 36)?).unwrap_or(0),
+            is_fiat: value.get("isFiat").and_then(Value::as_bool).unwrap_or(false),
+        })
+    }
+}
+
+/// `/v1/deposit/quote`: what an amount of USDC becomes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DepositQuote {
+    /// After fees and spread, in smallest units of the fiat token.
+    pub output: Minor,
+    /// All fees, in millionths of a dollar.
+    pub fee: Minor,
+}
+
+impl DepositQuote {
+    /// Reads an answer; its amounts are display decimals.
+    ///
+    /// # Errors
+    /// An amount is missing or of no form.
+    pub fn read(answer: &Value) -> Result<DepositQuote, Malformed> {
+        let data = data(answer);
+        let output = display_amount("outputAmount", &text(data, "outputAmount")?, FIAT_DECIMALS)?;
+        let fee = text(data, "totalFee").or_else(|_| text(data, "feeAmountViaUsdc"));
+        let fee = fee.map_or(Ok(Minor::ZERO), |fee| display_amount("totalFee", &fee, STABLECOIN_DECIMALS))?;
+        Ok(DepositQuote { output, fee })
+    }
+}
+
+/// `/v1/onramp/quote`: what an amount of a fiat token becomes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OnrampQuote {
+    /// Names the quote in `/v1/onramp`.
+    pub id: String,
+    /// In smallest units of the token asked for.
+    pub output: Minor,
+    /// Whether the account may go on.
+    pub is_supported: bool,
+}
+
+impl OnrampQuote {
+    /// Reads an answer; its amounts are in smallest units.
+    ///
+    /// # Errors
+    /// A field is missing or of no form.
+    pub fn read(answer: &Value) -> Result<OnrampQuote, Malformed> {
+        let data = data(answer);
+        Ok(OnrampQuote {
+            id: text(data, "quoteId")?,
+            output: units_or_display("outputAmount", &text(data, "outputAmount")?, STABLECOIN_DECIMALS)?,
+            is_supported: data.get("isSupport").and_then(Value::as_bool).unwrap_or(false),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_profile_is_read_from_either_envelope() {
+        let figures = json!({
+            "urId": 12_345, "chainStatus": 5, "usedLimit": "505", "clientLimit": 100_000, "startLimitDate": 1_768_659_501,
+            "allowances": [{"tokenSymbol": "EUR", "hasAllowance": true}, {"tokenSymbol": "USDC", "hasAllowance": true}],
+        });
+        let expected = Profile {
+            user: "12345".parse().unwrap(),
+            status: AccountStatus::Live,
+            limit: ClientLimit { used: ChfMinor(505), client: ChfMinor(100_000), start: UnixSeconds(1_768_659_501) },
+            allowances: vec![(Currency::EUR, true)],
+        };
+        assert_eq!(Profile::read(&json!({"code": 0, "data": figures})).unwrap(), expected);
+        assert_eq!(Profile::read(&json!({"retCode": 0, "result": figures})).unwrap(), expected);
+        let mut strange = figures.clone();
+        strange["chainStatus"] = json!(9);
+        assert!(Profile::read(&json!({"data": strange})).is_err());
+        strange["chainStatus"] = json!(5);
+        strange["usedLimit"] = json!(-1);
+        assert!(Profile::read(&json!({"data": strange})).is_err());
+    }
+
+    #[test]
+    fn balances_are_integers_or_decimals() {
+        let read = |rows: Value| Balance::read_all(&json!({"code": 0, "data": rows}));
+        let balance = |amount| Balance { currency: Currency::EUR, amount: Minor(amount) };
+        assert_eq!(read(json!([{"symbol": "EUR24", "amount": "1250"}])), Ok(vec![balance(1_250)]));
+        assert_eq!(read(json!([{"symbol": "eur", "amount": "12.50"}])), Ok(vec![balance(1_250)]));
+        assert_eq!(read(json!({"list": [{"symbol": "EUR", "amount": 1250}]})), Ok(vec![balance(1_250)]));
+        assert_eq!(read(json!([{"symbol": "USDC", "amount": "1.000001"}])), Ok(vec![]));
+        assert!(read(json!([{"symbol": "EUR", "amount": "a lot"}])).is_err());
+    }
+
+    #[test]
+    fn quotes_and_rates_are_read_in_their_forms() {
+        let quote = json!({"data": {"outputAmount": "2.61", "totalFee": "0.065", "feeAmountViaUsdc": "0.05"}});
+        assert_eq!(DepositQuote::read(&quote), Ok(DepositQuote { output: Minor(261), fee: Minor(65_000) }));
+        let quote = json!({"data": {"quoteId": "q", "outputAmount": "5000000", "isSupport": true}});
+        let expected = OnrampQuote { id: "q".to_owned(), output: Minor(5_000_000), is_supported: true };
+        assert_eq!(OnrampQuote::read(&quote), Ok(expected));
+        let rate = json!({"data": {"rate": "0.9168", "exchangeSpread": "10150"}});
+        assert_eq!(Rate::read(&rate), Ok(Rate { rate: 9_168, spread: 10_150 }));
+        let token = json!({"symbol": "USDC", "name": "USD Coin", "decimals": 6, "isFiat": false});
+        assert_eq!(Token::read(&token), Ok(Token { symbol: "USDC".to_owned(), decimals: 6, is_fiat: false }));
+    }
+}

@@ -1,0 +1,12 @@
+//! UR's own API: what its answers look like, read with tolerance where its documents and its clients differ
+//! (ur-facts.md, "Amounts on UR's wire" and "More that a partner's published integration shows").
+
+mod amounts;
+mod envelope;
+mod figures;
+mod transaction;
+
+pub use amounts::{FIAT_DECIMALS, STABLECOIN_DECIMALS, display_amount, on_ten_thousand, units_or_display};
+pub use envelope::{Answer, Cursor, Page, RefusalCode, read};
+pub use figures::{Balance, DepositQuote, OnrampQuote, Profile, Rate, Token};
+pub use transaction::{Direction, Status, Transaction};

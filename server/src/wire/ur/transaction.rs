@@ -1,0 +1,179 @@
+//! `TransactionData` (seed 003): of `/v1/transactions`, `/v1/transaction/query` and the webhook event `transaction`.
+
+use serde_json::Value;
+use tapgate_engine::ids::UrId;
+use tapgate_engine::money::{Currency, Minor};
+use tapgate_engine::time::UnixSeconds;
+
+use super::amounts::{FIAT_DECIMALS, display_amount, text_of};
+use crate::wire::Malformed;
+
+/// Which way the money went, seen from the user.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Direction {
+    /// To the user.
+    In,
+    /// From the user.
+    Out,
+}
+
+/// How far it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Status {
+    /// Booked, not settled.
+    Pending,
+    /// Settled.
+    Completed,
+    /// Refused; nothing moved.
+    Rejected,
+    /// Anything else, or not given: says nothing.
+    Unknown,
+}
+
+/// One transaction as UR shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Transaction {
+    /// The account.
+    pub user: UrId,
+    /// The type: CRD for everything a card does.
+    pub kind: String,
+    /// Without its sign, in smallest units of `currency`.
+    pub amount: Minor,
+    /// What it was paid in.
+    pub currency: Currency,
+    /// Its sign and `direction` must agree where both are given.
+    pub direction: Direction,
+    /// How far it is.
+    pub status: Status,
+    /// When it happened.
+    pub at: UnixSeconds,
+    /// The transaction's hash; empty where UR gave none.
+    pub hash: String,
+    /// The merchant's category.
+    pub mcc: Option<u16>,
+    /// `partnerRefId`, else `reference`: the ids that may name our authorization, likeliest first.
+    pub references: Vec<String>,
+    /// The currency the merchant charged, where UR tells it.
+    pub charged_in: Option<Currency>,
+}
+
+impl Transaction {
+    /// Reads one.
+    ///
+    /// # Errors
+    /// A field that is needed is missing or of another form; it is named.
+    pub fn read(value: &Value) -> Result<Transaction, Malformed> {
+        let text = |key: &str| value.get(key).and_then(text_of).filter(|text| !text.is_empty());
+        let needed = |key: &str| text(key).ok_or_else(|| Malformed(format!("{key} is missing")));
+        let user = needed("urId")?;
+        let shown = needed("amount")?;
+        let code = needed("currency")?;
+        let currency = currency(&code).ok_or_else(|| Malformed(format!("currency {code:?} is not one of UR's")))?;
+        let signed = display_amount("amount", &shown, FIAT_DECIMALS)?;
+        let by_sign = match shown.as_bytes().first() {
+            Some(b'-') => Some(Direction::Out),
+            Some(b'+') => Some(Direction::In),
+            _ => None,
+        };
+        let said = text("direction").and_then(|text| match text.to_ascii_uppercase().as_str() {
+            "IN" => Some(Direction::In),
+            "OUT" => Some(Direction::Out),
+            _ => None,
+        });
+        let direction = match (by_sign, said) {
+            (Some(sign), Some(said)) if sign != said => {
+                return Err(Malformed(format!("amount {shown:?} and direction {said:?} contradict each other")));
+            }
+            (sign, said) => said.or(sign).ok_or_else(|| Malformed("direction is missing".to_owned()))?,
+        };
+        let status = match text("status").unwrap_or_default().to_ascii_lowercase().as_str() {
+            "pending" => Status::Pending,
+            "completed" => Status::Completed,
+            "rejected" => Status::Rejected,
+            _ => Status::Unknown,
+        };
+        let seconds = needed("timestamp")?;
+        let seconds = seconds.parse().ok().filter(|at| *at >= 0);
+        Ok(Transaction {
+            user: user.parse().map_err(|error| Malformed(format!("urId: {error}")))?,
+            kind: needed("type")?.to_ascii_uppercase(),
+            amount: Minor(signed.0.abs()),
+            currency,
+            direction,
+            status,
+            at: UnixSeconds(seconds.ok_or_else(|| Malformed("timestamp must be unix seconds".to_owned()))?),
+            hash: text("txHash").unwrap_or_default(),
+            mcc: text("mcc").and_then(|mcc| mcc.parse().ok()).filter(|mcc| (1..=9_999).contains(mcc)),
+            references: ["partnerRefId", "reference"].iter().filter_map(|key| text(key)).collect(),
+            charged_in: text("crdCurrency").and_then(|code| self::currency(&code)),
+        })
+    }
+
+    /// Whether it is one that a card made.
+    #[must_use]
+    pub fn is_of_a_card(&self) -> bool {
+        self.kind == "CRD"
+    }
+}
+
+/// `usd`, `USD` and `USD24` are one currency; so are `CNY` and `CNH`.
+pub(super) fn currency(symbol: &str) -> Option<Currency> {
+    let upper = symbol.to_ascii_uppercase();
+    let code = upper.strip_suffix("24").unwrap_or(&upper);
+    code.parse::<Currency>().ok().map(Currency::booked)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn shown() -> Value {
+        json!({
+            "urId": "12345", "title": "Café", "subtitle": "", "amount": "-12.50", "type": "CRD", "timestamp": 1_768_659_501,
+            "currency": "usd", "direction": "OUT", "txHash": "0xab", "mcc": 5812, "status": "completed",
+            "partnerRefId": "auth_7Q2", "reference": "r", "crdCurrency": "EUR",
+        })
+    }
+
+    fn changed(key: &str, to: Value) -> Result<Transaction, Malformed> {
+        let mut value = shown();
+        value[key] = to;
+        Transaction::read(&value)
+    }
+
+    #[test]
+    fn a_transaction_is_read_as_its_document_shows_it() {
+        let read = Transaction::read(&shown()).unwrap();
+        assert_eq!((read.amount, read.currency, read.direction), (Minor(1_250), Currency::USD, Direction::Out));
+        assert_eq!((read.status, read.mcc, read.at), (Status::Completed, Some(5_812), UnixSeconds(1_768_659_501)));
+        assert_eq!((read.references.join(" "), read.charged_in), ("auth_7Q2 r".to_owned(), Some(Currency::EUR)));
+        assert!(read.is_of_a_card());
+    }
+
+    #[test]
+    fn what_differs_between_documents_and_clients_is_the_same() {
+        for (key, value) in [
+            ("currency", json!("USD24")),
+            ("amount", json!("-12.5")),
+            ("urId", json!(12_345)),
+            ("timestamp", json!("1768659501")),
+            ("type", json!("crd")),
+            ("mcc", json!("5812")),
+        ] {
+            assert_eq!(changed(key, value.clone()), Transaction::read(&shown()), "{key} {value}");
+        }
+        assert_eq!(changed("amount", json!("-100")).unwrap().amount, Minor(10_000), "major units");
+        assert_eq!(changed("currency", json!("cny24")).unwrap().currency, Currency::CNH);
+        assert_eq!(changed("status", json!("")).unwrap().status, Status::Unknown);
+    }
+
+    #[test]
+    fn what_contradicts_itself_is_refused() {
+        assert!(changed("amount", json!("+12.50")).is_err());
+        assert!(changed("direction", json!("ALL")).is_ok(), "the sign says it");
+        assert!(changed("currency", json!("USDC")).is_err());
+        assert!(changed("timestamp", json!(-1)).is_err());
+    }
+}

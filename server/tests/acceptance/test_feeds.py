@@ -1,0 +1,237 @@
+"""The figures that UR owns, read from UR: a simulated one with books of its own, over real HTTP."""
+
+import json
+
+import pytest
+
+from tapgate import PARTNER_KEY, TOKENS, Server, command, eventually, fresh, now, sign_v1
+from ur import OPS, Ur
+from world import World, tap, user_line, user_of
+
+# So often that a test need not wait, and far more calls than it makes.
+QUICK = {
+    "feeds": True,
+    "calls_per_minute": 60_000,
+    "pools_interval_seconds": 1,
+    "rates_interval_seconds": 1,
+    "users_interval_seconds": 2,
+}
+
+
+@pytest.fixture(scope="module")
+def ur():
+    ur = Ur()
+    ur.balances[OPS] = {"EUR": 100_000_000, "USD": 50_000_000}
+    yield ur
+    ur.close()
+
+
+@pytest.fixture(scope="module")
+def server(new_server, ur) -> Server:
+    return new_server(config={"ur": {**QUICK, "base_url": ur.url}, "reconcile": {"first_look_seconds": 1, "silence_seconds": 3}})
+
+
+@pytest.fixture(scope="module")
+def world(server) -> World:
+    """Nothing is furnished: pools and rates are UR's."""
+    world = World(server)
+    assert eventually(lambda: server.admin("GET", "/api/v1/pools/EUR").status_code == 200)
+    assert eventually(lambda: server.admin_ok("GET", "/api/v1/rates")["pairs"])
+    return world
+
+
+@pytest.fixture
+def user(world, ur):
+    """A user whom UR and tapgate know, with 1,000.00 of limit."""
+    line = user_line(client_limit=100_000)
+    ur.open(line["urId"], client=100_000)
+    world.import_lines(line)
+    return user_of(line)
+
+
+def shown(server, event, data):
+    body = json.dumps({"event": event, "timestamp": now(), "data": data}).encode()
+    answer = server.post(body, sign_v1(body))
+    assert (answer.status_code, answer.json()) == (200, {"received": True}), answer.text
+
+
+def authorization(server, data):
+    return server.admin_ok("GET", f"/api/v1/authorizations/{data['authorizationId']}")
+
+
+def breaks_of(server, subject):
+    return [found["kind"] for found in server.admin_ok("GET", "/api/v1/breaks")["items"] if found["subject"] == subject]
+
+
+def test_every_call_is_signed_by_the_partner_and_in_time(server, world, ur):
+    """eth-account recovers the signer of `{body} {deadline}`; a call that fails it would have been refused."""
+    assert ur.refused == []
+    paths = {path for path, _ in ur.calls}
+    assert {"/v1/balance", "/v1/tokens", "/v1/exchangeRate"} <= paths
+    assert PARTNER_KEY.address
+
+
+def test_pools_and_rates_are_urs(server, world, ur):
+    assert eventually(lambda: world.pool("EUR")["reported"] == ur.balances[OPS]["EUR"])
+    rates = server.admin_ok("GET", "/api/v1/rates")
+    assert rates["chf"]["EUR"] == "945"
+    assert {"from": "USD", "to": "EUR", "rate": "9168", "spread": "10150"} in rates["pairs"]
+
+
+def test_a_users_limit_and_status_follow_ur(server, world, ur, user):
+    ur.profiles[user.ur_id].update(usedLimit=40_000, chainStatus=3)
+    seen = lambda: server.admin_ok("GET", f"/api/v1/users/{user.ur_id}")  # noqa: E731
+    assert eventually(lambda: seen()["limit"]["usedLimit"] == "40000" and seen()["status"] == "blocked")
+    world.decline(tap(user, 100), "account_blocked")
+    ur.profiles[user.ur_id].update(chainStatus=5)
+    shown(server, "kyc_status", {"urId": user.ur_id})
+    assert eventually(lambda: seen()["status"] == "live")
+    world.approve(tap(user, 100))
+
+
+def test_a_debit_counts_once_from_approval_to_the_report_that_holds_it(server, world, ur, user):
+    before = eventually(lambda: world.pool("EUR")["unreflected"] == 0 and world.pool("EUR"))
+    data = world.approve(tap(user, 5_000))
+    assert world.pool("EUR")["available"] == before["available"] - 5_000
+    row = ur.transaction(user.ur_id, -5_000, partnerRefId=data["authorizationId"])
+    ur.profiles[user.ur_id]["usedLimit"] += 4_725
+    shown(server, "transaction", row)
+    assert authorization(server, data)["state"] == "cleared"
+    assert eventually(lambda: world.pool("EUR")["unreflected"] == 0)
+    pool = world.pool("EUR")
+    assert (pool["available"], pool["reported"], pool["held"]) == (before["available"] - 5_000, ur.balances[OPS]["EUR"], before["held"])
+    limit = lambda: server.admin_ok("GET", f"/api/v1/users/{user.ur_id}")["limit"]  # noqa: E731
+    assert eventually(lambda: (limit()["usedLimit"], limit()["unreflected"]) == ("4725", "0"))
+    assert limit()["headroom"] == str(100_000 - 4_725)
+
+
+def test_notifications_may_come_twice_late_and_in_any_order(server, world, ur, user):
+    data = world.approve(tap(user, 1_000))
+    row = ur.transaction(user.ur_id, -1_000, partnerRefId=data["authorizationId"])
+    pending = {**row, "status": "pending"}
+    for told in (row, pending, row, pending):
+        shown(server, "transaction", told)
+    events = [event["type"] for event in authorization(server, data)["events"]]
+    assert events == ["authorization", "cleared"] or events == ["authorization", "cleared", "noted"], events
+    assert authorization(server, data)["state"] == "cleared"
+
+
+def test_what_no_notification_told_is_found_by_a_sweep(server, world, ur, user):
+    data = world.approve(tap(user, 2_000))
+    ur.transaction(user.ur_id, -2_000, partnerRefId=data["authorizationId"])
+    assert eventually(lambda: authorization(server, data)["state"] == "cleared")
+    asked = [asked for path, asked in ur.calls if path == "/v1/transactions" and str(asked["urId"]) == user.ur_id]
+    assert asked and all(asked["type"] == "CRD" for asked in asked)
+
+
+def test_a_sweep_reads_every_page_and_matches_without_a_reference(server, world, ur, user):
+    ur.page_size_max = 2
+    try:
+        taps = [world.approve(tap(user, 1_000 + 100 * number)) for number in range(5)]
+        for number in range(5):
+            ur.transaction(user.ur_id, -(1_000 + 100 * number))
+        assert eventually(lambda: all(authorization(server, data)["state"] == "cleared" for data in taps))
+    finally:
+        ur.page_size_max = 100
+
+
+def test_what_ur_never_shows_is_given_back_and_told(server, world, ur, user):
+    data = world.approve(tap(user, 3_000))
+    assert eventually(lambda: authorization(server, data)["state"] == "expired", 30)
+    assert breaks_of(server, data["authorizationId"]) == ["missing_at_provider"]
+    assert authorization(server, data)["held"]["amount"] == "0"
+    # A late clearing takes it after all.
+    shown(server, "transaction", ur.transaction(user.ur_id, -3_000, partnerRefId=data["authorizationId"]))
+    assert authorization(server, data)["state"] == "cleared"
+
+
+def test_a_settlement_that_nobody_asked_for_is_a_break_until_somebody_explains_it(server, world, ur, user):
+    row = ur.transaction(user.ur_id, -7_777)
+    shown(server, "transaction", row)
+    assert breaks_of(server, row["txHash"]) == ["orphan_at_provider"]
+    found = next(item for item in server.admin_ok("GET", "/api/v1/breaks?kind=orphan_at_provider")["items"] if item["subject"] == row["txHash"])
+    assert (found["state"], found["theirs"], found["age"]) == ("open", "7777 EUR", "0-1")
+    solved = server.admin_ok("POST", f"/api/v1/breaks/{found['id']}/resolve", {"reason": "a fee"})
+    assert (solved["state"], solved["resolution"]["reason"]) == ("resolved", "a fee")
+    again = server.admin("POST", f"/api/v1/breaks/{found['id']}/resolve", {"reason": "a fee"})
+    assert again.status_code in (404, 409)
+    assert breaks_of(server, row["txHash"]) == []
+
+
+def test_a_stand_in_takes_from_the_pool_and_is_a_break(server, world, ur, user):
+    data = tap(user, 10**9)
+    world.decline(data, "limit_exceeded")
+    row = ur.transaction(user.ur_id, -4_000, partnerRefId=data["authorizationId"])
+    shown(server, "transaction", row)
+    assert authorization(server, data)["state"] == "force_posted"
+    kinds = [item["kind"] for item in server.admin_ok("GET", "/api/v1/breaks")["items"]]
+    assert "stand_in" in kinds
+
+
+def test_ur_being_away_changes_no_decision_and_is_caught_up_with(server, world, ur, user):
+    away = lambda _: (503, {"error_code": 50002, "error_msg": "away"})  # noqa: E731
+    ur.faults = {path: away for path in ("/v1/balance", "/v1/profile", "/v1/transactions", "/v1/tokens", "/v1/exchangeRate")}
+    try:
+        data = world.approve(tap(user, 1_500))
+        ur.transaction(user.ur_id, -1_500, partnerRefId=data["authorizationId"])
+        calls = len(ur.calls)
+        assert eventually(lambda: len(ur.calls) > calls + 5), "it goes on asking"
+        assert authorization(server, data)["state"] == "approved"
+    finally:
+        ur.faults = {}
+    assert eventually(lambda: authorization(server, data)["state"] == "cleared", 60)
+
+
+def test_a_rate_limit_makes_it_slower_not_wrong(server, world, ur, user):
+    slow = lambda _: (200, {"code": 10016, "message": "too many requests"})  # noqa: E731
+    ur.faults = {"/v1/transactions": slow}
+    data = world.approve(tap(user, 1_600))
+    ur.transaction(user.ur_id, -1_600, partnerRefId=data["authorizationId"])
+    assert eventually(lambda: sum(path == "/v1/transactions" for path, _ in ur.calls) > 0)
+    assert authorization(server, data)["state"] == "approved"
+    ur.faults = {}
+    assert eventually(lambda: authorization(server, data)["state"] == "cleared", 60)
+
+
+def test_signed_answers_are_verified(server, world, ur, user):
+    ur.sign_answers = True
+    try:
+        ur.profiles[user.ur_id]["usedLimit"] = 12_345
+        limit = lambda: server.admin_ok("GET", f"/api/v1/users/{user.ur_id}")["limit"]["usedLimit"]  # noqa: E731
+        assert eventually(lambda: limit() == "12345")
+    finally:
+        ur.sign_answers = False
+
+
+def test_events_of_others_and_unknown_events_are_acknowledged(server, world, ur):
+    shown(server, "transaction", ur.transaction("777777", -100))
+    shown(server, "a_new_thing", {"urId": "1"})
+    shown(server, "allowance", {"urId": fresh("u")})
+
+
+def test_nothing_is_lost_when_the_process_is_killed(server, world, ur, user):
+    data = world.approve(tap(user, 2_500))
+    row = ur.transaction(user.ur_id, -2_500, partnerRefId=data["authorizationId"])
+    shown(server, "transaction", row)
+    server.kill9()
+    server.start()
+    assert authorization(server, data)["state"] == "cleared"
+    shown(server, "transaction", row)
+    events = [event["type"] for event in authorization(server, data)["events"]]
+    assert events == ["authorization", "cleared"]
+    found = server.admin_ok("GET", "/api/v1/breaks")["items"]
+    assert {item["kind"] for item in found} >= {"stand_in", "missing_at_provider"}, "breaks survive, too"
+
+
+def test_breaks_on_the_command_line(server, world, ur, user):
+    row = ur.transaction(user.ur_id, -6_666)
+    shown(server, "transaction", row)
+    env = {"TAPGATE_URL": server.admin_url, "TAPGATE_TOKEN": TOKENS["operator"]}
+    listed = command("breaks", "--kind", "orphan_at_provider", "--json", env=env)
+    found = next(item for item in json.loads(listed.stdout)["items"] if item["subject"] == row["txHash"])
+    table = command("breaks", env=env).stdout.decode()
+    assert row["txHash"] in table and "6666 EUR" in table
+    solved = command("breaks", "resolve", found["id"], "--reason", "a fee", env=env)
+    assert solved.returncode == 0 and b"resolved" in solved.stdout and b"a fee" in solved.stdout
+    assert command("breaks", "show", found["id"], env=env).returncode == 0
+    assert command("breaks", "show", "1-99", env=env).returncode == 1
