@@ -133,6 +133,13 @@ pub enum Fact {
     UserReported(Box<UserReported>),
     /// UR reported a pool's balance.
     PoolSynced(PoolSynced),
+    /// The provider issued a card.
+    CardAdded {
+        /// The card's user.
+        user: UrId,
+        /// The card.
+        card: ImportedCard,
+    },
     /// A comparison found a difference.
     BreakOpened(Box<Discrepancy>),
     /// A break was explained, by a person or by a rule.
@@ -487,7 +494,8 @@ impl Fact {
             Fact::UserSuspended { user, .. }
             | Fact::UserControlled { user, .. }
             | Fact::CardChanged { user, .. }
-            | Fact::CardControlled { user, .. } => Some(user),
+            | Fact::CardControlled { user, .. }
+            | Fact::CardAdded { user, .. } => Some(user),
             Fact::Booked(booked) => booked.user.as_ref(),
             Fact::UserReported(report) => Some(&report.user),
             Fact::PoolReported(_)

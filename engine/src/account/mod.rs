@@ -236,6 +236,7 @@ impl User {
             Fact::CardControlled { card, controls, .. } => {
                 self.with_card(card, |card| card.controls.clone_from(controls));
             }
+            Fact::CardAdded { card, .. } => self.add_card(card),
             Fact::Booked(booked) => self.book(sequence, at, booked),
             Fact::UserReported(report) => self.report(at, report),
             Fact::PoolReported(_)
@@ -438,6 +439,12 @@ impl User {
                 number,
             });
         }
+    }
+
+    fn add_card(&mut self, new: &ImportedCard) {
+        let number = self.cards.iter().map(|card| card.number).max().unwrap_or(0).saturating_add(1);
+        let ImportedCard { id, status, currency } = new.clone();
+        self.cards.push(Card { id, status, currency, controls: None, number });
     }
 
     fn replace_funds(&mut self, replaced: &FundsReplaced) {

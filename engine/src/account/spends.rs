@@ -115,6 +115,13 @@ impl Spends {
         }
     }
 
+    /// Francs of what UR had shown completed by `through` and no figure is proven to hold yet.
+    #[must_use]
+    pub fn completed(&self, through: Sequence) -> ChfMinor {
+        let done = self.ring.iter().filter(|spend| spend.completed > Sequence::ZERO && spend.completed <= through);
+        done.fold(ChfMinor::ZERO, |sum, spend| sum.saturating_add(spend.unreflected))
+    }
+
     /// UR's figure was asked for after `through`: it holds what was completed by then.
     pub fn reflect(&mut self, through: Sequence) {
         for spend in &mut self.ring {

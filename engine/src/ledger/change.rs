@@ -8,7 +8,7 @@ use dashmap::mapref::entry::Entry as Place;
 
 use super::decide::append;
 use super::{Ledger, Shared};
-use crate::account::{CardStatus, User};
+use crate::account::{CardStatus, ImportedCard, User};
 use crate::authorization::Source;
 use crate::controls::{Controls, ControlsError};
 use crate::ids::{AuthorizationId, CardId, Sequence, UrId};
@@ -57,6 +57,13 @@ pub enum Change {
         user: UrId,
         /// The new controls.
         controls: Controls,
+    },
+    /// Add a card to a user.
+    AddCard {
+        /// The user.
+        user: UrId,
+        /// The card; no user may have it yet.
+        card: ImportedCard,
     },
     /// Change a card's status.
     ChangeCard {
@@ -217,6 +224,20 @@ impl Ledger {
                     admin.cards.remove(&card.id);
                 }
                 admin.cards.extend(cards);
+                word
+            }
+            Change::AddCard { user, card } => {
+                if let Some(owner) = admin.cards.get(&card.id) {
+                    let whose = if *owner == user { "this user's already" } else { "another user's" };
+                    return Err(ChangeError::Conflict(format!("card {} is {whose}", card.id)));
+                }
+                let word = self.user_change(author, at, &user, |row| {
+                    if row.cards.len() >= LIST_MAX {
+                        return Err(ChangeError::Invalid(format!("a user has at most {LIST_MAX} cards")));
+                    }
+                    Ok(Fact::CardAdded { user: user.clone(), card: card.clone() })
+                })?;
+                admin.cards.insert(card.id, user);
                 word
             }
             Change::ChangeCard { card, status } => {

@@ -11,10 +11,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rand::RngExt;
+use tapgate_engine::account::{AccountStatus, User};
 use tapgate_engine::authorization::Source;
 use tapgate_engine::ids::{Sequence, UrId};
 use tapgate_engine::ledger::{Change, ChangeError};
-use tapgate_engine::money::{Currency, Money};
+use tapgate_engine::limit::ClientLimit;
+use tapgate_engine::money::{Currency, Minor, Money};
 use tapgate_engine::posting::{BreakKind, Discrepancy, Tolerance};
 use tapgate_engine::pricing::{Conversion, Rates};
 use tapgate_engine::record::{Author, Fact, ReportedAccount, Verdict};
@@ -40,6 +42,9 @@ const IDLE: Duration = Duration::from_millis(500);
 const RECORDS_MAX: usize = 10_000;
 /// Hints waiting; one that finds no room is made up for by the next turn of its account.
 pub const HINTS_MAX: usize = 10_000;
+
+/// What UR's contract adds to a settlement amount (ur-facts.md, "How UR prices").
+const INTERCHANGE_PERCENT: u8 = 1;
 
 /// The fiat currencies of UR's, where `/v1/tokens` does not say.
 const FIAT: [&str; 7] = ["USD", "EUR", "CHF", "JPY", "CNH", "SGD", "HKD"];
@@ -257,8 +262,10 @@ impl<A: UrApi> Feeds<A> {
                 chf.push((currency, (rate.rate / 10).max(1)));
             }
         }
+        // UR's API does not tell the interchange; a person may have set another.
         let before = self.app.ledger.program().rates;
-        let rates = Rates { chf, pairs, interchange_percent: before.interchange_percent, set_at: None };
+        let interchange_percent = before.set_at.map_or(INTERCHANGE_PERCENT, |_| before.interchange_percent);
+        let rates = Rates { chf, pairs, interchange_percent, set_at: None };
         self.app.ledger.change(&Author::Ur, Change::ReplaceRates(Box::new(rates)), self.app.clock.now())?;
         Ok(())
     }
@@ -274,7 +281,9 @@ impl<A: UrApi> Feeds<A> {
             let behind = Duration::from_millis(self.now().0.saturating_sub(since.0));
             metrics::gauge!("tapgate_feed_users_behind_seconds").set(behind.as_secs_f64());
             let again = match self.user(&user).await {
-                Ok(()) => {
+                // Nobody of ours: a hint named somebody else.
+                Ok(false) => continue,
+                Ok(true) => {
                     self.succeeded("users");
                     jittered(seconds(self.app.config.ur.users_interval_seconds))
                 }
@@ -287,22 +296,19 @@ impl<A: UrApi> Feeds<A> {
         }
     }
 
-    /// One account's limit, status, allowances and balances.
-    async fn user(&self, user: &UrId) -> Result<(), FeedError> {
+    /// One account's limit, status, allowances and balances; false where it is none of ours.
+    async fn user(&self, user: &UrId) -> Result<bool, FeedError> {
         let ledger = &self.app.ledger;
-        let Some(row) = ledger.user(user) else { return Ok(()) };
+        let Some(row) = ledger.user(user) else { return Ok(false) };
         let priority = if row.holds.is_empty() { Priority::Low } else { Priority::Normal };
         let seen_through = ledger.journal().claimed();
         let profile = match self.api.profile(user, priority).await {
             Err(error) if error.refusal() == Some(RefusalCode::Blocked) => {
                 // UR refuses to serve the account at all: nothing of its may be approved.
-                let account = ReportedAccount {
-                    status: tapgate_engine::account::AccountStatus::Blocked,
-                    limit: row.limit,
-                    allowances: Vec::new(),
-                };
+                let account =
+                    ReportedAccount { status: AccountStatus::Blocked, limit: row.limit, allowances: Vec::new() };
                 ledger.report_user(user, Some(account), None, seen_through, self.app.clock.now())?;
-                return Ok(());
+                return Ok(true);
             }
             answered => answered?,
         };
@@ -317,6 +323,30 @@ impl<A: UrApi> Feeds<A> {
         };
         let account = ReportedAccount { status: profile.status, limit: profile.limit, allowances: profile.allowances };
         ledger.report_user(user, Some(account), balances, seen_through, self.app.clock.now())?;
+        self.compare_limit(user, &row, profile.limit, seen_through)?;
+        Ok(true)
+    }
+
+    /// Within one period UR's figure only rises, by what we know and by more; below that, the weight or a rate is wrong.
+    fn compare_limit(
+        &self,
+        user: &UrId,
+        before: &User,
+        theirs: ClientLimit,
+        seen_through: Sequence,
+    ) -> Result<(), FeedError> {
+        let ours = before.limit.used.saturating_add(before.spends.completed(seen_through));
+        let tolerance = self.tolerance().of(Minor(ours.0)).0;
+        if theirs.start == before.limit.start && theirs.used.0.saturating_add(tolerance) < ours.0 {
+            let discrepancy = Discrepancy {
+                kind: BreakKind::LimitDrift,
+                subject: user.as_str().into(),
+                field: "usedLimit".into(),
+                ours: compact_str::format_compact!("{ours}"),
+                theirs: compact_str::format_compact!("{}", theirs.used),
+            };
+            self.app.ledger.open_break(discrepancy, self.app.clock.now())?;
+        }
         Ok(())
     }
 

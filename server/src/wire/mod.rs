@@ -3,6 +3,7 @@
 pub mod admin;
 pub mod callback;
 mod forms;
+pub mod partner_api;
 pub mod ur;
 
 pub use forms::{Digits, Malformed};

@@ -235,3 +235,11 @@ def test_breaks_on_the_command_line(server, world, ur, user):
     assert solved.returncode == 0 and b"resolved" in solved.stdout and b"a fee" in solved.stdout
     assert command("breaks", "show", found["id"], env=env).returncode == 0
     assert command("breaks", "show", "1-99", env=env).returncode == 1
+
+
+def test_a_limit_that_ur_did_not_use_is_a_break(server, world, ur, user):
+    started = ur.profiles[user.ur_id]["startLimitDate"]
+    assert eventually(lambda: world.profile(user)["limit"]["startLimitDate"] == started), "one period for both"
+    data = world.approve(tap(user, 5_000))
+    shown(server, "transaction", ur.transaction(user.ur_id, -5_000, partnerRefId=data["authorizationId"]))
+    assert eventually(lambda: "limit_drift" in breaks_of(server, user.ur_id)), "usedLimit never rose"

@@ -63,6 +63,9 @@ fn fact(fact: &Fact) -> Value {
         Fact::ProgramSuspended { suspended, reason } => {
             json!({"kind": "program_suspended", "suspended": suspended, "reason": reason.as_str()})
         }
+        Fact::CardAdded { user, card } => {
+            json!({"kind": "card_added", "urId": user.as_str(), "cardId": card.id.as_str()})
+        }
         Fact::Booked(booked) => booked_view(booked),
         Fact::UserReported(report) => json!({
             "kind": "user_reported", "urId": report.user.as_str(), "seen_through": report.seen_through.0,
