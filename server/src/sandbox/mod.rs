@@ -416,6 +416,8 @@ impl Treasury {
             self.number += 1;
             stage.credit(code, amount, &format!("wire_{}", self.number)).await;
         }
+        let wires = std::mem::take(&mut stage.books().wires);
+        self.under_way.extend(wires.into_iter().map(|(code, amount)| (code, now + CREDIT_LEAD, amount)));
         for (code, pool) in &stage.books().pools {
             let opened = pool.opened - pool.floor;
             let is_under_way = self.under_way.iter().any(|(other, ..)| other == code);

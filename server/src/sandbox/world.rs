@@ -126,15 +126,7 @@ pub(super) fn books(users: usize, seed: u64, now: u64) -> Books {
         ("USD", Balance::of(per_user(150_000), 500_000)),
         ("GBP", Balance::of(per_user(900), 10_000)),
     ];
-    Books {
-        rates: rates(),
-        pools: pools.into(),
-        accounts,
-        bookings: std::collections::HashMap::new(),
-        returns: std::collections::HashMap::new(),
-        late: std::collections::HashSet::new(),
-        drift: BTreeMap::new(),
-    }
+    Books { rates: rates(), pools: pools.into(), accounts, ..Books::default() }
 }
 
 fn rates() -> Rates {

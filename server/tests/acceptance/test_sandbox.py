@@ -10,7 +10,7 @@ import pytest
 import requests
 from eth_account import Account
 
-from tapgate import BINARY, PARTNER_KEY, now, sign
+from tapgate import BINARY, PARTNER_KEY, eventually, now, sign
 
 LINES_BEFORE_THE_FIRST_TAP = [
     "public", "admin", "ur", "ur_signer", "ur_signer_key", "partner_key", "admin_token", "sample_user", "sample_card", "try",
@@ -67,6 +67,12 @@ class Running:
         body = json.dumps(question).encode()
         headers = {"X-Api-Signature": sign(body + f" {deadline}".encode(), key), "X-Api-Deadline": str(deadline)}
         return requests.post(self.started["ur"] + path, data=body, headers=headers, timeout=10)
+
+    def ask_tokens(self) -> requests.Response:
+        deadline = now() + 60
+        signature = sign(f" {deadline}".encode(), Account.from_key(self.started["partner_key"]))
+        headers = {"X-Api-Signature": signature, "X-Api-Deadline": str(deadline)}
+        return requests.get(self.started["ur"] + "/v1/tokens", headers=headers, timeout=10)
 
     def interrupt(self) -> dict:
         self.process.send_signal(signal.SIGINT)
@@ -135,6 +141,96 @@ def test_ur_answers_the_partner_and_nobody_else(running):
     assert running.ask_ur("/v1/profile", {"urId": user}, key=PARTNER_KEY).status_code == 401
     assert running.ask_ur("/v1/profile", {"urId": user}, deadline=now() - 1).status_code == 401
     assert running.ask_ur("/v1/profile", {"urId": 1}).status_code == 404
+
+
+def asked(running, path, **question) -> dict:
+    answer = running.ask_ur(path, question)
+    assert answer.status_code == 200 and answer.json()["code"] == 0, answer.text
+    return answer.json()["data"]
+
+
+def balances(running, ur_id) -> dict:
+    return {row["symbol"]: int(row["amount"]) for row in asked(running, "/v1/balance", urId=ur_id)}
+
+
+def test_ur_prices_and_lists_its_tokens(running):
+    tokens = {token["symbol"]: token for token in running.ask_tokens().json()["data"]}
+    assert (tokens["EUR"]["decimals"], tokens["EUR"]["isFiat"], tokens["USDC"]["decimals"]) == (2, True, 6)
+    assert asked(running, "/v1/exchangeRate", inSymbol="USD", outSymbol="EUR") == {"rate": "0.9168", "exchangeSpread": "1.0150"}
+    assert asked(running, "/v1/exchangeRate", inSymbol="EUR24", outSymbol="CHF")["rate"] == "0.9410"
+    assert running.ask_ur("/v1/exchangeRate", {"inSymbol": "USD", "outSymbol": "XXX"}).json()["code"] == 20003
+
+
+def test_a_deposit_is_quoted_and_made_once(running):
+    user = int(running.started["sample_user"])
+    before = balances(running, user).get("EUR", 0)
+    quote = asked(running, "/v1/deposit/quote", urId=user, fromToken="USDC", toToken="EUR", amount="100000000")
+    assert (quote["processingFee"], quote["networkFee"], quote["totalFee"]) == ("0.500000", "0.050000", "0.550000")
+    assert quote["outputAmount"] == f"{9945 * 9168 * 9850 // 10**8 / 100:.2f}"
+    deposit = {"urId": user, "inputToken": "USDC", "outputToken": "EUR", "amount": "100000000", "requestId": "deposit_1"}
+    first, again = (asked(running, "/v1/deposit", **deposit) for _ in range(2))
+    assert first == again and first["txHash"].startswith("0x")
+    assert balances(running, user)["EUR"] == before + round(float(quote["outputAmount"]) * 100)
+    assert running.ask_ur("/v1/deposit", {**deposit, "amount": "200000000"}).json()["code"] == 20003, "another request"
+    small = {"urId": user, "fromToken": "USDC", "toToken": "EUR", "amount": "2999999"}
+    assert running.ask_ur("/v1/deposit/quote", small).json()["code"] == 20003
+    shown = asked(running, "/v1/transaction/query", txPairs=[{"urId": user, "txHash": first["txHash"]}])
+    assert [(row["type"], row["direction"], row["status"], row["amount"]) for row in shown] == [("CDP", "IN", "completed", "+" + quote["outputAmount"])]
+    missing = {"txPairs": [{"urId": user, "txHash": first["txHash"]}, {"urId": user, "txHash": "0x00"}]}
+    assert running.ask_ur("/v1/transaction/query", missing).json() == {"code": 4001, "message": "transaction not found"}
+
+
+def test_a_prefund_is_credited_to_the_pool(running):
+    quote = asked(running, "/v1/deposit/quote", urId=9999, fromToken="USDC", toToken="EUR", amount="50000000000")
+    credited = round(float(quote["outputAmount"]) * 100)
+    before = balances(running, 9999)["EUR"]
+    deposit = {"urId": 9999, "inputToken": "USDC", "outputToken": "EUR", "amount": "50000000000", "requestId": "prefund_1"}
+    asked(running, "/v1/deposit", **deposit)
+    # UR's operations are human: it takes a while, and taps go on.
+    assert eventually(lambda: balances(running, 9999)["EUR"] > before + credited // 2, 20)
+
+
+def test_an_exchange_and_an_onramp_use_the_limit(running):
+    user = int(running.started["sample_user"])
+    used = asked(running, "/v1/profile", urId=user)["usedLimit"]
+    asked(running, "/v1/exchange", urId=user, inputToken="EUR", outputToken="USD", amount="10000", requestId="fx_1")
+    quote = asked(running, "/v1/onramp/quote", urId=user, fromToken="EUR", toToken="USDC", amount="10000")
+    assert quote["isSupport"] is True
+    onramp = {"quoteId": quote["quoteId"], "requestId": "on_1", "urId": user, "tokenIn": "EUR", "amountIn": "10000"}
+    assert asked(running, "/v1/onramp", **onramp)["txHash"].startswith("0x")
+    assert asked(running, "/v1/profile", urId=user)["usedLimit"] == used + 2 * 9410
+    assert running.ask_ur("/v1/onramp", {**onramp, "requestId": "on_2", "quoteId": "none"}).json()["code"] == 20003
+    poor = {"urId": user, "inputToken": "EUR", "outputToken": "USD", "amount": "99999999", "requestId": "fx_2"}
+    assert running.ask_ur("/v1/exchange", poor).json()["code"] == 20003
+
+
+def test_an_account_is_minted_once_for_a_wallet(running):
+    consent = {"email": "a@example.com", "evmAddress": "0xabc", "signature": "0x", "hash": "0x", "deadline": "1"}
+    minted = asked(running, "/v1/mint/nft", **consent)["tokenId"]
+    assert asked(running, "/v1/profile", urId=int(minted))["clientLimit"] == 100_000
+    assert running.ask_ur("/v1/mint/nft", consent).json()["code"] == 10005, "reuse it"
+
+
+def test_transactions_are_filtered_and_paged_both_ways(running):
+    user = int(running.started["sample_user"])
+    for number in range(3):
+        tap = {"authorizationId": f"paged_{number}", "urId": str(user), "cardId": running.started["sample_card"]}
+        assert running.tap(tap | {"transactionAmount": str(100 + number), "transactionCurrency": "EUR"})["approved"] is True
+    everything = running.ask_ur("/v1/transactions", {"urId": user}).json()
+    assert everything["hasNextPage"] is False and {row["type"] for row in everything["data"]} >= {"CDP", "FRX", "ONR"}
+    walked, question = [], {"urId": user, "pageSize": 2}
+    while True:
+        page = running.ask_ur("/v1/transactions", question).json()
+        walked += [row["txHash"] for row in page["data"]]
+        if not page["hasNextPage"]:
+            break
+        question |= {"cursorTimestamp": page["nextCursor"]["timestamp"], "cursorId": page["nextCursor"]["id"]}
+    assert walked == [row["txHash"] for row in everything["data"]] and len(walked) == len(set(walked))
+    back = running.ask_ur("/v1/transactions", {"urId": user, "pageSize": 2, "prevCursorTimestamp": 0, "prevCursorId": page["prevCursor"]["id"]}).json()
+    assert back["hasNextPage"] and set(row["txHash"] for row in back["data"]) <= set(walked)
+    only = running.ask_ur("/v1/transactions", {"urId": user, "type": "FRX", "direction": "OUT", "status": "completed", "minAmount": "10000"}).json()
+    assert [row["type"] for row in only["data"]] == ["FRX"]
+    assert running.ask_ur("/v1/transactions", {"urId": user, "type": "FRX", "transactionTypes": ["CRD"]}).json()["code"] == 20003
 
 
 def test_an_interrupt_ends_it_with_a_summary(running):

@@ -1,4 +1,4 @@
-//! UR's own API, as far as its books answer it: profile and balance (seed 004), for signed requests of the partner.
+//! UR's own API (seeds 003 and 004) over its books, for signed requests of the partner.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -6,15 +6,13 @@ use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
-use axum::routing::post;
+use axum::routing::{get, post};
 use axum::{Json, Router};
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::books::{Account, Books};
 use crate::app::App;
 use crate::signature::{Address, DEADLINE_HEADER, PartnerRequest, PartnerScope, SIGNATURE_HEADER, verify_partner};
-use crate::wire::Digits;
 
 /// The ops account, which holds the pools.
 pub(in crate::sandbox) const OPS_UR_ID: &str = "9999";
@@ -27,13 +25,7 @@ pub(in crate::sandbox) struct Api {
     pub(in crate::sandbox) partner: Address,
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Asked {
-    ur_id: Digits,
-}
-
-/// `{code, message, data}`.
+/// `{code, message}`.
 struct Refused(StatusCode, u32, String);
 
 impl IntoResponse for Refused {
@@ -42,13 +34,77 @@ impl IntoResponse for Refused {
     }
 }
 
-impl Api {
-    pub(in crate::sandbox) fn router(self) -> Router {
-        Router::new().route("/v1/profile", post(profile)).route("/v1/balance", post(balance)).with_state(self)
+impl From<(u32, String)> for Refused {
+    fn from((code, message): (u32, String)) -> Self {
+        Refused(StatusCode::BAD_REQUEST, code, message)
+    }
+}
+
+/// A verified question: its fields.
+struct Question(Map<String, Value>);
+
+impl Question {
+    fn text(&self, name: &str) -> String {
+        match self.0.get(name) {
+            Some(Value::String(text)) => text.clone(),
+            Some(Value::Number(number)) => number.to_string(),
+            _ => String::new(),
+        }
     }
 
-    /// The urId asked for, in a request that the partner signed.
-    fn asked(&self, headers: &HeaderMap, body: &[u8]) -> Result<String, Refused> {
+    fn needed(&self, name: &str) -> Result<String, Refused> {
+        let text = self.text(name);
+        if text.is_empty() {
+            return Err(Refused(StatusCode::BAD_REQUEST, 20_001, format!("{name} is required")));
+        }
+        Ok(text)
+    }
+
+    /// Smallest units.
+    fn amount(&self, name: &str) -> Result<u64, Refused> {
+        let text = self.needed(name)?;
+        let amount = text.parse().ok().filter(|amount| *amount <= 1_000_000_000_000_000_u64);
+        amount.ok_or_else(|| Refused::from((20_003, format!("{name} must be a whole number of smallest units"))))
+    }
+}
+
+type Answer = Result<Json<Value>, Refused>;
+
+/// What an endpoint answers with its books.
+type Endpoint = fn(&mut Books, &Question, u64) -> Answer;
+
+/// Every endpoint of seeds 003 and 004 that a partner's server calls.
+const ENDPOINTS: [(&str, Endpoint); 12] = [
+    ("/v1/profile", profile),
+    ("/v1/balance", balance),
+    ("/v1/transactions", transactions),
+    ("/v1/transaction/query", query),
+    ("/v1/tokens", tokens),
+    ("/v1/exchangeRate", exchange_rate),
+    ("/v1/exchange", exchange),
+    ("/v1/deposit/quote", deposit_quote),
+    ("/v1/deposit", deposit),
+    ("/v1/onramp/quote", onramp_quote),
+    ("/v1/onramp", onramp),
+    ("/v1/mint/nft", mint),
+];
+
+impl Api {
+    pub(in crate::sandbox) fn router(self) -> Router {
+        let mut router = Router::new();
+        for (path, endpoint) in ENDPOINTS {
+            let ask = move |State(api): State<Api>, headers: HeaderMap, body: Bytes| async move {
+                let question = api.question(&headers, &body)?;
+                let now = api.app.clock.now().at.0 / 1_000;
+                endpoint(&mut api.books.lock().unwrap_or_else(PoisonError::into_inner), &question, now)
+            };
+            router = router.route(path, if path == "/v1/tokens" { get(ask) } else { post(ask) });
+        }
+        router.with_state(self)
+    }
+
+    /// What is asked, in a request that the partner signed.
+    fn question(&self, headers: &HeaderMap, body: &[u8]) -> Result<Question, Refused> {
         let header = |name: &str| headers.get(name).map(axum::http::HeaderValue::as_bytes);
         let request = PartnerRequest {
             signature: header(SIGNATURE_HEADER),
@@ -60,44 +116,150 @@ impl Api {
         let now = self.app.clock.now().at.0 / 1_000;
         verify_partner(self.partner, &request, now)
             .map_err(|error| Refused(StatusCode::UNAUTHORIZED, 10_001, error.to_string()))?;
-        let asked: Asked = serde_json::from_slice(body)
-            .map_err(|error| Refused(StatusCode::BAD_REQUEST, 10_002, error.to_string()))?;
-        Ok(asked.ur_id.0)
+        if body.is_empty() {
+            return Ok(Question(Map::new()));
+        }
+        let fields = serde_json::from_slice(body);
+        fields.map(Question).map_err(|error| Refused(StatusCode::BAD_REQUEST, 20_002, error.to_string()))
     }
 }
 
-fn done(data: &Value) -> Json<Value> {
-    Json(json!({"code": 0, "message": "success", "data": data}))
+fn done(data: impl serde::Serialize) -> Answer {
+    Ok(Json(json!({"code": 0, "message": "success", "data": data})))
 }
 
 fn unknown(ur_id: &str) -> Refused {
     Refused(StatusCode::NOT_FOUND, 10_006, format!("there is no user {ur_id}"))
 }
 
-async fn profile(State(api): State<Api>, headers: HeaderMap, body: Bytes) -> Result<Json<Value>, Refused> {
-    let ur_id = api.asked(&headers, &body)?;
-    let books = api.books.lock().unwrap_or_else(PoisonError::into_inner);
-    let account = books.accounts.get(&ur_id).ok_or_else(|| unknown(&ur_id))?;
+/// Smallest units of a token with six decimals, or of one with two, as a display decimal.
+fn display(amount: u64, decimals: u32) -> String {
+    let one = 10_u64.pow(decimals);
+    format!("{}.{:0width$}", amount / one, amount % one, width = decimals as usize)
+}
+
+fn profile(books: &mut Books, asked: &Question, _: u64) -> Answer {
+    let ur_id = asked.needed("urId")?;
+    let account = books.account(&ur_id).ok_or_else(|| unknown(&ur_id))?;
     let allowances =
         account.fiat.iter().map(|(code, (_, allowed))| json!({"tokenSymbol": code, "hasAllowance": allowed}));
-    Ok(done(&json!({
+    done(json!({
         "urId": ur_id, "chainStatus": chain_status(account),
         "usedLimit": account.limit.used, "clientLimit": account.limit.client, "startLimitDate": account.limit.start,
         "allowances": allowances.collect::<Vec<_>>(),
-    })))
+    }))
 }
 
-async fn balance(State(api): State<Api>, headers: HeaderMap, body: Bytes) -> Result<Json<Value>, Refused> {
-    let ur_id = api.asked(&headers, &body)?;
-    let books = api.books.lock().unwrap_or_else(PoisonError::into_inner);
+fn balance(books: &mut Books, asked: &Question, _: u64) -> Answer {
+    let ur_id = asked.needed("urId")?;
     let shown = |code: &str, amount: u64| json!({"symbol": code, "amount": amount.to_string()});
     let balances: Vec<_> = if ur_id == OPS_UR_ID {
         books.pools.iter().map(|(code, pool)| shown(code, pool.balance)).collect()
     } else {
-        let account = books.accounts.get(&ur_id).ok_or_else(|| unknown(&ur_id))?;
+        let account = books.account(&ur_id).ok_or_else(|| unknown(&ur_id))?;
         account.fiat.iter().map(|(code, (balance, _))| shown(code, balance.balance)).collect()
     };
-    Ok(done(&json!(balances)))
+    done(balances)
+}
+
+fn transactions(books: &mut Books, asked: &Question, now: u64) -> Answer {
+    let ur_id = asked.needed("urId")?;
+    let wanted = serde_json::from_value(Value::Object(asked.0.clone()));
+    let wanted = wanted.map_err(|error| Refused::from((20_003, error.to_string())))?;
+    Ok(Json(books.statement.page(&ur_id, &wanted, now).map_err(|error| Refused::from((20_003, error)))?))
+}
+
+fn query(books: &mut Books, asked: &Question, now: u64) -> Answer {
+    let pairs = asked.0.get("txPairs").and_then(Value::as_array).filter(|pairs| !pairs.is_empty());
+    let pairs = pairs.ok_or_else(|| Refused::from((20_001, "txPairs is required".to_owned())))?;
+    let read = |pair: &Value| {
+        let pair = Question(pair.as_object().cloned().unwrap_or_default());
+        Ok((pair.needed("urId")?, pair.needed("txHash")?))
+    };
+    let pairs = pairs.iter().map(read).collect::<Result<Vec<_>, Refused>>()?;
+    let not_found = || Refused(StatusCode::OK, 4_001, "transaction not found".to_owned());
+    done(books.statement.query(&pairs, now).ok_or_else(not_found)?)
+}
+
+fn tokens(books: &mut Books, _: &Question, _: u64) -> Answer {
+    let token = |symbol: &str, decimals: u32, is_fiat: bool| {
+        json!({
+            "symbol": symbol, "name": symbol, "address": "0x0000000000000000000000000000000000000000",
+            "decimals": decimals, "displayDecimals": 2, "isFiat": is_fiat,
+        })
+    };
+    let fiat = books.rates.usd.keys().map(|code| token(code, 2, true));
+    done(fiat.chain([token("USDC", 6, false)]).collect::<Vec<_>>())
+}
+
+fn exchange_rate(books: &mut Books, asked: &Question, _: u64) -> Answer {
+    let (from, to) = (books.code(&asked.needed("inSymbol")?)?, books.code(&asked.needed("outSymbol")?)?);
+    // Francs are the contract's own table, in thousandths.
+    let francs = books.rates.chf.get(from).filter(|_| to == "CHF").map(|rate| (rate * 10, 10_000));
+    let rate = francs.or_else(|| books.rates.between(from, to).map(|rate| (rate.rate, rate.spread)));
+    let (rate, spread) = rate.ok_or_else(|| Refused::from((20_003, "no rate".to_owned())))?;
+    done(json!({"rate": display(rate, 4), "exchangeSpread": display(spread, 4)}))
+}
+
+fn exchange(books: &mut Books, asked: &Question, now: u64) -> Answer {
+    let tokens = (books.code(&asked.needed("inputToken")?)?, books.code(&asked.needed("outputToken")?)?);
+    let (ur_id, amount, request) = (asked.needed("urId")?, asked.amount("amount")?, asked.needed("requestId")?);
+    done(json!({"txHash": books.exchange_tokens(&ur_id, tokens, amount, &request, now)?}))
+}
+
+/// Only USDC is taken (seed 003).
+fn from_usdc(asked: &Question, name: &str) -> Result<(), Refused> {
+    match asked.needed(name)?.as_str() {
+        "USDC" => Ok(()),
+        other => Err(Refused::from((20_003, format!("{name} must be USDC, got {other}")))),
+    }
+}
+
+fn deposit_quote(books: &mut Books, asked: &Question, _: u64) -> Answer {
+    from_usdc(asked, "fromToken")?;
+    asked.needed("urId")?;
+    let (to, amount) = (books.code(&asked.needed("toToken")?)?, asked.amount("amount")?);
+    let quote = books.quote_deposit(to, amount)?;
+    let rate = books.rates.between("USD", to).map_or(10_000, |rate| rate.rate);
+    done(json!({
+        "feeAmountViaUsdc": display(quote.network_fee, 6), "outputAmount": display(quote.output, 2),
+        "exchangeRate": display(rate, 4), "crossChainFee": "0", "feeAmountViaNativeToken": "0",
+        "processingFee": display(quote.processing_fee, 6), "networkFee": display(quote.network_fee, 6),
+        "totalFee": display(quote.processing_fee + quote.network_fee, 6), "chainId": "eip155:5003",
+        "allQuotes": [], "best": null,
+    }))
+}
+
+fn deposit(books: &mut Books, asked: &Question, now: u64) -> Answer {
+    from_usdc(asked, "inputToken")?;
+    let to = books.code(&asked.needed("outputToken")?)?;
+    let (ur_id, amount, request) = (asked.needed("urId")?, asked.amount("amount")?, asked.needed("requestId")?);
+    done(json!({"txHash": books.deposit(&ur_id, to, amount, &request, now)?}))
+}
+
+fn onramp_quote(books: &mut Books, asked: &Question, _: u64) -> Answer {
+    let (from, amount) = (books.code(&asked.needed("fromToken")?)?, asked.amount("amount")?);
+    let (quote, output) = books.quote_onramp(&asked.needed("urId")?, from, amount)?;
+    let rate = books.rates.between(from, "USD").map_or(10_000, |rate| rate.rate);
+    done(json!({
+        "quoteId": quote, "chainId": "eip155:5003", "best": null, "allQuotes": [], "feeAmountViaUsdc": "0",
+        "outputAmount": output.to_string(), "exchangeRate": display(rate, 4), "crossChainFee": "0",
+        "feeAmountViaNativeToken": "0", "isSupport": true, "needLivenessCheck": false, "maxAmounts": {},
+    }))
+}
+
+fn onramp(books: &mut Books, asked: &Question, now: u64) -> Answer {
+    let (from, amount) = (books.code(&asked.needed("tokenIn")?)?, asked.amount("amountIn")?);
+    let (ur_id, quote, request) = (asked.needed("urId")?, asked.needed("quoteId")?, asked.needed("requestId")?);
+    done(json!({"txHash": books.onramp(&ur_id, from, amount, (&quote, &request), now)?}))
+}
+
+fn mint(books: &mut Books, asked: &Question, now: u64) -> Answer {
+    for field in ["email", "signature", "hash", "deadline"] {
+        asked.needed(field)?;
+    }
+    let ur_id = books.mint(&asked.needed("evmAddress")?, now)?;
+    done(json!({"tokenId": ur_id, "txHash": format!("0x{ur_id:0>64}")}))
 }
 
 /// `chainStatus` of the contract (ur-facts.md, "Status").

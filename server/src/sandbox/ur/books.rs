@@ -6,7 +6,9 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 
+use super::bank::Bank;
 use super::contract::{Code, Limit, PERIOD_SECONDS, Rate, Rates};
+use super::statement::{Row, SETTLES_AFTER_SECONDS, Statement};
 use crate::sandbox::tap::{Kind, Tap};
 
 /// A pool or a fiat balance.
@@ -239,8 +241,16 @@ impl Booking {
 }
 
 /// All of it.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(in crate::sandbox) struct Books {
+    /// Every transaction as UR shows it.
+    pub(in crate::sandbox) statement: Statement,
+    /// What UR was asked to do beside.
+    pub(in crate::sandbox) bank: Bank,
+    /// Prefunds on their way to the pools.
+    pub(in crate::sandbox) wires: Vec<(Code, u64)>,
+    /// Accounts that were opened through the API: tapgate does not know them.
+    pub(in crate::sandbox) minted: HashMap<String, Account>,
     pub(in crate::sandbox) rates: Rates,
     pub(in crate::sandbox) pools: BTreeMap<Code, Balance>,
     pub(in crate::sandbox) accounts: HashMap<String, Account>,
@@ -254,6 +264,28 @@ pub(in crate::sandbox) struct Books {
 }
 
 impl Books {
+    /// An account, whoever opened it.
+    pub(in crate::sandbox) fn account(&self, ur_id: &str) -> Option<&Account> {
+        self.accounts.get(ur_id).or_else(|| self.minted.get(ur_id))
+    }
+
+    /// A card's debit or its return, as UR shows it.
+    fn show(&mut self, tap: &Tap, is_out: bool, (amount, code): (u64, Code), now: u64) {
+        self.statement.add(Row {
+            ur_id: tap.ur_id.clone(),
+            kind: "CRD",
+            title: tap.merchant.name.to_owned(),
+            is_out,
+            amount,
+            code,
+            at: now,
+            settles_at: if is_out { now + SETTLES_AFTER_SECONDS } else { now },
+            reference: tap.root().to_owned(),
+            mcc: Some(tap.merchant.mcc),
+            exchanged: None,
+        });
+    }
+
     /// What a tap must come to.
     pub(in crate::sandbox) fn expect(&self, tap: &Tap, now: u64) -> Expected {
         if !tap.kind.asks() {
@@ -406,6 +438,9 @@ impl Books {
         booking.paid_in = currency;
         booking.booked += paid;
         booking.draws.push(Draw { id: tap.id.clone(), amount: tap.amount, remaining: tap.amount, paid, funds });
+        if paid > 0 {
+            self.show(tap, true, (paid, currency), now);
+        }
         Ok(())
     }
 
@@ -485,6 +520,9 @@ impl Books {
         if booking.source == CRYPTO {
             let drift = given.cast_signed() - held_less.cast_signed();
             *self.drift.entry(code).or_default() += drift;
+        }
+        if given > 0 {
+            self.show(tap, false, (given, code), now);
         }
         // One unit of rounding a draw and one of the price; without interchange a hundredth more.
         let settled = charged != code && !rates.holds(charged);

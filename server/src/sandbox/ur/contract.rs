@@ -45,7 +45,7 @@ pub(in crate::sandbox) struct Rate {
 }
 
 /// The contract's table: what a US dollar buys, on 10,000.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(in crate::sandbox) struct Rates {
     pub(in crate::sandbox) usd: BTreeMap<Code, u64>,
     pub(in crate::sandbox) spread: u64,

@@ -1,8 +1,10 @@
 //! The simulated UR: it signs and delivers callbacks as UR does, and keeps books of its own by its contract.
 
 mod api;
+mod bank;
 pub(super) mod books;
 pub(super) mod contract;
+mod statement;
 
 use std::time::Duration;
 

@@ -1,0 +1,251 @@
+//! UR as a bank: deposits of USDC, exchanges between currencies, onramps, new accounts. Each names itself by a request id,
+//! and the same one again is answered as before.
+
+use std::collections::HashMap;
+
+use super::books::{Account, Balance, Books};
+use super::contract::{Code, Limit, Rates};
+use super::statement::Row;
+
+/// The least of a deposit and of an onramp, in millionths of a dollar (seed 003).
+const DEPOSIT_MIN: u64 = 3_000_000;
+const ONRAMP_MIN: u64 = 5_000_000;
+/// Fees of a deposit (seed 003): the network's, in millionths of a dollar, and UR's, in basis points.
+const NETWORK_FEE: u64 = 50_000;
+const PROCESSING_BPS: u64 = 50;
+/// A new account's limit (ur-facts.md): 1,000.00 francs.
+const NEW_CLIENT_LIMIT: u64 = 100_000;
+/// The first urId of accounts that are minted here.
+const FIRST_MINTED: usize = 900_000;
+
+/// UR's code and message.
+pub(in crate::sandbox) type Refusal = (u32, String);
+
+/// What has been asked before.
+#[derive(Debug, Default)]
+pub(in crate::sandbox) struct Bank {
+    /// By request id: what was asked, and the hash that was answered.
+    done: HashMap<String, (String, String)>,
+    /// By quote id: whose, token paid, amount, millionths of a dollar out.
+    quotes: HashMap<String, (String, Code, u64, u64)>,
+    /// By wallet.
+    minted: HashMap<String, String>,
+}
+
+/// What an amount of USDC becomes.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::sandbox) struct DepositQuote {
+    pub(in crate::sandbox) output: u64,
+    pub(in crate::sandbox) processing_fee: u64,
+    pub(in crate::sandbox) network_fee: u64,
+}
+
+fn invalid(message: impl Into<String>) -> Refusal {
+    (20_003, message.into())
+}
+
+/// Minus the spread, as a bank sells.
+fn sold(rates: &Rates, amount: u128, from: Code, to: Code) -> Option<u64> {
+    let rate = rates.between(from, to)?;
+    let less = 20_000_u128.checked_sub(u128::from(rate.spread))?;
+    u64::try_from(amount * u128::from(rate.rate) * less / 100_000_000).ok()
+}
+
+impl Books {
+    /// A code by its symbol, `EUR` or `EUR24`, where UR holds it.
+    pub(in crate::sandbox) fn code(&self, symbol: &str) -> Result<Code, Refusal> {
+        let wanted = symbol.trim_end_matches("24");
+        let found = self.rates.usd.keys().find(|code| **code == wanted);
+        found.copied().ok_or_else(|| invalid(format!("the token {symbol} is not known")))
+    }
+
+    /// The fiat balance of an account; it is opened by the first money in it.
+    fn balance_mut(&mut self, ur_id: &str, code: Code) -> Result<&mut Balance, Refusal> {
+        let account = self.accounts.get_mut(ur_id).ok_or_else(|| invalid(format!("there is no user {ur_id}")))?;
+        Ok(&mut account.fiat.entry(code).or_insert((Balance::of(0, 0), false)).0)
+    }
+
+    /// A request id's answer, where the same was asked before.
+    fn before(&self, request: &str, asked: &str) -> Result<Option<String>, Refusal> {
+        match self.bank.done.get(request) {
+            None if request.is_empty() => Err(invalid("requestId is required")),
+            None => Ok(None),
+            Some((before, hash)) if before == asked => Ok(Some(hash.clone())),
+            Some(_) => Err(invalid(format!("the requestId {request} was used for another request"))),
+        }
+    }
+
+    /// Uses an account's limit, as every fiat operation does.
+    fn use_limit(&mut self, ur_id: &str, amount: u64, code: Code, now: u64) -> Result<(), Refusal> {
+        let chf = self.rates.to_chf(amount, code);
+        if let Some(account) = self.accounts.get_mut(ur_id) {
+            if account.status != "live" {
+                return Err((10_006, format!("the account {ur_id} is {}", account.status)));
+            }
+            if !account.limit.allows(chf, now) {
+                return Err(invalid(format!("the limit of {ur_id} does not allow it")));
+            }
+            account.limit.add(chf, now);
+        }
+        Ok(())
+    }
+
+    /// What a deposit would come to; `amount` in millionths of a dollar.
+    pub(in crate::sandbox) fn quote_deposit(&self, to: Code, amount: u64) -> Result<DepositQuote, Refusal> {
+        if amount < DEPOSIT_MIN {
+            return Err(invalid(format!("amount must be at least {DEPOSIT_MIN}")));
+        }
+        let processing_fee = amount * PROCESSING_BPS / 10_000;
+        let cents = u128::from(amount - processing_fee - NETWORK_FEE) / 10_000;
+        let output = sold(&self.rates, cents, "USD", to).ok_or_else(|| invalid("no rate"))?;
+        Ok(DepositQuote { output, processing_fee, network_fee: NETWORK_FEE })
+    }
+
+    /// Turns USDC into fiat on an account, or on the ops account: a prefund. Gives the transaction's hash.
+    pub(in crate::sandbox) fn deposit(
+        &mut self,
+        ur_id: &str,
+        to: Code,
+        amount: u64,
+        request: &str,
+        now: u64,
+    ) -> Result<String, Refusal> {
+        let asked = format!("deposit {ur_id} {to} {amount}");
+        if let Some(hash) = self.before(request, &asked)? {
+            return Ok(hash);
+        }
+        let quote = self.quote_deposit(to, amount)?;
+        if ur_id == super::OPS_UR_ID {
+            // A prefund: UR's operations credit it a while later.
+            self.wires.push((to, quote.output));
+        } else {
+            self.balance_mut(ur_id, to)?.balance += quote.output;
+        }
+        let row = Self::row(ur_id, "CDP", "Deposit", false, (quote.output, to), now);
+        let row =
+            Row { exchanged: Some(("USDC".to_owned(), amount, quote.output)), reference: request.to_owned(), ..row };
+        Ok(self.finish(request, asked, row))
+    }
+
+    /// Exchanges between an account's balances. Gives the transaction's hash.
+    pub(in crate::sandbox) fn exchange_tokens(
+        &mut self,
+        ur_id: &str,
+        (from, to): (Code, Code),
+        amount: u64,
+        request: &str,
+        now: u64,
+    ) -> Result<String, Refusal> {
+        let asked = format!("exchange {ur_id} {from} {to} {amount}");
+        if let Some(hash) = self.before(request, &asked)? {
+            return Ok(hash);
+        }
+        let output = sold(&self.rates, u128::from(amount), from, to).ok_or_else(|| invalid("no rate"))?;
+        if from == to || amount == 0 {
+            return Err(invalid("two tokens and an amount are needed"));
+        }
+        let paid = self.balance_mut(ur_id, from)?;
+        let left = paid.balance.checked_sub(amount).ok_or_else(|| invalid(format!("{from} holds {}", paid.balance)))?;
+        self.use_limit(ur_id, amount, from, now)?;
+        self.balance_mut(ur_id, from)?.balance = left;
+        self.balance_mut(ur_id, to)?.balance += output;
+        let row = Self::row(ur_id, "FRX", "Exchange", true, (amount, from), now);
+        let row = Row { exchanged: Some((from.to_owned(), amount, output)), reference: request.to_owned(), ..row };
+        Ok(self.finish(request, asked, row))
+    }
+
+    /// Quotes fiat into USDC: the quote's id, and millionths of a dollar.
+    pub(in crate::sandbox) fn quote_onramp(
+        &mut self,
+        ur_id: &str,
+        from: Code,
+        amount: u64,
+    ) -> Result<(String, u64), Refusal> {
+        if !self.accounts.contains_key(ur_id) {
+            return Err(invalid(format!("there is no user {ur_id}")));
+        }
+        let output = sold(&self.rates, u128::from(amount) * 10_000, from, "USD").ok_or_else(|| invalid("no rate"))?;
+        if output < ONRAMP_MIN {
+            return Err(invalid(format!("amount must come to at least {ONRAMP_MIN} of USDC")));
+        }
+        let id = format!("quote_{}", self.bank.quotes.len() + 1);
+        self.bank.quotes.insert(id.clone(), (ur_id.to_owned(), from, amount, output));
+        Ok((id, output))
+    }
+
+    /// Carries a quote out. Gives the transaction's hash.
+    pub(in crate::sandbox) fn onramp(
+        &mut self,
+        ur_id: &str,
+        from: Code,
+        amount: u64,
+        (quote, request): (&str, &str),
+        now: u64,
+    ) -> Result<String, Refusal> {
+        let asked = format!("onramp {ur_id} {from} {amount} {quote}");
+        if let Some(hash) = self.before(request, &asked)? {
+            return Ok(hash);
+        }
+        let quoted = self
+            .bank
+            .quotes
+            .get(quote)
+            .filter(|quoted| (quoted.0.as_str(), quoted.1, quoted.2) == (ur_id, from, amount));
+        let output = quoted.map(|quoted| quoted.3).ok_or_else(|| invalid(format!("no such quote: {quote}")))?;
+        let paid = self.balance_mut(ur_id, from)?;
+        let left = paid.balance.checked_sub(amount).ok_or_else(|| invalid(format!("{from} holds {}", paid.balance)))?;
+        self.use_limit(ur_id, amount, from, now)?;
+        self.balance_mut(ur_id, from)?.balance = left;
+        let row = Self::row(ur_id, "ONR", "Onramp", true, (amount, from), now);
+        let row = Row { exchanged: Some((from.to_owned(), amount, output)), reference: request.to_owned(), ..row };
+        Ok(self.finish(request, asked, row))
+    }
+
+    /// Opens an account for a wallet; the one that it has is refused with its id.
+    pub(in crate::sandbox) fn mint(&mut self, wallet: &str, now: u64) -> Result<String, Refusal> {
+        if let Some(ur_id) = self.bank.minted.get(wallet) {
+            return Err((10_005, format!("the wallet has the account {ur_id} already")));
+        }
+        let ur_id = (FIRST_MINTED + self.bank.minted.len()).to_string();
+        let limit = Limit { used: 0, client: NEW_CLIENT_LIMIT, start: now };
+        let account = Account {
+            status: "tourist",
+            suspended: false,
+            reported: limit,
+            limit,
+            limit_drift: 0,
+            uses: std::collections::VecDeque::new(),
+            funding: super::books::Funding::Crypto,
+            funds: None,
+            fiat: std::collections::BTreeMap::new(),
+            cards: Vec::new(),
+            blocks: Vec::new(),
+            undebited: Vec::new(),
+        };
+        self.minted.insert(ur_id.clone(), account);
+        self.bank.minted.insert(wallet.to_owned(), ur_id.clone());
+        Ok(ur_id)
+    }
+
+    fn row(ur_id: &str, kind: &'static str, title: &str, is_out: bool, (amount, code): (u64, Code), now: u64) -> Row {
+        Row {
+            ur_id: ur_id.to_owned(),
+            kind,
+            title: title.to_owned(),
+            is_out,
+            amount,
+            code,
+            at: now,
+            settles_at: now,
+            reference: String::new(),
+            mcc: None,
+            exchanged: None,
+        }
+    }
+
+    fn finish(&mut self, request: &str, asked: String, row: Row) -> String {
+        let hash = self.statement.add(row);
+        self.bank.done.insert(request.to_owned(), (asked, hash.clone()));
+        hash
+    }
+}

@@ -1,0 +1,162 @@
+//! What UR's accounts show: every transaction, how far it is, and the pages of them (seed 004).
+
+use serde_json::{Value, json};
+
+use super::contract::Code;
+
+/// How long a card's debit is pending before it is settled, in seconds.
+pub(in crate::sandbox) const SETTLES_AFTER_SECONDS: u64 = 120;
+
+/// Rows of a page, unless asked for fewer; at most.
+const PAGE_ROWS: usize = 50;
+const PAGE_ROWS_MAX: usize = 100;
+
+/// One transaction.
+#[derive(Clone, Debug)]
+pub(in crate::sandbox) struct Row {
+    pub(in crate::sandbox) ur_id: String,
+    /// CRD, FRX, CDP, ONR.
+    pub(in crate::sandbox) kind: &'static str,
+    pub(in crate::sandbox) title: String,
+    pub(in crate::sandbox) is_out: bool,
+    /// Smallest units of `code`.
+    pub(in crate::sandbox) amount: u64,
+    pub(in crate::sandbox) code: Code,
+    pub(in crate::sandbox) at: u64,
+    pub(in crate::sandbox) settles_at: u64,
+    /// The partner's own id for it.
+    pub(in crate::sandbox) reference: String,
+    pub(in crate::sandbox) mcc: Option<&'static str>,
+    /// Token paid and its smallest units, and what came out of it: of exchanges.
+    pub(in crate::sandbox) exchanged: Option<(String, u64, u64)>,
+}
+
+/// All of them, in the order in which they happened.
+#[derive(Debug, Default)]
+pub(in crate::sandbox) struct Statement {
+    rows: Vec<Row>,
+}
+
+/// What a list is asked for.
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub(in crate::sandbox) struct Asked {
+    r#type: Option<String>,
+    transaction_types: Vec<String>,
+    symbol: Option<String>,
+    currencies: Vec<String>,
+    page_size: Option<usize>,
+    from_timestamp: Option<u64>,
+    to_timestamp: Option<u64>,
+    direction: Option<String>,
+    min_amount: Option<String>,
+    max_amount: Option<String>,
+    status: Option<String>,
+    cursor_id: Option<usize>,
+    prev_cursor_id: Option<usize>,
+}
+
+impl Statement {
+    /// Adds a transaction and gives its hash.
+    pub(in crate::sandbox) fn add(&mut self, row: Row) -> String {
+        self.rows.push(row);
+        hash(self.rows.len())
+    }
+
+    /// One page, newest first.
+    ///
+    /// # Errors
+    /// What is wrong with the question.
+    pub(in crate::sandbox) fn page(&self, ur_id: &str, asked: &Asked, now: u64) -> Result<Value, String> {
+        if asked.r#type.is_some() && !asked.transaction_types.is_empty() {
+            return Err("type and transactionTypes exclude each other".to_owned());
+        }
+        let size = asked.page_size.unwrap_or(PAGE_ROWS).clamp(1, PAGE_ROWS_MAX);
+        let amount = |text: &Option<String>| {
+            let parsed = text.as_ref().map(|text| text.parse::<u64>().map_err(|_| format!("the amount {text:?}")));
+            parsed.transpose()
+        };
+        let (least, most) = (amount(&asked.min_amount)?, amount(&asked.max_amount)?);
+        let fits = |row: &Row| {
+            let direction = asked.direction.as_deref().unwrap_or("ALL");
+            row.ur_id == ur_id
+                && asked.r#type.as_deref().is_none_or(|kind| kind == row.kind)
+                && (asked.transaction_types.is_empty() || asked.transaction_types.iter().any(|kind| kind == row.kind))
+                && asked.symbol.as_deref().is_none_or(|symbol| symbol.trim_end_matches("24") == row.code)
+                && (asked.currencies.is_empty() || asked.currencies.iter().any(|code| code == row.code))
+                && asked.from_timestamp.is_none_or(|from| row.at >= from)
+                && asked.to_timestamp.is_none_or(|to| row.at <= to)
+                && (direction == "ALL" || (direction == "OUT") == row.is_out)
+                && least.is_none_or(|least| row.amount >= least)
+                && most.is_none_or(|most| row.amount <= most)
+                && asked.status.as_deref().is_none_or(|status| status == row.status(now))
+        };
+        let found: Vec<_> = (1..).zip(&self.rows).filter(|(_, row)| fits(row)).collect();
+        // A cursor names a row by its number: the next page is older than it, the previous one younger.
+        let mut older = found.iter().rev().filter(|(number, _)| asked.cursor_id.is_none_or(|cursor| *number < cursor));
+        let page: Vec<_> = match asked.prev_cursor_id {
+            None => older.by_ref().take(size).collect(),
+            Some(cursor) => {
+                let mut younger: Vec<_> = found.iter().filter(|(number, _)| *number > cursor).take(size).collect();
+                younger.reverse();
+                younger
+            }
+        };
+        let cursor = |row: Option<&&(usize, &Row)>| row.map(|(number, row)| json!({"timestamp": row.at, "id": number}));
+        let (first, last) = (page.first(), page.last());
+        let has_next = last.is_some_and(|(last, _)| found.iter().any(|(number, _)| number < last));
+        let has_previous = first.is_some_and(|(first, _)| found.iter().any(|(number, _)| number > first));
+        Ok(json!({
+            "code": 0, "message": "success",
+            "data": page.iter().map(|(number, row)| row.shown(*number, now)).collect::<Vec<_>>(),
+            "hasNextPage": has_next, "hasPrevPage": has_previous,
+            "nextCursor": has_next.then(|| cursor(last)).flatten(),
+            "prevCursor": has_previous.then(|| cursor(first)).flatten(),
+            "currentPageSize": page.len(),
+        }))
+    }
+
+    /// The transactions of pairs of account and hash; `None` where one of them is not there.
+    pub(in crate::sandbox) fn query(&self, pairs: &[(String, String)], now: u64) -> Option<Vec<Value>> {
+        let one = |(ur_id, wanted): &(String, String)| {
+            let found = (1..).zip(&self.rows).find(|(number, row)| row.ur_id == *ur_id && hash(*number) == *wanted);
+            found.map(|(number, row)| row.shown(number, now))
+        };
+        pairs.iter().map(one).collect()
+    }
+}
+
+impl Row {
+    fn status(&self, now: u64) -> &'static str {
+        if now >= self.settles_at { "completed" } else { "pending" }
+    }
+
+    /// `TransactionData`.
+    fn shown(&self, number: usize, now: u64) -> Value {
+        let sign = if self.is_out { '-' } else { '+' };
+        let mut shown = json!({
+            "urId": self.ur_id, "title": self.title, "subtitle": "",
+            "amount": format!("{sign}{}.{:02}", self.amount / 100, self.amount % 100),
+            "type": self.kind, "timestamp": self.at, "currency": self.code.to_ascii_lowercase(),
+            "direction": if self.is_out { "OUT" } else { "IN" }, "txHash": hash(number), "chainId": "eip155:5003",
+            "status": self.status(now), "partnerRefId": self.reference, "reference": "",
+        });
+        if let Some(fields) = shown.as_object_mut() {
+            if let Some(mcc) = self.mcc.and_then(|mcc| mcc.parse::<u64>().ok()) {
+                fields.insert("mcc".to_owned(), mcc.into());
+            }
+            if let Some((token, paid, out)) = &self.exchanged {
+                fields.insert("inputToken".to_owned(), token.as_str().into());
+                fields.insert("inputAmount".to_owned(), paid.to_string().into());
+                fields.insert("outputAmount".to_owned(), out.to_string().into());
+            }
+        }
+        shown
+    }
+}
+
+/// 32 bytes that only have to be different.
+fn hash(number: usize) -> String {
+    use sha2::{Digest, Sha256};
+    format!("0x{}", hex::encode(Sha256::digest(format!("transaction {number}"))))
+}
