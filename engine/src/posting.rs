@@ -128,6 +128,21 @@ pub struct DrawPosting {
     pub unreflected: ChfMinor,
 }
 
+impl DrawPosting {
+    /// Nothing is held of it any more, and UR shows that it used the limit.
+    fn settled_late(draw: &Draw) -> DrawPosting {
+        DrawPosting {
+            sequence: draw.sequence,
+            amount: Minor::ZERO,
+            paid: Minor::ZERO,
+            is_back: false,
+            funds: Minor::ZERO,
+            spent: ChfMinor::ZERO,
+            unreflected: ChfMinor::ZERO,
+        }
+    }
+}
+
 /// How a posting and what we hold differ beyond what explains itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Discrepancy {
@@ -360,6 +375,7 @@ impl Case<'_> {
                 Judged {
                     effect: Effect::LateCleared,
                     state: State::Cleared,
+                    draws: row.draws.iter().map(DrawPosting::settled_late).collect(),
                     discrepancies: conflict.into_iter().collect(),
                     ..nothing
                 }
@@ -422,7 +438,12 @@ impl Case<'_> {
             let conflict = self.broken(BreakKind::StatusConflict, "captured", ours, "rejected".into());
             return Judged { discrepancies: vec![conflict], ..self.nothing(Effect::Noted) };
         }
-        Judged { state: State::Reversed, draws: draws(row, Minor(i64::MAX), true), ..self.nothing(Effect::Reversed) }
+        let mut draws = draws(row, Minor(i64::MAX), true);
+        // UR never took it, so it never used the limit.
+        for (lost, draw) in draws.iter_mut().zip(&row.draws) {
+            lost.unreflected = draw.limit;
+        }
+        Judged { state: State::Reversed, draws, ..self.nothing(Effect::Reversed) }
     }
 
     /// UR gave money back: what a callback announced, what was not settled yet, or a refund.
@@ -494,7 +515,6 @@ fn draws(row: &Authorization, paid: Minor, is_back: bool) -> Vec<DrawPosting> {
             continue;
         }
         left = left.saturating_sub(paid).max(Minor::ZERO);
-        let whole = stays.is_zero();
         lost.push(DrawPosting {
             sequence: draw.sequence,
             amount,
@@ -506,7 +526,7 @@ fn draws(row: &Authorization, paid: Minor, is_back: bool) -> Vec<DrawPosting> {
             } else {
                 ChfMinor::ZERO
             },
-            unreflected: if is_back && whole { draw.limit } else { ChfMinor::ZERO },
+            unreflected: ChfMinor::ZERO,
         });
     }
     lost

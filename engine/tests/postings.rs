@@ -368,3 +368,117 @@ proptest! {
         world.close_and_check(&store);
     }
 }
+
+/// One thing that happens in a random history of three authorizations.
+#[derive(Clone, Debug)]
+enum Happens {
+    Tap(u8, i64),
+    More(u8, i64),
+    Back(u8, i64),
+    Shown(u8, Flow, Progress, i64, u8),
+    Orphan(i64, u8),
+    Synced(i64),
+    Reported(i64),
+    Debited(u8),
+    Expired(u8),
+    Written,
+    Restarted,
+}
+
+fn happens() -> impl Strategy<Value = Happens> {
+    let root = 0..3_u8;
+    let amount = prop_oneof![Just(1_000_i64), 1..3_000_i64];
+    let flow = prop_oneof![3 => Just(Flow::Out), 1 => Just(Flow::In)];
+    let progress = prop_oneof![
+        1 => Just(Progress::Pending),
+        3 => Just(Progress::Completed),
+        1 => Just(Progress::Rejected),
+    ];
+    prop_oneof![
+        4 => (root.clone(), amount.clone()).prop_map(|(root, amount)| Happens::Tap(root, amount)),
+        1 => (root.clone(), amount.clone()).prop_map(|(root, amount)| Happens::More(root, amount)),
+        2 => (root.clone(), amount.clone()).prop_map(|(root, amount)| Happens::Back(root, amount)),
+        8 => (root.clone(), flow, progress, amount.clone(), 0..6_u8)
+            .prop_map(|(root, flow, progress, amount, hash)| Happens::Shown(root, flow, progress, amount, hash)),
+        1 => (amount.clone(), 0..3_u8).prop_map(|(amount, hash)| Happens::Orphan(amount, hash)),
+        2 => (80_000..100_000_i64).prop_map(Happens::Synced),
+        1 => (80_000..100_000_i64).prop_map(Happens::Reported),
+        2 => root.clone().prop_map(Happens::Debited),
+        1 => root.prop_map(Happens::Expired),
+        1 => Just(Happens::Written),
+        1 => Just(Happens::Restarted),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Whatever UR shows, and in whatever order: rows agree, pools hold what the holds say, and every prefix of the journal
+    /// folds to what memory was.
+    #[test]
+    fn any_history_keeps_the_books_straight(history in prop::collection::vec(happens(), 1..60)) {
+        let store = MemoryStore::new();
+        let mut world = World::with_store(store.clone());
+        let (mut number, mut version) = (0, 0);
+        for happens in history {
+            number += 1;
+            let root = |root: u8| format!("a{root}");
+            let of = |kind: Kind, original: u8, amount: i64| Request {
+                kind,
+                original: Some(root(original).parse().unwrap()),
+                ..tap(&format!("n{number}"), amount)
+            };
+            match happens {
+                Happens::Tap(id, amount) => drop(world.ledger.submit(tap(&root(id), amount), at(1)).unwrap()),
+                Happens::More(id, amount) => drop(world.ledger.submit(of(Kind::Incremental, id, amount), at(1)).unwrap()),
+                Happens::Back(id, amount) => drop(world.ledger.submit(of(Kind::Reversal, id, amount), at(1)).unwrap()),
+                Happens::Shown(id, flow, progress, amount, hash) => {
+                    world.book(&posting(&format!("h{hash}"), flow, progress, amount), &root(id));
+                }
+                Happens::Orphan(amount, hash) => drop(world.book(&completed(&format!("o{hash}"), amount), "")),
+                Happens::Synced(balance) => drop(world.sync(balance)),
+                Happens::Reported(balance) => world.change(world::report(Currency::EUR, balance, 0)).unwrap(),
+                Happens::Debited(id) => {
+                    version += 1;
+                    world.change(funds(90_000, version, &[&root(id)])).unwrap();
+                }
+                Happens::Expired(id) => drop(world.ledger.expire(&root(id).parse().unwrap(), at(1))),
+                Happens::Written => drop(world.ledger.write_rows().unwrap()),
+                Happens::Restarted => {
+                    world.ledger.journal().close();
+                    drop(world);
+                    world = World::resumed(store.clone());
+                }
+            }
+        }
+        world.drained();
+        world.close_and_check(&store);
+    }
+
+    /// A debit pending, settled and refunded, each told twice, in any order: one end.
+    #[test]
+    fn any_order_and_repetition_of_what_ur_shows_ends_in_the_same_state(
+        order in Just(vec![0, 0, 1, 1, 2, 2]).prop_shuffle(),
+    ) {
+        let shown = [
+            posting("h1", Flow::Out, Progress::Pending, 1_000),
+            completed("h1", 1_000),
+            given_back("h2", 1_000),
+        ];
+        let store = MemoryStore::new();
+        let world = World::with_store(store.clone());
+        world.durable(tap("a1", 1_000));
+        for number in order {
+            world.book(&shown[number], "a1");
+        }
+        let row = world.ledger.find(&"a1".parse().unwrap()).unwrap().unwrap().authorization.unwrap();
+        let posted = row.posted.clone().unwrap();
+        let given_back = posted.returned.0 + posted.refunded.0;
+        prop_assert_eq!((row.state, row.held().amount.0, posted.captured.0, given_back), (State::Cleared, 0, 1_000, 1_000));
+        let headroom = world.user().headroom(&"user".parse().unwrap(), at(100).at.seconds());
+        prop_assert_eq!(headroom, ChfMinor(100_000 - 2 * 945), "UR's contract counts both ways");
+        prop_assert_eq!(world.available(), 99_000, "the debit counts, the refund is for a report to show");
+        prop_assert_eq!((world.sync(100_000), world.available()), (0, 100_000));
+        world.close_and_check(&store);
+    }
+}

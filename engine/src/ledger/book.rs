@@ -11,13 +11,15 @@ use super::decide::append;
 use super::fold::{PostingRow, load};
 use super::{Ledger, Shared};
 use crate::account::{FundingPolicy, User};
-use crate::authorization::{Authorization, Source};
+use crate::authorization::{Authorization, Source, State};
 use crate::breaks::Break;
 use crate::ids::{AuthorizationId, Sequence, UrId};
 use crate::journal::{Settles, StoreError, Table, Word};
 use crate::limit::to_chf;
 use crate::money::{ChfMinor, Currency, Minor, Money};
-use crate::posting::{BreakKind, Discrepancy, DrawPosting, Effect, Judged, Posting, Tolerance, judge, unmatched_id};
+use crate::posting::{
+    BreakKind, Discrepancy, DrawPosting, Effect, Flow, Judged, Posting, Tolerance, judge, unmatched_id,
+};
 use crate::record::{
     Author, Booked, BreakId, Fact, PoolSynced, ReportedAccount, ReturnCause, SourceBooking, UserReported,
 };
@@ -160,7 +162,7 @@ impl Ledger {
             source,
             effect,
             state,
-            limit_added: self.limit_used_unasked(shared, effect, posting, &draws),
+            limit_added: self.limit_used_unasked(shared, row, effect, posting, &draws),
             draws,
             captured,
             given_back,
@@ -175,13 +177,18 @@ impl Ledger {
     fn limit_used_unasked(
         &self,
         shared: &Shared,
+        row: Option<&Authorization>,
         effect: Effect,
         posting: &Posting,
         draws: &[DrawPosting],
     ) -> ChfMinor {
         let held = draws.iter().fold(Minor::ZERO, |sum, draw| sum.saturating_add(draw.paid));
         let amount = match effect {
-            Effect::ForcePosted | Effect::LateCleared | Effect::Refunded => posting.amount.amount,
+            Effect::ForcePosted | Effect::Refunded => posting.amount.amount,
+            // What a reversal gave back is still counted: the contract gives no limit back.
+            Effect::LateCleared if row.is_some_and(|row| row.state == State::Reversed) => Minor::ZERO,
+            Effect::LateCleared => posting.amount.amount,
+            Effect::Reversed if posting.flow == Flow::In => posting.amount.amount,
             Effect::Cleared => posting.amount.amount.saturating_sub(held).max(Minor::ZERO),
             Effect::Confirmed | Effect::PartlyCleared | Effect::Reversed | Effect::Noted => Minor::ZERO,
         };
