@@ -368,6 +368,8 @@ impl Case<'_> {
                     ..nothing
                 }
             }
+            // A debit that UR reversed is shown as both: taken, and given back.
+            State::Reversed if self.is_announced(self.posted().captured.saturating_add(captured)) => nothing,
             State::Reversed | State::Released | State::Expired => {
                 // What expired may still be settled: that is why clearings are late. What UR itself reversed may not.
                 let conflict = (row.state == State::Reversed)
@@ -381,7 +383,11 @@ impl Case<'_> {
                 }
             }
             State::Cleared | State::ForcePosted => {
-                let before = self.posted().captured;
+                let (before, paid) = (self.posted().captured, self.paid());
+                // The last of several parts may be so small that the others seemed to be all.
+                if before.saturating_add(captured) <= paid.saturating_add(self.tolerance.of(paid)) {
+                    return Judged { effect: Effect::Cleared, ..nothing };
+                }
                 let ours = shown(Money { amount: before, currency: row.paid_currency });
                 let kind = if captured == before { BreakKind::Duplicate } else { BreakKind::AmountMismatch };
                 let twice = self.broken(kind, "captured", ours, shown(posting.amount));
@@ -391,10 +397,23 @@ impl Case<'_> {
         }
     }
 
+    /// What was approved in all, in the currency paid in: UR's debits show it whole, whatever was given back since.
+    fn paid(&self) -> Minor {
+        self.row.draws.iter().fold(Minor::ZERO, |sum, draw| sum.saturating_add(draw.paid))
+    }
+
+    /// Whether so much in all is what we gave back on UR's word. Several small returns may differ by what one large one
+    /// explains.
+    fn is_announced(&self, amount: Minor) -> bool {
+        let announced = self.row.announced;
+        !announced.is_zero() && amount <= announced.saturating_add(self.tolerance.of(announced))
+    }
+
     /// A settlement of what stands held.
     fn captured(&self) -> Judged {
         let Case { posting, row, tolerance } = *self;
         let (held, amount) = (row.held(), posting.amount.amount);
+        let due = Money { amount: self.paid().saturating_sub(self.posted().captured), ..held };
         if posting.amount.currency != held.currency {
             let other = self.broken(BreakKind::CurrencyMismatch, "currency", shown(held), shown(posting.amount));
             return Judged {
@@ -405,8 +424,8 @@ impl Case<'_> {
                 ..self.nothing(Effect::Cleared)
             };
         }
-        let within = tolerance.holds(held.amount, amount);
-        if amount < held.amount && !within {
+        let within = tolerance.holds(due.amount, amount);
+        if amount < due.amount && !within {
             return Judged {
                 state: State::PartlyCleared,
                 draws: draws(row, amount, false),
@@ -415,8 +434,8 @@ impl Case<'_> {
             };
         }
         let kind = if within { BreakKind::FxDrift } else { BreakKind::AmountMismatch };
-        let differs = amount != held.amount;
-        let discrepancy = differs.then(|| self.broken(kind, "amount", shown(held), shown(posting.amount)));
+        let differs = amount != due.amount;
+        let discrepancy = differs.then(|| self.broken(kind, "amount", shown(due), shown(posting.amount)));
         Judged {
             state: State::Cleared,
             draws: draws(row, Minor(i64::MAX), false),
@@ -461,20 +480,18 @@ impl Case<'_> {
             let other = self.broken(BreakKind::CurrencyMismatch, "currency", ours, shown(posting.amount));
             return Judged { discrepancies: vec![other], ..nothing };
         }
-        // What we gave back already, on a callback's word, and UR has not shown until now.
-        let paid = row.draws.iter().fold(Minor::ZERO, |sum, draw| sum.saturating_add(draw.paid));
-        let announced = paid.saturating_sub(row.held().amount).saturating_sub(posted.captured);
-        let announced = announced.saturating_sub(posted.returned).max(Minor::ZERO);
-        if !announced.is_zero() && (amount <= announced || tolerance.holds(announced, amount)) {
-            let drift = (amount > announced).then(|| {
-                let ours = shown(Money { amount: announced, currency: row.paid_currency });
-                self.broken(BreakKind::FxDrift, "returned", ours, shown(posting.amount))
+        let returned = posted.returned.saturating_add(amount);
+        if self.is_announced(returned) {
+            let drift = (returned > row.announced).then(|| {
+                let ours = shown(Money { amount: row.announced, currency: row.paid_currency });
+                let theirs = shown(Money { amount: returned, ..posting.amount });
+                self.broken(BreakKind::FxDrift, "returned", ours, theirs)
             });
             return Judged { discrepancies: drift.into_iter().collect(), ..nothing };
         }
         if !posted.captured.is_zero() {
-            let over = posted.refunded.saturating_add(amount) > posted.captured;
-            let over = over && !tolerance.holds(posted.captured, posted.refunded.saturating_add(amount));
+            let given = posted.returned.saturating_add(posted.refunded).saturating_add(amount);
+            let over = given > posted.captured && !tolerance.holds(posted.captured, given);
             let mismatch = over.then(|| {
                 let ours = shown(Money { amount: posted.captured, currency: row.paid_currency });
                 self.broken(BreakKind::AmountMismatch, "refunded", ours, shown(posting.amount))

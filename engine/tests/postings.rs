@@ -113,6 +113,20 @@ fn settlements_in_parts_leave_the_rest_held() {
 }
 
 #[test]
+fn a_part_too_small_to_be_missed_is_no_mismatch() {
+    let store = MemoryStore::new();
+    let world = World::with_store(store.clone());
+    world.durable(tap("a1", 10_000));
+    let more = Request { kind: Kind::Incremental, original: Some("a1".parse().unwrap()), ..tap("a1+1", 50) };
+    world.durable(more);
+    assert_eq!(world.booked(&completed("h1", 10_000), "a1"), (Effect::Cleared, State::Cleared, 0, vec![]));
+    assert_eq!(world.booked(&completed("h2", 50), "a1"), (Effect::Cleared, State::Cleared, 0, vec![]));
+    assert_eq!((world.sync(89_950), world.available()), (0, 89_950));
+    assert_eq!(world.booked(&completed("h3", 10_000), "a1").3, vec!["amount_mismatch"], "and that is too much");
+    world.close_and_check(&store);
+}
+
+#[test]
 fn what_ur_takes_is_what_counts() {
     for (taken, available, breaks) in
         [(1_010, 98_990, vec![]), (990, 99_010, vec![]), (1_500, 98_500, vec!["amount_mismatch"])]
@@ -151,9 +165,14 @@ fn money_that_comes_back_confirms_a_reversal_or_makes_one_or_is_a_refund() {
     assert_eq!(world.booked(&given_back("h1", 300), "a1"), (Effect::Noted, State::Approved, 700, vec![]));
     assert_eq!(world.booked(&given_back("h2", 200), "a1"), (Effect::Reversed, State::Approved, 500, vec![]));
     assert_eq!(world.available(), 99_500);
-    assert_eq!(world.booked(&completed("h3", 500), "a1"), (Effect::Cleared, State::Cleared, 0, vec![]));
+    assert_eq!(
+        world.booked(&completed("h3", 1_000), "a1"),
+        (Effect::Cleared, State::Cleared, 0, vec![]),
+        "shown whole"
+    );
+    assert_eq!(world.available(), 99_000, "what came back counts once a report shows it");
     assert_eq!(world.booked(&given_back("h4", 500), "a1"), (Effect::Refunded, State::Cleared, 0, vec![]));
-    assert_eq!(world.available(), 99_500, "a credit counts once a report shows it");
+    assert_eq!((world.sync(100_000), world.available()), (0, 100_000));
     assert_eq!(world.booked(&given_back("h5", 500), "a1").3, vec!["amount_mismatch"], "more than was ever taken");
     world.close_and_check(&store);
 }
@@ -194,8 +213,16 @@ fn contradictions_are_breaks_and_lose_no_money() {
     let world = World::with_store(store.clone());
     world.durable(tap("a1", 1_000));
     world.durable(Request { kind: Kind::Reversal, original: Some("a1".parse().unwrap()), ..tap("r1", 1_000) });
-    let (effect, _, _, breaks) = world.booked(&completed("h1", 1_000), "a1");
-    assert_eq!((effect, breaks), (Effect::LateCleared, vec!["status_conflict"]));
+    assert_eq!(
+        world.booked(&completed("h1", 1_000), "a1"),
+        (Effect::Noted, State::Reversed, 0, vec![]),
+        "and then back"
+    );
+    assert_eq!(world.available(), 99_000, "what came back is not shown yet");
+    assert_eq!(world.booked(&given_back("h1b", 1_000), "a1"), (Effect::Noted, State::Reversed, 0, vec![]));
+    assert_eq!((world.sync(100_000), world.available()), (0, 100_000));
+    let (effect, _, _, breaks) = world.booked(&completed("h1c", 1_000), "a1");
+    assert_eq!((effect, breaks), (Effect::LateCleared, vec!["status_conflict"]), "and once more");
     assert_eq!(world.available(), 99_000);
     world.durable(tap("a2", 1_000));
     world.booked(&completed("h2", 1_000), "a2");
@@ -452,6 +479,23 @@ proptest! {
             }
         }
         world.drained();
+        world.close_and_check(&store);
+    }
+
+    /// A debit that a callback reversed is shown as taken and as given back, each told twice, in any order: no break.
+    #[test]
+    fn a_reversed_debit_is_shown_both_ways_in_any_order(order in Just(vec![0, 0, 1, 1]).prop_shuffle()) {
+        let shown = [completed("h1", 1_000), given_back("h2", 1_000)];
+        let store = MemoryStore::new();
+        let world = World::with_store(store.clone());
+        world.durable(tap("a1", 1_000));
+        world.durable(Request { kind: Kind::Reversal, original: Some("a1".parse().unwrap()), ..tap("r1", 1_000) });
+        for number in order {
+            world.book(&shown[number], "a1");
+        }
+        let row = world.ledger.find(&"a1".parse().unwrap()).unwrap().unwrap().authorization.unwrap();
+        prop_assert_eq!((row.state, world.ledger.open_breaks().len()), (State::Reversed, 0));
+        prop_assert_eq!((world.sync(100_000), world.available()), (0, 100_000));
         world.close_and_check(&store);
     }
 

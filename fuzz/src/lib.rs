@@ -1,6 +1,7 @@
 //! What the fuzz targets check: one plain function per target. The files in `fuzz_targets` only call them; the tests
 //! `corpora.rs` of engine and server include these same files and replay the corpora on a stable compiler.
 
+pub mod answers;
 pub mod journal_bytes;
 pub mod ledger;
 pub mod signature;

@@ -1,11 +1,18 @@
 //! Replays the fuzz corpora of what arrives from outside, so that an input that once failed never fails again.
 
+#[path = "../../fuzz/src/answers.rs"]
+pub mod answers;
 #[path = "../../fuzz/src/corpus.rs"]
 pub mod corpus;
 #[path = "../../fuzz/src/signature.rs"]
 pub mod signature;
 #[path = "../../fuzz/src/wire.rs"]
 pub mod wire;
+
+#[test]
+fn what_providers_said_in_the_corpus_is_read_within_bounds() -> std::io::Result<()> {
+    corpus::replay("answers", answers::check)
+}
 
 #[test]
 fn no_signature_of_the_corpus_is_accepted() -> std::io::Result<()> {

@@ -159,6 +159,8 @@ pub struct Authorization {
     pub authorized: Minor,
     /// Given back, in the transaction currency.
     pub returned: Minor,
+    /// Given back on the word of UR's reversals and advices, in the currency paid in: UR's transactions will show it.
+    pub announced: Minor,
     /// The approved decisions, oldest first.
     pub draws: SmallVec<[Draw; 1]>,
     /// Every record that concerns it, oldest first.
@@ -192,6 +194,7 @@ impl Authorization {
             paid_currency: request.currency,
             authorized: Minor::ZERO,
             returned: Minor::ZERO,
+            announced: Minor::ZERO,
             draws: SmallVec::new(),
             events: SmallVec::new(),
             posted: None,
@@ -212,6 +215,7 @@ impl Authorization {
             paid_currency: booked.posting.amount.currency,
             authorized: Minor::ZERO,
             returned: Minor::ZERO,
+            announced: Minor::ZERO,
             draws: SmallVec::new(),
             events: smallvec![sequence],
             posted: None,
@@ -257,6 +261,10 @@ impl Authorization {
     }
 
     fn give_back(&mut self, returned: &Returned) {
+        if matches!(returned.cause, ReturnCause::Requested { .. }) {
+            let paid = returned.draws.iter().fold(Minor::ZERO, |sum, draw| sum.saturating_add(draw.paid));
+            self.announced = self.announced.saturating_add(paid);
+        }
         self.returned = self.returned.saturating_add(returned.amount);
         self.state = returned.state;
         for given in &returned.draws {

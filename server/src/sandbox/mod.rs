@@ -8,6 +8,7 @@ mod audit;
 mod figures;
 mod partner;
 mod play;
+mod settle;
 mod tap;
 mod traffic;
 mod ur;
@@ -56,8 +57,16 @@ pub enum FaultProfile {
     Duplicate,
     /// Many callbacks are too old when they arrive.
     Late,
-    /// Reversals overtake their authorizations.
+    /// Reversals overtake their authorizations, and notifications come in any order.
     Reorder,
+    /// UR tells debits as rejected and settles them, and settles what nobody asked for.
+    Contradict,
+    /// UR's API is away when the sweeps begin.
+    Outage,
+    /// UR's API says "too many" again and again.
+    Ratelimit,
+    /// UR settles other amounts than it asked for.
+    Amounts,
     /// All of it.
     All,
 }
@@ -71,9 +80,39 @@ impl FaultProfile {
             FaultProfile::Duplicate => Faults { again: 150, twice: 100, ..none },
             FaultProfile::Late => Faults { stale: 150, ..none },
             FaultProfile::Reorder => Faults { overtaken: 100, ..none },
+            FaultProfile::Contradict | FaultProfile::Outage | FaultProfile::Ratelimit | FaultProfile::Amounts => none,
             FaultProfile::All => {
                 Faults { again: 80, twice: 50, altered: 20, forged: 30, stale: 50, lost: 80, overtaken: 50 }
             }
+        }
+    }
+}
+
+impl FaultProfile {
+    /// What goes wrong once UR settles.
+    fn of_settlement(self) -> settle::Faults {
+        let none = settle::Faults::default();
+        match self {
+            FaultProfile::None => none,
+            FaultProfile::Lossy => settle::Faults { lost: 400, ..none },
+            FaultProfile::Duplicate => settle::Faults { twice: 500, ..none },
+            FaultProfile::Late => settle::Faults { late: 400, ..none },
+            FaultProfile::Reorder => settle::Faults { shuffled: true, ..none },
+            FaultProfile::Contradict => settle::Faults { contradicted: 50, orphans: 5, ..none },
+            FaultProfile::Outage => settle::Faults { lost: 1_000, away: 12, ..none },
+            FaultProfile::Ratelimit => settle::Faults { lost: 1_000, limited_every: 40, ..none },
+            FaultProfile::Amounts => settle::Faults { wrong: 50, ..none },
+            FaultProfile::All => settle::Faults {
+                lost: 200,
+                twice: 200,
+                late: 200,
+                shuffled: true,
+                contradicted: 20,
+                wrong: 20,
+                orphans: 3,
+                away: 8,
+                limited_every: 100,
+            },
         }
     }
 }
@@ -165,7 +204,12 @@ pub async fn run(options: Options, out: &mut (dyn Write + Send)) -> Result<Ran, 
     };
     ended?;
     let compared = stage.audit().await?;
-    let summary = summary(&stage, stage.now() - began, compared);
+    let line = progress(Some(0), "UR settles, tapgate sweeps {bar:32} {pos}/{len}");
+    let partner = SigningKey::from_bytes(keys.partner)?;
+    let mut random = world::random(options.seed, 4);
+    let settled = stage.settle(ur, partner, options.faults.of_settlement(), &mut random, &line).await?;
+    line.finish_and_clear();
+    let summary = summary(&stage, stage.now() - began, compared, &settled);
     let _ = stop.send(true);
     server.stop().await?;
     let disagreements = stage.figures.counts().disagreements;
@@ -198,7 +242,7 @@ impl Ran {
     }
 }
 
-fn summary(stage: &Stage, seconds: u64, compared: audit::Compared) -> String {
+fn summary(stage: &Stage, seconds: u64, compared: audit::Compared, settled: &settle::Settled) -> String {
     let mut lines = vec![String::new(), format!("clock_seconds: {seconds}")];
     lines.push(stage.figures.summary().trim_end().to_owned());
     let books = stage.books();
@@ -206,7 +250,11 @@ fn summary(stage: &Stage, seconds: u64, compared: audit::Compared) -> String {
     lines.extend(books.drift.iter().map(|(code, drift)| format!("fx_drift_{code}: {drift}")));
     lines.push(format!("records_compared: {}", compared.records));
     lines.push(format!("users_compared: {}", compared.users));
-    lines.push(format!("pools_compared: {}\n", compared.pools));
+    lines.push(format!("pools_compared: {}", compared.pools));
+    lines.push(format!("settled: {}", settled.transactions));
+    lines.push(format!("settled_told: {}", settled.told));
+    lines.push(format!("users_swept: {}", settled.swept));
+    lines.push(format!("breaks_open: {}\n", settled.breaks));
     lines.join("\n")
 }
 

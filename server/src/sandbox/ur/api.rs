@@ -96,7 +96,9 @@ impl Api {
             let ask = move |State(api): State<Api>, headers: HeaderMap, body: Bytes| async move {
                 let question = api.question(&headers, &body)?;
                 let now = api.app.clock.now().at.0 / 1_000;
-                endpoint(&mut api.books.lock().unwrap_or_else(PoisonError::into_inner), &question, now)
+                let mut books = api.books.lock().unwrap_or_else(PoisonError::into_inner);
+                books.trouble.meet()?;
+                endpoint(&mut books, &question, now)
             };
             router = router.route(path, if path == "/v1/tokens" { get(ask) } else { post(ask) });
         }

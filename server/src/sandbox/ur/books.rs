@@ -234,9 +234,39 @@ impl Booking {
         self.ur_id == tap.ur_id && self.card == tap.card && self.currency == tap.merchant.currency
     }
 
+    /// Whether it is this user's.
+    pub(in crate::sandbox) fn is_of_user(&self, ur_id: &str) -> bool {
+        self.ur_id == ur_id
+    }
+
     /// In the transaction currency.
     pub(in crate::sandbox) fn remaining(&self) -> u64 {
         self.draws.iter().map(|draw| draw.remaining).sum()
+    }
+}
+
+/// What is wrong with UR's API.
+#[derive(Clone, Copy, Debug, Default)]
+pub(in crate::sandbox) struct Trouble {
+    /// Calls that still fail.
+    away: u32,
+    /// Every so many calls are too many; 0: none.
+    limited_every: u32,
+    calls: u32,
+}
+
+impl Trouble {
+    /// What a call meets.
+    pub(in crate::sandbox) fn meet(&mut self) -> Result<(), (u32, String)> {
+        self.calls = self.calls.wrapping_add(1);
+        if self.away > 0 {
+            self.away -= 1;
+            return Err((50_002, "internal error".to_owned()));
+        }
+        if self.limited_every > 0 && self.calls.is_multiple_of(self.limited_every) {
+            return Err((10_016, "too many requests".to_owned()));
+        }
+        Ok(())
     }
 }
 
@@ -247,6 +277,8 @@ pub(in crate::sandbox) struct Books {
     pub(in crate::sandbox) statement: Statement,
     /// What UR was asked to do beside.
     pub(in crate::sandbox) bank: Bank,
+    /// What is wrong with the API.
+    pub(in crate::sandbox) trouble: Trouble,
     /// Prefunds on their way to the pools.
     pub(in crate::sandbox) wires: Vec<(Code, u64)>,
     /// Accounts that were opened through the API: tapgate does not know them.
@@ -267,6 +299,68 @@ impl Books {
     /// An account, whoever opened it.
     pub(in crate::sandbox) fn account(&self, ur_id: &str) -> Option<&Account> {
         self.accounts.get(ur_id).or_else(|| self.minted.get(ur_id))
+    }
+
+    /// The API fails so many calls, and then says "too many" to every so many.
+    pub(in crate::sandbox) fn trouble(&mut self, away: u32, limited_every: u32) {
+        self.trouble = Trouble { away, limited_every, calls: 0 };
+    }
+
+    /// Debits of authorizations that were approved once, and nothing else: the statement's number, and the root.
+    pub(in crate::sandbox) fn plain_debits(&self) -> Vec<(usize, String)> {
+        let is_plain = |root: &str| {
+            let booking = self.bookings.get(root);
+            booking.is_some_and(|booking| {
+                booking.state == "approved"
+                    && booking.draws.len() == 1
+                    && booking.draws.iter().all(|draw| draw.remaining == draw.amount && draw.amount > 0)
+            })
+        };
+        let plain = self.statement.debits().filter(|(_, row)| is_plain(&row.reference));
+        plain.map(|(number, row)| (number, row.reference.clone())).collect()
+    }
+
+    /// UR settles a debit at half as much again.
+    pub(in crate::sandbox) fn overcharge(&mut self, number: usize) {
+        let Some(row) = self.statement.row_mut(number) else { return };
+        let more = row.amount / 2 + 10;
+        row.amount += more;
+        let (code, reference) = (row.code, row.reference.clone());
+        if self.bookings.get(&reference).is_some_and(|booking| booking.source == CRYPTO)
+            && let Some(pool) = self.pools.get_mut(code)
+        {
+            pool.balance = pool.balance.saturating_sub(more);
+        }
+    }
+
+    /// UR settles what nobody asked for, from the first pool where the user pays by it. Gives its hash.
+    pub(in crate::sandbox) fn charge_unasked(&mut self, ur_id: &str, amount: u64, now: u64) -> String {
+        let by_pool = self
+            .accounts
+            .get(ur_id)
+            .is_some_and(|account| matches!(account.funding, Funding::Crypto | Funding::CryptoThenFiat));
+        if let Some(pool) = self.pools.get_mut("EUR").filter(|_| by_pool) {
+            pool.balance = pool.balance.saturating_sub(amount);
+        }
+        self.statement.add(Row {
+            ur_id: ur_id.to_owned(),
+            kind: "CRD",
+            title: "Offline".to_owned(),
+            is_out: true,
+            amount,
+            code: "EUR",
+            at: now,
+            settles_at: now,
+            reference: String::new(),
+            mcc: None,
+            exchanged: None,
+        })
+    }
+
+    /// The authorizations that UR settled, and what became of each before.
+    pub(in crate::sandbox) fn settled_roots(&self) -> Vec<(String, &'static str)> {
+        let roots: std::collections::BTreeSet<_> = self.statement.debits().map(|(_, row)| &row.reference).collect();
+        roots.into_iter().filter_map(|root| Some((root.clone(), self.bookings.get(root)?.state))).collect()
     }
 
     /// A card's debit or its return, as UR shows it.

@@ -11,11 +11,15 @@ use std::time::Duration;
 use bytes::Bytes;
 
 pub(super) use self::api::{Api, OPS_UR_ID};
+pub(super) use self::statement::Shown;
 use super::tap::Tap;
 use crate::signature::{SIGNATURE_HEADER, SigningKey};
 
 /// What UR waits for an answer at most.
 const DEADLINE: Duration = Duration::from_millis(500);
+
+/// How often a notification is repeated (ur-facts.md: up to 3 retries; the sandbox is more patient).
+const TELLINGS_MAX: usize = 20;
 
 /// A callback's answer as it arrived.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,6 +78,25 @@ impl Courier {
     pub(super) async fn ask_and_lose(&self, tap: &Tap, timestamp: u64, after: Duration) {
         // What came of it is found out by asking again.
         let _ = tokio::time::timeout(after, self.ask(tap, timestamp)).await;
+    }
+
+    /// Tells a transaction, and insists until it is acknowledged, as UR does.
+    ///
+    /// # Errors
+    /// It was refused.
+    pub(super) async fn tell(&self, data: &serde_json::Value, timestamp: u64) -> Result<(), String> {
+        let event = serde_json::json!({"event": "transaction", "timestamp": timestamp, "data": data});
+        let body = event.to_string().into_bytes();
+        let mut refused = String::new();
+        for _ in 0..TELLINGS_MAX {
+            let signature = self.key.sign_hex(&[&body]);
+            match self.send(body.clone(), signature).await {
+                Ok(answer) if answer.status == 200 => return Ok(()),
+                Ok(answer) => refused = format!("{answer:?}"),
+                Err(error) => refused = error,
+            }
+        }
+        Err(format!("the notification {event} was not acknowledged: {refused}"))
     }
 
     /// A command that sends this tap, for people.

@@ -56,7 +56,57 @@ pub(in crate::sandbox) struct Asked {
     prev_cursor_id: Option<usize>,
 }
 
+/// A card's transaction as UR shows it.
+#[derive(Clone, Debug)]
+pub(in crate::sandbox) struct Shown {
+    pub(in crate::sandbox) hash: String,
+    pub(in crate::sandbox) reference: String,
+    pub(in crate::sandbox) is_out: bool,
+    /// `TransactionData`.
+    pub(in crate::sandbox) data: Value,
+}
+
+impl Shown {
+    /// The same with another status.
+    pub(in crate::sandbox) fn with_status(&self, status: &str) -> Value {
+        let mut data = self.data.clone();
+        if let Some(fields) = data.as_object_mut() {
+            fields.insert("status".to_owned(), status.into());
+        }
+        data
+    }
+}
+
 impl Statement {
+    /// Whatever is pending is settled now.
+    pub(in crate::sandbox) fn settle_all(&mut self, now: u64) {
+        for row in &mut self.rows {
+            row.settles_at = row.settles_at.min(now);
+        }
+    }
+
+    /// What cards did.
+    pub(in crate::sandbox) fn cards(&self, now: u64) -> Vec<Shown> {
+        let cards = (1..).zip(&self.rows).filter(|(_, row)| row.kind == "CRD");
+        let shown = cards.map(|(number, row)| Shown {
+            hash: hash(number),
+            reference: row.reference.clone(),
+            is_out: row.is_out,
+            data: row.shown(number, now),
+        });
+        shown.collect()
+    }
+
+    /// The debits and the authorizations they name, by the number of the row.
+    pub(in crate::sandbox) fn debits(&self) -> impl Iterator<Item = (usize, &Row)> {
+        (1..).zip(&self.rows).filter(|(_, row)| row.kind == "CRD" && row.is_out)
+    }
+
+    /// A row by its number.
+    pub(in crate::sandbox) fn row_mut(&mut self, number: usize) -> Option<&mut Row> {
+        self.rows.get_mut(number.checked_sub(1)?)
+    }
+
     /// Adds a transaction and gives its hash.
     pub(in crate::sandbox) fn add(&mut self, row: Row) -> String {
         self.rows.push(row);

@@ -1,0 +1,45 @@
+//! What UR and the second provider say from outside: reading never panics, and no figure leaves its range.
+
+use serde_json::{Value, json};
+use tapgate::wire::partner_api;
+use tapgate::wire::ur::{
+    Answer, Balance, DepositQuote, Direction, OnrampQuote, Page, Profile, Rate, Status, Token, Transaction, read,
+};
+use tapgate_engine::money::{AMOUNT_MAX, Minor};
+
+/// Reads the bytes as every answer there is. A transaction that is read is written out again, and must read the same.
+pub fn check(data: &[u8]) {
+    let _ = partner_api::read(data);
+    let Ok(Answer::Done(answer)) = read(data) else { return };
+    let _ = (Rate::read(&answer), DepositQuote::read(&answer), OnrampQuote::read(&answer), Profile::read(&answer));
+    let _ = Page::read(&answer, Token::read);
+    for balance in Balance::read_all(&answer).unwrap_or_default() {
+        assert!(balance.amount.0.unsigned_abs() <= AMOUNT_MAX.0.unsigned_abs());
+    }
+    for transaction in Page::read(&answer, Transaction::read).map(|page| page.rows).unwrap_or_default() {
+        assert!((Minor::ZERO..=AMOUNT_MAX).contains(&transaction.amount), "{transaction:?}");
+        assert_eq!(Transaction::read(&shown(&transaction)), Ok(transaction));
+    }
+}
+
+/// As UR would show it.
+fn shown(transaction: &Transaction) -> Value {
+    let Transaction { user, kind, amount, currency, direction, status, at, hash, mcc, references, charged_in } =
+        transaction;
+    let (sign, direction) = match direction {
+        Direction::In => ('+', "IN"),
+        Direction::Out => ('-', "OUT"),
+    };
+    let status = match status {
+        Status::Pending => "pending",
+        Status::Completed => "completed",
+        Status::Rejected => "rejected",
+        Status::Unknown => "unknown",
+    };
+    json!({
+        "urId": user.as_str(), "type": kind, "amount": format!("{sign}{}.{:02}", amount.0 / 100, amount.0 % 100),
+        "currency": currency.as_str(), "direction": direction, "status": status, "timestamp": at.0, "txHash": hash,
+        "mcc": mcc, "partnerRefId": references.first(), "reference": references.get(1),
+        "crdCurrency": charged_in.map(|code| code.as_str().to_owned()),
+    })
+}
