@@ -90,6 +90,11 @@ impl PoolFigures {
                 let due = credit.amount.saturating_sub(credit.counted);
                 self.credits_due = self.credits_due.saturating_add(due);
             }
+            Fact::PoolLimited(limited) if limited.currency == self.currency => {
+                self.floor = limited.floor;
+                self.reserve = limited.reserve;
+                self.available = self.available.saturating_add(limited.available_change);
+            }
             Fact::Booked(booked) => {
                 for pool in booked.pools.iter().filter(|pool| pool.currency == self.currency) {
                     self.available = self.available.saturating_add(pool.available);

@@ -140,6 +140,8 @@ pub enum Fact {
         /// The card.
         card: ImportedCard,
     },
+    /// What is kept back in a pool was set; its balance was not reported.
+    PoolLimited(PoolLimited),
     /// A comparison found a difference.
     BreakOpened(Box<Discrepancy>),
     /// A break was explained, by a person or by a rule.
@@ -333,6 +335,19 @@ pub struct ReportedAccount {
     pub allowances: Vec<(Currency, bool)>,
 }
 
+/// What is kept back in a pool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PoolLimited {
+    /// Which pool.
+    pub currency: Currency,
+    /// Never to be spent.
+    pub floor: Minor,
+    /// Kept back from approvals.
+    pub reserve: Minor,
+    /// By how much `available` changes.
+    pub available_change: Minor,
+}
+
 /// A pool's balance as UR reported it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PoolSynced {
@@ -501,6 +516,7 @@ impl Fact {
             Fact::PoolReported(_)
             | Fact::PoolCredited(_)
             | Fact::PoolSynced(_)
+            | Fact::PoolLimited(_)
             | Fact::RatesReplaced(_)
             | Fact::ProgramSuspended { .. }
             | Fact::BreakOpened(_)
@@ -546,6 +562,7 @@ impl Fact {
             Fact::PoolReported(report) => Some(report.currency),
             Fact::PoolCredited(credit) => Some(credit.currency),
             Fact::PoolSynced(synced) => Some(synced.currency),
+            Fact::PoolLimited(limited) => Some(limited.currency),
             _ => None,
         };
         let booked = match self {

@@ -242,6 +242,7 @@ impl User {
             Fact::PoolReported(_)
             | Fact::PoolCredited(_)
             | Fact::PoolSynced(_)
+            | Fact::PoolLimited(_)
             | Fact::RatesReplaced(_)
             | Fact::ProgramSuspended { .. }
             | Fact::BreakOpened(_)

@@ -16,7 +16,9 @@ use crate::journal::{NoPlace, Settles, StoreError, Word};
 use crate::money::{AMOUNT_MAX, Currency, Minor, Money};
 use crate::pool::{Pool, PoolFigures};
 use crate::pricing::Rates;
-use crate::record::{Author, Fact, FundsReplaced, Import, PoolCredited, PoolReported, ReturnCause, Verdict};
+use crate::record::{
+    Author, Fact, FundsReplaced, Import, PoolCredited, PoolLimited, PoolReported, ReturnCause, Verdict,
+};
 use crate::time::{Moment, UnixMillis};
 
 /// Up to which debit a reported balance is proven to reflect.
@@ -363,6 +365,7 @@ impl Ledger {
         };
         let shared = self.stop_decisions();
         let before = shared.pool(currency).map_or_else(|| PoolFigures::empty(currency), Pool::figures);
+        let is_report = reported.is_some() || reflected.is_some();
         let reported = reported.unwrap_or(before.reported);
         let floor = floor.unwrap_or(before.floor);
         let reserve = reserve.unwrap_or(before.reserve);
@@ -387,6 +390,11 @@ impl Ledger {
         };
         let available = reported.saturating_sub(floor).saturating_sub(unreflected);
         let available_change = available.saturating_sub(before.available);
+        if !is_report {
+            // The balance is as old as it was.
+            let limited = PoolLimited { currency, floor, reserve, available_change };
+            return self.program_change(author, at, shared, Fact::PoolLimited(limited));
+        }
         let report = PoolReported { currency, reported, floor, reserve, reflected_through, available_change };
         self.program_change(author, at, shared, Fact::PoolReported(report))
     }

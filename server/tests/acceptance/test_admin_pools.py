@@ -4,7 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tapgate import error_code, fresh
+from tapgate import error_code, eventually, fresh, now
 from world import RATE_ONE, changes, follow_up, spent, tap
 
 
@@ -26,6 +26,14 @@ def test_a_pool_shows_what_was_reported_and_when(world, pool):
     assert names <= set(seen)
     assert seen["currency"] == pool
     assert all(isinstance(seen[name], str) for name in names - {"reported_at"})
+
+
+def test_what_is_kept_back_is_no_report(world, pool):
+    before = world.server.admin_ok("GET", f"/api/v1/pools/{pool}")
+    assert eventually(lambda: now() > before["reported_at"]), "a second later"
+    after = world.server.admin_ok("PUT", f"/api/v1/pools/{pool}", {"floor": "2000", "reserve": "0"}, role="treasurer")
+    assert (after["floor"], after["reserve"], after["available"]) == ("2000", "0", "8000")
+    assert after["reported_at"] == before["reported_at"], "the balance is as old as it was"
 
 
 def test_available_is_reported_less_floor_less_unreflected(world, pool):

@@ -243,3 +243,22 @@ def test_a_limit_that_ur_did_not_use_is_a_break(server, world, ur, user):
     data = world.approve(tap(user, 5_000))
     shown(server, "transaction", ur.transaction(user.ur_id, -5_000, partnerRefId=data["authorizationId"]))
     assert eventually(lambda: "limit_drift" in breaks_of(server, user.ur_id)), "usedLimit never rose"
+
+
+def test_ur_being_away_for_long_gates_decisions_until_it_is_back(new_server):
+    ur = Ur()
+    ur.balances[OPS] = {"EUR": 100_000_000}
+    server = new_server(config={"ur": {**QUICK, "base_url": ur.url}, "decision": {"state_max_age_seconds": 4}})
+    world = World(server)
+    assert eventually(lambda: server.admin("GET", "/api/v1/pools/EUR").status_code == 200)
+    assert eventually(lambda: server.admin_ok("GET", "/api/v1/rates")["pairs"])
+    line = user_line()
+    ur.open(line["urId"], client=10**12)
+    world.import_lines(line)
+    decided = lambda: world.decide(tap(user_of(line), 100)).get("reason", "approved")  # noqa: E731
+    assert eventually(lambda: decided() == "approved")
+    ur.faults = {path: lambda _: (503, {}) for path in ("/v1/balance", "/v1/profile", "/v1/tokens", "/v1/exchangeRate")}
+    assert eventually(lambda: decided() == "state_stale", 30), "figures that nobody refreshes are not decided on"
+    ur.faults = {}
+    assert eventually(lambda: decided() == "approved", 60), "and it catches up by itself"
+    ur.close()

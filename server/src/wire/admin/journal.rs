@@ -63,6 +63,10 @@ fn fact(fact: &Fact) -> Value {
         Fact::ProgramSuspended { suspended, reason } => {
             json!({"kind": "program_suspended", "suspended": suspended, "reason": reason.as_str()})
         }
+        Fact::PoolLimited(limited) => json!({
+            "kind": "pool_limited", "currency": limited.currency.as_str(), "floor": limited.floor.to_string(),
+            "reserve": limited.reserve.to_string(), "available_change": limited.available_change.to_string(),
+        }),
         Fact::CardAdded { user, card } => {
             json!({"kind": "card_added", "urId": user.as_str(), "cardId": card.id.as_str()})
         }
