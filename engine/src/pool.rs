@@ -34,7 +34,7 @@ pub struct PoolFigures {
     pub reflected_through: Sequence,
     /// Settled debits that no report is proven to hold yet.
     pub completions: Completions,
-    /// The last record before UR was asked for `reported`; zero where a person reported it.
+    /// The last record before UR was asked for `reported`, or that of the person who reported it.
     pub seen_through: Sequence,
     /// Recorded credits that no report has shown yet.
     pub credits_due: Minor,
@@ -83,7 +83,11 @@ impl PoolFigures {
                     self.held = self.held.saturating_sub(pool.held);
                 }
             }
-            Fact::PoolReported(report) if report.currency == self.currency => self.report(at, report),
+            Fact::PoolReported(report) if report.currency == self.currency => {
+                self.report(at, report);
+                // A report of UR's that was asked for before says less than a person does now.
+                self.seen_through = sequence;
+            }
             Fact::PoolCredited(credit) if credit.currency == self.currency => {
                 self.reported = self.reported.saturating_add(credit.counted);
                 self.available = self.available.saturating_add(credit.counted);

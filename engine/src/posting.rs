@@ -50,11 +50,17 @@ pub struct Posting {
 }
 
 impl Posting {
-    /// What makes it the same one when it comes again: hash, flow and progress.
+    /// What makes it the same movement of money, however far it is: one hash may hold several, of several accounts.
+    #[must_use]
+    pub fn place(&self) -> CompactString {
+        let Posting { hash, user, flow, amount, .. } = self;
+        compact_str::format_compact!("{user} {flow:?} {} {} {hash}", amount.amount, amount.currency)
+    }
+
+    /// What makes it the same one when it comes again: the movement, and how far it is.
     #[must_use]
     pub fn key(&self) -> Fingerprint {
-        let Posting { hash, flow, progress, .. } = self;
-        Fingerprint::of(format!("{hash} {flow:?} {progress:?}").as_bytes())
+        Fingerprint::of(format!("{} {:?}", self.place(), self.progress).as_bytes())
     }
 }
 
@@ -269,7 +275,9 @@ pub struct Judged {
 /// The row that a posting nobody can match makes: its id is one that UR cannot give to an authorization of its own.
 #[must_use]
 pub fn unmatched_id(posting: &Posting) -> Option<AuthorizationId> {
-    format!("posted:{}", posting.hash).parse().ok()
+    let Fingerprint(bytes) = Fingerprint::of(posting.place().as_bytes());
+    let number = bytes.iter().fold(0_u128, |number, byte| (number << 8) | u128::from(*byte));
+    format!("posted:{number:032x}").parse().ok()
 }
 
 /// What a posting comes to, for the authorization that it was matched with; `None`: it was matched with none.
@@ -369,7 +377,9 @@ impl Case<'_> {
                 }
             }
             // A debit that UR reversed is shown as both: taken, and given back.
-            State::Reversed if self.is_announced(self.posted().captured.saturating_add(captured)) => nothing,
+            State::Reversed if self.is_announced(self.posted().captured.saturating_add(captured)) => {
+                Judged { draws: row.draws.iter().map(DrawPosting::settled_late).collect(), ..nothing }
+            }
             State::Reversed | State::Released | State::Expired => {
                 // What expired may still be settled: that is why clearings are late. What UR itself reversed may not.
                 let conflict = (row.state == State::Reversed)
@@ -383,7 +393,7 @@ impl Case<'_> {
                 }
             }
             State::Cleared | State::ForcePosted => {
-                let (before, paid) = (self.posted().captured, self.paid());
+                let (before, paid) = (self.posted().captured, self.row.paid());
                 // The last of several parts may be so small that the others seemed to be all.
                 if before.saturating_add(captured) <= paid.saturating_add(self.tolerance.of(paid)) {
                     return Judged { effect: Effect::Cleared, ..nothing };
@@ -397,11 +407,6 @@ impl Case<'_> {
         }
     }
 
-    /// What was approved in all, in the currency paid in: UR's debits show it whole, whatever was given back since.
-    fn paid(&self) -> Minor {
-        self.row.draws.iter().fold(Minor::ZERO, |sum, draw| sum.saturating_add(draw.paid))
-    }
-
     /// Whether so much in all is what we gave back on UR's word. Several small returns may differ by what one large one
     /// explains.
     fn is_announced(&self, amount: Minor) -> bool {
@@ -413,12 +418,12 @@ impl Case<'_> {
     fn captured(&self) -> Judged {
         let Case { posting, row, tolerance } = *self;
         let (held, amount) = (row.held(), posting.amount.amount);
-        let due = Money { amount: self.paid().saturating_sub(self.posted().captured), ..held };
+        let due = Money { amount: self.row.paid().saturating_sub(self.posted().captured), ..held };
         if posting.amount.currency != held.currency {
             let other = self.broken(BreakKind::CurrencyMismatch, "currency", shown(held), shown(posting.amount));
             return Judged {
                 state: State::Cleared,
-                draws: draws(row, Minor(i64::MAX), false),
+                draws: draws(row, WHOLE, false),
                 captured: amount,
                 discrepancies: vec![other],
                 ..self.nothing(Effect::Cleared)
@@ -438,7 +443,7 @@ impl Case<'_> {
         let discrepancy = differs.then(|| self.broken(kind, "amount", shown(due), shown(posting.amount)));
         Judged {
             state: State::Cleared,
-            draws: draws(row, Minor(i64::MAX), false),
+            draws: draws(row, WHOLE, false),
             captured: amount,
             discrepancies: discrepancy.into_iter().collect(),
             ..self.nothing(Effect::Cleared)
@@ -457,7 +462,7 @@ impl Case<'_> {
             let conflict = self.broken(BreakKind::StatusConflict, "captured", ours, "rejected".into());
             return Judged { discrepancies: vec![conflict], ..self.nothing(Effect::Noted) };
         }
-        let mut draws = draws(row, Minor(i64::MAX), true);
+        let mut draws = draws(row, WHOLE, true);
         // UR never took it, so it never used the limit.
         for (lost, draw) in draws.iter_mut().zip(&row.draws) {
             lost.unreflected = draw.limit;
@@ -512,12 +517,15 @@ impl Case<'_> {
         Judged {
             effect: Effect::Reversed,
             state: if whole { State::Reversed } else { row.state },
-            draws: draws(row, if whole { Minor(i64::MAX) } else { amount }, true),
+            draws: draws(row, if whole { WHOLE } else { amount }, true),
             discrepancies: drift.into_iter().collect(),
             ..nothing
         }
     }
 }
+
+/// More than anything can hold.
+const WHOLE: Minor = Minor(i64::MAX);
 
 /// What the draws lose, oldest first, when so much of what they hold goes.
 fn draws(row: &Authorization, paid: Minor, is_back: bool) -> Vec<DrawPosting> {
@@ -528,10 +536,13 @@ fn draws(row: &Authorization, paid: Minor, is_back: bool) -> Vec<DrawPosting> {
         let amount = if left >= held { draw.remaining } else { amount_for(draw, left) };
         let stays = draw.remaining.saturating_sub(amount);
         let paid = held.saturating_sub(draw.held_at(stays));
-        if amount.is_zero() && !is_back {
+        // A part leaves draws alone; the whole says of each that it is settled.
+        if amount.is_zero() && !is_back && left < WHOLE {
             continue;
         }
-        left = left.saturating_sub(paid).max(Minor::ZERO);
+        if left < WHOLE {
+            left = left.saturating_sub(paid).max(Minor::ZERO);
+        }
         lost.push(DrawPosting {
             sequence: draw.sequence,
             amount,

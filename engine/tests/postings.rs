@@ -12,14 +12,14 @@ mod world;
 use std::sync::Arc;
 
 use proptest::prelude::*;
-use tapgate_engine::account::AccountStatus;
+use tapgate_engine::account::{AccountStatus, FundingPolicy};
 use tapgate_engine::authorization::{Kind, Outcome, Request, State};
 use tapgate_engine::journal::Settled;
-use tapgate_engine::ledger::{Booking, ChangeError};
+use tapgate_engine::ledger::{Booking, Change, ChangeError};
 use tapgate_engine::limit::ClientLimit;
 use tapgate_engine::money::{ChfMinor, Currency, Minor, Money};
 use tapgate_engine::posting::{BreakKind, Effect, Flow, Posting, Progress, Tolerance};
-use tapgate_engine::record::ReportedAccount;
+use tapgate_engine::record::{Import, ReportedAccount};
 use tapgate_engine::testing::MemoryStore;
 use tapgate_engine::time::UnixSeconds;
 
@@ -109,6 +109,69 @@ fn settlements_in_parts_leave_the_rest_held() {
     assert!(matches!(world.durable(more), Outcome::Approved { .. }), "what holds may take more");
     assert_eq!(world.booked(&completed("h2", 700), "a1"), (Effect::Cleared, State::Cleared, 0, vec![]));
     assert_eq!((world.sync(98_900), world.available()), (0, 98_900));
+    world.close_and_check(&store);
+}
+
+#[test]
+fn a_return_is_given_back_once_whichever_comes_first() {
+    let callback = || Request { kind: Kind::Advice, original: Some("a1".parse().unwrap()), ..tap("adv", 300) };
+    for callback_first in [true, false] {
+        let store = MemoryStore::new();
+        let world = World::with_store(store.clone());
+        world.durable(tap("a1", 1_000));
+        if callback_first {
+            world.durable(callback());
+            world.book(&given_back("h", 300), "a1");
+        } else {
+            world.book(&given_back("h", 300), "a1");
+            world.durable(callback());
+        }
+        assert_eq!(world.available(), 99_300, "callback first: {callback_first}");
+        let row = world.ledger.find(&"a1".parse().unwrap()).unwrap().unwrap().authorization.unwrap();
+        assert_eq!(row.held().amount.0, 700);
+        world.close_and_check(&store);
+    }
+}
+
+#[test]
+fn one_hash_may_hold_movements_of_several_accounts() {
+    let store = MemoryStore::new();
+    let world = World::with_store(store.clone());
+    let other = Import { user: "other".parse().unwrap(), cards: Vec::new(), ..world::import() };
+    world.change(Change::ImportUser(Box::new(other))).unwrap();
+    world.durable(tap("a1", 1_000));
+    world.booked(&completed("h", 1_000), "a1");
+    let theirs = Posting { user: "other".parse().unwrap(), ..completed("h", 1_000) };
+    assert_eq!(world.booked(&theirs, "").0, Effect::ForcePosted, "it is not the first account's again");
+    let wrong = world.ledger.book(
+        &Posting { hash: "h2".into(), ..theirs },
+        Some(&"a1".parse().unwrap()),
+        Tolerance::default(),
+        at(1),
+    );
+    assert!(matches!(wrong, Err(ChangeError::Invalid(_))), "nor is it booked on another account's");
+    world.close_and_check(&store);
+}
+
+#[test]
+fn figures_that_a_person_reported_later_are_not_overtaken() {
+    let store = MemoryStore::new();
+    let world = World::with_store(store.clone());
+    world.durable(tap("a1", 1_000));
+    let early = world.ledger.journal().claimed();
+    world.change(world::report(Currency::EUR, 99_000, 0)).unwrap();
+    assert!(world.ledger.sync_pool(Currency::EUR, Minor(100_000), early, at(100)).is_err(), "asked for before");
+    assert_eq!(world.available(), 99_000);
+    // A balance in a currency that nobody named holds nothing it does not have.
+    let dollars = Posting { amount: Money { amount: Minor(5_000), currency: Currency::USD }, ..completed("h", 0) };
+    world
+        .change(Change::ImportUser(Box::new(Import { funding: Some(FundingPolicy::Fiat), ..world::import() })))
+        .unwrap();
+    world.book(&dollars, "");
+    let balances = vec![Money { amount: Minor(20_000), currency: Currency::USD }];
+    let through = world.ledger.journal().claimed();
+    world.ledger.report_user(&"user".parse().unwrap(), None, Some(balances), through, at(100)).unwrap();
+    assert_eq!(world.user().fiat_in(Currency::USD).unwrap().available(), Minor(20_000));
     world.close_and_check(&store);
 }
 
@@ -248,9 +311,9 @@ fn one_transaction_is_booked_once_whatever_it_is_matched_with() {
     });
     world.drained();
     assert_eq!(world.ledger.pool(Currency::EUR).unwrap().held.0, 1_000, "one of the two still holds");
-    assert!(world.ledger.booked_on("h").unwrap().is_some());
+    assert!(world.ledger.booked_on(&completed("h", 1_000)).unwrap().is_some());
     world.ledger.write_rows().unwrap();
-    assert!(world.ledger.booked_on("h").unwrap().is_some(), "on the disk, too");
+    assert!(world.ledger.booked_on(&completed("h", 1_000)).unwrap().is_some(), "on the disk, too");
     assert!(world.book(&completed("h", 1_000), "a2").is_none());
 }
 

@@ -285,6 +285,10 @@ impl User {
     fn give_back(&mut self, sequence: Sequence, at: UnixMillis, returned: &Returned) {
         for draw in &returned.draws {
             self.spends.lower(draw.sequence, draw.spent, draw.unreflected);
+            if returned.state == State::Cleared {
+                // What UR settled of it is all that it will.
+                self.spends.complete(draw.sequence, sequence);
+            }
             let Some(place) = self.holds.iter().position(|hold| hold.sequence == draw.sequence) else { continue };
             let Some(hold) = self.holds.get_mut(place) else { continue };
             hold.paid.amount = hold.paid.amount.saturating_sub(draw.paid);
@@ -316,7 +320,7 @@ impl User {
     fn book(&mut self, sequence: Sequence, at: UnixMillis, booked: &Booked) {
         for lost in &booked.draws {
             self.spends.lower(lost.sequence, lost.spent, lost.unreflected);
-            if booked.state == State::Cleared {
+            if !lost.is_back && booked.state != State::PartlyCleared {
                 self.spends.complete(lost.sequence, sequence);
             }
             if let Some(own) = &mut self.funds {
@@ -361,7 +365,7 @@ impl User {
             completions.forget(report.seen_through, money.currency);
             self.with_balance(money.currency, |balance| {
                 balance.amount = money.amount;
-                balance.held = balance.held.saturating_sub(proven);
+                balance.held = balance.held.saturating_sub(proven).max(Minor::ZERO);
             });
         }
         if self.completions.as_ref().is_some_and(|completions| **completions == Completions::default()) {
@@ -380,9 +384,7 @@ impl User {
     }
 
     fn hold_fiat(&mut self, currency: Currency, change: Minor) {
-        if let Some(balance) = self.fiat.iter_mut().find(|balance| balance.currency == currency) {
-            balance.held = balance.held.saturating_add(change);
-        }
+        self.with_balance(currency, |balance| balance.held = balance.held.saturating_add(change));
     }
 
     /// Replaces status, limit, funds (version 0), fiat balances and cards. Holds, spends, suspension, controls and the

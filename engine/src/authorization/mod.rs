@@ -261,8 +261,10 @@ impl Authorization {
     }
 
     fn give_back(&mut self, returned: &Returned) {
-        if matches!(returned.cause, ReturnCause::Requested { .. }) {
-            let paid = returned.draws.iter().fold(Minor::ZERO, |sum, draw| sum.saturating_add(draw.paid));
+        if let ReturnCause::Requested { request, .. } = &returned.cause
+            && !returned.mismatch
+        {
+            let paid = self.paid().share_rounded_up(request.amount.0, self.authorized.0);
             self.announced = self.announced.saturating_add(paid);
         }
         self.returned = self.returned.saturating_add(returned.amount);
@@ -289,6 +291,31 @@ impl Authorization {
         posted.captured = posted.captured.saturating_add(booked.captured);
         let back = if booked.effect == Effect::Refunded { &mut posted.refunded } else { &mut posted.returned };
         *back = back.saturating_add(booked.given_back);
+    }
+
+    /// Whether UR gave back what it took: it uses the limit all the same.
+    #[must_use]
+    pub fn is_given_back_by_ur(&self) -> bool {
+        let shown = self.posted.as_ref().is_some_and(|posted| !posted.returned.is_zero());
+        self.state == State::Reversed && (shown || !self.announced.is_zero())
+    }
+
+    /// What was approved in all, in the currency it is paid in.
+    #[must_use]
+    pub fn paid(&self) -> Minor {
+        self.draws.iter().fold(Minor::ZERO, |sum, draw| sum.saturating_add(draw.paid))
+    }
+
+    /// What UR's transactions gave back before a callback announced it, in the transaction currency, rounded down.
+    #[must_use]
+    pub fn shown_before(&self) -> Minor {
+        let shown = self.posted.as_ref().map_or(Minor::ZERO, |posted| posted.returned.saturating_sub(self.announced));
+        let paid = self.paid();
+        if shown <= Minor::ZERO || paid.is_zero() {
+            return Minor::ZERO;
+        }
+        let amount = i128::from(self.authorized.0) * i128::from(shown.0) / i128::from(paid.0);
+        Minor(i64::try_from(amount).unwrap_or(i64::MAX))
     }
 
     /// The id of the authorization itself, where it was approved.

@@ -11,7 +11,7 @@ use super::decide::append;
 use super::fold::{PostingRow, load};
 use super::{Ledger, Shared};
 use crate::account::{FundingPolicy, User};
-use crate::authorization::{Authorization, Source, State};
+use crate::authorization::{Authorization, Source};
 use crate::breaks::Break;
 use crate::ids::{AuthorizationId, Sequence, UrId};
 use crate::journal::{Settles, StoreError, Table, Word};
@@ -52,14 +52,18 @@ impl Ledger {
         now: Moment,
     ) -> Result<Option<Booking>, ChangeError> {
         in_range("amount", posting.amount.amount)?;
-        let own =
-            unmatched_id(posting).ok_or_else(|| ChangeError::Invalid("a hash of 1 to 121 characters".to_owned()))?;
+        let own = unmatched_id(posting).ok_or_else(|| ChangeError::Invalid("a transaction needs a name".to_owned()))?;
         // Held to the end: the same transaction, told twice at once, is booked once.
         let mut postings = self.lock_postings();
-        let known = self.booked_on_locked(&postings, &posting.hash)?;
+        let known = self.booked_on_locked(&postings, posting)?;
         let root = known.or_else(|| matched.cloned()).unwrap_or(own);
         let shared = self.read_shared();
         let place = self.authorization(&root)?;
+        if let Place::Occupied(row) = &place
+            && row.get().user != posting.user
+        {
+            return Err(ChangeError::Invalid(format!("{root} is another account's than {}", posting.user)));
+        }
         let row = match &place {
             Place::Occupied(row) => Some(&**row.get()),
             Place::Vacant(_) => None,
@@ -96,7 +100,7 @@ impl Ledger {
             }
         }
         self.note_breaks(sequence, at, &fact);
-        postings.insert(posting.hash.clone(), PostingRow { sequence, root: root.clone() });
+        postings.insert(posting.place(), PostingRow { sequence, root: root.clone() });
         Ok(Some(Booking { root, effect, breaks, word }))
     }
 
@@ -104,19 +108,20 @@ impl Ledger {
     ///
     /// # Errors
     /// Rows on disk could not be read.
-    pub fn booked_on(&self, hash: &str) -> Result<Option<AuthorizationId>, StoreError> {
-        self.booked_on_locked(&self.lock_postings(), hash)
+    pub fn booked_on(&self, posting: &Posting) -> Result<Option<AuthorizationId>, StoreError> {
+        self.booked_on_locked(&self.lock_postings(), posting)
     }
 
     fn booked_on_locked(
         &self,
         postings: &BTreeMap<CompactString, PostingRow>,
-        hash: &str,
+        posting: &Posting,
     ) -> Result<Option<AuthorizationId>, StoreError> {
-        if let Some(row) = postings.get(hash) {
+        let place = posting.place();
+        if let Some(row) = postings.get(&place) {
             return Ok(Some(row.root.clone()));
         }
-        let row: Option<PostingRow> = load(&*self.store, Table::Postings, hash.as_bytes())?;
+        let row: Option<PostingRow> = load(&*self.store, Table::Postings, place.as_bytes())?;
         Ok(row.map(|row| row.root))
     }
 
@@ -140,8 +145,16 @@ impl Ledger {
         };
         // What nobody asked us about was paid as the user's other spends are.
         let source = row.and_then(|row| row.source).or((captured > Minor::ZERO && user.is_some()).then_some(first));
-        let taken = Taken { draws: &draws, captured: Money { amount: captured, ..posting.amount } };
         let held_in = row.map_or(posting.amount.currency, |row| row.paid_currency);
+        let mut taken = Taken { draws: &draws, captured: Money { amount: captured, ..posting.amount } };
+        if source == Some(Source::Crypto)
+            && posting.amount.currency != held_in
+            && shared.pool(posting.amount.currency).is_none()
+        {
+            // Taken in a currency that nobody opened a pool in: what was held for it is gone all the same.
+            let held = draws.iter().fold(Minor::ZERO, |sum, draw| sum.saturating_add(draw.paid));
+            taken.captured = Money { amount: held, currency: held_in };
+        }
         let changed = |is_unreflected: &dyn Fn(Sequence) -> bool| {
             taken.bookings(held_in, is_unreflected).into_iter().filter(|booking| !booking.is_nothing()).collect()
         };
@@ -186,7 +199,7 @@ impl Ledger {
         let amount = match effect {
             Effect::ForcePosted | Effect::Refunded => posting.amount.amount,
             // What a reversal gave back is still counted: the contract gives no limit back.
-            Effect::LateCleared if row.is_some_and(|row| row.state == State::Reversed) => Minor::ZERO,
+            Effect::LateCleared if row.is_some_and(Authorization::is_given_back_by_ur) => Minor::ZERO,
             Effect::LateCleared => posting.amount.amount,
             Effect::Reversed if posting.flow == Flow::In => posting.amount.amount,
             Effect::Cleared => posting.amount.amount.saturating_sub(held).max(Minor::ZERO),
@@ -237,7 +250,7 @@ impl Ledger {
             return Err(ChangeError::Conflict(format!("pool {currency} was reported later than that already")));
         }
         let proven = before.completions.through(seen_through, currency);
-        let unreflected = before.unreflected().saturating_sub(proven);
+        let unreflected = before.unreflected().saturating_sub(proven).max(Minor::ZERO);
         let available = balance.saturating_sub(before.floor).saturating_sub(unreflected);
         let change = balance.saturating_sub(before.reported.saturating_sub(proven));
         let credits_shown = before.credits_due.min(change).max(Minor::ZERO);

@@ -494,7 +494,9 @@ fn debit_since(fact: &Fact, currency: Currency, sequence: Sequence) -> Minor {
         // What UR took beyond a hold is a debit of its own; what it took less is only given up where it was open.
         Fact::Booked(booked) => {
             let own = booked.pools.iter().filter(|pool| pool.currency == currency);
-            own.fold(Minor::ZERO, |sum, pool| sum.saturating_sub(pool.available))
+            let since = booked.draws.iter().filter(|draw| draw.sequence > sequence);
+            let open = since.fold(Minor::ZERO, |sum, draw| sum.saturating_add(draw.paid));
+            own.fold(Minor::ZERO, |sum, pool| sum.saturating_sub(pool.available.min(open)))
         }
         _ => Minor::ZERO,
     }

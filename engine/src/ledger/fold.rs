@@ -255,10 +255,10 @@ impl State {
             }
         }
         if let Fact::Booked(booked) = fact {
-            let hash = &booked.posting.hash;
-            fetch(&mut self.postings, hash.clone(), hash.as_bytes(), Table::Postings, store)?;
+            let posted = booked.posting.place();
+            fetch(&mut self.postings, posted.clone(), posted.as_bytes(), Table::Postings, store)?;
             let row = PostingRow { sequence, root: booked.root.clone() };
-            match self.postings.entry(hash.clone()) {
+            match self.postings.entry(posted) {
                 Place::Occupied(mut before) if before.get().sequence < sequence => drop(before.insert(row)),
                 Place::Occupied(_) => {}
                 Place::Vacant(place) => drop(place.insert(row)),

@@ -86,9 +86,11 @@ impl Ledger {
             let state = root.map_or(State::Tombstoned, |row| row.state);
             return nothing_returned(cause, id, state, !ours);
         };
-        let amount = requested.min(row.remaining());
+        // What UR's transactions showed already is given back once.
+        let shown = row.shown_before().min(requested);
+        let amount = requested.saturating_sub(shown).min(row.remaining());
         let held_something = !matches!(row.state, State::Declined | State::Tombstoned);
-        let mismatch = held_something && requested > row.remaining();
+        let mismatch = held_something && requested.saturating_sub(shown) > row.remaining();
         let plan = Plan { row, user, amount, first: None, unbooked: false };
         let draws = plan.draws();
         let pool = plan.pool(shared, &draws);

@@ -61,7 +61,7 @@ impl Touched {
             self.breaks.insert(*id);
         }
         if let Fact::Booked(booked) = fact {
-            self.postings.insert(booked.posting.hash.clone());
+            self.postings.insert(booked.posting.place());
         }
         self.users.extend(fact.user().cloned());
         self.authorizations.extend(fact.root().cloned());

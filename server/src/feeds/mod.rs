@@ -34,6 +34,8 @@ use crate::wire::ur::RefusalCode;
 const AFTER_SETTLEMENT: Duration = Duration::from_secs(2);
 /// How long an account that failed is left alone.
 const AFTER_FAILURE: Duration = Duration::from_secs(20);
+/// How long one is whose transactions are not understood: until somebody looked, probably.
+const AFTER_UNCLEAR: Duration = Duration::from_secs(3_600);
 /// How often the journal is looked at for who is to be asked about.
 const FOLLOW_INTERVAL: Duration = Duration::from_secs(1);
 /// How long a loop with nothing due waits.
@@ -371,7 +373,8 @@ impl<A: UrApi> Feeds<A> {
                 }
                 Err(error) => {
                     tracing::warn!(%user, %error, "a sweep did not come to its end; it is made again");
-                    self.sweeps().by(&user, self.in_(AFTER_FAILURE));
+                    let again = if matches!(error, SweepError::Unclear(_)) { AFTER_UNCLEAR } else { AFTER_FAILURE };
+                    self.sweeps().by(&user, self.in_(again));
                 }
             }
         }

@@ -69,6 +69,11 @@ pub fn find(
     match fitting.as_slice() {
         [] => Match::Nothing,
         [one] => Match::One(one.root.clone()),
+        [first, others @ ..] if others.iter().all(|other| other.held == first.held) => {
+            // Which of several equal ones it is makes no difference to anybody's money: the oldest.
+            let oldest = fitting.iter().min_by_key(|candidate| (candidate.at, candidate.root.as_str()));
+            Match::One(oldest.unwrap_or(first).root.clone())
+        }
         several => Match::Several(several.len()),
     }
 }
@@ -131,7 +136,9 @@ mod tests {
         assert_eq!(found(&transaction(1_000), &holding), one("a1"));
         assert_eq!(found(&transaction(1_020), &holding), one("a1"), "within two percent");
         assert_eq!(found(&transaction(1_021), &holding), Match::Nothing);
-        assert_eq!(found(&transaction(1_000), &[holding[0].clone(), candidate("a3", 1_000)]), Match::Several(2));
+        assert_eq!(found(&transaction(1_000), &[holding[0].clone(), candidate("a3", 1_005)]), Match::Several(2));
+        let older = Candidate { at: UnixSeconds(999_000), ..candidate("a3", 1_000) };
+        assert_eq!(found(&transaction(1_000), &[holding[0].clone(), older]), one("a3"), "equal ones: the oldest");
         for changed in [
             Transaction { currency: Currency::USD, ..transaction(1_000) },
             Transaction { mcc: Some(5_411), ..transaction(1_000) },

@@ -58,7 +58,7 @@ fn book(ledger: &Ledger, transaction: &Transaction, tolerance: Tolerance, now: M
         return Ok(Applied::NotOurs);
     };
     let Some(posting) = posting(transaction) else { return Ok(Applied::Known) };
-    let matched = match ledger.booked_on(&posting.hash)? {
+    let matched = match ledger.booked_on(&posting)? {
         Some(root) => Match::One(root),
         None => {
             let named = named(ledger, transaction)?;

@@ -65,6 +65,9 @@ pub struct Sweeps {
 struct Open {
     root: AuthorizationId,
     row: Authorization,
+    /// When its first part was approved: UR's transactions of it cannot be older.
+    since: UnixSeconds,
+    /// When its youngest part was: an increment of yesterday is not old because its stay began a month ago.
     at: UnixSeconds,
     is_long: bool,
 }
@@ -90,23 +93,26 @@ impl Sweeps {
         let mut swept = Swept::default();
         let tolerance = Tolerance { drift_bps: self.rules.drift_bps };
         let before = open(ledger, user)?;
-        let Some(oldest) = before.iter().map(|open| open.at).min() else { return Ok(swept) };
+        let Some(oldest) = before.iter().map(|open| open.since).min() else { return Ok(swept) };
         let filter = TransactionFilter {
             kind: Some("CRD"),
             from: Some(oldest.0.saturating_sub(CLOCKS_DIFFER_SECONDS)),
             page_size: 100,
             ..TransactionFilter::default()
         };
-        let mut at = At::Start;
+        let (mut at, mut unclear) = (At::Start, None);
         for page in 1.. {
             let shown = api.transactions(user, &filter, at, Priority::High).await?;
-            if let Some(error) = shown.unreadable.first() {
-                return Err(SweepError::Unclear(format!("of account {user}: {error}")));
-            }
+            // What can be read is booked, whatever stands beside it.
+            unclear = unclear.or(shown.unreadable.first().map(ToString::to_string));
             for transaction in &shown.rows {
                 swept.shown += 1;
-                if let Applied::Booked(_) = apply(ledger, transaction, tolerance, clock.now())? {
-                    swept.booked += 1;
+                match apply(ledger, transaction, tolerance, clock.now()) {
+                    Ok(Applied::Booked(_)) => swept.booked += 1,
+                    Ok(Applied::Ambiguous) => unclear = Some(format!("{} fits several holds", transaction.hash)),
+                    Ok(Applied::Known | Applied::NotOurs) => {}
+                    Err(ChangeError::Invalid(error)) => unclear = Some(error),
+                    Err(error) => return Err(error.into()),
                 }
             }
             match shown.next {
@@ -118,7 +124,8 @@ impl Sweeps {
             }
         }
         for open in open(ledger, user)? {
-            if self.is_given_up(&open, clock.now()) {
+            // Silence is only believed where everything that was shown is understood.
+            if unclear.is_none() && self.is_given_up(&open, clock.now()) {
                 give_up(ledger, &open, clock.now())?;
                 self.clean.remove(&open.root);
                 swept.expired += 1;
@@ -132,7 +139,10 @@ impl Sweeps {
                 self.clean.remove(&open.root);
             }
         }
-        Ok(swept)
+        match unclear {
+            None => Ok(swept),
+            Some(what) => Err(SweepError::Unclear(format!("of account {user}: {what}"))),
+        }
     }
 
     /// Whether UR has been silent for long enough, this sweep included.
@@ -168,13 +178,15 @@ fn open(ledger: &Ledger, user: &UrId) -> Result<Vec<Open>, SweepError> {
         }
         let known = ledger.find(&hold.root)?;
         let Some(row) = known.and_then(|known| known.authorization).filter(|row| row.state.is_open()) else { continue };
-        let record = row.events.first().map_or(Ok(None), |sequence| ledger.record(*sequence));
-        let Some(record) = record? else { continue };
-        let is_long = matches!(&record.fact, Fact::Decided(decided) if {
+        let (Some(first), Some(last)) = (row.draws.first(), row.draws.last()) else { continue };
+        let (Some(first), Some(last)) = (ledger.record(first.sequence)?, ledger.record(last.sequence)?) else {
+            continue;
+        };
+        let is_long = matches!(&first.fact, Fact::Decided(decided) if {
             let request = &decided.request;
             request.channel != Channel::Atm && request.merchant.mcc.is_some_and(is_lodging_or_rental)
         });
-        found.push(Open { root: hold.root.clone(), row, at: record.at.seconds(), is_long });
+        found.push(Open { root: hold.root.clone(), row, since: first.at.seconds(), at: last.at.seconds(), is_long });
     }
     Ok(found)
 }

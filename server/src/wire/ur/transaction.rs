@@ -8,6 +8,9 @@ use tapgate_engine::time::UnixSeconds;
 use super::amounts::{FIAT_DECIMALS, display_amount, text_of};
 use crate::wire::Malformed;
 
+/// Longest hash, in bytes: 32 in hexadecimal, with room for another chain's.
+const HASH_BYTES_MAX: usize = 200;
+
 /// Which way the money went, seen from the user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Direction {
@@ -92,6 +95,10 @@ impl Transaction {
             "rejected" => Status::Rejected,
             _ => Status::Unknown,
         };
+        let hash = text("txHash").unwrap_or_default();
+        if hash.len() > HASH_BYTES_MAX || !hash.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err(Malformed(format!("txHash must be 1 to {HASH_BYTES_MAX} printable characters")));
+        }
         let seconds = needed("timestamp")?;
         let seconds = seconds.parse().ok().filter(|at| *at >= 0);
         Ok(Transaction {
@@ -102,7 +109,7 @@ impl Transaction {
             direction,
             status,
             at: UnixSeconds(seconds.ok_or_else(|| Malformed("timestamp must be unix seconds".to_owned()))?),
-            hash: text("txHash").unwrap_or_default(),
+            hash,
             mcc: text("mcc").and_then(|mcc| mcc.parse().ok()).filter(|mcc| (1..=9_999).contains(mcc)),
             references: ["partnerRefId", "reference"].iter().filter_map(|key| text(key)).collect(),
             charged_in: text("crdCurrency").and_then(|code| self::currency(&code)),
