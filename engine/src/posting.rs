@@ -268,6 +268,8 @@ pub struct Judged {
     pub captured: Minor,
     /// UR gave it back.
     pub given_back: Minor,
+    /// Returns whose use of the limit UR shows with it.
+    pub completes: Vec<Sequence>,
     /// What is to be looked at.
     pub discrepancies: Vec<Discrepancy>,
 }
@@ -325,6 +327,7 @@ fn unmatched(posting: &Posting) -> Option<Judged> {
         draws: Vec::new(),
         captured,
         given_back,
+        completes: Vec::new(),
         discrepancies: vec![discrepancy],
     })
 }
@@ -347,6 +350,7 @@ impl Case<'_> {
             draws: Vec::new(),
             captured: Minor::ZERO,
             given_back: Minor::ZERO,
+            completes: Vec::new(),
             discrepancies: Vec::new(),
         }
     }
@@ -492,7 +496,9 @@ impl Case<'_> {
                 let theirs = shown(Money { amount: returned, ..posting.amount });
                 self.broken(BreakKind::FxDrift, "returned", ours, theirs)
             });
-            return Judged { discrepancies: drift.into_iter().collect(), ..nothing };
+            let is_draw = |event: &&Sequence| row.draws.iter().any(|draw| draw.sequence == **event);
+            let completes = row.events.iter().filter(|event| !is_draw(event)).copied().collect();
+            return Judged { discrepancies: drift.into_iter().collect(), completes, ..nothing };
         }
         if !posted.captured.is_zero() {
             let given = posted.returned.saturating_add(posted.refunded).saturating_add(amount);

@@ -294,6 +294,8 @@ pub struct Booked {
     pub fiat: Vec<SourceBooking>,
     /// UR uses the limit for it, and we have not counted it yet.
     pub limit_added: ChfMinor,
+    /// Returns whose use of the limit UR shows with it.
+    pub completes: Vec<Sequence>,
     /// What is to be looked at.
     pub breaks: Vec<Discrepancy>,
 }

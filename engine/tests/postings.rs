@@ -315,6 +315,8 @@ fn one_transaction_is_booked_once_whatever_it_is_matched_with() {
     world.ledger.write_rows().unwrap();
     assert!(world.ledger.booked_on(&completed("h", 1_000)).unwrap().is_some(), "on the disk, too");
     assert!(world.book(&completed("h", 1_000), "a2").is_none());
+    assert_eq!(world.ledger.evict(at(10_000).at).unwrap(), 3, "two answers, and the root that nobody asked about");
+    assert!(world.book(&completed("h", 1_000), "a2").is_none());
 }
 
 #[test]
@@ -344,6 +346,27 @@ fn a_users_limit_and_balance_are_reported_plus_unreflected() {
     report(945);
     assert_eq!(headroom(), 100_000 - 945);
     assert!(!world.user().fiat[0].allowance, "UR said so");
+    world.close_and_check(&store);
+}
+
+#[test]
+fn a_reversal_uses_the_limit_once_whoever_counts_it() {
+    let store = MemoryStore::new();
+    let world = World::with_store(store.clone());
+    let user = "user".parse().unwrap();
+    world.durable(tap("a1", 1_000));
+    world.durable(Request { kind: Kind::Reversal, original: Some("a1".parse().unwrap()), ..tap("r1", 1_000) });
+    world.book(&completed("h1", 1_000), "a1");
+    world.book(&given_back("h2", 1_000), "a1");
+    let limit = ClientLimit {
+        used: ChfMinor(2 * 945),
+        client: ChfMinor(100_000),
+        start: UnixSeconds(START_SECONDS.cast_signed()),
+    };
+    let account = ReportedAccount { status: AccountStatus::Live, limit, allowances: Vec::new() };
+    let through = world.ledger.journal().claimed();
+    world.ledger.report_user(&user, Some(account), None, through, at(100)).unwrap();
+    assert_eq!(world.user().headroom(&user, at(100).at.seconds()), ChfMinor(100_000 - 2 * 945));
     world.close_and_check(&store);
 }
 

@@ -332,6 +332,9 @@ impl User {
             }
         }
         self.holds.retain(|hold| !hold.is_over());
+        for shown in &booked.completes {
+            self.spends.complete(*shown, sequence);
+        }
         for fiat in &booked.fiat {
             self.hold_fiat(fiat.currency, Minor(-fiat.available.0));
             self.completions.get_or_insert_default().add(sequence, fiat.currency, fiat.completed);

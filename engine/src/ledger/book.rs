@@ -68,7 +68,15 @@ impl Ledger {
             Place::Occupied(row) => Some(&**row.get()),
             Place::Vacant(_) => None,
         };
-        let Some(judged) = judge(posting, row, tolerance) else { return Ok(None) };
+        let Some(judged) = judge(posting, row, tolerance) else {
+            // A row that was only fetched to say so is on the disk: it need not stay.
+            if let Place::Occupied(row) = place
+                && row.get().sequence <= self.store.watermark()?
+            {
+                row.remove();
+            }
+            return Ok(None);
+        };
         let owner = row.map_or(&posting.user, |row| &row.user).clone();
         let mut user = self.users.get_mut(&owner);
         let permit = self.journal.reserve()?;
@@ -134,7 +142,7 @@ impl Ledger {
         shared: &Shared,
         judged: Judged,
     ) -> Booked {
-        let Judged { effect, state, mut draws, captured, given_back, discrepancies } = judged;
+        let Judged { effect, state, mut draws, captured, given_back, completes, discrepancies } = judged;
         for draw in draws.iter_mut().filter(|draw| draw.is_back) {
             draw.funds = funds_back(user, draw);
         }
@@ -179,6 +187,7 @@ impl Ledger {
             draws,
             captured,
             given_back,
+            completes,
             pools,
             fiat,
             breaks: discrepancies,

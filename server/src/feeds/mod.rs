@@ -36,6 +36,8 @@ const AFTER_SETTLEMENT: Duration = Duration::from_secs(2);
 const AFTER_FAILURE: Duration = Duration::from_secs(20);
 /// How long one is whose transactions are not understood: until somebody looked, probably.
 const AFTER_UNCLEAR: Duration = Duration::from_secs(3_600);
+/// How long an account without holds waits for what others leave of the budget: those behind it wait with it.
+const PATIENCE: Duration = Duration::from_secs(60);
 /// How often the journal is looked at for who is to be asked about.
 const FOLLOW_INTERVAL: Duration = Duration::from_secs(1);
 /// How long a loop with nothing due waits.
@@ -282,7 +284,7 @@ impl<A: UrApi> Feeds<A> {
             };
             let behind = Duration::from_millis(self.now().0.saturating_sub(since.0));
             metrics::gauge!("tapgate_feed_users_behind_seconds").set(behind.as_secs_f64());
-            let again = match self.user(&user).await {
+            let again = match self.user(&user, behind > PATIENCE).await {
                 // Nobody of ours: a hint named somebody else.
                 Ok(false) => continue,
                 Ok(true) => {
@@ -299,10 +301,10 @@ impl<A: UrApi> Feeds<A> {
     }
 
     /// One account's limit, status, allowances and balances; false where it is none of ours.
-    async fn user(&self, user: &UrId) -> Result<bool, FeedError> {
+    async fn user(&self, user: &UrId, is_urgent: bool) -> Result<bool, FeedError> {
         let ledger = &self.app.ledger;
         let Some(row) = ledger.user(user) else { return Ok(false) };
-        let priority = if row.holds.is_empty() { Priority::Low } else { Priority::Normal };
+        let priority = if row.holds.is_empty() && !is_urgent { Priority::Low } else { Priority::Normal };
         let seen_through = ledger.journal().claimed();
         let profile = match self.api.profile(user, priority).await {
             Err(error) if error.refusal() == Some(RefusalCode::Blocked) => {
