@@ -433,17 +433,24 @@ impl Case<'_> {
                 ..self.nothing(Effect::Cleared)
             };
         }
+        // UR shows a debit whole, and what came back beside it; another provider settles what is left.
+        let is_left = !tolerance.holds(due.amount, amount) && tolerance.holds(held.amount, amount);
+        let due = if is_left { held } else { due };
         let within = tolerance.holds(due.amount, amount);
         if amount < due.amount && !within {
-            return Judged {
-                state: State::PartlyCleared,
-                draws: draws(row, amount, false),
-                captured: amount,
-                ..self.nothing(Effect::PartlyCleared)
-            };
+            let draws = draws(row, amount, false);
+            let lost = draws.iter().fold(Minor::ZERO, |sum, draw| sum.saturating_add(draw.paid));
+            if lost < held.amount {
+                return Judged {
+                    state: State::PartlyCleared,
+                    draws,
+                    captured: amount,
+                    ..self.nothing(Effect::PartlyCleared)
+                };
+            }
         }
         let kind = if within { BreakKind::FxDrift } else { BreakKind::AmountMismatch };
-        let differs = amount != due.amount;
+        let differs = amount > due.amount || (within && amount < due.amount);
         let discrepancy = differs.then(|| self.broken(kind, "amount", shown(due), shown(posting.amount)));
         Judged {
             state: State::Cleared,
