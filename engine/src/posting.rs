@@ -278,12 +278,11 @@ pub struct Judged {
 #[must_use]
 pub fn unmatched_id(posting: &Posting) -> Option<AuthorizationId> {
     let Fingerprint(bytes) = Fingerprint::of(posting.place().as_bytes());
-    let number = bytes.iter().fold(0_u128, |number, byte| (number << 8) | u128::from(*byte));
-    format!("posted:{number:032x}").parse().ok()
+    format!("posted:{:032x}", u128::from_be_bytes(bytes)).parse().ok()
 }
 
-/// What a posting comes to, for the authorization that it was matched with; `None`: it was matched with none.
-/// `None` is returned where it is known already, or says nothing.
+/// What a posting comes to, for the authorization that it was matched with, if with any. `None`: it is known already, or
+/// has not moved anything yet.
 #[must_use]
 pub fn judge(posting: &Posting, row: Option<&Authorization>, tolerance: Tolerance) -> Option<Judged> {
     let Some(row) = row else { return unmatched(posting) };
@@ -360,8 +359,10 @@ impl Case<'_> {
         Discrepancy { kind, subject, field: field.into(), ours, theirs }
     }
 
-    fn posted(&self) -> Posted {
-        self.row.posted.as_deref().cloned().unwrap_or_default()
+    fn posted(&self) -> &Posted {
+        const NONE: &Posted =
+            &Posted { seen: Vec::new(), captured: Minor::ZERO, returned: Minor::ZERO, refunded: Minor::ZERO };
+        self.row.posted.as_deref().unwrap_or(NONE)
     }
 
     /// UR settled a debit.

@@ -574,13 +574,13 @@ impl Fact {
         one.into_iter().chain(booked.iter().map(|pool| pool.currency))
     }
 
-    /// The breaks that this opens, numbered from 0.
-    #[must_use]
-    pub fn breaks(&self) -> &[Discrepancy] {
-        match self {
-            Fact::Booked(booked) => &booked.breaks,
-            Fact::BreakOpened(discrepancy) => std::slice::from_ref(discrepancy),
+    /// The breaks that this opens as the record at `sequence`.
+    pub fn breaks(&self, sequence: Sequence) -> impl Iterator<Item = (BreakId, &Discrepancy)> {
+        let breaks = match self {
+            Fact::Booked(booked) => booked.breaks.as_slice(),
+            Fact::BreakOpened(discrepancy) => std::slice::from_ref(&**discrepancy),
             _ => &[],
-        }
+        };
+        (0..).zip(breaks).map(move |(number, found)| (BreakId { opened: sequence, number }, found))
     }
 }

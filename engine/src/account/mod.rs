@@ -289,30 +289,41 @@ impl User {
                 // What UR settled of it is all that it will.
                 self.spends.complete(draw.sequence, sequence);
             }
-            let Some(place) = self.holds.iter().position(|hold| hold.sequence == draw.sequence) else { continue };
-            let Some(hold) = self.holds.get_mut(place) else { continue };
-            hold.paid.amount = hold.paid.amount.saturating_sub(draw.paid);
-            hold.funds = hold.funds.saturating_sub(draw.funds);
-            let (source, currency, over) = (hold.source, hold.paid.currency, hold.is_over());
-            if over {
-                self.holds.remove(place);
-            }
-            if let Some(own) = &mut self.funds {
-                own.held = own.held.saturating_sub(draw.funds);
-            }
-            if source == Source::Fiat {
+            let held_at = self.lower_hold(draw.sequence, draw.paid, draw.funds);
+            if let Some((Source::Fiat, currency)) = held_at {
                 self.hold_fiat(currency, Minor(-draw.paid.0));
             }
         }
-        if !returned.limit_added.is_zero() {
+        self.use_limit(sequence, at, returned.limit_added, false);
+    }
+
+    /// Lowers what a draw holds, here and of the funds; gives where it is held, if it holds something.
+    fn lower_hold(&mut self, draw: Sequence, paid: Minor, funds: Minor) -> Option<(Source, Currency)> {
+        let place = self.holds.iter().position(|hold| hold.sequence == draw)?;
+        let hold = self.holds.get_mut(place)?;
+        hold.paid.amount = hold.paid.amount.saturating_sub(paid);
+        hold.funds = hold.funds.saturating_sub(funds);
+        let held_at = (hold.source, hold.paid.currency);
+        if hold.is_over() {
+            self.holds.remove(place);
+        }
+        if let Some(own) = &mut self.funds {
+            own.held = own.held.saturating_sub(funds);
+        }
+        Some(held_at)
+    }
+
+    /// Counts a use of the limit that is no spend of the user's.
+    fn use_limit(&mut self, sequence: Sequence, at: UnixMillis, francs: ChfMinor, is_completed: bool) {
+        if !francs.is_zero() {
             self.spends.add(NewSpend {
                 sequence,
                 at: at.seconds(),
                 card: 0,
                 count: 0,
                 spent: ChfMinor::ZERO,
-                unreflected: returned.limit_added,
-                is_completed: false,
+                unreflected: francs,
+                is_completed,
             });
         }
     }
@@ -323,15 +334,8 @@ impl User {
             if !lost.is_back && booked.state != State::PartlyCleared {
                 self.spends.complete(lost.sequence, sequence);
             }
-            if let Some(own) = &mut self.funds {
-                own.held = own.held.saturating_sub(lost.funds);
-            }
-            if let Some(hold) = self.holds.iter_mut().find(|hold| hold.sequence == lost.sequence) {
-                hold.paid.amount = hold.paid.amount.saturating_sub(lost.paid);
-                hold.funds = hold.funds.saturating_sub(lost.funds);
-            }
+            self.lower_hold(lost.sequence, lost.paid, lost.funds);
         }
-        self.holds.retain(|hold| !hold.is_over());
         for shown in &booked.completes {
             self.spends.complete(*shown, sequence);
         }
@@ -339,17 +343,7 @@ impl User {
             self.hold_fiat(fiat.currency, Minor(-fiat.available.0));
             self.completions.get_or_insert_default().add(sequence, fiat.currency, fiat.completed);
         }
-        if !booked.limit_added.is_zero() {
-            self.spends.add(NewSpend {
-                sequence,
-                at: at.seconds(),
-                card: 0,
-                count: 0,
-                spent: ChfMinor::ZERO,
-                unreflected: booked.limit_added,
-                is_completed: true,
-            });
-        }
+        self.use_limit(sequence, at, booked.limit_added, true);
     }
 
     fn report(&mut self, at: UnixMillis, report: &UserReported) {

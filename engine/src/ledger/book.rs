@@ -8,7 +8,7 @@ use dashmap::mapref::entry::Entry as Place;
 
 use super::change::{ChangeError, in_range, not_found};
 use super::decide::append;
-use super::fold::{PostingRow, load};
+use super::fold::{PostingRow, Postings, load};
 use super::{Ledger, Shared};
 use crate::account::{FundingPolicy, User};
 use crate::authorization::{Authorization, Source};
@@ -120,11 +120,7 @@ impl Ledger {
         self.booked_on_locked(&self.lock_postings(), posting)
     }
 
-    fn booked_on_locked(
-        &self,
-        postings: &BTreeMap<CompactString, PostingRow>,
-        posting: &Posting,
-    ) -> Result<Option<AuthorizationId>, StoreError> {
+    fn booked_on_locked(&self, postings: &Postings, posting: &Posting) -> Result<Option<AuthorizationId>, StoreError> {
         let place = posting.place();
         if let Some(row) = postings.get(&place) {
             return Ok(Some(row.root.clone()));
@@ -333,7 +329,7 @@ impl Ledger {
     }
 
     fn note_breaks(&self, sequence: Sequence, at: UnixMillis, fact: &Fact) {
-        if !fact.breaks().is_empty() {
+        if fact.breaks(sequence).next().is_some() {
             self.lock_breaks().open(sequence, at, fact);
         }
     }
@@ -403,8 +399,7 @@ impl Breaks {
     }
 
     fn open(&mut self, sequence: Sequence, at: UnixMillis, fact: &Fact) {
-        for (number, discrepancy) in (0..).zip(fact.breaks()) {
-            let id = BreakId { opened: sequence, number };
+        for (id, discrepancy) in fact.breaks(sequence) {
             self.0.insert(id, Break::opened(id, at, discrepancy.clone()));
         }
     }

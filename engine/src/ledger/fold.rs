@@ -94,6 +94,9 @@ pub(crate) struct PostingRow {
     pub(crate) root: AuthorizationId,
 }
 
+/// Where transactions were booked, by what names them.
+pub(crate) type Postings = BTreeMap<CompactString, PostingRow>;
+
 /// The key of the program's one row.
 pub(crate) const PROGRAM_KEY: &[u8] = b"program";
 
@@ -127,7 +130,7 @@ pub struct State {
     pub(crate) pools: BTreeMap<Currency, PoolRow>,
     pub(crate) program: ProgramRow,
     pub(crate) breaks: BTreeMap<BreakId, Break>,
-    pub(crate) postings: BTreeMap<CompactString, PostingRow>,
+    pub(crate) postings: Postings,
 }
 
 impl State {
@@ -264,8 +267,7 @@ impl State {
                 Place::Vacant(place) => drop(place.insert(row)),
             }
         }
-        for (number, discrepancy) in (0..).zip(fact.breaks()) {
-            let id = BreakId { opened: sequence, number };
+        for (id, discrepancy) in fact.breaks(sequence) {
             fetch(&mut self.breaks, id, &break_key(id), Table::Breaks, store)?;
             self.breaks.entry(id).or_insert_with(|| Break::opened(id, *at, discrepancy.clone()));
         }

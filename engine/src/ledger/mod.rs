@@ -22,7 +22,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ahash::RandomState;
-use compact_str::CompactString;
 use crossbeam::sync::{ShardedLock, ShardedLockReadGuard, ShardedLockWriteGuard};
 use dashmap::DashMap;
 
@@ -124,7 +123,7 @@ pub struct Ledger {
     users: DashMap<UrId, Box<User>, RandomState>,
     breaks: Mutex<book::Breaks>,
     /// Where transactions were booked, as far as the disk does not know it yet.
-    postings: Mutex<std::collections::BTreeMap<CompactString, fold::PostingRow>>,
+    postings: Mutex<fold::Postings>,
     journal: Journal,
     store: Arc<dyn Store>,
     /// The latest time stamped on a record.
@@ -219,7 +218,7 @@ impl Ledger {
         self.breaks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn lock_postings(&self) -> MutexGuard<'_, std::collections::BTreeMap<CompactString, fold::PostingRow>> {
+    fn lock_postings(&self) -> MutexGuard<'_, fold::Postings> {
         self.postings.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

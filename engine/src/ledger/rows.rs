@@ -56,7 +56,7 @@ struct Touched {
 
 impl Touched {
     fn note(&mut self, sequence: Sequence, fact: &Fact) {
-        self.breaks.extend((0..).zip(fact.breaks()).map(|(number, _)| BreakId { opened: sequence, number }));
+        self.breaks.extend(fact.breaks(sequence).map(|(id, _)| id));
         if let Fact::BreakResolved { id, .. } = fact {
             self.breaks.insert(*id);
         }

@@ -24,6 +24,8 @@ use std::path::{Path, PathBuf};
 pub use controls::{AmountMax, Channel, Controls, Velocity};
 pub use errors::{ConfigError, ConfigErrors, Place};
 
+use tapgate_engine::posting::Tolerance;
+
 use crate::signature::{Address, SigningKey};
 
 /// Everything that `tapgate serve` is told. Defaults and ranges are those of [`default_text`].
@@ -105,6 +107,14 @@ pub struct Reconcile {
     pub long_expiry_seconds: u32,
     /// By how much two figures may differ, in basis points, 0 to 1,000.
     pub drift_bps: u16,
+}
+
+impl Reconcile {
+    /// By how much two figures may differ.
+    #[must_use]
+    pub fn tolerance(&self) -> Tolerance {
+        Tolerance { drift_bps: self.drift_bps }
+    }
 }
 
 /// Parameters of every decision.

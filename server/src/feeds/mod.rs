@@ -17,7 +17,7 @@ use tapgate_engine::ids::{Sequence, UrId};
 use tapgate_engine::ledger::{Change, ChangeError};
 use tapgate_engine::limit::ClientLimit;
 use tapgate_engine::money::{Currency, Minor, Money};
-use tapgate_engine::posting::{BreakKind, Discrepancy, Tolerance};
+use tapgate_engine::posting::{BreakKind, Discrepancy};
 use tapgate_engine::pricing::{Conversion, Rates};
 use tapgate_engine::record::{Author, Fact, ReportedAccount, Verdict};
 use tapgate_engine::time::UnixMillis;
@@ -115,10 +115,6 @@ impl<A: UrApi> Feeds<A> {
         tasks.spawn(Arc::clone(&feeds).keep_users());
         tasks.spawn(feeds.keep_sweeping());
         tasks.join_all().await;
-    }
-
-    fn tolerance(&self) -> Tolerance {
-        Tolerance { drift_bps: self.app.config.reconcile.drift_bps }
     }
 
     fn users(&self) -> MutexGuard<'_, Due> {
@@ -229,7 +225,7 @@ impl<A: UrApi> Feeds<A> {
                 continue;
             }
             let (_, unexplained) = ledger.sync_pool(balance.currency, balance.amount, seen_through, now)?;
-            if unexplained.0.abs() > self.tolerance().of(balance.amount).0 {
+            if unexplained.0.abs() > self.app.config.reconcile.tolerance().of(balance.amount).0 {
                 let expected = balance.amount.saturating_sub(unexplained);
                 let discrepancy = Discrepancy {
                     kind: BreakKind::PoolDrift,
@@ -340,7 +336,7 @@ impl<A: UrApi> Feeds<A> {
         seen_through: Sequence,
     ) -> Result<(), FeedError> {
         let ours = before.limit.used.saturating_add(before.spends.completed(seen_through));
-        let tolerance = self.tolerance().of(Minor(ours.0)).0;
+        let tolerance = self.app.config.reconcile.tolerance().of(Minor(ours.0)).0;
         if theirs.start == before.limit.start && theirs.used.0.saturating_add(tolerance) < ours.0 {
             let discrepancy = Discrepancy {
                 kind: BreakKind::LimitDrift,

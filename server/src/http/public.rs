@@ -16,7 +16,6 @@ use hyper::{Method, Request, Response, StatusCode};
 use metrics::counter;
 use tapgate_engine::journal::{Settled, Word};
 use tapgate_engine::ledger::{GaveUp, Reply, Submission};
-use tapgate_engine::posting::Tolerance;
 use tapgate_engine::time::Moment;
 use tokio::time::Instant;
 
@@ -141,7 +140,7 @@ impl Public {
             "transaction" => {
                 let malformed = |error: Malformed| Problem::Malformed(format!("data: {error}"));
                 let transaction = callback::data(body).and_then(|data| Transaction::read(&data)).map_err(malformed)?;
-                let tolerance = Tolerance { drift_bps: self.app.config.reconcile.drift_bps };
+                let tolerance = self.app.config.reconcile.tolerance();
                 if let Applied::Booked(booking) = reconcile::apply(&self.app.ledger, &transaction, tolerance, now)? {
                     let settled = wait(&booking.word, Instant::now() + NOTIFICATION_TIMEOUT).await;
                     if settled != Some(Settled::Durable) {

@@ -54,9 +54,9 @@ pub fn apply(
 }
 
 fn book(ledger: &Ledger, transaction: &Transaction, tolerance: Tolerance, now: Moment) -> Result<Applied, ChangeError> {
-    let Some(user) = ledger.user(&transaction.user).filter(|_| transaction.is_of_a_card()) else {
+    if !transaction.is_of_a_card() || ledger.user(&transaction.user).is_none() {
         return Ok(Applied::NotOurs);
-    };
+    }
     let Some(posting) = posting(transaction) else { return Ok(Applied::Known) };
     let matched = match ledger.booked_on(&posting)? {
         Some(root) => Match::One(root),
@@ -64,7 +64,7 @@ fn book(ledger: &Ledger, transaction: &Transaction, tolerance: Tolerance, now: M
             let named = named(ledger, transaction)?;
             let holding = match named {
                 Some(_) => Vec::new(),
-                None => holding(ledger, &transaction.user, user.holds.iter().map(|hold| &hold.root))?,
+                None => holding(ledger, &transaction.user)?,
             };
             matching::find(transaction, named.as_ref(), &holding, tolerance)
         }
@@ -124,23 +124,27 @@ fn named(ledger: &Ledger, transaction: &Transaction) -> Result<Option<Candidate>
     Ok(None)
 }
 
-/// What of a user's holds something.
-fn holding<'a>(
-    ledger: &Ledger,
-    user: &UrId,
-    roots: impl Iterator<Item = &'a AuthorizationId>,
-) -> Result<Vec<Candidate>, StoreError> {
-    let mut candidates: Vec<Candidate> = Vec::new();
-    for root in roots {
-        if candidates.iter().any(|candidate| candidate.root == *root) {
+/// The authorizations of a user's that hold something, oldest first.
+fn open_roots(ledger: &Ledger, user: &UrId) -> Result<Vec<(AuthorizationId, Authorization)>, StoreError> {
+    let mut found: Vec<(AuthorizationId, Authorization)> = Vec::new();
+    for hold in ledger.user(user).into_iter().flat_map(|user| user.holds) {
+        if found.iter().any(|(root, _)| *root == hold.root) {
             continue;
         }
-        let Some(row) = ledger.find(root)?.and_then(|found| found.authorization) else { continue };
-        if row.user != *user || !row.state.is_open() {
-            continue;
+        let row = ledger.find(&hold.root)?.and_then(|found| found.authorization);
+        if let Some(row) = row.filter(|row| row.user == *user && row.state.is_open()) {
+            found.push((hold.root, row));
         }
+    }
+    Ok(found)
+}
+
+/// What a transaction of a user's may belong to.
+fn holding(ledger: &Ledger, user: &UrId) -> Result<Vec<Candidate>, StoreError> {
+    let mut candidates = Vec::new();
+    for (root, row) in open_roots(ledger, user)? {
         let (mcc, at) = decided(ledger, row.events.first().copied())?;
-        candidates.push(candidate(root.clone(), &row, mcc, at));
+        candidates.push(candidate(root, &row, mcc, at));
     }
     Ok(candidates)
 }

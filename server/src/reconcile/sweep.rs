@@ -6,11 +6,11 @@ use tapgate_engine::authorization::{Authorization, Channel, State};
 use tapgate_engine::ids::{AuthorizationId, UrId};
 use tapgate_engine::journal::StoreError;
 use tapgate_engine::ledger::{ChangeError, Ledger};
-use tapgate_engine::posting::{BreakKind, Discrepancy, Tolerance};
+use tapgate_engine::posting::{BreakKind, Discrepancy};
 use tapgate_engine::record::Fact;
 use tapgate_engine::time::{Moment, UnixSeconds};
 
-use super::{Applied, apply};
+use super::{Applied, apply, open_roots};
 use crate::clock::Clock;
 use crate::config::Reconcile;
 use crate::ur::{At, Priority, TransactionFilter, UrApi, UrError};
@@ -91,7 +91,7 @@ impl Sweeps {
         user: &UrId,
     ) -> Result<Swept, SweepError> {
         let mut swept = Swept::default();
-        let tolerance = Tolerance { drift_bps: self.rules.drift_bps };
+        let tolerance = self.rules.tolerance();
         let before = open(ledger, user)?;
         let Some(oldest) = before.iter().map(|open| open.since).min() else { return Ok(swept) };
         let filter = TransactionFilter {
@@ -170,14 +170,8 @@ impl Sweeps {
 
 /// What of an account's holds something now.
 fn open(ledger: &Ledger, user: &UrId) -> Result<Vec<Open>, SweepError> {
-    let Some(row) = ledger.user(user) else { return Ok(Vec::new()) };
-    let mut found: Vec<Open> = Vec::new();
-    for hold in &row.holds {
-        if found.iter().any(|open| open.root == hold.root) {
-            continue;
-        }
-        let known = ledger.find(&hold.root)?;
-        let Some(row) = known.and_then(|known| known.authorization).filter(|row| row.state.is_open()) else { continue };
+    let mut found = Vec::new();
+    for (root, row) in open_roots(ledger, user)? {
         let (Some(first), Some(last)) = (row.draws.first(), row.draws.last()) else { continue };
         let (Some(first), Some(last)) = (ledger.record(first.sequence)?, ledger.record(last.sequence)?) else {
             continue;
@@ -186,7 +180,7 @@ fn open(ledger: &Ledger, user: &UrId) -> Result<Vec<Open>, SweepError> {
             let request = &decided.request;
             request.channel != Channel::Atm && request.merchant.mcc.is_some_and(is_lodging_or_rental)
         });
-        found.push(Open { root: hold.root.clone(), row, since: first.at.seconds(), at: last.at.seconds(), is_long });
+        found.push(Open { root, row, since: first.at.seconds(), at: last.at.seconds(), is_long });
     }
     Ok(found)
 }

@@ -198,10 +198,7 @@ impl Client {
         if !call.body.is_empty() {
             request = request.header("Content-Type", "application/json").body(call.body.clone());
         }
-        let broke = |error: reqwest::Error| {
-            if error.is_timeout() { UrError::Timeout(call.path) } else { UrError::Unreachable(causes(&error)) }
-        };
-        let response = request.send().await.map_err(broke)?;
+        let response = request.send().await.map_err(|error| broken(call.path, &error))?;
         let status = response.status();
         let signature = response.headers().get(SIGNATURE_HEADER).map(|value| value.as_bytes().to_vec());
         let body = self.body(call.path, response).await?;
@@ -246,18 +243,14 @@ impl Client {
 
     async fn body(&self, path: &'static str, mut response: Response) -> Result<Vec<u8>, UrError> {
         let mut body = Vec::new();
-        loop {
-            let chunk = response.chunk().await;
-            let chunk = chunk.map_err(|error| {
-                if error.is_timeout() { UrError::Timeout(path) } else { UrError::Unreachable(causes(&error)) }
-            })?;
-            let Some(chunk) = chunk else { return Ok(body) };
+        while let Some(chunk) = response.chunk().await.map_err(|error| broken(path, &error))? {
             if body.len() + chunk.len() > ANSWER_BYTES_MAX {
                 let error = Malformed(format!("it is larger than {ANSWER_BYTES_MAX} bytes"));
                 return Err(UrError::Malformed { path, error });
             }
             body.extend_from_slice(&chunk);
         }
+        Ok(body)
     }
 }
 
@@ -268,6 +261,10 @@ impl Drop for Abandoned<'_> {
     fn drop(&mut self) {
         self.0.breaker().abandoned();
     }
+}
+
+fn broken(path: &'static str, error: &reqwest::Error) -> UrError {
+    if error.is_timeout() { UrError::Timeout(path) } else { UrError::Unreachable(causes(error)) }
 }
 
 /// An error with what caused it; the URL's host is in it, no secret is.

@@ -90,6 +90,15 @@ impl Books {
         Ok(())
     }
 
+    /// Takes from an account's balance, within its limit.
+    fn charge(&mut self, ur_id: &str, amount: u64, from: Code, now: u64) -> Result<(), Refusal> {
+        let paid = self.balance_mut(ur_id, from)?;
+        let left = paid.balance.checked_sub(amount).ok_or_else(|| invalid(format!("{from} holds {}", paid.balance)))?;
+        self.use_limit(ur_id, amount, from, now)?;
+        self.balance_mut(ur_id, from)?.balance = left;
+        Ok(())
+    }
+
     /// What a deposit would come to; `amount` in millionths of a dollar.
     pub(in crate::sandbox) fn quote_deposit(&self, to: Code, amount: u64) -> Result<DepositQuote, Refusal> {
         if amount < DEPOSIT_MIN {
@@ -144,10 +153,7 @@ impl Books {
         if from == to || amount == 0 {
             return Err(invalid("two tokens and an amount are needed"));
         }
-        let paid = self.balance_mut(ur_id, from)?;
-        let left = paid.balance.checked_sub(amount).ok_or_else(|| invalid(format!("{from} holds {}", paid.balance)))?;
-        self.use_limit(ur_id, amount, from, now)?;
-        self.balance_mut(ur_id, from)?.balance = left;
+        self.charge(ur_id, amount, from, now)?;
         self.balance_mut(ur_id, to)?.balance += output;
         let row = Self::row(ur_id, "FRX", "Exchange", true, (amount, from), now);
         let row = Row { exchanged: Some((from.to_owned(), amount, output)), reference: request.to_owned(), ..row };
@@ -192,10 +198,7 @@ impl Books {
             .get(quote)
             .filter(|quoted| (quoted.0.as_str(), quoted.1, quoted.2) == (ur_id, from, amount));
         let output = quoted.map(|quoted| quoted.3).ok_or_else(|| invalid(format!("no such quote: {quote}")))?;
-        let paid = self.balance_mut(ur_id, from)?;
-        let left = paid.balance.checked_sub(amount).ok_or_else(|| invalid(format!("{from} holds {}", paid.balance)))?;
-        self.use_limit(ur_id, amount, from, now)?;
-        self.balance_mut(ur_id, from)?.balance = left;
+        self.charge(ur_id, amount, from, now)?;
         let row = Self::row(ur_id, "ONR", "Onramp", true, (amount, from), now);
         let row = Row { exchanged: Some((from.to_owned(), amount, output)), reference: request.to_owned(), ..row };
         Ok(self.finish(request, asked, row))
