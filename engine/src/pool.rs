@@ -38,6 +38,8 @@ pub struct PoolFigures {
     pub seen_through: Sequence,
     /// Recorded credits that no report has shown yet.
     pub credits_due: Minor,
+    /// Given back since the last report, and between it and the one before: UR's balance may rise by it now or later.
+    pub returns: [Minor; 2],
 }
 
 impl PoolFigures {
@@ -56,6 +58,7 @@ impl PoolFigures {
             completions: Completions::default(),
             seen_through: Sequence::ZERO,
             credits_due: Minor::ZERO,
+            returns: [Minor::ZERO; 2],
         }
     }
 
@@ -63,6 +66,17 @@ impl PoolFigures {
     #[must_use]
     pub fn unreflected(&self) -> Minor {
         self.reported.saturating_sub(self.floor).saturating_sub(self.available)
+    }
+
+    /// What may have been given back since the last report held it.
+    #[must_use]
+    pub fn returns_due(&self) -> Minor {
+        self.returns.iter().fold(Minor::ZERO, |sum, part| sum.saturating_add(*part))
+    }
+
+    fn note_return(&mut self, amount: Minor) {
+        let [latest, _] = &mut self.returns;
+        *latest = latest.saturating_add(amount.max(Minor::ZERO));
     }
 
     /// Folds one record into the figures.
@@ -81,6 +95,7 @@ impl PoolFigures {
                 if let Some(pool) = returned.pool.filter(|pool| pool.currency == self.currency) {
                     self.available = self.available.saturating_add(pool.available);
                     self.held = self.held.saturating_sub(pool.held);
+                    self.note_return(pool.available);
                 }
             }
             Fact::PoolReported(report) if report.currency == self.currency => {
@@ -100,10 +115,15 @@ impl PoolFigures {
                 self.available = self.available.saturating_add(limited.available_change);
             }
             Fact::Booked(booked) => {
-                for pool in booked.pools.iter().filter(|pool| pool.currency == self.currency) {
+                let currency = self.currency;
+                for pool in booked.pools.iter().filter(|pool| pool.currency == currency) {
                     self.available = self.available.saturating_add(pool.available);
                     self.held = self.held.saturating_sub(pool.held);
                     self.completions.add(sequence, pool.currency, pool.completed);
+                    self.note_return(pool.available);
+                }
+                if let Some(refund) = booked.refund().filter(|refund| refund.currency == self.currency) {
+                    self.note_return(refund.amount);
                 }
             }
             Fact::PoolSynced(synced) if synced.currency == self.currency => {
@@ -113,6 +133,8 @@ impl PoolFigures {
                 self.seen_through = synced.seen_through;
                 self.completions.forget(synced.seen_through, self.currency);
                 self.credits_due = self.credits_due.saturating_sub(synced.credits_shown);
+                let [latest, _] = self.returns;
+                self.returns = [Minor::ZERO, latest];
             }
             _ => {}
         }
@@ -124,6 +146,7 @@ impl PoolFigures {
         self.floor = report.floor;
         self.reserve = report.reserve;
         self.available = self.available.saturating_add(report.available_change);
+        self.returns = [Minor::ZERO; 2];
         if report.reflected_through > self.reflected_through {
             // What a person says is in the balance is not taken off it again by a report of UR's. What came after counts
             // as not yet in it until a person says so again: never too early.
@@ -139,6 +162,8 @@ pub struct Pool {
     figures: PoolFigures,
     available: CachePadded<AtomicI64>,
     held: AtomicI64,
+    /// The latest of `returns`.
+    returned: AtomicI64,
     completions: Mutex<Completions>,
 }
 
@@ -148,15 +173,19 @@ impl Pool {
     pub fn new(figures: PoolFigures) -> Pool {
         let available = CachePadded::new(AtomicI64::new(figures.available.0));
         let completions = Mutex::new(figures.completions.clone());
-        Pool { available, held: AtomicI64::new(figures.held.0), completions, figures }
+        let [latest, _] = figures.returns;
+        let (held, returned) = (AtomicI64::new(figures.held.0), AtomicI64::new(latest.0));
+        Pool { available, held, returned, completions, figures }
     }
 
     /// The figures now. Exact only while no decision runs.
     #[must_use]
     pub fn figures(&self) -> PoolFigures {
+        let [_, before] = self.figures.returns;
         PoolFigures {
             available: self.available(),
             held: Minor(self.held.load(Ordering::Acquire)),
+            returns: [Minor(self.returned.load(Ordering::Acquire)), before],
             completions: self.completions.lock().unwrap_or_else(PoisonError::into_inner).clone(),
             ..self.figures.clone()
         }
@@ -211,6 +240,12 @@ impl Pool {
     pub fn give_back(&self, held: Minor, available: Minor) {
         self.available.fetch_add(available.0, Ordering::AcqRel);
         self.held.fetch_sub(held.0, Ordering::AcqRel);
+        self.note_return(available);
+    }
+
+    /// Notes what UR's balance may rise by.
+    pub fn note_return(&self, amount: Minor) {
+        self.returned.fetch_add(amount.0.max(0), Ordering::AcqRel);
     }
 
     /// What a transaction of UR's takes beyond what is held; may make `available` negative.
@@ -222,6 +257,7 @@ impl Pool {
     pub fn book(&self, sequence: Sequence, booking: &SourceBooking) {
         self.available.fetch_add(booking.available.0.max(0), Ordering::AcqRel);
         self.held.fetch_sub(booking.held.0, Ordering::AcqRel);
+        self.note_return(booking.available);
         let mut completions = self.completions.lock().unwrap_or_else(PoisonError::into_inner);
         completions.add(sequence, booking.currency, booking.completed);
     }

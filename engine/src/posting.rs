@@ -382,7 +382,7 @@ impl Case<'_> {
                 }
             }
             // A debit that UR reversed is shown as both: taken, and given back.
-            State::Reversed if self.is_announced(self.posted().captured.saturating_add(captured)) => {
+            State::Reversed if self.is_announced(self.row.captured().saturating_add(captured)) => {
                 Judged { draws: row.draws.iter().map(DrawPosting::settled_late).collect(), ..nothing }
             }
             State::Reversed | State::Released | State::Expired => {
@@ -398,7 +398,7 @@ impl Case<'_> {
                 }
             }
             State::Cleared | State::ForcePosted => {
-                let (before, paid) = (self.posted().captured, self.row.paid());
+                let (before, paid) = (self.row.captured(), self.row.paid());
                 // The last of several parts may be so small that the others seemed to be all.
                 if before.saturating_add(captured) <= paid.saturating_add(self.tolerance.of(paid)) {
                     return Judged { effect: Effect::Cleared, ..nothing };
@@ -423,7 +423,7 @@ impl Case<'_> {
     fn captured(&self) -> Judged {
         let Case { posting, row, tolerance } = *self;
         let (held, amount) = (row.held(), posting.amount.amount);
-        let due = Money { amount: self.row.paid().saturating_sub(self.posted().captured), ..held };
+        let due = Money { amount: self.row.paid().saturating_sub(self.row.captured()), ..held };
         if posting.amount.currency != held.currency {
             let other = self.broken(BreakKind::CurrencyMismatch, "currency", shown(held), shown(posting.amount));
             return Judged {
@@ -468,7 +468,7 @@ impl Case<'_> {
         if !row.state.is_open() {
             return self.nothing(Effect::Noted);
         }
-        let captured = self.posted().captured;
+        let captured = self.row.captured();
         if !captured.is_zero() {
             let ours = shown(Money { amount: captured, currency: row.paid_currency });
             let conflict = self.broken(BreakKind::StatusConflict, "captured", ours, "rejected".into());

@@ -105,6 +105,26 @@ pub struct Rates {
 }
 
 impl Rates {
+    /// Sorts them, as every look-up needs.
+    ///
+    /// # Errors
+    /// What stands there twice, in words: which of the two holds would be chance.
+    pub(crate) fn sort(&mut self) -> Result<(), String> {
+        self.chf.sort_unstable();
+        self.pairs.sort_unstable_by_key(|(between, _)| *between);
+        if let Some([(currency, _), _]) =
+            self.chf.windows(2).find(|two| matches!(two, [one, other] if one.0 == other.0))
+        {
+            return Err(format!("chf holds {currency} twice"));
+        }
+        if let Some([((from, to), _), _]) =
+            self.pairs.windows(2).find(|two| matches!(two, [one, other] if one.0 == other.0))
+        {
+            return Err(format!("pairs holds {from} to {to} twice"));
+        }
+        Ok(())
+    }
+
     /// Thousandths of a franc per unit of `currency`; a franc is 1,000 by itself.
     #[must_use]
     pub fn chf_rate(&self, currency: Currency) -> Option<u32> {

@@ -300,6 +300,15 @@ pub struct Booked {
     pub breaks: Vec<Discrepancy>,
 }
 
+impl Booked {
+    /// Money that came back to a pool after it was settled: no hold rises by it, only UR's balance.
+    #[must_use]
+    pub fn refund(&self) -> Option<Money> {
+        let is_refund = self.effect == Effect::Refunded && self.source == Some(Source::Crypto);
+        is_refund.then_some(Money { amount: self.given_back, ..self.posting.amount })
+    }
+}
+
 /// What a pool or a fiat balance loses or gets back by a transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SourceBooking {
@@ -565,6 +574,7 @@ impl Fact {
             Fact::PoolCredited(credit) => Some(credit.currency),
             Fact::PoolSynced(synced) => Some(synced.currency),
             Fact::PoolLimited(limited) => Some(limited.currency),
+            Fact::Booked(booked) => booked.refund().map(|refund| refund.currency),
             _ => None,
         };
         let booked = match self {

@@ -350,6 +350,52 @@ fn a_users_limit_and_balance_are_reported_plus_unreflected() {
 }
 
 #[test]
+fn what_was_given_back_before_the_settlement_uses_the_limit_once_more_and_not_twice() {
+    let store = MemoryStore::new();
+    let world = World::with_store(store.clone());
+    let user = "user".parse().unwrap();
+    let headroom = || world.user().headroom(&user, at(100).at.seconds()).0;
+    world.durable(tap("a1", 1_000));
+    world.durable(Request { kind: Kind::Advice, original: Some("a1".parse().unwrap()), ..tap("adv", 700) });
+    // The contract counts what it takes, and what it gives back: 945 and 661 francs.
+    assert_eq!(headroom(), 100_000 - 945 - 661);
+    assert_eq!(world.booked(&completed("h1", 1_000), "a1"), (Effect::Cleared, State::Cleared, 0, vec![]));
+    world.book(&given_back("h2", 700), "a1");
+    assert_eq!(headroom(), 100_000 - 945 - 661);
+    assert_eq!(world.user().limit_used_min(world.ledger.journal().claimed()).0, 945 + 661);
+    world.close_and_check(&store);
+}
+
+#[test]
+fn whether_ur_counts_at_the_authorization_or_at_the_settlement_its_figure_must_hold_what_settled() {
+    let store = MemoryStore::new();
+    let world = World::with_store(store.clone());
+    let user = "user".parse().unwrap();
+    let report = |used| {
+        let limit = ClientLimit {
+            used: ChfMinor(used),
+            client: ChfMinor(100_000),
+            start: UnixSeconds(START_SECONDS.cast_signed()),
+        };
+        let account = ReportedAccount { status: AccountStatus::Live, limit, allowances: Vec::new() };
+        let through = world.ledger.journal().claimed();
+        world.ledger.report_user(&user, Some(account), None, through, at(100)).unwrap();
+    };
+    let used_min = || world.user().limit_used_min(world.ledger.journal().claimed()).0;
+    world.durable(tap("a1", 1_000));
+    assert_eq!(used_min(), 0, "UR may count it at the settlement");
+    report(945);
+    assert_eq!(used_min(), 945, "or it counted it at once");
+    world.booked(&completed("h1", 1_000), "a1");
+    assert_eq!(used_min(), 945, "which is no second use");
+    report(945);
+    world.durable(tap("a2", 2_000));
+    world.booked(&completed("h2", 2_000), "a2");
+    assert_eq!(used_min(), 3 * 945);
+    world.close_and_check(&store);
+}
+
+#[test]
 fn a_reversal_uses_the_limit_once_whoever_counts_it() {
     let store = MemoryStore::new();
     let world = World::with_store(store.clone());

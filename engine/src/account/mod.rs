@@ -139,6 +139,24 @@ impl Hold {
     }
 }
 
+/// From where UR's use of the limit is followed, within one of its periods: whether UR counts at the authorization or at
+/// the settlement, what was used after `since` and settled must be in its figure beside `used`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LimitBase {
+    /// UR's figure then.
+    pub used: ChfMinor,
+    /// The record that brought it.
+    pub since: Sequence,
+    /// Used since, and in UR's last figure.
+    pub confirmed: ChfMinor,
+}
+
+impl LimitBase {
+    fn at(sequence: Sequence, limit: ClientLimit) -> LimitBase {
+        LimitBase { used: limit.used, since: sequence, confirmed: ChfMinor::ZERO }
+    }
+}
+
 /// Everything the engine knows of one user.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct User {
@@ -150,6 +168,8 @@ pub struct User {
     pub suspended: bool,
     /// UR's figures of the limit.
     pub limit: ClientLimit,
+    /// From where its use is followed.
+    pub limit_base: LimitBase,
     /// When UR's figures were last reported.
     pub reported_at: UnixMillis,
     /// The partner's figure; `None` covers nothing.
@@ -179,6 +199,7 @@ impl User {
             status: import.status,
             suspended: false,
             limit: import.limit,
+            limit_base: LimitBase::at(sequence, import.limit),
             reported_at: at,
             funds: None,
             fiat: Vec::new(),
@@ -189,7 +210,7 @@ impl User {
             holds: Vec::new(),
             completions: None,
         };
-        user.import(import, at);
+        user.import(sequence, at, import);
         user.sequence = sequence;
         user
     }
@@ -216,6 +237,14 @@ impl User {
         ChfMinor(self.limit.client.saturating_sub(taken).0.max(0))
     }
 
+    /// What UR's figure of this period, asked for after `seen_through`, must be at least.
+    #[must_use]
+    pub fn limit_used_min(&self, seen_through: Sequence) -> ChfMinor {
+        let base = self.limit_base;
+        let settled = base.confirmed.saturating_add(self.spends.completed(base.since, seen_through));
+        self.limit.used.max(base.used.saturating_add(settled))
+    }
+
     /// Folds one record into the row. A record that the row already holds changes nothing.
     pub fn apply(&mut self, sequence: Sequence, at: UnixMillis, fact: &Fact) {
         if sequence <= self.sequence {
@@ -228,7 +257,7 @@ impl User {
                 }
             }
             Fact::Returned(returned) => self.give_back(sequence, at, returned),
-            Fact::UserImported(import) => self.import(import, at),
+            Fact::UserImported(import) => self.import(sequence, at, import),
             Fact::FundsReplaced(replaced) => self.replace_funds(replaced),
             Fact::UserSuspended { suspended, .. } => self.suspended = *suspended,
             Fact::UserControlled { controls, .. } => self.controls = controls.clone(),
@@ -238,7 +267,7 @@ impl User {
             }
             Fact::CardAdded { card, .. } => self.add_card(card),
             Fact::Booked(booked) => self.book(sequence, at, booked),
-            Fact::UserReported(report) => self.report(at, report),
+            Fact::UserReported(report) => self.report(sequence, at, report),
             Fact::PoolReported(_)
             | Fact::PoolCredited(_)
             | Fact::PoolSynced(_)
@@ -346,8 +375,15 @@ impl User {
         self.use_limit(sequence, at, booked.limit_added, true);
     }
 
-    fn report(&mut self, at: UnixMillis, report: &UserReported) {
+    fn report(&mut self, sequence: Sequence, at: UnixMillis, report: &UserReported) {
         if let Some(account) = &report.account {
+            let base = &mut self.limit_base;
+            if account.limit.start == self.limit.start {
+                let proven = self.spends.completed(base.since, report.seen_through);
+                base.confirmed = base.confirmed.saturating_add(proven);
+            } else {
+                *base = LimitBase::at(sequence, account.limit);
+            }
             self.status = account.status;
             self.limit = account.limit;
             self.reported_at = at;
@@ -386,10 +422,11 @@ impl User {
 
     /// Replaces status, limit, funds (version 0), fiat balances and cards. Holds, spends, suspension, controls and the
     /// controls of cards that are still there stay.
-    fn import(&mut self, import: &Import, at: UnixMillis) {
+    fn import(&mut self, sequence: Sequence, at: UnixMillis, import: &Import) {
         let funds_held = self.funds.map_or(Minor::ZERO, |funds| funds.held);
         self.status = import.status;
         self.limit = import.limit;
+        self.limit_base = LimitBase::at(sequence, import.limit);
         self.reported_at = at;
         self.funding = import.funding;
         self.funds = import.funds.map(|funds| Funds {

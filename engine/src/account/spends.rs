@@ -34,6 +34,12 @@ struct Spend {
     completed: Sequence,
 }
 
+impl Spend {
+    fn is_completed_by(&self, through: Sequence) -> bool {
+        self.completed > Sequence::ZERO && self.completed <= through
+    }
+}
+
 /// The velocity of a window: what it holds, and when one more would fit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Window {
@@ -115,19 +121,27 @@ impl Spends {
         }
     }
 
-    /// Francs of what UR had shown completed by `through` and no figure is proven to hold yet.
+    /// Francs of what was used after the record `since`, UR had shown completed by `through`, and no figure is proven to
+    /// hold yet. Not of what UR's own transaction brought: nobody knows when UR used the limit for that.
     #[must_use]
-    pub fn completed(&self, through: Sequence) -> ChfMinor {
-        let done = self.ring.iter().filter(|spend| spend.completed > Sequence::ZERO && spend.completed <= through);
+    pub fn completed(&self, since: Sequence, through: Sequence) -> ChfMinor {
+        let was_ours = |spend: &Spend| spend.first > since && spend.completed > spend.last;
+        let done = self.ring.iter().filter(|spend| was_ours(spend) && spend.is_completed_by(through));
         done.fold(ChfMinor::ZERO, |sum, spend| sum.saturating_add(spend.unreflected))
+    }
+
+    /// When the oldest use happened that counts and that UR has not shown completed.
+    #[must_use]
+    pub fn unshown_since(&self) -> Option<UnixSeconds> {
+        let mut unshown =
+            self.ring.iter().filter(|spend| spend.completed == Sequence::ZERO && !spend.unreflected.is_zero());
+        unshown.next().map(|spend| spend.at)
     }
 
     /// UR's figure was asked for after `through`: it holds what was completed by then.
     pub fn reflect(&mut self, through: Sequence) {
-        for spend in &mut self.ring {
-            if spend.completed > Sequence::ZERO && spend.completed <= through {
-                spend.unreflected = ChfMinor::ZERO;
-            }
+        for spend in self.ring.iter_mut().filter(|spend| spend.is_completed_by(through)) {
+            spend.unreflected = ChfMinor::ZERO;
         }
     }
 

@@ -306,6 +306,12 @@ impl Authorization {
         self.draws.iter().fold(Minor::ZERO, |sum, draw| sum.saturating_add(draw.paid))
     }
 
+    /// What UR has settled of it, in the currency paid in.
+    #[must_use]
+    pub fn captured(&self) -> Minor {
+        self.posted.as_ref().map_or(Minor::ZERO, |posted| posted.captured)
+    }
+
     /// What UR's transactions gave back before a callback announced it, in the transaction currency, rounded down.
     #[must_use]
     pub fn shown_before(&self) -> Minor {

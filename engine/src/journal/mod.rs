@@ -5,6 +5,7 @@
 //! thread takes the records in that order, chains their hashes and appends them as one group. While it waits for the
 //! disk the next group gathers, so there is no added delay.
 
+mod overlay;
 #[cfg(feature = "rocksdb")]
 pub mod rocks;
 mod store;
@@ -18,6 +19,7 @@ use std::time::Duration;
 use crossbeam::atomic::AtomicCell;
 use crossbeam::utils::CachePadded;
 
+pub use overlay::Overlay;
 pub use store::{Chain, Entry, GENESIS, Row, Store, StoreError, Table, Visit, VisitRow, chained};
 pub use word::{Settled, Wait, Word};
 

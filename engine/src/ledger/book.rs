@@ -106,6 +106,11 @@ impl Ledger {
                     figures.book(sequence, pool);
                 }
             }
+            if let Some(refund) = booked.refund()
+                && let Some(figures) = shared.pool(refund.currency)
+            {
+                figures.note_return(refund.amount);
+            }
         }
         self.note_breaks(sequence, at, &fact);
         postings.insert(posting.place(), PostingRow { sequence, root: root.clone() });
@@ -179,7 +184,7 @@ impl Ledger {
             source,
             effect,
             state,
-            limit_added: self.limit_used_unasked(shared, row, effect, posting, &draws),
+            limit_added: self.limit_used_unasked(shared, row, effect, posting),
             draws,
             captured,
             given_back,
@@ -198,21 +203,31 @@ impl Ledger {
         row: Option<&Authorization>,
         effect: Effect,
         posting: &Posting,
-        draws: &[DrawPosting],
     ) -> ChfMinor {
-        let held = draws.iter().fold(Minor::ZERO, |sum, draw| sum.saturating_add(draw.paid));
-        let amount = match effect {
-            Effect::ForcePosted | Effect::Refunded => posting.amount.amount,
-            // What a reversal gave back is still counted: the contract gives no limit back.
-            Effect::LateCleared if row.is_some_and(Authorization::is_given_back_by_ur) => Minor::ZERO,
-            Effect::LateCleared => posting.amount.amount,
-            Effect::Reversed if posting.flow == Flow::In => posting.amount.amount,
-            Effect::Cleared => posting.amount.amount.saturating_sub(held).max(Minor::ZERO),
-            Effect::Confirmed | Effect::PartlyCleared | Effect::Reversed | Effect::Noted => Minor::ZERO,
+        let francs = |amount: Minor, currency: Currency| {
+            let rate = shared.program.rates.chf_rate(currency);
+            rate.and_then(|rate| to_chf(amount, rate)).unwrap_or(ChfMinor::ZERO)
         };
-        let rate = shared.program.rates.chf_rate(posting.amount.currency);
-        let chf = rate.and_then(|rate| to_chf(amount, rate)).unwrap_or(ChfMinor::ZERO);
-        ChfMinor(chf.0.saturating_mul(i64::from(self.policy.limit_weight)))
+        let Money { amount, currency } = posting.amount;
+        let used = match effect {
+            // What a reversal gave back is still counted: the contract gives no limit back.
+            Effect::LateCleared if row.is_some_and(Authorization::is_given_back_by_ur) => ChfMinor::ZERO,
+            Effect::ForcePosted | Effect::Refunded | Effect::LateCleared => francs(amount, currency),
+            Effect::Reversed if posting.flow == Flow::In => francs(amount, currency),
+            Effect::Cleared => {
+                // What the draws count is what they were approved for, whatever was given back of it since.
+                let due = row.map_or(Minor::ZERO, |row| row.paid().saturating_sub(row.captured()).max(Minor::ZERO));
+                match row.filter(|row| row.paid_currency != currency) {
+                    None => francs(amount.saturating_sub(due).max(Minor::ZERO), currency),
+                    Some(row) => {
+                        let beyond = francs(amount, currency).saturating_sub(francs(due, row.paid_currency));
+                        beyond.max(ChfMinor::ZERO)
+                    }
+                }
+            }
+            Effect::Confirmed | Effect::PartlyCleared | Effect::Reversed | Effect::Noted => ChfMinor::ZERO,
+        };
+        ChfMinor(used.0.saturating_mul(i64::from(self.policy.limit_weight)))
     }
 
     /// UR's report of a user, asked for when the journal had come to `seen_through`.
@@ -261,7 +276,9 @@ impl Ledger {
         let credits_shown = before.credits_due.min(change).max(Minor::ZERO);
         // Debits may be in a balance before we are shown that they are settled: in this one, or in the one before.
         let on_their_way = Minor(-unreflected.max(Minor::ZERO).0);
-        let unexplained = change.saturating_sub(change.clamp(on_their_way, credits_shown.saturating_add(proven)));
+        // And what was given back may be in it already, or not until the one after.
+        let rises = credits_shown.saturating_add(proven).saturating_add(before.returns_due());
+        let unexplained = change.saturating_sub(change.clamp(on_their_way, rises));
         let synced = PoolSynced {
             currency,
             reported: balance,

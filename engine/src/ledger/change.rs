@@ -204,7 +204,8 @@ impl Ledger {
                 let credit = PoolCredited { currency, amount, reference, counted };
                 self.program_change(author, at, shared, Fact::PoolCredited(credit))?
             }
-            Change::ReplaceRates(rates) => {
+            Change::ReplaceRates(mut rates) => {
+                rates.sort().map_err(ChangeError::Invalid)?;
                 self.program_change(author, at, self.stop_decisions(), Fact::RatesReplaced(rates))?
             }
             Change::SuspendProgram { suspended, reason } => {

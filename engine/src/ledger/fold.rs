@@ -22,7 +22,7 @@ use crate::record::{Author, BreakId, Buffer, Fact, Fingerprint, Record};
 use crate::time::UnixMillis;
 
 /// The version of the rows' bytes.
-const ROW_VERSION: u8 = 2;
+const ROW_VERSION: u8 = 3;
 
 /// How long an idempotency key is kept: 24 hours.
 const IDEMPOTENCY_KEPT_MILLIS: u64 = 24 * 3600 * 1000;
@@ -171,10 +171,11 @@ impl State {
         users.chain(pools).chain(breaks).fold(self.program.sequence, Sequence::max)
     }
 
-    /// Every account, and those with something held.
+    /// Every account, and those of which UR has something to show yet.
     #[must_use]
     pub fn accounts(&self) -> (Vec<UrId>, Vec<UrId>) {
-        let holding = self.users.iter().filter(|(_, user)| !user.holds.is_empty());
+        let waits = |user: &User| !user.holds.is_empty() || user.spends.unshown_since().is_some();
+        let holding = self.users.iter().filter(|(_, user)| waits(user));
         (self.users.keys().cloned().collect(), holding.map(|(id, _)| id.clone()).collect())
     }
 

@@ -19,6 +19,7 @@ mod program;
 mod sandbox;
 mod screen;
 mod sign;
+mod sweep;
 mod table;
 mod users;
 mod when;
@@ -63,6 +64,8 @@ enum Command {
     Explain(authorizations::Explain),
     /// List what differs between our books and UR's; say what explains it.
     Breaks(breaks::Breaks),
+    /// Ask UR, and show what a sweep would change.
+    Sweep(sweep::Sweep),
     /// Show the switch over every decision; suspend or resume.
     Program(program::Program),
     /// Look at a data directory, offline.
@@ -100,6 +103,7 @@ pub fn run() -> ExitCode {
         Command::Authorizations(authorizations) => authorizations.run(),
         Command::Explain(explain) => explain.run(),
         Command::Breaks(breaks) => breaks.run(),
+        Command::Sweep(sweep) => sweep.run(),
         Command::Program(program) => program.run(),
         Command::Journal(command) => journal::run(&command),
         Command::Sign(sign) => sign.run(),

@@ -36,6 +36,12 @@ impl Due {
         Some((user, at))
     }
 
+    /// How many are due: a look at each of them.
+    #[must_use]
+    pub fn due(&self, now: UnixMillis) -> usize {
+        self.order.iter().take_while(|(at, _)| *at <= now).count()
+    }
+
     /// How many are waiting, due or not.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -61,6 +67,7 @@ mod tests {
         due.by(&user("2"), UnixMillis(20));
         due.by(&user("1"), UnixMillis(10));
         due.by(&user("1"), UnixMillis(90));
+        assert_eq!((due.due(UnixMillis(10)), due.due(UnixMillis(20)), due.len()), (1, 2, 2));
         assert_eq!(due.next(UnixMillis(9)), None);
         assert_eq!(due.next(UnixMillis(50)), Some((user("1"), UnixMillis(10))));
         due.set(&user("2"), UnixMillis(60));

@@ -42,6 +42,9 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const FOLLOW_INTERVAL: Duration = Duration::from_secs(1);
 /// How long a loop with nothing due waits.
 const IDLE: Duration = Duration::from_millis(500);
+/// How often it is told how far the sweeps are; in the log, from so many accounts on.
+const TELL_INTERVAL: Duration = Duration::from_secs(30);
+const SWEEPS_DUE_TOLD: usize = 1_000;
 /// Records looked at in one go.
 const RECORDS_MAX: usize = 10_000;
 /// Hints waiting; one that finds no room is made up for by the next turn of its account.
@@ -327,7 +330,8 @@ impl<A: UrApi> Feeds<A> {
         Ok(true)
     }
 
-    /// Within one period UR's figure only rises, by what we know and by more; below that, the weight or a rate is wrong.
+    /// Within one period UR's figure only rises, by what we know to be settled and by more; below that, the weight or a
+    /// rate is wrong.
     fn compare_limit(
         &self,
         user: &UrId,
@@ -335,7 +339,7 @@ impl<A: UrApi> Feeds<A> {
         theirs: ClientLimit,
         seen_through: Sequence,
     ) -> Result<(), FeedError> {
-        let ours = before.limit.used.saturating_add(before.spends.completed(seen_through));
+        let ours = before.limit_used_min(seen_through);
         let tolerance = self.app.config.reconcile.tolerance().of(Minor(ours.0)).0;
         if theirs.start == before.limit.start && theirs.used.0.saturating_add(tolerance) < ours.0 {
             let discrepancy = Discrepancy {
@@ -350,13 +354,31 @@ impl<A: UrApi> Feeds<A> {
         Ok(())
     }
 
+    /// How far the sweeps are: a start after a long stop, or a UR that was away, has them behind for long.
+    fn tell_sweeps(&self) {
+        let (due, waiting) = {
+            let sweeps = self.sweeps();
+            (sweeps.due(self.now()), sweeps.len())
+        };
+        let count = |accounts: usize| f64::from(u32::try_from(accounts).unwrap_or(u32::MAX));
+        metrics::gauge!("tapgate_sweeps_waiting").set(count(waiting));
+        metrics::gauge!("tapgate_sweeps_due").set(count(due));
+        if due >= SWEEPS_DUE_TOLD {
+            let minutes = due / (self.app.config.ur.calls_per_minute.max(1) as usize) + 1;
+            tracing::info!(due, waiting, minutes, "the sweeps are behind; so many minutes at least until they are not");
+        }
+    }
+
     async fn keep_sweeping(self: Arc<Self>) {
         let mut sweeps = Sweeps::new(self.app.config.reconcile);
+        let mut told = UnixMillis(0);
         loop {
+            if self.now().0 >= told.0.saturating_add(millis(TELL_INTERVAL)) {
+                told = self.now();
+                self.tell_sweeps();
+            }
             let next = self.sweeps().next(self.now());
             let Some((user, _)) = next else {
-                metrics::gauge!("tapgate_sweeps_waiting")
-                    .set(f64::from(u32::try_from(self.sweeps().len()).unwrap_or(u32::MAX)));
                 self.app.clock.sleep(IDLE).await;
                 continue;
             };

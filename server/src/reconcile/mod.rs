@@ -3,6 +3,7 @@
 //! `matching` is pure; here is what surrounds it: where candidates come from, and what a sweep does.
 
 pub mod matching;
+pub mod rehearsal;
 pub mod sweep;
 
 use metrics::counter;

@@ -50,14 +50,21 @@ pub struct Swept {
     pub booked: usize,
     /// Given up: UR never settled them.
     pub expired: usize,
-    /// When to look again; `None`: nothing is held any more.
+    /// When to look again; `None`: there is nothing to wait for.
     pub again_at: Option<UnixSeconds>,
+}
+
+impl Swept {
+    fn look_again(&mut self, at: Option<UnixSeconds>) {
+        self.again_at = self.again_at.into_iter().chain(at).min();
+    }
 }
 
 /// What is remembered between sweeps. A restart forgets it, and silence is only believed later.
 #[derive(Debug)]
 pub struct Sweeps {
     rules: Reconcile,
+    clean_min: u32,
     clean: HashMap<AuthorizationId, u32>,
 }
 
@@ -76,7 +83,13 @@ impl Sweeps {
     /// Sweeps by these rules.
     #[must_use]
     pub fn new(rules: Reconcile) -> Sweeps {
-        Sweeps { rules, clean: HashMap::new() }
+        Sweeps { rules, clean_min: CLEAN_SWEEPS_MIN, clean: HashMap::new() }
+    }
+
+    /// Sweeps that believe silence at once: to show what would be given up.
+    #[must_use]
+    pub fn rehearsed(rules: Reconcile) -> Sweeps {
+        Sweeps { clean_min: 1, ..Sweeps::new(rules) }
     }
 
     /// Sweeps one account.
@@ -93,7 +106,9 @@ impl Sweeps {
         let mut swept = Swept::default();
         let tolerance = self.rules.tolerance();
         let before = open(ledger, user)?;
-        let Some(oldest) = before.iter().map(|open| open.since).min() else { return Ok(swept) };
+        // What is given back holds nothing any more, but uses the limit until UR has shown both.
+        let since = before.iter().map(|open| open.since).chain(unshown_since(ledger, user));
+        let Some(oldest) = since.min() else { return Ok(swept) };
         let filter = TransactionFilter {
             kind: Some("CRD"),
             from: Some(oldest.0.saturating_sub(CLOCKS_DIFFER_SECONDS)),
@@ -123,6 +138,9 @@ impl Sweeps {
                 Some(next) => at = At::After(next),
             }
         }
+        if let Some(since) = unshown_since(ledger, user) {
+            swept.look_again(self.until_shown(since, clock.now().at.seconds()));
+        }
         for open in open(ledger, user)? {
             // Silence is only believed where everything that was shown is understood.
             if unclear.is_none() && self.is_given_up(&open, clock.now()) {
@@ -130,8 +148,7 @@ impl Sweeps {
                 self.clean.remove(&open.root);
                 swept.expired += 1;
             } else {
-                let again = self.again_at(&open, clock.now().at.seconds());
-                swept.again_at = Some(swept.again_at.map_or(again, |before| before.min(again)));
+                swept.look_again(Some(self.again_at(&open, clock.now().at.seconds())));
             }
         }
         for open in before {
@@ -155,7 +172,13 @@ impl Sweeps {
             (Some(_), false) => self.rules.expiry_seconds,
             (Some(_), true) => self.rules.long_expiry_seconds,
         };
-        now.trusted && *sweeps >= CLEAN_SWEEPS_MIN && age >= i64::from(patience)
+        now.trusted && *sweeps >= self.clean_min && age >= i64::from(patience)
+    }
+
+    /// Looks ever more seldom, and not for ever: UR may never show what it took and gave back at once.
+    fn until_shown(&self, since: UnixSeconds, now: UnixSeconds) -> Option<UnixSeconds> {
+        let (first_look, age) = (i64::from(self.rules.first_look_seconds), now.0.saturating_sub(since.0));
+        (age < i64::from(self.rules.expiry_seconds)).then(|| now.plus((age / 2).max(first_look)))
     }
 
     fn again_at(&self, open: &Open, now: UnixSeconds) -> UnixSeconds {
@@ -166,6 +189,11 @@ impl Sweeps {
         }
         now.plus((age / 2).clamp(first_look, first_look.max(LOOK_SECONDS_MAX)))
     }
+}
+
+/// Since when an account's limit counts what UR has not shown.
+fn unshown_since(ledger: &Ledger, user: &UrId) -> Option<UnixSeconds> {
+    ledger.user(user)?.spends.unshown_since()
 }
 
 /// What of an account's holds something now.

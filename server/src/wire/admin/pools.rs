@@ -130,11 +130,6 @@ impl RatesForm {
             let spread = pair.spread.as_ref().map_or(Ok(RATE_ONE), |spread| rate("pairs.spread", spread))?;
             rates.pairs.push((between, Conversion { rate: rate("pairs.rate", &pair.rate)?, spread }));
         }
-        rates.chf.sort_unstable();
-        rates.pairs.sort_unstable_by_key(|(between, _)| *between);
-        if rates.pairs.windows(2).any(|two| matches!(two, [one, other] if one.0 == other.0)) {
-            return Err(Malformed("pairs holds the same pair twice".to_owned()));
-        }
         if let Some(Digits(text)) = &self.interchange_percent {
             let percent = text.parse().ok().filter(|percent| *percent <= 100_u8);
             rates.interchange_percent =

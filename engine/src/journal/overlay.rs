@@ -1,0 +1,97 @@
+//! A store that reads another and keeps to itself what is written: to see what would be recorded, and record nothing.
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::{Chain, Entry, Row, Store, StoreError, Table, Visit, VisitRow};
+use crate::ids::Sequence;
+
+/// What was written, in memory: as much as a rehearsal writes.
+#[derive(Debug, Default)]
+struct Written {
+    entries: Vec<Entry>,
+    rows: BTreeMap<(Table, Vec<u8>), Vec<u8>>,
+    watermark: Option<Sequence>,
+}
+
+/// Reads through to a store that it never writes to.
+pub struct Overlay {
+    beneath: Arc<dyn Store>,
+    written: Mutex<Written>,
+}
+
+impl Overlay {
+    /// Lies over a store.
+    #[must_use]
+    pub fn over(beneath: Arc<dyn Store>) -> Overlay {
+        Overlay { beneath, written: Mutex::default() }
+    }
+
+    fn written(&self) -> MutexGuard<'_, Written> {
+        self.written.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Store for Overlay {
+    fn append(&self, entries: &[Entry]) -> Result<(), StoreError> {
+        self.written().entries.extend_from_slice(entries);
+        Ok(())
+    }
+
+    fn head(&self) -> Result<(Sequence, Chain), StoreError> {
+        let last = self.written().entries.last().map(|entry| (entry.sequence, entry.chain));
+        last.map_or_else(|| self.beneath.head(), Ok)
+    }
+
+    fn read(&self, after: Sequence, visit: Visit<'_>) -> Result<(), StoreError> {
+        let mut flow = ControlFlow::Continue(());
+        self.beneath.read(after, &mut |entry| {
+            flow = visit(entry);
+            flow
+        })?;
+        let written = self.written().entries.clone();
+        let mut written = written.into_iter().filter(|entry| entry.sequence > after);
+        if flow.is_continue() {
+            let _ = written.try_for_each(visit);
+        }
+        Ok(())
+    }
+
+    fn read_back(&self, before: Sequence, visit: Visit<'_>) -> Result<(), StoreError> {
+        let written = self.written().entries.clone();
+        let mut written = written.into_iter().rev().filter(|entry| entry.sequence < before);
+        if written.try_for_each(&mut *visit).is_break() {
+            return Ok(());
+        }
+        self.beneath.read_back(before, visit)
+    }
+
+    fn row(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        let written = self.written().rows.get(&(table, key.to_vec())).cloned();
+        written.map_or_else(|| self.beneath.row(table, key), |value| Ok(Some(value)))
+    }
+
+    fn rows(&self, table: Table, visit: VisitRow<'_>) -> Result<(), StoreError> {
+        let mut rows = BTreeMap::new();
+        self.beneath.rows(table, &mut |key, value| {
+            rows.insert(key.to_vec(), value.to_vec());
+            Ok(())
+        })?;
+        for ((_, key), value) in self.written().rows.iter().filter(|((of, _), _)| *of == table) {
+            rows.insert(key.clone(), value.clone());
+        }
+        rows.iter().try_for_each(|(key, value)| visit(key, value))
+    }
+
+    fn write_rows(&self, rows: &[Row], watermark: Sequence) -> Result<(), StoreError> {
+        let mut written = self.written();
+        written.rows.extend(rows.iter().map(|row| ((row.table, row.key.clone()), row.value.clone())));
+        written.watermark = Some(watermark);
+        Ok(())
+    }
+
+    fn watermark(&self) -> Result<Sequence, StoreError> {
+        self.written().watermark.map_or_else(|| self.beneath.watermark(), Ok)
+    }
+}
