@@ -26,10 +26,9 @@ impl Clock {
         Clock { started: Instant::now(), started_at: wall(), speed: 0, jumped: AtomicBool::new(false) }
     }
 
-    /// As [`Clock::start`], behind records that bear times up to `latest`. If those lie in its future, one of the two
-    /// was wrong: the clock is not trusted.
-    #[must_use]
-    pub fn behind(self, latest: UnixMillis) -> Clock {
+    /// Looks at records that bear times up to `latest`. If those lie in the clock's future, one of the two was wrong: the
+    /// clock is not trusted.
+    pub fn check_behind(&self, latest: UnixMillis) {
         let now = self.now().at;
         if latest.0 > now.0.saturating_add(JUMP_MILLIS_MAX) {
             tracing::error!(
@@ -40,7 +39,6 @@ impl Clock {
             );
             self.jumped.store(true, Ordering::Release);
         }
-        self
     }
 
     /// A virtual clock that begins at wall time and runs `speed` times as fast as real time.
@@ -58,6 +56,12 @@ impl Clock {
         let elapsed = u64::try_from((elapsed * self.speed).as_millis()).unwrap_or(u64::MAX);
         let at = UnixMillis(self.started_at.0.saturating_add(elapsed));
         Moment { at, trusted: !self.jumped.load(Ordering::Acquire) }
+    }
+
+    /// When it was started.
+    #[must_use]
+    pub fn started_at(&self) -> UnixMillis {
+        self.started_at
     }
 
     /// How long it runs, in its own time.

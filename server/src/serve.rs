@@ -80,7 +80,7 @@ pub enum ServeError {
 pub async fn serve(config: Config) -> Result<(), ServeError> {
     warn_of_what_is_missing(&config);
     let mut terminate = signal(SignalKind::terminate()).map_err(|error| ServeError::SetUp(error.to_string()))?;
-    let mut server = Server::start(config, Clock::start()).await?;
+    let mut server = Server::start(config, Arc::new(Clock::start())).await?;
     tokio::select! {
         error = server.failure() => return Err(server.fail(error).await),
         _ = terminate.recv() => {}
@@ -105,7 +105,7 @@ impl Server {
     ///
     /// # Errors
     /// The state could not be recovered, or an address is taken.
-    pub async fn start(config: Config, clock: Clock) -> Result<Server, ServeError> {
+    pub async fn start(config: Config, clock: Arc<Clock>) -> Result<Server, ServeError> {
         let (failed, failures) = mpsc::unbounded_channel();
         let (hints, hinted) = mpsc::channel(feeds::HINTS_MAX);
         let (app, known) = start(config, clock, failed.clone(), hints)?;
@@ -206,7 +206,7 @@ fn feed(app: &Arc<App>, known: &Known, hinted: mpsc::Receiver<UrId>) -> Result<O
 
 fn start(
     config: Config,
-    clock: Clock,
+    clock: Arc<Clock>,
     failed: mpsc::UnboundedSender<StoreError>,
     hints: mpsc::Sender<UrId>,
 ) -> Result<(App, Known), ServeError> {
@@ -226,7 +226,7 @@ fn start(
         millis = began.elapsed().as_millis(),
         "recovered"
     );
-    let clock = Arc::new(clock.behind(recovered.state.latest()));
+    clock.check_behind(recovered.state.latest());
     let (users, holding) = if config.ur.feeds { recovered.state.accounts() } else { Default::default() };
     let policy = policy::policy(&config).map_err(|error| ServeError::SetUp(error.to_string()))?;
     let hash_seed = RandomState::new().hash_one("tapgate");

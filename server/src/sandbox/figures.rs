@@ -27,6 +27,8 @@ pub(super) struct Counts {
     pub(super) asked_again: u64,
     /// Never answered.
     pub(super) unanswered: u64,
+    /// Taps for which more than one answer was right, for tapgate could not know UR's figures exactly.
+    pub(super) doubtful: u64,
     pub(super) disagreements: u64,
     pub(super) kept: Vec<String>,
 }
@@ -117,6 +119,7 @@ impl Figures {
         line("forged_refused", counts.refused.to_string());
         line("asked_again", counts.asked_again.to_string());
         line("unanswered", counts.unanswered.to_string());
+        line("doubtful", counts.doubtful.to_string());
         for (name, quantile) in [("p50", 0.5), ("p99", 0.99), ("p999", 0.999), ("max", 1.0)] {
             line(&format!("latency_{name}_ms"), format!("{:.3}", self.quantile(quantile)));
         }

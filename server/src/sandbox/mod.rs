@@ -35,8 +35,10 @@ use tokio::time::Instant;
 use self::figures::Figures;
 use self::partner::Partner;
 use self::play::{IN_FLIGHT_MAX, Stage};
+use self::settle::Settled;
 use self::tap::{Kind, Tap};
 use self::traffic::{Faults, Traffic};
+use self::ur::books::Books;
 use self::ur::contract::Code;
 use self::ur::{Api, Courier};
 use self::world::{SAMPLE_CARD, SAMPLE_USER};
@@ -175,6 +177,9 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(250);
 const DEBITS: u32 = 20;
 const FREEZES: u32 = 2;
 
+/// What UR's simulated API is asked at most: what two cores bear beside everything else.
+const CALLS_PER_REAL_MINUTE: u32 = 30_000;
+
 /// How long treasury's money is on its way.
 const CREDIT_LEAD: Duration = Duration::from_secs(5);
 
@@ -189,25 +194,47 @@ pub async fn run(options: Options, out: &mut (dyn Write + Send)) -> Result<Ran, 
     if std::fs::read_dir(&data).is_ok_and(|mut entries| entries.next().is_some()) {
         return Err(SandboxError::NotEmpty(data));
     }
-    let config = config(&keys, &data, options.speed)?;
-    let clock = if options.speed == 1 { Clock::start() } else { Clock::accelerated(options.speed) };
-    let mut server = Server::start(config, clock).await?;
+    let socket = TcpListener::bind(free_or_any(8482)).await?;
+    let ur = socket.local_addr()?;
+    let config = config(&keys, &data, options.speed, ur)?;
+    let clock = Arc::new(if options.speed == 1 { Clock::start() } else { Clock::accelerated(options.speed) });
+    let world = || world::books(options.users, options.seed, clock.started_at().0 / 1_000);
+    let (is_fed, speed) = (config.ur.feeds, options.speed.into());
+    let books = Arc::new(Mutex::new(Books { is_fed, speed, ..world() }));
+    let api = Api {
+        books: Arc::clone(&books),
+        clock: Arc::clone(&clock),
+        on_the_way_seconds: if options.speed == 1 { 0 } else { speed },
+        partner: SigningKey::from_bytes(keys.partner)?.address(),
+    };
     let (stop, stopping) = watch::channel(false);
-    let (stage, ur) = set_up(&options, &keys, &server, stopping).await?;
+    tokio::spawn(listener::serve(socket, TowerToHyperService::new(api.router()), stopping));
+    let mut server = Server::start(config, Arc::clone(&clock)).await?;
+    let stage = set_up(&options, &keys, &server, (books, world())).await?;
     announce(out, &keys, &server, &stage, ur)?;
 
     let began = stage.now();
+    let (mut settled, faults) = (Settled::default(), options.faults.of_settlement());
+    let mut random = world::random(options.seed, 4);
+    let (end, over) = watch::channel(false);
+    let traffic = async {
+        let ended = tokio::select! {
+            ended = traffic(&options, &stage) => ended,
+            ended = interrupted(&stage) => ended,
+        };
+        let _ = end.send(true);
+        ended
+    };
     let ended = tokio::select! {
         error = server.failure() => return Err(server.fail(error).await.into()),
-        ended = traffic(&options, &stage) => ended,
-        ended = interrupted(&stage) => ended,
+        (ended, told) = async { tokio::join!(traffic, stage.keep_settling(&mut settled, faults, &mut random, over)) } =>
+            ended.and(told.map_err(SandboxError::from)),
     };
     ended?;
     let compared = stage.audit().await?;
     let line = progress(Some(0), "UR settles, tapgate sweeps {bar:32} {pos}/{len}");
     let partner = SigningKey::from_bytes(keys.partner)?;
-    let mut random = world::random(options.seed, 4);
-    let settled = stage.settle(ur, partner, options.faults.of_settlement(), &mut random, &line).await?;
+    stage.settle(&mut settled, (ur, partner), faults, &mut random, &line).await?;
     line.finish_and_clear();
     let summary = summary(&stage, stage.now() - began, compared, &settled);
     let _ = stop.send(true);
@@ -242,7 +269,7 @@ impl Ran {
     }
 }
 
-fn summary(stage: &Stage, seconds: u64, compared: audit::Compared, settled: &settle::Settled) -> String {
+fn summary(stage: &Stage, seconds: u64, compared: audit::Compared, settled: &Settled) -> String {
     let mut lines = vec![String::new(), format!("clock_seconds: {seconds}")];
     lines.push(stage.figures.summary().trim_end().to_owned());
     let books = stage.books();
@@ -289,7 +316,7 @@ impl Keys {
 }
 
 /// The configuration of `serve`, so that its settings can be overridden from the environment here, too.
-fn config(keys: &Keys, data: &Path, speed: u32) -> Result<Config, SandboxError> {
+fn config(keys: &Keys, data: &Path, speed: u32, base_url: SocketAddr) -> Result<Config, SandboxError> {
     let signer = SigningKey::from_bytes(keys.ur)?.address();
     let token = hex::encode(Sha256::digest(&keys.token));
     let [public, admin] = [8480, 8481].map(|port| free_or_any(port).to_string());
@@ -297,12 +324,32 @@ fn config(keys: &Keys, data: &Path, speed: u32) -> Result<Config, SandboxError> 
     let window = (300 + speed / 4).min(3_600);
     let text = format!(
         "data_dir = {data:?}\n[listen]\npublic = \"{public}\"\nadmin = \"{admin}\"\n[ur]\nsigners = [\"{signer}\"]\n\
-         timestamp_window_seconds = {window}\nops_ur_id = \"{}\"\nfeeds = false\n[admin]\n\
+         timestamp_window_seconds = {window}\nops_ur_id = \"{}\"\nbase_url = \"{}\"\npartner_key = \"0x{}\"\n{}[admin]\n\
          tokens = [{{ name = \"sandbox\", role = \"operator\", sha256 = \"{token}\" }}]\n",
-        ur::OPS_UR_ID
+        ur::OPS_UR_ID,
+        base(base_url),
+        hex::encode(keys.partner),
+        cadence(speed),
     );
     let read = |path: &Path| std::fs::read_to_string(path);
     Ok(Config::load(&text, "the sandbox's configuration", std::env::vars(), read)?)
+}
+
+/// How often UR is asked, and how old its figures may grow: in the clock's seconds, but calls take time of the machine's.
+fn cadence(speed: u32) -> String {
+    let seconds = |usual: u32, real_tenths: u32, most: u32| usual.max(speed / 10 * real_tenths).min(most);
+    let (hour, day) = (3_600, 86_400);
+    format!(
+        "calls_per_minute = {}\npools_interval_seconds = {}\nrates_interval_seconds = {}\nusers_interval_seconds = {}\n\
+         [reconcile]\nfirst_look_seconds = {}\n[decision]\nrates_max_age_seconds = {}\nstate_max_age_seconds = {}\n",
+        (CALLS_PER_REAL_MINUTE / speed).max(1),
+        seconds(15, 5, hour),
+        seconds(300, 30, day),
+        seconds(300, 20, day),
+        seconds(300, 10, day),
+        seconds(hour, 200, 30 * day),
+        seconds(day, 200, 30 * day),
+    )
 }
 
 /// The usual port where it is free, else any: a second sandbox, or a server that already runs, is no obstacle.
@@ -315,26 +362,16 @@ async fn set_up(
     options: &Options,
     keys: &Keys,
     server: &Server,
-    stopping: watch::Receiver<bool>,
-) -> Result<(Arc<Stage>, SocketAddr), SandboxError> {
+    (books, world): (Arc<Mutex<Books>>, Books),
+) -> Result<Arc<Stage>, SandboxError> {
     let app = Arc::clone(server.app());
     let (public, admin) = (base(server.addresses().public), base(server.addresses().admin));
     let client = reqwest::Client::builder().no_proxy().tcp_nodelay(true).build();
     let client = client.map_err(|error| error.to_string())?;
-    let books = world::books(options.users, options.seed, app.clock.now().at.0 / 1_000);
     let partner = Partner::new(client.clone(), &admin, keys.token.clone());
-    let progress = progress(Some(books.accounts.len() as u64), "importing users {bar:32} {pos}/{len}");
-    partner.set_up(&books, |imported| progress.inc(imported as u64)).await?;
+    let progress = progress(Some(world.accounts.len() as u64), "importing users {bar:32} {pos}/{len}");
+    partner.set_up(&world, |imported| progress.inc(imported as u64)).await?;
     progress.finish_and_clear();
-    let books = Arc::new(Mutex::new(books));
-    let api = Api {
-        books: Arc::clone(&books),
-        app: Arc::clone(&app),
-        partner: SigningKey::from_bytes(keys.partner)?.address(),
-    };
-    let socket = TcpListener::bind(free_or_any(8482)).await?;
-    let ur = socket.local_addr()?;
-    tokio::spawn(listener::serve(socket, TowerToHyperService::new(api.router()), stopping));
     let courier =
         Courier::new(client, &public, SigningKey::from_bytes(keys.ur)?, SigningKey::from_bytes(keys.stranger)?);
     let stage = Stage {
@@ -348,7 +385,7 @@ async fn set_up(
         edge: tokio::sync::RwLock::default(),
         places: Arc::new(Semaphore::new(IN_FLIGHT_MAX)),
     };
-    Ok((Arc::new(stage), ur))
+    Ok(Arc::new(stage))
 }
 
 fn base(address: SocketAddr) -> String {

@@ -69,6 +69,11 @@ impl Stage {
         self.traffic.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whether tapgate asks UR for its figures.
+    pub(super) fn is_fed(&self) -> bool {
+        self.app.config.ur.feeds
+    }
+
     pub(super) fn now_millis(&self) -> u64 {
         self.app.clock.now().at.0
     }
@@ -107,7 +112,8 @@ impl Stage {
             let account = books.accounts.get(&tap.ur_id);
             let card = account.and_then(|account| account.cards.iter().find(|card| card.id == tap.card));
             let codes = [Some(tap.merchant.currency), card.map(|card| card.currency)];
-            codes.iter().flatten().filter_map(|code| books.pools.get(code)).any(|pool| pool.available() < EDGE)
+            let mut pools = codes.iter().flatten().filter_map(|code| books.pools.get(code));
+            pools.any(|pool| pool.bounds(books.is_fed).least < EDGE)
         };
         if is_near { Near::Edge(self.edge.write().await) } else { Near::Far(self.edge.read().await) }
     }
@@ -200,7 +206,7 @@ impl Stage {
         }
     }
 
-    async fn judge(&self, tap: &Tap, expected: Expected, answer: &Answer) {
+    async fn judge(&self, tap: &Tap, mut expected: Vec<Expected>, answer: &Answer) {
         let said: Said = match serde_json::from_slice(&answer.body) {
             Ok(said) if answer.status == 200 => said,
             _ => return self.figures.disagree(format!("{} was answered {answer:?}", tap.id)),
@@ -212,15 +218,20 @@ impl Stage {
             books.late.insert(tap.id.clone());
             return books.decline(tap);
         }
-        let mut agreed = agree(tap, &expected, &said).then_some(expected);
-        if agreed.is_none() {
+        self.figures.counts().doubtful += u64::from(expected.len() > 1);
+        expected.retain(|expected| agree(tap, expected, &said));
+        if expected.is_empty() {
             // A limit period may have ended between the two looks at the clock, or somebody tapped by hand.
             if let Err(error) = self.learn_of_taps_by_hand().await {
                 return self.figures.disagree(error);
             }
-            let now = self.books().expect(tap, self.now());
-            agreed = agree(tap, &now, &said).then_some(now);
+            expected = self.books().expect(tap, self.now());
+            expected.retain(|expected| agree(tap, expected, &said));
         }
+        let agreed = match self.settle_doubt(tap, expected).await {
+            Ok(agreed) => agreed,
+            Err(error) => return self.figures.disagree(error),
+        };
         let now_millis = self.now_millis();
         let mut books = self.books();
         let booked = match agreed {
@@ -238,6 +249,16 @@ impl Stage {
             Ok(()) => {}
             Err(what) => self.figures.disagree(format!("{} {}: {what}", tap.kind.name(), tap.id)),
         }
+    }
+
+    /// Of several ways to pay that the answer does not tell apart, the one that tapgate took.
+    async fn settle_doubt(&self, tap: &Tap, mut agreed: Vec<Expected>) -> Result<Option<Expected>, String> {
+        if agreed.len() > 1 {
+            let shown = self.partner.get(&format!("/authorizations/{}", tap.id)).await?;
+            let paid_in = shown.pointer("/held/currency").and_then(serde_json::Value::as_str);
+            agreed.retain(|one| !matches!(one, Expected::Approved(payment) if Some(payment.currency) != paid_in));
+        }
+        Ok(agreed.into_iter().next())
     }
 
     fn count(&self, tap: &Tap, said: &Said) {
@@ -300,15 +321,16 @@ impl Stage {
         }
     }
 
-    /// Treasury's money arrives: UR credits the pool, and tapgate is told.
+    /// Treasury's money arrives: tapgate is told of it, and UR credits the pool.
     pub(super) async fn credit(&self, code: super::ur::contract::Code, amount: u64, reference: &str) {
         let _edge = self.edge.write().await;
+        if let Err(error) = self.partner.credit(code, amount, reference).await {
+            self.figures.disagree(error);
+        }
         if let Some(pool) = self.books().pools.get_mut(code) {
             pool.balance += amount;
             pool.credited += amount;
-        }
-        if let Err(error) = self.partner.credit(code, amount, reference).await {
-            self.figures.disagree(error);
+            pool.doubt.add(None, amount);
         }
     }
 }

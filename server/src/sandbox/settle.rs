@@ -1,9 +1,12 @@
-//! After the traffic: UR settles what it booked and tells it as the faults have it, tapgate sweeps, and what it then holds and
-//! what it calls a break are compared with what was done to it: each fault is found as exactly its break, nothing else is.
+//! UR settles what it booked and tells it as the faults have it: while the traffic goes on, and what is left after it. Then
+//! tapgate sweeps, and what it holds and what it calls a break are compared with what was done to it: each fault is found as
+//! exactly its break, nothing else is, and UR's figures are tapgate's.
+#![expect(clippy::indexing_slicing, reason = "JSON indexed by a name that is not there is null, and no panic")]
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use indicatif::ProgressBar;
 use rand::RngExt;
@@ -12,7 +15,11 @@ use rand::seq::SliceRandom;
 use serde_json::Value;
 use tapgate_engine::authorization::State;
 use tapgate_engine::ids::UrId;
+use tapgate_engine::ledger::ChangeError;
+use tapgate_engine::money::Money;
 use tapgate_engine::posting::BreakKind;
+use tapgate_engine::record::ReportedAccount;
+use tokio::sync::watch;
 
 use super::play::Stage;
 use super::ur::{OPS_UR_ID, Shown};
@@ -28,6 +35,12 @@ const TOLD_MAX: usize = 2_000;
 const CALLS_PER_MINUTE: u32 = 1_000_000;
 /// How often a sweep that UR broke off is made again.
 const SWEEPS_MAX: u32 = 50;
+/// How often UR looks for what is due, in real time.
+const SETTLE_INTERVAL: Duration = Duration::from_millis(25);
+/// While the traffic goes on: how often UR settles what nobody asked for, how often its API is away, and for how long.
+const ORPHANS_EVERY_SECONDS: u64 = 3 * 86_400;
+const AWAY_EVERY_SECONDS: u64 = 7 * 86_400;
+const AWAY_SECONDS: u64 = 6 * 3_600;
 
 /// What goes wrong between UR's books and what it shows, in thousandths, and with its API.
 #[derive(Clone, Copy, Debug, Default)]
@@ -52,36 +65,152 @@ pub(super) struct Faults {
     pub(super) limited_every: u32,
 }
 
-/// What came of it.
+/// What UR settled and told, and what must be found of it.
 #[derive(Debug, Default)]
 pub(super) struct Settled {
     pub(super) transactions: usize,
     pub(super) told: usize,
     pub(super) swept: usize,
     pub(super) breaks: usize,
+    /// Each a break that must be open in the end: its kind, and what it is of.
+    expected: BTreeSet<(BreakKind, String)>,
+    /// When UR next does what is not asked of it, and when it is next away.
+    orphan_at: u64,
+    away_at: u64,
 }
 
-/// A break that must be found: its kind, and what it is of.
-type Expected = BTreeSet<(BreakKind, String)>;
+/// One thing that UR tells.
+struct Telling {
+    number: usize,
+    data: Value,
+}
 
 impl Stage {
-    /// Settles, tells, sweeps and compares.
+    /// Settles what is due while the traffic goes on, until it is over.
+    ///
+    /// # Errors
+    /// A notification was refused.
+    pub(super) async fn keep_settling(
+        &self,
+        settled: &mut Settled,
+        faults: Faults,
+        random: &mut ChaCha8Rng,
+        mut over: watch::Receiver<bool>,
+    ) -> Result<(), String> {
+        let began = self.now();
+        (settled.orphan_at, settled.away_at) = (began + ORPHANS_EVERY_SECONDS, began + AWAY_EVERY_SECONDS);
+        self.books().trouble(0, faults.limited_every);
+        while !*over.borrow() {
+            let now = self.now();
+            if faults.away > 0 && now >= settled.away_at {
+                settled.away_at = now + AWAY_EVERY_SECONDS;
+                self.books().stay_away(now + AWAY_SECONDS);
+            }
+            if faults.orphans > 0 && now >= settled.orphan_at {
+                settled.orphan_at = now + ORPHANS_EVERY_SECONDS;
+                self.charge_unasked(settled, random).await?;
+            }
+            self.settle_due(settled, faults, random).await?;
+            tokio::select! {
+                () = tokio::time::sleep(SETTLE_INTERVAL) => {}
+                _ = over.changed() => {}
+            }
+        }
+        self.books().trouble(0, 0);
+        Ok(())
+    }
+
+    async fn settle_due(&self, settled: &mut Settled, faults: Faults, random: &mut ChaCha8Rng) -> Result<(), String> {
+        let now = self.now();
+        let due = self.books().statement.take_due(now);
+        settled.transactions += due.len();
+        let mut tellings = Vec::new();
+        for number in due {
+            if let Some(kind) = self.surprise_of(number, faults, random) {
+                self.surprise(number, kind, settled).await?;
+            } else if let Some(shown) = self.books().statement.settle(number) {
+                tell(&shown, faults, random, &mut tellings);
+            }
+        }
+        if faults.shuffled {
+            tellings.shuffle(random);
+        }
+        for telling in tellings {
+            self.tell(&telling).await?;
+            settled.told += 1;
+        }
+        Ok(())
+    }
+
+    async fn tell(&self, telling: &Telling) -> Result<(), String> {
+        self.courier.tell(&telling.data, || self.now()).await?;
+        if telling.data["status"] == "completed" {
+            let now = self.now();
+            self.books().statement.note_shown(&[telling.number], now);
+        }
+        Ok(())
+    }
+
+    /// Only what nothing else happened to is surprised: what it comes to is then one break.
+    fn surprise_of(&self, number: usize, faults: Faults, random: &mut ChaCha8Rng) -> Option<BreakKind> {
+        self.books().plain_debit(number)?;
+        match random.random_range(0..1_000) {
+            drawn if drawn < faults.wrong => Some(BreakKind::AmountMismatch),
+            drawn if drawn < faults.wrong + faults.contradicted => Some(BreakKind::StatusConflict),
+            _ => None,
+        }
+    }
+
+    /// UR settles another amount, or what it said it had rejected; and tells it at once, while nobody pays anything:
+    /// nobody can know it before, and the books expect that it is known.
+    async fn surprise(&self, number: usize, kind: BreakKind, settled: &mut Settled) -> Result<(), String> {
+        let Some(shown) = self.books().statement.shown(number) else { return Ok(()) };
+        let _turn = self.turn_of(&shown.ur_id).await;
+        let _edge = self.edge.write().await;
+        if kind == BreakKind::StatusConflict {
+            self.tell(&Telling { number, data: shown.with_status("rejected") }).await?;
+            self.books().take_back(&shown.reference, &shown.ur_id);
+            settled.expected.insert((kind, shown.reference));
+        } else if self.books().overcharge(number, self.now()) {
+            settled.expected.insert((kind, shown.reference));
+        }
+        let Some(shown) = self.books().statement.settle(number) else { return Ok(()) };
+        settled.told += 1;
+        self.tell(&Telling { number, data: shown.data }).await
+    }
+
+    async fn charge_unasked(&self, settled: &mut Settled, random: &mut ChaCha8Rng) -> Result<(), String> {
+        let ur_id = super::world::ur_id(random.random_range(0..self.turns.len()));
+        let _turn = self.turn_of(&ur_id).await;
+        let _edge = self.edge.write().await;
+        let amount = random.random_range(500..5_000);
+        let Some(number) = self.books().charge_unasked(&ur_id, amount, self.now()) else { return Ok(()) };
+        let Some(shown) = self.books().statement.shown(number) else { return Ok(()) };
+        settled.expected.insert((BreakKind::OrphanAtProvider, shown.hash));
+        settled.transactions += 1;
+        settled.told += 1;
+        self.tell(&Telling { number, data: shown.data }).await
+    }
+
+    async fn turn_of(&self, ur_id: &str) -> Option<tokio::sync::MutexGuard<'_, ()>> {
+        Some(self.turns.get(super::world::index_of(ur_id)?)?.lock().await)
+    }
+
+    /// Settles and tells what is left once the traffic is over, sweeps, and compares.
     ///
     /// # Errors
     /// Something that must work did not; what differs is counted as a disagreement.
     pub(super) async fn settle(
         &self,
-        ur: SocketAddr,
-        partner: SigningKey,
+        settled: &mut Settled,
+        (ur, partner): (SocketAddr, SigningKey),
         faults: Faults,
         random: &mut ChaCha8Rng,
         progress: &ProgressBar,
-    ) -> Result<Settled, String> {
-        let (shown, expected) = self.distort(faults, random);
-        let mut settled = Settled { transactions: shown.len(), ..Settled::default() };
-        for (event, is_contradiction) in tellings(&shown, &expected, faults, random) {
-            self.courier.tell(&event, self.now()).await?;
-            settled.told += usize::from(!is_contradiction);
+    ) -> Result<(), String> {
+        for telling in self.tellings(settled, faults, random).await? {
+            self.tell(&telling).await?;
+            settled.told += 1;
         }
         let clock = Arc::clone(&self.app.clock);
         let client = Client::new(&format!("http://{ur}"), partner, Vec::new(), CALLS_PER_MINUTE, clock);
@@ -95,35 +224,58 @@ impl Stage {
             settled.swept += 1;
         }
         self.books().trouble(0, 0);
-        settled.breaks = self.compare_breaks(&expected);
-        self.compare_authorizations(&expected);
+        settled.breaks = self.compare_breaks(&settled.expected);
+        self.compare_authorizations(&settled.expected);
         self.compare_pools(&client).await?;
-        Ok(settled)
+        for ur_id in &users {
+            self.compare_user(&client, ur_id).await?;
+        }
+        Ok(())
     }
 
-    /// UR settles, with what goes wrong; gives what it shows, and the breaks that this must come to.
-    fn distort(&self, faults: Faults, random: &mut ChaCha8Rng) -> (Vec<Shown>, Expected) {
+    /// The notifications of all that was left, in the order and number in which the faults let them arrive.
+    async fn tellings(
+        &self,
+        settled: &mut Settled,
+        faults: Faults,
+        random: &mut ChaCha8Rng,
+    ) -> Result<Vec<Telling>, String> {
         let now = self.now();
-        let mut books = self.books();
-        let mut expected = Expected::new();
-        books.statement.settle_all(now);
-        // Only debits of authorizations that nothing else happened to: what a fault comes to is then one break.
-        for (number, root) in books.plain_debits() {
-            let drawn = random.random_range(0..1_000);
-            if drawn < faults.wrong {
-                books.overcharge(number);
-                expected.insert((BreakKind::AmountMismatch, root));
-            } else if drawn < faults.wrong + faults.contradicted {
-                expected.insert((BreakKind::StatusConflict, root));
+        let left = self.books().statement.take_due(u64::MAX - 1);
+        settled.transactions += left.len();
+        let mut told = Vec::new();
+        for number in left {
+            let surprise = self.surprise_of(number, faults, random);
+            if surprise == Some(BreakKind::StatusConflict) {
+                self.surprise(number, BreakKind::StatusConflict, settled).await?;
+                continue;
+            }
+            let mut books = self.books();
+            let is_wrong = surprise == Some(BreakKind::AmountMismatch) && books.overcharge(number, now);
+            let Some(shown) = books.statement.settle(number) else { continue };
+            // What is told wrongly may be lost, too: then it is a sweep that finds it.
+            if told.len() < TOLD_MAX {
+                tell(&shown, faults, random, &mut told);
+            }
+            if is_wrong {
+                settled.expected.insert((BreakKind::AmountMismatch, shown.reference));
             }
         }
-        let mut users: Vec<_> = books.accounts.keys().filter(|ur_id| *ur_id != SAMPLE_USER).cloned().collect();
+        let mut users: Vec<_> = self.books().accounts.keys().filter(|ur_id| *ur_id != SAMPLE_USER).cloned().collect();
         users.sort();
-        for (user, amount) in users.iter().take(faults.orphans).zip(1_313..) {
-            let hash = books.charge_unasked(user, amount, now);
-            expected.insert((BreakKind::OrphanAtProvider, hash));
+        let mut books = self.books();
+        let orphans = users.iter().zip(1_313..).filter_map(|(user, amount)| books.charge_unasked(user, amount, now));
+        let orphans: Vec<_> = orphans.take(faults.orphans).collect();
+        // A sweep looks only at who holds something: what nobody asked for comes by a notification.
+        for shown in orphans.into_iter().filter_map(|number| books.statement.shown(number)) {
+            settled.expected.insert((BreakKind::OrphanAtProvider, shown.hash));
+            settled.transactions += 1;
+            told.push(Telling { number: shown.number, data: shown.data });
         }
-        (books.statement.cards(now), expected)
+        if faults.shuffled {
+            told.shuffle(random);
+        }
+        Ok(told)
     }
 
     async fn sweep(&self, client: &Client, ur_id: &str) -> Result<(), String> {
@@ -143,30 +295,30 @@ impl Stage {
                 Err(error) if tries == SWEEPS_MAX => return Err(format!("the sweep of {ur_id} never ended: {error}")),
                 Err(_) => tries += 1,
             }
-            self.app.clock.sleep(std::time::Duration::from_secs(1)).await;
+            self.app.clock.sleep(Duration::from_secs(1)).await;
         }
     }
 
-    fn compare_breaks(&self, expected: &Expected) -> usize {
+    fn compare_breaks(&self, expected: &BTreeSet<(BreakKind, String)>) -> usize {
         let of_people =
             |subject: &str| self.books().bookings.get(subject).is_some_and(|booking| booking.is_of_user(SAMPLE_USER));
         let open = self.app.ledger.open_breaks();
-        let found: Expected = open
-            .iter()
-            .map(|found| (found.discrepancy.kind, found.discrepancy.subject.to_string()))
-            .filter(|(_, subject)| !of_people(subject))
-            .collect();
+        let mut found = BTreeSet::new();
+        for one in open.iter().map(|one| &one.discrepancy).filter(|one| !of_people(&one.subject)) {
+            let (kind, subject) = (one.kind, one.subject.to_string());
+            if !expected.contains(&(kind, subject.clone())) {
+                self.figures.disagree(format!("nothing is wrong with what a break says: {one:?}"));
+            }
+            found.insert((kind, subject));
+        }
         for (kind, subject) in expected.difference(&found) {
             self.figures.disagree(format!("no break says {} of {subject}", kind.name()));
-        }
-        for (kind, subject) in found.difference(expected) {
-            self.figures.disagree(format!("a break says {} of {subject}, and nothing is wrong with it", kind.name()));
         }
         open.len()
     }
 
     /// What UR settled holds nothing any more; all else is as it was.
-    fn compare_authorizations(&self, expected: &Expected) {
+    fn compare_authorizations(&self, expected: &BTreeSet<(BreakKind, String)>) {
         let roots = self.books().settled_roots();
         for (root, booked) in roots {
             let Ok(id) = root.parse() else { continue };
@@ -198,12 +350,14 @@ impl Stage {
         for balance in client.balance(&ops, Priority::High).await.map_err(|error| error.to_string())? {
             let code = balance.currency;
             let now = self.app.clock.now();
-            let synced = self.app.ledger.sync_pool(code, balance.amount, seen_through, now);
-            synced.map_err(|error| error.to_string())?;
+            match self.app.ledger.sync_pool(code, balance.amount, seen_through, now) {
+                // A feed's later report holds as much.
+                Ok(_) | Err(ChangeError::Conflict(_)) => {}
+                Err(error) => return Err(error.to_string()),
+            }
             let (floor, by_hand) = {
                 let books = self.books();
-                let pool = books.pools.get(code.as_str()).copied().unwrap_or_default();
-                (pool.floor, pool.by_hand)
+                books.pools.get(code.as_str()).map_or((0, 0), |pool| (pool.floor, pool.by_hand))
             };
             let expected = balance.amount.0 - floor.cast_signed() - by_hand.cast_signed();
             let available = self.app.ledger.pool(code).map_or(0, |pool| pool.available.0);
@@ -217,37 +371,44 @@ impl Stage {
         }
         Ok(())
     }
+
+    /// So is what is left of a user's limit, and of each of its balances.
+    async fn compare_user(&self, client: &Client, ur_id: &str) -> Result<(), String> {
+        let user: UrId = ur_id.parse().map_err(|error| format!("{ur_id}: {error}"))?;
+        let seen_through = self.app.ledger.journal().claimed();
+        let profile = client.profile(&user, Priority::High).await.map_err(|error| error.to_string())?;
+        let balances = client.balance(&user, Priority::High).await.map_err(|error| error.to_string())?;
+        let account = ReportedAccount { status: profile.status, limit: profile.limit, allowances: profile.allowances };
+        let money: Vec<_> =
+            balances.iter().map(|shown| Money { amount: shown.amount, currency: shown.currency }).collect();
+        let now = self.app.clock.now();
+        let reported = self.app.ledger.report_user(&user, Some(account), Some(money), seen_through, now);
+        reported.map_err(|error| error.to_string())?;
+        let shown = self.partner.get(&format!("/users/{ur_id}")).await?;
+        let Some(booked) = self.books().accounts.get(ur_id).cloned() else { return Ok(()) };
+        let used = if booked.limit.has_ended(self.now()) { 0 } else { booked.limit.used };
+        let left = booked.limit.client.saturating_sub(used);
+        self.same(&format!("user {ur_id} headroom after a report"), &shown["limit"]["headroom"], &left);
+        for balance in shown["fiat"].as_array().into_iter().flatten() {
+            let code = balance["currency"].as_str().unwrap_or_default();
+            let left = booked.fiat.iter().find(|(known, _)| **known == code).map_or(0, |(_, (left, _))| left.balance);
+            self.same(&format!("user {ur_id} fiat {code} after a report"), &balance["available"], &left);
+        }
+        Ok(())
+    }
 }
 
-/// The notifications, in the order and number in which the faults let them arrive; a contradiction is marked.
-fn tellings(shown: &[Shown], expected: &Expected, faults: Faults, random: &mut ChaCha8Rng) -> Vec<(Value, bool)> {
-    let mut contradictions = Vec::new();
-    let mut told = Vec::new();
-    for one in shown {
-        let is_orphan = expected.contains(&(BreakKind::OrphanAtProvider, one.hash.clone()));
-        if one.is_out && expected.contains(&(BreakKind::StatusConflict, one.reference.clone())) {
-            contradictions.push((one.with_status("rejected"), true));
-            told.push((one.data.clone(), false));
-            continue;
-        }
-        // A sweep looks only at who holds something: what nobody asked for comes by a notification.
-        if told.len() >= TOLD_MAX && !is_orphan {
-            continue;
-        }
-        let drawn = random.random_range(0..1_000);
-        if drawn < faults.lost && !is_orphan {
-            continue;
-        }
-        told.push((one.data.clone(), false));
-        if drawn < faults.lost + faults.twice {
-            told.push((one.data.clone(), false));
-        } else if drawn < faults.lost + faults.twice + faults.late && one.is_out {
-            told.push((one.with_status("pending"), false));
-        }
+/// Tells a transaction as often as the faults have it.
+fn tell(shown: &Shown, faults: Faults, random: &mut ChaCha8Rng, tellings: &mut Vec<Telling>) {
+    let telling = |data: Value| Telling { number: shown.number, data };
+    let drawn = random.random_range(0..1_000);
+    if drawn < faults.lost {
+        return;
     }
-    if faults.shuffled {
-        told.shuffle(random);
+    tellings.push(telling(shown.data.clone()));
+    if drawn < faults.lost + faults.twice {
+        tellings.push(telling(shown.data.clone()));
+    } else if drawn < faults.lost + faults.twice + faults.late && shown.is_out {
+        tellings.push(telling(shown.with_status("pending")));
     }
-    // What is contradicted is told first: a settlement that is known is not undone by a rejection.
-    contradictions.into_iter().chain(told).collect()
 }

@@ -7,6 +7,7 @@ use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
 
 use super::tap::Merchant;
+use super::ur::Doubt;
 use super::ur::books::{Account, Balance, Block, Books, Card, Funding, Funds};
 use super::ur::contract::{Code, Limit, PERIOD_SECONDS, Rates};
 
@@ -113,6 +114,11 @@ pub(super) fn ur_id(index: usize) -> String {
     (20_000 + index).to_string()
 }
 
+/// The index of a urId.
+pub(super) fn index_of(ur_id: &str) -> Option<usize> {
+    ur_id.parse::<usize>().ok()?.checked_sub(20_000)
+}
+
 /// The books at the start.
 pub(super) fn books(users: usize, seed: u64, now: u64) -> Books {
     let mut random = random(seed, 1);
@@ -146,6 +152,7 @@ fn sample(now: u64) -> Account {
         reported: limit,
         limit,
         limit_drift: 0,
+        limit_doubt: Doubt::default(),
         uses: std::collections::VecDeque::new(),
         funding: Funding::Crypto,
         funds: Some(Funds { amount: 500_000, currency: "USD", version: 0, held: 0 }),
@@ -201,6 +208,7 @@ fn account(random: &mut ChaCha8Rng, index: usize, now: u64) -> Account {
         reported: limit,
         limit,
         limit_drift: 0,
+        limit_doubt: Doubt::default(),
         uses: std::collections::VecDeque::new(),
         funding,
         funds: (!one_in(random, 50)).then_some(funds),

@@ -237,6 +237,43 @@ def test_breaks_on_the_command_line(server, world, ur, user):
     assert command("breaks", "show", "1-99", env=env).returncode == 1
 
 
+def test_a_dry_run_shows_what_a_sweep_would_change_and_changes_nothing(new_server):
+    ur = Ur()
+    ur.balances[OPS] = {"EUR": 100_000_000}
+    try:
+        # Its own first sweeps are a day away: what changes, the dry run would have changed.
+        patient = {"first_look_seconds": 86_400, "silence_seconds": 1}
+        server = new_server(config={"ur": {**QUICK, "base_url": ur.url}, "reconcile": patient})
+        world = World(server)
+        assert eventually(lambda: server.admin("GET", "/api/v1/pools/EUR").status_code == 200)
+        assert eventually(lambda: server.admin_ok("GET", "/api/v1/rates")["pairs"])
+        line = user_line(client_limit=100_000)
+        ur.open(line["urId"], client=100_000)
+        world.import_lines(line)
+        user = user_of(line)
+        settled, silent = world.approve(tap(user, 1_000)), world.approve(tap(user, 30_000))
+        ur.transaction(user.ur_id, -1_500, partnerRefId=settled["authorizationId"])
+        assert eventually(lambda: now() > server.admin_ok("GET", f"/api/v1/authorizations/{silent['authorizationId']}")["at"])
+
+        def dry_run(*more):
+            return command("sweep", "--dry-run", "--config", server.config_file, *more, cwd=server.directory)
+
+        told = dry_run()
+        assert told.returncode == 0, told.stderr
+        text = told.stdout.decode()
+        assert settled["authorizationId"] in text and "amount_mismatch" in text and "1000 EUR" in text and "1500 EUR" in text
+        assert silent["authorizationId"] in text and "expired" in text and "missing_at_provider" in text
+        records = [json.loads(line)["fact"] for line in dry_run("--user", user.ur_id, "--json").stdout.splitlines()]
+        assert [fact["kind"] for fact in records] == ["booked", "break_opened", "returned"]
+        assert dry_run("--user", "nobody").stdout == b"1 accounts swept, 0 transactions shown, nothing would change\n"
+        assert command("sweep", "--config", server.config_file).returncode == 2, "there is nothing but the dry run"
+        for data in (settled, silent):
+            assert authorization(server, data)["state"] == "approved"
+        assert server.admin_ok("GET", "/api/v1/breaks")["items"] == []
+    finally:
+        ur.close()
+
+
 def test_a_limit_that_ur_did_not_use_is_a_break(server, world, ur, user):
     started = ur.profiles[user.ur_id]["startLimitDate"]
     assert eventually(lambda: world.profile(user)["limit"]["startLimitDate"] == started), "one period for both"

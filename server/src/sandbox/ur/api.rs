@@ -11,8 +11,11 @@ use axum::{Json, Router};
 use serde_json::{Map, Value, json};
 
 use super::books::{Account, Books};
-use crate::app::App;
-use crate::signature::{Address, DEADLINE_HEADER, PartnerRequest, PartnerScope, SIGNATURE_HEADER, verify_partner};
+use crate::clock::Clock;
+use crate::signature::{
+    Address, DEADLINE_HEADER, PARTNER_DEADLINE_AHEAD_SECONDS_MAX, PartnerRequest, PartnerScope, SIGNATURE_HEADER,
+    verify_partner,
+};
 
 /// The ops account, which holds the pools.
 pub(in crate::sandbox) const OPS_UR_ID: &str = "9999";
@@ -21,7 +24,9 @@ pub(in crate::sandbox) const OPS_UR_ID: &str = "9999";
 #[derive(Clone)]
 pub(in crate::sandbox) struct Api {
     pub(in crate::sandbox) books: Arc<Mutex<Books>>,
-    pub(in crate::sandbox) app: Arc<App>,
+    pub(in crate::sandbox) clock: Arc<Clock>,
+    /// What a request may have been on its way, in seconds of the clock: a fast one makes hours of milliseconds.
+    pub(in crate::sandbox) on_the_way_seconds: u64,
     pub(in crate::sandbox) partner: Address,
 }
 
@@ -95,14 +100,26 @@ impl Api {
         for (path, endpoint) in ENDPOINTS {
             let ask = move |State(api): State<Api>, headers: HeaderMap, body: Bytes| async move {
                 let question = api.question(&headers, &body)?;
-                let now = api.app.clock.now().at.0 / 1_000;
+                let now = api.now();
                 let mut books = api.books.lock().unwrap_or_else(PoisonError::into_inner);
-                books.trouble.meet()?;
+                books.trouble.meet(now)?;
                 endpoint(&mut books, &question, now)
             };
             router = router.route(path, if path == "/v1/tokens" { get(ask) } else { post(ask) });
         }
         router.with_state(self)
+    }
+
+    fn now(&self) -> u64 {
+        self.clock.now().at.0 / 1_000
+    }
+
+    /// When a request was sent, as far as its deadline can say so; it was sent no earlier than it can have been.
+    fn sent_at(&self, request: &PartnerRequest<'_>) -> u64 {
+        let (now, ahead) = (self.now(), PARTNER_DEADLINE_AHEAD_SECONDS_MAX / 2);
+        let deadline = request.deadline.and_then(|text| std::str::from_utf8(text).ok()?.parse::<u64>().ok());
+        let sent_at = deadline.unwrap_or(now).saturating_sub(ahead);
+        sent_at.clamp(now.saturating_sub(self.on_the_way_seconds), now)
     }
 
     /// What is asked, in a request that the partner signed.
@@ -114,9 +131,7 @@ impl Api {
             scope: PartnerScope::Open,
             body,
         };
-        // The partner's clock need not be the sandbox's: its deadline is one of real or of virtual time.
-        let now = self.app.clock.now().at.0 / 1_000;
-        verify_partner(self.partner, &request, now)
+        verify_partner(self.partner, &request, self.sent_at(&request))
             .map_err(|error| Refused(StatusCode::UNAUTHORIZED, 10_001, error.to_string()))?;
         if body.is_empty() {
             return Ok(Question(Map::new()));
@@ -140,8 +155,9 @@ fn display(amount: u64, decimals: u32) -> String {
     format!("{}.{:0width$}", amount / one, amount % one, width = decimals as usize)
 }
 
-fn profile(books: &mut Books, asked: &Question, _: u64) -> Answer {
+fn profile(books: &mut Books, asked: &Question, now: u64) -> Answer {
     let ur_id = asked.needed("urId")?;
+    books.report_limit(&ur_id, now);
     let account = books.account(&ur_id).ok_or_else(|| unknown(&ur_id))?;
     let allowances =
         account.fiat.iter().map(|(code, (_, allowed))| json!({"tokenSymbol": code, "hasAllowance": allowed}));
@@ -152,8 +168,9 @@ fn profile(books: &mut Books, asked: &Question, _: u64) -> Answer {
     }))
 }
 
-fn balance(books: &mut Books, asked: &Question, _: u64) -> Answer {
+fn balance(books: &mut Books, asked: &Question, now: u64) -> Answer {
     let ur_id = asked.needed("urId")?;
+    books.report_balances(Some(ur_id.as_str()).filter(|ur_id| *ur_id != OPS_UR_ID), now);
     let shown = |code: &str, amount: u64| json!({"symbol": code, "amount": amount.to_string()});
     let balances: Vec<_> = if ur_id == OPS_UR_ID {
         books.pools.iter().map(|(code, pool)| shown(code, pool.balance)).collect()
@@ -171,7 +188,7 @@ fn transactions(books: &mut Books, asked: &Question, now: u64) -> Answer {
     Ok(Json(books.statement.page(&ur_id, &wanted, now).map_err(|error| Refused::from((20_003, error)))?))
 }
 
-fn query(books: &mut Books, asked: &Question, now: u64) -> Answer {
+fn query(books: &mut Books, asked: &Question, _: u64) -> Answer {
     let pairs = asked.0.get("txPairs").and_then(Value::as_array).filter(|pairs| !pairs.is_empty());
     let pairs = pairs.ok_or_else(|| Refused::from((20_001, "txPairs is required".to_owned())))?;
     let read = |pair: &Value| {
@@ -180,7 +197,7 @@ fn query(books: &mut Books, asked: &Question, now: u64) -> Answer {
     };
     let pairs = pairs.iter().map(read).collect::<Result<Vec<_>, Refused>>()?;
     let not_found = || Refused(StatusCode::OK, 4_001, "transaction not found".to_owned());
-    done(books.statement.query(&pairs, now).ok_or_else(not_found)?)
+    done(books.statement.query(&pairs).ok_or_else(not_found)?)
 }
 
 fn tokens(books: &mut Books, _: &Question, _: u64) -> Answer {
@@ -196,11 +213,8 @@ fn tokens(books: &mut Books, _: &Question, _: u64) -> Answer {
 
 fn exchange_rate(books: &mut Books, asked: &Question, _: u64) -> Answer {
     let (from, to) = (books.code(&asked.needed("inSymbol")?)?, books.code(&asked.needed("outSymbol")?)?);
-    // Francs are the contract's own table, in thousandths.
-    let francs = books.rates.chf.get(from).filter(|_| to == "CHF").map(|rate| (rate * 10, 10_000));
-    let rate = francs.or_else(|| books.rates.between(from, to).map(|rate| (rate.rate, rate.spread)));
-    let (rate, spread) = rate.ok_or_else(|| Refused::from((20_003, "no rate".to_owned())))?;
-    done(json!({"rate": display(rate, 4), "exchangeSpread": display(spread, 4)}))
+    let rate = books.rates.between(from, to).ok_or_else(|| Refused::from((20_003, "no rate".to_owned())))?;
+    done(json!({"rate": display(rate.rate, 4), "exchangeSpread": display(rate.spread, 4)}))
 }
 
 fn exchange(books: &mut Books, asked: &Question, now: u64) -> Answer {

@@ -5,7 +5,8 @@ use std::collections::HashMap;
 
 use super::books::{Account, Balance, Books};
 use super::contract::{Code, Limit, Rates};
-use super::statement::Row;
+use super::doubt::Doubt;
+use super::statement::{Row, Statement};
 
 /// The least of a deposit and of an onramp, in millionths of a dollar (seed 003).
 const DEPOSIT_MIN: u64 = 3_000_000;
@@ -217,6 +218,7 @@ impl Books {
             reported: limit,
             limit,
             limit_drift: 0,
+            limit_doubt: Doubt::default(),
             uses: std::collections::VecDeque::new(),
             funding: super::books::Funding::Crypto,
             funds: None,
@@ -240,14 +242,16 @@ impl Books {
             code,
             at: now,
             settles_at: now,
+            is_settled: true,
             reference: String::new(),
             mcc: None,
             exchanged: None,
+            shown_at: None,
         }
     }
 
     fn finish(&mut self, request: &str, asked: String, row: Row) -> String {
-        let hash = self.statement.add(row);
+        let hash = Statement::hash(self.statement.add(row));
         self.bank.done.insert(request.to_owned(), (asked, hash.clone()));
         hash
     }

@@ -7,12 +7,13 @@
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 
 use super::bank::Bank;
-use super::contract::{Code, Limit, PERIOD_SECONDS, Rate, Rates};
-use super::statement::{Row, SETTLES_AFTER_SECONDS, Statement};
+use super::contract::{Code, Limit, PERIOD_SECONDS, Rates};
+use super::doubt::{Bounds, Doubt, is_taken_in};
+use super::statement::{Row, Statement};
 use crate::sandbox::tap::{Kind, Tap};
 
 /// A pool or a fiat balance.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(in crate::sandbox) struct Balance {
     /// By UR's contract.
     pub(in crate::sandbox) balance: u64,
@@ -26,16 +27,28 @@ pub(in crate::sandbox) struct Balance {
     pub(in crate::sandbox) taken: u64,
     /// Taken beside by taps that people made by hand.
     pub(in crate::sandbox) by_hand: u64,
+    /// What tapgate may count twice.
+    pub(in crate::sandbox) doubt: Doubt,
 }
 
 impl Balance {
     pub(in crate::sandbox) fn of(amount: u64, floor: u64) -> Balance {
-        Balance { balance: amount, floor, opened: amount, credited: amount, taken: 0, by_hand: 0 }
+        Balance { balance: amount, floor, opened: amount, credited: amount, ..Balance::default() }
     }
 
-    /// What tapgate may still take.
+    /// What tapgate may still take, by what it was told.
     pub(in crate::sandbox) fn available(&self) -> u64 {
         self.credited.saturating_sub(self.floor).saturating_sub(self.taken).saturating_sub(self.by_hand)
+    }
+
+    /// The same where UR's reports replace what it was told.
+    pub(in crate::sandbox) fn bounds(&self, is_fed: bool) -> Bounds {
+        let told = self.available();
+        if !is_fed {
+            return Bounds { least: told, most: told };
+        }
+        let reported = self.balance.saturating_sub(self.floor).saturating_sub(self.by_hand);
+        Bounds { least: told.min(reported).saturating_sub(self.doubt.total()), most: told.max(reported) }
     }
 
     fn take(&mut self, amount: u64) -> Result<(), String> {
@@ -65,7 +78,7 @@ impl Funding {
         }
     }
 
-    fn sources(self) -> &'static [&'static str] {
+    pub(super) fn sources(self) -> &'static [&'static str] {
         match self {
             Funding::Crypto => &[CRYPTO],
             Funding::Fiat => &[FIAT],
@@ -95,7 +108,7 @@ pub(in crate::sandbox) enum Block {
 }
 
 impl Block {
-    fn hits(self, tap: &Tap) -> bool {
+    pub(super) fn hits(self, tap: &Tap) -> bool {
         match self {
             Block::Country(country) => country == tap.merchant.country,
             Block::Mcc(mcc) => mcc == tap.merchant.mcc,
@@ -103,7 +116,7 @@ impl Block {
         }
     }
 
-    fn reason(self) -> &'static str {
+    pub(super) fn reason(self) -> &'static str {
         match self {
             Block::Country(_) => "country_blocked",
             Block::Mcc(_) => "mcc_blocked",
@@ -132,6 +145,8 @@ pub(in crate::sandbox) struct Account {
     pub(in crate::sandbox) limit: Limit,
     /// Francs by which the two figures of the limit may have parted, by returns of converted amounts.
     pub(in crate::sandbox) limit_drift: u64,
+    /// Uses of the limit that tapgate may count twice.
+    pub(in crate::sandbox) limit_doubt: Doubt,
     /// What tapgate has to count beside the report: unix seconds and francs.
     pub(in crate::sandbox) uses: VecDeque<(u64, u64)>,
     pub(in crate::sandbox) funding: Funding,
@@ -154,6 +169,28 @@ impl Account {
     pub(in crate::sandbox) fn headroom(&self, now: u64) -> u64 {
         let reported = if self.reported.has_ended(now) { 0 } else { self.reported.used };
         self.reported.client.saturating_sub(reported).saturating_sub(self.unreflected(now))
+    }
+
+    /// The same where UR's reports replace the first one. A period that ends frees what UR counted in it, but not what
+    /// tapgate cannot know to be in it.
+    pub(in crate::sandbox) fn headroom_bounds(&self, now: u64, is_fed: bool) -> Bounds {
+        let told = self.headroom(now);
+        if !is_fed {
+            return Bounds { least: told, most: told };
+        }
+        let used = if self.limit.has_ended(now) { 0 } else { self.limit.used };
+        let reported = self.limit.client.saturating_sub(used);
+        let unsure = self.limit_drift + self.limit_doubt.total();
+        Bounds { least: told.min(reported).saturating_sub(unsure), most: told.max(reported + self.limit_drift) }
+    }
+
+    /// Counts a use of the limit, which a row of the statement shows if one is given.
+    pub(super) fn use_limit(&mut self, chf: u64, row: Option<usize>, now: u64) {
+        self.limit.add(chf, now);
+        self.uses.push_back((now, chf));
+        if let Some(row) = row {
+            self.limit_doubt.add(Some(row), chf);
+        }
     }
 }
 
@@ -178,13 +215,13 @@ pub(in crate::sandbox) enum Expected {
 
 /// One approved decision of an authorization.
 #[derive(Clone, Debug)]
-struct Draw {
+pub(super) struct Draw {
     id: String,
-    amount: u64,
-    remaining: u64,
+    pub(super) amount: u64,
+    pub(super) remaining: u64,
     paid: u64,
     /// What of the user's funds is held for it.
-    funds: u64,
+    pub(super) funds: u64,
 }
 
 impl Draw {
@@ -208,12 +245,12 @@ pub(in crate::sandbox) struct Booking {
     ur_id: String,
     card: String,
     currency: Code,
-    state: &'static str,
-    source: &'static str,
-    paid_in: Code,
+    pub(super) state: &'static str,
+    pub(super) source: &'static str,
+    pub(super) paid_in: Code,
     /// What UR took and has not given back, in the currency paid in.
     booked: u64,
-    draws: Vec<Draw>,
+    pub(super) draws: Vec<Draw>,
 }
 
 impl Booking {
@@ -230,7 +267,7 @@ impl Booking {
         }
     }
 
-    fn is_of(&self, tap: &Tap) -> bool {
+    pub(super) fn is_of(&self, tap: &Tap) -> bool {
         self.ur_id == tap.ur_id && self.card == tap.card && self.currency == tap.merchant.currency
     }
 
@@ -250,6 +287,8 @@ impl Booking {
 pub(in crate::sandbox) struct Trouble {
     /// Calls that still fail.
     away: u32,
+    /// Until then every call fails.
+    away_until: u64,
     /// Every so many calls are too many; 0: none.
     limited_every: u32,
     calls: u32,
@@ -257,10 +296,10 @@ pub(in crate::sandbox) struct Trouble {
 
 impl Trouble {
     /// What a call meets.
-    pub(in crate::sandbox) fn meet(&mut self) -> Result<(), (u32, String)> {
+    pub(in crate::sandbox) fn meet(&mut self, now: u64) -> Result<(), (u32, String)> {
         self.calls = self.calls.wrapping_add(1);
-        if self.away > 0 {
-            self.away -= 1;
+        if self.away > 0 || now < self.away_until {
+            self.away = self.away.saturating_sub(1);
             return Err((50_002, "internal error".to_owned()));
         }
         if self.limited_every > 0 && self.calls.is_multiple_of(self.limited_every) {
@@ -273,6 +312,10 @@ impl Trouble {
 /// All of it.
 #[derive(Debug, Default)]
 pub(in crate::sandbox) struct Books {
+    /// tapgate asks UR for its figures.
+    pub(in crate::sandbox) is_fed: bool,
+    /// How many times as fast as real time everything goes.
+    pub(in crate::sandbox) speed: u64,
     /// Every transaction as UR shows it.
     pub(in crate::sandbox) statement: Statement,
     /// What UR was asked to do beside.
@@ -301,71 +344,47 @@ impl Books {
         self.accounts.get(ur_id).or_else(|| self.minted.get(ur_id))
     }
 
+    /// A pool's or account's balances are reported to tapgate.
+    pub(in crate::sandbox) fn report_balances(&mut self, ur_id: Option<&str>, now: u64) {
+        let (statement, speed) = (&self.statement, self.speed);
+        let proven = |row: usize| is_taken_in(statement.row(row).and_then(|row| row.shown_at), now, speed);
+        match ur_id {
+            None => self.pools.values_mut().for_each(|pool| pool.doubt.report(proven)),
+            Some(ur_id) => {
+                let fiat = self.accounts.get_mut(ur_id).into_iter().flat_map(|account| account.fiat.values_mut());
+                fiat.for_each(|(balance, _)| balance.doubt.report(proven));
+            }
+        }
+    }
+
+    /// An account's limit is reported to tapgate.
+    pub(in crate::sandbox) fn report_limit(&mut self, ur_id: &str, now: u64) {
+        let (statement, speed) = (&self.statement, self.speed);
+        let proven = |row: usize| is_taken_in(statement.row(row).and_then(|row| row.shown_at), now, speed);
+        if let Some(account) = self.accounts.get_mut(ur_id) {
+            account.limit_doubt.report(proven);
+        }
+    }
+
     /// The API fails so many calls, and then says "too many" to every so many.
     pub(in crate::sandbox) fn trouble(&mut self, away: u32, limited_every: u32) {
-        self.trouble = Trouble { away, limited_every, calls: 0 };
+        self.trouble = Trouble { away, away_until: 0, limited_every, calls: 0 };
     }
 
-    /// Debits of authorizations that were approved once, and nothing else: the statement's number, and the root.
-    pub(in crate::sandbox) fn plain_debits(&self) -> Vec<(usize, String)> {
-        let is_plain = |root: &str| {
-            let booking = self.bookings.get(root);
-            booking.is_some_and(|booking| {
-                booking.state == "approved"
-                    && booking.draws.len() == 1
-                    && booking.draws.iter().all(|draw| draw.remaining == draw.amount && draw.amount > 0)
-            })
-        };
-        let plain = self.statement.debits().filter(|(_, row)| is_plain(&row.reference));
-        plain.map(|(number, row)| (number, row.reference.clone())).collect()
-    }
-
-    /// UR settles a debit at half as much again.
-    pub(in crate::sandbox) fn overcharge(&mut self, number: usize) {
-        let Some(row) = self.statement.row_mut(number) else { return };
-        let more = row.amount / 2 + 10;
-        row.amount += more;
-        let (code, reference) = (row.code, row.reference.clone());
-        if self.bookings.get(&reference).is_some_and(|booking| booking.source == CRYPTO)
-            && let Some(pool) = self.pools.get_mut(code)
-        {
-            pool.balance = pool.balance.saturating_sub(more);
-        }
-    }
-
-    /// UR settles what nobody asked for, from the first pool where the user pays by it. Gives its hash.
-    pub(in crate::sandbox) fn charge_unasked(&mut self, ur_id: &str, amount: u64, now: u64) -> String {
-        let by_pool = self
-            .accounts
-            .get(ur_id)
-            .is_some_and(|account| matches!(account.funding, Funding::Crypto | Funding::CryptoThenFiat));
-        if let Some(pool) = self.pools.get_mut("EUR").filter(|_| by_pool) {
-            pool.balance = pool.balance.saturating_sub(amount);
-        }
-        self.statement.add(Row {
-            ur_id: ur_id.to_owned(),
-            kind: "CRD",
-            title: "Offline".to_owned(),
-            is_out: true,
-            amount,
-            code: "EUR",
-            at: now,
-            settles_at: now,
-            reference: String::new(),
-            mcc: None,
-            exchanged: None,
-        })
+    /// The API fails until then.
+    pub(in crate::sandbox) fn stay_away(&mut self, until: u64) {
+        self.trouble.away_until = until;
     }
 
     /// The authorizations that UR settled, and what became of each before.
     pub(in crate::sandbox) fn settled_roots(&self) -> Vec<(String, &'static str)> {
-        let roots: std::collections::BTreeSet<_> = self.statement.debits().map(|(_, row)| &row.reference).collect();
+        let roots: std::collections::BTreeSet<_> = self.statement.debits().map(|row| &row.reference).collect();
         roots.into_iter().filter_map(|root| Some((root.clone(), self.bookings.get(root)?.state))).collect()
     }
 
-    /// A card's debit or its return, as UR shows it.
-    fn show(&mut self, tap: &Tap, is_out: bool, (amount, code): (u64, Code), now: u64) {
-        self.statement.add(Row {
+    /// A card's debit or its return, as UR shows it; gives its number.
+    fn show(&mut self, tap: &Tap, is_out: bool, (amount, code): (u64, Code), now: u64) -> usize {
+        self.statement.add_card(Row {
             ur_id: tap.ur_id.clone(),
             kind: "CRD",
             title: tap.merchant.name.to_owned(),
@@ -373,135 +392,21 @@ impl Books {
             amount,
             code,
             at: now,
-            settles_at: if is_out { now + SETTLES_AFTER_SECONDS } else { now },
+            settles_at: now,
+            is_settled: true,
             reference: tap.root().to_owned(),
             mcc: Some(tap.merchant.mcc),
             exchanged: None,
-        });
+            shown_at: None,
+        })
     }
 
-    /// What a tap must come to.
-    pub(in crate::sandbox) fn expect(&self, tap: &Tap, now: u64) -> Expected {
-        if !tap.kind.asks() {
-            let known = self.bookings.get(tap.root()).filter(|booking| booking.is_of(tap));
-            return Expected::Returned(known.map_or(0, |booking| booking.remaining().min(tap.amount)));
+    /// Where a source pays from.
+    pub(super) fn balance_of(&mut self, ur_id: &str, source: &str, code: Code) -> Option<&mut Balance> {
+        if source == CRYPTO {
+            return self.pools.get_mut(code);
         }
-        match self.judge(tap, now) {
-            Ok(payment) => Expected::Approved(payment),
-            Err(reason) => Expected::Declined(reason),
-        }
-    }
-
-    fn judge(&self, tap: &Tap, now: u64) -> Result<Payment, &'static str> {
-        let account = self.accounts.get(&tap.ur_id).ok_or("unknown_user")?;
-        let card = account.cards.iter().find(|card| card.id == tap.card).ok_or("unknown_card")?;
-        let root = self.bookings.get(tap.root());
-        if tap.kind == Kind::Authorization && root.is_some_and(|booking| booking.state == "tombstoned") {
-            return Err("already_reversed");
-        }
-        let parent = root.filter(|booking| booking.state == "approved" && booking.is_of(tap));
-        if tap.kind == Kind::Incremental && parent.is_none() {
-            return Err("parent_not_found");
-        }
-        let standing = match account.status {
-            "live" => Ok(()),
-            "closed" => Err("account_closed"),
-            "blocked" => Err("account_blocked"),
-            "soft_blocked" => Err("account_soft_blocked"),
-            _ => Err("account_not_live"),
-        };
-        standing?;
-        match card.status {
-            _ if account.suspended => return Err("user_suspended"),
-            "frozen" => return Err("card_frozen"),
-            "deleted" => return Err("card_deleted"),
-            _ => {}
-        }
-        let parent = parent.filter(|_| tap.kind == Kind::Incremental);
-        let own = [parent.map_or("", |parent| parent.source)];
-        let sources: &[&'static str] = if parent.is_some() { &own } else { account.funding.sources() };
-        let mut refused = Vec::new();
-        for source in sources {
-            match self.judge_source(tap, (account, card, parent), source, now) {
-                Ok(payment) => return Ok(payment),
-                Err(reason) => refused.push(reason),
-            }
-        }
-        // Of two, the one that stands higher on the ladder.
-        let rank = |reason: &&'static str| LADDER_BELOW_CURRENCY.iter().position(|rung| rung == reason);
-        Err(refused.into_iter().min_by_key(rank).unwrap_or("currency_unsupported"))
-    }
-
-    fn judge_source(
-        &self,
-        tap: &Tap,
-        (account, card, parent): (&Account, &Card, Option<&Booking>),
-        source: &'static str,
-        now: u64,
-    ) -> Result<Payment, &'static str> {
-        let charged = tap.merchant.currency;
-        let balance_in = |code: Code| match source {
-            CRYPTO => self.pools.get(code).copied().map(|pool| (pool, true)),
-            _ => account.fiat.get(code).copied(),
-        };
-        let mut ways = Vec::new();
-        if let Some(parent) = parent {
-            ways.extend(self.price(tap, parent.paid_in).map(|paid| (parent.paid_in, paid)));
-        } else {
-            if card.currency == charged || balance_in(charged).is_some() {
-                ways.push((charged, tap.amount));
-            }
-            if card.currency != charged {
-                ways.extend(self.price(tap, card.currency).map(|paid| (card.currency, paid)));
-            }
-        }
-        let covered = |(code, paid): &&(Code, u64)| {
-            balance_in(code).is_some_and(|(balance, allowed)| allowed && balance.available() >= *paid)
-        };
-        let (code, paid) = ways.iter().find(covered).or(ways.last()).copied().ok_or("currency_unsupported")?;
-        if let Some(block) = account.blocks.iter().filter(|block| block.hits(tap)).min_by_key(|block| match block {
-            Block::Country(_) => 0,
-            Block::Mcc(_) => 1,
-            Block::Channel(_) => 2,
-        }) {
-            return Err(block.reason());
-        }
-        let chf = self.rates.to_chf(paid, code);
-        if chf > account.headroom(now) {
-            return Err("limit_exceeded");
-        }
-        let (balance, allowed) = balance_in(code).unwrap_or_default();
-        let payment = Payment { source, currency: code, paid, chf, funds: 0 };
-        if source == FIAT {
-            return match balance.available() {
-                available if paid > available => Err("insufficient_user_funds"),
-                _ if !allowed => Err("fiat_allowance_missing"),
-                _ => Ok(payment),
-            };
-        }
-        let funds = account.funds.ok_or("insufficient_user_funds")?;
-        let cover = self.rates.between(code, funds.currency).map(|rate| cover(paid, rate));
-        let cover = cover.ok_or("currency_unsupported")?;
-        if cover > funds.amount.saturating_sub(funds.held) {
-            return Err("insufficient_user_funds");
-        }
-        if paid > balance.available() {
-            return Err("pool_exhausted");
-        }
-        Ok(Payment { funds: cover, ..payment })
-    }
-
-    /// A tap's amount in another currency than it is charged in.
-    fn price(&self, tap: &Tap, into: Code) -> Option<u64> {
-        let charged = tap.merchant.currency;
-        if charged == into {
-            return Some(tap.amount);
-        }
-        if self.rates.holds(charged) {
-            return Some(Rates::exchange(tap.amount, self.rates.between(charged, into)?));
-        }
-        let rate = self.rates.between("EUR", into)?;
-        Some(Rates::settle(tap.settlement?, self.rates.interchange_percent, rate))
+        self.accounts.get_mut(ur_id)?.fiat.get_mut(code).map(|(balance, _)| balance)
     }
 
     /// Books an approval.
@@ -514,13 +419,14 @@ impl Books {
         if !account.limit.allows(chf.saturating_sub(account.limit_drift), now) {
             return Err(format!("UR's limit {:?} does not allow {chf}", account.limit));
         }
-        let balance = match source {
-            CRYPTO => self.pools.get_mut(currency),
-            _ => account.fiat.get_mut(currency).map(|(balance, _)| balance),
-        };
+        let balance = self.balance_of(&tap.ur_id, source, currency);
         balance.ok_or_else(|| format!("nothing is held in {currency}"))?.take(paid)?;
-        account.limit.add(chf, now);
-        account.uses.push_back((now, chf));
+        let row = (paid > 0).then(|| self.show(tap, true, (paid, currency), now));
+        if let Some(balance) = self.balance_of(&tap.ur_id, source, currency) {
+            balance.doubt.add(row, paid);
+        }
+        let account = self.accounts.get_mut(&tap.ur_id).ok_or("approved for a user that UR does not know")?;
+        account.use_limit(chf, row, now);
         if let Some(own) = &mut account.funds {
             own.held += funds;
         }
@@ -532,9 +438,6 @@ impl Books {
         booking.paid_in = currency;
         booking.booked += paid;
         booking.draws.push(Draw { id: tap.id.clone(), amount: tap.amount, remaining: tap.amount, paid, funds });
-        if paid > 0 {
-            self.show(tap, true, (paid, currency), now);
-        }
         Ok(())
     }
 
@@ -568,7 +471,6 @@ impl Books {
             self.returns.insert(tap.id.clone(), (0, 0));
             return Ok(());
         }
-        let account = self.accounts.get_mut(&booking.ur_id).ok_or("given back to a user that UR does not know")?;
         let (mut left, mut held_less, mut funds_less, mut draws) = (amount, 0, 0, 0);
         for draw in &mut booking.draws {
             let part = draw.remaining.min(left);
@@ -582,9 +484,6 @@ impl Books {
             draws += u64::from(part > 0);
         }
         self.returns.insert(tap.id.clone(), (amount, held_less));
-        if let Some(funds) = &mut account.funds {
-            funds.held = funds.held.saturating_sub(funds_less);
-        }
         let (code, charged) = (booking.paid_in, booking.currency);
         // `reverse` prices with interchange, `advice` without.
         let interchange = if tap.kind == Kind::Reversal { rates.interchange_percent } else { 0 };
@@ -600,24 +499,23 @@ impl Books {
         if booking.remaining() == 0 {
             booking.state = "reversed";
         }
-        let balance = match booking.source {
-            CRYPTO => self.pools.get_mut(code),
-            _ => account.fiat.get_mut(code).map(|(balance, _)| balance),
-        };
-        let balance = balance.ok_or_else(|| format!("nothing is held in {code}"))?;
+        let (source, ur_id) = (booking.source, booking.ur_id.clone());
+        let balance = self.balance_of(&ur_id, source, code).ok_or_else(|| format!("nothing is held in {code}"))?;
         balance.balance += given;
         balance.taken = balance.taken.saturating_sub(held_less);
+        if source == CRYPTO {
+            *self.drift.entry(code).or_default() += given.cast_signed() - held_less.cast_signed();
+        }
+        let row = (given > 0).then(|| self.show(tap, false, (given, code), now));
+        let account = self.accounts.get_mut(&ur_id).ok_or("given back to a user that UR does not know")?;
+        if let Some(funds) = &mut account.funds {
+            funds.held = funds.held.saturating_sub(funds_less);
+        }
+        // The contract counts what it gives back as a use; so does tapgate, of what it holds less.
         let (chf_given, chf) = (rates.to_chf(given, code), rates.to_chf(held_less, code));
-        account.limit.add(chf_given, now);
+        account.use_limit(chf, row, now);
+        account.limit.used = account.limit.used - chf + chf_given;
         account.limit_drift += chf_given.abs_diff(chf);
-        account.uses.push_back((now, chf));
-        if booking.source == CRYPTO {
-            let drift = given.cast_signed() - held_less.cast_signed();
-            *self.drift.entry(code).or_default() += drift;
-        }
-        if given > 0 {
-            self.show(tap, false, (given, code), now);
-        }
         // One unit of rounding a draw and one of the price; without interchange a hundredth more.
         let settled = charged != code && !rates.holds(charged);
         let bound = draws + 1 + if settled { held_less / 90 } else { 0 };
@@ -650,19 +548,3 @@ impl Books {
 fn root_of(id: &str) -> Option<&str> {
     id.split('+').next()
 }
-
-fn cover(paid: u64, rate: Rate) -> u64 {
-    if rate == (Rate { rate: 10_000, spread: 10_000 }) { paid } else { Rates::cover(paid, rate) }
-}
-
-/// The rungs that differ between sources, in the ladder's order.
-const LADDER_BELOW_CURRENCY: [&str; 8] = [
-    "currency_unsupported",
-    "country_blocked",
-    "mcc_blocked",
-    "channel_blocked",
-    "limit_exceeded",
-    "insufficient_user_funds",
-    "fiat_allowance_missing",
-    "pool_exhausted",
-];

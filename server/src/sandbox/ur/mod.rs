@@ -4,13 +4,17 @@ mod api;
 mod bank;
 pub(super) mod books;
 pub(super) mod contract;
+mod doubt;
+mod judge;
 mod statement;
+mod surprise;
 
 use std::time::Duration;
 
 use bytes::Bytes;
 
 pub(super) use self::api::{Api, OPS_UR_ID};
+pub(super) use self::doubt::{Bounds, Doubt};
 pub(super) use self::statement::Shown;
 use super::tap::Tap;
 use crate::signature::{SIGNATURE_HEADER, SigningKey};
@@ -84,19 +88,19 @@ impl Courier {
     ///
     /// # Errors
     /// It was refused.
-    pub(super) async fn tell(&self, data: &serde_json::Value, timestamp: u64) -> Result<(), String> {
-        let event = serde_json::json!({"event": "transaction", "timestamp": timestamp, "data": data});
-        let body = event.to_string().into_bytes();
+    pub(super) async fn tell(&self, data: &serde_json::Value, now: impl Fn() -> u64) -> Result<(), String> {
         let mut refused = String::new();
         for _ in 0..TELLINGS_MAX {
+            let event = serde_json::json!({"event": "transaction", "timestamp": now(), "data": data});
+            let body = event.to_string().into_bytes();
             let signature = self.key.sign_hex(&[&body]);
-            match self.send(body.clone(), signature).await {
+            match self.send(body, signature).await {
                 Ok(answer) if answer.status == 200 => return Ok(()),
                 Ok(answer) => refused = format!("{answer:?}"),
                 Err(error) => refused = error,
             }
         }
-        Err(format!("the notification {event} was not acknowledged: {refused}"))
+        Err(format!("the notification of {data} was not acknowledged: {refused}"))
     }
 
     /// A command that sends this tap, for people.

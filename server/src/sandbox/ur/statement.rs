@@ -1,11 +1,14 @@
 //! What UR's accounts show: every transaction, how far it is, and the pages of them (seed 004).
 
+use std::collections::{BTreeSet, HashMap};
+
 use serde_json::{Value, json};
 
 use super::contract::Code;
 
-/// How long a card's debit is pending before it is settled, in seconds.
-pub(in crate::sandbox) const SETTLES_AFTER_SECONDS: u64 = 120;
+/// How long after the last that happened to an authorization its card transactions are settled, in seconds: a day, longer
+/// than anything that follows on a purchase.
+const SETTLES_AFTER_SECONDS: u64 = 86_400;
 
 /// Rows of a page, unless asked for fewer; at most.
 const PAGE_ROWS: usize = 50;
@@ -23,18 +26,26 @@ pub(in crate::sandbox) struct Row {
     pub(in crate::sandbox) amount: u64,
     pub(in crate::sandbox) code: Code,
     pub(in crate::sandbox) at: u64,
+    /// When it is due to be settled.
     pub(in crate::sandbox) settles_at: u64,
+    pub(in crate::sandbox) is_settled: bool,
     /// The partner's own id for it.
     pub(in crate::sandbox) reference: String,
     pub(in crate::sandbox) mcc: Option<&'static str>,
     /// Token paid and its smallest units, and what came out of it: of exchanges.
     pub(in crate::sandbox) exchanged: Option<(String, u64, u64)>,
+    /// When tapgate was first shown it settled.
+    pub(in crate::sandbox) shown_at: Option<u64>,
 }
 
-/// All of them, in the order in which they happened.
+/// All of them, in the order in which they happened. A row's number counts from 1.
 #[derive(Debug, Default)]
 pub(in crate::sandbox) struct Statement {
     rows: Vec<Row>,
+    by_user: HashMap<String, Vec<usize>>,
+    by_root: HashMap<String, Vec<usize>>,
+    /// What cards did and is not settled, by the time at which it will be.
+    unsettled: BTreeSet<(u64, usize)>,
 }
 
 /// What a list is asked for.
@@ -59,7 +70,9 @@ pub(in crate::sandbox) struct Asked {
 /// A card's transaction as UR shows it.
 #[derive(Clone, Debug)]
 pub(in crate::sandbox) struct Shown {
+    pub(in crate::sandbox) number: usize,
     pub(in crate::sandbox) hash: String,
+    pub(in crate::sandbox) ur_id: String,
     pub(in crate::sandbox) reference: String,
     pub(in crate::sandbox) is_out: bool,
     /// `TransactionData`.
@@ -78,28 +91,49 @@ impl Shown {
 }
 
 impl Statement {
-    /// Whatever is pending is settled now.
-    pub(in crate::sandbox) fn settle_all(&mut self, now: u64) {
-        for row in &mut self.rows {
-            row.settles_at = row.settles_at.min(now);
-        }
+    /// Takes out what is due to be settled by `now`, by number.
+    pub(in crate::sandbox) fn take_due(&mut self, now: u64) -> Vec<usize> {
+        let later = self.unsettled.split_off(&(now.saturating_add(1), 0));
+        std::mem::replace(&mut self.unsettled, later).into_iter().map(|(_, number)| number).collect()
     }
 
-    /// What cards did.
-    pub(in crate::sandbox) fn cards(&self, now: u64) -> Vec<Shown> {
-        let cards = (1..).zip(&self.rows).filter(|(_, row)| row.kind == "CRD");
-        let shown = cards.map(|(number, row)| Shown {
+    /// Settles a transaction.
+    pub(in crate::sandbox) fn settle(&mut self, number: usize) -> Option<Shown> {
+        self.row_mut(number)?.is_settled = true;
+        self.shown(number)
+    }
+
+    /// What a card did, as UR shows it.
+    pub(in crate::sandbox) fn shown(&self, number: usize) -> Option<Shown> {
+        let row = self.row(number)?;
+        Some(Shown {
+            number,
             hash: hash(number),
+            ur_id: row.ur_id.clone(),
             reference: row.reference.clone(),
             is_out: row.is_out,
-            data: row.shown(number, now),
-        });
-        shown.collect()
+            data: row.shown(number),
+        })
     }
 
-    /// The debits and the authorizations they name, by the number of the row.
-    pub(in crate::sandbox) fn debits(&self) -> impl Iterator<Item = (usize, &Row)> {
-        (1..).zip(&self.rows).filter(|(_, row)| row.kind == "CRD" && row.is_out)
+    /// The debits of cards.
+    pub(in crate::sandbox) fn debits(&self) -> impl Iterator<Item = &Row> {
+        self.rows.iter().filter(|row| row.kind == "CRD" && row.is_out)
+    }
+
+    /// Everything of an account.
+    pub(in crate::sandbox) fn of_user(&self, ur_id: &str) -> impl Iterator<Item = &Row> {
+        self.numbered(ur_id).map(|(_, row)| row)
+    }
+
+    fn numbered(&self, ur_id: &str) -> impl Iterator<Item = (usize, &Row)> {
+        let numbers = self.by_user.get(ur_id).into_iter().flatten();
+        numbers.filter_map(|number| Some((*number, self.row(*number)?)))
+    }
+
+    /// A row by its number.
+    pub(in crate::sandbox) fn row(&self, number: usize) -> Option<&Row> {
+        self.rows.get(number.checked_sub(1)?)
     }
 
     /// A row by its number.
@@ -107,17 +141,52 @@ impl Statement {
         self.rows.get_mut(number.checked_sub(1)?)
     }
 
-    /// Adds a transaction and gives its hash.
-    pub(in crate::sandbox) fn add(&mut self, row: Row) -> String {
+    /// Notes that tapgate has been shown these at `now`.
+    pub(in crate::sandbox) fn note_shown(&mut self, numbers: &[usize], now: u64) {
+        for number in numbers {
+            if let Some(row) = self.row_mut(*number)
+                && row.is_settled
+            {
+                row.shown_at.get_or_insert(now);
+            }
+        }
+    }
+
+    /// Adds a transaction and gives its number.
+    pub(in crate::sandbox) fn add(&mut self, row: Row) -> usize {
+        let number = self.rows.len() + 1;
+        self.by_user.entry(row.ur_id.clone()).or_default().push(number);
         self.rows.push(row);
-        hash(self.rows.len())
+        number
+    }
+
+    /// Adds what a card did: it is settled together with all else of its authorization, a day after the last of it.
+    pub(in crate::sandbox) fn add_card(&mut self, row: Row) -> usize {
+        let (root, settles_at) = (row.reference.clone(), row.at + SETTLES_AFTER_SECONDS);
+        let number = self.add(Row { settles_at, is_settled: false, ..row });
+        self.unsettled.insert((settles_at, number));
+        let of_root = self.by_root.entry(root).or_default();
+        for before in of_root.iter() {
+            let Some(row) = before.checked_sub(1).and_then(|place| self.rows.get_mut(place)) else { continue };
+            if self.unsettled.remove(&(row.settles_at, *before)) {
+                row.settles_at = settles_at;
+                self.unsettled.insert((settles_at, *before));
+            }
+        }
+        of_root.push(number);
+        number
+    }
+
+    /// A transaction's hash.
+    pub(in crate::sandbox) fn hash(number: usize) -> String {
+        hash(number)
     }
 
     /// One page, newest first.
     ///
     /// # Errors
     /// What is wrong with the question.
-    pub(in crate::sandbox) fn page(&self, ur_id: &str, asked: &Asked, now: u64) -> Result<Value, String> {
+    pub(in crate::sandbox) fn page(&mut self, ur_id: &str, asked: &Asked, now: u64) -> Result<Value, String> {
         if asked.r#type.is_some() && !asked.transaction_types.is_empty() {
             return Err("type and transactionTypes exclude each other".to_owned());
         }
@@ -129,8 +198,7 @@ impl Statement {
         let (least, most) = (amount(&asked.min_amount)?, amount(&asked.max_amount)?);
         let fits = |row: &Row| {
             let direction = asked.direction.as_deref().unwrap_or("ALL");
-            row.ur_id == ur_id
-                && asked.r#type.as_deref().is_none_or(|kind| kind == row.kind)
+            asked.r#type.as_deref().is_none_or(|kind| kind == row.kind)
                 && (asked.transaction_types.is_empty() || asked.transaction_types.iter().any(|kind| kind == row.kind))
                 && asked.symbol.as_deref().is_none_or(|symbol| symbol.trim_end_matches("24") == row.code)
                 && (asked.currencies.is_empty() || asked.currencies.iter().any(|code| code == row.code))
@@ -139,9 +207,9 @@ impl Statement {
                 && (direction == "ALL" || (direction == "OUT") == row.is_out)
                 && least.is_none_or(|least| row.amount >= least)
                 && most.is_none_or(|most| row.amount <= most)
-                && asked.status.as_deref().is_none_or(|status| status == row.status(now))
+                && asked.status.as_deref().is_none_or(|status| status == row.status())
         };
-        let found: Vec<_> = (1..).zip(&self.rows).filter(|(_, row)| fits(row)).collect();
+        let found: Vec<_> = self.numbered(ur_id).filter(|(_, row)| fits(row)).collect();
         // A cursor names a row by its number: the next page is older than it, the previous one younger.
         let mut older = found.iter().rev().filter(|(number, _)| asked.cursor_id.is_none_or(|cursor| *number < cursor));
         let page: Vec<_> = match asked.prev_cursor_id {
@@ -156,40 +224,43 @@ impl Statement {
         let (first, last) = (page.first(), page.last());
         let has_next = last.is_some_and(|(last, _)| found.iter().any(|(number, _)| number < last));
         let has_previous = first.is_some_and(|(first, _)| found.iter().any(|(number, _)| number > first));
-        Ok(json!({
+        let answer = json!({
             "code": 0, "message": "success",
-            "data": page.iter().map(|(number, row)| row.shown(*number, now)).collect::<Vec<_>>(),
+            "data": page.iter().map(|(number, row)| row.shown(*number)).collect::<Vec<_>>(),
             "hasNextPage": has_next, "hasPrevPage": has_previous,
             "nextCursor": has_next.then(|| cursor(last)).flatten(),
             "prevCursor": has_previous.then(|| cursor(first)).flatten(),
             "currentPageSize": page.len(),
-        }))
+        });
+        let numbers: Vec<_> = page.iter().map(|(number, _)| *number).collect();
+        self.note_shown(&numbers, now);
+        Ok(answer)
     }
 
     /// The transactions of pairs of account and hash; `None` where one of them is not there.
-    pub(in crate::sandbox) fn query(&self, pairs: &[(String, String)], now: u64) -> Option<Vec<Value>> {
+    pub(in crate::sandbox) fn query(&self, pairs: &[(String, String)]) -> Option<Vec<Value>> {
         let one = |(ur_id, wanted): &(String, String)| {
             let found = (1..).zip(&self.rows).find(|(number, row)| row.ur_id == *ur_id && hash(*number) == *wanted);
-            found.map(|(number, row)| row.shown(number, now))
+            found.map(|(number, row)| row.shown(number))
         };
         pairs.iter().map(one).collect()
     }
 }
 
 impl Row {
-    fn status(&self, now: u64) -> &'static str {
-        if now >= self.settles_at { "completed" } else { "pending" }
+    fn status(&self) -> &'static str {
+        if self.is_settled { "completed" } else { "pending" }
     }
 
     /// `TransactionData`.
-    fn shown(&self, number: usize, now: u64) -> Value {
+    fn shown(&self, number: usize) -> Value {
         let sign = if self.is_out { '-' } else { '+' };
         let mut shown = json!({
             "urId": self.ur_id, "title": self.title, "subtitle": "",
             "amount": format!("{sign}{}.{:02}", self.amount / 100, self.amount % 100),
             "type": self.kind, "timestamp": self.at, "currency": self.code.to_ascii_lowercase(),
             "direction": if self.is_out { "OUT" } else { "IN" }, "txHash": hash(number), "chainId": "eip155:5003",
-            "status": self.status(now), "partnerRefId": self.reference, "reference": "",
+            "status": self.status(), "partnerRefId": self.reference, "reference": "",
         });
         if let Some(fields) = shown.as_object_mut() {
             if let Some(mcc) = self.mcc.and_then(|mcc| mcc.parse::<u64>().ok()) {

@@ -1,0 +1,101 @@
+//! What tapgate cannot know yet: UR's figures reach it by reports, and a report proves only what was shown settled before.
+//!
+//! Until then tapgate counts a debit beside a figure that may hold it already. So what it believes to be available lies
+//! between two bounds, and an answer is right if it is what the books say of something within them. Without feeds there is
+//! no doubt: the bounds are one figure.
+
+/// How long after tapgate was shown something it has it, in seconds of real time, at the latest.
+const TAKEN_IN_SECONDS: u64 = 3;
+
+/// What no report is proven to hold yet, of one figure.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(in crate::sandbox) struct Doubt {
+    waiting: Vec<Waiting>,
+    /// In the last report: tapgate has it once it asks for the next.
+    reported: u64,
+    total: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Waiting {
+    /// Of the statement; `None`: what a report proves at once.
+    row: Option<usize>,
+    amount: u64,
+}
+
+impl Doubt {
+    /// A transaction, or, without its number, something else that the next report shows.
+    pub(in crate::sandbox) fn add(&mut self, row: Option<usize>, amount: u64) {
+        self.waiting.push(Waiting { row, amount });
+        self.total += amount;
+    }
+
+    /// Smallest units, or francs with two decimals.
+    pub(in crate::sandbox) fn total(&self) -> u64 {
+        self.total
+    }
+
+    /// The figure is reported, to one who has taken in these rows.
+    pub(in crate::sandbox) fn report(&mut self, is_taken_in: impl Fn(usize) -> bool) {
+        self.total -= std::mem::take(&mut self.reported);
+        let is_proven = |waiting: &mut Waiting| waiting.row.is_none_or(&is_taken_in);
+        self.reported = self.waiting.extract_if(.., is_proven).map(|proven| proven.amount).sum();
+    }
+}
+
+/// Whether what was shown at `shown_at` has been taken in by `now`, on a clock of this speed.
+pub(in crate::sandbox) fn is_taken_in(shown_at: Option<u64>, now: u64, speed: u64) -> bool {
+    shown_at.is_some_and(|shown_at| shown_at + TAKEN_IN_SECONDS * speed < now)
+}
+
+/// A figure that tapgate may believe.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(in crate::sandbox) struct Bounds {
+    pub(in crate::sandbox) least: u64,
+    pub(in crate::sandbox) most: u64,
+}
+
+/// What may be believed of every figure of a decision: so much of the limit, and one end of each balance's bounds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::sandbox) struct Belief {
+    /// Francs that are left.
+    pub(in crate::sandbox) limit: u64,
+    ends: u8,
+}
+
+impl Belief {
+    /// All that make a difference, the most of everything first. The limit is one figure for every way to pay, so what
+    /// each way needs of it matters, too.
+    pub(in crate::sandbox) fn all(limit: Bounds, needed: Vec<u64>) -> impl Iterator<Item = Belief> {
+        let between = needed.into_iter().filter(move |needed| (limit.least..limit.most).contains(needed));
+        let limits: Vec<_> = [limit.most, limit.least].into_iter().chain(between).collect();
+        limits.into_iter().flat_map(|limit| (0..16).map(move |ends| Belief { limit, ends }))
+    }
+
+    /// Of a pool or a fiat balance, in the currency charged or in the card's.
+    pub(in crate::sandbox) fn of_balance(self, is_pool: bool, is_charged: bool, bounds: Bounds) -> u64 {
+        let bit = 2 * u8::from(is_pool) + u8::from(is_charged);
+        if self.ends & (1 << bit) == 0 { bounds.most } else { bounds.least }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_debit_is_doubtful_until_the_report_after_the_one_that_proves_it() {
+        let mut doubt = Doubt::default();
+        doubt.add(Some(1), 100);
+        doubt.add(Some(2), 20);
+        doubt.add(None, 3);
+        doubt.report(|_| false);
+        assert_eq!(doubt.total(), 123, "what was just reported may not have arrived");
+        doubt.report(|row| row == 1);
+        assert_eq!(doubt.total(), 120, "the credit has arrived");
+        doubt.report(|_| true);
+        assert_eq!(doubt.total(), 20);
+        doubt.report(|_| true);
+        assert_eq!(doubt.total(), 0);
+    }
+}

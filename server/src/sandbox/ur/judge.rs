@@ -1,0 +1,168 @@
+//! What a tap must come to by UR's and the partner's books: a ladder of its own, in the documented order.
+
+use super::books::{Account, Block, Booking, Books, CRYPTO, Card, Expected, FIAT, Payment};
+use super::contract::{Code, Rate, Rates};
+use super::doubt::{Belief, Bounds};
+use crate::sandbox::tap::{Kind, Tap};
+
+impl Books {
+    /// What a tap must come to: one thing, or, where tapgate cannot know UR's figures exactly, any of these.
+    pub(in crate::sandbox) fn expect(&self, tap: &Tap, now: u64) -> Vec<Expected> {
+        if !tap.kind.asks() {
+            let known = self.bookings.get(tap.root()).filter(|booking| booking.is_of(tap));
+            return vec![Expected::Returned(known.map_or(0, |booking| booking.remaining().min(tap.amount)))];
+        }
+        let account = self.accounts.get(&tap.ur_id);
+        let limit = account.map_or(Bounds::default(), |account| account.headroom_bounds(now, self.is_fed));
+        let mut expected = Vec::new();
+        // Without doubt, the first is like all others.
+        let beliefs = Belief::all(limit, self.francs(tap)).take(if self.is_fed { usize::MAX } else { 1 });
+        for belief in beliefs {
+            let judged = self.judge(tap, belief).map_or_else(Expected::Declined, Expected::Approved);
+            if !expected.contains(&judged) {
+                expected.push(judged);
+            }
+        }
+        expected
+    }
+
+    /// What each way to pay takes of the limit.
+    fn francs(&self, tap: &Tap) -> Vec<u64> {
+        let cards = self.accounts.get(&tap.ur_id).into_iter().flat_map(|account| &account.cards);
+        let card = cards.filter(|card| card.id == tap.card).map(|card| card.currency);
+        let parent = self.bookings.get(tap.root()).map(|booking| booking.paid_in);
+        let codes = card.chain(parent).chain([tap.merchant.currency]);
+        codes.filter_map(|code| Some(self.rates.to_chf(self.price(tap, code)?, code))).collect()
+    }
+
+    fn judge(&self, tap: &Tap, belief: Belief) -> Result<Payment, &'static str> {
+        let account = self.accounts.get(&tap.ur_id).ok_or("unknown_user")?;
+        let card = account.cards.iter().find(|card| card.id == tap.card).ok_or("unknown_card")?;
+        let root = self.bookings.get(tap.root());
+        if tap.kind == Kind::Authorization && root.is_some_and(|booking| booking.state == "tombstoned") {
+            return Err("already_reversed");
+        }
+        let parent = root.filter(|booking| booking.state == "approved" && booking.is_of(tap));
+        if tap.kind == Kind::Incremental && parent.is_none() {
+            return Err("parent_not_found");
+        }
+        let standing = match account.status {
+            "live" => Ok(()),
+            "closed" => Err("account_closed"),
+            "blocked" => Err("account_blocked"),
+            "soft_blocked" => Err("account_soft_blocked"),
+            _ => Err("account_not_live"),
+        };
+        standing?;
+        match card.status {
+            _ if account.suspended => return Err("user_suspended"),
+            "frozen" => return Err("card_frozen"),
+            "deleted" => return Err("card_deleted"),
+            _ => {}
+        }
+        let parent = parent.filter(|_| tap.kind == Kind::Incremental);
+        let own = [parent.map_or("", |parent| parent.source)];
+        let sources: &[&'static str] = if parent.is_some() { &own } else { account.funding.sources() };
+        let mut refused = Vec::new();
+        for source in sources {
+            match self.judge_source(tap, (account, card, parent), source, belief) {
+                Ok(payment) => return Ok(payment),
+                Err(reason) => refused.push(reason),
+            }
+        }
+        // Of two, the one that stands higher on the ladder.
+        let rank = |reason: &&'static str| LADDER_BELOW_CURRENCY.iter().position(|rung| rung == reason);
+        Err(refused.into_iter().min_by_key(rank).unwrap_or("currency_unsupported"))
+    }
+
+    fn judge_source(
+        &self,
+        tap: &Tap,
+        (account, card, parent): (&Account, &Card, Option<&Booking>),
+        source: &'static str,
+        belief: Belief,
+    ) -> Result<Payment, &'static str> {
+        let charged = tap.merchant.currency;
+        let balance_in = |code: Code| {
+            let (balance, allowed) = match source {
+                CRYPTO => (self.pools.get(code)?, true),
+                _ => account.fiat.get(code).map(|(balance, allowed)| (balance, *allowed))?,
+            };
+            Some((belief.of_balance(source == CRYPTO, code == charged, balance.bounds(self.is_fed)), allowed))
+        };
+        let mut ways = Vec::new();
+        if let Some(parent) = parent {
+            ways.extend(self.price(tap, parent.paid_in).map(|paid| (parent.paid_in, paid)));
+        } else {
+            if card.currency == charged || balance_in(charged).is_some() {
+                ways.push((charged, tap.amount));
+            }
+            if card.currency != charged {
+                ways.extend(self.price(tap, card.currency).map(|paid| (card.currency, paid)));
+            }
+        }
+        let covered = |(code, paid): &&(Code, u64)| {
+            balance_in(code).is_some_and(|(available, allowed)| allowed && available >= *paid)
+        };
+        let (code, paid) = ways.iter().find(covered).or(ways.last()).copied().ok_or("currency_unsupported")?;
+        if let Some(block) = account.blocks.iter().filter(|block| block.hits(tap)).min_by_key(|block| match block {
+            Block::Country(_) => 0,
+            Block::Mcc(_) => 1,
+            Block::Channel(_) => 2,
+        }) {
+            return Err(block.reason());
+        }
+        let chf = self.rates.to_chf(paid, code);
+        if chf > belief.limit {
+            return Err("limit_exceeded");
+        }
+        let (available, allowed) = balance_in(code).unwrap_or_default();
+        let payment = Payment { source, currency: code, paid, chf, funds: 0 };
+        if source == FIAT {
+            return match () {
+                () if paid > available => Err("insufficient_user_funds"),
+                () if !allowed => Err("fiat_allowance_missing"),
+                () => Ok(payment),
+            };
+        }
+        let funds = account.funds.ok_or("insufficient_user_funds")?;
+        let cover = self.rates.between(code, funds.currency).map(|rate| cover(paid, rate));
+        let cover = cover.ok_or("currency_unsupported")?;
+        if cover > funds.amount.saturating_sub(funds.held) {
+            return Err("insufficient_user_funds");
+        }
+        if paid > available {
+            return Err("pool_exhausted");
+        }
+        Ok(Payment { funds: cover, ..payment })
+    }
+
+    /// A tap's amount in another currency than it is charged in.
+    fn price(&self, tap: &Tap, into: Code) -> Option<u64> {
+        let charged = tap.merchant.currency;
+        if charged == into {
+            return Some(tap.amount);
+        }
+        if self.rates.holds(charged) {
+            return Some(Rates::exchange(tap.amount, self.rates.between(charged, into)?));
+        }
+        let rate = self.rates.between("EUR", into)?;
+        Some(Rates::settle(tap.settlement?, self.rates.interchange_percent, rate))
+    }
+}
+
+fn cover(paid: u64, rate: Rate) -> u64 {
+    if rate == (Rate { rate: 10_000, spread: 10_000 }) { paid } else { Rates::cover(paid, rate) }
+}
+
+/// The rungs that differ between sources, in the ladder's order.
+const LADDER_BELOW_CURRENCY: [&str; 8] = [
+    "currency_unsupported",
+    "country_blocked",
+    "mcc_blocked",
+    "channel_blocked",
+    "limit_exceeded",
+    "insufficient_user_funds",
+    "fiat_allowance_missing",
+    "pool_exhausted",
+];

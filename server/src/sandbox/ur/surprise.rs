@@ -1,0 +1,80 @@
+//! What UR does that nobody told tapgate of: it settles at other amounts, or what nobody asked for, and takes back its word.
+
+use super::books::{Books, Funding};
+use super::statement::Row;
+
+impl Books {
+    /// The authorization of a debit, where it was approved once, and nothing else happened to it.
+    pub(in crate::sandbox) fn plain_debit(&self, number: usize) -> Option<String> {
+        let row = self.statement.row(number).filter(|row| row.is_out)?;
+        let booking = self.bookings.get(&row.reference)?;
+        let is_plain = booking.state == "approved"
+            && booking.draws.len() == 1
+            && booking.draws.iter().all(|draw| draw.remaining == draw.amount && draw.amount > 0);
+        is_plain.then(|| row.reference.clone())
+    }
+
+    /// UR settles a debit at half as much again; false where balance or limit might not bear it.
+    pub(in crate::sandbox) fn overcharge(&mut self, number: usize, now: u64) -> bool {
+        let Some(row) = self.statement.row(number) else { return false };
+        let (more, code, root, ur_id) = (row.amount / 2 + 10, row.code, row.reference.clone(), row.ur_id.clone());
+        let Some(source) = self.bookings.get(&root).map(|booking| booking.source) else { return false };
+        let (chf, is_fed) = (self.rates.to_chf(more, code), self.is_fed);
+        let headroom = self.accounts.get(&ur_id).map_or(0, |account| account.headroom_bounds(now, is_fed).least);
+        let balance = self.balance_of(&ur_id, source, code).filter(|balance| balance.bounds(is_fed).least >= more);
+        let Some(balance) = balance.filter(|_| headroom >= chf) else { return false };
+        balance.balance -= more;
+        balance.taken += more;
+        balance.doubt.add(Some(number), more);
+        if let Some(account) = self.accounts.get_mut(&ur_id) {
+            account.use_limit(chf, Some(number), now);
+        }
+        if let Some(row) = self.statement.row_mut(number) {
+            row.amount += more;
+        }
+        true
+    }
+
+    /// UR settles what nobody asked for, from the EUR pool, for a user who pays by it; `None` where it might not bear it, or
+    /// where the amount is so like another of the user's that nobody could tell the two apart.
+    pub(in crate::sandbox) fn charge_unasked(&mut self, ur_id: &str, amount: u64, now: u64) -> Option<usize> {
+        let is_fed = self.is_fed;
+        if self.statement.of_user(ur_id).any(|row| row.amount.abs_diff(amount) * 10 < amount) {
+            return None;
+        }
+        let account = self.accounts.get_mut(ur_id)?;
+        let pool = self.pools.get_mut("EUR").filter(|pool| pool.bounds(is_fed).least >= amount)?;
+        if !matches!(account.funding, Funding::Crypto | Funding::CryptoThenFiat) {
+            return None;
+        }
+        let number = self.statement.add(Row {
+            ur_id: ur_id.to_owned(),
+            kind: "CRD",
+            title: "Offline".to_owned(),
+            is_out: true,
+            amount,
+            code: "EUR",
+            at: now,
+            settles_at: now,
+            is_settled: true,
+            reference: String::new(),
+            mcc: None,
+            exchanged: None,
+            shown_at: None,
+        });
+        pool.balance -= amount;
+        pool.taken += amount;
+        pool.doubt.add(Some(number), amount);
+        account.use_limit(self.rates.to_chf(amount, "EUR"), Some(number), now);
+        Some(number)
+    }
+
+    /// UR says that it took nothing: the partner lets go of what it holds of the user's funds, whatever UR says later.
+    pub(in crate::sandbox) fn take_back(&mut self, root: &str, ur_id: &str) {
+        let Some(booking) = self.bookings.get_mut(root) else { return };
+        let held: u64 = booking.draws.iter_mut().map(|draw| std::mem::take(&mut draw.funds)).sum();
+        if let Some(funds) = self.accounts.get_mut(ur_id).and_then(|account| account.funds.as_mut()) {
+            funds.held = funds.held.saturating_sub(held);
+        }
+    }
+}
