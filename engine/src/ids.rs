@@ -139,9 +139,55 @@ impl fmt::Display for Sequence {
     }
 }
 
+/// Not the number of a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("this id is a record's number, such as 1200")]
+pub struct RecordIdError;
+
+macro_rules! record_id {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        pub struct $name(pub Sequence);
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.fmt(f)
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = RecordIdError;
+
+            fn from_str(text: &str) -> Result<Self, RecordIdError> {
+                let id = $name(text.parse().map(Sequence).map_err(|_| RecordIdError)?);
+                // One form only: not 007, not +7.
+                if id.to_string() == text { Ok(id) } else { Err(RecordIdError) }
+            }
+        }
+    };
+}
+
+record_id!(
+    /// Names an alert: the record that raised it.
+    AlertId
+);
+record_id!(
+    /// Names a prefund: the record that proposed it, or that said it was sent.
+    PrefundId
+);
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_id_by_record_has_one_form() {
+        assert_eq!("1200".parse(), Ok(AlertId(Sequence(1200))));
+        for bad in ["", "007", "+7", "-1", "1200-0", "x", "99999999999999999999"] {
+            assert!(bad.parse::<AlertId>().is_err(), "{bad:?}");
+        }
+    }
 
     #[test]
     fn an_id_is_short_printable_ascii() {

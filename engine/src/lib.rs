@@ -5,6 +5,7 @@
 //! [`journal::Journal`], and is itself nothing but the fold of that journal.
 
 pub mod account;
+pub mod alert;
 pub mod authorization;
 pub mod breaks;
 pub mod controls;
@@ -15,6 +16,7 @@ pub mod limit;
 pub mod money;
 pub mod pool;
 pub mod posting;
+pub mod prefund;
 pub mod pricing;
 pub mod record;
 pub mod recovery;

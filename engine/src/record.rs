@@ -7,12 +7,14 @@ use compact_str::CompactString;
 use serde::{Deserialize, Serialize};
 
 use crate::account::{AccountStatus, CardStatus, FundingPolicy, ImportedCard, ImportedFiat};
+use crate::alert::Condition;
 use crate::authorization::{Reason, Request, Source, State, Values};
 use crate::controls::Controls;
-use crate::ids::{AuthorizationId, CardId, Sequence, UrId};
+use crate::ids::{AlertId, AuthorizationId, CardId, PrefundId, Sequence, UrId};
 use crate::limit::ClientLimit;
 use crate::money::{ChfMinor, Currency, Minor, Money};
 use crate::posting::{Discrepancy, DrawPosting, Effect, Posting};
+use crate::prefund::{PrefundProposed, PrefundSent};
 use crate::pricing::Rates;
 use crate::time::UnixMillis;
 
@@ -44,6 +46,18 @@ pub enum Author {
         /// So that a repeated request has one effect.
         idempotency: Option<IdempotencyKey>,
     },
+}
+
+impl Author {
+    /// The token's name, `ur` or `engine`.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        match self {
+            Author::Ur => "ur",
+            Author::Engine => "engine",
+            Author::Person { name, .. } => name,
+        }
+    }
 }
 
 /// The `Idempotency-Key` of an admin request.
@@ -149,6 +163,55 @@ pub enum Fact {
         /// Which.
         id: BreakId,
         /// As the person gave it, or the rule's name.
+        reason: CompactString,
+    },
+    /// A condition began that somebody must know of.
+    AlertRaised(Box<Condition>),
+    /// An open alert's severity became another; it is told again.
+    AlertChanged {
+        /// Which.
+        id: AlertId,
+        /// The condition as it is now.
+        condition: Box<Condition>,
+    },
+    /// An open alert is told again, because nobody acknowledged it.
+    AlertRenotified {
+        /// Which.
+        id: AlertId,
+    },
+    /// A person has taken an alert on.
+    AlertAcknowledged {
+        /// Which.
+        id: AlertId,
+        /// As the person gave it.
+        reason: Option<CompactString>,
+    },
+    /// An alert is not told again before a time.
+    AlertSilenced {
+        /// Which.
+        id: AlertId,
+        /// The time. One that has passed ends the silence.
+        until: UnixMillis,
+    },
+    /// An alert's condition is over.
+    AlertResolved {
+        /// Which.
+        id: AlertId,
+    },
+    /// A top-up was proposed.
+    PrefundProposed(Box<PrefundProposed>),
+    /// A treasurer approved a proposed top-up.
+    PrefundApproved {
+        /// Which.
+        id: PrefundId,
+    },
+    /// A top-up was sent.
+    PrefundSent(Box<PrefundSent>),
+    /// A top-up was given up, or what is missing of it.
+    PrefundCancelled {
+        /// Which.
+        id: PrefundId,
+        /// As the person gave it.
         reason: CompactString,
     },
 }
@@ -531,7 +594,17 @@ impl Fact {
             | Fact::RatesReplaced(_)
             | Fact::ProgramSuspended { .. }
             | Fact::BreakOpened(_)
-            | Fact::BreakResolved { .. } => None,
+            | Fact::BreakResolved { .. }
+            | Fact::AlertRaised(_)
+            | Fact::AlertChanged { .. }
+            | Fact::AlertRenotified { .. }
+            | Fact::AlertAcknowledged { .. }
+            | Fact::AlertSilenced { .. }
+            | Fact::AlertResolved { .. }
+            | Fact::PrefundProposed(_)
+            | Fact::PrefundApproved { .. }
+            | Fact::PrefundSent(_)
+            | Fact::PrefundCancelled { .. } => None,
         }
     }
 
@@ -582,6 +655,31 @@ impl Fact {
             _ => &[],
         };
         one.into_iter().chain(booked.iter().map(|pool| pool.currency))
+    }
+
+    /// The alert whose row this changes as the record at `sequence`.
+    #[must_use]
+    pub fn alert(&self, sequence: Sequence) -> Option<AlertId> {
+        match self {
+            Fact::AlertRaised(_) => Some(AlertId(sequence)),
+            Fact::AlertChanged { id, .. }
+            | Fact::AlertRenotified { id }
+            | Fact::AlertAcknowledged { id, .. }
+            | Fact::AlertSilenced { id, .. }
+            | Fact::AlertResolved { id } => Some(*id),
+            _ => None,
+        }
+    }
+
+    /// The prefund whose row this changes as the record at `sequence`; a credit changes the one that awaits it beside.
+    #[must_use]
+    pub fn prefund(&self, sequence: Sequence) -> Option<PrefundId> {
+        match self {
+            Fact::PrefundProposed(_) => Some(PrefundId(sequence)),
+            Fact::PrefundSent(sent) => Some(sent.proposal.unwrap_or(PrefundId(sequence))),
+            Fact::PrefundApproved { id } | Fact::PrefundCancelled { id, .. } => Some(*id),
+            _ => None,
+        }
     }
 
     /// The breaks that this opens as the record at `sequence`.

@@ -2,6 +2,7 @@
 
 use metrics::{Unit, describe_counter, describe_gauge, describe_histogram, gauge};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
+use tapgate_engine::alert::Severity;
 use tapgate_engine::money::Minor;
 use tracing_subscriber::EnvFilter;
 
@@ -55,6 +56,7 @@ fn describe() {
     describe_histogram!("tapgate_ur_call_seconds", Unit::Seconds, "From sending a call to UR to its whole answer");
     describe_gauge!("tapgate_ur_paused", "1 while UR is not asked because it failed repeatedly");
     describe_counter!("tapgate_ur_transactions_total", "Transactions that UR showed, by what they did");
+    describe_gauge!("tapgate_alerts_open", "Alerts whose condition lasts, acknowledged or not, by severity");
     describe_gauge!("tapgate_pool_available", "What approvals may take from a pool, in its smallest unit");
     describe_gauge!("tapgate_pool_held", "Outstanding holds of a pool, in its smallest unit");
     describe_gauge!("tapgate_pool_reserve", "What approvals must leave in a pool, in its smallest unit");
@@ -74,6 +76,11 @@ pub fn render(app: &App) -> String {
     gauge!("tapgate_ready").set(f64::from(u8::from(app.health.ready().is_ok())));
     gauge!("tapgate_clock_trusted").set(f64::from(u8::from(app.clock.now().trusted)));
     gauge!("tapgate_users").set(figure(app.ledger.user_count() as u64));
+    let alerts = app.ledger.open_alerts();
+    for severity in Severity::ALL {
+        let open = alerts.iter().filter(|alert| alert.condition.severity == *severity).count();
+        gauge!("tapgate_alerts_open", "severity" => severity.name()).set(figure(open as u64));
+    }
     for pool in app.ledger.pools() {
         let currency = pool.currency.to_string();
         let set = |name: &'static str, amount: Minor| {

@@ -275,7 +275,17 @@ impl User {
             | Fact::RatesReplaced(_)
             | Fact::ProgramSuspended { .. }
             | Fact::BreakOpened(_)
-            | Fact::BreakResolved { .. } => {}
+            | Fact::BreakResolved { .. }
+            | Fact::AlertRaised(_)
+            | Fact::AlertChanged { .. }
+            | Fact::AlertRenotified { .. }
+            | Fact::AlertAcknowledged { .. }
+            | Fact::AlertSilenced { .. }
+            | Fact::AlertResolved { .. }
+            | Fact::PrefundProposed(_)
+            | Fact::PrefundApproved { .. }
+            | Fact::PrefundSent(_)
+            | Fact::PrefundCancelled { .. } => {}
         }
         self.sequence = sequence;
     }

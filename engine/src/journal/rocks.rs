@@ -73,6 +73,8 @@ fn table_name(table: Table) -> &'static str {
         Table::Program => "program",
         Table::Breaks => "breaks",
         Table::Postings => "postings",
+        Table::Alerts => "alerts",
+        Table::Prefunds => "prefunds",
     }
 }
 

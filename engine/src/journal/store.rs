@@ -47,11 +47,15 @@ pub enum Table {
     Breaks,
     /// Where UR's transactions were booked, by their hash.
     Postings,
+    /// Alerts by the record that raised them.
+    Alerts,
+    /// Prefunds by the record that began them.
+    Prefunds,
 }
 
 impl Table {
     /// Every table.
-    pub const ALL: [Table; 7] = [
+    pub const ALL: [Table; 9] = [
         Table::Users,
         Table::Authorizations,
         Table::Answers,
@@ -59,6 +63,8 @@ impl Table {
         Table::Program,
         Table::Breaks,
         Table::Postings,
+        Table::Alerts,
+        Table::Prefunds,
     ];
 }
 

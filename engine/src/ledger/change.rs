@@ -7,7 +7,7 @@ use compact_str::CompactString;
 use dashmap::mapref::entry::Entry as Place;
 
 use super::decide::append;
-use super::{Ledger, Shared};
+use super::{AlertChange, Ledger, PrefundChange, Shared};
 use crate::account::{CardStatus, ImportedCard, User};
 use crate::authorization::Source;
 use crate::controls::{Controls, ControlsError};
@@ -119,6 +119,10 @@ pub enum Change {
         /// As the person gives it.
         reason: CompactString,
     },
+    /// Something about an alert.
+    Alert(AlertChange),
+    /// Something about a prefund.
+    Prefund(PrefundChange),
 }
 
 /// A change was refused; it had no effect.
@@ -212,6 +216,8 @@ impl Ledger {
                 let fact = Fact::ProgramSuspended { suspended, reason };
                 self.program_change(author, at, self.stop_decisions(), fact)?
             }
+            Change::Alert(change) => self.change_alert(author, at, change)?,
+            Change::Prefund(change) => self.change_prefund(author, at, change)?,
             Change::Release { root, reason } => self.release(author, at, &root, ReturnCause::Person { reason })?,
             Change::ImportUser(import) => {
                 for card in &import.cards {
@@ -346,6 +352,9 @@ impl Ledger {
                 Some(pool) => pool.replace(figures),
                 None => shared.pools.push(Pool::new(figures)),
             }
+        }
+        if let Fact::PoolCredited(_) = &fact {
+            self.lock_prefunds().apply(sequence, at, author, &fact);
         }
         Ok(word)
     }

@@ -10,13 +10,17 @@ use compact_str::CompactString;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::alerts::Alerts;
+use super::prefunds::Prefunds;
 use crate::account::User;
+use crate::alert::Alert;
 use crate::authorization::{Answer, Authorization};
 use crate::breaks::Break;
 use crate::ids::{AuthorizationId, Sequence, UrId};
 use crate::journal::{Row, Store, StoreError, Table};
 use crate::money::Currency;
 use crate::pool::PoolFigures;
+use crate::prefund::Prefund;
 use crate::pricing::Rates;
 use crate::record::{Author, BreakId, Buffer, Fact, Fingerprint, Record};
 use crate::time::UnixMillis;
@@ -131,6 +135,8 @@ pub struct State {
     pub(crate) program: ProgramRow,
     pub(crate) breaks: BTreeMap<BreakId, Break>,
     pub(crate) postings: Postings,
+    pub(crate) alerts: Alerts,
+    pub(crate) prefunds: Prefunds,
 }
 
 impl State {
@@ -158,6 +164,20 @@ impl State {
             }
             Ok(())
         })?;
+        store.rows(Table::Alerts, &mut |key, bytes| {
+            let row: Alert = decode(Table::Alerts, key, bytes)?;
+            if row.is_open() {
+                state.alerts.0.insert(row.id, row);
+            }
+            Ok(())
+        })?;
+        store.rows(Table::Prefunds, &mut |key, bytes| {
+            let row: Prefund = decode(Table::Prefunds, key, bytes)?;
+            if row.is_open() {
+                state.prefunds.0.insert(row.id, row);
+            }
+            Ok(())
+        })?;
         state.program = load(store, Table::Program, PROGRAM_KEY)?.unwrap_or_default();
         Ok(state)
     }
@@ -168,7 +188,9 @@ impl State {
         let users = self.users.values().map(|row| row.sequence);
         let pools = self.pools.values().map(|row| row.sequence);
         let breaks = self.breaks.values().map(|row| row.sequence);
-        users.chain(pools).chain(breaks).fold(self.program.sequence, Sequence::max)
+        let alerts = self.alerts.0.values().map(|row| row.sequence);
+        let prefunds = self.prefunds.0.values().map(|row| row.sequence);
+        users.chain(pools).chain(breaks).chain(alerts).chain(prefunds).fold(self.program.sequence, Sequence::max)
     }
 
     /// Every account, and those of which UR has something to show yet.
@@ -205,6 +227,16 @@ impl State {
         store.rows(Table::Breaks, &mut |key, bytes| {
             let row: Break = decode(Table::Breaks, key, bytes)?;
             self.breaks.entry(row.id).or_insert(row);
+            Ok(())
+        })?;
+        store.rows(Table::Alerts, &mut |key, bytes| {
+            let row: Alert = decode(Table::Alerts, key, bytes)?;
+            self.alerts.0.entry(row.id).or_insert(row);
+            Ok(())
+        })?;
+        store.rows(Table::Prefunds, &mut |key, bytes| {
+            let row: Prefund = decode(Table::Prefunds, key, bytes)?;
+            self.prefunds.0.entry(row.id).or_insert(row);
             Ok(())
         })?;
         store.rows(Table::Postings, &mut |key, bytes| {
@@ -278,6 +310,8 @@ impl State {
                 row.resolve(sequence, *at, author, reason);
             }
         }
+        self.fold_alert(sequence, record, store)?;
+        self.fold_prefund(sequence, record, store)?;
         if sequence > self.program.sequence {
             self.program.program.apply(*at, fact);
             self.program.keys.apply(*at, author);
@@ -319,6 +353,12 @@ impl State {
         for (hash, booked) in &self.postings {
             add(&row(Table::Postings, hash.as_bytes(), booked)?);
         }
+        for (id, alert) in &self.alerts.0 {
+            add(&row(Table::Alerts, &record_key(id.0), alert)?);
+        }
+        for (id, prefund) in &self.prefunds.0 {
+            add(&row(Table::Prefunds, &record_key(id.0), prefund)?);
+        }
         add(&row(Table::Program, PROGRAM_KEY, &(&self.program.program, &self.program.keys))?);
         Ok(*hasher.finalize().as_bytes())
     }
@@ -330,7 +370,7 @@ impl State {
     }
 }
 
-fn fetch<K: Ord, T: DeserializeOwned>(
+pub(super) fn fetch<K: Ord, T: DeserializeOwned>(
     rows: &mut BTreeMap<K, T>,
     id: K,
     key: &[u8],
@@ -352,6 +392,11 @@ pub(crate) fn break_key(id: BreakId) -> [u8; 10] {
     opened.copy_from_slice(&id.opened.0.to_be_bytes());
     number.copy_from_slice(&id.number.to_be_bytes());
     key
+}
+
+/// The key of a row that is named by the record that began it: sorts by age.
+pub(crate) fn record_key(begun: Sequence) -> [u8; 8] {
+    begun.0.to_be_bytes()
 }
 
 fn key_id<T: std::str::FromStr>(key: &[u8]) -> Result<T, StoreError> {

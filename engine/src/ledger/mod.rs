@@ -3,17 +3,20 @@
 //! **Locks, in their one order:** `admin` (changes by people, one at a time) or `postings` (UR's transactions, one at a
 //! time) → `program` (what all decisions share;
 //! read by decisions through a sharded lock, written only by changes to the program itself) → `answers` → `authorizations`
-//! → `users` → `breaks`. Never two guards in one map, never one across an await: nothing here is async.
+//! → `users` → `breaks`, `alerts` or `prefunds`, one of them at a time. Never two guards in one map, never one across an await: nothing here is async.
 //!
 //! **Order of change:** what lowers a pool's available figure changes memory first and then claims its place in the
 //! journal; what raises one claims first. Whoever spends what was raised claims later, so every durable prefix of the
 //! journal is a legal state. Rows of users and authorizations change under their guards, where order cannot be seen.
 
+mod alerts;
 mod book;
 mod change;
 mod decide;
 mod fold;
 mod gather;
+mod lists;
+mod prefunds;
 mod query;
 mod returns;
 mod rows;
@@ -25,10 +28,13 @@ use ahash::RandomState;
 use crossbeam::sync::{ShardedLock, ShardedLockReadGuard, ShardedLockWriteGuard};
 use dashmap::DashMap;
 
+pub use alerts::AlertChange;
 pub use book::Booking;
 pub use change::{Change, ChangeError, Receipt, Reflected};
 pub use decide::{GaveUp, Refusal, Reply, Submission};
 pub use fold::{Program, State};
+pub use lists::Page;
+pub use prefunds::PrefundChange;
 pub use query::Found;
 pub use rows::RowsWritten;
 
@@ -122,6 +128,8 @@ pub struct Ledger {
     authorizations: DashMap<AuthorizationId, Box<Authorization>, RandomState>,
     users: DashMap<UrId, Box<User>, RandomState>,
     breaks: Mutex<book::Breaks>,
+    alerts: Mutex<alerts::Alerts>,
+    prefunds: Mutex<prefunds::Prefunds>,
     /// Where transactions were booked, as far as the disk does not know it yet.
     postings: Mutex<fold::Postings>,
     journal: Journal,
@@ -157,7 +165,7 @@ impl Ledger {
         let hasher =
             RandomState::with_seeds(hash_seed, !hash_seed, hash_seed.rotate_left(17), hash_seed.rotate_left(41));
         let watermark = store.watermark()?;
-        let State { users, authorizations, answers, pools, program, breaks, postings } = recovered;
+        let State { users, authorizations, answers, pools, program, breaks, postings, alerts, prefunds } = recovered;
         let mut admin = Admin { keys: program.keys, cards: std::collections::HashMap::with_hasher(hasher.clone()) };
         for (id, user) in &users {
             admin.cards.extend(user.cards.iter().map(|card| (card.id.clone(), id.clone())));
@@ -171,6 +179,8 @@ impl Ledger {
             authorizations: DashMap::with_hasher_and_shard_amount(hasher.clone(), SHARDS),
             users: DashMap::with_hasher_and_shard_amount(hasher, SHARDS),
             breaks: Mutex::new(book::Breaks(breaks)),
+            alerts: Mutex::new(alerts),
+            prefunds: Mutex::new(prefunds),
             postings: Mutex::new(postings),
             journal,
             store,
@@ -216,6 +226,14 @@ impl Ledger {
 
     fn lock_breaks(&self) -> MutexGuard<'_, book::Breaks> {
         self.breaks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn lock_alerts(&self) -> MutexGuard<'_, alerts::Alerts> {
+        self.alerts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn lock_prefunds(&self) -> MutexGuard<'_, prefunds::Prefunds> {
+        self.prefunds.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock_postings(&self) -> MutexGuard<'_, fold::Postings> {

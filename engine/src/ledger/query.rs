@@ -162,6 +162,8 @@ impl Ledger {
             pools: pools.collect(),
             breaks: self.lock_breaks().0.clone(),
             postings: self.lock_postings().clone(),
+            alerts: self.lock_alerts().clone(),
+            prefunds: self.lock_prefunds().clone(),
             program: super::fold::ProgramRow {
                 sequence,
                 program: shared.program.clone(),

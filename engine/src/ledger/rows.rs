@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering;
 use compact_str::CompactString;
 
 use super::Ledger;
-use super::fold::{PROGRAM_KEY, PoolRow, ProgramRow, break_key, row};
+use super::fold::{PROGRAM_KEY, PoolRow, ProgramRow, break_key, record_key, row};
 use crate::ids::{AuthorizationId, Sequence, UrId};
 use crate::journal::{Row, Settled, StoreError, Table};
 use crate::pool::Pool;
@@ -90,13 +90,15 @@ impl Ledger {
             read += 1;
             if read == RECORDS_MAX || sequence >= cut { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         })?;
-        let newest = self.encode(&touched, &mut rows)?;
+        let newest = self.encode(&touched, tail.watermark, &mut rows)?;
         // A row may already hold records after the cut; it must not reach the disk before they do.
         self.await_durable(newest)?;
         self.store.write_rows(&rows, watermark)?;
         // What is explained, and on the disk, need not stay in memory.
         self.lock_postings().retain(|_, booked| booked.sequence > watermark);
         self.lock_breaks().0.retain(|_, found| found.resolved.is_none() || found.sequence > watermark);
+        self.lock_alerts().0.retain(|_, alert| alert.is_open() || alert.sequence > watermark);
+        self.lock_prefunds().0.retain(|_, prefund| prefund.is_open() || prefund.sequence > watermark);
         tail.watermark = watermark;
         Ok(RowsWritten { rows: rows.len(), watermark, more: watermark < cut })
     }
@@ -120,7 +122,7 @@ impl Ledger {
     }
 
     /// Encodes the rows as they are now; returns the newest record that any of them holds.
-    fn encode(&self, touched: &Touched, rows: &mut Vec<Row>) -> Result<Sequence, StoreError> {
+    fn encode(&self, touched: &Touched, since: Sequence, rows: &mut Vec<Row>) -> Result<Sequence, StoreError> {
         let mut newest = Sequence::ZERO;
         for id in &touched.users {
             if let Some(user) = self.users.get(id) {
@@ -155,6 +157,16 @@ impl Ledger {
         for found in touched.breaks.iter().filter_map(|id| breaks.0.get(id)) {
             newest = newest.max(found.sequence);
             rows.push(row(Table::Breaks, &break_key(found.id), found)?);
+        }
+        drop(breaks);
+        // Few, and all that changed since are in memory: they need no notes.
+        for alert in self.lock_alerts().0.values().filter(|alert| alert.sequence > since) {
+            newest = newest.max(alert.sequence);
+            rows.push(row(Table::Alerts, &record_key(alert.id.0), alert)?);
+        }
+        for prefund in self.lock_prefunds().0.values().filter(|prefund| prefund.sequence > since) {
+            newest = newest.max(prefund.sequence);
+            rows.push(row(Table::Prefunds, &record_key(prefund.id.0), prefund)?);
         }
         Ok(newest)
     }

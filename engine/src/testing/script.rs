@@ -551,5 +551,14 @@ impl State {
             let held = of_pool.fold(Minor::ZERO, |sum, hold| sum.saturating_add(hold.paid.amount));
             assert_eq!(pool.figures.held, held, "{currency} held = the holds, at {at}");
         }
+        let mut open = std::collections::BTreeSet::new();
+        for alert in self.alerts.0.values().filter(|alert| alert.is_open()) {
+            let (kind, subject) = (alert.condition.kind, &alert.condition.subject);
+            assert!(open.insert((kind, subject)), "one open alert {} of {subject}, at {at}", kind.name());
+        }
+        let mut awaited = std::collections::BTreeSet::new();
+        for prefund in self.prefunds.0.values().filter(|prefund| prefund.is_open()) {
+            assert!(awaited.insert((prefund.currency, &prefund.reference)), "one prefund per reference, at {at}");
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! The command line. Data goes to stdout, logs and errors to stderr; exit codes 0 ok, 1 failed, 2 wrong usage.
 
+mod alerts;
 mod amounts;
 mod api;
 mod authorizations;
@@ -15,6 +16,7 @@ mod import;
 mod journal;
 mod lines;
 mod pools;
+mod prefunds;
 mod program;
 mod sandbox;
 mod screen;
@@ -66,6 +68,10 @@ enum Command {
     Breaks(breaks::Breaks),
     /// Ask UR, and show what a sweep would change.
     Sweep(sweep::Sweep),
+    /// List what somebody must know of; take it on or silence it.
+    Alerts(alerts::Alerts),
+    /// List top-ups of the pools; say that one was sent, approve or cancel one.
+    Prefunds(prefunds::Prefunds),
     /// Show the switch over every decision; suspend or resume.
     Program(program::Program),
     /// Look at a data directory, offline.
@@ -104,6 +110,8 @@ pub fn run() -> ExitCode {
         Command::Explain(explain) => explain.run(),
         Command::Breaks(breaks) => breaks.run(),
         Command::Sweep(sweep) => sweep.run(),
+        Command::Alerts(alerts) => alerts.run(),
+        Command::Prefunds(prefunds) => prefunds.run(),
         Command::Program(program) => program.run(),
         Command::Journal(command) => journal::run(&command),
         Command::Sign(sign) => sign.run(),

@@ -7,6 +7,7 @@ use std::str::FromStr;
 use serde::Deserialize;
 use serde::de::{self, Deserializer, Visitor};
 use tapgate_engine::money::Minor;
+use tapgate_engine::time::UnixMillis;
 
 /// The body is not of the form asked for. The message names the place or the field.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -47,6 +48,20 @@ pub(super) fn amount(field: &str, text: &str) -> Result<Minor, Malformed> {
     number.map(Minor).ok_or_else(|| {
         Malformed(format!("{field} must be a whole number of smallest units, 1 to 18 digits without leading zeros"))
     })
+}
+
+/// The end of the year 9999: what is later is in another unit than seconds.
+const UNIX_SECONDS_MAX: u64 = 253_402_300_799;
+
+/// A time in unix seconds.
+///
+/// # Errors
+/// After the year 9999.
+pub(super) fn unix_seconds(field: &str, seconds: u64) -> Result<UnixMillis, Malformed> {
+    if seconds > UNIX_SECONDS_MAX {
+        return Err(Malformed(format!("{field} must be in unix seconds, 0 to {UNIX_SECONDS_MAX}, got {seconds}")));
+    }
+    Ok(UnixMillis(seconds * 1_000))
 }
 
 pub(super) fn parsed<T: FromStr>(field: &str, text: &str) -> Result<T, Malformed>

@@ -23,8 +23,10 @@ const ADDRESSES_MAX: usize = 10_000;
 pub(super) enum Access {
     /// Any role.
     Read,
-    /// Pools, rates and credits: operator and treasurer.
+    /// Pools, rates, credits, alerts and prefunds: operator and treasurer.
     Treasury,
+    /// The approval of a prefund: treasurer alone, so that nobody who runs the engine can make it send money.
+    Approve,
     /// Everything else: operator.
     Operate,
 }
@@ -40,8 +42,11 @@ impl Caller {
     /// Whether the role may do it.
     pub(super) fn may(&self, access: Access) -> Result<(), Problem> {
         match (self.role, access) {
-            (Role::Operator, _) | (_, Access::Read) | (Role::Treasurer, Access::Treasury) => Ok(()),
+            (_, Access::Read)
+            | (Role::Operator, Access::Treasury | Access::Operate)
+            | (Role::Treasurer, Access::Treasury | Access::Approve) => Ok(()),
             (Role::Viewer, _) => Err(Problem::Forbidden("viewer")),
+            (Role::Operator, Access::Approve) => Err(Problem::Forbidden("operator")),
             (Role::Treasurer, Access::Operate) => Err(Problem::Forbidden("treasurer")),
         }
     }

@@ -1,8 +1,10 @@
 //! The admin API. Handlers are thin: parse, ask the ledger, show the resource.
 
+mod alerts;
 mod auth;
 mod breaks;
 mod import;
+mod prefunds;
 mod read;
 mod write;
 
@@ -57,6 +59,10 @@ pub fn service(app: Arc<App>) -> Router {
         .route("/authorizations/{id}", get(read::authorization))
         .route("/breaks", get(breaks::list))
         .route("/breaks/{id}", get(breaks::one))
+        .route("/alerts", get(alerts::list))
+        .route("/alerts/{id}", get(alerts::one))
+        .route("/prefunds", get(prefunds::list))
+        .route("/prefunds/{id}", get(prefunds::one))
         .route("/journal", get(read::journal))
         .route("/stats", get(read::stats))
         .route_layer(guarded(Access::Read));
@@ -64,7 +70,13 @@ pub fn service(app: Arc<App>) -> Router {
         .route("/pools/{currency}", put(write::pool))
         .route("/pools/{currency}/credits", post(write::credit))
         .route("/rates", put(write::rates))
+        .route("/alerts/{id}/acknowledge", post(alerts::acknowledge))
+        .route("/alerts/{id}/silence", post(alerts::silence))
+        .route("/prefunds", post(prefunds::send))
+        .route("/prefunds/{id}/cancel", post(prefunds::cancel))
         .route_layer(guarded(Access::Treasury));
+    let approve =
+        Router::new().route("/prefunds/{id}/approve", post(prefunds::approve)).route_layer(guarded(Access::Approve));
     let operate = Router::new()
         .route("/users/import", post(import::users).layer(DefaultBodyLimit::max(IMPORT_BYTES_MAX)))
         .route("/users/{urId}/funds", put(write::funds))
@@ -77,7 +89,7 @@ pub fn service(app: Arc<App>) -> Router {
         .route("/program", post(write::program))
         .route_layer(guarded(Access::Operate));
     Router::new()
-        .nest("/api/v1", read.merge(treasury).merge(operate))
+        .nest("/api/v1", read.merge(treasury).merge(approve).merge(operate))
         .route("/healthz", get(|| async { axum::Json(serde_json::json!({"status": "ok"})) }))
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics))

@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde_json::json;
 use tapgate_engine::authorization::Kind;
 use tapgate_engine::ids::{AuthorizationId, Sequence, UrId};
-use tapgate_engine::ledger::{Found, Ledger};
+use tapgate_engine::ledger::{Found, Ledger, Page};
 use tapgate_engine::money::Currency;
 use tapgate_engine::record::{Fact, Record, ReturnCause};
 
@@ -119,6 +119,42 @@ fn decision(ledger: &Ledger, found: &Found) -> Result<Option<Record>, Problem> {
     }
 }
 
+/// Which part of a list is asked for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct PageAsked {
+    before: Sequence,
+    limit: usize,
+}
+
+impl PageAsked {
+    /// As a request gives it: items on a page, and the `next` of the page before.
+    pub(super) fn new(limit: Option<usize>, cursor: Option<u64>) -> Result<PageAsked, Problem> {
+        let limit = limit.unwrap_or(ITEMS_DEFAULT);
+        if !(1..=ITEMS_MAX).contains(&limit) {
+            return Err(Problem::BadRequest(format!("limit must be 1 to {ITEMS_MAX}")));
+        }
+        Ok(PageAsked { before: Sequence(cursor.unwrap_or(u64::MAX)), limit })
+    }
+
+    /// The page to read: one item more than is shown, to know whether there is a next one.
+    pub(super) fn page(self) -> Page {
+        Page { before: self.before, limit: self.limit + 1 }
+    }
+
+    /// The list's answer, of what that page held.
+    pub(super) fn answer<T>(
+        self,
+        mut found: Vec<T>,
+        begun: impl Fn(&T) -> Sequence,
+        view: impl Fn(&T) -> serde_json::Value,
+    ) -> serde_json::Value {
+        let more = found.len() > self.limit;
+        found.truncate(self.limit);
+        let next = found.last().filter(|_| more).map(|last| begun(last).to_string());
+        json!({"items": found.iter().map(view).collect::<Vec<_>>(), "next": next})
+    }
+}
+
 /// Filters of the list; all must hold.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -166,21 +202,17 @@ pub(super) async fn authorizations(
     query: Result<Query<Filters>, axum::extract::rejection::QueryRejection>,
 ) -> Answer {
     let Query(filters) = query.map_err(|error| Problem::Malformed(error.body_text()))?;
-    let limit = filters.limit.unwrap_or(ITEMS_DEFAULT);
-    if !(1..=ITEMS_MAX).contains(&limit) {
-        return Err(Problem::BadRequest(format!("limit must be 1 to {ITEMS_MAX}")));
-    }
-    blocking(&admin.app.ledger, move |ledger| page(ledger, &filters, limit)).await.map(Json)
+    let asked = PageAsked::new(filters.limit, filters.cursor)?;
+    blocking(&admin.app.ledger, move |ledger| page(ledger, &filters, asked)).await.map(Json)
 }
 
-fn page(ledger: &Ledger, filters: &Filters, limit: usize) -> Result<serde_json::Value, Problem> {
+fn page(ledger: &Ledger, filters: &Filters, asked: PageAsked) -> Result<serde_json::Value, Problem> {
     let mut items = Vec::new();
     let mut next = None;
     let mut read = 0;
     let mut failed = None;
-    let before = Sequence(filters.cursor.unwrap_or(u64::MAX));
-    ledger.records_back(before, &mut |sequence, record, _| {
-        if items.len() == limit || read == RECORDS_PER_PAGE_MAX {
+    ledger.records_back(asked.before, &mut |sequence, record, _| {
+        if items.len() == asked.limit || read == RECORDS_PER_PAGE_MAX {
             next = Some((sequence.0 + 1).to_string());
             return ControlFlow::Break(());
         }

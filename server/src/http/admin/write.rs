@@ -63,6 +63,11 @@ impl Asked {
     pub(super) fn form<T: DeserializeOwned>(&self) -> Result<T, Problem> {
         parse(&self.body).map_err(|error| Problem::Malformed(error.to_string()))
     }
+
+    /// As [`Asked::form`], where nothing need be said.
+    pub(super) fn form_or_default<T: DeserializeOwned + Default>(&self) -> Result<T, Problem> {
+        if self.body.is_empty() { Ok(T::default()) } else { self.form() }
+    }
 }
 
 fn malformed(error: crate::wire::Malformed) -> Problem {
@@ -75,7 +80,7 @@ fn currency(code: &str) -> Result<Currency, Problem> {
 }
 
 /// Makes a change and waits until it is durable.
-async fn make(admin: &Admin, author: Author, change: Change) -> Result<(), Problem> {
+pub(super) async fn make(admin: &Admin, author: Author, change: Change) -> Result<(), Problem> {
     let now = admin.app.clock.now();
     let receipt = super::read::blocking(&admin.app.ledger, move |ledger| Ok(ledger.change(&author, change, now)?));
     durable(receipt.await?).await

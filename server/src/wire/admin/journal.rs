@@ -89,6 +89,28 @@ fn fact(fact: &Fact) -> Value {
         Fact::BreakResolved { id, reason } => {
             json!({"kind": "break_resolved", "id": id.to_string(), "reason": reason.as_str()})
         }
+        Fact::AlertRaised(condition) => {
+            json!({"kind": "alert_raised", "alert": super::alerts::condition(condition)})
+        }
+        Fact::AlertChanged { id, condition } => {
+            json!({"kind": "alert_changed", "id": id.to_string(), "alert": super::alerts::condition(condition)})
+        }
+        Fact::AlertRenotified { id } => json!({"kind": "alert_renotified", "id": id.to_string()}),
+        Fact::AlertAcknowledged { id, reason } => {
+            json!({"kind": "alert_acknowledged", "id": id.to_string(), "reason": reason.as_deref()})
+        }
+        Fact::AlertSilenced { id, until } => {
+            json!({"kind": "alert_silenced", "id": id.to_string(), "until": until.seconds().0})
+        }
+        Fact::AlertResolved { id } => json!({"kind": "alert_resolved", "id": id.to_string()}),
+        Fact::PrefundProposed(proposed) => {
+            json!({"kind": "prefund_proposed", "prefund": super::prefunds::proposed(proposed)})
+        }
+        Fact::PrefundApproved { id } => json!({"kind": "prefund_approved", "id": id.to_string()}),
+        Fact::PrefundSent(sent) => json!({"kind": "prefund_sent", "prefund": super::prefunds::sent(sent)}),
+        Fact::PrefundCancelled { id, reason } => {
+            json!({"kind": "prefund_cancelled", "id": id.to_string(), "reason": reason.as_str()})
+        }
     }
 }
 

@@ -1,10 +1,12 @@
 //! The admin API's resources and requests. People mistype, so unknown fields are refused.
 
+pub mod alerts;
 pub mod authorizations;
 pub mod breaks;
 pub mod controls;
 pub mod journal;
 pub mod pools;
+pub mod prefunds;
 pub mod users;
 
 use serde::Deserialize;
@@ -44,7 +46,7 @@ impl MoneyForm {
 }
 
 /// A reason in words.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ReasonForm {
     /// Why, for the journal.

@@ -1,0 +1,226 @@
+//! Prefunds in the ledger: no two open ones of a pool with one reference, so that a credit that names one is that one's.
+
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry as Place;
+use std::sync::Arc;
+
+use compact_str::CompactString;
+
+use super::change::{ChangeError, in_range, not_found};
+use super::decide::append;
+use super::fold::{State, fetch, load, record_key};
+use super::lists::{Page, newest_first};
+use super::{Ledger, Shared};
+use crate::ids::{PrefundId, Sequence};
+use crate::journal::{Settles, Store, StoreError, Table, Word};
+use crate::money::{Currency, Minor};
+use crate::prefund::{Prefund, PrefundProposed, PrefundSent, PrefundState, REFERENCE_BYTES_MAX};
+use crate::record::{Author, Fact, Record};
+use crate::time::UnixMillis;
+
+/// What is done about a prefund, by a person or by the automatic way.
+#[derive(Clone, Debug)]
+pub enum PrefundChange {
+    /// Propose a top-up: on the disk before anything is asked of UR.
+    Propose(PrefundProposed),
+    /// Approve a proposed one.
+    Approve {
+        /// Which.
+        id: PrefundId,
+    },
+    /// Say that money was sent: for an approved proposal, or without one.
+    Send(PrefundSent),
+    /// Give one up, or what is missing of one that is short.
+    Cancel {
+        /// Which.
+        id: PrefundId,
+        /// As the person gives it.
+        reason: CompactString,
+    },
+}
+
+/// The prefunds that are open, and those over whose end is not on the disk yet.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Prefunds(pub(crate) BTreeMap<PrefundId, Prefund>);
+
+impl Prefunds {
+    /// Applies a record of one prefund, or a credit to the one that it names.
+    pub(super) fn apply(&mut self, sequence: Sequence, at: UnixMillis, author: &Author, fact: &Fact) {
+        if let Fact::PoolCredited(_) = fact {
+            for row in self.0.values_mut() {
+                row.apply(sequence, at, author, fact);
+            }
+        }
+        let Some(id) = fact.prefund(sequence) else { return };
+        match self.0.entry(id) {
+            Place::Occupied(mut row) => row.get_mut().apply(sequence, at, author, fact),
+            Place::Vacant(place) => {
+                Prefund::opened(sequence, at, author, fact).map(|row| place.insert(row));
+            }
+        }
+    }
+
+    fn open(&self) -> impl Iterator<Item = &Prefund> {
+        self.0.values().filter(|prefund| prefund.is_open())
+    }
+
+    /// Another open one with this reference, which a credit could not be told apart from.
+    fn check_reference(&self, own: Option<PrefundId>, currency: Currency, reference: &str) -> Result<(), ChangeError> {
+        check_name("reference", reference)?;
+        let same =
+            |other: &&Prefund| Some(other.id) != own && other.currency == currency && other.reference == reference;
+        self.open().find(same).map_or(Ok(()), |other| {
+            Err(ChangeError::Conflict(format!(
+                "prefund {} of {currency} has the reference {reference}, too: a credit that names it could be either's",
+                other.id
+            )))
+        })
+    }
+}
+
+impl State {
+    pub(super) fn fold_prefund(
+        &mut self,
+        sequence: Sequence,
+        record: &Record,
+        store: Option<&dyn Store>,
+    ) -> Result<(), StoreError> {
+        let Record { at, author, fact } = record;
+        if let Some(id) = fact.prefund(sequence) {
+            fetch(&mut self.prefunds.0, id, &record_key(id.0), Table::Prefunds, store)?;
+        }
+        // What is over is not fetched for a credit: it would leave it as it is.
+        self.prefunds.apply(sequence, *at, author, fact);
+        Ok(())
+    }
+}
+
+impl Ledger {
+    pub(super) fn change_prefund(
+        &self,
+        author: &Author,
+        at: UnixMillis,
+        change: PrefundChange,
+    ) -> Result<Arc<Word>, ChangeError> {
+        let shared = self.read_shared();
+        let mut prefunds = self.lock_prefunds();
+        let fact = match change {
+            PrefundChange::Propose(proposed) => {
+                check_transfer(&shared, proposed.currency, proposed.amount)?;
+                check_name("requestId", &proposed.request_id)?;
+                prefunds.check_reference(None, proposed.currency, &proposed.reference)?;
+                if let Some(other) =
+                    prefunds.open().find(|other| other.request_id.as_ref() == Some(&proposed.request_id))
+                {
+                    return Err(ChangeError::Conflict(format!("prefund {} has this requestId", other.id)));
+                }
+                Fact::PrefundProposed(Box::new(proposed))
+            }
+            PrefundChange::Approve { id } => {
+                self.prefund_in(&prefunds, id, at, PrefundState::Proposed)?;
+                Fact::PrefundApproved { id }
+            }
+            PrefundChange::Send(sent) => {
+                check_transfer(&shared, sent.currency, sent.amount)?;
+                if let Some(id) = sent.proposal {
+                    let proposed = self.prefund_in(&prefunds, id, at, PrefundState::Approved)?;
+                    if proposed.currency != sent.currency {
+                        return Err(ChangeError::Conflict(format!(
+                            "prefund {id} is for the pool {}",
+                            proposed.currency
+                        )));
+                    }
+                }
+                prefunds.check_reference(sent.proposal, sent.currency, &sent.reference)?;
+                Fact::PrefundSent(Box::new(sent))
+            }
+            PrefundChange::Cancel { id, reason } => {
+                let prefund = self.known_prefund(&prefunds, id)?;
+                if !prefund.is_open() {
+                    return Err(ChangeError::Conflict(format!("prefund {id} is {}", prefund.state(at).name())));
+                }
+                Fact::PrefundCancelled { id, reason }
+            }
+        };
+        let permit = self.journal.reserve()?;
+        let word = Word::pending();
+        let (sequence, fact) = append(permit, author.clone(), at, fact, Settles::Decision(Arc::clone(&word)));
+        prefunds.apply(sequence, at, author, &fact);
+        Ok(word)
+    }
+
+    /// A prefund that must stand so.
+    fn prefund_in(
+        &self,
+        prefunds: &Prefunds,
+        id: PrefundId,
+        at: UnixMillis,
+        wanted: PrefundState,
+    ) -> Result<Prefund, ChangeError> {
+        let prefund = self.known_prefund(prefunds, id)?;
+        let state = prefund.state(at);
+        if state == wanted {
+            return Ok(prefund);
+        }
+        Err(ChangeError::Conflict(format!("prefund {id} is {}, not {}", state.name(), wanted.name())))
+    }
+
+    fn known_prefund(&self, prefunds: &Prefunds, id: PrefundId) -> Result<Prefund, ChangeError> {
+        let in_memory = prefunds.0.get(&id).cloned();
+        let prefund = in_memory.map_or_else(|| self.prefund_on_disk(id), |prefund| Ok(Some(prefund)))?;
+        prefund.ok_or_else(|| not_found("prefund", &id))
+    }
+
+    /// The prefunds of a pool that were sent and of which nothing was credited yet, oldest first. They are no money: nothing
+    /// that is available rises by them.
+    #[must_use]
+    pub fn in_flight(&self, currency: Currency) -> Vec<Prefund> {
+        let prefunds = self.lock_prefunds();
+        prefunds.open().filter(|prefund| prefund.currency == currency && prefund.is_in_flight()).cloned().collect()
+    }
+
+    /// The prefunds to which something may still happen, oldest first.
+    #[must_use]
+    pub fn open_prefunds(&self) -> Vec<Prefund> {
+        self.lock_prefunds().open().cloned().collect()
+    }
+
+    /// One prefund, open or over.
+    ///
+    /// # Errors
+    /// Rows on disk could not be read.
+    pub fn prefund(&self, id: PrefundId) -> Result<Option<Prefund>, StoreError> {
+        let in_memory = self.lock_prefunds().0.get(&id).cloned();
+        in_memory.map_or_else(|| self.prefund_on_disk(id), |prefund| Ok(Some(prefund)))
+    }
+
+    /// A page of the prefunds that are wanted, open ones and those over, newest first. Reads the whole table.
+    ///
+    /// # Errors
+    /// Rows on disk could not be read.
+    pub fn prefunds(&self, page: Page, wanted: &dyn Fn(&Prefund) -> bool) -> Result<Vec<Prefund>, StoreError> {
+        let in_memory: Vec<_> = self.lock_prefunds().0.iter().map(|(id, prefund)| (id.0, prefund.clone())).collect();
+        newest_first(&*self.store, Table::Prefunds, in_memory, page, wanted)
+    }
+
+    fn prefund_on_disk(&self, id: PrefundId) -> Result<Option<Prefund>, StoreError> {
+        load(&*self.store, Table::Prefunds, &record_key(id.0))
+    }
+}
+
+fn check_transfer(shared: &Shared, currency: Currency, amount: Minor) -> Result<(), ChangeError> {
+    shared.pool(currency).ok_or_else(|| not_found("pool", &currency))?;
+    in_range("amount", amount)?;
+    if amount.is_zero() {
+        return Err(ChangeError::Invalid("amount must be above 0".to_owned()));
+    }
+    Ok(())
+}
+
+/// References and request ids are looked for byte by byte: none is empty, and none is endless.
+fn check_name(what: &str, name: &str) -> Result<(), ChangeError> {
+    if (1..=REFERENCE_BYTES_MAX).contains(&name.len()) {
+        return Ok(());
+    }
+    Err(ChangeError::Invalid(format!("{what} must be 1 to {REFERENCE_BYTES_MAX} bytes")))
+}

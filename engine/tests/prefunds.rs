@@ -1,0 +1,300 @@
+//! Prefunds by example, and any history of them: never money, one per reference, and the same rows whichever way.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a test that meets the unexpected stops"
+)]
+
+mod world;
+
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+use tapgate_engine::ids::{PrefundId, Sequence};
+use tapgate_engine::journal::Store;
+use tapgate_engine::ledger::{Change, ChangeError, Page, Policy, PrefundChange};
+use tapgate_engine::money::{Currency, Minor};
+use tapgate_engine::prefund::{Prefund, PrefundProposed, PrefundSent, PrefundState};
+use tapgate_engine::record::Author;
+use tapgate_engine::testing::MemoryStore;
+use tapgate_engine::time::UnixMillis;
+
+use world::{World, at, tap};
+
+const ALL: Page = Page { before: Sequence(u64::MAX), limit: 1_000 };
+
+fn proposed(reference: &str, amount: i64) -> PrefundChange {
+    PrefundChange::Propose(PrefundProposed {
+        currency: Currency::EUR,
+        amount: Minor(amount),
+        reference: reference.into(),
+        request_id: format!("request of {reference}").into(),
+        expected_at: None,
+    })
+}
+
+fn sent(proposal: Option<PrefundId>, reference: &str, amount: i64) -> PrefundChange {
+    PrefundChange::Send(PrefundSent {
+        proposal,
+        currency: Currency::EUR,
+        amount: Minor(amount),
+        reference: reference.into(),
+        expected_at: Some(at(1_000).at),
+    })
+}
+
+fn cancelled(id: PrefundId) -> PrefundChange {
+    PrefundChange::Cancel { id, reason: "never mind".into() }
+}
+
+impl World {
+    fn prefund(&self, change: PrefundChange) -> Result<(), ChangeError> {
+        self.change(Change::Prefund(change))
+    }
+
+    /// The newest one with this reference.
+    fn named(&self, reference: &str) -> Option<Prefund> {
+        let named = |prefund: &Prefund| prefund.reference == reference;
+        self.ledger.prefunds(Page { limit: 1, ..ALL }, &named).unwrap().pop()
+    }
+
+    fn state(&self, reference: &str) -> PrefundState {
+        self.named(reference).unwrap().state(at(0).at)
+    }
+
+    fn credit(&self, reference: &str, amount: i64) {
+        let change = Change::CreditPool { currency: Currency::EUR, amount: Minor(amount), reference: reference.into() };
+        self.change(change).unwrap();
+    }
+
+    fn in_flight(&self) -> i64 {
+        self.ledger.in_flight(Currency::EUR).iter().map(|prefund| prefund.amount.0).sum()
+    }
+}
+
+#[test]
+fn a_proposal_is_approved_sent_and_credited_and_only_the_credit_is_money() {
+    let store = MemoryStore::new();
+    let world = World::with_store(store.clone());
+    let before = world.available();
+    world.ledger.change(&Author::Engine, Change::Prefund(proposed("wire 1", 5_000)), at(0)).unwrap();
+    let prefund = world.named("wire 1").unwrap();
+    let id = prefund.id;
+    assert_eq!(prefund.proposed.as_ref().unwrap().by, "engine");
+    assert_eq!(prefund.request_id.as_deref(), Some("request of wire 1"), "on the disk before UR is called");
+    let early = world.prefund(sent(Some(id), "wire 1", 5_000));
+    assert!(matches!(early, Err(ChangeError::Conflict(_))), "nobody approved it: {early:?}");
+    world.prefund(PrefundChange::Approve { id }).unwrap();
+    let twice = world.prefund(PrefundChange::Approve { id });
+    assert!(matches!(twice, Err(ChangeError::Conflict(_))), "{twice:?}");
+    assert_eq!((world.state("wire 1"), world.in_flight()), (PrefundState::Approved, 0));
+    // UR's quote is another amount than was proposed, and its reference another one.
+    world.prefund(sent(Some(id), "deposit 9", 4_990)).unwrap();
+    assert_eq!((world.state("deposit 9"), world.in_flight()), (PrefundState::Sent, 4_990));
+    assert_eq!(world.named("deposit 9").unwrap().id, id);
+    assert_eq!(world.available(), before, "what is on its way is no money");
+    world.credit("deposit 8", 10);
+    assert_eq!(world.state("deposit 9"), PrefundState::Sent, "another one's credit");
+    world.credit("deposit 9", 4_990);
+    assert_eq!((world.state("deposit 9"), world.in_flight()), (PrefundState::Credited, 0));
+    assert_eq!(world.available(), before + 5_000);
+    world.close_and_check(&store);
+}
+
+#[test]
+fn with_feeds_a_credit_ends_the_prefund_and_ur_s_report_alone_raises_the_pool() {
+    let store = MemoryStore::new();
+    let policy = Policy { credits_count_at_once: false, ..Policy::default() };
+    let world = World::with_policy(store.clone(), policy);
+    let before = world.available();
+    world.prefund(sent(None, "wire 1", 5_000)).unwrap();
+    world.credit("wire 1", 5_000);
+    assert_eq!((world.state("wire 1"), world.available()), (PrefundState::Credited, before));
+    let through = world.ledger.journal().claimed();
+    let (_, unexplained) = world.ledger.sync_pool(Currency::EUR, Minor(before + 5_000), through, at(1)).unwrap();
+    assert_eq!((world.available(), unexplained.0), (before + 5_000, 0));
+    world.drained();
+    world.close_and_check(&store);
+}
+
+#[test]
+fn what_is_short_waits_for_the_rest_or_for_a_person_and_is_not_counted_on() {
+    let store = MemoryStore::new();
+    let world = World::with_store(store.clone());
+    for reference in ["wire 1", "wire 2"] {
+        world.prefund(sent(None, reference, 5_000)).unwrap();
+        world.credit(reference, 4_000);
+    }
+    assert_eq!((world.state("wire 1"), world.in_flight()), (PrefundState::Short, 0));
+    world.credit("wire 1", 1_000);
+    assert_eq!(world.state("wire 1"), PrefundState::Credited);
+    world.prefund(cancelled(world.named("wire 2").unwrap().id)).unwrap();
+    world.credit("wire 2", 1_000);
+    let given_up = world.named("wire 2").unwrap();
+    assert_eq!((given_up.state(at(0).at), given_up.credited.0), (PrefundState::Cancelled, 4_000), "over is over");
+    world.close_and_check(&store);
+}
+
+#[test]
+fn a_prefund_is_overdue_once_its_credit_was_expected_and_still_in_flight() {
+    let world = World::new();
+    world.prefund(sent(None, "wire 1", 5_000)).unwrap();
+    let prefund = world.named("wire 1").unwrap();
+    assert_eq!(prefund.state(at(1_000).at), PrefundState::Sent);
+    assert_eq!(prefund.state(UnixMillis(at(1_000).at.0 + 1)), PrefundState::Overdue);
+    assert_eq!(world.in_flight(), 5_000);
+    world.credit("wire 1", 5_000);
+    let credited = world.named("wire 1").unwrap();
+    assert_eq!(credited.state(at(2_000).at), PrefundState::Credited);
+}
+
+#[test]
+fn a_credit_can_be_one_prefund_s_only() {
+    let world = World::new();
+    let conflict = |change: PrefundChange| assert!(matches!(world.prefund(change), Err(ChangeError::Conflict(_))));
+    world.prefund(sent(None, "wire 1", 5_000)).unwrap();
+    conflict(sent(None, "wire 1", 1));
+    conflict(proposed("wire 1", 1));
+    world.prefund(proposed("wire 2", 1)).unwrap();
+    let again = PrefundProposed {
+        currency: Currency::EUR,
+        amount: Minor(1),
+        reference: "wire 3".into(),
+        request_id: "request of wire 2".into(),
+        expected_at: None,
+    };
+    conflict(PrefundChange::Propose(again));
+    world.credit("wire 1", 5_000);
+    world.prefund(sent(None, "wire 1", 7)).unwrap();
+    assert_eq!(world.in_flight(), 7, "the first one is over");
+}
+
+#[test]
+fn what_is_no_transfer_is_refused() {
+    let world = World::new();
+    let refused = |change: PrefundChange| world.prefund(change).unwrap_err();
+    assert!(matches!(refused(sent(None, "wire", 0)), ChangeError::Invalid(_)));
+    assert!(matches!(refused(sent(None, "", 1)), ChangeError::Invalid(_)));
+    assert!(matches!(refused(sent(None, &"x".repeat(129), 1)), ChangeError::Invalid(_)));
+    assert!(matches!(refused(sent(Some(PrefundId(Sequence(9))), "wire", 1)), ChangeError::NotFound { .. }));
+    let nowhere = PrefundSent {
+        proposal: None,
+        currency: Currency::USD,
+        amount: Minor(1),
+        reference: "wire".into(),
+        expected_at: None,
+    };
+    assert!(matches!(refused(PrefundChange::Send(nowhere)), ChangeError::NotFound { .. }), "no such pool");
+    assert!(matches!(refused(cancelled(PrefundId(Sequence(9)))), ChangeError::NotFound { .. }));
+    assert_eq!(world.ledger.journal().claimed(), Sequence(World::SET_UP_RECORDS.into()), "and is no record");
+}
+
+#[test]
+fn prefunds_outlive_restarts_and_a_credit_after_one_still_finds_its_own() {
+    let store = MemoryStore::new();
+    let world = World::with_store(store.clone());
+    world.prefund(sent(None, "wire 1", 5_000)).unwrap();
+    world.prefund(sent(None, "wire 2", 6_000)).unwrap();
+    world.ledger.write_rows().unwrap();
+    drop(world);
+    let world = World::resumed(store.clone());
+    assert_eq!(world.in_flight(), 11_000);
+    world.credit("wire 1", 5_000);
+    world.ledger.write_rows().unwrap();
+    assert_eq!(world.ledger.open_prefunds().len(), 1);
+    let over = world.named("wire 1").expect("it is on the disk");
+    assert_eq!(world.ledger.prefund(over.id).unwrap().unwrap().state(at(0).at), PrefundState::Credited);
+    assert!(matches!(world.prefund(cancelled(over.id)), Err(ChangeError::Conflict(_))), "it is over");
+    world.close_and_check(&store);
+}
+
+/// One thing that happens in a random history of three references.
+#[derive(Clone, Debug)]
+enum Happens {
+    Proposed(u8, i64),
+    Approved(u8),
+    Sent(u8, bool, i64),
+    Cancelled(u8),
+    Credited(u8, i64),
+    Tapped,
+    Written,
+    Restarted,
+}
+
+fn happens() -> impl Strategy<Value = Happens> {
+    let (which, amount) = (0..3_u8, 1..4_i64);
+    prop_oneof![
+        3 => (which.clone(), amount.clone()).prop_map(|(which, amount)| Happens::Proposed(which, amount)),
+        3 => which.clone().prop_map(Happens::Approved),
+        4 => (which.clone(), any::<bool>(), amount.clone())
+            .prop_map(|(which, anew, amount)| Happens::Sent(which, anew, amount)),
+        2 => which.clone().prop_map(Happens::Cancelled),
+        4 => (which, amount).prop_map(|(which, amount)| Happens::Credited(which, amount)),
+        1 => Just(Happens::Tapped),
+        2 => Just(Happens::Written),
+        1 => Just(Happens::Restarted),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Whatever is proposed, sent, credited and given up, and in whatever order: the pool rises by credits alone, rows, memory
+    /// and fold agree, and a crash after any record loses nothing that was durable before it.
+    #[test]
+    fn any_history_of_prefunds_is_no_money(history in prop::collection::vec(happens(), 1..60)) {
+        let store = MemoryStore::new();
+        let mut world = World::with_store(store.clone());
+        let (mut expected, mut taps) = (world.available(), 0);
+        let mut opens = BTreeMap::new();
+        for happens in history {
+            let id = |which: u8| {
+                world.named(&format!("wire {which}")).map_or(PrefundId(Sequence(0)), |prefund| prefund.id)
+            };
+            match happens {
+                Happens::Proposed(which, amount) => {
+                    drop(world.prefund(proposed(&format!("wire {which}"), amount)));
+                }
+                Happens::Approved(which) => drop(world.prefund(PrefundChange::Approve { id: id(which) })),
+                Happens::Sent(which, anew, amount) => {
+                    let proposal = (!anew).then(|| id(which));
+                    drop(world.prefund(sent(proposal, &format!("wire {which}"), amount)));
+                }
+                Happens::Cancelled(which) => drop(world.prefund(cancelled(id(which)))),
+                Happens::Credited(which, amount) => {
+                    world.credit(&format!("wire {which}"), amount);
+                    expected += amount;
+                }
+                Happens::Tapped => {
+                    taps += 1;
+                    world.durable(tap(&format!("tap{taps}"), 1));
+                    expected -= 1;
+                }
+                Happens::Written => drop(world.ledger.write_rows().unwrap()),
+                Happens::Restarted => {
+                    world.ledger.journal().close();
+                    drop(world);
+                    world = World::resumed(store.clone());
+                }
+            }
+            world.drained();
+            prop_assert_eq!(world.available(), expected);
+            opens.insert(world.ledger.journal().durable(), world.ledger.open_prefunds());
+        }
+        let watermark = store.watermark().unwrap();
+        for (last, open) in opens.range(watermark..) {
+            let crashed = store.crashed_after(*last);
+            prop_assert_eq!(&World::resumed(crashed).ledger.open_prefunds(), open, "after a crash at {}", last);
+        }
+        // Rows may hold more than the watermark says: what they hold is not folded into them again.
+        let head = world.ledger.journal().durable();
+        for earlier in opens.range(..watermark).map(|(earlier, _)| *earlier) {
+            let ahead = store.crashed_after(head);
+            ahead.write_rows(&[], earlier).unwrap();
+            prop_assert_eq!(World::resumed(ahead).ledger.open_prefunds(), world.ledger.open_prefunds());
+        }
+        world.close_and_check(&store);
+    }
+}

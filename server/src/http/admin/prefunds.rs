@@ -1,0 +1,97 @@
+//! Prefunds: listed, shown, said to be sent, approved, given up.
+
+use axum::Json;
+use axum::extract::{Path, Query, State};
+use serde::Deserialize;
+use tapgate_engine::ids::{PrefundId, Sequence};
+use tapgate_engine::ledger::{Change, Ledger, Page, PrefundChange};
+use tapgate_engine::money::Currency;
+use tapgate_engine::prefund::Prefund;
+use tapgate_engine::time::UnixMillis;
+
+use super::read::{PageAsked, blocking, id, no_such};
+use super::write::{Asked, make};
+use super::{Admin, Answer};
+use crate::rescue::Problem;
+use crate::wire::Malformed;
+use crate::wire::admin::ReasonForm;
+use crate::wire::admin::prefunds::{PrefundForm, view};
+
+/// Filters of the list; all must hold.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Filters {
+    state: Option<String>,
+    currency: Option<String>,
+    limit: Option<usize>,
+    cursor: Option<u64>,
+}
+
+impl Filters {
+    fn ask_about(&self, prefund: &Prefund, now: UnixMillis) -> bool {
+        self.state.as_ref().is_none_or(|state| prefund.state(now).name() == state)
+            && self.currency.as_ref().is_none_or(|currency| prefund.currency.as_str() == currency)
+    }
+}
+
+/// Newest first.
+pub(super) async fn list(
+    State(admin): State<Admin>,
+    query: Result<Query<Filters>, axum::extract::rejection::QueryRejection>,
+) -> Answer {
+    let Query(filters) = query.map_err(|error| Problem::Malformed(error.body_text()))?;
+    let asked = PageAsked::new(filters.limit, filters.cursor)?;
+    let now = now(&admin);
+    let shown = blocking(&admin.app.ledger, move |ledger| {
+        let found = ledger.prefunds(asked.page(), &|prefund| filters.ask_about(prefund, now))?;
+        Ok(asked.answer(found, |prefund| prefund.id.0, |prefund| view(prefund, now)))
+    });
+    shown.await.map(Json)
+}
+
+pub(super) async fn one(State(admin): State<Admin>, Path(text): Path<String>) -> Answer {
+    show(&admin, id("prefund", &text)?).await
+}
+
+async fn show(admin: &Admin, id: PrefundId) -> Answer {
+    let found = blocking(&admin.app.ledger, move |ledger| Ok(ledger.prefund(id)?)).await?;
+    let found = found.ok_or_else(|| no_such("prefund", &id.to_string()))?;
+    Ok(Json(view(&found, now(admin))))
+}
+
+fn now(admin: &Admin) -> UnixMillis {
+    admin.app.ledger.time(admin.app.clock.now().at)
+}
+
+fn malformed(error: Malformed) -> Problem {
+    Problem::Malformed(error.0)
+}
+
+/// A person says that money was sent.
+pub(super) async fn send(State(admin): State<Admin>, asked: Asked) -> Answer {
+    let form: PrefundForm = asked.form()?;
+    make(&admin, asked.author.clone(), Change::Prefund(form.change().map_err(malformed)?)).await?;
+    let (currency, reference) = form.name().map_err(malformed)?;
+    let reference = reference.to_owned();
+    let found = blocking(&admin.app.ledger, move |ledger| newest_of(ledger, currency, &reference)).await?;
+    Ok(Json(view(&found.ok_or(Problem::Internal)?, now(&admin))))
+}
+
+/// The newest prefund that a credit with this reference would be, or was.
+fn newest_of(ledger: &Ledger, currency: Currency, reference: &str) -> Result<Option<Prefund>, Problem> {
+    let named = |prefund: &Prefund| prefund.currency == currency && prefund.reference == reference;
+    Ok(ledger.prefunds(Page { before: Sequence(u64::MAX), limit: 1 }, &named)?.pop())
+}
+
+pub(super) async fn approve(State(admin): State<Admin>, Path(text): Path<String>, asked: Asked) -> Answer {
+    let id = id("prefund", &text)?;
+    make(&admin, asked.author, Change::Prefund(PrefundChange::Approve { id })).await?;
+    show(&admin, id).await
+}
+
+pub(super) async fn cancel(State(admin): State<Admin>, Path(text): Path<String>, asked: Asked) -> Answer {
+    let id = id("prefund", &text)?;
+    let ReasonForm { reason } = asked.form_or_default()?;
+    make(&admin, asked.author, Change::Prefund(PrefundChange::Cancel { id, reason: reason.into() })).await?;
+    show(&admin, id).await
+}
