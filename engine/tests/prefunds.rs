@@ -239,7 +239,7 @@ fn happens() -> impl Strategy<Value = Happens> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 120, failure_persistence: None, ..ProptestConfig::default() })]
 
     /// Whatever is proposed, sent, credited and given up, and in whatever order: the pool rises by credits alone, rows, memory
     /// and fold agree, and a crash after any record loses nothing that was durable before it.
@@ -290,7 +290,7 @@ proptest! {
         }
         // Rows may hold more than the watermark says: what they hold is not folded into them again.
         let head = world.ledger.journal().durable();
-        for earlier in opens.range(..watermark).map(|(earlier, _)| *earlier) {
+        for earlier in opens.range(..watermark).rev().map(|(earlier, _)| *earlier).take(4) {
             let ahead = store.crashed_after(head);
             ahead.write_rows(&[], earlier).unwrap();
             prop_assert_eq!(World::resumed(ahead).ledger.open_prefunds(), world.ledger.open_prefunds());
