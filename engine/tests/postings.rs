@@ -19,7 +19,7 @@ use tapgate_engine::ledger::{Booking, Change, ChangeError};
 use tapgate_engine::limit::ClientLimit;
 use tapgate_engine::money::{ChfMinor, Currency, Minor, Money};
 use tapgate_engine::posting::{BreakKind, Effect, Flow, Posting, Progress, Tolerance};
-use tapgate_engine::record::{Import, ReportedAccount};
+use tapgate_engine::record::{Author, Fingerprint, IdempotencyKey, Import, ReportedAccount};
 use tapgate_engine::testing::MemoryStore;
 use tapgate_engine::time::UnixSeconds;
 
@@ -427,9 +427,15 @@ fn breaks_outlive_restarts_until_a_person_explains_them() {
     let world = World::resumed(store.clone());
     let [first, second] = &world.ledger.open_breaks()[..] else { unreachable!("two were opened") };
     assert_eq!((first.discrepancy.kind, second.discrepancy.theirs.as_str()), (BreakKind::OrphanAtProvider, "600 EUR"));
-    let resolve = || world.ledger.resolve_break(&world::author(), first.id, "a refund of theirs".into(), at(300));
-    assert_eq!(resolve().unwrap().block(), Settled::Durable);
-    assert!(matches!(resolve(), Err(ChangeError::Conflict(_))));
+    let key = IdempotencyKey { key: "once".into(), fingerprint: Fingerprint::of(b"resolve") };
+    let resolve = |idempotency: Option<IdempotencyKey>| {
+        let person = Author::Person { name: "test".into(), idempotency };
+        let change = Change::ResolveBreak { id: first.id, reason: "a refund of theirs".into() };
+        world.ledger.change(&person, change, at(300)).map(|receipt| receipt.word.map(|word| word.block()))
+    };
+    assert_eq!(resolve(Some(key.clone())).unwrap(), Some(Settled::Durable));
+    assert_eq!(resolve(Some(key)).unwrap(), None, "the same request again");
+    assert!(matches!(resolve(None), Err(ChangeError::Conflict(_))));
     world.ledger.write_rows().unwrap();
     let found = world.ledger.break_by_id(first.id).unwrap().unwrap();
     assert_eq!(found.resolved.unwrap().by, "test");

@@ -318,15 +318,12 @@ impl Ledger {
     }
 
     /// Explains a break.
-    ///
-    /// # Errors
-    /// There is none, or it is explained already.
-    pub fn resolve_break(
+    pub(super) fn resolve_break(
         &self,
         author: &Author,
+        at: UnixMillis,
         id: BreakId,
         reason: CompactString,
-        now: Moment,
     ) -> Result<Arc<Word>, ChangeError> {
         let _shared = self.read_shared();
         let mut breaks = self.lock_breaks();
@@ -335,7 +332,6 @@ impl Ledger {
             return Err(ChangeError::Conflict(format!("break {id} was resolved by {}", resolved.by)));
         }
         let permit = self.journal.reserve()?;
-        let at = self.stamp(now);
         let word = Word::pending();
         let fact = Fact::BreakResolved { id, reason };
         let (sequence, fact) = append(permit, author.clone(), at, fact, Settles::Decision(Arc::clone(&word)));

@@ -17,7 +17,7 @@ use crate::money::{AMOUNT_MAX, Currency, Minor, Money};
 use crate::pool::{Pool, PoolFigures};
 use crate::pricing::Rates;
 use crate::record::{
-    Author, Fact, FundsReplaced, Import, PoolCredited, PoolLimited, PoolReported, ReturnCause, Verdict,
+    Author, BreakId, Fact, FundsReplaced, Import, PoolCredited, PoolLimited, PoolReported, ReturnCause, Verdict,
 };
 use crate::time::{Moment, UnixMillis};
 
@@ -119,6 +119,13 @@ pub enum Change {
         /// As the person gives it.
         reason: CompactString,
     },
+    /// Explain a break.
+    ResolveBreak {
+        /// Which.
+        id: BreakId,
+        /// As the person gives it, or the rule's name.
+        reason: CompactString,
+    },
     /// Something about an alert.
     Alert(AlertChange),
     /// Something about a prefund.
@@ -216,6 +223,7 @@ impl Ledger {
                 let fact = Fact::ProgramSuspended { suspended, reason };
                 self.program_change(author, at, self.stop_decisions(), fact)?
             }
+            Change::ResolveBreak { id, reason } => self.resolve_break(author, at, id, reason)?,
             Change::Alert(change) => self.change_alert(author, at, change)?,
             Change::Prefund(change) => self.change_prefund(author, at, change)?,
             Change::Release { root, reason } => self.release(author, at, &root, ReturnCause::Person { reason })?,

@@ -4,11 +4,11 @@ use axum::Json;
 use axum::extract::{Path, Query, State};
 use serde::Deserialize;
 use serde_json::json;
-use tapgate_engine::ledger::Receipt;
+use tapgate_engine::ledger::Change;
 use tapgate_engine::record::BreakId;
 
 use super::read::{blocking, id, no_such};
-use super::write::{Asked, durable};
+use super::write::{Asked, make};
 use super::{Admin, Answer};
 use crate::rescue::Problem;
 use crate::wire::admin::ReasonForm;
@@ -47,11 +47,10 @@ async fn show(admin: &Admin, id: BreakId) -> Answer {
 pub(super) async fn resolve(State(admin): State<Admin>, Path(text): Path<String>, asked: Asked) -> Answer {
     let id: BreakId = id("break", &text)?;
     let ReasonForm { reason } = asked.form()?;
-    let ledger = &admin.app.ledger;
-    if ledger.break_by_id(id)?.is_none() {
+    let known = blocking(&admin.app.ledger, move |ledger| Ok(ledger.break_by_id(id)?.is_some()));
+    if !known.await? {
         return Err(no_such("break", &text));
     }
-    let word = ledger.resolve_break(&asked.author, id, reason.into(), admin.app.clock.now())?;
-    durable(Receipt { word: Some(word) }).await?;
+    make(&admin, asked.author, Change::ResolveBreak { id, reason: reason.into() }).await?;
     show(&admin, id).await
 }
