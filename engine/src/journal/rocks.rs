@@ -149,7 +149,10 @@ impl Rocks {
         if !directory.join("CURRENT").is_file() {
             return Err(StoreError::Failed(format!("{} is not a data directory", directory.display())));
         }
-        let opened = DB::open_cf_descriptors_read_only(&options(), directory, families(), false);
+        // An older program may have written it: nothing is created here, so a table that came later is not there.
+        let existing = DB::list_cf(&options(), directory).map_err(|error| failed(&error))?;
+        let families = families().into_iter().filter(|family| existing.iter().any(|name| name == family.name()));
+        let opened = DB::open_cf_descriptors_read_only(&options(), directory, families, false);
         let store = Rocks { db: opened.map_err(|error| failed(&error))?, durability: Durability::Os };
         match store.get(META, FORMAT)? {
             Some(version) if version == [FORMAT_VERSION] => Ok(store),
@@ -182,6 +185,11 @@ impl Rocks {
 
     fn family(&self, name: &str) -> Result<ColumnFamilyRef<'_>, StoreError> {
         self.db.cf_handle(name).ok_or_else(|| StoreError::Corrupt(format!("column family {name} is missing")))
+    }
+
+    /// A table; `None` where the directory is older than the table and opened to read only, so that it holds no row.
+    fn table(&self, table: Table) -> Option<ColumnFamilyRef<'_>> {
+        self.db.cf_handle(table_name(table))
     }
 
     fn get(&self, name: &str, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
@@ -247,11 +255,13 @@ impl Store for Rocks {
     }
 
     fn row(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        self.get(table_name(table), key)
+        let Some(family) = self.table(table) else { return Ok(None) };
+        self.db.get_cf(family, key).map_err(|error| failed(&error))
     }
 
     fn rows(&self, table: Table, visit: VisitRow<'_>) -> Result<(), StoreError> {
-        for item in self.db.iterator_cf(self.family(table_name(table))?, IteratorMode::Start) {
+        let Some(family) = self.table(table) else { return Ok(()) };
+        for item in self.db.iterator_cf(family, IteratorMode::Start) {
             let (key, value) = item.map_err(|error| failed(&error))?;
             visit(&key, &value)?;
         }
@@ -291,5 +301,44 @@ impl Store for Rocks {
                 Ok(Sequence(u64::from_be_bytes(bytes)))
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rows(store: &Rocks) -> usize {
+        let mut rows = 0;
+        for table in Table::ALL {
+            let counted = store.rows(table, &mut |_, _| {
+                rows += 1;
+                Ok(())
+            });
+            counted.unwrap();
+        }
+        rows
+    }
+
+    #[test]
+    fn a_directory_without_the_younger_tables_is_read_as_it_is() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut older = options();
+        older.create_if_missing(true);
+        older.create_missing_column_families(true);
+        let names = [JOURNAL, META, table_name(Table::Users)];
+        let db = DB::open_cf_descriptors(&older, directory.path(), names.map(family)).unwrap();
+        db.put_cf(db.cf_handle(META).unwrap(), FORMAT, [FORMAT_VERSION]).unwrap();
+        db.put_cf(db.cf_handle(table_name(Table::Users)).unwrap(), b"user", b"row").unwrap();
+        drop(db);
+        let store = Rocks::open_read_only(directory.path()).unwrap();
+        assert_eq!((rows(&store), store.row(Table::Alerts, b"key").unwrap()), (1, None));
+        drop(store);
+        let store = Rocks::open(directory.path(), Durability::Os).unwrap();
+        let row = Row { table: Table::Alerts, key: b"key".to_vec(), value: b"row".to_vec() };
+        store.write_rows(&[row], Sequence::ZERO).unwrap();
+        assert_eq!(rows(&store), 2, "serving makes the tables that are missing");
+        drop(store);
+        assert_eq!(rows(&Rocks::open_read_only(directory.path()).unwrap()), 2);
     }
 }
