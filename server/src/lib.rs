@@ -4,9 +4,11 @@
 //! `serve` wires them to the engine.
 
 pub mod app;
+mod causes;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod deliver;
 pub mod feeds;
 pub mod http;
 pub mod policy;

@@ -57,6 +57,14 @@ fn describe() {
     describe_gauge!("tapgate_ur_paused", "1 while UR is not asked because it failed repeatedly");
     describe_counter!("tapgate_ur_transactions_total", "Transactions that UR showed, by what they did");
     describe_gauge!("tapgate_alerts_open", "Alerts whose condition lasts, acknowledged or not, by severity");
+    describe_counter!("tapgate_delivery_attempts_total", "Attempts to deliver, by receiver and outcome");
+    describe_gauge!("tapgate_delivery_lag_records", "Records between a receiver's position and the journal's last one");
+    describe_gauge!(
+        "tapgate_delivery_lag_seconds",
+        Unit::Seconds,
+        "Age of the oldest message that a receiver has not accepted"
+    );
+    describe_gauge!("tapgate_delivery_parked", "1 while nothing is sent to a receiver until a person resumes it");
     describe_gauge!("tapgate_pool_available", "What approvals may take from a pool, in its smallest unit");
     describe_gauge!("tapgate_pool_held", "Outstanding holds of a pool, in its smallest unit");
     describe_gauge!("tapgate_pool_reserve", "What approvals must leave in a pool, in its smallest unit");

@@ -70,6 +70,30 @@ const RULES: &[Rule] = &[
         reason: "matching is pure: it is given what is known, so that every case of it can be a test",
     },
     Rule {
+        scope: "server/src/deliver/tail",
+        except: &[],
+        forbidden: &["tokio", "Clock", "reqwest", "rand"],
+        reason: "what is sent next is decided purely: time, chance and outcomes are told, so that every order of them can be a test",
+    },
+    Rule {
+        scope: "server/src/deliver/schedule",
+        except: &[],
+        forbidden: &["tokio", "Clock", "reqwest", "rand"],
+        reason: "pauses follow from what failed and a number drawn elsewhere",
+    },
+    Rule {
+        scope: "server/src/deliver/signing",
+        except: &[],
+        forbidden: &["tokio", "Clock", "reqwest", "fs::"],
+        reason: "signatures are pure: whoever calls says what time it is",
+    },
+    Rule {
+        scope: "server/src/deliver",
+        except: &[],
+        forbidden: &["Ledger", "crate::http"],
+        reason: "deliveries are read from an outbox: what records mean, and where they are kept, is the wiring's business",
+    },
+    Rule {
         scope: "server/src/sandbox/ur",
         except: &[],
         forbidden: &["tapgate_engine"],

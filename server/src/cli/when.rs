@@ -1,6 +1,7 @@
 //! Times and durations: UTC for people, unix seconds on the wire.
 
 use crate::clock::Clock;
+use crate::wire::date;
 
 const DAY_SECONDS: i64 = 86_400;
 
@@ -15,19 +16,6 @@ pub(super) fn utc(unix_seconds: i64) -> String {
     let (year, month, day) = date(days);
     let (hour, minute, second) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
     format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02} UTC")
-}
-
-/// The Gregorian date of a day counted from 1970-01-01. Years are counted from March, so that the leap day is the last
-/// one, and in cycles of 400 years, which all have the same 146,097 days.
-fn date(days: i64) -> (i64, i64, i64) {
-    let days = days.saturating_add(719_468);
-    let (cycle, day) = (days.div_euclid(146_097), days.rem_euclid(146_097));
-    let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
-    let day = day - (365 * year + year / 4 - year / 100);
-    let month = (5 * day + 2) / 153;
-    let day = day - (153 * month + 2) / 5 + 1;
-    let month = if month < 10 { month + 3 } else { month - 9 };
-    (cycle * 400 + year + i64::from(month <= 2), month, day)
 }
 
 /// The inverse of [`date`]; `None` where there is no such date.

@@ -10,6 +10,7 @@
 //! - Neither error messages nor `Debug` show a secret.
 
 mod controls;
+mod deliver;
 mod document;
 mod errors;
 mod reader;
@@ -22,6 +23,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 pub use controls::{AmountMax, Channel, Controls, Velocity};
+pub use deliver::{Deliver, MailReceiver, PagerDutyReceiver, SlackReceiver, WebhookReceiver};
 pub use errors::{ConfigError, ConfigErrors, Place};
 
 use tapgate_engine::posting::Tolerance;
@@ -47,6 +49,8 @@ pub struct Config {
     pub admin: Admin,
     /// Controls on the whole program; a user's and a card's own controls come on top.
     pub controls: Controls,
+    /// Who is told what happens here.
+    pub deliver: Deliver,
 }
 
 /// What must have happened to a decision before it is answered.

@@ -9,7 +9,7 @@ use super::errors::{ConfigError, ConfigErrors, Place, setting_of, variable_of};
 use super::setting::{Given, Setting, shown_name, wrong_type};
 
 /// Sections of the interface that this version does not have. They are named so that nobody believes them in force.
-const SECTIONS_OF_OTHER_VERSIONS: [&str; 5] = ["deliver", "treasury", "replication", "tls", "telemetry"];
+const SECTIONS_OF_OTHER_VERSIONS: [&str; 4] = ["treasury", "replication", "tls", "telemetry"];
 
 const NOT_IN_THIS_VERSION: &str = "is not in this version: remove it";
 
@@ -68,15 +68,36 @@ impl<'a> Reader<'a> {
         mut read: impl FnMut(&mut Self, &Setting<'a>) -> Option<T>,
     ) -> Option<Vec<T>> {
         let setting = self.find(path)?;
+        self.items(&setting, items_max, &mut read)
+    }
+
+    /// As [`Reader::list`], of a key of a table.
+    pub(super) fn field_list<T>(
+        &mut self,
+        fields: &Fields<'a>,
+        key: &str,
+        items_max: usize,
+        mut read: impl FnMut(&mut Self, &Setting<'a>) -> Option<T>,
+    ) -> Option<Vec<T>> {
+        let setting = self.field_setting(fields, key)?;
+        self.items(&setting, items_max, &mut read)
+    }
+
+    fn items<T>(
+        &mut self,
+        setting: &Setting<'a>,
+        items_max: usize,
+        read: &mut impl FnMut(&mut Self, &Setting<'a>) -> Option<T>,
+    ) -> Option<Vec<T>> {
         let items = setting.toml("a list").and_then(|value| value.as_array().ok_or_else(|| setting.not("a list")));
-        let items = self.judge(&setting, items)?;
+        let items = self.judge(setting, items)?;
         if items.len() > items_max {
-            self.report(&setting, format!("may hold at most {items_max} items, got {}", items.len()));
+            self.report(setting, format!("may hold at most {items_max} items, got {}", items.len()));
         }
         let mut good = Vec::new();
         for (index, item) in items.iter().enumerate().take(items_max) {
             let item = Setting {
-                path: format!("{path}[{index}]"),
+                path: format!("{}[{index}]", setting.path),
                 place: self.document.place_within(&setting.place, item.span().start),
                 given: Given::Toml(item.get_ref()),
             };
@@ -110,13 +131,17 @@ impl<'a> Reader<'a> {
         key: &str,
         read: impl FnOnce(&Setting<'a>) -> Result<T, String>,
     ) -> Option<T> {
+        let field = self.field_setting(fields, key)?;
+        self.judge(&field, read(&field))
+    }
+
+    fn field_setting(&self, fields: &Fields<'a>, key: &str) -> Option<Setting<'a>> {
         let value = fields.table.get(key)?;
-        let field = Setting {
+        Some(Setting {
             path: format!("{}.{key}", fields.path),
             place: self.document.place_within(&fields.place, value.span().start),
             given: Given::Toml(value.get_ref()),
-        };
-        self.judge(&field, read(&field))
+        })
     }
 
     /// A key of a table that must be there.
@@ -256,7 +281,7 @@ fn unknown(meant: Option<String>) -> String {
 }
 
 /// The candidate that differs least, if it differs little.
-fn nearest<'n>(name: &str, candidates: impl IntoIterator<Item = &'n str>) -> Option<&'n str> {
+pub(super) fn nearest<'n>(name: &str, candidates: impl IntoIterator<Item = &'n str>) -> Option<&'n str> {
     let edits_max = (name.chars().count() / LETTERS_PER_EDIT).max(1);
     candidates
         .into_iter()

@@ -8,6 +8,7 @@ use super::reader::Reader;
 use super::setting::Setting;
 use super::{
     Admin, AdminToken, Config, Decision, Durability, FundingPolicy, Listen, Reconcile, Role, TokenHash, Ur, controls,
+    deliver,
 };
 use crate::signature::{Address, SigningKey};
 
@@ -58,6 +59,7 @@ pub(super) fn config(reader: &mut Reader<'_>, read_file: ReadFile<'_>) -> Config
     let reconcile = reconcile(reader);
     let admin = admin(reader);
     let controls = controls::controls(reader);
+    let deliver = deliver::deliver(reader, read_file);
     Config {
         data_dir: data_dir.unwrap_or_else(|| PathBuf::from("./data")),
         durability: durability.unwrap_or(Durability::Fsync),
@@ -67,6 +69,7 @@ pub(super) fn config(reader: &mut Reader<'_>, read_file: ReadFile<'_>) -> Config
         reconcile,
         admin,
         controls,
+        deliver,
     }
 }
 

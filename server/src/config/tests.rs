@@ -3,16 +3,24 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::deliver::EventKind;
+use crate::deliver::mail::MailTls;
 
 const SIGNER: &str = "0xee28dEaD5F114C8405BE3be1144D59A4110B7F79";
 const KEY: &str = "0x59c6995e998f97a5a0044966f0945389dc9e86dae88c7a8412f4603b6b78690d";
 const KEY_ADDRESS: &str = "0x70997970C51812dc3A010C7d01b50e0d17dc79C8";
 const HASH: &str = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08";
 const OTHER_HASH: &str = "60303ae22b998861bce3b28f33eec1be758a213c86c93c076dbe9f558c11c752";
+const WEBHOOK_SECRET: &str = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD";
+const OTHER_WEBHOOK_SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+const SLACK_URL: &str = "https://hooks.slack.com/services/T0SECRET/B0SECRET/XXXXSECRET";
+const ROUTING_KEY: &str = "R0UT1NGKEY0000000000000000000000";
 
 fn read_file(path: &Path) -> io::Result<String> {
     match path.to_str() {
         Some("good.key") => Ok(format!("{KEY}\n")),
+        Some("webhook.secret") => Ok(format!("{WEBHOOK_SECRET}\n")),
+        Some("slack.url") => Ok(format!("{SLACK_URL}\n")),
         Some("bad.key") => Ok(format!("{KEY}00\n")),
         _ => Err(io::ErrorKind::NotFound.into()),
     }
@@ -22,6 +30,8 @@ fn read_file(path: &Path) -> io::Result<String> {
 fn load(text: &str, environment: &[(&str, &str)]) -> Result<Config, ConfigErrors> {
     let fill = |text: &str| {
         let text = text.replace("SIGNER", SIGNER).replace("KEY!", KEY);
+        let text = text.replace("WHSEC!", WEBHOOK_SECRET).replace("WHSEC2!", OTHER_WEBHOOK_SECRET);
+        let text = text.replace("SLACK!", SLACK_URL).replace("ROUTING!", ROUTING_KEY);
         text.replace("OTHER!", OTHER_HASH).replace("HASH!", HASH)
     };
     let environment = environment.iter().map(|(name, value)| ((*name).to_owned(), fill(value)));
@@ -33,9 +43,10 @@ fn load(text: &str, environment: &[(&str, &str)]) -> Result<Config, ConfigErrors
 fn check(text: &str, environment: &[(&str, &str)], expected: &[&str]) {
     let said = load(text, environment).map_or_else(|errors| errors.to_string(), |_| String::new());
     assert_eq!(said.lines().collect::<Vec<_>>(), expected, "of {text:?} with {environment:?}");
-    for secret in [KEY, HASH, OTHER_HASH] {
-        assert!(!said.contains(&secret[4..20]), "shows a secret: {said}");
+    for secret in [KEY, HASH, OTHER_HASH, WEBHOOK_SECRET, OTHER_WEBHOOK_SECRET, ROUTING_KEY] {
+        assert!(!said.contains(&secret[6..20]), "shows a secret: {said}");
     }
+    assert!(!said.contains("0SECRET"), "shows a URL's path: {said}");
 }
 
 /// Checks a text that begins with valid signers on line 1 and continues with `rest` on line 2.
@@ -77,6 +88,15 @@ fn the_default_text_loads_and_shows_exactly_the_defaults() {
     assert_eq!(shown.decision, expected);
     assert_eq!((shown.ur.partner_key, shown.ur.ops_ur_id), (None, None));
     assert_eq!((shown.admin.tokens, shown.controls), (Vec::new(), Controls::default()));
+    let nobody = Deliver {
+        allow_private: false,
+        park_after_hours: 72,
+        webhooks: Vec::new(),
+        slack: Vec::new(),
+        pagerduty: Vec::new(),
+        smtp: None,
+    };
+    assert_eq!(shown.deliver, nobody);
 }
 
 #[test]
@@ -229,7 +249,7 @@ fn nothing_unknown_is_ignored() {
     bad("\"a\\nb\" = 1", "a\\nb: unknown setting");
     bad("[decisions]\nfunding = \"fiat\"", "decisions: unknown setting; did you mean decision?");
     bad("[metrics]\nport = 1", "metrics: unknown setting");
-    for section in ["deliver", "treasury", "replication", "tls", "telemetry"] {
+    for section in ["treasury", "replication", "tls", "telemetry"] {
         let message = format!("{section}: is not in this version: remove it");
         bad(&format!("[{section}]"), &message);
         bad(&format!("[[{section}.webhook]]\nurl = \"https://example.org\""), &message);
@@ -315,6 +335,139 @@ count_max = 2001
     let controls = load(good, &[]).unwrap().controls;
     assert_eq!((controls.mcc_block, controls.country_block), (vec![742, 742], vec!["PRK".to_owned()]));
     assert_eq!((controls.channel_block, controls.merchant_block), (vec![Channel::Atm], vec!["m_1".to_owned()]));
+}
+
+#[test]
+fn the_receivers_shown_in_comments_load_too() {
+    let (head, deliver) = default_text().split_once("[deliver]").unwrap();
+    let is_setting = |line: &&str| line.starts_with("# [") || line.trim_start_matches("# ").contains(" = ");
+    let uncomment = |line: &str| line.strip_prefix("# ").unwrap_or(line).to_owned();
+    let shown: Vec<String> = deliver.lines().filter(is_setting).map(uncomment).collect();
+    let shown = shown.join("\n").replacen("\"whsec_...\"", "\"WHSEC!\"", 1).replacen("whsec_...", "WHSEC2!", 1);
+    let shown = shown.replace("<32 letters and digits>", "ROUTING!");
+    let shown = shown.replace("/run/secrets/tapgate_smtp_password", "webhook.secret");
+    let config = load(&format!("{head}[deliver]\n{shown}"), &[]).unwrap_or_else(|errors| panic!("{errors}\n{shown}"));
+    let Deliver { webhooks, slack, pagerduty, smtp, .. } = config.deliver;
+    assert_eq!(webhooks[0].name, "webhook");
+    assert_eq!(webhooks[0].secrets, [WEBHOOK_SECRET.parse().unwrap(), OTHER_WEBHOOK_SECRET.parse().unwrap()]);
+    let events = [EventKind::AuthorizationApproved, EventKind::DebitRequested, EventKind::DebitReturned];
+    assert_eq!(webhooks[0].events, events);
+    assert_eq!((slack[0].url.host(), pagerduty[0].url.host()), ("hooks.slack.com", "events.pagerduty.com"));
+    assert_eq!(pagerduty[0].routing_key.reveal(), ROUTING_KEY);
+    let smtp = smtp.unwrap();
+    assert_eq!(
+        (smtp.server.host.as_str(), smtp.server.port, smtp.server.tls),
+        ("mail.example.org", 587, MailTls::Starttls)
+    );
+    assert_eq!(smtp.server.login.unwrap().password.reveal(), WEBHOOK_SECRET);
+    assert_eq!(smtp.to.len(), 1);
+}
+
+#[test]
+fn receivers_have_names_secrets_and_public_urls() {
+    let text = r#"ur.signers = ["SIGNER"]
+[deliver]
+park_after_hours = 0
+[[deliver.webhook]]
+url = "https://a.example.org/hooks?token=T0SECRET"
+secret = "WHSEC!"
+events = ["*"]
+[[deliver.webhook]]
+url = "https://b.example.org/hooks"
+secret = "WHSEC!"
+previous_secret = "WHSEC!"
+events = ["authorization.aproved", "payment", 7]
+[[deliver.webhook]]
+name = "a b"
+url = "http://T0SECRET.example.org"
+secret = "whsec_T0SECRET"
+secret_file = "webhook.secret"
+[[deliver.webhook]]
+name = "c"
+url = "https://10.0.0.5/T0SECRET"
+secret = "T0SECRET"
+events = []
+[[deliver.webhook]]
+name = "d"
+url = "https://d.example.org"
+colour = 1
+[[deliver.slack]]
+name = "e"
+url = "hooks.slack.com/services/T0SECRET"
+[[deliver.slack]]
+url_file = "https://hooks.slack.com/services/T0SECRET"
+[[deliver.pagerduty]]
+routing_key = "ROUTING!0"
+[deliver.smtp]
+from = "nobody"
+to = []
+tls = "none"
+user = "tapgate"
+"#;
+    check(
+        text,
+        &[],
+        &[
+            "tapgate.toml:3: deliver.park_after_hours: must be 1 to 720, got 0",
+            "tapgate.toml:8: deliver.webhook[1]: the name \"webhook\" is another receiver's: give this one a name, its position in the journal is kept under its name",
+            "tapgate.toml:8: deliver.webhook[1]: the previous secret is the present one",
+            "tapgate.toml:12: deliver.webhook[1].events[0]: unknown event \"authorization.aproved\"; did you mean \"authorization.approved\"?",
+            "tapgate.toml:12: deliver.webhook[1].events[1]: unknown event \"payment\"; there are \"*\", authorization.approved, authorization.declined, authorization.incremented, authorization.reversed, authorization.released, authorization.expired, authorization.cleared, debit.requested, debit.returned, pool.alert.raised, pool.alert.resolved, pool.credited, break.opened, break.resolved, program.suspended, program.resumed",
+            "tapgate.toml:12: deliver.webhook[1].events[2]: must be a string, got an integer",
+            "tapgate.toml:14: deliver.webhook[2].name: must be 1 to 64 letters, digits, '.', '_' or '-', got \"a b\"",
+            "tapgate.toml:15: deliver.webhook[2].url: must begin with https://, unless deliver.allow_private is set",
+            "tapgate.toml:17: deliver.webhook[2].secret_file: give either secret or secret_file, not both",
+            "tapgate.toml:20: deliver.webhook[3].url: 10.0.0.5 is or has the address 10.0.0.5, which is not public; if that is meant, set deliver.allow_private",
+            "tapgate.toml:21: deliver.webhook[3].secret: a webhook secret is whsec_ and 24 to 64 bytes in base64",
+            "tapgate.toml:22: deliver.webhook[3].events: must not be empty: list what is delivered, or [\"*\"] for everything",
+            "tapgate.toml:23: deliver.webhook[4]: signs nothing: give secret or secret_file",
+            "tapgate.toml:26: deliver.webhook[4].colour: unknown setting",
+            "tapgate.toml:29: deliver.slack[0].url: must be https://, a host, and at most a port, a path and a query; no user and no fragment",
+            "tapgate.toml:31: deliver.slack[1].url_file: cannot be read: entity not found",
+            "tapgate.toml:33: deliver.pagerduty[0].routing_key: a routing key is 32 letters and digits",
+            "tapgate.toml:34: deliver.smtp.host: is missing",
+            "tapgate.toml:34: deliver.smtp: give user with password or password_file, or none of them",
+            "tapgate.toml:35: deliver.smtp.from: must be an e-mail address, such as ops@example.org or Ops <ops@example.org>, got \"nobody\"",
+            "tapgate.toml:36: deliver.smtp.to: must not be empty: list who is written to",
+        ],
+    );
+}
+
+#[test]
+fn a_password_is_not_sent_in_the_open() {
+    let smtp = "host = \"a\", from = \"a@b.org\", to = [\"c@d.org\"], user = \"u\", password = \"p\"";
+    check_rest(
+        &format!("deliver.smtp = {{ tls = \"none\", {smtp} }}"),
+        &["tapgate.toml:2: deliver.smtp: would show the password to the network: use tls = \"starttls\" or \"tls\""],
+    );
+    check_rest(&format!("deliver = {{ allow_private = true, smtp = {{ tls = \"none\", {smtp} }} }}"), &[]);
+    check_rest(&format!("deliver.smtp = {{ tls = \"tls\", {smtp} }}"), &[]);
+}
+
+#[test]
+fn receivers_show_no_secret_and_may_be_private_where_that_is_meant() {
+    let text = r#"ur.signers = ["SIGNER"]
+[deliver]
+allow_private = true
+webhook = [
+  { name = "books", url = "http://127.0.0.1:9000/T0SECRET", secret_file = "webhook.secret", events = ["break.opened", "*"] },
+  { url = "http://[::1]:9000", secret = "WHSEC!" },
+]
+slack = [{ url_file = "slack.url" }]
+pagerduty = [{ url = "https://events.eu.pagerduty.com", routing_key = "ROUTING!" }]
+smtp = { host = "localhost", port = 25, tls = "none", from = "a@example.org", to = ["b@example.org"], user = "u", password = "WHSEC!" }
+"#;
+    let deliver = load(text, &[]).unwrap().deliver;
+    assert_eq!(deliver.webhooks.iter().map(|webhook| webhook.events.len()).collect::<Vec<_>>(), [16, 16]);
+    assert_eq!(deliver.webhooks[0].secrets, [WEBHOOK_SECRET.parse().unwrap()]);
+    assert_eq!(deliver.park_after(), std::time::Duration::from_secs(259_200));
+    let shown = format!("{deliver:?}");
+    for secret in ["SECRET/", WEBHOOK_SECRET, &WEBHOOK_SECRET[6..], ROUTING_KEY] {
+        assert!(!shown.contains(secret), "{shown}");
+    }
+    let smtp = "{ host = \"h\", from = \"a@b.org\", to = [\"c@d.org\"] }";
+    let config = load("ur.signers = [\"SIGNER\"]", &[("TAPGATE__DELIVER__SMTP", smtp)]).unwrap();
+    assert_eq!(config.deliver.smtp.map(|smtp| smtp.server.port), Some(587));
 }
 
 #[test]

@@ -11,6 +11,7 @@ use tapgate_engine::ids::UrId;
 use tapgate_engine::money::Minor;
 
 use super::{At, Breaker, Budget, Exchange, Mint, Onramp, Priority, TransactionFilter, UrApi, UrError};
+use crate::causes::causes;
 use crate::clock::Clock;
 use crate::signature::{
     Address, DEADLINE_HEADER, PARTNER_DEADLINE_AHEAD_SECONDS_MAX, PUBLIC_KEY_HEADER, PartnerScope, SIGNATURE_HEADER,
@@ -263,19 +264,9 @@ impl Drop for Abandoned<'_> {
     }
 }
 
+/// The URL's host is in it, no secret is.
 fn broken(path: &'static str, error: &reqwest::Error) -> UrError {
     if error.is_timeout() { UrError::Timeout(path) } else { UrError::Unreachable(causes(error)) }
-}
-
-/// An error with what caused it; the URL's host is in it, no secret is.
-fn causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        text = format!("{text}: {inner}");
-        cause = inner.source();
-    }
-    text
 }
 
 fn decoded<T>(path: &'static str, read: Result<T, Malformed>) -> Result<T, UrError> {

@@ -2,8 +2,10 @@
 
 pub mod admin;
 pub mod callback;
+mod date;
 mod forms;
 pub mod partner_api;
 pub mod ur;
 
+pub use date::{date, rfc3339};
 pub use forms::{Digits, Malformed};

@@ -1,0 +1,336 @@
+//! The sections `[[deliver.…]]`: who is told what happens here.
+
+use std::path::Path;
+use std::time::Duration;
+
+use lettre::message::Mailbox;
+
+use super::reader::{Fields, Reader, nearest};
+use super::sections::ReadFile;
+use super::setting::{Setting, shown_name};
+use crate::deliver::EventKind;
+use crate::deliver::guard::{Endpoint, Guard};
+use crate::deliver::mail::{Login, MailServer, MailTls};
+use crate::deliver::secret::Secret;
+use crate::deliver::signing::WebhookSecret;
+
+/// Most receivers of one kind: each reads the whole journal.
+const RECEIVERS_MAX: usize = 16;
+
+/// Most addresses of an e-mail.
+const MAIL_TO_MAX: usize = 32;
+
+/// Longest time until a receiver is parked, in hours: 30 days.
+const PARK_AFTER_HOURS_MAX: u32 = 720;
+
+/// Where PagerDuty takes events; other regions have hosts of their own.
+const PAGERDUTY_URL: &str = "https://events.pagerduty.com";
+
+/// Who is told what happens here. By default, nobody.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Deliver {
+    /// Whether deliveries may go to private addresses and over plain HTTP.
+    pub allow_private: bool,
+    /// How long a receiver may accept nothing before it is parked, in hours, 1 to 720.
+    pub park_after_hours: u32,
+    /// The partner's own systems.
+    pub webhooks: Vec<WebhookReceiver>,
+    /// Chats.
+    pub slack: Vec<SlackReceiver>,
+    /// Who is on call.
+    pub pagerduty: Vec<PagerDutyReceiver>,
+    /// E-mail.
+    pub smtp: Option<MailReceiver>,
+}
+
+/// A receiver of events.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WebhookReceiver {
+    /// Its name, of its own among all receivers: its position in the journal is kept under it.
+    pub name: String,
+    /// Where it listens.
+    pub url: Endpoint,
+    /// Signs what it is sent: the present secret, then the previous one while it changes.
+    pub secrets: Vec<WebhookSecret>,
+    /// What it is told of, without repetition.
+    pub events: Vec<EventKind>,
+}
+
+/// A chat that takes Slack's incoming webhooks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SlackReceiver {
+    /// As [`WebhookReceiver::name`].
+    pub name: String,
+    /// Its webhook; whoever knows it can write there.
+    pub url: Endpoint,
+}
+
+/// A service of PagerDuty's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PagerDutyReceiver {
+    /// As [`WebhookReceiver::name`].
+    pub name: String,
+    /// PagerDuty's host for the region.
+    pub url: Endpoint,
+    /// Whom it pages.
+    pub routing_key: Secret,
+}
+
+/// E-mail to a few people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MailReceiver {
+    /// As [`WebhookReceiver::name`].
+    pub name: String,
+    /// Who takes the mails.
+    pub server: MailServer,
+    /// Who they are from.
+    pub from: Mailbox,
+    /// Who they are to; at least one.
+    pub to: Vec<Mailbox>,
+}
+
+impl Deliver {
+    /// Where deliveries may go.
+    #[must_use]
+    pub fn guard(&self) -> Guard {
+        Guard { allow_private: self.allow_private }
+    }
+
+    /// How long a receiver may accept nothing before it is parked.
+    #[must_use]
+    pub fn park_after(&self) -> Duration {
+        Duration::from_secs(u64::from(self.park_after_hours) * 3_600)
+    }
+}
+
+/// What all receivers are read with.
+struct Receivers<'f> {
+    guard: Guard,
+    read_file: ReadFile<'f>,
+    names: Vec<String>,
+}
+
+pub(super) fn deliver(reader: &mut Reader<'_>, read_file: ReadFile<'_>) -> Deliver {
+    let hours = 1..=PARK_AFTER_HOURS_MAX;
+    let allow_private = reader.value("deliver.allow_private", Setting::boolean).unwrap_or(false);
+    let park_after_hours = reader.value("deliver.park_after_hours", |setting| setting.integer(hours)).unwrap_or(72);
+    let mut all = Receivers { guard: Guard { allow_private }, read_file, names: Vec::new() };
+    let webhooks = reader.list("deliver.webhook", RECEIVERS_MAX, |reader, item| all.webhook(reader, item));
+    let slack = reader.list("deliver.slack", RECEIVERS_MAX, |reader, item| all.slack(reader, item));
+    let pagerduty = reader.list("deliver.pagerduty", RECEIVERS_MAX, |reader, item| all.pagerduty(reader, item));
+    let smtp = reader.find("deliver.smtp").and_then(|setting| all.smtp(reader, &setting));
+    Deliver {
+        allow_private,
+        park_after_hours,
+        webhooks: webhooks.unwrap_or_default(),
+        slack: slack.unwrap_or_default(),
+        pagerduty: pagerduty.unwrap_or_default(),
+        smtp,
+    }
+}
+
+impl Receivers<'_> {
+    fn webhook<'a>(&mut self, reader: &mut Reader<'a>, item: &Setting<'a>) -> Option<WebhookReceiver> {
+        let keys = ["name", "url", "secret", "secret_file", "previous_secret", "previous_secret_file", "events"];
+        let fields = reader.table(item, &keys)?;
+        let name = self.name(reader, item, &fields, "webhook");
+        let url = self.url(reader, &fields, "url");
+        let parse = |text: &str| text.parse::<WebhookSecret>().map_err(|error| error.to_string());
+        let secret = self.secret(reader, &fields, ["secret", "secret_file"], parse);
+        if !fields.has("secret") && !fields.has("secret_file") {
+            reader.report(item, "signs nothing: give secret or secret_file".to_owned());
+        }
+        let previous = self.secret(reader, &fields, ["previous_secret", "previous_secret_file"], parse);
+        if secret.is_some() && secret == previous {
+            reader.report(item, "the previous secret is the present one".to_owned());
+        }
+        let events = if fields.has("events") { events(reader, &fields) } else { Some(EventKind::ALL.to_vec()) };
+        let secrets = secret.into_iter().chain(previous).collect();
+        Some(WebhookReceiver { name: name?, url: url?, secrets, events: events? })
+    }
+
+    fn slack<'a>(&mut self, reader: &mut Reader<'a>, item: &Setting<'a>) -> Option<SlackReceiver> {
+        let fields = reader.table(item, &["name", "url", "url_file"])?;
+        let name = self.name(reader, item, &fields, "slack");
+        if !fields.has("url") && !fields.has("url_file") {
+            reader.report(item, "goes nowhere: give url or url_file".to_owned());
+        }
+        let guard = self.guard;
+        let url = self.secret(reader, &fields, ["url", "url_file"], |text| endpoint(text, guard));
+        Some(SlackReceiver { name: name?, url: url? })
+    }
+
+    fn pagerduty<'a>(&mut self, reader: &mut Reader<'a>, item: &Setting<'a>) -> Option<PagerDutyReceiver> {
+        let fields = reader.table(item, &["name", "url", "routing_key", "routing_key_file"])?;
+        let name = self.name(reader, item, &fields, "pagerduty");
+        let url = match fields.has("url") {
+            true => self.url(reader, &fields, "url"),
+            false => endpoint(PAGERDUTY_URL, self.guard).ok(),
+        };
+        if !fields.has("routing_key") && !fields.has("routing_key_file") {
+            reader.report(item, "pages nobody: give routing_key or routing_key_file".to_owned());
+        }
+        let routing_key = self.secret(reader, &fields, ["routing_key", "routing_key_file"], routing_key);
+        Some(PagerDutyReceiver { name: name?, url: url?, routing_key: routing_key? })
+    }
+
+    fn smtp<'a>(&mut self, reader: &mut Reader<'a>, setting: &Setting<'a>) -> Option<MailReceiver> {
+        let keys = ["name", "host", "port", "from", "to", "tls", "user", "password", "password_file"];
+        let fields = reader.table(setting, &keys)?;
+        let name = self.name(reader, setting, &fields, "smtp");
+        let host = reader.required_field(&fields, "host", |setting| setting.parsed(host));
+        let words = [("starttls", MailTls::Starttls), ("tls", MailTls::Tls), ("none", MailTls::None)];
+        let tls = reader.field(&fields, "tls", |setting| setting.word(&words)).unwrap_or(MailTls::Starttls);
+        let usual_port = match tls {
+            MailTls::Starttls => 587,
+            MailTls::Tls => 465,
+            MailTls::None => 25,
+        };
+        let port = reader.field(&fields, "port", |setting| setting.integer(1..=u16::MAX)).unwrap_or(usual_port);
+        let from = reader.required_field(&fields, "from", |setting| setting.parsed(mailbox));
+        let to = mail_to(reader, &fields);
+        let user = reader.field(&fields, "user", |setting| setting.text().map(str::to_owned));
+        let password = self.secret(reader, &fields, ["password", "password_file"], not_blank);
+        let has_password = fields.has("password") || fields.has("password_file");
+        if fields.has("user") != has_password {
+            reader.report(setting, "give user with password or password_file, or none of them".to_owned());
+        }
+        if tls == MailTls::None && has_password && !self.guard.allow_private {
+            let message = "would show the password to the network: use tls = \"starttls\" or \"tls\"".to_owned();
+            reader.report(setting, message);
+        }
+        let login = user.zip(password).map(|(user, password)| Login { user, password });
+        let server = MailServer { host: host?, port, tls, login };
+        Some(MailReceiver { name: name?, server, from: from?, to: to? })
+    }
+
+    /// What is not named is named by its kind; a second one of the kind then needs a name.
+    fn name<'a>(
+        &mut self,
+        reader: &mut Reader<'a>,
+        item: &Setting<'a>,
+        fields: &Fields<'a>,
+        kind: &str,
+    ) -> Option<String> {
+        let name = match fields.has("name") {
+            true => reader.field(fields, "name", |setting| setting.parsed(receiver_name))?,
+            false => kind.to_owned(),
+        };
+        if self.names.contains(&name) {
+            let what = "its position in the journal is kept under its name";
+            reader.report(item, format!("the name \"{name}\" is another receiver's: give this one a name, {what}"));
+        }
+        self.names.push(name.clone());
+        Some(name)
+    }
+
+    fn url<'a>(&self, reader: &mut Reader<'a>, fields: &Fields<'a>, key: &str) -> Option<Endpoint> {
+        reader.required_field(fields, key, |setting| setting.text().and_then(|text| endpoint(text, self.guard)))
+    }
+
+    /// A secret, itself or as the content of a file. No message repeats either.
+    fn secret<'a, T>(
+        &self,
+        reader: &mut Reader<'a>,
+        fields: &Fields<'a>,
+        [key, file_key]: [&str; 2],
+        parse: impl Fn(&str) -> Result<T, String>,
+    ) -> Option<T> {
+        if fields.has(key) && fields.has(file_key) {
+            reader.field::<T>(fields, file_key, |_| Err(format!("give either {key} or {file_key}, not both")));
+            return None;
+        }
+        let given = reader.field(fields, key, |setting| setting.text().and_then(&parse));
+        let read = |path: &str| {
+            // Where a path is expected, the secret itself is easily put by mistake: it is not repeated.
+            let content = (self.read_file)(Path::new(path)).map_err(|error| format!("cannot be read: {error}"))?;
+            parse(content.trim_end_matches(['\r', '\n'])).map_err(|error| format!("in that file: {error}"))
+        };
+        given.or_else(|| reader.field(fields, file_key, |setting| setting.text().and_then(read)))
+    }
+}
+
+/// The value is never repeated: its path may hold a token.
+fn endpoint(text: &str, guard: Guard) -> Result<Endpoint, String> {
+    let endpoint: Endpoint = text.parse().map_err(|error: crate::deliver::guard::EndpointError| error.to_string())?;
+    guard.check(&endpoint).map_err(|error| error.to_string())?;
+    Ok(endpoint)
+}
+
+/// `["*"]`, or names.
+fn events<'a>(reader: &mut Reader<'a>, fields: &Fields<'a>) -> Option<Vec<EventKind>> {
+    let mut items = 0_usize;
+    let kinds = reader.field_list(fields, "events", EventKind::ALL.len(), |reader, item| {
+        items += 1;
+        let kinds = item.text().and_then(|name| match (name, EventKind::of(name)) {
+            ("*", _) => Ok(EventKind::ALL.to_vec()),
+            (_, Some(kind)) => Ok(vec![kind]),
+            (_, None) => Err(unknown_event(name)),
+        });
+        reader.judge(item, kinds)
+    })?;
+    if items == 0 {
+        reader.field::<()>(fields, "events", |_| {
+            Err("must not be empty: list what is delivered, or [\"*\"] for everything".to_owned())
+        });
+    }
+    let mut kinds = kinds.concat();
+    kinds.sort_unstable();
+    kinds.dedup();
+    Some(kinds)
+}
+
+fn unknown_event(name: &str) -> String {
+    let name = shown_name(name).escape_debug().to_string();
+    match nearest(&name, EventKind::ALL.iter().map(|kind| kind.name())) {
+        Some(meant) => format!("unknown event \"{name}\"; did you mean \"{meant}\"?"),
+        None => {
+            let names: Vec<_> = EventKind::ALL.iter().map(|kind| kind.name()).collect();
+            format!("unknown event \"{name}\"; there are \"*\", {}", names.join(", "))
+        }
+    }
+}
+
+fn mail_to<'a>(reader: &mut Reader<'a>, fields: &Fields<'a>) -> Option<Vec<Mailbox>> {
+    if !fields.has("to") {
+        reader.required_field::<()>(fields, "to", |_| Ok(()));
+        return None;
+    }
+    let mut items = 0_usize;
+    let to = reader.field_list(fields, "to", MAIL_TO_MAX, |reader, item| {
+        items += 1;
+        let mailbox = item.parsed(mailbox);
+        reader.judge(item, mailbox)
+    })?;
+    if items == 0 {
+        reader.field::<()>(fields, "to", |_| Err("must not be empty: list who is written to".to_owned()));
+    }
+    Some(to)
+}
+
+fn mailbox(text: &str) -> Result<Mailbox, &'static str> {
+    text.parse().map_err(|_| "must be an e-mail address, such as ops@example.org or Ops <ops@example.org>")
+}
+
+fn host(text: &str) -> Result<String, &'static str> {
+    let is_host = |byte: u8| byte.is_ascii_alphanumeric() || b".-:".contains(&byte);
+    let fits = (1..=253).contains(&text.len()) && text.bytes().all(is_host);
+    if fits { Ok(text.to_owned()) } else { Err("must be a host's name or address, without a port") }
+}
+
+fn receiver_name(text: &str) -> Result<String, &'static str> {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+    let fits = (1..=64).contains(&text.len()) && text.bytes().all(is_plain);
+    if fits { Ok(text.to_owned()) } else { Err("must be 1 to 64 letters, digits, '.', '_' or '-'") }
+}
+
+/// The value is never repeated.
+fn routing_key(text: &str) -> Result<Secret, String> {
+    let is_key = text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    if is_key { Ok(Secret::new(text.to_owned())) } else { Err("a routing key is 32 letters and digits".to_owned()) }
+}
+
+/// The value is never repeated.
+fn not_blank(text: &str) -> Result<Secret, String> {
+    if text.is_empty() { Err("must not be empty".to_owned()) } else { Ok(Secret::new(text.to_owned())) }
+}

@@ -1,0 +1,159 @@
+//! Deliveries: what happened here is told to the partner's own systems, and treasury's alerts to people.
+//!
+//! Each receiver has a tail of the journal. `tail` is the state machine that decides what is sent next, what waits
+//! behind what, and when to give up until a person looks; it knows neither a network nor a clock. `worker` runs one
+//! tail: it reads messages from the [`Outbox`], lets its [`Receiver`] send them, and stores how far it is. Nothing is
+//! ever dropped: what is not accepted stays in the journal, behind the stored position.
+//!
+//! At least once: whoever receives judges a repetition by the message's id, which is the same on every attempt.
+
+pub mod event;
+pub mod guard;
+pub mod mail;
+mod meters;
+pub mod notice;
+pub mod pagerduty;
+pub mod post;
+pub mod schedule;
+pub mod secret;
+pub mod signing;
+pub mod slack;
+pub mod tail;
+pub mod webhook;
+pub mod worker;
+
+use std::fmt;
+use std::future::Future;
+use std::time::Duration;
+
+use compact_str::CompactString;
+use serde::{Deserialize, Serialize};
+use tapgate_engine::ids::Sequence;
+use tapgate_engine::time::{UnixMillis, UnixSeconds};
+
+pub use event::{Event, EventKind};
+pub use notice::{Notice, NoticeKind, Severity};
+pub use tail::Position;
+
+/// Where a message comes from: the record that it tells of, and which of that record's messages it is (an approval is
+/// told of twice: `authorization.approved` and `debit.requested`). Messages are sent in this order.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Place {
+    /// The record.
+    pub record: Sequence,
+    /// Which of its messages, from 0.
+    pub part: u8,
+}
+
+impl Place {
+    /// After the last message that this record can have.
+    #[must_use]
+    pub fn end_of(record: Sequence) -> Place {
+        Place { record, part: u8::MAX }
+    }
+
+    /// The place before this one; the first place is its own.
+    #[must_use]
+    pub fn before(self) -> Place {
+        match self.part.checked_sub(1) {
+            Some(part) => Place { part, ..self },
+            None => self.record.0.checked_sub(1).map_or(self, |record| Place::end_of(Sequence(record))),
+        }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.record, self.part)
+    }
+}
+
+/// Something to be told to a receiver.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Message<C> {
+    /// Where it comes from.
+    pub place: Place,
+    /// Messages of one lane (a user, a pool) are accepted in their order; without a lane, in any.
+    pub lane: Option<CompactString>,
+    /// When what it tells of happened.
+    pub at: UnixMillis,
+    /// What is told.
+    pub content: C,
+}
+
+/// What became of one attempt. Reasons are for the operator and hold no secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The receiver has it.
+    Accepted,
+    /// It has not; the same may pass later.
+    Failed {
+        /// Why.
+        reason: String,
+        /// How long it wants to be left alone.
+        retry_after: Option<Duration>,
+    },
+    /// It never will until a person changes something.
+    Refused {
+        /// Why.
+        reason: String,
+    },
+}
+
+impl Outcome {
+    /// A failure of which the receiver said no more.
+    #[must_use]
+    pub fn failed(reason: impl Into<String>) -> Outcome {
+        Outcome::Failed { reason: reason.into(), retry_after: None }
+    }
+}
+
+/// Sends messages to one receiver. Every attempt ends: by an answer, or by its own deadline.
+pub trait Receiver: Send + Sync + 'static {
+    /// What it can send.
+    type Content: Send + Sync + 'static;
+
+    /// One attempt. The same content is sent in the same bytes on every attempt; `now` is the attempt's time.
+    fn send(&self, content: &Self::Content, now: UnixSeconds) -> impl Future<Output = Outcome> + Send;
+}
+
+/// Messages read from the journal for one receiver.
+#[derive(Clone, Debug)]
+pub struct Batch<C> {
+    /// Those after the place asked for, in their order; at most as many as asked for.
+    pub messages: Vec<Message<C>>,
+    /// Up to here there are no others for this receiver; at least the last message's place.
+    pub through: Place,
+}
+
+/// Where messages come from and positions are kept: the journal.
+pub trait Outbox: Send + Sync + 'static {
+    /// What its messages hold.
+    type Content: Send + Sync + 'static;
+    /// Why it could not read or store.
+    type Error: fmt::Display;
+
+    /// The durable messages after a place, at most `max`, at least one. Cheap where there are none.
+    ///
+    /// # Errors
+    /// The journal could not be read; it is asked again.
+    fn after(&self, place: Place, max: usize) -> Result<Batch<Self::Content>, Self::Error>;
+
+    /// The last durable record.
+    fn newest(&self) -> Sequence;
+
+    /// Where a receiver stands; `None` if it is new.
+    ///
+    /// # Errors
+    /// It could not be read; it is asked again.
+    fn position(&self, receiver: &str) -> Result<Option<Position>, Self::Error>;
+
+    /// Keeps where a receiver stands.
+    ///
+    /// # Errors
+    /// It was not kept; what has been sent since the last one may be sent again.
+    fn store_position(&self, receiver: &str, position: &Position) -> Result<(), Self::Error>;
+}
+
+#[cfg(test)]
+mod tests;

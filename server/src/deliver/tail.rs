@@ -1,0 +1,338 @@
+//! What one receiver is sent next: a pure state machine over the ordered messages that are meant for it.
+//!
+//! - Within a lane a message waits until the one before it is accepted; lanes do not wait for each other.
+//! - What is held in memory is bounded: a message whose lane fails keeps its place, and once [`Limits::window`] messages
+//!   are held or accepted behind it, no more are read.
+//! - A message that fails is tried again after a pause of its own. If the receiver fails [`DOWN_AFTER`] times in a row,
+//!   whatever the message, it counts as down: then one attempt at a time finds out when it is back.
+//! - A receiver that accepted nothing for [`Limits::park_after`], or that refused, is parked: nothing is attempted until
+//!   a person resumes it. What it missed is still in the journal.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use compact_str::CompactString;
+use serde::{Deserialize, Serialize};
+use tapgate_engine::time::UnixMillis;
+
+use super::schedule::{PAUSE_MAX, pause};
+use super::{Message, Place};
+
+/// Failures in a row after which a receiver counts as down.
+pub const DOWN_AFTER: u32 = 5;
+
+/// The bounds of a tail; each at least one.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Messages held, and accepted ones remembered, beyond the position.
+    pub window: usize,
+    /// Attempts at once.
+    pub concurrency: usize,
+    /// How long a receiver may accept nothing before it is parked.
+    pub park_after: Duration,
+}
+
+/// How far a receiver is. Whoever continues from it attempts everything again that may not have been accepted.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Position {
+    /// Everything up to here is accepted.
+    pub through: Place,
+    /// What is accepted beyond it; fewer than [`Limits::window`].
+    pub accepted: BTreeSet<Place>,
+    /// The failure that lasts since the last success, so that a restart does not forgive it.
+    pub failing: Option<Trouble>,
+    /// Why it is parked.
+    pub parked: Option<Trouble>,
+}
+
+/// What is wrong with a receiver, and since when.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Trouble {
+    /// The first failure after the last success, or the moment of parking.
+    pub since: UnixMillis,
+    /// What the last attempt said; for people.
+    pub reason: String,
+}
+
+/// How a receiver does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum State {
+    /// Its last attempt was accepted, or there was none yet.
+    Delivering,
+    /// Its last attempts failed; they are tried again.
+    Failing(Trouble),
+    /// Nothing is attempted until a person resumes it.
+    Parked(Trouble),
+}
+
+/// One attempt that failed.
+#[derive(Clone, Debug)]
+pub struct Failure {
+    /// Why; for people.
+    pub reason: String,
+    /// How long the receiver wants to be left alone, whatever the message.
+    pub retry_after: Option<Duration>,
+    /// A random number of its whole range.
+    pub draw: u32,
+}
+
+/// The tail of one receiver. Attempts are taken by [`Tail::next`]; each must be answered by `done`, `failed` or `refused`.
+#[derive(Debug)]
+pub struct Tail<C> {
+    limits: Limits,
+    /// Everything up to here was offered or is not meant for this receiver.
+    read: Place,
+    waiting: BTreeMap<Place, Waiting<C>>,
+    /// Beyond the first that waits.
+    accepted: BTreeSet<Place>,
+    /// The first of each lane by when it is due, those under way aside.
+    heads: BTreeSet<(UnixMillis, Place)>,
+    /// What waits in each lane, in order; its first is in `heads` or under way.
+    lanes: HashMap<CompactString, VecDeque<Place>>,
+    under_way: BTreeSet<Place>,
+    failing: Option<Trouble>,
+    parked: Option<Trouble>,
+    failures_in_a_row: u32,
+    /// Attempts that failed since it counts as down, what was under way then as one.
+    failures_while_down: u32,
+    quiet_until: UnixMillis,
+}
+
+#[derive(Debug)]
+struct Waiting<C> {
+    message: Arc<Message<C>>,
+    failures: u32,
+}
+
+impl<C> Tail<C> {
+    /// Continues from a position.
+    #[must_use]
+    pub fn new(limits: Limits, position: Position) -> Tail<C> {
+        Tail {
+            limits,
+            read: position.through,
+            waiting: BTreeMap::new(),
+            accepted: position.accepted,
+            heads: BTreeSet::new(),
+            lanes: HashMap::new(),
+            under_way: BTreeSet::new(),
+            failing: position.failing,
+            parked: position.parked,
+            failures_in_a_row: 0,
+            failures_while_down: 0,
+            quiet_until: UnixMillis(0),
+        }
+    }
+
+    /// After which place to read on.
+    #[must_use]
+    pub fn read(&self) -> Place {
+        self.read
+    }
+
+    /// How many messages may be offered now.
+    #[must_use]
+    pub fn room(&self) -> usize {
+        let room = self.limits.window.saturating_sub(self.waiting.len() + self.accepted.len());
+        // Of a position with more places than the window holds, everything can still be read again, one by one.
+        if self.waiting.is_empty() { room.max(1) } else { room }
+    }
+
+    /// Takes the next message. One that was offered before is known already.
+    pub fn offer(&mut self, message: Message<C>, now: UnixMillis) {
+        let place = message.place;
+        if place <= self.read {
+            return;
+        }
+        self.read = place;
+        if self.accepted.contains(&place) {
+            self.forget_accepted();
+            return;
+        }
+        let is_head = match &message.lane {
+            None => true,
+            Some(lane) => {
+                let lane = self.lanes.entry(lane.clone()).or_default();
+                lane.push_back(place);
+                lane.len() == 1
+            }
+        };
+        if is_head {
+            self.heads.insert((now, place));
+        }
+        self.waiting.insert(place, Waiting { message: Arc::new(message), failures: 0 });
+    }
+
+    /// Up to here there are no messages for this receiver but those offered.
+    pub fn read_through(&mut self, place: Place) {
+        self.read = self.read.max(place);
+        self.forget_accepted();
+    }
+
+    /// The next message to attempt, if there is one whose time has come.
+    pub fn next(&mut self, now: UnixMillis) -> Option<Arc<Message<C>>> {
+        let (due, place) = *self.heads.first().filter(|_| self.may_attempt())?;
+        if now < due.max(self.quiet_until) {
+            return None;
+        }
+        let message = Arc::clone(&self.waiting.get(&place)?.message);
+        self.heads.pop_first();
+        self.under_way.insert(place);
+        Some(message)
+    }
+
+    /// When [`Tail::next`] has something at the earliest, unless an attempt ends before.
+    #[must_use]
+    pub fn next_at(&self) -> Option<UnixMillis> {
+        self.heads.first().filter(|_| self.may_attempt()).map(|(due, _)| (*due).max(self.quiet_until))
+    }
+
+    /// The attempt was accepted.
+    pub fn done(&mut self, place: Place, now: UnixMillis) {
+        if !self.under_way.remove(&place) {
+            return;
+        }
+        let lane = self.waiting.remove(&place).and_then(|waiting| waiting.message.lane.clone());
+        if let Some(lane) = lane {
+            let next = self.lanes.get_mut(&lane).and_then(|places| {
+                places.pop_front();
+                places.front().copied()
+            });
+            if let Some(next) = next {
+                self.heads.insert((now, next));
+            } else {
+                self.lanes.remove(&lane);
+            }
+        }
+        self.accepted.insert(place);
+        self.forget_accepted();
+        if self.is_down() {
+            self.hurry(now);
+        }
+        self.trust_again();
+    }
+
+    /// The attempt failed: it is tried again later. Parks the receiver if it has accepted nothing for too long.
+    pub fn failed(&mut self, place: Place, now: UnixMillis, failure: Failure) {
+        let Failure { reason, retry_after, draw } = failure;
+        if !self.under_way.remove(&place) {
+            return;
+        }
+        if let Some(waiting) = self.waiting.get_mut(&place) {
+            waiting.failures = waiting.failures.saturating_add(1);
+            self.heads.insert((later(now, pause(waiting.failures, draw, retry_after)), place));
+        }
+        self.failures_in_a_row = self.failures_in_a_row.saturating_add(1);
+        // What was under way when it went down says nothing new.
+        if self.is_down() && now >= self.quiet_until {
+            self.failures_while_down = self.failures_while_down.saturating_add(1);
+            self.quiet_until = later(now, pause(self.failures_while_down, draw, None));
+        }
+        if let Some(retry_after) = retry_after {
+            self.quiet_until = self.quiet_until.max(later(now, retry_after.min(PAUSE_MAX)));
+        }
+        let since = self.failing.as_ref().map_or(now, |failing| failing.since);
+        if now >= later(since, self.limits.park_after) {
+            self.park(now, reason.clone());
+        }
+        self.failing = Some(Trouble { since, reason });
+    }
+
+    /// The receiver refused for good: it is parked.
+    pub fn refused(&mut self, place: Place, now: UnixMillis, reason: String) {
+        if self.under_way.remove(&place) {
+            self.heads.insert((now, place));
+            self.park(now, reason);
+        }
+    }
+
+    /// A person has looked: everything is attempted again, from where it stopped.
+    pub fn resume(&mut self, now: UnixMillis) {
+        self.parked = None;
+        self.waiting.values_mut().for_each(|waiting| waiting.failures = 0);
+        self.trust_again();
+        self.hurry(now);
+    }
+
+    /// Has everything from a place on sent again. Attempts under way are forgotten: their outcomes must not be told.
+    pub fn replay(&mut self, from: Place) {
+        let mut position = self.position();
+        position.through = position.through.min(from.before());
+        position.accepted.retain(|place| *place < from);
+        *self = Tail::new(self.limits, position);
+    }
+
+    /// How far it is.
+    #[must_use]
+    pub fn position(&self) -> Position {
+        Position {
+            through: self.through(),
+            accepted: self.accepted.clone(),
+            failing: self.failing.clone(),
+            parked: self.parked.clone(),
+        }
+    }
+
+    /// How it does.
+    #[must_use]
+    pub fn state(&self) -> State {
+        match (&self.parked, &self.failing) {
+            (Some(parked), _) => State::Parked(parked.clone()),
+            (None, Some(failing)) => State::Failing(failing.clone()),
+            (None, None) => State::Delivering,
+        }
+    }
+
+    /// The oldest message that is not accepted, of those read.
+    #[must_use]
+    pub fn oldest(&self) -> Option<&Message<C>> {
+        self.waiting.first_key_value().map(|(_, waiting)| &*waiting.message)
+    }
+
+    /// Everything up to here is accepted.
+    #[must_use]
+    pub fn through(&self) -> Place {
+        self.waiting.first_key_value().map_or(self.read, |(place, _)| place.before())
+    }
+
+    fn forget_accepted(&mut self) {
+        let through = self.through();
+        while self.accepted.first().is_some_and(|place| *place <= through) {
+            self.accepted.pop_first();
+        }
+    }
+
+    fn may_attempt(&self) -> bool {
+        let at_once = if self.is_down() { 1 } else { self.limits.concurrency };
+        self.parked.is_none() && self.under_way.len() < at_once
+    }
+
+    /// Whether the receiver failed so often in a row that it is only asked whether it is back.
+    #[must_use]
+    pub fn is_down(&self) -> bool {
+        self.failures_in_a_row >= DOWN_AFTER
+    }
+
+    fn park(&mut self, now: UnixMillis, reason: String) {
+        self.parked.get_or_insert(Trouble { since: now, reason });
+    }
+
+    fn trust_again(&mut self) {
+        self.failing = None;
+        (self.failures_in_a_row, self.failures_while_down) = (0, 0);
+    }
+
+    /// Whatever waits for its pause need not any more: the pause was the receiver's, not the message's.
+    fn hurry(&mut self, now: UnixMillis) {
+        self.quiet_until = UnixMillis(0);
+        self.heads = self.heads.iter().map(|(due, place)| ((*due).min(now), *place)).collect();
+    }
+}
+
+fn later(at: UnixMillis, by: Duration) -> UnixMillis {
+    UnixMillis(at.0.saturating_add(u64::try_from(by.as_millis()).unwrap_or(u64::MAX)))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,413 @@
+//! Scenarios, and a receiver that fails at random against what it must have seen in the end.
+
+use std::collections::BTreeSet;
+
+use proptest::prelude::*;
+use tapgate_engine::ids::Sequence;
+
+use super::*;
+
+const HOUR: Duration = Duration::from_secs(3_600);
+const LIMITS: Limits = Limits { window: 8, concurrency: 3, park_after: Duration::from_secs(72 * 3_600) };
+
+fn place(record: u64) -> Place {
+    Place { record: Sequence(record), part: 0 }
+}
+
+fn message(record: u64, lane: &str) -> Message<()> {
+    let lane = Some(lane).filter(|lane| !lane.is_empty()).map(CompactString::from);
+    Message { place: place(record), lane, at: UnixMillis(record), content: () }
+}
+
+fn failure() -> Failure {
+    Failure { reason: "HTTP 500".to_owned(), retry_after: None, draw: 0 }
+}
+
+/// A tail that was offered records 1, 2, … of these lanes at time 0.
+fn tail(lanes: &[&str]) -> Tail<()> {
+    let mut tail = Tail::new(LIMITS, Position::default());
+    for (record, lane) in (1..).zip(lanes) {
+        tail.offer(message(record, lane), UnixMillis(0));
+    }
+    tail
+}
+
+/// The records attempted at a time.
+fn attempted(tail: &mut Tail<()>, now: u64) -> Vec<u64> {
+    std::iter::from_fn(|| tail.next(UnixMillis(now))).map(|message| message.place.record.0).collect()
+}
+
+#[test]
+fn a_lane_waits_for_its_first_and_others_do_not() {
+    let mut tail = tail(&["alice", "alice", "bob", "", "", "alice"]);
+    assert_eq!(attempted(&mut tail, 0), [1, 3, 4], "no more than three at once");
+    tail.failed(place(1), UnixMillis(0), failure());
+    tail.done(place(3), UnixMillis(0));
+    assert_eq!(attempted(&mut tail, 0), [5]);
+    tail.done(place(4), UnixMillis(0));
+    tail.done(place(5), UnixMillis(0));
+    assert_eq!(attempted(&mut tail, 4_999), [0_u64; 0], "alice waits behind her first");
+    assert_eq!(tail.next_at(), Some(UnixMillis(5_000)));
+    assert_eq!(attempted(&mut tail, 5_000), [1]);
+    tail.done(place(1), UnixMillis(5_000));
+    assert_eq!(attempted(&mut tail, 5_000), [2]);
+    tail.done(place(2), UnixMillis(5_000));
+    assert_eq!(attempted(&mut tail, 5_000), [6]);
+    assert_eq!(tail.next_at(), None);
+}
+
+#[test]
+fn the_position_is_before_the_first_that_waits_and_names_what_is_accepted_beyond() {
+    let mut tail = tail(&["alice", "bob", "carol"]);
+    assert_eq!(attempted(&mut tail, 0), [1, 2, 3]);
+    tail.done(place(2), UnixMillis(0));
+    let position = tail.position();
+    assert_eq!((position.through, &position.accepted), (Place::end_of(Sequence(0)), &BTreeSet::from([place(2)])));
+
+    let mut again = Tail::new(LIMITS, position);
+    for (record, lane) in (1..).zip(["alice", "bob", "carol"]) {
+        again.offer(message(record, lane), UnixMillis(9));
+    }
+    assert_eq!(attempted(&mut again, 9), [1, 3], "2 was accepted before");
+    again.done(place(1), UnixMillis(9));
+    again.done(place(3), UnixMillis(9));
+    again.read_through(Place::end_of(Sequence(7)));
+    assert_eq!(again.position(), Position { through: Place::end_of(Sequence(7)), ..Position::default() });
+}
+
+#[test]
+fn nothing_is_read_beyond_the_window() {
+    let mut tail = tail(&["a", "b", "c", "d", "e", "f", "g"]);
+    assert_eq!(tail.room(), 1);
+    tail.offer(message(8, "h"), UnixMillis(0));
+    assert_eq!(tail.room(), 0);
+    assert_eq!(attempted(&mut tail, 0), [1, 2, 3]);
+    tail.done(place(2), UnixMillis(0));
+    assert_eq!(tail.room(), 0, "what is accepted behind one that waits is remembered");
+    tail.done(place(1), UnixMillis(0));
+    assert_eq!(tail.room(), 2);
+}
+
+#[test]
+fn a_receiver_that_is_down_is_asked_once_at_a_time_and_everything_goes_out_when_it_is_back() {
+    let mut tail = tail(&["a", "b", "c", "d", "e", "f", "g"]);
+    for _ in 0..2 {
+        for record in attempted(&mut tail, 0) {
+            tail.failed(place(record), UnixMillis(0), failure());
+        }
+    }
+    assert_eq!(tail.next_at(), Some(UnixMillis(5_000)), "six failed: it is down, and left alone");
+    let mut asked = Vec::new();
+    let mut now = 0;
+    while now < 4 * 3_600_000 {
+        now = tail.next_at().unwrap().0;
+        let one = attempted(&mut tail, now);
+        assert_eq!(one.len(), 1, "one finds out");
+        tail.failed(place(one[0]), UnixMillis(now), Failure { draw: u32::MAX, ..failure() });
+        asked.extend(one);
+    }
+    assert!((10..20).contains(&asked.len()), "asked ever more rarely: {asked:?}");
+    assert_eq!(asked.iter().collect::<BTreeSet<_>>().len(), 7, "not the same one over and over");
+    now = tail.next_at().unwrap().0;
+    let one = attempted(&mut tail, now);
+    tail.done(place(one[0]), UnixMillis(now));
+    assert_eq!(attempted(&mut tail, now).len(), 3, "nobody waits for a pause any more");
+    assert_eq!(tail.state(), State::Delivering);
+}
+
+#[test]
+fn who_asks_to_be_left_alone_is_left_alone_by_every_lane() {
+    let mut tail = tail(&["a", "b", "c", "d"]);
+    assert_eq!(attempted(&mut tail, 0), [1, 2, 3]);
+    let limited = Failure { retry_after: Some(Duration::from_secs(90)), ..failure() };
+    tail.failed(place(1), UnixMillis(0), limited);
+    tail.done(place(2), UnixMillis(0));
+    assert_eq!(attempted(&mut tail, 89_999), [0_u64; 0]);
+    assert_eq!(attempted(&mut tail, 90_000), [4, 1], "3 is under way still");
+    let for_ever = Failure { retry_after: Some(Duration::MAX), ..failure() };
+    tail.failed(place(1), UnixMillis(90_000), for_ever);
+    assert_eq!(tail.next_at(), Some(UnixMillis(90_000 + 3_600_000)), "but not for ever");
+}
+
+#[test]
+fn a_receiver_that_accepts_nothing_for_three_days_is_parked_until_somebody_resumes_it() {
+    let mut tail = tail(&["a", "b"]);
+    let mut now = UnixMillis(1_000);
+    while tail.next_at().is_some() {
+        let message = tail.next(now).unwrap();
+        tail.failed(message.place, now, failure());
+        now = tail.next_at().unwrap_or(now);
+    }
+    let parked = tail.position().parked.unwrap();
+    assert_eq!(parked.reason, "HTTP 500");
+    let hours = Duration::from_millis(parked.since.0 - 1_000).as_secs_f64() / 3_600.0;
+    assert!((72.0..73.1).contains(&hours), "after {hours} hours");
+    assert!(matches!(tail.state(), State::Parked(_)));
+    assert_eq!(attempted(&mut tail, u64::MAX), [0_u64; 0]);
+
+    let mut tail = Tail::new(LIMITS, tail.position());
+    tail.offer(message(1, "a"), now);
+    assert_eq!(attempted(&mut tail, u64::MAX), [0_u64; 0], "a restart does not resume it");
+    tail.resume(now);
+    assert_eq!(tail.state(), State::Delivering);
+    assert_eq!(attempted(&mut tail, now.0), [1]);
+}
+
+#[test]
+fn one_success_starts_the_three_days_again() {
+    let mut tail = tail(&["poison", "b", "c"]);
+    let at = |hour: u32| UnixMillis(u64::try_from((HOUR * hour).as_millis()).unwrap());
+    assert_eq!(attempted(&mut tail, 0), [1, 2, 3]);
+    tail.failed(place(1), at(0), failure());
+    tail.done(place(2), at(71));
+    assert_eq!(attempted(&mut tail, at(73).0), [1]);
+    tail.failed(place(1), at(73), failure());
+    assert_eq!(tail.state(), State::Failing(Trouble { since: at(73), reason: "HTTP 500".to_owned() }));
+}
+
+#[test]
+fn a_refusal_parks_at_once_and_keeps_the_message() {
+    let mut tail = tail(&["a", "a"]);
+    assert_eq!(attempted(&mut tail, 0), [1]);
+    tail.refused(place(1), UnixMillis(5), "HTTP 410: it is gone".to_owned());
+    assert_eq!(
+        tail.state(),
+        State::Parked(Trouble { since: UnixMillis(5), reason: "HTTP 410: it is gone".to_owned() })
+    );
+    assert_eq!(attempted(&mut tail, u64::MAX), [0_u64; 0]);
+    tail.resume(UnixMillis(6));
+    assert_eq!(attempted(&mut tail, 6), [1]);
+}
+
+#[test]
+fn a_replay_sends_everything_from_a_place_on_again() {
+    let mut tail = tail(&["a", "b", "c", "d"]);
+    assert_eq!(attempted(&mut tail, 0), [1, 2, 3]);
+    tail.done(place(1), UnixMillis(0));
+    tail.done(place(3), UnixMillis(0));
+    tail.replay(place(1));
+    assert_eq!(tail.position(), Position { through: place(1).before(), ..Position::default() });
+    for record in 1..=4 {
+        tail.offer(message(record, "a"), UnixMillis(0));
+    }
+    assert_eq!(attempted(&mut tail, 0), [1], "of a lane only its first");
+    tail.done(place(1), UnixMillis(0));
+    tail.replay(place(9));
+    assert_eq!(tail.read(), place(2).before(), "what is still to be accepted is not left out");
+}
+
+#[test]
+fn places_are_ordered_by_record_then_part() {
+    let second = Place { record: Sequence(3), part: 1 };
+    assert!(place(3) < second && second < Place::end_of(Sequence(3)) && Place::end_of(Sequence(3)) < place(4));
+    assert_eq!((second.before(), place(4).before()), (place(3), Place::end_of(Sequence(3))));
+    assert_eq!(place(0).before(), place(0));
+    assert_eq!(second.to_string(), "3-1");
+}
+
+/// What happens next to the tail of the property tests.
+#[derive(Clone, Debug)]
+enum Step {
+    /// Reads what there is room for.
+    Read,
+    /// Takes attempts and keeps them under way.
+    Attempt,
+    /// One of those under way reaches the receiver; its answer may be lost.
+    Answer { which: usize, fails: bool, answer_is_lost: bool, draw: u32, retry_after: Option<u16> },
+    /// Time passes.
+    Pass(u32),
+    /// The position is stored.
+    Store,
+    /// The process ends without a word and starts again.
+    Crash,
+    /// A person resumes it.
+    Resume,
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let answer = (any::<usize>(), any::<bool>(), any::<bool>(), any::<u32>(), any::<Option<u16>>());
+    let answer = answer.prop_map(|(which, fails, answer_is_lost, draw, retry_after)| Step::Answer {
+        which,
+        fails,
+        answer_is_lost: answer_is_lost && fails,
+        draw,
+        retry_after: retry_after.filter(|after| after % 4 == 0),
+    });
+    let step = prop_oneof![
+        4 => Just(Step::Read),
+        6 => Just(Step::Attempt),
+        8 => answer,
+        3 => (0..8_000_000_u32).prop_map(Step::Pass),
+        2 => Just(Step::Store),
+        1 => Just(Step::Crash),
+        1 => Just(Step::Resume),
+    ];
+    proptest::collection::vec(step, 0..200)
+}
+
+/// A journal, a tail, a store, and a receiver that notes what it saw.
+struct World {
+    lanes: Vec<u8>,
+    tail: Tail<()>,
+    stored: Position,
+    under_way: Vec<u64>,
+    seen: Vec<u64>,
+    now: UnixMillis,
+}
+
+impl World {
+    fn new(lanes: Vec<u8>) -> World {
+        let tail = Tail::new(LIMITS, Position::default());
+        World { lanes, tail, stored: Position::default(), under_way: Vec::new(), seen: Vec::new(), now: UnixMillis(1) }
+    }
+
+    fn lane(&self, record: u64) -> u8 {
+        self.lanes[usize::try_from(record).unwrap() - 1]
+    }
+
+    /// Record n is meant for the receiver unless its lane is 0; lane 1 is no lane.
+    fn read(&mut self) {
+        let mut room = self.tail.room();
+        while room > 0 && self.tail.read().record.0 < self.lanes.len() as u64 {
+            let record = self.tail.read().record.0 + 1;
+            match self.lane(record) {
+                0 => {}
+                1 => self.tail.offer(message(record, ""), self.now),
+                lane => self.tail.offer(message(record, &format!("user {lane}")), self.now),
+            }
+            self.tail.read_through(Place::end_of(Sequence(record)));
+            room -= 1;
+        }
+    }
+
+    fn attempt(&mut self) {
+        while let Some(message) = self.tail.next(self.now) {
+            self.under_way.push(message.place.record.0);
+        }
+    }
+
+    fn step(&mut self, step: &Step) {
+        match step {
+            Step::Read => self.read(),
+            Step::Attempt => self.attempt(),
+            Step::Answer { which, fails, answer_is_lost, draw, retry_after } => {
+                if self.under_way.is_empty() {
+                    return;
+                }
+                let record = self.under_way.swap_remove(which % self.under_way.len());
+                if !fails || *answer_is_lost {
+                    self.seen.push(record);
+                }
+                if *fails {
+                    let retry_after = retry_after.map(|seconds| Duration::from_secs(seconds.into()));
+                    self.tail.failed(
+                        place(record),
+                        self.now,
+                        Failure { reason: String::new(), retry_after, draw: *draw },
+                    );
+                } else {
+                    self.tail.done(place(record), self.now);
+                }
+            }
+            Step::Pass(millis) => self.now.0 += u64::from(*millis),
+            Step::Store => self.stored = self.tail.position(),
+            Step::Crash => {
+                // What was under way may still arrive, or not; the worst is that it was seen and nobody knows.
+                self.seen.append(&mut self.under_way);
+                self.tail = Tail::new(LIMITS, self.stored.clone());
+            }
+            Step::Resume => self.tail.resume(self.now),
+        }
+    }
+
+    /// The receiver is well from now on, and somebody resumes it.
+    fn recover(&mut self) {
+        self.tail.resume(self.now);
+        for _ in 0..10_000 {
+            self.read();
+            self.attempt();
+            if self.under_way.is_empty() {
+                match self.tail.next_at() {
+                    Some(at) => self.now = self.now.max(at),
+                    None if self.tail.read() >= place(self.lanes.len() as u64) => return,
+                    None => {}
+                }
+            }
+            for record in std::mem::take(&mut self.under_way) {
+                self.seen.push(record);
+                self.tail.done(place(record), self.now);
+            }
+        }
+        panic!("it never ends");
+    }
+
+    /// Each message when it was first seen.
+    fn first_seen(&self) -> Vec<u64> {
+        let mut known = BTreeSet::new();
+        self.seen.iter().copied().filter(|record| known.insert(*record)).collect()
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(512))]
+
+    /// Whatever fails, is lost, or crashes: in the end each message was seen, each lane in its order, and what the
+    /// position calls accepted was accepted.
+    #[test]
+    fn nothing_is_lost_and_lanes_keep_their_order(lanes in proptest::collection::vec(0..6_u8, 0..60), steps in steps()) {
+        let mut world = World::new(lanes);
+        for step in &steps {
+            world.step(step);
+            let position = world.tail.position();
+            let seen: BTreeSet<_> = world.seen.iter().copied().collect();
+            prop_assert!(world.tail.waiting.len() + world.tail.accepted.len() <= LIMITS.window, "memory is bounded");
+            prop_assert!(world.under_way.len() <= LIMITS.concurrency);
+            let is_meant = |record: &u64| world.lane(*record) != 0;
+            let through = position.through.record.0 + u64::from(position.through.part == u8::MAX);
+            let claimed = (1..through).chain(position.accepted.iter().map(|place| place.record.0));
+            for record in claimed.filter(is_meant) {
+                prop_assert!(seen.contains(&record), "{record} is called accepted in {position:?}");
+            }
+            let mut busy = BTreeSet::new();
+            for record in &world.under_way {
+                let lane = world.lane(*record);
+                prop_assert!(lane == 1 || busy.insert(lane), "two of one lane are under way");
+            }
+        }
+        world.recover();
+        let first_seen = world.first_seen();
+        let meant: BTreeSet<_> = (1..=world.lanes.len() as u64).filter(|record| world.lane(*record) != 0).collect();
+        prop_assert_eq!(first_seen.iter().copied().collect::<BTreeSet<_>>(), meant);
+        for lane in 2..6 {
+            let of_lane: Vec<_> = first_seen.iter().filter(|record| world.lane(**record) == lane).collect();
+            prop_assert!(of_lane.is_sorted(), "lane {lane}: {of_lane:?}");
+        }
+        let end = Position { through: Place::end_of(Sequence(world.lanes.len() as u64)), ..Position::default() };
+        if !world.lanes.is_empty() {
+            prop_assert_eq!(world.tail.position(), end);
+        }
+    }
+
+    /// Within the window, a lane that always fails holds up nobody else, and no longer than its own pauses.
+    #[test]
+    fn a_failing_lane_never_blocks_others(lanes in proptest::collection::vec(2..6_u8, 1..=8), bad in 2..6_u8) {
+        let mut world = World::new(lanes);
+        world.read();
+        for _ in 0..200 {
+            world.attempt();
+            for record in std::mem::take(&mut world.under_way) {
+                if world.lane(record) == bad {
+                    world.tail.failed(place(record), world.now, failure());
+                } else {
+                    world.seen.push(record);
+                    world.tail.done(place(record), world.now);
+                }
+            }
+            if world.seen.len() == world.lanes.iter().filter(|lane| **lane != bad).count() {
+                break;
+            }
+        }
+        let others: BTreeSet<_> = (1..=world.lanes.len() as u64).filter(|record| world.lane(*record) != bad).collect();
+        prop_assert_eq!(world.seen.iter().copied().collect::<BTreeSet<_>>(), others, "all at one moment");
+    }
+}

@@ -1,0 +1,380 @@
+//! Whole deliveries: a journal in memory, workers, and receivers on real sockets that misbehave.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::convert::Infallible;
+use std::future::pending;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use axum::routing::post;
+use serde_json::json;
+use tapgate_engine::ids::Sequence;
+use tapgate_engine::time::{UnixMillis, UnixSeconds};
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+
+use super::guard::{Endpoint, Guard};
+use super::post::Post;
+use super::signing::{WebhookSecret, signatures};
+use super::tail::{Limits, State};
+use super::webhook::Webhook;
+use super::worker::{Handle, Setup, Worker};
+use super::*;
+use crate::clock::Clock;
+
+const SECRET: &str = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD";
+const OTHER_SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+/// Attempts that get no answer end after so much real time.
+const TIMEOUT: Duration = Duration::from_millis(200);
+/// An hour of pauses is 36 ms.
+const SPEED: u32 = 100_000;
+
+/// A journal of events in memory, with one position.
+#[derive(Debug, Default)]
+struct Journal {
+    messages: Vec<Message<Event>>,
+    position: Mutex<Option<Position>>,
+    stores: Mutex<u32>,
+}
+
+impl Journal {
+    /// Record n is of user n mod 7, and every third tells of nothing.
+    fn of(records: u64) -> Arc<Journal> {
+        let event = |record: u64| {
+            let place = Place { record: Sequence(record), part: 0 };
+            let at = UnixMillis(1_768_659_501_000 + record);
+            let kind = EventKind::AuthorizationApproved;
+            let content = Event::new(place.to_string(), kind, at, &json!({"authorizationId": record.to_string()}));
+            Message { place, lane: Some(compact_str::format_compact!("user {}", record % 7)), at, content }
+        };
+        let messages = (1..=records).filter(|record| record % 3 != 0).map(event).collect();
+        Arc::new(Journal { messages, ..Journal::default() })
+    }
+
+    fn ids(&self) -> Vec<String> {
+        self.messages.iter().map(|message| message.content.id.clone()).collect()
+    }
+}
+
+impl Outbox for Journal {
+    type Content = Event;
+    type Error = Infallible;
+
+    fn after(&self, place: Place, max: usize) -> Result<Batch<Event>, Infallible> {
+        let messages: Vec<_> =
+            self.messages.iter().filter(|message| message.place > place).take(max).cloned().collect();
+        let through = match messages.get(max - 1) {
+            Some(last) => last.place,
+            None => Place::end_of(self.newest()).max(place),
+        };
+        Ok(Batch { messages, through })
+    }
+
+    fn newest(&self) -> Sequence {
+        self.messages.last().map_or(Sequence::ZERO, |message| message.place.record)
+    }
+
+    fn position(&self, _: &str) -> Result<Option<Position>, Infallible> {
+        Ok(self.position.lock().unwrap().clone())
+    }
+
+    fn store_position(&self, _: &str, position: &Position) -> Result<(), Infallible> {
+        *self.stores.lock().unwrap() += 1;
+        *self.position.lock().unwrap() = Some(position.clone());
+        Ok(())
+    }
+}
+
+/// What the receiver does with one request.
+#[derive(Clone, Copy, Debug)]
+enum Answer {
+    Status(u16),
+    RetryAfter(u16, u32),
+    Redirect(&'static str),
+    Never,
+}
+
+/// A receiver on a real socket. It answers by its script, then with 204.
+#[derive(Clone, Default)]
+struct Server {
+    script: Arc<Mutex<VecDeque<Answer>>>,
+    seen: Arc<Mutex<Vec<Seen>>>,
+}
+
+#[derive(Clone, Debug)]
+struct Seen {
+    id: String,
+    at: i64,
+    signature: String,
+    body: Bytes,
+    accepted: bool,
+}
+
+impl Server {
+    async fn start(script: &[Answer]) -> (Server, Endpoint) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let server = Server { script: Arc::new(Mutex::new(script.iter().copied().collect())), ..Server::default() };
+        server.serve(listener);
+        (server, endpoint(address))
+    }
+
+    fn serve(&self, listener: TcpListener) {
+        let server = self.clone();
+        let answer = move |headers: HeaderMap, body: Bytes| async move { server.answer(&headers, body).await };
+        let app = Router::new().route("/hooks", post(answer));
+        tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
+    }
+
+    async fn answer(&self, headers: &HeaderMap, body: Bytes) -> Response {
+        let answer = self.script.lock().unwrap().pop_front().unwrap_or(Answer::Status(204));
+        let header = |name: &str| headers[name].to_str().unwrap().to_owned();
+        assert_eq!(header("content-type"), "application/json");
+        self.seen.lock().unwrap().push(Seen {
+            id: header("webhook-id"),
+            at: header("webhook-timestamp").parse().unwrap(),
+            signature: header("webhook-signature"),
+            body,
+            accepted: matches!(answer, Answer::Status(200..=299)),
+        });
+        let status = |code: u16| StatusCode::from_u16(code).unwrap();
+        match answer {
+            Answer::Status(code) => status(code).into_response(),
+            Answer::RetryAfter(code, seconds) => (status(code), [("retry-after", seconds.to_string())]).into_response(),
+            Answer::Redirect(to) => (status(307), [("location", to)]).into_response(),
+            Answer::Never => pending().await,
+        }
+    }
+
+    fn seen(&self) -> Vec<Seen> {
+        self.seen.lock().unwrap().clone()
+    }
+
+    fn accepted(&self) -> BTreeSet<String> {
+        self.seen().into_iter().filter(|seen| seen.accepted).map(|seen| seen.id).collect()
+    }
+}
+
+fn endpoint(address: SocketAddr) -> Endpoint {
+    format!("http://{address}/hooks").parse().unwrap()
+}
+
+fn webhook(to: Endpoint) -> Webhook {
+    let post = Post::new(Guard { allow_private: true }, TIMEOUT).unwrap();
+    Webhook::new(post, to, vec![SECRET.parse().unwrap()])
+}
+
+/// A worker under way, and how to end it.
+struct Running {
+    handle: Handle,
+    stop: oneshot::Sender<()>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Running {
+    fn start(journal: &Arc<Journal>, to: Endpoint, speed: u32) -> Running {
+        let clock = if speed == 1 { Clock::start() } else { Clock::accelerated(speed) };
+        let limits = Limits { window: 32, concurrency: 4, park_after: Duration::from_secs(24 * 3_600) };
+        let setup = Setup { name: "webhook".to_owned(), limits, clock: Arc::new(clock) };
+        let Ok((worker, handle)) = Worker::new(setup, Arc::clone(journal), webhook(to));
+        let (stop, stopped) = oneshot::channel();
+        let task = tokio::spawn(worker.run(async { drop(stopped.await) }));
+        Running { handle, stop, task }
+    }
+
+    async fn end(self) {
+        self.stop.send(()).unwrap();
+        self.task.await.unwrap();
+    }
+}
+
+/// Waits for what another task will do; a test that waits for nothing fails.
+async fn until(what: &str, holds: impl Fn() -> bool) {
+    let waiting = async {
+        while !holds() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    assert!(tokio::time::timeout(Duration::from_secs(20), waiting).await.is_ok(), "waited in vain until {what}");
+}
+
+/// Each message was first seen behind those before it of its user.
+fn assert_ordered(seen: &[Seen]) {
+    let mut known = BTreeSet::new();
+    let mut last = [0; 7];
+    for seen in seen.iter().filter(|seen| seen.accepted && known.insert(seen.id.clone())) {
+        let record: usize = seen.id.split('-').next().unwrap().parse().unwrap();
+        assert!(last[record % 7] < record, "{record} came before another one of its user");
+        last[record % 7] = record;
+    }
+}
+
+#[tokio::test]
+async fn whatever_the_receiver_does_everything_arrives_in_order_with_the_same_bytes() {
+    let script = [
+        Answer::Status(500),
+        Answer::Never,
+        Answer::RetryAfter(429, 7),
+        Answer::Status(200),
+        Answer::RetryAfter(503, 60),
+        Answer::Redirect("http://169.254.169.254/latest/meta-data"),
+        Answer::Status(404),
+        Answer::Status(401),
+        Answer::Status(502),
+        Answer::Status(202),
+        Answer::Status(500),
+    ];
+    let (server, to) = Server::start(&script).await;
+    let journal = Journal::of(100);
+    let running = Running::start(&journal, to, SPEED);
+    let all: BTreeSet<_> = journal.ids().into_iter().collect();
+    until("all is accepted", || server.accepted() == all).await;
+    until("it says so", || running.handle.status().oldest.is_none()).await;
+    assert_eq!(running.handle.status().state, State::Delivering);
+    running.end().await;
+    let position = journal.position.lock().unwrap().clone().unwrap();
+    assert_eq!(position, Position { through: Place::end_of(Sequence(100)), ..Position::default() });
+
+    let seen = server.seen();
+    assert_ordered(&seen);
+    let secret: WebhookSecret = SECRET.parse().unwrap();
+    for seen in &seen {
+        let record = journal.messages.iter().find(|message| message.content.id == seen.id).unwrap();
+        assert_eq!(seen.body, record.content.body, "the same bytes on every attempt");
+        let expected = signatures(std::slice::from_ref(&secret), &seen.id, UnixSeconds(seen.at), &seen.body);
+        assert_eq!(seen.signature, expected);
+    }
+    assert!(seen.len() >= all.len() + script.len() - 2, "every failure was followed by another attempt");
+}
+
+#[tokio::test]
+async fn a_receiver_that_is_not_there_is_waited_for() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    drop(listener);
+    let journal = Journal::of(20);
+    let running = Running::start(&journal, endpoint(address), SPEED);
+    until("it fails", || matches!(running.handle.status().state, State::Failing(_))).await;
+    let State::Failing(failing) = running.handle.status().state else { panic!("not failing") };
+    assert!(failing.reason.starts_with("127.0.0.1: ") && failing.reason.contains("refused"), "{}", failing.reason);
+    let server = Server::default();
+    server.serve(TcpListener::bind(address).await.unwrap());
+    let all: BTreeSet<_> = journal.ids().into_iter().collect();
+    until("all is accepted", || server.accepted() == all).await;
+    running.end().await;
+}
+
+#[tokio::test]
+async fn a_connection_that_breaks_is_a_failure() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let to = endpoint(listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let _ = stream.read(&mut [0; 64]).await;
+        }
+    });
+    let event = &Journal::of(1).messages[0].content;
+    let outcome = webhook(to).send(event, UnixSeconds(1)).await;
+    assert!(matches!(&outcome, Outcome::Failed { reason, .. } if reason.starts_with("127.0.0.1: ")), "{outcome:?}");
+}
+
+#[tokio::test]
+async fn gone_parks_and_a_person_resumes() {
+    let (server, to) = Server::start(&[Answer::Status(200), Answer::Status(410)]).await;
+    let journal = Journal::of(20);
+    let running = Running::start(&journal, to.clone(), SPEED);
+    until("it is parked", || matches!(running.handle.status().state, State::Parked(_))).await;
+    running.end().await;
+    assert!(server.accepted().len() < journal.ids().len());
+
+    let running = Running::start(&journal, to, SPEED);
+    let State::Parked(parked) = running.handle.status().state else { panic!("a restart forgot it") };
+    assert_eq!(parked.reason, "HTTP 410 Gone: the receiver wants no more deliveries");
+    running.handle.resume().await.unwrap();
+    let all: BTreeSet<_> = journal.ids().into_iter().collect();
+    until("all is accepted", || server.accepted() == all).await;
+    let seen = server.seen().len();
+    running.handle.replay(Place { record: Sequence(10), part: 0 }).await.unwrap();
+    let from_10 = journal.messages.iter().filter(|message| message.place.record.0 >= 10).count();
+    until("it is all sent again from there", || server.seen().len() == seen + from_10).await;
+    running.end().await;
+}
+
+#[tokio::test]
+async fn a_receiver_that_stays_down_is_parked() {
+    let (server, to) = Server::start(&[Answer::Status(500); 10_000]).await;
+    let running = Running::start(&Journal::of(20), to, SPEED);
+    until("it is parked", || matches!(running.handle.status().state, State::Parked(_))).await;
+    let attempts = server.seen().len();
+    assert!((20..200).contains(&attempts), "{attempts} attempts in a day");
+    running.end().await;
+}
+
+#[tokio::test]
+async fn a_crash_repeats_and_loses_nothing() {
+    let (server, to) = Server::start(&[Answer::Status(500); 3]).await;
+    let journal = Journal::of(300);
+    for _ in 0..5 {
+        let running = Running::start(&journal, to.clone(), SPEED);
+        let before = server.seen().len();
+        until("some arrive", || server.seen().len() > before + 20).await;
+        running.task.abort();
+    }
+    let running = Running::start(&journal, to, SPEED);
+    let all: BTreeSet<_> = journal.ids().into_iter().collect();
+    until("all is accepted", || server.accepted() == all).await;
+    running.end().await;
+    assert_ordered(&server.seen());
+}
+
+#[tokio::test]
+async fn positions_are_stored_at_most_once_a_second_and_at_the_end() {
+    let (server, to) = Server::start(&[]).await;
+    let journal = Journal::of(300);
+    let running = Running::start(&journal, to, 1);
+    until("all is accepted", || server.accepted().len() == journal.ids().len()).await;
+    running.end().await;
+    let stores = *journal.stores.lock().unwrap();
+    assert!((1..=4).contains(&stores), "{stores} stores");
+    assert_eq!(journal.position.lock().unwrap().as_ref().unwrap().through, Place::end_of(Sequence(299)));
+}
+
+#[tokio::test]
+async fn nothing_is_sent_to_a_private_address() {
+    let (server, to) = Server::start(&[]).await;
+    let port = to.url().port().unwrap();
+    let post = Post::new(Guard { allow_private: false }, TIMEOUT).unwrap();
+    let event = &Journal::of(1).messages[0].content;
+    for host in ["127.0.0.1", "localhost", "[::ffff:127.0.0.1]", "2130706433"] {
+        let to: Endpoint = format!("https://{host}:{port}/hooks").parse().unwrap();
+        let webhook = Webhook::new(post.clone(), to, vec![SECRET.parse().unwrap()]);
+        let outcome = webhook.send(event, UnixSeconds(1)).await;
+        assert!(matches!(&outcome, Outcome::Failed { reason, .. } if reason.contains("not public")), "{outcome:?}");
+    }
+    let plain = Webhook::new(post, "http://example.org/".parse().unwrap(), vec![SECRET.parse().unwrap()]);
+    let outcome = plain.send(event, UnixSeconds(1)).await;
+    assert!(matches!(&outcome, Outcome::Failed { reason, .. } if reason.contains("https://")), "{outcome:?}");
+    assert!(server.seen().is_empty());
+}
+
+#[tokio::test]
+async fn while_a_secret_changes_both_sign() {
+    let (server, to) = Server::start(&[]).await;
+    let post = Post::new(Guard { allow_private: true }, TIMEOUT).unwrap();
+    let secrets: Vec<WebhookSecret> = vec![SECRET.parse().unwrap(), OTHER_SECRET.parse().unwrap()];
+    let event = &Journal::of(1).messages[0].content;
+    assert_eq!(Webhook::new(post, to, secrets.clone()).send(event, UnixSeconds(7)).await, Outcome::Accepted);
+    let seen = server.seen().remove(0);
+    let each: Vec<_> = secrets
+        .iter()
+        .map(|secret| signatures(std::slice::from_ref(secret), &event.id, UnixSeconds(7), &event.body))
+        .collect();
+    assert_eq!(seen.signature, each.join(" "));
+}

@@ -1,0 +1,386 @@
+//! Runs one receiver's tail: reads messages, has them sent, keeps the position.
+//!
+//! One loop waits for what happens next and applies it to the tail; only the attempts themselves run beside it.
+
+use std::ops::ControlFlow;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rand::RngExt;
+use tapgate_engine::time::UnixMillis;
+use tokio::sync::{mpsc, watch};
+use tokio::task::{JoinError, JoinSet};
+
+use super::meters::Meters;
+use super::tail::{Failure, Limits, Position, State, Tail};
+use super::{Outbox, Outcome, Place, Receiver};
+use crate::clock::Clock;
+
+/// How often the journal is looked at for new messages.
+const FOLLOW_INTERVAL: Duration = Duration::from_millis(250);
+/// How often the position is stored: what a crash makes us send again.
+const STORE_INTERVAL: Duration = Duration::from_secs(1);
+/// How long attempts may take to end when the process stops; those that do not are made again after its start.
+const STOP_PATIENCE: Duration = Duration::from_secs(5);
+/// Messages read in one go.
+const READ_MAX: usize = 256;
+/// Orders waiting: people are few.
+const ORDERS_MAX: usize = 16;
+
+/// What is held of a receiver that is away: a few megabytes of events.
+const WINDOW: usize = 1_024;
+/// Attempts at once: a receiver that takes 100 ms for one takes 160 a second.
+const CONCURRENCY: usize = 16;
+
+/// The bounds of every receiver, but for when it is parked.
+#[must_use]
+pub fn limits(park_after: Duration) -> Limits {
+    Limits { window: WINDOW, concurrency: CONCURRENCY, park_after }
+}
+
+/// What a person wants of a receiver.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Order {
+    Resume,
+    Replay(Place),
+}
+
+/// How a receiver does, for people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Status {
+    /// Delivering, failing or parked.
+    pub state: State,
+    /// Everything up to here is accepted.
+    pub through: Place,
+    /// The oldest message that is not, and when what it tells of happened.
+    pub oldest: Option<(Place, UnixMillis)>,
+}
+
+/// The worker has stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("deliveries have stopped: tapgate is ending")]
+pub struct Stopped;
+
+/// Watches and steers a worker from outside.
+#[derive(Clone, Debug)]
+pub struct Handle {
+    name: Arc<str>,
+    orders: mpsc::Sender<Order>,
+    status: watch::Receiver<Status>,
+}
+
+impl Handle {
+    /// The receiver's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// How it does now.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        self.status.borrow().clone()
+    }
+
+    /// Attempts everything again, from where it stopped.
+    ///
+    /// # Errors
+    /// The worker has stopped.
+    pub async fn resume(&self) -> Result<(), Stopped> {
+        self.orders.send(Order::Resume).await.map_err(|_| Stopped)
+    }
+
+    /// Sends everything from a place on again.
+    ///
+    /// # Errors
+    /// The worker has stopped.
+    pub async fn replay(&self, from: Place) -> Result<(), Stopped> {
+        self.orders.send(Order::Replay(from)).await.map_err(|_| Stopped)
+    }
+}
+
+/// What a worker is told once.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    /// The receiver's name: under it its position is kept and its metrics are shown.
+    pub name: String,
+    /// The tail's bounds.
+    pub limits: Limits,
+    /// Whose time it lives in.
+    pub clock: Arc<Clock>,
+}
+
+/// One receiver's deliveries.
+pub struct Worker<O: Outbox, R> {
+    name: Arc<str>,
+    clock: Arc<Clock>,
+    outbox: Arc<O>,
+    receiver: Arc<R>,
+    meters: Meters,
+    orders: mpsc::Receiver<Order>,
+    status: watch::Sender<Status>,
+    tail: Tail<O::Content>,
+    attempts: JoinSet<(Place, Outcome)>,
+    stored: Position,
+    stored_at: UnixMillis,
+    /// Whether more can be read at once.
+    more: bool,
+    /// What the log said last of the receiver, and whether it said that the outbox fails.
+    said: Said,
+    outbox_fails: bool,
+}
+
+/// What the operator knows of a receiver from the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Said {
+    Well,
+    Down,
+    Parked,
+}
+
+/// What happens next.
+enum Event {
+    Ended(Result<(Place, Outcome), JoinError>),
+    Ordered(Order),
+    Due,
+    Stop,
+}
+
+impl<O, R> Worker<O, R>
+where
+    O: Outbox,
+    R: Receiver<Content = O::Content>,
+{
+    /// A worker that continues where its receiver stands, with a handle to it.
+    ///
+    /// # Errors
+    /// The position could not be read.
+    pub fn new(setup: Setup, outbox: Arc<O>, receiver: R) -> Result<(Worker<O, R>, Handle), O::Error> {
+        let Setup { name, limits, clock } = setup;
+        let stored = outbox.position(&name)?.unwrap_or_default();
+        let tail = Tail::new(limits, stored.clone());
+        let (orders_in, orders) = mpsc::channel(ORDERS_MAX);
+        let (status, status_out) = watch::channel(status_of(&tail));
+        let meters = Meters::new(&name);
+        let name: Arc<str> = name.into();
+        let handle = Handle { name: Arc::clone(&name), orders: orders_in, status: status_out };
+        let worker = Worker {
+            name,
+            clock,
+            outbox,
+            receiver: Arc::new(receiver),
+            meters,
+            orders,
+            status,
+            tail,
+            attempts: JoinSet::new(),
+            stored,
+            stored_at: UnixMillis(0),
+            more: false,
+            said: Said::Well,
+            outbox_fails: false,
+        };
+        Ok((worker, handle))
+    }
+
+    /// Delivers until `stop` is done, then lets attempts end and stores the position.
+    pub async fn run(mut self, stop: impl Future<Output = ()>) {
+        let mut stop = Box::pin(stop);
+        loop {
+            self.read();
+            self.attempt();
+            self.store_when_due();
+            self.tell();
+            let event = self.next_event(stop.as_mut()).await;
+            if self.apply(event).await.is_break() {
+                break;
+            }
+        }
+        self.wind_down().await;
+    }
+
+    fn now(&self) -> UnixMillis {
+        self.clock.now().at
+    }
+
+    /// Offers the tail what it has room for.
+    fn read(&mut self) {
+        let room = self.tail.room().min(READ_MAX);
+        self.more = false;
+        if room == 0 {
+            return;
+        }
+        let from = self.tail.read();
+        match self.outbox.after(from, room) {
+            Ok(batch) => {
+                let now = self.now();
+                batch.messages.into_iter().for_each(|message| self.tail.offer(message, now));
+                self.tail.read_through(batch.through);
+                self.more = self.tail.read() > from;
+                self.outbox_fails = false;
+            }
+            Err(error) => self.outbox_failed("read", &error),
+        }
+    }
+
+    /// Starts every attempt whose time has come.
+    fn attempt(&mut self) {
+        let now = self.now();
+        while let Some(message) = self.tail.next(now) {
+            let receiver = Arc::clone(&self.receiver);
+            self.attempts.spawn(async move { (message.place, receiver.send(&message.content, now.seconds()).await) });
+        }
+    }
+
+    fn store_when_due(&mut self) {
+        if self.now().0.saturating_sub(self.stored_at.0) >= millis(STORE_INTERVAL) {
+            self.store();
+        }
+    }
+
+    /// Stores the position if it has changed.
+    fn store(&mut self) {
+        let position = self.tail.position();
+        if position == self.stored {
+            return;
+        }
+        self.stored_at = self.now();
+        match self.outbox.store_position(&self.name, &position) {
+            Ok(()) => {
+                self.stored = position;
+                self.outbox_fails = false;
+            }
+            Err(error) => self.outbox_failed("store its position in", &error),
+        }
+    }
+
+    /// Said once until it works again: it is tried several times a second.
+    fn outbox_failed(&mut self, what: &str, error: &O::Error) {
+        if !self.outbox_fails {
+            tracing::warn!(receiver = &*self.name, %error, "deliveries cannot {what} the journal; tried again");
+        }
+        self.outbox_fails = true;
+    }
+
+    async fn next_event(&mut self, stop: Pin<&mut impl Future<Output = ()>>) -> Event {
+        let wait = match self.tail.next_at() {
+            _ if self.more => Duration::ZERO,
+            Some(at) => Duration::from_millis(at.0.saturating_sub(self.now().0)).min(FOLLOW_INTERVAL),
+            None => FOLLOW_INTERVAL,
+        };
+        tokio::select! {
+            biased;
+            () = stop => Event::Stop,
+            Some(order) = self.orders.recv() => Event::Ordered(order),
+            Some(ended) = self.attempts.join_next() => Event::Ended(ended),
+            () = self.clock.sleep(wait) => Event::Due,
+        }
+    }
+
+    async fn apply(&mut self, event: Event) -> ControlFlow<()> {
+        match event {
+            Event::Ended(ended) => self.ended(ended),
+            Event::Ordered(order) => {
+                match order {
+                    Order::Resume => self.tail.resume(self.now()),
+                    Order::Replay(from) => {
+                        // Their outcomes would be taken for those of the repetition.
+                        self.attempts.shutdown().await;
+                        self.tail.replay(from);
+                    }
+                }
+                tracing::info!(receiver = &*self.name, ?order, "deliveries are ordered otherwise");
+                self.store();
+            }
+            Event::Due => {}
+            Event::Stop => return ControlFlow::Break(()),
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn ended(&mut self, ended: Result<(Place, Outcome), JoinError>) {
+        let now = self.now();
+        match ended {
+            Ok((place, Outcome::Accepted)) => {
+                self.meters.accepted.increment(1);
+                self.tail.done(place, now);
+            }
+            Ok((place, Outcome::Failed { reason, retry_after })) => {
+                self.meters.failed.increment(1);
+                self.tail.failed(place, now, Failure { reason, retry_after, draw: rand::rng().random() });
+            }
+            Ok((place, Outcome::Refused { reason })) => {
+                self.meters.refused.increment(1);
+                self.tail.refused(place, now, reason);
+            }
+            Err(error) => {
+                // A panic is a bug, here as there; nothing else ends an attempt but ourselves.
+                if let Ok(panic) = error.try_into_panic() {
+                    std::panic::resume_unwind(panic);
+                }
+            }
+        }
+    }
+
+    /// Shows how the receiver does: always to those who look, to the log when it changes.
+    fn tell(&mut self) {
+        self.meters.tell(&self.tail, self.outbox.newest(), self.now());
+        let status = status_of(&self.tail);
+        let receiver = &*self.name;
+        let say = match &status.state {
+            State::Parked(_) => Said::Parked,
+            State::Failing(_) if self.tail.is_down() => Said::Down,
+            // One message that fails among others that pass is for the metrics.
+            State::Failing(_) => self.said,
+            State::Delivering => Said::Well,
+        };
+        if say != self.said {
+            match &status.state {
+                State::Parked(parked) => tracing::error!(
+                    receiver,
+                    reason = parked.reason,
+                    "deliveries are parked: nothing is sent and nothing is lost; see to the receiver, then resume it"
+                ),
+                State::Failing(failing) => {
+                    tracing::warn!(
+                        receiver,
+                        reason = failing.reason,
+                        "the receiver is down; deliveries are tried again"
+                    );
+                }
+                State::Delivering => tracing::info!(receiver, "the receiver accepts deliveries again"),
+            }
+            self.said = say;
+        }
+        self.status.send_if_modified(|shown| {
+            let is_news = *shown != status;
+            *shown = status;
+            is_news
+        });
+    }
+
+    async fn wind_down(mut self) {
+        let patience = tokio::time::sleep(STOP_PATIENCE);
+        tokio::pin!(patience);
+        loop {
+            tokio::select! {
+                ended = self.attempts.join_next() => match ended {
+                    Some(ended) => self.ended(ended),
+                    None => break,
+                },
+                () = &mut patience => break,
+            }
+        }
+        self.store();
+    }
+}
+
+fn status_of<C>(tail: &Tail<C>) -> Status {
+    let oldest = tail.oldest().map(|message| (message.place, message.at));
+    Status { state: tail.state(), through: tail.through(), oldest }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
