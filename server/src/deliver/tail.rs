@@ -233,7 +233,8 @@ impl<C> Tail<C> {
             self.quiet_until = self.quiet_until.max(later(now, retry_after.min(PAUSE_MAX)));
         }
         let since = self.failing.as_ref().map_or(now, |failing| failing.since);
-        if now >= later(since, self.limits.park_after) {
+        // Down as well: the time may have passed while nobody tried, because the process was not running.
+        if self.is_down() && now >= later(since, self.limits.park_after) {
             self.park(now, reason.clone());
         }
         self.failing = Some(Trouble { since, reason });

@@ -54,7 +54,8 @@ impl Journal {
             Message { place, lane: Some(compact_str::format_compact!("user {}", record % 7)), at, content }
         };
         let messages = (1..=records).filter(|record| record % 3 != 0).map(event).collect();
-        Arc::new(Journal { messages, ..Journal::default() })
+        let position = Mutex::new(Some(Position::default()));
+        Arc::new(Journal { messages, position, ..Journal::default() })
     }
 
     fn ids(&self) -> Vec<String> {
@@ -344,6 +345,51 @@ async fn positions_are_stored_at_most_once_a_second_and_at_the_end() {
     let stores = *journal.stores.lock().unwrap();
     assert!((1..=4).contains(&stores), "{stores} stores");
     assert_eq!(journal.position.lock().unwrap().as_ref().unwrap().through, Place::end_of(Sequence(299)));
+}
+
+#[tokio::test]
+async fn a_new_receiver_is_told_what_happens_from_now_on() {
+    let (server, to) = Server::start(&[]).await;
+    let journal = Journal::of(20);
+    *journal.position.lock().unwrap() = None;
+    let running = Running::start(&journal, to, SPEED);
+    assert_eq!(running.handle.status().through, Place::end_of(Sequence(20)));
+    assert!(journal.position.lock().unwrap().is_some(), "stored before anything else happens");
+    running.handle.replay(Place { record: Sequence(20), part: 0 }).await.unwrap();
+    until("it gets what it asks for", || server.seen().len() == 1).await;
+    running.end().await;
+    assert_eq!(server.seen()[0].id, "20-0");
+}
+
+#[tokio::test]
+async fn notices_reach_a_chat_and_whoever_is_on_call() {
+    let seen: Arc<Mutex<Vec<(&'static str, serde_json::Value)>>> = Arc::default();
+    let note = |path: &'static str, status: u16| {
+        let seen = Arc::clone(&seen);
+        post(move |axum::Json(body): axum::Json<serde_json::Value>| async move {
+            seen.lock().unwrap().push((path, body));
+            StatusCode::from_u16(status).unwrap()
+        })
+    };
+    let app = Router::new().route("/services/T0", note("chat", 200)).route("/v2/enqueue", note("on call", 202));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let base = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
+    let post = Post::new(Guard { allow_private: true }, TIMEOUT).unwrap();
+
+    let raised = notice::example(NoticeKind::Raised);
+    let chat = slack::Slack::new(post.clone(), format!("{base}/services/T0").parse().unwrap());
+    assert_eq!(chat.send(&raised, UnixSeconds(1)).await, Outcome::Accepted);
+    let key = secret::Secret::new("R0UT1NG".to_owned());
+    let on_call = pagerduty::PagerDuty::new(post, &base.parse().unwrap(), key);
+    for kind in [NoticeKind::Raised, NoticeKind::Acknowledged, NoticeKind::Resolved] {
+        assert_eq!(on_call.send(&notice::example(kind), UnixSeconds(1)).await, Outcome::Accepted);
+    }
+    let seen = seen.lock().unwrap();
+    assert_eq!(seen.iter().map(|(path, _)| *path).collect::<Vec<_>>(), ["chat", "on call", "on call", "on call"]);
+    let keys: BTreeSet<_> = seen[1..].iter().map(|(_, body)| body["dedup_key"].to_string()).collect();
+    assert_eq!(keys.len(), 1, "one matter is one incident");
+    assert_eq!(seen[3].1["event_action"], "resolve");
 }
 
 #[tokio::test]

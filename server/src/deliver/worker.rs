@@ -11,13 +11,14 @@ use rand::RngExt;
 use tapgate_engine::time::UnixMillis;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinError, JoinSet};
+use tokio::time::Instant;
 
 use super::meters::Meters;
 use super::tail::{Failure, Limits, Position, State, Tail};
 use super::{Outbox, Outcome, Place, Receiver};
 use crate::clock::Clock;
 
-/// How often the journal is looked at for new messages.
+/// How often the journal is looked at for new messages, in real time, as all that spares the machine is.
 const FOLLOW_INTERVAL: Duration = Duration::from_millis(250);
 /// How often the position is stored: what a crash makes us send again.
 const STORE_INTERVAL: Duration = Duration::from_secs(1);
@@ -123,7 +124,7 @@ pub struct Worker<O: Outbox, R> {
     tail: Tail<O::Content>,
     attempts: JoinSet<(Place, Outcome)>,
     stored: Position,
-    stored_at: UnixMillis,
+    stored_at: Instant,
     /// Whether more can be read at once.
     more: bool,
     /// What the log said last of the receiver, and whether it said that the outbox fails.
@@ -152,13 +153,21 @@ where
     O: Outbox,
     R: Receiver<Content = O::Content>,
 {
-    /// A worker that continues where its receiver stands, with a handle to it.
+    /// A worker that continues where its receiver stands, with a handle to it. A receiver that is new is told what
+    /// happens from now on; what happened before it gets by [`Handle::replay`].
     ///
     /// # Errors
-    /// The position could not be read.
+    /// The position could not be read, or a new one not be stored.
     pub fn new(setup: Setup, outbox: Arc<O>, receiver: R) -> Result<(Worker<O, R>, Handle), O::Error> {
         let Setup { name, limits, clock } = setup;
-        let stored = outbox.position(&name)?.unwrap_or_default();
+        let stored = match outbox.position(&name)? {
+            Some(position) => position,
+            None => {
+                let position = Position { through: Place::end_of(outbox.newest()), ..Position::default() };
+                outbox.store_position(&name, &position)?;
+                position
+            }
+        };
         let tail = Tail::new(limits, stored.clone());
         let (orders_in, orders) = mpsc::channel(ORDERS_MAX);
         let (status, status_out) = watch::channel(status_of(&tail));
@@ -176,7 +185,7 @@ where
             tail,
             attempts: JoinSet::new(),
             stored,
-            stored_at: UnixMillis(0),
+            stored_at: Instant::now(),
             more: false,
             said: Said::Well,
             outbox_fails: false,
@@ -234,7 +243,7 @@ where
     }
 
     fn store_when_due(&mut self) {
-        if self.now().0.saturating_sub(self.stored_at.0) >= millis(STORE_INTERVAL) {
+        if self.stored_at.elapsed() >= STORE_INTERVAL {
             self.store();
         }
     }
@@ -245,7 +254,7 @@ where
         if position == self.stored {
             return;
         }
-        self.stored_at = self.now();
+        self.stored_at = Instant::now();
         match self.outbox.store_position(&self.name, &position) {
             Ok(()) => {
                 self.stored = position;
@@ -266,8 +275,8 @@ where
     async fn next_event(&mut self, stop: Pin<&mut impl Future<Output = ()>>) -> Event {
         let wait = match self.tail.next_at() {
             _ if self.more => Duration::ZERO,
-            Some(at) => Duration::from_millis(at.0.saturating_sub(self.now().0)).min(FOLLOW_INTERVAL),
-            None => FOLLOW_INTERVAL,
+            Some(at) => Duration::from_millis(at.0.saturating_sub(self.now().0)),
+            None => Duration::MAX,
         };
         tokio::select! {
             biased;
@@ -275,6 +284,7 @@ where
             Some(order) = self.orders.recv() => Event::Ordered(order),
             Some(ended) = self.attempts.join_next() => Event::Ended(ended),
             () = self.clock.sleep(wait) => Event::Due,
+            () = tokio::time::sleep(FOLLOW_INTERVAL) => Event::Due,
         }
     }
 
@@ -379,8 +389,4 @@ where
 fn status_of<C>(tail: &Tail<C>) -> Status {
     let oldest = tail.oldest().map(|message| (message.place, message.at));
     Status { state: tail.state(), through: tail.through(), oldest }
-}
-
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

@@ -154,6 +154,23 @@ fn a_receiver_that_accepts_nothing_for_three_days_is_parked_until_somebody_resum
 }
 
 #[test]
+fn days_in_which_nobody_tried_do_not_count() {
+    let mut tail = tail(&["a"]);
+    assert_eq!(attempted(&mut tail, 0), [1]);
+    tail.failed(place(1), UnixMillis(0), failure());
+    let week = u64::try_from((HOUR * 168).as_millis()).unwrap();
+    let mut tail = Tail::new(LIMITS, tail.position());
+    tail.offer(message(1, "a"), UnixMillis(week));
+    for failures in 1..=DOWN_AFTER {
+        assert!(matches!(tail.state(), State::Failing(_)), "after {failures}");
+        let now = tail.next_at().unwrap();
+        assert!(tail.next(now).is_some());
+        tail.failed(place(1), now, failure());
+    }
+    assert!(matches!(tail.state(), State::Parked(_)), "it is down now, and was before");
+}
+
+#[test]
 fn one_success_starts_the_three_days_again() {
     let mut tail = tail(&["poison", "b", "c"]);
     let at = |hour: u32| UnixMillis(u64::try_from((HOUR * hour).as_millis()).unwrap());
