@@ -97,7 +97,7 @@ impl Outbox for Journal {
 enum Answer {
     Status(u16),
     RetryAfter(u16, u32),
-    Redirect(&'static str),
+    Redirect(SocketAddr),
     Never,
 }
 
@@ -106,6 +106,17 @@ enum Answer {
 struct Server {
     script: Arc<Mutex<VecDeque<Answer>>>,
     seen: Arc<Mutex<Vec<Seen>>>,
+    /// Requests without an answer that the other side has ended.
+    given_up: Arc<Mutex<u32>>,
+}
+
+/// Counts when it is dropped.
+struct Counted(Arc<Mutex<u32>>);
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        *self.0.lock().unwrap() += 1;
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -148,8 +159,11 @@ impl Server {
         match answer {
             Answer::Status(code) => status(code).into_response(),
             Answer::RetryAfter(code, seconds) => (status(code), [("retry-after", seconds.to_string())]).into_response(),
-            Answer::Redirect(to) => (status(307), [("location", to)]).into_response(),
-            Answer::Never => pending().await,
+            Answer::Redirect(to) => (status(307), [("location", format!("http://{to}/hooks"))]).into_response(),
+            Answer::Never => {
+                let _counted = Counted(Arc::clone(&self.given_up));
+                pending().await
+            }
         }
     }
 
@@ -166,8 +180,8 @@ fn endpoint(address: SocketAddr) -> Endpoint {
     format!("http://{address}/hooks").parse().unwrap()
 }
 
-fn webhook(to: Endpoint) -> Webhook {
-    let post = Post::new(Guard { allow_private: true }, TIMEOUT).unwrap();
+fn webhook(to: Endpoint, timeout: Duration) -> Webhook {
+    let post = Post::new(Guard { allow_private: true }, timeout).unwrap();
     Webhook::new(post, to, vec![SECRET.parse().unwrap()])
 }
 
@@ -180,10 +194,14 @@ struct Running {
 
 impl Running {
     fn start(journal: &Arc<Journal>, to: Endpoint, speed: u32) -> Running {
+        Running::with(journal, webhook(to, TIMEOUT), speed)
+    }
+
+    fn with(journal: &Arc<Journal>, webhook: Webhook, speed: u32) -> Running {
         let clock = if speed == 1 { Clock::start() } else { Clock::accelerated(speed) };
         let limits = Limits { window: 32, concurrency: 4, park_after: Duration::from_secs(24 * 3_600) };
         let setup = Setup { name: "webhook".to_owned(), limits, clock: Arc::new(clock) };
-        let Ok((worker, handle)) = Worker::new(setup, Arc::clone(journal), webhook(to));
+        let Ok((worker, handle)) = Worker::new(setup, Arc::clone(journal), webhook);
         let (stop, stopped) = oneshot::channel();
         let task = tokio::spawn(worker.run(async { drop(stopped.await) }));
         Running { handle, stop, task }
@@ -218,13 +236,15 @@ fn assert_ordered(seen: &[Seen]) {
 
 #[tokio::test]
 async fn whatever_the_receiver_does_everything_arrives_in_order_with_the_same_bytes() {
+    let (trap, elsewhere) = Server::start(&[]).await;
+    let elsewhere = elsewhere.url().socket_addrs(|| None).unwrap()[0];
     let script = [
         Answer::Status(500),
         Answer::Never,
         Answer::RetryAfter(429, 7),
         Answer::Status(200),
         Answer::RetryAfter(503, 60),
-        Answer::Redirect("http://169.254.169.254/latest/meta-data"),
+        Answer::Redirect(elsewhere),
         Answer::Status(404),
         Answer::Status(401),
         Answer::Status(502),
@@ -252,6 +272,7 @@ async fn whatever_the_receiver_does_everything_arrives_in_order_with_the_same_by
         assert_eq!(seen.signature, expected);
     }
     assert!(seen.len() >= all.len() + script.len() - 2, "every failure was followed by another attempt");
+    assert!(trap.seen().is_empty(), "a redirect was followed");
 }
 
 #[tokio::test]
@@ -282,7 +303,7 @@ async fn a_connection_that_breaks_is_a_failure() {
         }
     });
     let event = &Journal::of(1).messages[0].content;
-    let outcome = webhook(to).send(event, UnixSeconds(1)).await;
+    let outcome = webhook(to, TIMEOUT).send(event, UnixSeconds(1)).await;
     assert!(matches!(&outcome, Outcome::Failed { reason, .. } if reason.starts_with("127.0.0.1: ")), "{outcome:?}");
 }
 
@@ -359,6 +380,17 @@ async fn a_new_receiver_is_told_what_happens_from_now_on() {
     until("it gets what it asks for", || server.seen().len() == 1).await;
     running.end().await;
     assert_eq!(server.seen()[0].id, "20-0");
+}
+
+#[tokio::test]
+async fn a_replay_ends_what_is_under_way() {
+    let (server, to) = Server::start(&[Answer::Never]).await;
+    let running = Running::with(&Journal::of(1), webhook(to, Duration::from_secs(600)), SPEED);
+    until("it is under way", || server.seen().len() == 1).await;
+    running.handle.replay(Place::default()).await.unwrap();
+    until("it is sent again", || server.accepted().len() == 1).await;
+    until("the first attempt is given up", || *server.given_up.lock().unwrap() == 1).await;
+    running.end().await;
 }
 
 #[tokio::test]

@@ -93,10 +93,10 @@ fn a_receiver_that_is_down_is_asked_once_at_a_time_and_everything_goes_out_when_
     let mut tail = tail(&["a", "b", "c", "d", "e", "f", "g"]);
     for _ in 0..2 {
         for record in attempted(&mut tail, 0) {
-            tail.failed(place(record), UnixMillis(0), failure());
+            tail.failed(place(record), UnixMillis(0), Failure { draw: u32::MAX, ..failure() });
         }
     }
-    assert_eq!(tail.next_at(), Some(UnixMillis(5_000)), "six failed: it is down, and left alone");
+    assert_eq!(tail.next_at(), Some(UnixMillis(9_999)), "six failed: it is down, and what was under way counts once");
     let mut asked = Vec::new();
     let mut now = 0;
     while now < 4 * 3_600_000 {
@@ -113,6 +113,23 @@ fn a_receiver_that_is_down_is_asked_once_at_a_time_and_everything_goes_out_when_
     tail.done(place(one[0]), UnixMillis(now));
     assert_eq!(attempted(&mut tail, now).len(), 3, "nobody waits for a pause any more");
     assert_eq!(tail.state(), State::Delivering);
+}
+
+#[test]
+fn who_finds_the_receiver_back_ends_the_pauses_of_the_others() {
+    let mut tail = tail(&["a"]);
+    let mut now = UnixMillis(0);
+    for _ in 0..DOWN_AFTER {
+        now = tail.next_at().unwrap();
+        assert!(tail.next(now).is_some());
+        tail.failed(place(1), now, Failure { draw: u32::MAX, ..failure() });
+    }
+    tail.offer(message(2, "b"), now);
+    let probe = tail.next_at().unwrap();
+    assert!(probe.0 < now.0 + 10_000, "b need not wait as long as a");
+    assert_eq!(attempted(&mut tail, probe.0), [2]);
+    tail.done(place(2), probe);
+    assert_eq!(attempted(&mut tail, probe.0), [1]);
 }
 
 #[test]
