@@ -173,7 +173,8 @@ impl<C> Tail<C> {
     /// The next message to attempt, if there is one whose time has come.
     pub fn next(&mut self, now: UnixMillis) -> Option<Arc<Message<C>>> {
         let (due, place) = *self.heads.first().filter(|_| self.may_attempt())?;
-        if now < due.max(self.quiet_until) {
+        // No pause is longer than the longest: what is further away was set before the clock was set back.
+        if now < due.max(self.quiet_until) && due.max(self.quiet_until) <= later(now, PAUSE_MAX) {
             return None;
         }
         let message = Arc::clone(&self.waiting.get(&place)?.message);

@@ -147,6 +147,16 @@ fn who_asks_to_be_left_alone_is_left_alone_by_every_lane() {
 }
 
 #[test]
+fn a_clock_that_is_set_back_holds_nothing_up() {
+    let mut tail = tail(&["a"]);
+    let noon = 43_200_000;
+    assert_eq!(attempted(&mut tail, noon), [1]);
+    tail.failed(place(1), UnixMillis(noon), failure());
+    assert_eq!(attempted(&mut tail, noon - 1), [0_u64; 0]);
+    assert_eq!(attempted(&mut tail, 0), [1]);
+}
+
+#[test]
 fn a_receiver_that_accepts_nothing_for_three_days_is_parked_until_somebody_resumes_it() {
     let mut tail = tail(&["a", "b"]);
     let mut now = UnixMillis(1_000);
