@@ -18,5 +18,6 @@ pub mod sandbox;
 pub mod serve;
 pub mod signature;
 pub mod telemetry;
+pub mod treasury;
 pub mod ur;
 pub mod wire;
