@@ -3,5 +3,14 @@
 //! Everything here is a pure function of the journal's spending, the calendar and `now`. `docs/treasury.md` explains the
 //! model and shows how well its probabilities come true.
 
+mod accuracy;
+pub mod burn;
 pub mod calendar;
+pub mod forecast;
 pub mod holidays;
+pub mod level;
+mod profile;
+#[cfg(test)]
+mod simulation;
+pub mod spend;
+mod words;

@@ -1,0 +1,173 @@
+//! How wrong our own forecasts were, and so how far the next may miss.
+//!
+//! Hours are not independent: a busy Monday is a sign of a busy week, and pay-day makes three days busy at once. A variance
+//! added up hour by hour knows nothing of that and is too small by a factor of ten for a weekend. So it is measured: every
+//! hour the sums of the next 6 hours, day, three days and week are forecast, and compared once they are known.
+//!
+//! The variance of a sum with mean M over L hours is `φ·M + κ²(L)·M²`: φ is the scatter of single hours (independent, so it
+//! adds up), κ(L) what whole stretches were off by beyond that, as a share.
+
+use std::collections::VecDeque;
+
+use serde::{Deserialize, Serialize};
+
+use super::spend::Spend;
+
+/// The stretches whose forecasts are checked, in hours, ascending. Between them κ² is interpolated; beyond the longest it grows
+/// with time as a random walk's does.
+pub(super) const HORIZONS: [u16; 4] = [6, 24, 72, 168];
+
+/// Checks remembered at most, one an hour.
+const PENDING_MAX: usize = 168;
+
+/// What an hour ago weighs against now: half after 26 weeks, because a week is a single check of a week.
+const DECAY_PER_HOUR: f64 = 0.999_841_3;
+
+/// κ of a stretch of which nothing is known: a third, wider than steady traffic shows.
+const KAPPA_UNKNOWN: f64 = 0.33;
+
+/// How many independent stretches it takes to believe the measured κ as much as [`KAPPA_UNKNOWN`].
+const STRETCHES_TO_BELIEVE: f64 = 3.0;
+
+/// Forecasts of the stretches that began with one hour.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+struct Pending {
+    /// What had been spent in all hours before.
+    spent_before: f64,
+    expected: [f64; HORIZONS.len()],
+}
+
+/// Forecasts of one length against what came.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+struct Checks {
+    weight: f64,
+    /// Σ (spent − expected)².
+    squared_error: f64,
+    /// Σ expected.
+    expected: f64,
+    /// Σ expected².
+    squared_expected: f64,
+}
+
+impl Checks {
+    fn add(&mut self, expected: f64, spent: f64) {
+        let learn = |sum: &mut f64, value: f64| *sum = *sum * DECAY_PER_HOUR + value;
+        learn(&mut self.weight, 1.0);
+        learn(&mut self.squared_error, (spent - expected) * (spent - expected));
+        learn(&mut self.expected, expected);
+        learn(&mut self.squared_expected, expected * expected);
+    }
+}
+
+/// What past forecasts say about the next.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(super) struct Accuracy {
+    spent: f64,
+    pending: VecDeque<Pending>,
+    hours: Checks,
+    stretches: [Checks; HORIZONS.len()],
+}
+
+impl Accuracy {
+    /// An hour begins: what is expected of the stretches that begin with it.
+    pub(super) fn begin(&mut self, expected: [f64; HORIZONS.len()]) {
+        self.pending.push_back(Pending { spent_before: self.spent, expected });
+        if self.pending.len() > PENDING_MAX {
+            self.pending.pop_front();
+        }
+    }
+
+    /// The hour that began last ends: what was expected of it, and what was spent.
+    pub(super) fn end(&mut self, expected: f64, spent: f64) {
+        self.spent += spent;
+        self.hours.add(expected, spent);
+        for (index, (checks, hours)) in self.stretches.iter_mut().zip(HORIZONS).enumerate() {
+            let begun = self.pending.len().checked_sub(hours.into()).and_then(|place| self.pending.get(place));
+            if let Some(begun) = begun
+                && let Some(expected) = begun.expected.get(index)
+            {
+                checks.add(*expected, self.spent - begun.spent_before);
+            }
+        }
+    }
+
+    /// What past forecasts make of an expectation.
+    pub(super) fn scatter(&self) -> Scatter {
+        let phi = if self.hours.expected > 0.0 { self.hours.squared_error / self.hours.expected } else { 0.0 };
+        let mut kappa_squared = [0.0; HORIZONS.len()];
+        for ((kappa_squared, checks), hours) in kappa_squared.iter_mut().zip(&self.stretches).zip(HORIZONS) {
+            let beyond_hours = (checks.squared_error - phi * checks.expected).max(0.0);
+            let measured = if checks.squared_expected > 0.0 { beyond_hours / checks.squared_expected } else { 0.0 };
+            // Checks overlap: so many hours of them are one independent stretch.
+            let stretches = checks.weight / f64::from(hours);
+            let unknown = STRETCHES_TO_BELIEVE * KAPPA_UNKNOWN * KAPPA_UNKNOWN;
+            *kappa_squared = (stretches * measured + unknown) / (stretches + STRETCHES_TO_BELIEVE);
+        }
+        Scatter { phi, kappa_squared }
+    }
+}
+
+/// How far a sum may miss its mean.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Scatter {
+    phi: f64,
+    kappa_squared: [f64; HORIZONS.len()],
+}
+
+impl Scatter {
+    /// The distribution of a sum with this mean over so many hours.
+    pub(super) fn around(&self, mean: f64, hours: f64) -> Spend {
+        Spend { mean, variance: self.phi * mean + self.kappa_squared(hours) * mean * mean }
+    }
+
+    fn kappa_squared(&self, hours: f64) -> f64 {
+        let (mut before_hours, mut before) = (0.0, 0.0);
+        for (at, kappa_squared) in HORIZONS.into_iter().map(f64::from).zip(self.kappa_squared) {
+            if hours <= at {
+                return before + (kappa_squared - before) * (hours - before_hours) / (at - before_hours);
+            }
+            (before_hours, before) = (at, kappa_squared);
+        }
+        before * hours / before_hours
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A thousand an hour is expected, for ten weeks.
+    fn measured(spent: impl Fn(u32) -> f64) -> Scatter {
+        let mut accuracy = Accuracy::default();
+        for hour in 0..1_680 {
+            accuracy.begin(HORIZONS.map(|hours| f64::from(hours) * 1_000.0));
+            accuracy.end(1_000.0, spent(hour));
+        }
+        accuracy.scatter()
+    }
+
+    /// The standard deviation of a week, as a share of its mean.
+    fn of_a_week(scatter: &Scatter) -> f64 {
+        let week = scatter.around(168_000.0, 168.0);
+        week.sigma() / week.mean
+    }
+
+    #[test]
+    fn busy_weeks_widen_a_week_and_busy_hours_do_not() {
+        let hours = measured(|hour| if hour % 2 == 0 { 1_300.0 } else { 700.0 });
+        let weeks = measured(|hour| if hour / 168 % 2 == 0 { 1_300.0 } else { 700.0 });
+        let hour = |scatter: &Scatter| scatter.around(1_000.0, 1.0).sigma();
+        assert!((300.0..340.0).contains(&hour(&hours)) && (300.0..340.0).contains(&hour(&weeks)));
+        // What is unknown still weighs: ten weeks are ten stretches.
+        assert!((0.10..0.20).contains(&of_a_week(&hours)), "{}", of_a_week(&hours));
+        assert!((0.20..0.35).contains(&of_a_week(&weeks)), "{}", of_a_week(&weeks));
+    }
+
+    #[test]
+    fn where_nothing_is_known_a_third_may_be_missing() {
+        let scatter = Accuracy::default().scatter();
+        assert!((of_a_week(&scatter) - KAPPA_UNKNOWN).abs() < 1e-9);
+        let month = scatter.around(4.0, 4.0 * 168.0);
+        assert!((month.sigma() / month.mean - 2.0 * KAPPA_UNKNOWN).abs() < 1e-9);
+    }
+}

@@ -1,0 +1,264 @@
+//! How fast a pool is spent: learnt hour by hour from what is approved and given back.
+
+use serde::{Deserialize, Serialize};
+use tapgate_engine::money::Minor;
+use tapgate_engine::time::UnixMillis;
+
+use super::accuracy::{Accuracy, HORIZONS, Scatter};
+use super::profile::{Profile, Shape, WEEK_HOURS};
+use super::spend::Spend;
+
+/// An hour, in milliseconds.
+const HOUR_MS: u64 = 3_600_000;
+
+/// Nothing is foretold before every hour of the week was seen once.
+pub const HISTORY_HOURS_MIN: u64 = WEEK_HOURS;
+
+/// After so many hours of which nothing was told, what was known is forgotten: half a year.
+const SILENCE_HOURS_MAX: u64 = 26 * WEEK_HOURS;
+
+/// What an hour ago weighs against now in the level: half after five days. So a busy week is expected to go on, and growth
+/// is followed.
+const LEVEL_DECAY_PER_HOUR: f64 = 0.994_24;
+
+/// How many hours of usual spending hold the level at "as usual".
+const LEVEL_HOURS_TO_BELIEVE: f64 = 36.0;
+
+/// What was spent from one pool: per hour of the week, how busy these days are against that, and how wrong forecasts were.
+///
+/// Spent is what was approved less what was given back, in the pool's currency. The state is a fold of that; it is kept
+/// with serde (exactly in a binary form; JSON may lose the last bit of a figure), or made again from the journal.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Burn {
+    /// The hour under way, counted from 1970.
+    hour: Option<u64>,
+    /// What was spent in it so far, in smallest units.
+    spent: f64,
+    hours_seen: u64,
+    profile: Profile,
+    level: Level,
+    accuracy: Accuracy,
+}
+
+/// Recent spending against the profile's expectation of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+struct Level {
+    spent: f64,
+    expected: f64,
+}
+
+impl Level {
+    fn add(&mut self, spent: f64, expected: f64) {
+        self.spent = self.spent * LEVEL_DECAY_PER_HOUR + spent;
+        self.expected = self.expected * LEVEL_DECAY_PER_HOUR + expected;
+    }
+
+    /// 1 is as usual.
+    fn factor(&self, shape: &Shape) -> f64 {
+        let usual = LEVEL_HOURS_TO_BELIEVE * shape.mean();
+        if usual <= 0.0 { 1.0 } else { ((self.spent + usual) / (self.expected + usual)).max(0.0) }
+    }
+}
+
+impl Burn {
+    /// Adds an approval (positive) or what was given back (negative), in the journal's order. An hour of which nothing is
+    /// told is an hour in which nothing was spent. What comes from before the hour under way counts in that hour. After more
+    /// than 26 weeks of which nothing was told, all is learnt anew.
+    pub fn add(&mut self, at: UnixMillis, amount: Minor) {
+        self.roll(at);
+        self.spent += amount.0 as f64;
+    }
+
+    /// Lets time pass: the hours that ended are learnt. To be called before a forecast, for the hours without traffic.
+    pub fn roll(&mut self, now: UnixMillis) {
+        let now = now.0 / HOUR_MS;
+        let Some(hour) = self.hour else {
+            self.hour = Some(now);
+            return;
+        };
+        if now.saturating_sub(hour) > SILENCE_HOURS_MAX {
+            *self = Burn { hour: Some(now), ..Burn::default() };
+            return;
+        }
+        for hour in hour..now {
+            self.end(hour);
+            self.hour = Some(hour + 1);
+        }
+    }
+
+    /// Learns the hour that ends.
+    fn end(&mut self, hour: u64) {
+        let spent = std::mem::take(&mut self.spent);
+        // What was expected of it is what was known before it: nothing is judged by what it taught.
+        let shape = self.profile.shape();
+        let usual = shape.of(hour);
+        if self.hours_seen >= HISTORY_HOURS_MIN {
+            let level = self.level.factor(&shape);
+            self.accuracy.begin(stretches(&shape, hour).map(|expected| level * expected));
+            self.accuracy.end(level * usual, spent);
+            self.level.add(spent, usual);
+        }
+        self.profile.add(hour, spent);
+        self.hours_seen += 1;
+    }
+
+    /// What is to be expected. `None` before every hour of the week was seen once.
+    #[must_use]
+    pub fn outlook(&self) -> Option<Outlook> {
+        if self.hours_seen < HISTORY_HOURS_MIN {
+            return None;
+        }
+        let shape = self.profile.shape();
+        Some(Outlook { level: self.level.factor(&shape), shape, scatter: self.accuracy.scatter() })
+    }
+}
+
+/// Sums of the stretches that begin with an hour.
+fn stretches(shape: &Shape, from: u64) -> [f64; HORIZONS.len()] {
+    let (mut until, mut sum) = (from, 0.0);
+    HORIZONS.map(|hours| {
+        let end = from + u64::from(hours);
+        sum += (until..end).map(|hour| shape.of(hour)).sum::<f64>();
+        until = end;
+        sum
+    })
+}
+
+/// What is to be expected of a pool's spending.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Outlook {
+    level: f64,
+    shape: Shape,
+    scatter: Scatter,
+}
+
+impl Outlook {
+    /// The spending from one moment until another. Parts of hours count as such.
+    #[must_use]
+    pub fn spend(&self, from: UnixMillis, until: UnixMillis) -> Spend {
+        self.running(from, until).last().map_or(Spend { mean: 0.0, variance: 0.0 }, |(_, spend)| spend)
+    }
+
+    /// The spending from one moment on, at the end of each hour and at last until another.
+    pub(super) fn running(&self, from: UnixMillis, until: UnixMillis) -> impl Iterator<Item = (UnixMillis, Spend)> {
+        let (mut at, mut mean) = (from.0, 0.0);
+        std::iter::from_fn(move || {
+            if at >= until.0 {
+                return None;
+            }
+            let hour = at / HOUR_MS;
+            let end = (hour + 1).saturating_mul(HOUR_MS).min(until.0);
+            mean += self.level * self.shape.of(hour) * in_hours(end - at);
+            at = end;
+            Some((UnixMillis(at), self.scatter.around(mean, in_hours(at - from.0))))
+        })
+    }
+}
+
+fn in_hours(millis: u64) -> f64 {
+    millis as f64 / HOUR_MS as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// 2026-09-07 00:00 UTC, a Monday.
+    const MONDAY_MS: u64 = 1_788_739_200_000;
+
+    fn hour(number: u64) -> UnixMillis {
+        UnixMillis(MONDAY_MS + number * HOUR_MS)
+    }
+
+    /// So many weeks with the same spending every hour.
+    fn steady(weeks: u64, spent: i64) -> Burn {
+        let mut burn = Burn::default();
+        (0..weeks * WEEK_HOURS).for_each(|number| burn.add(hour(number), Minor(spent)));
+        burn.roll(hour(weeks * WEEK_HOURS));
+        burn
+    }
+
+    #[test]
+    fn nothing_is_foretold_before_a_week_was_seen() {
+        let mut burn = Burn::default();
+        assert_eq!(burn.outlook(), None);
+        burn.add(hour(0), Minor(100));
+        burn.roll(hour(WEEK_HOURS - 1));
+        assert_eq!(burn.outlook(), None);
+        burn.roll(hour(WEEK_HOURS));
+        assert!(burn.outlook().is_some());
+    }
+
+    #[test]
+    fn steady_spending_goes_on_and_parts_of_hours_count_as_such() {
+        let outlook = steady(8, 1_000).outlook().unwrap();
+        let from = hour(8 * WEEK_HOURS);
+        let check = |until: u64, expected: f64| {
+            let spend = outlook.spend(from, UnixMillis(until));
+            assert!((spend.mean - expected).abs() < 1e-6 * expected.max(1.0), "{}", spend.mean);
+        };
+        check(from.0 + HOUR_MS, 1_000.0);
+        check(from.0 + HOUR_MS / 4, 250.0);
+        check(from.0 + 60 * HOUR_MS + HOUR_MS / 2, 60_500.0);
+        check(from.0, 0.0);
+        check(from.0 - 1, 0.0);
+    }
+
+    #[test]
+    fn growth_is_followed_and_silence_is_no_spending() {
+        let mut burn = steady(8, 1_000);
+        for number in 8 * WEEK_HOURS..9 * WEEK_HOURS {
+            burn.add(hour(number), Minor(2_000));
+        }
+        let mean =
+            |burn: &Burn, from: u64| burn.outlook().unwrap().spend(hour(from), hour(from + WEEK_HOURS)).mean / 168.0;
+        let doubled = mean(&burn, 9 * WEEK_HOURS);
+        assert!((1_500.0..2_000.0).contains(&doubled), "{doubled}");
+        burn.roll(hour(13 * WEEK_HOURS));
+        let silent = mean(&burn, 13 * WEEK_HOURS);
+        assert!((0.0..150.0).contains(&silent), "{silent}");
+        burn.roll(hour(40 * WEEK_HOURS));
+        assert_eq!(burn.outlook(), None);
+    }
+
+    #[test]
+    fn the_state_is_kept_without_loss() {
+        let burn = steady(3, 1_234);
+        let kept: Burn = postcard::from_bytes(&postcard::to_stdvec(&burn).unwrap()).unwrap();
+        assert!(kept == burn);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn how_spending_is_cut_into_records_does_not_matter(
+            hours in proptest::collection::vec((0_u64..9, 0_i64..1_000_000, 0_i64..1_000), 1..400),
+        ) {
+            let (mut whole, mut cut, mut number) = (Burn::default(), Burn::default(), 0);
+            for (gap, spent, given_back) in hours {
+                number += gap;
+                whole.add(hour(number), Minor(spent));
+                for amount in [spent + given_back, 0, -given_back] {
+                    cut.roll(hour(number));
+                    cut.add(hour(number), Minor(amount));
+                }
+            }
+            prop_assert_eq!(&whole, &cut);
+            if let Some(outlook) = whole.outlook() {
+                let running: Vec<_> = outlook.running(hour(number), hour(number + 300)).collect();
+                prop_assert!(running.iter().all(|(_, spend)| spend.mean >= 0.0 && spend.variance.is_finite()));
+                prop_assert!(running.windows(2).all(|pair| pair[0].1.mean <= pair[1].1.mean));
+            }
+        }
+
+        #[test]
+        fn any_times_are_taken(times in proptest::collection::vec(any::<u64>(), 0..20)) {
+            let mut burn = Burn::default();
+            times.into_iter().for_each(|at| burn.add(UnixMillis(at), Minor(i64::MAX)));
+            burn.roll(UnixMillis(u64::MAX));
+        }
+    }
+}

@@ -1,0 +1,214 @@
+//! From a pool's burn and the calendar: how likely it runs dry before money can arrive, and how much to send now.
+
+use tapgate_engine::money::{AMOUNT_MAX, Currency, Minor};
+use tapgate_engine::time::UnixMillis;
+
+use super::burn::{Burn, Outlook};
+use super::calendar::{CreditCalendar, Window};
+use super::level::{Level, Observation, Thresholds};
+use super::spend::Spend;
+use super::words;
+
+/// How far ahead the hour is looked for in which a pool is empty: eight weeks.
+const DRY_AHEAD_MS: u64 = 8 * 7 * DAY_MS;
+
+const DAY_MS: u64 = 86_400_000;
+
+const BPS: f64 = 10_000.0;
+
+/// A pool's figures.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PoolNow {
+    /// The pool.
+    pub currency: Currency,
+    /// What is left above the floor and not yet promised, as the ledger keeps it.
+    pub available: Minor,
+    /// The part of `available` that approvals leave alone.
+    pub reserve: Minor,
+    /// Top-ups that were sent and are not in `available` yet.
+    pub in_flight: Vec<TopUp>,
+}
+
+/// Money on its way into a pool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TopUp {
+    /// What will be credited.
+    pub amount: Minor,
+    /// When it is expected; once this is past it is overdue, and no probability counts on it.
+    pub credited_at: UnixMillis,
+}
+
+impl PoolNow {
+    /// What approvals can still take.
+    #[must_use]
+    pub fn spendable(&self) -> Minor {
+        self.available.saturating_sub(self.reserve)
+    }
+
+    /// What the alert machine sees of it, with a forecast or without.
+    #[must_use]
+    pub fn observation(&self, forecast: Option<&Forecast>) -> Observation {
+        let probability_empty = forecast.map(|forecast| forecast.probability_empty);
+        Observation { dry: self.spendable() <= Minor::ZERO, probability_empty }
+    }
+
+    /// What can be spent up to a moment: what is there, and what is credited before it.
+    fn until(&self, until: UnixMillis, now: UnixMillis) -> Minor {
+        let arrives = |top_up: &&TopUp| top_up.credited_at > now && top_up.credited_at < until;
+        let arriving = self.in_flight.iter().filter(arrives).map(|top_up| top_up.amount);
+        arriving.fold(self.spendable(), Minor::saturating_add)
+    }
+
+    /// What is on its way, overdue or not.
+    fn in_flight(&self, before: UnixMillis) -> Minor {
+        let arriving = self.in_flight.iter().filter(|top_up| top_up.credited_at < before).map(|top_up| top_up.amount);
+        arriving.fold(Minor::ZERO, Minor::saturating_add)
+    }
+}
+
+/// How cautious treasury is, and in which steps it sends.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Rules {
+    /// How many standard deviations of spending are kept above the expectation.
+    pub z: f64,
+    /// Top-ups are multiples of this; at least one smallest unit.
+    pub step: Minor,
+    /// The least that is sent.
+    pub minimum: Minor,
+    /// For how many days a top-up should last.
+    pub cycle_days: u16,
+    /// How much more than authorized is captured (tips, fuel), in basis points of spending.
+    pub over_capture_bps: u16,
+    /// The alert's.
+    pub thresholds: Thresholds,
+}
+
+/// What is to be expected, and done.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Forecast {
+    /// The first credit that money sent now can have.
+    pub window: Window,
+    /// The one after it: the first credit if nothing is sent before the cut-off of `window`. What must last until then is
+    /// what is decided now.
+    pub next_window: Window,
+    /// The expected spending until `next_window` credits.
+    pub expected_spend: Minor,
+    /// Its standard deviation.
+    pub sigma: Minor,
+    /// The probability that the pool is empty at some time before `next_window` credits, if nothing more is sent: 0 to 1.
+    pub probability_empty: f64,
+    /// The same before `window` credits: what money sent now can no longer prevent.
+    pub probability_unavoidable: f64,
+    /// The end of the hour by which it is empty as likely as not, within eight weeks.
+    pub runs_dry_at: Option<UnixMillis>,
+    /// μ(L) + z·σ(L), with L until `next_window` credits: below it money must be sent before the cut-off.
+    pub reorder_point: Minor,
+    /// What to send now; nothing while what is there and on its way reaches the reorder point.
+    pub suggested: Minor,
+    /// The level of this forecast by itself; an alert adds hysteresis.
+    pub level: Level,
+    /// In words.
+    pub why: String,
+}
+
+/// Why nothing can be foretold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unforeseeable {
+    /// Less than a week of spending was seen.
+    #[error("there is less than a week of spending to go by")]
+    TooLittleHistory,
+    /// No credit is in sight.
+    #[error("no day is open for credits within 400 days: look at the closures and holidays of [treasury]")]
+    NoWindow,
+    /// What would be needed is more than an amount can be.
+    #[error("the spending expected is larger than any amount that can be sent")]
+    TooLarge,
+}
+
+/// What is to be expected of a pool. The burn must have been rolled to `now`.
+///
+/// # Errors
+/// Why nothing can be foretold. An alert then goes by the pool's figures alone.
+pub fn forecast(
+    burn: &Burn,
+    calendar: &CreditCalendar,
+    (pool, rules): (&PoolNow, &Rules),
+    now: UnixMillis,
+) -> Result<Forecast, Unforeseeable> {
+    let window = calendar.window(now).ok_or(Unforeseeable::NoWindow)?;
+    let next_window = calendar.window(window.cut_off).ok_or(Unforeseeable::NoWindow)?;
+    let outlook = burn.outlook().ok_or(Unforeseeable::TooLittleHistory)?;
+    let lead = outlook.spend(now, next_window.credited_at);
+    let reorder_point = rounded_up(buffered(lead.mean + rules.z * lead.sigma(), rules))?;
+    let probability_empty = probability_empty(&outlook, pool, now, next_window.credited_at);
+    let mut forecast = Forecast {
+        expected_spend: rounded_up(lead.mean)?,
+        sigma: rounded_up(lead.sigma())?,
+        probability_empty,
+        probability_unavoidable: self::probability_empty(&outlook, pool, now, window.credited_at),
+        runs_dry_at: runs_dry_at(&outlook, pool, now),
+        reorder_point,
+        suggested: suggested(&outlook, (pool, rules), reorder_point, next_window.credited_at)?,
+        level: Level::None,
+        why: String::new(),
+        window,
+        next_window,
+    };
+    forecast.level = rules.thresholds.level(pool.observation(Some(&forecast)));
+    forecast.why = words::why(&forecast, calendar, pool, now);
+    Ok(forecast)
+}
+
+/// Spending by the ledger's holds, and what is captured beyond them.
+fn buffered(spend: f64, rules: &Rules) -> f64 {
+    spend * (1.0 + f64::from(rules.over_capture_bps) / BPS)
+}
+
+/// The probability that the pool is empty at some time before `until`. It can be so just before each credit; these
+/// events nearly include one another (who is short on Saturday is short on Sunday), so the likeliest counts for all.
+fn probability_empty(outlook: &Outlook, pool: &PoolNow, now: UnixMillis, until: UnixMillis) -> f64 {
+    let credits = pool.in_flight.iter().map(|top_up| top_up.credited_at);
+    let before = credits.filter(|at| (now..until).contains(at)).chain([until]);
+    let empty = before.map(|at| outlook.spend(now, at).reaches(pool.until(at, now).0 as f64));
+    empty.fold(if pool.spendable() <= Minor::ZERO { 1.0 } else { 0.0 }, f64::max)
+}
+
+fn runs_dry_at(outlook: &Outlook, pool: &PoolNow, now: UnixMillis) -> Option<UnixMillis> {
+    let is_dry = |(at, spend): &(UnixMillis, Spend)| spend.median() >= pool.until(*at, now).0 as f64;
+    let until = UnixMillis(now.0.saturating_add(DRY_AHEAD_MS));
+    outlook.running(now, until).find(is_dry).map(|(at, _)| at)
+}
+
+/// Below the reorder point: up to it and the spending of a cycle after the credit, less what is there and on its way, in
+/// steps.
+fn suggested(
+    outlook: &Outlook,
+    (pool, rules): (&PoolNow, &Rules),
+    reorder_point: Minor,
+    credited_at: UnixMillis,
+) -> Result<Minor, Unforeseeable> {
+    let in_time = pool.spendable().saturating_add(pool.in_flight(credited_at));
+    if in_time >= reorder_point {
+        return Ok(Minor::ZERO);
+    }
+    let cycle_end = UnixMillis(credited_at.0.saturating_add(u64::from(rules.cycle_days) * DAY_MS));
+    let cycle = rounded_up(buffered(outlook.spend(credited_at, cycle_end).mean, rules))?;
+    let in_the_end = pool.spendable().saturating_add(pool.in_flight(UnixMillis(u64::MAX)));
+    let for_the_cycle = reorder_point.saturating_add(cycle).saturating_sub(in_the_end);
+    // What comes too late does not help until the credit.
+    let missing = for_the_cycle.max(reorder_point.saturating_sub(in_time)).max(rules.minimum);
+    let step = rules.step.0.max(1);
+    let steps = missing.0.checked_add(step - 1).ok_or(Unforeseeable::TooLarge)? / step;
+    steps.checked_mul(step).map(Minor).ok_or(Unforeseeable::TooLarge)
+}
+
+/// An estimate as an amount: rounds up, because too little is worse than too much.
+fn rounded_up(estimate: f64) -> Result<Minor, Unforeseeable> {
+    let estimate = estimate.ceil();
+    if !(0.0..=AMOUNT_MAX.0 as f64).contains(&estimate) {
+        return Err(Unforeseeable::TooLarge);
+    }
+    #[expect(clippy::cast_possible_truncation, reason = "a whole number within the bounds looked at above")]
+    let amount = estimate as i64;
+    Ok(Minor(amount))
+}

@@ -1,0 +1,305 @@
+//! Whether the probabilities come true: years of made-up traffic, forecast hour by hour.
+//!
+//! `cargo test -p tapgate --lib treasury::simulation -- --nocapture` prints the tables of `docs/treasury.md`.
+
+use std::fmt::Write as _;
+
+use jiff::civil::Date;
+use jiff::{Timestamp, ToSpan, tz::TimeZone};
+use rand::rngs::ChaCha8Rng;
+use rand::{RngExt, SeedableRng};
+use tapgate_engine::money::{Currency, Minor};
+use tapgate_engine::time::UnixMillis;
+
+use super::burn::Burn;
+use super::calendar::CreditCalendar;
+use super::calendar::tests::zurich;
+use super::forecast::{Forecast, PoolNow, Rules, TopUp, forecast};
+use super::level::Thresholds;
+
+/// 2026-01-05 00:00 UTC, a Monday.
+const BEGIN_MS: u64 = 1_767_571_200_000;
+
+const HOUR_MS: u64 = 3_600_000;
+
+const WEEK_HOURS: usize = 168;
+
+/// From here on forecasts are judged: before, their history is mostly the prior.
+const JUDGED_FROM_WEEK: usize = 8;
+
+/// Programs of three sizes, in taps an hour on average.
+const TAPS_AN_HOUR: [f64; 3] = [3.0, 20.0, 150.0];
+
+const RULES: Rules = Rules {
+    z: 3.0,
+    step: Minor(100_000),
+    minimum: Minor(100_000),
+    cycle_days: 7,
+    over_capture_bps: 0,
+    thresholds: Thresholds { notice: 0.01, urgent: 0.10 },
+};
+
+/// Made-up spending, hour by hour.
+struct Traffic {
+    random: ChaCha8Rng,
+    taps_an_hour: f64,
+}
+
+impl Traffic {
+    fn new(seed: u64) -> Traffic {
+        let size = usize::try_from(seed % 3).unwrap();
+        Traffic { random: ChaCha8Rng::seed_from_u64(seed), taps_an_hour: TAPS_AN_HOUR[size] }
+    }
+
+    /// Net spending of each hour of so many weeks: hours of the week, busy and quiet weeks and days, pay-days, December,
+    /// and growth by a third each year.
+    fn weeks(mut self, weeks: usize) -> Vec<i64> {
+        let (mut of_week, mut hours) = (0.0, Vec::new());
+        for week in 0..weeks {
+            of_week = 0.6 * of_week + 0.12 * self.normal();
+            for day in 0..7 {
+                let date = date_of(hours.len());
+                let of_day = 0.10 * self.normal();
+                let payday = if (25..=27).contains(&date.day()) { 1.4 } else { 1.0 };
+                let december = if date.month() == 12 { 1.2 } else { 1.0 };
+                let growth = (1.0 + 1.0 / 3.0_f64).powf(f64::from(u32::try_from(week).unwrap()) / 52.0);
+                let busy = f64::exp(of_week + of_day) * payday * december * growth;
+                for hour in 0..24 {
+                    hours.push(self.hour(busy * usual(day, hour)));
+                }
+            }
+        }
+        hours
+    }
+
+    /// Taps of one hour, log-normal with a median of 22.00; one in thirty is given back.
+    fn hour(&mut self, busy: f64) -> i64 {
+        let taps = self.poisson(busy * self.taps_an_hour);
+        let mut spent = 0.0;
+        for _ in 0..taps {
+            let amount = f64::exp(7.7 + 0.9 * self.normal());
+            spent += if self.random.random_ratio(1, 30) { -amount } else { amount };
+        }
+        rounded(spent)
+    }
+
+    fn normal(&mut self) -> f64 {
+        let uniform: f64 = self.random.random_range(f64::MIN_POSITIVE..1.0);
+        let angle: f64 = self.random.random_range(0.0..std::f64::consts::TAU);
+        (-2.0 * uniform.ln()).sqrt() * angle.cos()
+    }
+
+    /// By the waiting times between taps.
+    fn poisson(&mut self, mean: f64) -> u32 {
+        let (mut waited, mut taps) = (0.0, 0);
+        loop {
+            waited -= self.random.random_range(f64::MIN_POSITIVE..1.0).ln();
+            if waited > mean {
+                return taps;
+            }
+            taps += 1;
+        }
+    }
+}
+
+/// How busy an hour of the week is, 1 on average: lunch and evening, and the weekend's late nights.
+fn usual(day: usize, hour: usize) -> f64 {
+    const WEEKDAY: [f64; 24] = [
+        0.2, 0.1, 0.1, 0.1, 0.1, 0.2, 0.5, 0.9, 1.1, 1.0, 1.1, 1.6, 1.9, 1.4, 1.1, 1.1, 1.4, 1.9, 2.0, 1.6, 1.2, 0.9,
+        0.6, 0.4,
+    ];
+    let of_day = [0.85, 0.85, 0.9, 1.0, 1.3, 1.4, 0.7][day];
+    let late = if matches!((day, hour), (4 | 5, 20..)) { 1.6 } else { 1.0 };
+    WEEKDAY[hour] * of_day * late
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "an hour's spending is far below 2^53")]
+fn rounded(spent: f64) -> i64 {
+    spent.round() as i64
+}
+
+fn at(hour: usize) -> UnixMillis {
+    UnixMillis(BEGIN_MS + u64::try_from(hour).unwrap() * HOUR_MS)
+}
+
+fn hour_of(at: UnixMillis) -> usize {
+    usize::try_from((at.0 - BEGIN_MS) / HOUR_MS).unwrap()
+}
+
+fn date_of(hour: usize) -> Date {
+    let begin = Timestamp::from_millisecond(i64::try_from(BEGIN_MS).unwrap()).unwrap();
+    (begin + i64::try_from(hour).unwrap().hours()).to_zoned(TimeZone::UTC).date()
+}
+
+fn pool(spendable: i64, in_flight: Vec<TopUp>) -> PoolNow {
+    PoolNow { currency: Currency::EUR, available: Minor(spendable), reserve: Minor::ZERO, in_flight }
+}
+
+/// Stated probabilities in a range, and what came of them.
+#[derive(Clone, Copy, Default)]
+struct Bin {
+    hours: u32,
+    stated: f64,
+    came_true: u32,
+}
+
+impl Bin {
+    fn add(&mut self, stated: f64, came_true: bool) {
+        self.hours += 1;
+        self.stated += stated;
+        self.came_true += u32::from(came_true);
+    }
+
+    fn stated(&self) -> f64 {
+        self.stated / f64::from(self.hours)
+    }
+
+    fn observed(&self) -> f64 {
+        f64::from(self.came_true) / f64::from(self.hours)
+    }
+}
+
+/// Upper ends of the bins; notice and urgent are among them.
+const BINS: [f64; 9] = [0.001, 0.01, 0.03, 0.10, 0.25, 0.50, 0.75, 0.90, 1.0];
+
+#[derive(Clone, Copy, Default)]
+struct Calibration([Bin; BINS.len()]);
+
+impl Calibration {
+    fn add(&mut self, stated: f64, came_true: bool) {
+        let bin = BINS.iter().position(|end| stated <= *end).unwrap();
+        self.0[bin].add(stated, came_true);
+    }
+
+    fn merge(&mut self, other: &Calibration) {
+        for (bin, other) in self.0.iter_mut().zip(&other.0) {
+            bin.hours += other.hours;
+            bin.stated += other.stated;
+            bin.came_true += other.came_true;
+        }
+    }
+
+    fn table(&self) -> String {
+        let mut table = "| stated | hours | stated, mean | came true |\n|---|---:|---:|---:|\n".to_owned();
+        let mut begin = 0.0;
+        for (bin, end) in self.0.iter().zip(BINS) {
+            let [begin_percent, end_percent] = [begin, end].map(|share| share * 100.0);
+            let [stated, observed] = [bin.stated(), bin.observed()].map(|share| share * 100.0);
+            _ = writeln!(
+                table,
+                "| {begin_percent} to {end_percent} % | {} | {stated:.2} % | {observed:.2} % |",
+                bin.hours
+            );
+            begin = end;
+        }
+        table
+    }
+}
+
+/// Nobody reacts: a pool is filled with two days' to nine days' spending, drained, and filled again once dry. Every hour is a
+/// forecast, and the traffic that really follows says whether it came true.
+fn drain(seed: u64, weeks: usize) -> [Calibration; 2] {
+    let (calendar, hours) = (zurich(), Traffic::new(seed).weeks(weeks));
+    let mut random = ChaCha8Rng::seed_from_u64(seed ^ 0xD2A1);
+    let [mut missed, mut unavoidable] = [Calibration::default(); 2];
+    let (mut burn, mut left) = (Burn::default(), 0);
+    // The last two weeks only tell what came of the forecasts before them.
+    for (hour, spent) in hours.iter().enumerate().take(hours.len() - 2 * WEEK_HOURS) {
+        burn.roll(at(hour));
+        if hour >= JUDGED_FROM_WEEK * WEEK_HOURS {
+            if left <= 0 {
+                let week: i64 = hours[hour - WEEK_HOURS..hour].iter().sum();
+                left = week / 7 * random.random_range(2..=9) + random.random_range(0..week / 7);
+            }
+            let said = forecast(&burn, &calendar, (&pool(left, Vec::new()), &RULES), at(hour)).unwrap();
+            let dry_before = |until: UnixMillis| {
+                let spent = hours[hour..hour_of(until)].iter();
+                spent
+                    .scan(left, |left, spent| {
+                        Some({
+                            *left -= spent;
+                            *left
+                        })
+                    })
+                    .any(|left| left <= 0)
+            };
+            missed.add(said.probability_empty, dry_before(said.next_window.credited_at));
+            unavoidable.add(said.probability_unavoidable, dry_before(said.window.credited_at));
+        }
+        burn.add(at(hour), Minor(*spent));
+        left -= spent;
+    }
+    [missed, unavoidable]
+}
+
+/// What came of a treasury that looks once every working day, four hours before the cut-off, and sends what is suggested.
+#[derive(Default)]
+struct Followed {
+    hours: u32,
+    hours_dry: u32,
+    top_ups: u32,
+    /// Σ of what lay in the pool, and of what was spent.
+    kept: f64,
+    spent: f64,
+}
+
+fn follow(seed: u64, weeks: usize, rules: &Rules) -> Followed {
+    let (calendar, hours) = (zurich(), Traffic::new(seed).weeks(weeks));
+    let mut followed = Followed::default();
+    // A first top-up by feeling: three weeks of what the first week will take.
+    let (mut burn, mut left) = (Burn::default(), 3 * hours[..WEEK_HOURS].iter().sum::<i64>());
+    let mut in_flight: Vec<TopUp> = Vec::new();
+    for (hour, spent) in hours.iter().enumerate() {
+        let now = at(hour);
+        burn.roll(now);
+        left += in_flight.extract_if(.., |top_up| top_up.credited_at <= now).map(|top_up| top_up.amount.0).sum::<i64>();
+        if calendar.next_cut_off(now) == Some(UnixMillis(now.0 + 4 * HOUR_MS))
+            && let Ok(said) = forecast(&burn, &calendar, (&pool(left, in_flight.clone()), rules), now)
+            && said.suggested > Minor::ZERO
+        {
+            in_flight.push(TopUp { amount: said.suggested, credited_at: said.window.credited_at });
+            followed.top_ups += 1;
+        }
+        burn.add(now, Minor(*spent));
+        left -= spent;
+        followed.hours += 1;
+        followed.hours_dry += u32::from(left <= 0);
+        followed.kept += left as f64;
+        followed.spent += *spent as f64;
+    }
+    followed
+}
+
+/// Runs each seed in one of two threads.
+fn of_seeds<T: Send>(seeds: std::ops::Range<u64>, run: impl Fn(u64) -> T + Sync) -> Vec<T> {
+    let half = |odd: u64| seeds.clone().filter(move |seed| seed % 2 == odd).map(&run).collect::<Vec<T>>();
+    std::thread::scope(|scope| {
+        let (even, odd) = (scope.spawn(|| half(0)), scope.spawn(|| half(1)));
+        even.join().unwrap().into_iter().chain(odd.join().unwrap()).collect()
+    })
+}
+
+#[test]
+fn probabilities_come_true() {
+    let mut sums = [Calibration::default(); 2];
+    for of_seed in of_seeds(0..12, |seed| drain(seed, 54)) {
+        sums.iter_mut().zip(&of_seed).for_each(|(sum, of_seed)| sum.merge(of_seed));
+    }
+    let [missed, unavoidable] = &sums;
+    eprintln!("Before the later credit, if the coming cut-off is missed:\n\n{}", missed.table());
+    eprintln!("Before the first credit that money sent now can have:\n\n{}", unavoidable.table());
+}
+
+#[test]
+fn no_pool_runs_dry_where_suggestions_are_followed() {
+    eprintln!("| z | pool-years | top-ups a year | days of spending kept | dry hours |\n|---:|---:|---:|---:|---:|");
+    for z in [1.0, 2.0, 3.0, 4.0] {
+        let all = of_seeds(100..112, |seed| follow(seed, 104, &Rules { z, ..RULES }));
+        let sum = |figure: fn(&Followed) -> f64| all.iter().map(figure).sum::<f64>();
+        let years = sum(|followed| f64::from(followed.hours)) / 8_760.0;
+        let kept: f64 = all.iter().map(|followed| followed.kept / followed.spent / 24.0).sum::<f64>() / 12.0;
+        let dry: u32 = all.iter().map(|followed| followed.hours_dry).sum();
+        let top_ups = sum(|followed| f64::from(followed.top_ups)) / years;
+        eprintln!("| {z} | {years:.0} | {top_ups:.0} | {kept:.1} | {dry} |");
+    }
+}
