@@ -17,7 +17,7 @@ use super::spend::Spend;
 /// with time as a random walk's does.
 pub(super) const HORIZONS: [u16; 4] = [6, 24, 72, 168];
 
-/// Checks remembered at most, one an hour.
+/// Checks remembered at most, one an hour: until the longest is known.
 const PENDING_MAX: usize = 168;
 
 /// What an hour ago weighs against now: half after 26 weeks, because a week is a single check of a week.

@@ -5,6 +5,7 @@ use tapgate_engine::money::Minor;
 use tapgate_engine::time::UnixMillis;
 
 use super::accuracy::{Accuracy, HORIZONS, Scatter};
+use super::month::{Factors, Month, Ratio};
 use super::profile::{Profile, Shape, WEEK_HOURS};
 use super::spend::Spend;
 
@@ -24,7 +25,8 @@ const LEVEL_DECAY_PER_HOUR: f64 = 0.994_24;
 /// How many hours of usual spending hold the level at "as usual".
 const LEVEL_HOURS_TO_BELIEVE: f64 = 36.0;
 
-/// What was spent from one pool: per hour of the week, how busy these days are against that, and how wrong forecasts were.
+/// What was spent from one pool: per hour of the week and day of the month, how busy these days are against that, and how
+/// wrong forecasts were.
 ///
 /// Spent is what was approved less what was given back, in the pool's currency. The state is a fold of that; it is kept
 /// with serde (exactly in a binary form; JSON may lose the last bit of a figure), or made again from the journal.
@@ -36,28 +38,10 @@ pub struct Burn {
     spent: f64,
     hours_seen: u64,
     profile: Profile,
-    level: Level,
+    month: Month,
+    /// How busy these days are.
+    level: Ratio,
     accuracy: Accuracy,
-}
-
-/// Recent spending against the profile's expectation of it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-struct Level {
-    spent: f64,
-    expected: f64,
-}
-
-impl Level {
-    fn add(&mut self, spent: f64, expected: f64) {
-        self.spent = self.spent * LEVEL_DECAY_PER_HOUR + spent;
-        self.expected = self.expected * LEVEL_DECAY_PER_HOUR + expected;
-    }
-
-    /// 1 is as usual.
-    fn factor(&self, shape: &Shape) -> f64 {
-        let usual = LEVEL_HOURS_TO_BELIEVE * shape.mean();
-        if usual <= 0.0 { 1.0 } else { ((self.spent + usual) / (self.expected + usual)).max(0.0) }
-    }
 }
 
 impl Burn {
@@ -89,14 +73,19 @@ impl Burn {
     /// Learns the hour that ends.
     fn end(&mut self, hour: u64) {
         let spent = std::mem::take(&mut self.spent);
-        // What was expected of it is what was known before it: nothing is judged by what it taught.
-        let shape = self.profile.shape();
-        let usual = shape.of(hour);
-        if self.hours_seen >= HISTORY_HOURS_MIN {
-            let level = self.level.factor(&shape);
-            self.accuracy.begin(stretches(&shape, hour).map(|expected| level * expected));
-            self.accuracy.end(level * usual, spent);
-            self.level.add(spent, usual);
+        if let Some(Outlook { usual, level, .. }) = self.outlook() {
+            // What was expected of it is what was known before it: nothing is judged by what it taught.
+            let (mut ahead, mut before, mut sum) = (usual.from(hour), 0, 0.0);
+            let stretches = HORIZONS.map(|hours| {
+                sum += ahead.by_ref().take((hours - before).into()).sum::<f64>();
+                before = hours;
+                level * sum
+            });
+            let (of_week, of_day) = (usual.shape.of(hour), usual.month.of(hour));
+            self.accuracy.begin(stretches);
+            self.accuracy.end(level * of_week * of_day, spent);
+            self.month.add(hour, spent, level * of_week);
+            self.level.add(spent, of_week * of_day, LEVEL_DECAY_PER_HOUR);
         }
         self.profile.add(hour, spent);
         self.hours_seen += 1;
@@ -109,26 +98,38 @@ impl Burn {
             return None;
         }
         let shape = self.profile.shape();
-        Some(Outlook { level: self.level.factor(&shape), shape, scatter: self.accuracy.scatter() })
+        let hourly = shape.mean();
+        let level = self.level.factor(LEVEL_HOURS_TO_BELIEVE * hourly);
+        let usual = Usual { shape, month: self.month.factors(hourly) };
+        Some(Outlook { usual, level, scatter: self.accuracy.scatter() })
     }
 }
 
-/// Sums of the stretches that begin with an hour.
-fn stretches(shape: &Shape, from: u64) -> [f64; HORIZONS.len()] {
-    let (mut until, mut sum) = (from, 0.0);
-    HORIZONS.map(|hours| {
-        let end = from + u64::from(hours);
-        sum += (until..end).map(|hour| shape.of(hour)).sum::<f64>();
-        until = end;
-        sum
-    })
+/// What is usually spent in an hour: of its hour of the week, and its day of the month.
+#[derive(Clone, Debug, PartialEq)]
+struct Usual {
+    shape: Shape,
+    month: Factors,
+}
+
+impl Usual {
+    /// Of this hour since 1970 and all that follow.
+    fn from(&self, hour: u64) -> impl Iterator<Item = f64> {
+        let mut of_day = self.month.of(hour);
+        (hour..).map(move |at| {
+            if at % 24 == 0 {
+                of_day = self.month.of(at);
+            }
+            self.shape.of(at) * of_day
+        })
+    }
 }
 
 /// What is to be expected of a pool's spending.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Outlook {
+    usual: Usual,
     level: f64,
-    shape: Shape,
     scatter: Scatter,
 }
 
@@ -136,22 +137,27 @@ impl Outlook {
     /// The spending from one moment until another. Parts of hours count as such.
     #[must_use]
     pub fn spend(&self, from: UnixMillis, until: UnixMillis) -> Spend {
-        self.running(from, until).last().map_or(Spend { mean: 0.0, variance: 0.0 }, |(_, spend)| spend)
+        let mean = self.running(from, until).last().map_or(0.0, |(_, mean)| mean);
+        self.around(mean, from, until)
     }
 
-    /// The spending from one moment on, at the end of each hour and at last until another.
-    pub(super) fn running(&self, from: UnixMillis, until: UnixMillis) -> impl Iterator<Item = (UnixMillis, Spend)> {
+    /// The expected spending from one moment on, at the end of each hour and at last until another.
+    pub(super) fn running(&self, from: UnixMillis, until: UnixMillis) -> impl Iterator<Item = (UnixMillis, f64)> {
         let (mut at, mut mean) = (from.0, 0.0);
-        std::iter::from_fn(move || {
+        self.usual.from(from.0 / HOUR_MS).map_while(move |usual| {
             if at >= until.0 {
                 return None;
             }
-            let hour = at / HOUR_MS;
-            let end = (hour + 1).saturating_mul(HOUR_MS).min(until.0);
-            mean += self.level * self.shape.of(hour) * in_hours(end - at);
+            let end = (at / HOUR_MS + 1).saturating_mul(HOUR_MS).min(until.0);
+            mean += self.level * usual * in_hours(end - at);
             at = end;
-            Some((UnixMillis(at), self.scatter.around(mean, in_hours(at - from.0))))
+            Some((UnixMillis(at), mean))
         })
+    }
+
+    /// An expectation with what past forecasts make of it.
+    pub(super) fn around(&self, mean: f64, from: UnixMillis, until: UnixMillis) -> Spend {
+        self.scatter.around(mean, in_hours(until.0.saturating_sub(from.0)))
     }
 }
 
@@ -249,8 +255,9 @@ mod tests {
             prop_assert_eq!(&whole, &cut);
             if let Some(outlook) = whole.outlook() {
                 let running: Vec<_> = outlook.running(hour(number), hour(number + 300)).collect();
-                prop_assert!(running.iter().all(|(_, spend)| spend.mean >= 0.0 && spend.variance.is_finite()));
-                prop_assert!(running.windows(2).all(|pair| pair[0].1.mean <= pair[1].1.mean));
+                prop_assert!(running.iter().all(|(_, mean)| *mean >= 0.0));
+                prop_assert!(running.is_sorted_by(|(_, before), (_, after)| before <= after));
+                prop_assert!(outlook.spend(hour(number), hour(number + 300)).variance.is_finite());
             }
         }
 

@@ -6,7 +6,6 @@ use tapgate_engine::time::UnixMillis;
 use super::burn::{Burn, Outlook};
 use super::calendar::{CreditCalendar, Window};
 use super::level::{Level, Observation, Thresholds};
-use super::spend::Spend;
 use super::words;
 
 /// How far ahead the hour is looked for in which a pool is empty: eight weeks.
@@ -174,7 +173,11 @@ fn probability_empty(outlook: &Outlook, pool: &PoolNow, now: UnixMillis, until: 
 }
 
 fn runs_dry_at(outlook: &Outlook, pool: &PoolNow, now: UnixMillis) -> Option<UnixMillis> {
-    let is_dry = |(at, spend): &(UnixMillis, Spend)| spend.median() >= pool.until(*at, now).0 as f64;
+    let is_dry = |(at, mean): &(UnixMillis, f64)| {
+        let left = pool.until(*at, now).0 as f64;
+        // The median is at most the mean.
+        *mean >= left && outlook.around(*mean, now, *at).median() >= left
+    };
     let until = UnixMillis(now.0.saturating_add(DRY_AHEAD_MS));
     outlook.running(now, until).find(is_dry).map(|(at, _)| at)
 }

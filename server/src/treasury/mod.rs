@@ -9,6 +9,7 @@ pub mod calendar;
 pub mod forecast;
 pub mod holidays;
 pub mod level;
+mod month;
 mod profile;
 #[cfg(test)]
 mod simulation;
