@@ -94,6 +94,12 @@ const RULES: &[Rule] = &[
         reason: "deliveries are read from an outbox: what records mean, and where they are kept, is the wiring's business",
     },
     Rule {
+        scope: "server/src/treasury",
+        except: &[],
+        forbidden: &["Ledger", "tokio", "Clock", "reqwest", "serde_json", "std::fs", "Timestamp::now", "Zoned::now"],
+        reason: "forecasts are pure: years of traffic can be played through them, and a journal's forecast can be made again",
+    },
+    Rule {
         scope: "server/src/sandbox/ur",
         except: &[],
         forbidden: &["tapgate_engine"],

@@ -16,6 +16,7 @@ mod errors;
 mod reader;
 mod sections;
 mod setting;
+mod treasury;
 
 use std::fmt;
 use std::io;
@@ -25,6 +26,7 @@ use std::path::{Path, PathBuf};
 pub use controls::{AmountMax, Channel, Controls, Velocity};
 pub use deliver::{Deliver, MailReceiver, PagerDutyReceiver, SlackReceiver, WebhookReceiver};
 pub use errors::{ConfigError, ConfigErrors, Place};
+pub use treasury::Treasury;
 
 use tapgate_engine::posting::Tolerance;
 
@@ -45,6 +47,8 @@ pub struct Config {
     pub decision: Decision,
     /// How UR's transactions are compared with our holds.
     pub reconcile: Reconcile,
+    /// When top-ups are credited and asked for.
+    pub treasury: Treasury,
     /// Who may use the admin API.
     pub admin: Admin,
     /// Controls on the whole program; a user's and a card's own controls come on top.

@@ -9,7 +9,7 @@ use super::errors::{ConfigError, ConfigErrors, Place, setting_of, variable_of};
 use super::setting::{Given, Setting, shown_name, wrong_type};
 
 /// Sections of the interface that this version does not have. They are named so that nobody believes them in force.
-const SECTIONS_OF_OTHER_VERSIONS: [&str; 4] = ["treasury", "replication", "tls", "telemetry"];
+const SECTIONS_OF_OTHER_VERSIONS: [&str; 3] = ["replication", "tls", "telemetry"];
 
 const NOT_IN_THIS_VERSION: &str = "is not in this version: remove it";
 

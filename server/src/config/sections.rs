@@ -8,7 +8,7 @@ use super::reader::Reader;
 use super::setting::Setting;
 use super::{
     Admin, AdminToken, Config, Decision, Durability, FundingPolicy, Listen, Reconcile, Role, TokenHash, Ur, controls,
-    deliver,
+    deliver, treasury,
 };
 use crate::signature::{Address, SigningKey};
 
@@ -57,6 +57,7 @@ pub(super) fn config(reader: &mut Reader<'_>, read_file: ReadFile<'_>) -> Config
     let ur = ur(reader, read_file);
     let decision = decision(reader);
     let reconcile = reconcile(reader);
+    let treasury = treasury::treasury(reader, read_file);
     let admin = admin(reader);
     let controls = controls::controls(reader);
     let deliver = deliver::deliver(reader, read_file);
@@ -67,6 +68,7 @@ pub(super) fn config(reader: &mut Reader<'_>, read_file: ReadFile<'_>) -> Config
         ur,
         decision,
         reconcile,
+        treasury,
         admin,
         controls,
         deliver,

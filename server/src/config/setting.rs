@@ -3,6 +3,7 @@
 use std::fmt::Display;
 use std::ops::RangeInclusive;
 
+use rust_decimal::Decimal;
 use toml::de::{DeInteger, DeValue};
 
 use super::errors::Place;
@@ -68,6 +69,17 @@ impl<'a> Setting<'a> {
             .filter(|number| (low..=high).contains(number))
             .and_then(|number| T::try_from(number).ok())
             .ok_or_else(|| format!("{}, got {}", must_be(), cut(&integer.to_string())))
+    }
+
+    /// A number within a range, with or without a point.
+    pub(super) fn decimal(&self, range: RangeInclusive<Decimal>) -> Result<Decimal, String> {
+        let text = match self.toml("a number")? {
+            DeValue::Integer(integer) if integer.radix() == 10 => integer.as_str(),
+            DeValue::Float(float) => float.as_str(),
+            _ => return Err(self.not("a number")),
+        };
+        let number = Decimal::from_str_exact(text).ok().filter(|number| range.contains(number));
+        number.ok_or_else(|| format!("must be {} to {}, got {}", range.start(), range.end(), cut(text)))
     }
 
     /// `true` or `false`.

@@ -22,6 +22,8 @@ fn read_file(path: &Path) -> io::Result<String> {
         Some("webhook.secret") => Ok(format!("{WEBHOOK_SECRET}\n")),
         Some("slack.url") => Ok(format!("{SLACK_URL}\n")),
         Some("bad.key") => Ok(format!("{KEY}00\n")),
+        Some("good.txt") => Ok("# two days\n2026-12-25 Christmas Day\n2027-01-01 New Year's Day\n".to_owned()),
+        Some("bad.txt") => Ok("2026-12-25 Christmas Day\n2026-02-30 no day\nEaster\n".to_owned()),
         _ => Err(io::ErrorKind::NotFound.into()),
     }
 }
@@ -70,6 +72,9 @@ fn the_default_text_loads_and_shows_exactly_the_defaults() {
     assert_eq!(shown.ur.base_url, "https://openapi.ur.app");
     assert_eq!((shown.ur.timestamp_window_seconds, shown.ur.feeds, shown.ur.require_v2), (300, true, false));
     assert_eq!((shown.ur.calls_per_minute, shown.ur.pools_interval_seconds), (80, 15));
+    assert_eq!((shown.treasury.cycle_days, shown.treasury.renotify_seconds), (7, 14_400));
+    assert_eq!((shown.treasury.rules().z, shown.treasury.alerts().thresholds.notice), (5.0, 0.01));
+    assert_eq!(shown.treasury.calendar.time_zone.iana_name(), Some("Europe/Zurich"));
     assert_eq!((shown.reconcile.first_look_seconds, shown.reconcile.drift_bps), (300, 200));
     assert_eq!(shown.listen.public.to_string(), "127.0.0.1:8480");
     assert_eq!(shown.listen.admin.to_string(), "127.0.0.1:8481");
@@ -249,7 +254,7 @@ fn nothing_unknown_is_ignored() {
     bad("\"a\\nb\" = 1", "a\\nb: unknown setting");
     bad("[decisions]\nfunding = \"fiat\"", "decisions: unknown setting; did you mean decision?");
     bad("[metrics]\nport = 1", "metrics: unknown setting");
-    for section in ["treasury", "replication", "tls", "telemetry"] {
+    for section in ["replication", "tls", "telemetry"] {
         let message = format!("{section}: is not in this version: remove it");
         bad(&format!("[{section}]"), &message);
         bad(&format!("[[{section}.webhook]]\nurl = \"https://example.org\""), &message);
@@ -468,6 +473,57 @@ smtp = { host = "localhost", port = 25, tls = "none", from = "a@example.org", to
     let smtp = "{ host = \"h\", from = \"a@b.org\", to = [\"c@d.org\"] }";
     let config = load("ur.signers = [\"SIGNER\"]", &[("TAPGATE__DELIVER__SMTP", smtp)]).unwrap();
     assert_eq!(config.deliver.smtp.map(|smtp| smtp.server.port), Some(587));
+}
+
+#[test]
+fn treasury_names_days_times_and_holidays() {
+    let text = r#"ur.signers = ["SIGNER"]
+[treasury]
+time_zone = "Europe/Zuerich"
+cut_off = "2 pm"
+lead_hours = 241
+working_days = ["mon", "monday", 7]
+holidays = ["good.txt", "bad.txt", "none.txt"]
+notice_probability = 0.2
+urgent_probability = 0.1
+z = 10.5
+step = 0
+cycle_days = 61
+over_capture_bps = 5001
+renotify_seconds = 59
+"#;
+    check(
+        text,
+        &[],
+        &[
+            "tapgate.toml:3: treasury.time_zone: must be a time zone of the IANA database, such as Europe/Zurich, got \"Europe/Zuerich\"",
+            "tapgate.toml:4: treasury.cut_off: must be a time of the day, such as 14:00, got \"2 pm\"",
+            "tapgate.toml:5: treasury.lead_hours: must be 0 to 240, got 241",
+            "tapgate.toml:6: treasury.working_days[1]: must be \"mon\", \"tue\", \"wed\", \"thu\", \"fri\", \"sat\" or \"sun\", got \"monday\"",
+            "tapgate.toml:6: treasury.working_days[2]: must be a string, got an integer",
+            "tapgate.toml:7: treasury.holidays[1]: in \"bad.txt\", line 2: there is no such day",
+            "tapgate.toml:7: treasury.holidays[1]: in \"bad.txt\", line 3: must be a date and a name, such as 2026-12-25 Christmas Day",
+            "tapgate.toml:7: treasury.holidays[2]: cannot read \"none.txt\": entity not found",
+            "tapgate.toml:9: treasury.urgent_probability: urgent is worse than a notice: notice_probability is 0.2, urgent_probability is 0.1",
+            "tapgate.toml:10: treasury.z: must be 0 to 10, got 10.5",
+            "tapgate.toml:11: treasury.step: must be 1 to 1000000000000, got 0",
+            "tapgate.toml:12: treasury.cycle_days: must be 1 to 60, got 61",
+            "tapgate.toml:13: treasury.over_capture_bps: must be 0 to 5000, got 5001",
+            "tapgate.toml:14: treasury.renotify_seconds: must be 60 to 604800, got 59",
+        ],
+    );
+    check_rest(
+        "treasury.working_days = []",
+        &["tapgate.toml:2: treasury.working_days: must hold a day, or nothing is ever credited"],
+    );
+    check_rest("treasury.z = \"5\"", &["tapgate.toml:2: treasury.z: must be a number, got a string"]);
+    check_rest("treasury.z = nan", &["tapgate.toml:2: treasury.z: must be 0 to 10, got nan"]);
+    let good =
+        "ur.signers = [\"SIGNER\"]\n[treasury]\nz = 2.5\ncut_off = \"09:30\"\nholidays = [\"good.txt\"]\nstep = 500000";
+    let treasury = load(good, &[("TAPGATE__TREASURY__NOTICE_PROBABILITY", "0.05")]).unwrap().treasury;
+    assert_eq!((treasury.rules().z, treasury.rules().step), (2.5, tapgate_engine::money::Minor(500_000)));
+    assert_eq!((treasury.calendar.holidays.len(), treasury.calendar.cut_off.to_string()), (2, "09:30:00".to_owned()));
+    assert_eq!(treasury.alerts().thresholds, crate::treasury::level::Thresholds { notice: 0.05, urgent: 0.1 });
 }
 
 #[test]

@@ -20,14 +20,15 @@ pub(super) const HORIZONS: [u16; 4] = [6, 24, 72, 168];
 /// Checks remembered at most, one an hour: until the longest is known.
 const PENDING_MAX: usize = 168;
 
-/// What an hour ago weighs against now: half after 26 weeks, because a week is a single check of a week.
-const DECAY_PER_HOUR: f64 = 0.999_841_3;
+/// What an hour ago weighs against now, half after 13 weeks: forecasts get better while they learn, and
+/// their first errors must not count for ever.
+const DECAY_PER_HOUR: f64 = 0.999_682_6;
 
-/// κ of a stretch of which nothing is known: a third, wider than steady traffic shows.
-const KAPPA_UNKNOWN: f64 = 0.33;
+/// κ of a stretch of which nothing is known: wider than steady traffic shows.
+const KAPPA_UNKNOWN: f64 = 0.3;
 
 /// How many independent stretches it takes to believe the measured κ as much as [`KAPPA_UNKNOWN`].
-const STRETCHES_TO_BELIEVE: f64 = 3.0;
+const STRETCHES_TO_BELIEVE: f64 = 1.0;
 
 /// Forecasts of the stretches that began with one hour.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -159,12 +160,12 @@ mod tests {
         let hour = |scatter: &Scatter| scatter.around(1_000.0, 1.0).sigma();
         assert!((300.0..340.0).contains(&hour(&hours)) && (300.0..340.0).contains(&hour(&weeks)));
         // What is unknown still weighs: ten weeks are ten stretches.
-        assert!((0.10..0.20).contains(&of_a_week(&hours)), "{}", of_a_week(&hours));
+        assert!((0.05..0.15).contains(&of_a_week(&hours)), "{}", of_a_week(&hours));
         assert!((0.20..0.35).contains(&of_a_week(&weeks)), "{}", of_a_week(&weeks));
     }
 
     #[test]
-    fn where_nothing_is_known_a_third_may_be_missing() {
+    fn where_nothing_is_known_much_may_be_missed() {
         let scatter = Accuracy::default().scatter();
         assert!((of_a_week(&scatter) - KAPPA_UNKNOWN).abs() < 1e-9);
         let month = scatter.around(4.0, 4.0 * 168.0);

@@ -15,6 +15,10 @@ const HOUR_MS: u64 = 3_600_000;
 /// Nothing is foretold before every hour of the week was seen once.
 pub const HISTORY_HOURS_MIN: u64 = WEEK_HOURS;
 
+/// Forecasts are checked from the fourth week on: the first ones are beginners', and their errors would count against those
+/// to come for months.
+const CHECKED_HOURS_MIN: u64 = 3 * WEEK_HOURS;
+
 /// After so many hours of which nothing was told, what was known is forgotten: half a year.
 const SILENCE_HOURS_MAX: u64 = 26 * WEEK_HOURS;
 
@@ -82,8 +86,10 @@ impl Burn {
                 level * sum
             });
             let (of_week, of_day) = (usual.shape.of(hour), usual.month.of(hour));
-            self.accuracy.begin(stretches);
-            self.accuracy.end(level * of_week * of_day, spent);
+            if self.hours_seen >= CHECKED_HOURS_MIN {
+                self.accuracy.begin(stretches);
+                self.accuracy.end(level * of_week * of_day, spent);
+            }
             self.month.add(hour, spent, level * of_week);
             self.level.add(spent, of_week * of_day, LEVEL_DECAY_PER_HOUR);
         }

@@ -215,3 +215,149 @@ fn rounded_up(estimate: f64) -> Result<Minor, Unforeseeable> {
     let amount = estimate as i64;
     Ok(Minor(amount))
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::treasury::calendar::tests::zurich;
+
+    const HOUR_MS: u64 = 3_600_000;
+
+    /// Friday 2026-09-11 10:00 in Zurich: four hours before the last cut-off of the week. The later credit, Monday 18:00,
+    /// is 80 hours away, the first one eight.
+    const FRIDAY: UnixMillis = UnixMillis(1_789_113_600_000);
+
+    const RULES: Rules = Rules {
+        z: 3.0,
+        step: Minor(100_000),
+        minimum: Minor(300_000),
+        cycle_days: 7,
+        over_capture_bps: 0,
+        thresholds: Thresholds { notice: 0.01, urgent: 0.10 },
+    };
+
+    /// 100.00 every hour, for twenty weeks until then.
+    fn steady() -> Burn {
+        let mut burn = Burn::default();
+        let hours = (1..=20 * 168).rev().map(|ago| UnixMillis(FRIDAY.0 - ago * HOUR_MS));
+        hours.for_each(|at| burn.add(at, Minor(10_000)));
+        burn.roll(FRIDAY);
+        burn
+    }
+
+    fn pool(available: i64, reserve: i64, in_flight: &[(i64, u64)]) -> PoolNow {
+        let top_up = |(amount, hours): &(i64, u64)| TopUp {
+            amount: Minor(*amount),
+            credited_at: UnixMillis(FRIDAY.0 + hours * HOUR_MS - 24 * HOUR_MS),
+        };
+        let in_flight = in_flight.iter().map(top_up).collect();
+        PoolNow { currency: Currency::EUR, available: Minor(available), reserve: Minor(reserve), in_flight }
+    }
+
+    fn said(pool: &PoolNow, rules: Rules) -> Forecast {
+        forecast(&steady(), &zurich(), (pool, &rules), FRIDAY).unwrap()
+    }
+
+    #[test]
+    fn the_figures_follow_the_formulas() {
+        let said = said(&pool(700_000, 0, &[]), RULES);
+        assert!((800_000..=800_001).contains(&said.expected_spend.0), "{}", said.expected_spend);
+        let expected = said.expected_spend.0 + 3 * said.sigma.0;
+        assert!((expected - 4..=expected).contains(&said.reorder_point.0), "{} {expected}", said.reorder_point);
+        // μ(L) + z·σ(L) + a week of 1,680,000 − 700,000, up to the step.
+        let missing = said.reorder_point.0 + 1_680_000 - 700_000;
+        assert!((missing..missing + 100_002).contains(&said.suggested.0) && said.suggested.0 % 100_000 == 0);
+        assert!(said.probability_empty > 0.9 && said.probability_unavoidable < 0.001);
+        assert_eq!((said.level, said.runs_dry_at), (Level::Urgent, Some(UnixMillis(FRIDAY.0 + 71 * HOUR_MS))));
+        let over_captured = tests::said(&pool(700_000, 0, &[]), Rules { over_capture_bps: 500, ..RULES });
+        let buffered = over_captured.reorder_point.0 - said.reorder_point.0 * 105 / 100;
+        assert!((-1..=2).contains(&buffered), "{buffered}");
+    }
+
+    #[test]
+    fn what_is_there_and_on_its_way_decides() {
+        // In flight: an amount and when it is credited, in hours from the day before; 24 is now.
+        let check = |pool: PoolNow, level: Level, suggests: bool| {
+            let said = said(&pool, RULES);
+            assert_eq!((said.level, said.suggested > Minor::ZERO), (level, suggests), "{pool:?}: {}", said.why);
+        };
+        check(pool(2_000_000, 0, &[]), Level::None, false);
+        check(pool(900_000, 0, &[]), Level::Notice, true);
+        check(pool(700_000, 0, &[]), Level::Urgent, true);
+        check(pool(0, 0, &[]), Level::Critical, true);
+        check(pool(2_000_000, 1_300_000, &[]), Level::Urgent, true);
+        check(pool(2_000_000, 2_000_000, &[]), Level::Critical, true);
+        // Arrives in time; arrives after the pool is dry; arrives after the later credit.
+        check(pool(700_000, 0, &[(2_000_000, 24 + 8)]), Level::None, false);
+        check(pool(200_000, 0, &[(2_000_000, 24 + 40)]), Level::Urgent, false);
+        check(pool(700_000, 0, &[(2_000_000, 24 + 200)]), Level::Urgent, true);
+        // Overdue: nobody knows when it comes, and it is not asked for again.
+        check(pool(700_000, 0, &[(2_000_000, 23)]), Level::Urgent, false);
+    }
+
+    #[test]
+    fn a_small_need_is_the_minimum_and_a_top_up_too_late_is_bridged() {
+        let rules = Rules { minimum: Minor(4_000_000), step: Minor(3_000_000), ..RULES };
+        assert_eq!(said(&pool(700_000, 0, &[]), rules).suggested, Minor(6_000_000));
+        let late = said(&pool(700_000, 0, &[(9_000_000, 24 + 200)]), RULES);
+        let bridge = late.reorder_point.0 - 700_000;
+        assert!((bridge..bridge + 100_000).contains(&late.suggested.0), "{}", late.suggested);
+    }
+
+    #[test]
+    fn it_says_why() {
+        let said = said(&pool(700_000, 0, &[(100_000, 24 + 8), (50_000, 22)]), Rules { z: 0.0, ..RULES });
+        let sigma = said.sigma.0 / 100;
+        let probability = (said.probability_empty * 100.0).round();
+        let expected = format!(
+            "Fri 11 Sep 14:00 is the last cut-off before Monday; expected spend until the later one credits, Mon 14 Sep 18:00: \
+             8,000 EUR, give or take {sigma} EUR; to spend: 7,000 EUR, 1,000 EUR expected Fri 11 Sep 18:00, \
+             500 EUR overdue since Fri 11 Sep 08:00; probability of running dry before: {probability} %, as likely as not \
+             by Mon 14 Sep 19:00. Nothing needs to be sent before this cut-off"
+        );
+        assert_eq!(said.why, expected);
+        let said = tests::said(&pool(0, 0, &[]), RULES);
+        let send = ". Send 30,000 EUR: sent before Fri 11 Sep 14:00 it is credited Fri 11 Sep 18:00";
+        assert!(said.why.contains(". Send ") && said.why.ends_with(&send[send.find(": ").unwrap()..]), "{}", said.why);
+    }
+
+    #[test]
+    fn what_cannot_be_foretold_is_said() {
+        let pool = pool(1_000, 0, &[]);
+        let check = |burn: &Burn, calendar: &CreditCalendar, expected: Unforeseeable| {
+            assert_eq!(forecast(burn, calendar, (&pool, &RULES), FRIDAY), Err(expected));
+        };
+        check(&Burn::default(), &zurich(), Unforeseeable::TooLittleHistory);
+        let never = CreditCalendar { working_days: std::collections::BTreeSet::new(), ..zurich() };
+        check(&steady(), &never, Unforeseeable::NoWindow);
+        let mut huge = steady();
+        huge.add(FRIDAY, Minor(i64::MAX));
+        huge.roll(UnixMillis(FRIDAY.0 + HOUR_MS));
+        check(&huge, &zurich(), Unforeseeable::TooLarge);
+        assert_eq!(pool.observation(None), Observation { dry: false, probability_empty: None });
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn more_money_never_asks_for_more_and_what_was_sent_is_not_asked_for_again(
+            available in -2_000_000_i64..4_000_000, more in 0_i64..2_000_000, z in 0.0..6.0_f64,
+            step in 1_i64..1_000_000, cycle_days in 1_u16..30,
+        ) {
+            let rules = Rules { z, step: Minor(step), cycle_days, ..RULES };
+            let mut poor = pool(available, 0, &[]);
+            let (said, richer) = (said(&poor, rules), said(&pool(available + more, 0, &[]), rules));
+            prop_assert!(richer.suggested <= said.suggested && richer.probability_empty <= said.probability_empty);
+            prop_assert!(richer.level <= said.level && richer.runs_dry_at.is_none_or(|at| Some(at) >= said.runs_dry_at));
+            prop_assert!(said.probability_unavoidable <= said.probability_empty);
+            prop_assert!(said.suggested.0 % step == 0);
+            prop_assert!(said.suggested.is_zero() || said.suggested >= RULES.minimum);
+            poor.in_flight.push(TopUp { amount: said.suggested, credited_at: said.window.credited_at });
+            let sent = tests::said(&poor, rules);
+            prop_assert_eq!(sent.suggested, Minor::ZERO);
+        }
+    }
+}

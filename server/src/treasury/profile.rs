@@ -9,8 +9,9 @@ pub(super) const WEEK_HOURS: u64 = 168;
 /// season.
 const DECAY_PER_WEEK: f64 = 0.890_9;
 
-/// How many weeks of its own a cell needs before it is believed as much as what it is drawn towards.
-const WEEKS_TO_BELIEVE: f64 = 1.5;
+/// How many weeks of its own a cell needs before it is believed as much as what it is drawn towards. Little: what is drawn
+/// away from a busy Friday is missing in every forecast of a weekend.
+const WEEKS_TO_BELIEVE: f64 = 0.5;
 
 /// 1970-01-01 was a Thursday; days count from Monday.
 const DAY_OF_1970: u64 = 3;
@@ -149,13 +150,13 @@ mod tests {
         weekly(&mut profile);
         let wednesday_noon = MONDAY + 2 * 24 + 12;
         let (thin, saturday) = (profile.shape().of(wednesday_noon), profile.shape().of(MONDAY + 5 * 24 + 12));
-        assert!((2_500.0..3_500.0).contains(&thin), "{thin}");
+        assert!((3_500.0..4_500.0).contains(&thin), "{thin}");
         assert!((100.0..400.0).contains(&saturday), "{saturday}");
         for _ in 0..40 {
             weekly(&mut profile);
         }
         let (known, tuesday) = (profile.shape().of(wednesday_noon), profile.shape().of(MONDAY + 24 + 12));
-        assert!((4_300.0..5_000.0).contains(&known), "{known}");
+        assert!((4_700.0..5_000.0).contains(&known), "{known}");
         assert!((1_000.0..1_200.0).contains(&tuesday), "{tuesday}");
     }
 

@@ -1,0 +1,196 @@
+//! The section `[treasury]`: when UR credits top-ups, and when people are told that one is needed.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use jiff::civil::{Time, Weekday};
+use jiff::tz::TimeZone;
+use rust_decimal::Decimal;
+use rust_decimal::prelude::ToPrimitive as _;
+use tapgate_engine::money::Minor;
+
+use super::reader::Reader;
+use super::sections::ReadFile;
+use crate::treasury::calendar::{CreditCalendar, LEAD_HOURS_MAX, WorkingDay};
+use crate::treasury::forecast::Rules;
+use crate::treasury::holidays::{self, Holidays};
+use crate::treasury::level::{AlertRules, Thresholds};
+
+/// Most holiday files: countries through which one top-up passes.
+const HOLIDAY_FILES_MAX: usize = 16;
+
+/// Largest caution, in standard deviations: beyond it money only lies idle.
+const Z_MAX: u32 = 10;
+
+/// Largest step and least top-up, in smallest units: 10^12.
+const STEP_MAX: u64 = 1_000_000_000_000;
+
+/// Longest cycle, in days.
+const CYCLE_DAYS_MAX: u16 = 60;
+
+/// Largest over-capture, in basis points: half again.
+const OVER_CAPTURE_BPS_MAX: u16 = 5_000;
+
+/// Longest wait before an alert is repeated, in seconds: a week.
+const RENOTIFY_SECONDS_MAX: u32 = 604_800;
+
+const DAYS: [(&str, Weekday); 7] = [
+    ("mon", Weekday::Monday),
+    ("tue", Weekday::Tuesday),
+    ("wed", Weekday::Wednesday),
+    ("thu", Weekday::Thursday),
+    ("fri", Weekday::Friday),
+    ("sat", Weekday::Saturday),
+    ("sun", Weekday::Sunday),
+];
+
+/// When a top-up is credited, and when one is asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Treasury {
+    /// UR's operations, holidays included. Closures are added by people, not here.
+    pub calendar: CreditCalendar,
+    /// An alert is a notice above this probability of running dry; above 0, below `urgent_probability`.
+    pub notice_probability: Decimal,
+    /// And urgent above this one, at most 1.
+    pub urgent_probability: Decimal,
+    /// How many standard deviations of spending are kept above the expectation, 0 to 10.
+    pub z: Decimal,
+    /// Top-ups are multiples of this, in smallest units of their pool's currency, 1 to 10^12.
+    pub step: u64,
+    /// The least top-up, likewise, 0 to 10^12.
+    pub minimum: u64,
+    /// For how many days a top-up should last, 1 to 60.
+    pub cycle_days: u16,
+    /// How much more than authorized is captured, in basis points of spending, 0 to 5,000.
+    pub over_capture_bps: u16,
+    /// What stands unacknowledged is told again after so long, in seconds, 60 to 604,800.
+    pub renotify_seconds: u32,
+}
+
+impl Treasury {
+    /// The forecast's rules.
+    #[must_use]
+    pub fn rules(&self) -> Rules {
+        Rules {
+            z: float(self.z),
+            step: amount(self.step),
+            minimum: amount(self.minimum),
+            cycle_days: self.cycle_days,
+            over_capture_bps: self.over_capture_bps,
+            thresholds: self.alerts().thresholds,
+        }
+    }
+
+    /// The alerts' rules.
+    #[must_use]
+    pub fn alerts(&self) -> AlertRules {
+        let thresholds = Thresholds { notice: float(self.notice_probability), urgent: float(self.urgent_probability) };
+        AlertRules { thresholds, renotify_seconds: self.renotify_seconds.into() }
+    }
+}
+
+/// Settings are small decimals, which all have a nearest float.
+fn float(decimal: Decimal) -> f64 {
+    decimal.to_f64().unwrap_or_default()
+}
+
+/// Settings are bounded far below.
+fn amount(amount: u64) -> Minor {
+    Minor(i64::try_from(amount).unwrap_or(i64::MAX))
+}
+
+pub(super) fn treasury(reader: &mut Reader<'_>, read_file: ReadFile<'_>) -> Treasury {
+    let calendar = calendar(reader, read_file);
+    let (notice_probability, urgent_probability) = probabilities(reader);
+    let z = reader.value("treasury.z", |setting| setting.decimal(Decimal::ZERO..=Decimal::from(Z_MAX)));
+    let step = reader.value("treasury.step", |setting| setting.integer(1..=STEP_MAX));
+    let minimum = reader.value("treasury.minimum", |setting| setting.integer(0..=STEP_MAX));
+    let cycle_days = reader.value("treasury.cycle_days", |setting| setting.integer(1..=CYCLE_DAYS_MAX));
+    let over_capture_bps =
+        reader.value("treasury.over_capture_bps", |setting| setting.integer(0..=OVER_CAPTURE_BPS_MAX));
+    let renotify_seconds =
+        reader.value("treasury.renotify_seconds", |setting| setting.integer(60..=RENOTIFY_SECONDS_MAX));
+    Treasury {
+        calendar,
+        notice_probability,
+        urgent_probability,
+        z: z.unwrap_or(Decimal::from(5_u32)),
+        step: step.unwrap_or(100_000),
+        minimum: minimum.unwrap_or(100_000),
+        cycle_days: cycle_days.unwrap_or(7),
+        over_capture_bps: over_capture_bps.unwrap_or(200),
+        renotify_seconds: renotify_seconds.unwrap_or(14_400),
+    }
+}
+
+fn calendar(reader: &mut Reader<'_>, read_file: ReadFile<'_>) -> CreditCalendar {
+    let time_zone = reader.value("treasury.time_zone", |setting| setting.parsed(time_zone));
+    let cut_off = reader.value("treasury.cut_off", |setting| setting.parsed(wall_time));
+    let lead_hours = reader.value("treasury.lead_hours", |setting| setting.integer(0..=LEAD_HOURS_MAX));
+    CreditCalendar {
+        // The zone of the default is in the binary's own copy.
+        time_zone: time_zone.or_else(|| time_zone_named("Europe/Zurich")).unwrap_or(TimeZone::UTC),
+        cut_off: cut_off.unwrap_or(Time::constant(14, 0, 0, 0)),
+        lead_hours: lead_hours.unwrap_or(4),
+        working_days: working_days(reader),
+        holidays: holidays(reader, read_file),
+        closures: Vec::new(),
+    }
+}
+
+fn working_days(reader: &mut Reader<'_>) -> BTreeSet<WorkingDay> {
+    let days = reader.list("treasury.working_days", DAYS.len(), |reader, item| {
+        let day = item.word(&DAYS);
+        reader.judge(item, day)
+    });
+    if let Some(setting) = reader.find("treasury.working_days")
+        && days.as_ref().is_some_and(Vec::is_empty)
+    {
+        reader.report(&setting, "must hold a day, or nothing is ever credited".to_owned());
+    }
+    let days = days.unwrap_or_else(|| DAYS.iter().take(5).map(|(_, day)| *day).collect());
+    days.into_iter().map(WorkingDay::from).collect()
+}
+
+/// The days of all files together: a top-up passes through every country.
+fn holidays(reader: &mut Reader<'_>, read_file: ReadFile<'_>) -> Holidays {
+    let files = reader.list("treasury.holidays", HOLIDAY_FILES_MAX, |reader, item| {
+        let path = reader.judge(item, item.text())?;
+        match read_file(Path::new(path)).map(|text| holidays::parse(&text)) {
+            Ok(Ok(holidays)) => return Some(holidays),
+            Ok(Err(bad)) => bad.iter().for_each(|bad| reader.report(item, format!("in {path:?}, {bad}"))),
+            Err(error) => reader.report(item, format!("cannot read {path:?}: {error}")),
+        }
+        None
+    });
+    files.unwrap_or_default().into_iter().flatten().collect()
+}
+
+fn probabilities(reader: &mut Reader<'_>) -> (Decimal, Decimal) {
+    let range = Decimal::new(1, 4)..=Decimal::ONE;
+    let notice = reader.value("treasury.notice_probability", |setting| setting.decimal(range.clone()));
+    let urgent = reader.value("treasury.urgent_probability", |setting| setting.decimal(range));
+    let (notice, urgent) = (notice.unwrap_or(Decimal::new(1, 2)), urgent.unwrap_or(Decimal::new(10, 2)));
+    let given = reader.find("treasury.urgent_probability").or_else(|| reader.find("treasury.notice_probability"));
+    if notice >= urgent
+        && let Some(given) = given
+    {
+        let message =
+            format!("urgent is worse than a notice: notice_probability is {notice}, urgent_probability is {urgent}");
+        reader.report(&given, message);
+    }
+    (notice, urgent)
+}
+
+fn time_zone(name: &str) -> Result<TimeZone, &'static str> {
+    time_zone_named(name).ok_or("must be a time zone of the IANA database, such as Europe/Zurich")
+}
+
+fn time_zone_named(name: &str) -> Option<TimeZone> {
+    TimeZone::get(name).ok()
+}
+
+fn wall_time(text: &str) -> Result<Time, &'static str> {
+    let is_wall_time = text.len() == 5 && text.as_bytes().get(2) == Some(&b':');
+    text.parse().ok().filter(|_| is_wall_time).ok_or("must be a time of the day, such as 14:00")
+}
