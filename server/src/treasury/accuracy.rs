@@ -1,7 +1,7 @@
 //! How wrong our own forecasts were, and so how far the next may miss.
 //!
 //! Hours are not independent: a busy Monday is a sign of a busy week, and pay-day makes three days busy at once. A variance
-//! added up hour by hour knows nothing of that and is too small by a factor of ten for a weekend. So it is measured: every
+//! added up hour by hour knows nothing of that and is far too small for a weekend. So it is measured: every
 //! hour the sums of the next 6 hours, day, three days and week are forecast, and compared once they are known.
 //!
 //! The variance of a sum with mean M over L hours is `φ·M + κ²(L)·M²`: φ is the scatter of single hours (independent, so it
