@@ -146,9 +146,10 @@ compare: install ## PostgreSQL, Redis and tapgate doing the same authorization, 
 	  CRITERION_DIR='$(TARGET)/criterion' python3 bench/compare.py
 
 .PHONY: soak
-soak: install $(VENV)/.installed ## long run: many property cases, kill -9 rounds, then fuzzing (about an hour and a half)
+soak: install $(VENV)/.installed ## long run: many property cases, kill -9 rounds, months of the sandbox, then fuzzing (about two hours)
 	PROPTEST_CASES=$(SOAK_CASES) cargo test --release --workspace --no-fail-fast
 	cargo build --release --package tapgate
 	TAPGATE_BIN='$(TARGET)/release/tapgate' TAPGATE_KILL_ROUNDS=$(SOAK_KILLS) \
 	  '$(VENV)/bin/python' -m pytest -q $(ACCEPTANCE)/test_durability.py
+	scripts/soak-sandbox.sh '$(TARGET)/release/tapgate'
 	$(MAKE) --no-print-directory fuzz FUZZ_SECONDS=$(SOAK_SECONDS)

@@ -51,7 +51,8 @@ fn describe() {
     describe_gauge!("tapgate_users", "Users imported");
     describe_gauge!("tapgate_feed_age_seconds", Unit::Seconds, "Since a feed was last read from UR");
     describe_gauge!("tapgate_feed_users_behind_seconds", Unit::Seconds, "How long the account asked about now was due");
-    describe_gauge!("tapgate_sweeps_waiting", "Accounts with something held that wait for their next sweep");
+    describe_gauge!("tapgate_sweeps_waiting", "Accounts of which UR has something to show yet");
+    describe_gauge!("tapgate_sweeps_due", "Accounts whose sweep is due now");
     describe_counter!("tapgate_ur_calls_total", "Calls to UR, by path and outcome");
     describe_histogram!("tapgate_ur_call_seconds", Unit::Seconds, "From sending a call to UR to its whole answer");
     describe_gauge!("tapgate_ur_paused", "1 while UR is not asked because it failed repeatedly");
