@@ -69,6 +69,10 @@ impl Store for Sink {
         Ok(())
     }
 
+    fn put_rows(&self, _: &[Row]) -> Result<(), StoreError> {
+        Ok(())
+    }
+
     fn write_rows(&self, _: &[Row], _: Sequence) -> Result<(), StoreError> {
         Ok(())
     }

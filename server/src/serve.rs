@@ -23,9 +23,12 @@ use crate::feeds::{self, Feeds, Known};
 use crate::http::{admin, listener, public::Public};
 use crate::{policy, telemetry, ur};
 
-/// How often rows follow the journal: bounds what a restart must fold. A row that many records touched meanwhile is
-/// written once.
-const ROWS_INTERVAL: Duration = Duration::from_secs(10);
+/// How often rows follow the journal, or after how many records: bounds what a restart must fold, to about a second. A
+/// user's row that many records touched meanwhile is written once.
+const ROWS_INTERVAL: Duration = Duration::from_secs(60);
+const ROWS_RECORDS_MAX: u64 = 500_000;
+/// How often it is looked for.
+const ROWS_LOOK_INTERVAL: Duration = Duration::from_secs(5);
 /// Of the thread that writes rows, on the scale of nice(1): about a tenth of a contended core.
 const ROWS_NICENESS: i32 = 10;
 /// How often memory is relieved of old answers.
@@ -295,9 +298,14 @@ fn keep_rows(app: &App, stopping: &watch::Receiver<bool>, failed: &mpsc::Unbound
     // Decisions come first: what this thread does may take ten times as long. Where the system refuses, it only shares.
     let _ = rustix::process::setpriority_process(None, ROWS_NICENESS);
     let mut evicted = Instant::now();
+    let mut written = (Instant::now(), app.ledger.journal().durable());
     while !*stopping.borrow() {
         let mut turn = || {
-            write_rows(&app.ledger)?;
+            let durable = app.ledger.journal().durable();
+            if written.0.elapsed() > ROWS_INTERVAL || durable.0.saturating_sub(written.1.0) > ROWS_RECORDS_MAX {
+                written = (Instant::now(), durable);
+                write_rows(&app.ledger)?;
+            }
             if evicted.elapsed() > EVICTION_INTERVAL {
                 evicted = Instant::now();
                 app.ledger.evict(app.clock.now().at)?;
@@ -308,6 +316,6 @@ fn keep_rows(app: &App, stopping: &watch::Receiver<bool>, failed: &mpsc::Unbound
             let _ = failed.send(error);
             return;
         }
-        std::thread::park_timeout(ROWS_INTERVAL);
+        std::thread::park_timeout(ROWS_LOOK_INTERVAL);
     }
 }

@@ -16,8 +16,10 @@ use tapgate_engine::money::Minor;
 use super::Failed;
 use super::report::{Latencies, Measured, per_second};
 
-/// How often rows follow the journal, and how nice their thread is, as the server has it.
-const ROWS_INTERVAL: Duration = Duration::from_secs(10);
+/// After how many records rows follow the journal, how often that is looked for, and how nice their thread is, as the
+/// server has it.
+const ROWS_RECORDS_MAX: u64 = 500_000;
+const ROWS_LOOK_INTERVAL: Duration = Duration::from_secs(5);
 const ROWS_NICENESS: i32 = 10;
 
 /// Every so many a request is over the limit, and declined.
@@ -158,9 +160,14 @@ async fn decide(
 /// Writes rows behind the journal, as the server does.
 fn keep_rows(ledger: &Ledger, stopping: &AtomicBool) -> Result<(), tapgate_engine::journal::StoreError> {
     let _ = rustix::process::setpriority_process(None, ROWS_NICENESS);
+    let mut written = ledger.journal().durable();
     while !stopping.load(Ordering::Acquire) {
-        while ledger.write_rows()?.more {}
-        std::thread::park_timeout(ROWS_INTERVAL);
+        let durable = ledger.journal().durable();
+        if durable.0.saturating_sub(written.0) > ROWS_RECORDS_MAX {
+            written = durable;
+            while ledger.write_rows()?.more {}
+        }
+        std::thread::park_timeout(ROWS_LOOK_INTERVAL);
     }
     Ok(())
 }

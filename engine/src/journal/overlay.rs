@@ -84,10 +84,15 @@ impl Store for Overlay {
         rows.iter().try_for_each(|(key, value)| visit(key, value))
     }
 
+    fn put_rows(&self, rows: &[Row]) -> Result<(), StoreError> {
+        let rows = rows.iter().map(|row| ((row.table, row.key.clone()), row.value.clone()));
+        self.written().rows.extend(rows);
+        Ok(())
+    }
+
     fn write_rows(&self, rows: &[Row], watermark: Sequence) -> Result<(), StoreError> {
-        let mut written = self.written();
-        written.rows.extend(rows.iter().map(|row| ((row.table, row.key.clone()), row.value.clone())));
-        written.watermark = Some(watermark);
+        self.put_rows(rows)?;
+        self.written().watermark = Some(watermark);
         Ok(())
     }
 

@@ -49,6 +49,10 @@ const BACKGROUND_REFILL_MICROS: i64 = 20_000;
 const BACKGROUND_FAIRNESS: i32 = 10;
 /// Buffers of the journal's column family: at a low priority a flush may take a while, and writes must not wait for it.
 const JOURNAL_BUFFERS_MAX: i32 = 4;
+/// Buffers of a table: rows are written in bursts, and a flush takes its time.
+const TABLE_BUFFERS_MAX: i32 = 4;
+/// More files than there will be.
+const NEVER: i32 = 1 << 20;
 /// RocksDB's own diagnostic log.
 const INFO_LOGS_KEPT: usize = 4;
 
@@ -107,6 +111,13 @@ fn family(name: &str) -> ColumnFamilyDescriptor {
         options.set_max_write_buffer_number(JOURNAL_BUFFERS_MAX);
     } else {
         blocks.set_bloom_filter(BLOOM_BITS_PER_KEY, false);
+        // Where compactions fall behind, reads of rows get slower, and that is all: RocksDB would hold every write back,
+        // the journal's too.
+        options.set_max_write_buffer_number(TABLE_BUFFERS_MAX);
+        options.set_level_zero_slowdown_writes_trigger(NEVER);
+        options.set_level_zero_stop_writes_trigger(NEVER);
+        options.set_soft_pending_compaction_bytes_limit(0);
+        options.set_hard_pending_compaction_bytes_limit(0);
     }
     options.set_block_based_table_factory(&blocks);
     ColumnFamilyDescriptor::new(name, options)
@@ -268,7 +279,7 @@ impl Store for Rocks {
         Ok(())
     }
 
-    fn write_rows(&self, rows: &[Row], watermark: Sequence) -> Result<(), StoreError> {
+    fn put_rows(&self, rows: &[Row]) -> Result<(), StoreError> {
         let mut unlogged = WriteOptions::default();
         unlogged.disable_wal(true);
         // The watermark makes them one, so the batches need not be: small ones stay in the processor's cache.
@@ -279,8 +290,13 @@ impl Store for Rocks {
             }
             self.db.write_opt(batch, &unlogged).map_err(|error| failed(&error))?;
         }
-        let tables = Table::ALL.into_iter().filter(|table| rows.iter().any(|row| row.table == *table));
-        let families = tables.map(|table| self.family(table_name(table))).collect::<Result<Vec<_>, _>>()?;
+        Ok(())
+    }
+
+    fn write_rows(&self, rows: &[Row], watermark: Sequence) -> Result<(), StoreError> {
+        self.put_rows(rows)?;
+        let tables = Table::ALL.into_iter().map(|table| self.family(table_name(table)));
+        let families = tables.collect::<Result<Vec<_>, _>>()?;
         let references: Vec<_> = families.iter().collect();
         let mut wait = FlushOptions::default();
         wait.set_wait(true);

@@ -134,7 +134,14 @@ pub trait Store: Send + Sync + 'static {
     /// The store cannot be read.
     fn rows(&self, table: Table, visit: VisitRow<'_>) -> Result<(), StoreError>;
 
-    /// Writes rows, makes them durable, and then sets the watermark: every row holds at least the records up to it.
+    /// Writes rows, durable or not: [`Store::write_rows`] makes them so before it sets the watermark.
+    ///
+    /// # Errors
+    /// Some of them may be there, and hold nothing but what is in the journal.
+    fn put_rows(&self, rows: &[Row]) -> Result<(), StoreError>;
+
+    /// Writes rows, makes all that were written durable, and then sets the watermark: every row holds at least the records
+    /// up to it.
     ///
     /// # Errors
     /// The watermark is then unchanged, or unknown.

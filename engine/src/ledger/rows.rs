@@ -18,6 +18,9 @@ use crate::time::UnixMillis;
 
 /// Records whose rows are written in one go: bounds the batch in memory to tens of megabytes.
 const RECORDS_MAX: usize = 50_000;
+/// Users whose rows are written once, however many of the records touched them; as many rows in one go.
+const USERS_MAX: usize = 500_000;
+const USERS_IN_BATCH: usize = 10_000;
 
 /// Where the tail stands.
 #[derive(Debug)]
@@ -47,7 +50,6 @@ pub struct RowsWritten {
 
 #[derive(Default)]
 struct Touched {
-    users: BTreeSet<UrId>,
     authorizations: BTreeSet<AuthorizationId>,
     answers: BTreeSet<AuthorizationId>,
     breaks: BTreeSet<BreakId>,
@@ -63,7 +65,6 @@ impl Touched {
         if let Fact::Booked(booked) = fact {
             self.postings.insert(booked.posting.place());
         }
-        self.users.extend(fact.user().cloned());
         self.authorizations.extend(fact.root().cloned());
         self.answers.extend(fact.answered().cloned());
     }
@@ -81,26 +82,45 @@ impl Ledger {
             return Ok(RowsWritten { rows: 0, watermark: cut, more: false });
         }
         self.await_durable(cut)?;
-        let mut touched = Touched::default();
-        let mut watermark = tail.watermark;
-        let mut read = 0;
-        self.records(tail.watermark, &mut |sequence, record, _| {
-            touched.note(sequence, &record.fact);
-            watermark = sequence;
-            read += 1;
-            if read == RECORDS_MAX || sequence >= cut { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-        })?;
-        let newest = self.encode(&touched, tail.watermark, &mut rows)?;
-        // A row may already hold records after the cut; it must not reach the disk before they do.
+        let (mut users, mut watermark, mut written) = (BTreeSet::new(), tail.watermark, 0);
+        while watermark < cut && users.len() < USERS_MAX {
+            let mut touched = Touched::default();
+            let (after, mut read) = (watermark, 0);
+            self.records(after, &mut |sequence, record, _| {
+                touched.note(sequence, &record.fact);
+                users.extend(record.fact.user().cloned());
+                watermark = sequence;
+                read += 1;
+                if read == RECORDS_MAX || sequence >= cut { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            })?;
+            written += self.put(|rows| self.encode(&touched, rows))?;
+        }
+        // A user's row is its largest and the one touched most often: it is written once for all of these records.
+        let users: Vec<_> = users.into_iter().collect();
+        for some in users.chunks(USERS_IN_BATCH) {
+            written += self.put(|rows| self.encode_users(some, rows))?;
+        }
+        let newest = self.encode_lists(tail.watermark, &mut rows)?;
         self.await_durable(newest)?;
         self.store.write_rows(&rows, watermark)?;
+        written += rows.len();
         // What is explained, and on the disk, need not stay in memory.
         self.lock_postings().retain(|_, booked| booked.sequence > watermark);
         self.lock_breaks().0.retain(|_, found| found.resolved.is_none() || found.sequence > watermark);
         self.lock_alerts().0.retain(|_, alert| alert.is_open() || alert.sequence > watermark);
         self.lock_prefunds().0.retain(|_, prefund| prefund.is_open() || prefund.sequence > watermark);
         tail.watermark = watermark;
-        Ok(RowsWritten { rows: rows.len(), watermark, more: watermark < cut })
+        Ok(RowsWritten { rows: written, watermark, more: watermark < cut })
+    }
+
+    /// Encodes rows and writes them; returns how many.
+    fn put(&self, encode: impl FnOnce(&mut Vec<Row>) -> Result<Sequence, StoreError>) -> Result<usize, StoreError> {
+        let mut rows = Vec::new();
+        let newest = encode(&mut rows)?;
+        // A row may already hold records after the cut; it must not reach the disk before they do.
+        self.await_durable(newest)?;
+        self.store.put_rows(&rows)?;
+        Ok(rows.len())
     }
 
     /// The rows that have no guard of their own, at one place of the journal: while no decision and no change runs.
@@ -121,15 +141,20 @@ impl Ledger {
         Ok((cut, rows))
     }
 
-    /// Encodes the rows as they are now; returns the newest record that any of them holds.
-    fn encode(&self, touched: &Touched, since: Sequence, rows: &mut Vec<Row>) -> Result<Sequence, StoreError> {
+    fn encode_users(&self, users: &[UrId], rows: &mut Vec<Row>) -> Result<Sequence, StoreError> {
         let mut newest = Sequence::ZERO;
-        for id in &touched.users {
+        for id in users {
             if let Some(user) = self.users.get(id) {
                 newest = newest.max(user.sequence);
                 rows.push(row(Table::Users, id.as_str().as_bytes(), &*user)?);
             }
         }
+        Ok(newest)
+    }
+
+    /// Encodes the rows as they are now; returns the newest record that any of them holds.
+    fn encode(&self, touched: &Touched, rows: &mut Vec<Row>) -> Result<Sequence, StoreError> {
+        let mut newest = Sequence::ZERO;
         for id in &touched.authorizations {
             if let Some(authorization) = self.authorizations.get(id) {
                 newest = newest.max(authorization.sequence);
@@ -158,8 +183,12 @@ impl Ledger {
             newest = newest.max(found.sequence);
             rows.push(row(Table::Breaks, &break_key(found.id), found)?);
         }
-        drop(breaks);
-        // Few, and all that changed since are in memory: they need no notes.
+        Ok(newest)
+    }
+
+    /// Few, and all that changed since are in memory: they need no notes.
+    fn encode_lists(&self, since: Sequence, rows: &mut Vec<Row>) -> Result<Sequence, StoreError> {
+        let mut newest = Sequence::ZERO;
         for alert in self.lock_alerts().0.values().filter(|alert| alert.sequence > since) {
             newest = newest.max(alert.sequence);
             rows.push(row(Table::Alerts, &record_key(alert.id.0), alert)?);

@@ -99,12 +99,15 @@ impl Store for MemoryStore {
         rows.iter().try_for_each(|(key, value)| visit(key, value))
     }
 
+    fn put_rows(&self, rows: &[Row]) -> Result<(), StoreError> {
+        let rows = rows.iter().map(|row| ((row.table, row.key.clone()), row.value.clone()));
+        self.kept().rows.extend(rows);
+        Ok(())
+    }
+
     fn write_rows(&self, rows: &[Row], watermark: Sequence) -> Result<(), StoreError> {
-        let mut kept = self.kept();
-        for row in rows {
-            kept.rows.insert((row.table, row.key.clone()), row.value.clone());
-        }
-        kept.watermark = watermark;
+        self.put_rows(rows)?;
+        self.kept().watermark = watermark;
         Ok(())
     }
 
@@ -130,6 +133,9 @@ macro_rules! forward_reads {
         }
         fn rows(&self, table: Table, visit: VisitRow<'_>) -> Result<(), StoreError> {
             self.inner.rows(table, visit)
+        }
+        fn put_rows(&self, rows: &[Row]) -> Result<(), StoreError> {
+            self.inner.put_rows(rows)
         }
         fn write_rows(&self, rows: &[Row], watermark: Sequence) -> Result<(), StoreError> {
             self.inner.write_rows(rows, watermark)
