@@ -120,10 +120,7 @@ impl PoolFigures {
                     self.available = self.available.saturating_add(pool.available);
                     self.held = self.held.saturating_sub(pool.held);
                     self.completions.add(sequence, pool.currency, pool.completed);
-                    self.note_return(pool.available);
-                }
-                if let Some(refund) = booked.refund().filter(|refund| refund.currency == self.currency) {
-                    self.note_return(refund.amount);
+                    self.note_return(booked.returned_to(pool));
                 }
             }
             Fact::PoolSynced(synced) if synced.currency == self.currency => {
@@ -146,7 +143,6 @@ impl PoolFigures {
         self.floor = report.floor;
         self.reserve = report.reserve;
         self.available = self.available.saturating_add(report.available_change);
-        self.returns = [Minor::ZERO; 2];
         if report.reflected_through > self.reflected_through {
             // What a person says is in the balance is not taken off it again by a report of UR's. What came after counts
             // as not yet in it until a person says so again: never too early.
@@ -257,7 +253,6 @@ impl Pool {
     pub fn book(&self, sequence: Sequence, booking: &SourceBooking) {
         self.available.fetch_add(booking.available.0.max(0), Ordering::AcqRel);
         self.held.fetch_sub(booking.held.0, Ordering::AcqRel);
-        self.note_return(booking.available);
         let mut completions = self.completions.lock().unwrap_or_else(PoisonError::into_inner);
         completions.add(sequence, booking.currency, booking.completed);
     }

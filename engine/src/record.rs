@@ -364,11 +364,11 @@ pub struct Booked {
 }
 
 impl Booked {
-    /// Money that came back to a pool after it was settled: no hold rises by it, only UR's balance.
+    /// What UR's balance of a pool may rise by: what is held no more, or money that came back after it was settled.
     #[must_use]
-    pub fn refund(&self) -> Option<Money> {
-        let is_refund = self.effect == Effect::Refunded && self.source == Some(Source::Crypto);
-        is_refund.then_some(Money { amount: self.given_back, ..self.posting.amount })
+    pub fn returned_to(&self, pool: &SourceBooking) -> Minor {
+        let refund = if self.effect == Effect::Refunded { self.given_back } else { Minor::ZERO };
+        pool.available.max(Minor::ZERO).saturating_add(refund)
     }
 }
 
@@ -647,7 +647,6 @@ impl Fact {
             Fact::PoolCredited(credit) => Some(credit.currency),
             Fact::PoolSynced(synced) => Some(synced.currency),
             Fact::PoolLimited(limited) => Some(limited.currency),
-            Fact::Booked(booked) => booked.refund().map(|refund| refund.currency),
             _ => None,
         };
         let booked = match self {

@@ -298,12 +298,16 @@ fn keep_rows(app: &App, stopping: &watch::Receiver<bool>, failed: &mpsc::Unbound
     // Decisions come first: what this thread does may take ten times as long. Where the system refuses, it only shares.
     let _ = rustix::process::setpriority_process(None, ROWS_NICENESS);
     let mut evicted = Instant::now();
-    let mut written = (Instant::now(), app.ledger.journal().durable());
+    // At once after a start: one that never lives for long must not fold ever more.
+    let mut written: Option<(Instant, u64)> = None;
     while !*stopping.borrow() {
         let mut turn = || {
             let durable = app.ledger.journal().durable();
-            if written.0.elapsed() > ROWS_INTERVAL || durable.0.saturating_sub(written.1.0) > ROWS_RECORDS_MAX {
-                written = (Instant::now(), durable);
+            let is_due = |(at, through): (Instant, u64)| {
+                at.elapsed() > ROWS_INTERVAL || durable.0.saturating_sub(through) > ROWS_RECORDS_MAX
+            };
+            if written.is_none_or(is_due) {
+                written = Some((Instant::now(), durable.0));
                 write_rows(&app.ledger)?;
             }
             if evicted.elapsed() > EVICTION_INTERVAL {

@@ -237,12 +237,13 @@ impl User {
         ChfMinor(self.limit.client.saturating_sub(taken).0.max(0))
     }
 
-    /// What UR's figure of this period, asked for after `seen_through`, must be at least.
+    /// What UR's figure of this period, asked for after `seen_through`, must be at least: half of what settled, for UR may
+    /// settle less than was approved, or price it otherwise.
     #[must_use]
     pub fn limit_used_min(&self, seen_through: Sequence) -> ChfMinor {
         let base = self.limit_base;
         let settled = base.confirmed.saturating_add(self.spends.completed(base.since, seen_through));
-        self.limit.used.max(base.used.saturating_add(settled))
+        self.limit.used.max(base.used.saturating_add(ChfMinor(settled.0 / 2)))
     }
 
     /// Folds one record into the row. A record that the row already holds changes nothing.

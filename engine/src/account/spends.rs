@@ -130,12 +130,11 @@ impl Spends {
         done.fold(ChfMinor::ZERO, |sum, spend| sum.saturating_add(spend.unreflected))
     }
 
-    /// When the oldest use happened that counts and that UR has not shown completed.
+    /// When the oldest use after a time happened that counts and that UR has not shown completed.
     #[must_use]
-    pub fn unshown_since(&self) -> Option<UnixSeconds> {
-        let mut unshown =
-            self.ring.iter().filter(|spend| spend.completed == Sequence::ZERO && !spend.unreflected.is_zero());
-        unshown.next().map(|spend| spend.at)
+    pub fn unshown_since(&self, after: UnixSeconds) -> Option<UnixSeconds> {
+        let is_unshown = |spend: &&Spend| spend.completed == Sequence::ZERO && !spend.unreflected.is_zero();
+        self.ring.iter().filter(|spend| spend.at > after).find(is_unshown).map(|spend| spend.at)
     }
 
     /// UR's figure was asked for after `through`: it holds what was completed by then.

@@ -120,7 +120,7 @@ pub struct Draw {
     pub paid: Minor,
     /// Francs it was counted with in velocity.
     pub spent: ChfMinor,
-    /// Francs it was counted with against the limit.
+    /// Francs that count against the limit for it.
     pub limit: ChfMinor,
 }
 
@@ -272,6 +272,7 @@ impl Authorization {
         for given in &returned.draws {
             if let Some(draw) = self.draws.iter_mut().find(|draw| draw.sequence == given.sequence) {
                 draw.remaining = draw.remaining.saturating_sub(given.amount);
+                draw.limit = draw.limit.saturating_sub(given.unreflected);
             }
         }
     }
@@ -281,6 +282,7 @@ impl Authorization {
         for lost in &booked.draws {
             if let Some(draw) = self.draws.iter_mut().find(|draw| draw.sequence == lost.sequence) {
                 draw.remaining = draw.remaining.saturating_sub(lost.amount);
+                draw.limit = draw.limit.saturating_sub(lost.unreflected);
             }
             if lost.is_back {
                 self.returned = self.returned.saturating_add(lost.amount);
@@ -293,17 +295,17 @@ impl Authorization {
         *back = back.saturating_add(booked.given_back);
     }
 
-    /// Whether UR gave back what it took: it uses the limit all the same.
-    #[must_use]
-    pub fn is_given_back_by_ur(&self) -> bool {
-        let shown = self.posted.as_ref().is_some_and(|posted| !posted.returned.is_zero());
-        self.state == State::Reversed && (shown || !self.announced.is_zero())
-    }
-
     /// What was approved in all, in the currency it is paid in.
     #[must_use]
     pub fn paid(&self) -> Minor {
         self.draws.iter().fold(Minor::ZERO, |sum, draw| sum.saturating_add(draw.paid))
+    }
+
+    /// What was paid for the draws that count against the limit; those given back as never taken do not.
+    #[must_use]
+    pub fn paid_and_counted(&self) -> Minor {
+        let counted = self.draws.iter().filter(|draw| !draw.limit.is_zero());
+        counted.fold(Minor::ZERO, |sum, draw| sum.saturating_add(draw.paid))
     }
 
     /// What UR has settled of it, in the currency paid in.

@@ -7,6 +7,7 @@
 
 use std::ops::ControlFlow;
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rocksdb::{
     BlockBasedOptions, ColumnFamilyDescriptor, ColumnFamilyRef, DB, DBCompressionType, DBRecoveryMode, Direction, Env,
@@ -29,7 +30,7 @@ const JOURNAL: &str = "journal";
 const META: &str = "meta";
 const WATERMARK: &[u8] = b"watermark";
 const FORMAT: &[u8] = b"format";
-const FORMAT_VERSION: u8 = 2;
+const FORMAT_VERSION: u8 = 3;
 
 /// Bloom filter bits per key: 1 % false positives, so that a new id costs no read.
 const BLOOM_BITS_PER_KEY: f64 = 10.0;
@@ -53,6 +54,9 @@ const JOURNAL_BUFFERS_MAX: i32 = 4;
 const TABLE_BUFFERS_MAX: i32 = 4;
 /// More files than there will be.
 const NEVER: i32 = 1 << 20;
+/// Rows put before their tables are flushed and that is waited for: more than a buffer of each would have RocksDB hold back
+/// every write, the journal's too.
+const UNFLUSHED_BYTES_MAX: usize = 32 << 20;
 /// RocksDB's own diagnostic log.
 const INFO_LOGS_KEPT: usize = 4;
 
@@ -60,6 +64,8 @@ const INFO_LOGS_KEPT: usize = 4;
 pub struct Rocks {
     db: DB,
     durability: Durability,
+    /// Bytes of rows put since their tables were last flushed.
+    unflushed: AtomicUsize,
 }
 
 impl std::fmt::Debug for Rocks {
@@ -146,7 +152,7 @@ impl Rocks {
         options.create_if_missing(true);
         options.create_missing_column_families(true);
         let db = DB::open_cf_descriptors(&options, directory, families()).map_err(|error| failed(&error))?;
-        let store = Rocks { db, durability };
+        let store = Rocks { db, durability, unflushed: AtomicUsize::new(0) };
         store.check_format()?;
         store.flush_all()?;
         Ok(store)
@@ -164,7 +170,8 @@ impl Rocks {
         let existing = DB::list_cf(&options(), directory).map_err(|error| failed(&error))?;
         let families = families().into_iter().filter(|family| existing.iter().any(|name| name == family.name()));
         let opened = DB::open_cf_descriptors_read_only(&options(), directory, families, false);
-        let store = Rocks { db: opened.map_err(|error| failed(&error))?, durability: Durability::Os };
+        let db = opened.map_err(|error| failed(&error))?;
+        let store = Rocks { db, durability: Durability::Os, unflushed: AtomicUsize::new(0) };
         match store.get(META, FORMAT)? {
             Some(version) if version == [FORMAT_VERSION] => Ok(store),
             _ => Err(StoreError::Failed(format!("{} was written by another version", directory.display()))),
@@ -186,7 +193,15 @@ impl Rocks {
     }
 
     fn flush_all(&self) -> Result<(), StoreError> {
-        let names = [JOURNAL, META].into_iter().chain(Table::ALL.into_iter().map(table_name));
+        self.flush([JOURNAL, META].into_iter().chain(Table::ALL.into_iter().map(table_name)))
+    }
+
+    fn flush_tables(&self) -> Result<(), StoreError> {
+        self.unflushed.store(0, Ordering::Relaxed);
+        self.flush(Table::ALL.into_iter().map(table_name))
+    }
+
+    fn flush(&self, names: impl Iterator<Item = &'static str>) -> Result<(), StoreError> {
         let families = names.map(|name| self.family(name)).collect::<Result<Vec<_>, _>>()?;
         let references: Vec<_> = families.iter().collect();
         let mut wait = FlushOptions::default();
@@ -290,17 +305,16 @@ impl Store for Rocks {
             }
             self.db.write_opt(batch, &unlogged).map_err(|error| failed(&error))?;
         }
+        let bytes = rows.iter().map(|row| row.key.len() + row.value.len()).sum();
+        if self.unflushed.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes) > UNFLUSHED_BYTES_MAX {
+            self.flush_tables()?;
+        }
         Ok(())
     }
 
     fn write_rows(&self, rows: &[Row], watermark: Sequence) -> Result<(), StoreError> {
         self.put_rows(rows)?;
-        let tables = Table::ALL.into_iter().map(|table| self.family(table_name(table)));
-        let families = tables.collect::<Result<Vec<_>, _>>()?;
-        let references: Vec<_> = families.iter().collect();
-        let mut wait = FlushOptions::default();
-        wait.set_wait(true);
-        self.db.flush_cfs_opt(&references, &wait).map_err(|error| failed(&error))?;
+        self.flush_tables()?;
         let mut sync = WriteOptions::default();
         sync.set_sync(self.durability == Durability::Fsync);
         self.db

@@ -104,12 +104,8 @@ impl Ledger {
             for pool in &booked.pools {
                 if let Some(figures) = shared.pool(pool.currency) {
                     figures.book(sequence, pool);
+                    figures.note_return(booked.returned_to(pool));
                 }
-            }
-            if let Some(refund) = booked.refund()
-                && let Some(figures) = shared.pool(refund.currency)
-            {
-                figures.note_return(refund.amount);
             }
         }
         self.note_breaks(sequence, at, &fact);
@@ -171,6 +167,10 @@ impl Ledger {
         match source {
             Some(Source::Crypto) => {
                 pools = changed(&|sequence| shared.pool(held_in).is_none_or(|pool| pool.is_unreflected(sequence)));
+                if effect == Effect::Refunded {
+                    // No hold rises by it, only UR's balance.
+                    pools.push(SourceBooking::nothing(posting.amount.currency));
+                }
                 // A pool that nobody opened is not ours.
                 pools.retain(|pool: &SourceBooking| shared.pool(pool.currency).is_some());
             }
@@ -210,20 +210,13 @@ impl Ledger {
         };
         let Money { amount, currency } = posting.amount;
         let used = match effect {
-            // What a reversal gave back is still counted: the contract gives no limit back.
-            Effect::LateCleared if row.is_some_and(Authorization::is_given_back_by_ur) => ChfMinor::ZERO,
-            Effect::ForcePosted | Effect::Refunded | Effect::LateCleared => francs(amount, currency),
+            Effect::ForcePosted | Effect::Refunded => francs(amount, currency),
             Effect::Reversed if posting.flow == Flow::In => francs(amount, currency),
-            Effect::Cleared => {
-                // What the draws count is what they were approved for, whatever was given back of it since.
-                let due = row.map_or(Minor::ZERO, |row| row.paid().saturating_sub(row.captured()).max(Minor::ZERO));
-                match row.filter(|row| row.paid_currency != currency) {
-                    None => francs(amount.saturating_sub(due).max(Minor::ZERO), currency),
-                    Some(row) => {
-                        let beyond = francs(amount, currency).saturating_sub(francs(due, row.paid_currency));
-                        beyond.max(ChfMinor::ZERO)
-                    }
-                }
+            Effect::Cleared | Effect::LateCleared => {
+                // In another currency than was held nobody knows how much of it is counted: all is, once more.
+                let row = row.filter(|row| row.paid_currency == currency);
+                let due = row.map_or(Minor::ZERO, |row| row.paid_and_counted().saturating_sub(row.captured()));
+                francs(amount.saturating_sub(due.max(Minor::ZERO)).max(Minor::ZERO), currency)
             }
             Effect::Confirmed | Effect::PartlyCleared | Effect::Reversed | Effect::Noted => ChfMinor::ZERO,
         };
@@ -381,6 +374,10 @@ impl Taken<'_> {
 }
 
 impl SourceBooking {
+    fn nothing(currency: Currency) -> SourceBooking {
+        SourceBooking { currency, held: Minor::ZERO, available: Minor::ZERO, completed: Minor::ZERO }
+    }
+
     fn is_nothing(&self) -> bool {
         self.held.is_zero() && self.available.is_zero() && self.completed.is_zero()
     }

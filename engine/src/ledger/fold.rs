@@ -23,7 +23,7 @@ use crate::pool::PoolFigures;
 use crate::prefund::Prefund;
 use crate::pricing::Rates;
 use crate::record::{Author, BreakId, Buffer, Fact, Fingerprint, Record};
-use crate::time::UnixMillis;
+use crate::time::{UnixMillis, UnixSeconds};
 
 /// The version of the rows' bytes.
 const ROW_VERSION: u8 = 3;
@@ -196,7 +196,7 @@ impl State {
     /// Every account, and those of which UR has something to show yet.
     #[must_use]
     pub fn accounts(&self) -> (Vec<UrId>, Vec<UrId>) {
-        let waits = |user: &User| !user.holds.is_empty() || user.spends.unshown_since().is_some();
+        let waits = |user: &User| !user.holds.is_empty() || user.spends.unshown_since(UnixSeconds(0)).is_some();
         let holding = self.users.iter().filter(|(_, user)| waits(user));
         (self.users.keys().cloned().collect(), holding.map(|(id, _)| id.clone()).collect())
     }

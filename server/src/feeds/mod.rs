@@ -4,7 +4,7 @@
 
 mod due;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::future::Future;
 use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -248,11 +248,15 @@ impl<A: UrApi> Feeds<A> {
         let tokens = self.api.tokens(Priority::High).await?;
         let fiat: Vec<String> = tokens.into_iter().filter(|token| token.is_fiat).map(|token| token.symbol).collect();
         let fiat = if fiat.is_empty() { FIAT.map(str::to_owned).to_vec() } else { fiat };
-        let (mut pairs, mut chf) = (Vec::new(), Vec::new());
+        let (mut pairs, mut chf, mut seen) = (Vec::new(), Vec::new(), BTreeSet::new());
         for symbol in &fiat {
             let Ok(currency) = symbol.trim_end_matches("24").parse::<Currency>().map(Currency::booked) else {
                 continue;
             };
+            // A token may be listed once a chain, and under two names.
+            if !seen.insert(currency) {
+                continue;
+            }
             if currency != Currency::USD {
                 let rate = self.api.exchange_rate("USD", symbol, Priority::High).await?;
                 pairs.push(((Currency::USD, currency), Conversion { rate: rate.rate, spread: rate.spread }));

@@ -107,7 +107,7 @@ impl Sweeps {
         let tolerance = self.rules.tolerance();
         let before = open(ledger, user)?;
         // What is given back holds nothing any more, but uses the limit until UR has shown both.
-        let since = before.iter().map(|open| open.since).chain(unshown_since(ledger, user));
+        let since = before.iter().map(|open| open.since).chain(self.unshown_since(ledger, clock, user));
         let Some(oldest) = since.min() else { return Ok(swept) };
         let filter = TransactionFilter {
             kind: Some("CRD"),
@@ -138,8 +138,8 @@ impl Sweeps {
                 Some(next) => at = At::After(next),
             }
         }
-        if let Some(since) = unshown_since(ledger, user) {
-            swept.look_again(self.until_shown(since, clock.now().at.seconds()));
+        if let Some(since) = self.unshown_since(ledger, clock, user) {
+            swept.look_again(Some(self.until_shown(since, clock.now().at.seconds())));
         }
         for open in open(ledger, user)? {
             // Silence is only believed where everything that was shown is understood.
@@ -175,10 +175,17 @@ impl Sweeps {
         now.trusted && *sweeps >= self.clean_min && age >= i64::from(patience)
     }
 
-    /// Looks ever more seldom, and not for ever: UR may never show what it took and gave back at once.
-    fn until_shown(&self, since: UnixSeconds, now: UnixSeconds) -> Option<UnixSeconds> {
-        let (first_look, age) = (i64::from(self.rules.first_look_seconds), now.0.saturating_sub(since.0));
-        (age < i64::from(self.rules.expiry_seconds)).then(|| now.plus((age / 2).max(first_look)))
+    /// Since when an account's limit counts what UR has not shown. Not for ever: UR may never show what it took and gave
+    /// back at once, and what expired it has not taken.
+    fn unshown_since(&self, ledger: &Ledger, clock: &Clock, user: &UrId) -> Option<UnixSeconds> {
+        let oldest = clock.now().at.seconds().plus(-i64::from(self.rules.expiry_seconds));
+        ledger.user(user)?.spends.unshown_since(oldest)
+    }
+
+    /// When to look for it again: ever more seldom.
+    fn until_shown(&self, since: UnixSeconds, now: UnixSeconds) -> UnixSeconds {
+        let age = now.0.saturating_sub(since.0);
+        now.plus((age / 2).max(i64::from(self.rules.first_look_seconds)))
     }
 
     fn again_at(&self, open: &Open, now: UnixSeconds) -> UnixSeconds {
@@ -189,11 +196,6 @@ impl Sweeps {
         }
         now.plus((age / 2).clamp(first_look, first_look.max(LOOK_SECONDS_MAX)))
     }
-}
-
-/// Since when an account's limit counts what UR has not shown.
-fn unshown_since(ledger: &Ledger, user: &UrId) -> Option<UnixSeconds> {
-    ledger.user(user)?.spends.unshown_since()
 }
 
 /// What of an account's holds something now.

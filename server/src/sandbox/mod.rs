@@ -11,6 +11,7 @@ mod play;
 mod settle;
 mod tap;
 mod traffic;
+mod treasurer;
 mod ur;
 mod world;
 
@@ -38,8 +39,8 @@ use self::play::{IN_FLIGHT_MAX, Stage};
 use self::settle::Settled;
 use self::tap::{Kind, Tap};
 use self::traffic::{Faults, Traffic};
+use self::treasurer::Treasurer;
 use self::ur::books::Books;
-use self::ur::contract::Code;
 use self::ur::{Api, Courier};
 use self::world::{SAMPLE_CARD, SAMPLE_USER};
 use crate::clock::Clock;
@@ -179,9 +180,6 @@ const FREEZES: u32 = 2;
 
 /// What UR's simulated API is asked at most: what two cores bear beside everything else.
 const CALLS_PER_REAL_MINUTE: u32 = 30_000;
-
-/// How long treasury's money is on its way.
-const CREDIT_LEAD: Duration = Duration::from_secs(5);
 
 /// Runs the sandbox, and prints on `out` what people and programs need to use it.
 ///
@@ -437,13 +435,13 @@ async fn traffic(options: &Options, stage: &Arc<Stage>) -> Result<(), SandboxErr
     let began = Instant::now();
     let ends = options.seconds.map(|seconds| began + Duration::from_secs(seconds));
     let (mut next, mut looked) = (began, began);
-    let mut treasury = Treasury::default();
+    let mut treasurer = Treasurer::new(stage.now());
     while ends.is_none_or(|ends| next < ends) {
         tokio::time::sleep_until(next.min(looked + LOOK_INTERVAL)).await;
         let now = Instant::now();
         if now >= looked + LOOK_INTERVAL {
             looked = now;
-            treasury.look(stage, now).await;
+            treasurer.look(stage, now).await;
             line.set_message(live_line(stage, began));
             line.tick();
         }
@@ -481,35 +479,6 @@ fn errand(random: &mut ChaCha8Rng, users: usize) -> Option<Errand> {
         0..DEBITS => Some(Errand::Debit(user)),
         drawn if drawn < DEBITS + FREEZES => Some(Errand::Freeze(user)),
         _ => None,
-    }
-}
-
-/// Sends money when a pool is below a quarter of what it began with; it arrives a little later.
-#[derive(Default)]
-struct Treasury {
-    number: u64,
-    under_way: Vec<(Code, Instant, u64)>,
-}
-
-impl Treasury {
-    /// Credits what has arrived, and sends more where it is due.
-    async fn look(&mut self, stage: &Stage, now: Instant) {
-        let (arrived, under_way) = self.under_way.drain(..).partition(|(_, arrives, _)| *arrives <= now);
-        self.under_way = under_way;
-        let arrived: Vec<_> = arrived;
-        for (code, _, amount) in arrived {
-            self.number += 1;
-            stage.credit(code, amount, &format!("wire_{}", self.number)).await;
-        }
-        let wires = std::mem::take(&mut stage.books().wires);
-        self.under_way.extend(wires.into_iter().map(|(code, amount)| (code, now + CREDIT_LEAD, amount)));
-        for (code, pool) in &stage.books().pools {
-            let opened = pool.opened - pool.floor;
-            let is_under_way = self.under_way.iter().any(|(other, ..)| other == code);
-            if pool.available() < opened / 4 && !is_under_way {
-                self.under_way.push((code, now + CREDIT_LEAD, opened));
-            }
-        }
     }
 }
 

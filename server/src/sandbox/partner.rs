@@ -100,6 +100,19 @@ impl Partner {
         self.send(Method::PUT, &format!("/cards/{card}"), json!({"status": status}).to_string()).await.map(drop)
     }
 
+    /// Says that money is on its way to a pool.
+    pub(super) async fn announce(
+        &self,
+        code: Code,
+        amount: u64,
+        reference: &str,
+        expected_at: u64,
+    ) -> Result<(), String> {
+        let body =
+            json!({"currency": code, "amount": amount.to_string(), "reference": reference, "expectedAt": expected_at});
+        self.send(Method::POST, "/prefunds", body.to_string()).await.map(drop)
+    }
+
     pub(super) async fn credit(&self, code: Code, amount: u64, reference: &str) -> Result<(), String> {
         let body = json!({"amount": amount.to_string(), "reference": reference});
         self.send(Method::POST, &format!("/pools/{code}/credits"), body.to_string()).await.map(drop)
