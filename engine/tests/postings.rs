@@ -14,12 +14,13 @@ use std::sync::Arc;
 use proptest::prelude::*;
 use tapgate_engine::account::{AccountStatus, CardStatus, FundingPolicy, ImportedCard};
 use tapgate_engine::authorization::{Kind, Outcome, Request, State};
-use tapgate_engine::journal::Settled;
+use tapgate_engine::journal::{Settled, Store};
 use tapgate_engine::ledger::{Booking, Change, ChangeError};
 use tapgate_engine::limit::ClientLimit;
 use tapgate_engine::money::{ChfMinor, Currency, Minor, Money};
 use tapgate_engine::posting::{BreakKind, Effect, Flow, Posting, Progress, Tolerance};
 use tapgate_engine::record::{Author, Fingerprint, IdempotencyKey, Import, ReportedAccount};
+use tapgate_engine::recovery::verify;
 use tapgate_engine::testing::MemoryStore;
 use tapgate_engine::time::UnixSeconds;
 
@@ -299,6 +300,9 @@ fn a_refund_where_no_pool_is_open_opens_none() {
     let refunded = world.book(&in_dollars(given_back("h2", 500)), "a1").unwrap();
     assert_eq!(refunded.effect, Effect::Refunded);
     assert!(world.ledger.pool(Currency::USD).is_none());
+    world.ledger.write_rows().unwrap();
+    let kept: Arc<dyn Store> = Arc::clone(&store) as Arc<dyn Store>;
+    assert!(verify(&kept).unwrap().is_equal(), "nor does the journal know of one");
     world.close_and_check(&store);
 }
 
