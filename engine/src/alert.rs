@@ -175,6 +175,8 @@ pub struct Alert {
     pub silenced_until: Option<UnixMillis>,
     /// How it ended, once it has.
     pub resolved: Option<AlertEnd>,
+    /// Every record that changed it, oldest first: with them it can be shown as it stood at any of them.
+    pub events: Vec<Sequence>,
 }
 
 /// Who has taken an alert on.
@@ -212,6 +214,7 @@ impl Alert {
             acknowledged: None,
             silenced_until: None,
             resolved: None,
+            events: vec![sequence],
         })
     }
 
@@ -242,6 +245,7 @@ impl Alert {
             Fact::AlertResolved { .. } => self.resolved = Some(AlertEnd { at, by: author.name().into() }),
             _ => return,
         }
+        self.events.push(sequence);
         self.sequence = sequence;
     }
 

@@ -9,6 +9,7 @@ pub mod alert;
 pub mod authorization;
 pub mod breaks;
 pub mod controls;
+pub mod cursor;
 pub mod ids;
 pub mod journal;
 pub mod ledger;

@@ -214,6 +214,13 @@ pub enum Fact {
         /// As the person gave it.
         reason: CompactString,
     },
+    /// A reader of the journal said how far it is.
+    CursorMoved {
+        /// The reader.
+        name: CompactString,
+        /// As the reader wrote it; the engine does not look into it.
+        position: Vec<u8>,
+    },
 }
 
 /// A decision and all that it rested on.
@@ -604,7 +611,8 @@ impl Fact {
             | Fact::PrefundProposed(_)
             | Fact::PrefundApproved { .. }
             | Fact::PrefundSent(_)
-            | Fact::PrefundCancelled { .. } => None,
+            | Fact::PrefundCancelled { .. }
+            | Fact::CursorMoved { .. } => None,
         }
     }
 

@@ -137,6 +137,36 @@ fn nobody_is_told_again_of_what_is_taken_on_or_silenced_unless_it_becomes_worse(
 }
 
 #[test]
+fn an_alert_can_be_shown_as_it_stood_at_any_of_its_records() {
+    let world = World::new();
+    world.raised(low("EUR", Severity::Notice), 10);
+    let id = world.open().id;
+    let mut stood = vec![world.open()];
+    world.told_again(id, 20);
+    stood.push(world.open());
+    world.acknowledged(id, 30).unwrap();
+    stood.push(world.open());
+    world.raised(low("EUR", Severity::Critical), 40);
+    stood.push(world.open());
+    world.silenced(id, 100, 50).unwrap();
+    stood.push(world.open());
+    world.over(AlertKind::PoolLow, "EUR", 60);
+    stood.push(world.ledger.alert(id).unwrap().unwrap());
+
+    let events = stood.last().unwrap().events.clone();
+    assert_eq!(events.len(), stood.len());
+    let mut row: Option<Alert> = None;
+    for (sequence, stood) in events.into_iter().zip(stood) {
+        let record = world.ledger.record(sequence).unwrap().unwrap();
+        match &mut row {
+            Some(row) => row.apply(sequence, record.at, &record.author, &record.fact),
+            None => row = Alert::raised(sequence, record.at, &record.fact),
+        }
+        assert_eq!(row, Some(stood), "at {sequence}");
+    }
+}
+
+#[test]
 fn alerts_outlive_restarts_and_leave_memory_once_they_are_over_and_on_the_disk() {
     let store = MemoryStore::new();
     let world = World::with_store(store.clone());

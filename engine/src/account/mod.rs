@@ -286,7 +286,8 @@ impl User {
             | Fact::PrefundProposed(_)
             | Fact::PrefundApproved { .. }
             | Fact::PrefundSent(_)
-            | Fact::PrefundCancelled { .. } => {}
+            | Fact::PrefundCancelled { .. }
+            | Fact::CursorMoved { .. } => {}
         }
         self.sequence = sequence;
     }

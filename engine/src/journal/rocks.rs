@@ -85,6 +85,7 @@ fn table_name(table: Table) -> &'static str {
         Table::Postings => "postings",
         Table::Alerts => "alerts",
         Table::Prefunds => "prefunds",
+        Table::Cursors => "cursors",
     }
 }
 

@@ -51,11 +51,13 @@ pub enum Table {
     Alerts,
     /// Prefunds by the record that began them.
     Prefunds,
+    /// How far readers of the journal are, by their names.
+    Cursors,
 }
 
 impl Table {
     /// Every table.
-    pub const ALL: [Table; 9] = [
+    pub const ALL: [Table; 10] = [
         Table::Users,
         Table::Authorizations,
         Table::Answers,
@@ -65,6 +67,7 @@ impl Table {
         Table::Postings,
         Table::Alerts,
         Table::Prefunds,
+        Table::Cursors,
     ];
 }
 

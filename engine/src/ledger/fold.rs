@@ -11,11 +11,13 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::alerts::Alerts;
+use super::cursors::Cursors;
 use super::prefunds::Prefunds;
 use crate::account::User;
 use crate::alert::Alert;
 use crate::authorization::{Answer, Authorization};
 use crate::breaks::Break;
+use crate::cursor::Cursor;
 use crate::ids::{AuthorizationId, Sequence, UrId};
 use crate::journal::{Row, Store, StoreError, Table};
 use crate::money::Currency;
@@ -137,6 +139,7 @@ pub struct State {
     pub(crate) postings: Postings,
     pub(crate) alerts: Alerts,
     pub(crate) prefunds: Prefunds,
+    pub(crate) cursors: Cursors,
 }
 
 impl State {
@@ -178,6 +181,11 @@ impl State {
             }
             Ok(())
         })?;
+        store.rows(Table::Cursors, &mut |key, bytes| {
+            let row: Cursor = decode(Table::Cursors, key, bytes)?;
+            state.cursors.0.insert(row.name.clone(), row);
+            Ok(())
+        })?;
         state.program = load(store, Table::Program, PROGRAM_KEY)?.unwrap_or_default();
         Ok(state)
     }
@@ -190,7 +198,9 @@ impl State {
         let breaks = self.breaks.values().map(|row| row.sequence);
         let alerts = self.alerts.0.values().map(|row| row.sequence);
         let prefunds = self.prefunds.0.values().map(|row| row.sequence);
-        users.chain(pools).chain(breaks).chain(alerts).chain(prefunds).fold(self.program.sequence, Sequence::max)
+        let cursors = self.cursors.0.values().map(|row| row.sequence);
+        let few = alerts.chain(prefunds).chain(cursors);
+        users.chain(pools).chain(breaks).chain(few).fold(self.program.sequence, Sequence::max)
     }
 
     /// Every account, and those of which UR has something to show yet.
@@ -312,6 +322,7 @@ impl State {
         }
         self.fold_alert(sequence, record, store)?;
         self.fold_prefund(sequence, record, store)?;
+        self.cursors.apply(sequence, fact);
         if sequence > self.program.sequence {
             self.program.program.apply(*at, fact);
             self.program.keys.apply(*at, author);
@@ -358,6 +369,9 @@ impl State {
         }
         for (id, prefund) in &self.prefunds.0 {
             add(&row(Table::Prefunds, &record_key(id.0), prefund)?);
+        }
+        for (name, cursor) in &self.cursors.0 {
+            add(&row(Table::Cursors, name.as_bytes(), cursor)?);
         }
         add(&row(Table::Program, PROGRAM_KEY, &(&self.program.program, &self.program.keys))?);
         Ok(*hasher.finalize().as_bytes())

@@ -3,7 +3,7 @@
 //! **Locks, in their one order:** `admin` (changes by people, one at a time) or `postings` (UR's transactions, one at a
 //! time) → `program` (what all decisions share;
 //! read by decisions through a sharded lock, written only by changes to the program itself) → `answers` → `authorizations`
-//! → `users` → `breaks`, `alerts` or `prefunds`, one of them at a time. Never two guards in one map, never one across an await: nothing here is async.
+//! → `users` → `breaks`, `alerts`, `prefunds` or `cursors`, one of them at a time. Never two guards in one map, never one across an await: nothing here is async.
 //!
 //! **Order of change:** what lowers a pool's available figure changes memory first and then claims its place in the
 //! journal; what raises one claims first. Whoever spends what was raised claims later, so every durable prefix of the
@@ -12,6 +12,7 @@
 mod alerts;
 mod book;
 mod change;
+mod cursors;
 mod decide;
 mod fold;
 mod gather;
@@ -130,6 +131,7 @@ pub struct Ledger {
     breaks: Mutex<book::Breaks>,
     alerts: Mutex<alerts::Alerts>,
     prefunds: Mutex<prefunds::Prefunds>,
+    cursors: Mutex<cursors::Cursors>,
     /// Where transactions were booked, as far as the disk does not know it yet.
     postings: Mutex<fold::Postings>,
     journal: Journal,
@@ -165,7 +167,8 @@ impl Ledger {
         let hasher =
             RandomState::with_seeds(hash_seed, !hash_seed, hash_seed.rotate_left(17), hash_seed.rotate_left(41));
         let watermark = store.watermark()?;
-        let State { users, authorizations, answers, pools, program, breaks, postings, alerts, prefunds } = recovered;
+        let State { users, authorizations, answers, pools, program, breaks, postings, alerts, prefunds, cursors } =
+            recovered;
         let mut admin = Admin { keys: program.keys, cards: std::collections::HashMap::with_hasher(hasher.clone()) };
         for (id, user) in &users {
             admin.cards.extend(user.cards.iter().map(|card| (card.id.clone(), id.clone())));
@@ -181,6 +184,7 @@ impl Ledger {
             breaks: Mutex::new(book::Breaks(breaks)),
             alerts: Mutex::new(alerts),
             prefunds: Mutex::new(prefunds),
+            cursors: Mutex::new(cursors),
             postings: Mutex::new(postings),
             journal,
             store,
@@ -234,6 +238,10 @@ impl Ledger {
 
     fn lock_prefunds(&self) -> MutexGuard<'_, prefunds::Prefunds> {
         self.prefunds.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn lock_cursors(&self) -> MutexGuard<'_, cursors::Cursors> {
+        self.cursors.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock_postings(&self) -> MutexGuard<'_, fold::Postings> {

@@ -164,6 +164,7 @@ impl Ledger {
             postings: self.lock_postings().clone(),
             alerts: self.lock_alerts().clone(),
             prefunds: self.lock_prefunds().clone(),
+            cursors: self.lock_cursors().clone(),
             program: super::fold::ProgramRow {
                 sequence,
                 program: shared.program.clone(),

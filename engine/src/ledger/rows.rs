@@ -197,6 +197,10 @@ impl Ledger {
             newest = newest.max(prefund.sequence);
             rows.push(row(Table::Prefunds, &record_key(prefund.id.0), prefund)?);
         }
+        for cursor in self.lock_cursors().0.values().filter(|cursor| cursor.sequence > since) {
+            newest = newest.max(cursor.sequence);
+            rows.push(row(Table::Cursors, cursor.name.as_bytes(), cursor)?);
+        }
         Ok(newest)
     }
 

@@ -111,6 +111,7 @@ mod tests {
             acknowledged: Some(Acknowledgement { at: AT, by: "ops".into(), reason: None }),
             silenced_until: Some(UnixMillis(AT.0 + 3_600_000)),
             resolved: None,
+            events: Vec::new(),
         };
         let mut expected = json!({
             "id": "1200", "kind": "pool_low", "subject": "EUR", "severity": "urgent", "title": "The EUR pool runs low",

@@ -111,6 +111,9 @@ fn fact(fact: &Fact) -> Value {
         Fact::PrefundCancelled { id, reason } => {
             json!({"kind": "prefund_cancelled", "id": id.to_string(), "reason": reason.as_str()})
         }
+        Fact::CursorMoved { name, position } => {
+            json!({"kind": "cursor_moved", "name": name.as_str(), "bytes": position.len()})
+        }
     }
 }
 
