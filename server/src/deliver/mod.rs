@@ -29,6 +29,7 @@ use std::time::Duration;
 use compact_str::CompactString;
 use serde::{Deserialize, Serialize};
 use tapgate_engine::ids::Sequence;
+use tapgate_engine::record::Author;
 use tapgate_engine::time::{UnixMillis, UnixSeconds};
 
 pub use event::{Event, EventKind};
@@ -42,14 +43,14 @@ pub struct Place {
     /// The record.
     pub record: Sequence,
     /// Which of its messages, from 0.
-    pub part: u8,
+    pub part: u16,
 }
 
 impl Place {
     /// After the last message that this record can have.
     #[must_use]
     pub fn end_of(record: Sequence) -> Place {
-        Place { record, part: u8::MAX }
+        Place { record, part: u16::MAX }
     }
 
     /// The place before this one; the first place is its own.
@@ -124,6 +125,8 @@ pub struct Batch<C> {
     pub messages: Vec<Message<C>>,
     /// Up to here there are no others for this receiver; at least the last message's place.
     pub through: Place,
+    /// Reading stopped at a bound: there is more to be read at once.
+    pub more: bool,
 }
 
 /// Where messages come from and positions are kept: the journal.
@@ -148,11 +151,11 @@ pub trait Outbox: Send + Sync + 'static {
     /// It could not be read; it is asked again.
     fn position(&self, receiver: &str) -> Result<Option<Position>, Self::Error>;
 
-    /// Keeps where a receiver stands.
+    /// Keeps where a receiver stands; `by` is who had it moved, the engine itself or a person.
     ///
     /// # Errors
     /// It was not kept; what has been sent since the last one may be sent again.
-    fn store_position(&self, receiver: &str, position: &Position) -> Result<(), Self::Error>;
+    fn store_position(&self, receiver: &str, position: &Position, by: &Author) -> Result<(), Self::Error>;
 }
 
 #[cfg(test)]

@@ -41,6 +41,8 @@ struct Journal {
     messages: Vec<Message<Event>>,
     position: Mutex<Option<Position>>,
     stores: Mutex<u32>,
+    /// Records up to here are there, whatever the messages are.
+    empty_through: Mutex<Sequence>,
 }
 
 impl Journal {
@@ -74,18 +76,20 @@ impl Outbox for Journal {
             Some(last) => last.place,
             None => Place::end_of(self.newest()).max(place),
         };
-        Ok(Batch { messages, through })
+        let more = messages.len() == max;
+        Ok(Batch { messages, through, more })
     }
 
     fn newest(&self) -> Sequence {
-        self.messages.last().map_or(Sequence::ZERO, |message| message.place.record)
+        let told = self.messages.last().map_or(Sequence::ZERO, |message| message.place.record);
+        told.max(*self.empty_through.lock().unwrap())
     }
 
     fn position(&self, _: &str) -> Result<Option<Position>, Infallible> {
         Ok(self.position.lock().unwrap().clone())
     }
 
-    fn store_position(&self, _: &str, position: &Position) -> Result<(), Infallible> {
+    fn store_position(&self, _: &str, position: &Position, _: &Author) -> Result<(), Infallible> {
         *self.stores.lock().unwrap() += 1;
         *self.position.lock().unwrap() = Some(position.clone());
         Ok(())
@@ -319,11 +323,11 @@ async fn gone_parks_and_a_person_resumes() {
     let running = Running::start(&journal, to, SPEED);
     let State::Parked(parked) = running.handle.status().state else { panic!("a restart forgot it") };
     assert_eq!(parked.reason, "HTTP 410 Gone: the receiver wants no more deliveries");
-    running.handle.resume().await.unwrap();
+    running.handle.resume(Author::Engine).await.unwrap();
     let all: BTreeSet<_> = journal.ids().into_iter().collect();
     until("all is accepted", || server.accepted() == all).await;
     let seen = server.seen().len();
-    running.handle.replay(Place { record: Sequence(10), part: 0 }).await.unwrap();
+    running.handle.replay(Place { record: Sequence(10), part: 0 }, Author::Engine).await.unwrap();
     let from_10 = journal.messages.iter().filter(|message| message.place.record.0 >= 10).count();
     until("it is all sent again from there", || server.seen().len() == seen + from_10).await;
     running.end().await;
@@ -369,6 +373,24 @@ async fn positions_are_stored_at_most_once_a_second_and_at_the_end() {
 }
 
 #[tokio::test]
+async fn passing_records_that_tell_of_nothing_is_not_stored() {
+    let (server, to) = Server::start(&[]).await;
+    let journal = Arc::new(Journal { position: Mutex::new(Some(Position::default())), ..Journal::default() });
+    *journal.empty_through.lock().unwrap() = Sequence(9_999);
+    let running = Running::start(&journal, to, 1);
+    until("they are passed", || running.handle.status().through == Place::end_of(Sequence(9_999))).await;
+    running.end().await;
+    assert_eq!(*journal.stores.lock().unwrap(), 0, "else each stored position would make others store theirs");
+
+    *journal.empty_through.lock().unwrap() = Sequence(10_000);
+    let running = Running::start(&journal, endpoint("127.0.0.1:9".parse().unwrap()), 1);
+    until("they are passed", || running.handle.status().through == Place::end_of(Sequence(10_000))).await;
+    running.end().await;
+    assert_eq!(*journal.stores.lock().unwrap(), 1, "what is long to read again is");
+    assert!(server.seen().is_empty());
+}
+
+#[tokio::test]
 async fn a_new_receiver_is_told_what_happens_from_now_on() {
     let (server, to) = Server::start(&[]).await;
     let journal = Journal::of(20);
@@ -376,7 +398,7 @@ async fn a_new_receiver_is_told_what_happens_from_now_on() {
     let running = Running::start(&journal, to, SPEED);
     assert_eq!(running.handle.status().through, Place::end_of(Sequence(20)));
     assert!(journal.position.lock().unwrap().is_some(), "stored before anything else happens");
-    running.handle.replay(Place { record: Sequence(20), part: 0 }).await.unwrap();
+    running.handle.replay(Place { record: Sequence(20), part: 0 }, Author::Engine).await.unwrap();
     until("it gets what it asks for", || server.seen().len() == 1).await;
     running.end().await;
     assert_eq!(server.seen()[0].id, "20-0");
@@ -387,7 +409,7 @@ async fn a_replay_ends_what_is_under_way() {
     let (server, to) = Server::start(&[Answer::Never]).await;
     let running = Running::with(&Journal::of(1), webhook(to, Duration::from_secs(600)), SPEED);
     until("it is under way", || server.seen().len() == 1).await;
-    running.handle.replay(Place::default()).await.unwrap();
+    running.handle.replay(Place::default(), Author::Engine).await.unwrap();
     until("it is sent again", || server.accepted().len() == 1).await;
     until("the first attempt is given up", || *server.given_up.lock().unwrap() == 1).await;
     running.end().await;

@@ -8,8 +8,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rand::RngExt;
+use tapgate_engine::record::Author;
 use tapgate_engine::time::UnixMillis;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::Instant;
 
@@ -22,6 +23,11 @@ use crate::clock::Clock;
 const FOLLOW_INTERVAL: Duration = Duration::from_millis(250);
 /// How often the position is stored: what a crash makes us send again.
 const STORE_INTERVAL: Duration = Duration::from_secs(1);
+/// Records without a message that are passed before that alone is stored: reading them again takes tens of milliseconds.
+/// So a stored position, which is a record itself, makes nobody store another one.
+const PASSED_RECORDS_MAX: u64 = 10_000;
+/// What is kept of a reason, in bytes: it is stored with the position.
+pub const REASON_BYTES_MAX: usize = 512;
 /// How long attempts may take to end when the process stops; those that do not are made again after its start.
 const STOP_PATIENCE: Duration = Duration::from_secs(5);
 /// Messages read in one go.
@@ -30,7 +36,7 @@ const READ_MAX: usize = 256;
 const ORDERS_MAX: usize = 16;
 
 /// What is held of a receiver that is away: a few megabytes of events.
-const WINDOW: usize = 1_024;
+pub const WINDOW: usize = 1_024;
 /// Attempts at once: a receiver that takes 100 ms for one takes 160 a second.
 const CONCURRENCY: usize = 16;
 
@@ -47,6 +53,14 @@ enum Order {
     Replay(Place),
 }
 
+/// An order, who gave it, and who waits until it is carried out.
+#[derive(Debug)]
+struct Ordered {
+    order: Order,
+    by: Author,
+    done: oneshot::Sender<()>,
+}
+
 /// How a receiver does, for people.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Status {
@@ -56,6 +70,8 @@ pub struct Status {
     pub through: Place,
     /// The oldest message that is not, and when what it tells of happened.
     pub oldest: Option<(Place, UnixMillis)>,
+    /// Messages accepted since the process began.
+    pub accepted: u64,
 }
 
 /// The worker has stopped.
@@ -67,7 +83,7 @@ pub struct Stopped;
 #[derive(Clone, Debug)]
 pub struct Handle {
     name: Arc<str>,
-    orders: mpsc::Sender<Order>,
+    orders: mpsc::Sender<Ordered>,
     status: watch::Receiver<Status>,
 }
 
@@ -84,20 +100,32 @@ impl Handle {
         self.status.borrow().clone()
     }
 
-    /// Attempts everything again, from where it stopped.
-    ///
-    /// # Errors
-    /// The worker has stopped.
-    pub async fn resume(&self) -> Result<(), Stopped> {
-        self.orders.send(Order::Resume).await.map_err(|_| Stopped)
+    /// How it does, whenever that changes.
+    #[must_use]
+    pub fn watch(&self) -> watch::Receiver<Status> {
+        self.status.clone()
     }
 
-    /// Sends everything from a place on again.
+    /// Attempts everything again, from where it stopped. When this returns, [`Handle::status`] says so.
     ///
     /// # Errors
     /// The worker has stopped.
-    pub async fn replay(&self, from: Place) -> Result<(), Stopped> {
-        self.orders.send(Order::Replay(from)).await.map_err(|_| Stopped)
+    pub async fn resume(&self, by: Author) -> Result<(), Stopped> {
+        self.order(Order::Resume, by).await
+    }
+
+    /// Sends everything from a place on again. When this returns, [`Handle::status`] says so.
+    ///
+    /// # Errors
+    /// The worker has stopped.
+    pub async fn replay(&self, from: Place, by: Author) -> Result<(), Stopped> {
+        self.order(Order::Replay(from), by).await
+    }
+
+    async fn order(&self, order: Order, by: Author) -> Result<(), Stopped> {
+        let (done, is_done) = oneshot::channel();
+        self.orders.send(Ordered { order, by, done }).await.map_err(|_| Stopped)?;
+        is_done.await.map_err(|_| Stopped)
     }
 }
 
@@ -119,12 +147,15 @@ pub struct Worker<O: Outbox, R> {
     outbox: Arc<O>,
     receiver: Arc<R>,
     meters: Meters,
-    orders: mpsc::Receiver<Order>,
+    orders: mpsc::Receiver<Ordered>,
     status: watch::Sender<Status>,
     tail: Tail<O::Content>,
     attempts: JoinSet<(Place, Outcome)>,
     stored: Position,
     stored_at: Instant,
+    /// Messages accepted since the process began, and how many of them the stored position knows of.
+    accepted: u64,
+    accepted_stored: u64,
     /// Whether more can be read at once.
     more: bool,
     /// What the log said last of the receiver, and whether it said that the outbox fails.
@@ -143,7 +174,7 @@ enum Said {
 /// What happens next.
 enum Event {
     Ended(Result<(Place, Outcome), JoinError>),
-    Ordered(Order),
+    Ordered(Ordered),
     Due,
     Stop,
 }
@@ -164,13 +195,13 @@ where
             Some(position) => position,
             None => {
                 let position = Position { through: Place::end_of(outbox.newest()), ..Position::default() };
-                outbox.store_position(&name, &position)?;
+                outbox.store_position(&name, &position, &Author::Engine)?;
                 position
             }
         };
         let tail = Tail::new(limits, stored.clone());
         let (orders_in, orders) = mpsc::channel(ORDERS_MAX);
-        let (status, status_out) = watch::channel(status_of(&tail));
+        let (status, status_out) = watch::channel(status_of(&tail, 0));
         let meters = Meters::new(&name);
         let name: Arc<str> = name.into();
         let handle = Handle { name: Arc::clone(&name), orders: orders_in, status: status_out };
@@ -186,6 +217,8 @@ where
             attempts: JoinSet::new(),
             stored,
             stored_at: Instant::now(),
+            accepted: 0,
+            accepted_stored: 0,
             more: false,
             said: Said::Well,
             outbox_fails: false,
@@ -226,7 +259,7 @@ where
                 let now = self.now();
                 batch.messages.into_iter().for_each(|message| self.tail.offer(message, now));
                 self.tail.read_through(batch.through);
-                self.more = self.tail.read() > from;
+                self.more = batch.more;
                 self.outbox_fails = false;
             }
             Err(error) => self.outbox_failed("read", &error),
@@ -244,24 +277,33 @@ where
 
     fn store_when_due(&mut self) {
         if self.stored_at.elapsed() >= STORE_INTERVAL {
-            self.store();
+            self.store(&Author::Engine);
         }
     }
 
-    /// Stores the position if it has changed.
-    fn store(&mut self) {
+    /// Stores the position if it says something that reading the journal again would not.
+    fn store(&mut self, by: &Author) {
         let position = self.tail.position();
-        if position == self.stored {
+        if !self.is_news(&position) {
             return;
         }
         self.stored_at = Instant::now();
-        match self.outbox.store_position(&self.name, &position) {
+        match self.outbox.store_position(&self.name, &position, by) {
             Ok(()) => {
                 self.stored = position;
+                self.accepted_stored = self.accepted;
                 self.outbox_fails = false;
             }
             Err(error) => self.outbox_failed("store its position in", &error),
         }
+    }
+
+    /// Records passed that held no message are none, unless they are many.
+    fn is_news(&self, position: &Position) -> bool {
+        let only_passed = Position { through: self.stored.through, ..position.clone() } == self.stored
+            && self.accepted == self.accepted_stored;
+        let passed = position.through.record.0.checked_sub(self.stored.through.record.0);
+        *position != self.stored && !(only_passed && passed.is_some_and(|passed| passed < PASSED_RECORDS_MAX))
     }
 
     /// Said once until it works again: it is tried several times a second.
@@ -291,7 +333,7 @@ where
     async fn apply(&mut self, event: Event) -> ControlFlow<()> {
         match event {
             Event::Ended(ended) => self.ended(ended),
-            Event::Ordered(order) => {
+            Event::Ordered(Ordered { order, by, done }) => {
                 match order {
                     Order::Resume => self.tail.resume(self.now()),
                     Order::Replay(from) => {
@@ -300,8 +342,11 @@ where
                         self.tail.replay(from);
                     }
                 }
-                tracing::info!(receiver = &*self.name, ?order, "deliveries are ordered otherwise");
-                self.store();
+                tracing::info!(receiver = &*self.name, ?order, by = by.name(), "deliveries are ordered otherwise");
+                self.store(&by);
+                self.tell();
+                // Who asked may have left.
+                let _ = done.send(());
             }
             Event::Due => {}
             Event::Stop => return ControlFlow::Break(()),
@@ -314,15 +359,20 @@ where
         match ended {
             Ok((place, Outcome::Accepted)) => {
                 self.meters.accepted.increment(1);
+                self.accepted = self.accepted.saturating_add(1);
                 self.tail.done(place, now);
             }
             Ok((place, Outcome::Failed { reason, retry_after })) => {
                 self.meters.failed.increment(1);
-                self.tail.failed(place, now, Failure { reason, retry_after, draw: rand::rng().random() });
+                self.tail.failed(
+                    place,
+                    now,
+                    Failure { reason: bounded(reason), retry_after, draw: rand::rng().random() },
+                );
             }
             Ok((place, Outcome::Refused { reason })) => {
                 self.meters.refused.increment(1);
-                self.tail.refused(place, now, reason);
+                self.tail.refused(place, now, bounded(reason));
             }
             Err(error) => {
                 // A panic is a bug, here as there; nothing else ends an attempt but ourselves.
@@ -336,7 +386,7 @@ where
     /// Shows how the receiver does: always to those who look, to the log when it changes.
     fn tell(&mut self) {
         self.meters.tell(&self.tail, self.outbox.newest(), self.now());
-        let status = status_of(&self.tail);
+        let status = status_of(&self.tail, self.accepted);
         let receiver = &*self.name;
         let say = match &status.state {
             State::Parked(_) => Said::Parked,
@@ -382,11 +432,17 @@ where
                 () = &mut patience => break,
             }
         }
-        self.store();
+        self.store(&Author::Engine);
     }
 }
 
-fn status_of<C>(tail: &Tail<C>) -> Status {
+/// A reason of whole characters within its bound.
+fn bounded(mut reason: String) -> String {
+    reason.truncate(reason.floor_char_boundary(REASON_BYTES_MAX));
+    reason
+}
+
+fn status_of<C>(tail: &Tail<C>, accepted: u64) -> Status {
     let oldest = tail.oldest().map(|message| (message.place, message.at));
-    Status { state: tail.state(), through: tail.through(), oldest }
+    Status { state: tail.state(), through: tail.through(), oldest, accepted }
 }

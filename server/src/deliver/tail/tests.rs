@@ -407,7 +407,7 @@ proptest! {
             prop_assert!(world.tail.waiting.len() + world.tail.accepted.len() <= LIMITS.window, "memory is bounded");
             prop_assert!(world.under_way.len() <= LIMITS.concurrency);
             let is_meant = |record: &u64| world.lane(*record) != 0;
-            let through = position.through.record.0 + u64::from(position.through.part == u8::MAX);
+            let through = position.through.record.0 + u64::from(position.through.part == u16::MAX);
             let claimed = (1..through).chain(position.accepted.iter().map(|place| place.record.0));
             for record in claimed.filter(is_meant) {
                 prop_assert!(seen.contains(&record), "{record} is called accepted in {position:?}");
