@@ -10,6 +10,7 @@ use tokio::sync::mpsc;
 
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::receivers::Delivery;
 use crate::rescue::Problem;
 
 /// The running program.
@@ -26,6 +27,8 @@ pub struct App {
     pub health: Health,
     /// Accounts of which UR has said that something changed, for the feeds.
     pub hints: mpsc::Sender<UrId>,
+    /// The receivers of deliveries, as configured.
+    pub deliveries: Vec<Delivery>,
 }
 
 /// Why requests are not taken, if they are not. Each cause is set and cleared by the one who watches it.

@@ -21,6 +21,7 @@ use crate::clock::Clock;
 use crate::config::{self, Config, Listen};
 use crate::feeds::{self, Feeds, Known};
 use crate::http::{admin, listener, public::Public};
+use crate::receivers::{self, Job};
 use crate::{policy, telemetry, ur};
 
 /// How often rows follow the journal, or after how many records: bounds what a restart must fold, to about a second. A
@@ -100,6 +101,7 @@ pub struct Server {
     stop: watch::Sender<bool>,
     listeners: [JoinHandle<()>; 2],
     feeds: Option<JoinHandle<()>>,
+    deliveries: std::thread::JoinHandle<()>,
     rows: std::thread::JoinHandle<()>,
 }
 
@@ -111,7 +113,7 @@ impl Server {
     pub async fn start(config: Config, clock: Arc<Clock>) -> Result<Server, ServeError> {
         let (failed, failures) = mpsc::unbounded_channel();
         let (hints, hinted) = mpsc::channel(feeds::HINTS_MAX);
-        let (app, known) = start(config, clock, failed.clone(), hints)?;
+        let (app, known, jobs) = start(config, clock, failed.clone(), hints)?;
         let app = Arc::new(app);
         let feeds = feed(&app, &known, hinted)?;
         let public = bind(app.config.listen.public).await?;
@@ -123,12 +125,14 @@ impl Server {
         let admin = listener::serve(admin, router, stopping.clone());
         let listeners = [tokio::spawn(public), tokio::spawn(admin)];
         tokio::spawn(watch_over(Arc::clone(&app)));
+        let deliveries = receivers::run(Arc::clone(&app), jobs, stopping.clone());
+        let deliveries = deliveries.map_err(|error| ServeError::SetUp(error.to_string()))?;
         let kept = Arc::clone(&app);
         let rows = std::thread::Builder::new().name("rows".to_owned());
         let rows = rows.spawn(move || keep_rows(&kept, &stopping, &failed));
         let rows = rows.map_err(|error| ServeError::SetUp(format!("the rows thread did not start: {error}")))?;
         tracing::info!(public = %addresses.public, admin = %addresses.admin, "serving");
-        Ok(Server { app, addresses, failures, stop, listeners, feeds, rows })
+        Ok(Server { app, addresses, failures, stop, listeners, feeds, deliveries, rows })
     }
 
     /// What the listeners share.
@@ -176,11 +180,13 @@ impl Server {
             // A panic has aborted the process already.
             let _ = listener.await;
         }
-        let (ledger, rows) = (Arc::clone(&self.app.ledger), self.rows);
+        let (ledger, deliveries, rows) = (Arc::clone(&self.app.ledger), self.deliveries, self.rows);
         let closed = tokio::task::spawn_blocking(move || {
             rows.thread().unpark();
-            // The thread ends by itself; if it panicked, the process has aborted.
+            // The threads end by themselves; if one panicked, the process has aborted.
             let _ = rows.join();
+            // How far receivers are is recorded before nothing can be any more.
+            let _ = deliveries.join();
             ledger.journal().close();
             // What was recorded since: with it, the next start has nothing to fold.
             write_rows(&ledger)
@@ -212,7 +218,7 @@ fn start(
     clock: Arc<Clock>,
     failed: mpsc::UnboundedSender<StoreError>,
     hints: mpsc::Sender<UrId>,
-) -> Result<(App, Known), ServeError> {
+) -> Result<(App, Known, Vec<Job>), ServeError> {
     let metrics = telemetry::start_metrics().map_err(|error| ServeError::SetUp(error.to_string()))?;
     let durability = match config.durability {
         config::Durability::Fsync => Durability::Fsync,
@@ -238,8 +244,11 @@ fn start(
         let _ = failed.send(error);
     });
     let ledger = Ledger::start(store, recovered.state, policy, hash_seed, on_failure).map_err(in_store)?;
-    let app = App { ledger: Arc::new(ledger), config, clock, metrics, health: Health::default(), hints };
-    Ok((app, Known { users, holding }))
+    let ledger = Arc::new(ledger);
+    let (deliveries, jobs) = receivers::prepare(&config.deliver, &ledger, &clock)
+        .map_err(|error| ServeError::SetUp(format!("deliveries: {error}")))?;
+    let app = App { ledger, config, clock, metrics, health: Health::default(), hints, deliveries };
+    Ok((app, Known { users, holding }, jobs))
 }
 
 async fn bind(address: std::net::SocketAddr) -> Result<TcpListener, ServeError> {

@@ -54,6 +54,7 @@ impl Server {
             metrics: PrometheusBuilder::new().build_recorder().handle(),
             health: Health::default(),
             hints: tokio::sync::mpsc::channel(1).0,
+            deliveries: Vec::new(),
         });
         let bound = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("http://{}/api/v1", bound.local_addr().unwrap());

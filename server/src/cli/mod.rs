@@ -11,6 +11,7 @@ mod client;
 mod config;
 mod controls;
 mod decision;
+mod deliveries;
 mod explain;
 mod import;
 mod journal;
@@ -70,6 +71,8 @@ enum Command {
     Sweep(sweep::Sweep),
     /// List what somebody must know of; take it on or silence it.
     Alerts(alerts::Alerts),
+    /// List who is told what happens here; have a receiver go on or back.
+    Deliveries(deliveries::Deliveries),
     /// List top-ups of the pools; say that one was sent, approve or cancel one.
     Prefunds(prefunds::Prefunds),
     /// Show the switch over every decision; suspend or resume.
@@ -111,6 +114,7 @@ pub fn run() -> ExitCode {
         Command::Breaks(breaks) => breaks.run(),
         Command::Sweep(sweep) => sweep.run(),
         Command::Alerts(alerts) => alerts.run(),
+        Command::Deliveries(deliveries) => deliveries.run(),
         Command::Prefunds(prefunds) => prefunds.run(),
         Command::Program(program) => program.run(),
         Command::Journal(command) => journal::run(&command),

@@ -169,6 +169,12 @@ impl Endpoint {
         self.0.host_str().unwrap_or_default()
     }
 
+    /// Scheme, host and, where it is not the usual one, port: what may be shown.
+    #[must_use]
+    pub fn origin(&self) -> String {
+        self.0.origin().ascii_serialization()
+    }
+
     /// The whole of it, to be called and nothing else.
     #[must_use]
     pub(super) fn url(&self) -> &Url {

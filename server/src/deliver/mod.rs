@@ -53,6 +53,15 @@ impl Place {
         Place { record, part: u16::MAX }
     }
 
+    /// The record before the first one that may hold what comes after this place.
+    #[must_use]
+    pub fn before_record(self) -> Sequence {
+        match self.part {
+            u16::MAX => self.record,
+            _ => Sequence(self.record.0.saturating_sub(1)),
+        }
+    }
+
     /// The place before this one; the first place is its own.
     #[must_use]
     pub fn before(self) -> Place {

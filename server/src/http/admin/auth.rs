@@ -23,7 +23,7 @@ const ADDRESSES_MAX: usize = 10_000;
 pub(super) enum Access {
     /// Any role.
     Read,
-    /// Pools, rates, credits, alerts and prefunds: operator and treasurer.
+    /// Pools, rates, credits, alerts, deliveries and prefunds: operator and treasurer.
     Treasury,
     /// The approval of a prefund: treasurer alone, so that nobody who runs the engine can make it send money.
     Approve,

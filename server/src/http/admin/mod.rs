@@ -3,6 +3,7 @@
 mod alerts;
 mod auth;
 mod breaks;
+mod deliveries;
 mod import;
 mod prefunds;
 mod read;
@@ -61,6 +62,8 @@ pub fn service(app: Arc<App>) -> Router {
         .route("/breaks/{id}", get(breaks::one))
         .route("/alerts", get(alerts::list))
         .route("/alerts/{id}", get(alerts::one))
+        .route("/deliveries", get(deliveries::list))
+        .route("/deliveries/{name}", get(deliveries::one))
         .route("/prefunds", get(prefunds::list))
         .route("/prefunds/{id}", get(prefunds::one))
         .route("/journal", get(read::journal))
@@ -72,6 +75,8 @@ pub fn service(app: Arc<App>) -> Router {
         .route("/rates", put(write::rates))
         .route("/alerts/{id}/acknowledge", post(alerts::acknowledge))
         .route("/alerts/{id}/silence", post(alerts::silence))
+        .route("/deliveries/{name}/resume", post(deliveries::resume))
+        .route("/deliveries/{name}/replay", post(deliveries::replay))
         .route("/prefunds", post(prefunds::send))
         .route("/prefunds/{id}/cancel", post(prefunds::cancel))
         .route_layer(guarded(Access::Treasury));

@@ -4,6 +4,7 @@ pub mod alerts;
 pub mod authorizations;
 pub mod breaks;
 pub mod controls;
+pub mod deliveries;
 pub mod journal;
 pub mod pools;
 pub mod prefunds;

@@ -1,0 +1,98 @@
+//! What the partner debits of a user's crypto for an approval, and gives back.
+//!
+//! A debit is what the approval holds of the user's funds, in their currency, under the approving callback's id. What is
+//! given back later is a share of it, whether or not the partner has made the debit by then: `ceil(debit × remaining /
+//! amount)` still stands when `remaining` of the approval's amount remains, so all that is given back of a debit is never
+//! more than it was.
+
+use serde_json::{Value, json};
+use tapgate_engine::authorization::{Authorization, Draw};
+use tapgate_engine::ids::{AuthorizationId, Sequence};
+use tapgate_engine::money::{Minor, Money};
+use tapgate_engine::posting::DrawPosting;
+use tapgate_engine::record::{Booked, Decided, DrawReturn, Fact, ReturnCause, Returned, Verdict};
+
+use super::history::History;
+
+/// The debit that an approval asks for: `None` where it takes nothing of the user's funds.
+pub(super) fn requested(decided: &Decided) -> Option<Value> {
+    let Verdict::Approved(approval) = &decided.verdict else { return None };
+    let debit = approval.funds.filter(|funds| !funds.amount.is_zero())?;
+    let request = &decided.request;
+    Some(json!({
+        "debitId": request.id.as_str(),
+        "authorizationId": request.root().as_str(),
+        "urId": request.user.as_str(),
+        "cardId": request.card.as_str(),
+        "amount": debit.amount.to_string(),
+        "currency": debit.currency.as_str(),
+        "approved": {"amount": approval.amount.to_string(), "currency": request.currency.as_str()},
+        "paid": {"amount": approval.paid.amount.to_string(), "currency": approval.paid.currency.as_str()},
+    }))
+}
+
+/// What draws lose with a record, given back and not settled.
+enum Lost<'a> {
+    Returned(&'a Returned),
+    Booked(&'a Booked),
+}
+
+impl Lost<'_> {
+    fn draws(&self) -> Vec<(Sequence, Minor)> {
+        match self {
+            Lost::Returned(Returned { draws, .. }) => {
+                draws.iter().map(|DrawReturn { sequence, amount, .. }| (*sequence, *amount)).collect()
+            }
+            Lost::Booked(Booked { draws, .. }) => {
+                let back = draws.iter().filter(|lost| lost.is_back);
+                back.map(|DrawPosting { sequence, amount, .. }| (*sequence, *amount)).collect()
+            }
+        }
+    }
+
+    fn reason(&self) -> &'static str {
+        match self {
+            Lost::Returned(Returned { cause, .. }) => match cause {
+                ReturnCause::Requested { .. } => "reversed",
+                ReturnCause::Late { .. } | ReturnCause::Person { .. } => "released",
+                ReturnCause::Expired => "expired",
+            },
+            Lost::Booked(_) => "rejected",
+        }
+    }
+}
+
+/// What the newest record gives back of debits, one for each that was asked for. `before` is the authorization before it.
+pub(super) fn given_back(history: &History, before: &Authorization) -> Vec<Value> {
+    let fact = &history.newest().1.fact;
+    let root = fact.root();
+    let lost = match fact {
+        Fact::Returned(returned) => Lost::Returned(returned),
+        Fact::Booked(booked) => Lost::Booked(booked),
+        _ => return Vec::new(),
+    };
+    let debit = |(sequence, amount): (Sequence, Minor)| {
+        let draw = before.draws.iter().find(|draw| draw.sequence == sequence)?;
+        let back = share(history, draw, amount)?;
+        Some(json!({
+            "debitId": draw.id.as_str(),
+            "authorizationId": root.map(AuthorizationId::as_str),
+            "urId": before.user.as_str(),
+            "cardId": before.card.as_str(),
+            "amount": back.amount.to_string(),
+            "currency": back.currency.as_str(),
+            "reason": lost.reason(),
+        }))
+    };
+    lost.draws().into_iter().filter_map(debit).collect()
+}
+
+/// What comes back of a draw's debit when so much of its amount does.
+fn share(history: &History, draw: &Draw, amount: Minor) -> Option<Money> {
+    let Fact::Decided(decided) = &history.record(draw.sequence)?.fact else { return None };
+    let Verdict::Approved(approval) = &decided.verdict else { return None };
+    let debit = approval.funds?;
+    let stands = |remaining: Minor| debit.amount.share_rounded_up(remaining.0, draw.amount.0);
+    let back = stands(draw.remaining).saturating_sub(stands(draw.remaining.saturating_sub(amount)));
+    (!back.is_zero()).then_some(Money { amount: back, ..debit })
+}
