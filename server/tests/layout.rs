@@ -100,6 +100,24 @@ const RULES: &[Rule] = &[
         reason: "forecasts are pure: years of traffic can be played through them, and a journal's forecast can be made again",
     },
     Rule {
+        scope: "server/src/outbox/events",
+        except: &[],
+        forbidden: &["Ledger", "tokio", "Clock", "store"],
+        reason: "what a record is told as follows from records alone, so that it is the same whenever it is told",
+    },
+    Rule {
+        scope: "server/src/outbox/debits",
+        except: &[],
+        forbidden: &["Ledger", "tokio", "Clock", "store"],
+        reason: "what a record is told as follows from records alone, so that it is the same whenever it is told",
+    },
+    Rule {
+        scope: "server/src/outbox/notices",
+        except: &[],
+        forbidden: &["Ledger", "tokio", "Clock", "store"],
+        reason: "what a record is told as follows from records alone, so that it is the same whenever it is told",
+    },
+    Rule {
         scope: "server/src/sandbox/ur",
         except: &[],
         forbidden: &["tapgate_engine"],
