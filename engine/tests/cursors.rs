@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use tapgate_engine::cursor::{CURSORS_MAX, NAME_BYTES_MAX, POSITION_BYTES_MAX};
 use tapgate_engine::journal::{Settled, Store};
 use tapgate_engine::ledger::ChangeError;
-use tapgate_engine::record::{Author, Fact};
+use tapgate_engine::record::{Author, Fact, Fingerprint, IdempotencyKey};
 use tapgate_engine::testing::MemoryStore;
 
 use world::{World, at, author, tap};
@@ -58,7 +58,9 @@ fn a_position_is_kept_by_name_and_has_bounds() {
 #[test]
 fn whoever_had_it_moved_is_the_author_and_no_key_is_used_up() {
     let world = World::new();
-    let word = world.ledger.move_cursor(&author(), "webhook", b"one".to_vec(), at(1)).unwrap();
+    let idempotency = Some(IdempotencyKey { key: "key".into(), fingerprint: Fingerprint::of(b"asked") });
+    let person = Author::Person { name: author().name().into(), idempotency };
+    let word = world.ledger.move_cursor(&person, "webhook", b"one".to_vec(), at(1)).unwrap();
     assert_eq!(word.block(), Settled::Durable);
     let record = world.ledger.record(world.ledger.journal().durable()).unwrap().unwrap();
     assert!(matches!(record.fact, Fact::CursorMoved { .. }));

@@ -56,8 +56,8 @@ class Request:
 
 
 class Receiver:
-    """An HTTP server that notes what it is sent. `behave` says what it does with each request: a status, or FORGET, which
-    reads the request and hangs up without an answer.
+    """An HTTP server that notes what it is sent. `behave` says what it does with each request: a status, or FORGET,
+    which reads the request and hangs up without an answer.
     """
 
     def __init__(self, behave=lambda request: 204, port=0, secrets=(SECRET,)):

@@ -1,5 +1,5 @@
-"""Everything that happens is told to whom it was promised: at least once, in order per user, in the same bytes, whatever
-the receiver does and however the process ends.
+"""What happens is told to whom it was promised: at least once, in order per user, in the same bytes, whatever the
+receiver does and however the process ends.
 
 TAPGATE_KILL_ROUNDS (default 5) sets how often the server is killed while it delivers, TAPGATE_SEED after how long.
 """
@@ -132,8 +132,8 @@ def test_what_follows_an_approval_is_told_in_order_and_gives_the_debit_back(deli
         ],
     )
     partner.assert_honest()
-    back = [(each.data["debitId"], each.data["amount"], each.data["reason"]) for each in seen if "returned" in each.type]
-    assert back == [
+    back = [each.data for each in seen if each.type == "debit.returned"]
+    assert [(debit["debitId"], debit["amount"], debit["reason"]) for debit in back] == [
         (root["authorizationId"], "1000", "reversed"),
         (increment["authorizationId"], "200", "reversed"),
         (increment["authorizationId"], "300", "released"),
@@ -185,19 +185,20 @@ def test_while_a_secret_changes_both_sign(delivering, receiver):
 # --- receivers that misbehave --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("behave", [now_and_then(500, 500), now_and_then(FORGET), slow(now_and_then(302))])
-def test_what_fails_is_sent_again_in_order_with_the_same_bytes(delivering, receiver, behave):
-    partner = receiver(behave).start()
-    world = delivering(webhook=[partner.webhook()])
+def test_what_fails_is_sent_again_in_order_with_the_same_bytes(delivering, receiver):
+    misbehave = {"fails": now_and_then(500, 500), "forgets": now_and_then(FORGET), "slow": slow(now_and_then(302))}
+    partners = {name: receiver(behave).start() for name, behave in misbehave.items()}
+    world = delivering(webhook=[partner.webhook(name=name) for name, partner in partners.items()])
     users = [world.user() for _ in range(3)]
     for user in users * 2:
         world.approve(tap(user))
-    for user in users:
-        partner.wait_for(user, APPROVED * 2, seconds=60)
-    partner.assert_honest()
-    partner.assert_ordered_by_user()
-    assert len(partner.seen()) > len(partner.accepted_ids()), "nothing was sent again"
-    assert state(world) == "delivering"
+    for name, partner in partners.items():
+        for user in users:
+            partner.wait_for(user, APPROVED * 2, seconds=60)
+        partner.assert_honest()
+        partner.assert_ordered_by_user()
+        assert len(partner.seen()) > len(partner.accepted_ids()), f"{name}: nothing was sent again"
+    assert {each["state"] for each in deliveries(world).values()} == {"delivering"}
 
 
 def test_a_receiver_that_is_down_is_waited_for_and_a_person_hurries_it(delivering, receiver):
@@ -218,7 +219,8 @@ def test_a_receiver_that_is_down_is_waited_for_and_a_person_hurries_it(deliverin
 
 
 def test_a_parked_receiver_is_an_alert_that_the_others_tell_and_loses_nothing(delivering, receiver, tmp_path):
-    gone, chat, pager, mail = receiver(lambda _: 410).start(), receiver().start(), receiver().start(), MailServer(tmp_path)
+    gone, chat, pager = receiver(lambda _: 410).start(), receiver().start(), receiver().start()
+    mail = MailServer(tmp_path)
     try:
         world = delivering(
             webhook=[gone.webhook(name="core")],
@@ -258,10 +260,10 @@ def test_a_parked_receiver_is_an_alert_that_the_others_tell_and_loses_nothing(de
         actions = [(each.json["event_action"], each.json["dedup_key"]) for each in pager.accepted()]
         key = f"alert-{alert['id']}"
         assert actions == [("trigger", key), ("acknowledge", key), ("resolve", key)]
-        assert {each["References"] for each in mail.mails()} == {f"<{key}-example.org>".replace("-example", "@example")}
+        assert {each["References"] for each in mail.mails()} == {f"<{key}@example.org>"}
         assert world.server.admin_ok("GET", "/api/v1/alerts?kind=delivery_parked")["items"] == []
-        [who] = [each["author"] for each in records(world) if each["fact"]["kind"] == "cursor_moved" and each["author"] != "engine"]
-        assert who == "operator"
+        moved = [each["author"] for each in records(world) if each["fact"]["kind"] == "cursor_moved"]
+        assert moved.count("operator") == 1, "who had it resumed is in the journal"
     finally:
         mail.stop()
 
@@ -408,13 +410,17 @@ def test_a_receiver_is_shown_without_its_secrets(idle):
 @pytest.mark.parametrize(("role", "status"), [("viewer", 403), ("treasurer", 200), ("operator", 200)])
 @pytest.mark.parametrize("order", ["resume", "replay"])
 def test_who_may_have_a_receiver_go_on_or_back(idle, role, status, order):
-    answer = idle.server.admin("POST", f"/api/v1/deliveries/core/{order}", {"from": durable(idle)} if order == "replay" else {}, role=role)
+    body = {"from": durable(idle)} if order == "replay" else {}
+    answer = idle.server.admin("POST", f"/api/v1/deliveries/core/{order}", body, role=role)
     assert answer.status_code == status, answer.text
 
 
 def test_a_receiver_that_is_not_there_and_a_record_that_is_not(idle):
-    post = lambda path, body: idle.server.admin("POST", f"/api/v1/deliveries/{path}", body)
-    missing = [post("nobody/resume", {}), post("nobody/replay", {"from": 1}), idle.server.admin("GET", "/api/v1/deliveries/x")]
+    def post(path, body):
+        return idle.server.admin("POST", f"/api/v1/deliveries/{path}", body)
+
+    nobody = idle.server.admin("GET", "/api/v1/deliveries/nobody")
+    missing = [nobody, post("nobody/resume", {}), post("nobody/replay", {"from": 1})]
     assert [(each.status_code, error_code(each)) for each in missing] == [(404, "not_found")] * 3
     for wrong in ({"from": 0}, {"from": 10**9}, {"from": "x"}, {}, {"from": 1, "to": 2}):
         answer = post("core/replay", wrong)

@@ -11,6 +11,7 @@ import subprocess
 import pytest
 
 import tapgate
+from receivers import Receiver
 from tapgate import PARTNER_KEY, REPOSITORY, TOKENS, command, eventually
 from ur import Ur
 from world import World, user_line
@@ -25,9 +26,12 @@ HISTOGRAM_SUFFIX = re.compile(r"_(bucket|sum|count)$")
 
 @pytest.fixture(scope="module")
 def server(new_server):
-    """With feeds, so that their metrics are there, too; slow ones, which leave the tests' own figures alone."""
-    ur = Ur()
-    yield new_server(config={"ur": {"feeds": True, "base_url": ur.url, "rates_interval_seconds": 3600}})
+    """With slow feeds, which leave the tests' own figures alone, and a receiver, so that their metrics are there, too."""
+    ur, receiver = Ur(), Receiver().start()
+    deliver = {"allow_private": True, "webhook": [receiver.webhook(name="core")]}
+    feeds = {"feeds": True, "base_url": ur.url, "rates_interval_seconds": 3600}
+    yield new_server(config={"ur": feeds, "deliver": deliver})
+    receiver.stop()
     ur.close()
 
 

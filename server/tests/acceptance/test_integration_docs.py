@@ -102,9 +102,9 @@ def printed(tmp_path_factory) -> list[str]:
     (directory / "bin").mkdir()
     (directory / "bin" / "tapgate").symlink_to(BINARY)
     # The documented ports may be taken on the machine that runs the tests.
-    ports = dict(zip(("8480", "8481"), free_ports(2)))
+    ports = dict(zip(("8480", "8481", "8490"), free_ports(3)))
     script = "".join(f"printf '\\x1e\\n'\n{example.script}" for example in EXAMPLES)
-    script = re.sub(r"(?<=127\.0\.0\.1:)(8480|8481)", lambda port: str(ports[port[0]]), script)
+    script = re.sub(r"\b(8480|8481|8490)\b", lambda port: str(ports[port[0]]), script)
     # A command that fails must not leave the server behind, which would hold the output open.
     script = "trap 'kill -9 $(jobs -p) 2>/dev/null || :' EXIT\nexec 2>&1\n" + script
     environment = clean_environment(
