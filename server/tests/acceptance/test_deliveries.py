@@ -268,6 +268,18 @@ def test_a_parked_receiver_is_an_alert_that_the_others_tell_and_loses_nothing(de
         mail.stop()
 
 
+def test_the_alert_of_a_receiver_that_is_not_configured_any_more_is_over(delivering, receiver):
+    gone = receiver(lambda _: 410).start()
+    world = delivering(webhook=[gone.webhook(name="core")])
+    world.approve(tap(world.user()))
+    path = "/api/v1/alerts?kind=delivery_parked"
+    assert eventually(lambda: world.server.admin_ok("GET", path)["items"])
+    world.server.config["deliver"]["webhook"] = []
+    world.server.restart()
+    assert eventually(lambda: not world.server.admin_ok("GET", path)["items"])
+    assert deliveries(world) == {}
+
+
 def test_without_allow_private_nothing_goes_to_the_own_network(delivering, receiver, tmp_path):
     partner = receiver().start()
     webhook = {"url": partner.url(), "secret": SECRET}
