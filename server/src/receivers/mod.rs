@@ -62,7 +62,6 @@ struct Made<'a> {
     config: &'a Deliver,
     ledger: &'a Arc<Ledger>,
     clock: &'a Arc<Clock>,
-    post: Post,
     deliveries: Vec<Delivery>,
     jobs: Vec<Job>,
 }
@@ -76,19 +75,20 @@ pub fn prepare(
     ledger: &Arc<Ledger>,
     clock: &Arc<Clock>,
 ) -> Result<(Vec<Delivery>, Vec<Job>), ReceiversError> {
-    let post = Post::new(config.guard(), ATTEMPT_TIMEOUT)?;
-    let mut made = Made { config, ledger, clock, post, deliveries: Vec::new(), jobs: Vec::new() };
+    // Who has no receivers needs no TLS for them.
+    let post = || Post::new(config.guard(), ATTEMPT_TIMEOUT);
+    let mut made = Made { config, ledger, clock, deliveries: Vec::new(), jobs: Vec::new() };
     for WebhookReceiver { name, url, secrets, events } in &config.webhooks {
-        let receiver = Webhook::new(made.post.clone(), url.clone(), secrets.clone());
+        let receiver = Webhook::new(post()?, url.clone(), secrets.clone());
         let outbox = LedgerOutbox::new(Arc::clone(ledger), Arc::clone(clock), Events { wanted: events.clone() });
         made.add("webhook", name, url.origin(), outbox, receiver)?;
     }
     for SlackReceiver { name, url } in &config.slack {
-        let receiver = Slack::new(made.post.clone(), url.clone());
+        let receiver = Slack::new(post()?, url.clone());
         made.add_for_people("slack", name, url.origin(), receiver)?;
     }
     for PagerDutyReceiver { name, url, routing_key } in &config.pagerduty {
-        let receiver = PagerDuty::new(made.post.clone(), url, routing_key.clone());
+        let receiver = PagerDuty::new(post()?, url, routing_key.clone());
         made.add_for_people("pagerduty", name, url.origin(), receiver)?;
     }
     if let Some(MailReceiver { name, server, from, to }) = &config.smtp {
