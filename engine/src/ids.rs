@@ -176,6 +176,10 @@ record_id!(
     /// Names a prefund: the record that proposed it, or that said it was sent.
     PrefundId
 );
+record_id!(
+    /// Names a closure of the calendar: the record that added it.
+    ClosureId
+);
 
 #[cfg(test)]
 mod tests {

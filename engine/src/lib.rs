@@ -8,6 +8,7 @@ pub mod account;
 pub mod alert;
 pub mod authorization;
 pub mod breaks;
+pub mod closure;
 pub mod controls;
 pub mod cursor;
 pub mod ids;

@@ -9,8 +9,9 @@ use serde::{Deserialize, Serialize};
 use crate::account::{AccountStatus, CardStatus, FundingPolicy, ImportedCard, ImportedFiat};
 use crate::alert::Condition;
 use crate::authorization::{Reason, Request, Source, State, Values};
+use crate::closure::Closed;
 use crate::controls::Controls;
-use crate::ids::{AlertId, AuthorizationId, CardId, PrefundId, Sequence, UrId};
+use crate::ids::{AlertId, AuthorizationId, CardId, ClosureId, PrefundId, Sequence, UrId};
 use crate::limit::ClientLimit;
 use crate::money::{ChfMinor, Currency, Minor, Money};
 use crate::posting::{Discrepancy, DrawPosting, Effect, Posting};
@@ -167,7 +168,7 @@ pub enum Fact {
     },
     /// A condition began that somebody must know of.
     AlertRaised(Box<Condition>),
-    /// An open alert's severity became another; it is told again.
+    /// An open alert's condition became another; it is told again.
     AlertChanged {
         /// Which.
         id: AlertId,
@@ -220,6 +221,13 @@ pub enum Fact {
         name: CompactString,
         /// As the reader wrote it; the engine does not look into it.
         position: Vec<u8>,
+    },
+    /// Days were added to the calendar on which UR's operations credit nothing.
+    ClosureAdded(Closed),
+    /// A closure was taken back.
+    ClosureRemoved {
+        /// Which.
+        id: ClosureId,
     },
 }
 
@@ -612,7 +620,9 @@ impl Fact {
             | Fact::PrefundApproved { .. }
             | Fact::PrefundSent(_)
             | Fact::PrefundCancelled { .. }
-            | Fact::CursorMoved { .. } => None,
+            | Fact::CursorMoved { .. }
+            | Fact::ClosureAdded(_)
+            | Fact::ClosureRemoved { .. } => None,
         }
     }
 

@@ -59,7 +59,8 @@ impl World {
     }
 
     fn told_again(&self, id: AlertId, seconds: u64) -> bool {
-        made(self.ledger.renotify_alert(id, at(seconds)).unwrap())
+        let condition = self.ledger.alert(id).unwrap().unwrap().condition;
+        made(self.ledger.renotify_alert(id, condition, at(seconds)).unwrap())
     }
 
     fn by_person(&self, change: AlertChange, seconds: u64) -> Result<(), ChangeError> {
@@ -197,7 +198,10 @@ fn alerts_outlive_restarts_and_leave_memory_once_they_are_over_and_on_the_disk()
     assert!(!world.told_again(euros, 50));
     let nowhere = AlertId(Sequence(999));
     assert!(matches!(world.acknowledged(nowhere, 50), Err(ChangeError::NotFound { .. })));
-    assert!(matches!(world.ledger.renotify_alert(nowhere, at(50)), Err(ChangeError::NotFound { .. })));
+    assert!(matches!(
+        world.ledger.renotify_alert(nowhere, condition(AlertKind::PoolLow, "EUR", Severity::Notice), at(50)),
+        Err(ChangeError::NotFound { .. })
+    ));
     world.close_and_check(&store);
 }
 
@@ -277,7 +281,13 @@ proptest! {
                     let (kind, subject) = CONDITIONS[which];
                     world.raised(condition(kind, subject, severity), seconds);
                 }
-                Happens::ToldAgain(which) => drop(world.ledger.renotify_alert(id(&world, which), at(seconds))),
+                Happens::ToldAgain(which) => {
+                    // Now and then in other words.
+                    let (kind, subject) = CONDITIONS[which];
+                    let text = if seconds % 2 == 0 { "as before" } else { "as it is now" };
+                    let said = Condition { text: text.into(), ..condition(kind, subject, Severity::Notice) };
+                    drop(world.ledger.renotify_alert(id(&world, which), said, at(seconds)));
+                }
                 Happens::Acknowledged(which) => drop(world.acknowledged(id(&world, which), seconds)),
                 Happens::Silenced(which, until) => drop(world.silenced(id(&world, which), until, seconds)),
                 Happens::Over(which) => drop(world.over(CONDITIONS[which].0, CONDITIONS[which].1, seconds)),

@@ -287,7 +287,9 @@ impl User {
             | Fact::PrefundApproved { .. }
             | Fact::PrefundSent(_)
             | Fact::PrefundCancelled { .. }
-            | Fact::CursorMoved { .. } => {}
+            | Fact::CursorMoved { .. }
+            | Fact::ClosureAdded(_)
+            | Fact::ClosureRemoved { .. } => {}
         }
         self.sequence = sequence;
     }

@@ -96,11 +96,18 @@ impl Ledger {
         Ok(Some(alerts.append(permit, &Author::Engine, self.stamp(now), fact)))
     }
 
-    /// Notes that an open alert is told again. `None` where nobody wants to be told: it is acknowledged, silenced or over.
+    /// Tells an open alert again, with its condition as it is now. `None` where nobody wants to be told: it is
+    /// acknowledged, silenced or over.
     ///
     /// # Errors
     /// There is no such alert, or it was not noted.
-    pub fn renotify_alert(&self, id: AlertId, now: Moment) -> Result<Option<Arc<Word>>, ChangeError> {
+    pub fn renotify_alert(
+        &self,
+        id: AlertId,
+        condition: Condition,
+        now: Moment,
+    ) -> Result<Option<Arc<Word>>, ChangeError> {
+        let condition = Box::new(condition.bounded());
         let _shared = self.read_shared();
         let mut alerts = self.lock_alerts();
         let at = self.stamp(now);
@@ -110,8 +117,13 @@ impl Ledger {
         if alert.is_quiet(at) {
             return Ok(None);
         }
+        let fact = if alert.condition == *condition {
+            Fact::AlertRenotified { id }
+        } else {
+            Fact::AlertChanged { id, condition }
+        };
         let permit = self.journal.reserve()?;
-        Ok(Some(alerts.append(permit, &Author::Engine, at, Fact::AlertRenotified { id })))
+        Ok(Some(alerts.append(permit, &Author::Engine, at, fact)))
     }
 
     /// Resolves the open alert of this kind and subject, whose condition is over; `None` where none is open.

@@ -7,7 +7,7 @@ use compact_str::CompactString;
 use dashmap::mapref::entry::Entry as Place;
 
 use super::decide::append;
-use super::{AlertChange, Ledger, PrefundChange, Shared};
+use super::{AlertChange, ClosureChange, Ledger, PrefundChange, Shared};
 use crate::account::{CardStatus, ImportedCard, User};
 use crate::authorization::Source;
 use crate::controls::{Controls, ControlsError};
@@ -130,6 +130,8 @@ pub enum Change {
     Alert(AlertChange),
     /// Something about a prefund.
     Prefund(PrefundChange),
+    /// Something about the calendar.
+    Closure(ClosureChange),
 }
 
 /// A change was refused; it had no effect.
@@ -226,6 +228,7 @@ impl Ledger {
             Change::ResolveBreak { id, reason } => self.resolve_break(author, at, id, reason)?,
             Change::Alert(change) => self.change_alert(author, at, change)?,
             Change::Prefund(change) => self.change_prefund(author, at, change)?,
+            Change::Closure(change) => self.change_closure(&mut admin.closures, author, at, change)?,
             Change::Release { root, reason } => self.release(author, at, &root, ReturnCause::Person { reason })?,
             Change::ImportUser(import) => {
                 for card in &import.cards {

@@ -17,6 +17,7 @@ use crate::account::User;
 use crate::alert::Alert;
 use crate::authorization::{Answer, Authorization};
 use crate::breaks::Break;
+use crate::closure::Closures;
 use crate::cursor::Cursor;
 use crate::ids::{AuthorizationId, Sequence, UrId};
 use crate::journal::{Row, Store, StoreError, Table};
@@ -106,6 +107,9 @@ pub(crate) type Postings = BTreeMap<CompactString, PostingRow>;
 /// The key of the program's one row.
 pub(crate) const PROGRAM_KEY: &[u8] = b"program";
 
+/// The key of the one row of closures, in the same table.
+pub(crate) const CLOSURES_KEY: &[u8] = b"closures";
+
 pub(crate) fn row<T: Serialize>(table: Table, key: &[u8], value: &T) -> Result<Row, StoreError> {
     let value = postcard::serialize_with_flavor(&(ROW_VERSION, value), Buffer(Vec::with_capacity(256)));
     let value = value.map_err(|error| StoreError::Failed(format!("a row cannot be encoded: {error}")))?;
@@ -140,6 +144,7 @@ pub struct State {
     pub(crate) alerts: Alerts,
     pub(crate) prefunds: Prefunds,
     pub(crate) cursors: Cursors,
+    pub(crate) closures: Closures,
 }
 
 impl State {
@@ -187,6 +192,7 @@ impl State {
             Ok(())
         })?;
         state.program = load(store, Table::Program, PROGRAM_KEY)?.unwrap_or_default();
+        state.closures = load(store, Table::Program, CLOSURES_KEY)?.unwrap_or_default();
         Ok(state)
     }
 
@@ -199,7 +205,7 @@ impl State {
         let alerts = self.alerts.0.values().map(|row| row.sequence);
         let prefunds = self.prefunds.0.values().map(|row| row.sequence);
         let cursors = self.cursors.0.values().map(|row| row.sequence);
-        let few = alerts.chain(prefunds).chain(cursors);
+        let few = alerts.chain(prefunds).chain(cursors).chain([self.closures.sequence]);
         users.chain(pools).chain(breaks).chain(few).fold(self.program.sequence, Sequence::max)
     }
 
@@ -323,6 +329,7 @@ impl State {
         self.fold_alert(sequence, record, store)?;
         self.fold_prefund(sequence, record, store)?;
         self.cursors.apply(sequence, fact);
+        self.closures.apply(sequence, fact);
         if sequence > self.program.sequence {
             self.program.program.apply(*at, fact);
             self.program.keys.apply(*at, author);
@@ -374,6 +381,7 @@ impl State {
             add(&row(Table::Cursors, name.as_bytes(), cursor)?);
         }
         add(&row(Table::Program, PROGRAM_KEY, &(&self.program.program, &self.program.keys))?);
+        add(&row(Table::Program, CLOSURES_KEY, &self.closures)?);
         Ok(*hasher.finalize().as_bytes())
     }
 

@@ -12,6 +12,7 @@
 mod alerts;
 mod book;
 mod change;
+mod closures;
 mod cursors;
 mod decide;
 mod fold;
@@ -32,6 +33,7 @@ use dashmap::DashMap;
 pub use alerts::AlertChange;
 pub use book::Booking;
 pub use change::{Change, ChangeError, Receipt, Reflected};
+pub use closures::ClosureChange;
 pub use decide::{GaveUp, Refusal, Reply, Submission};
 pub use fold::{Program, State};
 pub use lists::Page;
@@ -41,6 +43,7 @@ pub use rows::RowsWritten;
 
 use crate::account::{FundingPolicy, User};
 use crate::authorization::{Answer, Authorization};
+use crate::closure::Closures;
 use crate::controls::Controls;
 use crate::ids::{AuthorizationId, CardId, Sequence, UrId};
 use crate::journal::{Journal, OnFailure, Store, StoreError, Word};
@@ -117,6 +120,7 @@ impl Shared {
 struct Admin {
     keys: fold::Keys,
     cards: std::collections::HashMap<CardId, UrId, RandomState>,
+    closures: Closures,
 }
 
 /// The ledger.
@@ -167,9 +171,21 @@ impl Ledger {
         let hasher =
             RandomState::with_seeds(hash_seed, !hash_seed, hash_seed.rotate_left(17), hash_seed.rotate_left(41));
         let watermark = store.watermark()?;
-        let State { users, authorizations, answers, pools, program, breaks, postings, alerts, prefunds, cursors } =
-            recovered;
-        let mut admin = Admin { keys: program.keys, cards: std::collections::HashMap::with_hasher(hasher.clone()) };
+        let State {
+            users,
+            authorizations,
+            answers,
+            pools,
+            program,
+            breaks,
+            postings,
+            alerts,
+            prefunds,
+            cursors,
+            closures,
+        } = recovered;
+        let cards = std::collections::HashMap::with_hasher(hasher.clone());
+        let mut admin = Admin { keys: program.keys, cards, closures };
         for (id, user) in &users {
             admin.cards.extend(user.cards.iter().map(|card| (card.id.clone(), id.clone())));
         }

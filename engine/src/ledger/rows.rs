@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering;
 use compact_str::CompactString;
 
 use super::Ledger;
-use super::fold::{PROGRAM_KEY, PoolRow, ProgramRow, break_key, record_key, row};
+use super::fold::{CLOSURES_KEY, PROGRAM_KEY, PoolRow, ProgramRow, break_key, record_key, row};
 use crate::ids::{AuthorizationId, Sequence, UrId};
 use crate::journal::{Row, Settled, StoreError, Table};
 use crate::pool::Pool;
@@ -131,9 +131,10 @@ impl Ledger {
         let at = UnixMillis(self.latest.load(Ordering::Acquire));
         let figures: Vec<_> = shared.pools.iter().map(Pool::figures).collect();
         let program = ProgramRow { sequence: cut, program: shared.program.clone(), keys: admin.keys.clone(), at };
+        let closures = row(Table::Program, CLOSURES_KEY, &admin.closures)?;
         drop(shared);
         drop(admin);
-        let mut rows = vec![row(Table::Program, PROGRAM_KEY, &program)?];
+        let mut rows = vec![row(Table::Program, PROGRAM_KEY, &program)?, closures];
         for figures in figures {
             let key = figures.currency;
             rows.push(row(Table::Pools, key.as_str().as_bytes(), &PoolRow { sequence: cut, figures })?);

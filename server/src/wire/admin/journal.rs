@@ -114,6 +114,8 @@ fn fact(fact: &Fact) -> Value {
         Fact::CursorMoved { name, position } => {
             json!({"kind": "cursor_moved", "name": name.as_str(), "bytes": position.len()})
         }
+        Fact::ClosureAdded(closed) => json!({"kind": "closure_added", "closure": super::calendar::closed(closed)}),
+        Fact::ClosureRemoved { id } => json!({"kind": "closure_removed", "id": id.to_string()}),
     }
 }
 
