@@ -73,7 +73,9 @@ fn the_default_text_loads_and_shows_exactly_the_defaults() {
     assert_eq!((shown.ur.timestamp_window_seconds, shown.ur.feeds, shown.ur.require_v2), (300, true, false));
     assert_eq!((shown.ur.calls_per_minute, shown.ur.pools_interval_seconds), (80, 15));
     assert_eq!((shown.treasury.cycle_days, shown.treasury.renotify_seconds), (7, 14_400));
-    assert_eq!((shown.treasury.rules().z, shown.treasury.alerts().thresholds.notice), (5.0, 0.01));
+    assert_eq!((shown.treasury.rules().z, shown.treasury.rules().thresholds.notice), (5.0, 0.01));
+    assert_eq!((shown.treasury.watch_interval_seconds, shown.treasury.report_stale_seconds), (60, 900));
+    assert_eq!((shown.treasury.break_ageing_days, shown.treasury.hourly_cap_chf), (3, 0));
     assert_eq!(shown.treasury.calendar.time_zone.iana_name(), Some("Europe/Zurich"));
     assert_eq!((shown.reconcile.first_look_seconds, shown.reconcile.drift_bps), (300, 200));
     assert_eq!(shown.listen.public.to_string(), "127.0.0.1:8480");
@@ -491,6 +493,11 @@ step = 0
 cycle_days = 61
 over_capture_bps = 5001
 renotify_seconds = 59
+watch_interval_seconds = 0
+report_stale_seconds = 59
+break_ageing_days = 0
+hourly_cap_chf = -1
+hourly_cap_suspends = 1
 "#;
     check(
         text,
@@ -510,6 +517,11 @@ renotify_seconds = 59
             "tapgate.toml:12: treasury.cycle_days: must be 1 to 60, got 61",
             "tapgate.toml:13: treasury.over_capture_bps: must be 0 to 5000, got 5001",
             "tapgate.toml:14: treasury.renotify_seconds: must be 60 to 604800, got 59",
+            "tapgate.toml:15: treasury.watch_interval_seconds: must be 1 to 3600, got 0",
+            "tapgate.toml:16: treasury.report_stale_seconds: must be 60 to 2592000, got 59",
+            "tapgate.toml:17: treasury.break_ageing_days: must be 1 to 365, got 0",
+            "tapgate.toml:18: treasury.hourly_cap_chf: must be 0 to 1000000000000, got -1",
+            "tapgate.toml:19: treasury.hourly_cap_suspends: must be true or false, got an integer",
         ],
     );
     check_rest(
@@ -523,7 +535,7 @@ renotify_seconds = 59
     let treasury = load(good, &[("TAPGATE__TREASURY__NOTICE_PROBABILITY", "0.05")]).unwrap().treasury;
     assert_eq!((treasury.rules().z, treasury.rules().step), (2.5, tapgate_engine::money::Minor(500_000)));
     assert_eq!((treasury.calendar.holidays.len(), treasury.calendar.cut_off.to_string()), (2, "09:30:00".to_owned()));
-    assert_eq!(treasury.alerts().thresholds, crate::treasury::level::Thresholds { notice: 0.05, urgent: 0.1 });
+    assert_eq!(treasury.rules().thresholds, crate::treasury::level::Thresholds { notice: 0.05, urgent: 0.1 });
 }
 
 #[test]

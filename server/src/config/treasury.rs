@@ -14,7 +14,7 @@ use super::sections::ReadFile;
 use crate::treasury::calendar::{CreditCalendar, LEAD_HOURS_MAX, WorkingDay};
 use crate::treasury::forecast::Rules;
 use crate::treasury::holidays::{self, Holidays};
-use crate::treasury::level::{AlertRules, Thresholds};
+use crate::treasury::level::Thresholds;
 
 /// Most holiday files: countries through which one top-up passes.
 const HOLIDAY_FILES_MAX: usize = 16;
@@ -33,6 +33,12 @@ const OVER_CAPTURE_BPS_MAX: u16 = 5_000;
 
 /// Longest wait before an alert is repeated, in seconds: a week.
 const RENOTIFY_SECONDS_MAX: u32 = 604_800;
+
+/// Oldest report before it is told, in seconds: as old as a decision may use it.
+const REPORT_STALE_SECONDS_MAX: u32 = 2_592_000;
+
+/// Largest hourly cap, in francs: 10^12.
+const CAP_CHF_MAX: u64 = 1_000_000_000_000;
 
 const DAYS: [(&str, Weekday); 7] = [
     ("mon", Weekday::Monday),
@@ -65,6 +71,16 @@ pub struct Treasury {
     pub over_capture_bps: u16,
     /// What stands unacknowledged is told again after so long, in seconds, 60 to 604,800.
     pub renotify_seconds: u32,
+    /// How often everything is looked at that somebody must know of, in seconds, 1 to 3,600.
+    pub watch_interval_seconds: u32,
+    /// With feeds, a pool's report that is older than this is told, in seconds, 60 to 2,592,000.
+    pub report_stale_seconds: u32,
+    /// A break that stays unexplained is told after so many days, 1 to 365.
+    pub break_ageing_days: u16,
+    /// The most francs that the whole program may approve within an hour; 0: any.
+    pub hourly_cap_chf: u64,
+    /// Whether reaching it suspends the program.
+    pub hourly_cap_suspends: bool,
 }
 
 impl Treasury {
@@ -77,15 +93,8 @@ impl Treasury {
             minimum: amount(self.minimum),
             cycle_days: self.cycle_days,
             over_capture_bps: self.over_capture_bps,
-            thresholds: self.alerts().thresholds,
+            thresholds: Thresholds { notice: float(self.notice_probability), urgent: float(self.urgent_probability) },
         }
-    }
-
-    /// The alerts' rules.
-    #[must_use]
-    pub fn alerts(&self) -> AlertRules {
-        let thresholds = Thresholds { notice: float(self.notice_probability), urgent: float(self.urgent_probability) };
-        AlertRules { thresholds, renotify_seconds: self.renotify_seconds.into() }
     }
 }
 
@@ -110,6 +119,12 @@ pub(super) fn treasury(reader: &mut Reader<'_>, read_file: ReadFile<'_>) -> Trea
         reader.value("treasury.over_capture_bps", |setting| setting.integer(0..=OVER_CAPTURE_BPS_MAX));
     let renotify_seconds =
         reader.value("treasury.renotify_seconds", |setting| setting.integer(60..=RENOTIFY_SECONDS_MAX));
+    let watch_interval_seconds = reader.value("treasury.watch_interval_seconds", |setting| setting.integer(1..=3_600));
+    let report_stale_seconds =
+        reader.value("treasury.report_stale_seconds", |setting| setting.integer(60..=REPORT_STALE_SECONDS_MAX));
+    let break_ageing_days = reader.value("treasury.break_ageing_days", |setting| setting.integer(1..=365));
+    let hourly_cap_chf = reader.value("treasury.hourly_cap_chf", |setting| setting.integer(0..=CAP_CHF_MAX));
+    let hourly_cap_suspends = reader.value("treasury.hourly_cap_suspends", |setting| setting.boolean());
     Treasury {
         calendar,
         notice_probability,
@@ -120,6 +135,11 @@ pub(super) fn treasury(reader: &mut Reader<'_>, read_file: ReadFile<'_>) -> Trea
         cycle_days: cycle_days.unwrap_or(7),
         over_capture_bps: over_capture_bps.unwrap_or(200),
         renotify_seconds: renotify_seconds.unwrap_or(14_400),
+        watch_interval_seconds: watch_interval_seconds.unwrap_or(60),
+        report_stale_seconds: report_stale_seconds.unwrap_or(900),
+        break_ageing_days: break_ageing_days.unwrap_or(3),
+        hourly_cap_chf: hourly_cap_chf.unwrap_or(0),
+        hourly_cap_suspends: hourly_cap_suspends.unwrap_or(false),
     }
 }
 

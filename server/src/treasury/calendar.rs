@@ -6,7 +6,8 @@ use std::fmt::Write as _;
 
 use jiff::civil::{Date, Time, Weekday};
 use jiff::tz::TimeZone;
-use jiff::{SignedDuration, Timestamp, Zoned};
+use jiff::{SignedDuration, Span, Timestamp, Unit, Zoned};
+use tapgate_engine::closure::{Closed, Day};
 use tapgate_engine::time::UnixMillis;
 
 use super::holidays::Holidays;
@@ -120,6 +121,34 @@ impl CreditCalendar {
         self.local(at).map_or_else(String::new, |local| local.strftime("%A").to_string())
     }
 
+    /// The zone's name.
+    #[must_use]
+    pub fn zone_name(&self) -> String {
+        self.time_zone.iana_name().unwrap_or("UTC").to_owned()
+    }
+
+    /// The day there, and when the next one begins. Beyond the year 9999 there is but one day.
+    #[must_use]
+    pub fn day(&self, at: UnixMillis) -> (Day, UnixMillis) {
+        let found = self.local(at).and_then(|local| {
+            let tomorrow = local.date().tomorrow().ok()?.to_zoned(self.time_zone.clone()).ok()?;
+            Some((day_of(local.date())?, millis(&tomorrow)?))
+        });
+        found.unwrap_or((Day(u32::MAX), UnixMillis(u64::MAX)))
+    }
+
+    /// Closed on these days, too.
+    #[must_use]
+    pub fn with_closures(&self, closed: impl IntoIterator<Item = Closed>) -> CreditCalendar {
+        let closure = |closed: Closed| {
+            let (from, through) = (date_of(closed.from)?, date_of(closed.through)?);
+            Some(Closure { from, through, reason: closed.reason.into() })
+        };
+        let mut calendar = self.clone();
+        calendar.closures.extend(closed.into_iter().filter_map(closure));
+        calendar
+    }
+
     fn local(&self, at: UnixMillis) -> Option<Zoned> {
         let at = Timestamp::from_millisecond(i64::try_from(at.0).ok()?).ok()?;
         Some(at.to_zoned(self.time_zone.clone()))
@@ -193,6 +222,19 @@ impl CreditCalendar {
         }
         why
     }
+}
+
+/// A date as the journal keeps it; `None` before 1970.
+#[must_use]
+pub fn day_of(date: Date) -> Option<Day> {
+    let days = date.since((Unit::Day, Date::constant(1970, 1, 1))).ok()?.get_days();
+    u32::try_from(days).ok().map(Day)
+}
+
+/// The date of a day; `None` beyond the year 9999.
+#[must_use]
+pub fn date_of(day: Day) -> Option<Date> {
+    Date::constant(1970, 1, 1).checked_add(Span::new().try_days(i64::from(day.0)).ok()?).ok()
 }
 
 fn wall_time(at: &Zoned) -> String {

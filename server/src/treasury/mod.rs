@@ -10,8 +10,12 @@ pub mod forecast;
 pub mod holidays;
 pub mod level;
 mod month;
+pub mod movement;
+pub mod outcomes;
 mod profile;
 #[cfg(test)]
 mod simulation;
 pub mod spend;
+pub mod statement;
+pub mod tail;
 mod words;

@@ -3,6 +3,7 @@
 pub mod alerts;
 pub mod authorizations;
 pub mod breaks;
+pub mod calendar;
 pub mod controls;
 pub mod deliveries;
 pub mod journal;

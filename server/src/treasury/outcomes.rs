@@ -1,0 +1,119 @@
+//! What was decided in the last minutes, and what is usual: for a rise of declines, and for what an hour may approve.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use tapgate_engine::authorization::Reason;
+use tapgate_engine::money::ChfMinor;
+use tapgate_engine::record::{Fact, Verdict};
+use tapgate_engine::time::UnixMillis;
+
+const MINUTE_MS: u64 = 60_000;
+
+/// Declines of so many minutes, the one under way included, are compared with the usual.
+pub const RECENT_MINUTES: u64 = 10;
+
+/// Minutes kept: an hour, and the one under way.
+const MINUTES_MAX: u64 = 61;
+
+/// What a minute ago weighs against now in the usual: half after three days, so a campaign becomes usual and a bad night
+/// does not.
+const DECAY_PER_MINUTE: f64 = 0.999_84;
+
+/// Decisions of one minute.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+struct Minute {
+    approved: u64,
+    declined: BTreeMap<Reason, u64>,
+    approved_chf: ChfMinor,
+}
+
+impl Minute {
+    fn declines(&self) -> u64 {
+        self.declined.values().sum()
+    }
+}
+
+/// The decisions of the last hour, minute by minute, and the share of declines before the last ten minutes.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Outcomes {
+    minutes: BTreeMap<u64, Minute>,
+    /// Up to this minute they are in the usual.
+    learnt: u64,
+    usual_decisions: f64,
+    usual_declines: f64,
+}
+
+/// What is seen of declines.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Declines {
+    /// Decisions of the last ten minutes.
+    pub decisions: u64,
+    /// Those that declined, by reason.
+    pub declined: BTreeMap<Reason, u64>,
+    /// The usual share, 0 to 1; nothing where nothing is known.
+    pub usual: f64,
+    /// How many decisions that rests on; older ones count less.
+    pub usual_decisions: f64,
+}
+
+impl Outcomes {
+    /// Counts a decision. A late answer is no decision of its own: it was approved, and is given back.
+    pub fn add(&mut self, at: UnixMillis, fact: &Fact) {
+        let Fact::Decided(decided) = fact else { return };
+        self.roll(at);
+        let minute = self.minutes.entry(at.0 / MINUTE_MS).or_default();
+        match &decided.verdict {
+            Verdict::Approved(approval) => {
+                minute.approved += 1;
+                minute.approved_chf = minute.approved_chf.saturating_add(approval.spent);
+            }
+            Verdict::Declined(reason) => *minute.declined.entry(*reason).or_default() += 1,
+        }
+    }
+
+    /// Lets time pass: what is no longer recent becomes usual, and what is older than an hour is forgotten.
+    pub fn roll(&mut self, now: UnixMillis) {
+        let now = now.0 / MINUTE_MS;
+        let learn_until = now.saturating_sub(RECENT_MINUTES);
+        if learn_until > self.learnt {
+            let passed = (learn_until - self.learnt) as f64;
+            let decay = DECAY_PER_MINUTE.powf(passed);
+            self.usual_decisions *= decay;
+            self.usual_declines *= decay;
+            for (_, minute) in self.minutes.range(self.learnt + 1..=learn_until) {
+                let declines = minute.declines();
+                self.usual_decisions += (minute.approved + declines) as f64;
+                self.usual_declines += declines as f64;
+            }
+            self.learnt = learn_until;
+        }
+        self.minutes.retain(|minute, _| minute + MINUTES_MAX > now);
+    }
+
+    /// The declines of the last ten minutes against the usual.
+    #[must_use]
+    pub fn declines(&self, now: UnixMillis) -> Declines {
+        let since = (now.0 / MINUTE_MS).saturating_sub(RECENT_MINUTES) + 1;
+        let mut seen = Declines::default();
+        for (_, minute) in self.minutes.range(since..) {
+            seen.decisions += minute.approved + minute.declines();
+            for (reason, count) in &minute.declined {
+                *seen.declined.entry(*reason).or_default() += count;
+            }
+        }
+        if self.usual_decisions > 0.0 {
+            seen.usual = self.usual_declines / self.usual_decisions;
+            seen.usual_decisions = self.usual_decisions;
+        }
+        seen
+    }
+
+    /// What was approved in the last 60 minutes, the one under way included.
+    #[must_use]
+    pub fn approved_chf(&self, now: UnixMillis) -> ChfMinor {
+        let since = (now.0 / MINUTE_MS).saturating_sub(60) + 1;
+        let minutes = self.minutes.range(since..);
+        minutes.fold(ChfMinor::ZERO, |sum, (_, minute)| sum.saturating_add(minute.approved_chf))
+    }
+}

@@ -1,0 +1,153 @@
+//! What a pool began a day with, what moved it, and what it ended with: a fold of the journal, exact to the cent.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use tapgate_engine::closure::Day;
+use tapgate_engine::money::{Currency, Minor};
+use tapgate_engine::record::Fact;
+
+use super::movement::{Line, Movement, movements};
+
+/// Days kept of each pool: three years. Beyond them the journal itself tells.
+pub const DAYS_MAX: usize = 1_096;
+
+/// What moved a pool on one day, by what it was; each is a change of what is available, below 0 where it fell.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lines {
+    /// Taken by approvals.
+    pub approvals: Minor,
+    /// Given back by reversals, releases and expiries.
+    pub given_back: Minor,
+    /// Captured beyond what was held, late, or without asking.
+    pub over_captures: Minor,
+    /// Given back after it was captured, as far as reports have shown it.
+    pub refunds: Minor,
+    /// Top-ups.
+    pub credits: Minor,
+    /// What reports changed that nothing above explains; a floor that a person reported with a balance is in it.
+    pub reports: Minor,
+    /// Changes of the floor alone.
+    pub floors: Minor,
+}
+
+impl Lines {
+    fn add(&mut self, line: Line, change: Minor) {
+        let sum = match line {
+            Line::Approvals => &mut self.approvals,
+            Line::GivenBack => &mut self.given_back,
+            Line::OverCaptures => &mut self.over_captures,
+            Line::Refunds => &mut self.refunds,
+            Line::Credits => &mut self.credits,
+            Line::Reports => &mut self.reports,
+            Line::Floors => &mut self.floors,
+        };
+        *sum = sum.saturating_add(change);
+    }
+
+    /// Every line with its name on the wire.
+    #[must_use]
+    pub fn named(&self) -> [(&'static str, Minor); 7] {
+        [
+            ("approvals", self.approvals),
+            ("givenBack", self.given_back),
+            ("overCaptures", self.over_captures),
+            ("refunds", self.refunds),
+            ("credits", self.credits),
+            ("reports", self.reports),
+            ("floors", self.floors),
+        ]
+    }
+
+    fn sum(&self) -> Minor {
+        self.named().into_iter().fold(Minor::ZERO, |sum, (_, change)| sum.saturating_add(change))
+    }
+}
+
+/// One pool's day.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Statement {
+    /// What was available as it began.
+    pub opening: Minor,
+    /// What moved it.
+    pub lines: Lines,
+    /// What was available as it ended, or is now: opening and all lines together.
+    pub closing: Minor,
+}
+
+/// One pool's days.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+struct Book {
+    available: Minor,
+    /// Refunds that UR showed and no report has.
+    refunds_due: Minor,
+    /// The days on which something moved, with what was available before.
+    days: BTreeMap<Day, (Minor, Lines)>,
+}
+
+impl Book {
+    fn add(&mut self, day: Day, line: Line, change: Minor) {
+        // A record that is stamped a moment before the one ahead of it belongs to the same day: days never reopen.
+        let day = self.days.last_key_value().map_or(day, |(last, _)| day.max(*last));
+        let (_, lines) = self.days.entry(day).or_insert((self.available, Lines::default()));
+        lines.add(line, change);
+        self.available = self.available.saturating_add(change);
+        if self.days.len() > DAYS_MAX {
+            self.days.pop_first();
+        }
+    }
+
+    /// A report that is higher than expected shows refunds first.
+    fn report(&mut self, day: Day, rise: Minor) {
+        let shown = Minor(rise.0.clamp(0, self.refunds_due.0.max(0)));
+        self.refunds_due = self.refunds_due.saturating_sub(shown);
+        for (line, change) in [(Line::Refunds, shown), (Line::Reports, rise.saturating_sub(shown))] {
+            if !change.is_zero() {
+                self.add(day, line, change);
+            }
+        }
+    }
+}
+
+/// The days of every pool.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Statements(BTreeMap<Currency, Book>);
+
+impl Statements {
+    /// Folds a record of this day, in the journal's order, from its first record on.
+    pub fn add(&mut self, day: Day, fact: &Fact) {
+        for Movement { currency, line, change } in movements(fact) {
+            let book = self.0.entry(currency).or_default();
+            match (line, fact) {
+                (Line::Reports, Fact::PoolSynced(_)) => book.report(day, change),
+                _ => book.add(day, line, change),
+            }
+        }
+        match fact {
+            Fact::Booked(booked) => {
+                if let Some(refund) = booked.refund() {
+                    let book = self.0.entry(refund.currency).or_default();
+                    book.refunds_due = book.refunds_due.saturating_add(refund.amount);
+                }
+            }
+            // What a person reports holds everything that UR gave back.
+            Fact::PoolReported(report) => self.0.entry(report.currency).or_default().refunds_due = Minor::ZERO,
+            _ => {}
+        }
+    }
+
+    /// The statement of a day up to `today`; `None` before the pool's first day, after today, or beyond what is kept.
+    #[must_use]
+    pub fn of(&self, currency: Currency, day: Day, today: Day) -> Option<Statement> {
+        if day > today {
+            return None;
+        }
+        let book = self.0.get(&currency)?;
+        let (last, (opening, lines)) = book.days.range(..=day).next_back()?;
+        let closing = opening.saturating_add(lines.sum());
+        if *last == day {
+            return Some(Statement { opening: *opening, lines: *lines, closing });
+        }
+        Some(Statement { opening: closing, lines: Lines::default(), closing })
+    }
+}

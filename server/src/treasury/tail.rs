@@ -1,0 +1,102 @@
+//! All that treasury knows of the past: a fold of the journal from its first record, and the bytes it is kept in.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use tapgate_engine::closure::Day;
+use tapgate_engine::ids::Sequence;
+use tapgate_engine::journal::{Chain, GENESIS};
+use tapgate_engine::money::Currency;
+use tapgate_engine::record::{Fact, Fingerprint, Record};
+use tapgate_engine::time::UnixMillis;
+
+use super::burn::Burn;
+use super::calendar::CreditCalendar;
+use super::movement::spent;
+use super::outcomes::Outcomes;
+use super::statement::Statements;
+
+/// The version of the bytes: another form, or another meaning of a figure, is another version.
+const VERSION: u8 = 1;
+
+/// What the journal says up to one record.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Tail {
+    /// The last record folded.
+    pub cursor: Sequence,
+    /// Its link of the chain: of another journal it would be another.
+    pub chain: Chain,
+    /// The zone that days are cut in.
+    time_zone: String,
+    /// The day under way there, and when it ends.
+    day: (Day, UnixMillis),
+    burns: BTreeMap<Currency, Burn>,
+    /// Every pool's days.
+    pub statements: Statements,
+    /// The last hour's decisions.
+    pub outcomes: Outcomes,
+}
+
+impl Tail {
+    /// Before the first record.
+    #[must_use]
+    pub fn new(calendar: &CreditCalendar) -> Tail {
+        Tail {
+            cursor: Sequence::ZERO,
+            chain: GENESIS,
+            time_zone: calendar.zone_name(),
+            day: (Day(0), UnixMillis(0)),
+            burns: BTreeMap::new(),
+            statements: Statements::default(),
+            outcomes: Outcomes::default(),
+        }
+    }
+
+    /// Folds the next record.
+    pub fn apply(&mut self, sequence: Sequence, chain: Chain, record: &Record, calendar: &CreditCalendar) {
+        (self.cursor, self.chain) = (sequence, chain);
+        let Record { at, fact, .. } = record;
+        if !matches!(fact, Fact::Decided(_)) && fact.pools().next().is_none() {
+            return;
+        }
+        if *at >= self.day.1 {
+            self.day = calendar.day(*at);
+        }
+        for (currency, amount) in spent(fact) {
+            self.burns.entry(currency).or_default().add(*at, amount);
+        }
+        self.statements.add(self.day.0, fact);
+        self.outcomes.add(*at, fact);
+    }
+
+    /// What is known of a pool's spending at `now`.
+    #[must_use]
+    pub fn burn(&self, currency: Currency, now: UnixMillis) -> Burn {
+        let mut burn = self.burns.get(&currency).cloned().unwrap_or_default();
+        burn.roll(now);
+        burn
+    }
+
+    /// The bytes of the cache.
+    ///
+    /// # Errors
+    /// It cannot be encoded.
+    pub fn encode(&self) -> Result<Vec<u8>, postcard::Error> {
+        let mut bytes = postcard::to_stdvec(&(VERSION, self))?;
+        let check = Fingerprint::of(&bytes);
+        bytes.extend_from_slice(&check.0);
+        Ok(bytes)
+    }
+
+    /// Reads the cache. `None` where it is damaged, of another version, or cut in days of another zone: then everything
+    /// is read again.
+    #[must_use]
+    pub fn decode(bytes: &[u8], calendar: &CreditCalendar) -> Option<Tail> {
+        let (bytes, check) = bytes.split_last_chunk::<16>()?;
+        if Fingerprint::of(bytes) != Fingerprint(*check) || bytes.first() != Some(&VERSION) {
+            return None;
+        }
+        let (_, tail) = postcard::from_bytes::<(u8, Tail)>(bytes).ok()?;
+        (tail.time_zone == calendar.zone_name()).then_some(tail)
+    }
+}
