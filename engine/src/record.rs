@@ -379,10 +379,18 @@ pub struct Booked {
 }
 
 impl Booked {
-    /// What UR's balance of a pool may rise by: what is held no more, or money that came back after it was settled.
+    /// Money that came back to an open pool after it was settled: no hold rises by it, only UR's balance.
+    #[must_use]
+    pub fn refund(&self) -> Option<Money> {
+        let currency = self.posting.amount.currency;
+        let is_refund = self.effect == Effect::Refunded && self.pools.iter().any(|pool| pool.currency == currency);
+        is_refund.then_some(Money { amount: self.given_back, currency })
+    }
+
+    /// What UR's balance of a pool may rise by: what is held no more, or a refund.
     #[must_use]
     pub fn returned_to(&self, pool: &SourceBooking) -> Minor {
-        let refund = if self.effect == Effect::Refunded { self.given_back } else { Minor::ZERO };
+        let refund = self.refund().map_or(Minor::ZERO, |refund| refund.amount);
         pool.available.max(Minor::ZERO).saturating_add(refund)
     }
 }

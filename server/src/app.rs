@@ -12,6 +12,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::receivers::Delivery;
 use crate::rescue::Problem;
+use crate::treasury::follow::Follower;
 
 /// The running program.
 pub struct App {
@@ -25,6 +26,8 @@ pub struct App {
     pub metrics: PrometheusHandle,
     /// Whether requests are taken.
     pub health: Health,
+    /// What the journal says of the pools' spending.
+    pub treasury: Follower,
     /// Accounts of which UR has said that something changed, for the feeds.
     pub hints: mpsc::Sender<UrId>,
     /// The receivers of deliveries, as configured.
@@ -54,6 +57,12 @@ impl Health {
     /// Nothing has become durable for a while.
     pub fn set_stalled(&self, stalled: bool) {
         self.stalled.store(stalled, Ordering::Release);
+    }
+
+    /// Whether nothing has become durable for a while.
+    #[must_use]
+    pub fn is_stalled(&self) -> bool {
+        self.stalled.load(Ordering::Acquire)
     }
 
     /// The disk is nearly full.

@@ -71,7 +71,13 @@ impl Clock {
 
     /// Waits for so much of its own time.
     pub async fn sleep(&self, duration: Duration) {
-        tokio::time::sleep(duration / self.speed.max(1)).await;
+        tokio::time::sleep(self.real(duration)).await;
+    }
+
+    /// How long so much of its own time takes.
+    #[must_use]
+    pub fn real(&self, duration: Duration) -> Duration {
+        duration / self.speed.max(1)
     }
 
     fn judge(&self, at: UnixMillis, elapsed: Duration) -> Moment {

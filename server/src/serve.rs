@@ -22,7 +22,8 @@ use crate::config::{self, Config, Listen};
 use crate::feeds::{self, Feeds, Known};
 use crate::http::{admin, listener, public::Public};
 use crate::receivers::{self, Job};
-use crate::{policy, telemetry, ur};
+use crate::treasury::follow::Follower;
+use crate::{policy, telemetry, treasury, ur};
 
 /// How often rows follow the journal, or after how many records: bounds what a restart must fold, to about a second. A
 /// user's row that many records touched meanwhile is written once.
@@ -102,7 +103,9 @@ pub struct Server {
     listeners: [JoinHandle<()>; 2],
     feeds: Option<JoinHandle<()>>,
     deliveries: std::thread::JoinHandle<()>,
+    watch: JoinHandle<()>,
     rows: std::thread::JoinHandle<()>,
+    follower: std::thread::JoinHandle<()>,
 }
 
 impl Server {
@@ -127,12 +130,18 @@ impl Server {
         tokio::spawn(watch_over(Arc::clone(&app)));
         let deliveries = receivers::run(Arc::clone(&app), jobs, stopping.clone());
         let deliveries = deliveries.map_err(|error| ServeError::SetUp(error.to_string()))?;
+        let watch = tokio::spawn(treasury::watch::watch(Arc::clone(&app)));
+        let (followed, stops) = (Arc::clone(&app), stopping.clone());
+        let follower = std::thread::Builder::new().name("treasury".to_owned());
+        let follower = follower.spawn(move || treasury::follow::follow(&followed, &stops));
+        let follower =
+            follower.map_err(|error| ServeError::SetUp(format!("the treasury thread did not start: {error}")))?;
         let kept = Arc::clone(&app);
         let rows = std::thread::Builder::new().name("rows".to_owned());
         let rows = rows.spawn(move || keep_rows(&kept, &stopping, &failed));
         let rows = rows.map_err(|error| ServeError::SetUp(format!("the rows thread did not start: {error}")))?;
         tracing::info!(public = %addresses.public, admin = %addresses.admin, "serving");
-        Ok(Server { app, addresses, failures, stop, listeners, feeds, deliveries, rows })
+        Ok(Server { app, addresses, failures, stop, listeners, feeds, deliveries, watch, rows, follower })
     }
 
     /// What the listeners share.
@@ -171,6 +180,8 @@ impl Server {
         tracing::info!("stopping: no new connections, requests under way end first");
         self.app.health.set_stopping();
         let _ = self.stop.send(true);
+        // It would only find the journal closed.
+        self.watch.abort();
         if let Some(feeds) = self.feeds {
             feeds.abort();
             // It was cut off; what it had under way is asked for again.
@@ -180,13 +191,16 @@ impl Server {
             // A panic has aborted the process already.
             let _ = listener.await;
         }
-        let (ledger, deliveries, rows) = (Arc::clone(&self.app.ledger), self.deliveries, self.rows);
+        let (ledger, deliveries, rows, follower) =
+            (Arc::clone(&self.app.ledger), self.deliveries, self.rows, self.follower);
         let closed = tokio::task::spawn_blocking(move || {
             rows.thread().unpark();
             // The threads end by themselves; if one panicked, the process has aborted.
             let _ = rows.join();
             // How far receivers are is recorded before nothing can be any more.
             let _ = deliveries.join();
+            follower.thread().unpark();
+            let _ = follower.join();
             ledger.journal().close();
             // What was recorded since: with it, the next start has nothing to fold.
             write_rows(&ledger)
@@ -247,7 +261,8 @@ fn start(
     let ledger = Arc::new(ledger);
     let (deliveries, jobs) = receivers::prepare(&config.deliver, &ledger, &clock)
         .map_err(|error| ServeError::SetUp(format!("deliveries: {error}")))?;
-    let app = App { ledger, config, clock, metrics, health: Health::default(), hints, deliveries };
+    let treasury = Follower::new(&config.treasury);
+    let app = App { ledger, config, clock, metrics, health: Health::default(), treasury, hints, deliveries };
     Ok((app, Known { users, holding }, jobs))
 }
 

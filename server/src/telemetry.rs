@@ -70,6 +70,17 @@ fn describe() {
     describe_gauge!("tapgate_pool_held", "Outstanding holds of a pool, in its smallest unit");
     describe_gauge!("tapgate_pool_reserve", "What approvals must leave in a pool, in its smallest unit");
     describe_gauge!(
+        "tapgate_pool_runs_dry_seconds",
+        Unit::Seconds,
+        "Until a pool is as likely empty as not, if nothing more is sent; +Inf beyond eight weeks"
+    );
+    describe_gauge!(
+        "tapgate_pool_probability_empty",
+        "That a pool runs dry before money sent after the coming cut-off is credited"
+    );
+    describe_gauge!("tapgate_pool_burn_per_hour", "Expected spending of a pool in an hour, in its smallest unit");
+    describe_gauge!("tapgate_pool_suggested", "What to send to a pool now, in its smallest unit");
+    describe_gauge!(
         "tapgate_pool_reported_timestamp_seconds",
         Unit::Seconds,
         "When a pool's balance was last reported, unix time"

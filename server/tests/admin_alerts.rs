@@ -15,6 +15,7 @@ use tapgate::app::{App, Health};
 use tapgate::clock::Clock;
 use tapgate::config::Config;
 use tapgate::http::{admin, listener};
+use tapgate::treasury::follow::Follower;
 use tapgate_engine::alert::{AlertKind, Condition, Severity};
 use tapgate_engine::journal::Settled;
 use tapgate_engine::ledger::{Change, Ledger, Policy, PrefundChange, Reflected, State};
@@ -49,6 +50,7 @@ impl Server {
         let ledger = Ledger::start(store.clone(), State::default(), Policy::default(), 1, Box::new(|_| {})).unwrap();
         let app = Arc::new(App {
             ledger: Arc::new(ledger),
+            treasury: Follower::new(&config.treasury),
             config,
             clock: Arc::new(Clock::start()),
             metrics: PrometheusBuilder::new().build_recorder().handle(),

@@ -14,6 +14,7 @@ use tapgate::clock::Clock;
 use tapgate::config::Config;
 use tapgate::http::{listener, public::Public};
 use tapgate::signature::SigningKey;
+use tapgate::treasury::follow::Follower;
 use tapgate_engine::ids::Sequence;
 use tapgate_engine::journal::Store;
 use tapgate_engine::ledger::{Ledger, Policy, State};
@@ -50,6 +51,7 @@ impl Server {
         let ledger = Ledger::start(store, State::default(), Policy::default(), 1, Box::new(|_| {})).unwrap();
         let app = Arc::new(App {
             ledger: Arc::new(ledger),
+            treasury: Follower::new(&config.treasury),
             config,
             clock: Arc::new(Clock::start()),
             metrics: PrometheusBuilder::new().build_recorder().handle(),

@@ -130,6 +130,11 @@ impl<'a> Ask<'a> {
         Ask::get(path, &[]).with(Method::POST, body.into(), "application/json")
     }
 
+    /// Takes a resource away.
+    pub(super) fn delete(path: &'a [&'a str]) -> Ask<'a> {
+        Ask { method: Method::DELETE, ..Ask::get(path, &[]) }
+    }
+
     /// Sends lines of JSON.
     pub(super) fn post_lines(path: &'a [&'a str], body: Vec<u8>) -> Ask<'a> {
         Ask::get(path, &[]).with(Method::POST, body, "application/x-ndjson")

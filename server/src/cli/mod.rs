@@ -5,6 +5,7 @@ mod amounts;
 mod api;
 mod authorizations;
 mod breaks;
+mod calendar;
 mod cards;
 mod checks;
 mod client;
@@ -24,6 +25,7 @@ mod screen;
 mod sign;
 mod sweep;
 mod table;
+mod treasury;
 mod users;
 mod when;
 
@@ -75,6 +77,8 @@ enum Command {
     Deliveries(deliveries::Deliveries),
     /// List top-ups of the pools; say that one was sent, approve or cancel one.
     Prefunds(prefunds::Prefunds),
+    /// Show when top-ups are credited; close days, or take that back.
+    Calendar(calendar::Calendar),
     /// Show the switch over every decision; suspend or resume.
     Program(program::Program),
     /// Look at a data directory, offline.
@@ -116,6 +120,7 @@ pub fn run() -> ExitCode {
         Command::Alerts(alerts) => alerts.run(),
         Command::Deliveries(deliveries) => deliveries.run(),
         Command::Prefunds(prefunds) => prefunds.run(),
+        Command::Calendar(calendar) => calendar.run(),
         Command::Program(program) => program.run(),
         Command::Journal(command) => journal::run(&command),
         Command::Sign(sign) => sign.run(),

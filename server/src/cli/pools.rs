@@ -12,7 +12,7 @@ use super::api::Api;
 use super::client::Ask;
 use super::screen::{Screen, Text};
 use super::table::{left, right, table};
-use super::when;
+use super::{treasury, when};
 
 #[derive(Debug, Args)]
 pub(super) struct Pools {
@@ -28,6 +28,19 @@ enum Command {
     Show {
         /// Its currency, such as EUR.
         currency: Currency,
+    },
+    /// Show when a pool runs dry, and how much to send until when.
+    Forecast {
+        /// Its currency, such as EUR.
+        currency: Currency,
+    },
+    /// Show what moved a pool on a day, from what was available to what is.
+    Statement {
+        /// Its currency, such as EUR.
+        currency: Currency,
+        /// The day where UR's operations are, such as 2026-11-21; today where none is given.
+        #[arg(long)]
+        day: Option<String>,
     },
     /// Say what a pool holds, or what is kept back in it; the first report opens the pool.
     Report {
@@ -116,6 +129,15 @@ impl Pools {
                 return self.api.show(&answer, |list: &List, screen| rows(&list.items, screen));
             }
             Some(Command::Show { currency }) => client.ask(Ask::get(&["pools", currency.as_str()], &[])),
+            Some(Command::Forecast { currency }) => {
+                let answer = client.ask(Ask::get(&["pools", currency.as_str(), "forecast"], &[]))?;
+                return self.api.show(&answer, treasury::forecast);
+            }
+            Some(Command::Statement { currency, day }) => {
+                let day: Vec<_> = day.iter().map(|day| ("day", day.clone())).collect();
+                let answer = client.ask(Ask::get(&["pools", currency.as_str(), "statement"], &day))?;
+                return self.api.show(&answer, treasury::statement);
+            }
             Some(Command::Report { currency, figures }) => {
                 client.ask(Ask::put(&["pools", currency.as_str()], figures.body()))
             }

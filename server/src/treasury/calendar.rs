@@ -149,6 +149,11 @@ impl CreditCalendar {
         calendar
     }
 
+    /// The days of files and people on which nothing is credited, from a day on for `days` days, with their names.
+    pub fn closed_days(&self, from: Date, days: usize) -> impl Iterator<Item = (Date, &str)> {
+        from.series(Span::new().days(1)).take(days).filter_map(|date| Some((date, self.reason_closed(date)?)))
+    }
+
     fn local(&self, at: UnixMillis) -> Option<Zoned> {
         let at = Timestamp::from_millisecond(i64::try_from(at.0).ok()?).ok()?;
         Some(at.to_zoned(self.time_zone.clone()))

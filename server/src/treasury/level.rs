@@ -155,7 +155,9 @@ mod tests {
 
     #[test]
     fn what_trembles_round_a_threshold_stays() {
-        check("10.1 -> urgent\n9.9 -> urgent\n10.1 -> urgent\n5.1 -> urgent\n4.9 -> notice\n9.9 -> notice\n10.1 -> urgent");
+        check(
+            "10.1 -> urgent\n9.9 -> urgent\n10.1 -> urgent\n5.1 -> urgent\n4.9 -> notice\n9.9 -> notice\n10.1 -> urgent",
+        );
     }
 
     #[test]
@@ -173,7 +175,8 @@ mod tests {
             let mut level = Level::None;
             for (probability, dry) in seen {
                 let observation = Observation { dry, probability_empty: Some(probability) };
-                let before = std::mem::replace(&mut level, THRESHOLDS.level_after(level, observation));
+                let before = level;
+                level = THRESHOLDS.level_after(before, observation);
                 prop_assert!(level >= THRESHOLDS.level(observation), "worsening is seen at once");
                 let left = match before {
                     _ if level >= before => true,

@@ -3,10 +3,12 @@
 mod alerts;
 mod auth;
 mod breaks;
+mod calendar;
 mod deliveries;
 mod import;
 mod prefunds;
 mod read;
+mod treasury;
 mod write;
 
 use std::net::IpAddr;
@@ -17,7 +19,7 @@ use axum::body::Body as AxumBody;
 use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post, put};
+use axum::routing::{delete, get, post, put};
 use hyper::StatusCode;
 use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use metrics::counter;
@@ -54,6 +56,9 @@ pub fn service(app: Arc<App>) -> Router {
         .route("/users/{urId}", get(read::user))
         .route("/pools", get(read::pools))
         .route("/pools/{currency}", get(read::pool))
+        .route("/pools/{currency}/forecast", get(treasury::forecast))
+        .route("/pools/{currency}/statement", get(treasury::statement))
+        .route("/calendar", get(calendar::show))
         .route("/rates", get(read::rates))
         .route("/program", get(read::program))
         .route("/authorizations", get(read::authorizations))
@@ -73,6 +78,8 @@ pub fn service(app: Arc<App>) -> Router {
         .route("/pools/{currency}", put(write::pool))
         .route("/pools/{currency}/credits", post(write::credit))
         .route("/rates", put(write::rates))
+        .route("/calendar", post(calendar::add))
+        .route("/calendar/{id}", delete(calendar::remove))
         .route("/alerts/{id}/acknowledge", post(alerts::acknowledge))
         .route("/alerts/{id}/silence", post(alerts::silence))
         .route("/deliveries/{name}/resume", post(deliveries::resume))
@@ -150,7 +157,7 @@ impl IntoResponse for Problem {
             headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
         }
         if matches!(self, Problem::MethodNotAllowed(_)) && !headers.contains_key(ALLOW) {
-            headers.insert(ALLOW, HeaderValue::from_static("GET, PUT, POST"));
+            headers.insert(ALLOW, HeaderValue::from_static("GET, PUT, POST, DELETE"));
         }
         response
     }

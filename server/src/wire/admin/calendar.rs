@@ -6,9 +6,11 @@ use serde_json::{Value, json};
 use tapgate_engine::closure::{Closed, Day};
 use tapgate_engine::ids::ClosureId;
 use tapgate_engine::ledger::ClosureChange;
+use tapgate_engine::money::Currency;
+use tapgate_engine::time::UnixMillis;
 
 use super::Malformed;
-use crate::treasury::calendar::{date_of, day_of};
+use crate::treasury::calendar::{CreditCalendar, Window, date_of, day_of};
 
 /// Days that were added, or taken back.
 #[must_use]
@@ -57,5 +59,64 @@ impl ClosureForm {
         let from = day("from", &self.from)?;
         let through = self.through.map_or(Ok(from), |through| day("through", &through))?;
         Ok(ClosureChange::Add(Closed { from, through, reason: self.reason.into() }))
+    }
+}
+
+/// Days looked ahead for what is closed: a year.
+const DAYS_SHOWN: usize = 366;
+/// Cut-offs shown ahead.
+const CUT_OFFS_SHOWN: usize = 5;
+
+/// The calendar at `now`: how UR's operations work, what is closed within a year, and the next cut-offs, which are
+/// the same for every pool.
+#[must_use]
+pub fn view(calendar: &CreditCalendar, closures: &[(ClosureId, Closed)], pools: &[Currency], now: UnixMillis) -> Value {
+    let today = date_of(calendar.day(now).0);
+    let closed_days = today.into_iter().flat_map(|today| calendar.closed_days(today, DAYS_SHOWN));
+    let windows = std::iter::successors(calendar.window(now), |window| calendar.window(window.cut_off));
+    let shown = |window: Window| {
+        json!({
+            "cutOff": window.cut_off.seconds().0, "creditedAt": window.credited_at.seconds().0, "why": window.why,
+        })
+    };
+    json!({
+        "timeZone": calendar.zone_name(),
+        "cutOff": calendar.cut_off.strftime("%H:%M").to_string(),
+        "leadHours": calendar.lead_hours,
+        "closedDays": closed_days.map(|(day, name)| json!({"day": day.to_string(), "name": name})).collect::<Vec<_>>(),
+        "closures": closures.iter().map(|(id, closed)| closure(*id, closed)).collect::<Vec<_>>(),
+        "cutOffs": windows.take(CUT_OFFS_SHOWN).map(shown).collect::<Vec<_>>(),
+        "pools": pools.iter().map(|pool| pool.as_str()).collect::<Vec<_>>(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_day_has_one_form() {
+        assert_eq!(day("day", "1970-01-02"), Ok(Day(1)));
+        assert_eq!(date_of(day("day", "2026-12-24").unwrap()).unwrap().to_string(), "2026-12-24");
+        for bad in ["", "2026-02-30", "20261224", "2026-12-24T00:00", "1969-12-31", "24.12.2026", "+002026-12-24"] {
+            assert!(day("day", bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn one_day_is_closed_where_no_last_one_is_given() {
+        let added = |body: &str| {
+            let ClosureChange::Add(closed) = super::super::parse::<ClosureForm>(body.as_bytes())?.change()? else {
+                return Err(Malformed("no closure is added".to_owned()));
+            };
+            Ok(super::closed(&closed))
+        };
+        let one = json!({"from": "2026-12-24", "through": "2026-12-24", "reason": "UR closes early"});
+        assert_eq!(added(r#"{"from":"2026-12-24","reason":"UR closes early"}"#), Ok(one));
+        for bad in
+            [r#"{"from":"2026-12-24"}"#, r#"{"from":"soon","reason":"x"}"#, r#"{"from":"2026-12-24","until":"x"}"#]
+        {
+            assert!(added(bad).is_err(), "{bad}");
+        }
     }
 }

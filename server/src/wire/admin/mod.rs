@@ -9,6 +9,7 @@ pub mod deliveries;
 pub mod journal;
 pub mod pools;
 pub mod prefunds;
+pub mod treasury;
 pub mod users;
 
 use serde::Deserialize;

@@ -1,0 +1,38 @@
+//! When top-ups are credited: shown, and days closed by people.
+
+use axum::Json;
+use axum::extract::{Path, State};
+use tapgate_engine::ids::ClosureId;
+use tapgate_engine::ledger::{Change, ClosureChange};
+
+use super::read::id;
+use super::write::{Asked, make};
+use super::{Admin, Answer};
+use crate::rescue::Problem;
+use crate::wire::admin::calendar::{ClosureForm, view};
+
+pub(super) async fn show(State(admin): State<Admin>) -> Answer {
+    Ok(shown(&admin))
+}
+
+fn shown(admin: &Admin) -> Json<serde_json::Value> {
+    let app = &admin.app;
+    let now = app.ledger.time(app.clock.now().at);
+    let mut pools: Vec<_> = app.ledger.pools().iter().map(|pool| pool.currency).collect();
+    pools.sort();
+    Json(view(&app.treasury.calendar(&app.ledger), &app.ledger.closures(), &pools, now))
+}
+
+/// Closes days; answers with the calendar as it is then.
+pub(super) async fn add(State(admin): State<Admin>, asked: Asked) -> Answer {
+    let change = asked.form::<ClosureForm>()?.change().map_err(|error| Problem::Malformed(error.0))?;
+    make(&admin, asked.author, Change::Closure(change)).await?;
+    Ok(shown(&admin))
+}
+
+/// Takes a closure back.
+pub(super) async fn remove(State(admin): State<Admin>, Path(text): Path<String>, asked: Asked) -> Answer {
+    let id: ClosureId = id("closure", &text)?;
+    make(&admin, asked.author, Change::Closure(ClosureChange::Remove { id })).await?;
+    Ok(shown(&admin))
+}

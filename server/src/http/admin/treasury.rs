@@ -1,0 +1,70 @@
+//! What is to be expected of a pool, and what moved it on a day.
+
+use axum::Json;
+use axum::extract::{Path, Query, State};
+use serde::Deserialize;
+use tapgate_engine::alert::AlertKind;
+use tapgate_engine::money::Currency;
+
+use super::read::{id, no_such};
+use super::{Admin, Answer};
+use crate::rescue::Problem;
+use crate::treasury::follow::CatchingUp;
+use crate::treasury::level::Level;
+use crate::wire::admin::calendar::day;
+use crate::wire::admin::treasury::{forecast_view, statement_view};
+
+/// Reads what is durable now, off the async threads.
+///
+/// # Errors
+/// The journal is still being read for the first time, or cannot be read.
+async fn caught_up(admin: &Admin) -> Result<(), Problem> {
+    let app = &admin.app;
+    app.treasury.ready(&app.ledger).map_err(|behind: CatchingUp| Problem::Conflict(behind.to_string()))?;
+    let app = std::sync::Arc::clone(app);
+    let read = tokio::task::spawn_blocking(move || app.treasury.catch_up(&app.ledger));
+    Ok(read.await.map_err(|_| Problem::Internal)??)
+}
+
+pub(super) async fn forecast(State(admin): State<Admin>, Path(code): Path<String>) -> Answer {
+    let (app, currency) = (&admin.app, id::<Currency>("pool", &code)?);
+    let no_pool = || no_such("pool", currency.as_str());
+    app.ledger.pool(currency).ok_or_else(no_pool)?;
+    caught_up(&admin).await?;
+    let now = app.ledger.time(app.clock.now().at);
+    let figures = app.ledger.pool(currency).ok_or_else(no_pool)?;
+    let foreseen = app.treasury.foresee(&app.ledger, &figures, now);
+    let forecast = foreseen.forecast.as_ref().map_err(|error| Problem::Conflict(error.to_string()))?;
+    let open = app.ledger.open_alerts();
+    let is_this = |kind: AlertKind, subject: &str| kind == AlertKind::PoolLow && subject == currency.as_str();
+    let told = open.iter().find(|alert| is_this(alert.condition.kind, &alert.condition.subject));
+    let told = Level::told(told.map(|alert| alert.condition.severity));
+    let level = app.treasury.rules().thresholds.level_after(told, foreseen.pool.observation(Some(forecast)));
+    Ok(Json(forecast_view(&foreseen, forecast, level, now)))
+}
+
+/// The day that is asked for; today where none is.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Asked {
+    day: Option<String>,
+}
+
+pub(super) async fn statement(
+    State(admin): State<Admin>,
+    Path(code): Path<String>,
+    query: Result<Query<Asked>, axum::extract::rejection::QueryRejection>,
+) -> Answer {
+    let Query(asked) = query.map_err(|error| Problem::Malformed(error.body_text()))?;
+    let (app, currency) = (&admin.app, id::<Currency>("pool", &code)?);
+    app.ledger.pool(currency).ok_or_else(|| no_such("pool", currency.as_str()))?;
+    let asked = asked.day.map(|text| day("day", &text)).transpose().map_err(|error| Problem::Malformed(error.0))?;
+    caught_up(&admin).await?;
+    let now = app.ledger.time(app.clock.now().at);
+    let today = app.treasury.calendar(&app.ledger).day(now).0;
+    let day = asked.unwrap_or(today);
+    let statement = app.treasury.statement(currency, day, now).ok_or_else(|| {
+        Problem::NotFound(format!("there is no statement of the pool {currency} for that day: nothing is known of it"))
+    })?;
+    Ok(Json(statement_view(currency, day, &statement, day < today)))
+}

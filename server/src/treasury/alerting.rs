@@ -1,0 +1,138 @@
+//! From what is found to what people are told: which alerts are raised, told again, or over.
+
+use compact_str::CompactString;
+use tapgate_engine::alert::{Alert, AlertKind, Condition};
+use tapgate_engine::ids::AlertId;
+use tapgate_engine::time::UnixMillis;
+
+/// Kinds of alerts that are judged here; a delivery that is parked is told by who delivers.
+const JUDGED: &[AlertKind] = &[
+    AlertKind::PoolLow,
+    AlertKind::FloorBreached,
+    AlertKind::PrefundOverdue,
+    AlertKind::PrefundShort,
+    AlertKind::ReportStale,
+    AlertKind::Drift,
+    AlertKind::BreakAgeing,
+    AlertKind::DeclineSpike,
+    AlertKind::StandIn,
+    AlertKind::JournalSlow,
+    AlertKind::HourlyCap,
+];
+
+/// What one look found.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Found {
+    /// Every condition that stands.
+    pub standing: Vec<Condition>,
+    /// Kinds of which this look cannot say that they are over: what they rest on is not known yet.
+    pub unknown: Vec<AlertKind>,
+}
+
+/// Something to record of an alert.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Step {
+    /// It begins, or its severity is another.
+    Raise(Condition),
+    /// It still stands, and nobody has taken it on for so long.
+    Retell(AlertId, Condition),
+    /// It is over.
+    Resolve(AlertKind, CompactString),
+}
+
+/// What to record, given the alerts that are open.
+#[must_use]
+pub fn steps(open: &[Alert], found: Found, renotify_seconds: u32, now: UnixMillis) -> Vec<Step> {
+    let of = |kind: AlertKind, subject: &str| {
+        open.iter().find(|alert| alert.condition.kind == kind && alert.condition.subject == subject)
+    };
+    let is_over = |alert: &&Alert| {
+        let kind = alert.condition.kind;
+        let stands = |condition: &Condition| condition.kind == kind && condition.subject == alert.condition.subject;
+        JUDGED.contains(&kind) && !found.unknown.contains(&kind) && !found.standing.iter().any(stands)
+    };
+    let over = open.iter().filter(is_over);
+    let mut steps: Vec<_> =
+        over.map(|alert| Step::Resolve(alert.condition.kind, alert.condition.subject.clone())).collect();
+    for condition in found.standing {
+        match of(condition.kind, &condition.subject) {
+            Some(alert) if alert.condition.severity == condition.severity => {
+                let again = alert.last_notified_at.0.saturating_add(u64::from(renotify_seconds) * 1_000);
+                if !alert.is_quiet(now) && now.0 >= again {
+                    steps.push(Step::Retell(alert.id, condition));
+                }
+            }
+            _ => steps.push(Step::Raise(condition)),
+        }
+    }
+    steps
+}
+
+#[cfg(test)]
+mod tests {
+    use tapgate_engine::alert::Severity;
+    use tapgate_engine::ids::Sequence;
+    use tapgate_engine::record::Fact;
+
+    use super::*;
+
+    const NOW: UnixMillis = UnixMillis(1_000_000_000);
+
+    fn condition(kind: AlertKind, subject: &str, severity: Severity) -> Condition {
+        Condition { kind, subject: subject.into(), severity, title: "t".into(), text: "t".into(), facts: Vec::new() }
+    }
+
+    /// An alert that was told so many seconds ago.
+    fn open(condition: Condition, seconds_ago: u64) -> Alert {
+        let at = UnixMillis(NOW.0 - seconds_ago * 1_000);
+        Alert::raised(Sequence(7), at, &Fact::AlertRaised(Box::new(condition))).unwrap()
+    }
+
+    #[track_caller]
+    fn check(open: &[Alert], standing: &[Condition], unknown: &[AlertKind], expected: &[Step]) {
+        let found = Found { standing: standing.to_vec(), unknown: unknown.to_vec() };
+        assert_eq!(steps(open, found, 600, NOW), expected);
+    }
+
+    #[test]
+    fn alerts_follow_what_stands() {
+        let low = |severity| condition(AlertKind::PoolLow, "EUR", severity);
+        let notice = low(Severity::Notice);
+        let resolve = Step::Resolve(AlertKind::PoolLow, "EUR".into());
+        check(&[], &[], &[], &[]);
+        check(&[], std::slice::from_ref(&notice), &[], &[Step::Raise(notice.clone())]);
+        check(&[open(notice.clone(), 599)], std::slice::from_ref(&notice), &[], &[]);
+        let id = AlertId(Sequence(7));
+        check(&[open(notice.clone(), 600)], std::slice::from_ref(&notice), &[], &[Step::Retell(id, notice.clone())]);
+        for other in [Severity::Urgent, Severity::Critical] {
+            check(&[open(notice.clone(), 1)], &[low(other)], &[], &[Step::Raise(low(other))]);
+        }
+        check(&[open(notice.clone(), 1)], &[], &[], std::slice::from_ref(&resolve));
+        let dollars = condition(AlertKind::PoolLow, "USD", Severity::Notice);
+        check(
+            &[open(notice.clone(), 1)],
+            std::slice::from_ref(&dollars),
+            &[],
+            &[resolve, Step::Raise(dollars.clone())],
+        );
+    }
+
+    #[test]
+    fn what_is_not_known_is_not_over_and_what_others_watch_is_left_alone() {
+        let low = condition(AlertKind::PoolLow, "EUR", Severity::Urgent);
+        check(&[open(low.clone(), 1)], &[], &[AlertKind::PoolLow], &[]);
+        let dry = condition(AlertKind::PoolLow, "EUR", Severity::Critical);
+        check(&[open(low, 1)], std::slice::from_ref(&dry), &[AlertKind::PoolLow], &[Step::Raise(dry.clone())]);
+        check(&[open(condition(AlertKind::DeliveryParked, "webhook", Severity::Urgent), 1)], &[], &[], &[]);
+    }
+
+    #[test]
+    fn nobody_who_has_taken_it_on_is_told_again() {
+        let low = condition(AlertKind::PoolLow, "EUR", Severity::Urgent);
+        let mut alert = open(low.clone(), 100_000);
+        alert.silenced_until = Some(UnixMillis(NOW.0 + 1));
+        check(&[alert.clone()], std::slice::from_ref(&low), &[], &[]);
+        alert.silenced_until = Some(NOW);
+        check(&[alert], std::slice::from_ref(&low), &[], &[Step::Retell(AlertId(Sequence(7)), low.clone())]);
+    }
+}

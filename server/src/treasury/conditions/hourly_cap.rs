@@ -1,0 +1,54 @@
+//! More was approved within an hour than the whole program may.
+
+use compact_str::{CompactString, format_compact};
+use tapgate_engine::alert::{AlertKind, Condition, Severity};
+use tapgate_engine::money::{ChfMinor, Minor};
+
+use super::super::words::major;
+use super::facts;
+
+/// Centimes of a franc.
+const CENTIMES: u64 = 100;
+
+/// What was approved within the last 60 minutes reaches the cap, in francs; 0 is none.
+#[must_use]
+pub fn hourly_cap(approved: ChfMinor, cap_chf: u64, suspends: bool) -> Option<Condition> {
+    let reached = u64::try_from(approved.0).is_ok_and(|approved| approved >= cap_chf.saturating_mul(CENTIMES));
+    if cap_chf == 0 || !reached {
+        return None;
+    }
+    let what_now = if suspends {
+        "The program was suspended when this began: `tapgate program resume` takes it up again."
+    } else {
+        "Nothing is stopped by this: `tapgate program suspend` would."
+    };
+    Some(Condition {
+        kind: AlertKind::HourlyCap,
+        subject: CompactString::default(),
+        severity: Severity::Critical,
+        title: format_compact!("{} CHF were approved within an hour", major(Minor(approved.0))),
+        text: format_compact!(
+            "That is above [treasury] hourly_cap_chf = {cap_chf}: more users than usual, or an attack. {what_now}"
+        ),
+        facts: facts([("approved", format_compact!("{approved} CHF")), ("cap_chf", format_compact!("{cap_chf}"))]),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_cap_is_in_francs_and_may_be_off() {
+        let check = |approved: i64, cap: u64, reached: bool| {
+            assert_eq!(hourly_cap(ChfMinor(approved), cap, true).is_some(), reached, "{approved} {cap}");
+        };
+        check(99_999, 1_000, false);
+        check(100_000, 1_000, true);
+        check(i64::MAX, 0, false);
+        check(0, 0, false);
+        let found = hourly_cap(ChfMinor(12_345_678), 1_000, false).unwrap();
+        assert_eq!(found.title, "123,456 CHF were approved within an hour");
+        assert!(found.text.contains("Nothing is stopped"), "{}", found.text);
+    }
+}

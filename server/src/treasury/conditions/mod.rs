@@ -1,0 +1,23 @@
+//! What somebody must know of: each condition a pure function of what is seen and the rules.
+
+pub mod breaks;
+pub mod declines;
+pub mod floor;
+pub mod hourly_cap;
+pub mod journal;
+pub mod pool_low;
+pub mod prefunds;
+pub mod reports;
+
+use compact_str::{CompactString, format_compact};
+use tapgate_engine::money::{Currency, Minor};
+
+/// An amount as a fact shows it: smallest units and the currency.
+fn figure(amount: Minor, currency: Currency) -> CompactString {
+    format_compact!("{amount} {currency}")
+}
+
+/// Facts by name.
+fn facts<const N: usize>(named: [(&'static str, CompactString); N]) -> Vec<(CompactString, CompactString)> {
+    named.into_iter().map(|(name, value)| (CompactString::const_new(name), value)).collect()
+}

@@ -1,0 +1,109 @@
+//! A pool that may run empty before a top-up sent now is credited.
+
+use compact_str::{CompactString, format_compact};
+use tapgate_engine::alert::{AlertKind, Condition, Severity};
+
+use super::super::forecast::{Forecast, PoolNow};
+use super::super::level::{Level, Thresholds};
+use super::{facts, figure};
+
+/// Whether a pool's level must be told; `told` is the severity of its open alert. Without a forecast only a dry pool is.
+#[must_use]
+pub fn pool_low(
+    pool: &PoolNow,
+    forecast: Option<&Forecast>,
+    told: Option<Severity>,
+    thresholds: &Thresholds,
+) -> Option<Condition> {
+    let level = thresholds.level_after(Level::told(told), pool.observation(forecast));
+    let severity = level.severity()?;
+    let currency = pool.currency;
+    let title = match severity {
+        Severity::Notice | Severity::Warning => format_compact!("The {currency} pool needs a top-up soon"),
+        Severity::Urgent => format_compact!("The {currency} pool needs a top-up now"),
+        Severity::Critical => format_compact!("The {currency} pool is empty: taps are declined"),
+    };
+    let text = forecast.map_or_else(
+        || CompactString::const_new("Nothing can be spent, and there is too little history to say how much is needed."),
+        |forecast| forecast.why.as_str().into(),
+    );
+    let mut facts = facts([("available", figure(pool.available, currency))]);
+    facts.extend(forecast.into_iter().flat_map(|forecast| figures(pool, forecast)));
+    Some(Condition { kind: AlertKind::PoolLow, subject: currency.as_str().into(), severity, title, text, facts })
+}
+
+fn figures(pool: &PoolNow, forecast: &Forecast) -> Vec<(CompactString, CompactString)> {
+    let currency = pool.currency;
+    let mut figures = facts([
+        ("probability_empty", format_compact!("{:.4}", forecast.probability_empty)),
+        ("expected_spend", figure(forecast.expected_spend, currency)),
+        ("suggested", figure(forecast.suggested, currency)),
+        ("cut_off", format_compact!("{}", forecast.window.cut_off.seconds().0)),
+    ]);
+    if let Some(at) = forecast.runs_dry_at {
+        figures.extend(facts([("runs_dry_at", format_compact!("{}", at.seconds().0))]));
+    }
+    figures
+}
+
+#[cfg(test)]
+mod tests {
+    use tapgate_engine::money::{Currency, Minor};
+    use tapgate_engine::time::UnixMillis;
+
+    use super::*;
+    use crate::treasury::calendar::tests::zurich;
+
+    const THRESHOLDS: Thresholds = Thresholds { notice: 0.01, urgent: 0.10 };
+
+    fn forecast(probability_empty: f64) -> Forecast {
+        let window = zurich().window(UnixMillis(1_789_113_600_000)).unwrap();
+        Forecast {
+            next_window: window.clone(),
+            window,
+            expected_spend: Minor(7),
+            sigma: Minor(1),
+            probability_empty,
+            probability_unavoidable: 0.0,
+            runs_dry_at: Some(UnixMillis(2_000)),
+            reorder_point: Minor(10),
+            suggested: Minor(12),
+            level: Level::None,
+            why: "Because.".to_owned(),
+        }
+    }
+
+    #[test]
+    fn the_level_of_the_open_alert_holds_until_it_is_left() {
+        let check = |available: i64, probability: Option<f64>, told: Option<Severity>, expected: Option<Severity>| {
+            let pool = PoolNow {
+                currency: Currency::EUR,
+                available: Minor(available),
+                reserve: Minor(100),
+                in_flight: Vec::new(),
+            };
+            let forecast = probability.map(forecast);
+            let found = pool_low(&pool, forecast.as_ref(), told, &THRESHOLDS);
+            assert_eq!(found.map(|found| found.severity), expected, "{available} {probability:?} {told:?}");
+        };
+        check(500, Some(0.005), None, None);
+        check(500, Some(0.02), None, Some(Severity::Notice));
+        check(500, Some(0.006), Some(Severity::Notice), Some(Severity::Notice));
+        check(500, Some(0.004), Some(Severity::Notice), None);
+        check(500, Some(0.06), Some(Severity::Urgent), Some(Severity::Urgent));
+        check(500, Some(0.04), Some(Severity::Urgent), Some(Severity::Notice));
+        check(100, Some(0.0), None, Some(Severity::Critical));
+        check(100, None, None, Some(Severity::Critical));
+        check(101, None, None, None);
+    }
+
+    #[test]
+    fn it_says_why_and_how_much() {
+        let pool = PoolNow { currency: Currency::EUR, available: Minor(500), reserve: Minor(0), in_flight: Vec::new() };
+        let found = pool_low(&pool, Some(&forecast(0.5)), None, &THRESHOLDS).unwrap();
+        assert_eq!((found.title.as_str(), found.text.as_str()), ("The EUR pool needs a top-up now", "Because."));
+        let value = |name: &str| found.facts.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str());
+        assert_eq!((value("available"), value("suggested")), (Some("500 EUR"), Some("12 EUR")));
+        assert_eq!((value("probability_empty"), value("runs_dry_at")), (Some("0.5000"), Some("2")));
+    }
+}

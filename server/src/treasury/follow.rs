@@ -1,0 +1,257 @@
+//! Follows the durable journal: the tail that forecasts and statements are made of.
+//!
+//! It begins with the journal's first record, in a thread of its own that gives way to decisions, so that serving waits for
+//! nothing. What it knows is kept in a file of the data directory every few minutes; the file is a cache: one that is
+//! missing, damaged, of another version, or of another journal is ignored, and everything is read again.
+
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use tapgate_engine::closure::Day;
+use tapgate_engine::ids::Sequence;
+use tapgate_engine::journal::StoreError;
+use tapgate_engine::ledger::Ledger;
+use tapgate_engine::money::Currency;
+use tapgate_engine::pool::PoolFigures;
+use tapgate_engine::time::UnixMillis;
+use tokio::sync::watch;
+
+use super::burn::Burn;
+use super::calendar::CreditCalendar;
+use super::forecast::{Forecast, PoolNow, Rules, Unforeseeable, forecast};
+use super::outcomes::Outcomes;
+use super::position::position;
+use super::statement::Statement;
+use super::tail::Tail;
+use crate::app::App;
+use crate::config::Treasury;
+
+/// The cache, in the data directory.
+const CACHE_FILE: &str = "treasury.cache";
+/// How often it is written, in real time: what a crash costs is reading the records since.
+const CACHE_INTERVAL: Duration = Duration::from_secs(300);
+/// How often the journal is looked at once all of it is known.
+const FOLLOW_INTERVAL: Duration = Duration::from_secs(1);
+/// The same in real time at least, where a virtual clock runs fast.
+const FOLLOW_INTERVAL_MIN: Duration = Duration::from_millis(50);
+/// How often the log says how far it is.
+const TELL_INTERVAL: Duration = Duration::from_secs(10);
+/// Records read in one go.
+const RECORDS_MAX: usize = 10_000;
+/// Of the thread, on the scale of nice(1): about a tenth of a contended core.
+const NICENESS: i32 = 10;
+
+/// What the journal says of the pools.
+#[derive(Debug)]
+pub struct Follower {
+    /// The configured one, without what people added.
+    calendar: CreditCalendar,
+    rules: Rules,
+    tail: Mutex<Tail>,
+    /// Whether all of the journal has been read once.
+    is_caught_up: AtomicBool,
+}
+
+/// A pool with what is to be expected of it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Foreseen {
+    /// Its figures, and the money on its way.
+    pub pool: PoolNow,
+    /// What is to be expected, or why nothing is.
+    pub forecast: Result<Forecast, Unforeseeable>,
+    /// The expected spending of an hour, until the credit of the cut-off after the coming one; in smallest units.
+    pub burn_per_hour: Option<f64>,
+}
+
+/// The journal is still being read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the journal is still being read: {known} of {all} records; ask again in a while")]
+pub struct CatchingUp {
+    /// The last record that is known.
+    pub known: Sequence,
+    /// The last one there is.
+    pub all: Sequence,
+}
+
+impl Follower {
+    /// Knows nothing yet.
+    #[must_use]
+    pub fn new(config: &Treasury) -> Follower {
+        let calendar = config.calendar.clone();
+        let tail = Mutex::new(Tail::new(&calendar));
+        Follower { rules: config.rules(), tail, calendar, is_caught_up: AtomicBool::new(false) }
+    }
+
+    /// The calendar with the closures that people added.
+    #[must_use]
+    pub fn calendar(&self, ledger: &Ledger) -> CreditCalendar {
+        self.calendar.with_closures(ledger.closures().into_iter().map(|(_, closed)| closed))
+    }
+
+    /// The forecast's rules.
+    #[must_use]
+    pub fn rules(&self) -> &Rules {
+        &self.rules
+    }
+
+    /// Whether all of the journal has been read once.
+    ///
+    /// # Errors
+    /// How far it is.
+    pub fn ready(&self, ledger: &Ledger) -> Result<(), CatchingUp> {
+        if self.is_caught_up.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        Err(CatchingUp { known: self.tail().cursor, all: ledger.journal().durable() })
+    }
+
+    /// A pool and what is to be expected of it at `now`.
+    #[must_use]
+    pub fn foresee(&self, ledger: &Ledger, figures: &PoolFigures, now: UnixMillis) -> Foreseen {
+        let calendar = self.calendar(ledger);
+        let pool = position(figures, &ledger.in_flight(figures.currency), &calendar, now);
+        let burn = self.burn(figures.currency, now);
+        let forecast = forecast(&burn, &calendar, (&pool, &self.rules), now);
+        let burn_per_hour = forecast.as_ref().ok().zip(burn.outlook()).map(|(forecast, outlook)| {
+            let until = forecast.next_window.credited_at;
+            outlook.spend(now, until).mean * 3_600_000.0 / (until.0.saturating_sub(now.0).max(1)) as f64
+        });
+        Foreseen { pool, forecast, burn_per_hour }
+    }
+
+    /// A pool's statement of a day; see [`super::statement::Statements::of`].
+    #[must_use]
+    pub fn statement(&self, currency: Currency, day: Day, now: UnixMillis) -> Option<Statement> {
+        self.tail().statements.of(currency, day, self.calendar.day(now).0)
+    }
+
+    /// The last hour's decisions at `now`.
+    #[must_use]
+    pub fn outcomes(&self, now: UnixMillis) -> Outcomes {
+        let mut outcomes = self.tail().outcomes.clone();
+        outcomes.roll(now);
+        outcomes
+    }
+
+    fn burn(&self, currency: Currency, now: UnixMillis) -> Burn {
+        self.tail().burn(currency, now)
+    }
+
+    fn tail(&self) -> MutexGuard<'_, Tail> {
+        self.tail.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Folds what is durable now.
+    ///
+    /// # Errors
+    /// The journal could not be read.
+    pub fn catch_up(&self, ledger: &Ledger) -> Result<(), StoreError> {
+        while self.turn(ledger)? {}
+        Ok(())
+    }
+
+    /// Folds the next records; whether there may be more.
+    ///
+    /// # Errors
+    /// The journal could not be read.
+    pub fn turn(&self, ledger: &Ledger) -> Result<bool, StoreError> {
+        let mut read = 0;
+        let cursor = self.tail().cursor;
+        ledger.records(cursor, &mut |sequence, record, chain| {
+            let mut tail = self.tail();
+            // Whoever else reads may have been here.
+            if sequence > tail.cursor {
+                tail.apply(sequence, chain, &record, &self.calendar);
+            }
+            read += 1;
+            if read == RECORDS_MAX { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        })?;
+        let more = read == RECORDS_MAX;
+        if !more {
+            self.is_caught_up.store(true, Ordering::Release);
+        }
+        Ok(more)
+    }
+
+    /// Takes up what the cache holds, where it fits the journal. Returns the last record known.
+    ///
+    /// # Errors
+    /// The journal could not be read.
+    pub fn resume(&self, ledger: &Ledger, directory: &Path) -> Result<Sequence, StoreError> {
+        let cached = std::fs::read(directory.join(CACHE_FILE)).ok();
+        if let Some(cached) = cached.and_then(|bytes| Tail::decode(&bytes, &self.calendar))
+            && fits(ledger, &cached)?
+        {
+            *self.tail() = cached;
+        }
+        Ok(self.tail().cursor)
+    }
+
+    /// Replaces the cache as a whole. A torn file is seen by its check sum, so nothing need be synced.
+    ///
+    /// # Errors
+    /// The file could not be written.
+    pub fn save(&self, directory: &Path) -> std::io::Result<()> {
+        let bytes = self.tail().encode().map_err(std::io::Error::other)?;
+        let written: PathBuf = directory.join(format!("{CACHE_FILE}.new"));
+        std::fs::write(&written, bytes)?;
+        std::fs::rename(written, directory.join(CACHE_FILE))
+    }
+}
+
+/// Whether the journal holds the very record that the cache ends with.
+fn fits(ledger: &Ledger, cached: &Tail) -> Result<bool, StoreError> {
+    let Some(before) = cached.cursor.0.checked_sub(1) else { return Ok(true) };
+    let mut fits = false;
+    ledger.records(Sequence(before), &mut |sequence, _, chain| {
+        fits = (sequence, chain) == (cached.cursor, cached.chain);
+        ControlFlow::Break(())
+    })?;
+    Ok(fits)
+}
+
+/// Follows until the end: the body of the thread.
+pub fn follow(app: &App, stopping: &watch::Receiver<bool>) {
+    // Decisions come first. Where the system refuses, it only shares.
+    let _ = rustix::process::setpriority_process(None, NICENESS);
+    let (follower, ledger, directory) = (&app.treasury, &*app.ledger, app.config.data_dir.as_path());
+    let resumed = follower.resume(ledger, directory).unwrap_or_else(|error| {
+        tracing::warn!(%error, "treasury's cache could not be compared with the journal; all of it is read again");
+        Sequence::ZERO
+    });
+    let (began, mut told, mut saved) = (Instant::now(), Instant::now(), Instant::now());
+    let mut was_caught_up = false;
+    while !*stopping.borrow() {
+        let more = follower.turn(ledger).unwrap_or_else(|error| {
+            tracing::warn!(%error, "the journal could not be read by treasury; tried again");
+            false
+        });
+        let is_caught_up = follower.is_caught_up.load(Ordering::Acquire);
+        if is_caught_up && !was_caught_up {
+            was_caught_up = true;
+            let (millis, records) = (began.elapsed().as_millis(), follower.tail().cursor.0 - resumed.0);
+            tracing::info!(records, cached = resumed.0, millis, "treasury has read the journal");
+        } else if !is_caught_up && told.elapsed() > TELL_INTERVAL {
+            told = Instant::now();
+            let (known, all) = (follower.tail().cursor.0, ledger.journal().durable().0);
+            tracing::info!(known, all, "treasury reads the journal; there are no forecasts until it has");
+        }
+        if saved.elapsed() > CACHE_INTERVAL {
+            saved = Instant::now();
+            save(follower, directory);
+        }
+        if !more {
+            std::thread::park_timeout(app.clock.real(FOLLOW_INTERVAL).max(FOLLOW_INTERVAL_MIN));
+        }
+    }
+    save(follower, directory);
+}
+
+fn save(follower: &Follower, directory: &Path) {
+    if let Err(error) = follower.save(directory) {
+        tracing::warn!(%error, directory = %directory.display(), "treasury's cache was not written: the next start reads more");
+    }
+}

@@ -1,0 +1,72 @@
+//! A pool as the forecast sees it: its figures, and the money on its way.
+
+use tapgate_engine::money::Minor;
+use tapgate_engine::pool::PoolFigures;
+use tapgate_engine::prefund::Prefund;
+use tapgate_engine::time::UnixMillis;
+
+use super::calendar::CreditCalendar;
+use super::forecast::{PoolNow, TopUp};
+
+/// The pool at `now`, with its prefunds of which nothing was credited yet.
+///
+/// A prefund that nobody expects at any time is expected when the calendar says. A credit that was recorded and that no
+/// report shows yet is in flight: it is not asked for twice, and no probability counts on it before UR shows it.
+#[must_use]
+pub fn position(figures: &PoolFigures, in_flight: &[Prefund], calendar: &CreditCalendar, now: UnixMillis) -> PoolNow {
+    let expected = |prefund: &Prefund| {
+        let by_calendar = || {
+            let sent = prefund.sent.as_ref()?;
+            calendar.window(sent.at).map(|window| window.credited_at)
+        };
+        prefund.expected_at.or_else(by_calendar).unwrap_or(now)
+    };
+    let top_up = |prefund: &Prefund| TopUp { amount: prefund.amount, credited_at: expected(prefund) };
+    let recorded = TopUp { amount: figures.credits_due, credited_at: now };
+    let recorded = (figures.credits_due > Minor::ZERO).then_some(recorded);
+    PoolNow {
+        currency: figures.currency,
+        available: figures.available,
+        reserve: figures.reserve,
+        in_flight: in_flight.iter().map(top_up).chain(recorded).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tapgate_engine::ids::{PrefundId, Sequence};
+    use tapgate_engine::money::Currency;
+    use tapgate_engine::prefund::Step;
+
+    use super::*;
+    use crate::treasury::calendar::tests::zurich;
+
+    /// Friday 2026-09-11 10:00 in Zurich; credited at 18:00 if sent now.
+    const FRIDAY: UnixMillis = UnixMillis(1_789_113_600_000);
+    const EIGHT_HOURS_MS: u64 = 8 * 3_600_000;
+
+    #[test]
+    fn what_is_on_its_way_is_expected_as_people_say_or_the_calendar() {
+        let sent = |amount: i64, expected_at: Option<UnixMillis>| Prefund {
+            sequence: Sequence(1),
+            id: PrefundId(Sequence(1)),
+            currency: Currency::EUR,
+            amount: Minor(amount),
+            reference: "r".into(),
+            request_id: None,
+            expected_at,
+            proposed: None,
+            approved: None,
+            sent: Some(Step { at: FRIDAY, by: "ops".into() }),
+            credited: Minor::ZERO,
+            credited_at: None,
+            cancelled: None,
+        };
+        let figures =
+            PoolFigures { available: Minor(500), credits_due: Minor(30), ..PoolFigures::empty(Currency::EUR) };
+        let at = UnixMillis(FRIDAY.0 + 60_000);
+        let pool = position(&figures, &[sent(10, Some(UnixMillis(7))), sent(20, None)], &zurich(), at);
+        let in_flight: Vec<_> = pool.in_flight.iter().map(|top_up| (top_up.amount.0, top_up.credited_at.0)).collect();
+        assert_eq!(in_flight, [(10, 7), (20, FRIDAY.0 + EIGHT_HOURS_MS), (30, at.0)]);
+    }
+}
