@@ -255,3 +255,6 @@ fn save(follower: &Follower, directory: &Path) {
         tracing::warn!(%error, directory = %directory.display(), "treasury's cache was not written: the next start reads more");
     }
 }
+
+#[cfg(test)]
+pub(super) mod tests;

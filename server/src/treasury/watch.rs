@@ -34,7 +34,7 @@ pub async fn watch(app: Arc<App>) {
     let mut journal = JournalSeen::default();
     loop {
         journal = look_at_journal(&app, journal);
-        turn(&app, journal);
+        turn(&app, journal, app.clock.now());
         tokio::time::sleep(interval).await;
     }
 }
@@ -46,8 +46,7 @@ fn look_at_journal(app: &App, before: JournalSeen) -> JournalSeen {
 }
 
 /// Looks once, and records what follows from it.
-fn turn(app: &App, journal: JournalSeen) {
-    let moment = app.clock.now();
+fn turn(app: &App, journal: JournalSeen, moment: Moment) {
     if !moment.trusted {
         // Every age and every forecast would be wrong; the log and the metrics say so.
         return;
@@ -148,3 +147,6 @@ fn tell(foreseen: &Foreseen, is_caught_up: bool, now: UnixMillis) {
     set("tapgate_pool_burn_per_hour", foreseen.burn_per_hour.filter(|_| is_caught_up));
     set("tapgate_pool_suggested", forecast.map(|forecast| forecast.suggested.0 as f64));
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,185 @@
+//! Weeks of a program on an injected clock: what people are told, and when it is over.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use metrics_exporter_prometheus::PrometheusBuilder;
+use tapgate_engine::ledger::{AlertChange, PrefundChange};
+use tapgate_engine::money::{Currency, Minor};
+use tapgate_engine::prefund::PrefundSent;
+
+use super::super::follow::Follower;
+use super::super::follow::tests::{HOUR_MS, MONDAY, World, moment};
+use super::*;
+use crate::app::Health;
+use crate::clock::Clock;
+use crate::config::Config;
+
+/// Nine weeks of two taps of 10.00 an hour end here: Monday 2026-11-09 00:00 UTC.
+const WEEKS: u32 = 9;
+
+fn app(world: &World, settings: &str) -> App {
+    let text = format!(
+        "ur.signers = [\"0xee28dEaD5F114C8405BE3be1144D59A4110B7F79\"]\nur.feeds = false\n[treasury]\n{settings}\n"
+    );
+    let no_files = |_: &Path| Err(std::io::Error::from(std::io::ErrorKind::NotFound));
+    let config = Config::load(&text, "test.toml", [], no_files).unwrap();
+    App {
+        ledger: Arc::clone(&world.ledger),
+        treasury: Follower::new(&config.treasury),
+        config,
+        clock: Arc::new(Clock::start()),
+        metrics: PrometheusBuilder::new().build_recorder().handle(),
+        health: Health::default(),
+        hints: tokio::sync::mpsc::channel(1).0,
+    }
+}
+
+/// So many hours after the weeks.
+fn later(hours: u64) -> UnixMillis {
+    UnixMillis(MONDAY.0 + (u64::from(WEEKS) * 168 + hours) * HOUR_MS)
+}
+
+fn weeks_of_taps() -> World {
+    let world = World::new(20, true);
+    world.report(MONDAY, 10_000_000, 0);
+    for hour in 0..WEEKS * 168 {
+        for tap in [2 * hour, 2 * hour + 1] {
+            world.tap(UnixMillis(MONDAY.0 + u64::from(hour) * HOUR_MS), tap, tap % 20, 1_000);
+        }
+    }
+    world.drained();
+    world
+}
+
+/// Looks at `now`, and says what is open: kind, subject, severity, how often told.
+fn seen(app: &App, now: UnixMillis) -> Vec<String> {
+    turn(app, JournalSeen::default(), moment(now));
+    let told = |alert: &Alert| {
+        let condition = &alert.condition;
+        let (kind, severity) = (condition.kind.name(), condition.severity.name());
+        format!("{kind} {} {severity} {}", condition.subject, alert.notified)
+    };
+    app.ledger.open_alerts().iter().map(told).collect()
+}
+
+#[test]
+fn a_pool_runs_low_is_told_and_topped_up() {
+    let world = weeks_of_taps();
+    let app = app(&world, "");
+    // Until the credit of Tuesday's cut-off, 41 hours, 820.00 are expected.
+    world.report(later(0), 85_000, 0);
+    assert_eq!(seen(&app, later(0)), Vec::<String>::new(), "the journal is not read yet: nothing is known");
+    app.treasury.catch_up(&world.ledger).unwrap();
+    assert_eq!(seen(&app, later(0)), ["pool_low EUR urgent 1"]);
+    let condition = world.ledger.open_alerts().remove(0).condition;
+    assert!(condition.text.contains("the next cut-off is Mon 9 Nov 14:00"), "{}", condition.text);
+    assert!(condition.text.contains("820 EUR"), "{}", condition.text);
+    assert_eq!(seen(&app, later(0)).len(), 1, "told once");
+    world.report(later(4), 77_000, 0);
+    assert_eq!(seen(&app, later(4)), ["pool_low EUR urgent 2"], "and again after four hours");
+    let again = world.ledger.open_alerts().remove(0).condition;
+    assert_ne!(again.text, condition.text, "in the words of now");
+    world.report(later(5), 0, 0);
+    assert_eq!(seen(&app, later(5)), ["pool_low EUR critical 3"]);
+    world.report(later(6), 1_000_000, 0);
+    assert_eq!(seen(&app, later(6)), Vec::<String>::new());
+    world.ledger.journal().close();
+}
+
+#[test]
+fn after_a_restart_nothing_is_over_before_the_journal_is_read() {
+    let world = weeks_of_taps();
+    world.report(later(0), 85_000, 0);
+    let before = app(&world, "");
+    before.treasury.catch_up(&world.ledger).unwrap();
+    assert_eq!(seen(&before, later(0)), ["pool_low EUR urgent 1"]);
+    let restarted = app(&world, "");
+    assert_eq!(seen(&restarted, later(1)), ["pool_low EUR urgent 1"]);
+    world.report(later(1), 0, 100);
+    assert_eq!(seen(&restarted, later(1)), ["pool_low EUR critical 2", "floor_breached EUR critical 1"]);
+    world.ledger.journal().close();
+}
+
+#[test]
+fn a_prefund_is_overdue_then_short_then_over() {
+    let world = World::new(1, true);
+    world.report(MONDAY, 1_000_000, 0);
+    let app = app(&world, "");
+    app.treasury.catch_up(&world.ledger).unwrap();
+    let sent = PrefundSent {
+        proposal: None,
+        currency: Currency::EUR,
+        amount: Minor(5_000),
+        reference: "PF-1".into(),
+        expected_at: Some(later(1)),
+    };
+    world.change(later(0), Change::Prefund(PrefundChange::Send(sent)));
+    assert_eq!(seen(&app, later(1)), Vec::<String>::new());
+    let told = seen(&app, later(2));
+    assert!(matches!(told.as_slice(), [only] if only.starts_with("prefund_overdue ")), "{told:?}");
+    let credit =
+        |amount| Change::CreditPool { currency: Currency::EUR, amount: Minor(amount), reference: "PF-1".into() };
+    world.change(later(3), credit(4_990));
+    let told = seen(&app, later(3));
+    assert!(matches!(told.as_slice(), [only] if only.starts_with("prefund_short ")), "{told:?}");
+    world.change(later(4), credit(10));
+    assert_eq!(seen(&app, later(4)), Vec::<String>::new());
+    world.ledger.journal().close();
+}
+
+#[test]
+fn the_hourly_cap_suspends_once() {
+    let world = World::new(1, true);
+    world.report(MONDAY, 1_000_000, 0);
+    let app = app(&world, "hourly_cap_chf = 100\nhourly_cap_suspends = true");
+    world.tap(later(0), 1, 0, 10_500);
+    world.drained();
+    app.treasury.catch_up(&world.ledger).unwrap();
+    assert_eq!(seen(&app, later(0)), Vec::<String>::new(), "99.22 francs");
+    world.tap(later(0), 2, 0, 100);
+    world.drained();
+    app.treasury.catch_up(&world.ledger).unwrap();
+    assert_eq!(seen(&app, later(0)), ["hourly_cap  critical 1"]);
+    assert!(world.ledger.program().suspended && world.ledger.program().reason.contains("100 CHF"));
+    let resume = Change::SuspendProgram { suspended: false, reason: "looked at".into() };
+    world.change(later(0), resume);
+    assert_eq!(seen(&app, later(0)).len(), 1);
+    assert!(!world.ledger.program().suspended, "a person knows better");
+    assert_eq!(seen(&app, later(1)), Vec::<String>::new(), "an hour later it is over");
+    world.ledger.journal().close();
+}
+
+#[test]
+fn a_rise_of_declines_is_told_and_acknowledged() {
+    let world = weeks_of_taps();
+    world.report(later(0), 1_000_000, 0);
+    for tap in 0..30 {
+        world.tap(later(0), 1_000_000 + tap, 7_777, 1_000);
+    }
+    world.drained();
+    let app = app(&world, "");
+    app.treasury.catch_up(&world.ledger).unwrap();
+    assert_eq!(seen(&app, later(0)), ["decline_spike  urgent 1"]);
+    let alert = world.ledger.open_alerts().remove(0);
+    assert!(alert.condition.facts.iter().any(|(name, value)| name == "unknown" && value == "30"), "{alert:?}");
+    world.change(later(0), Change::Alert(AlertChange::Acknowledge { id: alert.id, reason: None }));
+    assert_eq!(seen(&app, UnixMillis(later(0).0 + 9 * 60_000)), ["decline_spike  urgent 1"]);
+    assert_eq!(seen(&app, UnixMillis(later(0).0 + 10 * 60_000)), Vec::<String>::new());
+    world.ledger.journal().close();
+}
+
+#[test]
+fn a_closure_moves_what_must_last() {
+    let world = weeks_of_taps();
+    let app = app(&world, "");
+    app.treasury.catch_up(&world.ledger).unwrap();
+    world.report(later(0), 120_000, 0);
+    assert_eq!(seen(&app, later(0)), Vec::<String>::new());
+    let tuesday = app.treasury.calendar(&world.ledger).day(later(24)).0;
+    let closed = tapgate_engine::closure::Closed { from: tuesday, through: tuesday, reason: "UR moves".into() };
+    world.change(later(0), Change::Closure(tapgate_engine::ledger::ClosureChange::Add(closed)));
+    // Now 65 hours of 20.00 must last.
+    assert_eq!(seen(&app, later(0)), ["pool_low EUR urgent 1"]);
+    world.ledger.journal().close();
+}
