@@ -179,6 +179,8 @@ def default_config(data_dir: Path, durability: str = "fsync") -> dict:
             "card_currency": "EUR",
             "limit_weight": 1,
         },
+        # Alerts are raised where a test is about them.
+        "treasury": {"watch_interval_seconds": 3600},
         "admin": {
             "tokens": [
                 {"name": role, "role": role, "sha256": hashlib.sha256(token.encode()).hexdigest()}
