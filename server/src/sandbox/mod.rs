@@ -339,7 +339,8 @@ fn cadence(speed: u32) -> String {
     let (hour, day) = (3_600, 86_400);
     format!(
         "calls_per_minute = {}\npools_interval_seconds = {}\nrates_interval_seconds = {}\nusers_interval_seconds = {}\n\
-         [reconcile]\nfirst_look_seconds = {}\n[decision]\nrates_max_age_seconds = {}\nstate_max_age_seconds = {}\n",
+         [reconcile]\nfirst_look_seconds = {}\n[decision]\nrates_max_age_seconds = {}\nstate_max_age_seconds = {}\n\
+         [treasury]\nreport_stale_seconds = {}\n",
         (CALLS_PER_REAL_MINUTE / speed).max(1),
         seconds(15, 5, hour),
         seconds(300, 30, day),
@@ -347,6 +348,7 @@ fn cadence(speed: u32) -> String {
         seconds(300, 10, day),
         seconds(hour, 200, 30 * day),
         seconds(day, 200, 30 * day),
+        seconds(900, 200, 30 * day),
     )
 }
 

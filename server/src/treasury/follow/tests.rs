@@ -6,14 +6,14 @@ use proptest::prelude::*;
 use tapgate_engine::account::{AccountStatus, CardStatus, ImportedCard};
 use tapgate_engine::authorization::{Channel, Kind, Merchant, Request};
 use tapgate_engine::journal::Store;
-use tapgate_engine::ledger::{Change, Policy, Reflected};
+use tapgate_engine::journal::rocks::{Durability, Rocks};
+use tapgate_engine::ledger::{Change, Policy, Reflected, State};
 use tapgate_engine::limit::ClientLimit;
 use tapgate_engine::money::{ChfMinor, Minor, Money};
 use tapgate_engine::pool::PoolFigures;
 use tapgate_engine::posting::{Flow, Posting, Progress, Tolerance};
 use tapgate_engine::pricing::Rates;
 use tapgate_engine::record::{Author, Import};
-use tapgate_engine::recovery::recover;
 use tapgate_engine::testing::MemoryStore;
 use tapgate_engine::time::{Moment, UnixSeconds};
 
@@ -28,7 +28,6 @@ pub(in crate::treasury) const HOUR_MS: u64 = 3_600_000;
 /// A ledger in memory with a EUR pool and users without bounds of their own.
 pub(in crate::treasury) struct World {
     pub(in crate::treasury) ledger: Arc<Ledger>,
-    pub(in crate::treasury) store: Arc<MemoryStore>,
 }
 
 pub(in crate::treasury) fn moment(at: UnixMillis) -> Moment {
@@ -43,14 +42,13 @@ const PLENTY: i64 = 1_000_000_000_000;
 
 impl World {
     pub(in crate::treasury) fn new(users: u32, credits_count_at_once: bool) -> World {
-        let store = MemoryStore::new();
+        World::over(MemoryStore::new(), users, credits_count_at_once)
+    }
+
+    fn over(store: Arc<dyn Store>, users: u32, credits_count_at_once: bool) -> World {
         let policy = Policy { credits_count_at_once, ..Policy::default() };
-        let beneath: Arc<dyn Store> = store.clone();
-        let state = recover(&beneath).unwrap().state;
-        let world = World {
-            ledger: Arc::new(Ledger::start(store.clone(), state, policy, 1, Box::new(|_| {})).unwrap()),
-            store,
-        };
+        let ledger = Ledger::start(store, State::default(), policy, 1, Box::new(|_| {})).unwrap();
+        let world = World { ledger: Arc::new(ledger) };
         let rates = Rates { chf: vec![(Currency::EUR, 945)], interchange_percent: 1, ..Rates::default() };
         world.change(MONDAY, Change::ReplaceRates(Box::new(rates)));
         world.report(MONDAY, 0, 0);
@@ -386,5 +384,37 @@ fn a_refund_is_no_spending_and_stands_in_the_statement_once_a_report_shows_it() 
     };
     assert_eq!(spent, 600);
     world.ledger.journal().close();
-    assert!(world.store.head().is_ok());
+}
+
+/// Records of the measurement: enough that opening and caching do not count.
+const MEASURED_TAPS: u32 = 300_000;
+
+#[test]
+#[ignore = "measures what docs/treasury.md says that reading costs"]
+fn what_reading_costs() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Rocks::open(directory.path(), Durability::Os).unwrap();
+    let world = World::over(Arc::new(store), 1_000, true);
+    world.report(MONDAY, PLENTY, 0);
+    for tap in 0..MEASURED_TAPS {
+        // Half a year.
+        let at = UnixMillis(MONDAY.0 + u64::from(tap) * 52_000);
+        world.tap(at, tap, tap % 1_000, 1_000);
+        if tap % 1_000 == 0 {
+            world.drained();
+        }
+    }
+    world.drained();
+    let began = Instant::now();
+    let read = follower(&world.ledger);
+    let (took, records) = (began.elapsed(), read.tail().cursor.0);
+    read.save(directory.path()).unwrap();
+    let bytes = std::fs::metadata(directory.path().join(CACHE_FILE)).unwrap().len();
+    let began = Instant::now();
+    let resumed = Follower::new(&config());
+    resumed.resume(&world.ledger, directory.path()).unwrap();
+    let each = took / u32::try_from(records).unwrap();
+    eprintln!("{records} records in {took:?}, {each:?} each; a cache of {bytes} bytes, read in {:?}", began.elapsed());
+    assert_eq!(*resumed.tail(), *read.tail());
+    world.ledger.journal().close();
 }
