@@ -1,9 +1,13 @@
 //! Logs for the operator at night, and the metrics' names (`docs/metrics.md`).
 
+use std::time::Duration;
+
 use metrics::{Unit, describe_counter, describe_gauge, describe_histogram, gauge};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 use tapgate_engine::alert::Severity;
 use tapgate_engine::money::Minor;
+use tapgate_engine::pool::PoolFigures;
+use tapgate_engine::time::UnixMillis;
 use tracing_subscriber::EnvFilter;
 
 use crate::app::App;
@@ -112,8 +116,27 @@ pub fn render(app: &App) -> String {
         set("tapgate_pool_reserve", pool.reserve);
         gauge!("tapgate_pool_reported_timestamp_seconds", "currency" => currency.clone())
             .set(figure(pool.reported_at.0 / 1000));
+        tell_forecast(app, &pool);
     }
     app.metrics.render()
+}
+
+/// A pool's forecast; not a number while there is none.
+fn tell_forecast(app: &App, figures: &PoolFigures) {
+    let now = app.ledger.time(app.clock.now().at);
+    let foreseen = app.treasury.ready(&app.ledger).ok().map(|()| app.treasury.foresee(&app.ledger, figures, now));
+    let forecast = foreseen.as_ref().and_then(|foreseen| foreseen.forecast.as_ref().ok());
+    let set = |name: &'static str, value: Option<f64>| {
+        gauge!(name, "currency" => figures.currency.to_string()).set(value.unwrap_or(f64::NAN));
+    };
+    let runs_dry = forecast.map(|forecast| {
+        let left = |at: UnixMillis| Duration::from_millis(at.0.saturating_sub(now.0)).as_secs_f64();
+        forecast.runs_dry_at.map_or(f64::INFINITY, left)
+    });
+    set("tapgate_pool_runs_dry_seconds", runs_dry);
+    set("tapgate_pool_probability_empty", forecast.map(|forecast| forecast.probability_empty));
+    set("tapgate_pool_burn_per_hour", foreseen.as_ref().and_then(|foreseen| foreseen.burn_per_hour));
+    set("tapgate_pool_suggested", forecast.map(|forecast| figure(forecast.suggested.0.unsigned_abs())));
 }
 
 /// Prometheus knows only floating point: exact up to 2^53, which amounts of at most 10^15 stay below.

@@ -228,7 +228,7 @@ impl Ledger {
             Change::ResolveBreak { id, reason } => self.resolve_break(author, at, id, reason)?,
             Change::Alert(change) => self.change_alert(author, at, change)?,
             Change::Prefund(change) => self.change_prefund(author, at, change)?,
-            Change::Closure(change) => self.change_closure(&mut admin.closures, author, at, change)?,
+            Change::Closure(change) => self.change_closure(author, at, change)?,
             Change::Release { root, reason } => self.release(author, at, &root, ReturnCause::Person { reason })?,
             Change::ImportUser(import) => {
                 for card in &import.cards {

@@ -27,19 +27,19 @@ impl Ledger {
     /// The closures that people added, in that order.
     #[must_use]
     pub fn closures(&self) -> Vec<(ClosureId, Closed)> {
-        self.lock_admin().closures.all.clone()
+        self.lock_closures().all.clone()
     }
 
     pub(super) fn change_closure(
         &self,
-        closures: &mut Closures,
         author: &Author,
         at: UnixMillis,
         change: ClosureChange,
     ) -> Result<Arc<Word>, ChangeError> {
+        let mut closures = self.lock_closures();
         let fact = match change {
             ClosureChange::Add(closed) => {
-                check(closures, &closed)?;
+                check(&closures, &closed)?;
                 Fact::ClosureAdded(closed)
             }
             ClosureChange::Remove { id } => {

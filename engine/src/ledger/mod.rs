@@ -3,7 +3,8 @@
 //! **Locks, in their one order:** `admin` (changes by people, one at a time) or `postings` (UR's transactions, one at a
 //! time) → `program` (what all decisions share;
 //! read by decisions through a sharded lock, written only by changes to the program itself) → `answers` → `authorizations`
-//! → `users` → `breaks`, `alerts`, `prefunds` or `cursors`, one of them at a time. Never two guards in one map, never one across an await: nothing here is async.
+//! → `users` → `breaks`, `alerts`, `prefunds`, `cursors` or `closures`, one of them at a time. Never two guards in one map, never
+//! one across an await: nothing here is async.
 //!
 //! **Order of change:** what lowers a pool's available figure changes memory first and then claims its place in the
 //! journal; what raises one claims first. Whoever spends what was raised claims later, so every durable prefix of the
@@ -120,7 +121,6 @@ impl Shared {
 struct Admin {
     keys: fold::Keys,
     cards: std::collections::HashMap<CardId, UrId, RandomState>,
-    closures: Closures,
 }
 
 /// The ledger.
@@ -136,6 +136,7 @@ pub struct Ledger {
     alerts: Mutex<alerts::Alerts>,
     prefunds: Mutex<prefunds::Prefunds>,
     cursors: Mutex<cursors::Cursors>,
+    closures: Mutex<Closures>,
     /// Where transactions were booked, as far as the disk does not know it yet.
     postings: Mutex<fold::Postings>,
     journal: Journal,
@@ -185,7 +186,7 @@ impl Ledger {
             closures,
         } = recovered;
         let cards = std::collections::HashMap::with_hasher(hasher.clone());
-        let mut admin = Admin { keys: program.keys, cards, closures };
+        let mut admin = Admin { keys: program.keys, cards };
         for (id, user) in &users {
             admin.cards.extend(user.cards.iter().map(|card| (card.id.clone(), id.clone())));
         }
@@ -201,6 +202,7 @@ impl Ledger {
             alerts: Mutex::new(alerts),
             prefunds: Mutex::new(prefunds),
             cursors: Mutex::new(cursors),
+            closures: Mutex::new(closures),
             postings: Mutex::new(postings),
             journal,
             store,
@@ -258,6 +260,10 @@ impl Ledger {
 
     fn lock_cursors(&self) -> MutexGuard<'_, cursors::Cursors> {
         self.cursors.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn lock_closures(&self) -> MutexGuard<'_, Closures> {
+        self.closures.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock_postings(&self) -> MutexGuard<'_, fold::Postings> {

@@ -165,7 +165,7 @@ impl Ledger {
             alerts: self.lock_alerts().clone(),
             prefunds: self.lock_prefunds().clone(),
             cursors: self.lock_cursors().clone(),
-            closures: admin.closures.clone(),
+            closures: self.lock_closures().clone(),
             program: super::fold::ProgramRow {
                 sequence,
                 program: shared.program.clone(),

@@ -131,7 +131,7 @@ impl Ledger {
         let at = UnixMillis(self.latest.load(Ordering::Acquire));
         let figures: Vec<_> = shared.pools.iter().map(Pool::figures).collect();
         let program = ProgramRow { sequence: cut, program: shared.program.clone(), keys: admin.keys.clone(), at };
-        let closures = row(Table::Program, CLOSURES_KEY, &admin.closures)?;
+        let closures = row(Table::Program, CLOSURES_KEY, &*self.lock_closures())?;
         drop(shared);
         drop(admin);
         let mut rows = vec![row(Table::Program, PROGRAM_KEY, &program)?, closures];

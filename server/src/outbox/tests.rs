@@ -354,8 +354,9 @@ fn eventful() -> World {
         world.tap(id, 1_000);
         world.ask(Kind::Incremental, &format!("i{id}"), Some(id), 50);
         world.raise(AlertKind::PoolLow, "EUR", Severity::Notice);
-        let alert = world.ledger.open_alerts()[0].id;
-        durable(world.ledger.renotify_alert(alert, at(11)).unwrap());
+        let open = world.ledger.open_alerts()[0].clone();
+        let alert = open.id;
+        durable(world.ledger.renotify_alert(alert, open.condition, at(11)).unwrap());
         world.change(Change::Alert(AlertChange::Acknowledge { id: alert, reason: Some("on it".into()) }));
         world.raise(AlertKind::PoolLow, "EUR", Severity::Critical);
         world.ask(Kind::Reversal, &format!("r{id}"), Some(id), 300);

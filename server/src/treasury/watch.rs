@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use metrics::gauge;
 use tapgate_engine::alert::{Alert, AlertKind, Severity};
 use tapgate_engine::ledger::{Change, ChangeError};
 use tapgate_engine::record::Author;
@@ -18,7 +17,6 @@ use super::conditions::journal::{JournalSeen, journal_slow};
 use super::conditions::pool_low::pool_low;
 use super::conditions::prefunds::{prefund_overdue, prefund_short};
 use super::conditions::reports::report_stale;
-use super::follow::Foreseen;
 use crate::app::App;
 
 /// What rests on the whole journal: of these nothing is known until it has been read.
@@ -76,7 +74,6 @@ fn look(app: &App, open: &[Alert], journal: JournalSeen, now: UnixMillis) -> Fou
         let foreseen = treasury.foresee(ledger, &figures, now);
         let forecast = foreseen.forecast.as_ref().ok().filter(|_| is_caught_up);
         let told = severity_of(AlertKind::PoolLow, currency.as_str());
-        tell(&foreseen, is_caught_up, now);
         found.standing.extend(pool_low(&foreseen.pool, forecast, told, &treasury.rules().thresholds).filter(|low| {
             // Without the journal only what is dry is known, not what has eased.
             is_caught_up || low.severity == Severity::Critical
@@ -129,23 +126,6 @@ fn record(app: &App, step: Step, now: Moment) -> Result<(), ChangeError> {
         }
     }
     Ok(())
-}
-
-/// The forecast as metrics; not a number while there is none.
-fn tell(foreseen: &Foreseen, is_caught_up: bool, now: UnixMillis) {
-    let currency = foreseen.pool.currency.to_string();
-    let forecast = foreseen.forecast.as_ref().ok().filter(|_| is_caught_up);
-    let set = |name: &'static str, value: Option<f64>| {
-        gauge!(name, "currency" => currency.clone()).set(value.unwrap_or(f64::NAN));
-    };
-    let runs_dry = forecast.map(|forecast| {
-        let left = |at: UnixMillis| Duration::from_millis(at.0.saturating_sub(now.0)).as_secs_f64();
-        forecast.runs_dry_at.map_or(f64::INFINITY, left)
-    });
-    set("tapgate_pool_runs_dry_seconds", runs_dry);
-    set("tapgate_pool_probability_empty", forecast.map(|forecast| forecast.probability_empty));
-    set("tapgate_pool_burn_per_hour", foreseen.burn_per_hour.filter(|_| is_caught_up));
-    set("tapgate_pool_suggested", forecast.map(|forecast| forecast.suggested.0 as f64));
 }
 
 #[cfg(test)]
