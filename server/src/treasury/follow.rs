@@ -136,6 +136,12 @@ impl Follower {
         outcomes
     }
 
+    /// Whether anything was ever spent from a pool.
+    #[must_use]
+    pub fn has_spent(&self, currency: Currency) -> bool {
+        self.tail().has_spent(currency)
+    }
+
     fn burn(&self, currency: Currency, now: UnixMillis) -> Burn {
         self.tail().burn(currency, now)
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use tapgate_engine::authorization::Reason;
 use tapgate_engine::money::ChfMinor;
-use tapgate_engine::record::{Fact, Verdict};
+use tapgate_engine::record::Verdict;
 use tapgate_engine::time::UnixMillis;
 
 const MINUTE_MS: u64 = 60_000;
@@ -59,11 +59,10 @@ pub struct Declines {
 
 impl Outcomes {
     /// Counts a decision. A late answer is no decision of its own: it was approved, and is given back.
-    pub fn add(&mut self, at: UnixMillis, fact: &Fact) {
-        let Fact::Decided(decided) = fact else { return };
+    pub fn add(&mut self, at: UnixMillis, verdict: &Verdict) {
         self.roll(at);
         let minute = self.minutes.entry(at.0 / MINUTE_MS).or_default();
-        match &decided.verdict {
+        match verdict {
             Verdict::Approved(approval) => {
                 minute.approved += 1;
                 minute.approved_chf = minute.approved_chf.saturating_add(approval.spent);
@@ -115,5 +114,79 @@ impl Outcomes {
         let since = (now.0 / MINUTE_MS).saturating_sub(60) + 1;
         let minutes = self.minutes.range(since..);
         minutes.fold(ChfMinor::ZERO, |sum, (_, minute)| sum.saturating_add(minute.approved_chf))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tapgate_engine::authorization::Source;
+    use tapgate_engine::money::{Currency, Minor, Money};
+    use tapgate_engine::record::Approval;
+
+    use super::*;
+
+    /// Sunday 2026-09-06 00:00 UTC.
+    const START_MS: u64 = 1_788_652_800_000;
+
+    fn at(minute: u64) -> UnixMillis {
+        UnixMillis(START_MS + minute * MINUTE_MS)
+    }
+
+    /// Approves this much, or declines.
+    fn happen(outcomes: &mut Outcomes, minute: u64, chf: Option<i64>) {
+        let approved = |chf: i64| Approval {
+            source: Source::Crypto,
+            amount: Minor(1),
+            paid: Money { amount: Minor(1), currency: Currency::EUR },
+            spent: ChfMinor(chf),
+            limit: ChfMinor(0),
+            funds: None,
+        };
+        let verdict = chf.map_or(Verdict::Declined(Reason::PoolExhausted), |chf| Verdict::Approved(approved(chf)));
+        outcomes.add(at(minute), &verdict);
+    }
+
+    #[test]
+    fn an_hour_is_its_last_sixty_minutes() {
+        let mut outcomes = Outcomes::default();
+        happen(&mut outcomes, 0, Some(1));
+        happen(&mut outcomes, 1, Some(20));
+        happen(&mut outcomes, 60, Some(300));
+        happen(&mut outcomes, 60, None);
+        let check = |minute: u64, expected: i64| assert_eq!(outcomes.approved_chf(at(minute)).0, expected, "{minute}");
+        check(60, 320);
+        check(61, 300);
+        check(119, 300);
+        check(120, 0);
+    }
+
+    #[test]
+    fn what_is_recent_becomes_usual_after_ten_minutes() {
+        let mut outcomes = Outcomes::default();
+        for _ in 0..3 {
+            happen(&mut outcomes, 5, Some(1));
+        }
+        happen(&mut outcomes, 6, None);
+        let seen = outcomes.declines(at(14));
+        assert_eq!((seen.decisions, seen.declined.values().sum::<u64>(), seen.usual_decisions), (4, 1, 0.0));
+        outcomes.roll(at(15));
+        assert_eq!((outcomes.declines(at(15)).decisions, outcomes.declines(at(15)).usual), (1, 0.0));
+        outcomes.roll(at(16));
+        let seen = outcomes.declines(at(16));
+        assert_eq!(seen.decisions, 0);
+        assert!((seen.usual - 0.25).abs() < 1e-3, "{seen:?}");
+        // Half is forgotten after three days.
+        outcomes.roll(at(16 + 3 * 24 * 60));
+        let seen = outcomes.declines(at(16 + 3 * 24 * 60));
+        assert!((1.9..2.1).contains(&seen.usual_decisions) && (seen.usual - 0.25).abs() < 1e-3, "{seen:?}");
+    }
+
+    #[test]
+    fn a_long_pause_loses_nothing_of_the_usual_and_keeps_no_minutes() {
+        let mut outcomes = Outcomes::default();
+        happen(&mut outcomes, 0, None);
+        happen(&mut outcomes, 500, Some(7));
+        assert_eq!(outcomes.minutes.len(), 1);
+        assert!(outcomes.declines(at(500)).usual > 0.99);
     }
 }

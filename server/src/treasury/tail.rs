@@ -66,7 +66,9 @@ impl Tail {
             self.burns.entry(currency).or_default().add(*at, amount);
         }
         self.statements.add(self.day.0, fact);
-        self.outcomes.add(*at, fact);
+        if let Fact::Decided(decided) = fact {
+            self.outcomes.add(*at, &decided.verdict);
+        }
     }
 
     /// What is known of a pool's spending at `now`.
@@ -75,6 +77,12 @@ impl Tail {
         let mut burn = self.burns.get(&currency).cloned().unwrap_or_default();
         burn.roll(now);
         burn
+    }
+
+    /// Whether anything was ever spent from it.
+    #[must_use]
+    pub fn has_spent(&self, currency: Currency) -> bool {
+        self.burns.contains_key(&currency)
     }
 
     /// The bytes of the cache.

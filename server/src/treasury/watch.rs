@@ -14,7 +14,7 @@ use super::conditions::declines::decline_spike;
 use super::conditions::floor::floor_breached;
 use super::conditions::hourly_cap::hourly_cap;
 use super::conditions::journal::{JournalSeen, journal_slow};
-use super::conditions::pool_low::pool_low;
+use super::conditions::pool_low::{is_unused, pool_low};
 use super::conditions::prefunds::{prefund_overdue, prefund_short};
 use super::conditions::reports::report_stale;
 use crate::app::App;
@@ -70,14 +70,14 @@ fn look(app: &App, open: &[Alert], journal: JournalSeen, now: UnixMillis) -> Fou
     let is_caught_up = treasury.ready(ledger).is_ok();
     let is_fed = app.config.ur.feeds && app.config.ur.partner_key.is_some() && app.config.ur.ops_ur_id.is_some();
     for figures in ledger.pools() {
-        let currency = figures.currency;
-        let foreseen = treasury.foresee(ledger, &figures, now);
-        let forecast = foreseen.forecast.as_ref().ok().filter(|_| is_caught_up);
-        let told = severity_of(AlertKind::PoolLow, currency.as_str());
-        found.standing.extend(pool_low(&foreseen.pool, forecast, told, &treasury.rules().thresholds).filter(|low| {
+        if !is_unused(&figures, treasury.has_spent(figures.currency)) {
+            let foreseen = treasury.foresee(ledger, &figures, now);
+            let forecast = foreseen.forecast.as_ref().ok().filter(|_| is_caught_up);
+            let told = severity_of(AlertKind::PoolLow, figures.currency.as_str());
+            let low = pool_low(&foreseen.pool, forecast, told, &treasury.rules().thresholds);
             // Without the journal only what is dry is known, not what has eased.
-            is_caught_up || low.severity == Severity::Critical
-        }));
+            found.standing.extend(low.filter(|low| is_caught_up || low.severity == Severity::Critical));
+        }
         found.standing.extend(floor_breached(&figures));
         if is_fed {
             found.standing.extend(report_stale(&figures, rules.report_stale_seconds, now));

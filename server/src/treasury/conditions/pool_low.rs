@@ -2,6 +2,7 @@
 
 use compact_str::{CompactString, format_compact};
 use tapgate_engine::alert::{AlertKind, Condition, Severity};
+use tapgate_engine::pool::PoolFigures;
 
 use super::super::forecast::{Forecast, PoolNow};
 use super::super::level::{Level, Thresholds};
@@ -30,6 +31,13 @@ pub fn pool_low(
     let mut facts = facts([("available", figure(pool.available, currency))]);
     facts.extend(forecast.into_iter().flat_map(|forecast| figures(pool, forecast)));
     Some(Condition { kind: AlertKind::PoolLow, subject: currency.as_str().into(), severity, title, text, facts })
+}
+
+/// A pool that was never funded and never spent from: UR shows a balance of nothing in every currency it holds, and nobody
+/// misses money there.
+#[must_use]
+pub fn is_unused(figures: &PoolFigures, has_spent: bool) -> bool {
+    !has_spent && figures.reported.is_zero() && figures.floor.is_zero() && figures.reserve.is_zero()
 }
 
 fn figures(pool: &PoolNow, forecast: &Forecast) -> Vec<(CompactString, CompactString)> {
@@ -95,6 +103,24 @@ mod tests {
         check(100, Some(0.0), None, Some(Severity::Critical));
         check(100, None, None, Some(Severity::Critical));
         check(101, None, None, None);
+    }
+
+    #[test]
+    fn a_pool_is_used_once_it_is_funded_spent_or_meant_to_be() {
+        let check = |[reported, floor, reserve]: [i64; 3], has_spent: bool, unused: bool| {
+            let figures = PoolFigures {
+                reported: Minor(reported),
+                floor: Minor(floor),
+                reserve: Minor(reserve),
+                ..PoolFigures::empty(Currency::EUR)
+            };
+            assert_eq!(is_unused(&figures, has_spent), unused, "{figures:?} {has_spent}");
+        };
+        check([0, 0, 0], false, true);
+        check([0, 0, 0], true, false);
+        for figures in [[1, 0, 0], [0, 1, 0], [0, 0, 1]] {
+            check(figures, false, false);
+        }
     }
 
     #[test]

@@ -102,6 +102,17 @@ fn after_a_restart_nothing_is_over_before_the_journal_is_read() {
 }
 
 #[test]
+fn an_empty_pool_is_told_once_it_is_meant_to_hold_something() {
+    let world = World::new(1, true);
+    let app = app(&world, "");
+    app.treasury.catch_up(&world.ledger).unwrap();
+    assert_eq!(seen(&app, later(0)), Vec::<String>::new());
+    world.report(later(0), 10, 10);
+    assert_eq!(seen(&app, later(0)), ["pool_low EUR critical 1"]);
+    world.ledger.journal().close();
+}
+
+#[test]
 fn a_prefund_is_overdue_then_short_then_over() {
     let world = World::new(1, true);
     world.report(MONDAY, 1_000_000, 0);
