@@ -57,3 +57,48 @@ pub fn statement_view(currency: Currency, day: Day, statement: &Statement, is_ov
         "over": is_over,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use tapgate_engine::money::Minor;
+
+    use super::*;
+    use crate::treasury::calendar::Window;
+    use crate::treasury::forecast::PoolNow;
+
+    const NOW: UnixMillis = UnixMillis(1_789_113_600_000);
+
+    #[test]
+    fn a_forecast_shows_all_that_it_rests_on() {
+        let window = |hours: u64| Window {
+            cut_off: UnixMillis(NOW.0 + hours * 3_600_000),
+            credited_at: UnixMillis(NOW.0 + (hours + 4) * 3_600_000),
+            why: String::new(),
+        };
+        let forecast = Forecast {
+            window: window(4),
+            next_window: window(76),
+            expected_spend: Minor(800),
+            sigma: Minor(50),
+            probability_empty: 0.25,
+            probability_unavoidable: 0.0,
+            runs_dry_at: None,
+            reorder_point: Minor(1_050),
+            suggested: Minor(900),
+            level: Level::Urgent,
+            why: "Because.".to_owned(),
+        };
+        let in_flight = vec![TopUp { amount: Minor(5), credited_at: NOW }];
+        let pool = PoolNow { currency: Currency::EUR, available: Minor(700), reserve: Minor(10), in_flight };
+        let foreseen = Foreseen { pool, forecast: Ok(forecast.clone()), burn_per_hour: Some(9.6) };
+        let expected = json!({
+            "currency": "EUR", "at": 1_789_113_600, "available": "700", "reserve": "10",
+            "inFlight": [{"amount": "5", "creditedAt": 1_789_113_600, "overdue": true}],
+            "level": "critical", "probabilityEmpty": 0.25, "probabilityUnavoidable": 0.0, "runsDryAt": null,
+            "expectedSpend": "800", "sigma": "50", "burnPerHour": "10", "reorderPoint": "1050", "suggested": "900",
+            "cutOff": 1_789_128_000, "creditedAt": 1_789_142_400, "nextCutOff": 1_789_387_200,
+            "nextCreditedAt": 1_789_401_600, "why": "Because.",
+        });
+        assert_eq!(forecast_view(&foreseen, &forecast, Level::Critical, NOW), expected);
+    }
+}
