@@ -32,6 +32,7 @@ fn app(world: &World, settings: &str) -> App {
         metrics: PrometheusBuilder::new().build_recorder().handle(),
         health: Health::default(),
         hints: tokio::sync::mpsc::channel(1).0,
+        deliveries: Vec::new(),
     }
 }
 
