@@ -268,10 +268,11 @@ impl Ledger {
         let change = balance.saturating_sub(before.reported.saturating_sub(proven));
         let credits_shown = before.credits_due.min(change).max(Minor::ZERO);
         // Debits may be in a balance before we are shown that they are settled: in this one, or in the one before.
-        let on_their_way = Minor(-unreflected.max(Minor::ZERO).0);
-        // And what was given back may be in it already, or not until the one after.
-        let rises = credits_shown.saturating_add(proven).saturating_add(before.returns_due());
-        let unexplained = change.saturating_sub(change.clamp(on_their_way, rises));
+        // And what was given back since may be in it, or be taken still: UR gives back after we have said so.
+        let returns = before.returns_due();
+        let falls = Minor(unreflected.max(Minor::ZERO).saturating_add(returns).0.saturating_neg());
+        let rises = credits_shown.saturating_add(proven).saturating_add(returns);
+        let unexplained = change.saturating_sub(change.clamp(falls, rises));
         let synced = PoolSynced {
             currency,
             reported: balance,

@@ -57,7 +57,7 @@ pub(super) struct Faults {
 impl Faults {
     /// What a healthy network and a hostile world bring anyway.
     pub(super) const NONE: Faults =
-        Faults { again: 10, twice: 5, altered: 2, forged: 6, stale: 2, lost: 0, overtaken: 0 };
+        Faults { again: 10, twice: 5, altered: 2, forged: 12, stale: 3, lost: 0, overtaken: 0 };
 
     fn manner(&self, random: &mut ChaCha8Rng) -> Manner {
         let forged = if random.random() { Manner::ForgedKey } else { Manner::ForgedBody };

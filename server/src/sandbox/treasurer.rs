@@ -1,6 +1,5 @@
 //! The partner's treasurer: tops pools up as they run low, and once forgets one.
 
-use std::ops::Range;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -11,8 +10,18 @@ use super::ur::contract::Code;
 /// How long money is on its way, in real time: on a fast clock, days.
 const LEAD: Duration = Duration::from_secs(5);
 
-/// The pool that nobody tops up in the third week, in seconds since the start: it runs dry, to be seen running dry.
-const FORGOTTEN: (Code, Range<u64>) = ("GBP", 14 * 86_400..21 * 86_400);
+/// The pool that the treasurer forgets, to be seen running dry: from its first top-up after so many seconds, when tapgate
+/// has seen a week of it, until it is empty.
+const FORGOTTEN: Code = "GBP";
+const FORGETS_AFTER_SECONDS: u64 = 8 * 86_400;
+
+/// Whether the pool to be forgotten is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mind {
+    NotYet,
+    Forgets,
+    Remembers,
+}
 
 /// Money on its way to a pool.
 struct TopUp {
@@ -28,17 +37,22 @@ pub(super) struct Treasurer {
     began: u64,
     number: u64,
     under_way: Vec<TopUp>,
+    mind: Mind,
 }
 
 impl Treasurer {
     pub(super) fn new(began: u64) -> Treasurer {
-        Treasurer { began, number: 0, under_way: Vec::new() }
+        Treasurer { began, number: 0, under_way: Vec::new(), mind: Mind::NotYet }
     }
 
     /// Credits what has arrived, and sends more where it is due. tapgate is told of both.
     pub(super) async fn look(&mut self, stage: &Stage, now: Instant) {
         for arrived in self.under_way.extract_if(.., |top_up| top_up.arrives <= now).collect::<Vec<_>>() {
             stage.credit(arrived.code, arrived.amount, &arrived.reference).await;
+            let is_late = stage.now() - self.began > FORGETS_AFTER_SECONDS;
+            if self.mind == Mind::NotYet && is_late && arrived.code == FORGOTTEN {
+                self.mind = Mind::Forgets;
+            }
         }
         // What others deposited on the ops account through UR's API: nobody announced it.
         for (code, amount) in std::mem::take(&mut stage.books().wires) {
@@ -60,12 +74,14 @@ impl Treasurer {
         TopUp { code, amount, reference: format!("wire_{}", self.number), arrives: now + LEAD }
     }
 
-    fn due(&self, stage: &Stage) -> Vec<(Code, u64)> {
-        let age = stage.now() - self.began;
-        let (forgotten, when) = FORGOTTEN;
+    fn due(&mut self, stage: &Stage) -> Vec<(Code, u64)> {
         let books = stage.books();
+        let is_empty = books.pools.get(FORGOTTEN).is_some_and(|pool| pool.bounds(books.is_fed).least == 0);
+        if self.mind == Mind::Forgets && is_empty {
+            self.mind = Mind::Remembers;
+        }
         let low = books.pools.iter().filter(|(_, pool)| pool.available() < (pool.opened - pool.floor) / 4);
-        let looked_at = low.filter(|(code, _)| **code != forgotten || !when.contains(&age));
+        let looked_at = low.filter(|(code, _)| **code != FORGOTTEN || self.mind != Mind::Forgets);
         let idle = looked_at.filter(|(code, _)| !self.under_way.iter().any(|other| other.code == **code));
         idle.map(|(code, pool)| (*code, pool.opened - pool.floor)).collect()
     }
