@@ -38,6 +38,10 @@ impl Alarm {
                 let receiver = self.handle.name();
                 tracing::warn!(receiver, %error, "the alert of a parked receiver was not recorded; tried again");
                 tokio::time::sleep(RETRY_INTERVAL).await;
+                // The journal may have failed for good, and the worker ended meanwhile.
+                if changes.has_changed().is_err() {
+                    return;
+                }
                 changes.mark_changed();
             }
             if changes.changed().await.is_err() {

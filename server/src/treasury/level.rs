@@ -88,6 +88,8 @@ impl Thresholds {
     pub fn level_after(&self, level: Level, seen: Observation) -> Level {
         let (entered, kept) = (self.level_at(seen, 1.0), self.level_at(seen, LEAVE_SHARE));
         match level {
+            // What cannot be said any more, for no top-up could be credited in any time, has not eased.
+            Level::Notice | Level::Urgent if seen.probability_empty.is_none() => entered.max(level),
             Level::Critical if kept >= Level::Urgent => Level::Critical,
             Level::Critical => kept,
             _ => entered.max(level.min(kept)),
@@ -163,6 +165,11 @@ mod tests {
     #[test]
     fn without_history_only_a_dry_pool_is_told() {
         check("unknown -> none\ndry -> critical\nunknown -> none");
+    }
+
+    #[test]
+    fn what_cannot_be_said_any_more_has_not_eased() {
+        check("1.1 -> notice\nunknown -> notice\n10.5 -> urgent\nunknown -> urgent\n0.4 -> none");
     }
 
     proptest! {

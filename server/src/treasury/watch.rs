@@ -95,8 +95,8 @@ fn look(app: &App, open: &[Alert], journal: JournalSeen, now: UnixMillis) -> Fou
     found.standing.extend(journal_slow(journal));
     if is_caught_up {
         let outcomes = treasury.outcomes(now);
-        let is_open = severity_of(AlertKind::DeclineSpike, "").is_some();
-        found.standing.extend(decline_spike(&outcomes.declines(now), is_open));
+        let told = severity_of(AlertKind::DeclineSpike, "");
+        found.standing.extend(decline_spike(&outcomes.declines(now), told));
         let approved = outcomes.approved_chf(now);
         found.standing.extend(hourly_cap(approved, rules.hourly_cap_chf, rules.hourly_cap_suspends));
     } else {

@@ -23,9 +23,14 @@ const TIMES_MIN: f64 = 1.5;
 /// Once told it stands until both are below this share of it: what trembles is told once.
 const LEAVE_SHARE: f64 = 0.5;
 
-/// Whether the last ten minutes declined far more than is usual; `is_open` while that has been told.
+/// From this share on it is urgent, and stays so until below the other.
+const URGENT_SHARE: f64 = 0.5;
+const URGENT_LEAVE_SHARE: f64 = 0.35;
+
+/// Whether the last ten minutes declined far more than is usual; `told` is the severity of what has been told and stands.
 #[must_use]
-pub fn decline_spike(seen: &Declines, is_open: bool) -> Option<Condition> {
+pub fn decline_spike(seen: &Declines, told: Option<Severity>) -> Option<Condition> {
+    let is_open = told.is_some();
     let declines: u64 = seen.declined.values().sum();
     let (decisions, share) = (seen.decisions as f64, declines as f64 / (seen.decisions as f64).max(1.0));
     let usual = (seen.usual * seen.usual_decisions + USUAL_PRIOR * DECISIONS_TO_BELIEVE)
@@ -37,9 +42,10 @@ pub fn decline_spike(seen: &Declines, is_open: bool) -> Option<Condition> {
     if declines < declines_min || !is_far {
         return None;
     }
-    let (severity, percent) = (if share > 0.5 { Severity::Urgent } else { Severity::Warning }, |share: f64| {
-        format!("{:.0} %", share * 100.0)
-    });
+    // Each rise is told anew, whatever was acknowledged: a share that trembles must not be one.
+    let urgent = if told == Some(Severity::Urgent) { URGENT_LEAVE_SHARE } else { URGENT_SHARE };
+    let severity = if share > urgent { Severity::Urgent } else { Severity::Warning };
+    let percent = |share: f64| format!("{:.0} %", share * 100.0);
     let mut facts: Vec<(CompactString, CompactString)> = vec![
         ("decisions".into(), format_compact!("{}", seen.decisions)),
         ("declined".into(), format_compact!("{declines}")),
@@ -121,7 +127,8 @@ mod tests {
     #[test]
     fn a_spike_is_far_above_the_usual_and_never_a_handful() {
         let check = |seen: Declines, is_open: bool, spike: bool| {
-            assert_eq!(decline_spike(&seen, is_open).is_some(), spike, "{seen:?} {is_open}");
+            let told = is_open.then_some(Severity::Warning);
+            assert_eq!(decline_spike(&seen, told).is_some(), spike, "{seen:?} {is_open}");
         };
         // Thin data: all of a few taps are declined, at night.
         check(seen(5, 5, 0.02, 10_000.0), false, false);
@@ -143,11 +150,20 @@ mod tests {
     }
 
     #[test]
+    fn a_share_that_trembles_round_a_half_is_told_once() {
+        let severity = |declined, told| decline_spike(&seen(100, declined, 0.02, 1e6), Some(told)).unwrap().severity;
+        assert_eq!(severity(51, Severity::Warning), Severity::Urgent);
+        assert_eq!(severity(49, Severity::Urgent), Severity::Urgent);
+        assert_eq!(severity(49, Severity::Warning), Severity::Warning);
+        assert_eq!(severity(34, Severity::Urgent), Severity::Warning);
+    }
+
+    #[test]
     fn it_says_which_family_of_reasons() {
         let declined = [(Reason::PoolExhausted, 70), (Reason::PoolReserveHeld, 20), (Reason::CardFrozen, 10)];
         let found = decline_spike(
             &Declines { decisions: 120, declined: declined.into(), usual: 0.02, usual_decisions: 1e6 },
-            false,
+            None,
         );
         let found = found.unwrap();
         assert_eq!(

@@ -1,6 +1,6 @@
 //! Alerts as the admin API shows them, and what is asked about them.
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json};
 use tapgate_engine::alert::{Alert, Condition};
 use tapgate_engine::ids::AlertId;
@@ -49,7 +49,14 @@ pub(super) fn condition(condition: &Condition) -> Value {
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AcknowledgeForm {
+    #[serde(default, deserialize_with = "some_reason")]
     reason: Option<String>,
+}
+
+fn some_reason<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    #[derive(Deserialize)]
+    struct Reason(#[serde(deserialize_with = "super::reason")] String);
+    Ok(Option::<Reason>::deserialize(deserializer)?.map(|Reason(reason)| reason))
 }
 
 impl AcknowledgeForm {

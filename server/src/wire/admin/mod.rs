@@ -12,8 +12,8 @@ pub mod prefunds;
 pub mod treasury;
 pub mod users;
 
-use serde::Deserialize;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, Error};
+use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json};
 use tapgate_engine::money::Money;
 
@@ -48,12 +48,24 @@ impl MoneyForm {
     }
 }
 
+/// The longest reason, in bytes: it is kept for ever, and told to people.
+const REASON_BYTES_MAX: usize = 1_024;
+
+/// A reason within its bound.
+pub(super) fn reason<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    let reason = String::deserialize(deserializer)?;
+    if reason.len() > REASON_BYTES_MAX {
+        return Err(D::Error::custom(format!("reason must be at most {REASON_BYTES_MAX} bytes")));
+    }
+    Ok(reason)
+}
+
 /// A reason in words.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ReasonForm {
-    /// Why, for the journal.
-    #[serde(default)]
+    /// Why, for the journal; at most 1,024 bytes.
+    #[serde(default, deserialize_with = "reason")]
     pub reason: String,
 }
 
@@ -71,8 +83,8 @@ pub struct SuspensionForm {
 pub struct ProgramForm {
     /// The new state.
     pub suspended: bool,
-    /// Why, for the journal.
-    #[serde(default)]
+    /// Why, for the journal; at most 1,024 bytes.
+    #[serde(default, deserialize_with = "reason")]
     pub reason: String,
 }
 
