@@ -33,7 +33,7 @@ use tapgate_engine::record::Author;
 use tapgate_engine::time::{UnixMillis, UnixSeconds};
 
 pub use event::{Event, EventKind};
-pub use notice::{Notice, NoticeKind, Severity};
+pub use notice::{Notice, NoticeKind};
 pub use tail::Position;
 
 /// Where a message comes from: the record that it tells of, and which of that record's messages it is (an approval is

@@ -1,5 +1,6 @@
 //! What people are told: one form for Slack, PagerDuty and e-mail.
 
+use tapgate_engine::alert::Severity;
 use tapgate_engine::time::UnixMillis;
 
 /// Something that a person should know or do.
@@ -38,19 +39,6 @@ pub enum NoticeKind {
     Resolved,
 }
 
-/// How bad it is, the least first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Severity {
-    /// To be known.
-    Notice,
-    /// To be looked at today.
-    Warning,
-    /// To be acted on today.
-    Urgent,
-    /// To be acted on now.
-    Critical,
-}
-
 impl NoticeKind {
     /// As people read it.
     #[must_use]
@@ -60,19 +48,6 @@ impl NoticeKind {
             NoticeKind::Renotified => "still open",
             NoticeKind::Acknowledged => "acknowledged",
             NoticeKind::Resolved => "resolved",
-        }
-    }
-}
-
-impl Severity {
-    /// As people read it.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Severity::Notice => "notice",
-            Severity::Warning => "warning",
-            Severity::Urgent => "urgent",
-            Severity::Critical => "critical",
         }
     }
 }

@@ -2,12 +2,13 @@
 
 use reqwest::header::HeaderMap;
 use serde_json::{Map, Value, json};
+use tapgate_engine::alert::Severity;
 use tapgate_engine::time::UnixSeconds;
 
 use super::guard::Endpoint;
 use super::post::{Answer, Post};
 use super::secret::Secret;
-use super::{Notice, NoticeKind, Outcome, Receiver, Severity};
+use super::{Notice, NoticeKind, Outcome, Receiver};
 use crate::wire::rfc3339;
 
 /// Where events go, whatever the region's host.

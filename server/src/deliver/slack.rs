@@ -3,11 +3,12 @@
 
 use reqwest::header::HeaderMap;
 use serde_json::{Value, json};
+use tapgate_engine::alert::Severity;
 use tapgate_engine::time::UnixSeconds;
 
 use super::guard::Endpoint;
 use super::post::Post;
-use super::{Notice, NoticeKind, Outcome, Receiver, Severity};
+use super::{Notice, NoticeKind, Outcome, Receiver};
 
 /// A chat.
 #[derive(Clone, Debug)]

@@ -1,12 +1,12 @@
 //! What people are told of alerts, by chat, pager and e-mail.
 
-use tapgate_engine::alert::{self, Alert};
+use tapgate_engine::alert::Alert;
 use tapgate_engine::ids::Sequence;
 use tapgate_engine::record::{Fact, Record};
 
 use super::history::{History, Subject};
 use super::{Telling, Told, message_id};
-use crate::deliver::{Notice, NoticeKind, Severity};
+use crate::deliver::{Notice, NoticeKind};
 
 /// Alerts, as people are told of them.
 #[derive(Clone, Copy, Debug)]
@@ -53,20 +53,11 @@ fn notice((sequence, record): &(Sequence, Record), alert: &Alert) -> Option<Noti
         id: message_id(*sequence, 0),
         key: format!("alert-{}", alert.id),
         kind,
-        severity: severity(condition.severity),
+        severity: condition.severity,
         title: condition.title.to_string(),
         text,
         facts: facts.map(|(name, value)| (name.to_string(), value.to_string())).collect(),
         at: record.at,
         link: None,
     })
-}
-
-fn severity(severity: alert::Severity) -> Severity {
-    match severity {
-        alert::Severity::Notice => Severity::Notice,
-        alert::Severity::Warning => Severity::Warning,
-        alert::Severity::Urgent => Severity::Urgent,
-        alert::Severity::Critical => Severity::Critical,
-    }
 }

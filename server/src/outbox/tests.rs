@@ -428,11 +428,8 @@ fn people_are_told_of_alerts_under_one_key() {
     let world = eventful();
     world.raise(AlertKind::DeliveryParked, "core", Severity::Urgent);
     let notices: Vec<_> = world.notices().into_iter().map(|message| message.content).collect();
-    let first: Vec<_> = notices
-        .iter()
-        .take(5)
-        .map(|notice| (notice.kind, crate::deliver::Severity::name(notice.severity), notice.text.as_str()))
-        .collect();
+    let first: Vec<_> =
+        notices.iter().take(5).map(|notice| (notice.kind, notice.severity.name(), notice.text.as_str())).collect();
     let todo = "Send a top-up today.";
     let expected = [
         (NoticeKind::Raised, "notice", todo),
