@@ -201,9 +201,7 @@ impl Server {
             let _ = deliveries.join();
             follower.thread().unpark();
             let _ = follower.join();
-            ledger.journal().close();
-            // What was recorded since: with it, the next start has nothing to fold.
-            write_rows(&ledger)
+            ledger.close()
         });
         let closed = closed.await.map_err(|error| ServeError::SetUp(error.to_string()))?;
         if let Ok(error) = self.failures.try_recv() {

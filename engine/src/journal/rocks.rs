@@ -323,6 +323,10 @@ impl Store for Rocks {
             .map_err(|error| failed(&error))
     }
 
+    fn close(&self) {
+        self.db.cancel_all_background_work(true);
+    }
+
     fn watermark(&self) -> Result<Sequence, StoreError> {
         match self.get(META, WATERMARK)? {
             None => Ok(Sequence::ZERO),

@@ -155,4 +155,8 @@ pub trait Store: Send + Sync + 'static {
     /// # Errors
     /// The store cannot be read.
     fn watermark(&self) -> Result<Sequence, StoreError>;
+
+    /// Ends what the store does in the background, and waits for that: the process is about to end, and whoever still holds
+    /// the store writes no more.
+    fn close(&self) {}
 }

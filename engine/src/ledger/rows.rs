@@ -113,6 +113,18 @@ impl Ledger {
         Ok(RowsWritten { rows: written, watermark, more: watermark < cut })
     }
 
+    /// Ends: makes durable what has its place in the journal, writes the rows of all of it, and has the store rest. With
+    /// these rows the next start has nothing to fold.
+    ///
+    /// # Errors
+    /// The store failed; the journal then holds what the rows do not.
+    pub fn close(&self) -> Result<(), StoreError> {
+        self.journal.close();
+        while self.write_rows()?.more {}
+        self.store.close();
+        Ok(())
+    }
+
     /// Encodes rows and writes them; returns how many.
     fn put(&self, encode: impl FnOnce(&mut Vec<Row>) -> Result<Sequence, StoreError>) -> Result<usize, StoreError> {
         let mut rows = Vec::new();
