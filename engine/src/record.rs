@@ -547,8 +547,8 @@ pub enum RecordError {
 /// Collects postcard's bytes, strings in one copy: postcard's own growing buffers take them byte by byte.
 pub(crate) struct Buffer(pub(crate) Vec<u8>);
 
-impl postcard::ser_flavors::Flavor for Buffer {
-    type Output = Vec<u8>;
+impl postcard::ser_flavors::Flavor for &mut Buffer {
+    type Output = ();
 
     fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
         self.0.push(byte);
@@ -556,25 +556,71 @@ impl postcard::ser_flavors::Flavor for Buffer {
     }
 
     fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
-        self.0.extend_from_slice(bytes);
+        match bytes {
+            // Most numbers, and the names of all variants.
+            [byte] => self.0.push(*byte),
+            _ => self.0.extend_from_slice(bytes),
+        }
         Ok(())
     }
 
-    fn finalize(self) -> postcard::Result<Vec<u8>> {
-        Ok(self.0)
+    fn finalize(self) -> postcard::Result<()> {
+        Ok(())
     }
 }
+
+impl Buffer {
+    /// Appends a value's bytes.
+    #[expect(
+        clippy::expect_used,
+        reason = "serialising the engine's types to memory cannot fail; an empty record or row would be worse"
+    )]
+    pub(crate) fn put<T: Serialize + ?Sized>(&mut self, value: &T) {
+        postcard::serialize_with_flavor(value, self).expect("a value of the engine's serialises");
+    }
+}
+
+/// A request's bytes: its fingerprint is theirs, and the record that decides it holds them.
+pub(crate) struct EncodedRequest(Vec<u8>);
+
+impl EncodedRequest {
+    pub(crate) fn of(request: &Request) -> EncodedRequest {
+        let mut buffer = Buffer(Vec::with_capacity(REQUEST_BYTES_USUAL));
+        buffer.put(request);
+        EncodedRequest(buffer.0)
+    }
+
+    /// Of everything in the request: the same parsed data has the same fingerprint, whatever its JSON looked like.
+    pub(crate) fn fingerprint(&self) -> Fingerprint {
+        Fingerprint::of(&self.0)
+    }
+}
+
+/// What a decision's record usually takes, and a request's part of it.
+const RECORD_BYTES_USUAL: usize = 320;
+const REQUEST_BYTES_USUAL: usize = 192;
+
+/// The place of [`Fact::Decided`] among the facts.
+const DECIDED: u8 = 0;
 
 impl Record {
     /// The bytes of the journal: the version, then the record.
     #[must_use]
-    #[expect(
-        clippy::expect_used,
-        reason = "serialising these types to memory cannot fail; an empty record would be worse"
-    )]
     pub fn encode(&self) -> Vec<u8> {
-        let buffer = Buffer(Vec::with_capacity(512));
-        postcard::serialize_with_flavor(&(RECORD_VERSION, self), buffer).expect("a record serialises")
+        let mut buffer = Buffer(Vec::with_capacity(RECORD_BYTES_USUAL));
+        buffer.put(&(RECORD_VERSION, self));
+        buffer.0
+    }
+
+    /// As [`Record::encode`], of a record that answers this request: a decision is not encoded twice.
+    pub(crate) fn encode_around(&self, request: &EncodedRequest) -> Vec<u8> {
+        let Fact::Decided(decided) = &self.fact else { return self.encode() };
+        let Decided { request: _, fingerprint, values, verdict } = &**decided;
+        let mut buffer = Buffer(Vec::with_capacity(RECORD_BYTES_USUAL));
+        buffer.put(&(RECORD_VERSION, self.at, &self.author, DECIDED));
+        buffer.0.extend_from_slice(&request.0);
+        buffer.put(&(fingerprint, values, verdict));
+        buffer.0
     }
 
     /// Reads a record.

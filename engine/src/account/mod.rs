@@ -315,6 +315,10 @@ impl User {
         if approval.source == Source::Fiat {
             self.hold_fiat(approval.paid.currency, approval.paid.amount);
         }
+        if self.holds.capacity() == 0 {
+            // Most users hold one thing at a time, or nothing.
+            self.holds.reserve_exact(1);
+        }
         self.holds.push(Hold {
             sequence,
             id: decided.request.id.clone(),

@@ -13,6 +13,9 @@ use crate::time::UnixSeconds;
 /// count longer than it should, never shorter.
 pub const SPENDS_MAX: usize = 2_048;
 
+/// From so many spends on, room for more is made as the collection likes.
+const GROWN: usize = 4;
+
 /// The card number of a merged spend whose parts were of different cards: it counts for every card.
 const ANY_CARD: u16 = u16::MAX;
 
@@ -92,6 +95,10 @@ impl Spends {
             unreflected: new.unreflected,
             completed: if new.is_completed { new.sequence } else { Sequence::ZERO },
         };
+        if self.ring.len() == self.ring.capacity() && self.ring.len() < GROWN {
+            // Many users spend once or twice in a month: room for four at once would be most of what they take.
+            self.ring.reserve_exact(self.ring.len().max(1));
+        }
         self.ring.push_back(spend);
         if self.ring.len() > SPENDS_MAX {
             self.merge_oldest();

@@ -14,7 +14,7 @@ use crate::authorization::{
 use crate::ids::{AuthorizationId, Sequence};
 use crate::journal::{NoPlace, Permit, Settled, Settles, StoreError, Table, Word};
 use crate::money::{Currency, Minor};
-use crate::record::{Approval, Author, Buffer, Decided, Fact, Fingerprint, Record, Verdict};
+use crate::record::{Approval, Author, Decided, EncodedRequest, Fact, Fingerprint, Record, Verdict};
 use crate::time::{Moment, UnixMillis};
 
 /// Attempts to take from a pool before declining: one for each way a decision may be paid, one for the partial
@@ -84,7 +84,8 @@ impl Ledger {
     /// # Errors
     /// It was not taken in, and had no effect.
     pub fn submit(&self, request: Request, now: Moment) -> Result<Submission, Refusal> {
-        let fingerprint = fingerprint(&request);
+        let encoded = EncodedRequest::of(&request);
+        let fingerprint = encoded.fingerprint();
         let shared = self.read_shared();
         let place = match self.answer(&request.id)? {
             Place::Occupied(slot) => return Ok(known(&request, fingerprint, slot.get())),
@@ -114,7 +115,9 @@ impl Ledger {
         };
         let word = Word::pending();
         let settles = Settles::Decision(Arc::clone(&word));
-        let (sequence, fact) = append(permit, Author::Ur, moment.at, fact, settles);
+        let record = Record { at: moment.at, author: Author::Ur, fact };
+        let payload = record.encode_around(&encoded);
+        let (sequence, fact) = publish(permit, record, payload, settles);
         if let Place::Occupied(row) = &mut owner
             && fact.user().is_some()
         {
@@ -267,6 +270,10 @@ pub(super) fn append(
 ) -> (Sequence, Fact) {
     let record = Record { at, author, fact };
     let payload = record.encode();
+    publish(permit, record, payload, settles)
+}
+
+fn publish(permit: Permit<'_>, record: Record, payload: Vec<u8>, settles: Settles) -> (Sequence, Fact) {
     let claim = permit.claim();
     let sequence = claim.sequence;
     claim.publish(payload, settles);
@@ -299,13 +306,6 @@ fn note_pool(values: &mut Values, way: usize, left: Minor) {
     {
         *available = left;
     }
-}
-
-/// Of everything in the request: the same parsed data has the same fingerprint, whatever its JSON looked like.
-fn fingerprint(request: &Request) -> Fingerprint {
-    let bytes = postcard::serialize_with_flavor(request, Buffer(Vec::with_capacity(256)));
-    // Serialising to memory cannot fail; equal fingerprints of nothing would only make duplicates of distinct ids.
-    Fingerprint::of(&bytes.unwrap_or_default())
 }
 
 fn known(request: &Request, fingerprint: Fingerprint, slot: &AnswerSlot) -> Submission {

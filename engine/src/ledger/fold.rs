@@ -111,9 +111,10 @@ pub(crate) const PROGRAM_KEY: &[u8] = b"program";
 pub(crate) const CLOSURES_KEY: &[u8] = b"closures";
 
 pub(crate) fn row<T: Serialize>(table: Table, key: &[u8], value: &T) -> Result<Row, StoreError> {
-    let value = postcard::serialize_with_flavor(&(ROW_VERSION, value), Buffer(Vec::with_capacity(256)));
-    let value = value.map_err(|error| StoreError::Failed(format!("a row cannot be encoded: {error}")))?;
-    Ok(Row { table, key: key.to_vec(), value })
+    let mut buffer = Buffer(Vec::with_capacity(256));
+    postcard::serialize_with_flavor(&(ROW_VERSION, value), &mut buffer)
+        .map_err(|error| StoreError::Failed(format!("a row cannot be encoded: {error}")))?;
+    Ok(Row { table, key: key.to_vec(), value: buffer.0 })
 }
 
 pub(crate) fn decode<T: DeserializeOwned>(table: Table, key: &[u8], bytes: &[u8]) -> Result<T, StoreError> {
