@@ -104,6 +104,7 @@ impl Stage {
             self.deliver(&reversal, Manner::Plain).await;
         }
         self.deliver(&tap, manner).await;
+        self.traffic().played(&tap);
     }
 
     async fn near(&self, tap: &Tap) -> Near<'_> {

@@ -122,7 +122,10 @@ impl Stage {
 
     async fn settle_due(&self, settled: &mut Settled, faults: Faults, random: &mut ChaCha8Rng) -> Result<(), String> {
         let now = self.now();
-        let due = self.books().statement.take_due(now);
+        let due = {
+            let traffic = self.traffic();
+            self.books().statement.take_due(now, |root| traffic.is_followed(root))
+        };
         settled.transactions += due.len();
         let mut tellings = Vec::new();
         for number in due {
@@ -241,7 +244,7 @@ impl Stage {
         random: &mut ChaCha8Rng,
     ) -> Result<Vec<Telling>, String> {
         let now = self.now();
-        let left = self.books().statement.take_due(u64::MAX - 1);
+        let left = self.books().statement.take_due(u64::MAX - 1, |_| false);
         settled.transactions += left.len();
         let mut told = Vec::new();
         for number in left {

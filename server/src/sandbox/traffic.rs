@@ -1,7 +1,7 @@
 //! What the cards are used for, tap by tap: a pure function of the seed and of how the taps before went.
 
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BinaryHeap, HashMap};
 use std::time::Duration;
 
 use rand::RngExt;
@@ -114,6 +114,8 @@ pub(super) struct Traffic {
     users: usize,
     number: u64,
     due: BinaryHeap<Reverse<Due>>,
+    /// How many follow-ups of an authorization were not played yet.
+    followed: HashMap<String, u32>,
 }
 
 /// Follow-ups waiting at most; beyond it purchases stay as they are.
@@ -124,7 +126,14 @@ const QUARTER_MILLIS: u64 = 6 * 3_600_000;
 
 impl Traffic {
     pub(super) fn new(users: usize, seed: u64, faults: Faults) -> Traffic {
-        Traffic { random: world::random(seed, 2), faults, users, number: 0, due: BinaryHeap::new() }
+        Traffic {
+            random: world::random(seed, 2),
+            faults,
+            users,
+            number: 0,
+            due: BinaryHeap::new(),
+            followed: HashMap::new(),
+        }
     }
 
     /// Until the next tap, at so many a second: exponentially distributed, as arrivals of many people are.
@@ -203,6 +212,7 @@ impl Traffic {
         self.number += 1;
         let root = tap.root().to_owned();
         let delay = self.random.random_range(1_000..=within_seconds * 1_000);
+        *self.followed.entry(root.clone()).or_default() += 1;
         let follow_up = Tap {
             id: follow_up_id(kind, &root, self.number),
             kind,
@@ -212,6 +222,23 @@ impl Traffic {
             ..tap.clone()
         };
         self.due.push(Reverse(Due { at_millis: now_millis + delay, number: self.number, tap: follow_up }));
+    }
+
+    /// Whether something is still to follow on an authorization.
+    pub(super) fn is_followed(&self, root: &str) -> bool {
+        self.followed.contains_key(root)
+    }
+
+    /// A tap was played.
+    pub(super) fn played(&mut self, tap: &Tap) {
+        if tap.original.is_some()
+            && let Some(left) = self.followed.get_mut(tap.root())
+        {
+            *left -= 1;
+            if *left == 0 {
+                self.followed.remove(tap.root());
+            }
+        }
     }
 
     /// The reversal of a whole tap, as it may overtake it.
@@ -233,5 +260,30 @@ fn follow_up_id(kind: Kind, root: &str, number: u64) -> String {
         Kind::Reversal => format!("rev_{number:08}"),
         Kind::Advice => format!("adv_{number:08}"),
         Kind::Authorization | Kind::Incremental => format!("{root}+{number}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_authorization_is_followed_until_all_that_follows_was_played() {
+        let books = world::books(5, 1, 0);
+        let mut traffic = Traffic::new(5, 1, Faults::NONE);
+        for _ in 0..100 {
+            let (tap, _) = traffic.next(0, &books);
+            assert!(tap.original.is_none(), "nothing is due yet");
+            traffic.approved(&tap, 0);
+            traffic.played(&tap);
+        }
+        let waiting: u32 = traffic.followed.values().sum();
+        assert!(waiting > 10, "{waiting}");
+        for _ in 0..waiting {
+            let (tap, _) = traffic.next(u64::MAX, &books);
+            assert!(tap.original.is_some() && traffic.is_followed(tap.root()), "{tap:?}");
+            traffic.played(&tap);
+        }
+        assert!(traffic.followed.is_empty());
     }
 }

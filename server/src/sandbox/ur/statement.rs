@@ -91,10 +91,15 @@ impl Shown {
 }
 
 impl Statement {
-    /// Takes out what is due to be settled by `now`, by number.
-    pub(in crate::sandbox) fn take_due(&mut self, now: u64) -> Vec<usize> {
+    /// Takes out what is due to be settled by `now`, by number, but for authorizations on which something is still to
+    /// follow: on a fast clock a busy machine makes a day of a second.
+    pub(in crate::sandbox) fn take_due(&mut self, now: u64, is_followed: impl Fn(&str) -> bool) -> Vec<usize> {
         let later = self.unsettled.split_off(&(now.saturating_add(1), 0));
-        std::mem::replace(&mut self.unsettled, later).into_iter().map(|(_, number)| number).collect()
+        let due = std::mem::replace(&mut self.unsettled, later);
+        let waits = |(_, number): &(u64, usize)| self.row(*number).is_some_and(|row| is_followed(&row.reference));
+        let (waiting, due): (Vec<_>, Vec<_>) = due.into_iter().partition(waits);
+        self.unsettled.extend(waiting);
+        due.into_iter().map(|(_, number)| number).collect()
     }
 
     /// Settles a transaction.
@@ -280,4 +285,33 @@ impl Row {
 fn hash(number: usize) -> String {
     use sha2::{Digest, Sha256};
     format!("0x{}", hex::encode(Sha256::digest(format!("transaction {number}"))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_followed_is_settled_once_nothing_follows_any_more() {
+        let mut statement = Statement::default();
+        let row = |root: &str| Row {
+            ur_id: "20000".to_owned(),
+            kind: "CRD",
+            title: String::new(),
+            is_out: true,
+            amount: 1,
+            code: "EUR",
+            at: 0,
+            settles_at: 0,
+            is_settled: false,
+            reference: root.to_owned(),
+            mcc: None,
+            exchanged: None,
+            shown_at: None,
+        };
+        let (followed, other) = (statement.add_card(row("followed")), statement.add_card(row("other")));
+        assert_eq!(statement.take_due(SETTLES_AFTER_SECONDS - 1, |_| false), Vec::<usize>::new());
+        assert_eq!(statement.take_due(SETTLES_AFTER_SECONDS, |root| root == "followed"), [other]);
+        assert_eq!(statement.take_due(SETTLES_AFTER_SECONDS, |_| false), [followed]);
+    }
 }
