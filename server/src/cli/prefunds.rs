@@ -46,7 +46,7 @@ enum Command {
         /// What the credit will name.
         #[arg(long)]
         reference: String,
-        /// When the credit is expected: 2026-11-21, 2026-11-21T08:48Z, or unix seconds.
+        /// When the credit is expected: 2026-11-21, 2026-11-21T08:48Z, or unix seconds. Without it, as the calendar says.
         #[arg(long, value_name = "TIME", value_parser = time)]
         expected_at: Option<i64>,
         /// Makes the same command one prefund, however often it is repeated within 24 hours.

@@ -13,7 +13,7 @@ use tapgate_engine::time::UnixMillis;
 use super::holidays::Holidays;
 
 /// How far ahead an open day is looked for, in days: more than a year, so only a closure without an end exceeds it.
-const DAYS_AHEAD_MAX: usize = 400;
+pub const DAYS_AHEAD_MAX: usize = 400;
 
 /// Longest lead time, in hours of working days: two weeks of working days.
 pub const LEAD_HOURS_MAX: u16 = 240;

@@ -282,6 +282,26 @@ def test_a_prefund_that_does_not_arrive_is_told(watched):
     assert eventually(lambda: not alerts(watched, kind="prefund_short"))
 
 
+def test_a_prefund_that_nobody_expects_is_expected_when_the_calendar_says(new_server):
+    world = World(new_server()).furnished()
+    sent = {"currency": "USD", "amount": "5000"}
+
+    def say_sent(**more):
+        return world.server.admin("POST", "/api/v1/prefunds", {**sent, "reference": fresh("PF"), **more}, role="treasurer")
+
+    credited_at = get(world, "/calendar")["cutOffs"][0]["creditedAt"]
+    assert say_sent().json()["expectedAt"] == credited_at
+    today = datetime.date.fromisoformat(statement(world, "USD")["day"])
+    for days in (0, 365):
+        ends = [(today + datetime.timedelta(days + end)).isoformat() for end in (0, 364)]
+        answer = close(world, **{"from": ends[0], "through": ends[1], "reason": "UR is gone"})
+        assert answer.status_code == 200, answer.text
+    refused = say_sent()
+    assert (refused.status_code, error_code(refused)) == (409, "conflict")
+    assert "give expectedAt" in refused.json()["error"]["message"]
+    assert say_sent(expectedAt=4_102_444_800).json()["expectedAt"] == 4_102_444_800
+
+
 def test_the_hourly_cap_suspends_the_program_once(new_server):
     settings = {"watch_interval_seconds": 1, "hourly_cap_chf": 10, "hourly_cap_suspends": True}
     world = World(new_server(config={"treasury": settings})).furnished()

@@ -6,13 +6,14 @@ use serde::Deserialize;
 use tapgate_engine::ids::{PrefundId, Sequence};
 use tapgate_engine::ledger::{Change, Ledger, Page, PrefundChange};
 use tapgate_engine::money::Currency;
-use tapgate_engine::prefund::Prefund;
+use tapgate_engine::prefund::{Prefund, PrefundSent};
 use tapgate_engine::time::UnixMillis;
 
 use super::read::{PageAsked, blocking, id, no_such};
 use super::write::{Asked, make};
 use super::{Admin, Answer};
 use crate::rescue::Problem;
+use crate::treasury::calendar::DAYS_AHEAD_MAX;
 use crate::wire::Malformed;
 use crate::wire::admin::ReasonForm;
 use crate::wire::admin::prefunds::{PrefundForm, view};
@@ -70,11 +71,28 @@ fn malformed(error: Malformed) -> Problem {
 /// A person says that money was sent.
 pub(super) async fn send(State(admin): State<Admin>, asked: Asked) -> Answer {
     let form: PrefundForm = asked.form()?;
-    make(&admin, asked.author.clone(), Change::Prefund(form.change().map_err(malformed)?)).await?;
+    let sent = expected(&admin, form.sent().map_err(malformed)?)?;
+    make(&admin, asked.author.clone(), Change::Prefund(PrefundChange::Send(sent))).await?;
     let (currency, reference) = form.name().map_err(malformed)?;
     let reference = reference.to_owned();
     let found = blocking(&admin.app.ledger, move |ledger| newest_of(ledger, currency, &reference)).await?;
     Ok(Json(view(&found.ok_or(Problem::Internal)?, now(&admin))))
+}
+
+/// With the credit that the calendar expects of money sent now, where the person expects none: what nobody expects would
+/// never be overdue.
+fn expected(admin: &Admin, sent: PrefundSent) -> Result<PrefundSent, Problem> {
+    if sent.expected_at.is_some() {
+        return Ok(sent);
+    }
+    let calendar = admin.app.treasury.calendar(&admin.app.ledger);
+    let window = calendar.window(now(admin)).ok_or_else(|| {
+        Problem::Conflict(format!(
+            "no day is open for credits within {DAYS_AHEAD_MAX} days: give expectedAt, or look at the closures and \
+             holidays of [treasury]"
+        ))
+    })?;
+    Ok(PrefundSent { expected_at: Some(window.credited_at), ..sent })
 }
 
 /// The newest prefund that a credit with this reference would be, or was.

@@ -2,7 +2,6 @@
 
 use serde::Deserialize;
 use serde_json::{Value, json};
-use tapgate_engine::ledger::PrefundChange;
 use tapgate_engine::money::Currency;
 use tapgate_engine::prefund::{Prefund, PrefundProposed, PrefundSent, Step};
 use tapgate_engine::time::UnixMillis;
@@ -79,18 +78,18 @@ impl PrefundForm {
         Ok((parsed("currency", &self.currency)?, &self.reference))
     }
 
-    /// The change it asks for.
+    /// What was sent, as the person says.
     ///
     /// # Errors
     /// A value is of the wrong form; its field is named.
-    pub fn change(&self) -> Result<PrefundChange, Malformed> {
+    pub fn sent(&self) -> Result<PrefundSent, Malformed> {
         let (currency, reference) = self.name()?;
-        Ok(PrefundChange::Send(PrefundSent {
+        Ok(PrefundSent {
             proposal: None,
             currency,
             amount: amount("amount", &self.amount.0)?,
             reference: reference.into(),
             expected_at: self.expected_at.map(|at| unix_seconds("expectedAt", at)).transpose()?,
-        }))
+        })
     }
 }
