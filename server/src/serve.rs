@@ -103,7 +103,7 @@ pub struct Server {
     listeners: [JoinHandle<()>; 2],
     feeds: Option<JoinHandle<()>>,
     deliveries: std::thread::JoinHandle<()>,
-    watch: JoinHandle<()>,
+    watch: std::thread::JoinHandle<()>,
     rows: std::thread::JoinHandle<()>,
     follower: std::thread::JoinHandle<()>,
 }
@@ -130,7 +130,10 @@ impl Server {
         tokio::spawn(watch_over(Arc::clone(&app)));
         let deliveries = receivers::run(Arc::clone(&app), jobs, stopping.clone());
         let deliveries = deliveries.map_err(|error| ServeError::SetUp(error.to_string()))?;
-        let watch = tokio::spawn(treasury::watch::watch(Arc::clone(&app)));
+        let (watched, stops) = (Arc::clone(&app), stopping.clone());
+        let watch = std::thread::Builder::new().name("watch".to_owned());
+        let watch = watch.spawn(move || treasury::watch::watch(&watched, &stops));
+        let watch = watch.map_err(|error| ServeError::SetUp(format!("the watch thread did not start: {error}")))?;
         let (followed, stops) = (Arc::clone(&app), stopping.clone());
         let follower = std::thread::Builder::new().name("treasury".to_owned());
         let follower = follower.spawn(move || treasury::follow::follow(&followed, &stops));
@@ -180,8 +183,6 @@ impl Server {
         tracing::info!("stopping: no new connections, requests under way end first");
         self.app.health.set_stopping();
         let _ = self.stop.send(true);
-        // It would only find the journal closed.
-        self.watch.abort();
         if let Some(feeds) = self.feeds {
             feeds.abort();
             // It was cut off; what it had under way is asked for again.
@@ -191,12 +192,14 @@ impl Server {
             // A panic has aborted the process already.
             let _ = listener.await;
         }
-        let (ledger, deliveries, rows, follower) =
-            (Arc::clone(&self.app.ledger), self.deliveries, self.rows, self.follower);
+        let (ledger, deliveries, rows) = (Arc::clone(&self.app.ledger), self.deliveries, self.rows);
+        let (watch, follower) = (self.watch, self.follower);
         let closed = tokio::task::spawn_blocking(move || {
             rows.thread().unpark();
             // The threads end by themselves; if one panicked, the process has aborted.
             let _ = rows.join();
+            watch.thread().unpark();
+            let _ = watch.join();
             // How far receivers are is recorded before nothing can be any more.
             let _ = deliveries.join();
             follower.thread().unpark();

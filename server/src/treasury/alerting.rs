@@ -27,11 +27,15 @@ pub struct Found {
     pub standing: Vec<Condition>,
     /// Kinds of which this look cannot say that they are over: what they rest on is not known yet.
     pub unknown: Vec<AlertKind>,
+    /// Whether the hourly cap, which then stands, suspends the program now.
+    pub suspends: bool,
 }
 
 /// Something to record of an alert.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Step {
+    /// The program is suspended, for this reason.
+    Suspend(CompactString),
     /// It begins, or its severity is another.
     Raise(Condition),
     /// It still stands, and nobody has taken it on for so long.
@@ -55,7 +59,15 @@ pub fn steps(open: &[Alert], found: Found, renotify_seconds: u32, now: UnixMilli
     let mut steps: Vec<_> =
         over.map(|alert| Step::Resolve(alert.condition.kind, alert.condition.subject.clone())).collect();
     for condition in found.standing {
-        match of(condition.kind, &condition.subject) {
+        let known = of(condition.kind, &condition.subject);
+        if found.suspends && condition.kind == AlertKind::HourlyCap {
+            steps.push(Step::Suspend(condition.title.clone()));
+            // Who has taken on the alert of an earlier suspension has not taken on this one.
+            steps.extend(known.map(|_| Step::Resolve(condition.kind, condition.subject.clone())));
+            steps.push(Step::Raise(condition));
+            continue;
+        }
+        match known {
             Some(alert) if alert.condition.severity == condition.severity => {
                 let again = alert.last_notified_at.0.saturating_add(u64::from(renotify_seconds) * 1_000);
                 if !alert.is_quiet(now) && now.0 >= again {
@@ -90,7 +102,7 @@ mod tests {
 
     #[track_caller]
     fn check(open: &[Alert], standing: &[Condition], unknown: &[AlertKind], expected: &[Step]) {
-        let found = Found { standing: standing.to_vec(), unknown: unknown.to_vec() };
+        let found = Found { standing: standing.to_vec(), unknown: unknown.to_vec(), suspends: false };
         assert_eq!(steps(open, found, 600, NOW), expected);
     }
 
@@ -124,6 +136,16 @@ mod tests {
         let dry = condition(AlertKind::PoolLow, "EUR", Severity::Critical);
         check(&[open(low, 1)], std::slice::from_ref(&dry), &[AlertKind::PoolLow], &[Step::Raise(dry.clone())]);
         check(&[open(condition(AlertKind::DeliveryParked, "webhook", Severity::Urgent), 1)], &[], &[], &[]);
+    }
+
+    #[test]
+    fn every_suspension_is_an_alert_of_its_own() {
+        let cap = condition(AlertKind::HourlyCap, "", Severity::Critical);
+        let found = Found { standing: vec![cap.clone()], suspends: true, ..Found::default() };
+        let (suspend, raise) = (Step::Suspend("t".into()), Step::Raise(cap.clone()));
+        assert_eq!(steps(&[], found.clone(), 600, NOW), [suspend.clone(), raise.clone()]);
+        let before = Step::Resolve(AlertKind::HourlyCap, "".into());
+        assert_eq!(steps(&[open(cap, 1)], found, 600, NOW), [suspend, before, raise]);
     }
 
     #[test]

@@ -66,6 +66,18 @@ pub struct Foreseen {
     pub burn_per_hour: Option<f64>,
 }
 
+impl Foreseen {
+    /// The probability that it runs dry before money can arrive, 0 to 1; `None` where it cannot be said.
+    #[must_use]
+    pub fn probability_empty(&self) -> Option<f64> {
+        match &self.forecast {
+            Ok(forecast) => Some(forecast.probability_empty),
+            Err(Unforeseeable::NoWindow { probability_empty }) => Some(*probability_empty),
+            Err(Unforeseeable::TooLittleHistory | Unforeseeable::TooLarge) => None,
+        }
+    }
+}
+
 /// The journal is still being read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the journal is still being read: {known} of {all} records; ask again in a while")]
@@ -143,7 +155,10 @@ impl Follower {
     }
 
     fn burn(&self, currency: Currency, now: UnixMillis) -> Burn {
-        self.tail().burn(currency, now)
+        // A copy: whoever else asks does not wait while the hours since are learnt.
+        let mut burn = self.tail().burn(currency);
+        burn.roll(now);
+        burn
     }
 
     fn tail(&self) -> MutexGuard<'_, Tail> {
@@ -201,7 +216,8 @@ impl Follower {
     /// # Errors
     /// The file could not be written.
     pub fn save(&self, directory: &Path) -> std::io::Result<()> {
-        let bytes = self.tail().encode().map_err(std::io::Error::other)?;
+        let snapshot = self.tail().clone();
+        let bytes = snapshot.encode().map_err(std::io::Error::other)?;
         let written: PathBuf = directory.join(format!("{CACHE_FILE}.new"));
         std::fs::write(&written, bytes)?;
         std::fs::rename(written, directory.join(CACHE_FILE))

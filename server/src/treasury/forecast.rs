@@ -4,7 +4,7 @@ use tapgate_engine::money::{AMOUNT_MAX, Currency, Minor};
 use tapgate_engine::time::UnixMillis;
 
 use super::burn::{Burn, Outlook};
-use super::calendar::{CreditCalendar, Window};
+use super::calendar::{CreditCalendar, DAYS_AHEAD_MAX, Window};
 use super::level::{Level, Observation, Thresholds};
 use super::words;
 
@@ -44,11 +44,17 @@ impl PoolNow {
         self.available.saturating_sub(self.reserve)
     }
 
-    /// What the alert machine sees of it, with a forecast or without.
+    /// Whether nothing can be spent from it.
     #[must_use]
-    pub fn observation(&self, forecast: Option<&Forecast>) -> Observation {
-        let probability_empty = forecast.map(|forecast| forecast.probability_empty);
-        Observation { dry: self.spendable() <= Minor::ZERO, probability_empty }
+    pub fn is_dry(&self) -> bool {
+        self.spendable() <= Minor::ZERO
+    }
+
+    /// What the alert machine sees of it with a forecast.
+    #[must_use]
+    pub fn observation(&self, forecast: &Forecast) -> Observation {
+        let dry = self.is_dry();
+        Observation { dry, was_dry: dry, probability_empty: Some(forecast.probability_empty) }
     }
 
     /// What can be spent up to a moment: what is there, and what is credited before it.
@@ -111,14 +117,17 @@ pub struct Forecast {
 }
 
 /// Why nothing can be foretold.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]
 pub enum Unforeseeable {
     /// Less than a week of spending was seen.
     #[error("there is less than a week of spending to go by")]
     TooLittleHistory,
     /// No credit is in sight.
-    #[error("no day is open for credits within 400 days: look at the closures and holidays of [treasury]")]
-    NoWindow,
+    #[error("no day is open for credits within {DAYS_AHEAD_MAX} days: look at the closures and holidays of [treasury]")]
+    NoWindow {
+        /// The probability that the pool is empty at some time within these days: 0 to 1.
+        probability_empty: f64,
+    },
     /// What would be needed is more than an amount can be.
     #[error("the spending expected is larger than any amount that can be sent")]
     TooLarge,
@@ -134,9 +143,12 @@ pub fn forecast(
     (pool, rules): (&PoolNow, &Rules),
     now: UnixMillis,
 ) -> Result<Forecast, Unforeseeable> {
-    let window = calendar.window(now).ok_or(Unforeseeable::NoWindow)?;
-    let next_window = calendar.window(window.cut_off).ok_or(Unforeseeable::NoWindow)?;
     let outlook = burn.outlook().ok_or(Unforeseeable::TooLittleHistory)?;
+    let windows = calendar.window(now).and_then(|window| Some((calendar.window(window.cut_off)?, window)));
+    let (next_window, window) = windows.ok_or_else(|| {
+        let until = UnixMillis(now.0.saturating_add(DAYS_AHEAD_MAX as u64 * DAY_MS));
+        Unforeseeable::NoWindow { probability_empty: probability_empty(&outlook, pool, now, until) }
+    })?;
     let lead = outlook.spend(now, next_window.credited_at);
     let reorder_point = rounded_up(buffered(lead.mean + rules.z * lead.sigma(), rules))?;
     let probability_empty = probability_empty(&outlook, pool, now, next_window.credited_at);
@@ -153,7 +165,7 @@ pub fn forecast(
         window,
         next_window,
     };
-    forecast.level = rules.thresholds.level(pool.observation(Some(&forecast)));
+    forecast.level = rules.thresholds.level(pool.observation(&forecast));
     forecast.why = words::why(&forecast, calendar, pool, now);
     Ok(forecast)
 }
@@ -169,7 +181,7 @@ fn probability_empty(outlook: &Outlook, pool: &PoolNow, now: UnixMillis, until: 
     let credits = pool.in_flight.iter().map(|top_up| top_up.credited_at);
     let before = credits.filter(|at| (now..until).contains(at)).chain([until]);
     let empty = before.map(|at| outlook.spend(now, at).reaches(pool.until(at, now).0 as f64));
-    empty.fold(if pool.spendable() <= Minor::ZERO { 1.0 } else { 0.0 }, f64::max)
+    empty.fold(if pool.is_dry() { 1.0 } else { 0.0 }, f64::max)
 }
 
 fn runs_dry_at(outlook: &Outlook, pool: &PoolNow, now: UnixMillis) -> Option<UnixMillis> {
@@ -331,12 +343,17 @@ mod tests {
         };
         check(&Burn::default(), &zurich(), Unforeseeable::TooLittleHistory);
         let never = CreditCalendar { working_days: std::collections::BTreeSet::new(), ..zurich() };
-        check(&steady(), &never, Unforeseeable::NoWindow);
+        check(&Burn::default(), &never, Unforeseeable::TooLittleHistory);
+        let runs_dry =
+            |available: i64| match forecast(&steady(), &never, (&tests::pool(available, 0, &[]), &RULES), FRIDAY) {
+                Err(Unforeseeable::NoWindow { probability_empty }) => probability_empty,
+                other => panic!("{other:?}"),
+            };
+        assert!(runs_dry(1_000) > 0.99 && runs_dry(4 * 400 * 24 * 10_000) < 0.01);
         let mut huge = steady();
         huge.add(FRIDAY, Minor(i64::MAX));
         huge.roll(UnixMillis(FRIDAY.0 + HOUR_MS));
         check(&huge, &zurich(), Unforeseeable::TooLarge);
-        assert_eq!(pool.observation(None), Observation { dry: false, probability_empty: None });
     }
 
     proptest! {

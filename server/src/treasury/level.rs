@@ -71,6 +71,8 @@ pub struct Thresholds {
 pub struct Observation {
     /// Whether nothing can be spent from it.
     pub dry: bool,
+    /// Whether nothing could be at the look before.
+    pub was_dry: bool,
     /// The probability that it runs dry; `None` while there is too little history to say.
     pub probability_empty: Option<f64>,
 }
@@ -83,7 +85,7 @@ impl Thresholds {
     }
 
     /// The level after another: what is entered at a threshold is left below half of it, and what was critical is left
-    /// only once it would not be urgent.
+    /// only once it would not be urgent, or, where nobody can say that, once it was not dry at two looks.
     #[must_use]
     pub fn level_after(&self, level: Level, seen: Observation) -> Level {
         let (entered, kept) = (self.level_at(seen, 1.0), self.level_at(seen, LEAVE_SHARE));
@@ -91,6 +93,7 @@ impl Thresholds {
             // What cannot be said any more, for no top-up could be credited in any time, has not eased.
             Level::Notice | Level::Urgent if seen.probability_empty.is_none() => entered.max(level),
             Level::Critical if kept >= Level::Urgent => Level::Critical,
+            Level::Critical if seen.probability_empty.is_none() && seen.was_dry => Level::Critical,
             Level::Critical => kept,
             _ => entered.max(level.min(kept)),
         }
@@ -116,20 +119,23 @@ mod tests {
     const THRESHOLDS: Thresholds = Thresholds { notice: 0.01, urgent: 0.10 };
 
     fn percent(percent: f64) -> Observation {
-        Observation { dry: false, probability_empty: Some(percent / 100.0) }
+        Observation { dry: false, was_dry: false, probability_empty: Some(percent / 100.0) }
     }
 
     /// Each line: what is seen (a percentage, `dry`, or `unknown`) -> the level from then on.
     #[track_caller]
     fn check(table: &str) {
-        let mut level = Level::None;
+        let (mut level, mut was_dry) = (Level::None, true);
         for line in table.lines().map(str::trim) {
             let (seen, expected) = line.split_once(" -> ").unwrap();
             let seen = match seen {
-                "dry" => Observation { dry: true, probability_empty: Some(1.0) },
-                "unknown" => Observation { dry: false, probability_empty: None },
+                "dry" => Observation { dry: true, ..percent(100.0) },
+                "unknown" => Observation { probability_empty: None, ..percent(0.0) },
+                "dry unknown" => Observation { dry: true, probability_empty: None, was_dry },
                 number => percent(number.parse().unwrap()),
             };
+            let seen = Observation { was_dry, ..seen };
+            was_dry = seen.dry;
             level = THRESHOLDS.level_after(level, seen);
             assert_eq!(level.name(), expected, "at {line}");
             assert_eq!(Level::told(level.severity()), level, "an alert keeps the level");
@@ -164,7 +170,13 @@ mod tests {
 
     #[test]
     fn without_history_only_a_dry_pool_is_told() {
-        check("unknown -> none\ndry -> critical\nunknown -> none");
+        check("unknown -> none\ndry unknown -> critical\nunknown -> critical\nunknown -> none");
+    }
+
+    #[test]
+    fn without_history_a_pool_that_trembles_round_nothing_is_told_once() {
+        check("dry unknown -> critical\nunknown -> critical\ndry unknown -> critical\nunknown -> critical");
+        check("dry -> critical\n0.1 -> none");
     }
 
     #[test]
@@ -181,7 +193,7 @@ mod tests {
         ) {
             let mut level = Level::None;
             for (probability, dry) in seen {
-                let observation = Observation { dry, probability_empty: Some(probability) };
+                let observation = Observation { dry, was_dry: dry, probability_empty: Some(probability) };
                 let before = level;
                 level = THRESHOLDS.level_after(before, observation);
                 prop_assert!(level >= THRESHOLDS.level(observation), "worsening is seen at once");

@@ -26,6 +26,8 @@ struct Minute {
     approved: u64,
     declined: BTreeMap<Reason, u64>,
     approved_chf: ChfMinor,
+    /// The part of it that was approved since the program was last resumed.
+    since_resumed_chf: ChfMinor,
 }
 
 impl Minute {
@@ -42,6 +44,7 @@ pub struct Outcomes {
     learnt: u64,
     usual_decisions: f64,
     usual_declines: f64,
+    is_suspended: bool,
 }
 
 /// What is seen of declines.
@@ -66,8 +69,17 @@ impl Outcomes {
             Verdict::Approved(approval) => {
                 minute.approved += 1;
                 minute.approved_chf = minute.approved_chf.saturating_add(approval.spent);
+                minute.since_resumed_chf = minute.since_resumed_chf.saturating_add(approval.spent);
             }
             Verdict::Declined(reason) => *minute.declined.entry(*reason).or_default() += 1,
+        }
+    }
+
+    /// The program was suspended or resumed. Whoever resumes it accepts what was approved before.
+    pub fn suspend(&mut self, suspended: bool) {
+        self.is_suspended = suspended;
+        if !suspended {
+            self.minutes.values_mut().for_each(|minute| minute.since_resumed_chf = ChfMinor::ZERO);
         }
     }
 
@@ -111,9 +123,19 @@ impl Outcomes {
     /// What was approved in the last 60 minutes, the one under way included.
     #[must_use]
     pub fn approved_chf(&self, now: UnixMillis) -> ChfMinor {
+        self.last_hour(now, |minute| minute.approved_chf)
+    }
+
+    /// Of that, what was approved since the program was last resumed; nothing while it is suspended.
+    #[must_use]
+    pub fn approved_since_resumed_chf(&self, now: UnixMillis) -> ChfMinor {
+        if self.is_suspended { ChfMinor::ZERO } else { self.last_hour(now, |minute| minute.since_resumed_chf) }
+    }
+
+    fn last_hour(&self, now: UnixMillis, part: fn(&Minute) -> ChfMinor) -> ChfMinor {
         let since = (now.0 / MINUTE_MS).saturating_sub(60) + 1;
         let minutes = self.minutes.range(since..);
-        minutes.fold(ChfMinor::ZERO, |sum, (_, minute)| sum.saturating_add(minute.approved_chf))
+        minutes.fold(ChfMinor::ZERO, |sum, (_, minute)| sum.saturating_add(part(minute)))
     }
 }
 
@@ -158,6 +180,26 @@ mod tests {
         check(61, 300);
         check(119, 300);
         check(120, 0);
+    }
+
+    #[test]
+    fn a_resume_is_respected_for_what_was_approved_before_it() {
+        let mut outcomes = Outcomes::default();
+        happen(&mut outcomes, 0, Some(7));
+        let check = |outcomes: &Outcomes, minute: u64, expected: i64| {
+            assert_eq!(outcomes.approved_since_resumed_chf(at(minute)).0, expected, "{minute}");
+        };
+        check(&outcomes, 0, 7);
+        outcomes.suspend(true);
+        check(&outcomes, 0, 0);
+        outcomes.suspend(false);
+        check(&outcomes, 0, 0);
+        // In the very minute of the resume, too.
+        happen(&mut outcomes, 0, Some(10));
+        happen(&mut outcomes, 1, Some(200));
+        check(&outcomes, 1, 210);
+        check(&outcomes, 60, 200);
+        assert_eq!(outcomes.approved_chf(at(1)).0, 217);
     }
 
     #[test]

@@ -17,7 +17,7 @@ use super::outcomes::Outcomes;
 use super::statement::Statements;
 
 /// The version of the bytes: another form, or another meaning of a figure, is another version.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 /// What the journal says up to one record.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -56,6 +56,9 @@ impl Tail {
     pub fn apply(&mut self, sequence: Sequence, chain: Chain, record: &Record, calendar: &CreditCalendar) {
         (self.cursor, self.chain) = (sequence, chain);
         let Record { at, fact, .. } = record;
+        if let Fact::ProgramSuspended { suspended, .. } = fact {
+            self.outcomes.suspend(*suspended);
+        }
         if !matches!(fact, Fact::Decided(_)) && fact.pools().next().is_none() {
             return;
         }
@@ -71,12 +74,10 @@ impl Tail {
         }
     }
 
-    /// What is known of a pool's spending at `now`.
+    /// What is known of a pool's spending up to the last record.
     #[must_use]
-    pub fn burn(&self, currency: Currency, now: UnixMillis) -> Burn {
-        let mut burn = self.burns.get(&currency).cloned().unwrap_or_default();
-        burn.roll(now);
-        burn
+    pub fn burn(&self, currency: Currency) -> Burn {
+        self.burns.get(&currency).cloned().unwrap_or_default()
     }
 
     /// Whether anything was ever spent from it.

@@ -1,22 +1,25 @@
 //! The watch: looks at everything that somebody must know of, and has it recorded.
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use tapgate_engine::alert::{Alert, AlertKind, Severity};
 use tapgate_engine::ledger::{Change, ChangeError};
+use tapgate_engine::money::Currency;
 use tapgate_engine::record::Author;
 use tapgate_engine::time::{Moment, UnixMillis};
+use tokio::sync::watch;
 
 use super::alerting::{Found, Step, steps};
 use super::conditions::breaks::{break_ageing, drift, stand_in};
 use super::conditions::declines::decline_spike;
 use super::conditions::floor::floor_breached;
-use super::conditions::hourly_cap::hourly_cap;
+use super::conditions::hourly_cap::{hourly_cap, reaches_cap};
 use super::conditions::journal::{JournalSeen, journal_slow};
 use super::conditions::pool_low::{is_unused, pool_low};
 use super::conditions::prefunds::{prefund_overdue, prefund_short};
 use super::conditions::reports::report_stale;
+use super::level::{Level, Observation};
 use crate::app::App;
 
 /// What rests on the whole journal: of these nothing is known until it has been read.
@@ -25,33 +28,45 @@ const OF_THE_JOURNAL: [AlertKind; 3] = [AlertKind::PoolLow, AlertKind::DeclineSp
 /// The shortest interval in real time, where a virtual clock runs fast.
 const INTERVAL_MIN: Duration = Duration::from_millis(100);
 
-/// Watches until it is dropped.
-pub async fn watch(app: Arc<App>) {
+/// What one look leaves to the next.
+#[derive(Debug, Default)]
+struct Seen {
+    journal: JournalSeen,
+    /// The pools from which something could be spent.
+    spendable: BTreeSet<Currency>,
+}
+
+/// Watches until the end: the body of the thread. Forecasts take their time, which no decision must wait for.
+pub fn watch(app: &App, stopping: &watch::Receiver<bool>) {
     let interval = Duration::from_secs(app.config.treasury.watch_interval_seconds.into());
     let interval = app.clock.real(interval).max(INTERVAL_MIN);
-    let mut journal = JournalSeen::default();
-    loop {
-        journal = look_at_journal(&app, journal);
-        turn(&app, journal, app.clock.now());
-        tokio::time::sleep(interval).await;
+    let mut seen = Seen::default();
+    while !*stopping.borrow() {
+        seen.journal = look_at_journal(app, seen.journal);
+        turn(app, &mut seen, app.clock.now());
+        std::thread::park_timeout(interval);
     }
 }
 
 fn look_at_journal(app: &App, before: JournalSeen) -> JournalSeen {
     let (claimed, durable) = (app.ledger.journal().claimed(), app.ledger.journal().durable());
-    let waiting = claimed.0.saturating_sub(durable.0);
-    JournalSeen { waiting, waited: before.waiting, is_stalled: app.health.is_stalled() }
+    JournalSeen {
+        waiting: claimed.0.saturating_sub(durable.0),
+        waited: before.waiting,
+        is_stalled: app.health.is_stalled(),
+        was_stalled: before.is_stalled,
+    }
 }
 
 /// Looks once, and records what follows from it.
-fn turn(app: &App, journal: JournalSeen, moment: Moment) {
+fn turn(app: &App, seen: &mut Seen, moment: Moment) {
     if !moment.trusted {
         // Every age and every forecast would be wrong; the log and the metrics say so.
         return;
     }
     let open = app.ledger.open_alerts();
     let now = app.ledger.time(moment.at);
-    let found = look(app, &open, journal, now);
+    let found = look(app, &open, seen, now);
     for step in steps(&open, found, app.config.treasury.renotify_seconds, now) {
         if let Err(error) = record(app, step, moment) {
             tracing::warn!(%error, "an alert was not recorded; it is looked at again");
@@ -60,21 +75,33 @@ fn turn(app: &App, journal: JournalSeen, moment: Moment) {
 }
 
 /// Everything that stands now.
-fn look(app: &App, open: &[Alert], journal: JournalSeen, now: UnixMillis) -> Found {
+fn look(app: &App, open: &[Alert], seen: &mut Seen, now: UnixMillis) -> Found {
     let (ledger, treasury, rules) = (&app.ledger, &app.treasury, &app.config.treasury);
     let severity_of = |kind: AlertKind, subject: &str| {
         let named = |alert: &&Alert| alert.condition.kind == kind && alert.condition.subject == subject;
         open.iter().find(named).map(|alert| alert.condition.severity)
     };
     let mut found = Found::default();
-    let is_caught_up = treasury.ready(ledger).is_ok();
+    // A person's resume that is on the disk is known, so that it cannot be taken back. What could not be read is told by
+    // who follows the journal.
+    let is_caught_up = treasury.ready(ledger).is_ok() && treasury.catch_up(ledger).is_ok();
+    let mut spendable = BTreeSet::new();
     let is_fed = app.config.ur.feeds && app.config.ur.partner_key.is_some() && app.config.ur.ops_ur_id.is_some();
     for figures in ledger.pools() {
         if !is_unused(&figures, treasury.has_spent(figures.currency)) {
             let foreseen = treasury.foresee(ledger, &figures, now);
-            let forecast = foreseen.forecast.as_ref().ok().filter(|_| is_caught_up);
-            let told = severity_of(AlertKind::PoolLow, figures.currency.as_str());
-            let low = pool_low(&foreseen.pool, forecast, told, &treasury.rules().thresholds);
+            let dry = foreseen.pool.is_dry();
+            if !dry {
+                spendable.insert(figures.currency);
+            }
+            let observation = Observation {
+                dry,
+                was_dry: !seen.spendable.contains(&figures.currency),
+                probability_empty: foreseen.probability_empty().filter(|_| is_caught_up),
+            };
+            let told = Level::told(severity_of(AlertKind::PoolLow, figures.currency.as_str()));
+            let level = treasury.rules().thresholds.level_after(told, observation);
+            let low = pool_low(&foreseen.pool, is_caught_up.then_some(&foreseen.forecast), level);
             // Without the journal only what is dry is known, not what has eased.
             found.standing.extend(low.filter(|low| is_caught_up || low.severity == Severity::Critical));
         }
@@ -83,6 +110,7 @@ fn look(app: &App, open: &[Alert], journal: JournalSeen, now: UnixMillis) -> Fou
             found.standing.extend(report_stale(&figures, rules.report_stale_seconds, now));
         }
     }
+    seen.spendable = spendable;
     let calendar = treasury.calendar(ledger);
     for prefund in ledger.open_prefunds() {
         found.standing.extend(prefund_overdue(&prefund, &calendar, now));
@@ -92,13 +120,15 @@ fn look(app: &App, open: &[Alert], journal: JournalSeen, now: UnixMillis) -> Fou
     found.standing.extend(drift(&breaks));
     found.standing.extend(stand_in(&breaks));
     found.standing.extend(break_ageing(&breaks, rules.break_ageing_days, now));
-    found.standing.extend(journal_slow(journal));
+    found.standing.extend(journal_slow(seen.journal, severity_of(AlertKind::JournalSlow, "")));
     if is_caught_up {
         let outcomes = treasury.outcomes(now);
         let told = severity_of(AlertKind::DeclineSpike, "");
         found.standing.extend(decline_spike(&outcomes.declines(now), told));
         let approved = outcomes.approved_chf(now);
         found.standing.extend(hourly_cap(approved, rules.hourly_cap_chf, rules.hourly_cap_suspends));
+        let is_over_cap = reaches_cap(outcomes.approved_since_resumed_chf(now), rules.hourly_cap_chf);
+        found.suspends = is_over_cap && rules.hourly_cap_suspends && !ledger.program().suspended;
     } else {
         found.unknown.extend(OF_THE_JOURNAL);
     }
@@ -108,14 +138,11 @@ fn look(app: &App, open: &[Alert], journal: JournalSeen, now: UnixMillis) -> Fou
 fn record(app: &App, step: Step, now: Moment) -> Result<(), ChangeError> {
     let ledger = &app.ledger;
     match step {
+        Step::Suspend(reason) => {
+            tracing::error!(%reason, "the program is suspended by [treasury] hourly_cap_suspends");
+            ledger.change(&Author::Engine, Change::SuspendProgram { suspended: true, reason }, now)?;
+        }
         Step::Raise(condition) => {
-            let suspends = condition.kind == AlertKind::HourlyCap && app.config.treasury.hourly_cap_suspends;
-            if suspends && !ledger.program().suspended {
-                // Before the alert: if that is not recorded, both are tried again.
-                let reason = condition.title.clone();
-                ledger.change(&Author::Engine, Change::SuspendProgram { suspended: true, reason }, now)?;
-                tracing::error!(reason = %condition.title, "the program is suspended by [treasury] hourly_cap_suspends");
-            }
             tracing::warn!(kind = condition.kind.name(), subject = %condition.subject, "{}", condition.title);
             ledger.raise_alert(condition, now)?;
         }

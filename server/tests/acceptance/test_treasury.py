@@ -302,7 +302,7 @@ def test_a_prefund_that_nobody_expects_is_expected_when_the_calendar_says(new_se
     assert say_sent(expectedAt=4_102_444_800).json()["expectedAt"] == 4_102_444_800
 
 
-def test_the_hourly_cap_suspends_the_program_once(new_server):
+def test_the_hourly_cap_suspends_the_program_until_a_person_knows_better_and_again(new_server):
     settings = {"watch_interval_seconds": 1, "hourly_cap_chf": 10, "hourly_cap_suspends": True}
     world = World(new_server(config={"treasury": settings})).furnished()
     user = world.user()
@@ -315,6 +315,10 @@ def test_the_hourly_cap_suspends_the_program_once(new_server):
     world.server.admin_ok("POST", "/api/v1/program", {"suspended": False, "reason": "known"}, role="operator")
     world.approve(tap(user, 100))
     assert not get(world, "/program")["suspended"]
+    world.approve(tap(user, 1_000))
+    assert eventually(lambda: get(world, "/program")["suspended"])
+    [again] = eventually(lambda: [each for each in alerts(world, kind="hourly_cap") if each["id"] != alert["id"]])
+    assert (again["state"], get(world, f"/alerts/{alert['id']}")["state"]) == ("open", "resolved")
 
 
 # --- metrics -------------------------------------------------------------------------------------------------------

@@ -137,11 +137,13 @@ async fn ready(State(admin): State<Admin>) -> Answer {
     Ok(axum::Json(serde_json::json!({"status": "ready"})))
 }
 
-async fn metrics(State(admin): State<Admin>) -> Response {
-    let mut response = Response::new(AxumBody::from(telemetry::render(&admin.app)));
+async fn metrics(State(admin): State<Admin>) -> Result<Response, Problem> {
+    // Forecasts are among them, which no decision must wait for.
+    let rendered = tokio::task::spawn_blocking(move || telemetry::render(&admin.app)).await;
+    let mut response = Response::new(AxumBody::from(rendered.map_err(|_| Problem::Internal)?));
     let text = HeaderValue::from_static("text/plain; version=0.0.4");
     response.headers_mut().insert(CONTENT_TYPE, text);
-    response
+    Ok(response)
 }
 
 impl IntoResponse for Problem {

@@ -1,5 +1,7 @@
 //! What is to be expected of a pool, and what moved it on a day.
 
+use std::sync::Arc;
+
 use axum::Json;
 use axum::extract::{Path, Query, State};
 use serde::Deserialize;
@@ -8,39 +10,48 @@ use tapgate_engine::money::Currency;
 
 use super::read::{id, no_such};
 use super::{Admin, Answer};
+use crate::app::App;
 use crate::rescue::Problem;
 use crate::treasury::follow::CatchingUp;
 use crate::treasury::level::Level;
 use crate::wire::admin::calendar::day;
 use crate::wire::admin::treasury::{forecast_view, statement_view};
 
-/// Reads what is durable now, off the async threads.
+/// Asks treasury, once it has read what is durable now; off the async threads, where decisions are made.
 ///
 /// # Errors
-/// The journal is still being read for the first time, or cannot be read.
-async fn caught_up(admin: &Admin) -> Result<(), Problem> {
-    let app = &admin.app;
-    app.treasury.ready(&app.ledger).map_err(|behind: CatchingUp| Problem::Conflict(behind.to_string()))?;
-    let app = std::sync::Arc::clone(app);
-    let read = tokio::task::spawn_blocking(move || app.treasury.catch_up(&app.ledger));
-    Ok(read.await.map_err(|_| Problem::Internal)??)
+/// The journal is still being read for the first time, or cannot be read; or the answer's own.
+async fn ask<T: Send + 'static>(
+    admin: &Admin,
+    asked: impl FnOnce(&App) -> Result<T, Problem> + Send + 'static,
+) -> Result<T, Problem> {
+    let app = Arc::clone(&admin.app);
+    let answer = tokio::task::spawn_blocking(move || {
+        let conflict = |behind: CatchingUp| Problem::Conflict(behind.to_string());
+        app.treasury.ready(&app.ledger).map_err(conflict)?;
+        app.treasury.catch_up(&app.ledger)?;
+        asked(&app)
+    });
+    answer.await.map_err(|_| Problem::Internal)?
 }
 
 pub(super) async fn forecast(State(admin): State<Admin>, Path(code): Path<String>) -> Answer {
-    let (app, currency) = (&admin.app, id::<Currency>("pool", &code)?);
-    let no_pool = || no_such("pool", currency.as_str());
-    app.ledger.pool(currency).ok_or_else(no_pool)?;
-    caught_up(&admin).await?;
-    let now = app.ledger.time(app.clock.now().at);
-    let figures = app.ledger.pool(currency).ok_or_else(no_pool)?;
-    let foreseen = app.treasury.foresee(&app.ledger, &figures, now);
-    let forecast = foreseen.forecast.as_ref().map_err(|error| Problem::Conflict(error.to_string()))?;
-    let open = app.ledger.open_alerts();
-    let is_this = |kind: AlertKind, subject: &str| kind == AlertKind::PoolLow && subject == currency.as_str();
-    let told = open.iter().find(|alert| is_this(alert.condition.kind, &alert.condition.subject));
-    let told = Level::told(told.map(|alert| alert.condition.severity));
-    let level = app.treasury.rules().thresholds.level_after(told, foreseen.pool.observation(Some(forecast)));
-    Ok(Json(forecast_view(&foreseen, forecast, level, now)))
+    let currency = id::<Currency>("pool", &code)?;
+    let no_pool = move || no_such("pool", currency.as_str());
+    admin.app.ledger.pool(currency).ok_or_else(no_pool)?;
+    let shown = ask(&admin, move |app| {
+        let now = app.ledger.time(app.clock.now().at);
+        let figures = app.ledger.pool(currency).ok_or_else(no_pool)?;
+        let foreseen = app.treasury.foresee(&app.ledger, &figures, now);
+        let forecast = foreseen.forecast.as_ref().map_err(|error| Problem::Conflict(error.to_string()))?;
+        let open = app.ledger.open_alerts();
+        let is_this = |kind: AlertKind, subject: &str| kind == AlertKind::PoolLow && subject == currency.as_str();
+        let told = open.iter().find(|alert| is_this(alert.condition.kind, &alert.condition.subject));
+        let told = Level::told(told.map(|alert| alert.condition.severity));
+        let level = app.treasury.rules().thresholds.level_after(told, foreseen.pool.observation(forecast));
+        Ok(forecast_view(&foreseen, forecast, level, now))
+    });
+    shown.await.map(Json)
 }
 
 /// The day that is asked for; today where none is.
@@ -56,15 +67,19 @@ pub(super) async fn statement(
     query: Result<Query<Asked>, axum::extract::rejection::QueryRejection>,
 ) -> Answer {
     let Query(asked) = query.map_err(|error| Problem::Malformed(error.body_text()))?;
-    let (app, currency) = (&admin.app, id::<Currency>("pool", &code)?);
-    app.ledger.pool(currency).ok_or_else(|| no_such("pool", currency.as_str()))?;
+    let currency = id::<Currency>("pool", &code)?;
+    admin.app.ledger.pool(currency).ok_or_else(|| no_such("pool", currency.as_str()))?;
     let asked = asked.day.map(|text| day("day", &text)).transpose().map_err(|error| Problem::Malformed(error.0))?;
-    caught_up(&admin).await?;
-    let now = app.ledger.time(app.clock.now().at);
-    let today = app.treasury.calendar(&app.ledger).day(now).0;
-    let day = asked.unwrap_or(today);
-    let statement = app.treasury.statement(currency, day, now).ok_or_else(|| {
-        Problem::NotFound(format!("there is no statement of the pool {currency} for that day: nothing is known of it"))
-    })?;
-    Ok(Json(statement_view(currency, day, &statement, day < today)))
+    let shown = ask(&admin, move |app| {
+        let now = app.ledger.time(app.clock.now().at);
+        let today = app.treasury.calendar(&app.ledger).day(now).0;
+        let day = asked.unwrap_or(today);
+        let statement = app.treasury.statement(currency, day, now).ok_or_else(|| {
+            Problem::NotFound(format!(
+                "there is no statement of the pool {currency} for that day: nothing is known of it"
+            ))
+        })?;
+        Ok(statement_view(currency, day, &statement, day < today))
+    });
+    shown.await.map(Json)
 }

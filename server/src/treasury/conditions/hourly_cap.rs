@@ -10,15 +10,20 @@ use super::facts;
 /// Centimes of a franc.
 const CENTIMES: u64 = 100;
 
-/// What was approved within the last 60 minutes reaches the cap, in francs; 0 is none.
+/// Whether so much reaches the cap, in francs; 0 is none.
+#[must_use]
+pub fn reaches_cap(approved: ChfMinor, cap_chf: u64) -> bool {
+    cap_chf > 0 && u64::try_from(approved.0).is_ok_and(|approved| approved >= cap_chf.saturating_mul(CENTIMES))
+}
+
+/// What was approved within the last 60 minutes reaches the cap.
 #[must_use]
 pub fn hourly_cap(approved: ChfMinor, cap_chf: u64, suspends: bool) -> Option<Condition> {
-    let reached = u64::try_from(approved.0).is_ok_and(|approved| approved >= cap_chf.saturating_mul(CENTIMES));
-    if cap_chf == 0 || !reached {
+    if !reaches_cap(approved, cap_chf) {
         return None;
     }
     let what_now = if suspends {
-        "The program was suspended when this began: `tapgate program resume` takes it up again."
+        "This suspends the program: `tapgate program resume` takes it up again, until as much is approved after that."
     } else {
         "Nothing is stopped by this: `tapgate program suspend` would."
     };

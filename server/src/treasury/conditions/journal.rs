@@ -18,15 +18,23 @@ pub struct JournalSeen {
     pub waited: u64,
     /// No sync was completed for a second: requests are being shed.
     pub is_stalled: bool,
+    /// The same at the look before.
+    pub was_stalled: bool,
 }
 
-/// The disk does not follow.
+/// The disk does not follow; `told` is the severity of what has been told and stands. It is over once two looks in a row
+/// find less than half of what began it, and no longer critical once two find that writes are completed.
 #[must_use]
-pub fn journal_slow(seen: JournalSeen) -> Option<Condition> {
-    let is_behind = seen.waiting.min(seen.waited) >= WAITING_MAX;
-    let (severity, title) = match seen.is_stalled {
+pub fn journal_slow(seen: JournalSeen, told: Option<Severity>) -> Option<Condition> {
+    let most = seen.waiting.max(seen.waited);
+    let is_behind = match told {
+        None => seen.waiting.min(seen.waited) >= WAITING_MAX,
+        Some(_) => most >= WAITING_MAX / 2,
+    };
+    let is_stalled = seen.is_stalled || (seen.was_stalled && told == Some(Severity::Critical));
+    let (severity, title) = match is_stalled {
         true => (Severity::Critical, "The disk does not complete writes: requests are shed".into()),
-        false if is_behind => (Severity::Urgent, format_compact!("{} records wait for the disk", seen.waiting)),
+        false if is_behind => (Severity::Urgent, format_compact!("{most} records wait for the disk")),
         false => return None,
     };
     Some(Condition {
@@ -37,7 +45,7 @@ pub fn journal_slow(seen: JournalSeen) -> Option<Condition> {
         text: "Approvals are answered only once they are on the disk; those that wait too long become deadline_exceeded. Look \
                at the disk of data_dir: its latency, its free space, and who else writes to it."
             .into(),
-        facts: facts([("records_waiting", format_compact!("{}", seen.waiting))]),
+        facts: facts([("records_waiting", format_compact!("{most}"))]),
     })
 }
 
@@ -45,16 +53,55 @@ pub fn journal_slow(seen: JournalSeen) -> Option<Condition> {
 mod tests {
     use super::*;
 
+    /// Each look: how many wait, and whether syncs stall; then what stands.
+    #[track_caller]
+    fn check(looks: &[(u64, bool, Option<Severity>)]) {
+        let (mut before, mut told) = (JournalSeen::default(), None);
+        for (number, (waiting, is_stalled, expected)) in looks.iter().copied().enumerate() {
+            before = JournalSeen { waiting, waited: before.waiting, is_stalled, was_stalled: before.is_stalled };
+            told = journal_slow(before, told).map(|found| found.severity);
+            assert_eq!(told, expected, "look {number}: {before:?}");
+        }
+    }
+
     #[test]
     fn one_burst_is_no_slow_disk() {
-        let check = |waiting: u64, waited: u64, is_stalled: bool, expected: Option<Severity>| {
-            let found = journal_slow(JournalSeen { waiting, waited, is_stalled });
-            assert_eq!(found.map(|found| found.severity), expected, "{waiting} {waited} {is_stalled}");
-        };
-        check(0, 0, false, None);
-        check(WAITING_MAX, WAITING_MAX - 1, false, None);
-        check(WAITING_MAX - 1, WAITING_MAX, false, None);
-        check(WAITING_MAX, WAITING_MAX, false, Some(Severity::Urgent));
-        check(0, 0, true, Some(Severity::Critical));
+        check(&[
+            (0, false, None),
+            (WAITING_MAX, false, None),
+            (WAITING_MAX - 1, false, None),
+            (WAITING_MAX, false, None),
+        ]);
+        check(&[(WAITING_MAX, false, None), (WAITING_MAX, false, Some(Severity::Urgent))]);
+        check(&[(0, true, Some(Severity::Critical))]);
+    }
+
+    #[test]
+    fn a_disk_that_trembles_is_told_once_and_over_after_two_good_looks() {
+        let (urgent, critical) = (Some(Severity::Urgent), Some(Severity::Critical));
+        let half = WAITING_MAX / 2;
+        check(&[
+            (WAITING_MAX, false, None),
+            (WAITING_MAX, false, urgent),
+            (0, false, urgent),
+            (half, false, urgent),
+            (half - 1, false, urgent),
+            (half - 1, false, None),
+            (half, false, None),
+        ]);
+        check(&[
+            (0, true, critical),
+            (0, false, critical),
+            (0, true, critical),
+            (0, false, critical),
+            (0, false, None),
+        ]);
+        check(&[
+            (0, true, critical),
+            (half, false, critical),
+            (half, false, urgent),
+            (0, false, urgent),
+            (0, false, None),
+        ]);
     }
 }

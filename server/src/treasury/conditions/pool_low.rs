@@ -4,19 +4,13 @@ use compact_str::{CompactString, format_compact};
 use tapgate_engine::alert::{AlertKind, Condition, Severity};
 use tapgate_engine::pool::PoolFigures;
 
-use super::super::forecast::{Forecast, PoolNow};
-use super::super::level::{Level, Thresholds};
+use super::super::forecast::{Forecast, PoolNow, Unforeseeable};
+use super::super::level::Level;
 use super::{facts, figure};
 
-/// Whether a pool's level must be told; `told` is the severity of its open alert. Without a forecast only a dry pool is.
+/// What must be told of a pool at a level; `forecast` is `None` as long as the journal is not read.
 #[must_use]
-pub fn pool_low(
-    pool: &PoolNow,
-    forecast: Option<&Forecast>,
-    told: Option<Severity>,
-    thresholds: &Thresholds,
-) -> Option<Condition> {
-    let level = thresholds.level_after(Level::told(told), pool.observation(forecast));
+pub fn pool_low(pool: &PoolNow, forecast: Option<&Result<Forecast, Unforeseeable>>, level: Level) -> Option<Condition> {
     let severity = level.severity()?;
     let currency = pool.currency;
     let title = match severity {
@@ -24,12 +18,15 @@ pub fn pool_low(
         Severity::Urgent => format_compact!("The {currency} pool needs a top-up now"),
         Severity::Critical => format_compact!("The {currency} pool is empty: taps are declined"),
     };
-    let text = forecast.map_or_else(
-        || CompactString::const_new("Nothing can be spent, and there is too little history to say how much is needed."),
-        |forecast| forecast.why.as_str().into(),
-    );
+    let text = match forecast {
+        Some(Ok(forecast)) => forecast.why.as_str().into(),
+        Some(Err(unforeseeable)) => format_compact!("How much to send cannot be said: {unforeseeable}."),
+        None => CompactString::const_new("How much to send cannot be said before the journal is read."),
+    };
     let mut facts = facts([("available", figure(pool.available, currency))]);
-    facts.extend(forecast.into_iter().flat_map(|forecast| figures(pool, forecast)));
+    facts.extend(
+        forecast.and_then(|forecast| forecast.as_ref().ok()).into_iter().flat_map(|known| figures(pool, known)),
+    );
     Some(Condition { kind: AlertKind::PoolLow, subject: currency.as_str().into(), severity, title, text, facts })
 }
 
@@ -62,8 +59,6 @@ mod tests {
     use super::*;
     use crate::treasury::calendar::tests::zurich;
 
-    const THRESHOLDS: Thresholds = Thresholds { notice: 0.01, urgent: 0.10 };
-
     fn forecast(probability_empty: f64) -> Forecast {
         let window = zurich().window(UnixMillis(1_789_113_600_000)).unwrap();
         Forecast {
@@ -82,27 +77,28 @@ mod tests {
     }
 
     #[test]
-    fn the_level_of_the_open_alert_holds_until_it_is_left() {
-        let check = |available: i64, probability: Option<f64>, told: Option<Severity>, expected: Option<Severity>| {
-            let pool = PoolNow {
-                currency: Currency::EUR,
-                available: Minor(available),
-                reserve: Minor(100),
-                in_flight: Vec::new(),
-            };
-            let forecast = probability.map(forecast);
-            let found = pool_low(&pool, forecast.as_ref(), told, &THRESHOLDS);
-            assert_eq!(found.map(|found| found.severity), expected, "{available} {probability:?} {told:?}");
+    fn it_says_what_cannot_be_said() {
+        let pool = PoolNow { currency: Currency::EUR, available: Minor(500), reserve: Minor(0), in_flight: Vec::new() };
+        let check = |forecast: Option<Unforeseeable>, level: Level, expected: Option<(Severity, &str)>| {
+            let found = pool_low(&pool, forecast.map(Err).as_ref(), level);
+            let said = found.as_ref().map(|found| (found.severity, found.text.as_str()));
+            assert_eq!(said, expected);
         };
-        check(500, Some(0.005), None, None);
-        check(500, Some(0.02), None, Some(Severity::Notice));
-        check(500, Some(0.006), Some(Severity::Notice), Some(Severity::Notice));
-        check(500, Some(0.004), Some(Severity::Notice), None);
-        check(500, Some(0.06), Some(Severity::Urgent), Some(Severity::Urgent));
-        check(500, Some(0.04), Some(Severity::Urgent), Some(Severity::Notice));
-        check(100, Some(0.0), None, Some(Severity::Critical));
-        check(100, None, None, Some(Severity::Critical));
-        check(101, None, None, None);
+        check(None, Level::None, None);
+        check(
+            None,
+            Level::Critical,
+            Some((Severity::Critical, "How much to send cannot be said before the journal is read.")),
+        );
+        check(
+            Some(Unforeseeable::NoWindow { probability_empty: 1.0 }),
+            Level::Urgent,
+            Some((
+                Severity::Urgent,
+                "How much to send cannot be said: no day is open for credits within 400 days: look at the closures and \
+                 holidays of [treasury].",
+            )),
+        );
     }
 
     #[test]
@@ -126,7 +122,7 @@ mod tests {
     #[test]
     fn it_says_why_and_how_much() {
         let pool = PoolNow { currency: Currency::EUR, available: Minor(500), reserve: Minor(0), in_flight: Vec::new() };
-        let found = pool_low(&pool, Some(&forecast(0.5)), None, &THRESHOLDS).unwrap();
+        let found = pool_low(&pool, Some(&Ok(forecast(0.5))), Level::Urgent).unwrap();
         assert_eq!((found.title.as_str(), found.text.as_str()), ("The EUR pool needs a top-up now", "Because."));
         let value = |name: &str| found.facts.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str());
         assert_eq!((value("available"), value("suggested")), (Some("500 EUR"), Some("12 EUR")));

@@ -55,7 +55,12 @@ fn weeks_of_taps() -> World {
 
 /// Looks at `now`, and says what is open: kind, subject, severity, how often told.
 fn seen(app: &App, now: UnixMillis) -> Vec<String> {
-    turn(app, JournalSeen::default(), moment(now));
+    seen_after(app, &mut Seen::default(), now)
+}
+
+/// The same, after looks before it.
+fn seen_after(app: &App, before: &mut Seen, now: UnixMillis) -> Vec<String> {
+    turn(app, before, moment(now));
     let told = |alert: &Alert| {
         let condition = &alert.condition;
         let (kind, severity) = (condition.kind.name(), condition.severity.name());
@@ -154,11 +159,91 @@ fn the_hourly_cap_suspends_once() {
     app.treasury.catch_up(&world.ledger).unwrap();
     assert_eq!(seen(&app, later(0)), ["hourly_cap  critical 1"]);
     assert!(world.ledger.program().suspended && world.ledger.program().reason.contains("100 CHF"));
-    let resume = Change::SuspendProgram { suspended: false, reason: "looked at".into() };
-    world.change(later(0), resume);
-    assert_eq!(seen(&app, later(0)).len(), 1);
+    world.change(later(0), Change::SuspendProgram { suspended: false, reason: "looked at".into() });
+    world.drained();
+    assert_eq!(seen(&app, later(0)), ["hourly_cap  critical 1"]);
     assert!(!world.ledger.program().suspended, "a person knows better");
+    let restarted = self::app(&world, "hourly_cap_chf = 100\nhourly_cap_suspends = true");
+    restarted.treasury.catch_up(&world.ledger).unwrap();
+    assert_eq!(seen(&restarted, later(0)).len(), 1);
+    assert!(!world.ledger.program().suspended, "whoever has restarted since");
     assert_eq!(seen(&app, later(1)), Vec::<String>::new(), "an hour later it is over");
+    world.ledger.journal().close();
+}
+
+#[test]
+fn what_is_approved_after_a_resume_suspends_again_and_is_told_anew() {
+    let world = World::new(1, true);
+    world.report(MONDAY, 1_000_000, 0);
+    let app = app(&world, "hourly_cap_chf = 100\nhourly_cap_suspends = true");
+    app.treasury.catch_up(&world.ledger).unwrap();
+    world.tap(later(0), 1, 0, 15_000);
+    world.drained();
+    assert_eq!(seen(&app, later(0)), ["hourly_cap  critical 1"]);
+    let first = world.ledger.open_alerts().remove(0).id;
+    world.change(later(0), Change::Alert(AlertChange::Acknowledge { id: first, reason: None }));
+    world.change(later(0), Change::SuspendProgram { suspended: false, reason: "a campaign".into() });
+    let soon = UnixMillis(later(0).0 + 1_000);
+    world.tap(soon, 2, 0, 10_500);
+    world.drained();
+    assert_eq!(seen(&app, soon), ["hourly_cap  critical 1"]);
+    assert!(!world.ledger.program().suspended, "99.22 francs since");
+    world.tap(soon, 3, 0, 100);
+    world.drained();
+    assert_eq!(seen(&app, soon), ["hourly_cap  critical 1"]);
+    assert!(world.ledger.program().suspended);
+    let second = world.ledger.open_alerts().remove(0);
+    assert!(second.id != first && second.acknowledged.is_none(), "{second:?}");
+    assert_eq!(seen(&app, soon).len(), 1);
+    assert_eq!(world.ledger.open_alerts().remove(0).id, second.id, "once");
+    world.ledger.journal().close();
+}
+
+#[test]
+fn a_pool_without_history_that_trembles_round_nothing_is_told_once() {
+    let world = World::new(1, true);
+    let app = app(&world, "");
+    app.treasury.catch_up(&world.ledger).unwrap();
+    let mut before = Seen::default();
+    for (hour, balance) in [(0, 10), (1, 11), (2, 10), (3, 11)] {
+        world.report(later(hour), balance, 10);
+        assert_eq!(seen_after(&app, &mut before, later(hour)), ["pool_low EUR critical 1"], "hour {hour}");
+    }
+    assert_eq!(seen_after(&app, &mut before, later(3)), Vec::<String>::new(), "two looks were good");
+    world.ledger.journal().close();
+}
+
+#[test]
+fn a_pool_that_no_credit_can_reach_is_urgent() {
+    let world = weeks_of_taps();
+    let app = app(&world, "");
+    app.treasury.catch_up(&world.ledger).unwrap();
+    world.report(later(0), 5_000_000, 0);
+    assert_eq!(seen(&app, later(0)), Vec::<String>::new(), "it lasts for months");
+    let today = app.treasury.calendar(&world.ledger).day(later(0)).0;
+    for year in 0..2 {
+        let from = tapgate_engine::closure::Day(today.0 + year * 365);
+        let through = tapgate_engine::closure::Day(from.0 + 364);
+        let closed = tapgate_engine::closure::Closed { from, through, reason: "UR is gone".into() };
+        world.change(later(0), Change::Closure(tapgate_engine::ledger::ClosureChange::Add(closed)));
+    }
+    assert_eq!(seen(&app, later(0)), ["pool_low EUR urgent 1"]);
+    let text = world.ledger.open_alerts().remove(0).condition.text;
+    assert!(text.contains("no day is open for credits"), "{text}");
+    world.ledger.journal().close();
+}
+
+#[test]
+fn a_slow_disk_is_told_once_until_two_looks_are_good() {
+    let world = World::new(1, true);
+    let app = app(&world, "");
+    let mut before = Seen::default();
+    for (is_stalled, was_stalled) in [(true, false), (false, true), (true, false), (false, true)] {
+        before.journal = JournalSeen { is_stalled, was_stalled, ..JournalSeen::default() };
+        assert_eq!(seen_after(&app, &mut before, later(0)), ["journal_slow  critical 1"]);
+    }
+    before.journal = JournalSeen::default();
+    assert_eq!(seen_after(&app, &mut before, later(0)), Vec::<String>::new());
     world.ledger.journal().close();
 }
 
