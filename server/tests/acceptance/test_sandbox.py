@@ -33,10 +33,10 @@ def values(stdout: str) -> dict:
 class Running:
     """A sandbox that runs until it is interrupted."""
 
-    def __init__(self, *arguments):
+    def __init__(self, *arguments, environment=None):
         command = [BINARY, "sandbox", *map(str, arguments)]
         self.process = subprocess.Popen(
-            command, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            command, env={**ENVIRONMENT, **(environment or {})}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )
         self.started = {}
         while "try" not in self.started:
