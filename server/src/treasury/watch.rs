@@ -126,7 +126,8 @@ fn look(app: &App, open: &[Alert], seen: &mut Seen, now: UnixMillis) -> Found {
         let told = severity_of(AlertKind::DeclineSpike, "");
         found.standing.extend(decline_spike(&outcomes.declines(now), told));
         let approved = outcomes.approved_chf(now);
-        found.standing.extend(hourly_cap(approved, rules.hourly_cap_chf, rules.hourly_cap_suspends));
+        let is_told = severity_of(AlertKind::HourlyCap, "").is_some();
+        found.standing.extend(hourly_cap(approved, rules.hourly_cap_chf, rules.hourly_cap_suspends, is_told));
         let is_over_cap = reaches_cap(outcomes.approved_since_resumed_chf(now), rules.hourly_cap_chf);
         found.suspends = is_over_cap && rules.hourly_cap_suspends && !ledger.program().suspended;
     } else {
