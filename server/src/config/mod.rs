@@ -9,6 +9,7 @@
 //! - A secret `key` may instead be given as `key_file`, the path of a file that holds nothing else.
 //! - Neither error messages nor `Debug` show a secret.
 
+mod auto_prefund;
 mod controls;
 mod deliver;
 mod document;
@@ -23,6 +24,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+pub use auto_prefund::{AutoPrefund, AutoPrefundMode};
 pub use controls::{AmountMax, Channel, Controls, Velocity};
 pub use deliver::{Deliver, MailReceiver, PagerDutyReceiver, SlackReceiver, WebhookReceiver};
 pub use errors::{ConfigError, ConfigErrors, Place};

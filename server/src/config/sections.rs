@@ -57,7 +57,7 @@ pub(super) fn config(reader: &mut Reader<'_>, read_file: ReadFile<'_>) -> Config
     let ur = ur(reader, read_file);
     let decision = decision(reader);
     let reconcile = reconcile(reader);
-    let treasury = treasury::treasury(reader, read_file);
+    let treasury = treasury::treasury(reader, read_file, &ur);
     let admin = admin(reader);
     let controls = controls::controls(reader);
     let deliver = deliver::deliver(reader, read_file);

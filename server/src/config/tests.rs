@@ -77,6 +77,8 @@ fn the_default_text_loads_and_shows_exactly_the_defaults() {
     assert_eq!((shown.treasury.watch_interval_seconds, shown.treasury.report_stale_seconds), (60, 900));
     assert_eq!((shown.treasury.break_ageing_days, shown.treasury.hourly_cap_chf), (3, 0));
     assert_eq!(shown.treasury.calendar.time_zone.iana_name(), Some("Europe/Zurich"));
+    let prefunds = shown.treasury.auto_prefund;
+    assert_eq!((prefunds.mode, prefunds.quote_tolerance_bps), (AutoPrefundMode::Off, 250));
     assert_eq!((shown.reconcile.first_look_seconds, shown.reconcile.drift_bps), (300, 200));
     assert_eq!(shown.listen.public.to_string(), "127.0.0.1:8480");
     assert_eq!(shown.listen.admin.to_string(), "127.0.0.1:8481");
@@ -701,4 +703,50 @@ proptest! {
             prop_assert!(errors.iter().all(|error| !matches!(error.place, Place::Line(line) if line > lines || line == 0)));
         }
     }
+}
+
+#[test]
+fn automatic_prefunds_need_bounds_and_a_way_to_ask_ur() {
+    let with = |settings: &str| {
+        format!(
+            "ur = {{ signers = [\"SIGNER\"], partner_key = \"KEY!\", ops_ur_id = \"9999\" }}\n[treasury.auto_prefund]\n{settings}"
+        )
+    };
+    let prefunds = |settings: &str| load(&with(settings), &[]).unwrap().treasury.auto_prefund;
+    let all = prefunds("mode = \"approval\"\ndaily_max_usdc = 50000\nsingle_max_usdc = 20000\nquote_tolerance_bps = 0");
+    let millionths = tapgate_engine::money::Minor;
+    assert_eq!((all.mode, all.quote_tolerance_bps), (AutoPrefundMode::Approval, 0));
+    assert_eq!((all.daily_max, all.single_max), (millionths(50_000_000_000), millionths(20_000_000_000)));
+    let few = prefunds("mode = \"dry_run\"\ndaily_max_usdc = 1000000000");
+    assert_eq!((few.single_max, few.quote_tolerance_bps), (tapgate_engine::money::AMOUNT_MAX, 250));
+    assert_eq!(prefunds("mode = \"off\"").mode, AutoPrefundMode::Off);
+    let by_variable = ("TAPGATE__TREASURY__AUTO_PREFUND", "{ mode = \"automatic\", daily_max_usdc = 1 }");
+    let loaded = load(&with("mode = \"off\""), &[by_variable]).unwrap();
+    assert_eq!(loaded.treasury.auto_prefund.mode, AutoPrefundMode::Automatic);
+
+    let needs_ur = "treasury.auto_prefund: needs ur.partner_key, ur.ops_ur_id and ur.feeds = true to order from UR";
+    check_rest(
+        "treasury.auto_prefund = { mode = \"automatic\", daily_max_usdc = 1 }",
+        &[&format!("tapgate.toml:2: {needs_ur}")],
+    );
+    check_rest("treasury.auto_prefund = { mode = \"off\", daily_max_usdc = 1 }", &[]);
+    let wrong =
+        "mode = \"on\"\ndaily_max_usdc = 0\nsingle_max_usdc = 1000000001\nquote_tolerance_bps = 1001\nmaximum = 1";
+    let expected = [
+        "tapgate.toml:3: treasury.auto_prefund.mode: must be \"off\", \"dry_run\", \"approval\" or \"automatic\", got \"on\"",
+        "tapgate.toml:4: treasury.auto_prefund.daily_max_usdc: must be 1 to 1000000000, got 0",
+        "tapgate.toml:5: treasury.auto_prefund.single_max_usdc: must be 1 to 1000000000, got 1000000001",
+        "tapgate.toml:6: treasury.auto_prefund.quote_tolerance_bps: must be 0 to 1000, got 1001",
+        "tapgate.toml:7: treasury.auto_prefund.maximum: unknown setting",
+    ];
+    check(&with(wrong), &[], &expected);
+    let unbounded = "treasury.auto_prefund: needs daily_max_usdc: the most that may be ordered within a day";
+    check(&with("mode = \"approval\""), &[], &[&format!("tapgate.toml:2: {unbounded}")]);
+    let single = "treasury.auto_prefund: single_max_usdc is 6, more than daily_max_usdc, 5";
+    check(
+        &with("mode = \"off\"\ndaily_max_usdc = 5\nsingle_max_usdc = 6"),
+        &[],
+        &[&format!("tapgate.toml:2: {single}")],
+    );
+    check(&with("daily_max_usdc = 5"), &[], &["tapgate.toml:2: treasury.auto_prefund.mode: is missing"]);
 }

@@ -9,6 +9,8 @@ use rust_decimal::Decimal;
 use rust_decimal::prelude::ToPrimitive as _;
 use tapgate_engine::money::Minor;
 
+use super::Ur;
+use super::auto_prefund::{AutoPrefund, auto_prefund};
 use super::reader::Reader;
 use super::sections::ReadFile;
 use crate::treasury::calendar::{CreditCalendar, LEAD_HOURS_MAX, WorkingDay};
@@ -81,6 +83,8 @@ pub struct Treasury {
     pub hourly_cap_chf: u64,
     /// Whether reaching it suspends the program.
     pub hourly_cap_suspends: bool,
+    /// Top-ups that are ordered from UR.
+    pub auto_prefund: AutoPrefund,
 }
 
 impl Treasury {
@@ -108,7 +112,7 @@ fn amount(amount: u64) -> Minor {
     Minor(i64::try_from(amount).unwrap_or(i64::MAX))
 }
 
-pub(super) fn treasury(reader: &mut Reader<'_>, read_file: ReadFile<'_>) -> Treasury {
+pub(super) fn treasury(reader: &mut Reader<'_>, read_file: ReadFile<'_>, ur: &Ur) -> Treasury {
     let calendar = calendar(reader, read_file);
     let (notice_probability, urgent_probability) = probabilities(reader);
     let z = reader.value("treasury.z", |setting| setting.decimal(Decimal::ZERO..=Decimal::from(Z_MAX)));
@@ -140,6 +144,7 @@ pub(super) fn treasury(reader: &mut Reader<'_>, read_file: ReadFile<'_>) -> Trea
         break_ageing_days: break_ageing_days.unwrap_or(3),
         hourly_cap_chf: hourly_cap_chf.unwrap_or(0),
         hourly_cap_suspends: hourly_cap_suspends.unwrap_or(false),
+        auto_prefund: auto_prefund(reader, ur),
     }
 }
 
