@@ -77,6 +77,8 @@ pub enum AlertKind {
     JournalSlow,
     /// More was approved within an hour than is allowed.
     HourlyCap,
+    /// An automatic top-up is refused: by UR, or by a bound of ours.
+    PrefundRefused,
 }
 
 impl AlertKind {
@@ -94,6 +96,7 @@ impl AlertKind {
         AlertKind::DeliveryParked,
         AlertKind::JournalSlow,
         AlertKind::HourlyCap,
+        AlertKind::PrefundRefused,
     ];
 
     /// The name on the wire.
@@ -112,6 +115,7 @@ impl AlertKind {
             AlertKind::DeliveryParked => "delivery_parked",
             AlertKind::JournalSlow => "journal_slow",
             AlertKind::HourlyCap => "hourly_cap",
+            AlertKind::PrefundRefused => "prefund_refused",
         }
     }
 }

@@ -6,7 +6,7 @@
 use compact_str::CompactString;
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{PrefundId, Sequence};
+use crate::ids::{PrefundId, Sequence, UrId};
 use crate::money::{Currency, Minor};
 use crate::record::{Author, Fact, PoolCredited};
 use crate::time::UnixMillis;
@@ -27,6 +27,22 @@ pub struct PrefundProposed {
     pub request_id: CompactString,
     /// When the credit is expected, if it is sent at once.
     pub expected_at: Option<UnixMillis>,
+}
+
+/// What is asked of UR for an approved top-up. With the `requestId` of its proposal it is the whole call, so that every
+/// retry is the very same one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PrefundOrdered {
+    /// The proposal that it carries out.
+    pub id: PrefundId,
+    /// The ops account that pays and is credited.
+    pub account: UrId,
+    /// The pool's currency as UR's tokens name it.
+    pub token: CompactString,
+    /// What is paid, in millionths of a USDC.
+    pub paid: Minor,
+    /// What UR's quote gives for it, in smallest units of the pool's currency.
+    pub quoted: Minor,
 }
 
 /// A top-up as it was sent.
@@ -51,6 +67,8 @@ pub enum PrefundState {
     Proposed,
     /// It may be sent.
     Approved,
+    /// UR was asked for it, or is about to be: whether money has left is not known before UR answers.
+    Ordered,
     /// On its way.
     Sent,
     /// On its way for longer than expected.
@@ -68,6 +86,7 @@ impl PrefundState {
     pub const ALL: &[PrefundState] = &[
         PrefundState::Proposed,
         PrefundState::Approved,
+        PrefundState::Ordered,
         PrefundState::Sent,
         PrefundState::Overdue,
         PrefundState::Short,
@@ -81,6 +100,7 @@ impl PrefundState {
         match self {
             PrefundState::Proposed => "proposed",
             PrefundState::Approved => "approved",
+            PrefundState::Ordered => "ordered",
             PrefundState::Sent => "sent",
             PrefundState::Overdue => "overdue",
             PrefundState::Short => "short",
@@ -120,6 +140,8 @@ pub struct Prefund {
     pub proposed: Option<Step>,
     /// `None` as above, or as long as nobody has.
     pub approved: Option<Step>,
+    /// Once it is asked of UR, and what is; `None` where a person sent it.
+    pub ordered: Option<(Step, PrefundOrdered)>,
     /// Once it was.
     pub sent: Option<Step>,
     /// What was credited of it so far.
@@ -145,6 +167,7 @@ impl Prefund {
             expected_at,
             proposed: None,
             approved: None,
+            ordered: None,
             sent: None,
             credited: Minor::ZERO,
             credited_at: None,
@@ -176,6 +199,8 @@ impl Prefund {
         } else if self.sent.is_some() {
             let is_late = self.expected_at.is_some_and(|expected| expected < now);
             if is_late { PrefundState::Overdue } else { PrefundState::Sent }
+        } else if self.ordered.is_some() {
+            PrefundState::Ordered
         } else if self.approved.is_some() {
             PrefundState::Approved
         } else {
@@ -210,6 +235,7 @@ impl Prefund {
         let step = || Step { at, by: author.name().into() };
         match fact {
             Fact::PrefundApproved { .. } => self.approved = Some(step()),
+            Fact::PrefundOrdered(ordered) => self.ordered = Some((step(), (**ordered).clone())),
             Fact::PrefundSent(sent) => {
                 self.sent = Some(step());
                 self.amount = sent.amount;

@@ -15,7 +15,7 @@ use crate::ids::{AlertId, AuthorizationId, CardId, ClosureId, PrefundId, Sequenc
 use crate::limit::ClientLimit;
 use crate::money::{ChfMinor, Currency, Minor, Money};
 use crate::posting::{Discrepancy, DrawPosting, Effect, Posting};
-use crate::prefund::{PrefundProposed, PrefundSent};
+use crate::prefund::{PrefundOrdered, PrefundProposed, PrefundSent};
 use crate::pricing::Rates;
 use crate::time::UnixMillis;
 
@@ -229,6 +229,8 @@ pub enum Fact {
         /// Which.
         id: ClosureId,
     },
+    /// An approved top-up is asked of UR; the money may leave from here on.
+    PrefundOrdered(Box<PrefundOrdered>),
 }
 
 /// A decision and all that it rested on.
@@ -676,7 +678,8 @@ impl Fact {
             | Fact::PrefundCancelled { .. }
             | Fact::CursorMoved { .. }
             | Fact::ClosureAdded(_)
-            | Fact::ClosureRemoved { .. } => None,
+            | Fact::ClosureRemoved { .. }
+            | Fact::PrefundOrdered(_) => None,
         }
     }
 
@@ -748,6 +751,7 @@ impl Fact {
         match self {
             Fact::PrefundProposed(_) => Some(PrefundId(sequence)),
             Fact::PrefundSent(sent) => Some(sent.proposal.unwrap_or(PrefundId(sequence))),
+            Fact::PrefundOrdered(ordered) => Some(ordered.id),
             Fact::PrefundApproved { id } | Fact::PrefundCancelled { id, .. } => Some(*id),
             _ => None,
         }

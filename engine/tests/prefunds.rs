@@ -16,7 +16,7 @@ use tapgate_engine::ids::{PrefundId, Sequence};
 use tapgate_engine::journal::Store;
 use tapgate_engine::ledger::{Change, ChangeError, Page, Policy, PrefundChange};
 use tapgate_engine::money::{Currency, Minor};
-use tapgate_engine::prefund::{Prefund, PrefundProposed, PrefundSent, PrefundState};
+use tapgate_engine::prefund::{Prefund, PrefundOrdered, PrefundProposed, PrefundSent, PrefundState};
 use tapgate_engine::record::Author;
 use tapgate_engine::testing::MemoryStore;
 use tapgate_engine::time::UnixMillis;
@@ -43,6 +43,11 @@ fn sent(proposal: Option<PrefundId>, reference: &str, amount: i64) -> PrefundCha
         reference: reference.into(),
         expected_at: Some(at(1_000).at),
     })
+}
+
+fn ordered(id: PrefundId, paid: i64) -> PrefundChange {
+    let (account, token) = ("9999".parse().unwrap(), "EUR".into());
+    PrefundChange::Order(PrefundOrdered { id, account, token, paid: Minor(paid), quoted: Minor(4_990) })
 }
 
 fn cancelled(id: PrefundId) -> PrefundChange {
@@ -100,6 +105,45 @@ fn a_proposal_is_approved_sent_and_credited_and_only_the_credit_is_money() {
     world.credit("deposit 9", 4_990);
     assert_eq!((world.state("deposit 9"), world.in_flight()), (PrefundState::Credited, 0));
     assert_eq!(world.available(), before + 5_000);
+    world.close_and_check(&store);
+}
+
+#[test]
+fn what_is_ordered_is_given_up_by_the_engine_alone_and_credited_once() {
+    let store = MemoryStore::new();
+    let world = World::with_store(store.clone());
+    let before = world.available();
+    let engine = |change| world.ledger.change(&Author::Engine, change, at(0)).map(drop);
+    let conflict = |done: Result<(), ChangeError>, words: &str| {
+        assert!(matches!(&done, Err(ChangeError::Conflict(said)) if said.contains(words)), "{words}: {done:?}");
+    };
+    for reference in ["one", "two"] {
+        world.prefund(proposed(reference, 5_000)).unwrap();
+        let id = world.named(reference).unwrap().id;
+        conflict(world.prefund(ordered(id, 1)), "is proposed, not approved");
+        world.prefund(PrefundChange::Approve { id }).unwrap();
+        world.prefund(ordered(id, 5_450_000)).unwrap();
+        conflict(world.prefund(ordered(id, 5_450_000)), "is ordered, not approved");
+        conflict(world.prefund(cancelled(id)), "record the credit with the reference");
+        conflict(engine(Change::CreditPrefund { id, amount: Minor(1) }), "is ordered, not sent");
+    }
+    let one = world.named("one").unwrap();
+    let (_, asked) = one.ordered.clone().unwrap();
+    assert_eq!((one.state(at(0).at), asked.paid, world.in_flight()), (PrefundState::Ordered, Minor(5_450_000), 0));
+    engine(Change::Prefund(cancelled(world.named("two").unwrap().id))).unwrap();
+    world.prefund(sent(Some(one.id), "0xab", 4_990)).unwrap();
+    assert_eq!((world.in_flight(), world.available()), (4_990, before), "on its way, and no money");
+    let credit = Change::CreditPrefund { id: one.id, amount: Minor(4_990) };
+    engine(credit.clone()).unwrap();
+    conflict(engine(credit), "is credited, not sent or overdue");
+    assert_eq!((world.available(), world.state("0xab")), (before + 4_990, PrefundState::Credited));
+    // UR may answer that it arrived before it says how it is called.
+    world.prefund(proposed("three", 5_000)).unwrap();
+    let id = world.named("three").unwrap().id;
+    world.prefund(PrefundChange::Approve { id }).unwrap();
+    world.prefund(ordered(id, 1)).unwrap();
+    world.credit("three", 5_000);
+    assert_eq!(world.state("three"), PrefundState::Credited);
     world.close_and_check(&store);
 }
 
@@ -215,6 +259,7 @@ fn prefunds_outlive_restarts_and_a_credit_after_one_still_finds_its_own() {
 enum Happens {
     Proposed(u8, i64),
     Approved(u8),
+    Ordered(u8, i64),
     Sent(u8, bool, i64),
     Cancelled(u8),
     Credited(u8, i64),
@@ -228,6 +273,7 @@ fn happens() -> impl Strategy<Value = Happens> {
     prop_oneof![
         3 => (which.clone(), amount.clone()).prop_map(|(which, amount)| Happens::Proposed(which, amount)),
         3 => which.clone().prop_map(Happens::Approved),
+        2 => (which.clone(), amount.clone()).prop_map(|(which, paid)| Happens::Ordered(which, paid)),
         4 => (which.clone(), any::<bool>(), amount.clone())
             .prop_map(|(which, anew, amount)| Happens::Sent(which, anew, amount)),
         2 => which.clone().prop_map(Happens::Cancelled),
@@ -258,6 +304,7 @@ proptest! {
                     drop(world.prefund(proposed(&format!("wire {which}"), amount)));
                 }
                 Happens::Approved(which) => drop(world.prefund(PrefundChange::Approve { id: id(which) })),
+                Happens::Ordered(which, paid) => drop(world.prefund(ordered(id(which), paid))),
                 Happens::Sent(which, anew, amount) => {
                     let proposal = (!anew).then(|| id(which));
                     drop(world.prefund(sent(proposal, &format!("wire {which}"), amount)));

@@ -10,6 +10,7 @@ use tokio::sync::mpsc;
 
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::prefunding::Board;
 use crate::receivers::Delivery;
 use crate::rescue::Problem;
 use crate::treasury::follow::Follower;
@@ -32,6 +33,8 @@ pub struct App {
     pub hints: mpsc::Sender<UrId>,
     /// The receivers of deliveries, as configured.
     pub deliveries: Vec<Delivery>,
+    /// What is done next about automatic prefunds.
+    pub prefunding: Board,
 }
 
 /// Why requests are not taken, if they are not. Each cause is set and cleared by the one who watches it.

@@ -13,6 +13,7 @@ pub mod feeds;
 pub mod http;
 pub mod outbox;
 pub mod policy;
+pub mod prefunding;
 pub mod receivers;
 pub mod reconcile;
 pub mod rescue;

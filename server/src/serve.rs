@@ -21,6 +21,7 @@ use crate::clock::Clock;
 use crate::config::{self, Config, Listen};
 use crate::feeds::{self, Feeds, Known};
 use crate::http::{admin, listener, public::Public};
+use crate::prefunding::{Board, Prefunding};
 use crate::receivers::{self, Job};
 use crate::treasury::follow::Follower;
 use crate::{policy, telemetry, treasury, ur};
@@ -101,7 +102,8 @@ pub struct Server {
     failures: mpsc::UnboundedReceiver<StoreError>,
     stop: watch::Sender<bool>,
     listeners: [JoinHandle<()>; 2],
-    feeds: Option<JoinHandle<()>>,
+    /// Feeds and automatic prefunds: all that ask UR.
+    feeds: Vec<JoinHandle<()>>,
     deliveries: std::thread::JoinHandle<()>,
     watch: std::thread::JoinHandle<()>,
     rows: std::thread::JoinHandle<()>,
@@ -183,7 +185,7 @@ impl Server {
         tracing::info!("stopping: no new connections, requests under way end first");
         self.app.health.set_stopping();
         let _ = self.stop.send(true);
-        if let Some(feeds) = self.feeds {
+        for feeds in self.feeds {
             feeds.abort();
             // It was cut off; what it had under way is asked for again.
             let _ = feeds.await;
@@ -216,16 +218,24 @@ impl Server {
     }
 }
 
-/// Feeds that run, where they are configured: without a key nothing can be asked.
-fn feed(app: &Arc<App>, known: &Known, hinted: mpsc::Receiver<UrId>) -> Result<Option<JoinHandle<()>>, ServeError> {
+/// What asks UR, where it is configured: without a key nothing can be asked.
+fn feed(app: &Arc<App>, known: &Known, hinted: mpsc::Receiver<UrId>) -> Result<Vec<JoinHandle<()>>, ServeError> {
     let ur = &app.config.ur;
-    let Some(key) = ur.partner_key.clone().filter(|_| ur.feeds) else { return Ok(None) };
+    let Some(key) = ur.partner_key.clone().filter(|_| ur.feeds) else { return Ok(Vec::new()) };
     let clock = Arc::clone(&app.clock);
     let client = ur::Client::new(&ur.base_url, key, ur.signers.clone(), ur.calls_per_minute, clock);
     let client = client.map_err(|error| ServeError::SetUp(error.to_string()))?;
-    let feeds = Feeds::new(Arc::clone(app), Arc::new(client), known);
+    let client = Arc::new(client);
+    let feeds = Feeds::new(Arc::clone(app), Arc::clone(&client), known);
     tracing::info!(base_url = ur.base_url, calls_per_minute = ur.calls_per_minute, "feeds are read from UR");
-    Ok(Some(tokio::spawn(feeds.run(hinted))))
+    let mut tasks = vec![tokio::spawn(feeds.run(hinted))];
+    // Whatever the mode: what was ordered is followed to its end.
+    if let Some(account) = ur.ops_ur_id.as_deref().and_then(|id| id.parse().ok()) {
+        let mode = app.config.treasury.auto_prefund.mode.name();
+        tracing::info!(mode, "automatic prefunds");
+        tasks.push(tokio::spawn(Prefunding::new(Arc::clone(app), client, account).run()));
+    }
+    Ok(tasks)
 }
 
 fn start(
@@ -263,7 +273,8 @@ fn start(
     let (deliveries, jobs) = receivers::prepare(&config.deliver, &ledger, &clock)
         .map_err(|error| ServeError::SetUp(format!("deliveries: {error}")))?;
     let treasury = Follower::new(&config.treasury);
-    let app = App { ledger, config, clock, metrics, health: Health::default(), treasury, hints, deliveries };
+    let (health, prefunding) = (Health::default(), Board::default());
+    let app = App { ledger, config, clock, metrics, health, treasury, hints, deliveries, prefunding };
     Ok((app, Known { users, holding }, jobs))
 }
 

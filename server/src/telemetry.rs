@@ -61,6 +61,11 @@ fn describe() {
     describe_histogram!("tapgate_ur_call_seconds", Unit::Seconds, "From sending a call to UR to its whole answer");
     describe_gauge!("tapgate_ur_paused", "1 while UR is not asked because it failed repeatedly");
     describe_counter!("tapgate_ur_transactions_total", "Transactions that UR showed, by what they did");
+    describe_counter!(
+        "tapgate_prefund_ordered_micro_usdc_total",
+        "Ordered from UR for automatic prefunds, in millionths of a USDC"
+    );
+    describe_counter!("tapgate_prefund_refusals_total", "Automatic prefunds that UR or a bound refused, by whom");
     describe_gauge!("tapgate_alerts_open", "Alerts whose condition lasts, acknowledged or not, by severity");
     describe_counter!("tapgate_delivery_attempts_total", "Attempts to deliver, by receiver and outcome");
     describe_gauge!("tapgate_delivery_lag_records", "Records between a receiver's position and the journal's last one");

@@ -15,6 +15,7 @@ use tapgate::app::{App, Health};
 use tapgate::clock::Clock;
 use tapgate::config::Config;
 use tapgate::http::{admin, listener};
+use tapgate::prefunding::Board;
 use tapgate::treasury::follow::Follower;
 use tapgate_engine::alert::{AlertKind, Condition, Severity};
 use tapgate_engine::journal::Settled;
@@ -57,6 +58,7 @@ impl Server {
             health: Health::default(),
             hints: tokio::sync::mpsc::channel(1).0,
             deliveries: Vec::new(),
+            prefunding: Board::default(),
         });
         let bound = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("http://{}/api/v1", bound.local_addr().unwrap());

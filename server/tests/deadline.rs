@@ -58,6 +58,7 @@ impl Server {
             health: Health::default(),
             hints: tokio::sync::mpsc::channel(1).0,
             deliveries: Vec::new(),
+            prefunding: tapgate::prefunding::Board::default(),
         });
         let bound = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = bound.local_addr().unwrap();

@@ -100,6 +100,18 @@ const RULES: &[Rule] = &[
         reason: "forecasts are pure: years of traffic can be played through them, and a journal's forecast can be made again",
     },
     Rule {
+        scope: "server/src/prefunding/plan",
+        except: &[],
+        forbidden: &["Ledger", "tokio", "Clock", "UrApi"],
+        reason: "what is ordered next is decided purely, so that every case of it can be a test",
+    },
+    Rule {
+        scope: "server/src/prefunding/quote",
+        except: &[],
+        forbidden: &["Ledger", "tokio", "Clock", "UrApi"],
+        reason: "what a quote may cost is arithmetic",
+    },
+    Rule {
         scope: "server/src/outbox/events",
         except: &[],
         forbidden: &["Ledger", "tokio", "Clock", "store"],

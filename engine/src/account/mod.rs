@@ -289,7 +289,8 @@ impl User {
             | Fact::PrefundCancelled { .. }
             | Fact::CursorMoved { .. }
             | Fact::ClosureAdded(_)
-            | Fact::ClosureRemoved { .. } => {}
+            | Fact::ClosureRemoved { .. }
+            | Fact::PrefundOrdered(_) => {}
         }
         self.sequence = sequence;
     }

@@ -11,7 +11,7 @@ use super::{AlertChange, ClosureChange, Ledger, PrefundChange, Shared};
 use crate::account::{CardStatus, ImportedCard, User};
 use crate::authorization::Source;
 use crate::controls::{Controls, ControlsError};
-use crate::ids::{AuthorizationId, CardId, Sequence, UrId};
+use crate::ids::{AuthorizationId, CardId, PrefundId, Sequence, UrId};
 use crate::journal::{NoPlace, Settles, StoreError, Word};
 use crate::money::{AMOUNT_MAX, Currency, Minor, Money};
 use crate::pool::{Pool, PoolFigures};
@@ -102,6 +102,13 @@ pub enum Change {
         amount: Minor,
         /// The payment's reference.
         reference: CompactString,
+    },
+    /// Record the credit of a prefund that was sent, unless it is credited already.
+    CreditPrefund {
+        /// Which.
+        id: PrefundId,
+        /// The credit, as UR shows it.
+        amount: Minor,
     },
     /// Set all rates.
     ReplaceRates(Box<Rates>),
@@ -210,13 +217,9 @@ impl Ledger {
                 self.report_pool(author, at, currency, [reported, floor, reserve], reflected)?
             }
             Change::CreditPool { currency, amount, reference } => {
-                in_range("amount", amount)?;
-                let shared = self.stop_decisions();
-                shared.pool(currency).ok_or_else(|| not_found("pool", &currency))?;
-                let counted = if self.policy.credits_count_at_once { amount } else { Minor::ZERO };
-                let credit = PoolCredited { currency, amount, reference, counted };
-                self.program_change(author, at, shared, Fact::PoolCredited(credit))?
+                self.credit_pool(author, at, currency, amount, reference)?
             }
+            Change::CreditPrefund { id, amount } => self.credit_prefund(author, at, id, amount)?,
             Change::ReplaceRates(mut rates) => {
                 rates.sort().map_err(ChangeError::Invalid)?;
                 self.program_change(author, at, self.stop_decisions(), Fact::RatesReplaced(rates))?
@@ -368,6 +371,22 @@ impl Ledger {
             self.lock_prefunds().apply(sequence, at, author, &fact);
         }
         Ok(word)
+    }
+
+    pub(super) fn credit_pool(
+        &self,
+        author: &Author,
+        at: UnixMillis,
+        currency: Currency,
+        amount: Minor,
+        reference: CompactString,
+    ) -> Result<Arc<Word>, ChangeError> {
+        in_range("amount", amount)?;
+        let shared = self.stop_decisions();
+        shared.pool(currency).ok_or_else(|| not_found("pool", &currency))?;
+        let counted = if self.policy.credits_count_at_once { amount } else { Minor::ZERO };
+        let credit = PoolCredited { currency, amount, reference, counted };
+        self.program_change(author, at, shared, Fact::PoolCredited(credit))
     }
 
     fn report_pool(

@@ -14,7 +14,7 @@ use super::{Ledger, Shared};
 use crate::ids::{PrefundId, Sequence};
 use crate::journal::{Settles, Store, StoreError, Table, Word};
 use crate::money::{Currency, Minor};
-use crate::prefund::{Prefund, PrefundProposed, PrefundSent, PrefundState, REFERENCE_BYTES_MAX};
+use crate::prefund::{Prefund, PrefundOrdered, PrefundProposed, PrefundSent, PrefundState, REFERENCE_BYTES_MAX};
 use crate::record::{Author, Fact, Record};
 use crate::time::UnixMillis;
 
@@ -28,9 +28,12 @@ pub enum PrefundChange {
         /// Which.
         id: PrefundId,
     },
+    /// Ask UR for an approved one: on the disk before UR is called, because the money may leave with the call.
+    Order(PrefundOrdered),
     /// Say that money was sent: for an approved proposal, or without one.
     Send(PrefundSent),
-    /// Give one up, or what is missing of one that is short.
+    /// Give one up, or what is missing of one that is short. Of one that is ordered nobody but UR's answer knows whether it
+    /// is on its way: only the engine gives it up.
     Cancel {
         /// Which.
         id: PrefundId,
@@ -117,13 +120,21 @@ impl Ledger {
                 Fact::PrefundProposed(Box::new(proposed))
             }
             PrefundChange::Approve { id } => {
-                self.prefund_in(&prefunds, id, at, PrefundState::Proposed)?;
+                self.prefund_in(&prefunds, id, at, &[PrefundState::Proposed])?;
                 Fact::PrefundApproved { id }
+            }
+            PrefundChange::Order(ordered) => {
+                let prefund = self.prefund_in(&prefunds, ordered.id, at, &[PrefundState::Approved])?;
+                check_transfer(&shared, prefund.currency, ordered.quoted)?;
+                in_range("paid", ordered.paid)?;
+                check_name("token", &ordered.token)?;
+                Fact::PrefundOrdered(Box::new(ordered))
             }
             PrefundChange::Send(sent) => {
                 check_transfer(&shared, sent.currency, sent.amount)?;
                 if let Some(id) = sent.proposal {
-                    let proposed = self.prefund_in(&prefunds, id, at, PrefundState::Approved)?;
+                    let approved = [PrefundState::Approved, PrefundState::Ordered];
+                    let proposed = self.prefund_in(&prefunds, id, at, &approved)?;
                     if proposed.currency != sent.currency {
                         return Err(ChangeError::Conflict(format!(
                             "prefund {id} is for the pool {}",
@@ -139,6 +150,13 @@ impl Ledger {
                 if !prefund.is_open() {
                     return Err(ChangeError::Conflict(format!("prefund {id} is {}", prefund.state(at).name())));
                 }
+                if prefund.state(at) == PrefundState::Ordered && *author != Author::Engine {
+                    return Err(ChangeError::Conflict(format!(
+                        "prefund {id} is ordered and its money may have left: UR is asked again until it answers. Where UR \
+                         says that it arrived, record the credit with the reference {}",
+                        prefund.reference
+                    )));
+                }
                 Fact::PrefundCancelled { id, reason }
             }
         };
@@ -149,20 +167,35 @@ impl Ledger {
         Ok(word)
     }
 
-    /// A prefund that must stand so.
+    /// The credit of a prefund on its way, whoever saw it first: a second one finds it credited. Changes come one at a
+    /// time, so nothing happens to it in between.
+    pub(super) fn credit_prefund(
+        &self,
+        author: &Author,
+        at: UnixMillis,
+        id: PrefundId,
+        amount: Minor,
+    ) -> Result<Arc<Word>, ChangeError> {
+        let on_its_way = [PrefundState::Sent, PrefundState::Overdue];
+        let prefund = self.prefund_in(&self.lock_prefunds(), id, at, &on_its_way)?;
+        self.credit_pool(author, at, prefund.currency, amount, prefund.reference)
+    }
+
+    /// A prefund that must stand in one of these states.
     fn prefund_in(
         &self,
         prefunds: &Prefunds,
         id: PrefundId,
         at: UnixMillis,
-        wanted: PrefundState,
+        wanted: &[PrefundState],
     ) -> Result<Prefund, ChangeError> {
         let prefund = self.known_prefund(prefunds, id)?;
         let state = prefund.state(at);
-        if state == wanted {
+        if wanted.contains(&state) {
             return Ok(prefund);
         }
-        Err(ChangeError::Conflict(format!("prefund {id} is {}, not {}", state.name(), wanted.name())))
+        let wanted: Vec<_> = wanted.iter().map(|state| state.name()).collect();
+        Err(ChangeError::Conflict(format!("prefund {id} is {}, not {}", state.name(), wanted.join(" or "))))
     }
 
     fn known_prefund(&self, prefunds: &Prefunds, id: PrefundId) -> Result<Prefund, ChangeError> {

@@ -26,6 +26,7 @@ use tokio::sync::mpsc;
 pub use due::Due;
 
 use crate::app::App;
+use crate::prefunding::credits;
 use crate::reconcile::sweep::{SweepError, Sweeps};
 use crate::ur::{Priority, UrApi, UrError};
 use crate::wire::ur::RefusalCode;
@@ -214,7 +215,10 @@ impl<A: UrApi> Feeds<A> {
         };
         let ledger = &self.app.ledger;
         let seen_through = ledger.journal().claimed();
-        for balance in self.api.balance(&ops, Priority::High).await? {
+        let balances = self.api.balance(&ops, Priority::High).await?;
+        // What has arrived of automatic prefunds is recorded before the report that shows it.
+        credits::follow(&self.app, &self.api).await;
+        for balance in balances {
             let now = self.app.clock.now();
             if ledger.pool(balance.currency).is_none() {
                 let opened = Change::ReportPool {

@@ -18,6 +18,7 @@ const JUDGED: &[AlertKind] = &[
     AlertKind::StandIn,
     AlertKind::JournalSlow,
     AlertKind::HourlyCap,
+    AlertKind::PrefundRefused,
 ];
 
 /// What one look found.

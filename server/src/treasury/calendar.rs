@@ -251,7 +251,7 @@ fn millis(at: &Zoned) -> Option<UnixMillis> {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(crate) mod tests {
     use jiff::civil::{date, time};
     use proptest::prelude::*;
 

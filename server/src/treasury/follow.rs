@@ -279,4 +279,4 @@ fn save(follower: &Follower, directory: &Path) {
 }
 
 #[cfg(test)]
-pub(super) mod tests;
+pub(crate) mod tests;

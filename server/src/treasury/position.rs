@@ -57,6 +57,7 @@ mod tests {
             expected_at,
             proposed: None,
             approved: None,
+            ordered: None,
             sent: Some(Step { at: FRIDAY, by: "ops".into() }),
             credited: Minor::ZERO,
             credited_at: None,

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use tapgate_engine::alert::{Alert, AlertKind, Severity};
+use tapgate_engine::alert::{Alert, AlertKind, Condition, Severity};
 use tapgate_engine::ledger::{Change, ChangeError};
 use tapgate_engine::money::Currency;
 use tapgate_engine::record::Author;
@@ -17,10 +17,12 @@ use super::conditions::floor::floor_breached;
 use super::conditions::hourly_cap::{hourly_cap, reaches_cap};
 use super::conditions::journal::{JournalSeen, journal_slow};
 use super::conditions::pool_low::{is_unused, pool_low};
+use super::conditions::prefund_refused::prefund_refused;
 use super::conditions::prefunds::{prefund_overdue, prefund_short};
 use super::conditions::reports::report_stale;
 use super::level::{Level, Observation};
 use crate::app::App;
+use crate::prefunding::Looked;
 
 /// What rests on the whole journal: of these nothing is known until it has been read.
 const OF_THE_JOURNAL: [AlertKind; 3] = [AlertKind::PoolLow, AlertKind::DeclineSpike, AlertKind::HourlyCap];
@@ -116,6 +118,11 @@ fn look(app: &App, open: &[Alert], seen: &mut Seen, now: UnixMillis) -> Found {
         found.standing.extend(prefund_overdue(&prefund, &calendar, now));
         found.standing.extend(prefund_short(&prefund, now));
     }
+    match app.prefunding.looked() {
+        Some(looked) => found.standing.extend(refused(&looked)),
+        None if is_fed => found.unknown.push(AlertKind::PrefundRefused),
+        None => {}
+    }
     let breaks = ledger.open_breaks();
     found.standing.extend(drift(&breaks));
     found.standing.extend(stand_in(&breaks));
@@ -134,6 +141,17 @@ fn look(app: &App, open: &[Alert], seen: &mut Seen, now: UnixMillis) -> Found {
         found.unknown.extend(OF_THE_JOURNAL);
     }
     found
+}
+
+/// Each pool's first refusal: they have one subject.
+fn refused(looked: &Looked) -> Vec<Condition> {
+    let mut standing: Vec<Condition> = Vec::new();
+    for planned in looked.planned.iter().filter(|planned| planned.is_refused) {
+        if standing.iter().all(|told| told.subject != planned.currency.as_str()) {
+            standing.push(prefund_refused(planned.currency, planned.amount, &planned.why));
+        }
+    }
+    standing
 }
 
 fn record(app: &App, step: Step, now: Moment) -> Result<(), ChangeError> {

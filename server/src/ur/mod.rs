@@ -21,6 +21,9 @@ use crate::wire::ur::{
     Balance, Cursor, DepositQuote, OnrampQuote, Page, Profile, Rate, RefusalCode, Token, Transaction,
 };
 
+/// Where UR gave no code, the HTTP status stands in its place; UR's own codes are larger.
+const HTTP_STATUS_MAX: i64 = 999;
+
 /// Why UR did not answer a call.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum UrError {
@@ -66,6 +69,19 @@ impl UrError {
             UrError::Refused { kind, .. } => matches!(kind, RefusalCode::Unavailable | RefusalCode::RateLimited),
             UrError::Unreachable(_) | UrError::Timeout(_) | UrError::Paused => true,
             UrError::Malformed { .. } | UrError::Signature(_) => false,
+        }
+    }
+
+    /// Whether UR itself has said that it does not do what was asked and never will. A status without a code of UR's may be
+    /// a proxy's, and of what was not read nobody knows whether it was done.
+    #[must_use]
+    pub fn is_final(&self) -> bool {
+        use RefusalCode::{Blocked, Invalid, NotFound, Status};
+        match self {
+            UrError::Refused { kind, code, .. } => {
+                matches!(kind, Blocked | Invalid | NotFound | Status) && *code > HTTP_STATUS_MAX
+            }
+            _ => false,
         }
     }
 

@@ -70,6 +70,7 @@ pub fn service(app: Arc<App>) -> Router {
         .route("/deliveries", get(deliveries::list))
         .route("/deliveries/{name}", get(deliveries::one))
         .route("/prefunds", get(prefunds::list))
+        .route("/prefunds/automatic", get(prefunds::automatic))
         .route("/prefunds/{id}", get(prefunds::one))
         .route("/journal", get(read::journal))
         .route("/stats", get(read::stats))
@@ -85,6 +86,7 @@ pub fn service(app: Arc<App>) -> Router {
         .route("/deliveries/{name}/resume", post(deliveries::resume))
         .route("/deliveries/{name}/replay", post(deliveries::replay))
         .route("/prefunds", post(prefunds::send))
+        .route("/prefunds/automatic", post(prefunds::propose))
         .route("/prefunds/{id}/cancel", post(prefunds::cancel))
         .route_layer(guarded(Access::Treasury));
     let approve =

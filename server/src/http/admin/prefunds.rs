@@ -12,11 +12,12 @@ use tapgate_engine::time::UnixMillis;
 use super::read::{PageAsked, blocking, id, no_such};
 use super::write::{Asked, make};
 use super::{Admin, Answer};
+use crate::prefunding;
 use crate::rescue::Problem;
 use crate::treasury::calendar::DAYS_AHEAD_MAX;
 use crate::wire::Malformed;
 use crate::wire::admin::ReasonForm;
-use crate::wire::admin::prefunds::{PrefundForm, view};
+use crate::wire::admin::prefunds::{PrefundForm, ProposalForm, automatic_view, view};
 
 /// Filters of the list; all must hold.
 #[derive(Debug, Deserialize)]
@@ -95,10 +96,45 @@ fn expected(admin: &Admin, sent: PrefundSent) -> Result<PrefundSent, Problem> {
     Ok(PrefundSent { expected_at: Some(window.credited_at), ..sent })
 }
 
+/// What is done next about automatic prefunds, and why.
+pub(super) async fn automatic(State(admin): State<Admin>) -> Answer {
+    let looked = admin.app.prefunding.looked();
+    Ok(Json(automatic_view(&admin.app.config.treasury.auto_prefund, looked.as_ref())))
+}
+
+/// A person wants a top-up ordered from UR: proposed like tapgate's own, and a treasurer approves it in every mode.
+pub(super) async fn propose(State(admin): State<Admin>, asked: Asked) -> Answer {
+    let form: ProposalForm = asked.form()?;
+    let mode = admin.app.config.treasury.auto_prefund.mode;
+    if !mode.orders() {
+        return Err(Problem::Conflict(format!(
+            "nothing is ordered from UR while [treasury.auto_prefund] mode is {}: set it to approval, or send the money by hand",
+            mode.name()
+        )));
+    }
+    let change = form.change(prefunding::request_id()).map_err(malformed)?;
+    let PrefundChange::Propose(proposed) = &change else { return Err(Problem::Internal) };
+    let (currency, reference, by) = (proposed.currency, proposed.reference.clone(), asked.author.name().to_owned());
+    make(&admin, asked.author, Change::Prefund(change)).await?;
+    let found = blocking(&admin.app.ledger, move |ledger| {
+        // A request that was repeated under its idempotency key has proposed nothing anew.
+        let made = newest_of(ledger, currency, &reference)?;
+        made.map_or_else(|| newest_by(ledger, currency, &by), |made| Ok(Some(made)))
+    });
+    Ok(Json(view(&found.await?.ok_or(Problem::Internal)?, now(&admin))))
+}
+
 /// The newest prefund that a credit with this reference would be, or was.
 fn newest_of(ledger: &Ledger, currency: Currency, reference: &str) -> Result<Option<Prefund>, Problem> {
     let named = |prefund: &Prefund| prefund.currency == currency && prefund.reference == reference;
     Ok(ledger.prefunds(Page { before: Sequence(u64::MAX), limit: 1 }, &named)?.pop())
+}
+
+/// The newest prefund that somebody proposed.
+fn newest_by(ledger: &Ledger, currency: Currency, by: &str) -> Result<Option<Prefund>, Problem> {
+    let own =
+        |prefund: &Prefund| prefund.currency == currency && prefund.proposed.as_ref().is_some_and(|step| step.by == by);
+    Ok(ledger.prefunds(Page { before: Sequence(u64::MAX), limit: 1 }, &own)?.pop())
 }
 
 pub(super) async fn approve(State(admin): State<Admin>, Path(text): Path<String>, asked: Asked) -> Answer {

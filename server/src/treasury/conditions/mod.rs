@@ -6,6 +6,7 @@ pub mod floor;
 pub mod hourly_cap;
 pub mod journal;
 pub mod pool_low;
+pub mod prefund_refused;
 pub mod prefunds;
 pub mod reports;
 

@@ -94,6 +94,7 @@ mod tests {
             expected_at: Some(UnixMillis(2_000)),
             proposed: None,
             approved: None,
+            ordered: None,
             sent: Some(Step { at: UnixMillis(1), by: "ops".into() }),
             credited: Minor::ZERO,
             credited_at: None,

@@ -22,15 +22,15 @@ use super::super::movement::movements;
 use super::*;
 
 /// 2026-09-07 00:00 UTC, a Monday.
-pub(in crate::treasury) const MONDAY: UnixMillis = UnixMillis(1_788_739_200_000);
-pub(in crate::treasury) const HOUR_MS: u64 = 3_600_000;
+pub(crate) const MONDAY: UnixMillis = UnixMillis(1_788_739_200_000);
+pub(crate) const HOUR_MS: u64 = 3_600_000;
 
 /// A ledger in memory with a EUR pool and users without bounds of their own.
-pub(in crate::treasury) struct World {
-    pub(in crate::treasury) ledger: Arc<Ledger>,
+pub(crate) struct World {
+    pub(crate) ledger: Arc<Ledger>,
 }
 
-pub(in crate::treasury) fn moment(at: UnixMillis) -> Moment {
+pub(crate) fn moment(at: UnixMillis) -> Moment {
     Moment { at, trusted: true }
 }
 
@@ -41,11 +41,11 @@ fn author() -> Author {
 const PLENTY: i64 = 1_000_000_000_000;
 
 impl World {
-    pub(in crate::treasury) fn new(users: u32, credits_count_at_once: bool) -> World {
+    pub(crate) fn new(users: u32, credits_count_at_once: bool) -> World {
         World::over(MemoryStore::new(), users, credits_count_at_once)
     }
 
-    fn over(store: Arc<dyn Store>, users: u32, credits_count_at_once: bool) -> World {
+    pub(crate) fn over(store: Arc<dyn Store>, users: u32, credits_count_at_once: bool) -> World {
         let policy = Policy { credits_count_at_once, ..Policy::default() };
         let ledger = Ledger::start(store, State::default(), policy, 1, Box::new(|_| {})).unwrap();
         let world = World { ledger: Arc::new(ledger) };
@@ -71,12 +71,12 @@ impl World {
         world
     }
 
-    pub(in crate::treasury) fn change(&self, at: UnixMillis, change: Change) {
+    pub(crate) fn change(&self, at: UnixMillis, change: Change) {
         self.ledger.change(&author(), change, moment(at)).unwrap();
     }
 
     /// UR's balance as a person reports it, with everything approved so far in it.
-    pub(in crate::treasury) fn report(&self, at: UnixMillis, balance: i64, floor: i64) {
+    pub(crate) fn report(&self, at: UnixMillis, balance: i64, floor: i64) {
         let report = Change::ReportPool {
             currency: Currency::EUR,
             reported: Some(Minor(balance)),
@@ -87,7 +87,7 @@ impl World {
         self.change(at, report);
     }
 
-    pub(in crate::treasury) fn tap(&self, at: UnixMillis, id: u32, user: u32, amount: i64) {
+    pub(crate) fn tap(&self, at: UnixMillis, id: u32, user: u32, amount: i64) {
         self.submit(at, &format!("a{id}"), None, Kind::Authorization, user, amount);
     }
 
@@ -128,7 +128,7 @@ impl World {
     }
 
     /// Waits until everything recorded is durable.
-    pub(in crate::treasury) fn drained(&self) {
+    pub(crate) fn drained(&self) {
         while self.ledger.journal().durable() < self.ledger.journal().claimed() {
             std::thread::yield_now();
         }
@@ -139,7 +139,7 @@ impl World {
     }
 }
 
-pub(in crate::treasury) fn follower(ledger: &Ledger) -> Follower {
+pub(crate) fn follower(ledger: &Ledger) -> Follower {
     let text = "ur.signers = [\"0xee28dEaD5F114C8405BE3be1144D59A4110B7F79\"]\nur.feeds = false\n";
     let no_files = |_: &Path| Err(std::io::Error::from(std::io::ErrorKind::NotFound));
     let config = crate::config::Config::load(text, "test.toml", [], no_files).unwrap();

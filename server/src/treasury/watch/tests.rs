@@ -33,6 +33,7 @@ fn app(world: &World, settings: &str) -> App {
         health: Health::default(),
         hints: tokio::sync::mpsc::channel(1).0,
         deliveries: Vec::new(),
+        prefunding: crate::prefunding::Board::default(),
     }
 }
 

@@ -116,6 +116,9 @@ fn fact(fact: &Fact) -> Value {
         }
         Fact::ClosureAdded(closed) => json!({"kind": "closure_added", "closure": super::calendar::closed(closed)}),
         Fact::ClosureRemoved { id } => json!({"kind": "closure_removed", "id": id.to_string()}),
+        Fact::PrefundOrdered(ordered) => {
+            json!({"kind": "prefund_ordered", "id": ordered.id.to_string(), "order": super::prefunds::ordered(ordered)})
+        }
     }
 }
 

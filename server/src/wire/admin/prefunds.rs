@@ -1,13 +1,18 @@
 //! Prefunds as the admin API shows them, and what is asked about them.
 
+use compact_str::CompactString;
 use serde::Deserialize;
 use serde_json::{Value, json};
+use tapgate_engine::ledger::PrefundChange;
 use tapgate_engine::money::Currency;
-use tapgate_engine::prefund::{Prefund, PrefundProposed, PrefundSent, Step};
+use tapgate_engine::prefund::{Prefund, PrefundOrdered, PrefundProposed, PrefundSent, Step};
 use tapgate_engine::time::UnixMillis;
 
 use super::super::forms::{amount, parsed, unix_seconds};
 use super::{Digits, Malformed};
+use crate::config::AutoPrefund;
+use crate::prefunding::Looked;
+use crate::prefunding::plan::Planned;
 
 /// A prefund as it stands at `now`.
 #[must_use]
@@ -25,6 +30,7 @@ pub fn view(prefund: &Prefund, now: UnixMillis) -> Value {
         "state": prefund.state(now).name(),
         "proposed": step(prefund.proposed.as_ref()),
         "approved": step(prefund.approved.as_ref()),
+        "ordered": prefund.ordered.as_ref().map(|(step, asked)| ordered_by(step, asked)),
         "sent": step(prefund.sent.as_ref()),
         "expectedAt": time(prefund.expected_at),
         "credited": prefund.credited.to_string(),
@@ -47,6 +53,45 @@ pub(super) fn proposed(proposed: &PrefundProposed) -> Value {
     json!({
         "currency": currency.as_str(), "amount": amount.to_string(), "reference": reference.as_str(),
         "requestId": request_id.as_str(), "expectedAt": time(*expected_at),
+    })
+}
+
+/// What was asked of UR. USDC are in millionths.
+pub(super) fn ordered(asked: &PrefundOrdered) -> Value {
+    let PrefundOrdered { id: _, account, token, paid, quoted } = asked;
+    json!({
+        "urId": account.as_str(), "token": token.as_str(), "paidUsdc": paid.to_string(), "quoted": quoted.to_string(),
+    })
+}
+
+fn ordered_by(step: &Step, asked: &PrefundOrdered) -> Value {
+    let mut shown = ordered(asked);
+    if let Some(shown) = shown.as_object_mut() {
+        shown.insert("at".to_owned(), step.at.seconds().0.into());
+        shown.insert("by".to_owned(), step.by.as_str().into());
+    }
+    shown
+}
+
+/// What is done next about automatic prefunds; `looked` is the job's last look.
+#[must_use]
+pub fn automatic_view(settings: &AutoPrefund, looked: Option<&Looked>) -> Value {
+    let planned = |planned: &Planned| {
+        json!({
+            "currency": planned.currency.as_str(), "prefund": planned.prefund.map(|id| id.to_string()),
+            "amount": planned.amount.map(|amount| amount.to_string()), "next": planned.step.name(),
+            "refused": planned.is_refused, "why": planned.why,
+        })
+    };
+    json!({
+        "mode": settings.mode.name(),
+        "dailyMaxUsdc": settings.daily_max.to_string(),
+        "singleMaxUsdc": settings.single_max.to_string(),
+        "quoteToleranceBps": settings.quote_tolerance_bps,
+        "orderedTodayUsdc": looked.map(|looked| looked.ordered_today.to_string()),
+        "dayEnds": looked.map(|looked| looked.day_ends.seconds().0),
+        "at": looked.map(|looked| looked.at.seconds().0),
+        "pools": looked.map(|looked| looked.planned.iter().map(planned).collect::<Vec<_>>()).unwrap_or_default(),
     })
 }
 
@@ -91,5 +136,29 @@ impl PrefundForm {
             reference: reference.into(),
             expected_at: self.expected_at.map(|at| unix_seconds("expectedAt", at)).transpose()?,
         })
+    }
+}
+
+/// A top-up that a person wants ordered from UR.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProposalForm {
+    currency: String,
+    amount: Digits,
+}
+
+impl ProposalForm {
+    /// The change it asks for, with a fresh `requestId`, by which the credit is known until UR names the transaction.
+    ///
+    /// # Errors
+    /// A value is of the wrong form; its field is named.
+    pub fn change(&self, request_id: CompactString) -> Result<PrefundChange, Malformed> {
+        Ok(PrefundChange::Propose(PrefundProposed {
+            currency: parsed("currency", &self.currency)?,
+            amount: amount("amount", &self.amount.0)?,
+            reference: request_id.clone(),
+            request_id,
+            expected_at: None,
+        }))
     }
 }
