@@ -5,6 +5,7 @@ use std::time::Duration;
 use reqwest::Method;
 use serde_json::{Value, json};
 
+use super::ur::bank::Wire;
 use super::ur::books::{Account, Block, Books, Funds};
 use super::ur::contract::Code;
 
@@ -111,6 +112,13 @@ impl Partner {
         let body =
             json!({"currency": code, "amount": amount.to_string(), "reference": reference, "expectedAt": expected_at});
         self.send(Method::POST, "/prefunds", body.to_string()).await.map(drop)
+    }
+
+    /// Whether a deposit is one of tapgate's own prefunds.
+    pub(super) async fn has_ordered(&self, wire: &Wire) -> Result<bool, String> {
+        let page = self.get(&format!("/prefunds?currency={}", wire.code)).await?;
+        let items = page.get("items").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+        Ok(items.iter().any(|prefund| prefund["requestId"] == *wire.request))
     }
 
     pub(super) async fn credit(&self, code: Code, amount: u64, reference: &str) -> Result<(), String> {

@@ -11,6 +11,7 @@ use super::figures::Figures;
 use super::partner::Partner;
 use super::tap::{Kind, Tap};
 use super::traffic::{Manner, Traffic};
+use super::ur::bank::Wire;
 use super::ur::books::{Books, Expected};
 use super::ur::{Answer, Courier};
 use crate::app::App;
@@ -328,10 +329,21 @@ impl Stage {
         if let Err(error) = self.partner.credit(code, amount, reference).await {
             self.figures.disagree(error);
         }
-        if let Some(pool) = self.books().pools.get_mut(code) {
-            pool.balance += amount;
-            pool.credited += amount;
-            pool.doubt.add(None, amount);
+        self.books().raise(code, amount);
+    }
+
+    /// A deposit that was made through UR's API arrives. One that tapgate ordered it finds by itself; of any other it is told.
+    pub(super) async fn arrive(&self, wire: &Wire) {
+        match self.partner.has_ordered(wire).await {
+            Ok(true) => {
+                let _edge = self.edge.write().await;
+                self.books().arrive(wire);
+            }
+            Ok(false) => {
+                self.books().statement.settle(wire.number);
+                self.credit(wire.code, wire.amount, &wire.hash).await;
+            }
+            Err(error) => self.figures.disagree(error),
         }
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::play::Stage;
+use super::ur::bank::Wire;
 use super::ur::contract::Code;
 
 /// How long money is on its way, in real time: on a fast clock, days.
@@ -37,12 +38,14 @@ pub(super) struct Treasurer {
     began: u64,
     number: u64,
     under_way: Vec<TopUp>,
+    /// Deposits made through UR's API, and when they arrive.
+    deposits: Vec<(Wire, Instant)>,
     mind: Mind,
 }
 
 impl Treasurer {
     pub(super) fn new(began: u64) -> Treasurer {
-        Treasurer { began, number: 0, under_way: Vec::new(), mind: Mind::NotYet }
+        Treasurer { began, number: 0, under_way: Vec::new(), deposits: Vec::new(), mind: Mind::NotYet }
     }
 
     /// Credits what has arrived, and sends more where it is due. tapgate is told of both.
@@ -54,11 +57,10 @@ impl Treasurer {
                 self.mind = Mind::Forgets;
             }
         }
-        // What others deposited on the ops account through UR's API: nobody announced it.
-        for (code, amount) in std::mem::take(&mut stage.books().wires) {
-            let top_up = self.top_up(code, amount, now);
-            self.under_way.push(top_up);
+        for (wire, _) in self.deposits.extract_if(.., |(_, arrives)| *arrives <= now).collect::<Vec<_>>() {
+            stage.arrive(&wire).await;
         }
+        self.deposits.extend(std::mem::take(&mut stage.books().wires).into_iter().map(|wire| (wire, now + LEAD)));
         for (code, amount) in self.due(stage) {
             let top_up = self.top_up(code, amount, now);
             let expected_at = stage.now() + LEAD.as_secs() * stage.books().speed;
@@ -82,7 +84,11 @@ impl Treasurer {
         }
         let low = books.pools.iter().filter(|(_, pool)| pool.available() < (pool.opened - pool.floor) / 4);
         let looked_at = low.filter(|(code, _)| **code != FORGOTTEN || self.mind != Mind::Forgets);
-        let idle = looked_at.filter(|(code, _)| !self.under_way.iter().any(|other| other.code == **code));
+        let is_awaited = |code: Code| {
+            let sent = self.under_way.iter().map(|top_up| top_up.code);
+            sent.chain(self.deposits.iter().map(|(wire, _)| wire.code)).any(|other| other == code)
+        };
+        let idle = looked_at.filter(|(code, _)| !is_awaited(code));
         idle.map(|(code, pool)| (*code, pool.opened - pool.floor)).collect()
     }
 }

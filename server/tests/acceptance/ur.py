@@ -30,6 +30,9 @@ class Ur:
         self.rates = {("USD", "EUR"): ("0.9168", "1.0150"), ("EUR", "USD"): ("1.0907", "1.0150")}
         self.chf = {"EUR": "0.945", "USD": "0.863"}
         self.calls, self.refused = [], []
+        # Deposits by their requestId: (account, token, USDC, hash). What they cost, and how they are going.
+        self.deposits, self.fee, self.deposit_status = {}, Decimal("0.02"), "pending"
+        self.lost_answers = set()
         self.faults = {}
         self.page_size_max = 100
         self.sign_answers = False
@@ -88,6 +91,18 @@ class Ur:
                 return self._rate(asked["inSymbol"], asked["outSymbol"])
             if path == "/v1/transactions":
                 return 200, self._page(asked)
+            if path == "/v1/deposit/quote":
+                output = self._output(asked["toToken"], asked["amount"])
+                return 200, {"code": 0, "message": "success", "data": {"outputAmount": str(output), "totalFee": "0.05"}}
+            if path == "/v1/deposit":
+                return self._deposit(asked)
+            if path == "/v1/transaction/query":
+                wanted = [(str(pair["urId"]), pair["txHash"]) for pair in asked["txPairs"]]
+                rows = [row for row in self.rows if (row["urId"], row["txHash"]) in wanted]
+                found = {(row["urId"], row["txHash"]) for row in rows}
+                if not found.issuperset(wanted):
+                    return 200, {"code": 4001, "message": "transaction not found"}
+                return 200, {"code": 0, "message": "success", "data": rows}
             ur_id = str(asked.get("urId"))
             if path == "/v1/profile" and ur_id in self.profiles:
                 return 200, {"code": 0, "message": "success", "data": self.profiles[ur_id]}
@@ -95,6 +110,31 @@ class Ur:
                 rows = [{"symbol": code, "amount": str(amount)} for code, amount in self.balances[ur_id].items()]
                 return 200, {"code": 0, "message": "success", "data": rows}
             return 404, {"code": 20003, "message": "no such thing"}
+
+    def _output(self, token, amount) -> Decimal:
+        """What an amount of USDC becomes: a display decimal, rounded down."""
+        rate = Decimal(self.rates.get(("USD", token), ("1.0000",))[0])
+        return (Decimal(amount).scaleb(-6) * rate * (1 - self.fee)).quantize(Decimal("0.01"), "ROUND_DOWN")
+
+    def _deposit(self, asked):
+        """Made once for a requestId; a repetition must be the same in everything."""
+        made = (str(asked["urId"]), asked["outputToken"], int(asked["amount"]), f"0x{asked['requestId'].replace('-', '')}")
+        if self.deposits.setdefault(asked["requestId"], made) != made or asked["inputToken"] != "USDC":
+            return 200, {"code": 20003, "message": "the requestId was used for another request"}
+        cents = int(self._output(asked["outputToken"], asked["amount"]).scaleb(2))
+        if not any(row["txHash"] == made[3] for row in self.rows):
+            row = self.row(made[0], cents, made[1], self.deposit_status, made[3], partnerRefId=asked["requestId"])
+            self.rows.append({**row, "type": "CDP", "title": "Deposit"})
+        return 200, {"code": 0, "message": "success", "data": {"txHash": made[3]}}
+
+    def arrive(self, tx_hash) -> int:
+        """UR's operations credit a deposit: the transaction is completed, and the ops account's balance rises."""
+        with self.lock:
+            row = next(row for row in self.rows if row["txHash"] == tx_hash)
+            row["status"] = "completed"
+            cents = int(Decimal(row["amount"]).scaleb(2))
+            self.balances[OPS][row["currency"].upper()] += cents
+            return cents
 
     def _rate(self, source, target):
         if target == "CHF" and source in self.chf:
@@ -144,6 +184,10 @@ class Ur:
                     asked = json.loads(body) if body else {}
                     ur.calls.append((self.path, asked))
                     status, said = ur.answer(self.path, asked)
+                    if self.path in ur.lost_answers:
+                        # It is done, and nobody hears of it.
+                        self.close_connection = True
+                        return
                 out = json.dumps(said).encode()
                 self.send_response(status)
                 self.send_header("Content-Type", "application/json")

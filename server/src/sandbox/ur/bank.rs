@@ -33,6 +33,18 @@ pub(in crate::sandbox) struct Bank {
     minted: HashMap<String, String>,
 }
 
+/// A deposit on the ops account, on its way to a pool.
+#[derive(Clone, Debug)]
+pub(in crate::sandbox) struct Wire {
+    pub(in crate::sandbox) code: Code,
+    /// In smallest units of the pool's currency.
+    pub(in crate::sandbox) amount: u64,
+    /// Its transaction.
+    pub(in crate::sandbox) number: usize,
+    pub(in crate::sandbox) hash: String,
+    pub(in crate::sandbox) request: String,
+}
+
 /// What an amount of USDC becomes.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::sandbox) struct DepositQuote {
@@ -125,16 +137,35 @@ impl Books {
             return Ok(hash);
         }
         let quote = self.quote_deposit(to, amount)?;
-        if ur_id == super::OPS_UR_ID {
-            // A prefund: UR's operations credit it a while later.
-            self.wires.push((to, quote.output));
-        } else {
+        let is_prefund = ur_id == super::OPS_UR_ID;
+        if !is_prefund {
             self.balance_mut(ur_id, to)?.balance += quote.output;
         }
         let row = Self::row(ur_id, "CDP", "Deposit", false, (quote.output, to), now);
-        let row =
-            Row { exchanged: Some(("USDC".to_owned(), amount, quote.output)), reference: request.to_owned(), ..row };
-        Ok(self.finish(request, asked, row))
+        let exchanged = Some(("USDC".to_owned(), amount, quote.output));
+        let row = Row { exchanged, reference: request.to_owned(), is_settled: !is_prefund, ..row };
+        let (number, hash) = self.finish(request, asked, row);
+        if is_prefund {
+            // UR's operations credit it a while later; until then it is pending.
+            let wire = Wire { code: to, amount: quote.output, number, hash: hash.clone(), request: request.to_owned() };
+            self.wires.push(wire);
+        }
+        Ok(hash)
+    }
+
+    /// UR's operations credit a deposit to its pool: from now on it is shown as completed.
+    pub(in crate::sandbox) fn arrive(&mut self, wire: &Wire) {
+        self.statement.settle(wire.number);
+        self.raise(wire.code, wire.amount);
+    }
+
+    /// Money that was sent has arrived in a pool.
+    pub(in crate::sandbox) fn raise(&mut self, code: Code, amount: u64) {
+        if let Some(pool) = self.pools.get_mut(code) {
+            pool.balance += amount;
+            pool.credited += amount;
+            pool.doubt.add(None, amount);
+        }
     }
 
     /// Exchanges between an account's balances. Gives the transaction's hash.
@@ -158,7 +189,7 @@ impl Books {
         self.balance_mut(ur_id, to)?.balance += output;
         let row = Self::row(ur_id, "FRX", "Exchange", true, (amount, from), now);
         let row = Row { exchanged: Some((from.to_owned(), amount, output)), reference: request.to_owned(), ..row };
-        Ok(self.finish(request, asked, row))
+        Ok(self.finish(request, asked, row).1)
     }
 
     /// Quotes fiat into USDC: the quote's id, and millionths of a dollar.
@@ -202,7 +233,7 @@ impl Books {
         self.charge(ur_id, amount, from, now)?;
         let row = Self::row(ur_id, "ONR", "Onramp", true, (amount, from), now);
         let row = Row { exchanged: Some((from.to_owned(), amount, output)), reference: request.to_owned(), ..row };
-        Ok(self.finish(request, asked, row))
+        Ok(self.finish(request, asked, row).1)
     }
 
     /// Opens an account for a wallet; the one that it has is refused with its id.
@@ -250,9 +281,11 @@ impl Books {
         }
     }
 
-    fn finish(&mut self, request: &str, asked: String, row: Row) -> String {
-        let hash = Statement::hash(self.statement.add(row));
+    /// The transaction's number and hash.
+    fn finish(&mut self, request: &str, asked: String, row: Row) -> (usize, String) {
+        let number = self.statement.add(row);
+        let hash = Statement::hash(number);
         self.bank.done.insert(request.to_owned(), (asked, hash.clone()));
-        hash
+        (number, hash)
     }
 }

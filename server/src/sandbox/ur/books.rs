@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 
-use super::bank::Bank;
+use super::bank::{Bank, Wire};
 use super::contract::{Code, Limit, PERIOD_SECONDS, Rates};
 use super::doubt::{Bounds, Doubt, is_taken_in};
 use super::statement::{Row, Statement};
@@ -322,8 +322,8 @@ pub(in crate::sandbox) struct Books {
     pub(in crate::sandbox) bank: Bank,
     /// What is wrong with the API.
     pub(in crate::sandbox) trouble: Trouble,
-    /// Prefunds on their way to the pools.
-    pub(in crate::sandbox) wires: Vec<(Code, u64)>,
+    /// Deposits on the ops account that UR's operations have not looked at yet.
+    pub(in crate::sandbox) wires: Vec<Wire>,
     /// Accounts that were opened through the API: tapgate does not know them.
     pub(in crate::sandbox) minted: HashMap<String, Account>,
     pub(in crate::sandbox) rates: Rates,

@@ -1,7 +1,7 @@
 //! The simulated UR: it signs and delivers callbacks as UR does, and keeps books of its own by its contract.
 
 mod api;
-mod bank;
+pub(super) mod bank;
 pub(super) mod books;
 pub(super) mod contract;
 mod doubt;
