@@ -93,7 +93,7 @@ def test_what_was_sent_is_no_money_until_it_is_credited(world, pool):
     assert sent["sent"]["by"] == "treasurer" and abs(sent["sent"]["at"] - now()) < 60
     assert {name: sent[name] for name in sent if name not in ("id", "sent")} == {
         "currency": pool, "amount": "2500", "reference": reference, "requestId": None, "state": "sent",
-        "proposed": None, "approved": None, "expectedAt": expected_at, "credited": "0", "creditedAt": None,
+        "proposed": None, "approved": None, "ordered": None, "expectedAt": expected_at, "credited": "0", "creditedAt": None,
         "cancelled": None,
     }  # fmt: skip
     assert world.pool(pool)["available"] == 10_000
