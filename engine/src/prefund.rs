@@ -237,7 +237,8 @@ impl Prefund {
             Fact::PrefundApproved { .. } => self.approved = Some(step()),
             Fact::PrefundOrdered(ordered) => self.ordered = Some((step(), (**ordered).clone())),
             Fact::PrefundSent(sent) => {
-                self.sent = Some(step());
+                // Said again, it is only expected otherwise.
+                self.sent.get_or_insert_with(step);
                 self.amount = sent.amount;
                 self.reference = sent.reference.clone();
                 self.expected_at = sent.expected_at;

@@ -30,7 +30,8 @@ pub enum PrefundChange {
     },
     /// Ask UR for an approved one: on the disk before UR is called, because the money may leave with the call.
     Order(PrefundOrdered),
-    /// Say that money was sent: for an approved proposal, or without one.
+    /// Say that money was sent: for an approved proposal, or without one. Of one that is on its way already it is what is to
+    /// be expected in the quote's place.
     Send(PrefundSent),
     /// Give one up, or what is missing of one that is short. Of one that is ordered nobody but UR's answer knows whether it
     /// is on its way: only the engine gives it up.
@@ -133,8 +134,9 @@ impl Ledger {
             PrefundChange::Send(sent) => {
                 check_transfer(&shared, sent.currency, sent.amount)?;
                 if let Some(id) = sent.proposal {
-                    let approved = [PrefundState::Approved, PrefundState::Ordered];
-                    let proposed = self.prefund_in(&prefunds, id, at, &approved)?;
+                    let wanted =
+                        [PrefundState::Approved, PrefundState::Ordered, PrefundState::Sent, PrefundState::Overdue];
+                    let proposed = self.prefund_in(&prefunds, id, at, &wanted)?;
                     if proposed.currency != sent.currency {
                         return Err(ChangeError::Conflict(format!(
                             "prefund {id} is for the pool {}",

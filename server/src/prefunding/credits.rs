@@ -6,8 +6,9 @@ use compact_str::{CompactString, format_compact};
 use tapgate_engine::ids::{PrefundId, UrId};
 use tapgate_engine::ledger::{Change, ChangeError, PrefundChange};
 use tapgate_engine::money::{Currency, Minor};
-use tapgate_engine::prefund::Prefund;
+use tapgate_engine::prefund::{Prefund, PrefundSent};
 use tapgate_engine::record::Author;
+use tapgate_engine::time::UnixMillis;
 
 use crate::app::App;
 use crate::ur::{Priority, UrApi, UrError};
@@ -17,6 +18,9 @@ use crate::wire::ur::{Direction, RefusalCode, Status, Transaction};
 struct OnItsWay {
     id: PrefundId,
     currency: Currency,
+    /// What UR's quote gave for it.
+    quoted: Minor,
+    expected_at: Option<UnixMillis>,
     account: UrId,
     hash: CompactString,
 }
@@ -77,8 +81,32 @@ async fn ask<A: UrApi>(api: &Arc<A>, deposits: &[OnItsWay]) -> Result<Vec<Transa
 impl OnItsWay {
     fn of(prefund: &Prefund) -> Option<OnItsWay> {
         let (_, ordered) = prefund.ordered.as_ref().filter(|_| prefund.is_in_flight())?;
-        let (id, currency, hash) = (prefund.id, prefund.currency, prefund.reference.clone());
-        Some(OnItsWay { id, currency, account: ordered.account.clone(), hash })
+        Some(OnItsWay {
+            id: prefund.id,
+            currency: prefund.currency,
+            quoted: prefund.amount,
+            expected_at: prefund.expected_at,
+            account: ordered.account.clone(),
+            hash: prefund.reference.clone(),
+        })
+    }
+
+    /// A rate moves between the quote and the credit. What is off by no more than a quote may be is what it came to, and no
+    /// more is waited for; beyond that it is short, and people are told.
+    fn is_as_quoted(&self, amount: Minor, tolerance_bps: u16) -> bool {
+        let off = (i128::from(amount.0) - i128::from(self.quoted.0)).abs();
+        off * 10_000 <= i128::from(self.quoted.0) * i128::from(tolerance_bps)
+    }
+
+    /// What is to be credited in the quote's place.
+    fn came_to(&self, amount: Minor) -> Change {
+        Change::Prefund(PrefundChange::Send(PrefundSent {
+            proposal: Some(self.id),
+            currency: self.currency,
+            amount,
+            reference: self.hash.clone(),
+            expected_at: self.expected_at,
+        }))
     }
 
     /// A transaction may be shown once for each step of its way: the furthest counts.
@@ -95,9 +123,14 @@ impl OnItsWay {
 
     fn record(&self, app: &App, shown: Shown) -> Result<(), ChangeError> {
         let (id, currency) = (self.id, self.currency);
+        let now = app.clock.now();
         let change = match shown {
             Shown::UnderWay => return Ok(()),
             Shown::Credited(amount) => {
+                let tolerance_bps = app.config.treasury.auto_prefund.quote_tolerance_bps;
+                if amount != self.quoted && self.is_as_quoted(amount, tolerance_bps) {
+                    app.ledger.change(&Author::Engine, self.came_to(amount), now)?;
+                }
                 tracing::info!(prefund = %id, %currency, %amount, "UR has credited a prefund");
                 Change::CreditPrefund { id, amount }
             }
@@ -112,7 +145,7 @@ impl OnItsWay {
                 return Ok(());
             }
         };
-        app.ledger.change(&Author::Engine, change, app.clock.now()).map(drop)
+        app.ledger.change(&Author::Engine, change, now).map(drop)
     }
 }
 
@@ -128,6 +161,8 @@ mod tests {
         let deposit = OnItsWay {
             id: PrefundId(Sequence(7)),
             currency: Currency::EUR,
+            quoted: Minor(100_000),
+            expected_at: None,
             account: "9999".parse().unwrap(),
             hash: "0xab".into(),
         };
@@ -146,6 +181,9 @@ mod tests {
         };
         let check = |rows: &[Transaction], expected: Shown| assert_eq!(deposit.shown(rows), expected, "{rows:?}");
         let credited = || Shown::Credited(Minor(100_000));
+        for (amount, is_as_quoted) in [(100_000, true), (97_500, true), (97_499, false), (102_501, false), (0, false)] {
+            assert_eq!(deposit.is_as_quoted(Minor(amount), 250), is_as_quoted, "{amount}");
+        }
         check(&[], Shown::UnderWay);
         check(&[row("0xcd", Status::Completed)], Shown::UnderWay);
         check(&[row("0xab", Status::Pending)], Shown::UnderWay);

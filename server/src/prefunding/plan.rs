@@ -205,7 +205,7 @@ impl Seen {
             return wait(why.clone(), false);
         }
         let Some(yardstick) = self.yardstick(currency) else { return wait(self.no_rate(currency), true) };
-        // A bounded top-up is better than none: the rest is suggested again once this one is sent.
+        // A bounded top-up is better than none: the rest is suggested again once this one is credited.
         let most = yardstick.least_output(self.settings.single_max);
         let amount = suggested.min(most);
         let bounded = if amount < suggested {
@@ -233,7 +233,8 @@ impl Seen {
         let state = prefund.state(self.now);
         let is_sent = prefund.sent.is_some();
         // Until one is sent, an earlier refusal stands.
-        let was_refused = !is_sent && self.failures(currency).is_some_and(|failures| failures.is_refusal());
+        let is_wanted = !is_sent && self.settings.mode.orders();
+        let was_refused = is_wanted && self.failures(currency).is_some_and(|failures| failures.is_refusal());
         let planned = |step, why, is_refused: bool| Planned {
             currency,
             prefund: Some(id),
@@ -251,8 +252,8 @@ impl Seen {
             // Whatever the mode: the money may have left.
             PrefundState::Ordered => note
                 .map_or_else(|| planned(Step::OrderAgain(id), "ordered, and UR has not answered".into(), false), noted),
-            PrefundState::Approved if !self.settings.mode.orders() => {
-                wait(format!("approved, and not ordered: the mode is {}", self.settings.mode.name()), false)
+            PrefundState::Proposed | PrefundState::Approved if !self.settings.mode.orders() => {
+                wait(format!("{}, and not ordered: the mode is {}", state.name(), self.settings.mode.name()), false)
             }
             PrefundState::Approved => {
                 if let Some(why) = &self.held_back {
@@ -447,6 +448,8 @@ mod tests {
                 check(&seen(mode, stage.into_iter().collect()), step, "", false);
             }
         }
+        check(&seen(Off, vec![proposed(7, "engine")]), WAIT, "proposed, and not ordered: the mode is off", false);
+        check(&seen(Off, vec![approved(8), given_up(7, "engine", 2)]), WAIT, "approved, and not ordered", false);
         // What a person proposes a treasurer approves in every mode.
         check(
             &seen(Automatic, vec![proposed(7, "ops")]),

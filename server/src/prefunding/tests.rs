@@ -370,6 +370,26 @@ async fn a_refusal_of_urs_ends_it_for_an_hour_and_is_told() {
 }
 
 #[tokio::test]
+async fn what_a_deposit_comes_to_is_what_is_waited_for_unless_it_is_far_less() {
+    let ends = [(9_990, PrefundState::Credited), (10_010, PrefundState::Credited), (9_000, PrefundState::Short)];
+    for (of_ten_thousand, state) in ends {
+        let (_, world) = low_pool();
+        let ur = Ur::new(&world.ledger);
+        let job = job(&world.ledger, &ur, AUTOMATIC);
+        job.turn(moment(later(1))).await.unwrap();
+        let sent = only(&world.ledger);
+        let amount = Minor(sent.amount.0 * of_ten_thousand / 10_000);
+        ur.shown.lock().unwrap().push(completed(&sent.reference, amount));
+        for _ in 0..2 {
+            credits::follow(&job.app, &job.api).await;
+        }
+        let credited = only(&world.ledger);
+        assert_eq!((credited.state(later(1)), credited.credited), (state, amount));
+        world.ledger.journal().close();
+    }
+}
+
+#[tokio::test]
 async fn a_deposit_that_ur_rejects_later_is_given_up() {
     let (_, world) = low_pool();
     let ur = Ur::new(&world.ledger);

@@ -211,9 +211,12 @@ def test_a_prefund_is_credited_to_the_pool(running):
     credited = round(float(quote["outputAmount"]) * 100)
     before = balances(running, 9999)["EUR"]
     deposit = {"urId": 9999, "inputToken": "USDC", "outputToken": "EUR", "amount": "50000000000", "requestId": "prefund_1"}
-    asked(running, "/v1/deposit", **deposit)
+    made = asked(running, "/v1/deposit", **deposit)["txHash"]
+    status = lambda: asked(running, "/v1/transaction/query", txPairs=[{"urId": 9999, "txHash": made}])[0]["status"]  # noqa: E731
+    assert status() == "pending"
     # UR's operations are human: it takes a while, and taps go on.
     assert eventually(lambda: balances(running, 9999)["EUR"] > before + credited // 2, 20)
+    assert status() == "completed"
 
 
 def test_an_exchange_and_an_onramp_use_the_limit(running):
