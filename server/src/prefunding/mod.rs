@@ -18,6 +18,7 @@ use tapgate_engine::ids::{PrefundId, Sequence, UrId};
 use tapgate_engine::journal::{Settled, StoreError};
 use tapgate_engine::ledger::{Change, ChangeError, Page, PrefundChange};
 use tapgate_engine::money::{Currency, Minor};
+use tapgate_engine::pool::PoolFigures;
 use tapgate_engine::prefund::{Prefund, PrefundOrdered, PrefundProposed, PrefundSent};
 use tapgate_engine::record::Author;
 use tapgate_engine::time::{Moment, UnixMillis};
@@ -25,7 +26,7 @@ use tapgate_engine::time::{Moment, UnixMillis};
 use self::plan::{Need, Note, Planned, Seen, Step, Subject, plan};
 use self::quote::{corrected, fiat, usdc};
 use crate::app::App;
-use crate::config::AutoPrefund;
+use crate::config::{AutoPrefund, AutoPrefundMode};
 use crate::treasury::conditions::pool_low::is_unused;
 use crate::ur::{Exchange, Priority, UrApi, UrError};
 
@@ -42,7 +43,7 @@ const QUOTES_MAX: usize = 3;
 const AGAIN_MS: u64 = 5_000;
 const AGAIN_MS_MAX: u64 = 600_000;
 
-/// Orders without an answer, from which on somebody must know.
+/// Attempts that came to no end, from which on somebody must know.
 const ATTEMPTS_TOLD: u32 = 5;
 
 /// After a quote that is not taken, and between the quotes of a dry run.
@@ -168,12 +169,16 @@ impl<A: UrApi> Prefunding<A> {
     fn note(&self, subject: Subject, seen: &Seen, next: &Planned, error: &StepError) {
         let mut inside = self.app.prefunding.lock();
         let attempts = inside.notes.get(&subject).map_or(0, |note| note.attempts).saturating_add(1);
-        let is_transient = matches!(error, StepError::Ur(error) if error.is_transient());
+        let is_refusal = match error {
+            StepError::Refused(_) => true,
+            StepError::Ur(error) => !error.is_transient(),
+            StepError::Change(_) | StepError::Store(_) | StepError::Journal => false,
+        };
         let wait = match (next.step, error) {
             (Step::Order(..) | Step::Quote(_), StepError::Refused(_)) => QUOTE_AGAIN_MS,
             _ => (AGAIN_MS << attempts.saturating_sub(1).min(10)).min(AGAIN_MS_MAX),
         };
-        let is_refused = !is_transient || attempts >= ATTEMPTS_TOLD;
+        let is_refused = is_refusal || attempts >= ATTEMPTS_TOLD;
         let until = UnixMillis(seen.now.0.saturating_add(wait));
         tracing::warn!(
             pool = %next.currency, prefund = next.prefund.map(|id| id.to_string()), step = next.step.name(), attempts,
@@ -356,17 +361,18 @@ fn needs(app: &App, prefunds: &[Prefund], now: UnixMillis) -> Vec<Need> {
         is_awaited || !is_unused(pool, app.treasury.has_spent(pool.currency))
     });
     let stale_ms = u64::from(app.config.treasury.report_stale_seconds) * 1_000;
-    let need = |figures: &tapgate_engine::pool::PoolFigures| {
+    let suggested = |figures: &PoolFigures| {
+        if settings(app).mode == AutoPrefundMode::Off {
+            // Nobody asks.
+            return Ok(Minor::ZERO);
+        }
+        if figures.reported_at.0.saturating_add(stale_ms) < now.0 {
+            return Err("UR has not reported the pool's balance for too long".to_owned());
+        }
         let foreseen = app.treasury.foresee(&app.ledger, figures, now);
-        let suggested = match foreseen.forecast {
-            _ if figures.reported_at.0.saturating_add(stale_ms) < now.0 => {
-                Err("UR has not reported the pool's balance for too long".to_owned())
-            }
-            Ok(forecast) => Ok(forecast.suggested),
-            Err(error) => Err(error.to_string()),
-        };
-        Need { currency: figures.currency, suggested }
+        foreseen.forecast.map(|forecast| forecast.suggested).map_err(|error| error.to_string())
     };
+    let need = |figures: &PoolFigures| Need { currency: figures.currency, suggested: suggested(figures) };
     pools.iter().map(need).collect()
 }
 
