@@ -121,6 +121,8 @@ pub struct Planned {
     pub why: String,
     /// Whether a top-up that is wanted is refused, by UR or by a bound: somebody must know.
     pub is_refused: bool,
+    /// Whether it is asked of UR already, so that the money may have left.
+    pub is_ordered: bool,
 }
 
 /// The prefunds of a pool that came to nothing since the last one that was sent.
@@ -189,7 +191,7 @@ impl Seen {
         let currency = need.currency;
         let wait = |why: String, is_refused| {
             let amount = need.suggested.clone().ok().filter(|amount| !amount.is_zero());
-            Planned { currency, prefund: None, amount, step: Step::Wait, why, is_refused }
+            Planned { currency, prefund: None, amount, step: Step::Wait, why, is_refused, is_ordered: false }
         };
         let suggested = match &need.suggested {
             _ if self.settings.mode == AutoPrefundMode::Off => return wait("automatic prefunds are off".into(), false),
@@ -224,7 +226,7 @@ impl Seen {
         let why = format!("the forecast suggests {}{bounded}", fiat(suggested, currency));
         let is_dry = self.settings.mode == AutoPrefundMode::DryRun;
         let step = if is_dry { Step::Quote(amount) } else { Step::Propose(amount) };
-        Planned { currency, prefund: None, amount: Some(amount), step, why, is_refused: false }
+        Planned { currency, prefund: None, amount: Some(amount), step, why, is_refused: false, is_ordered: false }
     }
 
     /// A prefund under way.
@@ -242,6 +244,7 @@ impl Seen {
             step,
             why,
             is_refused: is_refused || was_refused,
+            is_ordered: state == PrefundState::Ordered,
         };
         let wait = |why: String, is_refused| planned(Step::Wait, why, is_refused);
         let note = self.note(Subject::Prefund(id));

@@ -343,17 +343,24 @@ async fn a_refusal_of_urs_ends_it_for_an_hour_and_is_told() {
     let ur = Ur::new(&world.ledger);
     let refused = |kind, code| UrError::Refused { path: "/v1/deposit", kind, code, message: "no USDC left".to_owned() };
     let job = job(&world.ledger, &ur, AUTOMATIC);
-    // What is no final word of UR's leaves it as it is: a proxy's status, a key that is not known, an answer of no form.
+    // What is no final word of UR's leaves it as it is: a proxy's status, a key or a code that is not known, an answer of no form.
     let malformed = UrError::Malformed { path: "/v1/deposit", error: crate::wire::Malformed("?".to_owned()) };
-    let open = [refused(RefusalCode::Invalid, 403), refused(RefusalCode::Signature, 10_001), malformed];
+    let open = [
+        refused(RefusalCode::Invalid, 403),
+        refused(RefusalCode::Signature, 10_001),
+        refused(RefusalCode::Invalid, 30_002),
+        refused(RefusalCode::Exists, 30_001),
+        malformed,
+    ];
     for (minutes, answer) in (1..).zip(open) {
         *ur.refusal.lock().unwrap() = Some(answer);
         job.turn(moment(later(minutes))).await.unwrap();
         assert_eq!(only(&world.ledger).state(later(minutes)), PrefundState::Ordered);
-        assert!(planned(&job).is_refused, "{:?}", planned(&job));
+        let step = planned(&job);
+        assert!(step.is_refused && step.is_ordered, "{step:?}");
     }
     *ur.refusal.lock().unwrap() = Some(refused(RefusalCode::Invalid, 20_003));
-    job.turn(moment(later(5))).await.unwrap();
+    job.turn(moment(later(9))).await.unwrap();
     let (given_up, reason) = only(&world.ledger).cancelled.unwrap();
     assert!(given_up.by == "engine" && reason.contains("no USDC left"), "{reason}");
     assert!(planned(&job).is_refused && planned(&job).why.contains("; proposed again Mon "), "{:?}", planned(&job));
@@ -361,9 +368,9 @@ async fn a_refusal_of_urs_ends_it_for_an_hour_and_is_told() {
     world.report(later(60), 84_000, 0);
     job.turn(moment(later(60))).await.unwrap();
     assert_eq!(world.ledger.open_prefunds(), [], "an hour is not over");
-    world.report(later(65), 84_000, 0);
-    world.change(later(65), Change::ReplaceRates(Box::new(world.ledger.program().rates)));
-    job.turn(moment(later(65))).await.unwrap();
+    world.report(later(69), 84_000, 0);
+    world.change(later(69), Change::ReplaceRates(Box::new(world.ledger.program().rates)));
+    job.turn(moment(later(69))).await.unwrap();
     assert_eq!(world.ledger.open_prefunds().len(), 1, "{:?}", planned(&job));
     assert!(!planned(&job).is_refused, "it is sent: {:?}", planned(&job));
     world.ledger.journal().close();

@@ -23,6 +23,7 @@ use super::conditions::reports::report_stale;
 use super::level::{Level, Observation};
 use crate::app::App;
 use crate::prefunding::Looked;
+use crate::prefunding::plan::Planned;
 
 /// What rests on the whole journal: of these nothing is known until it has been read.
 const OF_THE_JOURNAL: [AlertKind; 3] = [AlertKind::PoolLow, AlertKind::DeclineSpike, AlertKind::HourlyCap];
@@ -148,7 +149,8 @@ fn refused(looked: &Looked) -> Vec<Condition> {
     let mut standing: Vec<Condition> = Vec::new();
     for planned in looked.planned.iter().filter(|planned| planned.is_refused) {
         if standing.iter().all(|told| told.subject != planned.currency.as_str()) {
-            standing.push(prefund_refused(planned.currency, planned.amount, &planned.why));
+            let Planned { currency, amount, why, is_ordered, .. } = planned;
+            standing.push(prefund_refused(*currency, *amount, why, *is_ordered));
         }
     }
     standing

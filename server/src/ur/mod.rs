@@ -21,8 +21,8 @@ use crate::wire::ur::{
     Balance, Cursor, DepositQuote, OnrampQuote, Page, Profile, Rate, RefusalCode, Token, Transaction,
 };
 
-/// Where UR gave no code, the HTTP status stands in its place; UR's own codes are larger.
-const HTTP_STATUS_MAX: i64 = 999;
+/// UR's codes for a request that is wrong in itself (seed 003): a field missing, of the wrong form, or out of range.
+const BAD_REQUEST: std::ops::RangeInclusive<i64> = 20_001..=20_003;
 
 /// Why UR did not answer a call.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -72,15 +72,13 @@ impl UrError {
         }
     }
 
-    /// Whether UR itself has said that it does not do what was asked and never will. A status without a code of UR's may be
-    /// a proxy's, and of what was not read nobody knows whether it was done.
+    /// Whether UR itself has said, by a code whose meaning it publishes, that what was asked is not done and never will be. A
+    /// status without a code may be a proxy's; of an unknown code nobody knows whether it means "again", "later" or "never".
     #[must_use]
     pub fn is_final(&self) -> bool {
-        use RefusalCode::{Blocked, Invalid, NotFound, Status};
         match self {
-            UrError::Refused { kind, code, .. } => {
-                matches!(kind, Blocked | Invalid | NotFound | Status) && *code > HTTP_STATUS_MAX
-            }
+            UrError::Refused { kind: RefusalCode::Status | RefusalCode::Blocked, .. } => true,
+            UrError::Refused { kind: RefusalCode::Invalid, code, .. } => BAD_REQUEST.contains(code),
             _ => false,
         }
     }
