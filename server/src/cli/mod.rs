@@ -75,7 +75,7 @@ enum Command {
     Alerts(alerts::Alerts),
     /// List who is told what happens here; have a receiver go on or back.
     Deliveries(deliveries::Deliveries),
-    /// List top-ups of the pools; say that one was sent, approve or cancel one.
+    /// List top-ups of the pools; propose one, say that one was sent, approve or cancel one.
     Prefunds(prefunds::Prefunds),
     /// Show when top-ups are credited; close days, or take that back.
     Calendar(calendar::Calendar),

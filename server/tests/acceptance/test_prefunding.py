@@ -9,6 +9,7 @@ import pytest
 
 from tapgate import ROLES, TOKENS, command, error_code, eventually, fresh
 from test_feeds import QUICK
+from test_sandbox import sandbox, values
 from ur import OPS, Ur
 from world import World
 
@@ -217,3 +218,21 @@ def test_who_may_propose(started):
     assert shown["requestId"] not in (None, first["requestId"])
     for role in ROLES:
         assert "automatic prefunds approval" in run(world, "prefunds", "automatic", role=role)
+
+
+def test_what_forecasts_suggest_is_ordered_and_the_books_agree(tmp_path):
+    # Nine days in 55 seconds: after a week the small pool's forecast suggests a top-up, and UR's operations credit it.
+    automatic = '{ mode = "automatic", daily_max_usdc = 1000000 }'
+    done = sandbox(
+        "--for", 55, "--users", 40, "--rate", 100, "--speed", 14_000, "--seed", 7, "--data", tmp_path / "data",
+        environment={"TAPGATE__TREASURY__AUTO_PREFUND": automatic},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    said = values(done.stdout)
+    assert (said["books"], said["breaks_open"]) == ("equal", "0")
+    dumped = command("journal", "dump", tmp_path / "data").stdout.splitlines()
+    facts = [(record["author"], record["fact"]) for record in map(json.loads, dumped)]
+    own = lambda kind: [fact for author, fact in facts if author == "engine" and fact["kind"] == kind]  # noqa: E731
+    sent, credited = own("prefund_sent"), own("pool_credited")
+    assert len(own("prefund_proposed")) >= len(own("prefund_ordered")) >= len(sent) >= len(credited) >= 1
+    assert {fact["reference"] for fact in credited} <= {fact["prefund"]["reference"] for fact in sent}
