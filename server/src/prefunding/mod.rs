@@ -145,7 +145,7 @@ impl<A: UrApi> Prefunding<A> {
     /// Looks, and makes one step after the other until nothing is to be done at `moment`.
     async fn turn(&self, moment: Moment) -> Result<(), StepError> {
         for _ in 0..STEPS_MAX {
-            let seen = look(&self.app, self.app.ledger.time(moment.at)).await?;
+            let seen = look(&self.app, moment).await?;
             let planned = plan(&seen);
             let next = planned.iter().find(|planned| planned.step != Step::Wait).cloned();
             let Seen { ordered_today, day_ends, now: at, .. } = seen;
@@ -306,8 +306,9 @@ impl<A: UrApi> Prefunding<A> {
     }
 }
 
-/// Everything that the plan rests on, at `now`.
-async fn look(app: &Arc<App>, now: UnixMillis) -> Result<Seen, StoreError> {
+/// Everything that the plan rests on.
+async fn look(app: &Arc<App>, moment: Moment) -> Result<Seen, StoreError> {
+    let now = app.ledger.time(moment.at);
     let (ledger, since) = (Arc::clone(&app.ledger), UnixMillis(now.0.saturating_sub(LOOK_BACK_MS)));
     let matters = move |prefund: &Prefund| {
         let is_recent = prefund.proposed.as_ref().is_some_and(|step| step.at >= since)
@@ -324,6 +325,8 @@ async fn look(app: &Arc<App>, now: UnixMillis) -> Result<Seen, StoreError> {
     let ordered_today = ordered_today.fold(Minor::ZERO, |sum, (_, ordered)| sum.saturating_add(ordered.paid));
     let program = app.ledger.program();
     let held_back = match app.treasury.ready(&app.ledger) {
+        _ if !moment.trusted => Some("wall time is not trusted: set the clock right, then restart tapgate".into()),
+        _ if app.health.ready().is_err() => Some("the disk does not keep up, or the process is ending".into()),
         Err(catching_up) => Some(catching_up.to_string()),
         Ok(()) if program.suspended => {
             Some("the program is suspended: nothing new is ordered until it is resumed".into())

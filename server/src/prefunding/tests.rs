@@ -495,8 +495,10 @@ async fn nothing_is_begun_while_time_or_store_or_journal_cannot_be_relied_on() {
     let ur = Ur::new(&world.ledger);
     let job = job(&world.ledger, &ur, AUTOMATIC);
     job.turn(Moment { at: later(1), trusted: false }).await.unwrap();
+    assert!(planned(&job).why.contains("not trusted"), "{:?}", planned(&job));
     job.app.health.set_stalled(true);
     job.turn(moment(later(1))).await.unwrap();
+    assert!(planned(&job).why.contains("disk"), "{:?}", planned(&job));
     job.app.health.set_stalled(false);
     let stop = |suspended| Change::SuspendProgram { suspended, reason: "an attack".into() };
     world.change(later(1), stop(true));
