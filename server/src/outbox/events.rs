@@ -25,6 +25,10 @@ impl Telling for Events {
 
     fn subject(&self, sequence: Sequence, record: &Record) -> Option<Subject> {
         let fact = &record.fact;
+        // Most records are of kinds that a narrow receiver does not want: nothing more is read for them.
+        if !self.wanted.iter().any(|kind| may_be(fact, *kind)) {
+            return None;
+        }
         match fact {
             Fact::Decided(_) | Fact::Returned(_) | Fact::Booked(_) => fact.root().cloned().map(Subject::Authorization),
             Fact::BreakResolved { id, .. } => Some(Subject::Break(*id)),
@@ -44,6 +48,33 @@ impl Telling for Events {
             Told { part, lane: Some(lane), content }
         };
         told.map(event).collect()
+    }
+}
+
+/// Whether a record can be told as this kind, as far as the record alone says.
+fn may_be(fact: &Fact, kind: EventKind) -> bool {
+    match kind {
+        EventKind::AuthorizationApproved
+        | EventKind::AuthorizationDeclined
+        | EventKind::AuthorizationIncremented
+        | EventKind::AuthorizationReversed
+        | EventKind::AuthorizationReleased
+        | EventKind::AuthorizationExpired
+        | EventKind::AuthorizationCleared => of_fact(fact) == Some(kind),
+        EventKind::DebitRequested => {
+            matches!(fact, Fact::Decided(decided) if matches!(decided.verdict, Verdict::Approved(_)))
+        }
+        EventKind::DebitReturned => matches!(fact, Fact::Returned(_) | Fact::Booked(_)),
+        EventKind::PoolAlertRaised => match fact {
+            Fact::AlertRaised(condition) | Fact::AlertChanged { condition, .. } => is_about_pool(condition.kind),
+            _ => false,
+        },
+        EventKind::PoolAlertResolved => matches!(fact, Fact::AlertResolved { .. }),
+        EventKind::PoolCredited => matches!(fact, Fact::PoolCredited(_)),
+        EventKind::BreakOpened => fact.breaks(Sequence::ZERO).next().is_some(),
+        EventKind::BreakResolved => matches!(fact, Fact::BreakResolved { .. }),
+        EventKind::ProgramSuspended => matches!(fact, Fact::ProgramSuspended { suspended: true, .. }),
+        EventKind::ProgramResumed => matches!(fact, Fact::ProgramSuspended { suspended: false, .. }),
     }
 }
 
@@ -116,42 +147,45 @@ fn of_authorization(history: &History) -> Vec<Happening> {
     all
 }
 
+/// What a record does to an authorization, whatever came before it.
+fn of_fact(fact: &Fact) -> Option<EventKind> {
+    match fact {
+        Fact::Decided(decided) => Some(match (&decided.verdict, decided.request.kind) {
+            (Verdict::Declined(_), _) => EventKind::AuthorizationDeclined,
+            (Verdict::Approved(_), Kind::Incremental) => EventKind::AuthorizationIncremented,
+            (Verdict::Approved(_), _) => EventKind::AuthorizationApproved,
+        }),
+        Fact::Returned(returned) => Some(match &returned.cause {
+            ReturnCause::Requested { .. } => EventKind::AuthorizationReversed,
+            ReturnCause::Late { .. } | ReturnCause::Person { .. } => EventKind::AuthorizationReleased,
+            ReturnCause::Expired => EventKind::AuthorizationExpired,
+        }),
+        Fact::Booked(booked) => match booked.effect {
+            Effect::Cleared | Effect::PartlyCleared | Effect::LateCleared | Effect::ForcePosted => {
+                Some(EventKind::AuthorizationCleared)
+            }
+            Effect::Reversed | Effect::Refunded => Some(EventKind::AuthorizationReversed),
+            Effect::Confirmed | Effect::Noted => None,
+        },
+        _ => None,
+    }
+}
+
 /// What happened, and of which id the resource is shown.
 fn kind_of(
     fact: &Fact,
     before: Option<&Authorization>,
     after: Option<&Authorization>,
 ) -> Option<(EventKind, AuthorizationId)> {
+    let kind = of_fact(fact)?;
     match fact {
-        Fact::Decided(decided) => {
-            let kind = match (&decided.verdict, decided.request.kind) {
-                (Verdict::Declined(_), _) => EventKind::AuthorizationDeclined,
-                (Verdict::Approved(_), Kind::Incremental) => EventKind::AuthorizationIncremented,
-                (Verdict::Approved(_), _) => EventKind::AuthorizationApproved,
-            };
-            Some((kind, decided.request.id.clone()))
-        }
+        Fact::Decided(decided) => Some((kind, decided.request.id.clone())),
         Fact::Returned(returned) => {
             // Before its authorization it gives nothing back; of a declined one neither.
             let ends = before?.state.is_open() && !after.is_some_and(|row| row.state.is_open());
-            let kind = match &returned.cause {
-                ReturnCause::Requested { .. } => EventKind::AuthorizationReversed,
-                ReturnCause::Late { .. } | ReturnCause::Person { .. } => EventKind::AuthorizationReleased,
-                ReturnCause::Expired => EventKind::AuthorizationExpired,
-            };
             (ends || !returned.amount.is_zero()).then(|| (kind, returned.root.clone()))
         }
-        Fact::Booked(booked) => {
-            let kind = match booked.effect {
-                Effect::Cleared | Effect::PartlyCleared | Effect::LateCleared | Effect::ForcePosted => {
-                    EventKind::AuthorizationCleared
-                }
-                Effect::Reversed | Effect::Refunded => EventKind::AuthorizationReversed,
-                Effect::Confirmed | Effect::Noted => return None,
-            };
-            Some((kind, booked.root.clone()))
-        }
-        _ => None,
+        fact => fact.root().map(|root| (kind, root.clone())),
     }
 }
 
@@ -175,10 +209,13 @@ fn resolved(history: &History, id: BreakId) -> Option<Happening> {
 /// Only alerts about a pool itself; a change of severity raises it anew.
 fn of_alert(history: &History) -> Option<Happening> {
     let alert = history.alert()?;
-    let about_pool = [AlertKind::PoolLow, AlertKind::FloorBreached, AlertKind::ReportStale];
-    if !about_pool.contains(&alert.condition.kind) {
+    if !is_about_pool(alert.condition.kind) {
         return None;
     }
     let kind = if alert.is_open() { EventKind::PoolAlertRaised } else { EventKind::PoolAlertResolved };
     Some(Happening { kind, lane: pool_lane(&alert.condition.subject), data: alerts::view(&alert) })
+}
+
+fn is_about_pool(kind: AlertKind) -> bool {
+    matches!(kind, AlertKind::PoolLow | AlertKind::FloorBreached | AlertKind::ReportStale)
 }

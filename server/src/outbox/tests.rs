@@ -1,12 +1,13 @@
 //! What a journal is told as: by example, after restarts, and however it is read.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::{Value, json};
 use tapgate_engine::account::{AccountStatus, CardStatus, ImportedCard};
 use tapgate_engine::alert::{AlertKind, Condition, Severity};
 use tapgate_engine::authorization::{Channel, Kind, Merchant, Request};
-use tapgate_engine::journal::{Settled, Store, Word};
+use tapgate_engine::journal::{Chain, Entry, Row, Settled, Store, Table, Visit, VisitRow, Word};
 use tapgate_engine::ledger::{AlertChange, Change, Policy};
 use tapgate_engine::limit::ClientLimit;
 use tapgate_engine::money::{ChfMinor, Currency, Minor, Money};
@@ -404,6 +405,99 @@ fn only_what_is_wanted_is_told_and_under_the_same_names() {
         world.events().into_iter().filter(|message| wanted.contains(&message.content.kind)).collect();
     assert_eq!(some.len(), 6);
     assert_eq!(some, expected);
+}
+
+#[test]
+fn each_kind_by_itself_is_told_as_it_is_among_all() {
+    let world = eventful();
+    world.tap("much", 1_000_000);
+    world.tap("a3", 1_000);
+    world.change(Change::Release { root: "a3".parse().unwrap(), reason: "gone".into() });
+    world.tap("a4", 1_000);
+    durable(Some(world.ledger.expire(&"a4".parse().unwrap(), at(30)).unwrap()));
+    world.book("", "h9", SETTLED, 700);
+    let id = BreakId { opened: world.ledger.journal().durable(), number: 0 };
+    world.change(Change::ResolveBreak { id, reason: "a fee".into() });
+    world.change(Change::CreditPool { currency: Currency::EUR, amount: Minor(500), reference: "wire 7".into() });
+    for suspended in [true, false] {
+        world.change(Change::SuspendProgram { suspended, reason: "drill".into() });
+    }
+    let all = world.events();
+    for kind in EventKind::ALL {
+        let expected: Vec<_> = all.iter().filter(|message| message.content.kind == kind).cloned().collect();
+        assert!(!expected.is_empty(), "{} does not happen here", kind.name());
+        assert_eq!(read(&world.outbox(Events { wanted: vec![kind] }), 1_000), expected, "{}", kind.name());
+    }
+}
+
+/// Counts what is looked up beside reading the journal from one end to the other.
+#[derive(Debug)]
+struct Counted {
+    inner: Arc<MemoryStore>,
+    looked_up: AtomicUsize,
+}
+
+impl Store for Counted {
+    fn append(&self, entries: &[Entry]) -> Result<(), StoreError> {
+        self.inner.append(entries)
+    }
+
+    fn head(&self) -> Result<(Sequence, Chain), StoreError> {
+        self.inner.head()
+    }
+
+    fn read(&self, after: Sequence, visit: Visit<'_>) -> Result<(), StoreError> {
+        self.looked_up.fetch_add(1, Ordering::Relaxed);
+        self.inner.read(after, visit)
+    }
+
+    fn read_back(&self, before: Sequence, visit: Visit<'_>) -> Result<(), StoreError> {
+        self.looked_up.fetch_add(1, Ordering::Relaxed);
+        self.inner.read_back(before, visit)
+    }
+
+    fn row(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        self.looked_up.fetch_add(1, Ordering::Relaxed);
+        self.inner.row(table, key)
+    }
+
+    fn rows(&self, table: Table, visit: VisitRow<'_>) -> Result<(), StoreError> {
+        self.inner.rows(table, visit)
+    }
+
+    fn put_rows(&self, rows: &[Row]) -> Result<(), StoreError> {
+        self.inner.put_rows(rows)
+    }
+
+    fn write_rows(&self, rows: &[Row], watermark: Sequence) -> Result<(), StoreError> {
+        self.inner.write_rows(rows, watermark)
+    }
+
+    fn watermark(&self) -> Result<Sequence, StoreError> {
+        self.inner.watermark()
+    }
+}
+
+#[test]
+fn no_history_is_read_for_what_is_not_wanted() {
+    let world = eventful();
+    while world.ledger.write_rows().unwrap().more {}
+    world.ledger.journal().close();
+    let store = Arc::new(Counted { inner: world.store, looked_up: AtomicUsize::new(0) });
+    let shared: Arc<dyn Store> = store.clone();
+    let recovered = recover(&shared).unwrap();
+    let ledger = Arc::new(Ledger::start(shared, recovered.state, Policy::default(), 1, Box::new(|_| {})).unwrap());
+    let looked_up = |wanted: &[EventKind]| {
+        let events = Events { wanted: wanted.to_vec() };
+        let outbox = LedgerOutbox::new(Arc::clone(&ledger), Arc::new(Clock::start()), events);
+        let before = store.looked_up.load(Ordering::Relaxed);
+        let told = outbox.after(Place::default(), 1_000).unwrap().messages.len();
+        (told, store.looked_up.load(Ordering::Relaxed) - before)
+    };
+    assert_eq!(looked_up(&[EventKind::PoolCredited]), (0, 1), "the journal is read once, and nothing else is");
+    let (raised, for_alerts) = looked_up(&[EventKind::PoolAlertRaised]);
+    let (told, for_all) = looked_up(&EventKind::ALL);
+    assert!(raised > 0 && for_alerts > 1 && told > raised && for_all > 2 * for_alerts, "{for_alerts} of {for_all}");
 }
 
 #[test]
