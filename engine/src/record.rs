@@ -231,6 +231,17 @@ pub enum Fact {
     },
     /// An approved top-up is asked of UR; the money may leave from here on.
     PrefundOrdered(Box<PrefundOrdered>),
+    /// A person had a reader of the journal go on without a message that nobody would take from it.
+    MessageSkipped {
+        /// The reader.
+        name: CompactString,
+        /// The message, as the reader names it.
+        message: CompactString,
+        /// As the person gave it.
+        reason: CompactString,
+        /// Where the reader stands from then on, as it wrote it.
+        position: Vec<u8>,
+    },
 }
 
 /// A decision and all that it rested on.
@@ -679,7 +690,8 @@ impl Fact {
             | Fact::CursorMoved { .. }
             | Fact::ClosureAdded(_)
             | Fact::ClosureRemoved { .. }
-            | Fact::PrefundOrdered(_) => None,
+            | Fact::PrefundOrdered(_)
+            | Fact::MessageSkipped { .. } => None,
         }
     }
 

@@ -7,9 +7,9 @@ mod world;
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
-use tapgate_engine::cursor::{CURSORS_MAX, NAME_BYTES_MAX, POSITION_BYTES_MAX};
+use tapgate_engine::cursor::{CURSORS_MAX, NAME_BYTES_MAX, POSITION_BYTES_MAX, REASON_BYTES_MAX};
 use tapgate_engine::journal::{Settled, Store};
-use tapgate_engine::ledger::ChangeError;
+use tapgate_engine::ledger::{Change, ChangeError, CursorChange};
 use tapgate_engine::record::{Author, Fact, Fingerprint, IdempotencyKey};
 use tapgate_engine::testing::MemoryStore;
 
@@ -19,7 +19,7 @@ const NAMES: [&str; 3] = ["webhook", "slack", "mail"];
 
 impl World {
     fn moves(&self, name: &str, position: &[u8], seconds: u64) -> Result<(), ChangeError> {
-        let word = self.ledger.move_cursor(&Author::Engine, name, position.to_vec(), at(seconds))?;
+        let word = self.ledger.move_cursor(name, position.to_vec(), at(seconds))?;
         assert_eq!(word.block(), Settled::Durable);
         Ok(())
     }
@@ -55,22 +55,75 @@ fn a_position_is_kept_by_name_and_has_bounds() {
     world.moves("slack", b"there already", 8).unwrap();
 }
 
+fn asked(key: &str, request: &str) -> Author {
+    let fingerprint = Fingerprint::of(request.as_bytes());
+    Author::Person { name: author().name().into(), idempotency: Some(IdempotencyKey { key: key.into(), fingerprint }) }
+}
+
+fn moved(position: &[u8]) -> Change {
+    Change::Cursor(CursorChange::Move { name: "webhook".into(), position: position.to_vec() })
+}
+
+fn skipped(message: &str, reason: &str, position: &[u8]) -> Change {
+    let (name, position) = ("webhook".into(), position.to_vec());
+    Change::Cursor(CursorChange::Skip { name, message: message.into(), reason: reason.into(), position })
+}
+
 #[test]
-fn whoever_had_it_moved_is_the_author_and_no_key_is_used_up() {
-    let world = World::new();
-    let idempotency = Some(IdempotencyKey { key: "key".into(), fingerprint: Fingerprint::of(b"asked") });
-    let person = Author::Person { name: author().name().into(), idempotency };
-    let word = world.ledger.move_cursor(&person, "webhook", b"one".to_vec(), at(1)).unwrap();
-    assert_eq!(word.block(), Settled::Durable);
+fn a_person_moves_a_reader_once_however_often_it_is_asked() {
+    let store = MemoryStore::new();
+    let world = World::with_store(store.clone());
+    world.moves("webhook", b"one", 1).unwrap();
+    let back = asked("key", "back");
+    assert!(!world.ledger.is_repeated(&back, at(2)).unwrap());
+    let receipt = world.ledger.change(&back, moved(b"zero"), at(2)).unwrap();
+    assert_eq!(receipt.word.unwrap().block(), Settled::Durable);
     let record = world.ledger.record(world.ledger.journal().durable()).unwrap().unwrap();
-    assert!(matches!(record.fact, Fact::CursorMoved { .. }));
-    assert_eq!(record.author.name(), author().name());
-    assert!(!matches!(record.author, Author::Person { idempotency: Some(_), .. }));
+    assert_eq!((record.author, matches!(record.fact, Fact::CursorMoved { .. })), (back.clone(), true));
+    world.moves("webhook", b"two", 3).unwrap();
+
+    let check = |world: &World| {
+        assert!(world.ledger.is_repeated(&back, at(4)).unwrap());
+        assert!(world.ledger.change(&back, moved(b"zero"), at(4)).unwrap().word.is_none());
+        assert_eq!(world.ledger.cursor("webhook"), Some(b"two".to_vec()), "it goes back once");
+        let other = asked("key", "further back");
+        assert!(matches!(world.ledger.is_repeated(&other, at(4)), Err(ChangeError::Conflict(_))));
+        assert!(matches!(world.ledger.change(&other, moved(b""), at(4)), Err(ChangeError::Conflict(_))));
+    };
+    check(&world);
+    world.ledger.journal().close();
+    check(&World::resumed(store));
+}
+
+#[test]
+fn what_a_person_gives_up_is_in_the_journal_with_its_reason() {
+    let world = World::new();
+    world.moves("webhook", b"one", 1).unwrap();
+    let before = world.ledger.journal().durable();
+    let long = "x".repeat(REASON_BYTES_MAX + 1);
+    for refused in [skipped("", "no use", b"two"), skipped("msg_7_0", "", b"two"), skipped("msg_7_0", &long, b"two")] {
+        let refused = world.ledger.change(&author(), refused, at(2));
+        assert!(matches!(refused, Err(ChangeError::Invalid(_))), "{refused:?}");
+    }
+    assert_eq!(world.ledger.journal().durable(), before, "what is refused leaves no record");
+    let receipt = world.ledger.change(&author(), skipped("msg_7_0", "no use", b"two"), at(2)).unwrap();
+    assert_eq!(receipt.word.unwrap().block(), Settled::Durable);
+    assert_eq!(world.ledger.cursor("webhook"), Some(b"two".to_vec()));
+    let record = world.ledger.record(world.ledger.journal().durable()).unwrap().unwrap();
+    assert_eq!(record.author, author());
+    let expected = Fact::MessageSkipped {
+        name: "webhook".into(),
+        message: "msg_7_0".into(),
+        reason: "no use".into(),
+        position: b"two".to_vec(),
+    };
+    assert_eq!(record.fact, expected);
 }
 
 #[derive(Clone, Copy, Debug)]
 enum Happens {
     Moved(usize, u8),
+    Skipped(u8),
     Tapped,
     Written,
     Restarted,
@@ -79,6 +132,7 @@ enum Happens {
 fn happens() -> impl Strategy<Value = Happens> {
     prop_oneof![
         6 => (0..NAMES.len(), any::<u8>()).prop_map(|(which, to)| Happens::Moved(which, to)),
+        2 => any::<u8>().prop_map(Happens::Skipped),
         2 => Just(Happens::Tapped),
         2 => Just(Happens::Written),
         1 => Just(Happens::Restarted),
@@ -99,6 +153,10 @@ proptest! {
                 Happens::Moved(which, to) => {
                     let name = NAMES.get(which).unwrap();
                     world.moves(name, &[to], seconds).unwrap();
+                }
+                Happens::Skipped(to) => {
+                    let receipt = world.ledger.change(&author(), skipped("msg_7_0", "no use", &[to]), at(seconds)).unwrap();
+                    prop_assert_eq!(receipt.word.unwrap().block(), Settled::Durable);
                 }
                 Happens::Tapped => drop(world.durable(tap(&format!("tap{seconds}"), 1))),
                 Happens::Written => drop(world.ledger.write_rows().unwrap()),

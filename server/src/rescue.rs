@@ -3,6 +3,8 @@
 use tapgate_engine::journal::{NoPlace, StoreError};
 use tapgate_engine::ledger::{ChangeError, Refusal};
 
+use crate::deliver::worker::OrderError;
+use crate::outbox::OutboxError;
 use crate::signature::SignatureError;
 
 /// Seconds after which a shed caller may try again: one group of the journal is long done by then.
@@ -146,6 +148,21 @@ impl From<ChangeError> for Problem {
             ChangeError::NoPlace(NoPlace::Full) => Problem::Overloaded,
             ChangeError::NoPlace(NoPlace::Unavailable) => Problem::NotReady("the journal is not available"),
             ChangeError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<OrderError<OutboxError>> for Problem {
+    fn from(error: OrderError<OutboxError>) -> Self {
+        match error {
+            OrderError::Stopped => Problem::NotReady("shutting down"),
+            OrderError::Outbox(OutboxError::Store(error)) => error.into(),
+            OrderError::Outbox(OutboxError::Change(error)) => error.into(),
+            OrderError::Outbox(OutboxError::Unknown) => Problem::OutcomeUnknown,
+            OrderError::Outbox(error @ OutboxError::Position { .. }) => {
+                tracing::error!(%error, "an order to a receiver was not kept");
+                Problem::Internal
+            }
         }
     }
 }

@@ -290,7 +290,8 @@ impl User {
             | Fact::CursorMoved { .. }
             | Fact::ClosureAdded(_)
             | Fact::ClosureRemoved { .. }
-            | Fact::PrefundOrdered(_) => {}
+            | Fact::PrefundOrdered(_)
+            | Fact::MessageSkipped { .. } => {}
         }
         self.sequence = sequence;
     }

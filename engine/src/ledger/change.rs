@@ -7,7 +7,7 @@ use compact_str::CompactString;
 use dashmap::mapref::entry::Entry as Place;
 
 use super::decide::append;
-use super::{AlertChange, ClosureChange, Ledger, PrefundChange, Shared};
+use super::{Admin, AlertChange, ClosureChange, CursorChange, Ledger, PrefundChange, Shared};
 use crate::account::{CardStatus, ImportedCard, User};
 use crate::authorization::Source;
 use crate::controls::{Controls, ControlsError};
@@ -139,6 +139,8 @@ pub enum Change {
     Prefund(PrefundChange),
     /// Something about the calendar.
     Closure(ClosureChange),
+    /// Something about a reader of the journal.
+    Cursor(CursorChange),
 }
 
 /// A change was refused; it had no effect.
@@ -198,18 +200,8 @@ impl Ledger {
     /// It was refused and had no effect.
     pub fn change(&self, author: &Author, change: Change, now: Moment) -> Result<Receipt, ChangeError> {
         let mut admin = self.lock_admin();
-        if let Author::Person { name, idempotency: Some(asked) } = author
-            && let Some(made) = admin.keys.get(name, &asked.key, now.at)
-        {
-            if made == asked.fingerprint {
-                // It may still be on its way to the disk, and is told to have happened only once it is there.
-                self.await_durable(self.journal.claimed())?;
-                return Ok(Receipt { word: None });
-            }
-            return Err(ChangeError::Conflict(format!(
-                "the idempotency key {} was used for another request",
-                asked.key
-            )));
+        if self.is_known(&admin, author, now)? {
+            return Ok(Receipt { word: None });
         }
         let at = self.stamp(now);
         let word = match change {
@@ -232,6 +224,7 @@ impl Ledger {
             Change::Alert(change) => self.change_alert(author, at, change)?,
             Change::Prefund(change) => self.change_prefund(author, at, change)?,
             Change::Closure(change) => self.change_closure(author, at, change)?,
+            Change::Cursor(change) => self.change_cursor(author, at, change)?,
             Change::Release { root, reason } => self.release(author, at, &root, ReturnCause::Person { reason })?,
             Change::ImportUser(import) => {
                 for card in &import.cards {
@@ -297,6 +290,29 @@ impl Ledger {
         };
         admin.keys.apply(at, author);
         Ok(Receipt { word: Some(word) })
+    }
+
+    /// Whether this very request was made before, by its idempotency key: for whoever does something beside the change,
+    /// and must not do it twice. What was made is durable when this returns.
+    ///
+    /// # Errors
+    /// The key was used for another request, or the journal has failed.
+    pub fn is_repeated(&self, author: &Author, now: Moment) -> Result<bool, ChangeError> {
+        self.is_known(&self.lock_admin(), author, now)
+    }
+
+    fn is_known(&self, admin: &Admin, author: &Author, now: Moment) -> Result<bool, ChangeError> {
+        let Author::Person { name, idempotency: Some(asked) } = author else { return Ok(false) };
+        let Some(made) = admin.keys.get(name, &asked.key, now.at) else { return Ok(false) };
+        if made != asked.fingerprint {
+            return Err(ChangeError::Conflict(format!(
+                "the idempotency key {} was used for another request",
+                asked.key
+            )));
+        }
+        // It may still be on its way to the disk, and is told to have happened only once it is there.
+        self.await_durable(self.journal.claimed())?;
+        Ok(true)
     }
 
     /// A change of one user's row.

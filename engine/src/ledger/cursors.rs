@@ -8,11 +8,34 @@ use compact_str::CompactString;
 use super::Ledger;
 use super::change::ChangeError;
 use super::decide::append;
-use crate::cursor::{CURSORS_MAX, Cursor, NAME_BYTES_MAX, POSITION_BYTES_MAX};
+use crate::cursor::{CURSORS_MAX, Cursor, MESSAGE_BYTES_MAX, NAME_BYTES_MAX, POSITION_BYTES_MAX, REASON_BYTES_MAX};
 use crate::ids::Sequence;
 use crate::journal::{Settles, Word};
 use crate::record::{Author, Fact};
-use crate::time::Moment;
+use crate::time::{Moment, UnixMillis};
+
+/// What a person has a reader do.
+#[derive(Clone, Debug)]
+pub enum CursorChange {
+    /// Go on, or back, from another position.
+    Move {
+        /// The reader.
+        name: CompactString,
+        /// As the reader wrote it.
+        position: Vec<u8>,
+    },
+    /// Go on without a message that nobody takes from it.
+    Skip {
+        /// The reader.
+        name: CompactString,
+        /// The message, as the reader names it: 1 to [`MESSAGE_BYTES_MAX`] bytes.
+        message: CompactString,
+        /// As the person gives it: 1 to [`REASON_BYTES_MAX`] bytes.
+        reason: CompactString,
+        /// As the reader wrote it.
+        position: Vec<u8>,
+    },
+}
 
 /// Every cursor, by its reader's name: they are few.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -20,11 +43,25 @@ pub(crate) struct Cursors(pub(crate) BTreeMap<CompactString, Cursor>);
 
 impl Cursors {
     pub(super) fn apply(&mut self, sequence: Sequence, fact: &Fact) {
-        let Fact::CursorMoved { name, position } = fact else { return };
+        let (Fact::CursorMoved { name, position } | Fact::MessageSkipped { name, position, .. }) = fact else { return };
         if self.0.get(name).is_none_or(|before| before.sequence < sequence) {
             let cursor = Cursor { sequence, name: name.clone(), position: position.clone() };
             self.0.insert(name.clone(), cursor);
         }
+    }
+
+    fn check(&self, name: &str, position: &[u8]) -> Result<(), ChangeError> {
+        check_bytes("a reader's name", name, NAME_BYTES_MAX)?;
+        if position.len() > POSITION_BYTES_MAX {
+            let bytes = position.len();
+            return Err(ChangeError::Invalid(format!(
+                "a position has at most {POSITION_BYTES_MAX} bytes, this one {bytes}"
+            )));
+        }
+        if !self.0.contains_key(name) && self.0.len() >= CURSORS_MAX {
+            return Err(ChangeError::Invalid(format!("there are {CURSORS_MAX} readers already")));
+        }
+        Ok(())
     }
 }
 
@@ -35,42 +72,46 @@ impl Ledger {
         self.lock_cursors().0.get(name).map(|cursor| cursor.position.clone())
     }
 
-    /// Keeps where a reader stands. It survives once the word is settled. `author` is a person where one had it go back or
-    /// on; an idempotency key is not looked at, because the same move again is the same place.
+    /// Keeps where a reader stands, as it says by itself. It survives once the word is settled.
     ///
     /// # Errors
     /// It was not kept: the name or the position is too long, there are too many readers, or the journal has no place.
-    pub fn move_cursor(
+    pub fn move_cursor(&self, name: &str, position: Vec<u8>, now: Moment) -> Result<Arc<Word>, ChangeError> {
+        self.change_cursor(&Author::Engine, self.stamp(now), CursorChange::Move { name: name.into(), position })
+    }
+
+    pub(super) fn change_cursor(
         &self,
         author: &Author,
-        name: &str,
-        position: Vec<u8>,
-        now: Moment,
+        at: UnixMillis,
+        change: CursorChange,
     ) -> Result<Arc<Word>, ChangeError> {
-        if !(1..=NAME_BYTES_MAX).contains(&name.len()) {
-            return Err(ChangeError::Invalid(format!("a reader's name has 1 to {NAME_BYTES_MAX} bytes")));
-        }
-        if position.len() > POSITION_BYTES_MAX {
-            let bytes = position.len();
-            return Err(ChangeError::Invalid(format!(
-                "a position has at most {POSITION_BYTES_MAX} bytes, this one {bytes}"
-            )));
-        }
         let _shared = self.read_shared();
         let mut cursors = self.lock_cursors();
-        if !cursors.0.contains_key(name) && cursors.0.len() >= CURSORS_MAX {
-            return Err(ChangeError::Invalid(format!("there are {CURSORS_MAX} readers already")));
-        }
-        let author = match author {
-            Author::Person { name, .. } => Author::Person { name: name.clone(), idempotency: None },
-            other => other.clone(),
+        let fact = match change {
+            CursorChange::Move { name, position } => {
+                cursors.check(&name, &position)?;
+                Fact::CursorMoved { name, position }
+            }
+            CursorChange::Skip { name, message, reason, position } => {
+                cursors.check(&name, &position)?;
+                check_bytes("a message's name", &message, MESSAGE_BYTES_MAX)?;
+                check_bytes("the reason", &reason, REASON_BYTES_MAX)?;
+                Fact::MessageSkipped { name, message, reason, position }
+            }
         };
-        let fact = Fact::CursorMoved { name: name.into(), position };
         let permit = self.journal.reserve()?;
         let word = Word::pending();
         let settles = Settles::Decision(Arc::clone(&word));
-        let (sequence, fact) = append(permit, author, self.stamp(now), fact, settles);
+        let (sequence, fact) = append(permit, author.clone(), at, fact, settles);
         cursors.apply(sequence, &fact);
         Ok(word)
     }
+}
+
+fn check_bytes(what: &str, text: &str, bytes_max: usize) -> Result<(), ChangeError> {
+    if (1..=bytes_max).contains(&text.len()) {
+        return Ok(());
+    }
+    Err(ChangeError::Invalid(format!("{what} has 1 to {bytes_max} bytes")))
 }

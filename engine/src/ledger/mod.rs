@@ -35,6 +35,7 @@ pub use alerts::AlertChange;
 pub use book::Booking;
 pub use change::{Change, ChangeError, Receipt, Reflected};
 pub use closures::ClosureChange;
+pub use cursors::CursorChange;
 pub use decide::{GaveUp, Refusal, Reply, Submission};
 pub use fold::{Program, State};
 pub use lists::Page;

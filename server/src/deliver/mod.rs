@@ -138,12 +138,21 @@ pub struct Batch<C> {
     pub more: bool,
 }
 
+/// What a person has a receiver do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// Attempt everything again, from where it stopped.
+    Resume,
+    /// Send everything from a place on again.
+    Replay(Place),
+}
+
 /// Where messages come from and positions are kept: the journal.
 pub trait Outbox: Send + Sync + 'static {
     /// What its messages hold.
-    type Content: Send + Sync + 'static;
+    type Content: Clone + Send + Sync + 'static;
     /// Why it could not read or store.
-    type Error: fmt::Display;
+    type Error: std::error::Error + Send + Sync + 'static;
 
     /// The durable messages after a place, at most `max`, at least one. Cheap where there are none.
     ///
@@ -160,11 +169,23 @@ pub trait Outbox: Send + Sync + 'static {
     /// It could not be read; it is asked again.
     fn position(&self, receiver: &str) -> Result<Option<Position>, Self::Error>;
 
-    /// Keeps where a receiver stands; `by` is who had it moved, the engine itself or a person.
+    /// Keeps where a receiver stands. Nobody waits for the disk.
     ///
     /// # Errors
     /// It was not kept; what has been sent since the last one may be sent again.
-    fn store_position(&self, receiver: &str, position: &Position, by: &Author) -> Result<(), Self::Error>;
+    fn store_position(&self, receiver: &str, position: &Position) -> Result<(), Self::Error>;
+
+    /// Whether this very request of a person's was kept as an order before. Waits for the disk.
+    ///
+    /// # Errors
+    /// Its key was used for another request, or it could not be read.
+    fn is_repeated(&self, by: &Author) -> Result<bool, Self::Error>;
+
+    /// Keeps an order with where the receiver stands once it is carried out. Returns when both are durable.
+    ///
+    /// # Errors
+    /// It was not kept, or nobody can say whether it was.
+    fn store_order(&self, receiver: &str, order: &Order, position: &Position, by: &Author) -> Result<(), Self::Error>;
 }
 
 #[cfg(test)]

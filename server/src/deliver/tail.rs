@@ -78,7 +78,7 @@ pub struct Failure {
 }
 
 /// The tail of one receiver. Attempts are taken by [`Tail::next`]; each must be answered by `done`, `failed` or `refused`.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Tail<C> {
     limits: Limits,
     /// Everything up to here was offered or is not meant for this receiver.
@@ -99,7 +99,7 @@ pub struct Tail<C> {
     quiet_until: UnixMillis,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Waiting<C> {
     message: Arc<Message<C>>,
     failures: u32,

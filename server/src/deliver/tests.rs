@@ -1,7 +1,6 @@
 //! Whole deliveries: a journal in memory, workers, and receivers on real sockets that misbehave.
 
 use std::collections::{BTreeSet, VecDeque};
-use std::convert::Infallible;
 use std::future::pending;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -14,6 +13,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use serde_json::json;
 use tapgate_engine::ids::Sequence;
+use tapgate_engine::record::{Fingerprint, IdempotencyKey};
 use tapgate_engine::time::{UnixMillis, UnixSeconds};
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpListener;
@@ -24,7 +24,7 @@ use super::post::Post;
 use super::signing::{WebhookSecret, signatures};
 use super::tail::{Limits, State};
 use super::webhook::Webhook;
-use super::worker::{Handle, Setup, Worker};
+use super::worker::{Handle, OrderError, Setup, Worker};
 use super::*;
 use crate::clock::Clock;
 
@@ -41,6 +41,9 @@ struct Journal {
     messages: Vec<Message<Event>>,
     position: Mutex<Option<Position>>,
     stores: Mutex<u32>,
+    /// The orders kept, and whether others are.
+    orders: Mutex<Vec<(Order, Author)>>,
+    is_full: Mutex<bool>,
     /// Records up to here are there, whatever the messages are.
     empty_through: Mutex<Sequence>,
 }
@@ -65,11 +68,16 @@ impl Journal {
     }
 }
 
+/// Nothing more is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the journal is full")]
+struct Full;
+
 impl Outbox for Journal {
     type Content = Event;
-    type Error = Infallible;
+    type Error = Full;
 
-    fn after(&self, place: Place, max: usize) -> Result<Batch<Event>, Infallible> {
+    fn after(&self, place: Place, max: usize) -> Result<Batch<Event>, Full> {
         let messages: Vec<_> =
             self.messages.iter().filter(|message| message.place > place).take(max).cloned().collect();
         let through = match messages.get(max - 1) {
@@ -85,14 +93,27 @@ impl Outbox for Journal {
         told.max(*self.empty_through.lock().unwrap())
     }
 
-    fn position(&self, _: &str) -> Result<Option<Position>, Infallible> {
+    fn position(&self, _: &str) -> Result<Option<Position>, Full> {
         Ok(self.position.lock().unwrap().clone())
     }
 
-    fn store_position(&self, _: &str, position: &Position, _: &Author) -> Result<(), Infallible> {
+    fn store_position(&self, _: &str, position: &Position) -> Result<(), Full> {
         *self.stores.lock().unwrap() += 1;
         *self.position.lock().unwrap() = Some(position.clone());
         Ok(())
+    }
+
+    fn is_repeated(&self, by: &Author) -> Result<bool, Full> {
+        let has_key = matches!(by, Author::Person { idempotency: Some(_), .. });
+        Ok(has_key && self.orders.lock().unwrap().iter().any(|(_, before)| before == by))
+    }
+
+    fn store_order(&self, name: &str, order: &Order, position: &Position, by: &Author) -> Result<(), Full> {
+        if *self.is_full.lock().unwrap() {
+            return Err(Full);
+        }
+        self.orders.lock().unwrap().push((order.clone(), by.clone()));
+        self.store_position(name, position)
     }
 }
 
@@ -191,7 +212,7 @@ fn webhook(to: Endpoint, timeout: Duration) -> Webhook {
 
 /// A worker under way, and how to end it.
 struct Running {
-    handle: Handle,
+    handle: Handle<Full>,
     stop: oneshot::Sender<()>,
     task: tokio::task::JoinHandle<()>,
 }
@@ -205,7 +226,7 @@ impl Running {
         let clock = if speed == 1 { Clock::start() } else { Clock::accelerated(speed) };
         let limits = Limits { window: 32, concurrency: 4, park_after: Duration::from_secs(24 * 3_600) };
         let setup = Setup { name: "webhook".to_owned(), limits, clock: Arc::new(clock) };
-        let Ok((worker, handle)) = Worker::new(setup, Arc::clone(journal), webhook);
+        let (worker, handle) = Worker::new(setup, Arc::clone(journal), webhook).unwrap();
         let (stop, stopped) = oneshot::channel();
         let task = tokio::spawn(worker.run(async { drop(stopped.await) }));
         Running { handle, stop, task }
@@ -215,6 +236,12 @@ impl Running {
         self.stop.send(()).unwrap();
         self.task.await.unwrap();
     }
+}
+
+/// A person, with an idempotency key or without.
+fn ops(key: &str) -> Author {
+    let idempotency = IdempotencyKey { key: key.into(), fingerprint: Fingerprint::of(key.as_bytes()) };
+    Author::Person { name: "ops".into(), idempotency: Some(idempotency).filter(|_| !key.is_empty()) }
 }
 
 /// Waits for what another task will do; a test that waits for nothing fails.
@@ -323,13 +350,50 @@ async fn gone_parks_and_a_person_resumes() {
     let running = Running::start(&journal, to, SPEED);
     let State::Parked(parked) = running.handle.status().state else { panic!("a restart forgot it") };
     assert_eq!(parked.reason, "HTTP 410 Gone: the receiver wants no more deliveries");
-    running.handle.resume(Author::Engine).await.unwrap();
+    running.handle.order(Order::Resume, ops("")).await.unwrap();
     let all: BTreeSet<_> = journal.ids().into_iter().collect();
     until("all is accepted", || server.accepted() == all).await;
     let seen = server.seen().len();
-    running.handle.replay(Place { record: Sequence(10), part: 0 }, Author::Engine).await.unwrap();
+    running.handle.order(Order::Replay(Place { record: Sequence(10), part: 0 }), ops("")).await.unwrap();
     let from_10 = journal.messages.iter().filter(|message| message.place.record.0 >= 10).count();
     until("it is all sent again from there", || server.seen().len() == seen + from_10).await;
+    running.end().await;
+}
+
+#[tokio::test]
+async fn an_order_that_is_not_kept_is_not_carried_out() {
+    let (server, to) = Server::start(&[Answer::Status(410)]).await;
+    let journal = Journal::of(1);
+    let running = Running::start(&journal, to, SPEED);
+    until("it is parked", || matches!(running.handle.status().state, State::Parked(_))).await;
+    let before = running.handle.status();
+    *journal.is_full.lock().unwrap() = true;
+    for order in [Order::Resume, Order::Replay(Place::default())] {
+        assert_eq!(running.handle.order(order, ops("")).await, Err(OrderError::Outbox(Full)));
+        assert_eq!(running.handle.status(), before);
+    }
+    *journal.is_full.lock().unwrap() = false;
+    running.handle.order(Order::Resume, ops("")).await.unwrap();
+    assert_eq!(*journal.orders.lock().unwrap(), [(Order::Resume, ops(""))]);
+    assert_eq!(journal.position.lock().unwrap().as_ref().unwrap().parked, None, "it is kept when that returns");
+    until("it is accepted", || server.accepted().len() == 1).await;
+    running.end().await;
+}
+
+#[tokio::test]
+async fn an_order_that_is_repeated_is_carried_out_once() {
+    let (server, to) = Server::start(&[]).await;
+    let journal = Journal::of(2);
+    let running = Running::start(&journal, to, SPEED);
+    until("all is accepted", || running.handle.status().accepted == 2).await;
+    let replay = Order::Replay(Place::default());
+    for _ in 0..3 {
+        running.handle.order(replay.clone(), ops("key")).await.unwrap();
+        until("all is accepted again", || running.handle.status().oldest.is_none()).await;
+    }
+    assert_eq!(server.seen().len(), 4);
+    running.handle.order(replay, ops("another")).await.unwrap();
+    until("all is sent a third time", || server.seen().len() == 6).await;
     running.end().await;
 }
 
@@ -398,7 +462,7 @@ async fn a_new_receiver_is_told_what_happens_from_now_on() {
     let running = Running::start(&journal, to, SPEED);
     assert_eq!(running.handle.status().through, Place::end_of(Sequence(20)));
     assert!(journal.position.lock().unwrap().is_some(), "stored before anything else happens");
-    running.handle.replay(Place { record: Sequence(20), part: 0 }, Author::Engine).await.unwrap();
+    running.handle.order(Order::Replay(Place { record: Sequence(20), part: 0 }), ops("")).await.unwrap();
     until("it gets what it asks for", || server.seen().len() == 1).await;
     running.end().await;
     assert_eq!(server.seen()[0].id, "20-0");
@@ -409,7 +473,7 @@ async fn a_replay_ends_what_is_under_way() {
     let (server, to) = Server::start(&[Answer::Never]).await;
     let running = Running::with(&Journal::of(1), webhook(to, Duration::from_secs(600)), SPEED);
     until("it is under way", || server.seen().len() == 1).await;
-    running.handle.replay(Place::default(), Author::Engine).await.unwrap();
+    running.handle.order(Order::Replay(Place::default()), ops("")).await.unwrap();
     until("it is sent again", || server.accepted().len() == 1).await;
     until("the first attempt is given up", || *server.given_up.lock().unwrap() == 1).await;
     running.end().await;

@@ -16,7 +16,7 @@ use tokio::time::Instant;
 
 use super::meters::Meters;
 use super::tail::{Failure, Limits, Position, State, Tail};
-use super::{Outbox, Outcome, Place, Receiver};
+use super::{Order, Outbox, Outcome, Place, Receiver};
 use crate::clock::Clock;
 
 /// How often the journal is looked at for new messages, in real time, as all that spares the machine is.
@@ -46,19 +46,12 @@ pub fn limits(park_after: Duration) -> Limits {
     Limits { window: WINDOW, concurrency: CONCURRENCY, park_after }
 }
 
-/// What a person wants of a receiver.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Order {
-    Resume,
-    Replay(Place),
-}
-
 /// An order, who gave it, and who waits until it is carried out.
 #[derive(Debug)]
-struct Ordered {
+struct Ordered<E> {
     order: Order,
     by: Author,
-    done: oneshot::Sender<()>,
+    done: oneshot::Sender<Result<(), OrderError<E>>>,
 }
 
 /// How a receiver does, for people.
@@ -74,20 +67,26 @@ pub struct Status {
     pub accepted: u64,
 }
 
-/// The worker has stopped.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("deliveries have stopped: tapgate is ending")]
-pub struct Stopped;
+/// An order was not carried out.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum OrderError<E> {
+    /// The worker has stopped.
+    #[error("deliveries have stopped: tapgate is ending")]
+    Stopped,
+    /// The outbox did not keep it.
+    #[error(transparent)]
+    Outbox(#[from] E),
+}
 
-/// Watches and steers a worker from outside.
-#[derive(Clone, Debug)]
-pub struct Handle {
+/// Watches and steers a worker from outside. `E` is why its outbox may not keep an order.
+#[derive(Debug)]
+pub struct Handle<E> {
     name: Arc<str>,
-    orders: mpsc::Sender<Ordered>,
+    orders: mpsc::Sender<Ordered<E>>,
     status: watch::Receiver<Status>,
 }
 
-impl Handle {
+impl<E> Handle<E> {
     /// The receiver's name.
     #[must_use]
     pub fn name(&self) -> &str {
@@ -106,26 +105,15 @@ impl Handle {
         self.status.clone()
     }
 
-    /// Attempts everything again, from where it stopped. When this returns, [`Handle::status`] says so.
+    /// Has an order carried out. When this returns it is durable, and [`Handle::status`] shows it. A repetition, by its
+    /// idempotency key, is not carried out again.
     ///
     /// # Errors
-    /// The worker has stopped.
-    pub async fn resume(&self, by: Author) -> Result<(), Stopped> {
-        self.order(Order::Resume, by).await
-    }
-
-    /// Sends everything from a place on again. When this returns, [`Handle::status`] says so.
-    ///
-    /// # Errors
-    /// The worker has stopped.
-    pub async fn replay(&self, from: Place, by: Author) -> Result<(), Stopped> {
-        self.order(Order::Replay(from), by).await
-    }
-
-    async fn order(&self, order: Order, by: Author) -> Result<(), Stopped> {
+    /// It was not kept, and nothing is otherwise; or the worker has stopped.
+    pub async fn order(&self, order: Order, by: Author) -> Result<(), OrderError<E>> {
         let (done, is_done) = oneshot::channel();
-        self.orders.send(Ordered { order, by, done }).await.map_err(|_| Stopped)?;
-        is_done.await.map_err(|_| Stopped)
+        self.orders.send(Ordered { order, by, done }).await.map_err(|_| OrderError::Stopped)?;
+        is_done.await.map_err(|_| OrderError::Stopped)?
     }
 }
 
@@ -147,7 +135,7 @@ pub struct Worker<O: Outbox, R> {
     outbox: Arc<O>,
     receiver: Arc<R>,
     meters: Meters,
-    orders: mpsc::Receiver<Ordered>,
+    orders: mpsc::Receiver<Ordered<O::Error>>,
     status: watch::Sender<Status>,
     tail: Tail<O::Content>,
     attempts: JoinSet<(Place, Outcome)>,
@@ -172,9 +160,9 @@ enum Said {
 }
 
 /// What happens next.
-enum Event {
+enum Event<E> {
     Ended(Result<(Place, Outcome), JoinError>),
-    Ordered(Ordered),
+    Ordered(Ordered<E>),
     Due,
     Stop,
 }
@@ -185,17 +173,17 @@ where
     R: Receiver<Content = O::Content>,
 {
     /// A worker that continues where its receiver stands, with a handle to it. A receiver that is new is told what
-    /// happens from now on; what happened before it gets by [`Handle::replay`].
+    /// happens from now on; what happened before it gets by [`Order::Replay`].
     ///
     /// # Errors
     /// The position could not be read, or a new one not be stored.
-    pub fn new(setup: Setup, outbox: Arc<O>, receiver: R) -> Result<(Worker<O, R>, Handle), O::Error> {
+    pub fn new(setup: Setup, outbox: Arc<O>, receiver: R) -> Result<(Worker<O, R>, Handle<O::Error>), O::Error> {
         let Setup { name, limits, clock } = setup;
         let stored = match outbox.position(&name)? {
             Some(position) => position,
             None => {
                 let position = Position { through: Place::end_of(outbox.newest()), ..Position::default() };
-                outbox.store_position(&name, &position, &Author::Engine)?;
+                outbox.store_position(&name, &position)?;
                 position
             }
         };
@@ -277,25 +265,29 @@ where
 
     fn store_when_due(&mut self) {
         if self.stored_at.elapsed() >= STORE_INTERVAL {
-            self.store(&Author::Engine);
+            self.store();
         }
     }
 
     /// Stores the position if it says something that reading the journal again would not.
-    fn store(&mut self, by: &Author) {
+    fn store(&mut self) {
         let position = self.tail.position();
         if !self.is_news(&position) {
             return;
         }
+        // One that fails is not tried more often than one that succeeds.
         self.stored_at = Instant::now();
-        match self.outbox.store_position(&self.name, &position, by) {
-            Ok(()) => {
-                self.stored = position;
-                self.accepted_stored = self.accepted;
-                self.outbox_fails = false;
-            }
+        match self.outbox.store_position(&self.name, &position) {
+            Ok(()) => self.has_stored(position),
             Err(error) => self.outbox_failed("store its position in", &error),
         }
+    }
+
+    fn has_stored(&mut self, position: Position) {
+        self.stored = position;
+        self.stored_at = Instant::now();
+        self.accepted_stored = self.accepted;
+        self.outbox_fails = false;
     }
 
     /// Records passed that held no message are none, unless they are many.
@@ -314,7 +306,7 @@ where
         self.outbox_fails = true;
     }
 
-    async fn next_event(&mut self, stop: Pin<&mut impl Future<Output = ()>>) -> Event {
+    async fn next_event(&mut self, stop: Pin<&mut impl Future<Output = ()>>) -> Event<O::Error> {
         let wait = match self.tail.next_at() {
             _ if self.more => Duration::ZERO,
             Some(at) => Duration::from_millis(at.0.saturating_sub(self.now().0)),
@@ -330,28 +322,43 @@ where
         }
     }
 
-    async fn apply(&mut self, event: Event) -> ControlFlow<()> {
+    async fn apply(&mut self, event: Event<O::Error>) -> ControlFlow<()> {
         match event {
             Event::Ended(ended) => self.ended(ended),
             Event::Ordered(Ordered { order, by, done }) => {
-                match order {
-                    Order::Resume => self.tail.resume(self.now()),
-                    Order::Replay(from) => {
-                        // Their outcomes would be taken for those of the repetition.
-                        self.attempts.shutdown().await;
-                        self.tail.replay(from);
-                    }
-                }
-                tracing::info!(receiver = &*self.name, ?order, by = by.name(), "deliveries are ordered otherwise");
-                self.store(&by);
+                let carried_out = self.carry_out(order, by).await;
                 self.tell();
                 // Who asked may have left.
-                let _ = done.send(());
+                let _ = done.send(carried_out);
             }
             Event::Due => {}
             Event::Stop => return ControlFlow::Break(()),
         }
         ControlFlow::Continue(())
+    }
+
+    /// Carries an order out once it is durable, or not at all. Attempts go on meanwhile; nothing else does.
+    async fn carry_out(&mut self, order: Order, by: Author) -> Result<(), OrderError<O::Error>> {
+        let author = by.clone();
+        if behind(&self.outbox, move |outbox| outbox.is_repeated(&author)).await? {
+            return Ok(());
+        }
+        let mut tail = self.tail.clone();
+        match order {
+            Order::Resume => tail.resume(self.now()),
+            Order::Replay(from) => tail.replay(from),
+        }
+        let position = tail.position();
+        let (name, kept, author) = (Arc::clone(&self.name), position.clone(), by.clone());
+        behind(&self.outbox, move |outbox| outbox.store_order(&name, &order, &kept, &author)).await?;
+        if let Order::Replay(_) = order {
+            // Their outcomes would be taken for those of the repetition.
+            self.attempts.shutdown().await;
+        }
+        self.tail = tail;
+        self.has_stored(position);
+        tracing::info!(receiver = &*self.name, ?order, by = by.name(), "deliveries are ordered otherwise");
+        Ok(())
     }
 
     fn ended(&mut self, ended: Result<(Place, Outcome), JoinError>) {
@@ -374,12 +381,8 @@ where
                 self.meters.refused.increment(1);
                 self.tail.refused(place, now, bounded(reason));
             }
-            Err(error) => {
-                // A panic is a bug, here as there; nothing else ends an attempt but ourselves.
-                if let Ok(panic) = error.try_into_panic() {
-                    std::panic::resume_unwind(panic);
-                }
-            }
+            // Nothing else ends an attempt but ourselves.
+            Err(error) => pass_on_panic(error),
         }
     }
 
@@ -432,7 +435,29 @@ where
                 () = &mut patience => break,
             }
         }
-        self.store(&Author::Engine);
+        self.store();
+    }
+}
+
+/// Asks the outbox for what waits for the disk, on a thread that may.
+async fn behind<O: Outbox, T: Send + 'static>(
+    outbox: &Arc<O>,
+    ask: impl FnOnce(&O) -> Result<T, O::Error> + Send + 'static,
+) -> Result<T, OrderError<O::Error>> {
+    let outbox = Arc::clone(outbox);
+    match tokio::task::spawn_blocking(move || ask(&outbox)).await {
+        Ok(answer) => Ok(answer?),
+        Err(error) => {
+            pass_on_panic(error);
+            Err(OrderError::Stopped)
+        }
+    }
+}
+
+/// A panic is a bug, here as there.
+fn pass_on_panic(error: JoinError) {
+    if let Ok(panic) = error.try_into_panic() {
+        std::panic::resume_unwind(panic);
     }
 }
 

@@ -16,14 +16,14 @@ use std::sync::Arc;
 use compact_str::CompactString;
 use tapgate_engine::cursor::POSITION_BYTES_MAX;
 use tapgate_engine::ids::Sequence;
-use tapgate_engine::journal::StoreError;
-use tapgate_engine::ledger::{ChangeError, Ledger};
+use tapgate_engine::journal::{Settled, StoreError};
+use tapgate_engine::ledger::{Change, ChangeError, CursorChange, Ledger};
 use tapgate_engine::record::{Author, Record};
 
 use self::history::{History, Subject};
 use crate::clock::Clock;
 use crate::deliver::worker::{REASON_BYTES_MAX, WINDOW};
-use crate::deliver::{Batch, Message, Outbox, Place, Position};
+use crate::deliver::{Batch, Message, Order, Outbox, Place, Position};
 
 /// Records looked at in one go, a few milliseconds of reading: the deliveries' thread is not held longer by one receiver.
 const RECORDS_MAX: usize = 1_000;
@@ -37,7 +37,7 @@ const _: () = assert!(WINDOW * 13 + 2 * (REASON_BYTES_MAX + 16) + 64 <= POSITION
 /// What one kind of receiver is told.
 pub trait Telling: Send + Sync + 'static {
     /// What it can send.
-    type Content: Send + Sync + 'static;
+    type Content: Clone + Send + Sync + 'static;
 
     /// What the record at `sequence` is about; `None` if nobody is told of it.
     fn subject(&self, sequence: Sequence, record: &Record) -> Option<Subject>;
@@ -72,6 +72,9 @@ pub enum OutboxError {
     /// The position was not kept.
     #[error(transparent)]
     Change(#[from] ChangeError),
+    /// The journal failed while an order was on its way to the disk.
+    #[error("the journal failed: nobody can say whether the order was kept")]
+    Unknown,
     /// A stored position cannot be read.
     #[error(
         "the position of receiver {receiver} was not written by this version ({reason}): start the version that wrote \
@@ -172,14 +175,33 @@ impl<T: Telling> Outbox for LedgerOutbox<T> {
         }
     }
 
-    fn store_position(&self, receiver: &str, position: &Position, by: &Author) -> Result<(), OutboxError> {
-        let unwritable =
-            |error: postcard::Error| OutboxError::Position { receiver: receiver.to_owned(), reason: error.to_string() };
-        let bytes = postcard::to_stdvec(&(POSITION_VERSION, position)).map_err(unwritable)?;
+    fn store_position(&self, receiver: &str, position: &Position) -> Result<(), OutboxError> {
         // Nobody waits for the disk: what a crash forgets is sent again.
-        self.ledger.move_cursor(by, receiver, bytes, self.clock.now())?;
+        self.ledger.move_cursor(receiver, bytes(receiver, position)?, self.clock.now())?;
         Ok(())
     }
+
+    fn is_repeated(&self, by: &Author) -> Result<bool, OutboxError> {
+        Ok(self.ledger.is_repeated(by, self.clock.now())?)
+    }
+
+    fn store_order(&self, receiver: &str, order: &Order, position: &Position, by: &Author) -> Result<(), OutboxError> {
+        let (name, position) = (receiver.into(), bytes(receiver, position)?);
+        let change = match order {
+            Order::Resume | Order::Replay(_) => CursorChange::Move { name, position },
+        };
+        let receipt = self.ledger.change(by, Change::Cursor(change), self.clock.now())?;
+        match receipt.word.map(|word| word.block()) {
+            Some(Settled::Failed) => Err(OutboxError::Unknown),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn bytes(receiver: &str, position: &Position) -> Result<Vec<u8>, OutboxError> {
+    let unwritable =
+        |error: postcard::Error| OutboxError::Position { receiver: receiver.to_owned(), reason: error.to_string() };
+    postcard::to_stdvec(&(POSITION_VERSION, position)).map_err(unwritable)
 }
 
 #[cfg(test)]

@@ -13,9 +13,9 @@ use tapgate_engine::limit::ClientLimit;
 use tapgate_engine::money::{ChfMinor, Currency, Minor, Money};
 use tapgate_engine::posting::{BreakKind, Discrepancy, Flow, Posting, Progress, Tolerance};
 use tapgate_engine::pricing::{Conversion, Rates};
-use tapgate_engine::record::{BreakId, Import};
+use tapgate_engine::record::{BreakId, Fingerprint, IdempotencyKey, Import};
 use tapgate_engine::recovery::recover;
-use tapgate_engine::testing::MemoryStore;
+use tapgate_engine::testing::{FailAfter, MemoryStore};
 use tapgate_engine::time::{Moment, UnixMillis, UnixSeconds};
 
 use super::events::Events;
@@ -555,7 +555,7 @@ fn who_took_it_on_is_not_told_that_it_became_better() {
 fn reading_stops_at_a_bound_and_goes_on() {
     let world = World::new();
     for number in 0..RECORDS_MAX {
-        world.ledger.move_cursor(&Author::Engine, "reader", number.to_be_bytes().to_vec(), at(1)).unwrap();
+        world.ledger.move_cursor("reader", number.to_be_bytes().to_vec(), at(1)).unwrap();
     }
     world.tap("a1", 1_000);
     let outbox = world.outbox(Events { wanted: EventKind::ALL.to_vec() });
@@ -582,12 +582,36 @@ fn a_position_survives_a_restart_and_the_largest_one_fits() {
         failing: Some(trouble.clone()),
         parked: Some(trouble),
     };
-    outbox.store_position("slack", &largest, &author()).unwrap();
+    outbox.store_position("slack", &largest).unwrap();
     drop(outbox);
     let world = world.restarted();
     let outbox = world.outbox(Notices);
     assert_eq!(outbox.position("slack").unwrap(), Some(largest));
-    world.ledger.move_cursor(&Author::Engine, "slack", vec![9, 1, 2], at(1)).unwrap();
+    world.ledger.move_cursor("slack", vec![9, 1, 2], at(1)).unwrap();
     let said = outbox.position("slack").unwrap_err().to_string();
     assert!(said.contains("receiver slack") && said.contains("version 9"), "{said}");
+}
+
+#[test]
+fn an_order_is_kept_with_its_author_once() {
+    let world = World::new();
+    let outbox = world.outbox(Notices);
+    let position = Position { through: Place::end_of(Sequence(1)), ..Position::default() };
+    let key = IdempotencyKey { key: "key".into(), fingerprint: Fingerprint::of(b"resume slack") };
+    let by = Author::Person { name: "ops".into(), idempotency: Some(key) };
+    assert!(!outbox.is_repeated(&by).unwrap());
+    outbox.store_order("slack", &Order::Resume, &position, &by).unwrap();
+    assert_eq!(outbox.position("slack").unwrap(), Some(position));
+    assert_eq!(world.ledger.record(world.ledger.journal().durable()).unwrap().unwrap().author, by);
+    assert!(outbox.is_repeated(&by).unwrap());
+}
+
+#[test]
+fn an_order_that_may_not_be_on_the_disk_is_not_said_to_be_kept() {
+    let store: Arc<dyn Store> = FailAfter::new(MemoryStore::new(), 0);
+    let recovered = recover(&store).unwrap();
+    let ledger = Ledger::start(store, recovered.state, Policy::default(), 1, Box::new(|_| {})).unwrap();
+    let outbox = LedgerOutbox::new(Arc::new(ledger), Arc::new(Clock::start()), Notices);
+    let kept = outbox.store_order("slack", &Order::Resume, &Position::default(), &author());
+    assert!(matches!(kept, Err(OutboxError::Unknown)), "{kept:?}");
 }

@@ -34,7 +34,7 @@ pub struct Delivery {
     /// Where it listens, without what may be secret.
     pub url: String,
     /// Its worker.
-    pub handle: Handle,
+    pub handle: Handle<OutboxError>,
 }
 
 /// A worker that waits to be run, until the process stops.
@@ -162,7 +162,7 @@ async fn deliver(app: &App, jobs: Vec<Job>, stopping: watch::Receiver<bool>) {
         workers.spawn(job(stopping.clone()));
     }
     for delivery in &app.deliveries {
-        let alarm = parked::Alarm::new(Arc::clone(&app.ledger), Arc::clone(&app.clock), delivery.handle.clone());
+        let alarm = parked::Alarm::new(Arc::clone(&app.ledger), Arc::clone(&app.clock), &delivery.handle);
         // Ends with its worker.
         workers.spawn(alarm.watch());
     }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tapgate_engine::alert::{AlertKind, Condition, Severity};
 use tapgate_engine::ledger::{ChangeError, Ledger};
+use tokio::sync::watch;
 
 use crate::app::App;
 use crate::clock::Clock;
@@ -19,39 +20,39 @@ const RETRY_INTERVAL: Duration = Duration::from_secs(5);
 pub(super) struct Alarm {
     ledger: Arc<Ledger>,
     clock: Arc<Clock>,
-    handle: Handle,
+    name: String,
+    status: watch::Receiver<Status>,
     /// Messages it had accepted when it was last seen parked, or when the process began.
     accepted: u64,
 }
 
 impl Alarm {
-    pub(super) fn new(ledger: Arc<Ledger>, clock: Arc<Clock>, handle: Handle) -> Alarm {
-        Alarm { ledger, clock, handle, accepted: 0 }
+    pub(super) fn new<E>(ledger: Arc<Ledger>, clock: Arc<Clock>, handle: &Handle<E>) -> Alarm {
+        Alarm { ledger, clock, name: handle.name().to_owned(), status: handle.watch(), accepted: 0 }
     }
 
     /// Raises and resolves until the worker ends.
     pub(super) async fn watch(mut self) {
-        let mut changes = self.handle.watch();
         loop {
-            let status = changes.borrow_and_update().clone();
+            let status = self.status.borrow_and_update().clone();
             if let Err(error) = self.judge(&status) {
-                let receiver = self.handle.name();
+                let receiver = &self.name;
                 tracing::warn!(receiver, %error, "the alert of a parked receiver was not recorded; tried again");
                 tokio::time::sleep(RETRY_INTERVAL).await;
                 // The journal may have failed for good, and the worker ended meanwhile.
-                if changes.has_changed().is_err() {
+                if self.status.has_changed().is_err() {
                     return;
                 }
-                changes.mark_changed();
+                self.status.mark_changed();
             }
-            if changes.changed().await.is_err() {
+            if self.status.changed().await.is_err() {
                 return;
             }
         }
     }
 
     fn judge(&mut self, status: &Status) -> Result<(), ChangeError> {
-        let (name, now) = (self.handle.name(), self.clock.now());
+        let (name, now) = (&*self.name, self.clock.now());
         if let State::Parked(trouble) = &status.state {
             // Where it is open already nothing is recorded.
             self.ledger.raise_alert(condition(name, trouble), now)?;

@@ -79,6 +79,13 @@ def records(world, after=0) -> list:
     return [json.loads(line) for line in text.splitlines()]
 
 
+def records_of(world) -> list:
+    """The journal of a server that is not running."""
+    dumped = command("journal", "dump", world.server.data_dir)
+    assert dumped.returncode == 0, dumped.stderr.decode()
+    return [json.loads(line) for line in dumped.stdout.splitlines()]
+
+
 def caught_up(world) -> bool:
     return all(item["oldest"] is None and item["lagRecords"] == 0 for item in deliveries(world).values())
 
@@ -369,6 +376,35 @@ def test_who_is_new_is_told_what_happens_from_now_on_and_the_rest_by_a_replay(de
     repeated = {each.id: each.body for each in second.accepted()}
     assert all(repeated[each.id] == each.body for each in before)
     assert len(first.seen()) == 4, "the other receiver has nothing to do with it"
+
+
+def test_an_order_is_on_the_disk_when_it_is_answered_and_a_repetition_is_not_carried_out(delivering, receiver):
+    partner = receiver().start()
+    world = delivering(webhook=[partner.webhook()])
+    user = world.user()
+    world.approve(tap(user))
+    partner.wait_for(user, APPROVED)
+
+    def order(what, body, key="order-1"):
+        path, headers = f"/api/v1/deliveries/webhook/{what}", {"Idempotency-Key": key}
+        return world.server.admin("POST", path, body, headers=headers)
+
+    assert order("replay", {"from": 1}).status_code == 200
+    world.server.kill9()
+    ordered = [each for each in records_of(world) if each["author"] == "operator"]
+    assert ordered[-1]["fact"]["kind"] == "cursor_moved"
+    world.server.start()
+    assert eventually(lambda: caught_up(world))
+    seen = len(partner.seen())
+    assert seen >= 4, "it is sent again, by whichever process"
+    assert order("replay", {"from": 1}).status_code == 200
+    for other in (order("replay", {"from": 2}), order("resume", {})):
+        assert (other.status_code, error_code(other)) == (409, "conflict")
+    world.approve(tap(user))
+    partner.wait_for(user, APPROVED * 2)
+    assert len(partner.seen()) == seen + 2, "nothing was sent again"
+    assert order("resume", {}, key="order-2").status_code == 200
+    partner.assert_honest()
 
 
 def test_an_idle_process_writes_nothing(delivering, receiver):

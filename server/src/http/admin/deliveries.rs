@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::read::no_such;
 use super::write::Asked;
 use super::{Admin, Answer};
-use crate::deliver::worker::Stopped;
+use crate::deliver::Order;
 use crate::receivers::Delivery;
 use crate::rescue::Problem;
 use crate::wire::admin::deliveries::{Named, ReplayForm, view};
@@ -23,17 +23,20 @@ pub(super) async fn one(State(admin): State<Admin>, Path(name): Path<String>) ->
 }
 
 pub(super) async fn resume(State(admin): State<Admin>, Path(name): Path<String>, asked: Asked) -> Answer {
-    let delivery = find(&admin, &name)?;
-    delivery.handle.resume(asked.author).await.map_err(stopped)?;
-    Ok(Json(show(&admin, delivery)))
+    order(&admin, &name, Order::Resume, asked).await
 }
 
 pub(super) async fn replay(State(admin): State<Admin>, Path(name): Path<String>, asked: Asked) -> Answer {
-    let delivery = find(&admin, &name)?;
+    find(&admin, &name)?;
     let newest = admin.app.ledger.journal().durable();
     let from = asked.form::<ReplayForm>()?.from(newest).map_err(|error| Problem::Malformed(error.0))?;
-    delivery.handle.replay(from, asked.author).await.map_err(stopped)?;
-    Ok(Json(show(&admin, delivery)))
+    order(&admin, &name, Order::Replay(from), asked).await
+}
+
+async fn order(admin: &Admin, name: &str, order: Order, asked: Asked) -> Answer {
+    let delivery = find(admin, name)?;
+    delivery.handle.order(order, asked.author).await?;
+    Ok(Json(show(admin, delivery)))
 }
 
 fn find<'a>(admin: &'a Admin, name: &str) -> Result<&'a Delivery, Problem> {
@@ -45,8 +48,4 @@ fn show(admin: &Admin, delivery: &Delivery) -> Value {
     let named = Named { name: delivery.handle.name(), kind: delivery.kind, url: &delivery.url };
     let newest = admin.app.ledger.journal().durable();
     view(named, &delivery.handle.status(), newest, admin.app.clock.now().at)
-}
-
-fn stopped(_: Stopped) -> Problem {
-    Problem::NotReady("shutting down")
 }

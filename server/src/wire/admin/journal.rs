@@ -119,6 +119,10 @@ fn fact(fact: &Fact) -> Value {
         Fact::PrefundOrdered(ordered) => {
             json!({"kind": "prefund_ordered", "id": ordered.id.to_string(), "order": super::prefunds::ordered(ordered)})
         }
+        Fact::MessageSkipped { name, message, reason, position } => json!({
+            "kind": "message_skipped", "name": name.as_str(), "message": message.as_str(), "reason": reason.as_str(),
+            "bytes": position.len(),
+        }),
     }
 }
 
