@@ -79,6 +79,8 @@ pub enum AlertKind {
     HourlyCap,
     /// An automatic top-up is refused: by UR, or by a bound of ours.
     PrefundRefused,
+    /// A receiver of deliveries rejects one message while it accepts others.
+    DeliveryStuck,
 }
 
 impl AlertKind {
@@ -97,6 +99,7 @@ impl AlertKind {
         AlertKind::JournalSlow,
         AlertKind::HourlyCap,
         AlertKind::PrefundRefused,
+        AlertKind::DeliveryStuck,
     ];
 
     /// The name on the wire.
@@ -116,6 +119,7 @@ impl AlertKind {
             AlertKind::JournalSlow => "journal_slow",
             AlertKind::HourlyCap => "hourly_cap",
             AlertKind::PrefundRefused => "prefund_refused",
+            AlertKind::DeliveryStuck => "delivery_stuck",
         }
     }
 }

@@ -156,6 +156,7 @@ impl From<OrderError<OutboxError>> for Problem {
     fn from(error: OrderError<OutboxError>) -> Self {
         match error {
             OrderError::Stopped => Problem::NotReady("shutting down"),
+            OrderError::NotRejected(error) => Problem::Conflict(error.to_string()),
             OrderError::Outbox(OutboxError::Store(error)) => error.into(),
             OrderError::Outbox(OutboxError::Change(error)) => error.into(),
             OrderError::Outbox(OutboxError::Unknown) => Problem::OutcomeUnknown,

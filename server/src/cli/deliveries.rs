@@ -42,6 +42,16 @@ enum Command {
         #[arg(long, value_name = "SEQUENCE")]
         from: u64,
     },
+    /// Give one message up that a receiver rejects, so that what waits behind it goes on.
+    Skip {
+        /// The receiver's name.
+        name: String,
+        /// The message that is rejected, such as msg_1200_0; `show` names it.
+        message_id: String,
+        /// Why, for the journal.
+        #[arg(long)]
+        reason: String,
+    },
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -63,6 +73,17 @@ struct Delivery {
     lag_records: u64,
     lag_seconds: i64,
     oldest: Option<Oldest>,
+    rejected: Option<Rejected>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Rejected {
+    message_id: Text,
+    kind: Text,
+    since: i64,
+    reason: Text,
+    others_pass: bool,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -81,6 +102,10 @@ impl Deliveries {
             Some(Command::Resume { name }) => client.ask(Ask::post(&["deliveries", name, "resume"], "{}")),
             Some(Command::Replay { name, from }) => {
                 client.ask(Ask::post(&["deliveries", name, "replay"], json!({"from": from}).to_string()))
+            }
+            Some(Command::Skip { name, message_id, reason }) => {
+                let body = json!({"messageId": message_id, "reason": reason}).to_string();
+                client.ask(Ask::post(&["deliveries", name, "skip"], body))
             }
         };
         self.api.show(&answer?, one)
@@ -121,6 +146,10 @@ fn one(delivery: &Delivery, screen: Screen) -> String {
     }
     named.extend(delivery.since.map(|since| ("since", when::utc(since))));
     named.extend(delivery.reason.as_ref().map(|reason| ("reason", reason.to_string())));
+    if let Some(Rejected { message_id, kind, since, reason, others_pass }) = &delivery.rejected {
+        let others = if *others_pass { ", others pass" } else { "" };
+        named.push(("rejects", format!("{message_id} ({kind}) since {}{others}: {reason}", when::utc(*since))));
+    }
     let state = delivery.state.as_str();
     let state = if state == "delivering" { screen.good(state) } else { screen.bad(state) };
     format!("{} {} {state}\n{}", delivery.kind, delivery.name, fields(&named))
@@ -132,7 +161,8 @@ mod tests {
 
     const DELIVERY: &str = r#"{"name":"core","kind":"webhook","url":"https://core.example.org","state":"parked",
         "since":1768659501,"reason":"HTTP 410 Gone","through":90,"lagRecords":10,"lagSeconds":61,
-        "oldest":{"sequence":91,"at":1768659440}}"#;
+        "oldest":{"sequence":91,"at":1768659440},
+        "rejected":{"messageId":"msg_91_1","kind":"debit.requested","since":1768659451,"reason":"HTTP 422","othersPass":true}}"#;
 
     #[test]
     fn a_receiver_reads_as_people_need_it() {
@@ -144,6 +174,7 @@ webhook core parked
   oldest   record 91 of 2026-01-17 14:17:20 UTC, 1 min 1 s late
   since    2026-01-17 14:18:21 UTC
   reason   HTTP 410 Gone
+  rejects  msg_91_1 (debit.requested) since 2026-01-17 14:17:31 UTC, others pass: HTTP 422
 ";
         assert_eq!(one(&delivery, Screen::plain()), expected);
     }

@@ -73,7 +73,7 @@ enum Command {
     Sweep(sweep::Sweep),
     /// List what somebody must know of; take it on or silence it.
     Alerts(alerts::Alerts),
-    /// List who is told what happens here; have a receiver go on or back.
+    /// List who is told what happens here; have a receiver go on, back, or past a message.
     Deliveries(deliveries::Deliveries),
     /// List top-ups of the pools; propose one, say that one was sent, approve or cancel one.
     Prefunds(prefunds::Prefunds),

@@ -62,6 +62,20 @@ impl Place {
         }
     }
 
+    /// The name of its message, the same whenever it is sent: `msg_1200_0`.
+    #[must_use]
+    pub fn message_id(self) -> String {
+        format!("msg_{}_{}", self.record, self.part)
+    }
+
+    /// The place of a message by its name, as [`Place::message_id`] writes it.
+    #[must_use]
+    pub fn of_message(id: &str) -> Option<Place> {
+        let (record, part) = id.strip_prefix("msg_")?.split_once('_')?;
+        let place = Place { record: Sequence(record.parse().ok()?), part: part.parse().ok()? };
+        (place.message_id() == id).then_some(place)
+    }
+
     /// The place before this one; the first place is its own.
     #[must_use]
     pub fn before(self) -> Place {
@@ -87,6 +101,8 @@ pub struct Message<C> {
     pub lane: Option<CompactString>,
     /// When what it tells of happened.
     pub at: UnixMillis,
+    /// What kind of thing it tells of, for people: an event's type, or what happened to an alert.
+    pub kind: &'static str,
     /// What is told.
     pub content: C,
 }
@@ -139,12 +155,19 @@ pub struct Batch<C> {
 }
 
 /// What a person has a receiver do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Order {
     /// Attempt everything again, from where it stopped.
     Resume,
     /// Send everything from a place on again.
     Replay(Place),
+    /// Give one message up that the receiver rejects.
+    Skip {
+        /// Which.
+        place: Place,
+        /// Why, as the person gives it.
+        reason: String,
+    },
 }
 
 /// Where messages come from and positions are kept: the journal.

@@ -5,10 +5,12 @@
 //!   are held or accepted behind it, no more are read.
 //! - A message that fails is tried again after a pause of its own. If the receiver fails [`DOWN_AFTER`] times in a row,
 //!   whatever the message, it counts as down: then one attempt at a time finds out when it is back.
+//! - A message that fails while others pass is rejected: it is still tried, but for people to see to, who may skip it.
 //! - A receiver that accepted nothing for [`Limits::park_after`], or that refused, is parked: nothing is attempted until
 //!   a person resumes it. What it missed is still in the journal.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,6 +23,10 @@ use super::{Message, Place};
 
 /// Failures in a row after which a receiver counts as down.
 pub const DOWN_AFTER: u32 = 5;
+
+/// How long a message may be rejected while others pass before people are told: longer than a receiver takes to be
+/// deployed anew, and long before the messages behind it fill the window.
+pub const STUCK_AFTER: Duration = Duration::from_secs(3_600);
 
 /// The bounds of a tail; each at least one.
 #[derive(Clone, Copy, Debug)]
@@ -44,6 +50,9 @@ pub struct Position {
     pub failing: Option<Trouble>,
     /// Why it is parked.
     pub parked: Option<Trouble>,
+    /// The message that people must see to, so that a restart does not forgive it: rejected while others pass, or the
+    /// longest by a receiver that is parked.
+    pub rejected: Option<Rejected>,
 }
 
 /// What is wrong with a receiver, and since when.
@@ -53,6 +62,50 @@ pub struct Trouble {
     pub since: UnixMillis,
     /// What the last attempt said; for people.
     pub reason: String,
+}
+
+/// A message that failed and was not accepted since.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rejected {
+    /// Which.
+    pub place: Place,
+    /// What kind of thing it tells of, for people.
+    pub kind: CompactString,
+    /// Since when, and what the last attempt said. It begins anew with each failure as long as nothing else passes either:
+    /// until then the receiver may be to blame.
+    pub trouble: Trouble,
+    /// Others were accepted between two of its failures: the message is to blame.
+    pub others_pass: bool,
+}
+
+impl Rejected {
+    /// Whether people must be told.
+    #[must_use]
+    pub fn is_stuck(&self, now: UnixMillis) -> bool {
+        self.others_pass && now >= later(self.trouble.since, STUCK_AFTER)
+    }
+}
+
+/// A message that cannot be skipped: it was accepted, was never attempted, or is not meant for the receiver.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NotRejected {
+    /// Which was asked for.
+    pub asked: Place,
+    /// Which could be skipped.
+    pub rejected: Option<Place>,
+}
+
+impl std::error::Error for NotRejected {}
+
+impl fmt::Display for NotRejected {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let asked = self.asked.message_id();
+        write!(f, "only a message that the receiver was sent and does not accept can be skipped: {asked} is none, ")?;
+        match self.rejected {
+            Some(rejected) => write!(f, "{} is", rejected.message_id()),
+            None => f.write_str("nor is any other"),
+        }
+    }
 }
 
 /// How a receiver does.
@@ -93,6 +146,10 @@ pub struct Tail<C> {
     under_way: BTreeSet<Place>,
     failing: Option<Trouble>,
     parked: Option<Trouble>,
+    /// Of the position it continued from, until that message is read.
+    rejected_before: Option<Rejected>,
+    /// Messages accepted.
+    passes: u64,
     failures_in_a_row: u32,
     /// Attempts that failed since it counts as down, what was under way then as one.
     failures_while_down: u32,
@@ -103,6 +160,31 @@ pub struct Tail<C> {
 struct Waiting<C> {
     message: Arc<Message<C>>,
     failures: u32,
+    rejection: Option<Rejection>,
+}
+
+/// See [`Rejected`].
+#[derive(Clone, Debug)]
+struct Rejection {
+    trouble: Trouble,
+    others_pass: bool,
+    /// Messages accepted when it failed last.
+    passes: u64,
+}
+
+impl<C> Waiting<C> {
+    /// It failed, when so many other messages had been accepted.
+    fn reject(&mut self, now: UnixMillis, reason: &str, passes: u64) {
+        let before = self.rejection.take();
+        let others_pass = before.as_ref().is_some_and(|before| before.others_pass || before.passes < passes);
+        let since = before.filter(|_| others_pass).map_or(now, |before| before.trouble.since);
+        self.rejection = Some(Rejection { trouble: Trouble { since, reason: reason.to_owned() }, others_pass, passes });
+    }
+
+    fn rejected(&self) -> Option<Rejected> {
+        let Rejection { trouble, others_pass, .. } = self.rejection.clone()?;
+        Some(Rejected { place: self.message.place, kind: self.message.kind.into(), trouble, others_pass })
+    }
 }
 
 impl<C> Tail<C> {
@@ -119,6 +201,8 @@ impl<C> Tail<C> {
             under_way: BTreeSet::new(),
             failing: position.failing,
             parked: position.parked,
+            rejected_before: position.rejected,
+            passes: 0,
             failures_in_a_row: 0,
             failures_while_down: 0,
             quiet_until: UnixMillis(0),
@@ -161,7 +245,13 @@ impl<C> Tail<C> {
         if is_head {
             self.heads.insert((now, place));
         }
-        self.waiting.insert(place, Waiting { message: Arc::new(message), failures: 0 });
+        let rejected = self.rejected_before.take_if(|rejected| rejected.place == place);
+        let rejection = rejected.map(|Rejected { trouble, others_pass, .. }| Rejection {
+            trouble,
+            others_pass,
+            passes: self.passes,
+        });
+        self.waiting.insert(place, Waiting { message: Arc::new(message), failures: 0, rejection });
     }
 
     /// Up to here there are no messages for this receiver but those offered.
@@ -194,6 +284,16 @@ impl<C> Tail<C> {
         if !self.under_way.remove(&place) {
             return;
         }
+        self.passes = self.passes.saturating_add(1);
+        self.pass(place, now);
+        if self.is_down() {
+            self.hurry(now);
+        }
+        self.trust_again();
+    }
+
+    /// What waits for a message waits no longer.
+    fn pass(&mut self, place: Place, now: UnixMillis) {
         let lane = self.waiting.remove(&place).and_then(|waiting| waiting.message.lane.clone());
         if let Some(lane) = lane {
             let next = self.lanes.get_mut(&lane).and_then(|places| {
@@ -208,10 +308,6 @@ impl<C> Tail<C> {
         }
         self.accepted.insert(place);
         self.forget_accepted();
-        if self.is_down() {
-            self.hurry(now);
-        }
-        self.trust_again();
     }
 
     /// The attempt failed: it is tried again later. Parks the receiver if it has accepted nothing for too long.
@@ -222,6 +318,7 @@ impl<C> Tail<C> {
         }
         if let Some(waiting) = self.waiting.get_mut(&place) {
             waiting.failures = waiting.failures.saturating_add(1);
+            waiting.reject(now, &reason, self.passes);
             self.heads.insert((later(now, pause(waiting.failures, draw, retry_after)), place));
         }
         self.failures_in_a_row = self.failures_in_a_row.saturating_add(1);
@@ -245,6 +342,9 @@ impl<C> Tail<C> {
     pub fn refused(&mut self, place: Place, now: UnixMillis, reason: String) {
         if self.under_way.remove(&place) {
             self.heads.insert((now, place));
+            if let Some(waiting) = self.waiting.get_mut(&place) {
+                waiting.reject(now, &reason, self.passes);
+            }
             self.park(now, reason);
         }
     }
@@ -265,6 +365,40 @@ impl<C> Tail<C> {
         *self = Tail::new(self.limits, position);
     }
 
+    /// A person gives up a message that is rejected and not under way: it counts as accepted, and what waits behind it
+    /// goes on. As when the receiver is resumed, what else failed is attempted again; one that is parked stays so.
+    ///
+    /// # Errors
+    /// It is not rejected.
+    pub fn skip(&mut self, place: Place, now: UnixMillis) -> Result<(), NotRejected> {
+        let is_rejected = self.waiting.get(&place).is_some_and(|waiting| waiting.rejection.is_some());
+        if !is_rejected || self.is_under_way(place) {
+            return Err(NotRejected { asked: place, rejected: self.rejected().map(|rejected| rejected.place) });
+        }
+        self.heads.retain(|(_, head)| *head != place);
+        self.pass(place, now);
+        self.trust_again();
+        self.hurry(now);
+        Ok(())
+    }
+
+    /// Whether an attempt at this message has not ended.
+    #[must_use]
+    pub fn is_under_way(&self, place: Place) -> bool {
+        self.under_way.contains(&place)
+    }
+
+    /// The message that is rejected longest while others pass; else the one that failed longest ago.
+    #[must_use]
+    pub fn rejected(&self) -> Option<Rejected> {
+        if let Some(unread) = self.rejected_before.as_ref().filter(|rejected| rejected.place > self.read) {
+            return Some(unread.clone());
+        }
+        let rejections = self.waiting.values().filter_map(|waiting| Some((waiting, waiting.rejection.as_ref()?)));
+        let longest = rejections.min_by_key(|(_, rejection)| (!rejection.others_pass, rejection.trouble.since));
+        longest.and_then(|(waiting, _)| waiting.rejected())
+    }
+
     /// How far it is.
     #[must_use]
     pub fn position(&self) -> Position {
@@ -273,6 +407,8 @@ impl<C> Tail<C> {
             accepted: self.accepted.clone(),
             failing: self.failing.clone(),
             parked: self.parked.clone(),
+            // Of a receiver that is down each failure would be another position.
+            rejected: self.rejected().filter(|rejected| rejected.others_pass || self.parked.is_some()),
         }
     }
 

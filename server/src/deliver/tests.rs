@@ -22,6 +22,7 @@ use tokio::sync::oneshot;
 use super::guard::{Endpoint, Guard};
 use super::post::Post;
 use super::signing::{WebhookSecret, signatures};
+use super::tail::NotRejected;
 use super::tail::{Limits, State};
 use super::webhook::Webhook;
 use super::worker::{Handle, OrderError, Setup, Worker};
@@ -56,7 +57,8 @@ impl Journal {
             let at = UnixMillis(1_768_659_501_000 + record);
             let kind = EventKind::AuthorizationApproved;
             let content = Event::new(place.to_string(), kind, at, &json!({"authorizationId": record.to_string()}));
-            Message { place, lane: Some(compact_str::format_compact!("user {}", record % 7)), at, content }
+            let lane = Some(compact_str::format_compact!("user {}", record % 7));
+            Message { place, lane, at, kind: kind.name(), content }
         };
         let messages = (1..=records).filter(|record| record % 3 != 0).map(event).collect();
         let position = Mutex::new(Some(Position::default()));
@@ -124,6 +126,8 @@ enum Answer {
     RetryAfter(u16, u32),
     Redirect(SocketAddr),
     Never,
+    /// With 204, but not before it is told to.
+    Slow,
 }
 
 /// A receiver on a real socket. It answers by its script, then with 204.
@@ -131,8 +135,12 @@ enum Answer {
 struct Server {
     script: Arc<Mutex<VecDeque<Answer>>>,
     seen: Arc<Mutex<Vec<Seen>>>,
+    /// The message that it answers with 422, whatever the script says.
+    rejects: Arc<Mutex<Option<String>>>,
     /// Requests without an answer that the other side has ended.
     given_up: Arc<Mutex<u32>>,
+    /// Lets one slow answer go.
+    go_on: Arc<tokio::sync::Notify>,
 }
 
 /// Counts when it is dropped.
@@ -170,15 +178,17 @@ impl Server {
     }
 
     async fn answer(&self, headers: &HeaderMap, body: Bytes) -> Response {
-        let answer = self.script.lock().unwrap().pop_front().unwrap_or(Answer::Status(204));
         let header = |name: &str| headers[name].to_str().unwrap().to_owned();
+        let is_rejected = self.rejects.lock().unwrap().as_ref() == Some(&header("webhook-id"));
+        let next = || self.script.lock().unwrap().pop_front().unwrap_or(Answer::Status(204));
+        let answer = if is_rejected { Answer::Status(422) } else { next() };
         assert_eq!(header("content-type"), "application/json");
         self.seen.lock().unwrap().push(Seen {
             id: header("webhook-id"),
             at: header("webhook-timestamp").parse().unwrap(),
             signature: header("webhook-signature"),
             body,
-            accepted: matches!(answer, Answer::Status(200..=299)),
+            accepted: matches!(answer, Answer::Status(200..=299) | Answer::Slow),
         });
         let status = |code: u16| StatusCode::from_u16(code).unwrap();
         match answer {
@@ -188,6 +198,10 @@ impl Server {
             Answer::Never => {
                 let _counted = Counted(Arc::clone(&self.given_up));
                 pending().await
+            }
+            Answer::Slow => {
+                self.go_on.notified().await;
+                status(204).into_response()
             }
         }
     }
@@ -394,6 +408,60 @@ async fn an_order_that_is_repeated_is_carried_out_once() {
     assert_eq!(server.seen().len(), 4);
     running.handle.order(replay, ops("another")).await.unwrap();
     until("all is sent a third time", || server.seen().len() == 6).await;
+    running.end().await;
+}
+
+#[tokio::test]
+async fn a_message_that_is_rejected_is_told_of_and_skipped_by_a_person_alone() {
+    let (server, to) = Server::start(&[]).await;
+    let journal = Journal::of(100);
+    *server.rejects.lock().unwrap() = Some("1-0".to_owned());
+    let running = Running::start(&journal, to.clone(), SPEED);
+    until("people are told", || running.handle.status().is_stuck).await;
+    let told = running.handle.status().rejected;
+    running.end().await;
+    let before = server.accepted().len();
+    assert!((10..32).contains(&before), "others pass, as far as the window reaches: {before}");
+
+    let running = Running::start(&journal, to, SPEED);
+    assert_eq!(running.handle.status().rejected, told, "a restart forgives nothing");
+    let rejected = told.unwrap();
+    let place = |record: u64| Place { record: Sequence(record), part: 0 };
+    let said = rejected.trouble.reason.as_str();
+    assert_eq!((rejected.place, &*rejected.kind), (place(1), "authorization.approved"));
+    assert_eq!((said, rejected.others_pass), ("HTTP 422 Unprocessable Entity", true));
+
+    let skip = |record: u64| Order::Skip { place: place(record), reason: "the account is closed".to_owned() };
+    for (record, why) in [(2, "it was accepted"), (8, "it waits behind it"), (100, "it is not read yet")] {
+        let refused = NotRejected { asked: place(record), rejected: Some(place(1)) };
+        let answer = running.handle.order(skip(record), ops("")).await;
+        assert_eq!(answer, Err(OrderError::NotRejected(refused)), "{why}");
+    }
+    for _ in 0..2 {
+        running.handle.order(skip(1), ops("key")).await.unwrap();
+    }
+    assert_eq!(*journal.orders.lock().unwrap(), [(skip(1), ops("key"))]);
+    assert!(journal.position.lock().unwrap().as_ref().unwrap().through >= place(1));
+    until("all others are accepted", || server.accepted().len() == journal.ids().len() - 1).await;
+    until("it says so", || running.handle.status().oldest.is_none()).await;
+    let status = running.handle.status();
+    assert_eq!((status.rejected, status.is_stuck, status.state), (None, false, State::Delivering));
+    running.end().await;
+    assert_ordered(&server.seen());
+}
+
+#[tokio::test]
+async fn what_is_accepted_while_it_is_given_up_is_not_given_up() {
+    let (server, to) = Server::start(&[Answer::Status(500), Answer::Slow]).await;
+    let journal = Journal::of(1);
+    let running = Running::with(&journal, webhook(to, Duration::from_secs(600)), SPEED);
+    until("it is attempted again", || server.seen().len() == 2).await;
+    let place = Place { record: Sequence(1), part: 0 };
+    let skip = Order::Skip { place, reason: "no use".to_owned() };
+    let skipping = running.handle.order(skip, ops(""));
+    let (answer, ()) = tokio::join!(skipping, async { server.go_on.notify_one() });
+    assert_eq!(answer, Err(OrderError::NotRejected(NotRejected { asked: place, rejected: None })));
+    assert!(journal.orders.lock().unwrap().is_empty());
     running.end().await;
 }
 

@@ -15,7 +15,7 @@ use tokio::task::{JoinError, JoinSet};
 use tokio::time::Instant;
 
 use super::meters::Meters;
-use super::tail::{Failure, Limits, Position, State, Tail};
+use super::tail::{Failure, Limits, NotRejected, Position, Rejected, State, Tail};
 use super::{Order, Outbox, Outcome, Place, Receiver};
 use crate::clock::Clock;
 
@@ -63,6 +63,10 @@ pub struct Status {
     pub through: Place,
     /// The oldest message that is not, and when what it tells of happened.
     pub oldest: Option<(Place, UnixMillis)>,
+    /// The message that it rejects, if any; of several the one that people must see to first.
+    pub rejected: Option<Rejected>,
+    /// Whether it was rejected for so long, while others passed, that people must be told.
+    pub is_stuck: bool,
     /// Messages accepted since the process began.
     pub accepted: u64,
 }
@@ -73,6 +77,9 @@ pub enum OrderError<E> {
     /// The worker has stopped.
     #[error("deliveries have stopped: tapgate is ending")]
     Stopped,
+    /// What was to be skipped cannot be.
+    #[error(transparent)]
+    NotRejected(NotRejected),
     /// The outbox did not keep it.
     #[error(transparent)]
     Outbox(#[from] E),
@@ -151,6 +158,9 @@ pub struct Worker<O: Outbox, R> {
     outbox_fails: bool,
 }
 
+/// A worker, and the handle to it.
+pub type WithHandle<O, R> = (Worker<O, R>, Handle<<O as Outbox>::Error>);
+
 /// What the operator knows of a receiver from the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Said {
@@ -177,7 +187,7 @@ where
     ///
     /// # Errors
     /// The position could not be read, or a new one not be stored.
-    pub fn new(setup: Setup, outbox: Arc<O>, receiver: R) -> Result<(Worker<O, R>, Handle<O::Error>), O::Error> {
+    pub fn new(setup: Setup, outbox: Arc<O>, receiver: R) -> Result<WithHandle<O, R>, O::Error> {
         let Setup { name, limits, clock } = setup;
         let stored = match outbox.position(&name)? {
             Some(position) => position,
@@ -189,7 +199,7 @@ where
         };
         let tail = Tail::new(limits, stored.clone());
         let (orders_in, orders) = mpsc::channel(ORDERS_MAX);
-        let (status, status_out) = watch::channel(status_of(&tail, 0));
+        let (status, status_out) = watch::channel(status_of(&tail, 0, clock.now().at));
         let meters = Meters::new(&name);
         let name: Arc<str> = name.into();
         let handle = Handle { name: Arc::clone(&name), orders: orders_in, status: status_out };
@@ -343,22 +353,43 @@ where
         if behind(&self.outbox, move |outbox| outbox.is_repeated(&author)).await? {
             return Ok(());
         }
+        if let Order::Skip { place, .. } = order {
+            self.settle(place).await;
+        }
         let mut tail = self.tail.clone();
         match order {
             Order::Resume => tail.resume(self.now()),
             Order::Replay(from) => tail.replay(from),
+            Order::Skip { place, .. } => tail.skip(place, self.now()).map_err(OrderError::NotRejected)?,
         }
         let position = tail.position();
-        let (name, kept, author) = (Arc::clone(&self.name), position.clone(), by.clone());
-        behind(&self.outbox, move |outbox| outbox.store_order(&name, &order, &kept, &author)).await?;
+        let (name, asked, kept, author) = (Arc::clone(&self.name), order.clone(), position.clone(), by.clone());
+        behind(&self.outbox, move |outbox| outbox.store_order(&name, &asked, &kept, &author)).await?;
         if let Order::Replay(_) = order {
             // Their outcomes would be taken for those of the repetition.
             self.attempts.shutdown().await;
         }
         self.tail = tail;
         self.has_stored(position);
-        tracing::info!(receiver = &*self.name, ?order, by = by.name(), "deliveries are ordered otherwise");
+        let (receiver, by) = (&*self.name, by.name());
+        match order {
+            Order::Resume | Order::Replay(_) => {
+                tracing::info!(receiver, ?order, by, "deliveries are ordered otherwise");
+            }
+            Order::Skip { place, reason } => {
+                let message = place.message_id();
+                tracing::warn!(receiver, message, reason, by, "a message is given up: only a replay sends it again");
+            }
+        }
         Ok(())
+    }
+
+    /// Waits until no attempt at a message is under way: it may yet be accepted.
+    async fn settle(&mut self, place: Place) {
+        while self.tail.is_under_way(place) {
+            let Some(ended) = self.attempts.join_next().await else { return };
+            self.ended(ended);
+        }
     }
 
     fn ended(&mut self, ended: Result<(Place, Outcome), JoinError>) {
@@ -389,12 +420,12 @@ where
     /// Shows how the receiver does: always to those who look, to the log when it changes.
     fn tell(&mut self) {
         self.meters.tell(&self.tail, self.outbox.newest(), self.now());
-        let status = status_of(&self.tail, self.accepted);
+        let status = status_of(&self.tail, self.accepted, self.now());
         let receiver = &*self.name;
         let say = match &status.state {
             State::Parked(_) => Said::Parked,
             State::Failing(_) if self.tail.is_down() => Said::Down,
-            // One message that fails among others that pass is for the metrics.
+            // One message that fails among others that pass says nothing of the receiver.
             State::Failing(_) => self.said,
             State::Delivering => Said::Well,
         };
@@ -467,7 +498,9 @@ fn bounded(mut reason: String) -> String {
     reason
 }
 
-fn status_of<C>(tail: &Tail<C>, accepted: u64) -> Status {
+fn status_of<C>(tail: &Tail<C>, accepted: u64, now: UnixMillis) -> Status {
     let oldest = tail.oldest().map(|message| (message.place, message.at));
-    Status { state: tail.state(), through: tail.through(), oldest, accepted }
+    let rejected = tail.rejected();
+    let is_stuck = rejected.as_ref().is_some_and(|rejected| rejected.is_stuck(now));
+    Status { state: tail.state(), through: tail.through(), oldest, rejected, is_stuck, accepted }
 }

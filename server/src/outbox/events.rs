@@ -9,8 +9,8 @@ use tapgate_engine::posting::Effect;
 use tapgate_engine::record::{BreakId, Fact, Record, ReturnCause, Verdict};
 
 use super::history::{History, Subject};
-use super::{Telling, Told, debits, message_id};
-use crate::deliver::{Event, EventKind};
+use super::{Telling, Told, debits};
+use crate::deliver::{Event, EventKind, Place};
 use crate::wire::admin::{alerts, authorizations, breaks, journal};
 
 /// The events that one receiver wants.
@@ -44,8 +44,8 @@ impl Telling for Events {
         let (sequence, record) = history.newest();
         let told = (0..).zip(happenings(history)).filter(|(_, happening)| self.wanted.contains(&happening.kind));
         let event = |(part, Happening { kind, lane, data }): (u16, Happening)| {
-            let content = Event::new(message_id(*sequence, part), kind, record.at, &data);
-            Told { part, lane: Some(lane), content }
+            let id = Place { record: *sequence, part }.message_id();
+            Told { part, lane: Some(lane), kind: kind.name(), content: Event::new(id, kind, record.at, &data) }
         };
         told.map(event).collect()
     }

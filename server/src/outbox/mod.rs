@@ -28,11 +28,11 @@ use crate::deliver::{Batch, Message, Order, Outbox, Place, Position};
 /// Records looked at in one go, a few milliseconds of reading: the deliveries' thread is not held longer by one receiver.
 const RECORDS_MAX: usize = 1_000;
 
-/// The version of a position's bytes.
-const POSITION_VERSION: u8 = 1;
+/// The version of a position's bytes. Version 1 ended before the message that is rejected.
+const POSITION_VERSION: u8 = 2;
 
-// A place takes at most 13 bytes, the two troubles a time and a reason each.
-const _: () = assert!(WINDOW * 13 + 2 * (REASON_BYTES_MAX + 16) + 64 <= POSITION_BYTES_MAX);
+// A place takes at most 13 bytes, each of the three troubles a time and a reason.
+const _: () = assert!(WINDOW * 13 + 3 * (REASON_BYTES_MAX + 16) + 128 <= POSITION_BYTES_MAX);
 
 /// What one kind of receiver is told.
 pub trait Telling: Send + Sync + 'static {
@@ -53,14 +53,10 @@ pub struct Told<C> {
     pub part: u16,
     /// What must keep its order with it.
     pub lane: Option<CompactString>,
+    /// What kind of thing it tells of, for people.
+    pub kind: &'static str,
     /// What is told.
     pub content: C,
-}
-
-/// The name of a message, the same whenever it is sent: `msg_1200_0`.
-#[must_use]
-pub fn message_id(sequence: Sequence, part: u16) -> String {
-    format!("msg_{sequence}_{part}")
 }
 
 /// Why messages could not be read, or a position not be kept.
@@ -107,8 +103,8 @@ impl<T: Telling> LedgerOutbox<T> {
         let at = record.at;
         let history = History::read(&self.ledger, &subject, sequence, record)?;
         let message = |told: Told<T::Content>| {
-            let Told { part, lane, content } = told;
-            Message { place: Place { record: sequence, part }, lane, at, content }
+            let Told { part, lane, kind, content } = told;
+            Message { place: Place { record: sequence, part }, lane, at, kind, content }
         };
         Ok(self.telling.tell(&history).into_iter().map(message).collect())
     }
@@ -166,10 +162,11 @@ impl<T: Telling> Outbox for LedgerOutbox<T> {
     fn position(&self, receiver: &str) -> Result<Option<Position>, OutboxError> {
         let Some(bytes) = self.ledger.cursor(receiver) else { return Ok(None) };
         let unreadable = |reason: String| OutboxError::Position { receiver: receiver.to_owned(), reason };
+        let read = |bytes: &[u8]| postcard::from_bytes(bytes).map(Some).map_err(|error| unreadable(error.to_string()));
         match bytes.split_first() {
-            Some((&POSITION_VERSION, rest)) => {
-                postcard::from_bytes(rest).map(Some).map_err(|error| unreadable(error.to_string()))
-            }
+            Some((&POSITION_VERSION, rest)) => read(rest),
+            // A message that is rejected is absent: one byte of zero.
+            Some((1, rest)) => read(&[rest, &[0]].concat()),
             Some((version, _)) => Err(unreadable(format!("version {version}"))),
             None => Err(unreadable("it is empty".to_owned())),
         }
@@ -189,6 +186,9 @@ impl<T: Telling> Outbox for LedgerOutbox<T> {
         let (name, position) = (receiver.into(), bytes(receiver, position)?);
         let change = match order {
             Order::Resume | Order::Replay(_) => CursorChange::Move { name, position },
+            Order::Skip { place, reason } => {
+                CursorChange::Skip { name, message: place.message_id().into(), reason: reason.into(), position }
+            }
         };
         let receipt = self.ledger.change(by, Change::Cursor(change), self.clock.now())?;
         match receipt.word.map(|word| word.block()) {

@@ -5,8 +5,8 @@ use tapgate_engine::ids::Sequence;
 use tapgate_engine::record::{Fact, Record};
 
 use super::history::{History, Subject};
-use super::{Telling, Told, message_id};
-use crate::deliver::{Notice, NoticeKind};
+use super::{Telling, Told};
+use crate::deliver::{Notice, NoticeKind, Place};
 
 /// Alerts, as people are told of them.
 #[derive(Clone, Copy, Debug)]
@@ -25,7 +25,12 @@ impl Telling for Notices {
 
     fn tell(&self, history: &History) -> Vec<Told<Notice>> {
         let notice = history.alert().and_then(|alert| notice(history.newest(), &alert));
-        let told = |notice: Notice| Told { part: 0, lane: Some(notice.key.as_str().into()), content: notice };
+        let told = |content: Notice| Told {
+            part: 0,
+            lane: Some(content.key.as_str().into()),
+            kind: content.kind.name(),
+            content,
+        };
         notice.map(told).into_iter().collect()
     }
 }
@@ -50,7 +55,7 @@ fn notice((sequence, record): &(Sequence, Record), alert: &Alert) -> Option<Noti
     let is_news = matches!(kind, NoticeKind::Raised | NoticeKind::Renotified);
     let facts = condition.facts.iter().filter(|_| is_news);
     Some(Notice {
-        id: message_id(*sequence, 0),
+        id: Place { record: *sequence, part: 0 }.message_id(),
         key: format!("alert-{}", alert.id),
         kind,
         severity: condition.severity,

@@ -21,7 +21,7 @@ use tapgate_engine::time::{Moment, UnixMillis, UnixSeconds};
 use super::events::Events;
 use super::notices::Notices;
 use super::*;
-use crate::deliver::tail::Trouble;
+use crate::deliver::tail::{Rejected, Trouble};
 use crate::deliver::{Event, EventKind, Notice, NoticeKind};
 
 const START_SECONDS: u64 = 1_768_659_501;
@@ -580,7 +580,8 @@ fn a_position_survives_a_restart_and_the_largest_one_fits() {
         through: place(0),
         accepted: (0..WINDOW as u64).map(place).collect(),
         failing: Some(trouble.clone()),
-        parked: Some(trouble),
+        parked: Some(trouble.clone()),
+        rejected: Some(Rejected { place: place(0), kind: "x".repeat(64).into(), trouble, others_pass: true }),
     };
     outbox.store_position("slack", &largest).unwrap();
     drop(outbox);
@@ -614,4 +615,28 @@ fn an_order_that_may_not_be_on_the_disk_is_not_said_to_be_kept() {
     let outbox = LedgerOutbox::new(Arc::new(ledger), Arc::new(Clock::start()), Notices);
     let kept = outbox.store_order("slack", &Order::Resume, &Position::default(), &author());
     assert!(matches!(kept, Err(OutboxError::Unknown)), "{kept:?}");
+}
+
+#[test]
+fn a_position_of_the_version_before_is_read() {
+    let world = World::new();
+    let outbox = world.outbox(Notices);
+    let position = Position { through: Place::end_of(Sequence(7)), ..Position::default() };
+    let before = (1_u8, position.through, &position.accepted, &position.failing, &position.parked);
+    world.ledger.move_cursor("slack", postcard::to_stdvec(&before).unwrap(), at(1)).unwrap();
+    assert_eq!(outbox.position("slack").unwrap(), Some(position));
+}
+
+#[test]
+fn what_is_given_up_is_in_the_journal_by_its_name() {
+    let world = World::new();
+    let place = Place { record: Sequence(3), part: 1 };
+    let skip = Order::Skip { place, reason: "the account is closed".to_owned() };
+    world.outbox(Notices).store_order("slack", &skip, &Position::default(), &author()).unwrap();
+    let record = world.ledger.record(world.ledger.journal().durable()).unwrap().unwrap();
+    let shown = crate::wire::admin::journal::entry(Sequence(9), &record);
+    assert_eq!(shown["author"], "ops");
+    let fact = &shown["fact"];
+    assert_eq!((&fact["kind"], &fact["name"]), (&json!("message_skipped"), &json!("slack")));
+    assert_eq!((&fact["message"], &fact["reason"]), (&json!("msg_3_1"), &json!("the account is closed")));
 }

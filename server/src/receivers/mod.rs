@@ -1,6 +1,6 @@
 //! The receivers of the configuration: a worker for each, on a thread of their own behind all that decides.
 
-mod parked;
+mod alarm;
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -134,7 +134,7 @@ impl Made<'_> {
     }
 }
 
-/// Runs the workers until the process stops, and watches for those that park.
+/// Runs the workers until the process stops, and watches for those that people must see to.
 ///
 /// # Errors
 /// The thread did not start.
@@ -156,13 +156,15 @@ pub fn run(
 }
 
 async fn deliver(app: &App, jobs: Vec<Job>, stopping: watch::Receiver<bool>) {
-    parked::forget_strangers(app);
+    alarm::forget_strangers(app);
     let mut workers = JoinSet::new();
     for job in jobs {
         workers.spawn(job(stopping.clone()));
     }
     for delivery in &app.deliveries {
-        let alarm = parked::Alarm::new(Arc::clone(&app.ledger), Arc::clone(&app.clock), &delivery.handle);
+        let Delivery { handle, .. } = delivery;
+        let (ledger, clock) = (Arc::clone(&app.ledger), Arc::clone(&app.clock));
+        let alarm = alarm::Alarm::new(ledger, clock, handle.name(), handle.watch());
         // Ends with its worker.
         workers.spawn(alarm.watch());
     }

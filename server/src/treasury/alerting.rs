@@ -5,7 +5,7 @@ use tapgate_engine::alert::{Alert, AlertKind, Condition};
 use tapgate_engine::ids::AlertId;
 use tapgate_engine::time::UnixMillis;
 
-/// Kinds of alerts that are judged here; a delivery that is parked is told by who delivers.
+/// Kinds of alerts that are judged here; those of deliveries are told by who delivers.
 const JUDGED: &[AlertKind] = &[
     AlertKind::PoolLow,
     AlertKind::FloorBreached,

@@ -13,7 +13,7 @@ import time
 import pytest
 
 from receivers import FORGET, OTHER_SECRET, ROUTING_KEY, SECRET, MailServer, Receiver, now_and_then, slow
-from tapgate import TOKENS, Server, command, error_code, eventually, in_parallel, now
+from tapgate import TOKENS, Server, command, error_code, eventually, fresh, in_parallel, now
 from world import World, follow_up, funds_of, tap
 
 ROUNDS = int(os.environ.get("TAPGATE_KILL_ROUNDS", "5"))
@@ -287,6 +287,62 @@ def test_the_alert_of_a_receiver_that_is_not_configured_any_more_is_over(deliver
     assert deliveries(world) == {}
 
 
+def test_a_message_that_is_rejected_holds_its_user_until_a_person_skips_it(delivering, receiver):
+    poison = fresh("poison")
+    partner = receiver(lambda request: 422 if poison in request.body.decode() else 204).start()
+    world = delivering(webhook=[partner.webhook(name="core")])
+    held, others = world.user(), world.user()
+    world.approve({**tap(held), "authorizationId": poison})
+    world.approve(tap(held))
+    world.approve(tap(others))
+    partner.wait_for(others, APPROVED)
+    assert eventually(lambda: (deliveries(world)["core"]["rejected"] or {}).get("othersPass"), 30)
+    rejected = deliveries(world)["core"]["rejected"]
+    message = partner.seen()[0].id
+    assert (rejected["messageId"], rejected["kind"]) == (message, "authorization.approved")
+    assert rejected["reason"] == "HTTP 422 Unprocessable Entity"
+    assert partner.types(held) == [], "the user's other messages wait"
+
+    def skip(name, body=None, key=None, role="operator"):
+        body = {"messageId": name, "reason": "the account is closed"} if body is None else body
+        headers = {"Idempotency-Key": key} if key else None
+        return world.server.admin("POST", "/api/v1/deliveries/core/skip", body, headers=headers, role=role)
+
+    assert skip(message, role="viewer").status_code == 403
+    accepted, waiting = partner.accepted()[0].id, message.replace("_0", "_1")
+    for never in (accepted, waiting, "msg_999999_0"):
+        refused = skip(never)
+        assert (refused.status_code, error_code(refused)) == (409, "conflict") and message in refused.text
+    for wrong in ({"messageId": message}, {"messageId": message, "reason": ""}, {"messageId": "1", "reason": "x"}):
+        assert (skip("", wrong).status_code, error_code(skip("", wrong))) == (400, "malformed"), wrong
+    settings = {"TAPGATE_URL": world.server.admin_url, "TAPGATE_TOKEN": TOKENS["viewer"]}
+    shown = command("deliveries", "show", "core", env=settings).stdout.decode()
+    assert f"rejects  {message} (authorization.approved)" in shown and "others pass: HTTP 422" in shown
+
+    # The process may end at any time; what is rejected is known, and given up once.
+    world.server.restart()
+    assert eventually(lambda: skip(message, key="skip-1").status_code == 200, 30)
+    world.server.kill9()
+    skipped = [each for each in records_of(world) if each["fact"]["kind"] == "message_skipped"]
+    assert [(each["author"], each["fact"]["name"], each["fact"]["message"], each["fact"]["reason"]) for each in skipped] == [
+        ("operator", "core", message, "the account is closed")
+    ]
+    world.server.start()
+    assert skip(message, key="skip-1").status_code == 200, "a repetition"
+    # The debit of the same approval is another message; the operator gives it up, too, from the command line.
+    assert eventually(lambda: (deliveries(world)["core"]["rejected"] or {}).get("messageId") == waiting, 30)
+    settings["TAPGATE_TOKEN"] = TOKENS["operator"]
+    given_up = command("deliveries", "skip", "core", waiting, "--reason", "debited by hand", env=settings)
+    assert given_up.returncode == 0, given_up.stderr.decode()
+    partner.wait_for(held, APPROVED)
+    assert eventually(lambda: caught_up(world))
+    assert deliveries(world)["core"]["rejected"] is None
+    assert "a message is given up" in world.server.log_tail(10_000)
+    world.server.terminate()
+    verified = command("journal", "verify", world.server.data_dir)
+    assert verified.returncode == 0, (verified.stdout + verified.stderr).decode()
+
+
 def test_without_allow_private_nothing_goes_to_the_own_network(delivering, receiver, tmp_path):
     partner = receiver().start()
     webhook = {"url": partner.url(), "secret": SECRET}
@@ -445,7 +501,7 @@ def test_a_receiver_is_shown_without_its_secrets(idle):
     assert eventually(lambda: state(idle, "core") == "failing")
     answer = idle.server.admin("GET", "/api/v1/deliveries", role="viewer")
     [shown] = answer.json()["items"]
-    names = ["name", "kind", "url", "state", "since", "reason", "through", "lagRecords", "lagSeconds", "oldest"]
+    names = ["name", "kind", "url", "state", "since", "reason", "through", "lagRecords", "lagSeconds", "oldest", "rejected"]
     assert sorted(shown) == sorted(names)
     assert shown["url"].startswith("http://127.0.0.1:") and shown["reason"] == "HTTP 500 Internal Server Error"
     assert idle.server.admin_ok("GET", "/api/v1/deliveries/core", role="viewer")["name"] == "core"

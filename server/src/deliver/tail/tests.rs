@@ -16,7 +16,7 @@ fn place(record: u64) -> Place {
 
 fn message(record: u64, lane: &str) -> Message<()> {
     let lane = Some(lane).filter(|lane| !lane.is_empty()).map(CompactString::from);
-    Message { place: place(record), lane, at: UnixMillis(record), content: () }
+    Message { place: place(record), lane, at: UnixMillis(record), kind: "test", content: () }
 }
 
 fn failure() -> Failure {
@@ -240,6 +240,127 @@ fn a_replay_sends_everything_from_a_place_on_again() {
     assert_eq!(tail.read(), place(2).before(), "what is still to be accepted is not left out");
 }
 
+/// The record that is rejected, since when, and whether others pass.
+fn rejected(tail: &Tail<()>) -> Option<(u64, u64, bool)> {
+    tail.rejected().map(|rejected| (rejected.place.record.0, rejected.trouble.since.0, rejected.others_pass))
+}
+
+const HOUR_MILLIS: u64 = 3_600_000;
+
+#[test]
+fn a_message_that_fails_while_others_pass_is_stuck_after_an_hour() {
+    let mut tail = tail(&["poison", "b", "c", "poison"]);
+    assert_eq!(attempted(&mut tail, 10), [1, 2, 3]);
+    tail.failed(place(1), UnixMillis(10), failure());
+    assert_eq!(rejected(&tail), Some((1, 10, false)), "who knows");
+    tail.done(place(2), UnixMillis(20));
+    assert_eq!(rejected(&tail), Some((1, 10, false)), "it may have been a moment");
+    assert_eq!(attempted(&mut tail, 6_000), [1]);
+    tail.failed(place(1), UnixMillis(6_000), Failure { reason: "HTTP 422".to_owned(), ..failure() });
+    let blamed = tail.rejected().unwrap();
+    assert_eq!((rejected(&tail), &*blamed.trouble.reason), (Some((1, 10, true)), "HTTP 422"));
+    assert!(!blamed.is_stuck(UnixMillis(10 + HOUR_MILLIS - 1)) && blamed.is_stuck(UnixMillis(10 + HOUR_MILLIS)));
+
+    let now = UnixMillis(2 * HOUR_MILLIS);
+    tail.resume(now);
+    let mut tail = Tail::new(LIMITS, tail.position());
+    assert_eq!(rejected(&tail), Some((1, 10, true)), "a restart knows it before it is read");
+    for (record, lane) in (1..).zip(["poison", "b", "c", "poison"]) {
+        tail.offer(message(record, lane), now);
+    }
+    assert_eq!(rejected(&tail), Some((1, 10, true)), "neither a person who hurries it nor a restart forgives it");
+    assert_eq!(attempted(&mut tail, now.0), [1, 3]);
+    tail.done(place(1), now);
+    assert_eq!((rejected(&tail), tail.position().rejected), (None, None));
+}
+
+#[test]
+fn the_one_that_is_rejected_longest_is_seen_to_first() {
+    let mut tail = tail(&["a", "b", "c"]);
+    assert_eq!(attempted(&mut tail, 10), [1, 2, 3]);
+    tail.failed(place(2), UnixMillis(10), failure());
+    tail.failed(place(1), UnixMillis(20), failure());
+    assert_eq!(rejected(&tail), Some((2, 10, false)));
+    tail.done(place(3), UnixMillis(30));
+    assert_eq!(attempted(&mut tail, 6_000), [2, 1]);
+    tail.failed(place(1), UnixMillis(6_000), failure());
+    assert_eq!(rejected(&tail), Some((1, 20, true)), "of the other nobody knows yet");
+    tail.failed(place(2), UnixMillis(6_000), failure());
+    assert_eq!(rejected(&tail), Some((2, 10, true)));
+    tail.skip(place(2), UnixMillis(6_000)).unwrap();
+    assert_eq!(rejected(&tail), Some((1, 20, true)));
+}
+
+#[test]
+fn what_fails_with_everything_else_is_not_to_blame() {
+    let mut tail = tail(&["a", "b", "c", "d"]);
+    let mut now = UnixMillis(0);
+    while now.0 < 5 * HOUR_MILLIS {
+        for record in attempted(&mut tail, now.0) {
+            tail.failed(place(record), now, failure());
+        }
+        assert!(tail.rejected().is_none_or(|rejected| !rejected.others_pass));
+        assert_eq!(tail.position().rejected, None, "each failure would be another position");
+        now = tail.next_at().unwrap();
+    }
+    let back = attempted(&mut tail, now.0);
+    tail.done(place(back[0]), now);
+    for record in attempted(&mut tail, now.0) {
+        tail.failed(place(record), now, failure());
+    }
+    assert!(!tail.rejected().unwrap().is_stuck(now), "the hours in which nothing passed do not count");
+}
+
+#[test]
+fn what_is_skipped_counts_as_accepted_and_lets_its_lane_go_on() {
+    let mut tail = tail(&["poison", "b", "poison", "poison"]);
+    assert_eq!(attempted(&mut tail, 0), [1, 2]);
+    tail.failed(place(1), UnixMillis(0), failure());
+    let refused = |asked: u64| Err(NotRejected { asked: place(asked), rejected: Some(place(1)) });
+    for (asked, why) in [(2, "it is under way"), (3, "it waits"), (9, "it is not there")] {
+        assert_eq!(tail.skip(place(asked), UnixMillis(1)), refused(asked), "{why}");
+    }
+    tail.skip(place(1), UnixMillis(1)).unwrap();
+    assert_eq!((tail.through(), tail.rejected()), (place(2).before(), None));
+    assert_eq!(attempted(&mut tail, 1), [3], "at once, and not the one that is skipped");
+    tail.done(place(2), UnixMillis(2));
+    tail.done(place(3), UnixMillis(2));
+    assert_eq!(attempted(&mut tail, 2), [4]);
+    let said = tail.skip(place(4), UnixMillis(3)).unwrap_err().to_string();
+    assert_eq!(
+        said,
+        "only a message that the receiver was sent and does not accept can be skipped: msg_4_0 is none, nor is any other"
+    );
+}
+
+#[test]
+fn what_parked_its_receiver_can_be_skipped_after_a_restart_too_and_it_stays_parked() {
+    let mut tail = tail(&["a", "b"]);
+    assert_eq!(attempted(&mut tail, 0), [1, 2]);
+    tail.refused(place(1), UnixMillis(5), "the event is invalid".to_owned());
+    tail.failed(place(2), UnixMillis(5), failure());
+    let mut tail = Tail::new(LIMITS, tail.position());
+    tail.offer(message(1, "a"), UnixMillis(6));
+    tail.offer(message(2, "b"), UnixMillis(6));
+    tail.skip(place(1), UnixMillis(6)).unwrap();
+    assert!(matches!(tail.state(), State::Parked(_)));
+    assert_eq!(attempted(&mut tail, u64::MAX), [0_u64; 0]);
+    tail.resume(UnixMillis(7));
+    assert_eq!(attempted(&mut tail, 7), [2]);
+}
+
+#[test]
+fn a_message_is_named_by_its_place() {
+    let third = Place { record: Sequence(1_200), part: 2 };
+    assert_eq!(third.message_id(), "msg_1200_2");
+    assert_eq!(Place::of_message("msg_1200_2"), Some(third));
+    for other in
+        ["", "msg_", "msg_1200", "1200_2", "msg_1200_-2", "msg_1200_+2", "msg_01200_2", "msg_1200_2_", "msg_1_65536"]
+    {
+        assert_eq!(Place::of_message(other), None, "{other}");
+    }
+}
+
 #[test]
 fn places_are_ordered_by_record_then_part() {
     let second = Place { record: Sequence(3), part: 1 };
@@ -266,6 +387,8 @@ enum Step {
     Crash,
     /// A person resumes it.
     Resume,
+    /// A person gives up what is rejected, which is kept at once.
+    Skip,
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
@@ -285,6 +408,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         2 => Just(Step::Store),
         1 => Just(Step::Crash),
         1 => Just(Step::Resume),
+        1 => Just(Step::Skip),
     ];
     proptest::collection::vec(step, 0..200)
 }
@@ -296,13 +420,15 @@ struct World {
     stored: Position,
     under_way: Vec<u64>,
     seen: Vec<u64>,
+    skipped: BTreeSet<u64>,
     now: UnixMillis,
 }
 
 impl World {
     fn new(lanes: Vec<u8>) -> World {
         let tail = Tail::new(LIMITS, Position::default());
-        World { lanes, tail, stored: Position::default(), under_way: Vec::new(), seen: Vec::new(), now: UnixMillis(1) }
+        let (stored, skipped) = (Position::default(), BTreeSet::new());
+        World { lanes, tail, stored, under_way: Vec::new(), seen: Vec::new(), skipped, now: UnixMillis(1) }
     }
 
     fn lane(&self, record: u64) -> u8 {
@@ -361,6 +487,13 @@ impl World {
                 self.tail = Tail::new(LIMITS, self.stored.clone());
             }
             Step::Resume => self.tail.resume(self.now),
+            Step::Skip => {
+                let Some(rejected) = self.tail.rejected() else { return };
+                if self.tail.skip(rejected.place, self.now).is_ok() {
+                    self.skipped.insert(rejected.place.record.0);
+                    self.stored = self.tail.position();
+                }
+            }
         }
     }
 
@@ -410,7 +543,8 @@ proptest! {
             let through = position.through.record.0 + u64::from(position.through.part == u16::MAX);
             let claimed = (1..through).chain(position.accepted.iter().map(|place| place.record.0));
             for record in claimed.filter(is_meant) {
-                prop_assert!(seen.contains(&record), "{record} is called accepted in {position:?}");
+                let is_over = seen.contains(&record) || world.skipped.contains(&record);
+                prop_assert!(is_over, "{record} is called accepted in {position:?}");
             }
             let mut busy = BTreeSet::new();
             for record in &world.under_way {
@@ -421,7 +555,8 @@ proptest! {
         world.recover();
         let first_seen = world.first_seen();
         let meant: BTreeSet<_> = (1..=world.lanes.len() as u64).filter(|record| world.lane(*record) != 0).collect();
-        prop_assert_eq!(first_seen.iter().copied().collect::<BTreeSet<_>>(), meant);
+        let given_up = world.skipped.iter().copied();
+        prop_assert_eq!(first_seen.iter().copied().chain(given_up).collect::<BTreeSet<_>>(), meant);
         for lane in 2..6 {
             let of_lane: Vec<_> = first_seen.iter().filter(|record| world.lane(**record) == lane).collect();
             prop_assert!(of_lane.is_sorted(), "lane {lane}: {of_lane:?}");

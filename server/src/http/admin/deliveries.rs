@@ -10,7 +10,7 @@ use super::{Admin, Answer};
 use crate::deliver::Order;
 use crate::receivers::Delivery;
 use crate::rescue::Problem;
-use crate::wire::admin::deliveries::{Named, ReplayForm, view};
+use crate::wire::admin::deliveries::{Named, ReplayForm, SkipForm, view};
 
 /// In the order of the configuration.
 pub(super) async fn list(State(admin): State<Admin>) -> Answer {
@@ -31,6 +31,12 @@ pub(super) async fn replay(State(admin): State<Admin>, Path(name): Path<String>,
     let newest = admin.app.ledger.journal().durable();
     let from = asked.form::<ReplayForm>()?.from(newest).map_err(|error| Problem::Malformed(error.0))?;
     order(&admin, &name, Order::Replay(from), asked).await
+}
+
+pub(super) async fn skip(State(admin): State<Admin>, Path(name): Path<String>, asked: Asked) -> Answer {
+    find(&admin, &name)?;
+    let (place, reason) = asked.form::<SkipForm>()?.parts().map_err(|error| Problem::Malformed(error.0))?;
+    order(&admin, &name, Order::Skip { place, reason }, asked).await
 }
 
 async fn order(admin: &Admin, name: &str, order: Order, asked: Asked) -> Answer {

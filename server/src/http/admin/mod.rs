@@ -85,6 +85,7 @@ pub fn service(app: Arc<App>) -> Router {
         .route("/alerts/{id}/silence", post(alerts::silence))
         .route("/deliveries/{name}/resume", post(deliveries::resume))
         .route("/deliveries/{name}/replay", post(deliveries::replay))
+        .route("/deliveries/{name}/skip", post(deliveries::skip))
         .route("/prefunds", post(prefunds::send))
         .route("/prefunds/automatic", post(prefunds::propose))
         .route("/prefunds/{id}/cancel", post(prefunds::cancel))

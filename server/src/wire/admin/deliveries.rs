@@ -7,7 +7,7 @@ use tapgate_engine::time::UnixMillis;
 
 use super::{Digits, Malformed};
 use crate::deliver::Place;
-use crate::deliver::tail::State;
+use crate::deliver::tail::{Rejected, State};
 use crate::deliver::worker::Status;
 
 /// A receiver, as it is known without looking at it.
@@ -42,6 +42,17 @@ pub fn view(named: Named<'_>, status: &Status, newest: Sequence, now: UnixMillis
         "lagRecords": newest.0.saturating_sub(status.through.record.0),
         "lagSeconds": late / 1_000,
         "oldest": status.oldest.map(|(place, at)| json!({"sequence": place.record.0, "at": at.seconds().0})),
+        "rejected": status.rejected.as_ref().map(rejected),
+    })
+}
+
+fn rejected(Rejected { place, kind, trouble, others_pass }: &Rejected) -> Value {
+    json!({
+        "messageId": place.message_id(),
+        "kind": kind.as_str(),
+        "since": trouble.since.seconds().0,
+        "reason": trouble.reason,
+        "othersPass": others_pass,
     })
 }
 
@@ -66,6 +77,32 @@ impl ReplayForm {
     }
 }
 
+/// What a receiver is not sent any more.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct SkipForm {
+    message_id: String,
+    #[serde(deserialize_with = "super::reason")]
+    reason: String,
+}
+
+impl SkipForm {
+    /// The message's place, and why it is given up.
+    ///
+    /// # Errors
+    /// Not the name of a message, or no reason.
+    pub fn parts(self) -> Result<(Place, String), Malformed> {
+        let SkipForm { message_id, reason } = self;
+        let place = Place::of_message(&message_id).ok_or_else(|| {
+            Malformed(format!("messageId must be a message's webhook-id, such as msg_1200_0, got {message_id:?}"))
+        })?;
+        if reason.is_empty() {
+            return Err(Malformed("reason must say why the message is given up".to_owned()));
+        }
+        Ok((place, reason))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -76,25 +113,53 @@ mod tests {
     #[test]
     fn a_receiver_shows_how_far_it_is_and_what_is_wrong() {
         let through = Place::end_of(Sequence(90));
-        let status = Status { state: State::Delivering, through, oldest: None, accepted: 7 };
+        let status =
+            Status { state: State::Delivering, through, oldest: None, rejected: None, is_stuck: false, accepted: 7 };
         let mut expected = json!({
             "name": "core", "kind": "webhook", "url": "https://core.example.org", "state": "delivering", "since": null,
             "reason": null, "through": 90, "lagRecords": 10, "lagSeconds": 0, "oldest": null,
+            "rejected": null,
         });
         assert_eq!(view(NAMED, &status, Sequence(100), UnixMillis(9_000)), expected);
         let trouble = Trouble { since: UnixMillis(5_000), reason: "HTTP 500".to_owned() };
-        let oldest = Some((Place { record: Sequence(91), part: 0 }, UnixMillis(4_000)));
-        let status = Status { state: State::Parked(trouble), oldest, ..status };
+        let place = Place { record: Sequence(91), part: 0 };
+        let rejected = Rejected { place, kind: "pool.credited".into(), trouble: trouble.clone(), others_pass: true };
+        let oldest = Some((place, UnixMillis(4_000)));
+        let status = Status { state: State::Parked(trouble), oldest, rejected: Some(rejected), ..status };
         for (name, value) in [
             ("state", json!("parked")),
             ("since", json!(5)),
             ("reason", json!("HTTP 500")),
             ("lagSeconds", json!(5)),
             ("oldest", json!({"sequence": 91, "at": 4})),
+            (
+                "rejected",
+                json!({
+                    "messageId": "msg_91_0", "kind": "pool.credited", "since": 5, "reason": "HTTP 500",
+                    "othersPass": true,
+                }),
+            ),
         ] {
             expected[name] = value;
         }
         assert_eq!(view(NAMED, &status, Sequence(100), UnixMillis(9_000)), expected);
+    }
+
+    #[test]
+    fn what_is_skipped_is_a_message_for_a_reason() {
+        let parts = |body: &str| super::super::parse::<SkipForm>(body.as_bytes())?.parts();
+        let place = Place { record: Sequence(91), part: 1 };
+        assert_eq!(parts(r#"{"messageId":"msg_91_1","reason":"no use"}"#), Ok((place, "no use".to_owned())));
+        for bad in [
+            r#"{"messageId":"msg_91_1","reason":""}"#,
+            r#"{"messageId":"msg_91_1"}"#,
+            r#"{"messageId":"91-1","reason":"no use"}"#,
+            r#"{"messageId":"msg_091_1","reason":"no use"}"#,
+            r#"{"messageId":"msg_91_65536","reason":"no use"}"#,
+            r#"{"messageId":"msg_91_1","reason":"no use","all":true}"#,
+        ] {
+            assert!(parts(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

@@ -1,0 +1,233 @@
+//! A receiver that is parked, or rejects one message while it accepts others, is an alert: the other receivers tell of it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use compact_str::CompactString;
+use tapgate_engine::alert::{AlertKind, Condition, Severity};
+use tapgate_engine::ledger::{ChangeError, Ledger};
+use tokio::sync::watch;
+
+use crate::app::App;
+use crate::clock::Clock;
+use crate::deliver::tail::{Rejected, State, Trouble};
+use crate::deliver::worker::{Status, WINDOW};
+use crate::wire::rfc3339;
+
+/// How long to wait until an alert that could not be recorded is tried again.
+const RETRY_INTERVAL: Duration = Duration::from_secs(5);
+
+/// Kinds of alerts that are judged here.
+const JUDGED: [AlertKind; 2] = [AlertKind::DeliveryParked, AlertKind::DeliveryStuck];
+/// The name of the fact that says which message is rejected.
+const MESSAGE: &str = "message";
+
+/// Watches one receiver.
+pub(super) struct Alarm {
+    ledger: Arc<Ledger>,
+    clock: Arc<Clock>,
+    name: String,
+    status: watch::Receiver<Status>,
+    /// Messages it had accepted when it was last seen parked, or when the process began.
+    accepted: u64,
+    /// The message that the open alert says is rejected.
+    told: Option<CompactString>,
+}
+
+impl Alarm {
+    pub(super) fn new(ledger: Arc<Ledger>, clock: Arc<Clock>, name: &str, status: watch::Receiver<Status>) -> Alarm {
+        let is_ours = |open: &Condition| open.kind == AlertKind::DeliveryStuck && open.subject == name;
+        let open = ledger.open_alerts().into_iter().map(|alert| alert.condition).find(is_ours);
+        let told = open.and_then(|open| open.facts.into_iter().find(|(fact, _)| fact == MESSAGE));
+        Alarm { ledger, clock, name: name.to_owned(), status, accepted: 0, told: told.map(|(_, message)| message) }
+    }
+
+    /// Raises and resolves until the worker ends.
+    pub(super) async fn watch(mut self) {
+        loop {
+            let status = self.status.borrow_and_update().clone();
+            if let Err(error) = self.judge(&status) {
+                let receiver = &self.name;
+                tracing::warn!(receiver, %error, "an alert about a receiver was not recorded; tried again");
+                tokio::time::sleep(RETRY_INTERVAL).await;
+                // The journal may have failed for good, and the worker ended meanwhile.
+                if self.status.has_changed().is_err() {
+                    return;
+                }
+                self.status.mark_changed();
+            }
+            if self.status.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
+    fn judge(&mut self, status: &Status) -> Result<(), ChangeError> {
+        self.judge_parked(status)?;
+        self.judge_stuck(status)
+    }
+
+    fn judge_parked(&mut self, status: &Status) -> Result<(), ChangeError> {
+        let (name, now) = (&*self.name, self.clock.now());
+        if let State::Parked(trouble) = &status.state {
+            // Where it is open already nothing is recorded.
+            self.ledger.raise_alert(parked(name, trouble), now)?;
+            self.accepted = status.accepted;
+        } else if status.accepted > self.accepted {
+            // Being resumed alone proves nothing.
+            self.ledger.resolve_alert(AlertKind::DeliveryParked, name, now)?;
+            self.accepted = u64::MAX;
+        }
+        Ok(())
+    }
+
+    fn judge_stuck(&mut self, status: &Status) -> Result<(), ChangeError> {
+        let (name, now) = (&*self.name, self.clock.now());
+        let rejected = status.rejected.as_ref().filter(|rejected| rejected.others_pass);
+        let message = rejected.map(|rejected| CompactString::from(rejected.place.message_id()));
+        if self.told.is_some() && self.told != message {
+            self.ledger.resolve_alert(AlertKind::DeliveryStuck, name, now)?;
+            self.told = None;
+        }
+        if let Some(rejected) = rejected.filter(|_| status.is_stuck && self.told.is_none()) {
+            self.ledger.raise_alert(stuck(name, rejected), now)?;
+            self.told = message;
+        }
+        Ok(())
+    }
+}
+
+fn stuck(name: &str, rejected: &Rejected) -> Condition {
+    let Rejected { place, kind, trouble, .. } = rejected;
+    let message = place.message_id();
+    Condition {
+        kind: AlertKind::DeliveryStuck,
+        subject: name.into(),
+        severity: Severity::Urgent,
+        title: format!("{name} rejects a message").into(),
+        text: format!(
+            "It has rejected {message} ({kind}) for over an hour, and accepts others. What must keep its order with this \
+             message waits behind it; {WINDOW} messages later everything does. It is tried again until the receiver takes \
+             it. If it never can, do by hand what the message is for, then: \
+             tapgate deliveries skip {name} {message} --reason \"…\""
+        )
+        .into(),
+        facts: vec![
+            ("receiver".into(), name.into()),
+            (MESSAGE.into(), message.into()),
+            ("kind".into(), kind.clone()),
+            ("since".into(), rfc3339(trouble.since).into()),
+            ("reason".into(), trouble.reason.as_str().into()),
+        ],
+    }
+}
+
+fn parked(name: &str, trouble: &Trouble) -> Condition {
+    Condition {
+        kind: AlertKind::DeliveryParked,
+        subject: name.into(),
+        severity: Severity::Urgent,
+        title: format!("Deliveries to {name} are parked").into(),
+        text: format!(
+            "Nothing is sent to it any more; nothing is lost, and the journal grows behind it. See to the receiver, then: \
+             tapgate deliveries resume {name}"
+        )
+        .into(),
+        facts: vec![
+            ("receiver".into(), name.into()),
+            ("since".into(), rfc3339(trouble.since).into()),
+            ("reason".into(), trouble.reason.as_str().into()),
+        ],
+    }
+}
+
+/// Nobody sees to a receiver that is not configured any more: its alerts are over.
+pub(super) fn forget_strangers(app: &App) {
+    let is_ours = |subject: &str| app.deliveries.iter().any(|delivery| delivery.handle.name() == subject);
+    for alert in app.ledger.open_alerts() {
+        let Condition { kind, subject, .. } = &alert.condition;
+        if JUDGED.contains(kind)
+            && !is_ours(subject)
+            && let Err(error) = app.ledger.resolve_alert(*kind, subject, app.clock.now())
+        {
+            tracing::warn!(%error, receiver = &**subject, "the alert of a receiver that is gone was not resolved");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tapgate_engine::ids::Sequence;
+    use tapgate_engine::journal::Store;
+    use tapgate_engine::ledger::{Page, Policy};
+    use tapgate_engine::recovery::recover;
+    use tapgate_engine::testing::MemoryStore;
+    use tapgate_engine::time::UnixMillis;
+
+    use super::*;
+    use crate::deliver::Place;
+
+    fn ledger() -> Arc<Ledger> {
+        let store: Arc<dyn Store> = MemoryStore::new();
+        let recovered = recover(&store).unwrap();
+        Arc::new(Ledger::start(store, recovered.state, Policy::default(), 1, Box::new(|_| {})).unwrap())
+    }
+
+    fn watching(ledger: &Arc<Ledger>) -> Alarm {
+        Alarm::new(Arc::clone(ledger), Arc::new(Clock::start()), "core", watch::channel(status(None, false)).1)
+    }
+
+    /// A receiver that rejects this record's message.
+    fn status(record: Option<u64>, is_stuck: bool) -> Status {
+        let rejected = record.map(|record| Rejected {
+            place: Place { record: Sequence(record), part: 1 },
+            kind: "debit.requested".into(),
+            trouble: Trouble { since: UnixMillis(1_768_659_501_000), reason: "HTTP 422".to_owned() },
+            others_pass: true,
+        });
+        Status { state: State::Delivering, through: Place::default(), oldest: None, rejected, is_stuck, accepted: 1 }
+    }
+
+    /// Each alert so far, oldest first: the message that it names, and whether it is open.
+    fn told(ledger: &Ledger) -> Vec<(String, bool)> {
+        let all = Page { before: Sequence(u64::MAX), limit: 100 };
+        let mut alerts = ledger.alerts(all, &|alert| alert.condition.kind == AlertKind::DeliveryStuck).unwrap();
+        alerts.reverse();
+        alerts.iter().map(|alert| (alert.condition.facts[1].1.to_string(), alert.is_open())).collect()
+    }
+
+    #[test]
+    fn a_message_that_is_stuck_is_an_alert_until_it_is_accepted_or_skipped() {
+        let ledger = ledger();
+        let mut alarm = watching(&ledger);
+        alarm.judge(&status(Some(91), false)).unwrap();
+        assert_eq!(told(&ledger), [], "not yet");
+        for _ in 0..2 {
+            alarm.judge(&status(Some(91), true)).unwrap();
+        }
+        let open = ("msg_91_1".to_owned(), true);
+        assert_eq!(told(&ledger), std::slice::from_ref(&open));
+        let condition = ledger.open_alerts().remove(0).condition;
+        assert_eq!((&*condition.title, &*condition.subject), ("core rejects a message", "core"));
+        let text = &condition.text;
+        assert!(text.contains("deliveries skip core msg_91_1") && text.contains("(debit.requested)"), "{text}");
+
+        let mut alarm = watching(&ledger);
+        alarm.judge(&status(Some(91), false)).unwrap();
+        assert_eq!(told(&ledger), [open], "a restart, or a clock set back, is no end of it");
+        alarm.judge(&status(Some(95), true)).unwrap();
+        let over = |record: u64| (format!("msg_{record}_1"), false);
+        assert_eq!(told(&ledger), [over(91), ("msg_95_1".to_owned(), true)], "one at a time");
+        alarm.judge(&status(None, false)).unwrap();
+        assert_eq!(told(&ledger), [over(91), over(95)]);
+    }
+
+    #[test]
+    fn who_fails_altogether_is_not_said_to_reject_one() {
+        let ledger = ledger();
+        let mut down = status(Some(91), false);
+        down.rejected.as_mut().unwrap().others_pass = false;
+        watching(&ledger).judge(&down).unwrap();
+        assert_eq!(told(&ledger), []);
+    }
+}
