@@ -101,7 +101,7 @@ pub struct Message<C> {
     pub lane: Option<CompactString>,
     /// When what it tells of happened.
     pub at: UnixMillis,
-    /// What kind of thing it tells of, for people: an event's type, or what happened to an alert.
+    /// What kind of thing it tells of, for people: an event's type, or `alert.` and what happened to it.
     pub kind: &'static str,
     /// What is told.
     pub content: C,

@@ -50,6 +50,17 @@ impl NoticeKind {
             NoticeKind::Resolved => "resolved",
         }
     }
+
+    /// As a kind of message, in the manner of events' types.
+    #[must_use]
+    pub fn message_kind(self) -> &'static str {
+        match self {
+            NoticeKind::Raised => "alert.raised",
+            NoticeKind::Renotified => "alert.renotified",
+            NoticeKind::Acknowledged => "alert.acknowledged",
+            NoticeKind::Resolved => "alert.resolved",
+        }
+    }
 }
 
 impl Notice {

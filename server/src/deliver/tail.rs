@@ -5,7 +5,8 @@
 //!   are held or accepted behind it, no more are read.
 //! - A message that fails is tried again after a pause of its own. If the receiver fails [`DOWN_AFTER`] times in a row,
 //!   whatever the message, it counts as down: then one attempt at a time finds out when it is back.
-//! - A message that fails while others pass is rejected: it is still tried, but for people to see to, who may skip it.
+//! - If others pass between two failures of a message, the message is to blame and not the receiver: it is tried again all
+//!   the same, and people, who may skip it, are told when it is stuck.
 //! - A receiver that accepted nothing for [`Limits::park_after`], or that refused, is parked: nothing is attempted until
 //!   a person resumes it. What it missed is still in the journal.
 
@@ -25,8 +26,10 @@ use super::{Message, Place};
 pub const DOWN_AFTER: u32 = 5;
 
 /// How long a message may be rejected while others pass before people are told: longer than a receiver takes to be
-/// deployed anew, and long before the messages behind it fill the window.
+/// deployed anew.
 pub const STUCK_AFTER: Duration = Duration::from_secs(3_600);
+/// As [`STUCK_AFTER`], once nothing else passes because the window is full behind it: a few attempts.
+pub const STANDSTILL_AFTER: Duration = Duration::from_secs(300);
 
 /// The bounds of a tail; each at least one.
 #[derive(Clone, Copy, Debug)]
@@ -76,14 +79,6 @@ pub struct Rejected {
     pub trouble: Trouble,
     /// Others were accepted between two of its failures: the message is to blame.
     pub others_pass: bool,
-}
-
-impl Rejected {
-    /// Whether people must be told.
-    #[must_use]
-    pub fn is_stuck(&self, now: UnixMillis) -> bool {
-        self.others_pass && now >= later(self.trouble.since, STUCK_AFTER)
-    }
 }
 
 /// A message that cannot be skipped: it was accepted, was never attempted, or is not meant for the receiver.
@@ -292,7 +287,7 @@ impl<C> Tail<C> {
         self.trust_again();
     }
 
-    /// What waits for a message waits no longer.
+    /// A message is accepted or given up: what waits behind it goes on.
     fn pass(&mut self, place: Place, now: UnixMillis) {
         let lane = self.waiting.remove(&place).and_then(|waiting| waiting.message.lane.clone());
         if let Some(lane) = lane {
@@ -397,6 +392,23 @@ impl<C> Tail<C> {
         let rejections = self.waiting.values().filter_map(|waiting| Some((waiting, waiting.rejection.as_ref()?)));
         let longest = rejections.min_by_key(|(_, rejection)| (!rejection.others_pass, rejection.trouble.since));
         longest.and_then(|(waiting, _)| waiting.rejected())
+    }
+
+    /// Whether people must be told of the message that is rejected.
+    #[must_use]
+    pub fn is_stuck(&self, now: UnixMillis) -> bool {
+        let patience = if self.stands_still() { STANDSTILL_AFTER } else { STUCK_AFTER };
+        let rejected = self.rejected().filter(|rejected| rejected.others_pass);
+        rejected.is_some_and(|rejected| now >= later(rejected.trouble.since, patience))
+    }
+
+    /// Whether the window is full, and everything in it is accepted or waits for messages that are to blame.
+    fn stands_still(&self) -> bool {
+        let is_to_blame = |place: &Place| {
+            let rejection = self.waiting.get(place).and_then(|waiting| waiting.rejection.as_ref());
+            rejection.is_some_and(|rejection| rejection.others_pass)
+        };
+        self.room() == 0 && self.heads.iter().map(|(_, place)| place).chain(&self.under_way).all(is_to_blame)
     }
 
     /// How far it is.

@@ -401,14 +401,16 @@ async fn an_order_that_is_repeated_is_carried_out_once() {
     let running = Running::start(&journal, to, SPEED);
     until("all is accepted", || running.handle.status().accepted == 2).await;
     let replay = Order::Replay(Place::default());
-    for _ in 0..3 {
-        running.handle.order(replay.clone(), ops("key")).await.unwrap();
-        until("all is accepted again", || running.handle.status().oldest.is_none()).await;
-    }
-    assert_eq!(server.seen().len(), 4);
+    running.handle.order(replay.clone(), ops("key")).await.unwrap();
+    assert!(running.handle.status().through.record < Sequence(1), "everything is to be sent again");
+    until("all is accepted again", || running.handle.status().accepted == 4).await;
+    let before = running.handle.status();
+    running.handle.order(replay.clone(), ops("key")).await.unwrap();
+    assert_eq!(running.handle.status(), before);
     running.handle.order(replay, ops("another")).await.unwrap();
-    until("all is sent a third time", || server.seen().len() == 6).await;
+    until("all is accepted a third time", || running.handle.status().accepted == 6).await;
     running.end().await;
+    assert_eq!(server.seen().len(), 6);
 }
 
 #[tokio::test]
@@ -421,7 +423,7 @@ async fn a_message_that_is_rejected_is_told_of_and_skipped_by_a_person_alone() {
     let told = running.handle.status().rejected;
     running.end().await;
     let before = server.accepted().len();
-    assert!((10..32).contains(&before), "others pass, as far as the window reaches: {before}");
+    assert!((1..32).contains(&before), "others pass, as far as the window reaches: {before}");
 
     let running = Running::start(&journal, to, SPEED);
     assert_eq!(running.handle.status().rejected, told, "a restart forgives nothing");

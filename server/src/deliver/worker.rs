@@ -500,7 +500,12 @@ fn bounded(mut reason: String) -> String {
 
 fn status_of<C>(tail: &Tail<C>, accepted: u64, now: UnixMillis) -> Status {
     let oldest = tail.oldest().map(|message| (message.place, message.at));
-    let rejected = tail.rejected();
-    let is_stuck = rejected.as_ref().is_some_and(|rejected| rejected.is_stuck(now));
-    Status { state: tail.state(), through: tail.through(), oldest, rejected, is_stuck, accepted }
+    Status {
+        state: tail.state(),
+        through: tail.through(),
+        oldest,
+        rejected: tail.rejected(),
+        is_stuck: tail.is_stuck(now),
+        accepted,
+    }
 }

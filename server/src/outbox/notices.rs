@@ -28,7 +28,7 @@ impl Telling for Notices {
         let told = |content: Notice| Told {
             part: 0,
             lane: Some(content.key.as_str().into()),
-            kind: content.kind.name(),
+            kind: content.kind.message_kind(),
             content,
         };
         notice.map(told).into_iter().collect()

@@ -521,7 +521,11 @@ fn a_pools_alert_is_told_as_it_stood() {
 fn people_are_told_of_alerts_under_one_key() {
     let world = eventful();
     world.raise(AlertKind::DeliveryParked, "core", Severity::Urgent);
-    let notices: Vec<_> = world.notices().into_iter().map(|message| message.content).collect();
+    let messages = world.notices();
+    let kinds: Vec<_> = messages.iter().take(5).map(|message| message.kind).collect();
+    let expected = ["alert.raised", "alert.renotified", "alert.acknowledged", "alert.renotified", "alert.resolved"];
+    assert_eq!(kinds, expected);
+    let notices: Vec<_> = messages.into_iter().map(|message| message.content).collect();
     let first: Vec<_> =
         notices.iter().take(5).map(|notice| (notice.kind, notice.severity.name(), notice.text.as_str())).collect();
     let todo = "Send a top-up today.";

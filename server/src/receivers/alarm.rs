@@ -99,16 +99,16 @@ impl Alarm {
 
 fn stuck(name: &str, rejected: &Rejected) -> Condition {
     let Rejected { place, kind, trouble, .. } = rejected;
-    let message = place.message_id();
+    let (message, since) = (place.message_id(), rfc3339(trouble.since));
     Condition {
         kind: AlertKind::DeliveryStuck,
         subject: name.into(),
         severity: Severity::Urgent,
         title: format!("{name} rejects a message").into(),
         text: format!(
-            "It has rejected {message} ({kind}) for over an hour, and accepts others. What must keep its order with this \
-             message waits behind it; {WINDOW} messages later everything does. It is tried again until the receiver takes \
-             it. If it never can, do by hand what the message is for, then: \
+            "It has rejected {message} ({kind}) since {since}, and accepts others. What must keep its order with this message \
+             waits behind it; {WINDOW} messages later everything does. It is tried again until the receiver takes it. If it \
+             never can, do by hand what the message is for, then: \
              tapgate deliveries skip {name} {message} --reason \"…\""
         )
         .into(),
@@ -116,7 +116,7 @@ fn stuck(name: &str, rejected: &Rejected) -> Condition {
             ("receiver".into(), name.into()),
             (MESSAGE.into(), message.into()),
             ("kind".into(), kind.clone()),
-            ("since".into(), rfc3339(trouble.since).into()),
+            ("since".into(), since.into()),
             ("reason".into(), trouble.reason.as_str().into()),
         ],
     }
@@ -159,13 +159,18 @@ pub(super) fn forget_strangers(app: &App) {
 mod tests {
     use tapgate_engine::ids::Sequence;
     use tapgate_engine::journal::Store;
-    use tapgate_engine::ledger::{Page, Policy};
+    use tapgate_engine::ledger::{Change, Page, Policy};
+    use tapgate_engine::money::{Currency, Minor};
+    use tapgate_engine::record::Author;
     use tapgate_engine::recovery::recover;
     use tapgate_engine::testing::MemoryStore;
-    use tapgate_engine::time::UnixMillis;
+    use tapgate_engine::time::{UnixMillis, UnixSeconds};
 
     use super::*;
-    use crate::deliver::Place;
+    use crate::deliver::worker::{Setup, Worker, limits};
+    use crate::deliver::{Event, EventKind, Order, Outcome, Place, Receiver};
+    use crate::outbox::LedgerOutbox;
+    use crate::outbox::events::Events;
 
     fn ledger() -> Arc<Ledger> {
         let store: Arc<dyn Store> = MemoryStore::new();
@@ -220,6 +225,56 @@ mod tests {
         assert_eq!(told(&ledger), [over(91), ("msg_95_1".to_owned(), true)], "one at a time");
         alarm.judge(&status(None, false)).unwrap();
         assert_eq!(told(&ledger), [over(91), over(95)]);
+    }
+
+    /// A receiver that has something against credits.
+    struct Picky;
+
+    impl Receiver for Picky {
+        type Content = Event;
+
+        async fn send(&self, event: &Event, _: UnixSeconds) -> Outcome {
+            if event.kind == EventKind::PoolCredited { Outcome::failed("HTTP 422") } else { Outcome::Accepted }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_receiver_that_rejects_one_message_is_told_of_until_a_person_skips_it() {
+        let ledger = ledger();
+        // An hour is 36 ms.
+        let clock = Arc::new(Clock::accelerated(100_000));
+        let wanted = Events { wanted: EventKind::ALL.to_vec() };
+        let outbox = Arc::new(LedgerOutbox::new(Arc::clone(&ledger), Arc::clone(&clock), wanted));
+        let limits = limits(Duration::from_secs(10 * 365 * 86_400));
+        let setup = Setup { name: "core".to_owned(), limits, clock: Arc::clone(&clock) };
+        let (worker, handle) = Worker::new(setup, outbox, Picky).unwrap();
+        tokio::spawn(worker.run(std::future::pending()));
+        tokio::spawn(Alarm::new(Arc::clone(&ledger), Arc::clone(&clock), "core", handle.watch()).watch());
+
+        let change = |change: Change| drop(ledger.change(&Author::Engine, change, clock.now()).unwrap());
+        let (currency, amount) = (Currency::EUR, Minor(500));
+        let (floor, reserve, reflected) = (None, None, None);
+        change(Change::ReportPool { currency, reported: Some(amount), floor, reserve, reflected });
+        change(Change::CreditPool { currency, amount, reference: "wire 7".into() });
+        let credited = Place { record: ledger.journal().claimed(), part: 0 };
+        let until = async |what: &str, holds: &dyn Fn() -> bool| {
+            let waiting = async {
+                while !holds() {
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                }
+            };
+            assert!(
+                tokio::time::timeout(Duration::from_secs(20), waiting).await.is_ok(),
+                "waited in vain until {what}"
+            );
+        };
+        until("it is rejected", &|| handle.status().rejected.is_some()).await;
+        change(Change::SuspendProgram { suspended: true, reason: "drill".into() });
+        until("people are told", &|| told(&ledger) == [(credited.message_id(), true)]).await;
+        let skip = Order::Skip { place: credited, reason: "booked by hand".to_owned() };
+        handle.order(skip, Author::Person { name: "ops".into(), idempotency: None }).await.unwrap();
+        until("it is over", &|| told(&ledger) == [(credited.message_id(), false)]).await;
+        assert_eq!(handle.status().rejected, None);
     }
 
     #[test]

@@ -259,7 +259,7 @@ fn a_message_that_fails_while_others_pass_is_stuck_after_an_hour() {
     tail.failed(place(1), UnixMillis(6_000), Failure { reason: "HTTP 422".to_owned(), ..failure() });
     let blamed = tail.rejected().unwrap();
     assert_eq!((rejected(&tail), &*blamed.trouble.reason), (Some((1, 10, true)), "HTTP 422"));
-    assert!(!blamed.is_stuck(UnixMillis(10 + HOUR_MILLIS - 1)) && blamed.is_stuck(UnixMillis(10 + HOUR_MILLIS)));
+    assert!(!tail.is_stuck(UnixMillis(10 + HOUR_MILLIS - 1)) && tail.is_stuck(UnixMillis(10 + HOUR_MILLIS)));
 
     let now = UnixMillis(2 * HOUR_MILLIS);
     tail.resume(now);
@@ -308,7 +308,30 @@ fn what_fails_with_everything_else_is_not_to_blame() {
     for record in attempted(&mut tail, now.0) {
         tail.failed(place(record), now, failure());
     }
-    assert!(!tail.rejected().unwrap().is_stuck(now), "the hours in which nothing passed do not count");
+    assert!(!tail.is_stuck(now), "the hours in which nothing passed do not count");
+}
+
+#[test]
+fn who_stands_still_for_one_message_is_told_of_within_minutes() {
+    let mut tail = tail(&["poison", "b", "c", "d", "e", "f", "poison", "poison"]);
+    assert_eq!(attempted(&mut tail, 10), [1, 2, 3]);
+    tail.failed(place(1), UnixMillis(10), failure());
+    [2, 3].into_iter().for_each(|record| tail.done(place(record), UnixMillis(20)));
+    assert_eq!(attempted(&mut tail, 6_000), [4, 5, 6]);
+    [4, 5].into_iter().for_each(|record| tail.done(place(record), UnixMillis(6_000)));
+    assert_eq!(attempted(&mut tail, 6_000), [1]);
+    tail.failed(place(1), UnixMillis(6_000), failure());
+    let minutes = |count: u64| UnixMillis(10 + count * 60_000);
+    assert_eq!((tail.room(), rejected(&tail)), (0, Some((1, 10, true))));
+    assert!(!tail.is_stuck(minutes(59)), "6 may still pass");
+    tail.done(place(6), UnixMillis(7_000));
+    assert_eq!((tail.room(), tail.waiting.len()), (0, 3));
+    assert!(!tail.is_stuck(minutes(4)) && tail.is_stuck(minutes(5)));
+    assert_eq!(attempted(&mut tail, minutes(5).0), [1]);
+    assert!(tail.is_stuck(minutes(5)), "while it is attempted, too");
+    tail.failed(place(1), minutes(5), failure());
+    tail.skip(place(1), minutes(5)).unwrap();
+    assert!(!tail.is_stuck(minutes(500)) && tail.room() > 0);
 }
 
 #[test]
