@@ -160,8 +160,9 @@ fn record(app: &App, step: Step, now: Moment) -> Result<(), ChangeError> {
     let ledger = &app.ledger;
     match step {
         Step::Suspend(reason) => {
+            let change = Change::SuspendProgram { suspended: true, reason: reason.clone() };
+            ledger.change(&Author::Engine, change, now)?;
             tracing::error!(%reason, "the program is suspended by [treasury] hourly_cap_suspends");
-            ledger.change(&Author::Engine, Change::SuspendProgram { suspended: true, reason }, now)?;
         }
         Step::Raise(condition) => {
             tracing::warn!(kind = condition.kind.name(), subject = %condition.subject, "{}", condition.title);
