@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use tapgate_engine::money::Minor;
 use tokio::time::Instant;
 
 use super::play::Stage;
@@ -78,7 +79,9 @@ impl Treasurer {
 
     fn due(&mut self, stage: &Stage) -> Vec<(Code, u64)> {
         let books = stage.books();
-        let is_empty = books.pools.get(FORGOTTEN).is_some_and(|pool| pool.bounds(books.is_fed).least == 0);
+        // As tapgate shows it: what UR has left may already be nothing, or more.
+        let shown = FORGOTTEN.parse().ok().and_then(|code| stage.app.ledger.pool(code));
+        let is_empty = shown.is_some_and(|pool| pool.available <= Minor::ZERO);
         if self.mind == Mind::Forgets && is_empty {
             self.mind = Mind::Remembers;
         }
