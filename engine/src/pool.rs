@@ -13,6 +13,9 @@ use crate::posting::Completions;
 use crate::record::{Fact, PoolReported, SourceBooking, Verdict};
 use crate::time::UnixMillis;
 
+/// How long a rise that nothing explained may still turn out to be a credit: a week.
+const SHOWN_EARLY_KEPT_MILLIS: u64 = 7 * 86_400_000;
+
 /// A pool's figures: its row.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PoolFigures {
@@ -38,6 +41,10 @@ pub struct PoolFigures {
     pub seen_through: Sequence,
     /// Recorded credits that no report has shown yet.
     pub credits_due: Minor,
+    /// What reports showed more than anything explains: a credit that is recorded later is in the balance already.
+    pub shown_early: Minor,
+    /// When a report last showed such a rise.
+    pub shown_early_at: UnixMillis,
     /// Given back since the last report, and between it and the one before: UR's balance may rise by it now or later.
     pub returns: [Minor; 2],
 }
@@ -58,6 +65,8 @@ impl PoolFigures {
             completions: Completions::default(),
             seen_through: Sequence::ZERO,
             credits_due: Minor::ZERO,
+            shown_early: Minor::ZERO,
+            shown_early_at: UnixMillis(0),
             returns: [Minor::ZERO; 2],
         }
     }
@@ -72,6 +81,40 @@ impl PoolFigures {
     #[must_use]
     pub fn returns_due(&self) -> Minor {
         self.returns.iter().fold(Minor::ZERO, |sum, part| sum.saturating_add(*part))
+    }
+
+    /// What UR's balance, asked for when the journal had come to `seen_through`, says beside these figures.
+    #[must_use]
+    pub fn read(&self, balance: Minor, seen_through: Sequence) -> Reading {
+        let proven = self.completions.through(seen_through, self.currency);
+        let unreflected = self.unreflected().saturating_sub(proven).max(Minor::ZERO);
+        let change = balance.saturating_sub(self.reported.saturating_sub(proven));
+        let credits_shown = self.credits_due.min(change).max(Minor::ZERO);
+        // Debits may be in a balance before we are shown that they are settled: in this one, or in the one before.
+        // And what was given back since may be in it, or be taken still: UR gives back after we have said so.
+        let returns = self.returns_due();
+        let falls = Minor(unreflected.saturating_add(returns).0.saturating_neg());
+        let rises = credits_shown.saturating_add(proven).saturating_add(returns);
+        Reading {
+            available: balance.saturating_sub(self.floor).saturating_sub(unreflected),
+            credits_shown,
+            unexplained: change.saturating_sub(change.clamp(falls, rises)),
+        }
+    }
+
+    /// Waits for a report to show a credit, unless one has before it was recorded.
+    fn await_credit(&mut self, at: UnixMillis, due: Minor) {
+        let is_recent = at.0 <= self.shown_early_at.0.saturating_add(SHOWN_EARLY_KEPT_MILLIS);
+        let shown = if is_recent { due.min(self.shown_early) } else { Minor::ZERO };
+        self.shown_early = self.shown_early.saturating_sub(shown);
+        self.credits_due = self.credits_due.saturating_add(due.saturating_sub(shown));
+    }
+
+    fn note_unexplained(&mut self, at: UnixMillis, unexplained: Minor) {
+        if unexplained > Minor::ZERO {
+            self.shown_early_at = at;
+        }
+        self.shown_early = self.shown_early.saturating_add(unexplained).max(Minor::ZERO);
     }
 
     fn note_return(&mut self, amount: Minor) {
@@ -106,8 +149,7 @@ impl PoolFigures {
             Fact::PoolCredited(credit) if credit.currency == self.currency => {
                 self.reported = self.reported.saturating_add(credit.counted);
                 self.available = self.available.saturating_add(credit.counted);
-                let due = credit.amount.saturating_sub(credit.counted);
-                self.credits_due = self.credits_due.saturating_add(due);
+                self.await_credit(at, credit.amount.saturating_sub(credit.counted));
             }
             Fact::PoolLimited(limited) if limited.currency == self.currency => {
                 self.floor = limited.floor;
@@ -124,6 +166,8 @@ impl PoolFigures {
                 }
             }
             Fact::PoolSynced(synced) if synced.currency == self.currency => {
+                let unexplained = self.read(synced.reported, synced.seen_through).unexplained;
+                self.note_unexplained(at, unexplained);
                 self.reported = synced.reported;
                 self.reported_at = at;
                 self.available = self.available.saturating_add(synced.available_change);
@@ -143,6 +187,8 @@ impl PoolFigures {
         self.floor = report.floor;
         self.reserve = report.reserve;
         self.available = self.available.saturating_add(report.available_change);
+        // Whoever says what the balance is says what it holds: no credit that was recorded is waited for beside it.
+        (self.credits_due, self.shown_early) = (Minor::ZERO, Minor::ZERO);
         if report.reflected_through > self.reflected_through {
             // What a person says is in the balance is not taken off it again by a report of UR's. What came after counts
             // as not yet in it until a person says so again: never too early.
@@ -150,6 +196,17 @@ impl PoolFigures {
         }
         self.reflected_through = report.reflected_through;
     }
+}
+
+/// What a balance of UR's says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reading {
+    /// What approvals may take.
+    pub available: Minor,
+    /// How much of the recorded credits it shows.
+    pub credits_shown: Minor,
+    /// The part of the change that neither settlements, holds, returns nor recorded credits explain.
+    pub unexplained: Minor,
 }
 
 /// A pool in memory. What decisions change is atomic; the rest changes only while no decision runs.

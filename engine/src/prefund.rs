@@ -224,7 +224,13 @@ impl Prefund {
     /// Whether a credit is this one's. Whatever stage it is at: a credit that names it proves that it was sent.
     #[must_use]
     pub fn awaits(&self, credit: &PoolCredited) -> bool {
-        self.is_open() && self.currency == credit.currency && self.reference == credit.reference
+        self.is_open() && self.currency == credit.currency && self.is_named(&credit.reference)
+    }
+
+    /// Whether a payment's reference names it: its own, or the `requestId`, which people were told before UR gave it another.
+    #[must_use]
+    pub fn is_named(&self, reference: &str) -> bool {
+        self.reference == reference || self.request_id.as_deref() == Some(reference)
     }
 
     /// Folds one record of this prefund, or a credit that names it; what is over stays so.

@@ -136,6 +136,10 @@ fn what_is_ordered_is_given_up_by_the_engine_alone_and_credited_once() {
     let credit = Change::CreditPrefund { id: one.id, amount: Minor(4_990) };
     engine(credit.clone()).unwrap();
     conflict(engine(credit), "is credited, not sent or overdue");
+    for name in ["0xab", "request of one"] {
+        let again = Change::CreditPool { currency: Currency::EUR, amount: Minor(4_990), reference: name.into() };
+        conflict(world.change(again).map(drop), "is recorded already");
+    }
     assert_eq!((world.available(), world.state("0xab")), (before + 4_990, PrefundState::Credited));
     // UR may answer that it arrived before it says how it is called.
     world.prefund(proposed("three", 5_000)).unwrap();
@@ -144,6 +148,13 @@ fn what_is_ordered_is_given_up_by_the_engine_alone_and_credited_once() {
     world.prefund(ordered(id, 1)).unwrap();
     world.credit("three", 5_000);
     assert_eq!(world.state("three"), PrefundState::Credited);
+    // By the name that people were told before UR gave it another.
+    world.prefund(proposed("four", 5_000)).unwrap();
+    let id = world.named("four").unwrap().id;
+    world.prefund(PrefundChange::Approve { id }).unwrap();
+    world.prefund(sent(Some(id), "0xcd", 5_000)).unwrap();
+    world.credit("request of four", 5_000);
+    assert_eq!(world.state("0xcd"), PrefundState::Credited);
     world.close_and_check(&store);
 }
 
@@ -160,6 +171,41 @@ fn with_feeds_a_credit_ends_the_prefund_and_ur_s_report_alone_raises_the_pool() 
     let (_, unexplained) = world.ledger.sync_pool(Currency::EUR, Minor(before + 5_000), through, at(1)).unwrap();
     assert_eq!((world.available(), unexplained.0), (before + 5_000, 0));
     world.drained();
+    world.close_and_check(&store);
+}
+
+#[test]
+fn a_credit_that_a_report_showed_before_it_was_recorded_is_not_waited_for() {
+    let store = MemoryStore::new();
+    let policy = Policy { credits_count_at_once: false, ..Policy::default() };
+    let world = World::with_policy(store.clone(), policy);
+    let before = world.available();
+    let report = |balance: i64, seconds: u64| {
+        let through = world.ledger.journal().claimed();
+        let (_, unexplained) = world.ledger.sync_pool(Currency::EUR, Minor(balance), through, at(seconds)).unwrap();
+        unexplained.0
+    };
+    let due = || world.ledger.pool(Currency::EUR).unwrap().credits_due.0;
+    assert_eq!(report(before + 5_000, 1), 5_000, "nobody has said so yet");
+    world.credit("wire 1", 5_000);
+    assert_eq!((due(), world.available()), (0, before + 5_000));
+    world.credit("wire 2", 3_000);
+    assert_eq!(due(), 3_000, "a rise is one credit's");
+    assert_eq!((report(before + 8_000, 2), due()), (0, 0));
+    // What rose and fell again was no credit.
+    assert_eq!((report(before + 9_000, 3), report(before + 8_000, 4)), (1_000, -1_000));
+    world.credit("wire 3", 1_000);
+    assert_eq!(due(), 1_000);
+    // A person's word on the balance ends the waiting.
+    let reported = Change::ReportPool {
+        currency: Currency::EUR,
+        reported: Some(Minor(before + 8_000)),
+        floor: None,
+        reserve: None,
+        reflected: None,
+    };
+    world.change(reported).unwrap();
+    assert_eq!(due(), 0);
     world.close_and_check(&store);
 }
 
@@ -311,8 +357,11 @@ proptest! {
                 }
                 Happens::Cancelled(which) => drop(world.prefund(cancelled(id(which)))),
                 Happens::Credited(which, amount) => {
-                    world.credit(&format!("wire {which}"), amount);
-                    expected += amount;
+                    let (currency, reference) = (Currency::EUR, format!("wire {which}").into());
+                    let credit = Change::CreditPool { currency, amount: Minor(amount), reference };
+                    if world.change(credit).is_ok() {
+                        expected += amount;
+                    }
                 }
                 Happens::Tapped => {
                     taps += 1;

@@ -17,6 +17,7 @@ use crate::ids::{AuthorizationId, Sequence, UrId};
 use crate::journal::{Settles, StoreError, Table, Word};
 use crate::limit::to_chf;
 use crate::money::{ChfMinor, Currency, Minor, Money};
+use crate::pool::Reading;
 use crate::posting::{
     BreakKind, Discrepancy, DrawPosting, Effect, Flow, Judged, Posting, Tolerance, judge, unmatched_id,
 };
@@ -244,7 +245,7 @@ impl Ledger {
     }
 
     /// UR's report of a pool's balance, asked for when the journal had come to `seen_through`. Returns the part of the
-    /// change that neither settlements, holds nor recorded credits explain.
+    /// change that nothing explains ([`Reading::unexplained`]).
     ///
     /// # Errors
     /// There is no such pool, or the balance is out of range; it had no effect.
@@ -262,17 +263,7 @@ impl Ledger {
         if seen_through < before.seen_through {
             return Err(ChangeError::Conflict(format!("pool {currency} was reported later than that already")));
         }
-        let proven = before.completions.through(seen_through, currency);
-        let unreflected = before.unreflected().saturating_sub(proven).max(Minor::ZERO);
-        let available = balance.saturating_sub(before.floor).saturating_sub(unreflected);
-        let change = balance.saturating_sub(before.reported.saturating_sub(proven));
-        let credits_shown = before.credits_due.min(change).max(Minor::ZERO);
-        // Debits may be in a balance before we are shown that they are settled: in this one, or in the one before.
-        // And what was given back since may be in it, or be taken still: UR gives back after we have said so.
-        let returns = before.returns_due();
-        let falls = Minor(unreflected.max(Minor::ZERO).saturating_add(returns).0.saturating_neg());
-        let rises = credits_shown.saturating_add(proven).saturating_add(returns);
-        let unexplained = change.saturating_sub(change.clamp(falls, rises));
+        let Reading { available, credits_shown, unexplained } = before.read(balance, seen_through);
         let synced = PoolSynced {
             currency,
             reported: balance,

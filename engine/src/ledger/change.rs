@@ -209,6 +209,7 @@ impl Ledger {
                 self.report_pool(author, at, currency, [reported, floor, reserve], reflected)?
             }
             Change::CreditPool { currency, amount, reference } => {
+                self.check_new(currency, &reference)?;
                 self.credit_pool(author, at, currency, amount, reference)?
             }
             Change::CreditPrefund { id, amount } => self.credit_prefund(author, at, id, amount)?,

@@ -71,8 +71,7 @@ impl Prefunds {
     /// Another open one with this reference, which a credit could not be told apart from.
     fn check_reference(&self, own: Option<PrefundId>, currency: Currency, reference: &str) -> Result<(), ChangeError> {
         check_name("reference", reference)?;
-        let same =
-            |other: &&Prefund| Some(other.id) != own && other.currency == currency && other.reference == reference;
+        let same = |other: &&Prefund| Some(other.id) != own && other.currency == currency && other.is_named(reference);
         self.open().find(same).map_or(Ok(()), |other| {
             Err(ChangeError::Conflict(format!(
                 "prefund {} of {currency} has the reference {reference}, too: a credit that names it could be either's",
@@ -181,6 +180,25 @@ impl Ledger {
         let on_its_way = [PrefundState::Sent, PrefundState::Overdue];
         let prefund = self.prefund_in(&self.lock_prefunds(), id, at, &on_its_way)?;
         self.credit_pool(author, at, prefund.currency, amount, prefund.reference)
+    }
+
+    /// A payment that names a deposit which we ordered and which is over is that one, told again: its names are nobody else's.
+    pub(super) fn check_new(&self, currency: Currency, reference: &str) -> Result<(), ChangeError> {
+        let is_told = |prefund: &Prefund| {
+            !prefund.is_open()
+                && prefund.cancelled.is_none()
+                && prefund.currency == currency
+                && prefund.ordered.is_some()
+                && prefund.is_named(reference)
+        };
+        let page = Page { before: Sequence(u64::MAX), limit: 1 };
+        self.prefunds(page, &is_told)?.first().map_or(Ok(()), |prefund| {
+            Err(ChangeError::Conflict(format!(
+                "the credit {reference} of {currency} is recorded already, for prefund {}; give another payment its own \
+                 reference",
+                prefund.id
+            )))
+        })
     }
 
     /// A prefund that must stand in one of these states.

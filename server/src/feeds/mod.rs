@@ -232,7 +232,11 @@ impl<A: UrApi> Feeds<A> {
                 continue;
             }
             let (_, unexplained) = ledger.sync_pool(balance.currency, balance.amount, seen_through, now)?;
-            if unexplained.0.abs() > self.app.config.reconcile.tolerance().of(balance.amount).0 {
+            // A rise no larger than the money on its way is that money, shown before anybody has recorded its credit.
+            let on_its_way = ledger.in_flight(balance.currency);
+            let awaited = on_its_way.iter().fold(Minor::ZERO, |sum, prefund| sum.saturating_add(prefund.amount));
+            let drift = unexplained.saturating_sub(unexplained.clamp(Minor::ZERO, awaited));
+            if drift.0.abs() > self.app.config.reconcile.tolerance().of(balance.amount).0 {
                 let expected = balance.amount.saturating_sub(unexplained);
                 let discrepancy = Discrepancy {
                     kind: BreakKind::PoolDrift,

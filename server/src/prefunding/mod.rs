@@ -134,6 +134,11 @@ impl<A: UrApi> Prefunding<A> {
     pub async fn run(self) {
         let interval = Duration::from_secs(self.app.config.treasury.watch_interval_seconds.into());
         let interval = self.app.clock.real(interval).max(INTERVAL_MIN);
+        // Counted from the start: a first refusal is a rise.
+        metrics::counter!("tapgate_prefund_ordered_micro_usdc_total").increment(0);
+        for by in ["ur", "bound"] {
+            metrics::counter!("tapgate_prefund_refusals_total", "by" => by).increment(0);
+        }
         loop {
             if let Err(error) = self.turn(self.app.clock.now()).await {
                 tracing::warn!(%error, "automatic prefunds were not looked at; they are again");

@@ -282,6 +282,22 @@ def test_a_limit_that_ur_did_not_use_is_a_break(server, world, ur, user):
     assert eventually(lambda: "limit_drift" in breaks_of(server, user.ur_id)), "usedLimit never rose"
 
 
+def test_a_rise_is_the_money_on_its_way_or_a_break(server, world, ur):
+    """UR's balance shows a top-up before anybody has recorded its credit."""
+    sent = {"currency": "USD", "amount": "5000000", "reference": "wire in the balance"}
+    server.admin_ok("POST", "/api/v1/prefunds", sent, role="treasurer")
+
+    def risen():
+        ur.balances[OPS]["USD"] += 5_000_000
+        assert eventually(lambda: world.pool("USD")["reported"] == ur.balances[OPS]["USD"])
+
+    risen()
+    assert "pool_drift" not in breaks_of(server, "USD")
+    server.admin_ok("POST", "/api/v1/pools/USD/credits", {"amount": "5000000", "reference": sent["reference"]}, role="treasurer")
+    risen()
+    assert eventually(lambda: "pool_drift" in breaks_of(server, "USD")), "nothing is on its way any more"
+
+
 def test_ur_being_away_for_long_gates_decisions_until_it_is_back(new_server):
     ur = Ur()
     ur.balances[OPS] = {"EUR": 100_000_000}
