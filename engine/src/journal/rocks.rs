@@ -14,6 +14,8 @@ use rocksdb::{
     FlushOptions, IteratorMode, Options, ReadOptions, WriteBatch, WriteOptions,
 };
 
+use rustix::fs::{Mode, OFlags};
+
 use super::store::{Chain, Entry, GENESIS, Row, Store, StoreError, Table, Visit, VisitRow};
 use crate::ids::Sequence;
 
@@ -40,7 +42,8 @@ const JOURNAL_BUFFER_BYTES: usize = 64 << 20;
 const LOG_BYTES_MAX: u64 = 256 << 20;
 /// Rows written at once; of 200 bytes each they are 50 KB.
 const ROWS_IN_BATCH: usize = 256;
-/// Files beside the log reach the disk in pieces of this size, so that no sync of the log waits behind a whole file.
+/// Where files beside the log go through the page cache they reach the disk in pieces of this size, so that no sync of the
+/// log waits behind a whole file.
 const BYTES_PER_SYNC: u64 = 512 << 10;
 /// What flushes and compactions may write a second: several times what the engine can make of journal and rows, and so
 /// little at once that the log's syncs find their way between.
@@ -109,6 +112,19 @@ fn options() -> Options {
     options
 }
 
+/// Whether files in this directory can be written past the page cache; not every file system can. Through it, a file
+/// system's journal has each sync of the log wait for whatever else was written to it.
+fn takes_direct_io(directory: &Path) -> bool {
+    let probe = directory.join("direct-io");
+    let flags = OFlags::CREATE | OFlags::WRONLY | OFlags::DIRECT | OFlags::CLOEXEC;
+    // The store makes it just so; where it cannot, it says why.
+    let _ = std::fs::create_dir(directory);
+    let opened = rustix::fs::open(&probe, flags, Mode::RUSR | Mode::WUSR).is_ok();
+    // Nothing reads it; the next start writes it again.
+    let _ = std::fs::remove_file(&probe);
+    opened
+}
+
 fn family(name: &str) -> ColumnFamilyDescriptor {
     let mut options = Options::default();
     options.set_compression_type(DBCompressionType::Snappy);
@@ -152,6 +168,7 @@ impl Rocks {
         let mut options = options();
         options.create_if_missing(true);
         options.create_missing_column_families(true);
+        options.set_use_direct_io_for_flush_and_compaction(takes_direct_io(directory));
         let db = DB::open_cf_descriptors(&options, directory, families()).map_err(|error| failed(&error))?;
         let store = Rocks { db, durability, unflushed: AtomicUsize::new(0) };
         store.check_format()?;
