@@ -13,8 +13,8 @@ use crate::posting::Completions;
 use crate::record::{Fact, PoolReported, SourceBooking, Verdict};
 use crate::time::UnixMillis;
 
-/// How long a rise that nothing explained may still turn out to be a credit: a week.
-const SHOWN_EARLY_KEPT_MILLIS: u64 = 7 * 86_400_000;
+/// How long a rise that nothing explained may still turn out to be a credit: a day. Longer, and it would swallow another.
+const SHOWN_EARLY_KEPT_MILLIS: u64 = 86_400_000;
 
 /// A pool's figures: its row.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,9 +41,9 @@ pub struct PoolFigures {
     pub seen_through: Sequence,
     /// Recorded credits that no report has shown yet.
     pub credits_due: Minor,
-    /// What reports showed more than anything explains: a credit that is recorded later is in the balance already.
+    /// What reports showed more, or less, than anything explains: a credit that is recorded later may be in the balance.
     pub shown_early: Minor,
-    /// When a report last showed such a rise.
+    /// When a report last did.
     pub shown_early_at: UnixMillis,
     /// Given back since the last report, and between it and the one before: UR's balance may rise by it now or later.
     pub returns: [Minor; 2],
@@ -104,17 +104,24 @@ impl PoolFigures {
 
     /// Waits for a report to show a credit, unless one has before it was recorded.
     fn await_credit(&mut self, at: UnixMillis, due: Minor) {
-        let is_recent = at.0 <= self.shown_early_at.0.saturating_add(SHOWN_EARLY_KEPT_MILLIS);
-        let shown = if is_recent { due.min(self.shown_early) } else { Minor::ZERO };
+        self.forget_unexplained(at);
+        let shown = due.min(self.shown_early).max(Minor::ZERO);
         self.shown_early = self.shown_early.saturating_sub(shown);
         self.credits_due = self.credits_due.saturating_add(due.saturating_sub(shown));
     }
 
     fn note_unexplained(&mut self, at: UnixMillis, unexplained: Minor) {
-        if unexplained > Minor::ZERO {
+        self.forget_unexplained(at);
+        if !unexplained.is_zero() {
+            self.shown_early = self.shown_early.saturating_add(unexplained);
             self.shown_early_at = at;
         }
-        self.shown_early = self.shown_early.saturating_add(unexplained).max(Minor::ZERO);
+    }
+
+    fn forget_unexplained(&mut self, at: UnixMillis) {
+        if at.0 > self.shown_early_at.0.saturating_add(SHOWN_EARLY_KEPT_MILLIS) {
+            self.shown_early = Minor::ZERO;
+        }
     }
 
     fn note_return(&mut self, amount: Minor) {
@@ -173,7 +180,8 @@ impl PoolFigures {
                 self.available = self.available.saturating_add(synced.available_change);
                 self.seen_through = synced.seen_through;
                 self.completions.forget(synced.seen_through, self.currency);
-                self.credits_due = self.credits_due.saturating_sub(synced.credits_shown);
+                // A journal that was written under older rules may show more than is waited for.
+                self.credits_due = self.credits_due.saturating_sub(synced.credits_shown).max(Minor::ZERO);
                 let [latest, _] = self.returns;
                 self.returns = [Minor::ZERO, latest];
             }

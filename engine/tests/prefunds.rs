@@ -194,7 +194,13 @@ fn a_credit_that_a_report_showed_before_it_was_recorded_is_not_waited_for() {
     assert_eq!((report(before + 8_000, 2), due()), (0, 0));
     // What rose and fell again was no credit.
     assert_eq!((report(before + 9_000, 3), report(before + 8_000, 4)), (1_000, -1_000));
-    world.credit("wire 3", 1_000);
+    // Nor was what fell and rose again.
+    assert_eq!((report(before + 7_000, 5), report(before + 8_000, 6)), (-1_000, 1_000));
+    // And what rose more than a day ago is another matter.
+    assert_eq!(report(before + 8_500, 7), 500);
+    let later = at(7 + 86_401);
+    let credit = Change::CreditPool { currency: Currency::EUR, amount: Minor(1_000), reference: "wire 3".into() };
+    world.ledger.change(&Author::Engine, credit, later).unwrap();
     assert_eq!(due(), 1_000);
     // A person's word on the balance ends the waiting.
     let reported = Change::ReportPool {

@@ -95,6 +95,9 @@ impl std::error::Error for NotRejected {}
 impl fmt::Display for NotRejected {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let asked = self.asked.message_id();
+        if self.rejected == Some(self.asked) {
+            return write!(f, "{asked} is being sent, or comes after others since a replay: ask again in a moment");
+        }
         write!(f, "only a message that the receiver was sent and does not accept can be skipped: {asked} is none, ")?;
         match self.rejected {
             Some(rejected) => write!(f, "{} is", rejected.message_id()),
@@ -143,8 +146,9 @@ pub struct Tail<C> {
     parked: Option<Trouble>,
     /// Of the position it continued from, until that message is read.
     rejected_before: Option<Rejected>,
-    /// Messages accepted.
+    /// Messages accepted, and when the last was.
     passes: u64,
+    passed_at: UnixMillis,
     failures_in_a_row: u32,
     /// Attempts that failed since it counts as down, what was under way then as one.
     failures_while_down: u32,
@@ -198,6 +202,7 @@ impl<C> Tail<C> {
             parked: position.parked,
             rejected_before: position.rejected,
             passes: 0,
+            passed_at: UnixMillis(0),
             failures_in_a_row: 0,
             failures_while_down: 0,
             quiet_until: UnixMillis(0),
@@ -280,6 +285,7 @@ impl<C> Tail<C> {
             return;
         }
         self.passes = self.passes.saturating_add(1);
+        self.passed_at = now;
         self.pass(place, now);
         if self.is_down() {
             self.hurry(now);
@@ -360,14 +366,16 @@ impl<C> Tail<C> {
         *self = Tail::new(self.limits, position);
     }
 
-    /// A person gives up a message that is rejected and not under way: it counts as accepted, and what waits behind it
+    /// A person gives up a message that is rejected, is the next of its lane and not under way: it counts as accepted, and what waits behind it
     /// goes on. As when the receiver is resumed, what else failed is attempted again; one that is parked stays so.
     ///
     /// # Errors
     /// It is not rejected.
     pub fn skip(&mut self, place: Place, now: UnixMillis) -> Result<(), NotRejected> {
         let is_rejected = self.waiting.get(&place).is_some_and(|waiting| waiting.rejection.is_some());
-        if !is_rejected || self.is_under_way(place) {
+        // After a replay others of its lane may be before it again, and it is not the one that would be attempted.
+        let is_next = self.heads.iter().any(|(_, head)| *head == place);
+        if !is_rejected || !is_next {
             return Err(NotRejected { asked: place, rejected: self.rejected().map(|rejected| rejected.place) });
         }
         self.heads.retain(|(_, head)| *head != place);
@@ -394,11 +402,14 @@ impl<C> Tail<C> {
         longest.and_then(|(waiting, _)| waiting.rejected())
     }
 
-    /// Whether people must be told of the message that is rejected.
+    /// Whether people must be told of the message that is rejected. Where others have not passed for as long, the receiver
+    /// is down and not the message to blame, unless they cannot, because the window is full behind it.
     #[must_use]
     pub fn is_stuck(&self, now: UnixMillis) -> bool {
-        let patience = if self.stands_still() { STANDSTILL_AFTER } else { STUCK_AFTER };
-        let rejected = self.rejected().filter(|rejected| rejected.others_pass);
+        let stands_still = self.stands_still();
+        let patience = if stands_still { STANDSTILL_AFTER } else { STUCK_AFTER };
+        let others_pass = stands_still || now < later(self.passed_at, patience);
+        let rejected = self.rejected().filter(|rejected| rejected.others_pass && others_pass);
         rejected.is_some_and(|rejected| now >= later(rejected.trouble.since, patience))
     }
 

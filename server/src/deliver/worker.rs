@@ -30,6 +30,8 @@ const PASSED_RECORDS_MAX: u64 = 10_000;
 pub const REASON_BYTES_MAX: usize = 512;
 /// How long attempts may take to end when the process stops; those that do not are made again after its start.
 const STOP_PATIENCE: Duration = Duration::from_secs(5);
+/// How long a skip waits for an attempt at its message: everything else waits with it, and who asked may ask again.
+const SETTLE_PATIENCE: Duration = Duration::from_secs(2);
 /// Messages read in one go.
 const READ_MAX: usize = 256;
 /// Orders waiting: people are few.
@@ -384,10 +386,11 @@ where
         Ok(())
     }
 
-    /// Waits until no attempt at a message is under way: it may yet be accepted.
+    /// Waits a moment for an attempt at a message that is under way: it may yet be accepted.
     async fn settle(&mut self, place: Place) {
+        let until = Instant::now() + SETTLE_PATIENCE;
         while self.tail.is_under_way(place) {
-            let Some(ended) = self.attempts.join_next().await else { return };
+            let Ok(Some(ended)) = tokio::time::timeout_at(until, self.attempts.join_next()).await else { return };
             self.ended(ended);
         }
     }

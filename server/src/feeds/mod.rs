@@ -231,10 +231,12 @@ impl<A: UrApi> Feeds<A> {
                 ledger.change(&Author::Ur, opened, now)?;
                 continue;
             }
+            let shown_early = ledger.pool(balance.currency).map_or(Minor::ZERO, |pool| pool.shown_early);
             let (_, unexplained) = ledger.sync_pool(balance.currency, balance.amount, seen_through, now)?;
             // A rise no larger than the money on its way is that money, shown before anybody has recorded its credit.
             let on_its_way = ledger.in_flight(balance.currency);
-            let awaited = on_its_way.iter().fold(Minor::ZERO, |sum, prefund| sum.saturating_add(prefund.amount));
+            let sum = on_its_way.iter().fold(Minor::ZERO, |sum, prefund| sum.saturating_add(prefund.amount));
+            let awaited = sum.saturating_sub(shown_early).max(Minor::ZERO);
             let drift = unexplained.saturating_sub(unexplained.clamp(Minor::ZERO, awaited));
             if drift.0.abs() > self.app.config.reconcile.tolerance().of(balance.amount).0 {
                 let expected = balance.amount.saturating_sub(unexplained);

@@ -357,6 +357,39 @@ fn what_is_skipped_counts_as_accepted_and_lets_its_lane_go_on() {
 }
 
 #[test]
+fn what_comes_after_others_since_a_replay_is_not_skipped_before_them() {
+    let mut tail = tail(&["a", "a"]);
+    assert_eq!(attempted(&mut tail, 0), [1]);
+    tail.done(place(1), UnixMillis(0));
+    assert_eq!(attempted(&mut tail, 0), [2]);
+    tail.refused(place(2), UnixMillis(1), "the event is invalid".to_owned());
+    tail.replay(place(1));
+    tail.offer(message(1, "a"), UnixMillis(2));
+    tail.offer(message(2, "a"), UnixMillis(2));
+    let said = tail.skip(place(2), UnixMillis(2)).unwrap_err().to_string();
+    assert_eq!(said, "msg_2_0 is being sent, or comes after others since a replay: ask again in a moment");
+    tail.resume(UnixMillis(3));
+    assert_eq!(attempted(&mut tail, 3), [1]);
+    tail.done(place(1), UnixMillis(4));
+    tail.skip(place(2), UnixMillis(4)).unwrap();
+    assert_eq!((tail.through(), tail.next_at()), (place(2), None));
+}
+
+#[test]
+fn a_receiver_that_went_down_is_not_a_message_to_blame() {
+    let mut tail = tail(&["a", "b", "c"]);
+    assert_eq!(attempted(&mut tail, 10), [1, 2, 3]);
+    tail.failed(place(1), UnixMillis(10), failure());
+    tail.done(place(2), UnixMillis(20));
+    assert_eq!(attempted(&mut tail, 6_000), [1]);
+    tail.failed(place(1), UnixMillis(6_000), failure());
+    assert!(tail.is_stuck(UnixMillis(10 + HOUR_MILLIS)), "others pass, as far as anybody knows");
+    assert!(!tail.is_stuck(UnixMillis(20 + HOUR_MILLIS)), "none has for an hour");
+    tail.done(place(3), UnixMillis(2 * HOUR_MILLIS));
+    assert!(tail.is_stuck(UnixMillis(2 * HOUR_MILLIS)));
+}
+
+#[test]
 fn what_parked_its_receiver_can_be_skipped_after_a_restart_too_and_it_stays_parked() {
     let mut tail = tail(&["a", "b"]);
     assert_eq!(attempted(&mut tail, 0), [1, 2]);
