@@ -1,14 +1,15 @@
 //! Automatic prefunds: what forecasts suggest is proposed, quoted, ordered from UR and followed until it is credited.
 //!
 //! **Money leaves at most once.** The `requestId` is on the disk with the proposal, the whole call with the order, each before
-//! the step that rests on it; until UR answers, the very same call is made again, by this process or the next one. Only UR's
-//! own final refusal ends an order. The bounds of a day are counted from the orders in the ledger.
+//! the step that rests on it; until UR answers, the very same call is made again, by this process or the next one. UR's own
+//! final refusal ends an order only where it answers the first call ever made for it: an earlier one whose answer was lost may
+//! have been carried out. The bounds of a day are counted from the orders in the ledger.
 
 pub mod credits;
 pub mod plan;
 pub mod quote;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -76,6 +77,8 @@ pub struct Board(Mutex<Inside>);
 struct Inside {
     looked: Option<Looked>,
     notes: BTreeMap<Subject, Note>,
+    /// Orders that this process has recorded and not called yet: of no other is it known that no call went before.
+    uncalled: BTreeSet<PrefundId>,
 }
 
 impl Board {
@@ -105,6 +108,8 @@ pub fn request_id() -> CompactString {
 enum StepError {
     #[error(transparent)]
     Ur(#[from] UrError),
+    #[error("{0}, but an earlier call of this order may have been carried out, so its money may have left")]
+    RefusedAgain(UrError),
     #[error(transparent)]
     Change(#[from] ChangeError),
     #[error(transparent)]
@@ -175,7 +180,7 @@ impl<A: UrApi> Prefunding<A> {
         let mut inside = self.app.prefunding.lock();
         let attempts = inside.notes.get(&subject).map_or(0, |note| note.attempts).saturating_add(1);
         let is_refusal = match error {
-            StepError::Refused(_) => true,
+            StepError::Refused(_) | StepError::RefusedAgain(_) => true,
             StepError::Ur(error) => !error.is_transient(),
             StepError::Change(_) | StepError::Store(_) | StepError::Journal => false,
         };
@@ -214,6 +219,7 @@ impl<A: UrApi> Prefunding<A> {
                 tracing::info!(%currency, prefund = %id, %paid, %quoted, "a prefund is ordered");
                 let ordered = PrefundOrdered { id, account: self.account.clone(), token, paid, quoted };
                 self.change(PrefundChange::Order(ordered), moment).await?;
+                self.app.prefunding.lock().uncalled.insert(id);
                 let paid = u64::try_from(paid.0).unwrap_or(0);
                 metrics::counter!("tapgate_prefund_ordered_micro_usdc_total").increment(paid);
                 Ok(())
@@ -246,6 +252,8 @@ impl<A: UrApi> Prefunding<A> {
             amount: ordered.paid,
             request_id: prefund.request_id.as_deref().unwrap_or_default().to_owned(),
         };
+        // Forgotten before the call: whoever is cut off in it does not know what became of it.
+        let is_first = self.app.prefunding.lock().uncalled.remove(&id);
         match self.api.deposit(&asked).await {
             Ok(hash) => {
                 tracing::info!(prefund = %id, hash, "a prefund is on its way");
@@ -259,6 +267,14 @@ impl<A: UrApi> Prefunding<A> {
                 };
                 self.change(PrefundChange::Send(sent), moment).await
             }
+            Err(UrError::Paused) => {
+                // Nothing was called.
+                if is_first {
+                    self.app.prefunding.lock().uncalled.insert(id);
+                }
+                Err(UrError::Paused.into())
+            }
+            Err(error) if error.is_final() && !is_first => Err(StepError::RefusedAgain(error)),
             Err(error) if error.is_final() => {
                 tracing::error!(prefund = %id, %error, "UR refused a prefund");
                 metrics::counter!("tapgate_prefund_refusals_total", "by" => "ur").increment(1);

@@ -42,6 +42,8 @@ struct Ur {
     /// Answers that are lost, whatever they said.
     lost: Mutex<u32>,
     refusal: Mutex<Option<UrError>>,
+    /// Refuses only what it has carried out already, as a check of parameters may.
+    refuses_repeats: Mutex<bool>,
     fee_bps: Mutex<i128>,
     shown: Mutex<Vec<Transaction>>,
 }
@@ -58,6 +60,7 @@ impl Ur {
             calls: Mutex::default(),
             lost: Mutex::default(),
             refusal: Mutex::default(),
+            refuses_repeats: Mutex::default(),
             fee_bps: Mutex::new(200),
             shown: Mutex::default(),
         })
@@ -88,6 +91,9 @@ impl UrApi for Ur {
             return Err(refusal);
         }
         let mut deposits = self.deposits.lock().unwrap();
+        if *self.refuses_repeats.lock().unwrap() && deposits.0.contains_key(&asked.request_id) {
+            return Err(refused(RefusalCode::Invalid, 20_003));
+        }
         let (first, _) = deposits.0.entry(asked.request_id.clone()).or_insert_with(|| (asked.clone(), durable));
         assert_eq!(first, asked, "a retry is the very same call");
         let mut lost = self.lost.lock().unwrap();
@@ -161,6 +167,10 @@ impl UrApi for Ur {
     async fn mint(&self, _: &Mint) -> Result<UrId, UrError> {
         Err(UrError::Paused)
     }
+}
+
+fn refused(kind: RefusalCode, code: i64) -> UrError {
+    UrError::Refused { path: "/v1/deposit", kind, code, message: "no USDC left".to_owned() }
 }
 
 fn job(ledger: &Arc<Ledger>, ur: &Arc<Ur>, settings: &str) -> Prefunding<Ur> {
@@ -338,12 +348,39 @@ async fn after_a_crash_at_any_record_the_money_has_left_once() {
 }
 
 #[tokio::test]
-async fn a_refusal_of_urs_ends_it_for_an_hour_and_is_told() {
+async fn a_refusal_of_a_repeated_call_proves_nothing_whoever_repeats_it() {
+    let (store, world) = low_pool();
+    let ur = Ur::new(&world.ledger);
+    (*ur.lost.lock().unwrap(), *ur.refuses_repeats.lock().unwrap()) = (1, true);
+    let job = job(&world.ledger, &ur, AUTOMATIC);
+    let check = |job: &Prefunding<Ur>, minutes: u64| {
+        let prefund = only(&job.app.ledger);
+        assert_eq!(prefund.state(later(minutes)), PrefundState::Ordered, "{prefund:?}");
+        let step = planned(job);
+        assert!(step.is_refused && step.is_ordered && step.why.contains("its money may have left"), "{step:?}");
+        assert_eq!(ur.deposits().0.len(), 1);
+    };
+    job.turn(moment(later(1))).await.unwrap();
+    for minutes in 2..4 {
+        job.turn(moment(later(minutes))).await.unwrap();
+        check(&job, minutes);
+    }
+    let crashed: Arc<dyn Store> = store.crashed_after(world.ledger.journal().durable());
+    let state = recover(&crashed).unwrap().state;
+    let ledger = Arc::new(Ledger::start(crashed, state, Policy::default(), 1, Box::new(|_| {})).unwrap());
+    let resumed = self::job(&ledger, &ur, AUTOMATIC);
+    resumed.turn(moment(later(5))).await.unwrap();
+    check(&resumed, 5);
+    ledger.journal().close();
+    world.ledger.journal().close();
+}
+
+#[tokio::test]
+async fn what_is_no_final_word_leaves_an_order_open_and_is_told() {
     let (_, world) = low_pool();
     let ur = Ur::new(&world.ledger);
-    let refused = |kind, code| UrError::Refused { path: "/v1/deposit", kind, code, message: "no USDC left".to_owned() };
     let job = job(&world.ledger, &ur, AUTOMATIC);
-    // What is no final word of UR's leaves it as it is: a proxy's status, a key or a code that is not known, an answer of no form.
+    // A proxy's status, a key or a code that is not known, an answer of no form.
     let malformed = UrError::Malformed { path: "/v1/deposit", error: crate::wire::Malformed("?".to_owned()) };
     let open = [
         refused(RefusalCode::Invalid, 403),
@@ -359,6 +396,18 @@ async fn a_refusal_of_urs_ends_it_for_an_hour_and_is_told() {
         let step = planned(&job);
         assert!(step.is_refused && step.is_ordered, "{step:?}");
     }
+    world.ledger.journal().close();
+}
+
+#[tokio::test]
+async fn a_refusal_of_urs_ends_it_for_an_hour_and_is_told() {
+    let (_, world) = low_pool();
+    let ur = Ur::new(&world.ledger);
+    let job = job(&world.ledger, &ur, AUTOMATIC);
+    // A call that the client does not make is none.
+    *ur.refusal.lock().unwrap() = Some(UrError::Paused);
+    job.turn(moment(later(1))).await.unwrap();
+    assert_eq!(only(&world.ledger).state(later(1)), PrefundState::Ordered);
     *ur.refusal.lock().unwrap() = Some(refused(RefusalCode::Invalid, 20_003));
     job.turn(moment(later(9))).await.unwrap();
     let (given_up, reason) = only(&world.ledger).cancelled.unwrap();

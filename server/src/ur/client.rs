@@ -28,7 +28,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(15);
 /// A page of a hundred transactions is a hundred kilobytes.
 const ANSWER_BYTES_MAX: usize = 4 << 20;
-/// Attempts of one call, the first included.
+/// Attempts of one call, the first included, where its caller need not tell them apart.
 const ATTEMPTS_MAX: u32 = 4;
 /// The pause before the second attempt; each further one is twice as long. Where UR says "too many", four times that.
 const BACKOFF: Duration = Duration::from_millis(250);
@@ -59,11 +59,13 @@ struct Call<'a> {
     body: Vec<u8>,
     scope: PartnerScope<'a>,
     priority: Priority,
+    attempts_max: u32,
 }
 
 impl Call<'_> {
     fn post(path: &'static str, body: &Value, priority: Priority) -> Call<'static> {
-        Call { method: Method::POST, path, body: body.to_string().into_bytes(), scope: PartnerScope::Open, priority }
+        let (method, body) = (Method::POST, body.to_string().into_bytes());
+        Call { method, path, body, scope: PartnerScope::Open, priority, attempts_max: ATTEMPTS_MAX }
     }
 }
 
@@ -123,7 +125,7 @@ impl Client {
             self.wait_for_budget(call.priority).await;
             let error = match self.attempt(&call).await {
                 Ok(answer) => return Ok(answer),
-                Err(error) if attempt == ATTEMPTS_MAX || !error.is_transient() => return Err(error),
+                Err(error) if attempt >= call.attempts_max || !error.is_transient() => return Err(error),
                 Err(UrError::Paused) => return Err(UrError::Paused),
                 Err(error) => error,
             };
@@ -347,7 +349,8 @@ impl UrApi for Client {
 
     async fn tokens(&self, priority: Priority) -> Result<Vec<Token>, UrError> {
         const PATH: &str = "/v1/tokens";
-        let call = Call { method: Method::GET, path: PATH, body: Vec::new(), scope: PartnerScope::Open, priority };
+        let (method, scope, attempts_max) = (Method::GET, PartnerScope::Open, ATTEMPTS_MAX);
+        let call = Call { method, path: PATH, body: Vec::new(), scope, priority, attempts_max };
         let answer = self.call(call).await?;
         Ok(decoded(PATH, Page::read(&answer, Token::read))?.rows)
     }
@@ -378,7 +381,8 @@ impl UrApi for Client {
 
     async fn deposit(&self, asked: &Exchange) -> Result<String, UrError> {
         const PATH: &str = "/v1/deposit";
-        let answer = self.call(Call::post(PATH, &exchange(asked), Priority::High)).await?;
+        let call = Call { attempts_max: 1, ..Call::post(PATH, &exchange(asked), Priority::High) };
+        let answer = self.call(call).await?;
         text_in(&answer, "txHash", PATH)
     }
 

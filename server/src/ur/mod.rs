@@ -223,7 +223,7 @@ pub trait UrApi: Send + Sync + 'static {
         amount: Minor,
     ) -> impl Future<Output = Result<DepositQuote, UrError>> + Send;
 
-    /// `/v1/deposit`; the transaction's hash.
+    /// `/v1/deposit`; the transaction's hash. One attempt: what a refusal proves depends on whether another went before it.
     fn deposit(&self, asked: &Exchange) -> impl Future<Output = Result<String, UrError>> + Send;
 
     /// `/v1/onramp/quote`, for an amount of `input` in its smallest units.
