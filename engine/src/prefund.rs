@@ -35,6 +35,10 @@ pub struct PrefundProposed {
 pub struct PrefundOrdered {
     /// The proposal that it carries out.
     pub id: PrefundId,
+    /// The UR that is asked, by the base URL of its API. Another one knows nothing of the `requestId`.
+    pub base_url: CompactString,
+    /// The address of the partner's key that signs the call, to whom the `requestId` belongs.
+    pub partner: CompactString,
     /// The ops account that pays and is credited.
     pub account: UrId,
     /// The pool's currency as UR's tokens name it.

@@ -46,12 +46,23 @@ fn sent(proposal: Option<PrefundId>, reference: &str, amount: i64) -> PrefundCha
 }
 
 fn ordered(id: PrefundId, paid: i64) -> PrefundChange {
-    let (account, token) = ("9999".parse().unwrap(), "EUR".into());
-    PrefundChange::Order(PrefundOrdered { id, account, token, paid: Minor(paid), quoted: Minor(4_990) })
+    PrefundChange::Order(PrefundOrdered {
+        id,
+        base_url: "https://ur.example".into(),
+        partner: "0x1".into(),
+        account: "9999".parse().unwrap(),
+        token: "EUR".into(),
+        paid: Minor(paid),
+        quoted: Minor(4_990),
+    })
 }
 
 fn cancelled(id: PrefundId) -> PrefundChange {
-    PrefundChange::Cancel { id, reason: "never mind".into() }
+    PrefundChange::Cancel { id, reason: "never mind".into(), not_executed: false }
+}
+
+fn not_executed(id: PrefundId) -> PrefundChange {
+    PrefundChange::Cancel { id, reason: "UR says so".into(), not_executed: true }
 }
 
 impl World {
@@ -109,7 +120,7 @@ fn a_proposal_is_approved_sent_and_credited_and_only_the_credit_is_money() {
 }
 
 #[test]
-fn what_is_ordered_is_given_up_by_the_engine_alone_and_credited_once() {
+fn what_is_ordered_is_given_up_only_where_ur_has_not_carried_it_out_and_credited_once() {
     let store = MemoryStore::new();
     let world = World::with_store(store.clone());
     let before = world.available();
@@ -124,13 +135,15 @@ fn what_is_ordered_is_given_up_by_the_engine_alone_and_credited_once() {
         world.prefund(PrefundChange::Approve { id }).unwrap();
         world.prefund(ordered(id, 5_450_000)).unwrap();
         conflict(world.prefund(ordered(id, 5_450_000)), "is ordered, not approved");
-        conflict(world.prefund(cancelled(id)), "record the credit with the reference");
+        conflict(world.prefund(cancelled(id)), "cancel it with notExecuted (--not-executed)");
+        conflict(engine(Change::Prefund(cancelled(id))), "record the credit with the reference");
         conflict(engine(Change::CreditPrefund { id, amount: Minor(1) }), "is ordered, not sent");
     }
     let one = world.named("one").unwrap();
     let (_, asked) = one.ordered.clone().unwrap();
     assert_eq!((one.state(at(0).at), asked.paid, world.in_flight()), (PrefundState::Ordered, Minor(5_450_000), 0));
-    engine(Change::Prefund(cancelled(world.named("two").unwrap().id))).unwrap();
+    world.prefund(not_executed(world.named("two").unwrap().id)).unwrap();
+    assert_eq!(world.state("two"), PrefundState::Cancelled);
     world.prefund(sent(Some(one.id), "0xab", 4_990)).unwrap();
     assert_eq!((world.in_flight(), world.available()), (4_990, before), "on its way, and no money");
     let credit = Change::CreditPrefund { id: one.id, amount: Minor(4_990) };
@@ -313,7 +326,7 @@ enum Happens {
     Approved(u8),
     Ordered(u8, i64),
     Sent(u8, bool, i64),
-    Cancelled(u8),
+    Cancelled(u8, bool),
     Credited(u8, i64),
     Tapped,
     Written,
@@ -328,7 +341,7 @@ fn happens() -> impl Strategy<Value = Happens> {
         2 => (which.clone(), amount.clone()).prop_map(|(which, paid)| Happens::Ordered(which, paid)),
         4 => (which.clone(), any::<bool>(), amount.clone())
             .prop_map(|(which, anew, amount)| Happens::Sent(which, anew, amount)),
-        2 => which.clone().prop_map(Happens::Cancelled),
+        2 => (which.clone(), any::<bool>()).prop_map(|(which, proven)| Happens::Cancelled(which, proven)),
         4 => (which, amount).prop_map(|(which, amount)| Happens::Credited(which, amount)),
         1 => Just(Happens::Tapped),
         2 => Just(Happens::Written),
@@ -361,7 +374,8 @@ proptest! {
                     let proposal = (!anew).then(|| id(which));
                     drop(world.prefund(sent(proposal, &format!("wire {which}"), amount)));
                 }
-                Happens::Cancelled(which) => drop(world.prefund(cancelled(id(which)))),
+                Happens::Cancelled(which, true) => drop(world.prefund(not_executed(id(which)))),
+                Happens::Cancelled(which, false) => drop(world.prefund(cancelled(id(which)))),
                 Happens::Credited(which, amount) => {
                     let (currency, reference) = (Currency::EUR, format!("wire {which}").into());
                     let credit = Change::CreditPool { currency, amount: Minor(amount), reference };

@@ -223,6 +223,7 @@ fn feed(app: &Arc<App>, known: &Known, hinted: mpsc::Receiver<UrId>) -> Result<V
     let ur = &app.config.ur;
     let Some(key) = ur.partner_key.clone().filter(|_| ur.feeds) else { return Ok(Vec::new()) };
     let clock = Arc::clone(&app.clock);
+    let partner = key.address();
     let client = ur::Client::new(&ur.base_url, key, ur.signers.clone(), ur.calls_per_minute, clock);
     let client = client.map_err(|error| ServeError::SetUp(error.to_string()))?;
     let client = Arc::new(client);
@@ -233,7 +234,7 @@ fn feed(app: &Arc<App>, known: &Known, hinted: mpsc::Receiver<UrId>) -> Result<V
     if let Some(account) = ur.ops_ur_id.as_deref().and_then(|id| id.parse().ok()) {
         let mode = app.config.treasury.auto_prefund.mode.name();
         tracing::info!(mode, "automatic prefunds");
-        tasks.push(tokio::spawn(Prefunding::new(Arc::clone(app), client, account).run()));
+        tasks.push(tokio::spawn(Prefunding::new(Arc::clone(app), client, account, partner).run()));
     }
     Ok(tasks)
 }

@@ -29,7 +29,7 @@ use crate::record::{Author, BreakId, Buffer, Fact, Fingerprint, Record};
 use crate::time::{UnixMillis, UnixSeconds};
 
 /// The version of the rows' bytes.
-const ROW_VERSION: u8 = 4;
+const ROW_VERSION: u8 = 5;
 
 /// How long an idempotency key is kept: 24 hours.
 const IDEMPOTENCY_KEPT_MILLIS: u64 = 24 * 3600 * 1000;

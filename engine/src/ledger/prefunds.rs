@@ -33,13 +33,15 @@ pub enum PrefundChange {
     /// Say that money was sent: for an approved proposal, or without one. Of one that is on its way already it is what is to
     /// be expected in the quote's place.
     Send(PrefundSent),
-    /// Give one up, or what is missing of one that is short. Of one that is ordered nobody but UR's answer knows whether it
-    /// is on its way: only the engine gives it up.
+    /// Give one up, or what is missing of one that is short.
     Cancel {
         /// Which.
         id: PrefundId,
         /// As the person gives it.
         reason: CompactString,
+        /// Whether UR has said that it was not carried out. One that is ordered is given up by nothing less: its money may
+        /// have left.
+        not_executed: bool,
     },
 }
 
@@ -128,6 +130,8 @@ impl Ledger {
                 check_transfer(&shared, prefund.currency, ordered.quoted)?;
                 in_range("paid", ordered.paid)?;
                 check_name("token", &ordered.token)?;
+                check_name("baseUrl", &ordered.base_url)?;
+                check_name("partner", &ordered.partner)?;
                 Fact::PrefundOrdered(Box::new(ordered))
             }
             PrefundChange::Send(sent) => {
@@ -146,15 +150,17 @@ impl Ledger {
                 prefunds.check_reference(sent.proposal, sent.currency, &sent.reference)?;
                 Fact::PrefundSent(Box::new(sent))
             }
-            PrefundChange::Cancel { id, reason } => {
+            PrefundChange::Cancel { id, reason, not_executed } => {
                 let prefund = self.known_prefund(&prefunds, id)?;
                 if !prefund.is_open() {
                     return Err(ChangeError::Conflict(format!("prefund {id} is {}", prefund.state(at).name())));
                 }
-                if prefund.state(at) == PrefundState::Ordered && *author != Author::Engine {
+                if prefund.state(at) == PrefundState::Ordered && !not_executed {
                     return Err(ChangeError::Conflict(format!(
-                        "prefund {id} is ordered and its money may have left: UR is asked again until it answers. Where UR \
-                         says that it arrived, record the credit with the reference {}",
+                        "prefund {id} is ordered and its money may have left: ask UR about the requestId {}. If UR says that it \
+                         arrived, record the credit with the reference {}; if UR confirms that it was not carried out and never \
+                         will be, cancel it with notExecuted (--not-executed)",
+                        prefund.request_id.as_deref().unwrap_or_default(),
                         prefund.reference
                     )));
                 }

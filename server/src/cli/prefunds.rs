@@ -71,10 +71,13 @@ enum Command {
         /// Its id, such as 1200.
         id: String,
     },
-    /// Give a prefund up, or what is missing of one that is short.
+    /// Give a prefund up, or what is missing of one that is short. Treasurers alone do that to one that tapgate has ordered.
     Cancel {
         /// Its id, such as 1200.
         id: String,
+        /// UR has confirmed that what was ordered was not carried out and never will be.
+        #[arg(long)]
+        not_executed: bool,
         /// Why, for the journal.
         #[arg(long)]
         reason: String,
@@ -199,8 +202,9 @@ impl Prefunds {
                 client.ask(Ask::post(&["prefunds"], body.to_string()).idempotent(idempotency_key.as_ref()))
             }
             Some(Command::Approve { id }) => client.ask(Ask::post(&["prefunds", id, "approve"], "{}")),
-            Some(Command::Cancel { id, reason }) => {
-                client.ask(Ask::post(&["prefunds", id, "cancel"], json!({"reason": reason}).to_string()))
+            Some(Command::Cancel { id, not_executed, reason }) => {
+                let body = json!({"reason": reason, "notExecuted": not_executed});
+                client.ask(Ask::post(&["prefunds", id, "cancel"], body.to_string()))
             }
         };
         self.api.show(&answer?, one)

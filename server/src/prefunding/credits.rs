@@ -138,7 +138,7 @@ impl OnItsWay {
                 metrics::counter!("tapgate_prefund_refusals_total", "by" => "ur").increment(1);
                 tracing::error!(prefund = %id, %currency, hash = %self.hash, "UR rejected a prefund after it was sent");
                 let reason = format_compact!("UR rejected the transaction {}", self.hash);
-                Change::Prefund(PrefundChange::Cancel { id, reason })
+                Change::Prefund(PrefundChange::Cancel { id, reason, not_executed: false })
             }
             Shown::Strange(what) => {
                 tracing::error!(prefund = %id, %currency, hash = %self.hash, what, "UR completed a prefund as something else");

@@ -24,10 +24,12 @@ use tapgate_engine::prefund::{Prefund, PrefundOrdered, PrefundProposed, PrefundS
 use tapgate_engine::record::Author;
 use tapgate_engine::time::{Moment, UnixMillis};
 
-use self::plan::{Need, Note, Planned, Seen, Step, Subject, plan};
+use self::plan::{Desk, Need, Note, Planned, Seen, Step, Subject, plan};
 use self::quote::{corrected, fiat, usdc};
 use crate::app::App;
 use crate::config::{AutoPrefund, AutoPrefundMode};
+use crate::signature::Address;
+use crate::treasury::calendar::CreditCalendar;
 use crate::treasury::conditions::pool_low::is_unused;
 use crate::ur::{Exchange, Priority, UrApi, UrError};
 
@@ -125,14 +127,15 @@ enum StepError {
 pub struct Prefunding<A> {
     app: Arc<App>,
     api: Arc<A>,
-    account: UrId,
+    desk: Desk,
 }
 
 impl<A: UrApi> Prefunding<A> {
-    /// For the ops account, which pays and is credited.
+    /// For the ops account, which pays and is credited; `partner` is the address of the key that signs the calls of `api`.
     #[must_use]
-    pub fn new(app: Arc<App>, api: Arc<A>, account: UrId) -> Prefunding<A> {
-        Prefunding { app, api, account }
+    pub fn new(app: Arc<App>, api: Arc<A>, account: UrId, partner: Address) -> Prefunding<A> {
+        let (base_url, partner) = (app.config.ur.base_url.as_str().into(), format_compact!("{partner}"));
+        Prefunding { app, api, desk: Desk { base_url, partner, account } }
     }
 
     /// Looks and acts until it is dropped. Cut off at any point it goes on there: every step is on the disk before the next.
@@ -155,7 +158,7 @@ impl<A: UrApi> Prefunding<A> {
     /// Looks, and makes one step after the other until nothing is to be done at `moment`.
     async fn turn(&self, moment: Moment) -> Result<(), StepError> {
         for _ in 0..STEPS_MAX {
-            let seen = look(&self.app, moment).await?;
+            let seen = look(&self.app, &self.desk, moment).await?;
             let planned = plan(&seen);
             let next = planned.iter().find(|planned| planned.step != Step::Wait).cloned();
             let Seen { ordered_today, day_ends, now: at, .. } = seen;
@@ -217,14 +220,15 @@ impl<A: UrApi> Prefunding<A> {
                 let token = self.token(currency).await?;
                 let (paid, quoted) = self.quoted(seen, (currency, &token), amount).await?;
                 tracing::info!(%currency, prefund = %id, %paid, %quoted, "a prefund is ordered");
-                let ordered = PrefundOrdered { id, account: self.account.clone(), token, paid, quoted };
+                let Desk { base_url, partner, account } = seen.desk.clone();
+                let ordered = PrefundOrdered { id, base_url, partner, account, token, paid, quoted };
                 self.change(PrefundChange::Order(ordered), moment).await?;
                 self.app.prefunding.lock().uncalled.insert(id);
                 let paid = u64::try_from(paid.0).unwrap_or(0);
                 metrics::counter!("tapgate_prefund_ordered_micro_usdc_total").increment(paid);
                 Ok(())
             }
-            Step::OrderAgain(id) => self.order(seen, id, moment).await,
+            Step::OrderAgain(id) => self.order(&seen.calendar, id, moment).await,
             Step::Quote(amount) => {
                 let token = self.token(currency).await?;
                 let (paid, quoted) = self.quoted(seen, (currency, &token), amount).await?;
@@ -239,12 +243,11 @@ impl<A: UrApi> Prefunding<A> {
     }
 
     /// Makes the call that is in the ledger, and records UR's answer to it.
-    async fn order(&self, seen: &Seen, id: PrefundId, moment: Moment) -> Result<(), StepError> {
-        let prefund = seen.prefunds.iter().find(|prefund| prefund.id == id);
-        let Some((prefund, (_, ordered))) = prefund.and_then(|prefund| Some((prefund, prefund.ordered.as_ref()?)))
-        else {
-            return Ok(());
-        };
+    async fn order(&self, calendar: &CreditCalendar, id: PrefundId, moment: Moment) -> Result<(), StepError> {
+        // As it stands now: somebody may have given it up since the look.
+        let prefund = self.app.ledger.open_prefunds().into_iter().find(|prefund| prefund.id == id);
+        let Some(prefund) = prefund.filter(|prefund| prefund.sent.is_none()) else { return Ok(()) };
+        let Some((_, ordered)) = &prefund.ordered else { return Ok(()) };
         let asked = Exchange {
             user: ordered.account.clone(),
             input: USDC.to_owned(),
@@ -257,7 +260,7 @@ impl<A: UrApi> Prefunding<A> {
         match self.api.deposit(&asked).await {
             Ok(hash) => {
                 tracing::info!(prefund = %id, hash, "a prefund is on its way");
-                let expected_at = seen.calendar.window(seen.now).map(|window| window.credited_at);
+                let expected_at = calendar.window(self.app.ledger.time(moment.at)).map(|window| window.credited_at);
                 let sent = PrefundSent {
                     proposal: Some(id),
                     currency: prefund.currency,
@@ -265,7 +268,10 @@ impl<A: UrApi> Prefunding<A> {
                     reference: hash.into(),
                     expected_at,
                 };
-                self.change(PrefundChange::Send(sent), moment).await
+                let hash = sent.reference.clone();
+                self.change(PrefundChange::Send(sent), moment).await.inspect_err(|error| {
+                    tracing::error!(prefund = %id, %hash, %error, "UR has carried a prefund out, and that was not recorded");
+                })
             }
             Err(UrError::Paused) => {
                 // Nothing was called.
@@ -279,7 +285,7 @@ impl<A: UrApi> Prefunding<A> {
                 tracing::error!(prefund = %id, %error, "UR refused a prefund");
                 metrics::counter!("tapgate_prefund_refusals_total", "by" => "ur").increment(1);
                 let reason = format_compact!("{error}");
-                self.change(PrefundChange::Cancel { id, reason }, moment).await
+                self.change(PrefundChange::Cancel { id, reason, not_executed: true }, moment).await
             }
             Err(error) => Err(error.into()),
         }
@@ -299,7 +305,7 @@ impl<A: UrApi> Prefunding<A> {
         let mut quoted = Minor::ZERO;
         for number in 1..=QUOTES_MAX {
             seen.check_bounds(paid).map_err(StepError::Refused)?;
-            quoted = self.api.deposit_quote(&self.account, USDC, token, paid).await?.output;
+            quoted = self.api.deposit_quote(&self.desk.account, USDC, token, paid).await?.output;
             yardstick.judge(paid, quoted).map_err(StepError::Refused)?;
             if quoted >= amount || number == QUOTES_MAX {
                 break;
@@ -328,7 +334,7 @@ impl<A: UrApi> Prefunding<A> {
 }
 
 /// Everything that the plan rests on.
-async fn look(app: &Arc<App>, moment: Moment) -> Result<Seen, StoreError> {
+async fn look(app: &Arc<App>, desk: &Desk, moment: Moment) -> Result<Seen, StoreError> {
     let now = app.ledger.time(moment.at);
     let (ledger, since) = (Arc::clone(&app.ledger), UnixMillis(now.0.saturating_sub(LOOK_BACK_MS)));
     let matters = move |prefund: &Prefund| {
@@ -360,6 +366,7 @@ async fn look(app: &Arc<App>, moment: Moment) -> Result<Seen, StoreError> {
     };
     Ok(Seen {
         settings: settings(app),
+        desk: desk.clone(),
         held_back,
         needs: needs(app, &prefunds, now),
         prefunds,

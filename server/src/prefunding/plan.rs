@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use tapgate_engine::ids::PrefundId;
+use compact_str::CompactString;
+use tapgate_engine::ids::{PrefundId, UrId};
 use tapgate_engine::money::{Currency, Minor};
-use tapgate_engine::prefund::{Prefund, PrefundState, Step as By};
+use tapgate_engine::prefund::{Prefund, PrefundOrdered, PrefundState, Step as By};
 use tapgate_engine::pricing::Rates;
 use tapgate_engine::record::Author;
 use tapgate_engine::time::UnixMillis;
@@ -18,11 +19,27 @@ const HOUR_MS: u64 = 3_600_000;
 /// After a refusal an hour passes before the next proposal, after each further one twice as long, up to a day.
 const WAIT_HOURS_MAX: u64 = 24;
 
+/// So long an order is made again: whether UR still knows an older `requestId`, and does not pay for it anew, nobody says.
+const REPEATED_MS: u64 = 24 * HOUR_MS;
+
+/// Who orders, and where. A `requestId` makes a repetition harmless only there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Desk {
+    /// UR's, as configured.
+    pub base_url: CompactString,
+    /// The address of the partner's key.
+    pub partner: CompactString,
+    /// The ops account.
+    pub account: UrId,
+}
+
 /// Everything that is looked at.
 #[derive(Clone, Debug)]
 pub struct Seen {
     /// As configured.
     pub settings: AutoPrefund,
+    /// Where orders are made now.
+    pub desk: Desk,
     /// Why nothing new may be begun now.
     pub held_back: Option<String>,
     /// Every pool that is used.
@@ -253,8 +270,11 @@ impl Seen {
         };
         match state {
             // Whatever the mode: the money may have left.
-            PrefundState::Ordered => note
-                .map_or_else(|| planned(Step::OrderAgain(id), "ordered, and UR has not answered".into(), false), noted),
+            PrefundState::Ordered => match (self.ends_repetition(prefund), note) {
+                (Some(why), _) => wait(why, true),
+                (None, Some(note)) => noted(note),
+                (None, None) => planned(Step::OrderAgain(id), "ordered, and UR has not answered".into(), false),
+            },
             PrefundState::Proposed | PrefundState::Approved if !self.settings.mode.orders() => {
                 wait(format!("{}, and not ordered: the mode is {}", state.name(), self.settings.mode.name()), false)
             }
@@ -288,6 +308,30 @@ impl Seen {
                 wait(format!("on its way{}", expected.unwrap_or_default()), false)
             }
         }
+    }
+
+    /// Why an order is not made again, and what a person can do.
+    fn ends_repetition(&self, prefund: &Prefund) -> Option<String> {
+        let (step, PrefundOrdered { base_url, partner, account, .. }) = prefund.ordered.as_ref()?;
+        let now = &self.desk;
+        let why = if (base_url, partner, account) != (&now.base_url, &now.partner, &now.account) {
+            format!(
+                "ordered at {base_url} by the key {partner} for the account {account}, and tapgate is now configured for {} with \
+                 {} and {}; put the old settings back, or",
+                now.base_url, now.partner, now.account
+            )
+        } else if step.at.0.saturating_add(REPEATED_MS) < self.now.0 {
+            "ordered more than a day ago without an answer, and not asked for again;".to_owned()
+        } else {
+            return None;
+        };
+        Some(format!(
+            "{why} ask UR about the requestId {}: if it was not carried out, tapgate prefunds cancel {} --not-executed; if it \
+             arrived, record the credit with the reference {}",
+            prefund.request_id.as_deref().unwrap_or_default(),
+            prefund.id,
+            prefund.reference
+        ))
     }
 
     /// What came of the last attempt, as long as it counts.
@@ -343,7 +387,6 @@ impl fmt::Display for Failures<'_> {
 #[cfg(test)]
 mod tests {
     use tapgate_engine::ids::Sequence;
-    use tapgate_engine::prefund::PrefundOrdered;
     use tapgate_engine::pricing::Conversion;
 
     use super::*;
@@ -363,6 +406,7 @@ mod tests {
         };
         Seen {
             settings,
+            desk: desk(),
             held_back: None,
             needs: vec![Need { currency: Currency::EUR, suggested: Ok(Minor(100_000)) }],
             prefunds,
@@ -373,6 +417,10 @@ mod tests {
             notes: BTreeMap::new(),
             now: NOW,
         }
+    }
+
+    fn desk() -> Desk {
+        Desk { base_url: "https://ur.example".into(), partner: "0x1".into(), account: "9999".parse().unwrap() }
     }
 
     fn by(name: &str, hours_ago: u64) -> By {
@@ -403,9 +451,9 @@ mod tests {
     }
 
     fn ordered(number: u64) -> Prefund {
-        let (account, token) = ("9999".parse().unwrap(), "EUR".into());
-        let id = PrefundId(Sequence(number));
-        let asked = PrefundOrdered { id, account, token, paid: Minor(1_000), quoted: Minor(1) };
+        let Desk { base_url, partner, account } = desk();
+        let (id, token) = (PrefundId(Sequence(number)), "EUR".into());
+        let asked = PrefundOrdered { id, base_url, partner, account, token, paid: Minor(1_000), quoted: Minor(1) };
         Prefund { ordered: Some((by("engine", 1), asked)), ..approved(number) }
     }
 
@@ -557,6 +605,30 @@ mod tests {
         check(&plain(vec![credited, given_up(7, "engine", 0)]), PROPOSE, "", false);
         check(&plain(vec![proposed(8, "engine"), given_up(7, "engine", 2)]), WAIT, "waits for a treasurer", true);
         check(&plain(vec![sent(8), given_up(7, "engine", 2)]), WAIT, "on its way", false);
+    }
+
+    #[test]
+    fn an_order_is_made_again_for_a_day_and_only_where_it_was_made() {
+        let at = |millis: u64| {
+            let mut prefund = ordered(7);
+            prefund.ordered.as_mut().unwrap().0.at = UnixMillis(NOW.0 - millis);
+            seen(AutoPrefundMode::Off, vec![prefund])
+        };
+        check(&at(24 * HOUR_MS), Step::OrderAgain(id(7)), "", false);
+        check(&at(24 * HOUR_MS + 1), WAIT, "ask UR about the requestId r: if it was not carried out, tapgate", true);
+        let elsewhere = [
+            Desk { base_url: "https://sandbox.example".into(), ..desk() },
+            Desk { partner: "0x2".into(), ..desk() },
+            Desk { account: "8888".parse().unwrap(), ..desk() },
+        ];
+        for desk in elsewhere {
+            check(
+                &Seen { desk, ..at(1) },
+                WAIT,
+                "ordered at https://ur.example by the key 0x1 for the account 9999",
+                true,
+            );
+        }
     }
 
     #[test]

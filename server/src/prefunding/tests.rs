@@ -194,7 +194,8 @@ fn job(ledger: &Arc<Ledger>, ur: &Arc<Ur>, settings: &str) -> Prefunding<Ur> {
     };
     app.treasury.catch_up(ledger).unwrap();
     *ur.ledger.lock().unwrap() = Some(Arc::clone(ledger));
-    Prefunding::new(Arc::new(app), Arc::clone(ur), "9999".parse().unwrap())
+    let partner = app.config.ur.partner_key.as_ref().unwrap().address();
+    Prefunding::new(Arc::new(app), Arc::clone(ur), "9999".parse().unwrap(), partner)
 }
 
 /// A pool that runs low after weeks of taps; with feeds, so that a credit is proven by a report.
@@ -301,7 +302,8 @@ async fn an_order_without_an_answer_is_made_again_and_happens_once() {
         assert_eq!(*ur.calls.lock().unwrap(), calls, "at minute {minutes}: {}", planned(&job).why);
         if calls < 4 {
             assert_eq!(only(&world.ledger).state(later(minutes)), PrefundState::Ordered);
-            let by_hand = Change::Prefund(PrefundChange::Cancel { id: only(&world.ledger).id, reason: "no".into() });
+            let (id, reason) = (only(&world.ledger).id, "no".into());
+            let by_hand = Change::Prefund(PrefundChange::Cancel { id, reason, not_executed: false });
             let person = Author::Person { name: "ops".into(), idempotency: None };
             let refused = world.ledger.change(&person, by_hand, moment(later(minutes)));
             assert!(refused.unwrap_err().to_string().contains("its money may have left"));
@@ -516,10 +518,8 @@ async fn the_days_bound_is_counted_in_the_ledger_and_ends_with_the_day() {
     let words: Vec<_> = looked.planned.iter().map(|planned| planned.why.as_str()).collect();
     assert!(words[1].contains("of daily_max_usdc") && words[2].contains("single_max_usdc allows 700.00"), "{words:?}");
     // Given up or not, it was ordered today; and another process counts the same.
-    world
-        .ledger
-        .change(&person, Change::Prefund(PrefundChange::Cancel { id: first, reason: "lost".into() }), moment(later(2)))
-        .unwrap();
+    let lost = PrefundChange::Cancel { id: first, reason: "lost".into(), not_executed: false };
+    world.ledger.change(&person, Change::Prefund(lost), moment(later(2))).unwrap();
     world.drained();
     let again: Arc<dyn Store> = store.crashed_after(world.ledger.journal().durable());
     let state_again = recover(&again).unwrap().state;

@@ -143,6 +143,32 @@ def test_a_refusal_of_a_repeated_call_is_no_proof_that_nothing_has_left(started,
     assert prefund(world, id)["state"] == "ordered" and list(ur.deposits) == [request]
 
 
+def test_an_order_that_ur_did_not_carry_out_is_given_up_by_a_treasurer_who_says_so(started, ur):
+    world = started()
+    ur.faults = {"/v1/deposit": lambda _: (503, {"code": 50001, "message": "away"})}
+    id, request = approved(world)
+    reaches(world, id, "ordered")
+    cancel = lambda role, **said: world.server.admin("POST", f"/api/v1/prefunds/{id}/cancel", {"reason": "no", **said}, role=role)  # noqa: E731
+    assert cancel("operator").status_code == 403
+    assert cancel("operator", notExecuted=True).status_code == 403
+    held = cancel("treasurer")
+    assert (held.status_code, error_code(held)) == (409, "conflict")
+    assert "--not-executed" in held.json()["error"]["message"] and request in held.json()["error"]["message"]
+    assert "--not-executed" in run(world, "prefunds", "cancel", id, "--reason", "no", code=1)
+    assert "cancelled" in run(world, "prefunds", "cancel", id, "--not-executed", "--reason", "UR's ticket 4711")
+    assert prefund(world, id)["cancelled"]["reason"] == "UR's ticket 4711"
+    assert ur.deposits == {}
+    # What is only proposed sends nothing: an operator may take it back, unless it is said that UR was asked.
+    id = propose(world, 1_000).json()["id"]
+    assert cancel("operator", notExecuted=True).status_code == 403
+    assert cancel("operator").status_code == 200
+    ur.faults = {}
+    id, _ = approved(world)
+    reaches(world, id, "sent")
+    assert cancel("operator").status_code == 403
+    assert cancel("treasurer").status_code == 200
+
+
 def test_killed_between_the_order_and_the_answer_it_orders_the_same(started, ur):
     world = started()
     # UR is away: whether it has heard of the order nobody knows.

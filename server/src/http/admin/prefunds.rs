@@ -1,7 +1,7 @@
 //! Prefunds: listed, shown, said to be sent, approved, given up.
 
 use axum::Json;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Extension, Path, Query, State};
 use serde::Deserialize;
 use tapgate_engine::ids::{PrefundId, Sequence};
 use tapgate_engine::ledger::{Change, Ledger, Page, PrefundChange};
@@ -9,6 +9,7 @@ use tapgate_engine::money::Currency;
 use tapgate_engine::prefund::{Prefund, PrefundSent};
 use tapgate_engine::time::UnixMillis;
 
+use super::auth::{Access, Caller};
 use super::read::{PageAsked, blocking, id, no_such};
 use super::write::{Asked, make};
 use super::{Admin, Answer};
@@ -16,8 +17,7 @@ use crate::prefunding;
 use crate::rescue::Problem;
 use crate::treasury::calendar::DAYS_AHEAD_MAX;
 use crate::wire::Malformed;
-use crate::wire::admin::ReasonForm;
-use crate::wire::admin::prefunds::{PrefundForm, ProposalForm, automatic_view, view};
+use crate::wire::admin::prefunds::{CancelForm, PrefundForm, ProposalForm, automatic_view, view};
 
 /// Filters of the list; all must hold.
 #[derive(Debug, Deserialize)]
@@ -143,9 +143,22 @@ pub(super) async fn approve(State(admin): State<Admin>, Path(text): Path<String>
     show(&admin, id).await
 }
 
-pub(super) async fn cancel(State(admin): State<Admin>, Path(text): Path<String>, asked: Asked) -> Answer {
+pub(super) async fn cancel(
+    State(admin): State<Admin>,
+    Extension(caller): Extension<Caller>,
+    Path(text): Path<String>,
+    asked: Asked,
+) -> Answer {
     let id = id("prefund", &text)?;
-    let ReasonForm { reason } = asked.form_or_default()?;
-    make(&admin, asked.author, Change::Prefund(PrefundChange::Cancel { id, reason: reason.into() })).await?;
+    let CancelForm { reason, not_executed } = asked.form_or_default()?;
+    let found = blocking(&admin.app.ledger, move |ledger| Ok(ledger.prefund(id)?)).await?;
+    let may_have_left = found
+        .is_some_and(|prefund| prefund.request_id.is_some() && (prefund.ordered.is_some() || prefund.sent.is_some()));
+    // With it out of the way the same amount is ordered anew: as good as an approval.
+    if may_have_left || not_executed {
+        caller.may(Access::Approve)?;
+    }
+    make(&admin, asked.author, Change::Prefund(PrefundChange::Cancel { id, reason: reason.into(), not_executed }))
+        .await?;
     show(&admin, id).await
 }

@@ -9,7 +9,7 @@ use tapgate_engine::prefund::{Prefund, PrefundOrdered, PrefundProposed, PrefundS
 use tapgate_engine::time::UnixMillis;
 
 use super::super::forms::{amount, parsed, unix_seconds};
-use super::{Digits, Malformed};
+use super::{Digits, Malformed, reason};
 use crate::config::AutoPrefund;
 use crate::prefunding::Looked;
 use crate::prefunding::plan::Planned;
@@ -58,9 +58,9 @@ pub(super) fn proposed(proposed: &PrefundProposed) -> Value {
 
 /// What was asked of UR. USDC are in millionths.
 pub(super) fn ordered(asked: &PrefundOrdered) -> Value {
-    let PrefundOrdered { id: _, account, token, paid, quoted } = asked;
+    let PrefundOrdered { id: _, base_url, partner, account, token, paid, quoted } = asked;
     json!({
-        "urId": account.as_str(), "token": token.as_str(), "paidUsdc": paid.to_string(), "quoted": quoted.to_string(),
+        "baseUrl": base_url.as_str(), "partner": partner.as_str(), "urId": account.as_str(), "token": token.as_str(), "paidUsdc": paid.to_string(), "quoted": quoted.to_string(),
     })
 }
 
@@ -137,6 +137,17 @@ impl PrefundForm {
             expected_at: self.expected_at.map(|at| unix_seconds("expectedAt", at)).transpose()?,
         })
     }
+}
+
+/// What a person gives up, and why.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default, rename_all = "camelCase")]
+pub struct CancelForm {
+    /// Why, for the journal; at most 1,024 bytes.
+    #[serde(deserialize_with = "reason")]
+    pub reason: String,
+    /// Whether UR has confirmed that what was ordered was not carried out.
+    pub not_executed: bool,
 }
 
 /// A top-up that a person wants ordered from UR.
