@@ -229,6 +229,11 @@ impl<A: UrApi> Prefunding<A> {
                 Ok(())
             }
             Step::OrderAgain(id) => self.order(&seen.calendar, id, moment).await,
+            Step::GiveUp(id) => {
+                tracing::info!(%currency, prefund = %id, why = next.why, "a prefund is given up");
+                let reason = next.why.as_str().into();
+                self.change(PrefundChange::Cancel { id, reason, not_executed: false }, moment).await
+            }
             Step::Quote(amount) => {
                 let token = self.token(currency).await?;
                 let (paid, quoted) = self.quoted(seen, (currency, &token), amount).await?;

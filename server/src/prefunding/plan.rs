@@ -69,6 +69,13 @@ pub struct Need {
     pub suggested: Result<Minor, String>,
 }
 
+impl Need {
+    /// Whether less than this is suggested by now.
+    fn is_below(&self, amount: Minor) -> bool {
+        self.suggested.as_ref().is_ok_and(|suggested| *suggested < amount)
+    }
+}
+
 /// What an attempt was about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Subject {
@@ -104,6 +111,8 @@ pub enum Step {
     Order(PrefundId, Minor),
     /// Ask UR for the very same order again.
     OrderAgain(PrefundId),
+    /// Give up what tapgate itself proposed and has not ordered: less is needed by now.
+    GiveUp(PrefundId),
     /// Ask UR for a quote, for the log.
     Quote(Minor),
 }
@@ -118,6 +127,7 @@ impl Step {
             Step::Approve(_) => "approve",
             Step::Order(..) => "order",
             Step::OrderAgain(_) => "order_again",
+            Step::GiveUp(_) => "give_up",
             Step::Quote(_) => "quote",
         }
     }
@@ -163,7 +173,7 @@ pub fn plan(seen: &Seen) -> Vec<Planned> {
         if open.is_empty() {
             planned.push(seen.begin(need));
         }
-        planned.extend(open.into_iter().map(|prefund| seen.go_on(prefund)));
+        planned.extend(open.into_iter().map(|prefund| seen.go_on(need, prefund)));
     }
     planned
 }
@@ -247,10 +257,11 @@ impl Seen {
     }
 
     /// A prefund under way.
-    fn go_on(&self, prefund: &Prefund) -> Planned {
+    fn go_on(&self, need: &Need, prefund: &Prefund) -> Planned {
         let (id, currency) = (prefund.id, prefund.currency);
         let state = prefund.state(self.now);
         let is_sent = prefund.sent.is_some();
+        let is_own = prefund.proposed.as_ref().is_some_and(|step| step.by == Author::Engine.name());
         // Until one is sent, an earlier refusal stands.
         let is_wanted = !is_sent && self.settings.mode.orders();
         let was_refused = is_wanted && self.failures(currency).is_some_and(|failures| failures.is_refusal());
@@ -278,6 +289,11 @@ impl Seen {
             PrefundState::Proposed | PrefundState::Approved if !self.settings.mode.orders() => {
                 wait(format!("{}, and not ordered: the mode is {}", state.name(), self.settings.mode.name()), false)
             }
+            PrefundState::Proposed | PrefundState::Approved if is_own && need.is_below(prefund.amount) => {
+                let suggested = need.suggested.as_ref().copied().unwrap_or_default();
+                let why = format!("no longer needed as proposed: the forecast suggests {}", fiat(suggested, currency));
+                planned(Step::GiveUp(id), why, false)
+            }
             PrefundState::Approved => {
                 if let Some(why) = &self.held_back {
                     return wait(why.clone(), false);
@@ -292,16 +308,13 @@ impl Seen {
                     Err(why) => wait(why, true),
                 }
             }
-            PrefundState::Proposed => {
-                let is_own = prefund.proposed.as_ref().is_some_and(|step| step.by == Author::Engine.name());
-                match (&self.held_back, self.settings.mode) {
-                    (None, AutoPrefundMode::Automatic) if is_own => {
-                        planned(Step::Approve(id), "within the bounds of [treasury.auto_prefund]".into(), false)
-                    }
-                    (Some(why), AutoPrefundMode::Automatic) if is_own => wait(why.clone(), false),
-                    _ => wait(format!("waits for a treasurer: tapgate prefunds approve {id}"), false),
+            PrefundState::Proposed => match (&self.held_back, self.settings.mode) {
+                (None, AutoPrefundMode::Automatic) if is_own => {
+                    planned(Step::Approve(id), "within the bounds of [treasury.auto_prefund]".into(), false)
                 }
-            }
+                (Some(why), AutoPrefundMode::Automatic) if is_own => wait(why.clone(), false),
+                _ => wait(format!("waits for a treasurer: tapgate prefunds approve {id}"), false),
+            },
             PrefundState::Overdue => wait("on its way for longer than expected".into(), false),
             _ => {
                 let expected = prefund.expected_at.map(|at| format!(", expected {}", self.calendar.wall_time(at)));
@@ -355,14 +368,18 @@ impl Seen {
         (until > self.now).then_some((failures, until))
     }
 
-    /// A person's own proposal that a person took back is nobody's failure.
+    /// A person's own proposal that a person took back is nobody's failure, nor is what tapgate gave up before it was ordered.
     fn failures(&self, currency: Currency) -> Option<Failures<'_>> {
         let of_pool = self.prefunds.iter().filter(|prefund| prefund.currency == currency);
         let since = of_pool.take_while(|prefund| prefund.cancelled.is_some() || prefund.sent.is_none());
         let by_engine = |step: Option<&By>| step.is_some_and(|step| step.by == Author::Engine.name());
         let mut failed = since.filter_map(|prefund| {
             let (given_up, reason) = prefund.cancelled.as_ref()?;
-            let counts = by_engine(prefund.proposed.as_ref()) || by_engine(Some(given_up));
+            let counts = if by_engine(Some(given_up)) {
+                prefund.ordered.is_some()
+            } else {
+                by_engine(prefund.proposed.as_ref())
+            };
             counts.then_some((prefund.id, given_up, reason.as_str()))
         });
         let (id, given_up, reason) = failed.next()?;
@@ -536,6 +553,39 @@ mod tests {
         }
         let other = Prefund { currency: Currency::USD, ..sent(7) };
         check(&Seen { prefunds: vec![other], ..plain() }, PROPOSE, "", false);
+    }
+
+    #[test]
+    fn what_is_no_longer_needed_is_given_up_before_it_is_ordered() {
+        let needed = |suggested: Result<i64, &str>, prefund: Prefund| {
+            let suggested = suggested.map(Minor).map_err(str::to_owned);
+            let needs = vec![Need { currency: Currency::EUR, suggested }];
+            Seen { needs, ..seen(AutoPrefundMode::Approval, vec![prefund]) }
+        };
+        for prefund in [proposed(7, "engine"), approved(7)] {
+            for suggested in [0, 99_999] {
+                check(
+                    &needed(Ok(suggested), prefund.clone()),
+                    Step::GiveUp(id(7)),
+                    "no longer needed as proposed",
+                    false,
+                );
+            }
+            let stays = |suggested| {
+                let planned = plan(&needed(suggested, prefund.clone()));
+                assert!(!matches!(planned[0].step, Step::GiveUp(_)), "{planned:?}");
+            };
+            stays(Ok(100_000));
+            stays(Ok(200_000));
+            stays(Err("nothing can be foretold"));
+        }
+        // What a person wants, and what may have left, is nothing to take back.
+        check(&needed(Ok(0), proposed(7, "ops")), WAIT, "waits for a treasurer", false);
+        check(&needed(Ok(0), ordered(7)), Step::OrderAgain(id(7)), "", false);
+        check(&needed(Ok(0), sent(7)), WAIT, "on its way", false);
+        // It is no failure: the next one waits for nothing.
+        let given_up = Prefund { ordered: None, ..given_up(7, "engine", 0) };
+        check(&seen(AutoPrefundMode::Approval, vec![given_up]), PROPOSE, "", false);
     }
 
     #[test]

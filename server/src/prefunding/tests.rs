@@ -350,6 +350,32 @@ async fn after_a_crash_at_any_record_the_money_has_left_once() {
 }
 
 #[tokio::test]
+async fn what_a_person_has_sent_meanwhile_is_not_sent_again() {
+    let (_, world) = low_pool();
+    let ur = Ur::new(&world.ledger);
+    let job = job(&world.ledger, &ur, "mode = \"approval\"\ndaily_max_usdc = 20000");
+    job.turn(moment(later(1))).await.unwrap();
+    let proposed = only(&world.ledger);
+    let treasurer = Author::Person { name: "treasurer".into(), idempotency: None };
+    let approve = Change::Prefund(PrefundChange::Approve { id: proposed.id });
+    let by_hand = Change::Prefund(PrefundChange::Send(PrefundSent {
+        proposal: None,
+        currency: Currency::EUR,
+        amount: proposed.amount,
+        reference: "wire 4711".into(),
+        expected_at: Some(later(600)),
+    }));
+    for change in [by_hand, approve] {
+        world.ledger.change(&treasurer, change, moment(later(2))).unwrap();
+    }
+    job.turn(moment(later(3))).await.unwrap();
+    let (given_up, reason) = world.ledger.prefund(proposed.id).unwrap().unwrap().cancelled.unwrap();
+    assert!(given_up.by == "engine" && reason.starts_with("no longer needed as proposed"), "{reason}");
+    assert_eq!((planned(&job).why.as_str(), *ur.calls.lock().unwrap()), ("nothing needs to be sent", 0));
+    world.ledger.journal().close();
+}
+
+#[tokio::test]
 async fn a_refusal_of_a_repeated_call_proves_nothing_whoever_repeats_it() {
     let (store, world) = low_pool();
     let ur = Ur::new(&world.ledger);

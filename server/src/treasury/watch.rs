@@ -6,6 +6,7 @@ use std::time::Duration;
 use tapgate_engine::alert::{Alert, AlertKind, Condition, Severity};
 use tapgate_engine::ledger::{Change, ChangeError};
 use tapgate_engine::money::Currency;
+use tapgate_engine::prefund::Prefund;
 use tapgate_engine::record::Author;
 use tapgate_engine::time::{Moment, UnixMillis};
 use tokio::sync::watch;
@@ -17,11 +18,12 @@ use super::conditions::floor::floor_breached;
 use super::conditions::hourly_cap::{hourly_cap, reaches_cap};
 use super::conditions::journal::{JournalSeen, journal_slow};
 use super::conditions::pool_low::{is_unused, pool_low};
-use super::conditions::prefund_refused::prefund_refused;
+use super::conditions::prefund_refused::{prefund_refused, prefund_unanswered, prefund_unapproved};
 use super::conditions::prefunds::{prefund_overdue, prefund_short};
 use super::conditions::reports::report_stale;
 use super::level::{Level, Observation};
 use crate::app::App;
+use crate::config::AutoPrefundMode;
 use crate::prefunding::Looked;
 use crate::prefunding::plan::Planned;
 
@@ -119,11 +121,11 @@ fn look(app: &App, open: &[Alert], seen: &mut Seen, now: UnixMillis) -> Found {
         found.standing.extend(prefund_overdue(&prefund, &calendar, now));
         found.standing.extend(prefund_short(&prefund, now));
     }
-    match app.prefunding.looked() {
-        Some(looked) => found.standing.extend(refused(&looked)),
-        None if is_fed => found.unknown.push(AlertKind::PrefundRefused),
-        None => {}
+    let looked = app.prefunding.looked();
+    if looked.is_none() && is_fed {
+        found.unknown.push(AlertKind::PrefundRefused);
     }
+    found.standing.extend(not_on_its_way(app, looked.as_ref(), &severity_of, now));
     let breaks = ledger.open_breaks();
     found.standing.extend(drift(&breaks));
     found.standing.extend(stand_in(&breaks));
@@ -144,13 +146,39 @@ fn look(app: &App, open: &[Alert], seen: &mut Seen, now: UnixMillis) -> Found {
     found
 }
 
-/// Each pool's first refusal: they have one subject.
-fn refused(looked: &Looked) -> Vec<Condition> {
+/// Each pool's automatic top-up that does not get on its way. They have one subject: the worst of a pool is told, and that is
+/// money that may have left.
+fn not_on_its_way(
+    app: &App,
+    looked: Option<&Looked>,
+    severity_of: &dyn Fn(AlertKind, &str) -> Option<Severity>,
+    now: UnixMillis,
+) -> Vec<Condition> {
+    let open = app.ledger.open_prefunds();
+    let calendar = app.treasury.calendar(&app.ledger);
+    let planned = looked.map_or(&[][..], |looked| &looked.planned);
+    let unanswered = open.iter().filter_map(|prefund| {
+        let why =
+            planned.iter().find(|planned| planned.prefund == Some(prefund.id)).map(|planned| planned.why.as_str());
+        let is_told = severity_of(AlertKind::PrefundRefused, prefund.currency.as_str()) >= Some(Severity::Urgent);
+        prefund_unanswered(prefund, why, is_told, &calendar, now)
+    });
+    let refused = planned.iter().filter(|planned| planned.is_refused && !planned.is_ordered);
+    let refused = refused
+        .map(|Planned { currency, prefund, amount, why, .. }| prefund_refused(*currency, *prefund, *amount, why));
+    let mode = app.config.treasury.auto_prefund.mode;
+    // In automatic mode tapgate approves its own.
+    let waits = |prefund: &&Prefund| {
+        let is_own = prefund.proposed.as_ref().is_some_and(|step| step.by == Author::Engine.name());
+        mode.orders() && !(is_own && mode == AutoPrefundMode::Automatic)
+    };
+    let unapproved = open.iter().filter(waits).filter_map(|prefund| {
+        prefund_unapproved(prefund, severity_of(AlertKind::PoolLow, prefund.currency.as_str()), now)
+    });
     let mut standing: Vec<Condition> = Vec::new();
-    for planned in looked.planned.iter().filter(|planned| planned.is_refused) {
-        if standing.iter().all(|told| told.subject != planned.currency.as_str()) {
-            let Planned { currency, amount, why, is_ordered, .. } = planned;
-            standing.push(prefund_refused(*currency, *amount, why, *is_ordered));
+    for condition in unanswered.chain(refused).chain(unapproved) {
+        if standing.iter().all(|told| told.subject != condition.subject) {
+            standing.push(condition);
         }
     }
     standing

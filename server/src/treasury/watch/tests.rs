@@ -4,9 +4,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use metrics_exporter_prometheus::PrometheusBuilder;
+use tapgate_engine::ids::PrefundId;
 use tapgate_engine::ledger::{AlertChange, PrefundChange};
 use tapgate_engine::money::{Currency, Minor};
-use tapgate_engine::prefund::PrefundSent;
+use tapgate_engine::prefund::{PrefundOrdered, PrefundProposed, PrefundSent};
 
 use super::super::follow::Follower;
 use super::super::follow::tests::{HOUR_MS, MONDAY, World, moment};
@@ -19,9 +20,11 @@ use crate::config::Config;
 const WEEKS: u32 = 9;
 
 fn app(world: &World, settings: &str) -> App {
-    let text = format!(
-        "ur.signers = [\"0xee28dEaD5F114C8405BE3be1144D59A4110B7F79\"]\nur.feeds = false\n[treasury]\n{settings}\n"
-    );
+    configured(world, &format!("ur.feeds = false\n[treasury]\n{settings}\n"))
+}
+
+fn configured(world: &World, settings: &str) -> App {
+    let text = format!("ur.signers = [\"0xee28dEaD5F114C8405BE3be1144D59A4110B7F79\"]\n{settings}");
     let no_files = |_: &Path| Err(std::io::Error::from(std::io::ErrorKind::NotFound));
     let config = Config::load(&text, "test.toml", [], no_files).unwrap();
     App {
@@ -143,6 +146,69 @@ fn a_prefund_is_overdue_then_short_then_over() {
     assert!(matches!(told.as_slice(), [only] if only.starts_with("prefund_short ")), "{told:?}");
     world.change(later(4), credit(10));
     assert_eq!(seen(&app, later(4)), Vec::<String>::new());
+    world.ledger.journal().close();
+}
+
+/// A prefund as a person proposes it.
+fn proposed(world: &World, at: UnixMillis) -> PrefundId {
+    let (currency, amount) = (Currency::EUR, Minor(5_000));
+    let proposed =
+        PrefundProposed { currency, amount, reference: "r".into(), request_id: "r".into(), expected_at: None };
+    world.change(at, Change::Prefund(PrefundChange::Propose(proposed)));
+    world.ledger.open_prefunds().remove(0).id
+}
+
+#[test]
+fn an_order_without_an_answer_is_told_by_the_ledger_alone_until_it_ends() {
+    let world = World::new(1, true);
+    world.report(MONDAY, 1_000_000, 0);
+    // No feeds, no key, no account: nobody orders or looks.
+    let app = app(&world, "");
+    app.treasury.catch_up(&world.ledger).unwrap();
+    let id = proposed(&world, later(0));
+    let treasurer = Author::Person { name: "treasurer".into(), idempotency: None };
+    world.ledger.change(&treasurer, Change::Prefund(PrefundChange::Approve { id }), moment(later(0))).unwrap();
+    let ordered = PrefundOrdered {
+        id,
+        base_url: "https://ur.example".into(),
+        partner: "0x1".into(),
+        account: "9999".parse().unwrap(),
+        token: "EUR".into(),
+        paid: Minor(5_000_000),
+        quoted: Minor(5_000),
+    };
+    world.change(later(0), Change::Prefund(PrefundChange::Order(ordered)));
+    let seconds = |seconds: u64| UnixMillis(later(0).0 + seconds * 1_000);
+    assert_eq!(seen(&app, seconds(120)), Vec::<String>::new(), "UR's answer takes a while");
+    assert_eq!(seen(&app, seconds(121)), ["prefund_refused EUR urgent 1"]);
+    let text = world.ledger.open_alerts().remove(0).condition.text;
+    assert!(text.contains("its money may have left") && text.contains("--not-executed"), "{text}");
+    assert_eq!(seen(&app, later(1)), ["prefund_refused EUR urgent 1"], "it stands");
+    let given_up = PrefundChange::Cancel { id, reason: "UR says so".into(), not_executed: true };
+    world.change(later(1), Change::Prefund(given_up));
+    assert_eq!(seen(&app, later(1)), Vec::<String>::new());
+    world.ledger.journal().close();
+}
+
+#[test]
+fn a_proposal_that_nobody_approves_is_told_after_an_hour() {
+    let world = World::new(1, true);
+    world.report(MONDAY, 1_000_000, 0);
+    let key = "0x59c6995e998f97a5a0044966f0945389dc9e86dae88c7a8412f4603b6b78690d";
+    let settings = format!(
+        "ur.partner_key = \"{key}\"\nur.ops_ur_id = \"9999\"\n[treasury]\nreport_stale_seconds = 86400\n\
+         [treasury.auto_prefund]\nmode = \"automatic\"\ndaily_max_usdc = 1\n"
+    );
+    let app = configured(&world, &settings);
+    app.treasury.catch_up(&world.ledger).unwrap();
+    world.report(later(0), 1_000_000, 0);
+    proposed(&world, later(0));
+    assert_eq!(seen(&app, later(1)), Vec::<String>::new());
+    assert_eq!(seen(&app, UnixMillis(later(1).0 + 1)), ["prefund_refused EUR warning 1"]);
+    // The pool's own need makes it urgent.
+    world.report(later(2), 10, 10);
+    seen(&app, later(2));
+    assert_eq!(seen(&app, later(2)), ["prefund_refused EUR urgent 2", "pool_low EUR critical 1"]);
     world.ledger.journal().close();
 }
 
