@@ -8,11 +8,14 @@ use tapgate_engine::ledger::{Change, ChangeError, PrefundChange};
 use tapgate_engine::money::{Currency, Minor};
 use tapgate_engine::prefund::{Prefund, PrefundSent};
 use tapgate_engine::record::Author;
-use tapgate_engine::time::UnixMillis;
+use tapgate_engine::time::{Moment, UnixMillis};
 
 use crate::app::App;
 use crate::ur::{Priority, UrApi, UrError};
-use crate::wire::ur::{Direction, RefusalCode, Status, Transaction};
+use crate::wire::ur::{Direction, Page, RefusalCode, Status, Transaction};
+
+/// What UR shows as rejected for so long stays so. Given up earlier, a mistake of UR's that it takes back would be paid twice.
+const REJECTED_MS: u64 = 3_600_000;
 
 /// A deposit on its way, as UR knows it.
 struct OnItsWay {
@@ -43,6 +46,10 @@ enum Shown {
 /// Called between reading the pools' balances and reporting them: what a balance holds UR shows as completed, so its credit
 /// is recorded before the report that shows it, and the rise explains itself.
 pub async fn follow<A: UrApi>(app: &App, api: &Arc<A>) {
+    follow_at(app, api, app.clock.now()).await;
+}
+
+pub(super) async fn follow_at<A: UrApi>(app: &App, api: &Arc<A>, now: Moment) {
     let on_their_way: Vec<_> = app.ledger.open_prefunds().iter().filter_map(OnItsWay::of).collect();
     if on_their_way.is_empty() {
         return;
@@ -52,7 +59,7 @@ pub async fn follow<A: UrApi>(app: &App, api: &Arc<A>) {
         Err(error) => return tracing::warn!(%error, "UR was not asked about the deposits on their way; it is again"),
     };
     for deposit in on_their_way {
-        if let Err(error) = deposit.record(app, deposit.shown(&rows)) {
+        if let Err(error) = deposit.record(app, deposit.shown(&rows), now) {
             tracing::warn!(prefund = %deposit.id, %error, "a deposit's end was not recorded; it is looked at again");
         }
     }
@@ -64,18 +71,25 @@ async fn ask<A: UrApi>(api: &Arc<A>, deposits: &[OnItsWay]) -> Result<Vec<Transa
     let pairs: Vec<_> = deposits.iter().map(pair).collect();
     match api.transactions_of(&pairs, Priority::High).await {
         Err(error) if error.refusal() == Some(RefusalCode::NotFound) => {}
-        answered => return answered.map(|page| page.rows),
+        answered => return answered.map(readable),
     }
     let mut rows = Vec::new();
     if let [_, _, ..] = pairs.as_slice() {
         for pair in pairs {
             match api.transactions_of(&[pair], Priority::High).await {
                 Err(error) if error.refusal() == Some(RefusalCode::NotFound) => {}
-                answered => rows.extend(answered?.rows),
+                answered => rows.extend(readable(answered?)),
             }
         }
     }
     Ok(rows)
+}
+
+fn readable(page: Page<Transaction>) -> Vec<Transaction> {
+    for error in page.unreadable {
+        tracing::warn!(%error, "UR shows a transaction of a deposit that cannot be read");
+    }
+    page.rows
 }
 
 impl OnItsWay {
@@ -111,7 +125,7 @@ impl OnItsWay {
 
     /// A transaction may be shown once for each step of its way: the furthest counts.
     fn shown(&self, rows: &[Transaction]) -> Shown {
-        let own = || rows.iter().filter(|row| row.hash == self.hash.as_str() && row.user == self.account);
+        let own = || rows.iter().filter(|row| row.hash.eq_ignore_ascii_case(&self.hash) && row.user == self.account);
         if let Some(row) = own().find(|row| row.status == Status::Completed) {
             let is_ours = row.direction == Direction::In && row.currency == self.currency && !row.amount.is_zero();
             let shown = || format!("{} {} {:?}", row.amount, row.currency, row.direction);
@@ -121,13 +135,20 @@ impl OnItsWay {
         if is_rejected { Shown::Rejected } else { Shown::UnderWay }
     }
 
-    fn record(&self, app: &App, shown: Shown) -> Result<(), ChangeError> {
+    fn record(&self, app: &App, shown: Shown, now: Moment) -> Result<(), ChangeError> {
         let (id, currency) = (self.id, self.currency);
-        let now = app.clock.now();
+        let tolerance_bps = app.config.treasury.auto_prefund.quote_tolerance_bps;
+        if shown != Shown::Rejected {
+            app.prefunding.lock().rejected.remove(&id);
+        }
         let change = match shown {
             Shown::UnderWay => return Ok(()),
+            // A factor of a hundred lies between the two forms of amounts on UR's wire.
+            Shown::Credited(amount) if amount > self.quoted && !self.is_as_quoted(amount, tolerance_bps) => {
+                tracing::error!(prefund = %id, %currency, hash = %self.hash, quoted = %self.quoted, %amount, "UR credited far more than it quoted");
+                return Ok(());
+            }
             Shown::Credited(amount) => {
-                let tolerance_bps = app.config.treasury.auto_prefund.quote_tolerance_bps;
                 if amount != self.quoted && self.is_as_quoted(amount, tolerance_bps) {
                     app.ledger.change(&Author::Engine, self.came_to(amount), now)?;
                 }
@@ -135,6 +156,12 @@ impl OnItsWay {
                 Change::CreditPrefund { id, amount }
             }
             Shown::Rejected => {
+                let now = app.ledger.time(now.at);
+                let first = *app.prefunding.lock().rejected.entry(id).or_insert(now);
+                if now.0 < first.0.saturating_add(REJECTED_MS) {
+                    tracing::warn!(prefund = %id, %currency, hash = %self.hash, "UR shows a prefund as rejected");
+                    return Ok(());
+                }
                 metrics::counter!("tapgate_prefund_refusals_total", "by" => "ur").increment(1);
                 tracing::error!(prefund = %id, %currency, hash = %self.hash, "UR rejected a prefund after it was sent");
                 let reason = format_compact!("UR rejected the transaction {}", self.hash);
@@ -186,6 +213,7 @@ mod tests {
         }
         check(&[], Shown::UnderWay);
         check(&[row("0xcd", Status::Completed)], Shown::UnderWay);
+        check(&[row("0xAB", Status::Completed)], credited());
         check(&[row("0xab", Status::Pending)], Shown::UnderWay);
         check(&[row("0xab", Status::Unknown)], Shown::UnderWay);
         check(&[row("0xab", Status::Pending), row("0xab", Status::Completed)], credited());

@@ -20,7 +20,7 @@ use tapgate_engine::journal::{Settled, StoreError};
 use tapgate_engine::ledger::{Change, ChangeError, Page, PrefundChange};
 use tapgate_engine::money::{Currency, Minor};
 use tapgate_engine::pool::PoolFigures;
-use tapgate_engine::prefund::{Prefund, PrefundOrdered, PrefundProposed, PrefundSent};
+use tapgate_engine::prefund::{Prefund, PrefundOrdered, PrefundProposed, PrefundSent, REFERENCE_BYTES_MAX};
 use tapgate_engine::record::Author;
 use tapgate_engine::time::{Moment, UnixMillis};
 
@@ -32,6 +32,7 @@ use crate::signature::Address;
 use crate::treasury::calendar::CreditCalendar;
 use crate::treasury::conditions::pool_low::is_unused;
 use crate::ur::{Exchange, Priority, UrApi, UrError};
+use crate::wire::Malformed;
 
 /// What is paid, as UR's tokens name it.
 const USDC: &str = "USDC";
@@ -81,6 +82,8 @@ struct Inside {
     notes: BTreeMap<Subject, Note>,
     /// Orders that this process has recorded and not called yet: of no other is it known that no call went before.
     uncalled: BTreeSet<PrefundId>,
+    /// Since when UR shows what was sent as rejected.
+    rejected: BTreeMap<PrefundId, UnixMillis>,
 }
 
 impl Board {
@@ -263,6 +266,11 @@ impl<A: UrApi> Prefunding<A> {
         // Forgotten before the call: whoever is cut off in it does not know what became of it.
         let is_first = self.app.prefunding.lock().uncalled.remove(&id);
         match self.api.deposit(&asked).await {
+            // The ledger would refuse it at every attempt.
+            Ok(hash) if hash.len() > REFERENCE_BYTES_MAX => {
+                let error = Malformed(format!("its txHash has {} bytes, more than {REFERENCE_BYTES_MAX}", hash.len()));
+                Err(UrError::Malformed { path: "/v1/deposit", error }.into())
+            }
             Ok(hash) => {
                 tracing::info!(prefund = %id, hash, "a prefund is on its way");
                 let expected_at = calendar.window(self.app.ledger.time(moment.at)).map(|window| window.credited_at);

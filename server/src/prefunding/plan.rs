@@ -235,17 +235,20 @@ impl Seen {
         }
         let Some(yardstick) = self.yardstick(currency) else { return wait(self.no_rate(currency), true) };
         // A bounded top-up is better than none: the rest is suggested again once this one is credited.
-        let most = yardstick.least_output(self.settings.single_max);
-        let amount = suggested.min(most);
+        let (single, left) = (self.settings.single_max, self.left_today());
+        let amount = suggested.min(yardstick.least_output(single.min(left)));
         let bounded = if amount < suggested {
-            format!(", of that {} within single_max_usdc", fiat(amount, currency))
+            let bound = if left < single { "what daily_max_usdc leaves of today" } else { "single_max_usdc" };
+            format!(", of that {} within {bound}", fiat(amount, currency))
         } else {
             String::new()
         };
-        let cost = yardstick.cost(amount).filter(|_| !amount.is_zero());
-        let within = cost.ok_or_else(|| "single_max_usdc is less than any top-up costs".to_owned());
+        let within = yardstick.cost(amount).ok_or_else(|| "it costs more than can be paid".to_owned());
         if let Err(why) = within.and_then(|cost| self.check_bounds(cost)) {
             return wait(why, true);
+        }
+        if amount.is_zero() {
+            return wait("the bounds are less than any top-up costs".to_owned(), true);
         }
         if let Some(note) = self.note(Subject::Pool(currency)) {
             return wait(note.why.clone(), note.is_refused);
@@ -606,14 +609,18 @@ mod tests {
         );
         check(&bounded(plain(vec![approved(7)]), 1_090_000_000), WAIT, "it costs 1090.76 USDC", true);
         let spent = |prefunds| Seen { ordered_today: Minor(4_000_000_000), ..plain(prefunds) };
-        for prefunds in [Vec::new(), vec![approved(7)]] {
-            check(
-                &spent(prefunds),
-                WAIT,
-                "of daily_max_usdc (5000.00 USDC) 1000.00 USDC are left until Sat 12 Sep 00:00",
-                true,
-            );
-        }
+        check(
+            &spent(vec![approved(7)]),
+            WAIT,
+            "of daily_max_usdc (5000.00 USDC) 1000.00 USDC are left until Sat 12 Sep 00:00",
+            true,
+        );
+        // What is left of the day is better than none, as long as UR takes it.
+        check(&spent(Vec::new()), Step::Propose(Minor(89_388)), "893.88 EUR within what daily_max_usdc leaves", false);
+        let left = |left: i64| Seen { ordered_today: Minor(5_000_000_000 - left), ..plain(Vec::new()) };
+        check(&left(3_000_000), Step::Propose(Minor(268)), "", false);
+        check(&left(2_999_999), WAIT, "it costs 3.00 USDC, and of daily_max_usdc", true);
+        check(&left(0), WAIT, "0.00 USDC are left until", true);
         check(
             &Seen { ordered_today: Minor(3_909_240_000), ..plain(vec![approved(7)]) },
             Step::Order(id(7), Minor(100_000)),

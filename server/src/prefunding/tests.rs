@@ -44,6 +44,8 @@ struct Ur {
     refusal: Mutex<Option<UrError>>,
     /// Refuses only what it has carried out already, as a check of parameters may.
     refuses_repeats: Mutex<bool>,
+    /// What it calls a deposit; by its request id if there is nothing else.
+    hash: Mutex<Option<String>>,
     fee_bps: Mutex<i128>,
     shown: Mutex<Vec<Transaction>>,
 }
@@ -61,6 +63,7 @@ impl Ur {
             lost: Mutex::default(),
             refusal: Mutex::default(),
             refuses_repeats: Mutex::default(),
+            hash: Mutex::default(),
             fee_bps: Mutex::new(200),
             shown: Mutex::default(),
         })
@@ -101,7 +104,8 @@ impl UrApi for Ur {
             *lost -= 1;
             return Err(UrError::Timeout("/v1/deposit"));
         }
-        Ok(format!("0x{}", asked.request_id))
+        let named = self.hash.lock().unwrap().clone();
+        Ok(named.unwrap_or_else(|| format!("0x{}", asked.request_id)))
     }
 
     async fn deposit_quote(
@@ -409,7 +413,7 @@ async fn what_is_no_final_word_leaves_an_order_open_and_is_told() {
     let ur = Ur::new(&world.ledger);
     let job = job(&world.ledger, &ur, AUTOMATIC);
     // A proxy's status, a key or a code that is not known, an answer of no form.
-    let malformed = UrError::Malformed { path: "/v1/deposit", error: crate::wire::Malformed("?".to_owned()) };
+    let malformed = UrError::Malformed { path: "/v1/deposit", error: Malformed("?".to_owned()) };
     let open = [
         refused(RefusalCode::Invalid, 403),
         refused(RefusalCode::Signature, 10_001),
@@ -474,14 +478,52 @@ async fn what_a_deposit_comes_to_is_what_is_waited_for_unless_it_is_far_less() {
 }
 
 #[tokio::test]
+async fn far_more_than_was_quoted_is_left_to_people() {
+    let (_, world) = low_pool();
+    let ur = Ur::new(&world.ledger);
+    let job = job(&world.ledger, &ur, AUTOMATIC);
+    job.turn(moment(later(1))).await.unwrap();
+    let sent = only(&world.ledger);
+    ur.shown.lock().unwrap().push(completed(&sent.reference, Minor(sent.amount.0 * 100)));
+    credits::follow_at(&job.app, &job.api, moment(later(2))).await;
+    assert_eq!(only(&world.ledger), sent);
+    world.ledger.journal().close();
+}
+
+#[tokio::test]
+async fn a_hash_that_the_ledger_cannot_keep_is_told() {
+    let (_, world) = low_pool();
+    let ur = Ur::new(&world.ledger);
+    *ur.hash.lock().unwrap() = Some("x".repeat(REFERENCE_BYTES_MAX + 1));
+    let job = job(&world.ledger, &ur, AUTOMATIC);
+    job.turn(moment(later(1))).await.unwrap();
+    assert_eq!(only(&world.ledger).state(later(1)), PrefundState::Ordered);
+    assert!(planned(&job).is_refused && planned(&job).why.contains("its txHash has 129 bytes"), "{:?}", planned(&job));
+    world.ledger.journal().close();
+}
+
+#[tokio::test]
 async fn a_deposit_that_ur_rejects_later_is_given_up() {
     let (_, world) = low_pool();
     let ur = Ur::new(&world.ledger);
     let job = job(&world.ledger, &ur, AUTOMATIC);
     job.turn(moment(later(1))).await.unwrap();
     let hash = only(&world.ledger).reference;
-    ur.shown.lock().unwrap().push(Transaction { status: Status::Rejected, ..completed(&hash, Minor(1)) });
-    credits::follow(&job.app, &job.api).await;
+    let show = |status| *ur.shown.lock().unwrap() = vec![Transaction { status, ..completed(&hash, Minor(1)) }];
+    // What UR takes back within the hour is on its way all the time, and each look begins a new hour.
+    let shown = [
+        (2, Status::Rejected),
+        (61, Status::Rejected),
+        (62, Status::Pending),
+        (63, Status::Rejected),
+        (122, Status::Rejected),
+    ];
+    for (minutes, status) in shown {
+        show(status);
+        credits::follow_at(&job.app, &job.api, moment(later(minutes))).await;
+        assert_eq!(only(&world.ledger).cancelled, None, "at minute {minutes}");
+    }
+    credits::follow_at(&job.app, &job.api, moment(later(123))).await;
     let (_, reason) = only(&world.ledger).cancelled.unwrap();
     assert!(reason.contains("rejected") && reason.contains(hash.as_str()), "{reason}");
     world.ledger.journal().close();
@@ -524,7 +566,7 @@ async fn the_days_bound_is_counted_in_the_ledger_and_ends_with_the_day() {
     let ur = Ur::new(&world.ledger);
     let settings = "mode = \"approval\"\ndaily_max_usdc = 1000\nsingle_max_usdc = 700";
     let job = job(&world.ledger, &ur, settings);
-    let person = Author::Person { name: "treasurer".into(), idempotency: None };
+    let [person, treasurer] = ["ops", "treasurer"].map(|name| Author::Person { name: name.into(), idempotency: None });
     let ask = |at: UnixMillis, amount: i64| {
         let id = request_id();
         let (currency, amount) = (Currency::EUR, Minor(amount));
@@ -533,7 +575,7 @@ async fn the_days_bound_is_counted_in_the_ledger_and_ends_with_the_day() {
         world.ledger.change(&person, Change::Prefund(PrefundChange::Propose(proposed)), moment(at)).unwrap();
         let named = |prefund: &Prefund| prefund.request_id.as_ref() == Some(&id);
         let made = world.ledger.open_prefunds().into_iter().find(named).unwrap();
-        world.ledger.change(&person, Change::Prefund(PrefundChange::Approve { id: made.id }), moment(at)).unwrap();
+        world.ledger.change(&treasurer, Change::Prefund(PrefundChange::Approve { id: made.id }), moment(at)).unwrap();
         made.id
     };
     let state = |id| world.ledger.prefund(id).unwrap().unwrap().state(later(1));
