@@ -67,6 +67,10 @@ fn not_executed(id: PrefundId) -> PrefundChange {
 
 impl World {
     fn prefund(&self, change: PrefundChange) -> Result<(), ChangeError> {
+        if let PrefundChange::Approve { .. } = change {
+            let treasurer = Author::Person { name: "treasurer".into(), idempotency: None };
+            return self.ledger.change(&treasurer, Change::Prefund(change), at(0)).map(drop);
+        }
         self.change(Change::Prefund(change))
     }
 
@@ -117,6 +121,20 @@ fn a_proposal_is_approved_sent_and_credited_and_only_the_credit_is_money() {
     assert_eq!((world.state("deposit 9"), world.in_flight()), (PrefundState::Credited, 0));
     assert_eq!(world.available(), before + 5_000);
     world.close_and_check(&store);
+}
+
+#[test]
+fn nobody_but_the_engine_approves_what_they_proposed() {
+    let world = World::new();
+    world.prefund(proposed("wire 1", 5_000)).unwrap();
+    let id = world.named("wire 1").unwrap().id;
+    let own = world.change(Change::Prefund(PrefundChange::Approve { id }));
+    assert!(matches!(&own, Err(ChangeError::Conflict(words)) if words.contains("another treasurer must")), "{own:?}");
+    world.prefund(PrefundChange::Approve { id }).unwrap();
+    let engine = |change| world.ledger.change(&Author::Engine, Change::Prefund(change), at(0)).map(drop);
+    engine(proposed("wire 2", 5_000)).unwrap();
+    engine(PrefundChange::Approve { id: world.named("wire 2").unwrap().id }).unwrap();
+    assert_eq!([world.state("wire 1"), world.state("wire 2")], [PrefundState::Approved; 2]);
 }
 
 #[test]

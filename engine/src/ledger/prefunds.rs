@@ -23,7 +23,7 @@ use crate::time::UnixMillis;
 pub enum PrefundChange {
     /// Propose a top-up: on the disk before anything is asked of UR.
     Propose(PrefundProposed),
-    /// Approve a proposed one.
+    /// Approve a proposed one. Four eyes: nobody approves what was proposed under the same name, except the engine its own.
     Approve {
         /// Which.
         id: PrefundId,
@@ -122,7 +122,14 @@ impl Ledger {
                 Fact::PrefundProposed(Box::new(proposed))
             }
             PrefundChange::Approve { id } => {
-                self.prefund_in(&prefunds, id, at, &[PrefundState::Proposed])?;
+                let prefund = self.prefund_in(&prefunds, id, at, &[PrefundState::Proposed])?;
+                let is_own = prefund.proposed.as_ref().is_some_and(|step| step.by == author.name());
+                if is_own && *author != Author::Engine {
+                    return Err(ChangeError::Conflict(format!(
+                        "prefund {id} was proposed by {}, and whoever proposes does not approve: another treasurer must",
+                        author.name()
+                    )));
+                }
                 Fact::PrefundApproved { id }
             }
             PrefundChange::Order(ordered) => {

@@ -4,6 +4,8 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use tapgate_engine::record::Author;
+
 use super::reader::Reader;
 use super::setting::Setting;
 use super::{
@@ -279,7 +281,11 @@ fn admin_token<'a>(reader: &mut Reader<'a>, item: &Setting<'a>) -> Option<AdminT
     Some(AdminToken { name: name?, role: role?, sha256: sha256? })
 }
 
+/// The journal names its authors so, and who approves must not be who proposed.
 fn token_name(text: &str) -> Result<String, &'static str> {
+    if [Author::Engine.name(), Author::Ur.name()].contains(&text) {
+        return Err("must be neither engine nor ur: the journal names tapgate itself and UR so");
+    }
     let fits = (1..=64).contains(&text.len());
     if fits && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte)) {
         Ok(text.to_owned())

@@ -286,6 +286,8 @@ sha256 = "HASH!00"
 nam = "x"
 role = "viewer"
 sha256 = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+[[admin.tokens]]
+name = "engine"
 "#;
     check(
         text,
@@ -299,6 +301,9 @@ sha256 = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
             "tapgate.toml:14: admin.tokens[3].name: is missing",
             "tapgate.toml:15: admin.tokens[3].nam: unknown setting; did you mean name?",
             "tapgate.toml:17: admin.tokens[3].sha256: is the SHA-256 of an empty token",
+            "tapgate.toml:18: admin.tokens[4].role: is missing",
+            "tapgate.toml:18: admin.tokens[4].sha256: is missing",
+            "tapgate.toml:19: admin.tokens[4].name: must be neither engine nor ur: the journal names tapgate itself and UR so, got \"engine\"",
         ],
     );
 }

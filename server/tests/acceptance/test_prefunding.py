@@ -219,6 +219,8 @@ def test_a_bad_quote_is_refused_with_words(started, ur):
     assert shown["refused"] and "quote_tolerance_bps allows 2.50 %" in shown["why"]
     assert prefund(world, id)["state"] == "approved" and ur.deposits == {}
     assert eventually(lambda: ("prefund_refused", "EUR") in alerts(world))
+    [alert] = world.server.admin_ok("GET", "/api/v1/alerts?state=open")["items"]
+    assert f"cancel prefund {id} first" in alert["text"]
     assert "refused" in run(world, "prefunds", "automatic", role="viewer")
 
 
@@ -253,6 +255,10 @@ def test_who_may_propose(started):
     assert first["id"] == again["id"] and first["requestId"] == again["requestId"]
     shown = json.loads(run(world, "prefunds", "propose", "EUR", "--amount", "7000", "--json"))
     assert shown["requestId"] not in (None, first["requestId"])
+    own = propose(world, 8_000, role="treasurer").json()["id"]
+    refused = world.server.admin("POST", f"/api/v1/prefunds/{own}/approve", role="treasurer")
+    assert (refused.status_code, error_code(refused)) == (409, "conflict")
+    assert "another treasurer" in refused.json()["error"]["message"]
     for role in ROLES:
         assert "automatic prefunds approval" in run(world, "prefunds", "automatic", role=role)
 

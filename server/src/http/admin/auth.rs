@@ -25,7 +25,9 @@ pub(super) enum Access {
     Read,
     /// Pools, rates, credits, alerts, deliveries and prefunds: operator and treasurer.
     Treasury,
-    /// The approval of a prefund: treasurer alone, so that nobody who runs the engine can make it send money.
+    /// The approval of a prefund, and the end of one whose money may have left: treasurer alone. In automatic mode tapgate
+    /// approves its own: floor, reserve and rates, which operators set, move what is suggested, and the bounds of the
+    /// configuration alone hold it.
     Approve,
     /// Everything else: operator.
     Operate,
