@@ -147,6 +147,8 @@ def test_an_order_that_ur_did_not_carry_out_is_given_up_by_a_treasurer_who_says_
     world = started()
     ur.faults = {"/v1/deposit": lambda _: (503, {"code": 50001, "message": "away"})}
     id, request = approved(world)
+    planned(world, "tried again")
+    assert len(deposits_asked(ur)) == 1, "one attempt, and the next one seconds later"
     reaches(world, id, "ordered")
     cancel = lambda role, **said: world.server.admin("POST", f"/api/v1/prefunds/{id}/cancel", {"reason": "no", **said}, role=role)  # noqa: E731
     assert cancel("operator").status_code == 403
