@@ -402,15 +402,18 @@ impl<C> Tail<C> {
         longest.and_then(|(waiting, _)| waiting.rejected())
     }
 
-    /// Whether people must be told of the message that is rejected. Where others have not passed for as long, the receiver
-    /// is down and not the message to blame, unless they cannot, because the window is full behind it.
+    /// Whether people must be told of the message that is rejected.
     #[must_use]
     pub fn is_stuck(&self, now: UnixMillis) -> bool {
-        let stands_still = self.stands_still();
-        let patience = if stands_still { STANDSTILL_AFTER } else { STUCK_AFTER };
-        let others_pass = stands_still || now < later(self.passed_at, patience);
-        let rejected = self.rejected().filter(|rejected| rejected.others_pass && others_pass);
+        let patience = if self.stands_still() { STANDSTILL_AFTER } else { STUCK_AFTER };
+        let rejected = self.rejected().filter(|rejected| rejected.others_pass && !self.rejects_all());
         rejected.is_some_and(|rejected| now >= later(rejected.trouble.since, patience))
+    }
+
+    /// Whether the receiver is down for others, too: they passed once, and since the last of them nothing has.
+    fn rejects_all(&self) -> bool {
+        let fails = |rejection: &Rejection| !rejection.others_pass && rejection.trouble.since >= self.passed_at;
+        self.is_down() && self.waiting.values().filter_map(|waiting| waiting.rejection.as_ref()).any(fails)
     }
 
     /// Whether the window is full, and everything in it is accepted or waits for messages that are to blame.

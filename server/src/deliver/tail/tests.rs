@@ -383,10 +383,24 @@ fn a_receiver_that_went_down_is_not_a_message_to_blame() {
     tail.done(place(2), UnixMillis(20));
     assert_eq!(attempted(&mut tail, 6_000), [1]);
     tail.failed(place(1), UnixMillis(6_000), failure());
-    assert!(tail.is_stuck(UnixMillis(10 + HOUR_MILLIS)), "others pass, as far as anybody knows");
-    assert!(!tail.is_stuck(UnixMillis(20 + HOUR_MILLIS)), "none has for an hour");
-    tail.done(place(3), UnixMillis(2 * HOUR_MILLIS));
-    assert!(tail.is_stuck(UnixMillis(2 * HOUR_MILLIS)));
+    let later = UnixMillis(3 * HOUR_MILLIS);
+    assert!(tail.is_stuck(later), "others pass, as far as anybody knows");
+    tail.failed(place(3), UnixMillis(7_000), failure());
+    assert!(tail.is_stuck(later), "it may be a moment");
+    let mut now = UnixMillis(7_000);
+    while !tail.is_down() {
+        now = now.max(tail.next_at().unwrap());
+        for record in attempted(&mut tail, now.0) {
+            tail.failed(place(record), now, failure());
+        }
+    }
+    assert!(!tail.is_stuck(later), "it takes nothing any more");
+    while attempted(&mut tail, now.0) != [3] {
+        now = now.max(tail.next_at().unwrap());
+        tail.failed(place(1), now, failure());
+    }
+    tail.done(place(3), now);
+    assert!(tail.is_stuck(later));
 }
 
 #[test]
