@@ -37,6 +37,23 @@ pub struct App {
     pub prefunding: Board,
 }
 
+impl App {
+    /// Ready for requests; treasury has read nothing yet, and nothing is planned.
+    #[must_use]
+    pub fn new(
+        ledger: Arc<Ledger>,
+        config: Config,
+        clock: Arc<Clock>,
+        metrics: PrometheusHandle,
+        hints: mpsc::Sender<UrId>,
+        deliveries: Vec<Delivery>,
+    ) -> App {
+        let treasury = Follower::new(&config.treasury);
+        let (health, prefunding) = (Health::default(), Board::default());
+        App { ledger, config, clock, metrics, health, treasury, hints, deliveries, prefunding }
+    }
+}
+
 /// Why requests are not taken, if they are not. Each cause is set and cleared by the one who watches it.
 #[derive(Debug, Default)]
 pub struct Health {

@@ -16,14 +16,13 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
-use crate::app::{App, Health};
+use crate::app::App;
 use crate::clock::Clock;
 use crate::config::{self, Config, Listen};
 use crate::feeds::{self, Feeds, Known};
 use crate::http::{admin, listener, public::Public};
-use crate::prefunding::{Board, Prefunding};
+use crate::prefunding::Prefunding;
 use crate::receivers::{self, Job};
-use crate::treasury::follow::Follower;
 use crate::{policy, telemetry, treasury, ur};
 
 /// How often rows follow the journal, or after how many records: bounds what a restart must fold, to about a second. A
@@ -273,9 +272,7 @@ fn start(
     let ledger = Arc::new(ledger);
     let (deliveries, jobs) = receivers::prepare(&config.deliver, &ledger, &clock)
         .map_err(|error| ServeError::SetUp(format!("deliveries: {error}")))?;
-    let treasury = Follower::new(&config.treasury);
-    let (health, prefunding) = (Health::default(), Board::default());
-    let app = App { ledger, config, clock, metrics, health, treasury, hints, deliveries, prefunding };
+    let app = App::new(ledger, config, clock, metrics, hints, deliveries);
     Ok((app, Known { users, holding }, jobs))
 }
 

@@ -11,12 +11,10 @@ use metrics_exporter_prometheus::PrometheusBuilder;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-use tapgate::app::{App, Health};
+use tapgate::app::App;
 use tapgate::clock::Clock;
 use tapgate::config::Config;
 use tapgate::http::{admin, listener};
-use tapgate::prefunding::Board;
-use tapgate::treasury::follow::Follower;
 use tapgate_engine::alert::{AlertKind, Condition, Severity};
 use tapgate_engine::journal::Settled;
 use tapgate_engine::ledger::{Change, Ledger, Policy, PrefundChange, Reflected, State};
@@ -49,17 +47,14 @@ impl Server {
         let config = Config::load(&text, "test.toml", [], no_files).unwrap();
         let store = MemoryStore::new();
         let ledger = Ledger::start(store.clone(), State::default(), Policy::default(), 1, Box::new(|_| {})).unwrap();
-        let app = Arc::new(App {
-            ledger: Arc::new(ledger),
-            treasury: Follower::new(&config.treasury),
+        let app = Arc::new(App::new(
+            Arc::new(ledger),
             config,
-            clock: Arc::new(Clock::start()),
-            metrics: PrometheusBuilder::new().build_recorder().handle(),
-            health: Health::default(),
-            hints: tokio::sync::mpsc::channel(1).0,
-            deliveries: Vec::new(),
-            prefunding: Board::default(),
-        });
+            Arc::new(Clock::start()),
+            PrometheusBuilder::new().build_recorder().handle(),
+            tokio::sync::mpsc::channel(1).0,
+            Vec::new(),
+        ));
         let bound = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("http://{}/api/v1", bound.local_addr().unwrap());
         let (stop, stopping) = watch::channel(false);

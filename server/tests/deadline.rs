@@ -14,7 +14,6 @@ use tapgate::clock::Clock;
 use tapgate::config::Config;
 use tapgate::http::{listener, public::Public};
 use tapgate::signature::SigningKey;
-use tapgate::treasury::follow::Follower;
 use tapgate_engine::ids::Sequence;
 use tapgate_engine::journal::Store;
 use tapgate_engine::ledger::{Ledger, Policy, State};
@@ -49,17 +48,14 @@ impl Server {
         let no_files = |_: &Path| Err(io::Error::from(io::ErrorKind::NotFound));
         let config = Config::load(&text, "test.toml", [], no_files).unwrap();
         let ledger = Ledger::start(store, State::default(), Policy::default(), 1, Box::new(|_| {})).unwrap();
-        let app = Arc::new(App {
-            ledger: Arc::new(ledger),
-            treasury: Follower::new(&config.treasury),
+        let app = Arc::new(App::new(
+            Arc::new(ledger),
             config,
-            clock: Arc::new(Clock::start()),
-            metrics: PrometheusBuilder::new().build_recorder().handle(),
-            health: Health::default(),
-            hints: tokio::sync::mpsc::channel(1).0,
-            deliveries: Vec::new(),
-            prefunding: tapgate::prefunding::Board::default(),
-        });
+            Arc::new(Clock::start()),
+            PrometheusBuilder::new().build_recorder().handle(),
+            tokio::sync::mpsc::channel(1).0,
+            Vec::new(),
+        ));
         let bound = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = bound.local_addr().unwrap();
         let (stop, stopping) = watch::channel(false);

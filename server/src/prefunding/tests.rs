@@ -12,10 +12,8 @@ use tapgate_engine::testing::MemoryStore;
 use tapgate_engine::time::UnixSeconds;
 
 use super::*;
-use crate::app::Health;
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::treasury::follow::Follower;
 use crate::treasury::follow::tests::{HOUR_MS, MONDAY, World, moment};
 use crate::ur::{At, Mint, Onramp, TransactionFilter};
 use crate::wire::ur as wire;
@@ -185,17 +183,14 @@ fn job(ledger: &Arc<Ledger>, ur: &Arc<Ur>, settings: &str) -> Prefunding<Ur> {
     );
     let no_files = |_: &Path| Err(std::io::Error::from(std::io::ErrorKind::NotFound));
     let config = Config::load(&text, "test.toml", [], no_files).unwrap();
-    let app = App {
-        ledger: Arc::clone(ledger),
-        treasury: Follower::new(&config.treasury),
+    let app = App::new(
+        Arc::clone(ledger),
         config,
-        clock: Arc::new(Clock::start()),
-        metrics: PrometheusBuilder::new().build_recorder().handle(),
-        health: Health::default(),
-        hints: tokio::sync::mpsc::channel(1).0,
-        deliveries: Vec::new(),
-        prefunding: Board::default(),
-    };
+        Arc::new(Clock::start()),
+        PrometheusBuilder::new().build_recorder().handle(),
+        tokio::sync::mpsc::channel(1).0,
+        Vec::new(),
+    );
     app.treasury.catch_up(ledger).unwrap();
     *ur.ledger.lock().unwrap() = Some(Arc::clone(ledger));
     let partner = app.config.ur.partner_key.as_ref().unwrap().address();

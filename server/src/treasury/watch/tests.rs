@@ -9,10 +9,8 @@ use tapgate_engine::ledger::{AlertChange, PrefundChange};
 use tapgate_engine::money::{Currency, Minor};
 use tapgate_engine::prefund::{PrefundOrdered, PrefundProposed, PrefundSent};
 
-use super::super::follow::Follower;
 use super::super::follow::tests::{HOUR_MS, MONDAY, World, moment};
 use super::*;
-use crate::app::Health;
 use crate::clock::Clock;
 use crate::config::Config;
 
@@ -27,17 +25,14 @@ fn configured(world: &World, settings: &str) -> App {
     let text = format!("ur.signers = [\"0xee28dEaD5F114C8405BE3be1144D59A4110B7F79\"]\n{settings}");
     let no_files = |_: &Path| Err(std::io::Error::from(std::io::ErrorKind::NotFound));
     let config = Config::load(&text, "test.toml", [], no_files).unwrap();
-    App {
-        ledger: Arc::clone(&world.ledger),
-        treasury: Follower::new(&config.treasury),
+    App::new(
+        Arc::clone(&world.ledger),
         config,
-        clock: Arc::new(Clock::start()),
-        metrics: PrometheusBuilder::new().build_recorder().handle(),
-        health: Health::default(),
-        hints: tokio::sync::mpsc::channel(1).0,
-        deliveries: Vec::new(),
-        prefunding: crate::prefunding::Board::default(),
-    }
+        Arc::new(Clock::start()),
+        PrometheusBuilder::new().build_recorder().handle(),
+        tokio::sync::mpsc::channel(1).0,
+        Vec::new(),
+    )
 }
 
 /// So many hours after the weeks.
