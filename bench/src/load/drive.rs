@@ -250,7 +250,7 @@ impl Driver<'_> {
             return Ok((Feed::circle(&mut drafts, signer, total.min(CIRCLE), total), total));
         }
         let ahead = if rate.is_some() { AHEAD_MAX } else { AHEAD_MAX.min(connections as u64 * 200_000) };
-        let amount = Amount { total, ahead, ten_seconds: rate.map(|rate| ceiled(rate * 10.0)) };
+        let amount = Amount { total, ahead, rate };
         let said = |signed| line.set_message(format!("signed {signed} callbacks"));
         Ok((Feed::start(drafts, signer.clone(), amount, said)?, total))
     }
@@ -269,6 +269,9 @@ impl Driver<'_> {
         if rate.is_none() && answered >= total {
             notes
                 .push(format!("the {total} signed callbacks were used up before the time was; give a larger --corpus"));
+        }
+        if rate.is_some() && total > AHEAD_MAX && !options.bare {
+            notes.push(format!("beyond {AHEAD_MAX} callbacks signing shared the cores with the sending"));
         }
         if seen.starved > 0 {
             notes.push("the signing did not keep up with the sending: latencies are the generator's".to_owned());

@@ -1,18 +1,18 @@
-//! The corpus of one run: signed before it begins, and while it lasts where it is long.
+//! The corpus of one run: signed before it begins, and the rest while it lasts where it is very long.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Instant;
 
 use super::Failed;
 use super::corpus::{Callback, Draft, Drafts, Signer, unix_seconds};
 
-/// Callbacks signed ahead of their sending: at 700 bytes each some 400 MB.
-pub(crate) const AHEAD_MAX: u64 = 600_000;
+/// Callbacks signed ahead of their sending: ten minutes at 10,000 a second. At 850 bytes each they take 5 GB.
+pub(crate) const AHEAD_MAX: u64 = 6_000_000;
 
-/// Callbacks signed at once. At any rate above 500 a second a chunk's envelopes are fresh when its last is sent, as UR's
-/// window is 300 s; below, [`Feed::start`] takes less.
+/// Callbacks signed at once.
 const CHUNK: u64 = 20_000;
 
 /// What there is to send.
@@ -64,15 +64,46 @@ pub(crate) struct Amount {
     pub(crate) total: u64,
     /// Signed ahead of their sending at most.
     pub(crate) ahead: u64,
-    /// Sent in ten seconds; `None` where that is not known beforehand.
-    pub(crate) ten_seconds: Option<u64>,
+    /// Sent in a second; `None` where that is not known beforehand.
+    pub(crate) rate: Option<f64>,
+}
+
+/// When callbacks will be sent, as far as that is known while they are signed: UR's window for a timestamp is 300 s, and
+/// minutes may pass between the two.
+#[derive(Clone, Copy, Debug)]
+struct Plan {
+    /// Unix seconds of the first.
+    start: u64,
+    rate: Option<f64>,
+}
+
+impl Plan {
+    /// Sending begins once what is signed ahead is signed, at the speed of what was signed so far.
+    fn expect(&mut self, left: u64, signed: u64, took: f64) {
+        #[expect(clippy::cast_precision_loss, reason = "exact up to 2^53 callbacks")]
+        let times = left as f64 / signed.max(1) as f64;
+        self.start = unix_seconds() + whole(times * took);
+    }
+
+    fn at(&self, index: u64) -> u64 {
+        #[expect(clippy::cast_precision_loss, reason = "exact up to 2^53 callbacks")]
+        let after = |rate| index as f64 / rate;
+        // A closed loop takes seconds: what is signed now is fresh.
+        self.rate.map_or_else(unix_seconds, |rate| self.start + whole(after(rate)))
+    }
+}
+
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates, and is not negative")]
+fn whole(seconds: f64) -> u64 {
+    seconds as u64
 }
 
 impl Feed {
     /// A circle of so many callbacks, taken `total` times.
     pub(crate) fn circle(drafts: &mut Drafts, signer: &Signer, length: u64, total: u64) -> Feed {
         let drafts: Vec<_> = (0..length.max(1)).map(|_| drafts.draw()).collect();
-        Feed::Circle(sign_all(signer, &drafts), AtomicU64::new(0), total)
+        let at = unix_seconds();
+        Feed::Circle(sign_all(signer, &drafts, |_| at), AtomicU64::new(0), total)
     }
 
     /// Returns once as much is signed as is signed ahead.
@@ -92,15 +123,21 @@ impl Feed {
         };
         let shared = Arc::new(Shared { queue: Mutex::new(queue), changed: Condvar::new() });
         let kept = Arc::clone(&shared);
-        let chunk = amount.ten_seconds.map_or(CHUNK, |sent| sent.clamp(1, CHUNK));
+        let chunk = CHUNK.min(amount.ahead).max(1);
         let ahead = amount.ahead.max(chunk);
         let thread = std::thread::Builder::new().name("signing".to_owned()).spawn(move || {
-            let mut left = amount.total;
-            while left > 0 {
-                let size = left.min(chunk);
+            let first = amount.total.min(ahead);
+            let began = Instant::now();
+            let mut plan = Plan { start: unix_seconds(), rate: amount.rate };
+            let mut done = 0;
+            while done < amount.total {
+                let size = chunk.min(amount.total - done);
                 let wanted: Vec<_> = (0..size).map(|_| drafts.draw()).collect();
-                let signed = sign_all(&signer, &wanted);
-                left -= size;
+                let signed = sign_all(&signer, &wanted, |place| plan.at(done + place));
+                done += size;
+                if done < first {
+                    plan.expect(first - done, done, began.elapsed().as_secs_f64());
+                }
                 if !put(&kept, signed, ahead) {
                     return;
                 }
@@ -183,13 +220,14 @@ pub(crate) fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }
 
-/// Signs on all cores; the order stays.
-fn sign_all(signer: &Signer, drafts: &[Draft]) -> Vec<Callback> {
+/// Signs on all cores, each with the time `at` gives for its place; the order stays.
+fn sign_all(signer: &Signer, drafts: &[Draft], at: impl Fn(u64) -> u64) -> Vec<Callback> {
     let part = drafts.len().div_ceil(cores()).max(1);
-    let at = unix_seconds();
+    let timed: Vec<_> = (0..).map(at).zip(drafts).collect();
     std::thread::scope(|scope| {
-        let sign = |part: &'_ [Draft]| part.iter().map(|draft| signer.sign(*draft, at)).collect::<Vec<_>>();
-        let threads: Vec<_> = drafts.chunks(part).map(|part| scope.spawn(move || sign(part))).collect();
+        let sign =
+            |part: &[(u64, &Draft)]| part.iter().map(|(at, draft)| signer.sign(**draft, *at)).collect::<Vec<_>>();
+        let threads: Vec<_> = timed.chunks(part).map(|part| scope.spawn(move || sign(part))).collect();
         // A panic has aborted the process already.
         threads.into_iter().flat_map(|thread| thread.join().unwrap_or_default()).collect()
     })
@@ -205,7 +243,7 @@ mod tests {
     fn everything_is_handed_out_once_in_order_however_little_is_signed_ahead() {
         let mix = Mix { approve: 1, decline: 0, duplicate: 0, reversal: 0 };
         let signer = Signer::new(SigningKey::from_bytes([7; 32]).unwrap());
-        let amount = Amount { total: 95, ahead: 20, ten_seconds: Some(10) };
+        let amount = Amount { total: 95, ahead: 20, rate: Some(1.0) };
         let feed = Feed::start(Drafts::new(mix, 10, 1, 1), signer, amount, |_| {}).unwrap();
         let mut expected = 0;
         loop {
