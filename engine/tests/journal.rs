@@ -179,3 +179,24 @@ fn an_old_id_leaves_memory_only_with_its_row_on_disk_and_is_known_again() {
     assert_eq!(other.reply.outcome, None, "other data under a known id");
     assert_eq!(world.available(), 99_000);
 }
+
+#[test]
+fn decisions_go_on_while_rows_rest() {
+    let store = MemoryStore::new();
+    let world = World::with_store(store.clone());
+    for number in 0..300 {
+        world.durable(tap(&format!("a{number}"), 1));
+    }
+    let before = world.ledger.journal().durable();
+    let mut rests = 0;
+    let mut decide = || {
+        rests += 1;
+        world.durable(tap(&format!("meanwhile{rests}"), 1));
+    };
+    let written = world.ledger.write_rows_by_and_by(&mut decide).unwrap();
+    assert_eq!(written.watermark, before, "what came meanwhile is the next turn's");
+    assert_eq!(world.ledger.evict_by_and_by(at(3600).at, &mut decide).unwrap(), 2 * 300);
+    assert!(rests >= 10, "rested {rests} times");
+    assert_eq!(world.available(), 100_000 - 300 - rests);
+    world.close_and_check(&store);
+}

@@ -33,14 +33,18 @@ const ROWS_RECORDS_MAX: u64 = 500_000;
 const ROWS_LOOK_INTERVAL: Duration = Duration::from_secs(5);
 /// Of the thread that writes rows, on the scale of nice(1): about a tenth of a contended core.
 const ROWS_NICENESS: i32 = 10;
+/// How long it rests, in times of what it worked, so that its work is spread over the interval; and how many records it may
+/// be behind before it rests no more.
+const ROWS_REST: u32 = 4;
+const ROWS_BEHIND_MAX: u64 = 2 * ROWS_RECORDS_MAX;
 /// How often memory is relieved of old answers.
 const EVICTION_INTERVAL: Duration = Duration::from_secs(30);
 /// How often the watchdog looks.
 const WATCH_INTERVAL: Duration = Duration::from_millis(100);
 /// Without a completed sync for this long, requests are shed at the edge.
 const STALL_AFTER: Duration = Duration::from_secs(1);
-/// Free space below which requests are shed: what the store has in memory only to write later is bounded by its log's
-/// 256 MiB, and must still find room.
+/// Free space below which requests are shed: what the store has in memory only to write later is bounded by the journal's
+/// four buffers of 64 MiB, and must still find room.
 const DISK_FREE_BYTES_MIN: u64 = 256 << 20;
 /// After a failed journal, how long requests under way may still be answered `outcome_unknown`.
 const LAST_ANSWERS: Duration = Duration::from_secs(1);
@@ -321,12 +325,6 @@ fn free_bytes(directory: &Path) -> Option<u64> {
     Some(figures.f_bavail.saturating_mul(figures.f_frsize))
 }
 
-/// Writes rows until they hold all that is recorded.
-fn write_rows(ledger: &Ledger) -> Result<(), StoreError> {
-    while ledger.write_rows()?.more {}
-    Ok(())
-}
-
 /// Writes rows behind the journal until the end.
 fn keep_rows(app: &App, stopping: &watch::Receiver<bool>, failed: &mpsc::UnboundedSender<StoreError>) {
     // Decisions come first: what this thread does may take ten times as long. Where the system refuses, it only shares.
@@ -340,13 +338,21 @@ fn keep_rows(app: &App, stopping: &watch::Receiver<bool>, failed: &mpsc::Unbound
             let is_due = |(at, through): (Instant, u64)| {
                 at.elapsed() > ROWS_INTERVAL || durable.0.saturating_sub(through) > ROWS_RECORDS_MAX
             };
+            let mut worked = Instant::now();
+            let mut rest = || {
+                let behind = app.ledger.journal().durable().0.saturating_sub(durable.0);
+                if behind < ROWS_BEHIND_MAX && !*stopping.borrow() {
+                    std::thread::park_timeout(worked.elapsed() * ROWS_REST);
+                }
+                worked = Instant::now();
+            };
             if written.is_none_or(is_due) {
                 written = Some((Instant::now(), durable.0));
-                write_rows(&app.ledger)?;
+                while app.ledger.write_rows_by_and_by(&mut rest)?.more {}
             }
             if evicted.elapsed() > EVICTION_INTERVAL {
                 evicted = Instant::now();
-                app.ledger.evict(app.clock.now().at)?;
+                app.ledger.evict_by_and_by(app.clock.now().at, &mut rest)?;
             }
             Ok(())
         };

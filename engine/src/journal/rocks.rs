@@ -1,13 +1,13 @@
 //! The store on RocksDB: the only file that names it.
 //!
-//! The journal is a column family with monotone keys, written through the synced write-ahead log and moved down the
-//! levels without being rewritten. Rows are written without the log, flushed, and only then does the watermark say so:
-//! their random keys never touch the synced path. RocksDB's log is recovered strictly: an incomplete last write is
-//! dropped (it was never acknowledged), anything else that does not check stops the start.
+//! Two databases: `journal`, with monotone keys, written through the synced write-ahead log and moved down the levels
+//! without being rewritten; and `rows`, written without the log, flushed, and only then does the watermark say so. A
+//! database has one queue of writers and holds them all back where it falls behind: in two, no decision ever waits for
+//! rows. The log is recovered strictly: an incomplete last write is dropped (it was never acknowledged), anything else that
+//! does not check stops the start.
 
 use std::ops::ControlFlow;
 use std::path::Path;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rocksdb::{
     BlockBasedOptions, ColumnFamilyDescriptor, ColumnFamilyRef, DB, DBCompressionType, DBRecoveryMode, Direction, Env,
@@ -28,18 +28,18 @@ pub enum Durability {
     Os,
 }
 
+/// The directories of the two databases.
 const JOURNAL: &str = "journal";
+const ROWS: &str = "rows";
 const META: &str = "meta";
 const WATERMARK: &[u8] = b"watermark";
 const FORMAT: &[u8] = b"format";
-const FORMAT_VERSION: u8 = 3;
+const FORMAT_VERSION: u8 = 4;
 
 /// Bloom filter bits per key: 1 % false positives, so that a new id costs no read.
 const BLOOM_BITS_PER_KEY: f64 = 10.0;
-/// Writes in memory before the journal's column family is flushed; bounds what recovery re-reads from the log.
+/// Writes in memory before the journal is flushed; bounds what recovery re-reads from the log.
 const JOURNAL_BUFFER_BYTES: usize = 64 << 20;
-/// Log that may pile up before everything is flushed.
-const LOG_BYTES_MAX: u64 = 256 << 20;
 /// Rows written at once; of 200 bytes each they are 50 KB.
 const ROWS_IN_BATCH: usize = 256;
 /// Where files beside the log go through the page cache they reach the disk in pieces of this size, so that no sync of the
@@ -51,29 +51,21 @@ const BACKGROUND_BYTES_PER_SECOND: i64 = 32 << 20;
 const BACKGROUND_REFILL_MICROS: i64 = 20_000;
 /// RocksDB's default: once in ten times compactions come before flushes.
 const BACKGROUND_FAIRNESS: i32 = 10;
-/// Buffers of the journal's column family: at a low priority a flush may take a while, and writes must not wait for it.
+/// Buffers of the journal: at a low priority a flush may take a while, and writes must not wait for it.
 const JOURNAL_BUFFERS_MAX: i32 = 4;
-/// Buffers of a table: rows are written in bursts, and a flush takes its time.
-const TABLE_BUFFERS_MAX: i32 = 4;
-/// More files than there will be.
-const NEVER: i32 = 1 << 20;
-/// Rows put before their tables are flushed and that is waited for: more than a buffer of each would have RocksDB hold back
-/// every write, the journal's too.
-const UNFLUSHED_BYTES_MAX: usize = 32 << 20;
 /// RocksDB's own diagnostic log.
 const INFO_LOGS_KEPT: usize = 4;
 
 /// The store on RocksDB.
 pub struct Rocks {
-    db: DB,
+    journal: DB,
+    rows: DB,
     durability: Durability,
-    /// Bytes of rows put since their tables were last flushed.
-    unflushed: AtomicUsize,
 }
 
 impl std::fmt::Debug for Rocks {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Rocks").field("path", &self.db.path()).field("durability", &self.durability).finish()
+        f.debug_struct("Rocks").field("path", &self.journal.path()).field("durability", &self.durability).finish()
     }
 }
 
@@ -98,7 +90,6 @@ fn options() -> Options {
     options.set_track_and_verify_wals_in_manifest(true);
     options.set_recycle_log_file_num(0);
     options.set_paranoid_checks(true);
-    options.set_max_total_wal_size(LOG_BYTES_MAX);
     options.set_keep_log_file_num(INFO_LOGS_KEPT);
     options.set_bytes_per_sync(BYTES_PER_SYNC);
     options.set_ratelimiter(BACKGROUND_BYTES_PER_SECOND, BACKGROUND_REFILL_MICROS, BACKGROUND_FAIRNESS);
@@ -117,38 +108,43 @@ fn options() -> Options {
 fn takes_direct_io(directory: &Path) -> bool {
     let probe = directory.join("direct-io");
     let flags = OFlags::CREATE | OFlags::WRONLY | OFlags::DIRECT | OFlags::CLOEXEC;
-    // The store makes it just so; where it cannot, it says why.
-    let _ = std::fs::create_dir(directory);
     let opened = rustix::fs::open(&probe, flags, Mode::RUSR | Mode::WUSR).is_ok();
     // Nothing reads it; the next start writes it again.
     let _ = std::fs::remove_file(&probe);
     opened
 }
 
+fn journal_options() -> Options {
+    let mut options = options();
+    options.set_compression_type(DBCompressionType::Snappy);
+    options.set_write_buffer_size(JOURNAL_BUFFER_BYTES);
+    options.set_max_write_buffer_number(JOURNAL_BUFFERS_MAX);
+    options
+}
+
 fn family(name: &str) -> ColumnFamilyDescriptor {
     let mut options = Options::default();
     options.set_compression_type(DBCompressionType::Snappy);
     let mut blocks = BlockBasedOptions::default();
-    if name == JOURNAL {
-        options.set_write_buffer_size(JOURNAL_BUFFER_BYTES);
-        options.set_max_write_buffer_number(JOURNAL_BUFFERS_MAX);
-    } else {
-        blocks.set_bloom_filter(BLOOM_BITS_PER_KEY, false);
-        // Where compactions fall behind, reads of rows get slower, and that is all: RocksDB would hold every write back,
-        // the journal's too.
-        options.set_max_write_buffer_number(TABLE_BUFFERS_MAX);
-        options.set_level_zero_slowdown_writes_trigger(NEVER);
-        options.set_level_zero_stop_writes_trigger(NEVER);
-        options.set_soft_pending_compaction_bytes_limit(0);
-        options.set_hard_pending_compaction_bytes_limit(0);
-    }
+    blocks.set_bloom_filter(BLOOM_BITS_PER_KEY, false);
     options.set_block_based_table_factory(&blocks);
     ColumnFamilyDescriptor::new(name, options)
 }
 
-fn families() -> Vec<ColumnFamilyDescriptor> {
-    let tables = Table::ALL.into_iter().map(table_name);
-    [JOURNAL, META].into_iter().chain(tables).map(family).collect()
+fn families() -> impl Iterator<Item = ColumnFamilyDescriptor> {
+    std::iter::once(META).chain(Table::ALL.into_iter().map(table_name)).map(family)
+}
+
+/// Where a version before this one kept its data, there is a database in the directory itself.
+fn refuse_older(directory: &Path) -> Result<(), StoreError> {
+    if directory.join("CURRENT").is_file() { Err(other_version(directory)) } else { Ok(()) }
+}
+
+fn other_version(directory: &Path) -> StoreError {
+    StoreError::Failed(format!(
+        "the data directory {} was written by another version: use the program that wrote it",
+        directory.display()
+    ))
 }
 
 /// RocksDB names the file and place of what does not check.
@@ -165,13 +161,36 @@ impl Rocks {
     /// # Errors
     /// Another process holds it, it is corrupt, or another version wrote it.
     pub fn open(directory: &Path, durability: Durability) -> Result<Rocks, StoreError> {
-        let mut options = options();
-        options.create_if_missing(true);
-        options.create_missing_column_families(true);
-        options.set_use_direct_io_for_flush_and_compaction(takes_direct_io(directory));
-        let db = DB::open_cf_descriptors(&options, directory, families()).map_err(|error| failed(&error))?;
-        let store = Rocks { db, durability, unflushed: AtomicUsize::new(0) };
-        store.check_format()?;
+        refuse_older(directory)?;
+        match std::fs::create_dir(directory) {
+            Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
+                let place = directory.display();
+                return Err(StoreError::Failed(format!("the data directory {place} cannot be made: {error}")));
+            }
+            _ => {}
+        }
+        let is_direct = takes_direct_io(directory);
+        let create = |mut options: Options| {
+            options.create_if_missing(true);
+            options.create_missing_column_families(true);
+            options.set_use_direct_io_for_flush_and_compaction(is_direct);
+            options
+        };
+        let rows = DB::open_cf_descriptors(&create(options()), directory.join(ROWS), families());
+        let rows = rows.map_err(|error| failed(&error))?;
+        let journal = DB::open(&create(journal_options()), directory.join(JOURNAL));
+        let journal = journal.map_err(|error| failed(&error))?;
+        let store = Rocks { journal, rows, durability };
+        match store.get(META, FORMAT)? {
+            None => {
+                let mut sync = WriteOptions::default();
+                sync.set_sync(true);
+                let written = store.rows.put_cf_opt(store.family(META)?, FORMAT, [FORMAT_VERSION], &sync);
+                written.map_err(|error| failed(&error))?;
+            }
+            Some(version) if version == [FORMAT_VERSION] => {}
+            Some(_) => return Err(other_version(directory)),
+        }
         store.flush_all()?;
         Ok(store)
     }
@@ -181,69 +200,50 @@ impl Rocks {
     /// # Errors
     /// There is none, it is corrupt, or another version wrote it.
     pub fn open_read_only(directory: &Path) -> Result<Rocks, StoreError> {
-        if !directory.join("CURRENT").is_file() {
+        refuse_older(directory)?;
+        let [rows, journal] = [ROWS, JOURNAL].map(|name| directory.join(name));
+        if !rows.join("CURRENT").is_file() || !journal.join("CURRENT").is_file() {
             return Err(StoreError::Failed(format!("{} is not a data directory", directory.display())));
         }
         // An older program may have written it: nothing is created here, so a table that came later is not there.
-        let existing = DB::list_cf(&options(), directory).map_err(|error| failed(&error))?;
-        let families = families().into_iter().filter(|family| existing.iter().any(|name| name == family.name()));
-        let opened = DB::open_cf_descriptors_read_only(&options(), directory, families, false);
-        let db = opened.map_err(|error| failed(&error))?;
-        let store = Rocks { db, durability: Durability::Os, unflushed: AtomicUsize::new(0) };
-        match store.get(META, FORMAT)? {
-            Some(version) if version == [FORMAT_VERSION] => Ok(store),
-            _ => Err(StoreError::Failed(format!("{} was written by another version", directory.display()))),
-        }
-    }
-
-    fn check_format(&self) -> Result<(), StoreError> {
-        match self.get(META, FORMAT)? {
-            None => {
-                let mut sync = WriteOptions::default();
-                sync.set_sync(true);
-                self.db.put_cf_opt(self.family(META)?, FORMAT, [FORMAT_VERSION], &sync).map_err(|error| failed(&error))
-            }
-            Some(version) if version == [FORMAT_VERSION] => Ok(()),
-            Some(version) => Err(StoreError::Failed(format!(
-                "the data directory has format {version:?}, this program writes {FORMAT_VERSION}: use the program that wrote it"
-            ))),
-        }
+        let existing = DB::list_cf(&options(), &rows).map_err(|error| failed(&error))?;
+        let families = families().filter(|family| existing.iter().any(|name| name == family.name()));
+        // A program may be writing it: the journal, opened last, reaches at least as far as the rows.
+        let rows = DB::open_cf_descriptors_read_only(&options(), rows, families, false);
+        let rows = rows.map_err(|error| failed(&error))?;
+        let journal = DB::open_for_read_only(&journal_options(), journal, false).map_err(|error| failed(&error))?;
+        let store = Rocks { journal, rows, durability: Durability::Os };
+        if store.get(META, FORMAT)? == Some(vec![FORMAT_VERSION]) { Ok(store) } else { Err(other_version(directory)) }
     }
 
     fn flush_all(&self) -> Result<(), StoreError> {
-        self.flush([JOURNAL, META].into_iter().chain(Table::ALL.into_iter().map(table_name)))
+        self.journal.flush_opt(&waited_for()).map_err(|error| failed(&error))?;
+        self.flush_rows(std::iter::once(META).chain(Table::ALL.into_iter().map(table_name)))
     }
 
-    fn flush_tables(&self) -> Result<(), StoreError> {
-        self.unflushed.store(0, Ordering::Relaxed);
-        self.flush(Table::ALL.into_iter().map(table_name))
-    }
-
-    fn flush(&self, names: impl Iterator<Item = &'static str>) -> Result<(), StoreError> {
+    fn flush_rows(&self, names: impl Iterator<Item = &'static str>) -> Result<(), StoreError> {
         let families = names.map(|name| self.family(name)).collect::<Result<Vec<_>, _>>()?;
         let references: Vec<_> = families.iter().collect();
-        let mut wait = FlushOptions::default();
-        wait.set_wait(true);
-        self.db.flush_cfs_opt(&references, &wait).map_err(|error| failed(&error))
+        self.rows.flush_cfs_opt(&references, &waited_for()).map_err(|error| failed(&error))
     }
 
     fn family(&self, name: &str) -> Result<ColumnFamilyRef<'_>, StoreError> {
-        self.db.cf_handle(name).ok_or_else(|| StoreError::Corrupt(format!("column family {name} is missing")))
+        self.rows.cf_handle(name).ok_or_else(|| StoreError::Corrupt(format!("column family {name} is missing")))
     }
 
     /// A table; `None` where the directory is older than the table and opened to read only, so that it holds no row.
     fn table(&self, table: Table) -> Option<ColumnFamilyRef<'_>> {
-        self.db.cf_handle(table_name(table))
+        self.rows.cf_handle(table_name(table))
     }
 
     fn get(&self, name: &str, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        self.db.get_cf(self.family(name)?, key).map_err(|error| failed(&error))
+        self.rows.get_cf(self.family(name)?, key).map_err(|error| failed(&error))
     }
 
     fn visit_journal(&self, mode: IteratorMode<'_>, visit: Visit<'_>) -> Result<(), StoreError> {
         let mut reading = ReadOptions::default();
         reading.set_verify_checksums(true);
-        for item in self.db.iterator_cf_opt(self.family(JOURNAL)?, reading, mode) {
+        for item in self.journal.iterator_opt(mode, reading) {
             let (key, value) = item.map_err(|error| failed(&error))?;
             if visit(entry(&key, &value)?).is_break() {
                 break;
@@ -251,6 +251,12 @@ impl Rocks {
         }
         Ok(())
     }
+}
+
+fn waited_for() -> FlushOptions {
+    let mut options = FlushOptions::default();
+    options.set_wait(true);
+    options
 }
 
 fn entry(key: &[u8], value: &[u8]) -> Result<Entry, StoreError> {
@@ -264,18 +270,17 @@ fn entry(key: &[u8], value: &[u8]) -> Result<Entry, StoreError> {
 
 impl Store for Rocks {
     fn append(&self, entries: &[Entry]) -> Result<(), StoreError> {
-        let journal = self.family(JOURNAL)?;
         let mut batch = WriteBatch::default();
         let mut value = Vec::with_capacity(1024);
         for entry in entries {
             value.clear();
             value.extend_from_slice(&entry.chain);
             value.extend_from_slice(&entry.payload);
-            batch.put_cf(journal, entry.sequence.0.to_be_bytes(), &value);
+            batch.put(entry.sequence.0.to_be_bytes(), &value);
         }
         let mut options = WriteOptions::default();
         options.set_sync(self.durability == Durability::Fsync);
-        self.db.write_opt(batch, &options).map_err(|error| failed(&error))
+        self.journal.write_opt(batch, &options).map_err(|error| failed(&error))
     }
 
     fn head(&self) -> Result<(Sequence, Chain), StoreError> {
@@ -300,12 +305,12 @@ impl Store for Rocks {
 
     fn row(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
         let Some(family) = self.table(table) else { return Ok(None) };
-        self.db.get_cf(family, key).map_err(|error| failed(&error))
+        self.rows.get_cf(family, key).map_err(|error| failed(&error))
     }
 
     fn rows(&self, table: Table, visit: VisitRow<'_>) -> Result<(), StoreError> {
         let Some(family) = self.table(table) else { return Ok(()) };
-        for item in self.db.iterator_cf(family, IteratorMode::Start) {
+        for item in self.rows.iterator_cf(family, IteratorMode::Start) {
             let (key, value) = item.map_err(|error| failed(&error))?;
             visit(&key, &value)?;
         }
@@ -321,27 +326,24 @@ impl Store for Rocks {
             for row in some {
                 batch.put_cf(self.family(table_name(row.table))?, &row.key, &row.value);
             }
-            self.db.write_opt(batch, &unlogged).map_err(|error| failed(&error))?;
-        }
-        let bytes = rows.iter().map(|row| row.key.len() + row.value.len()).sum();
-        if self.unflushed.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes) > UNFLUSHED_BYTES_MAX {
-            self.flush_tables()?;
+            self.rows.write_opt(batch, &unlogged).map_err(|error| failed(&error))?;
         }
         Ok(())
     }
 
     fn write_rows(&self, rows: &[Row], watermark: Sequence) -> Result<(), StoreError> {
         self.put_rows(rows)?;
-        self.flush_tables()?;
+        self.flush_rows(Table::ALL.into_iter().map(table_name))?;
         let mut sync = WriteOptions::default();
         sync.set_sync(self.durability == Durability::Fsync);
-        self.db
+        self.rows
             .put_cf_opt(self.family(META)?, WATERMARK, watermark.0.to_be_bytes(), &sync)
             .map_err(|error| failed(&error))
     }
 
     fn close(&self) {
-        self.db.cancel_all_background_work(true);
+        self.journal.cancel_all_background_work(true);
+        self.rows.cancel_all_background_work(true);
     }
 
     fn watermark(&self) -> Result<Sequence, StoreError> {
@@ -378,8 +380,9 @@ mod tests {
         let mut older = options();
         older.create_if_missing(true);
         older.create_missing_column_families(true);
-        let names = [JOURNAL, META, table_name(Table::Users)];
-        let db = DB::open_cf_descriptors(&older, directory.path(), names.map(family)).unwrap();
+        drop(DB::open(&older, directory.path().join(JOURNAL)).unwrap());
+        let names = [META, table_name(Table::Users)];
+        let db = DB::open_cf_descriptors(&older, directory.path().join(ROWS), names.map(family)).unwrap();
         db.put_cf(db.cf_handle(META).unwrap(), FORMAT, [FORMAT_VERSION]).unwrap();
         db.put_cf(db.cf_handle(table_name(Table::Users)).unwrap(), b"user", b"row").unwrap();
         drop(db);
@@ -392,5 +395,24 @@ mod tests {
         assert_eq!(rows(&store), 2, "serving makes the tables that are missing");
         drop(store);
         assert_eq!(rows(&Rocks::open_read_only(directory.path()).unwrap()), 2);
+    }
+
+    #[test]
+    fn a_directory_of_another_version_is_refused_and_left_as_it_is() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut older = Options::default();
+        older.create_if_missing(true);
+        drop(DB::open(&older, directory.path()).unwrap());
+        let said = |store: Result<Rocks, StoreError>| store.unwrap_err().to_string();
+        assert!(said(Rocks::open(directory.path(), Durability::Os)).contains("another version"));
+        assert!(said(Rocks::open_read_only(directory.path())).contains("another version"));
+        assert!(!directory.path().join(ROWS).exists());
+
+        let directory = tempfile::tempdir().unwrap();
+        let store = Rocks::open(directory.path(), Durability::Os).unwrap();
+        store.rows.put_cf(store.family(META).unwrap(), FORMAT, [FORMAT_VERSION + 1]).unwrap();
+        drop(store);
+        assert!(said(Rocks::open(directory.path(), Durability::Os)).contains("another version"));
+        assert!(said(Rocks::open_read_only(directory.path())).contains("another version"));
     }
 }

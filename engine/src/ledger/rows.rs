@@ -1,7 +1,6 @@
 //! Rows follow the journal lazily: a tail that notes which rows records touched, writes their present state, and then
 //! moves the watermark. A second cursor forgets, from memory, what has long been on disk.
 
-use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
@@ -16,11 +15,12 @@ use crate::pool::Pool;
 use crate::record::{BreakId, Fact};
 use crate::time::UnixMillis;
 
-/// Records whose rows are written in one go: bounds the batch in memory to tens of megabytes.
+/// Records whose rows are written in the order of their keys.
 const RECORDS_MAX: usize = 50_000;
-/// Users whose rows are written once, however many of the records touched them; as many rows in one go.
-const USERS_MAX: usize = 500_000;
-const USERS_IN_BATCH: usize = 10_000;
+/// Records whose users' rows are written once, however many of the records touched them.
+const RECORDS_IN_TURN: usize = 500_000;
+/// Rows written in one go, and records read in one: less than a millisecond of work, and memory that the next batch uses again.
+const BATCH: usize = 128;
 
 /// Where the tail stands.
 #[derive(Debug)]
@@ -48,22 +48,30 @@ pub struct RowsWritten {
     pub more: bool,
 }
 
+/// Which rows some records touched, each as often as they did until they are sorted.
 #[derive(Default)]
 struct Touched {
-    authorizations: BTreeSet<AuthorizationId>,
-    answers: BTreeSet<AuthorizationId>,
-    breaks: BTreeSet<BreakId>,
-    postings: BTreeSet<CompactString>,
+    authorizations: Vec<AuthorizationId>,
+    answers: Vec<AuthorizationId>,
+    breaks: Vec<BreakId>,
+    postings: Vec<CompactString>,
+}
+
+/// In the order of their keys, which costs the store the least, and each once.
+fn in_order<T: Ord>(touched: &mut Vec<T>) -> &[T] {
+    touched.sort_unstable();
+    touched.dedup();
+    touched
 }
 
 impl Touched {
     fn note(&mut self, sequence: Sequence, fact: &Fact) {
         self.breaks.extend(fact.breaks(sequence).map(|(id, _)| id));
         if let Fact::BreakResolved { id, .. } = fact {
-            self.breaks.insert(*id);
+            self.breaks.push(*id);
         }
         if let Fact::Booked(booked) = fact {
-            self.postings.insert(booked.posting.place());
+            self.postings.push(booked.posting.place());
         }
         self.authorizations.extend(fact.root().cloned());
         self.answers.extend(fact.answered().cloned());
@@ -76,30 +84,41 @@ impl Ledger {
     /// # Errors
     /// The store failed; the process must stop.
     pub fn write_rows(&self) -> Result<RowsWritten, StoreError> {
+        self.write_rows_by_and_by(&mut || {})
+    }
+
+    /// As [`Ledger::write_rows`], with a rest after less than a millisecond of work, while decisions go on.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn write_rows_by_and_by(&self, rest: &mut dyn FnMut()) -> Result<RowsWritten, StoreError> {
         let mut tail = self.tail.lock().unwrap_or_else(PoisonError::into_inner);
         let (cut, mut rows) = self.cut()?;
         if cut == tail.watermark {
             return Ok(RowsWritten { rows: 0, watermark: cut, more: false });
         }
         self.await_durable(cut)?;
-        let (mut users, mut watermark, mut written) = (BTreeSet::new(), tail.watermark, 0);
-        while watermark < cut && users.len() < USERS_MAX {
+        let (mut users, mut watermark, mut read, mut written) = (Vec::new(), tail.watermark, 0, 0);
+        while watermark < cut && read < RECORDS_IN_TURN {
             let mut touched = Touched::default();
-            let (after, mut read) = (watermark, 0);
+            let (after, upto) = (watermark, read + RECORDS_MAX);
             self.records(after, &mut |sequence, record, _| {
                 touched.note(sequence, &record.fact);
                 users.extend(record.fact.user().cloned());
                 watermark = sequence;
                 read += 1;
-                if read == RECORDS_MAX || sequence >= cut { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+                if read % BATCH == 0 {
+                    rest();
+                }
+                if read == upto || sequence >= cut { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
             })?;
-            written += self.put(|rows| self.encode(&touched, rows))?;
+            written += self.put(in_order(&mut touched.authorizations), rest, Self::encode_authorization)?;
+            written += self.put(in_order(&mut touched.answers), rest, Self::encode_answer)?;
+            written += self.put(in_order(&mut touched.postings), rest, Self::encode_posting)?;
+            written += self.put(in_order(&mut touched.breaks), rest, Self::encode_break)?;
         }
         // A user's row is its largest and the one touched most often: it is written once for all of these records.
-        let users: Vec<_> = users.into_iter().collect();
-        for some in users.chunks(USERS_IN_BATCH) {
-            written += self.put(|rows| self.encode_users(some, rows))?;
-        }
+        written += self.put(in_order(&mut users), rest, Self::encode_user)?;
         let newest = self.encode_lists(tail.watermark, &mut rows)?;
         self.await_durable(newest)?;
         self.store.write_rows(&rows, watermark)?;
@@ -125,14 +144,30 @@ impl Ledger {
         Ok(())
     }
 
-    /// Encodes rows and writes them; returns how many.
-    fn put(&self, encode: impl FnOnce(&mut Vec<Row>) -> Result<Sequence, StoreError>) -> Result<usize, StoreError> {
-        let mut rows = Vec::new();
-        let newest = encode(&mut rows)?;
-        // A row may already hold records after the cut; it must not reach the disk before they do.
-        self.await_durable(newest)?;
-        self.store.put_rows(&rows)?;
-        Ok(rows.len())
+    /// Encodes the rows of these keys as they are now and writes them, batch by batch; returns how many. The encoder gives
+    /// the newest record that a row holds, or nothing where memory has no such row.
+    fn put<T>(
+        &self,
+        keys: &[T],
+        rest: &mut dyn FnMut(),
+        encode: impl Fn(&Self, &T) -> Result<Option<(Sequence, Row)>, StoreError>,
+    ) -> Result<usize, StoreError> {
+        let mut written = 0;
+        for some in keys.chunks(BATCH) {
+            let mut newest = Sequence::ZERO;
+            let mut rows = Vec::with_capacity(some.len());
+            for key in some {
+                let Some((sequence, row)) = encode(self, key)? else { continue };
+                newest = newest.max(sequence);
+                rows.push(row);
+            }
+            // A row may already hold records after the cut; it must not reach the disk before they do.
+            self.await_durable(newest)?;
+            self.store.put_rows(&rows)?;
+            written += rows.len();
+            rest();
+        }
+        Ok(written)
     }
 
     /// The rows that have no guard of their own, at one place of the journal: while no decision and no change runs.
@@ -154,49 +189,36 @@ impl Ledger {
         Ok((cut, rows))
     }
 
-    fn encode_users(&self, users: &[UrId], rows: &mut Vec<Row>) -> Result<Sequence, StoreError> {
-        let mut newest = Sequence::ZERO;
-        for id in users {
-            if let Some(user) = self.users.get(id) {
-                newest = newest.max(user.sequence);
-                rows.push(row(Table::Users, id.as_str().as_bytes(), &*user)?);
-            }
-        }
-        Ok(newest)
+    fn encode_user(&self, id: &UrId) -> Result<Option<(Sequence, Row)>, StoreError> {
+        let Some(user) = self.users.get(id) else { return Ok(None) };
+        Ok(Some((user.sequence, row(Table::Users, id.as_str().as_bytes(), &*user)?)))
     }
 
-    /// Encodes the rows as they are now; returns the newest record that any of them holds.
-    fn encode(&self, touched: &Touched, rows: &mut Vec<Row>) -> Result<Sequence, StoreError> {
-        let mut newest = Sequence::ZERO;
-        for id in &touched.authorizations {
-            if let Some(authorization) = self.authorizations.get(id) {
-                newest = newest.max(authorization.sequence);
-                rows.push(row(Table::Authorizations, id.as_str().as_bytes(), &*authorization)?);
-            }
+    fn encode_authorization(&self, id: &AuthorizationId) -> Result<Option<(Sequence, Row)>, StoreError> {
+        let Some(authorization) = self.authorizations.get(id) else { return Ok(None) };
+        Ok(Some((authorization.sequence, row(Table::Authorizations, id.as_str().as_bytes(), &*authorization)?)))
+    }
+
+    fn encode_answer(&self, id: &AuthorizationId) -> Result<Option<(Sequence, Row)>, StoreError> {
+        let Some(mut slot) = self.answers.get_mut(id) else { return Ok(None) };
+        // What is durable needs no word any more: the answer alone says it.
+        let settled = slot.word.as_ref().and_then(|word| word.settled());
+        if matches!(settled, Some(Settled::Durable | Settled::Released)) {
+            slot.word = None;
         }
-        for id in &touched.answers {
-            if let Some(mut slot) = self.answers.get_mut(id) {
-                newest = newest.max(slot.answer.sequence);
-                rows.push(row(Table::Answers, id.as_str().as_bytes(), &slot.answer)?);
-                // What is durable needs no word any more: the answer alone says it.
-                let settled = slot.word.as_ref().and_then(|word| word.settled());
-                if matches!(settled, Some(Settled::Durable | Settled::Released)) {
-                    slot.word = None;
-                }
-            }
-        }
+        Ok(Some((slot.answer.sequence, row(Table::Answers, id.as_str().as_bytes(), &slot.answer)?)))
+    }
+
+    fn encode_posting(&self, place: &CompactString) -> Result<Option<(Sequence, Row)>, StoreError> {
         let postings = self.lock_postings();
-        for (hash, booked) in touched.postings.iter().filter_map(|hash| postings.get_key_value(hash)) {
-            newest = newest.max(booked.sequence);
-            rows.push(row(Table::Postings, hash.as_bytes(), booked)?);
-        }
-        drop(postings);
+        let Some(booked) = postings.get(place) else { return Ok(None) };
+        Ok(Some((booked.sequence, row(Table::Postings, place.as_bytes(), booked)?)))
+    }
+
+    fn encode_break(&self, id: &BreakId) -> Result<Option<(Sequence, Row)>, StoreError> {
         let breaks = self.lock_breaks();
-        for found in touched.breaks.iter().filter_map(|id| breaks.0.get(id)) {
-            newest = newest.max(found.sequence);
-            rows.push(row(Table::Breaks, &break_key(found.id), found)?);
-        }
-        Ok(newest)
+        let Some(found) = breaks.0.get(id) else { return Ok(None) };
+        Ok(Some((found.sequence, row(Table::Breaks, &break_key(found.id), found)?)))
     }
 
     /// Few, and all that changed since are in memory: they need no notes.
@@ -223,26 +245,32 @@ impl Ledger {
     /// # Errors
     /// The journal could not be read.
     pub fn evict(&self, now: UnixMillis) -> Result<usize, StoreError> {
+        self.evict_by_and_by(now, &mut || {})
+    }
+
+    /// As [`Ledger::evict`], with a rest after less than a millisecond of work, while decisions go on.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn evict_by_and_by(&self, now: UnixMillis, rest: &mut dyn FnMut()) -> Result<usize, StoreError> {
         let mut tail = self.tail.lock().unwrap_or_else(PoisonError::into_inner);
         let (watermark, since) = (tail.watermark, Self::kept_since(now));
-        let mut old = Vec::new();
-        let mut evicted = tail.evicted;
+        let mut forgotten = 0;
         self.records(tail.evicted, &mut |sequence, record, _| {
-            if sequence > watermark || record.at >= since || old.len() == RECORDS_MAX {
+            if sequence > watermark || record.at >= since {
                 return ControlFlow::Break(());
             }
-            old.push((sequence, record.fact.answered().cloned(), record.fact.root().cloned()));
-            evicted = sequence;
+            let answers = record.fact.answered();
+            let answers = answers.and_then(|id| self.answers.remove_if(id, |_, slot| slot.answer.sequence <= sequence));
+            let roots = record.fact.root();
+            let roots = roots.and_then(|id| self.authorizations.remove_if(id, |_, row| row.sequence <= sequence));
+            forgotten += usize::from(answers.is_some()) + usize::from(roots.is_some());
+            tail.evicted = sequence;
+            if sequence.0 % BATCH as u64 == 0 {
+                rest();
+            }
             ControlFlow::Continue(())
         })?;
-        let mut forgotten = 0;
-        for (sequence, answered, root) in old {
-            let answers =
-                answered.and_then(|id| self.answers.remove_if(&id, |_, slot| slot.answer.sequence <= sequence));
-            let roots = root.and_then(|id| self.authorizations.remove_if(&id, |_, row| row.sequence <= sequence));
-            forgotten += usize::from(answers.is_some()) + usize::from(roots.is_some());
-        }
-        tail.evicted = evicted;
         Ok(forgotten)
     }
 }
