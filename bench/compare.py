@@ -286,7 +286,7 @@ def main():
             ("4. tail, p99.9 in ms", latency["p999_us"] / 1000, "<=", 20),
             ("4. tail, the latest in ms", latency["max_us"] / 1000, "<=", 400),
         ]
-        print(f"\nA decision leaves {disk_bytes:.0f} bytes on the disk; the process had {resident:,.0f} MiB after the tail.")
+        print(f"\nUsers included, a decision leaves {disk_bytes:.0f} bytes on the disk; the process had {resident:,.0f} MiB after the tail.")
         p50, p99, p999, longest = (bare_latency[key] / 1000 for key in ("p50_us", "p99_us", "p999_us", "max_us"))
         print(f"The bare server at the tail's rate: p50 {p50:.2f}, p99 {p99:.2f}, p99.9 {p999:.2f}, latest {longest:.1f} ms.")
     print(f"An open authorization takes {used['per_open_authorization']} bytes of memory; a record {engine.record_bytes} of the journal.")

@@ -33,9 +33,10 @@ const ROWS_RECORDS_MAX: u64 = 500_000;
 const ROWS_LOOK_INTERVAL: Duration = Duration::from_secs(5);
 /// Of the thread that writes rows, on the scale of nice(1): about a tenth of a contended core.
 const ROWS_NICENESS: i32 = 10;
-/// How long it rests, in times of what it worked, so that its work is spread over the interval; and how many records it may
-/// be behind before it rests no more.
+/// How long it rests, in times of what it worked and at most, so that its work is spread over the interval; and how many
+/// records rows may be behind before it rests no more.
 const ROWS_REST: u32 = 4;
+const ROWS_REST_MAX: Duration = Duration::from_millis(10);
 const ROWS_BEHIND_MAX: u64 = 2 * ROWS_RECORDS_MAX;
 /// How often memory is relieved of old answers.
 const EVICTION_INTERVAL: Duration = Duration::from_secs(30);
@@ -43,8 +44,8 @@ const EVICTION_INTERVAL: Duration = Duration::from_secs(30);
 const WATCH_INTERVAL: Duration = Duration::from_millis(100);
 /// Without a completed sync for this long, requests are shed at the edge.
 const STALL_AFTER: Duration = Duration::from_secs(1);
-/// Free space below which requests are shed: what the store has in memory only to write later is bounded by the journal's
-/// four buffers of 64 MiB, and must still find room.
+/// Free space below which requests are shed: what the store has in memory only to write later is bounded by four
+/// buffers of 64 MiB, and must still find room.
 const DISK_FREE_BYTES_MIN: u64 = 256 << 20;
 /// After a failed journal, how long requests under way may still be answered `outcome_unknown`.
 const LAST_ANSWERS: Duration = Duration::from_secs(1);
@@ -329,26 +330,28 @@ fn free_bytes(directory: &Path) -> Option<u64> {
 fn keep_rows(app: &App, stopping: &watch::Receiver<bool>, failed: &mpsc::UnboundedSender<StoreError>) {
     // Decisions come first: what this thread does may take ten times as long. Where the system refuses, it only shares.
     let _ = rustix::process::setpriority_process(None, ROWS_NICENESS);
+    let journal = app.ledger.journal();
     let mut evicted = Instant::now();
     // At once after a start: one that never lives for long must not fold ever more.
     let mut written: Option<(Instant, u64)> = None;
     while !*stopping.borrow() {
+        let watermark = written.map(|(_, watermark)| watermark);
+        let behind = || watermark.map_or(0, |watermark| journal.durable().0.saturating_sub(watermark));
+        let mut worked = Instant::now();
+        let mut rest = || {
+            if behind() < ROWS_BEHIND_MAX && !*stopping.borrow() {
+                std::thread::park_timeout((worked.elapsed() * ROWS_REST).min(ROWS_REST_MAX));
+            }
+            worked = Instant::now();
+        };
         let mut turn = || {
-            let durable = app.ledger.journal().durable();
-            let is_due = |(at, through): (Instant, u64)| {
-                at.elapsed() > ROWS_INTERVAL || durable.0.saturating_sub(through) > ROWS_RECORDS_MAX
-            };
-            let mut worked = Instant::now();
-            let mut rest = || {
-                let behind = app.ledger.journal().durable().0.saturating_sub(durable.0);
-                if behind < ROWS_BEHIND_MAX && !*stopping.borrow() {
-                    std::thread::park_timeout(worked.elapsed() * ROWS_REST);
+            if written.is_none_or(|(at, _)| at.elapsed() > ROWS_INTERVAL) || behind() > ROWS_RECORDS_MAX {
+                let began = Instant::now();
+                let mut done = app.ledger.write_rows_by_and_by(&mut rest)?;
+                while done.more && !*stopping.borrow() {
+                    done = app.ledger.write_rows_by_and_by(&mut rest)?;
                 }
-                worked = Instant::now();
-            };
-            if written.is_none_or(is_due) {
-                written = Some((Instant::now(), durable.0));
-                while app.ledger.write_rows_by_and_by(&mut rest)?.more {}
+                written = Some((began, done.watermark.0));
             }
             if evicted.elapsed() > EVICTION_INTERVAL {
                 evicted = Instant::now();
@@ -360,6 +363,8 @@ fn keep_rows(app: &App, stopping: &watch::Receiver<bool>, failed: &mpsc::Unbound
             let _ = failed.send(error);
             return;
         }
-        std::thread::park_timeout(ROWS_LOOK_INTERVAL);
+        if !*stopping.borrow() {
+            std::thread::park_timeout(ROWS_LOOK_INTERVAL);
+        }
     }
 }

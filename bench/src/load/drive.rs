@@ -250,7 +250,7 @@ impl Driver<'_> {
             return Ok((Feed::circle(&mut drafts, signer, total.min(CIRCLE), total), total));
         }
         let ahead = if rate.is_some() { AHEAD_MAX } else { AHEAD_MAX.min(connections as u64 * 200_000) };
-        let amount = Amount { total, ahead, rate };
+        let amount = Amount { total, ahead, rate, signed: signed_per_second(signer) };
         let said = |signed| line.set_message(format!("signed {signed} callbacks"));
         Ok((Feed::start(drafts, signer.clone(), amount, said)?, total))
     }

@@ -66,6 +66,8 @@ pub(crate) struct Amount {
     pub(crate) ahead: u64,
     /// Sent in a second; `None` where that is not known beforehand.
     pub(crate) rate: Option<f64>,
+    /// Signed in a second, as far as is known beforehand.
+    pub(crate) signed: u64,
 }
 
 /// When callbacks will be sent, as far as that is known while they are signed: UR's window for a timestamp is 300 s, and
@@ -128,7 +130,7 @@ impl Feed {
         let thread = std::thread::Builder::new().name("signing".to_owned()).spawn(move || {
             let first = amount.total.min(ahead);
             let began = Instant::now();
-            let mut plan = Plan { start: unix_seconds(), rate: amount.rate };
+            let mut plan = Plan { start: unix_seconds() + first / amount.signed.max(1), rate: amount.rate };
             let mut done = 0;
             while done < amount.total {
                 let size = chunk.min(amount.total - done);
@@ -243,7 +245,7 @@ mod tests {
     fn everything_is_handed_out_once_in_order_however_little_is_signed_ahead() {
         let mix = Mix { approve: 1, decline: 0, duplicate: 0, reversal: 0 };
         let signer = Signer::new(SigningKey::from_bytes([7; 32]).unwrap());
-        let amount = Amount { total: 95, ahead: 20, rate: Some(1.0) };
+        let amount = Amount { total: 95, ahead: 20, rate: Some(1.0), signed: 1_000 };
         let feed = Feed::start(Drafts::new(mix, 10, 1, 1), signer, amount, |_| {}).unwrap();
         let mut expected = 0;
         loop {

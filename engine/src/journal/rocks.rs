@@ -1,9 +1,9 @@
 //! The store on RocksDB: the only file that names it.
 //!
 //! Two databases: `journal`, with monotone keys, written through the synced write-ahead log and moved down the levels
-//! without being rewritten; and `rows`, written without the log, flushed, and only then does the watermark say so. A
-//! database has one queue of writers and holds them all back where it falls behind: in two, no decision ever waits for
-//! rows. The log is recovered strictly: an incomplete last write is dropped (it was never acknowledged), anything else that
+//! without being rewritten; and `rows`, written without any log: tables are flushed, and only then the watermark that says
+//! so. A database has one queue of writers and holds them all back where it falls behind: in two, no decision ever waits
+//! for a row to be written. The log is recovered strictly: an incomplete last write is dropped (it was never acknowledged), anything else that
 //! does not check stops the start.
 
 use std::ops::ControlFlow;
@@ -45,14 +45,20 @@ const ROWS_IN_BATCH: usize = 256;
 /// Where files beside the log go through the page cache they reach the disk in pieces of this size, so that no sync of the
 /// log waits behind a whole file.
 const BYTES_PER_SYNC: u64 = 512 << 10;
-/// What flushes and compactions may write a second: several times what the engine can make of journal and rows, and so
+/// What flushes and compactions of either database may write a second: several times what the engine can make of journal and rows, and so
 /// little at once that the log's syncs find their way between.
 const BACKGROUND_BYTES_PER_SECOND: i64 = 32 << 20;
 const BACKGROUND_REFILL_MICROS: i64 = 20_000;
 /// RocksDB's default: once in ten times compactions come before flushes.
 const BACKGROUND_FAIRNESS: i32 = 10;
 /// Buffers of the journal: at a low priority a flush may take a while, and writes must not wait for it.
-const JOURNAL_BUFFERS_MAX: i32 = 4;
+const JOURNAL_BUFFERS_MAX: i32 = 3;
+/// Rows in memory before some table is flushed.
+const ROWS_BUFFER_BYTES: usize = 64 << 20;
+/// More files than there will be.
+const NEVER: i32 = 1 << 20;
+/// Flushes, and compactions, at once: one of each database.
+const BACKGROUND_THREADS: i32 = 2;
 /// RocksDB's own diagnostic log.
 const INFO_LOGS_KEPT: usize = 4;
 
@@ -96,6 +102,8 @@ fn options() -> Options {
     // Flushes and compactions have all the time that decisions leave. Without an environment of its own the store runs
     // them as RocksDB does.
     if let Ok(mut env) = Env::new() {
+        env.set_background_threads(BACKGROUND_THREADS);
+        env.set_high_priority_background_threads(BACKGROUND_THREADS);
         env.lower_thread_pool_cpu_priority();
         env.lower_high_priority_thread_pool_cpu_priority();
         options.set_env(&env);
@@ -125,6 +133,11 @@ fn journal_options() -> Options {
 fn family(name: &str) -> ColumnFamilyDescriptor {
     let mut options = Options::default();
     options.set_compression_type(DBCompressionType::Snappy);
+    // Where compactions fall behind, reads of rows get slower, and that is all: the thread that writes them must go on.
+    options.set_level_zero_slowdown_writes_trigger(NEVER);
+    options.set_level_zero_stop_writes_trigger(NEVER);
+    options.set_soft_pending_compaction_bytes_limit(0);
+    options.set_hard_pending_compaction_bytes_limit(0);
     let mut blocks = BlockBasedOptions::default();
     blocks.set_bloom_filter(BLOOM_BITS_PER_KEY, false);
     options.set_block_based_table_factory(&blocks);
@@ -162,34 +175,31 @@ impl Rocks {
     /// Another process holds it, it is corrupt, or another version wrote it.
     pub fn open(directory: &Path, durability: Durability) -> Result<Rocks, StoreError> {
         refuse_older(directory)?;
-        match std::fs::create_dir(directory) {
-            Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
-                let place = directory.display();
-                return Err(StoreError::Failed(format!("the data directory {place} cannot be made: {error}")));
-            }
-            _ => {}
-        }
+        let made = std::fs::create_dir_all(directory);
+        made.map_err(|error| StoreError::Failed(format!("the data directory cannot be made: {error}")))?;
         let is_direct = takes_direct_io(directory);
-        let create = |mut options: Options| {
-            options.create_if_missing(true);
+        let serving = |mut options: Options, create: bool| {
+            options.create_if_missing(create);
             options.create_missing_column_families(true);
             options.set_use_direct_io_for_flush_and_compaction(is_direct);
             options
         };
-        let rows = DB::open_cf_descriptors(&create(options()), directory.join(ROWS), families());
+        let mut of_rows = serving(options(), true);
+        of_rows.set_db_write_buffer_size(ROWS_BUFFER_BYTES);
+        let rows = DB::open_cf_descriptors(&of_rows, directory.join(ROWS), families());
         let rows = rows.map_err(|error| failed(&error))?;
-        let journal = DB::open(&create(journal_options()), directory.join(JOURNAL));
+        let format = format_of(&rows)?;
+        if format.as_ref().is_some_and(|version| version != &[FORMAT_VERSION]) {
+            return Err(other_version(directory));
+        }
+        // The format is written once the journal is there: with it and without a journal, the journal is lost.
+        let journal = DB::open(&serving(journal_options(), format.is_none()), directory.join(JOURNAL));
         let journal = journal.map_err(|error| failed(&error))?;
         let store = Rocks { journal, rows, durability };
-        match store.get(META, FORMAT)? {
-            None => {
-                let mut sync = WriteOptions::default();
-                sync.set_sync(true);
-                let written = store.rows.put_cf_opt(store.family(META)?, FORMAT, [FORMAT_VERSION], &sync);
-                written.map_err(|error| failed(&error))?;
-            }
-            Some(version) if version == [FORMAT_VERSION] => {}
-            Some(_) => return Err(other_version(directory)),
+        if format.is_none() {
+            let synced = std::fs::File::open(directory).and_then(|directory| directory.sync_all());
+            synced.map_err(|error| StoreError::Failed(format!("the data directory cannot be synced: {error}")))?;
+            store.put_meta(FORMAT, &[FORMAT_VERSION])?;
         }
         store.flush_all()?;
         Ok(store)
@@ -202,8 +212,11 @@ impl Rocks {
     pub fn open_read_only(directory: &Path) -> Result<Rocks, StoreError> {
         refuse_older(directory)?;
         let [rows, journal] = [ROWS, JOURNAL].map(|name| directory.join(name));
-        if !rows.join("CURRENT").is_file() || !journal.join("CURRENT").is_file() {
-            return Err(StoreError::Failed(format!("{} is not a data directory", directory.display())));
+        for half in [&rows, &journal] {
+            if !half.join("CURRENT").is_file() {
+                let (directory, half) = (directory.display(), half.display());
+                return Err(StoreError::Failed(format!("{directory} is not a data directory: {half} holds nothing")));
+            }
         }
         // An older program may have written it: nothing is created here, so a table that came later is not there.
         let existing = DB::list_cf(&options(), &rows).map_err(|error| failed(&error))?;
@@ -212,8 +225,10 @@ impl Rocks {
         let rows = DB::open_cf_descriptors_read_only(&options(), rows, families, false);
         let rows = rows.map_err(|error| failed(&error))?;
         let journal = DB::open_for_read_only(&journal_options(), journal, false).map_err(|error| failed(&error))?;
-        let store = Rocks { journal, rows, durability: Durability::Os };
-        if store.get(META, FORMAT)? == Some(vec![FORMAT_VERSION]) { Ok(store) } else { Err(other_version(directory)) }
+        if format_of(&rows)? != Some(vec![FORMAT_VERSION]) {
+            return Err(other_version(directory));
+        }
+        Ok(Rocks { journal, rows, durability: Durability::Os })
     }
 
     fn flush_all(&self) -> Result<(), StoreError> {
@@ -236,8 +251,11 @@ impl Rocks {
         self.rows.cf_handle(table_name(table))
     }
 
-    fn get(&self, name: &str, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        self.rows.get_cf(self.family(name)?, key).map_err(|error| failed(&error))
+    /// Written without a log, too: a flush makes it durable, and leaves no log behind.
+    fn put_meta(&self, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
+        let put = self.rows.put_cf_opt(self.family(META)?, key, value, &unlogged());
+        put.map_err(|error| failed(&error))?;
+        self.flush_rows(std::iter::once(META))
     }
 
     fn visit_journal(&self, mode: IteratorMode<'_>, visit: Visit<'_>) -> Result<(), StoreError> {
@@ -251,6 +269,18 @@ impl Rocks {
         }
         Ok(())
     }
+}
+
+/// The version that wrote these rows; nothing where they are new.
+fn format_of(rows: &DB) -> Result<Option<Vec<u8>>, StoreError> {
+    let meta = rows.cf_handle(META).ok_or_else(|| StoreError::Corrupt(format!("column family {META} is missing")))?;
+    rows.get_cf(meta, FORMAT).map_err(|error| failed(&error))
+}
+
+fn unlogged() -> WriteOptions {
+    let mut options = WriteOptions::default();
+    options.disable_wal(true);
+    options
 }
 
 fn waited_for() -> FlushOptions {
@@ -318,8 +348,7 @@ impl Store for Rocks {
     }
 
     fn put_rows(&self, rows: &[Row]) -> Result<(), StoreError> {
-        let mut unlogged = WriteOptions::default();
-        unlogged.disable_wal(true);
+        let unlogged = unlogged();
         // The watermark makes them one, so the batches need not be: small ones stay in the processor's cache.
         for some in rows.chunks(ROWS_IN_BATCH) {
             let mut batch = WriteBatch::default();
@@ -333,12 +362,12 @@ impl Store for Rocks {
 
     fn write_rows(&self, rows: &[Row], watermark: Sequence) -> Result<(), StoreError> {
         self.put_rows(rows)?;
+        if self.durability == Durability::Os {
+            // Rows reach the disk now: the records they hold must not come after them.
+            self.journal.flush_wal(true).map_err(|error| failed(&error))?;
+        }
         self.flush_rows(Table::ALL.into_iter().map(table_name))?;
-        let mut sync = WriteOptions::default();
-        sync.set_sync(self.durability == Durability::Fsync);
-        self.rows
-            .put_cf_opt(self.family(META)?, WATERMARK, watermark.0.to_be_bytes(), &sync)
-            .map_err(|error| failed(&error))
+        self.put_meta(WATERMARK, &watermark.0.to_be_bytes())
     }
 
     fn close(&self) {
@@ -347,7 +376,7 @@ impl Store for Rocks {
     }
 
     fn watermark(&self) -> Result<Sequence, StoreError> {
-        match self.get(META, WATERMARK)? {
+        match self.rows.get_cf(self.family(META)?, WATERMARK).map_err(|error| failed(&error))? {
             None => Ok(Sequence::ZERO),
             Some(bytes) => {
                 let bytes: [u8; 8] =
@@ -414,5 +443,47 @@ mod tests {
         drop(store);
         assert!(said(Rocks::open(directory.path(), Durability::Os)).contains("another version"));
         assert!(said(Rocks::open_read_only(directory.path())).contains("another version"));
+    }
+
+    #[test]
+    fn a_journal_that_is_lost_is_not_begun_anew() {
+        let directory = tempfile::tempdir().unwrap();
+        drop(Rocks::open(directory.path(), Durability::Os).unwrap());
+        std::fs::remove_dir_all(directory.path().join(JOURNAL)).unwrap();
+        assert!(Rocks::open(directory.path(), Durability::Os).is_err());
+        let said = Rocks::open_read_only(directory.path()).unwrap_err().to_string();
+        assert!(said.contains("journal holds nothing"), "{said}");
+    }
+
+    #[test]
+    fn turns_leave_no_logs_behind() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Rocks::open(directory.path(), Durability::Os).unwrap();
+        for turn in 1..=20 {
+            let row = Row { table: Table::Users, key: vec![turn], value: b"row".to_vec() };
+            store.write_rows(&[row], Sequence(turn.into())).unwrap();
+        }
+        let files = std::fs::read_dir(directory.path().join(ROWS)).unwrap();
+        let logs = files.filter(|file| file.as_ref().unwrap().path().extension().is_some_and(|end| end == "log"));
+        assert!(logs.count() <= 1);
+    }
+
+    #[test]
+    fn rows_and_their_watermark_are_on_the_disk_once_written() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Rocks::open(directory.path(), Durability::Os).unwrap();
+        let row = Row { table: Table::Users, key: b"user".to_vec(), value: b"row".to_vec() };
+        store.write_rows(&[row], Sequence(7)).unwrap();
+        // What a crash would leave: closing would write more.
+        let crashed = tempfile::tempdir().unwrap();
+        for half in [JOURNAL, ROWS] {
+            std::fs::create_dir(crashed.path().join(half)).unwrap();
+            for file in std::fs::read_dir(directory.path().join(half)).unwrap() {
+                let file = file.unwrap();
+                std::fs::copy(file.path(), crashed.path().join(half).join(file.file_name())).unwrap();
+            }
+        }
+        let found = Rocks::open_read_only(crashed.path()).unwrap();
+        assert_eq!((found.watermark().unwrap(), rows(&found)), (Sequence(7), 1));
     }
 }

@@ -19,7 +19,7 @@ use crate::time::UnixMillis;
 const RECORDS_MAX: usize = 50_000;
 /// Records whose users' rows are written once, however many of the records touched them.
 const RECORDS_IN_TURN: usize = 500_000;
-/// Rows written in one go, and records read in one: less than a millisecond of work, and memory that the next batch uses again.
+/// Rows written in one go, and records read in one: mostly less than a millisecond of work, and memory that the next batch uses again.
 const BATCH: usize = 128;
 
 /// Where the tail stands.
@@ -87,7 +87,7 @@ impl Ledger {
         self.write_rows_by_and_by(&mut || {})
     }
 
-    /// As [`Ledger::write_rows`], with a rest after less than a millisecond of work, while decisions go on.
+    /// As [`Ledger::write_rows`], with a rest after about each millisecond of work, while decisions go on.
     ///
     /// # Errors
     /// As there.
@@ -248,7 +248,7 @@ impl Ledger {
         self.evict_by_and_by(now, &mut || {})
     }
 
-    /// As [`Ledger::evict`], with a rest after less than a millisecond of work, while decisions go on.
+    /// As [`Ledger::evict`], with a rest after about each millisecond of work, while decisions go on.
     ///
     /// # Errors
     /// As there.
