@@ -13,7 +13,7 @@ use tokio::sync::Semaphore;
 
 use super::ask::{Loop, Run, Seen};
 use super::corpus::{Draft, Drafts, Mix, Signer, What, unix_seconds};
-use super::feed::{AHEAD_MAX, Amount, Feed, cores};
+use super::feed::{AHEAD_MAX, Amount, Feed, Schedule, cores};
 use super::pace::Pace;
 use super::report::{Figures, per_second};
 use super::target::{Base, set_up};
@@ -250,7 +250,9 @@ impl Driver<'_> {
             return Ok((Feed::circle(&mut drafts, signer, total.min(CIRCLE), total), total));
         }
         let ahead = if rate.is_some() { AHEAD_MAX } else { AHEAD_MAX.min(connections as u64 * 200_000) };
-        let amount = Amount { total, ahead, rate, signed: signed_per_second(signer) };
+        // Sending begins once what is signed ahead is signed.
+        let start = || unix_seconds() + total.min(ahead) / signed_per_second(signer).max(1);
+        let amount = Amount { total, ahead, schedule: rate.map(|rate| Schedule { start: start(), rate }) };
         let said = |signed| line.set_message(format!("signed {signed} callbacks"));
         Ok((Feed::start(drafts, signer.clone(), amount, said)?, total))
     }

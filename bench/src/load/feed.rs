@@ -4,10 +4,10 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Instant;
 
 use super::Failed;
 use super::corpus::{Callback, Draft, Drafts, Signer, unix_seconds};
+use super::pace::after;
 
 /// Callbacks signed ahead of their sending: ten minutes at 10,000 a second. At 850 bytes each they take 5 GB.
 pub(crate) const AHEAD_MAX: u64 = 6_000_000;
@@ -64,40 +64,26 @@ pub(crate) struct Amount {
     pub(crate) total: u64,
     /// Signed ahead of their sending at most.
     pub(crate) ahead: u64,
-    /// Sent in a second; `None` where that is not known beforehand.
-    pub(crate) rate: Option<f64>,
-    /// Signed in a second, as far as is known beforehand.
-    pub(crate) signed: u64,
+    /// `None` where the time of sending is not known beforehand.
+    pub(crate) schedule: Option<Schedule>,
 }
 
-/// When callbacks will be sent, as far as that is known while they are signed: UR's window for a timestamp is 300 s, and
+/// When callbacks will be sent, as far as that is known before they are signed: UR's window for a timestamp is 300 s, and
 /// minutes may pass between the two.
 #[derive(Clone, Copy, Debug)]
-struct Plan {
+pub(crate) struct Schedule {
     /// Unix seconds of the first.
-    start: u64,
-    rate: Option<f64>,
+    pub(crate) start: u64,
+    /// A second.
+    pub(crate) rate: f64,
 }
 
-impl Plan {
-    /// Sending begins once what is signed ahead is signed, at the speed of what was signed so far.
-    fn expect(&mut self, left: u64, signed: u64, took: f64) {
-        #[expect(clippy::cast_precision_loss, reason = "exact up to 2^53 callbacks")]
-        let times = left as f64 / signed.max(1) as f64;
-        self.start = unix_seconds() + whole(times * took);
-    }
-
+impl Amount {
+    /// The timestamp of the callback of that index. A closed loop takes seconds: what is signed now is fresh.
     fn at(&self, index: u64) -> u64 {
-        #[expect(clippy::cast_precision_loss, reason = "exact up to 2^53 callbacks")]
-        let after = |rate| index as f64 / rate;
-        // A closed loop takes seconds: what is signed now is fresh.
-        self.rate.map_or_else(unix_seconds, |rate| self.start + whole(after(rate)))
+        let due = |schedule: Schedule| schedule.start + after(schedule.rate, index).as_secs();
+        self.schedule.map_or_else(unix_seconds, due)
     }
-}
-
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates, and is not negative")]
-fn whole(seconds: f64) -> u64 {
-    seconds as u64
 }
 
 impl Feed {
@@ -128,18 +114,12 @@ impl Feed {
         let chunk = CHUNK.min(amount.ahead).max(1);
         let ahead = amount.ahead.max(chunk);
         let thread = std::thread::Builder::new().name("signing".to_owned()).spawn(move || {
-            let first = amount.total.min(ahead);
-            let began = Instant::now();
-            let mut plan = Plan { start: unix_seconds() + first / amount.signed.max(1), rate: amount.rate };
             let mut done = 0;
             while done < amount.total {
                 let size = chunk.min(amount.total - done);
                 let wanted: Vec<_> = (0..size).map(|_| drafts.draw()).collect();
-                let signed = sign_all(&signer, &wanted, |place| plan.at(done + place));
+                let signed = sign_all(&signer, &wanted, |place| amount.at(done + place));
                 done += size;
-                if done < first {
-                    plan.expect(first - done, done, began.elapsed().as_secs_f64());
-                }
                 if !put(&kept, signed, ahead) {
                     return;
                 }
@@ -245,7 +225,7 @@ mod tests {
     fn everything_is_handed_out_once_in_order_however_little_is_signed_ahead() {
         let mix = Mix { approve: 1, decline: 0, duplicate: 0, reversal: 0 };
         let signer = Signer::new(SigningKey::from_bytes([7; 32]).unwrap());
-        let amount = Amount { total: 95, ahead: 20, rate: Some(1.0), signed: 1_000 };
+        let amount = Amount { total: 95, ahead: 20, schedule: Some(Schedule { start: 1, rate: 1.0 }) };
         let feed = Feed::start(Drafts::new(mix, 10, 1, 1), signer, amount, |_| {}).unwrap();
         let mut expected = 0;
         loop {

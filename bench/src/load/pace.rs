@@ -17,12 +17,17 @@ pub(crate) struct Pace {
     pub(crate) rate: f64,
 }
 
+/// How long after the first the callback of that index is due.
+pub(crate) fn after(rate: f64, index: u64) -> Duration {
+    #[expect(clippy::cast_precision_loss, reason = "exact up to 2^53 callbacks")]
+    let seconds = index as f64 / rate;
+    Duration::from_secs_f64(seconds)
+}
+
 impl Pace {
     /// When the callback of that index is due.
     pub(crate) fn due(&self, index: u64) -> Instant {
-        #[expect(clippy::cast_precision_loss, reason = "exact up to 2^53 callbacks")]
-        let after = index as f64 / self.rate;
-        self.start + Duration::from_secs_f64(after)
+        self.start + after(self.rate, index)
     }
 
     /// How many of the first `total` are due.

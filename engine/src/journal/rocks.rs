@@ -3,8 +3,8 @@
 //! Two databases: `journal`, with monotone keys, written through the synced write-ahead log and moved down the levels
 //! without being rewritten; and `rows`, written without any log: tables are flushed, and only then the watermark that says
 //! so. A database has one queue of writers and holds them all back where it falls behind: in two, no decision ever waits
-//! for a row to be written. The log is recovered strictly: an incomplete last write is dropped (it was never acknowledged), anything else that
-//! does not check stops the start.
+//! for a row to be written. The log is recovered strictly: an incomplete last write is dropped (it was never
+//! acknowledged), anything else that does not check stops the start.
 
 use std::ops::ControlFlow;
 use std::path::Path;
