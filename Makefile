@@ -130,9 +130,12 @@ instructions: install ## instruction counts of the hot path against the parent c
 bench-short: install ## criterion's decision and edge benches in a short form: a summary, not a measurement
 	@cargo bench --package tapgate-bench --bench decision --bench edge -- --quick 'decision/[fpa]|edge' 2>/dev/null
 
+# What a bench touched once stays its own, as in a server that runs for longer than ids stay in memory.
+KEEP_MEMORY = MIMALLOC_PURGE_DELAY=-1
+
 .PHONY: bench
 bench: install ## criterion's benches, each beside its floor (BENCH names one; BENCH_ARGS="--quick" for a first look)
-	cargo bench --package tapgate-bench $(if $(BENCH),--bench $(BENCH),--bench decision --bench durable --bench edge --bench recovery) -- $(BENCH_ARGS)
+	$(KEEP_MEMORY) cargo bench --package tapgate-bench $(if $(BENCH),--bench $(BENCH),--bench decision --bench durable --bench edge --bench recovery) -- $(BENCH_ARGS)
 	$(if $(BENCH),,cargo build --release --package tapgate-bench)
 	$(if $(BENCH),,TAPGATE_LOAD_BIN='$(TARGET)/release/tapgate-load' CRITERION_DIR='$(TARGET)/criterion' python3 bench/targets.py)
 
@@ -141,7 +144,7 @@ bench: install ## criterion's benches, each beside its floor (BENCH names one; B
 compare: install ## PostgreSQL, Redis and tapgate doing the same authorization, in one table with the targets
 	@scripts/install-peers.sh
 	cargo build --release --package tapgate --package tapgate-bench
-	cargo bench --package tapgate-bench --bench decision --bench recovery
+	$(KEEP_MEMORY) cargo bench --package tapgate-bench --bench decision --bench recovery
 	TAPGATE_BIN='$(TARGET)/release/tapgate' TAPGATE_LOAD_BIN='$(TARGET)/release/tapgate-load' \
 	  CRITERION_DIR='$(TARGET)/criterion' python3 bench/compare.py
 

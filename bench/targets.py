@@ -52,16 +52,17 @@ class Engine:
                 self.rows[durability][waiters], self.record_bytes = row(said), said["record_bytes"]
         say("the durable floors")
         # 0 waiters: one write after the other, without a queue.
-        floor = {0: None, 256: None}
+        floor = {0: None, 1: None, 64: None, 256: None}
         for waiters in floor:
             floor[waiters] = row(alone("floor", root, "--bytes", self.record_bytes, "--waiters", waiters))
-        self.sync_write_ms, self.group_commit = floor[0][1], floor[256][0]
+        self.sync_write_ms, self.grouped_ms = floor[0][1], floor[1][1]
+        self.floor_64, self.group_commit = floor[64][0], floor[256][0]
 
     def targets(self):
         fsync = self.rows["fsync"]
         return [
             ("2. engine fsync / bare group commit, 256 waiters", fsync[256][0] / self.group_commit, ">=", 0.6),
-            ("2. one decision / one RocksDB sync write", fsync[1][1] / self.sync_write_ms, "<=", 1.2),
+            ("2. one decision / one RocksDB sync write", fsync[1][1] / self.sync_write_ms, "<=", 1.2, self.grouped_ms / self.sync_write_ms),
         ]
 
 
@@ -87,10 +88,12 @@ def in_memory_targets(memory: dict):
 
 
 def tell(targets):
-    print("\n| target | measured | asked | verdict |\n|---|---|---|---|")
-    for name, measured, relation, asked in sorted(targets, key=lambda target: target[0][0]):
+    """The last column: the same figure of the bare server or group commit in tapgate's place, where there is one."""
+    print("\n| target | measured | asked | verdict | a bare one |\n|---|---|---|---|---|")
+    for name, measured, relation, asked, *bare in sorted(targets, key=lambda target: target[0][0]):
         met = measured <= asked if relation == "<=" else measured >= asked
-        print(f"| {name} | {measured:,.2f} | {relation} {asked:,} | {'met' if met else 'missed'} |")
+        beside = f"{bare[0]:,.2f}" if bare else ""
+        print(f"| {name} | {measured:,.2f} | {relation} {asked:,} | {'met' if met else 'missed'} | {beside} |")
 
 
 def main():

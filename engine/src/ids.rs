@@ -4,7 +4,7 @@ use std::borrow::Borrow;
 use std::fmt;
 use std::str::FromStr;
 
-use compact_str::CompactString;
+use ecow::EcoString;
 use serde::{Deserialize, Serialize};
 
 /// An identifier was empty, too long, or held a byte outside the printable ASCII range 0x21–0x7E.
@@ -19,8 +19,8 @@ macro_rules! id {
     ($(#[$doc:meta])* $name:ident, $bytes_max:literal) => {
         $(#[$doc])*
         #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-        #[serde(try_from = "CompactString", into = "CompactString")]
-        pub struct $name(CompactString);
+        #[serde(try_from = "EcoString", into = "EcoString")]
+        pub struct $name(EcoString);
 
         impl $name {
             /// The longest form, in bytes.
@@ -47,21 +47,21 @@ macro_rules! id {
 
             fn from_str(text: &str) -> Result<Self, IdError> {
                 Self::check(text)?;
-                Ok($name(CompactString::from(text)))
+                Ok($name(EcoString::from(text)))
             }
         }
 
-        impl TryFrom<CompactString> for $name {
+        impl TryFrom<EcoString> for $name {
             type Error = IdError;
 
-            fn try_from(text: CompactString) -> Result<Self, IdError> {
+            fn try_from(text: EcoString) -> Result<Self, IdError> {
                 Self::check(&text)?;
                 Ok($name(text))
             }
         }
 
-        impl From<$name> for CompactString {
-            fn from(id: $name) -> CompactString {
+        impl From<$name> for EcoString {
+            fn from(id: $name) -> EcoString {
                 id.0
             }
         }
@@ -114,7 +114,7 @@ impl CardId {
     /// What stands for a card that UR did not name.
     #[must_use]
     pub fn unknown() -> CardId {
-        CardId(CompactString::const_new("unknown"))
+        CardId(EcoString::inline("unknown"))
     }
 }
 

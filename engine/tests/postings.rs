@@ -93,9 +93,9 @@ fn a_debit_is_confirmed_and_cleared_and_counts_until_a_report_asked_for_later() 
     assert_eq!(world.available(), 99_000);
     assert!(world.book(&completed("h", 1_000), "a1").is_none(), "told again");
     assert!(world.book(&pending, "a1").is_none(), "told again, and late");
-    assert_eq!(world.user().holds.len(), 1, "the partner has not debited the user yet");
+    assert_eq!(world.user().holds().len(), 1, "the partner has not debited the user yet");
     world.change(funds(99_000, 1, &["a1"])).unwrap();
-    assert!(world.user().holds.is_empty());
+    assert!(world.user().holds().is_empty());
     world.close_and_check(&store);
 }
 
@@ -214,7 +214,7 @@ fn a_rejection_gives_everything_back() {
     let rejected = posting("h", Flow::Out, Progress::Rejected, 1_000);
     assert_eq!(world.booked(&rejected, "a1"), (Effect::Reversed, State::Reversed, 0, vec![]));
     let user = world.user();
-    assert_eq!((world.available(), user.funds.unwrap().held.0, user.holds.len()), (100_000, 0, 0));
+    assert_eq!((world.available(), user.funds.unwrap().held.0, user.holds().len()), (100_000, 0, 0));
     assert_eq!(user.headroom(&"user".parse().unwrap(), at(100).at.seconds()), ChfMinor(100_000));
     world.close_and_check(&store);
 }
@@ -381,7 +381,7 @@ fn a_users_limit_and_balance_are_reported_plus_unreflected() {
     world.booked(&completed("h", 1_000), "a1");
     report(945);
     assert_eq!(headroom(), 100_000 - 945);
-    assert!(!world.user().fiat[0].allowance, "UR said so");
+    assert!(!world.user().fiat()[0].allowance, "UR said so");
     world.close_and_check(&store);
 }
 

@@ -69,7 +69,7 @@ fn run(world: &World, words: &[&str]) -> String {
         ["resume"] => changed(world, world::suspend(false)),
         ["release", root] => changed(world, Change::Release { root: root.parse().unwrap(), reason: "test".into() }),
         ["available"] => world.available().to_string(),
-        ["held"] => world.user().holds.iter().map(|hold| hold.paid.amount.0).sum::<i64>().to_string(),
+        ["held"] => world.user().holds().iter().map(|hold| hold.paid.amount.0).sum::<i64>().to_string(),
         ["headroom"] => world.user().headroom(&"user".parse().unwrap(), at(10).at.seconds()).to_string(),
         ["funds"] => world.user().funds.unwrap().available().to_string(),
         _ => panic!("{words:?}"),

@@ -1,4 +1,5 @@
-//! The HTTP floor: hyper, the signature's recovery, a fixed answer, and nothing of tapgate around them.
+//! The HTTP floor: hyper, the signature's recovery, a fixed answer, and nothing of tapgate around them; with a bare group
+//! commit before the answer, what this machine permits a server that keeps what it answered.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -13,13 +14,19 @@ use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use tapgate::signature::{SIGNATURE_HEADER, WebhookHeaders, WebhookPolicy, verify_webhook};
+use tapgate_engine::journal::rocks::Rocks;
 use tokio::net::TcpListener;
 
 use super::corpus::unix_seconds;
+use super::engine::Durable;
+use super::floor::Writer;
 use super::{Failed, drive, print};
 
 /// What is answered to everything with a good signature; as long as a real answer.
 pub(crate) const ANSWER: &[u8] = br#"{"authorizationId":"ld5ba3e0f1c2d4e_000000001","approved":true,"source":"CRYPTO","approvedAmount":"1250","currency":"EUR","partnerRefId":"ld5ba3e0f1c2d4e_000000001"}"#;
+
+/// Of a body, what is made durable: as much as a record of tapgate's has.
+const KEPT_BYTES: usize = 233;
 
 /// Serve the HTTP floor.
 #[derive(Debug, clap::Args)]
@@ -30,41 +37,62 @@ pub(crate) struct Options {
     /// UR's private key (0x and 64 hexadecimal digits); its address is the accepted signer.
     #[arg(long)]
     ur_key_file: PathBuf,
+    /// Before each answer, have the body's beginning durable in RocksDB.
+    #[arg(long, value_enum, requires = "dir")]
+    durability: Option<Durable>,
+    /// Where RocksDB keeps it; a directory that is not there yet.
+    #[arg(long)]
+    dir: Option<PathBuf>,
+}
+
+/// What every answer takes.
+struct Served {
+    policy: WebhookPolicy,
+    writer: Option<Writer>,
 }
 
 pub(crate) fn run(options: &Options) -> Result<(), Failed> {
-    let policy = Arc::new(WebhookPolicy {
+    let policy = WebhookPolicy {
         signers: vec![drive::read_key(&options.ur_key_file)?.address()],
         require_v2: false,
         timestamp_window_seconds: 300,
-    });
+    };
+    let writer = match (options.durability, &options.dir) {
+        (Some(durability), Some(dir)) => Some(Writer::start(Rocks::open(dir, durability.of_store())?)?.0),
+        _ => None,
+    };
     // As tapgate's own runtime is built: one worker a core.
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(serve(options.listen, policy))
+    runtime.block_on(serve(options.listen, Arc::new(Served { policy, writer })))
 }
 
-async fn serve(address: SocketAddr, policy: Arc<WebhookPolicy>) -> Result<(), Failed> {
+async fn serve(address: SocketAddr, served: Arc<Served>) -> Result<(), Failed> {
     let listener = TcpListener::bind(address).await?;
     print(&format!("public: http://{}\n", listener.local_addr()?))?;
     loop {
         let (stream, _) = listener.accept().await?;
         stream.set_nodelay(true)?;
-        let policy = Arc::clone(&policy);
+        let served = Arc::clone(&served);
         tokio::spawn(async move {
-            let service = service_fn(move |request| answer(Arc::clone(&policy), request));
+            let service = service_fn(move |request| answer(Arc::clone(&served), request));
             // Whoever broke a connection off notices it at the other end.
             let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
         });
     }
 }
 
-async fn answer(policy: Arc<WebhookPolicy>, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
+async fn answer(served: Arc<Served>, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
     let (head, body) = request.into_parts();
     let is_good = match body.collect().await {
         Ok(body) => {
             let signature = head.headers.get(SIGNATURE_HEADER).map(HeaderValue::as_bytes);
             let headers = WebhookHeaders { signature, ..WebhookHeaders::default() };
-            verify_webhook(&policy, &headers, &body.to_bytes(), unix_seconds()).is_ok()
+            let body = body.to_bytes();
+            let is_signed = verify_webhook(&served.policy, &headers, &body, unix_seconds()).is_ok();
+            match &served.writer {
+                Some(writer) if is_signed => writer.put(body.iter().copied().take(KEPT_BYTES).collect()).await.is_ok(),
+                _ => is_signed,
+            }
         }
         Err(_) => false,
     };

@@ -2,7 +2,7 @@
 //! one is written; nothing is decided, chained or remembered.
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use tapgate_engine::ids::Sequence;
@@ -43,6 +43,25 @@ pub(crate) struct Options {
 /// A record that waits, and who waits for it.
 type Waiting = (Vec<u8>, oneshot::Sender<()>);
 
+/// A bare group commit: what comes while one group is written is the next. Its thread ends with its last sender.
+#[derive(Clone, Debug)]
+pub(crate) struct Writer(mpsc::UnboundedSender<Waiting>);
+
+impl Writer {
+    pub(crate) fn start(store: Rocks) -> Result<(Writer, JoinHandle<Result<(), StoreError>>), Failed> {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        let thread = std::thread::Builder::new().name("writer".to_owned()).spawn(move || write(&store, receiver))?;
+        Ok((Writer(sender), thread))
+    }
+
+    /// Ends once the record is durable.
+    pub(crate) async fn put(&self, record: Vec<u8>) -> Result<(), Failed> {
+        let (durable, is_durable) = oneshot::channel();
+        self.0.send((record, durable)).map_err(|_| Failed("the writer has ended".to_owned()))?;
+        Ok(is_durable.await?)
+    }
+}
+
 /// What is measured: from when until when.
 #[derive(Clone, Copy, Debug)]
 struct Time {
@@ -52,7 +71,7 @@ struct Time {
 
 pub(crate) fn run(options: &Options) -> Result<(), Failed> {
     let directory = tempfile::tempdir_in(&options.dir)?;
-    let store = Arc::new(Rocks::open(directory.path(), options.durability.of_store())?);
+    let store = Rocks::open(directory.path(), options.durability.of_store())?;
     let payload = vec![7; usize::try_from(options.bytes)?.saturating_sub(GENESIS.len())];
     let from = Instant::now() + Duration::from_secs(options.warmup);
     let time = Time { from, ends: from + Duration::from_secs(options.seconds) };
@@ -94,12 +113,11 @@ fn alone(store: &Rocks, payload: &[u8], time: Time) -> Result<Latencies, Failed>
     Ok(latencies)
 }
 
-fn grouped(store: Arc<Rocks>, payload: &[u8], time: Time, waiters: u16) -> Result<Latencies, Failed> {
-    let (sender, receiver) = mpsc::unbounded_channel();
-    let writer = std::thread::Builder::new().name("writer".to_owned()).spawn(move || write(&store, receiver))?;
+fn grouped(store: Rocks, payload: &[u8], time: Time, waiters: u16) -> Result<Latencies, Failed> {
+    let (writer, thread) = Writer::start(store)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let latencies = runtime.block_on(async {
-        let wait = |_| tokio::spawn(wait(sender.clone(), payload.to_vec(), time));
+        let wait = |_| tokio::spawn(wait(writer.clone(), payload.to_vec(), time));
         let tasks: Vec<_> = (0..waiters).map(wait).collect();
         let mut all = Latencies::new()?;
         for task in tasks {
@@ -107,23 +125,21 @@ fn grouped(store: Arc<Rocks>, payload: &[u8], time: Time, waiters: u16) -> Resul
         }
         Ok::<_, Failed>(all)
     })?;
-    drop(sender);
+    drop(writer);
     // A panic has aborted the process already.
-    writer.join().unwrap_or(Ok(()))?;
+    thread.join().unwrap_or(Ok(()))?;
     Ok(latencies)
 }
 
-async fn wait(sender: mpsc::UnboundedSender<Waiting>, payload: Vec<u8>, time: Time) -> Result<Latencies, Failed> {
+async fn wait(writer: Writer, payload: Vec<u8>, time: Time) -> Result<Latencies, Failed> {
     let mut latencies = Latencies::new()?;
     loop {
-        let (durable, is_durable) = oneshot::channel();
         let record = payload.clone();
         let began = Instant::now();
         if began >= time.ends {
             return Ok(latencies);
         }
-        sender.send((record, durable)).map_err(|_| Failed("the writer has ended".to_owned()))?;
-        is_durable.await?;
+        writer.put(record).await?;
         let now = Instant::now();
         if began >= time.from && now < time.ends {
             latencies.took(now - began);

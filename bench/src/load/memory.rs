@@ -1,6 +1,8 @@
 //! What a user and an authorization take of memory: the process's resident size before and after.
 
+use std::hint::black_box;
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::Parser;
 use serde::Serialize;
@@ -36,15 +38,15 @@ pub(crate) fn run(options: &Options) -> Result<(), Failed> {
     let Options { users, open, json } = *options;
     // The queue, the maps' shards and the first user are there before anything is counted.
     drop(ledger(Arc::new(Sink::default()), 1, Controls::default()));
-    let empty = resident()?;
+    let empty = rested()?;
     let ledger = ledger(Arc::new(Sink::default()), users, Controls::default());
-    let filled = resident()?;
+    let filled = rested()?;
     let mut requests = Requests::new(users, 0);
     for _ in 0..open {
         let _ = submit(&ledger, requests.tap());
     }
     drain(&ledger);
-    let opened = resident()?;
+    let opened = rested()?;
     let memory = Memory {
         users,
         open,
@@ -58,6 +60,16 @@ pub(crate) fn run(options: &Options) -> Result<(), Failed> {
         "{users} users: {} bytes each\n{open} open authorizations: {} bytes each\n",
         memory.per_idle_user, memory.per_open_authorization
     ))
+}
+
+/// Resident bytes once the allocator has given back what tables left when they grew: it waits a tenth of a second for
+/// that, and for somebody to ask it for memory.
+fn rested() -> Result<i64, Failed> {
+    for _ in 0..3 {
+        std::thread::sleep(Duration::from_millis(200));
+        drop(black_box(vec![1_u8; 1 << 20]));
+    }
+    resident()
 }
 
 /// Resident bytes of this process.

@@ -174,20 +174,33 @@ pub struct User {
     pub reported_at: UnixMillis,
     /// The partner's figure; `None` covers nothing.
     pub funds: Option<Funds>,
-    /// Fiat balances at UR.
-    pub fiat: Vec<FiatBalance>,
     /// The user's own funding policy, where it differs from the program's.
     pub funding: Option<FundingPolicy>,
     /// The user's cards, deleted ones included.
     pub cards: SmallVec<[Card; 1]>,
-    /// What a person restricts on the user.
-    pub controls: Option<Box<Controls>>,
-    /// Spends of the last 30 days.
-    pub spends: Spends,
-    /// What stands held, oldest first.
-    pub holds: Vec<Hold>,
+    /// What most users do not have.
+    rest: Option<Box<Rest>>,
+}
+
+/// What most users do not have: who never spent, has no fiat balance and no controls takes no room for any of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Rest {
+    fiat: Vec<FiatBalance>,
+    controls: Option<Box<Controls>>,
+    spends: Spends,
+    holds: SmallVec<[Hold; 1]>,
     /// Settled debits of fiat balances that no report is proven to hold yet; boxed, because most have none.
-    pub completions: Option<Box<Completions>>,
+    completions: Option<Box<Completions>>,
+}
+
+impl Rest {
+    const NONE: &'static Rest = &Rest {
+        fiat: Vec::new(),
+        controls: None,
+        spends: Spends::NONE,
+        holds: SmallVec::new_const(),
+        completions: None,
+    };
 }
 
 impl User {
@@ -202,17 +215,46 @@ impl User {
             limit_base: LimitBase::at(sequence, import.limit),
             reported_at: at,
             funds: None,
-            fiat: Vec::new(),
             funding: None,
             cards: SmallVec::new(),
-            controls: None,
-            spends: Spends::default(),
-            holds: Vec::new(),
-            completions: None,
+            rest: None,
         };
         user.import(sequence, at, import);
+        user.tidy();
         user.sequence = sequence;
         user
+    }
+
+    fn rest(&self) -> &Rest {
+        self.rest.as_deref().unwrap_or(Rest::NONE)
+    }
+
+    fn rest_mut(&mut self) -> &mut Rest {
+        self.rest.get_or_insert_default()
+    }
+
+    /// Fiat balances at UR.
+    #[must_use]
+    pub fn fiat(&self) -> &[FiatBalance] {
+        &self.rest().fiat
+    }
+
+    /// What a person restricts on the user.
+    #[must_use]
+    pub fn controls(&self) -> Option<&Controls> {
+        self.rest().controls.as_deref()
+    }
+
+    /// Spends of the last 30 days.
+    #[must_use]
+    pub fn spends(&self) -> &Spends {
+        &self.rest().spends
+    }
+
+    /// What stands held, oldest first.
+    #[must_use]
+    pub fn holds(&self) -> &[Hold] {
+        &self.rest().holds
     }
 
     /// The card with this id, where it is one of the user's.
@@ -224,7 +266,7 @@ impl User {
     /// The balance in `currency`.
     #[must_use]
     pub fn fiat_in(&self, currency: Currency) -> Option<&FiatBalance> {
-        self.fiat.iter().find(|balance| balance.currency == currency)
+        self.fiat().iter().find(|balance| balance.currency == currency)
     }
 
     /// What is left of the CHF limit: reported plus unreflected, at least nothing.
@@ -233,7 +275,7 @@ impl User {
         if id.is_unlimited() {
             return ChfMinor(i64::MAX);
         }
-        let taken = self.limit.counted_use(now).saturating_add(self.spends.unreflected(now));
+        let taken = self.limit.counted_use(now).saturating_add(self.spends().unreflected(now));
         ChfMinor(self.limit.client.saturating_sub(taken).0.max(0))
     }
 
@@ -242,7 +284,7 @@ impl User {
     #[must_use]
     pub fn limit_used_min(&self, seen_through: Sequence) -> ChfMinor {
         let base = self.limit_base;
-        let settled = base.confirmed.saturating_add(self.spends.completed(base.since, seen_through));
+        let settled = base.confirmed.saturating_add(self.spends().completed(base.since, seen_through));
         self.limit.used.max(base.used.saturating_add(ChfMinor(settled.0 / 2)))
     }
 
@@ -261,7 +303,7 @@ impl User {
             Fact::UserImported(import) => self.import(sequence, at, import),
             Fact::FundsReplaced(replaced) => self.replace_funds(replaced),
             Fact::UserSuspended { suspended, .. } => self.suspended = *suspended,
-            Fact::UserControlled { controls, .. } => self.controls = controls.clone(),
+            Fact::UserControlled { controls, .. } => self.rest_mut().controls.clone_from(controls),
             Fact::CardChanged { card, status, .. } => self.with_card(card, |card| card.status = *status),
             Fact::CardControlled { card, controls, .. } => {
                 self.with_card(card, |card| card.controls.clone_from(controls));
@@ -293,12 +335,23 @@ impl User {
             | Fact::PrefundOrdered(_)
             | Fact::MessageSkipped { .. } => {}
         }
+        self.tidy();
         self.sequence = sequence;
+    }
+
+    /// What is empty takes no room, and equals what never was.
+    fn tidy(&mut self) {
+        if let Some(rest) = &mut self.rest {
+            rest.completions.take_if(|completions| **completions == Completions::default());
+            if **rest == *Rest::NONE {
+                self.rest = None;
+            }
+        }
     }
 
     fn approve(&mut self, sequence: Sequence, at: UnixMillis, decided: &Decided, approval: &Approval) {
         let card = self.card(&decided.request.card).map_or(0, |card| card.number);
-        self.spends.add(NewSpend {
+        self.rest_mut().spends.add(NewSpend {
             sequence,
             at: at.seconds(),
             card,
@@ -317,11 +370,7 @@ impl User {
         if approval.source == Source::Fiat {
             self.hold_fiat(approval.paid.currency, approval.paid.amount);
         }
-        if self.holds.capacity() == 0 {
-            // Most users hold one thing at a time, or nothing.
-            self.holds.reserve_exact(1);
-        }
-        self.holds.push(Hold {
+        self.rest_mut().holds.push(Hold {
             sequence,
             id: decided.request.id.clone(),
             root: decided.request.root().clone(),
@@ -333,10 +382,11 @@ impl User {
 
     fn give_back(&mut self, sequence: Sequence, at: UnixMillis, returned: &Returned) {
         for draw in &returned.draws {
-            self.spends.lower(draw.sequence, draw.spent, draw.unreflected);
+            let spends = &mut self.rest_mut().spends;
+            spends.lower(draw.sequence, draw.spent, draw.unreflected);
             if returned.state == State::Cleared {
                 // What UR settled of it is all that it will.
-                self.spends.complete(draw.sequence, sequence);
+                spends.complete(draw.sequence, sequence);
             }
             let held_at = self.lower_hold(draw.sequence, draw.paid, draw.funds);
             if let Some((Source::Fiat, currency)) = held_at {
@@ -348,13 +398,14 @@ impl User {
 
     /// Lowers what a draw holds, here and of the funds; gives where it is held, if it holds something.
     fn lower_hold(&mut self, draw: Sequence, paid: Minor, funds: Minor) -> Option<(Source, Currency)> {
-        let place = self.holds.iter().position(|hold| hold.sequence == draw)?;
-        let hold = self.holds.get_mut(place)?;
+        let holds = &mut self.rest.as_mut()?.holds;
+        let place = holds.iter().position(|hold| hold.sequence == draw)?;
+        let hold = holds.get_mut(place)?;
         hold.paid.amount = hold.paid.amount.saturating_sub(paid);
         hold.funds = hold.funds.saturating_sub(funds);
         let held_at = (hold.source, hold.paid.currency);
         if hold.is_over() {
-            self.holds.remove(place);
+            holds.remove(place);
         }
         if let Some(own) = &mut self.funds {
             own.held = own.held.saturating_sub(funds);
@@ -365,7 +416,7 @@ impl User {
     /// Counts a use of the limit that is no spend of the user's.
     fn use_limit(&mut self, sequence: Sequence, at: UnixMillis, francs: ChfMinor, is_completed: bool) {
         if !francs.is_zero() {
-            self.spends.add(NewSpend {
+            self.rest_mut().spends.add(NewSpend {
                 sequence,
                 at: at.seconds(),
                 card: 0,
@@ -379,41 +430,44 @@ impl User {
 
     fn book(&mut self, sequence: Sequence, at: UnixMillis, booked: &Booked) {
         for lost in &booked.draws {
-            self.spends.lower(lost.sequence, lost.spent, lost.unreflected);
+            let spends = &mut self.rest_mut().spends;
+            spends.lower(lost.sequence, lost.spent, lost.unreflected);
             if !lost.is_back && booked.state != State::PartlyCleared {
-                self.spends.complete(lost.sequence, sequence);
+                spends.complete(lost.sequence, sequence);
             }
             self.lower_hold(lost.sequence, lost.paid, lost.funds);
         }
         for shown in &booked.completes {
-            self.spends.complete(*shown, sequence);
+            self.rest_mut().spends.complete(*shown, sequence);
         }
         for fiat in &booked.fiat {
             self.hold_fiat(fiat.currency, Minor(-fiat.available.0));
-            self.completions.get_or_insert_default().add(sequence, fiat.currency, fiat.completed);
+            let completions = self.rest_mut().completions.get_or_insert_default();
+            completions.add(sequence, fiat.currency, fiat.completed);
         }
         self.use_limit(sequence, at, booked.limit_added, true);
     }
 
     fn report(&mut self, sequence: Sequence, at: UnixMillis, report: &UserReported) {
         if let Some(account) = &report.account {
-            let base = &mut self.limit_base;
             if account.limit.start == self.limit.start {
-                let proven = self.spends.completed(base.since, report.seen_through);
-                base.confirmed = base.confirmed.saturating_add(proven);
+                let proven = self.spends().completed(self.limit_base.since, report.seen_through);
+                self.limit_base.confirmed = self.limit_base.confirmed.saturating_add(proven);
             } else {
-                *base = LimitBase::at(sequence, account.limit);
+                self.limit_base = LimitBase::at(sequence, account.limit);
             }
             self.status = account.status;
             self.limit = account.limit;
             self.reported_at = at;
-            self.spends.reflect(report.seen_through);
+            if let Some(rest) = &mut self.rest {
+                rest.spends.reflect(report.seen_through);
+            }
             for (currency, allowed) in &account.allowances {
                 self.with_balance(*currency, |balance| balance.allowance = *allowed);
             }
         }
         for money in report.balances.iter().flatten() {
-            let completions = self.completions.get_or_insert_default();
+            let completions = self.rest_mut().completions.get_or_insert_default();
             let proven = completions.through(report.seen_through, money.currency);
             completions.forget(report.seen_through, money.currency);
             self.with_balance(money.currency, |balance| {
@@ -421,19 +475,17 @@ impl User {
                 balance.held = balance.held.saturating_sub(proven).max(Minor::ZERO);
             });
         }
-        if self.completions.as_ref().is_some_and(|completions| **completions == Completions::default()) {
-            self.completions = None;
-        }
     }
 
     /// Changes the balance in a currency; one that nobody named before is empty and may not be taken from.
     fn with_balance(&mut self, currency: Currency, change: impl FnOnce(&mut FiatBalance)) {
-        if let Some(balance) = self.fiat.iter_mut().find(|balance| balance.currency == currency) {
+        let fiat = &mut self.rest_mut().fiat;
+        if let Some(balance) = fiat.iter_mut().find(|balance| balance.currency == currency) {
             return change(balance);
         }
         let mut fresh = FiatBalance { currency, amount: Minor::ZERO, allowance: false, held: Minor::ZERO };
         change(&mut fresh);
-        self.fiat.push(fresh);
+        fiat.push(fresh);
     }
 
     fn hold_fiat(&mut self, currency: Currency, change: Minor) {
@@ -455,25 +507,28 @@ impl User {
             version: 0,
             held: funds_held,
         });
-        let before = std::mem::take(&mut self.fiat);
+        self.import_cards(import);
+        if !self.fiat().is_empty() || !import.fiat.is_empty() {
+            self.import_fiat(import);
+        }
+    }
+
+    fn import_fiat(&mut self, import: &Import) {
+        let fiat = &mut self.rest_mut().fiat;
+        let before = std::mem::take(fiat);
         let held_in = |currency| before.iter().find(|old| old.currency == currency).map_or(Minor::ZERO, |old| old.held);
-        self.fiat = import
-            .fiat
-            .iter()
-            .map(|new| FiatBalance {
-                currency: new.currency,
-                amount: new.amount,
-                allowance: new.allowance,
-                held: held_in(new.currency),
-            })
-            .collect();
+        fiat.extend(import.fiat.iter().map(|new| FiatBalance {
+            currency: new.currency,
+            amount: new.amount,
+            allowance: new.allowance,
+            held: held_in(new.currency),
+        }));
         for old in before.into_iter().filter(|old| !old.held.is_zero()) {
-            if self.fiat_in(old.currency).is_none() {
+            if fiat.iter().all(|new| new.currency != old.currency) {
                 // A balance that is gone still owes what it holds.
-                self.fiat.push(FiatBalance { amount: Minor::ZERO, allowance: false, ..old });
+                fiat.push(FiatBalance { amount: Minor::ZERO, allowance: false, ..old });
             }
         }
-        self.import_cards(import);
     }
 
     fn import_cards(&mut self, import: &Import) {
@@ -506,13 +561,15 @@ impl User {
 
     fn replace_funds(&mut self, replaced: &FundsReplaced) {
         let mut held = self.funds.map_or(Minor::ZERO, |funds| funds.held);
-        for ended in &replaced.ended {
-            if let Some(hold) = self.holds.iter_mut().find(|hold| hold.sequence == *ended) {
-                held = held.saturating_sub(hold.funds);
-                hold.funds = Minor::ZERO;
+        if let Some(Rest { holds, .. }) = self.rest.as_deref_mut() {
+            for ended in &replaced.ended {
+                if let Some(hold) = holds.iter_mut().find(|hold| hold.sequence == *ended) {
+                    held = held.saturating_sub(hold.funds);
+                    hold.funds = Minor::ZERO;
+                }
             }
+            holds.retain(|hold| !hold.is_over());
         }
-        self.holds.retain(|hold| !hold.is_over());
         let Money { amount, currency } = replaced.funds;
         self.funds = Some(Funds { amount, currency, version: replaced.version, held });
     }
@@ -544,4 +601,39 @@ pub struct ImportedFiat {
     pub amount: Minor,
     /// Whether the user allows UR's card contract to take from it.
     pub allowance: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_fits_a_size_of_the_allocators() {
+        // One byte more, and every user takes 192.
+        assert!(size_of::<User>() <= 160, "{} bytes", size_of::<User>());
+    }
+
+    #[test]
+    fn who_has_nothing_any_more_is_as_who_never_had() {
+        let at = UnixMillis(1_000);
+        let limit = ClientLimit { used: ChfMinor(0), client: ChfMinor(100), start: UnixSeconds(0) };
+        let import = Import {
+            user: "10000001".parse().unwrap(),
+            status: AccountStatus::Live,
+            limit,
+            funds: None,
+            fiat: Vec::new(),
+            funding: None,
+            cards: Vec::new(),
+        };
+        let idle = User::imported(Sequence(1), at, &import);
+        let fiat = vec![ImportedFiat { currency: Currency::EUR, amount: Minor(5), allowance: true }];
+        let mut user = User::imported(Sequence(1), at, &Import { fiat, ..import.clone() });
+        assert_eq!(user.fiat_in(Currency::EUR).map(FiatBalance::available), Some(Minor(5)));
+        user.apply(Sequence(1), at, &Fact::UserImported(Box::new(import.clone())));
+        assert_ne!(user, idle, "a record that the row holds already");
+        user.apply(Sequence(2), at, &Fact::UserImported(Box::new(import.clone())));
+        let idle = User::imported(Sequence(2), at, &import);
+        assert_eq!(user, idle);
+    }
 }

@@ -78,6 +78,9 @@ pub struct NewSpend {
 }
 
 impl Spends {
+    /// None.
+    pub const NONE: Spends = Spends { ring: VecDeque::new() };
+
     /// Adds a spend and forgets what no window can see any more.
     pub fn add(&mut self, new: NewSpend) {
         // Two requests may be stamped in the other order than they are recorded; the ring stays sorted by time.

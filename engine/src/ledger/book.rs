@@ -377,7 +377,7 @@ impl SourceBooking {
 
 /// What of the user's funds comes back with a draw that UR never took.
 fn funds_back(user: Option<&User>, draw: &DrawPosting) -> Minor {
-    let hold = user.and_then(|user| user.holds.iter().find(|hold| hold.sequence == draw.sequence));
+    let hold = user.and_then(|user| user.holds().iter().find(|hold| hold.sequence == draw.sequence));
     hold.map_or(Minor::ZERO, |hold| {
         let stays = hold.paid.amount.saturating_sub(draw.paid);
         hold.funds.saturating_sub(hold.funds.share_rounded_up(stays.0, hold.paid.amount.0))

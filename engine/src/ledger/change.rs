@@ -229,22 +229,20 @@ impl Ledger {
             Change::Release { root, reason } => self.release(author, at, &root, ReturnCause::Person { reason })?,
             Change::ImportUser(import) => {
                 for card in &import.cards {
-                    if admin.cards.get(&card.id).is_some_and(|owner| *owner != import.user) {
+                    if self.owner(&admin, &card.id).is_some_and(|owner| *owner != import.user) {
                         return Err(ChangeError::Conflict(format!("card {} is another user's", card.id)));
                     }
                 }
                 let before = self.users.get(&import.user).map(|row| row.cards.clone()).unwrap_or_default();
-                let cards: Vec<_> = import.cards.iter().map(|card| (card.id.clone(), import.user.clone())).collect();
+                let (user, cards) = (import.user.clone(), import.cards.clone());
                 let word = self.import(author, at, import)?;
                 // A card that is left out may be another user's from now on.
-                for card in before {
-                    admin.cards.remove(&card.id);
-                }
-                admin.cards.extend(cards);
+                before.iter().for_each(|card| admin.cards.remove(&card.id, &user));
+                cards.iter().for_each(|card| admin.cards.add(&card.id, &user));
                 word
             }
             Change::AddCard { user, card } => {
-                if let Some(owner) = admin.cards.get(&card.id) {
+                if let Some(owner) = self.owner(&admin, &card.id) {
                     let whose = if *owner == user { "this user's already" } else { "another user's" };
                     return Err(ChangeError::Conflict(format!("card {} is {whose}", card.id)));
                 }
@@ -254,11 +252,11 @@ impl Ledger {
                     }
                     Ok(Fact::CardAdded { user: user.clone(), card: card.clone() })
                 })?;
-                admin.cards.insert(card.id, user);
+                admin.cards.add(&card.id, &user);
                 word
             }
             Change::ChangeCard { card, status } => {
-                let user = admin.cards.get(&card).cloned().ok_or_else(|| not_found("card", &card))?;
+                let user = self.owner(&admin, &card).cloned().ok_or_else(|| not_found("card", &card))?;
                 self.user_change(author, at, &user.clone(), |row| {
                     let before = row.card(&card).ok_or_else(|| not_found("card", &card))?;
                     if before.status == CardStatus::Deleted && status != CardStatus::Deleted {
@@ -269,7 +267,7 @@ impl Ledger {
             }
             Change::ControlCard { card, controls } => {
                 controls.validate()?;
-                let user = admin.cards.get(&card).cloned().ok_or_else(|| not_found("card", &card))?;
+                let user = self.owner(&admin, &card).cloned().ok_or_else(|| not_found("card", &card))?;
                 self.user_change(author, at, &user.clone(), |row| {
                     row.card(&card).ok_or_else(|| not_found("card", &card))?;
                     Ok(Fact::CardControlled { user, card: card.clone(), controls: some_unless_empty(controls) })
@@ -522,7 +520,7 @@ fn replaced_funds(
     if let Some(before) = row.funds.filter(|before| version <= before.version) {
         return Err(ChangeError::Conflict(format!("version {version} is not above the stored {}", before.version)));
     }
-    let ended: Vec<_> = row.holds.iter().filter(|hold| debited.contains(&hold.id) && !hold.funds.is_zero()).collect();
+    let ended: Vec<_> = row.holds().iter().filter(|hold| debited.contains(&hold.id) && !hold.funds.is_zero()).collect();
     let ending = ended.iter().fold(Minor::ZERO, |sum, hold| sum.saturating_add(hold.funds));
     if let Some(before) = row.funds.filter(|before| before.currency != funds.currency && before.held != ending) {
         return Err(ChangeError::Conflict(format!(

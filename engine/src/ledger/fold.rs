@@ -29,7 +29,7 @@ use crate::record::{Author, BreakId, Buffer, Fact, Fingerprint, Record};
 use crate::time::{UnixMillis, UnixSeconds};
 
 /// The version of the rows' bytes.
-const ROW_VERSION: u8 = 5;
+const ROW_VERSION: u8 = 6;
 
 /// How long an idempotency key is kept: 24 hours.
 const IDEMPOTENCY_KEPT_MILLIS: u64 = 24 * 3600 * 1000;
@@ -213,7 +213,7 @@ impl State {
     /// Every account, and those of which UR has something to show yet.
     #[must_use]
     pub fn accounts(&self) -> (Vec<UrId>, Vec<UrId>) {
-        let waits = |user: &User| !user.holds.is_empty() || user.spends.unshown_since(UnixSeconds(0)).is_some();
+        let waits = |user: &User| !user.holds().is_empty() || user.spends().unshown_since(UnixSeconds(0)).is_some();
         let holding = self.users.iter().filter(|(_, user)| waits(user));
         (self.users.keys().cloned().collect(), holding.map(|(id, _)| id.clone()).collect())
     }

@@ -74,7 +74,7 @@ impl Scene<'_> {
 
     /// The controls that apply, each with the card number it counts, if it counts one card only.
     fn controls<'b>(&'b self, card: Option<&'b Card>) -> SmallVec<[(&'b Controls, Option<u16>); 3]> {
-        let own = self.user.and_then(|user| user.controls.as_deref()).map(|controls| (controls, None));
+        let own = self.user.and_then(User::controls).map(|controls| (controls, None));
         let cards = card.and_then(|card| Some((card.controls.as_deref()?, Some(card.number))));
         [Some((&self.policy.controls, None)), own, cards].into_iter().flatten().collect()
     }
@@ -86,8 +86,8 @@ impl Scene<'_> {
         rules
             .map(|(rule, card)| VelocitySeen {
                 rule: rule.clone(),
-                window: user.spends.window(now, rule.window_seconds, card),
-                relief_at: user.spends.relief_at(now, rule.window_seconds, card),
+                window: user.spends().window(now, rule.window_seconds, card),
+                relief_at: user.spends().relief_at(now, rule.window_seconds, card),
             })
             .collect()
     }

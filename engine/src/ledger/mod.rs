@@ -12,6 +12,7 @@
 
 mod alerts;
 mod book;
+mod cards;
 mod change;
 mod closures;
 mod cursors;
@@ -47,7 +48,7 @@ use crate::account::{FundingPolicy, User};
 use crate::authorization::{Answer, Authorization};
 use crate::closure::Closures;
 use crate::controls::Controls;
-use crate::ids::{AuthorizationId, CardId, Sequence, UrId};
+use crate::ids::{AuthorizationId, Sequence, UrId};
 use crate::journal::{Journal, OnFailure, Store, StoreError, Word};
 use crate::money::Currency;
 use crate::pool::Pool;
@@ -121,7 +122,7 @@ impl Shared {
 /// What only changes by people need.
 struct Admin {
     keys: fold::Keys,
-    cards: std::collections::HashMap<CardId, UrId, RandomState>,
+    cards: cards::Cards,
 }
 
 /// The ledger.
@@ -186,10 +187,9 @@ impl Ledger {
             cursors,
             closures,
         } = recovered;
-        let cards = std::collections::HashMap::with_hasher(hasher.clone());
-        let mut admin = Admin { keys: program.keys, cards };
+        let mut admin = Admin { keys: program.keys, cards: cards::Cards::new(hasher.clone()) };
         for (id, user) in &users {
-            admin.cards.extend(user.cards.iter().map(|card| (card.id.clone(), id.clone())));
+            user.cards.iter().for_each(|card| admin.cards.add(&card.id, id));
         }
         let pools = pools.into_values().map(|row| Pool::new(row.figures)).collect();
         let ledger = Ledger {

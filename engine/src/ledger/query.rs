@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 
 use super::fold::{Program, break_key, load};
-use super::{KEPT_IN_MEMORY_MILLIS, Ledger};
+use super::{Admin, KEPT_IN_MEMORY_MILLIS, Ledger};
 use crate::account::User;
 use crate::authorization::{Answer, Authorization};
 use crate::breaks::Break;
@@ -39,7 +39,11 @@ impl Ledger {
     /// The user a card belongs to.
     #[must_use]
     pub fn card_owner(&self, card: &CardId) -> Option<UrId> {
-        self.lock_admin().cards.get(card).cloned()
+        self.owner(&self.lock_admin(), card).cloned()
+    }
+
+    pub(super) fn owner<'a>(&self, admin: &'a Admin, card: &CardId) -> Option<&'a UrId> {
+        admin.cards.owner(card, |user| self.users.get(user).is_some_and(|row| row.card(card).is_some()))
     }
 
     /// The pools' figures, in no particular order.

@@ -36,7 +36,7 @@ impl Plan<'_> {
             left = left.saturating_sub(amount);
             let stays = draw.remaining.saturating_sub(amount);
             let (held, held_after) = (draw.held_at(draw.remaining), draw.held_at(stays));
-            let own = self.user.and_then(|user| user.holds.iter().find(|hold| hold.sequence == draw.sequence));
+            let own = self.user.and_then(|user| user.holds().iter().find(|hold| hold.sequence == draw.sequence));
             let funds = own.map_or(Minor::ZERO, |hold| hold.funds);
             draws.push(DrawReturn {
                 sequence: draw.sequence,

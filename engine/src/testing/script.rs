@@ -534,18 +534,18 @@ impl State {
                 assert!(held.amount.is_zero(), "{id} is {} and holds nothing, at {at}", row.state.name());
             }
             let of_user = self.users.get(&row.user).map_or(Minor::ZERO, |user| {
-                let own = user.holds.iter().filter(|hold| hold.root == *id);
+                let own = user.holds().iter().filter(|hold| hold.root == *id);
                 own.fold(Minor::ZERO, |sum, hold| sum.saturating_add(hold.paid.amount))
             });
             assert_eq!(of_user, held.amount, "{id} is held alike in both rows, at {at}");
         }
         for (id, user) in &self.users {
-            let held = user.holds.iter().fold(Minor::ZERO, |sum, hold| sum.saturating_add(hold.funds));
+            let held = user.holds().iter().fold(Minor::ZERO, |sum, hold| sum.saturating_add(hold.funds));
             assert_eq!(user.funds.map_or(Minor::ZERO, |funds| funds.held), held, "{id} funds held, at {at}");
         }
         for pool in self.pools.values() {
             let currency = pool.figures.currency;
-            let holds = self.users.values().flat_map(|user| &user.holds);
+            let holds = self.users.values().flat_map(|user| user.holds());
             let of_pool = holds
                 .filter(|hold| hold.source == crate::authorization::Source::Crypto && hold.paid.currency == currency);
             let held = of_pool.fold(Minor::ZERO, |sum, hold| sum.saturating_add(hold.paid.amount));

@@ -317,7 +317,7 @@ impl<A: UrApi> Feeds<A> {
     async fn user(&self, user: &UrId, is_urgent: bool) -> Result<bool, FeedError> {
         let ledger = &self.app.ledger;
         let Some(row) = ledger.user(user) else { return Ok(false) };
-        let priority = if row.holds.is_empty() && !is_urgent { Priority::Low } else { Priority::Normal };
+        let priority = if row.holds().is_empty() && !is_urgent { Priority::Low } else { Priority::Normal };
         let seen_through = ledger.journal().claimed();
         let profile = match self.api.profile(user, priority).await {
             Err(error) if error.refusal() == Some(RefusalCode::Blocked) => {
@@ -329,7 +329,7 @@ impl<A: UrApi> Feeds<A> {
             }
             answered => answered?,
         };
-        let pays_by_fiat = !row.fiat.is_empty() || row.holds.iter().any(|hold| hold.source == Source::Fiat);
+        let pays_by_fiat = !row.fiat().is_empty() || row.holds().iter().any(|hold| hold.source == Source::Fiat);
         let balances = if pays_by_fiat {
             let balances = self.api.balance(user, priority).await?;
             let money =

@@ -128,13 +128,14 @@ fn named(ledger: &Ledger, transaction: &Transaction) -> Result<Option<Candidate>
 /// The authorizations of a user's that hold something, oldest first.
 fn open_roots(ledger: &Ledger, user: &UrId) -> Result<Vec<(AuthorizationId, Authorization)>, StoreError> {
     let mut found: Vec<(AuthorizationId, Authorization)> = Vec::new();
-    for hold in ledger.user(user).into_iter().flat_map(|user| user.holds) {
+    let row = ledger.user(user);
+    for hold in row.iter().flat_map(|row| row.holds()) {
         if found.iter().any(|(root, _)| *root == hold.root) {
             continue;
         }
         let row = ledger.find(&hold.root)?.and_then(|found| found.authorization);
         if let Some(row) = row.filter(|row| row.user == *user && row.state.is_open()) {
-            found.push((hold.root, row));
+            found.push((hold.root.clone(), row));
         }
     }
     Ok(found)

@@ -179,7 +179,7 @@ impl Sweeps {
     /// back at once, and what expired it has not taken.
     fn unshown_since(&self, ledger: &Ledger, clock: &Clock, user: &UrId) -> Option<UnixSeconds> {
         let oldest = clock.now().at.seconds().plus(-i64::from(self.rules.expiry_seconds));
-        ledger.user(user)?.spends.unshown_since(oldest)
+        ledger.user(user)?.spends().unshown_since(oldest)
     }
 
     /// When to look for it again: ever more seldom.

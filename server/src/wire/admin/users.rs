@@ -225,7 +225,7 @@ pub fn card_view(card: &tapgate_engine::account::Card) -> Value {
 /// A user as it is shown.
 #[must_use]
 pub fn view(id: &UrId, user: &User, now: UnixSeconds) -> Value {
-    let fiat = user.fiat.iter().map(|balance| {
+    let fiat = user.fiat().iter().map(|balance| {
         json!({
             "currency": balance.currency.as_str(),
             "amount": balance.amount.to_string(),
@@ -234,7 +234,7 @@ pub fn view(id: &UrId, user: &User, now: UnixSeconds) -> Value {
             "allowance": balance.allowance,
         })
     });
-    let holds = user.holds.iter().map(|hold| {
+    let holds = user.holds().iter().map(|hold| {
         json!({
             "authorizationId": hold.id.as_str(),
             "rootId": hold.root.as_str(),
@@ -251,7 +251,7 @@ pub fn view(id: &UrId, user: &User, now: UnixSeconds) -> Value {
             "usedLimit": user.limit.used.to_string(),
             "clientLimit": user.limit.client.to_string(),
             "startLimitDate": user.limit.start.0,
-            "unreflected": user.spends.unreflected(now).to_string(),
+            "unreflected": user.spends().unreflected(now).to_string(),
             "headroom": user.headroom(id, now).to_string(),
         },
         "funds": user.funds.map(|funds| json!({
@@ -264,7 +264,7 @@ pub fn view(id: &UrId, user: &User, now: UnixSeconds) -> Value {
         "fiat": fiat.collect::<Vec<_>>(),
         "funding": user.funding.map(funding_name),
         "cards": user.cards.iter().map(card_view).collect::<Vec<_>>(),
-        "controls": controls::view(user.controls.as_deref()),
+        "controls": controls::view(user.controls()),
         "holds": holds.collect::<Vec<_>>(),
     })
 }
