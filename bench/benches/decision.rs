@@ -13,10 +13,11 @@ use std::time::{Duration, Instant};
 use ahash::RandomState;
 use compact_str::CompactString;
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
-use dashmap::DashMap;
+use dashmap::{DashMap, Entry};
 use tapgate_bench::{Requests, Sink, all_controls, drain, ledger, now, ur_id};
 use tapgate_engine::authorization::Request;
 use tapgate_engine::controls::Controls;
+use tapgate_engine::ids::{AuthorizationId, UrId};
 use tapgate_engine::ledger::Ledger;
 use tapgate_engine::testing::Gated;
 
@@ -61,6 +62,64 @@ impl Floor {
         }
         row.0 += amount;
         self.answers.insert(id, 1).is_none()
+    }
+}
+
+/// The floor of whoever remembers as much as the engine does: rows of the engine's sizes, the request encoded and
+/// fingerprinted, a record. Nothing is judged, explained or chained.
+struct Remembering {
+    users: DashMap<UrId, Box<Account>, RandomState>,
+    answers: DashMap<AuthorizationId, Box<[u64; 11]>, RandomState>,
+    authorizations: DashMap<AuthorizationId, Box<[u64; 22]>, RandomState>,
+    pool: AtomicI64,
+}
+
+struct Account {
+    used: i64,
+    limit: i64,
+    others: [u64; 17],
+    spend_and_hold: Option<Box<[u64; 26]>>,
+}
+
+/// Bytes of a record beside its request: the values seen and the verdict.
+const VALUES_BYTES: usize = 120;
+
+impl Remembering {
+    fn new(users: u64) -> Remembering {
+        let hasher = RandomState::with_seeds(1, 2, 3, 4);
+        let floor = Remembering {
+            users: DashMap::with_hasher_and_shard_amount(hasher.clone(), 1_024),
+            answers: DashMap::with_hasher_and_shard_amount(hasher.clone(), 1_024),
+            authorizations: DashMap::with_hasher_and_shard_amount(hasher, 1_024),
+            pool: AtomicI64::new(i64::MAX / 2),
+        };
+        for index in 0..users {
+            let account = Account { used: 0, limit: i64::MAX / 2, others: [1; 17], spend_and_hold: None };
+            floor.users.insert(ur_id(index).parse().expect("an id"), Box::new(account));
+        }
+        floor
+    }
+
+    /// The record, where it is approved.
+    fn decide(&self, request: &Request) -> Option<Vec<u8>> {
+        let mut record = Vec::with_capacity(320);
+        record = postcard::to_extend(request, record).ok()?;
+        let fingerprint = blake3::hash(&record);
+        let Entry::Vacant(answer) = self.answers.entry(request.id.clone()) else { return None };
+        let Entry::Vacant(root) = self.authorizations.entry(request.id.clone()) else { return None };
+        let mut account = self.users.get_mut(&request.user)?;
+        if account.used + request.amount.0 > account.limit {
+            return None;
+        }
+        let enough = |available: i64| available.checked_sub(request.amount.0).filter(|left| *left >= 0);
+        self.pool.fetch_update(Ordering::AcqRel, Ordering::Acquire, enough).ok()?;
+        record.extend_from_slice(fingerprint.as_bytes());
+        record.extend_from_slice(&[1; VALUES_BYTES]);
+        account.used += request.amount.0;
+        account.spend_and_hold = Some(Box::new([account.others.iter().sum(); 26]));
+        root.insert(Box::new([1; 22]));
+        answer.insert(Box::new([1; 11]));
+        Some(record)
     }
 }
 
@@ -141,17 +200,47 @@ impl Lanes {
     }
 }
 
+/// Times a floor in batches as the engine's are.
+fn time_floor(
+    lanes: &Lanes,
+    requests: &mut Requests,
+    iterations: u64,
+    one: impl Fn(Request) + Clone + Send + 'static,
+) -> Duration {
+    let mut left = iterations;
+    let mut took = Duration::ZERO;
+    while left > 0 {
+        let batch = left.min(BATCH);
+        left -= batch;
+        took += lanes.side_by_side(vec![requests.taps(batch)], one.clone());
+    }
+    took
+}
+
 fn floor(criterion: &mut Criterion) {
     let floor = Arc::new(Floor::new(USERS));
     let lanes = Lanes::start(1);
     let mut requests = Requests::new(USERS, 7);
     criterion.bench_function("decision/floor", |bench| {
         bench.iter_custom(|iterations| {
-            let asked: Vec<_> = requests.taps(iterations);
             let floor = Arc::clone(&floor);
-            lanes.side_by_side(vec![asked], move |request| {
+            time_floor(&lanes, &mut requests, iterations, move |request| {
                 let id = CompactString::from(request.id.as_str());
                 assert!(black_box(floor.decide(request.user.as_str(), id, request.amount.0)), "declined");
+            })
+        });
+    });
+}
+
+fn remembering(criterion: &mut Criterion) {
+    let floor = Arc::new(Remembering::new(USERS));
+    let lanes = Lanes::start(1);
+    let mut requests = Requests::new(USERS, 8);
+    criterion.bench_function("decision/floor_remembering", |bench| {
+        bench.iter_custom(|iterations| {
+            let floor = Arc::clone(&floor);
+            time_floor(&lanes, &mut requests, iterations, move |request| {
+                assert!(black_box(floor.decide(&request)).is_some(), "declined");
             })
         });
     });
@@ -194,6 +283,6 @@ fn touch(_: &mut Criterion) {
 criterion_group! {
     name = benches;
     config = Criterion::default().sample_size(10).measurement_time(Duration::from_secs(3)).without_plots();
-    targets = touch, floor, ladder, users
+    targets = touch, floor, remembering, ladder, users
 }
 criterion_main!(benches);
