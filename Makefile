@@ -126,12 +126,12 @@ instructions: install ## instruction counts of the hot path against the parent c
 	  cargo install --quiet --locked --force --root '$(TOOLS)/gungraun' --version '$(GUNGRAUN_VERSION)' gungraun-runner
 	PATH='$(TOOLS)/gungraun/bin':"$$PATH" bench/instructions.sh '$(TARGET)' $(PARENT)
 
-.PHONY: bench-short
-bench-short: install ## criterion's decision and edge benches in a short form: a summary, not a measurement
-	@cargo bench --package tapgate-bench --bench decision --bench edge -- --quick 'decision/[fpa]|edge' 2>/dev/null
-
 # What a bench touched once stays its own, as in a server that runs for longer than ids stay in memory.
 KEEP_MEMORY = MIMALLOC_PURGE_DELAY=-1
+
+.PHONY: bench-short
+bench-short: install ## criterion's decision and edge benches in a short form: a summary, not a measurement
+	@$(KEEP_MEMORY) cargo bench --package tapgate-bench --bench decision --bench edge -- --quick 'decision/[fpa]|edge' 2>/dev/null
 
 .PHONY: bench
 bench: install ## criterion's benches, each beside its floor (BENCH names one; BENCH_ARGS="--quick" for a first look)

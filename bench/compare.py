@@ -285,11 +285,11 @@ def main():
     floor, bare_fsync, bare_os, fsync, os_mode = (table[name] for name in list(table)[:5])
     at_64 = engine.rows["fsync"][64][0]
     redis_64 = table["Redis, appendfsync always"][64][0]
+    postgres_64 = table["PostgreSQL, synchronous_commit=on"][64][0]
 
     def synced(rows):
         return (rows[1][1] - floor[1][1]) / engine.sync_write_ms
 
-    postgres_64 = table["PostgreSQL, synchronous_commit=on"][64][0]
     targets = [
         *in_memory_targets(used),
         *engine.targets(),

@@ -56,13 +56,17 @@ impl Floor {
         if row.0 + amount > row.1 {
             return false;
         }
-        let enough = |available: i64| available.checked_sub(amount).filter(|left| *left >= 0);
-        if self.pool.fetch_update(Ordering::AcqRel, Ordering::Acquire, enough).is_err() {
+        if !take(&self.pool, amount) {
             return false;
         }
         row.0 += amount;
         self.answers.insert(id, 1).is_none()
     }
+}
+
+fn take(pool: &AtomicI64, amount: i64) -> bool {
+    let enough = |available: i64| available.checked_sub(amount).filter(|left| *left >= 0);
+    pool.fetch_update(Ordering::AcqRel, Ordering::Acquire, enough).is_ok()
 }
 
 /// The floor of whoever remembers as much as the engine does: rows of the engine's sizes, the request encoded and
@@ -77,6 +81,7 @@ struct Remembering {
 struct Account {
     used: i64,
     limit: i64,
+    /// The rest of a user's row, all of which a decision looks at.
     others: [u64; 17],
     spend_and_hold: Option<Box<[u64; 26]>>,
 }
@@ -108,11 +113,9 @@ impl Remembering {
         let Entry::Vacant(answer) = self.answers.entry(request.id.clone()) else { return None };
         let Entry::Vacant(root) = self.authorizations.entry(request.id.clone()) else { return None };
         let mut account = self.users.get_mut(&request.user)?;
-        if account.used + request.amount.0 > account.limit {
+        if account.used + request.amount.0 > account.limit || !take(&self.pool, request.amount.0) {
             return None;
         }
-        let enough = |available: i64| available.checked_sub(request.amount.0).filter(|left| *left >= 0);
-        self.pool.fetch_update(Ordering::AcqRel, Ordering::Acquire, enough).ok()?;
         record.extend_from_slice(fingerprint.as_bytes());
         record.extend_from_slice(&[1; VALUES_BYTES]);
         account.used += request.amount.0;
@@ -138,22 +141,18 @@ impl World {
 
     /// Times the batches of all lanes, each in a thread of its own.
     fn time(&self, lanes: &mut [Requests], iterations: u64) -> Duration {
-        let mut left = iterations;
-        let mut took = Duration::ZERO;
-        while left > 0 {
-            let batch = left.min(BATCH / lanes.len() as u64);
-            left -= batch;
+        in_batches(iterations, BATCH / lanes.len() as u64, |batch| {
             let asked: Vec<Vec<Request>> = lanes.iter_mut().map(|lane| lane.taps(batch)).collect();
             self.gate.set_open(false);
             let ledger = Arc::clone(&self.ledger);
-            took += self.lanes.side_by_side(asked, move |request| {
+            let took = self.lanes.side_by_side(asked, move |request| {
                 let submitted = ledger.submit(request, now());
                 assert!(black_box(submitted).is_ok(), "refused");
             });
             self.gate.set_open(true);
             drain(&self.ledger);
-        }
-        took
+            took
+        })
     }
 }
 
@@ -200,49 +199,46 @@ impl Lanes {
     }
 }
 
-/// Times a floor in batches as the engine's are.
-fn time_floor(
-    lanes: &Lanes,
-    requests: &mut Requests,
-    iterations: u64,
-    one: impl Fn(Request) + Clone + Send + 'static,
-) -> Duration {
+/// Times so many in batches of at most `most`.
+fn in_batches(iterations: u64, most: u64, mut time: impl FnMut(u64) -> Duration) -> Duration {
     let mut left = iterations;
     let mut took = Duration::ZERO;
     while left > 0 {
-        let batch = left.min(BATCH);
+        let batch = left.min(most);
         left -= batch;
-        took += lanes.side_by_side(vec![requests.taps(batch)], one.clone());
+        took += time(batch);
     }
     took
 }
 
-fn floor(criterion: &mut Criterion) {
-    let floor = Arc::new(Floor::new(USERS));
+fn bench_floor<F: Send + Sync + 'static>(
+    criterion: &mut Criterion,
+    name: &str,
+    floor: F,
+    mut requests: Requests,
+    decide: fn(&F, &Request) -> bool,
+) {
+    let floor = Arc::new(floor);
     let lanes = Lanes::start(1);
-    let mut requests = Requests::new(USERS, 7);
-    criterion.bench_function("decision/floor", |bench| {
+    criterion.bench_function(name, |bench| {
         bench.iter_custom(|iterations| {
-            let floor = Arc::clone(&floor);
-            time_floor(&lanes, &mut requests, iterations, move |request| {
-                let id = CompactString::from(request.id.as_str());
-                assert!(black_box(floor.decide(request.user.as_str(), id, request.amount.0)), "declined");
+            in_batches(iterations, BATCH, |batch| {
+                let floor = Arc::clone(&floor);
+                lanes.side_by_side(vec![requests.taps(batch)], move |request| {
+                    assert!(black_box(decide(&floor, &request)), "declined");
+                })
             })
         });
     });
 }
 
-fn remembering(criterion: &mut Criterion) {
-    let floor = Arc::new(Remembering::new(USERS));
-    let lanes = Lanes::start(1);
-    let mut requests = Requests::new(USERS, 8);
-    criterion.bench_function("decision/floor_remembering", |bench| {
-        bench.iter_custom(|iterations| {
-            let floor = Arc::clone(&floor);
-            time_floor(&lanes, &mut requests, iterations, move |request| {
-                assert!(black_box(floor.decide(&request)).is_some(), "declined");
-            })
-        });
+fn floors(criterion: &mut Criterion) {
+    bench_floor(criterion, "decision/floor", Floor::new(USERS), Requests::new(USERS, 7), |floor, request| {
+        floor.decide(request.user.as_str(), CompactString::from(request.id.as_str()), request.amount.0)
+    });
+    let remembering = Remembering::new(USERS);
+    bench_floor(criterion, "decision/floor_remembering", remembering, Requests::new(USERS, 8), |floor, request| {
+        black_box(floor.decide(request)).is_some()
     });
 }
 
@@ -283,6 +279,6 @@ fn touch(_: &mut Criterion) {
 criterion_group! {
     name = benches;
     config = Criterion::default().sample_size(10).measurement_time(Duration::from_secs(3)).without_plots();
-    targets = touch, floor, remembering, ladder, users
+    targets = touch, floors, ladder, users
 }
 criterion_main!(benches);

@@ -220,7 +220,6 @@ impl User {
             rest: None,
         };
         user.import(sequence, at, import);
-        user.tidy();
         user.sequence = sequence;
         user
     }

@@ -42,6 +42,7 @@ impl Ledger {
         self.owner(&self.lock_admin(), card).cloned()
     }
 
+    /// The same for a change that holds the lock. No guard of a user's may be held.
     pub(super) fn owner<'a>(&self, admin: &'a Admin, card: &CardId) -> Option<&'a UrId> {
         admin.cards.owner(card, |user| self.users.get(user).is_some_and(|row| row.card(card).is_some()))
     }

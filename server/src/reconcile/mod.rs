@@ -128,8 +128,8 @@ fn named(ledger: &Ledger, transaction: &Transaction) -> Result<Option<Candidate>
 /// The authorizations of a user's that hold something, oldest first.
 fn open_roots(ledger: &Ledger, user: &UrId) -> Result<Vec<(AuthorizationId, Authorization)>, StoreError> {
     let mut found: Vec<(AuthorizationId, Authorization)> = Vec::new();
-    let row = ledger.user(user);
-    for hold in row.iter().flat_map(|row| row.holds()) {
+    let holder = ledger.user(user);
+    for hold in holder.iter().flat_map(|holder| holder.holds()) {
         if found.iter().any(|(root, _)| *root == hold.root) {
             continue;
         }
