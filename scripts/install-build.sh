@@ -24,6 +24,7 @@ need g++ command -v c++
 need gcc command -v cc
 need make command -v make
 need ccache command -v ccache # RocksDB takes minutes to compile; the compiler cache makes that once per machine
+need clang command -v clang++ # compiles RocksDB in three quarters of gcc's time
 need libclang-dev has_libclang
 need python3 command -v python3
 need python3-venv python3 -c 'import ensurepip, venv'
