@@ -7,8 +7,6 @@
     reason = "a test that meets the unexpected stops"
 )]
 
-mod world;
-
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -21,7 +19,7 @@ use tapgate_engine::record::Author;
 use tapgate_engine::testing::MemoryStore;
 use tapgate_engine::time::UnixMillis;
 
-use world::{World, at, author, tap};
+use crate::world::{World, at, author, tap};
 
 const ALL: Page = Page { before: Sequence(u64::MAX), limit: 1_000 };
 

@@ -2,14 +2,12 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that meets the unexpected stops")]
 
-mod world;
-
 use tapgate_engine::closure::{CLOSURE_DAYS_MAX, CLOSURES_MAX, Closed, Day, REASON_BYTES_MAX};
 use tapgate_engine::ids::{ClosureId, Sequence};
 use tapgate_engine::ledger::{Change, ChangeError, ClosureChange};
 use tapgate_engine::testing::MemoryStore;
 
-use world::World;
+use crate::world::World;
 
 fn add(from: u32, through: u32, reason: &str) -> Change {
     Change::Closure(ClosureChange::Add(Closed { from: Day(from), through: Day(through), reason: reason.into() }))

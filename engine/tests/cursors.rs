@@ -2,8 +2,6 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that meets the unexpected stops")]
 
-mod world;
-
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
@@ -13,7 +11,7 @@ use tapgate_engine::ledger::{Change, ChangeError, CursorChange};
 use tapgate_engine::record::{Author, Fact, Fingerprint, IdempotencyKey};
 use tapgate_engine::testing::MemoryStore;
 
-use world::{World, at, author, tap};
+use crate::world::{World, at, author, tap};
 
 const NAMES: [&str; 3] = ["webhook", "slack", "mail"];
 

@@ -2,8 +2,6 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that meets the unexpected stops")]
 
-mod world;
-
 use std::sync::{Arc, Barrier};
 
 use tapgate_engine::account::{CardStatus, FundingPolicy, ImportedCard, ImportedFiat};
@@ -17,7 +15,7 @@ use tapgate_engine::recovery::{RecoveryError, recover, verify};
 use tapgate_engine::testing::MemoryStore;
 use tapgate_engine::time::{Moment, UnixMillis};
 
-use world::{World, at, import, report, tap};
+use crate::world::{World, at, import, report, tap};
 
 const DAY_SECONDS: u64 = 86_400;
 

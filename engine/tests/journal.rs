@@ -2,8 +2,6 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that meets the unexpected stops")]
 
-mod world;
-
 use std::sync::Arc;
 
 use tapgate_engine::authorization::{Kind, Outcome, Reason, State};
@@ -13,7 +11,7 @@ use tapgate_engine::ledger::{ChangeError, GaveUp};
 use tapgate_engine::recovery::{RecoveryError, recover, verify};
 use tapgate_engine::testing::{FailAfter, Gated, MemoryStore, check_prefixes};
 
-use world::{World, at, tap};
+use crate::world::{self, World, at, tap};
 
 #[test]
 fn a_duplicate_waits_for_the_first_and_gets_its_answer() {

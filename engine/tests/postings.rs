@@ -7,8 +7,6 @@
     reason = "a test that meets the unexpected stops"
 )]
 
-mod world;
-
 use std::sync::Arc;
 
 use proptest::prelude::*;
@@ -24,7 +22,7 @@ use tapgate_engine::recovery::verify;
 use tapgate_engine::testing::MemoryStore;
 use tapgate_engine::time::UnixSeconds;
 
-use world::{START_SECONDS, World, at, funds, tap};
+use crate::world::{self, START_SECONDS, World, at, funds, tap};
 
 fn posting(hash: &str, flow: Flow, progress: Progress, amount: i64) -> Posting {
     Posting {

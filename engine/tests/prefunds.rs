@@ -7,8 +7,6 @@
     reason = "a test that meets the unexpected stops"
 )]
 
-mod world;
-
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
@@ -21,7 +19,7 @@ use tapgate_engine::record::Author;
 use tapgate_engine::testing::MemoryStore;
 use tapgate_engine::time::UnixMillis;
 
-use world::{World, at, tap};
+use crate::world::{World, at, tap};
 
 const ALL: Page = Page { before: Sequence(u64::MAX), limit: 1_000 };
 

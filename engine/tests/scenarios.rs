@@ -7,8 +7,6 @@
     reason = "a test that meets the unexpected stops"
 )]
 
-mod world;
-
 use tapgate_engine::account::FundingPolicy;
 use tapgate_engine::authorization::{Kind, Outcome, Request, explain};
 use tapgate_engine::journal::Settled;
@@ -17,7 +15,7 @@ use tapgate_engine::money::{Currency, Minor};
 use tapgate_engine::record::{Author, Fact, Fingerprint, IdempotencyKey, Import};
 use tapgate_engine::testing::{FailAfter, MemoryStore};
 
-use world::{World, at, import, report, tap};
+use crate::world::{self, World, at, import, report, tap};
 
 /// Runs lines of the form `verb arguments -> answer` in a world of 1,000.00 EUR of everything:
 /// `tap ID AMOUNT [CURRENCY]`, `more ID ROOT AMOUNT`, `back ID ROOT AMOUNT`, `pool CURRENCY BALANCE [RESERVE]`,

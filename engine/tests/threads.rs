@@ -3,8 +3,6 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that meets the unexpected stops")]
 
-mod world;
-
 use std::sync::Arc;
 
 use tapgate_engine::authorization::{Kind, Outcome};
@@ -14,7 +12,7 @@ use tapgate_engine::money::{Currency, Minor};
 use tapgate_engine::record::Record;
 use tapgate_engine::testing::{MemoryStore, check_prefixes};
 
-use world::{World, at, import, tap};
+use crate::world::{self, World, at, import, tap};
 
 const THREADS: u64 = 4;
 const USERS: u64 = 3;

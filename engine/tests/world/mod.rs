@@ -1,5 +1,4 @@
 //! A small world for examples: one Live user with one EUR card, 1,000.00 of everything.
-#![allow(dead_code, reason = "each test file uses its part")]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that meets the unexpected stops")]
 
 use std::sync::{Arc, Mutex};

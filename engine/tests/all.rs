@@ -1,0 +1,14 @@
+//! Every integration test of the engine, in one binary: it is linked once, and its modules share one `world`.
+
+mod alerts;
+mod closures;
+pub mod corpora;
+mod cursors;
+mod hostile;
+mod journal;
+mod model;
+mod postings;
+mod prefunds;
+mod scenarios;
+mod threads;
+mod world;

@@ -1,0 +1,7 @@
+//! Every integration test of the server that is written in Rust, in one binary: it is linked once.
+
+mod admin_alerts;
+pub mod corpora;
+mod deadline;
+mod layout;
+mod partner_api;
