@@ -1,4 +1,4 @@
-//! What UR and the second provider say from outside: reading never panics, and no figure leaves its range.
+//! Answers and webhooks of UR and the second provider: reading never panics, and no figure leaves its range.
 
 use serde_json::{Value, json};
 use tapgate::wire::partner_api;
@@ -7,7 +7,7 @@ use tapgate::wire::ur::{
 };
 use tapgate_engine::money::{AMOUNT_MAX, Minor};
 
-/// Reads the bytes as every answer there is. A transaction that is read is written out again, and must read the same.
+/// Reads the bytes as every kind of answer. A transaction that can be read must render to one that reads the same.
 pub fn check(data: &[u8]) {
     let _ = partner_api::read(data);
     let Ok(Answer::Done(answer)) = read(data) else { return };
@@ -22,7 +22,7 @@ pub fn check(data: &[u8]) {
     }
 }
 
-/// As UR would show it.
+/// The transaction as UR would show it.
 fn shown(transaction: &Transaction) -> Value {
     let Transaction { user, kind, amount, currency, direction, status, at, hash, mcc, references, charged_in } =
         transaction;

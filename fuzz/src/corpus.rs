@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 /// Every file of `fuzz/corpus/<target>` with its bytes, by name.
 ///
 /// # Errors
-/// The corpus cannot be read, or is empty: then nothing would be tested.
+/// The corpus cannot be read, or is empty, so that nothing would be tested.
 pub fn files(target: &str) -> io::Result<Vec<(PathBuf, Vec<u8>)>> {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus").join(target);
     let mut files = Vec::new();
@@ -25,7 +25,7 @@ pub fn files(target: &str) -> io::Result<Vec<(PathBuf, Vec<u8>)>> {
 /// As [`files`].
 pub fn replay(target: &str, check: fn(&[u8])) -> io::Result<()> {
     for (file, bytes) in files(target)? {
-        // Shown by the test runner only when the test fails: the last one named is the one that panicked.
+        // The test runner shows this output only if the test fails: the last name is that of the failing input.
         eprintln!("{}", file.display());
         check(&bytes);
     }

@@ -1,8 +1,8 @@
-//! Bytes of a damaged disk: reading a record never panics, and what is read has one encoding.
+//! Bytes of a damaged disk: reading a record never panics, and each record has exactly one encoding.
 
 use tapgate_engine::record::Record;
 
-/// Decodes the bytes. Of a record, decoding its encoding must give the same record, and encoding that the same bytes.
+/// Decodes the bytes. A decoded record must encode to bytes that decode to the same record and encode to the same bytes.
 pub fn check(data: &[u8]) {
     let Ok(record) = Record::decode(data) else { return };
     let bytes = record.encode();

@@ -1,4 +1,4 @@
-//! What the fuzz targets check: one plain function per target. The files in `fuzz_targets` only call them; the tests
+//! The fuzz targets' checks: one plain function per target. The files in `fuzz_targets` only call them; the tests
 //! `corpora.rs` of engine and server include these same files and replay the corpora on a stable compiler.
 
 pub mod answers;

@@ -1,11 +1,11 @@
-//! Signatures of strangers: no bytes make a request ours, and none make us panic.
+//! Signatures of strangers: no input forges a request of UR's, and none panics.
 
 use tapgate::signature::{
     Address, REQUEST_ID_HEADER, SIGNATURE_HEADER, SIGNATURE_V2_HEADER, SignatureError, TIMESTAMP_HEADER,
     WebhookHeaders, WebhookPolicy, verify_webhook,
 };
 
-/// An address nobody has the key of: a signature that recovers to it would be a forgery.
+/// An address without a known key: a signature that recovers to it would be a forgery.
 const SIGNER: &str = "0x000000000000000000000000000000000000dEaD";
 const NOW_UNIX_SECONDS: u64 = 1_768_659_501;
 const WINDOW_SECONDS: u64 = 300;
@@ -20,7 +20,7 @@ pub fn check(data: &[u8]) {
         let Err(SignatureError::UnknownSigner(other)) = verdict else { continue };
         match verify(&headers, body, Some(other), require_v2) {
             Ok(signer) => assert_eq!(signer, other, "the signer is the address recovered"),
-            // Freshness is only looked at once a signature is authentic.
+            // Freshness is checked only after the signature is authentic.
             Err(error) => assert!(matches!(error, SignatureError::StaleTimestamp { .. }), "{error}"),
         }
     }

@@ -1,10 +1,10 @@
-//! Callbacks from outside: parsing never panics, and a parsed request says all there is to say.
+//! Callbacks from outside: parsing never panics, and a parsed request renders without loss.
 
 use serde_json::json;
 use tapgate::wire::callback::Envelope;
 use tapgate_engine::authorization::{Channel, Kind, Request};
 
-/// Parses the bytes as a callback. What parses is written out again, and must parse to the same request.
+/// Parses the bytes as a callback. A parsed request must render to a callback that parses to the same request.
 pub fn check(data: &[u8]) {
     let Ok(envelope) = Envelope::parse(data) else { return };
     let (event, timestamp) = (envelope.event.clone(), envelope.timestamp);
@@ -14,7 +14,7 @@ pub fn check(data: &[u8]) {
     assert_eq!(again, Ok(request), "{}", String::from_utf8_lossy(&body));
 }
 
-/// As UR would write it.
+/// The callback as UR would write it.
 fn render(event: &str, timestamp: u64, request: &Request) -> Vec<u8> {
     let kind = match request.kind {
         Kind::Authorization => "authorization",
