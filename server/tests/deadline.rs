@@ -9,9 +9,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use metrics_exporter_prometheus::PrometheusBuilder;
-use tapgate::app::{App, Health};
 use tapgate::clock::Clock;
 use tapgate::config::Config;
+use tapgate::health::Health;
+use tapgate::http::context::App;
 use tapgate::http::{listener, public::Public};
 use tapgate::signature::SigningKey;
 use tapgate_engine::ids::Sequence;

@@ -1,33 +1,8 @@
 //! The command line. Data goes to stdout, logs and errors to stderr; exit codes 0 ok, 1 failed, 2 wrong usage.
 
-mod alerts;
-mod amounts;
-mod api;
-mod authorizations;
-mod breaks;
-mod calendar;
-mod cards;
-mod checks;
-mod client;
-mod config;
-mod controls;
-mod decision;
-mod deliveries;
-mod explain;
-mod import;
-mod journal;
-mod lines;
-mod pools;
-mod prefunds;
-mod program;
-mod sandbox;
-mod screen;
-mod sign;
-mod sweep;
-mod table;
-mod treasury;
-mod users;
-mod when;
+mod admin;
+mod offline;
+mod ui;
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -35,6 +10,10 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
+
+use self::admin::{alerts, authorizations, breaks, calendar, cards, deliveries, pools, prefunds, program, users};
+use self::offline::{config, journal, sandbox, sign, sweep};
+use self::ui::screen;
 
 /// Authorizes card spends for UR: decides in memory, writes ahead, answers.
 #[derive(Debug, Parser)]
@@ -138,12 +117,12 @@ pub fn run() -> ExitCode {
 
 fn serve(file: &std::path::Path) -> Result<(), Failed> {
     let config = config::load(file)?;
-    on_runtime("info", crate::serve::serve(config))
+    on_runtime("info", crate::program::serve(config))
 }
 
 /// Runs what serves to its end. `level` is what is logged where `TAPGATE_LOG` says nothing.
 fn on_runtime<T, E: std::error::Error>(level: &str, serving: impl Future<Output = Result<T, E>>) -> Result<T, Failed> {
-    crate::telemetry::start_logging(level);
+    crate::program::telemetry::start_logging(level);
     // A second start in one process keeps the first provider.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;

@@ -8,11 +8,11 @@ use lettre::message::Mailbox;
 use super::reader::{Fields, Reader, nearest};
 use super::sections::ReadFile;
 use super::setting::{Setting, shown_name};
-use crate::deliver::EventKind;
-use crate::deliver::guard::{Endpoint, Guard};
-use crate::deliver::mail::{Login, MailServer, MailTls};
-use crate::deliver::secret::Secret;
-use crate::deliver::signing::WebhookSecret;
+use crate::delivery::EventKind;
+use crate::delivery::channel::guard::{Endpoint, Guard};
+use crate::delivery::channel::mail::{Login, MailServer, MailTls};
+use crate::delivery::channel::secret::Secret;
+use crate::delivery::channel::signing::WebhookSecret;
 
 /// Most receivers of one kind: each reads the whole journal.
 const RECEIVERS_MAX: usize = 16;
@@ -252,7 +252,8 @@ impl Receivers<'_> {
 
 /// The value is never repeated: its path may hold a token.
 fn endpoint(text: &str, guard: Guard) -> Result<Endpoint, String> {
-    let endpoint: Endpoint = text.parse().map_err(|error: crate::deliver::guard::EndpointError| error.to_string())?;
+    let endpoint: Endpoint =
+        text.parse().map_err(|error: crate::delivery::channel::guard::EndpointError| error.to_string())?;
     guard.check(&endpoint).map_err(|error| error.to_string())?;
     Ok(endpoint)
 }

@@ -3,8 +3,8 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::deliver::EventKind;
-use crate::deliver::mail::MailTls;
+use crate::delivery::EventKind;
+use crate::delivery::channel::mail::MailTls;
 
 const SIGNER: &str = "0xee28dEaD5F114C8405BE3be1144D59A4110B7F79";
 const KEY: &str = "0x59c6995e998f97a5a0044966f0945389dc9e86dae88c7a8412f4603b6b78690d";

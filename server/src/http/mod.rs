@@ -2,6 +2,8 @@
 
 pub mod admin;
 mod arrival;
+pub mod context;
 pub mod listener;
 mod meters;
+pub mod problem;
 pub mod public;

@@ -21,9 +21,9 @@ use tokio::time::Instant;
 
 use super::arrival::Arrival;
 use super::meters::Meters;
-use crate::app::App;
-use crate::reconcile::{self, Applied};
-use crate::rescue::Problem;
+use crate::http::context::App;
+use crate::http::problem::Problem;
+use crate::provider::reconciliation::{self, Applied};
 use crate::signature::{
     REQUEST_ID_HEADER, SIGNATURE_HEADER, SIGNATURE_V2_HEADER, SignatureError, TIMESTAMP_HEADER, WebhookHeaders,
     WebhookPolicy, check_freshness, verify_webhook,
@@ -141,7 +141,8 @@ impl Public {
                 let malformed = |error: Malformed| Problem::Malformed(format!("data: {error}"));
                 let transaction = callback::data(body).and_then(|data| Transaction::read(&data)).map_err(malformed)?;
                 let tolerance = self.app.config.reconcile.tolerance();
-                if let Applied::Booked(booking) = reconcile::apply(&self.app.ledger, &transaction, tolerance, now)? {
+                if let Applied::Booked(booking) = reconciliation::apply(&self.app.ledger, &transaction, tolerance, now)?
+                {
                     let settled = wait(&booking.word, Instant::now() + NOTIFICATION_TIMEOUT).await;
                     if settled != Some(Settled::Durable) {
                         return Err(Problem::OutcomeUnknown);

@@ -46,7 +46,7 @@ use self::world::{SAMPLE_CARD, SAMPLE_USER};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::http::listener;
-use crate::serve::{ServeError, Server};
+use crate::program::{ServeError, Server};
 use crate::signature::{SigningKey, SigningKeyError};
 
 /// What goes wrong on the way between UR and tapgate.

@@ -14,7 +14,7 @@ use super::traffic::{Manner, Traffic};
 use super::ur::bank::Wire;
 use super::ur::books::{Books, Expected};
 use super::ur::{Answer, Courier};
-use crate::app::App;
+use crate::http::context::App;
 
 /// Taps in flight at most.
 pub(super) const IN_FLIGHT_MAX: usize = 64;

@@ -25,9 +25,9 @@ use super::play::Stage;
 use super::ur::{OPS_UR_ID, Shown};
 use super::world::SAMPLE_USER;
 use crate::config::Reconcile;
-use crate::reconcile::sweep::Sweeps;
+use crate::provider::api::{Client, Priority, UrApi};
+use crate::provider::reconciliation::sweep::Sweeps;
 use crate::signature::SigningKey;
-use crate::ur::{Client, Priority, UrApi};
 
 /// Transactions that UR tells by notification; the others are left to the sweeps.
 const TOLD_MAX: usize = 2_000;

@@ -26,8 +26,8 @@ use super::outcomes::Outcomes;
 use super::position::position;
 use super::statement::Statement;
 use super::tail::Tail;
-use crate::app::App;
 use crate::config::Treasury;
+use crate::http::context::App;
 
 /// The cache, in the data directory.
 const CACHE_FILE: &str = "treasury.cache";

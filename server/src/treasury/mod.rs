@@ -1,14 +1,11 @@
 //! Treasury: how fast a pool is spent, when a top-up sent now would be credited, and so when to send how much.
 //!
-//! All but two files are pure functions of the journal, the calendar and `now`: `follow` reads the journal, `watch` looks at
-//! what somebody must know of and has it recorded. `docs/treasury.md` explains the model and shows how well its
+//! All but one file are pure functions of the journal, the calendar and `now`: `follow` reads the journal. `docs/treasury.md` explains the model and shows how well its
 //! probabilities come true.
 
 mod accuracy;
-pub mod alerting;
 pub mod burn;
 pub mod calendar;
-pub mod conditions;
 pub mod follow;
 pub mod forecast;
 pub mod holidays;
@@ -23,5 +20,4 @@ mod simulation;
 pub mod spend;
 pub mod statement;
 pub mod tail;
-pub mod watch;
-mod words;
+pub mod words;

@@ -45,7 +45,7 @@ pub(super) fn why(forecast: &Forecast, calendar: &CreditCalendar, pool: &PoolNow
 
 /// Whole units with thousands apart, rounded down: estimates have no cents. Every currency that UR holds a pool in has two
 /// decimals (ur-facts.md, token decimals).
-pub(super) fn major(amount: Minor) -> String {
+pub(crate) fn major(amount: Minor) -> String {
     let digits = amount.0.div_euclid(100).unsigned_abs().to_string();
     let mut grouped = if amount.0 < 0 { "-".to_owned() } else { String::new() };
     for (index, digit) in digits.chars().enumerate() {

@@ -7,10 +7,10 @@ use tapgate_engine::alert::Alert;
 use tapgate_engine::ids::AlertId;
 use tapgate_engine::ledger::{AlertChange, Change};
 
-use super::read::{PageAsked, blocking, id, no_such};
-use super::write::{Asked, make};
-use super::{Admin, Answer};
-use crate::rescue::Problem;
+use super::idempotency::{Asked, make};
+use super::paging::PageAsked;
+use super::{Admin, Answer, blocking, id, malformed, no_such};
+use crate::http::problem::Problem;
 use crate::wire::admin::alerts::{AcknowledgeForm, SilenceForm, view};
 
 /// Filters of the list; all must hold.
@@ -81,7 +81,7 @@ pub(super) async fn acknowledge(State(admin): State<Admin>, Path(text): Path<Str
 pub(super) async fn silence(State(admin): State<Admin>, Path(text): Path<String>, asked: Asked) -> Answer {
     let id: AlertId = id("alert", &text)?;
     let now = admin.app.ledger.time(admin.app.clock.now().at);
-    let change = asked.form::<SilenceForm>()?.change(id, now).map_err(|error| Problem::Malformed(error.0))?;
+    let change = asked.form::<SilenceForm>()?.change(id, now).map_err(malformed)?;
     changed(&admin, id, asked, change).await
 }
 

@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 use crate::config::{AdminToken, Role};
-use crate::rescue::Problem;
+use crate::http::problem::Problem;
 
 /// Wrong tokens from one address within the window before it is locked out.
 const WRONG_TOKENS_MAX: u32 = 20;

@@ -7,10 +7,9 @@ use serde_json::json;
 use tapgate_engine::ledger::Change;
 use tapgate_engine::record::BreakId;
 
-use super::read::{blocking, id, no_such};
-use super::write::{Asked, make};
-use super::{Admin, Answer};
-use crate::rescue::Problem;
+use super::idempotency::{Asked, make};
+use super::{Admin, Answer, blocking, id, no_such};
+use crate::http::problem::Problem;
 use crate::wire::admin::ReasonForm;
 use crate::wire::admin::breaks::view;
 

@@ -5,10 +5,8 @@ use axum::extract::{Path, State};
 use tapgate_engine::ids::ClosureId;
 use tapgate_engine::ledger::{Change, ClosureChange};
 
-use super::read::id;
-use super::write::{Asked, make};
-use super::{Admin, Answer};
-use crate::rescue::Problem;
+use super::idempotency::{Asked, make};
+use super::{Admin, Answer, id, malformed};
 use crate::wire::admin::calendar::{ClosureForm, view};
 
 pub(super) async fn show(State(admin): State<Admin>) -> Answer {
@@ -25,7 +23,7 @@ fn shown(admin: &Admin) -> Json<serde_json::Value> {
 
 /// Closes days; answers with the calendar as it is then.
 pub(super) async fn add(State(admin): State<Admin>, asked: Asked) -> Answer {
-    let change = asked.form::<ClosureForm>()?.change().map_err(|error| Problem::Malformed(error.0))?;
+    let change = asked.form::<ClosureForm>()?.change().map_err(malformed)?;
     make(&admin, asked.author, Change::Closure(change)).await?;
     Ok(shown(&admin))
 }

@@ -4,12 +4,11 @@ use axum::Json;
 use axum::extract::{Path, State};
 use serde_json::{Value, json};
 
-use super::read::no_such;
-use super::write::Asked;
-use super::{Admin, Answer};
-use crate::deliver::Order;
-use crate::receivers::Delivery;
-use crate::rescue::Problem;
+use super::idempotency::Asked;
+use super::{Admin, Answer, malformed, no_such};
+use crate::delivery::Order;
+use crate::delivery::receivers::Delivery;
+use crate::http::problem::Problem;
 use crate::wire::admin::deliveries::{Named, ReplayForm, SkipForm, view};
 
 /// In the order of the configuration.
@@ -29,13 +28,13 @@ pub(super) async fn resume(State(admin): State<Admin>, Path(name): Path<String>,
 pub(super) async fn replay(State(admin): State<Admin>, Path(name): Path<String>, asked: Asked) -> Answer {
     find(&admin, &name)?;
     let newest = admin.app.ledger.journal().durable();
-    let from = asked.form::<ReplayForm>()?.from(newest).map_err(|error| Problem::Malformed(error.0))?;
+    let from = asked.form::<ReplayForm>()?.from(newest).map_err(malformed)?;
     order(&admin, &name, Order::Replay(from), asked).await
 }
 
 pub(super) async fn skip(State(admin): State<Admin>, Path(name): Path<String>, asked: Asked) -> Answer {
     find(&admin, &name)?;
-    let (place, reason) = asked.form::<SkipForm>()?.parts().map_err(|error| Problem::Malformed(error.0))?;
+    let (place, reason) = asked.form::<SkipForm>()?.parts().map_err(malformed)?;
     order(&admin, &name, Order::Skip { place, reason }, asked).await
 }
 

@@ -2,14 +2,19 @@
 
 mod alerts;
 mod auth;
+mod authorizations;
 mod breaks;
 mod calendar;
+mod cards;
 mod deliveries;
-mod import;
+mod idempotency;
+mod journal;
+mod paging;
+mod pools;
 mod prefunds;
-mod read;
+mod program;
 mod treasury;
-mod write;
+mod users;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -20,15 +25,16 @@ use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post, put};
-use hyper::StatusCode;
-use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use hyper::header::{CONTENT_TYPE, HeaderValue};
 use metrics::counter;
+use tapgate_engine::ledger::Ledger;
 
 use self::auth::{Access, Lockout};
 use super::listener::Peer;
-use crate::app::App;
-use crate::rescue::Problem;
-use crate::telemetry;
+use crate::http::context::App;
+use crate::http::problem::Problem;
+use crate::program::telemetry;
+use crate::wire::Malformed;
 
 /// The most one import may be: about 200,000 users. Larger ones come in parts.
 const IMPORT_BYTES_MAX: usize = 64 << 20;
@@ -53,16 +59,16 @@ pub fn service(app: Arc<App>) -> Router {
         middleware::from_fn(move |request: Request, next: Next| guard(admin.clone(), access, request, next))
     };
     let read = Router::new()
-        .route("/users/{urId}", get(read::user))
-        .route("/pools", get(read::pools))
-        .route("/pools/{currency}", get(read::pool))
+        .route("/users/{urId}", get(users::one))
+        .route("/pools", get(pools::list))
+        .route("/pools/{currency}", get(pools::one))
         .route("/pools/{currency}/forecast", get(treasury::forecast))
         .route("/pools/{currency}/statement", get(treasury::statement))
         .route("/calendar", get(calendar::show))
-        .route("/rates", get(read::rates))
-        .route("/program", get(read::program))
-        .route("/authorizations", get(read::authorizations))
-        .route("/authorizations/{id}", get(read::authorization))
+        .route("/rates", get(pools::rates))
+        .route("/program", get(program::show))
+        .route("/authorizations", get(authorizations::list))
+        .route("/authorizations/{id}", get(authorizations::one))
         .route("/breaks", get(breaks::list))
         .route("/breaks/{id}", get(breaks::one))
         .route("/alerts", get(alerts::list))
@@ -72,13 +78,13 @@ pub fn service(app: Arc<App>) -> Router {
         .route("/prefunds", get(prefunds::list))
         .route("/prefunds/automatic", get(prefunds::automatic))
         .route("/prefunds/{id}", get(prefunds::one))
-        .route("/journal", get(read::journal))
-        .route("/stats", get(read::stats))
+        .route("/journal", get(journal::read))
+        .route("/stats", get(program::stats))
         .route_layer(guarded(Access::Read));
     let treasury = Router::new()
-        .route("/pools/{currency}", put(write::pool))
-        .route("/pools/{currency}/credits", post(write::credit))
-        .route("/rates", put(write::rates))
+        .route("/pools/{currency}", put(pools::report))
+        .route("/pools/{currency}/credits", post(pools::credit))
+        .route("/rates", put(pools::replace_rates))
         .route("/calendar", post(calendar::add))
         .route("/calendar/{id}", delete(calendar::remove))
         .route("/alerts/{id}/acknowledge", post(alerts::acknowledge))
@@ -93,15 +99,15 @@ pub fn service(app: Arc<App>) -> Router {
     let approve =
         Router::new().route("/prefunds/{id}/approve", post(prefunds::approve)).route_layer(guarded(Access::Approve));
     let operate = Router::new()
-        .route("/users/import", post(import::users).layer(DefaultBodyLimit::max(IMPORT_BYTES_MAX)))
-        .route("/users/{urId}/funds", put(write::funds))
-        .route("/users/{urId}/status", put(write::user_status))
-        .route("/users/{urId}/controls", put(write::user_controls))
-        .route("/cards/{cardId}", put(write::card))
-        .route("/cards/{cardId}/controls", put(write::card_controls))
-        .route("/authorizations/{id}/release", post(write::release))
+        .route("/users/import", post(users::import).layer(DefaultBodyLimit::max(IMPORT_BYTES_MAX)))
+        .route("/users/{urId}/funds", put(users::funds))
+        .route("/users/{urId}/status", put(users::status))
+        .route("/users/{urId}/controls", put(users::controls))
+        .route("/cards/{cardId}", put(cards::change))
+        .route("/cards/{cardId}/controls", put(cards::controls))
+        .route("/authorizations/{id}/release", post(authorizations::release))
         .route("/breaks/{id}/resolve", post(breaks::resolve))
-        .route("/program", post(write::program))
+        .route("/program", post(program::switch))
         .route_layer(guarded(Access::Operate));
     Router::new()
         .nest("/api/v1", read.merge(treasury).merge(approve).merge(operate))
@@ -149,21 +155,24 @@ async fn metrics(State(admin): State<Admin>) -> Result<Response, Problem> {
     Ok(response)
 }
 
-impl IntoResponse for Problem {
-    fn into_response(self) -> Response {
-        let mut response = Response::new(AxumBody::from(self.body()));
-        *response.status_mut() = StatusCode::from_u16(self.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let headers = response.headers_mut();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        if self == Problem::Unauthorized {
-            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
-        }
-        if let Some(seconds) = self.retry_after_seconds() {
-            headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
-        }
-        if matches!(self, Problem::MethodNotAllowed(_)) && !headers.contains_key(ALLOW) {
-            headers.insert(ALLOW, HeaderValue::from_static("GET, PUT, POST, DELETE"));
-        }
-        response
-    }
+/// Runs what reads the disk off the async threads.
+async fn blocking<T: Send + 'static>(
+    ledger: &Arc<Ledger>,
+    read: impl FnOnce(&Ledger) -> Result<T, Problem> + Send + 'static,
+) -> Result<T, Problem> {
+    let ledger = Arc::clone(ledger);
+    tokio::task::spawn_blocking(move || read(&ledger)).await.map_err(|_| Problem::Internal)?
+}
+
+fn no_such(what: &str, id: &str) -> Problem {
+    Problem::NotFound(format!("there is no {what} {id}"))
+}
+
+/// An id in a path that cannot be one names nothing.
+fn id<T: std::str::FromStr>(what: &str, text: &str) -> Result<T, Problem> {
+    text.parse().map_err(|_| no_such(what, text))
+}
+
+fn malformed(error: Malformed) -> Problem {
+    Problem::Malformed(error.0)
 }

@@ -10,13 +10,12 @@ use tapgate_engine::prefund::{Prefund, PrefundSent};
 use tapgate_engine::time::UnixMillis;
 
 use super::auth::{Access, Caller};
-use super::read::{PageAsked, blocking, id, no_such};
-use super::write::{Asked, make};
-use super::{Admin, Answer};
-use crate::prefunding;
-use crate::rescue::Problem;
+use super::idempotency::{Asked, make};
+use super::paging::PageAsked;
+use super::{Admin, Answer, blocking, id, malformed, no_such};
+use crate::http::problem::Problem;
+use crate::provider::prefunding;
 use crate::treasury::calendar::DAYS_AHEAD_MAX;
-use crate::wire::Malformed;
 use crate::wire::admin::prefunds::{CancelForm, PrefundForm, ProposalForm, automatic_view, view};
 
 /// Filters of the list; all must hold.
@@ -63,10 +62,6 @@ async fn show(admin: &Admin, id: PrefundId) -> Answer {
 
 fn now(admin: &Admin) -> UnixMillis {
     admin.app.ledger.time(admin.app.clock.now().at)
-}
-
-fn malformed(error: Malformed) -> Problem {
-    Problem::Malformed(error.0)
 }
 
 /// A person says that money was sent.

@@ -8,10 +8,9 @@ use serde::Deserialize;
 use tapgate_engine::alert::AlertKind;
 use tapgate_engine::money::Currency;
 
-use super::read::{id, no_such};
-use super::{Admin, Answer};
-use crate::app::App;
-use crate::rescue::Problem;
+use super::{Admin, Answer, id, malformed, no_such};
+use crate::http::context::App;
+use crate::http::problem::Problem;
 use crate::treasury::follow::CatchingUp;
 use crate::treasury::level::Level;
 use crate::wire::admin::calendar::day;
@@ -69,7 +68,7 @@ pub(super) async fn statement(
     let Query(asked) = query.map_err(|error| Problem::Malformed(error.body_text()))?;
     let currency = id::<Currency>("pool", &code)?;
     admin.app.ledger.pool(currency).ok_or_else(|| no_such("pool", currency.as_str()))?;
-    let asked = asked.day.map(|text| day("day", &text)).transpose().map_err(|error| Problem::Malformed(error.0))?;
+    let asked = asked.day.map(|text| day("day", &text)).transpose().map_err(malformed)?;
     let shown = ask(&admin, move |app| {
         let now = app.ledger.time(app.clock.now().at);
         let today = app.treasury.calendar(&app.ledger).day(now).0;

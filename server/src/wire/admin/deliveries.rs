@@ -6,9 +6,9 @@ use tapgate_engine::ids::Sequence;
 use tapgate_engine::time::UnixMillis;
 
 use super::{Digits, Malformed};
-use crate::deliver::Place;
-use crate::deliver::tail::{Rejected, State};
-use crate::deliver::worker::Status;
+use crate::delivery::Place;
+use crate::delivery::tail::{Rejected, State};
+use crate::delivery::worker::Status;
 
 /// A receiver, as it is known without looking at it.
 #[derive(Clone, Copy, Debug)]
@@ -106,7 +106,7 @@ impl SkipForm {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::deliver::tail::Trouble;
+    use crate::delivery::tail::Trouble;
 
     const NAMED: Named<'_> = Named { name: "core", kind: "webhook", url: "https://core.example.org" };
 

@@ -11,8 +11,8 @@ use tapgate_engine::time::UnixMillis;
 use super::super::forms::{amount, parsed, unix_seconds};
 use super::{Digits, Malformed, reason};
 use crate::config::AutoPrefund;
-use crate::prefunding::Looked;
-use crate::prefunding::plan::Planned;
+use crate::provider::prefunding::Looked;
+use crate::provider::prefunding::plan::Planned;
 
 /// A prefund as it stands at `now`.
 #[must_use]

@@ -1,0 +1,131 @@
+//! A pool that may run empty before a top-up sent now is credited.
+
+use compact_str::{CompactString, format_compact};
+use tapgate_engine::alert::{AlertKind, Condition, Severity};
+use tapgate_engine::pool::PoolFigures;
+
+use super::{facts, figure};
+use crate::treasury::forecast::{Forecast, PoolNow, Unforeseeable};
+use crate::treasury::level::Level;
+
+/// What must be told of a pool at a level; `forecast` is `None` as long as the journal is not read.
+#[must_use]
+pub fn pool_low(pool: &PoolNow, forecast: Option<&Result<Forecast, Unforeseeable>>, level: Level) -> Option<Condition> {
+    let severity = level.severity()?;
+    let currency = pool.currency;
+    let title = match severity {
+        Severity::Notice | Severity::Warning => format_compact!("The {currency} pool needs a top-up soon"),
+        Severity::Urgent => format_compact!("The {currency} pool needs a top-up now"),
+        Severity::Critical => format_compact!("The {currency} pool is empty: taps are declined"),
+    };
+    let text = match forecast {
+        Some(Ok(forecast)) => forecast.why.as_str().into(),
+        Some(Err(unforeseeable)) => format_compact!("How much to send cannot be said: {unforeseeable}."),
+        None => CompactString::const_new("How much to send cannot be said before the journal is read."),
+    };
+    let mut facts = facts([("available", figure(pool.available, currency))]);
+    facts.extend(
+        forecast.and_then(|forecast| forecast.as_ref().ok()).into_iter().flat_map(|known| figures(pool, known)),
+    );
+    Some(Condition { kind: AlertKind::PoolLow, subject: currency.as_str().into(), severity, title, text, facts })
+}
+
+/// A pool that was never funded and never spent from: UR shows a balance of nothing in every currency it holds, and nobody
+/// misses money there.
+#[must_use]
+pub fn is_unused(figures: &PoolFigures, has_spent: bool) -> bool {
+    !has_spent && figures.reported.is_zero() && figures.floor.is_zero() && figures.reserve.is_zero()
+}
+
+fn figures(pool: &PoolNow, forecast: &Forecast) -> Vec<(CompactString, CompactString)> {
+    let currency = pool.currency;
+    let mut figures = facts([
+        ("probability_empty", format_compact!("{:.4}", forecast.probability_empty)),
+        ("expected_spend", figure(forecast.expected_spend, currency)),
+        ("suggested", figure(forecast.suggested, currency)),
+        ("cut_off", format_compact!("{}", forecast.window.cut_off.seconds().0)),
+    ]);
+    if let Some(at) = forecast.runs_dry_at {
+        figures.extend(facts([("runs_dry_at", format_compact!("{}", at.seconds().0))]));
+    }
+    figures
+}
+
+#[cfg(test)]
+mod tests {
+    use tapgate_engine::money::{Currency, Minor};
+    use tapgate_engine::time::UnixMillis;
+
+    use super::*;
+    use crate::treasury::calendar::tests::zurich;
+
+    fn forecast(probability_empty: f64) -> Forecast {
+        let window = zurich().window(UnixMillis(1_789_113_600_000)).unwrap();
+        Forecast {
+            next_window: window.clone(),
+            window,
+            expected_spend: Minor(7),
+            sigma: Minor(1),
+            probability_empty,
+            probability_unavoidable: 0.0,
+            runs_dry_at: Some(UnixMillis(2_000)),
+            reorder_point: Minor(10),
+            suggested: Minor(12),
+            level: Level::None,
+            why: "Because.".to_owned(),
+        }
+    }
+
+    #[test]
+    fn it_says_what_cannot_be_said() {
+        let pool = PoolNow { currency: Currency::EUR, available: Minor(500), reserve: Minor(0), in_flight: Vec::new() };
+        let check = |forecast: Option<Unforeseeable>, level: Level, expected: Option<(Severity, &str)>| {
+            let found = pool_low(&pool, forecast.map(Err).as_ref(), level);
+            let said = found.as_ref().map(|found| (found.severity, found.text.as_str()));
+            assert_eq!(said, expected);
+        };
+        check(None, Level::None, None);
+        check(
+            None,
+            Level::Critical,
+            Some((Severity::Critical, "How much to send cannot be said before the journal is read.")),
+        );
+        check(
+            Some(Unforeseeable::NoWindow { probability_empty: 1.0 }),
+            Level::Urgent,
+            Some((
+                Severity::Urgent,
+                "How much to send cannot be said: no day is open for credits within 400 days: look at the closures and \
+                 holidays of [treasury].",
+            )),
+        );
+    }
+
+    #[test]
+    fn a_pool_is_used_once_it_is_funded_spent_or_meant_to_be() {
+        let check = |[reported, floor, reserve]: [i64; 3], has_spent: bool, unused: bool| {
+            let figures = PoolFigures {
+                reported: Minor(reported),
+                floor: Minor(floor),
+                reserve: Minor(reserve),
+                ..PoolFigures::empty(Currency::EUR)
+            };
+            assert_eq!(is_unused(&figures, has_spent), unused, "{figures:?} {has_spent}");
+        };
+        check([0, 0, 0], false, true);
+        check([0, 0, 0], true, false);
+        for figures in [[1, 0, 0], [0, 1, 0], [0, 0, 1]] {
+            check(figures, false, false);
+        }
+    }
+
+    #[test]
+    fn it_says_why_and_how_much() {
+        let pool = PoolNow { currency: Currency::EUR, available: Minor(500), reserve: Minor(0), in_flight: Vec::new() };
+        let found = pool_low(&pool, Some(&Ok(forecast(0.5))), Level::Urgent).unwrap();
+        assert_eq!((found.title.as_str(), found.text.as_str()), ("The EUR pool needs a top-up now", "Because."));
+        let value = |name: &str| found.facts.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str());
+        assert_eq!((value("available"), value("suggested")), (Some("500 EUR"), Some("12 EUR")));
+        assert_eq!((value("probability_empty"), value("runs_dry_at")), (Some("0.5000"), Some("2")));
+    }
+}

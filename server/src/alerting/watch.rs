@@ -1,0 +1,209 @@
+//! The watch: looks at everything that somebody must know of, and has it recorded.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use tapgate_engine::alert::{Alert, AlertKind, Condition, Severity};
+use tapgate_engine::ledger::{Change, ChangeError};
+use tapgate_engine::money::Currency;
+use tapgate_engine::prefund::Prefund;
+use tapgate_engine::record::Author;
+use tapgate_engine::time::{Moment, UnixMillis};
+use tokio::sync::watch;
+
+use super::actions::{Found, Step, steps};
+use super::conditions::breaks::{break_ageing, drift, stand_in};
+use super::conditions::declines::decline_spike;
+use super::conditions::floor::floor_breached;
+use super::conditions::hourly_cap::{hourly_cap, reaches_cap};
+use super::conditions::journal::{JournalSeen, journal_slow};
+use super::conditions::pool_low::{is_unused, pool_low};
+use super::conditions::prefund_refused::{prefund_refused, prefund_unanswered, prefund_unapproved};
+use super::conditions::prefunds::{prefund_overdue, prefund_short};
+use super::conditions::reports::report_stale;
+use crate::config::AutoPrefundMode;
+use crate::http::context::App;
+use crate::provider::prefunding::Looked;
+use crate::provider::prefunding::plan::Planned;
+use crate::treasury::level::{Level, Observation};
+
+/// What rests on the whole journal: of these nothing is known until it has been read.
+const OF_THE_JOURNAL: [AlertKind; 3] = [AlertKind::PoolLow, AlertKind::DeclineSpike, AlertKind::HourlyCap];
+
+/// The shortest interval in real time, where a virtual clock runs fast.
+const INTERVAL_MIN: Duration = Duration::from_millis(100);
+
+/// What one look leaves to the next.
+#[derive(Debug, Default)]
+struct Seen {
+    journal: JournalSeen,
+    /// The pools from which something could be spent.
+    spendable: BTreeSet<Currency>,
+}
+
+/// Watches until the end: the body of the thread. Forecasts take their time, which no decision must wait for.
+pub fn watch(app: &App, stopping: &watch::Receiver<bool>) {
+    let interval = Duration::from_secs(app.config.treasury.watch_interval_seconds.into());
+    let interval = app.clock.real(interval).max(INTERVAL_MIN);
+    let mut seen = Seen::default();
+    while !*stopping.borrow() {
+        seen.journal = look_at_journal(app, seen.journal);
+        turn(app, &mut seen, app.clock.now());
+        std::thread::park_timeout(interval);
+    }
+}
+
+fn look_at_journal(app: &App, before: JournalSeen) -> JournalSeen {
+    let (claimed, durable) = (app.ledger.journal().claimed(), app.ledger.journal().durable());
+    JournalSeen {
+        waiting: claimed.0.saturating_sub(durable.0),
+        waited: before.waiting,
+        is_stalled: app.health.is_stalled(),
+        was_stalled: before.is_stalled,
+    }
+}
+
+/// Looks once, and records what follows from it.
+fn turn(app: &App, seen: &mut Seen, moment: Moment) {
+    if !moment.trusted {
+        // Every age and every forecast would be wrong; the log and the metrics say so.
+        return;
+    }
+    let open = app.ledger.open_alerts();
+    let now = app.ledger.time(moment.at);
+    let found = look(app, &open, seen, now);
+    for step in steps(&open, found, app.config.treasury.renotify_seconds, now) {
+        if let Err(error) = record(app, step, moment) {
+            tracing::warn!(%error, "an alert was not recorded; it is looked at again");
+        }
+    }
+}
+
+/// Everything that stands now.
+fn look(app: &App, open: &[Alert], seen: &mut Seen, now: UnixMillis) -> Found {
+    let (ledger, treasury, rules) = (&app.ledger, &app.treasury, &app.config.treasury);
+    let severity_of = |kind: AlertKind, subject: &str| {
+        let named = |alert: &&Alert| alert.condition.kind == kind && alert.condition.subject == subject;
+        open.iter().find(named).map(|alert| alert.condition.severity)
+    };
+    let mut found = Found::default();
+    // A person's resume that is on the disk is known, so that it cannot be taken back. What could not be read is told by
+    // who follows the journal.
+    let is_caught_up = treasury.ready(ledger).is_ok() && treasury.catch_up(ledger).is_ok();
+    let mut spendable = BTreeSet::new();
+    let is_fed = app.config.ur.feeds && app.config.ur.partner_key.is_some() && app.config.ur.ops_ur_id.is_some();
+    for figures in ledger.pools() {
+        if !is_unused(&figures, treasury.has_spent(figures.currency)) {
+            let foreseen = treasury.foresee(ledger, &figures, now);
+            let dry = foreseen.pool.is_dry();
+            if !dry {
+                spendable.insert(figures.currency);
+            }
+            let observation = Observation {
+                dry,
+                was_dry: !seen.spendable.contains(&figures.currency),
+                probability_empty: foreseen.probability_empty().filter(|_| is_caught_up),
+            };
+            let told = Level::told(severity_of(AlertKind::PoolLow, figures.currency.as_str()));
+            let level = treasury.rules().thresholds.level_after(told, observation);
+            let low = pool_low(&foreseen.pool, is_caught_up.then_some(&foreseen.forecast), level);
+            // Without the journal only what is dry is known, not what has eased.
+            found.standing.extend(low.filter(|low| is_caught_up || low.severity == Severity::Critical));
+        }
+        found.standing.extend(floor_breached(&figures));
+        if is_fed {
+            found.standing.extend(report_stale(&figures, rules.report_stale_seconds, now));
+        }
+    }
+    seen.spendable = spendable;
+    let calendar = treasury.calendar(ledger);
+    for prefund in ledger.open_prefunds() {
+        found.standing.extend(prefund_overdue(&prefund, &calendar, now));
+        found.standing.extend(prefund_short(&prefund, now));
+    }
+    let looked = app.prefunding.looked();
+    if looked.is_none() && is_fed {
+        found.unknown.push(AlertKind::PrefundRefused);
+    }
+    found.standing.extend(not_on_its_way(app, looked.as_ref(), &severity_of, now));
+    let breaks = ledger.open_breaks();
+    found.standing.extend(drift(&breaks));
+    found.standing.extend(stand_in(&breaks));
+    found.standing.extend(break_ageing(&breaks, rules.break_ageing_days, now));
+    found.standing.extend(journal_slow(seen.journal, severity_of(AlertKind::JournalSlow, "")));
+    if is_caught_up {
+        let outcomes = treasury.outcomes(now);
+        let told = severity_of(AlertKind::DeclineSpike, "");
+        found.standing.extend(decline_spike(&outcomes.declines(now), told));
+        let approved = outcomes.approved_chf(now);
+        let is_told = severity_of(AlertKind::HourlyCap, "").is_some();
+        found.standing.extend(hourly_cap(approved, rules.hourly_cap_chf, rules.hourly_cap_suspends, is_told));
+        let is_over_cap = reaches_cap(outcomes.approved_since_resumed_chf(now), rules.hourly_cap_chf);
+        found.suspends = is_over_cap && rules.hourly_cap_suspends && !ledger.program().suspended;
+    } else {
+        found.unknown.extend(OF_THE_JOURNAL);
+    }
+    found
+}
+
+/// Each pool's automatic top-up that does not get on its way. They have one subject: the worst of a pool is told, and that is
+/// money that may have left.
+fn not_on_its_way(
+    app: &App,
+    looked: Option<&Looked>,
+    severity_of: &dyn Fn(AlertKind, &str) -> Option<Severity>,
+    now: UnixMillis,
+) -> Vec<Condition> {
+    let open = app.ledger.open_prefunds();
+    let calendar = app.treasury.calendar(&app.ledger);
+    let planned = looked.map_or(&[][..], |looked| &looked.planned);
+    let unanswered = open.iter().filter_map(|prefund| {
+        let why =
+            planned.iter().find(|planned| planned.prefund == Some(prefund.id)).map(|planned| planned.why.as_str());
+        let is_told = severity_of(AlertKind::PrefundRefused, prefund.currency.as_str()) >= Some(Severity::Urgent);
+        prefund_unanswered(prefund, why, is_told, &calendar, now)
+    });
+    let refused = planned.iter().filter(|planned| planned.is_refused && !planned.is_ordered);
+    let refused = refused
+        .map(|Planned { currency, prefund, amount, why, .. }| prefund_refused(*currency, *prefund, *amount, why));
+    let mode = app.config.treasury.auto_prefund.mode;
+    // In automatic mode tapgate approves its own.
+    let waits = |prefund: &&Prefund| {
+        let is_own = prefund.proposed.as_ref().is_some_and(|step| step.by == Author::Engine.name());
+        mode.orders() && !(is_own && mode == AutoPrefundMode::Automatic)
+    };
+    let unapproved = open.iter().filter(waits).filter_map(|prefund| {
+        prefund_unapproved(prefund, severity_of(AlertKind::PoolLow, prefund.currency.as_str()), now)
+    });
+    let mut standing: Vec<Condition> = Vec::new();
+    for condition in unanswered.chain(refused).chain(unapproved) {
+        if standing.iter().all(|told| told.subject != condition.subject) {
+            standing.push(condition);
+        }
+    }
+    standing
+}
+
+fn record(app: &App, step: Step, now: Moment) -> Result<(), ChangeError> {
+    let ledger = &app.ledger;
+    match step {
+        Step::Suspend(reason) => {
+            let change = Change::SuspendProgram { suspended: true, reason: reason.clone() };
+            ledger.change(&Author::Engine, change, now)?;
+            tracing::error!(%reason, "the program is suspended by [treasury] hourly_cap_suspends");
+        }
+        Step::Raise(condition) => {
+            tracing::warn!(kind = condition.kind.name(), subject = %condition.subject, "{}", condition.title);
+            ledger.raise_alert(condition, now)?;
+        }
+        Step::Retell(id, condition) => drop(ledger.renotify_alert(id, condition, now)?),
+        Step::Resolve(kind, subject) => {
+            tracing::info!(kind = kind.name(), %subject, "an alert is over");
+            ledger.resolve_alert(kind, &subject, now)?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

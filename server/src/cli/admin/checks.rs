@@ -1,0 +1,202 @@
+//! What each check of the ladder saw, in words.
+
+use tapgate_engine::authorization::Reason;
+
+use super::decision::{Seen, Step};
+use crate::cli::ui::amounts::{Money, chf, with_point};
+use crate::cli::ui::screen::Text;
+use crate::cli::ui::when::duration;
+
+/// Rates and spreads have four decimals (ur-facts, pricing).
+const RATE_DECIMALS: usize = 4;
+
+/// What a check's words need beside its own values.
+pub(in crate::cli) struct About<'a> {
+    /// `authorization` or `incremental`.
+    pub(in crate::cli) kind: &'a str,
+    /// What was asked for; `None` where the request is not known.
+    pub(in crate::cli) asked: Option<&'a Money>,
+    /// `CRYPTO` or `FIAT`; nothing where it is not known.
+    pub(in crate::cli) source: &'a str,
+}
+
+/// The check by its name; `None` for one that this version does not know.
+pub(in crate::cli) fn known(name: &str) -> Option<Reason> {
+    Reason::ALL.iter().find(|reason| reason.name() == name).copied()
+}
+
+/// What the check saw, in words. A check this version does not know shows its values as they are.
+pub(in crate::cli) fn words(step: &Step, about: &About<'_>) -> String {
+    let seen = &step.values;
+    let either = |good: &str, bad: &str| if step.passed { good.to_owned() } else { bad.to_owned() };
+    let Some(check) = known(step.check.as_str()) else { return seen.listed() };
+    match check {
+        Reason::ProgramSuspended => either("the program is running", "the whole program was suspended"),
+        Reason::UnknownUser => either("the user is known", "no such user was imported"),
+        Reason::UnknownCard => either("the card is this user's", "the card is none of this user's"),
+        Reason::AlreadyReversed => either("no reversal came before it", "its reversal came before it"),
+        Reason::ParentNotFound if about.kind != "incremental" => "not an increment, so it needs no parent".to_owned(),
+        Reason::ParentNotFound => {
+            either("its parent still stands", "no standing parent of the same user, card and currency")
+        }
+        Reason::AccountClosed | Reason::AccountBlocked | Reason::AccountSoftBlocked | Reason::AccountNotLive => {
+            format!("the account is {}", spaced(seen.one("status")))
+        }
+        Reason::UserSuspended => either("the partner has not suspended the user", "the partner suspended the user"),
+        Reason::CardFrozen | Reason::CardDeleted => format!("the card is {}", spaced(seen.one("card"))),
+        Reason::AmountInvalid => {
+            let asked = about.asked.map_or_else(|| seen.one("amount").to_owned(), Money::to_string);
+            let bad = "is nothing, or more than any request may be";
+            format!("{asked} {}", either("is an amount", bad))
+        }
+        Reason::CurrencyUnsupported => price(step, about),
+        Reason::CountryBlocked => blocked(step, "country", "country"),
+        Reason::MccBlocked => blocked(step, "mcc", "merchant category"),
+        Reason::MerchantBlocked => blocked(step, "merchant", "merchant"),
+        Reason::ChannelBlocked => blocked(step, "channel", "channel"),
+        Reason::TransactionAmountLimit => amount_limit(seen),
+        Reason::VelocityAmount => velocity_amount(seen),
+        Reason::VelocityCount => velocity_count(seen),
+        Reason::RatesStale => rates(step),
+        Reason::StateStale => state(step),
+        Reason::LimitExceeded => {
+            let money = |name: &str| Money::parse(&format!("{} CHF", seen.one(name)));
+            against(money("chf").as_ref(), money("headroom").as_ref(), "headroom").unwrap_or_else(|| seen.listed())
+        }
+        Reason::InsufficientUserFunds => {
+            let (needed, available) = (Money::parse(seen.one("needed")), Money::parse(seen.one("available")));
+            let what = if about.source == "FIAT" { "available on the fiat balance" } else { "available" };
+            against(needed.as_ref(), available.as_ref(), what).unwrap_or_else(|| seen.one("available").to_owned())
+        }
+        Reason::FiatAllowanceMissing if about.source == "CRYPTO" => "no fiat balance takes part".to_owned(),
+        Reason::FiatAllowanceMissing => {
+            either("no allowance is missing", "the user gave no allowance on the fiat balance")
+        }
+        Reason::PoolReserveHeld | Reason::PoolExhausted => pool(check, seen),
+        Reason::DeadlineExceeded => "it was not on disk in time; what it held was released".to_owned(),
+        Reason::JournalUnavailable => "the journal had failed".to_owned(),
+    }
+}
+
+/// `SoftBlocked` as `soft blocked`.
+fn spaced(name: &str) -> String {
+    let mut shown = String::new();
+    for character in name.chars() {
+        if character.is_uppercase() && !shown.is_empty() {
+            shown.push(' ');
+        }
+        shown.extend(character.to_lowercase());
+    }
+    shown
+}
+
+fn price(step: &Step, about: &About<'_>) -> String {
+    let seen = &step.values;
+    if !step.passed {
+        return "no rate leads to a currency it could be paid in".to_owned();
+    }
+    let Some(paid) = Money::parse(seen.one("paid")) else { return seen.listed() };
+    if about.asked.is_some_and(|asked| asked.currency() == paid.currency()) {
+        return format!("paid as {paid}, no rate needed");
+    }
+    match seen.one("rate") {
+        "" => format!("paid as {paid}"),
+        rate => {
+            let spread = with_point(seen.one("spread"), RATE_DECIMALS);
+            format!("paid as {paid}: rate {}, spread {spread}", with_point(rate, RATE_DECIMALS))
+        }
+    }
+}
+
+fn blocked(step: &Step, name: &str, what: &str) -> String {
+    let value = step.values.one(name);
+    let verb = if step.passed { "not blocked" } else { "blocked by a control" };
+    match (name, value) {
+        // The engine checks a missing category as 0000.
+        (_, "not given") | ("mcc", "0000") => format!("no {what} was given"),
+        ("channel", value) => format!("{what} {}: {verb}", spaced(value)),
+        (_, value) => format!("{what} {value}: {verb}"),
+    }
+}
+
+fn amount_limit(seen: &Seen) -> String {
+    let most: Vec<_> = seen.all("max").iter().map(money_or_text).collect();
+    let asked = seen.all("amount").first().map(money_or_text).unwrap_or_default();
+    if most.is_empty() { "no control on it".to_owned() } else { format!("{asked}, at most {}", most.join(" and ")) }
+}
+
+fn money_or_text(text: &Text) -> String {
+    Money::parse(text.as_str()).map_or_else(|| text.to_string(), |money| money.to_string())
+}
+
+/// The rules that bound one thing, each as `bound` in its window; the values of one rule stand at the same index.
+fn velocity(seen: &Seen, bound: &str, before: impl Fn(usize) -> String, max: impl Fn(&str) -> String) -> String {
+    let windows =
+        seen.all("window_seconds").iter().map(|window| window.as_str().parse().map_or(0, |seconds: i64| seconds));
+    let rules = windows.zip(seen.all(bound)).enumerate().filter(|(_, (_, most))| most.as_str() != "none");
+    let rules = rules.map(|(index, (window, most))| {
+        format!("{} in {}, at most {}", before(index), duration(window), max(most.as_str()))
+    });
+    let rules: Vec<_> = rules.collect();
+    if rules.is_empty() { "no control on it".to_owned() } else { rules.join("; ") }
+}
+
+fn velocity_amount(seen: &Seen) -> String {
+    let spent = |index: usize| chf(seen.all("spent_chf").get(index).map_or("", Text::as_str));
+    velocity(seen, "amount_max_chf", |index| format!("{} on top of {}", chf(seen.one("chf")), spent(index)), chf)
+}
+
+fn velocity_count(seen: &Seen) -> String {
+    let count = |index: usize| seen.all("count").get(index).map_or("", Text::as_str);
+    velocity(seen, "count_max", |index| format!("{} approved before it", count(index)), str::to_owned)
+}
+
+fn rates(step: &Step) -> String {
+    let age = step.values.one("age_seconds");
+    match (age.parse(), step.passed) {
+        (Ok(seconds), true) => format!("rates were {} old", duration(seconds)),
+        (Ok(seconds), false) => format!("rates were {} old: too old to price with", duration(seconds)),
+        (Err(_), true) => "no rate was needed".to_owned(),
+        (Err(_), false) => "rates were never set".to_owned(),
+    }
+}
+
+fn state(step: &Step) -> String {
+    if step.passed {
+        return "the user's and the pool's figures are fresh, the clock is trusted".to_owned();
+    }
+    let causes = [
+        ("user_fresh", "UR's figures of the user are too old"),
+        ("pool_fresh", "the pool's report is too old"),
+        ("time_trusted", "the clock cannot be trusted"),
+    ];
+    let causes = causes.into_iter().filter(|(name, _)| step.values.one(name) == "false").map(|(_, cause)| cause);
+    causes.collect::<Vec<_>>().join("; ")
+}
+
+/// `600.00 EUR needed, 487.50 EUR available: 112.50 EUR short`.
+fn against(needed: Option<&Money>, there: Option<&Money>, what: &str) -> Option<String> {
+    let (needed, there) = (needed?, there?);
+    let short = needed.beyond(there).map_or(String::new(), |short| format!(": {short} short"));
+    Some(format!("{needed} needed, {there} {what}{short}"))
+}
+
+fn pool(check: Reason, seen: &Seen) -> String {
+    let currency = seen.one("pool");
+    if currency.is_empty() {
+        return "no pool takes part".to_owned();
+    }
+    let money = |name: &str| Money::parse(&format!("{} {currency}", seen.one(name)));
+    let (needed, available, reserve) = (money("needed"), money("available"), money("reserve"));
+    let kept = reserve.as_ref().and_then(Money::minor).filter(|kept| check == Reason::PoolReserveHeld && *kept > 0);
+    let pool = format!("in the {currency} pool");
+    let shown = match (kept, needed.as_ref(), available.as_ref()) {
+        (None, needed, available) => against(needed, available, &format!("available {pool}")),
+        (Some(kept), Some(needed), Some(available)) => available.less(kept).and_then(|spendable| {
+            let what = format!("available {pool} above its reserve of {}", Money::new(kept, currency));
+            against(Some(needed), Some(&spendable), &what)
+        }),
+        _ => None,
+    };
+    shown.unwrap_or_else(|| seen.listed())
+}

@@ -1,0 +1,54 @@
+//! `tapgate sandbox`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use crate::cli::Failed;
+use crate::sandbox::{self, FaultProfile, Options};
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct Sandbox {
+    /// Users with cards, beside the sample user.
+    #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    users: u32,
+    /// Taps a second, in real time.
+    #[arg(long, default_value = "50", value_name = "PER_SECOND", value_parser = rate)]
+    rate: f64,
+    /// What goes wrong between UR and tapgate.
+    #[arg(long, value_enum, default_value_t = FaultProfile::None, value_name = "PROFILE")]
+    faults: FaultProfile,
+    /// Runs the clock of UR and engine so many times as fast as real time: 1440 makes a minute a day.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    speed: u32,
+    /// A new or empty directory to keep the engine's data in [default: a temporary one].
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// Makes the users, the throw-away keys and the taps.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Ends by itself after so many seconds of real time [default: at Ctrl-C].
+    #[arg(long = "for", value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
+    seconds: Option<u64>,
+}
+
+fn rate(text: &str) -> Result<f64, String> {
+    let rate = text.parse().ok().filter(|rate| (0.001..=100_000.0).contains(rate));
+    rate.ok_or_else(|| "must be a number of taps a second, 0.001 to 100000".to_owned())
+}
+
+impl Sandbox {
+    pub(in crate::cli) fn run(self) -> Result<(), Failed> {
+        let options = Options {
+            users: usize::try_from(self.users)?,
+            rate: self.rate,
+            faults: self.faults,
+            speed: self.speed,
+            data: self.data,
+            seed: self.seed,
+            seconds: self.seconds,
+        };
+        let ran = crate::cli::on_runtime("warn", sandbox::run(options, &mut std::io::stdout()))?;
+        Ok(ran.conclude(&mut std::io::stdout())?)
+    }
+}

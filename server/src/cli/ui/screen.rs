@@ -1,0 +1,159 @@
+//! What may reach a terminal: text without control characters, and colours where they are wanted.
+
+use std::fmt;
+use std::io::IsTerminal;
+
+use serde::{Deserialize, Deserializer};
+use serde_json::Value;
+
+/// Text from the API that is safe to show: a merchant's name must not move the cursor or reorder a line.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(in crate::cli) struct Text(String);
+
+impl Text {
+    pub(in crate::cli) fn of(text: &str) -> Text {
+        Text(clean(text))
+    }
+
+    pub(in crate::cli) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Text {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Text {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Text, D::Error> {
+        Ok(match Value::deserialize(deserializer)? {
+            Value::String(text) => Text::of(&text),
+            Value::Null => Text::default(),
+            other => Text::of(&other.to_string()),
+        })
+    }
+}
+
+/// Whether a character acts on a terminal or on the order of a line instead of being seen.
+fn acts(character: char) -> bool {
+    character.is_control()
+        || matches!(character, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}' | '\u{feff}')
+}
+
+/// The text with every acting character written out, as `\u{1b}`.
+pub(in crate::cli) fn clean(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for character in text.chars() {
+        if acts(character) { shown.extend(character.escape_unicode()) } else { shown.push(character) }
+    }
+    shown
+}
+
+/// JSON with acting characters escaped inside its strings: the same value, safe on a terminal.
+pub(in crate::cli) fn clean_json(json: &str) -> String {
+    let mut shown = String::with_capacity(json.len());
+    for character in json.chars() {
+        // Valid JSON holds control characters below space between its tokens only, as white space.
+        if acts(character) && character > ' ' {
+            shown.push_str(&format!("\\u{:04x}", u32::from(character)));
+        } else {
+            shown.push(character);
+        }
+    }
+    shown
+}
+
+/// How data is shown on stdout.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::cli) struct Screen {
+    colour: bool,
+    terminal: bool,
+}
+
+impl Screen {
+    /// Colours only on a terminal, and not where `NO_COLOR` is set or the terminal knows none.
+    pub(in crate::cli) fn of_stdout() -> Screen {
+        let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
+        let terminal = std::io::stdout().is_terminal();
+        let dumb = set("TERM").is_some_and(|term| term == "dumb");
+        Screen { colour: terminal && set("NO_COLOR").is_none() && !dumb, terminal }
+    }
+
+    /// As into a file.
+    #[cfg(test)]
+    pub(in crate::cli) fn plain() -> Screen {
+        Screen { colour: false, terminal: false }
+    }
+
+    /// As on a terminal.
+    #[cfg(test)]
+    pub(in crate::cli) fn coloured() -> Screen {
+        Screen { colour: true, terminal: true }
+    }
+
+    pub(in crate::cli) fn has_colour(self) -> bool {
+        self.colour
+    }
+
+    pub(in crate::cli) fn is_terminal(self) -> bool {
+        self.terminal
+    }
+
+    pub(in crate::cli) fn strong(self, text: &str) -> String {
+        self.paint("1", text)
+    }
+
+    pub(in crate::cli) fn good(self, text: &str) -> String {
+        self.paint("32", text)
+    }
+
+    pub(in crate::cli) fn bad(self, text: &str) -> String {
+        self.paint("1;31", text)
+    }
+
+    pub(in crate::cli) fn faint(self, text: &str) -> String {
+        self.paint("2", text)
+    }
+
+    fn paint(self, code: &str, text: &str) -> String {
+        if self.colour { format!("\u{1b}[{code}m{text}\u{1b}[0m") } else { text.to_owned() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_acts_on_a_terminal_is_written_out() {
+        let check = |text: &str, expected: &str| assert_eq!(clean(text), expected);
+        check("Café Zürich 東京", "Café Zürich 東京");
+        check("\u{1b}[2J", "\\u{1b}[2J");
+        check("a\nb\tc\u{7f}\u{9b}31m", "a\\u{a}b\\u{9}c\\u{7f}\\u{9b}31m");
+        check("1\u{202e}00", "1\\u{202e}00");
+    }
+
+    #[test]
+    fn json_keeps_its_value() {
+        let value = serde_json::json!({"name": "a\u{1b}\u{7f}\u{9b}\u{202e}é\"", "n": 1});
+        let shown = clean_json(&value.to_string());
+        assert!(!shown.chars().any(acts), "{shown}");
+        assert_eq!(serde_json::from_str::<Value>(&shown).unwrap(), value);
+    }
+
+    #[test]
+    fn text_is_clean_from_the_moment_it_is_read() {
+        let text: Text = serde_json::from_str(r#""x\u001b[31m""#).unwrap();
+        assert_eq!(text.as_str(), "x\\u{1b}[31m");
+        assert_eq!(serde_json::from_str::<Text>("12").unwrap().as_str(), "12");
+    }
+
+    #[test]
+    fn colours_are_only_where_they_are_wanted() {
+        assert_eq!(Screen::plain().bad("no"), "no");
+        assert_eq!(Screen::coloured().bad("no"), "\u{1b}[1;31mno\u{1b}[0m");
+    }
+}

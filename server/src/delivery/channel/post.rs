@@ -1,0 +1,169 @@
+//! One HTTP request to a receiver, and what its answer means.
+
+use std::time::{Duration, UNIX_EPOCH};
+
+use bytes::Bytes;
+use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER, USER_AGENT};
+use reqwest::{Response, StatusCode, redirect};
+use tapgate_engine::time::UnixSeconds;
+
+use super::guard::{Endpoint, Guard};
+use crate::delivery::Outcome;
+use crate::error_chain::error_chain;
+
+/// The longest one attempt may take, the answer included: what the Standard Webhooks specification recommends.
+pub const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(15);
+/// A server that is there takes a connection within milliseconds; across the world within one second.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// What is read of an answer: enough for an error's words, and for a short answer to end, so that its connection is
+/// used again.
+const ANSWER_BYTES_MAX: usize = 4_096;
+
+/// TLS could not be set up.
+#[derive(Debug, thiserror::Error)]
+#[error("the deliveries' HTTP client: {0}")]
+pub struct PostSetUpError(String);
+
+/// Posts to receivers, within the guard's bounds. Cheap to clone; clones share their connections.
+#[derive(Clone, Debug)]
+pub struct Post {
+    http: reqwest::Client,
+    guard: Guard,
+}
+
+/// What a receiver answered.
+pub(super) struct Answer {
+    pub(super) status: StatusCode,
+    retry_after: Option<Duration>,
+    /// The beginning of its body.
+    pub(super) body: String,
+}
+
+impl Post {
+    /// A client whose attempts end after a time, such as [`ATTEMPT_TIMEOUT`].
+    ///
+    /// # Errors
+    /// TLS cannot be set up.
+    pub fn new(guard: Guard, timeout: Duration) -> Result<Post, PostSetUpError> {
+        // The process may have installed one already: it is the same one.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let http = reqwest::Client::builder()
+            .connect_timeout(CONNECT_TIMEOUT)
+            .timeout(timeout)
+            .redirect(redirect::Policy::none())
+            // A proxy would resolve the host by itself, and the guard would have judged nothing.
+            .no_proxy()
+            .dns_resolver(guard)
+            .tcp_nodelay(true)
+            .build()
+            .map_err(|error| PostSetUpError(error_chain(&error)))?;
+        Ok(Post { http, guard })
+    }
+
+    /// Posts JSON.
+    ///
+    /// # Errors
+    /// There was no answer, and why.
+    pub(super) async fn json(
+        &self,
+        to: &Endpoint,
+        mut headers: HeaderMap,
+        body: Bytes,
+        now: UnixSeconds,
+    ) -> Result<Answer, Outcome> {
+        self.guard.check(to).map_err(|error| Outcome::failed(error.to_string()))?;
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.insert(USER_AGENT, HeaderValue::from_static(concat!("tapgate/", env!("CARGO_PKG_VERSION"))));
+        let sent = self.http.post(to.url().clone()).headers(headers).body(body).send().await;
+        let response = sent.map_err(|error| {
+            let said =
+                if error.is_timeout() { "no answer in time".to_owned() } else { error_chain(&error.without_url()) };
+            Outcome::failed(format!("{}: {said}", to.host()))
+        })?;
+        let status = response.status();
+        let retry_after = response.headers().get(RETRY_AFTER).and_then(|value| retry_after(value, now));
+        Ok(Answer { status, retry_after, body: beginning(response).await })
+    }
+}
+
+impl Answer {
+    #[cfg(test)]
+    pub(super) fn of(status: u16, body: String) -> Answer {
+        Answer { status: StatusCode::from_u16(status).unwrap(), retry_after: None, body }
+    }
+
+    /// What the status means, whoever answers.
+    pub(super) fn outcome(&self) -> Outcome {
+        let status = self.status;
+        match status.as_u16() {
+            200..=299 => Outcome::Accepted,
+            300..=399 => Outcome::failed(format!("HTTP {status}: redirects are not followed, give the final URL")),
+            410 => Outcome::Refused { reason: format!("HTTP {status}: the receiver wants no more deliveries") },
+            // Only these two say when to come back.
+            429 | 503 => Outcome::Failed { reason: format!("HTTP {status}"), retry_after: self.retry_after },
+            _ => Outcome::failed(format!("HTTP {status}")),
+        }
+    }
+}
+
+/// Seconds, or a date (RFC 9110, 10.2.3).
+fn retry_after(value: &HeaderValue, now: UnixSeconds) -> Option<Duration> {
+    let text = value.to_str().ok()?.trim();
+    if let Ok(seconds) = text.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let at = httpdate::parse_http_date(text).ok()?.duration_since(UNIX_EPOCH).ok()?;
+    let now = Duration::from_secs(u64::try_from(now.0).unwrap_or_default());
+    Some(at.saturating_sub(now))
+}
+
+/// What can be read of the body: an answer that breaks off was an answer all the same.
+async fn beginning(mut response: Response) -> String {
+    let mut body = Vec::new();
+    while let Ok(Some(chunk)) = response.chunk().await {
+        let room = ANSWER_BYTES_MAX - body.len();
+        body.extend(chunk.iter().take(room));
+        if body.len() == ANSWER_BYTES_MAX {
+            break;
+        }
+    }
+    String::from_utf8_lossy(&body).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn retry_after_is_seconds_or_a_date() {
+        // 1994-11-06 08:49:37 UTC.
+        let now = UnixSeconds(784_111_777);
+        let check = |text: &str, seconds: Option<u64>| {
+            let value = HeaderValue::from_str(text).unwrap();
+            assert_eq!(retry_after(&value, now), seconds.map(Duration::from_secs), "{text}");
+        };
+        check("120", Some(120));
+        check("Sun, 06 Nov 1994 08:51:37 GMT", Some(120));
+        check("Sun, 06 Nov 1994 08:00:00 GMT", Some(0));
+        check("soon", None);
+        check("-1", None);
+    }
+
+    #[test]
+    fn each_status_has_its_meaning() {
+        let outcome = |status: u16| {
+            let status = StatusCode::from_u16(status).unwrap();
+            Answer { status, retry_after: Some(Duration::from_secs(7)), body: String::new() }.outcome()
+        };
+        for status in [200, 201, 202, 204, 299] {
+            assert_eq!(outcome(status), Outcome::Accepted);
+        }
+        assert!(matches!(outcome(410), Outcome::Refused { .. }));
+        for status in [429, 503] {
+            assert!(matches!(outcome(status), Outcome::Failed { retry_after: Some(_), .. }), "{status}");
+        }
+        for status in [301, 302, 307, 400, 401, 404, 409, 500, 502, 504] {
+            assert!(matches!(outcome(status), Outcome::Failed { retry_after: None, .. }), "{status}");
+        }
+    }
+}

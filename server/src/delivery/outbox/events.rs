@@ -1,0 +1,221 @@
+//! What webhooks are told of a record.
+
+use compact_str::{CompactString, format_compact};
+use serde_json::{Value, json};
+use tapgate_engine::alert::AlertKind;
+use tapgate_engine::authorization::{Authorization, Kind};
+use tapgate_engine::ids::{AuthorizationId, Sequence, UrId};
+use tapgate_engine::posting::Effect;
+use tapgate_engine::record::{BreakId, Fact, Record, ReturnCause, Verdict};
+
+use super::history::{History, Subject};
+use super::{Telling, Told, debits};
+use crate::delivery::{Event, EventKind, Place};
+use crate::wire::admin::{alerts, authorizations, breaks, journal};
+
+/// The events that one receiver wants.
+#[derive(Clone, Debug)]
+pub struct Events {
+    /// Without repetition.
+    pub wanted: Vec<EventKind>,
+}
+
+impl Telling for Events {
+    type Content = Event;
+
+    fn subject(&self, sequence: Sequence, record: &Record) -> Option<Subject> {
+        let fact = &record.fact;
+        // Most records are of kinds that a narrow receiver does not want: nothing more is read for them.
+        if !self.wanted.iter().any(|kind| may_be(fact, *kind)) {
+            return None;
+        }
+        match fact {
+            Fact::Decided(_) | Fact::Returned(_) | Fact::Booked(_) => fact.root().cloned().map(Subject::Authorization),
+            Fact::BreakResolved { id, .. } => Some(Subject::Break(*id)),
+            Fact::AlertRaised(_) | Fact::AlertChanged { .. } | Fact::AlertResolved { .. } => {
+                fact.alert(sequence).map(Subject::Alert)
+            }
+            Fact::BreakOpened(_) | Fact::PoolCredited(_) | Fact::ProgramSuspended { .. } => Some(Subject::Itself),
+            _ => None,
+        }
+    }
+
+    fn tell(&self, history: &History) -> Vec<Told<Event>> {
+        let (sequence, record) = history.newest();
+        let told = (0..).zip(happenings(history)).filter(|(_, happening)| self.wanted.contains(&happening.kind));
+        let event = |(part, Happening { kind, lane, data }): (u16, Happening)| {
+            let id = Place { record: *sequence, part }.message_id();
+            Told { part, lane: Some(lane), kind: kind.name(), content: Event::new(id, kind, record.at, &data) }
+        };
+        told.map(event).collect()
+    }
+}
+
+/// Whether a record can be told as this kind, as far as the record alone says.
+fn may_be(fact: &Fact, kind: EventKind) -> bool {
+    match kind {
+        EventKind::AuthorizationApproved
+        | EventKind::AuthorizationDeclined
+        | EventKind::AuthorizationIncremented
+        | EventKind::AuthorizationReversed
+        | EventKind::AuthorizationReleased
+        | EventKind::AuthorizationExpired
+        | EventKind::AuthorizationCleared => of_fact(fact) == Some(kind),
+        EventKind::DebitRequested => {
+            matches!(fact, Fact::Decided(decided) if matches!(decided.verdict, Verdict::Approved(_)))
+        }
+        EventKind::DebitReturned => matches!(fact, Fact::Returned(_) | Fact::Booked(_)),
+        EventKind::PoolAlertRaised => match fact {
+            Fact::AlertRaised(condition) | Fact::AlertChanged { condition, .. } => is_about_pool(condition.kind),
+            _ => false,
+        },
+        EventKind::PoolAlertResolved => matches!(fact, Fact::AlertResolved { .. }),
+        EventKind::PoolCredited => matches!(fact, Fact::PoolCredited(_)),
+        EventKind::BreakOpened => fact.breaks(Sequence::ZERO).next().is_some(),
+        EventKind::BreakResolved => matches!(fact, Fact::BreakResolved { .. }),
+        EventKind::ProgramSuspended => matches!(fact, Fact::ProgramSuspended { suspended: true, .. }),
+        EventKind::ProgramResumed => matches!(fact, Fact::ProgramSuspended { suspended: false, .. }),
+    }
+}
+
+/// One event of a record.
+struct Happening {
+    kind: EventKind,
+    lane: CompactString,
+    data: Value,
+}
+
+/// All events of the newest record, in the order of their parts.
+fn happenings(history: &History) -> Vec<Happening> {
+    let (sequence, record) = history.newest();
+    let mut all = match &record.fact {
+        Fact::Decided(_) | Fact::Returned(_) | Fact::Booked(_) => of_authorization(history),
+        Fact::PoolCredited(credit) => {
+            let lane = pool_lane(credit.currency.as_str());
+            vec![Happening { kind: EventKind::PoolCredited, lane, data: journal::entry(*sequence, record) }]
+        }
+        Fact::ProgramSuspended { suspended, reason } => {
+            let kind = if *suspended { EventKind::ProgramSuspended } else { EventKind::ProgramResumed };
+            let data = json!({"suspended": suspended, "reason": reason.as_str()});
+            vec![Happening { kind, lane: CompactString::const_new("program"), data }]
+        }
+        Fact::BreakResolved { id, .. } => resolved(history, *id).into_iter().collect(),
+        Fact::AlertRaised(_) | Fact::AlertChanged { .. } | Fact::AlertResolved { .. } => {
+            of_alert(history).into_iter().collect()
+        }
+        _ => Vec::new(),
+    };
+    let found = record.fact.breaks(*sequence).filter_map(|(id, _)| history.opened(id));
+    // What explains itself when it is found is nothing to look at.
+    all.extend(found.filter(|found| found.resolved.is_none()).map(|found| Happening {
+        kind: EventKind::BreakOpened,
+        lane: break_lane(found.id),
+        data: breaks::view(&found, record.at),
+    }));
+    all
+}
+
+fn user_lane(user: &UrId) -> CompactString {
+    format_compact!("user {user}")
+}
+
+fn pool_lane(currency: &str) -> CompactString {
+    format_compact!("pool {currency}")
+}
+
+/// A break is opened before it is resolved.
+fn break_lane(id: BreakId) -> CompactString {
+    format_compact!("break {id}")
+}
+
+/// What a callback, a release or a transaction of UR's did to an authorization, then to debits.
+fn of_authorization(history: &History) -> Vec<Happening> {
+    let (_, record) = history.newest();
+    let (before, after) = history.authorization();
+    let fact = &record.fact;
+    let Some((kind, id)) = kind_of(fact, before.as_ref(), after.as_ref()) else { return Vec::new() };
+    let user = fact.user().cloned().or_else(|| after.as_ref().map(|row| row.user.clone()));
+    let lane = user.as_ref().map_or(CompactString::const_new("nobody"), user_lane);
+    let data = resource(history, &id, after);
+    let mut all = vec![Happening { kind, lane: lane.clone(), data }];
+    if let Fact::Decided(decided) = fact {
+        let data = debits::requested(decided);
+        all.extend(data.map(|data| Happening { kind: EventKind::DebitRequested, lane: lane.clone(), data }));
+    }
+    let back = before.map(|before| debits::given_back(history, &before)).unwrap_or_default();
+    all.extend(back.into_iter().map(|data| Happening { kind: EventKind::DebitReturned, lane: lane.clone(), data }));
+    all
+}
+
+/// What a record does to an authorization, whatever came before it.
+fn of_fact(fact: &Fact) -> Option<EventKind> {
+    match fact {
+        Fact::Decided(decided) => Some(match (&decided.verdict, decided.request.kind) {
+            (Verdict::Declined(_), _) => EventKind::AuthorizationDeclined,
+            (Verdict::Approved(_), Kind::Incremental) => EventKind::AuthorizationIncremented,
+            (Verdict::Approved(_), _) => EventKind::AuthorizationApproved,
+        }),
+        Fact::Returned(returned) => Some(match &returned.cause {
+            ReturnCause::Requested { .. } => EventKind::AuthorizationReversed,
+            ReturnCause::Late { .. } | ReturnCause::Person { .. } => EventKind::AuthorizationReleased,
+            ReturnCause::Expired => EventKind::AuthorizationExpired,
+        }),
+        Fact::Booked(booked) => match booked.effect {
+            Effect::Cleared | Effect::PartlyCleared | Effect::LateCleared | Effect::ForcePosted => {
+                Some(EventKind::AuthorizationCleared)
+            }
+            Effect::Reversed | Effect::Refunded => Some(EventKind::AuthorizationReversed),
+            Effect::Confirmed | Effect::Noted => None,
+        },
+        _ => None,
+    }
+}
+
+/// What happened, and of which id the resource is shown.
+fn kind_of(
+    fact: &Fact,
+    before: Option<&Authorization>,
+    after: Option<&Authorization>,
+) -> Option<(EventKind, AuthorizationId)> {
+    let kind = of_fact(fact)?;
+    match fact {
+        Fact::Decided(decided) => Some((kind, decided.request.id.clone())),
+        Fact::Returned(returned) => {
+            // Before its authorization it gives nothing back; of a declined one neither.
+            let ends = before?.state.is_open() && !after.is_some_and(|row| row.state.is_open());
+            (ends || !returned.amount.is_zero()).then(|| (kind, returned.root.clone()))
+        }
+        fact => fact.root().map(|root| (kind, root.clone())),
+    }
+}
+
+/// The admin API's resource as it stood.
+fn resource(history: &History, id: &AuthorizationId, after: Option<Authorization>) -> Value {
+    let found = history.found(id, after);
+    let decision = found.answer.as_ref().and_then(|answer| history.record(answer.decided));
+    let events: Vec<_> = history.all().cloned().collect();
+    authorizations::view(id, &found, decision, &events)
+}
+
+fn resolved(history: &History, id: BreakId) -> Option<Happening> {
+    let (sequence, Record { at, author, fact }) = history.newest();
+    let Fact::BreakResolved { reason, .. } = fact else { return None };
+    let mut found = history.opened(id)?;
+    found.resolve(*sequence, *at, author, reason);
+    let data = breaks::view(&found, *at);
+    Some(Happening { kind: EventKind::BreakResolved, lane: break_lane(id), data })
+}
+
+/// Only alerts about a pool itself; a change of severity raises it anew.
+fn of_alert(history: &History) -> Option<Happening> {
+    let alert = history.alert()?;
+    if !is_about_pool(alert.condition.kind) {
+        return None;
+    }
+    let kind = if alert.is_open() { EventKind::PoolAlertRaised } else { EventKind::PoolAlertResolved };
+    Some(Happening { kind, lane: pool_lane(&alert.condition.subject), data: alerts::view(&alert) })
+}
+
+fn is_about_pool(kind: AlertKind) -> bool {
+    matches!(kind, AlertKind::PoolLow | AlertKind::FloorBreached | AlertKind::ReportStale)
+}

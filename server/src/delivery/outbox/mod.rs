@@ -1,0 +1,208 @@
+//! The outbox: what the journal's records mean to receivers of deliveries, and where those stand.
+//!
+//! There is no queue beside the journal. A message is made from its record, and from the records before it that concern
+//! the same thing, whenever it is read: so its bytes are the same on every attempt and after every restart. `events` and
+//! `notices` say, purely, what a record is told as; this file reads the records and keeps positions as cursors of the
+//! journal. Nothing is removed from the journal that a receiver has not accepted.
+
+pub mod debits;
+pub mod events;
+pub mod history;
+pub mod notices;
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use compact_str::CompactString;
+use tapgate_engine::cursor::POSITION_BYTES_MAX;
+use tapgate_engine::ids::Sequence;
+use tapgate_engine::journal::{Settled, StoreError};
+use tapgate_engine::ledger::{Change, ChangeError, CursorChange, Ledger};
+use tapgate_engine::record::{Author, Record};
+
+use self::history::{History, Subject};
+use crate::clock::Clock;
+use crate::delivery::worker::{REASON_BYTES_MAX, WINDOW};
+use crate::delivery::{Batch, Message, Order, Outbox, Place, Position};
+
+/// Records looked at in one go, a few milliseconds of reading: the deliveries' thread is not held longer by one receiver.
+const RECORDS_MAX: usize = 1_000;
+
+/// The version of a position's bytes. Version 1 ended before the message that is rejected.
+const POSITION_VERSION: u8 = 2;
+
+// A place takes at most 13 bytes, each of the three troubles a time and a reason.
+const _: () = assert!(WINDOW * 13 + 3 * (REASON_BYTES_MAX + 16) + 128 <= POSITION_BYTES_MAX);
+
+/// What one kind of receiver is told.
+pub trait Telling: Send + Sync + 'static {
+    /// What it can send.
+    type Content: Clone + Send + Sync + 'static;
+
+    /// What the record at `sequence` is about; `None` if nobody is told of it.
+    fn subject(&self, sequence: Sequence, record: &Record) -> Option<Subject>;
+
+    /// The messages of the newest record of a history, in their order. Their parts do not depend on who is told.
+    fn tell(&self, history: &History) -> Vec<Told<Self::Content>>;
+}
+
+/// One message of a record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Told<C> {
+    /// Which of the record's messages it is.
+    pub part: u16,
+    /// What must keep its order with it.
+    pub lane: Option<CompactString>,
+    /// What kind of thing it tells of, for people.
+    pub kind: &'static str,
+    /// What is told.
+    pub content: C,
+}
+
+/// Why messages could not be read, or a position not be kept.
+#[derive(Debug, thiserror::Error)]
+pub enum OutboxError {
+    /// The journal could not be read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The position was not kept.
+    #[error(transparent)]
+    Change(#[from] ChangeError),
+    /// The journal failed while an order was on its way to the disk.
+    #[error("the journal failed: nobody can say whether the order was kept")]
+    Unknown,
+    /// A stored position cannot be read.
+    #[error(
+        "the position of receiver {receiver} was not written by this version ({reason}): start the version that wrote \
+         it, or give the receiver another name, which then begins at the journal's end"
+    )]
+    Position {
+        /// Whose.
+        receiver: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+}
+
+/// The journal as one kind of receiver reads it.
+pub struct LedgerOutbox<T> {
+    ledger: Arc<Ledger>,
+    clock: Arc<Clock>,
+    telling: T,
+}
+
+impl<T: Telling> LedgerOutbox<T> {
+    /// An outbox over a running ledger.
+    pub fn new(ledger: Arc<Ledger>, clock: Arc<Clock>, telling: T) -> LedgerOutbox<T> {
+        LedgerOutbox { ledger, clock, telling }
+    }
+
+    /// The messages of one record.
+    fn told(&self, sequence: Sequence, record: Record) -> Result<Vec<Message<T::Content>>, StoreError> {
+        let Some(subject) = self.telling.subject(sequence, &record) else { return Ok(Vec::new()) };
+        let at = record.at;
+        let history = History::read(&self.ledger, &subject, sequence, record)?;
+        let message = |told: Told<T::Content>| {
+            let Told { part, lane, kind, content } = told;
+            Message { place: Place { record: sequence, part }, lane, at, kind, content }
+        };
+        Ok(self.telling.tell(&history).into_iter().map(message).collect())
+    }
+}
+
+impl<T: Telling> Outbox for LedgerOutbox<T> {
+    type Content = T::Content;
+    type Error = OutboxError;
+
+    fn after(&self, place: Place, max: usize) -> Result<Batch<T::Content>, OutboxError> {
+        let newest = self.newest();
+        let mut batch = Batch { messages: Vec::new(), through: place, more: false };
+        if place >= Place::end_of(newest) {
+            return Ok(batch);
+        }
+        let mut read = 0;
+        let mut failed = None;
+        // The record of the place itself may have more to tell.
+        self.ledger.records(place.before_record(), &mut |sequence, record, _| {
+            batch.more = read == RECORDS_MAX;
+            if sequence > newest || batch.more {
+                return ControlFlow::Break(());
+            }
+            read += 1;
+            match self.told(sequence, record) {
+                Ok(messages) => {
+                    for message in messages.into_iter().filter(|message| message.place > place) {
+                        if batch.messages.len() >= max {
+                            batch.more = true;
+                            return ControlFlow::Break(());
+                        }
+                        batch.through = message.place;
+                        batch.messages.push(message);
+                    }
+                    batch.through = Place::end_of(sequence);
+                    ControlFlow::Continue(())
+                }
+                Err(error) => {
+                    failed = Some(error);
+                    ControlFlow::Break(())
+                }
+            }
+        })?;
+        match failed {
+            // What was read before is sent; the rest is asked for again.
+            Some(error) if batch.messages.is_empty() => Err(error.into()),
+            _ => Ok(batch),
+        }
+    }
+
+    fn newest(&self) -> Sequence {
+        self.ledger.journal().durable()
+    }
+
+    fn position(&self, receiver: &str) -> Result<Option<Position>, OutboxError> {
+        let Some(bytes) = self.ledger.cursor(receiver) else { return Ok(None) };
+        let unreadable = |reason: String| OutboxError::Position { receiver: receiver.to_owned(), reason };
+        let read = |bytes: &[u8]| postcard::from_bytes(bytes).map(Some).map_err(|error| unreadable(error.to_string()));
+        match bytes.split_first() {
+            Some((&POSITION_VERSION, rest)) => read(rest),
+            // A message that is rejected is absent: one byte of zero.
+            Some((1, rest)) => read(&[rest, &[0]].concat()),
+            Some((version, _)) => Err(unreadable(format!("version {version}"))),
+            None => Err(unreadable("it is empty".to_owned())),
+        }
+    }
+
+    fn store_position(&self, receiver: &str, position: &Position) -> Result<(), OutboxError> {
+        // Nobody waits for the disk: what a crash forgets is sent again.
+        self.ledger.move_cursor(receiver, bytes(receiver, position)?, self.clock.now())?;
+        Ok(())
+    }
+
+    fn is_repeated(&self, by: &Author) -> Result<bool, OutboxError> {
+        Ok(self.ledger.is_repeated(by, self.clock.now())?)
+    }
+
+    fn store_order(&self, receiver: &str, order: &Order, position: &Position, by: &Author) -> Result<(), OutboxError> {
+        let (name, position) = (receiver.into(), bytes(receiver, position)?);
+        let change = match order {
+            Order::Resume | Order::Replay(_) => CursorChange::Move { name, position },
+            Order::Skip { place, reason } => {
+                CursorChange::Skip { name, message: place.message_id().into(), reason: reason.into(), position }
+            }
+        };
+        let receipt = self.ledger.change(by, Change::Cursor(change), self.clock.now())?;
+        match receipt.word.map(|word| word.block()) {
+            Some(Settled::Failed) => Err(OutboxError::Unknown),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn bytes(receiver: &str, position: &Position) -> Result<Vec<u8>, OutboxError> {
+    let unwritable =
+        |error: postcard::Error| OutboxError::Position { receiver: receiver.to_owned(), reason: error.to_string() };
+    postcard::to_stdvec(&(POSITION_VERSION, position)).map_err(unwritable)
+}
+
+#[cfg(test)]
+mod tests;

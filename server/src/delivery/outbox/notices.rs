@@ -1,0 +1,68 @@
+//! What people are told of alerts, by chat, pager and e-mail.
+
+use tapgate_engine::alert::Alert;
+use tapgate_engine::ids::Sequence;
+use tapgate_engine::record::{Fact, Record};
+
+use super::history::{History, Subject};
+use super::{Telling, Told};
+use crate::delivery::{Notice, NoticeKind, Place};
+
+/// Alerts, as people are told of them.
+#[derive(Clone, Copy, Debug)]
+pub struct Notices;
+
+impl Telling for Notices {
+    type Content = Notice;
+
+    fn subject(&self, sequence: Sequence, record: &Record) -> Option<Subject> {
+        match &record.fact {
+            // Silence is for whoever asked for it.
+            Fact::AlertSilenced { .. } => None,
+            fact => fact.alert(sequence).map(Subject::Alert),
+        }
+    }
+
+    fn tell(&self, history: &History) -> Vec<Told<Notice>> {
+        let notice = history.alert().and_then(|alert| notice(history.newest(), &alert));
+        let told = |content: Notice| Told {
+            part: 0,
+            lane: Some(content.key.as_str().into()),
+            kind: content.kind.message_kind(),
+            content,
+        };
+        notice.map(told).into_iter().collect()
+    }
+}
+
+/// What a record of an alert is told as; `alert` is the row after it.
+fn notice((sequence, record): &(Sequence, Record), alert: &Alert) -> Option<Notice> {
+    let by = record.author.name();
+    let condition = &alert.condition;
+    let words = condition.text.to_string();
+    let (kind, text) = match &record.fact {
+        Fact::AlertRaised(_) => (NoticeKind::Raised, words),
+        // Who has taken it on, or silenced it, is not told that it became better.
+        Fact::AlertChanged { .. } if alert.is_quiet(record.at) => return None,
+        Fact::AlertChanged { .. } | Fact::AlertRenotified { .. } => (NoticeKind::Renotified, words),
+        Fact::AlertAcknowledged { reason, .. } => {
+            let why = reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
+            (NoticeKind::Acknowledged, format!("{by} has taken it on{why}"))
+        }
+        Fact::AlertResolved { .. } => (NoticeKind::Resolved, "It is over; there is nothing left to do.".to_owned()),
+        _ => return None,
+    };
+    let is_news = matches!(kind, NoticeKind::Raised | NoticeKind::Renotified);
+    let facts = condition.facts.iter().filter(|_| is_news);
+    Some(Notice {
+        id: Place { record: *sequence, part: 0 }.message_id(),
+        key: format!("alert-{}", alert.id),
+        kind,
+        severity: condition.severity,
+        title: condition.title.to_string(),
+        text,
+        facts: facts.map(|(name, value)| (name.to_string(), value.to_string())).collect(),
+        at: record.at,
+        link: None,
+    })
+}

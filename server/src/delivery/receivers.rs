@@ -1,0 +1,176 @@
+//! The receivers of the configuration: a worker for each, on a thread of their own behind all that decides.
+
+use std::pin::Pin;
+use std::sync::Arc;
+
+use tapgate_engine::ledger::Ledger;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use crate::alerting::deliveries as alarm;
+use crate::clock::Clock;
+use crate::config::{Deliver, MailReceiver, PagerDutyReceiver, SlackReceiver, WebhookReceiver};
+use crate::delivery::channel::mail::Mail;
+use crate::delivery::channel::pagerduty::PagerDuty;
+use crate::delivery::channel::post::{ATTEMPT_TIMEOUT, Post, PostSetUpError};
+use crate::delivery::channel::slack::Slack;
+use crate::delivery::channel::webhook::Webhook;
+use crate::delivery::outbox::events::Events;
+use crate::delivery::outbox::notices::Notices;
+use crate::delivery::outbox::{LedgerOutbox, OutboxError};
+use crate::delivery::worker::{Handle, Setup, Worker, limits};
+use crate::delivery::{Outbox, Receiver};
+use crate::http::context::App;
+
+/// Of the deliveries' thread, on the scale of nice(1): as the rows', it gives way to decisions.
+const NICENESS: i32 = 10;
+
+/// One receiver, to be watched and steered.
+#[derive(Debug)]
+pub struct Delivery {
+    /// `webhook`, `slack`, `pagerduty` or `smtp`.
+    pub kind: &'static str,
+    /// Where it listens, without what may be secret.
+    pub url: String,
+    /// Its worker.
+    pub handle: Handle<OutboxError>,
+}
+
+/// A worker that waits to be run, until the process stops.
+pub type Job = Box<dyn FnOnce(watch::Receiver<bool>) -> Running + Send>;
+
+/// A worker under way.
+type Running = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// Why deliveries cannot be made.
+#[derive(Debug, thiserror::Error)]
+pub enum ReceiversError {
+    /// The HTTP client.
+    #[error(transparent)]
+    Post(#[from] PostSetUpError),
+    /// A position.
+    #[error(transparent)]
+    Outbox(#[from] OutboxError),
+    /// The thread.
+    #[error("the deliveries' thread did not start: {0}")]
+    Thread(#[from] std::io::Error),
+}
+
+/// What all receivers are made with.
+struct Made<'a> {
+    config: &'a Deliver,
+    ledger: &'a Arc<Ledger>,
+    clock: &'a Arc<Clock>,
+    deliveries: Vec<Delivery>,
+    jobs: Vec<Job>,
+}
+
+/// A worker for each receiver, where it stood; none of them runs yet.
+///
+/// # Errors
+/// TLS cannot be set up, or a position cannot be read or kept.
+pub fn prepare(
+    config: &Deliver,
+    ledger: &Arc<Ledger>,
+    clock: &Arc<Clock>,
+) -> Result<(Vec<Delivery>, Vec<Job>), ReceiversError> {
+    // Who has no receivers needs no TLS for them.
+    let post = || Post::new(config.guard(), ATTEMPT_TIMEOUT);
+    let mut made = Made { config, ledger, clock, deliveries: Vec::new(), jobs: Vec::new() };
+    for WebhookReceiver { name, url, secrets, events } in &config.webhooks {
+        let receiver = Webhook::new(post()?, url.clone(), secrets.clone());
+        let outbox = LedgerOutbox::new(Arc::clone(ledger), Arc::clone(clock), Events { wanted: events.clone() });
+        made.add("webhook", name, url.origin(), outbox, receiver)?;
+    }
+    for SlackReceiver { name, url } in &config.slack {
+        let receiver = Slack::new(post()?, url.clone());
+        made.add_for_people("slack", name, url.origin(), receiver)?;
+    }
+    for PagerDutyReceiver { name, url, routing_key } in &config.pagerduty {
+        let receiver = PagerDuty::new(post()?, url, routing_key.clone());
+        made.add_for_people("pagerduty", name, url.origin(), receiver)?;
+    }
+    if let Some(MailReceiver { name, server, from, to }) = &config.smtp {
+        let receiver = Mail::new(config.guard(), server.clone(), from.clone(), to.clone());
+        made.add_for_people("smtp", name, format!("smtp://{}:{}", server.host, server.port), receiver)?;
+    }
+    Ok((made.deliveries, made.jobs))
+}
+
+impl Made<'_> {
+    fn add_for_people<R>(
+        &mut self,
+        kind: &'static str,
+        name: &str,
+        url: String,
+        receiver: R,
+    ) -> Result<(), ReceiversError>
+    where
+        R: Receiver<Content = crate::delivery::Notice>,
+    {
+        let outbox = LedgerOutbox::new(Arc::clone(self.ledger), Arc::clone(self.clock), Notices);
+        self.add(kind, name, url, outbox, receiver)
+    }
+
+    fn add<O, R>(
+        &mut self,
+        kind: &'static str,
+        name: &str,
+        url: String,
+        outbox: O,
+        receiver: R,
+    ) -> Result<(), ReceiversError>
+    where
+        O: Outbox<Error = OutboxError>,
+        R: Receiver<Content = O::Content>,
+    {
+        let limits = limits(self.config.park_after());
+        let setup = Setup { name: name.to_owned(), limits, clock: Arc::clone(self.clock) };
+        let (worker, handle) = Worker::new(setup, Arc::new(outbox), receiver)?;
+        self.deliveries.push(Delivery { kind, url, handle });
+        self.jobs.push(Box::new(move |stopping| Box::pin(worker.run(stopped(stopping)))));
+        Ok(())
+    }
+}
+
+/// Runs the workers until the process stops, and watches for those that people must see to.
+///
+/// # Errors
+/// The thread did not start.
+pub fn run(
+    app: Arc<App>,
+    jobs: Vec<Job>,
+    stopping: watch::Receiver<bool>,
+) -> Result<std::thread::JoinHandle<()>, ReceiversError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let thread = std::thread::Builder::new().name("deliveries".to_owned());
+    let spawned = thread.spawn(move || {
+        // Decisions come first. Where the system refuses, this thread only shares.
+        let _ = rustix::process::setpriority_process(None, NICENESS);
+        runtime.block_on(deliver(&app, jobs, stopping));
+        // A name that is still being resolved holds nothing up.
+        runtime.shutdown_background();
+    });
+    Ok(spawned?)
+}
+
+async fn deliver(app: &App, jobs: Vec<Job>, stopping: watch::Receiver<bool>) {
+    alarm::forget_strangers(app);
+    let mut workers = JoinSet::new();
+    for job in jobs {
+        workers.spawn(job(stopping.clone()));
+    }
+    for delivery in &app.deliveries {
+        let Delivery { handle, .. } = delivery;
+        let (ledger, clock) = (Arc::clone(&app.ledger), Arc::clone(&app.clock));
+        let alarm = alarm::Alarm::new(ledger, clock, handle.name(), handle.watch());
+        // Ends with its worker.
+        workers.spawn(alarm.watch());
+    }
+    workers.join_all().await;
+}
+
+/// Done when the process stops, or has failed.
+async fn stopped(mut stopping: watch::Receiver<bool>) {
+    let _ = stopping.wait_for(|stopping| *stopping).await;
+}

@@ -1,0 +1,146 @@
+//! Authorizations: listed, shown, released.
+
+use std::ops::ControlFlow;
+
+use axum::Json;
+use axum::extract::{Path, Query, State};
+use serde::Deserialize;
+use serde_json::json;
+use tapgate_engine::authorization::Kind;
+use tapgate_engine::ids::AuthorizationId;
+use tapgate_engine::ledger::{Change, Found, Ledger};
+use tapgate_engine::record::{Fact, Record, ReturnCause};
+
+use super::idempotency::{Asked, make};
+use super::paging::PageAsked;
+use super::{Admin, Answer, blocking, id, no_such};
+use crate::http::problem::Problem;
+use crate::wire::admin::ReasonForm;
+use crate::wire::admin::authorizations as wire;
+
+/// Records that one page of a list looks at: tens of milliseconds of reading.
+const RECORDS_PER_PAGE_MAX: usize = 200_000;
+
+pub(super) async fn one(State(admin): State<Admin>, Path(text): Path<String>) -> Answer {
+    let id: AuthorizationId = id("authorization", &text)?;
+    show(&admin, id).await
+}
+
+async fn show(admin: &Admin, id: AuthorizationId) -> Answer {
+    let shown = blocking(&admin.app.ledger, move |ledger| {
+        let found = ledger.find(&id)?.ok_or_else(|| no_such("authorization", id.as_str()))?;
+        let decision = decision(ledger, &found)?;
+        let mut events = Vec::new();
+        for sequence in found.authorization.iter().flat_map(|row| &row.events) {
+            events.extend(ledger.record(*sequence)?.map(|record| (*sequence, record)));
+        }
+        if events.is_empty() {
+            let decided = found.answer.as_ref().map(|answer| answer.decided);
+            events.extend(decided.zip(decision.clone()));
+        }
+        Ok(wire::view(&id, &found, decision.as_ref(), &events))
+    });
+    shown.await.map(Json)
+}
+
+fn decision(ledger: &Ledger, found: &Found) -> Result<Option<Record>, Problem> {
+    match &found.answer {
+        Some(answer) => Ok(ledger.record(answer.decided)?),
+        None => Ok(None),
+    }
+}
+
+/// Filters of the list; all must hold.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct Filters {
+    ur_id: Option<String>,
+    card_id: Option<String>,
+    state: Option<String>,
+    reason: Option<String>,
+    from: Option<i64>,
+    to: Option<i64>,
+    limit: Option<usize>,
+    cursor: Option<u64>,
+}
+
+impl Filters {
+    fn ask_about(&self, record: &Record) -> bool {
+        let Some(request) = wire::request_of(&record.fact) else { return false };
+        let at = record.at.seconds().0;
+        self.ur_id.as_ref().is_none_or(|user| request.user.as_str() == user)
+            && self.card_id.as_ref().is_none_or(|card| request.card.as_str() == card)
+            && self.from.is_none_or(|from| at >= from)
+            && self.to.is_none_or(|to| at <= to)
+    }
+}
+
+/// The id that a record lists: a decision's, or the root that a reversal without authorization left a tombstone for.
+fn listed(record: &Record) -> Option<AuthorizationId> {
+    match &record.fact {
+        Fact::Decided(decided) if matches!(decided.request.kind, Kind::Authorization | Kind::Incremental) => {
+            Some(decided.request.id.clone())
+        }
+        Fact::Returned(returned) => match &returned.cause {
+            ReturnCause::Requested { .. } if returned.user.is_none() && !returned.mismatch => {
+                Some(returned.root.clone())
+            }
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// Newest first. A page looks at a bounded part of the journal, so it may hold few items and still name a next page.
+pub(super) async fn list(
+    State(admin): State<Admin>,
+    query: Result<Query<Filters>, axum::extract::rejection::QueryRejection>,
+) -> Answer {
+    let Query(filters) = query.map_err(|error| Problem::Malformed(error.body_text()))?;
+    let asked = PageAsked::new(filters.limit, filters.cursor)?;
+    blocking(&admin.app.ledger, move |ledger| page(ledger, &filters, asked)).await.map(Json)
+}
+
+fn page(ledger: &Ledger, filters: &Filters, asked: PageAsked) -> Result<serde_json::Value, Problem> {
+    let mut items = Vec::new();
+    let mut next = None;
+    let mut read = 0;
+    let mut failed = None;
+    ledger.records_back(asked.before, &mut |sequence, record, _| {
+        if items.len() == asked.limit || read == RECORDS_PER_PAGE_MAX {
+            next = Some((sequence.0 + 1).to_string());
+            return ControlFlow::Break(());
+        }
+        read += 1;
+        if !filters.ask_about(&record) {
+            return ControlFlow::Continue(());
+        }
+        match item(ledger, filters, &record) {
+            Ok(shown) => items.extend(shown),
+            Err(problem) => {
+                failed = Some(problem);
+                return ControlFlow::Break(());
+            }
+        }
+        ControlFlow::Continue(())
+    })?;
+    failed.map_or_else(|| Ok(json!({"items": items, "next": next})), Err)
+}
+
+fn item(ledger: &Ledger, filters: &Filters, record: &Record) -> Result<Option<serde_json::Value>, Problem> {
+    let Some(id) = listed(record) else { return Ok(None) };
+    let Some(found) = ledger.find(&id)? else { return Ok(None) };
+    let shown = wire::summary(&id, &found, Some(record).filter(|_| found.answer.is_some()));
+    let is = |name: &str, wanted: &Option<String>| {
+        wanted.as_ref().is_none_or(|wanted| shown.get(name).and_then(|value| value.as_str()) == Some(wanted))
+    };
+    let wanted = is("state", &filters.state) && is("reason", &filters.reason);
+    Ok(wanted.then(|| shown.into()))
+}
+
+pub(super) async fn release(State(admin): State<Admin>, Path(text): Path<String>, asked: Asked) -> Answer {
+    let root: AuthorizationId = id("authorization", &text)?;
+    let ReasonForm { reason } = asked.form()?;
+    make(&admin, asked.author, Change::Release { root: root.clone(), reason: reason.into() }).await?;
+    show(&admin, root).await
+}

@@ -1,0 +1,51 @@
+//! The journal, as one JSON object a record.
+
+use std::ops::ControlFlow;
+
+use axum::extract::{Query, State};
+use axum::response::{IntoResponse, Response};
+use hyper::header::{CONTENT_TYPE, HeaderValue};
+use serde::Deserialize;
+use tapgate_engine::ids::Sequence;
+
+use super::{Admin, blocking};
+use crate::http::problem::Problem;
+use crate::wire::admin::journal::entry;
+
+/// Records in one answer of the journal, unless asked for fewer.
+const RECORDS_MAX: usize = 10_000;
+
+/// Where to read the journal.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Part {
+    #[serde(default)]
+    from: u64,
+    limit: Option<usize>,
+}
+
+/// The durable records after `from`, one JSON object a line.
+pub(super) async fn read(
+    State(admin): State<Admin>,
+    query: Result<Query<Part>, axum::extract::rejection::QueryRejection>,
+) -> Result<Response, Problem> {
+    let Query(part) = query.map_err(|error| Problem::Malformed(error.body_text()))?;
+    let limit = part.limit.unwrap_or(RECORDS_MAX).min(RECORDS_MAX);
+    let lines = blocking(&admin.app.ledger, move |ledger| {
+        let mut lines = String::new();
+        let mut left = limit;
+        ledger.records(Sequence(part.from), &mut |sequence, record, _| {
+            if left == 0 {
+                return ControlFlow::Break(());
+            }
+            left -= 1;
+            lines.push_str(&entry(sequence, &record).to_string());
+            lines.push('\n');
+            ControlFlow::Continue(())
+        })?;
+        Ok(lines)
+    });
+    let mut response = lines.await?.into_response();
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/x-ndjson"));
+    Ok(response)
+}

@@ -1,0 +1,54 @@
+//! What the handlers of both listeners share.
+
+use std::sync::Arc;
+
+use metrics_exporter_prometheus::PrometheusHandle;
+use tapgate_engine::ids::UrId;
+use tapgate_engine::ledger::Ledger;
+use tokio::sync::mpsc;
+
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::delivery::receivers::Delivery;
+use crate::health::Health;
+use crate::provider::prefunding::Board;
+use crate::treasury::follow::Follower;
+
+/// The running program.
+pub struct App {
+    /// Decides and records.
+    pub ledger: Arc<Ledger>,
+    /// As loaded.
+    pub config: Config,
+    /// Wall time.
+    pub clock: Arc<Clock>,
+    /// Renders `/metrics`.
+    pub metrics: PrometheusHandle,
+    /// Whether requests are taken.
+    pub health: Health,
+    /// What the journal says of the pools' spending.
+    pub treasury: Follower,
+    /// Accounts of which UR has said that something changed, for the feeds.
+    pub hints: mpsc::Sender<UrId>,
+    /// The receivers of deliveries, as configured.
+    pub deliveries: Vec<Delivery>,
+    /// What is done next about automatic prefunds.
+    pub prefunding: Board,
+}
+
+impl App {
+    /// Ready for requests; treasury has read nothing yet, and nothing is planned.
+    #[must_use]
+    pub fn new(
+        ledger: Arc<Ledger>,
+        config: Config,
+        clock: Arc<Clock>,
+        metrics: PrometheusHandle,
+        hints: mpsc::Sender<UrId>,
+        deliveries: Vec<Delivery>,
+    ) -> App {
+        let treasury = Follower::new(&config.treasury);
+        let (health, prefunding) = (Health::default(), Board::default());
+        App { ledger, config, clock, metrics, health, treasury, hints, deliveries, prefunding }
+    }
+}

@@ -1,0 +1,430 @@
+//! The HTTPS client: signs each call, shares the budget, retries what is worth retrying, and trusts no answer before
+//! its form, and its signature where there is one, are checked.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use rand::RngExt;
+use reqwest::{Method, Response, Url, redirect};
+use serde_json::{Value, json};
+use tapgate_engine::ids::UrId;
+use tapgate_engine::money::Minor;
+
+use super::{At, Breaker, Budget, Exchange, Mint, Onramp, Priority, TransactionFilter, UrApi, UrError};
+use crate::clock::Clock;
+use crate::error_chain::error_chain;
+use crate::signature::{
+    Address, DEADLINE_HEADER, PARTNER_DEADLINE_AHEAD_SECONDS_MAX, PUBLIC_KEY_HEADER, PartnerScope, SIGNATURE_HEADER,
+    SigningKey, WebhookHeaders, WebhookPolicy, partner_fma_message, partner_message, verify_webhook,
+};
+use crate::wire::ur::{
+    Answer, Balance, DepositQuote, OnrampQuote, Page, Profile, Rate, RefusalCode, Token, Transaction, read,
+};
+use crate::wire::{Digits, Malformed};
+
+/// A server that is there takes a connection within milliseconds; across the world within one second.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// The longest wait for one answer; UR's own chain calls take seconds.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(15);
+/// A page of a hundred transactions is a hundred kilobytes.
+const ANSWER_BYTES_MAX: usize = 4 << 20;
+/// Attempts of one call, the first included, where its caller need not tell them apart.
+const ATTEMPTS_MAX: u32 = 4;
+/// The pause before the second attempt; each further one is twice as long. Where UR says "too many", four times that.
+const BACKOFF: Duration = Duration::from_millis(250);
+const RATE_LIMITED_BACKOFF: Duration = Duration::from_secs(1);
+/// How far ahead our deadlines lie: room for a clock that differs, less than UR's bound.
+const DEADLINE_AHEAD_SECONDS: u64 = PARTNER_DEADLINE_AHEAD_SECONDS_MAX / 2;
+
+/// The client could not be set up.
+#[derive(Debug, thiserror::Error)]
+#[error("UR's client: {0}")]
+pub struct ClientSetUpError(String);
+
+/// Asks UR over HTTPS.
+pub struct Client {
+    http: reqwest::Client,
+    base: Url,
+    key: SigningKey,
+    signers: WebhookPolicy,
+    clock: Arc<Clock>,
+    budget: Mutex<Budget>,
+    breaker: Mutex<Breaker>,
+}
+
+/// One call.
+struct Call<'a> {
+    method: Method,
+    path: &'static str,
+    body: Vec<u8>,
+    scope: PartnerScope<'a>,
+    priority: Priority,
+    attempts_max: u32,
+}
+
+impl Call<'_> {
+    fn post(path: &'static str, body: &Value, priority: Priority) -> Call<'static> {
+        let (method, body) = (Method::POST, body.to_string().into_bytes());
+        Call { method, path, body, scope: PartnerScope::Open, priority, attempts_max: ATTEMPTS_MAX }
+    }
+}
+
+impl Client {
+    /// A client of the UR at `base`, with calls signed by `key`; answers may be signed by `signers`.
+    ///
+    /// # Errors
+    /// The base is not an http(s) URL, or TLS cannot be set up.
+    pub fn new(
+        base: &str,
+        key: SigningKey,
+        signers: Vec<Address>,
+        calls_per_minute: u32,
+        clock: Arc<Clock>,
+    ) -> Result<Client, ClientSetUpError> {
+        // The process may have installed one already: it is the same one.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let base: Url =
+            base.trim_end_matches('/').parse().map_err(|error| ClientSetUpError(format!("{base}: {error}")))?;
+        let http = reqwest::Client::builder()
+            .connect_timeout(CONNECT_TIMEOUT)
+            .timeout(ANSWER_TIMEOUT)
+            .redirect(redirect::Policy::none())
+            .tcp_nodelay(true)
+            .build()
+            .map_err(|error| ClientSetUpError(error.to_string()))?;
+        let signers = WebhookPolicy { signers, require_v2: false, timestamp_window_seconds: DEADLINE_AHEAD_SECONDS };
+        Ok(Client {
+            http,
+            base,
+            key,
+            signers,
+            clock,
+            budget: Mutex::new(Budget::new(calls_per_minute)),
+            breaker: Mutex::new(Breaker::default()),
+        })
+    }
+
+    /// Whether UR has failed so often that it is not asked for a while.
+    #[must_use]
+    pub fn is_paused(&self) -> bool {
+        self.breaker().is_open()
+    }
+
+    fn breaker(&self) -> MutexGuard<'_, Breaker> {
+        self.breaker.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn budget(&self) -> MutexGuard<'_, Budget> {
+        self.budget.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The whole answer of a call that UR did not refuse.
+    async fn call(&self, call: Call<'_>) -> Result<Value, UrError> {
+        let mut attempt = 1;
+        loop {
+            self.wait_for_budget(call.priority).await;
+            let error = match self.attempt(&call).await {
+                Ok(answer) => return Ok(answer),
+                Err(error) if attempt >= call.attempts_max || !error.is_transient() => return Err(error),
+                Err(UrError::Paused) => return Err(UrError::Paused),
+                Err(error) => error,
+            };
+            let doubled = 2_u32.saturating_pow(attempt - 1);
+            // Full jitter: callers that failed together do not come back together.
+            let jitter = rand::rng().random_range(0.5..1.5);
+            if error.refusal() == Some(RefusalCode::RateLimited) {
+                let pause = (RATE_LIMITED_BACKOFF * doubled).mul_f64(jitter);
+                self.budget().pause(pause, self.clock.elapsed());
+            } else {
+                self.clock.sleep((BACKOFF * doubled).mul_f64(jitter)).await;
+            }
+            attempt += 1;
+        }
+    }
+
+    async fn wait_for_budget(&self, priority: Priority) {
+        loop {
+            let wait = match self.budget().take(priority, self.clock.elapsed()) {
+                Ok(()) => return,
+                Err(wait) => wait,
+            };
+            self.clock.sleep(wait).await;
+        }
+    }
+
+    async fn attempt(&self, call: &Call<'_>) -> Result<Value, UrError> {
+        if !self.breaker().admit(self.clock.elapsed()) {
+            return Err(UrError::Paused);
+        }
+        let abandoned = Abandoned(self);
+        let began = Instant::now();
+        let answered = self.ask(call).await;
+        std::mem::forget(abandoned);
+        let outcome = match &answered {
+            Ok(_) => "done",
+            Err(UrError::Refused { .. }) => "refused",
+            Err(UrError::Timeout(_)) => "timeout",
+            Err(UrError::Unreachable(_)) => "unreachable",
+            Err(UrError::Malformed { .. } | UrError::Signature(_) | UrError::Paused) => "malformed",
+        };
+        metrics::counter!("tapgate_ur_calls_total", "path" => call.path, "outcome" => outcome).increment(1);
+        metrics::histogram!("tapgate_ur_call_seconds", "path" => call.path).record(began.elapsed().as_secs_f64());
+        let failed = answered.as_ref().is_err_and(UrError::is_failure);
+        let changed = self.breaker().ended(failed, self.clock.elapsed());
+        if changed && failed {
+            tracing::warn!(path = call.path, "UR fails repeatedly; it is asked again after a pause");
+        } else if changed {
+            tracing::info!("UR answers again");
+        }
+        metrics::gauge!("tapgate_ur_paused").set(if self.is_paused() { 1.0 } else { 0.0 });
+        answered
+    }
+
+    async fn ask(&self, call: &Call<'_>) -> Result<Value, UrError> {
+        let deadline = self.clock.now().at.0 / 1_000 + DEADLINE_AHEAD_SECONDS;
+        let message = match call.scope {
+            PartnerScope::Open => partner_message(&call.body, deadline),
+            PartnerScope::ManagedCustody { ur_id, external_user_id } => {
+                partner_fma_message(&call.body, ur_id, external_user_id, deadline)
+            }
+        };
+        let url = format!("{}{}", self.base.as_str().trim_end_matches('/'), call.path);
+        let mut request = self
+            .http
+            .request(call.method.clone(), url)
+            .header(SIGNATURE_HEADER, self.key.sign_hex(&[&message]))
+            .header(DEADLINE_HEADER, deadline.to_string())
+            .header(PUBLIC_KEY_HEADER, self.key.address().to_string());
+        if let PartnerScope::ManagedCustody { ur_id, external_user_id } = call.scope {
+            request = request.header("X-Ur-Id", ur_id).header("X-External-User-Id", external_user_id);
+        }
+        if !call.body.is_empty() {
+            request = request.header("Content-Type", "application/json").body(call.body.clone());
+        }
+        let response = request.send().await.map_err(|error| broken(call.path, &error))?;
+        let status = response.status();
+        let signature = response.headers().get(SIGNATURE_HEADER).map(|value| value.as_bytes().to_vec());
+        let body = self.body(call.path, response).await?;
+        if let Some(signature) = signature {
+            let headers = WebhookHeaders { signature: Some(&signature), ..WebhookHeaders::default() };
+            let now = self.clock.now().at.0 / 1_000;
+            verify_webhook(&self.signers, &headers, &body, now).map_err(|_| UrError::Signature(call.path))?;
+        }
+        let refused = |kind, code, message: String| UrError::Refused { path: call.path, kind, code, message };
+        let by_status = || match status.as_u16() {
+            429 => Some(RefusalCode::RateLimited),
+            code if code >= 500 => Some(RefusalCode::Unavailable),
+            code if !(200..300).contains(&code) => Some(RefusalCode::Invalid),
+            _ => None,
+        };
+        match read(&body) {
+            Ok(Answer::Refused { code, message }) => {
+                // A status that says more than an unknown code does wins.
+                let kind = match (RefusalCode::of(code), by_status()) {
+                    (RefusalCode::Invalid, Some(status)) => status,
+                    (kind, _) => kind,
+                };
+                if kind == RefusalCode::Signature {
+                    tracing::error!(
+                        path = call.path,
+                        message,
+                        "UR does not accept our signature: check ur.partner_key and this machine's clock"
+                    );
+                }
+                Err(refused(kind, code, message))
+            }
+            Ok(Answer::Done(answer)) => match by_status() {
+                None => Ok(answer),
+                Some(kind) => Err(refused(kind, i64::from(status.as_u16()), status.to_string())),
+            },
+            Err(error) => match by_status() {
+                Some(kind) => Err(refused(kind, i64::from(status.as_u16()), status.to_string())),
+                None => Err(UrError::Malformed { path: call.path, error }),
+            },
+        }
+    }
+
+    async fn body(&self, path: &'static str, mut response: Response) -> Result<Vec<u8>, UrError> {
+        let mut body = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(|error| broken(path, &error))? {
+            if body.len() + chunk.len() > ANSWER_BYTES_MAX {
+                let error = Malformed(format!("it is larger than {ANSWER_BYTES_MAX} bytes"));
+                return Err(UrError::Malformed { path, error });
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(body)
+    }
+}
+
+/// Tells the breaker of a call whose caller went away.
+struct Abandoned<'a>(&'a Client);
+
+impl Drop for Abandoned<'_> {
+    fn drop(&mut self) {
+        self.0.breaker().abandoned();
+    }
+}
+
+/// The URL's host is in it, no secret is.
+fn broken(path: &'static str, error: &reqwest::Error) -> UrError {
+    if error.is_timeout() { UrError::Timeout(path) } else { UrError::Unreachable(error_chain(error)) }
+}
+
+fn decoded<T>(path: &'static str, read: Result<T, Malformed>) -> Result<T, UrError> {
+    read.map_err(|error| UrError::Malformed { path, error })
+}
+
+/// UR's numbers of accounts are int64 on its wire; an id that is no number goes as text and is UR's to refuse.
+fn number(user: &UrId) -> Value {
+    user.as_str().parse::<i64>().map_or_else(|_| json!(user.as_str()), |number| json!(number))
+}
+
+fn text_in(answer: &Value, key: &str, path: &'static str) -> Result<String, UrError> {
+    let places = [answer.get("data"), answer.get("result"), Some(answer)];
+    let found = places.into_iter().flatten().find_map(|place| place.get(key));
+    let text = found.and_then(|value| serde_json::from_value::<Digits>(value.clone()).ok()).map(|text| text.0);
+    decoded(path, text.filter(|text| !text.is_empty()).ok_or_else(|| Malformed(format!("{key} is missing"))))
+}
+
+impl UrApi for Client {
+    async fn profile(&self, user: &UrId, priority: Priority) -> Result<Profile, UrError> {
+        const PATH: &str = "/v1/profile";
+        let answer = self.call(Call::post(PATH, &json!({"urId": number(user)}), priority)).await?;
+        let profile = decoded(PATH, Profile::read(&answer))?;
+        let theirs = Malformed(format!("it is of the account {}, asked was {user}", profile.user));
+        decoded(PATH, if profile.user == *user { Ok(profile) } else { Err(theirs) })
+    }
+
+    async fn balance(&self, user: &UrId, priority: Priority) -> Result<Vec<Balance>, UrError> {
+        const PATH: &str = "/v1/balance";
+        let answer = self.call(Call::post(PATH, &json!({"urId": number(user)}), priority)).await?;
+        decoded(PATH, Balance::read_all(&answer))
+    }
+
+    async fn transactions(
+        &self,
+        user: &UrId,
+        filter: &TransactionFilter,
+        at: At,
+        priority: Priority,
+    ) -> Result<Page<Transaction>, UrError> {
+        const PATH: &str = "/v1/transactions";
+        let mut body = json!({"urId": number(user), "pageSize": filter.page_size.clamp(1, 100)});
+        if let Some(fields) = body.as_object_mut() {
+            let mut set = |key: &str, value: Option<Value>| {
+                value.map(|value| fields.insert(key.to_owned(), value));
+            };
+            set("type", filter.kind.map(Value::from));
+            set("fromTimestamp", filter.from.map(Value::from));
+            set("toTimestamp", filter.to.map(Value::from));
+            set("direction", filter.direction.map(Value::from));
+            set("status", filter.status.map(Value::from));
+            set("currencies", (!filter.currencies.is_empty()).then(|| json!(filter.currencies)));
+            set("minAmount", filter.amount.map(|(least, _)| least.to_string().into()));
+            set("maxAmount", filter.amount.map(|(_, most)| most.to_string().into()));
+            let [timestamp, id] = match at {
+                At::Before(_) => ["prevCursorTimestamp", "prevCursorId"],
+                At::Start | At::After(_) => ["cursorTimestamp", "cursorId"],
+            };
+            if let At::After(cursor) | At::Before(cursor) = at {
+                set(timestamp, Some(cursor.timestamp.into()));
+                set(id, Some(cursor.id.into()));
+            }
+        }
+        let answer = self.call(Call::post(PATH, &body, priority)).await?;
+        decoded(PATH, Page::read(&answer, Transaction::read))
+    }
+
+    async fn transactions_of(
+        &self,
+        pairs: &[(UrId, String)],
+        priority: Priority,
+    ) -> Result<Page<Transaction>, UrError> {
+        const PATH: &str = "/v1/transaction/query";
+        let pairs: Vec<_> = pairs.iter().map(|(user, hash)| json!({"urId": number(user), "txHash": hash})).collect();
+        let answer = self.call(Call::post(PATH, &json!({"txPairs": pairs}), priority)).await?;
+        decoded(PATH, Page::read(&answer, Transaction::read))
+    }
+
+    async fn tokens(&self, priority: Priority) -> Result<Vec<Token>, UrError> {
+        const PATH: &str = "/v1/tokens";
+        let (method, scope, attempts_max) = (Method::GET, PartnerScope::Open, ATTEMPTS_MAX);
+        let call = Call { method, path: PATH, body: Vec::new(), scope, priority, attempts_max };
+        let answer = self.call(call).await?;
+        Ok(decoded(PATH, Page::read(&answer, Token::read))?.rows)
+    }
+
+    async fn exchange_rate(&self, from: &str, to: &str, priority: Priority) -> Result<Rate, UrError> {
+        const PATH: &str = "/v1/exchangeRate";
+        let answer = self.call(Call::post(PATH, &json!({"inSymbol": from, "outSymbol": to}), priority)).await?;
+        decoded(PATH, Rate::read(&answer))
+    }
+
+    async fn exchange(&self, asked: &Exchange) -> Result<String, UrError> {
+        const PATH: &str = "/v1/exchange";
+        let answer = self.call(Call::post(PATH, &exchange(asked), Priority::High)).await?;
+        text_in(&answer, "txHash", PATH)
+    }
+
+    async fn deposit_quote(
+        &self,
+        user: &UrId,
+        input: &str,
+        output: &str,
+        amount: Minor,
+    ) -> Result<DepositQuote, UrError> {
+        const PATH: &str = "/v1/deposit/quote";
+        let answer = self.call(Call::post(PATH, &quote(user, input, output, amount), Priority::High)).await?;
+        decoded(PATH, DepositQuote::read(&answer))
+    }
+
+    async fn deposit(&self, asked: &Exchange) -> Result<String, UrError> {
+        const PATH: &str = "/v1/deposit";
+        let call = Call { attempts_max: 1, ..Call::post(PATH, &exchange(asked), Priority::High) };
+        let answer = self.call(call).await?;
+        text_in(&answer, "txHash", PATH)
+    }
+
+    async fn onramp_quote(
+        &self,
+        user: &UrId,
+        input: &str,
+        output: &str,
+        amount: Minor,
+    ) -> Result<OnrampQuote, UrError> {
+        const PATH: &str = "/v1/onramp/quote";
+        let answer = self.call(Call::post(PATH, &quote(user, input, output, amount), Priority::High)).await?;
+        decoded(PATH, OnrampQuote::read(&answer))
+    }
+
+    async fn onramp(&self, asked: &Onramp) -> Result<String, UrError> {
+        const PATH: &str = "/v1/onramp";
+        let body = json!({
+            "quoteId": asked.quote, "requestId": asked.request_id, "urId": number(&asked.user),
+            "tokenIn": asked.input, "amountIn": asked.amount.to_string(),
+        });
+        text_in(&self.call(Call::post(PATH, &body, Priority::High)).await?, "txHash", PATH)
+    }
+
+    async fn mint(&self, asked: &Mint) -> Result<UrId, UrError> {
+        const PATH: &str = "/v1/mint/nft";
+        let body = json!({
+            "email": asked.email, "evmAddress": asked.address, "signature": asked.signature, "hash": asked.hash,
+            "deadline": asked.deadline.to_string(),
+        });
+        let id = text_in(&self.call(Call::post(PATH, &body, Priority::High)).await?, "tokenId", PATH)?;
+        decoded(PATH, id.parse().map_err(|error| Malformed(format!("tokenId: {error}"))))
+    }
+}
+
+fn exchange(asked: &Exchange) -> Value {
+    json!({
+        "urId": number(&asked.user), "inputToken": asked.input, "outputToken": asked.output,
+        "amount": asked.amount.to_string(), "requestId": asked.request_id,
+    })
+}
+
+fn quote(user: &UrId, input: &str, output: &str, amount: Minor) -> Value {
+    json!({"urId": number(user), "fromToken": input, "toToken": output, "amount": amount.to_string()})
+}

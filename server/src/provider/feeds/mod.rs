@@ -1,0 +1,429 @@
+//! The figures that UR owns, fetched at their own cadence: pools, rates, users. And the sweeps, which share the budget.
+//!
+//! A report holds what UR had shown us completed *before it was asked*: each task notes the journal's last record first.
+
+mod due;
+
+use std::collections::{BTreeSet, HashMap};
+use std::future::Future;
+use std::ops::ControlFlow;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use rand::RngExt;
+use tapgate_engine::account::{AccountStatus, User};
+use tapgate_engine::authorization::Source;
+use tapgate_engine::ids::{Sequence, UrId};
+use tapgate_engine::ledger::{Change, ChangeError};
+use tapgate_engine::limit::ClientLimit;
+use tapgate_engine::money::{Currency, Minor, Money};
+use tapgate_engine::posting::{BreakKind, Discrepancy};
+use tapgate_engine::pricing::{Conversion, Rates};
+use tapgate_engine::record::{Author, Fact, ReportedAccount, Verdict};
+use tapgate_engine::time::UnixMillis;
+use tokio::sync::mpsc;
+
+pub use due::Due;
+
+use crate::http::context::App;
+use crate::provider::api::{Priority, UrApi, UrError};
+use crate::provider::prefunding::credits;
+use crate::provider::reconciliation::sweep::{SweepError, Sweeps};
+use crate::wire::ur::RefusalCode;
+
+/// How soon after UR showed a settlement the figures are asked for that must hold it: several at once are one call.
+const AFTER_SETTLEMENT: Duration = Duration::from_secs(2);
+/// How long an account that failed is left alone.
+const AFTER_FAILURE: Duration = Duration::from_secs(20);
+/// How long one is whose transactions are not understood: until somebody looked, probably.
+const AFTER_UNCLEAR: Duration = Duration::from_secs(3_600);
+/// How long an account without holds waits for what others leave of the budget: those behind it wait with it.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// How often the journal is looked at for who is to be asked about.
+const FOLLOW_INTERVAL: Duration = Duration::from_secs(1);
+/// How long a loop with nothing due waits.
+const IDLE: Duration = Duration::from_millis(500);
+/// How often it is told how far the sweeps are; in the log, from so many accounts on.
+const TELL_INTERVAL: Duration = Duration::from_secs(30);
+const SWEEPS_DUE_TOLD: usize = 1_000;
+/// Records looked at in one go.
+const RECORDS_MAX: usize = 10_000;
+/// Hints waiting; one that finds no room is made up for by the next turn of its account.
+pub const HINTS_MAX: usize = 10_000;
+
+/// What UR's contract adds to a settlement amount (ur-facts.md, "How UR prices").
+const INTERCHANGE_PERCENT: u8 = 1;
+
+/// The fiat currencies of UR's, where `/v1/tokens` does not say.
+const FIAT: [&str; 7] = ["USD", "EUR", "CHF", "JPY", "CNH", "SGD", "HKD"];
+
+/// A task could not do its turn.
+#[derive(Debug, thiserror::Error)]
+enum FeedError {
+    #[error(transparent)]
+    Ur(#[from] UrError),
+    #[error(transparent)]
+    Change(#[from] ChangeError),
+    #[error(transparent)]
+    Sweep(#[from] SweepError),
+}
+
+/// Who is known when feeds start.
+#[derive(Debug, Default)]
+pub struct Known {
+    /// Every account.
+    pub users: Vec<UrId>,
+    /// Those with something held.
+    pub holding: Vec<UrId>,
+}
+
+/// Fetches and sweeps until it is dropped.
+pub struct Feeds<A> {
+    app: Arc<App>,
+    api: Arc<A>,
+    users: Mutex<Due>,
+    sweeps: Mutex<Due>,
+    /// The last success of each feed, for their ages.
+    fresh: Mutex<HashMap<&'static str, UnixMillis>>,
+}
+
+impl<A: UrApi> Feeds<A> {
+    /// Feeds for accounts that are known already.
+    #[must_use]
+    pub fn new(app: Arc<App>, api: Arc<A>, known: &Known) -> Feeds<A> {
+        let now = app.clock.now().at;
+        let (mut users, mut sweeps) = (Due::default(), Due::default());
+        // Spread over one interval, so that a restart asks for nobody twice at once.
+        let spread = u64::from(app.config.ur.users_interval_seconds) * 1_000;
+        for (place, user) in (0_u64..).zip(&known.users) {
+            users.by(user, UnixMillis(now.0 + place * spread / (known.users.len() as u64).max(1)));
+        }
+        for user in &known.holding {
+            users.by(user, now);
+            sweeps.by(user, now);
+        }
+        let (users, sweeps) = (Mutex::new(users), Mutex::new(sweeps));
+        Feeds { app, api, users, sweeps, fresh: Mutex::default() }
+    }
+
+    /// Runs every feed. `hints` names accounts of which UR has said that something changed.
+    pub async fn run(self, hints: mpsc::Receiver<UrId>) {
+        let ur = &self.app.config.ur;
+        let [pools, rates] = [ur.pools_interval_seconds, ur.rates_interval_seconds].map(seconds);
+        let feeds = Arc::new(self);
+        let mut tasks = tokio::task::JoinSet::new();
+        tasks.spawn(Arc::clone(&feeds).take_hints(hints));
+        tasks.spawn(Arc::clone(&feeds).follow_journal());
+        tasks.spawn(Arc::clone(&feeds).every(pools, "pools", Feeds::pools));
+        tasks.spawn(Arc::clone(&feeds).every(rates, "rates", Feeds::rates));
+        tasks.spawn(Arc::clone(&feeds).keep_users());
+        tasks.spawn(feeds.keep_sweeping());
+        tasks.join_all().await;
+    }
+
+    fn users(&self) -> MutexGuard<'_, Due> {
+        self.users.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn sweeps(&self) -> MutexGuard<'_, Due> {
+        self.sweeps.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn now(&self) -> UnixMillis {
+        self.app.clock.now().at
+    }
+
+    fn in_(&self, duration: Duration) -> UnixMillis {
+        UnixMillis(self.now().0.saturating_add(millis(duration)))
+    }
+
+    fn succeeded(&self, feed: &'static str) {
+        self.fresh.lock().unwrap_or_else(PoisonError::into_inner).insert(feed, self.now());
+    }
+
+    /// Seconds since a feed last succeeded, or since there is one.
+    fn tell_age(&self, feed: &'static str, since: UnixMillis) {
+        let fresh = self.fresh.lock().unwrap_or_else(PoisonError::into_inner).get(feed).copied().unwrap_or(since);
+        let age = self.now().0.saturating_sub(fresh.0);
+        metrics::gauge!("tapgate_feed_age_seconds", "feed" => feed).set(Duration::from_millis(age).as_secs_f64());
+    }
+
+    async fn every<F>(self: Arc<Self>, interval: Duration, feed: &'static str, turn: impl Fn(Arc<Self>) -> F)
+    where
+        F: Future<Output = Result<(), FeedError>>,
+    {
+        let began = self.now();
+        loop {
+            match turn(Arc::clone(&self)).await {
+                Ok(()) => self.succeeded(feed),
+                Err(error) => tracing::warn!(feed, %error, "UR's figures were not read; they are asked for again"),
+            }
+            self.tell_age(feed, began);
+            self.app.clock.sleep(jittered(interval)).await;
+        }
+    }
+
+    async fn take_hints(self: Arc<Self>, mut hints: mpsc::Receiver<UrId>) {
+        while let Some(user) = hints.recv().await {
+            self.users().by(&user, self.now());
+        }
+        // Without anybody to hint, the others go on.
+        std::future::pending::<()>().await;
+    }
+
+    /// Notes who spent, and whose figures UR changed.
+    async fn follow_journal(self: Arc<Self>) {
+        let mut cursor = self.app.ledger.journal().durable();
+        loop {
+            match self.follow_from(cursor) {
+                Ok(next) => cursor = next,
+                Err(error) => tracing::warn!(%error, "the journal could not be read by the feeds; tried again"),
+            }
+            self.app.clock.sleep(FOLLOW_INTERVAL).await;
+        }
+    }
+
+    fn follow_from(&self, after: Sequence) -> Result<Sequence, tapgate_engine::journal::StoreError> {
+        let mut cursor = after;
+        let mut read = 0;
+        self.app.ledger.records(after, &mut |sequence, record, _| {
+            match &record.fact {
+                Fact::Decided(decided) if matches!(decided.verdict, Verdict::Approved(_)) => {
+                    let wait = u64::from(self.app.config.reconcile.first_look_seconds) * 1_000;
+                    let first_look = record.at.0.saturating_add(wait);
+                    self.sweeps().by(&decided.request.user, UnixMillis(first_look));
+                }
+                Fact::UserImported(import) => self.users().by(&import.user, self.now()),
+                Fact::Booked(booked) => {
+                    if let Some(user) = &booked.user {
+                        self.users().by(user, self.in_(AFTER_SETTLEMENT));
+                    }
+                }
+                _ => {}
+            }
+            cursor = sequence;
+            read += 1;
+            if read == RECORDS_MAX { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        })?;
+        Ok(cursor)
+    }
+
+    /// The ops account's balances are the pools'.
+    async fn pools(self: Arc<Self>) -> Result<(), FeedError> {
+        let Some(ops) = self.app.config.ur.ops_ur_id.as_deref().and_then(|id| id.parse::<UrId>().ok()) else {
+            return Ok(());
+        };
+        let ledger = &self.app.ledger;
+        let seen_through = ledger.journal().claimed();
+        let balances = self.api.balance(&ops, Priority::High).await?;
+        // What has arrived of automatic prefunds is recorded before the report that shows it.
+        credits::follow(&self.app, &self.api).await;
+        for balance in balances {
+            let now = self.app.clock.now();
+            if ledger.pool(balance.currency).is_none() {
+                let opened = Change::ReportPool {
+                    currency: balance.currency,
+                    reported: Some(balance.amount),
+                    floor: None,
+                    reserve: None,
+                    reflected: None,
+                };
+                ledger.change(&Author::Ur, opened, now)?;
+                continue;
+            }
+            let shown_early = ledger.pool(balance.currency).map_or(Minor::ZERO, |pool| pool.shown_early);
+            let (_, unexplained) = ledger.sync_pool(balance.currency, balance.amount, seen_through, now)?;
+            // A rise no larger than the money on its way is that money, shown before anybody has recorded its credit.
+            let on_its_way = ledger.in_flight(balance.currency);
+            let sum = on_its_way.iter().fold(Minor::ZERO, |sum, prefund| sum.saturating_add(prefund.amount));
+            let awaited = sum.saturating_sub(shown_early).max(Minor::ZERO);
+            let drift = unexplained.saturating_sub(unexplained.clamp(Minor::ZERO, awaited));
+            if drift.0.abs() > self.app.config.reconcile.tolerance().of(balance.amount).0 {
+                let expected = balance.amount.saturating_sub(unexplained);
+                let discrepancy = Discrepancy {
+                    kind: BreakKind::PoolDrift,
+                    subject: balance.currency.as_str().into(),
+                    field: "balance".into(),
+                    ours: compact_str::format_compact!("{expected}"),
+                    theirs: compact_str::format_compact!("{}", balance.amount),
+                };
+                ledger.open_break(discrepancy, now)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What a dollar buys of each currency, and francs per unit; every other pair follows from these.
+    async fn rates(self: Arc<Self>) -> Result<(), FeedError> {
+        let tokens = self.api.tokens(Priority::High).await?;
+        let fiat: Vec<String> = tokens.into_iter().filter(|token| token.is_fiat).map(|token| token.symbol).collect();
+        let fiat = if fiat.is_empty() { FIAT.map(str::to_owned).to_vec() } else { fiat };
+        let (mut pairs, mut chf, mut seen) = (Vec::new(), Vec::new(), BTreeSet::new());
+        for symbol in &fiat {
+            let Ok(currency) = symbol.trim_end_matches("24").parse::<Currency>().map(Currency::booked) else {
+                continue;
+            };
+            // A token may be listed once a chain, and under two names.
+            if !seen.insert(currency) {
+                continue;
+            }
+            if currency != Currency::USD {
+                let rate = self.api.exchange_rate("USD", symbol, Priority::High).await?;
+                pairs.push(((Currency::USD, currency), Conversion { rate: rate.rate, spread: rate.spread }));
+                let rate = self.api.exchange_rate(symbol, "USD", Priority::High).await?;
+                pairs.push(((currency, Currency::USD), Conversion { rate: rate.rate, spread: rate.spread }));
+            }
+            if currency != Currency::CHF {
+                let rate = self.api.exchange_rate(symbol, "CHF", Priority::High).await?;
+                // On 10,000 there, in thousandths here; a currency worth less than that is counted as worth that.
+                chf.push((currency, (rate.rate / 10).max(1)));
+            }
+        }
+        // UR's API does not tell the interchange; a person may have set another.
+        let before = self.app.ledger.program().rates;
+        let interchange_percent = before.set_at.map_or(INTERCHANGE_PERCENT, |_| before.interchange_percent);
+        let rates = Rates { chf, pairs, interchange_percent, set_at: None };
+        self.app.ledger.change(&Author::Ur, Change::ReplaceRates(Box::new(rates)), self.app.clock.now())?;
+        Ok(())
+    }
+
+    async fn keep_users(self: Arc<Self>) {
+        loop {
+            let next = self.users().next(self.now());
+            let Some((user, since)) = next else {
+                metrics::gauge!("tapgate_feed_users_behind_seconds").set(0.0);
+                self.app.clock.sleep(IDLE).await;
+                continue;
+            };
+            let behind = Duration::from_millis(self.now().0.saturating_sub(since.0));
+            metrics::gauge!("tapgate_feed_users_behind_seconds").set(behind.as_secs_f64());
+            let again = match self.user(&user, behind > PATIENCE).await {
+                // Nobody of ours: a hint named somebody else.
+                Ok(false) => continue,
+                Ok(true) => {
+                    self.succeeded("users");
+                    jittered(seconds(self.app.config.ur.users_interval_seconds))
+                }
+                Err(error) => {
+                    tracing::warn!(%user, %error, "an account's figures were not read; they are asked for again");
+                    AFTER_FAILURE
+                }
+            };
+            self.users().by(&user, self.in_(again));
+        }
+    }
+
+    /// One account's limit, status, allowances and balances; false where it is none of ours.
+    async fn user(&self, user: &UrId, is_urgent: bool) -> Result<bool, FeedError> {
+        let ledger = &self.app.ledger;
+        let Some(row) = ledger.user(user) else { return Ok(false) };
+        let priority = if row.holds().is_empty() && !is_urgent { Priority::Low } else { Priority::Normal };
+        let seen_through = ledger.journal().claimed();
+        let profile = match self.api.profile(user, priority).await {
+            Err(error) if error.refusal() == Some(RefusalCode::Blocked) => {
+                // UR refuses to serve the account at all: nothing of its may be approved.
+                let account =
+                    ReportedAccount { status: AccountStatus::Blocked, limit: row.limit, allowances: Vec::new() };
+                ledger.report_user(user, Some(account), None, seen_through, self.app.clock.now())?;
+                return Ok(true);
+            }
+            answered => answered?,
+        };
+        let pays_by_fiat = !row.fiat().is_empty() || row.holds().iter().any(|hold| hold.source == Source::Fiat);
+        let balances = if pays_by_fiat {
+            let balances = self.api.balance(user, priority).await?;
+            let money =
+                |balance: crate::wire::ur::Balance| Money { amount: balance.amount, currency: balance.currency };
+            Some(balances.into_iter().map(money).collect())
+        } else {
+            None
+        };
+        let account = ReportedAccount { status: profile.status, limit: profile.limit, allowances: profile.allowances };
+        ledger.report_user(user, Some(account), balances, seen_through, self.app.clock.now())?;
+        self.compare_limit(user, &row, profile.limit, seen_through)?;
+        Ok(true)
+    }
+
+    /// Within one period UR's figure only rises, by what we know to be settled and by more; below that, the weight or a
+    /// rate is wrong.
+    fn compare_limit(
+        &self,
+        user: &UrId,
+        before: &User,
+        theirs: ClientLimit,
+        seen_through: Sequence,
+    ) -> Result<(), FeedError> {
+        let ours = before.limit_used_min(seen_through);
+        let tolerance = self.app.config.reconcile.tolerance().of(Minor(ours.0)).0;
+        if theirs.start == before.limit.start && theirs.used.0.saturating_add(tolerance) < ours.0 {
+            let discrepancy = Discrepancy {
+                kind: BreakKind::LimitDrift,
+                subject: user.as_str().into(),
+                field: "usedLimit".into(),
+                ours: compact_str::format_compact!("{ours}"),
+                theirs: compact_str::format_compact!("{}", theirs.used),
+            };
+            self.app.ledger.open_break(discrepancy, self.app.clock.now())?;
+        }
+        Ok(())
+    }
+
+    /// How far the sweeps are: a start after a long stop, or a UR that was away, has them behind for long.
+    fn tell_sweeps(&self) {
+        let (due, waiting) = {
+            let sweeps = self.sweeps();
+            (sweeps.due(self.now()), sweeps.len())
+        };
+        let count = |accounts: usize| f64::from(u32::try_from(accounts).unwrap_or(u32::MAX));
+        metrics::gauge!("tapgate_sweeps_waiting").set(count(waiting));
+        metrics::gauge!("tapgate_sweeps_due").set(count(due));
+        if due >= SWEEPS_DUE_TOLD {
+            let minutes = due / (self.app.config.ur.calls_per_minute.max(1) as usize) + 1;
+            tracing::info!(due, waiting, minutes, "the sweeps are behind; so many minutes at least until they are not");
+        }
+    }
+
+    async fn keep_sweeping(self: Arc<Self>) {
+        let mut sweeps = Sweeps::new(self.app.config.reconcile);
+        let mut told = UnixMillis(0);
+        loop {
+            if self.now().0 >= told.0.saturating_add(millis(TELL_INTERVAL)) {
+                told = self.now();
+                self.tell_sweeps();
+            }
+            let next = self.sweeps().next(self.now());
+            let Some((user, _)) = next else {
+                self.app.clock.sleep(IDLE).await;
+                continue;
+            };
+            match sweeps.sweep(&self.app.ledger, &self.app.clock, &*self.api, &user).await {
+                Ok(swept) => {
+                    if swept.booked > 0 || swept.expired > 0 {
+                        tracing::info!(%user, booked = swept.booked, expired = swept.expired, "swept");
+                    }
+                    if let Some(again) = swept.again_at {
+                        self.sweeps().by(&user, UnixMillis(again.0.unsigned_abs() * 1_000));
+                    }
+                }
+                Err(error) => {
+                    tracing::warn!(%user, %error, "a sweep did not come to its end; it is made again");
+                    let again = if matches!(error, SweepError::Unclear(_)) { AFTER_UNCLEAR } else { AFTER_FAILURE };
+                    self.sweeps().by(&user, self.in_(again));
+                }
+            }
+        }
+    }
+}
+
+/// So that what began together does not stay together.
+fn jittered(interval: Duration) -> Duration {
+    interval.mul_f64(rand::rng().random_range(0.9..1.1))
+}
+
+fn seconds(seconds: u32) -> Duration {
+    Duration::from_secs(u64::from(seconds))
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,228 @@
+//! The end of an automatic prefund: UR shows its transaction as completed, or as rejected.
+
+use std::sync::Arc;
+
+use compact_str::{CompactString, format_compact};
+use tapgate_engine::ids::{PrefundId, UrId};
+use tapgate_engine::ledger::{Change, ChangeError, PrefundChange};
+use tapgate_engine::money::{Currency, Minor};
+use tapgate_engine::prefund::{Prefund, PrefundSent};
+use tapgate_engine::record::Author;
+use tapgate_engine::time::{Moment, UnixMillis};
+
+use crate::http::context::App;
+use crate::provider::api::{Priority, UrApi, UrError};
+use crate::wire::ur::{Direction, Page, RefusalCode, Status, Transaction};
+
+/// What UR shows as rejected for so long stays so. Given up earlier, a mistake of UR's that it takes back would be paid twice.
+const REJECTED_MS: u64 = 3_600_000;
+
+/// A deposit on its way, as UR knows it.
+struct OnItsWay {
+    id: PrefundId,
+    currency: Currency,
+    /// What UR's quote gave for it.
+    quoted: Minor,
+    expected_at: Option<UnixMillis>,
+    account: UrId,
+    hash: CompactString,
+}
+
+/// What UR shows of it.
+#[derive(Debug, PartialEq, Eq)]
+enum Shown {
+    /// Nothing yet, or not the end.
+    UnderWay,
+    /// It is in the pool.
+    Credited(Minor),
+    /// Nothing moved.
+    Rejected,
+    /// Something that a person must look at.
+    Strange(String),
+}
+
+/// Asks UR about the deposits that are on their way, and records what has arrived.
+///
+/// Called between reading the pools' balances and reporting them: what a balance holds UR shows as completed, so its credit
+/// is recorded before the report that shows it, and the rise explains itself.
+pub async fn follow<A: UrApi>(app: &App, api: &Arc<A>) {
+    follow_at(app, api, app.clock.now()).await;
+}
+
+pub(super) async fn follow_at<A: UrApi>(app: &App, api: &Arc<A>, now: Moment) {
+    let on_their_way: Vec<_> = app.ledger.open_prefunds().iter().filter_map(OnItsWay::of).collect();
+    if on_their_way.is_empty() {
+        return;
+    }
+    let rows = match ask(api, &on_their_way).await {
+        Ok(rows) => rows,
+        Err(error) => return tracing::warn!(%error, "UR was not asked about the deposits on their way; it is again"),
+    };
+    for deposit in on_their_way {
+        if let Err(error) = deposit.record(app, deposit.shown(&rows), now) {
+            tracing::warn!(prefund = %deposit.id, %error, "a deposit's end was not recorded; it is looked at again");
+        }
+    }
+}
+
+/// A batch fails whole where one transaction is not there yet: then each is asked for by itself.
+async fn ask<A: UrApi>(api: &Arc<A>, deposits: &[OnItsWay]) -> Result<Vec<Transaction>, UrError> {
+    let pair = |deposit: &OnItsWay| (deposit.account.clone(), deposit.hash.to_string());
+    let pairs: Vec<_> = deposits.iter().map(pair).collect();
+    match api.transactions_of(&pairs, Priority::High).await {
+        Err(error) if error.refusal() == Some(RefusalCode::NotFound) => {}
+        answered => return answered.map(readable),
+    }
+    let mut rows = Vec::new();
+    if let [_, _, ..] = pairs.as_slice() {
+        for pair in pairs {
+            match api.transactions_of(&[pair], Priority::High).await {
+                Err(error) if error.refusal() == Some(RefusalCode::NotFound) => {}
+                answered => rows.extend(readable(answered?)),
+            }
+        }
+    }
+    Ok(rows)
+}
+
+fn readable(page: Page<Transaction>) -> Vec<Transaction> {
+    for error in page.unreadable {
+        tracing::warn!(%error, "UR shows a transaction of a deposit that cannot be read");
+    }
+    page.rows
+}
+
+impl OnItsWay {
+    fn of(prefund: &Prefund) -> Option<OnItsWay> {
+        let (_, ordered) = prefund.ordered.as_ref().filter(|_| prefund.is_in_flight())?;
+        Some(OnItsWay {
+            id: prefund.id,
+            currency: prefund.currency,
+            quoted: prefund.amount,
+            expected_at: prefund.expected_at,
+            account: ordered.account.clone(),
+            hash: prefund.reference.clone(),
+        })
+    }
+
+    /// A rate moves between the quote and the credit. What is off by no more than a quote may be is what it came to, and no
+    /// more is waited for; beyond that it is short, and people are told.
+    fn is_as_quoted(&self, amount: Minor, tolerance_bps: u16) -> bool {
+        let off = (i128::from(amount.0) - i128::from(self.quoted.0)).abs();
+        off * 10_000 <= i128::from(self.quoted.0) * i128::from(tolerance_bps)
+    }
+
+    /// What is to be credited in the quote's place.
+    fn came_to(&self, amount: Minor) -> Change {
+        Change::Prefund(PrefundChange::Send(PrefundSent {
+            proposal: Some(self.id),
+            currency: self.currency,
+            amount,
+            reference: self.hash.clone(),
+            expected_at: self.expected_at,
+        }))
+    }
+
+    /// A transaction may be shown once for each step of its way: the furthest counts.
+    fn shown(&self, rows: &[Transaction]) -> Shown {
+        let own = || rows.iter().filter(|row| row.hash.eq_ignore_ascii_case(&self.hash) && row.user == self.account);
+        if let Some(row) = own().find(|row| row.status == Status::Completed) {
+            let is_ours = row.direction == Direction::In && row.currency == self.currency && !row.amount.is_zero();
+            let shown = || format!("{} {} {:?}", row.amount, row.currency, row.direction);
+            return if is_ours { Shown::Credited(row.amount) } else { Shown::Strange(shown()) };
+        }
+        let is_rejected = own().next().is_some() && own().all(|row| row.status == Status::Rejected);
+        if is_rejected { Shown::Rejected } else { Shown::UnderWay }
+    }
+
+    fn record(&self, app: &App, shown: Shown, now: Moment) -> Result<(), ChangeError> {
+        let (id, currency) = (self.id, self.currency);
+        let tolerance_bps = app.config.treasury.auto_prefund.quote_tolerance_bps;
+        if shown != Shown::Rejected {
+            app.prefunding.lock().rejected.remove(&id);
+        }
+        let change = match shown {
+            Shown::UnderWay => return Ok(()),
+            // A factor of a hundred lies between the two forms of amounts on UR's wire.
+            Shown::Credited(amount) if amount > self.quoted && !self.is_as_quoted(amount, tolerance_bps) => {
+                tracing::error!(prefund = %id, %currency, hash = %self.hash, quoted = %self.quoted, %amount, "UR credited far more than it quoted");
+                return Ok(());
+            }
+            Shown::Credited(amount) => {
+                if amount != self.quoted && self.is_as_quoted(amount, tolerance_bps) {
+                    app.ledger.change(&Author::Engine, self.came_to(amount), now)?;
+                }
+                tracing::info!(prefund = %id, %currency, %amount, "UR has credited a prefund");
+                Change::CreditPrefund { id, amount }
+            }
+            Shown::Rejected => {
+                let now = app.ledger.time(now.at);
+                let first = *app.prefunding.lock().rejected.entry(id).or_insert(now);
+                if now.0 < first.0.saturating_add(REJECTED_MS) {
+                    tracing::warn!(prefund = %id, %currency, hash = %self.hash, "UR shows a prefund as rejected");
+                    return Ok(());
+                }
+                metrics::counter!("tapgate_prefund_refusals_total", "by" => "ur").increment(1);
+                tracing::error!(prefund = %id, %currency, hash = %self.hash, "UR rejected a prefund after it was sent");
+                let reason = format_compact!("UR rejected the transaction {}", self.hash);
+                Change::Prefund(PrefundChange::Cancel { id, reason, not_executed: false })
+            }
+            Shown::Strange(what) => {
+                tracing::error!(prefund = %id, %currency, hash = %self.hash, what, "UR completed a prefund as something else");
+                return Ok(());
+            }
+        };
+        app.ledger.change(&Author::Engine, change, now).map(drop)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tapgate_engine::ids::Sequence;
+    use tapgate_engine::time::UnixSeconds;
+
+    use super::*;
+
+    #[test]
+    fn what_ur_shows_last_counts_and_only_what_is_credited_to_this_pool() {
+        let deposit = OnItsWay {
+            id: PrefundId(Sequence(7)),
+            currency: Currency::EUR,
+            quoted: Minor(100_000),
+            expected_at: None,
+            account: "9999".parse().unwrap(),
+            hash: "0xab".into(),
+        };
+        let row = |hash: &str, status| Transaction {
+            user: "9999".parse().unwrap(),
+            kind: "CDP".to_owned(),
+            amount: Minor(100_000),
+            currency: Currency::EUR,
+            direction: Direction::In,
+            status,
+            at: UnixSeconds(1),
+            hash: hash.to_owned(),
+            mcc: None,
+            references: Vec::new(),
+            charged_in: None,
+        };
+        let check = |rows: &[Transaction], expected: Shown| assert_eq!(deposit.shown(rows), expected, "{rows:?}");
+        let credited = || Shown::Credited(Minor(100_000));
+        for (amount, is_as_quoted) in [(100_000, true), (97_500, true), (97_499, false), (102_501, false), (0, false)] {
+            assert_eq!(deposit.is_as_quoted(Minor(amount), 250), is_as_quoted, "{amount}");
+        }
+        check(&[], Shown::UnderWay);
+        check(&[row("0xcd", Status::Completed)], Shown::UnderWay);
+        check(&[row("0xAB", Status::Completed)], credited());
+        check(&[row("0xab", Status::Pending)], Shown::UnderWay);
+        check(&[row("0xab", Status::Unknown)], Shown::UnderWay);
+        check(&[row("0xab", Status::Pending), row("0xab", Status::Completed)], credited());
+        check(&[row("0xab", Status::Completed), row("0xab", Status::Rejected)], credited());
+        check(&[row("0xab", Status::Rejected)], Shown::Rejected);
+        check(&[row("0xab", Status::Rejected), row("0xab", Status::Pending)], Shown::UnderWay);
+        let strange = |row: Transaction| assert!(matches!(deposit.shown(&[row]), Shown::Strange(_)));
+        strange(Transaction { currency: Currency::USD, ..row("0xab", Status::Completed) });
+        strange(Transaction { direction: Direction::Out, ..row("0xab", Status::Completed) });
+        strange(Transaction { amount: Minor::ZERO, ..row("0xab", Status::Completed) });
+    }
+}

@@ -1,0 +1,424 @@
+//! Automatic prefunds: what forecasts suggest is proposed, quoted, ordered from UR and followed until it is credited.
+//!
+//! **Money leaves at most once.** The `requestId` is on the disk with the proposal, the whole call with the order, each before
+//! the step that rests on it; until UR answers, the very same call is made again, by this process or the next one. UR's own
+//! final refusal ends an order only where it answers the first call ever made for it: an earlier one whose answer was lost may
+//! have been carried out. The bounds of a day are counted from the orders in the ledger.
+
+pub mod credits;
+pub mod plan;
+pub mod quote;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use compact_str::{CompactString, format_compact};
+use rand::RngExt;
+use tapgate_engine::ids::{PrefundId, Sequence, UrId};
+use tapgate_engine::journal::{Settled, StoreError};
+use tapgate_engine::ledger::{Change, ChangeError, Page, PrefundChange};
+use tapgate_engine::money::{Currency, Minor};
+use tapgate_engine::pool::PoolFigures;
+use tapgate_engine::prefund::{Prefund, PrefundOrdered, PrefundProposed, PrefundSent, REFERENCE_BYTES_MAX};
+use tapgate_engine::record::Author;
+use tapgate_engine::time::{Moment, UnixMillis};
+
+use self::plan::{Desk, Need, Note, Planned, Seen, Step, Subject, plan};
+use self::quote::{corrected, fiat, usdc};
+use crate::alerting::conditions::pool_low::is_unused;
+use crate::config::{AutoPrefund, AutoPrefundMode};
+use crate::http::context::App;
+use crate::provider::api::{Exchange, Priority, UrApi, UrError};
+use crate::signature::Address;
+use crate::treasury::calendar::CreditCalendar;
+use crate::wire::Malformed;
+
+/// What is paid, as UR's tokens name it.
+const USDC: &str = "USDC";
+
+/// Steps of one turn: each pool's way from the proposal to the answer is four.
+const STEPS_MAX: usize = 100;
+
+/// Quotes of one order: the first knows no fees, the next corrects for them, the last for rounding.
+const QUOTES_MAX: usize = 3;
+
+/// After an order without an answer it is made again after so long, each time twice as long, up to the other.
+const AGAIN_MS: u64 = 5_000;
+const AGAIN_MS_MAX: u64 = 600_000;
+
+/// Attempts that came to no end, from which on somebody must know.
+const ATTEMPTS_TOLD: u32 = 5;
+
+/// After a quote that is not taken, and between the quotes of a dry run.
+const QUOTE_AGAIN_MS: u64 = 600_000;
+
+/// How far back prefunds that are over are looked at: longer than any wait after a refusal.
+const LOOK_BACK_MS: u64 = 30 * 86_400_000;
+
+/// The shortest interval in real time, where a virtual clock runs fast.
+const INTERVAL_MIN: Duration = Duration::from_millis(100);
+
+/// The last look, for people.
+#[derive(Clone, Debug)]
+pub struct Looked {
+    /// When.
+    pub at: UnixMillis,
+    /// What was ordered on this day, in millionths of a USDC.
+    pub ordered_today: Minor,
+    /// When the day ends.
+    pub day_ends: UnixMillis,
+    /// Every pool's next step.
+    pub planned: Vec<Planned>,
+}
+
+/// What the job knows and others show.
+#[derive(Debug, Default)]
+pub struct Board(Mutex<Inside>);
+
+#[derive(Debug, Default)]
+struct Inside {
+    looked: Option<Looked>,
+    notes: BTreeMap<Subject, Note>,
+    /// Orders that this process has recorded and not called yet: of no other is it known that no call went before.
+    uncalled: BTreeSet<PrefundId>,
+    /// Since when UR shows what was sent as rejected.
+    rejected: BTreeMap<PrefundId, UnixMillis>,
+}
+
+impl Board {
+    /// The last look; `None` before the first one, or where nothing is asked of UR.
+    #[must_use]
+    pub fn looked(&self) -> Option<Looked> {
+        self.lock().looked.clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inside> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A fresh `requestId` that nobody can guess, in the form of a random UUID.
+#[must_use]
+pub fn request_id() -> CompactString {
+    let random: u128 = rand::rng().random();
+    let uuid = (random & !(0xf << 76) & !(0b11 << 62)) | (0x4 << 76) | (0b10 << 62);
+    let hex = format_compact!("{uuid:032x}");
+    let part = |range: std::ops::Range<usize>| hex.get(range).unwrap_or_default();
+    format_compact!("{}-{}-{}-{}-{}", part(0..8), part(8..12), part(12..16), part(16..20), part(20..32))
+}
+
+/// Why a step did not come to its end.
+#[derive(Debug, thiserror::Error)]
+enum StepError {
+    #[error(transparent)]
+    Ur(#[from] UrError),
+    #[error("{0}, but an earlier call of this order may have been carried out, so its money may have left")]
+    RefusedAgain(UrError),
+    #[error(transparent)]
+    Change(#[from] ChangeError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("the journal has failed")]
+    Journal,
+    /// A bound of ours, in words.
+    #[error("{0}")]
+    Refused(String),
+}
+
+/// Carries the plan out.
+pub struct Prefunding<A> {
+    app: Arc<App>,
+    api: Arc<A>,
+    desk: Desk,
+}
+
+impl<A: UrApi> Prefunding<A> {
+    /// For the ops account, which pays and is credited; `partner` is the address of the key that signs the calls of `api`.
+    #[must_use]
+    pub fn new(app: Arc<App>, api: Arc<A>, account: UrId, partner: Address) -> Prefunding<A> {
+        let (base_url, partner) = (app.config.ur.base_url.as_str().into(), format_compact!("{partner}"));
+        Prefunding { app, api, desk: Desk { base_url, partner, account } }
+    }
+
+    /// Looks and acts until it is dropped. Cut off at any point it goes on there: every step is on the disk before the next.
+    pub async fn run(self) {
+        let interval = Duration::from_secs(self.app.config.treasury.watch_interval_seconds.into());
+        let interval = self.app.clock.real(interval).max(INTERVAL_MIN);
+        // Counted from the start: a first refusal is a rise.
+        metrics::counter!("tapgate_prefund_ordered_micro_usdc_total").increment(0);
+        for by in ["ur", "bound"] {
+            metrics::counter!("tapgate_prefund_refusals_total", "by" => by).increment(0);
+        }
+        loop {
+            if let Err(error) = self.turn(self.app.clock.now()).await {
+                tracing::warn!(%error, "automatic prefunds were not looked at; they are again");
+            }
+            tokio::time::sleep(interval).await;
+        }
+    }
+
+    /// Looks, and makes one step after the other until nothing is to be done at `moment`.
+    async fn turn(&self, moment: Moment) -> Result<(), StepError> {
+        for _ in 0..STEPS_MAX {
+            let seen = look(&self.app, &self.desk, moment).await?;
+            let planned = plan(&seen);
+            let next = planned.iter().find(|planned| planned.step != Step::Wait).cloned();
+            let Seen { ordered_today, day_ends, now: at, .. } = seen;
+            self.app.prefunding.lock().looked = Some(Looked { at, ordered_today, day_ends, planned });
+            // A time that is not trusted belongs to no day, and what the store cannot keep must not be begun.
+            let may_act = moment.trusted && self.app.health.ready().is_ok();
+            let Some(next) = next.filter(|_| may_act) else { return Ok(()) };
+            let subject = next.prefund.map_or(Subject::Pool(next.currency), Subject::Prefund);
+            match self.step(&seen, &next, moment).await {
+                // A quote of a dry run is what is noted.
+                Ok(()) if matches!(next.step, Step::Quote(_)) => {}
+                Ok(()) => drop(self.app.prefunding.lock().notes.remove(&subject)),
+                Err(StepError::Journal) => return Err(StepError::Journal),
+                Err(error) => self.note(subject, &seen, &next, &error),
+            }
+        }
+        Ok(())
+    }
+
+    /// A step that did not come to its end is not tried again at once.
+    fn note(&self, subject: Subject, seen: &Seen, next: &Planned, error: &StepError) {
+        let mut inside = self.app.prefunding.lock();
+        let attempts = inside.notes.get(&subject).map_or(0, |note| note.attempts).saturating_add(1);
+        let is_refusal = match error {
+            StepError::Refused(_) | StepError::RefusedAgain(_) => true,
+            StepError::Ur(error) => !error.is_transient(),
+            StepError::Change(_) | StepError::Store(_) | StepError::Journal => false,
+        };
+        let wait = match (next.step, error) {
+            (Step::Order(..) | Step::Quote(_), StepError::Refused(_)) => QUOTE_AGAIN_MS,
+            _ => (AGAIN_MS << attempts.saturating_sub(1).min(10)).min(AGAIN_MS_MAX),
+        };
+        let is_refused = is_refusal || attempts >= ATTEMPTS_TOLD;
+        let until = UnixMillis(seen.now.0.saturating_add(wait));
+        tracing::warn!(
+            pool = %next.currency, prefund = next.prefund.map(|id| id.to_string()), step = next.step.name(), attempts,
+            %error, "an automatic prefund waits"
+        );
+        if let StepError::Refused(_) = error {
+            metrics::counter!("tapgate_prefund_refusals_total", "by" => "bound").increment(1);
+        }
+        inside.notes.retain(|_, note| note.until.0.saturating_add(LOOK_BACK_MS) > seen.now.0);
+        inside.notes.insert(subject, Note { until, attempts, why: error.to_string(), is_refused });
+    }
+
+    async fn step(&self, seen: &Seen, next: &Planned, moment: Moment) -> Result<(), StepError> {
+        let currency = next.currency;
+        match next.step {
+            Step::Wait => Ok(()),
+            Step::Propose(amount) => {
+                let request_id = request_id();
+                tracing::info!(%currency, %amount, why = next.why, "a prefund is proposed");
+                let reference = request_id.clone();
+                let proposed = PrefundProposed { currency, amount, reference, request_id, expected_at: None };
+                self.change(PrefundChange::Propose(proposed), moment).await
+            }
+            Step::Approve(id) => self.change(PrefundChange::Approve { id }, moment).await,
+            Step::Order(id, amount) => {
+                let token = self.token(currency).await?;
+                let (paid, quoted) = self.quoted(seen, (currency, &token), amount).await?;
+                tracing::info!(%currency, prefund = %id, %paid, %quoted, "a prefund is ordered");
+                let Desk { base_url, partner, account } = seen.desk.clone();
+                let ordered = PrefundOrdered { id, base_url, partner, account, token, paid, quoted };
+                self.change(PrefundChange::Order(ordered), moment).await?;
+                self.app.prefunding.lock().uncalled.insert(id);
+                let paid = u64::try_from(paid.0).unwrap_or(0);
+                metrics::counter!("tapgate_prefund_ordered_micro_usdc_total").increment(paid);
+                Ok(())
+            }
+            Step::OrderAgain(id) => self.order(&seen.calendar, id, moment).await,
+            Step::GiveUp(id) => {
+                tracing::info!(%currency, prefund = %id, why = next.why, "a prefund is given up");
+                let reason = next.why.as_str().into();
+                self.change(PrefundChange::Cancel { id, reason, not_executed: false }, moment).await
+            }
+            Step::Quote(amount) => {
+                let token = self.token(currency).await?;
+                let (paid, quoted) = self.quoted(seen, (currency, &token), amount).await?;
+                let why = format!("dry run: {} would be paid for {}", usdc(paid), fiat(quoted, currency));
+                tracing::info!(%currency, "{why}");
+                let until = UnixMillis(seen.now.0.saturating_add(QUOTE_AGAIN_MS));
+                let note = Note { until, attempts: 0, why, is_refused: false };
+                self.app.prefunding.lock().notes.insert(Subject::Pool(currency), note);
+                Ok(())
+            }
+        }
+    }
+
+    /// Makes the call that is in the ledger, and records UR's answer to it.
+    async fn order(&self, calendar: &CreditCalendar, id: PrefundId, moment: Moment) -> Result<(), StepError> {
+        // As it stands now: somebody may have given it up since the look.
+        let prefund = self.app.ledger.open_prefunds().into_iter().find(|prefund| prefund.id == id);
+        let Some(prefund) = prefund.filter(|prefund| prefund.sent.is_none()) else { return Ok(()) };
+        let Some((_, ordered)) = &prefund.ordered else { return Ok(()) };
+        let asked = Exchange {
+            user: ordered.account.clone(),
+            input: USDC.to_owned(),
+            output: ordered.token.to_string(),
+            amount: ordered.paid,
+            request_id: prefund.request_id.as_deref().unwrap_or_default().to_owned(),
+        };
+        // Forgotten before the call: whoever is cut off in it does not know what became of it.
+        let is_first = self.app.prefunding.lock().uncalled.remove(&id);
+        match self.api.deposit(&asked).await {
+            // The ledger would refuse it at every attempt.
+            Ok(hash) if hash.len() > REFERENCE_BYTES_MAX => {
+                let error = Malformed(format!("its txHash has {} bytes, more than {REFERENCE_BYTES_MAX}", hash.len()));
+                Err(UrError::Malformed { path: "/v1/deposit", error }.into())
+            }
+            Ok(hash) => {
+                tracing::info!(prefund = %id, hash, "a prefund is on its way");
+                let expected_at = calendar.window(self.app.ledger.time(moment.at)).map(|window| window.credited_at);
+                let sent = PrefundSent {
+                    proposal: Some(id),
+                    currency: prefund.currency,
+                    amount: ordered.quoted,
+                    reference: hash.into(),
+                    expected_at,
+                };
+                let hash = sent.reference.clone();
+                self.change(PrefundChange::Send(sent), moment).await.inspect_err(|error| {
+                    tracing::error!(prefund = %id, %hash, %error, "UR has carried a prefund out, and that was not recorded");
+                })
+            }
+            Err(UrError::Paused) => {
+                // Nothing was called.
+                if is_first {
+                    self.app.prefunding.lock().uncalled.insert(id);
+                }
+                Err(UrError::Paused.into())
+            }
+            Err(error) if error.is_final() && !is_first => Err(StepError::RefusedAgain(error)),
+            Err(error) if error.is_final() => {
+                tracing::error!(prefund = %id, %error, "UR refused a prefund");
+                metrics::counter!("tapgate_prefund_refusals_total", "by" => "ur").increment(1);
+                let reason = format_compact!("{error}");
+                self.change(PrefundChange::Cancel { id, reason, not_executed: true }, moment).await
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// What must be paid so that `amount` comes out of it, and what does, by UR's quotes. Every quote is judged, and the last
+    /// one is within the bounds.
+    async fn quoted(
+        &self,
+        seen: &Seen,
+        (currency, token): (Currency, &str),
+        amount: Minor,
+    ) -> Result<(Minor, Minor), StepError> {
+        let refused = |why: &str| StepError::Refused(why.to_owned());
+        let yardstick = seen.yardstick(currency).ok_or_else(|| refused("there is no rate to judge a quote by"))?;
+        let mut paid = yardstick.cost(amount).ok_or_else(|| refused("it costs more than can be paid"))?;
+        let mut quoted = Minor::ZERO;
+        for number in 1..=QUOTES_MAX {
+            seen.check_bounds(paid).map_err(StepError::Refused)?;
+            quoted = self.api.deposit_quote(&self.desk.account, USDC, token, paid).await?.output;
+            yardstick.judge(paid, quoted).map_err(StepError::Refused)?;
+            if quoted >= amount || number == QUOTES_MAX {
+                break;
+            }
+            paid = corrected(paid, quoted, amount).ok_or_else(|| refused("UR's quote gives nothing"))?;
+        }
+        Ok((paid, quoted))
+    }
+
+    /// The pool's currency as `/v1/tokens` names it.
+    async fn token(&self, currency: Currency) -> Result<CompactString, StepError> {
+        let tokens = self.api.tokens(Priority::High).await?;
+        let named = |symbol: &str| symbol.trim_end_matches("24").parse::<Currency>().map(Currency::booked);
+        let token = tokens.into_iter().find(|token| token.is_fiat && named(&token.symbol) == Ok(currency));
+        Ok(token.map_or_else(|| currency.as_str().into(), |token| token.symbol.into()))
+    }
+
+    /// Records a change as the engine's own, and waits until it is on the disk.
+    async fn change(&self, change: PrefundChange, moment: Moment) -> Result<(), StepError> {
+        let receipt = self.app.ledger.change(&Author::Engine, Change::Prefund(change), moment)?;
+        match receipt.word {
+            Some(word) if word.wait().await == Settled::Failed => Err(StepError::Journal),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Everything that the plan rests on.
+async fn look(app: &Arc<App>, desk: &Desk, moment: Moment) -> Result<Seen, StoreError> {
+    let now = app.ledger.time(moment.at);
+    let (ledger, since) = (Arc::clone(&app.ledger), UnixMillis(now.0.saturating_sub(LOOK_BACK_MS)));
+    let matters = move |prefund: &Prefund| {
+        let is_recent = prefund.proposed.as_ref().is_some_and(|step| step.at >= since)
+            || prefund.ordered.as_ref().is_some_and(|(step, _)| step.at >= since);
+        prefund.request_id.is_some() && (prefund.is_open() || is_recent)
+    };
+    let all = Page { before: Sequence(u64::MAX), limit: usize::MAX };
+    let prefunds = tokio::task::spawn_blocking(move || ledger.prefunds(all, &matters)).await;
+    let prefunds = prefunds.map_err(|error| StoreError::Failed(error.to_string()))??;
+    let calendar = app.treasury.calendar(&app.ledger);
+    let (today, day_ends) = calendar.day(now);
+    let ordered = prefunds.iter().filter_map(|prefund| prefund.ordered.as_ref());
+    let ordered_today = ordered.filter(|(step, _)| calendar.day(step.at).0 == today);
+    let ordered_today = ordered_today.fold(Minor::ZERO, |sum, (_, ordered)| sum.saturating_add(ordered.paid));
+    let program = app.ledger.program();
+    let held_back = match app.treasury.ready(&app.ledger) {
+        _ if !moment.trusted => Some("wall time is not trusted: set the clock right, then restart tapgate".into()),
+        _ if app.health.ready().is_err() => Some("the disk does not keep up, or the process is ending".into()),
+        Err(catching_up) => Some(catching_up.to_string()),
+        Ok(()) if program.suspended => {
+            Some("the program is suspended: nothing new is ordered until it is resumed".into())
+        }
+        Ok(()) => None,
+    };
+    let is_fresh = |at: UnixMillis| {
+        let seconds = u64::from(app.config.decision.rates_max_age_seconds);
+        at.0.saturating_add(seconds.saturating_mul(1_000)) >= now.0
+    };
+    Ok(Seen {
+        settings: settings(app),
+        desk: desk.clone(),
+        held_back,
+        needs: needs(app, &prefunds, now),
+        prefunds,
+        ordered_today,
+        day_ends,
+        rates: Some(program.rates).filter(|rates| rates.set_at.is_some_and(is_fresh)),
+        calendar,
+        notes: app.prefunding.lock().notes.clone(),
+        now,
+    })
+}
+
+fn settings(app: &App) -> AutoPrefund {
+    app.config.treasury.auto_prefund
+}
+
+/// The pools that are used, or are about to be.
+fn needs(app: &App, prefunds: &[Prefund], now: UnixMillis) -> Vec<Need> {
+    let mut pools = app.ledger.pools();
+    pools.sort_by_key(|pool| pool.currency);
+    pools.retain(|pool| {
+        let is_awaited = prefunds.iter().any(|prefund| prefund.currency == pool.currency && prefund.is_open());
+        is_awaited || !is_unused(pool, app.treasury.has_spent(pool.currency))
+    });
+    let stale_ms = u64::from(app.config.treasury.report_stale_seconds) * 1_000;
+    let suggested = |figures: &PoolFigures| {
+        if settings(app).mode == AutoPrefundMode::Off {
+            // Nobody asks.
+            return Ok(Minor::ZERO);
+        }
+        if figures.reported_at.0.saturating_add(stale_ms) < now.0 {
+            return Err("UR has not reported the pool's balance for too long".to_owned());
+        }
+        let foreseen = app.treasury.foresee(&app.ledger, figures, now);
+        foreseen.forecast.map(|forecast| forecast.suggested).map_err(|error| error.to_string())
+    };
+    let need = |figures: &PoolFigures| Need { currency: figures.currency, suggested: suggested(figures) };
+    pools.iter().map(need).collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,104 @@
+//! What sweeps would change, changing nothing: they run over the data directory, and what they record stays in memory.
+
+use std::sync::Arc;
+
+use tapgate_engine::ids::{Sequence, UrId};
+use tapgate_engine::journal::rocks::Rocks;
+use tapgate_engine::journal::{Overlay, Store, StoreError};
+use tapgate_engine::ledger::Ledger;
+use tapgate_engine::record::{Record, RecordError};
+use tapgate_engine::recovery::{RecoveryError, recover};
+
+use super::sweep::{SweepError, Sweeps};
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::policy::policy;
+use crate::provider::api::{Client, ClientSetUpError};
+
+/// The part of the budget that a dry run takes: the server beside it goes on asking.
+const BUDGET_SHARE: u32 = 2;
+
+/// Why there was no dry run.
+#[derive(Debug, thiserror::Error)]
+pub enum DryRunError {
+    /// Without a key nothing can be asked.
+    #[error("ur.partner_key is not set: UR cannot be asked without it")]
+    NoKey,
+    /// The data directory cannot be read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Nor recovered.
+    #[error(transparent)]
+    Recovery(#[from] RecoveryError),
+    /// A record cannot be read.
+    #[error(transparent)]
+    Record(#[from] RecordError),
+    /// The client was not set up.
+    #[error(transparent)]
+    Client(#[from] ClientSetUpError),
+    /// A currency in the configuration.
+    #[error(transparent)]
+    Currency(#[from] tapgate_engine::money::CurrencyError),
+}
+
+/// What would happen.
+#[derive(Debug, Default)]
+pub struct DryRun {
+    /// Accounts that were asked about.
+    pub accounts: usize,
+    /// Transactions that UR showed.
+    pub shown: usize,
+    /// What would be recorded, in order; the sequences are those it would have if nothing else happened.
+    pub records: Vec<(Sequence, Record)>,
+    /// Accounts whose sweep did not come to its end, and why.
+    pub failed: Vec<(UrId, String)>,
+}
+
+/// Sweeps the accounts, or everybody of whom UR has something to show yet. Silence is believed at once. `progress` is told
+/// how many accounts are done, and of how many.
+///
+/// # Errors
+/// Nothing could be swept; an account that fails is told in the result.
+pub async fn dry_run(
+    config: &Config,
+    accounts: Vec<UrId>,
+    progress: impl Fn(usize, usize),
+) -> Result<DryRun, DryRunError> {
+    let ur = &config.ur;
+    let key = ur.partner_key.clone().ok_or(DryRunError::NoKey)?;
+    let beneath: Arc<dyn Store> = Arc::new(Rocks::open_read_only(&config.data_dir)?);
+    let recovered = recover(&beneath)?;
+    let (_, waiting) = recovered.state.accounts();
+    let accounts = if accounts.is_empty() { waiting } else { accounts };
+    let clock = Arc::new(Clock::start());
+    clock.check_behind(recovered.state.latest());
+    let store: Arc<dyn Store> = Arc::new(Overlay::over(beneath));
+    // Memory does not fail.
+    let on_failure = Box::new(|_| ());
+    let ledger = Ledger::start(Arc::clone(&store), recovered.state, policy(config)?, 0, on_failure)?;
+    let calls_per_minute = (ur.calls_per_minute / BUDGET_SHARE).max(1);
+    let client = Client::new(&ur.base_url, key, ur.signers.clone(), calls_per_minute, Arc::clone(&clock))?;
+    let mut sweeps = Sweeps::for_dry_run(config.reconcile);
+    let mut found = DryRun { accounts: accounts.len(), ..DryRun::default() };
+    for (done, user) in accounts.iter().enumerate() {
+        progress(done, accounts.len());
+        match sweeps.sweep(&ledger, &clock, &client, user).await {
+            Ok(swept) => found.shown += swept.shown,
+            Err(error @ (SweepError::Ur(_) | SweepError::Unclear(_) | SweepError::Change(_))) => {
+                found.failed.push((user.clone(), error.to_string()));
+            }
+            Err(SweepError::Store(error)) => return Err(error.into()),
+        }
+    }
+    progress(accounts.len(), accounts.len());
+    ledger.journal().close();
+    let mut records = Vec::new();
+    store.read(recovered.head, &mut |entry| {
+        records.push((entry.sequence, Record::decode(&entry.payload)));
+        std::ops::ControlFlow::Continue(())
+    })?;
+    for (sequence, record) in records {
+        found.records.push((sequence, record?));
+    }
+    Ok(found)
+}

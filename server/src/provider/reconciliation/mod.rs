@@ -1,0 +1,169 @@
+//! Reconciliation: UR's transactions are matched with what we hold and booked; what stays silent is asked for.
+//!
+//! `matching` is pure; here is what surrounds it: where candidates come from, and what a sweep does.
+
+pub mod dry_run;
+pub mod matching;
+pub mod sweep;
+
+use metrics::counter;
+use tapgate_engine::authorization::Authorization;
+use tapgate_engine::ids::{AuthorizationId, Sequence, UrId};
+use tapgate_engine::journal::StoreError;
+use tapgate_engine::ledger::{Booking, ChangeError, Ledger};
+use tapgate_engine::money::Money;
+use tapgate_engine::posting::{BreakKind, Discrepancy, Flow, Posting, Progress, Tolerance};
+use tapgate_engine::record::Fact;
+use tapgate_engine::time::{Moment, UnixSeconds};
+
+use crate::wire::ur::{Direction, Status, Transaction};
+use matching::{Candidate, Match};
+
+/// What became of a transaction.
+#[derive(Debug)]
+pub enum Applied {
+    /// Booked just now.
+    Booked(Booking),
+    /// It was booked before, or says nothing yet.
+    Known,
+    /// Not a card's, or of no account of ours.
+    NotOurs,
+    /// It fits several authorizations; a break says so.
+    Ambiguous,
+}
+
+/// Books a transaction that UR showed, by a notification or when asked.
+///
+/// # Errors
+/// It had no effect; it is to be shown again.
+pub fn apply(
+    ledger: &Ledger,
+    transaction: &Transaction,
+    tolerance: Tolerance,
+    now: Moment,
+) -> Result<Applied, ChangeError> {
+    let applied = book(ledger, transaction, tolerance, now);
+    let outcome = match &applied {
+        Ok(Applied::Booked(booking)) => booking.effect.name(),
+        Ok(Applied::Known) => "known",
+        Ok(Applied::NotOurs) => "not_ours",
+        Ok(Applied::Ambiguous) => "ambiguous",
+        Err(_) => "failed",
+    };
+    counter!("tapgate_ur_transactions_total", "outcome" => outcome).increment(1);
+    applied
+}
+
+fn book(ledger: &Ledger, transaction: &Transaction, tolerance: Tolerance, now: Moment) -> Result<Applied, ChangeError> {
+    if !transaction.is_of_a_card() || ledger.user(&transaction.user).is_none() {
+        return Ok(Applied::NotOurs);
+    }
+    let Some(posting) = posting(transaction) else { return Ok(Applied::Known) };
+    let matched = match ledger.booked_on(&posting)? {
+        Some(root) => Match::One(root),
+        None => {
+            let named = named(ledger, transaction)?;
+            let holding = match named {
+                Some(_) => Vec::new(),
+                None => holding(ledger, &transaction.user)?,
+            };
+            matching::find(transaction, named.as_ref(), &holding, tolerance)
+        }
+    };
+    let root = match matched {
+        Match::One(root) => Some(root),
+        Match::Nothing => None,
+        Match::Several(count) => {
+            if posting.progress == Progress::Completed {
+                let discrepancy = Discrepancy {
+                    kind: BreakKind::OrphanAtProvider,
+                    subject: posting.hash.clone(),
+                    field: "matches".into(),
+                    ours: compact_str::format_compact!("{count}"),
+                    theirs: "1".into(),
+                };
+                ledger.open_break(discrepancy, now)?;
+            }
+            return Ok(Applied::Ambiguous);
+        }
+    };
+    Ok(ledger.book(&posting, root.as_ref(), tolerance, now)?.map_or(Applied::Known, Applied::Booked))
+}
+
+/// The engine's form; `None` where UR does not say how far it is.
+fn posting(transaction: &Transaction) -> Option<Posting> {
+    let progress = match transaction.status {
+        Status::Pending => Progress::Pending,
+        Status::Completed => Progress::Completed,
+        Status::Rejected => Progress::Rejected,
+        Status::Unknown => return None,
+    };
+    let flow = match transaction.direction {
+        Direction::Out => Flow::Out,
+        Direction::In => Flow::In,
+    };
+    let Transaction { user, amount, currency, at, .. } = transaction;
+    // Without a hash, what it is made of must do.
+    let hash = match transaction.hash.as_str() {
+        "" => compact_str::format_compact!("none:{user}:{flow:?}:{amount}:{currency}:{}", at.0),
+        hash => hash.into(),
+    };
+    let amount = Money { amount: *amount, currency: *currency };
+    Some(Posting { hash, user: user.clone(), flow, progress, amount, at: *at })
+}
+
+/// The authorization that one of UR's references names.
+fn named(ledger: &Ledger, transaction: &Transaction) -> Result<Option<Candidate>, StoreError> {
+    for reference in &transaction.references {
+        let Ok(id) = reference.parse::<AuthorizationId>() else { continue };
+        let Some(found) = ledger.find(&id)? else { continue };
+        let root = found.answer.as_ref().map_or(id, |answer| answer.root.clone());
+        if let Some(row) = found.authorization.filter(|row| row.user == transaction.user) {
+            return Ok(Some(candidate(root, &row, None, UnixSeconds(0))));
+        }
+    }
+    Ok(None)
+}
+
+/// The authorizations of a user's that hold something, oldest first.
+fn open_roots(ledger: &Ledger, user: &UrId) -> Result<Vec<(AuthorizationId, Authorization)>, StoreError> {
+    let mut found: Vec<(AuthorizationId, Authorization)> = Vec::new();
+    let holder = ledger.user(user);
+    for hold in holder.iter().flat_map(|holder| holder.holds()) {
+        if found.iter().any(|(root, _)| *root == hold.root) {
+            continue;
+        }
+        let row = ledger.find(&hold.root)?.and_then(|found| found.authorization);
+        if let Some(row) = row.filter(|row| row.user == *user && row.state.is_open()) {
+            found.push((hold.root.clone(), row));
+        }
+    }
+    Ok(found)
+}
+
+/// What a transaction of a user's may belong to.
+fn holding(ledger: &Ledger, user: &UrId) -> Result<Vec<Candidate>, StoreError> {
+    let mut candidates = Vec::new();
+    for (root, row) in open_roots(ledger, user)? {
+        let (mcc, at) = decided(ledger, row.events.first().copied())?;
+        candidates.push(candidate(root, &row, mcc, at));
+    }
+    Ok(candidates)
+}
+
+fn candidate(root: AuthorizationId, row: &Authorization, mcc: Option<u16>, at: UnixSeconds) -> Candidate {
+    let held = row.held();
+    Candidate { root, user: row.user.clone(), currency: held.currency, held: held.amount, mcc, at }
+}
+
+/// The category and time of the request that a record decided.
+fn decided(ledger: &Ledger, sequence: Option<Sequence>) -> Result<(Option<u16>, UnixSeconds), StoreError> {
+    let record = sequence.map_or(Ok(None), |sequence| ledger.record(sequence))?;
+    Ok(record.map_or((None, UnixSeconds(0)), |record| {
+        let mcc = match &record.fact {
+            Fact::Decided(decided) => decided.request.merchant.mcc,
+            _ => None,
+        };
+        (mcc, record.at.seconds())
+    }))
+}
