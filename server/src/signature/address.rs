@@ -6,17 +6,16 @@ use std::str::FromStr;
 use secp256k1::PublicKey;
 use sha3::{Digest, Keccak256};
 
-/// The address of a signing key. Shown with its EIP-55 checksum.
+/// The address of a signing key. `Display` shows its EIP-55 checksum.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Address(pub [u8; 20]);
 
-/// Why a text is not an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AddressError {
     /// Not `0x` and 40 hexadecimal digits.
     #[error("an address is 0x and 40 hexadecimal digits")]
     Form,
-    /// Mixed case promises a checksum, and it does not hold: most likely a mistyped digit.
+    /// Mixed case promises a checksum, and this one is wrong: most likely a mistyped digit.
     #[error("the address's EIP-55 checksum does not match: a digit is wrong, or the case of a letter was changed")]
     Checksum,
 }
@@ -32,8 +31,8 @@ impl Address {
         Address(address)
     }
 
-    /// The 40 digits, a letter being capital where EIP-55 says so: where the hash of the lower-case text has a
-    /// half-byte of 8 or more.
+    /// The 40 digits with EIP-55's capitals: a letter is capital where the hash of the lower-case text has a half-byte
+    /// of 8 or more.
     fn checksummed(self) -> [u8; 40] {
         let mut digits = [0; 40];
         // Cannot fail: the buffer is exactly twice as long.

@@ -9,14 +9,14 @@ use secp256k1::{Message, PublicKey, SecretKey};
 use super::address::Address;
 use super::personal::{SIGNATURE_BYTES, personal_message_hash};
 
-/// A private key with its address. It never shows itself: `Debug` prints the address.
+/// A private key with its address. `Debug` prints the address only, never the key.
 #[derive(Clone, PartialEq, Eq)]
 pub struct SigningKey {
     secret: SecretKey,
     address: Address,
 }
 
-/// Why a text is not a private key. The text itself is never part of the message.
+/// The message never contains the text itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SigningKeyError {
     /// Not `0x` and 64 hexadecimal digits.
@@ -38,14 +38,13 @@ impl SigningKey {
         Ok(SigningKey { secret, address })
     }
 
-    /// The address that this key's signatures recover to.
     #[must_use]
     pub fn address(&self) -> Address {
         self.address
     }
 
-    /// The EIP-191 signature r‖s‖v of the parts read as one message; v is 27 or 28, s is low, and the nonce follows
-    /// RFC 6979: the same message always has the same signature.
+    /// The EIP-191 signature r‖s‖v of the parts as one message. v is 27 or 28, s is low, and the nonce follows RFC
+    /// 6979, so a message always has the same signature.
     #[must_use]
     pub fn sign(&self, message: &[&[u8]]) -> [u8; SIGNATURE_BYTES] {
         let digest = Message::from_digest(personal_message_hash(message));
@@ -58,7 +57,7 @@ impl SigningKey {
         signature
     }
 
-    /// The signature as a header carries it: `0x` and 130 lower-case hexadecimal digits.
+    /// The signature as header text: `0x` and 130 lower-case hexadecimal digits.
     #[must_use]
     pub fn sign_hex(&self, message: &[&[u8]]) -> String {
         let mut digits = [0; SIGNATURE_BYTES * 2];

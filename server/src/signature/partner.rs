@@ -1,31 +1,30 @@
-//! The partner's requests to UR: what is signed, and how the receiving side checks it (ur-facts.md, Authentication).
+//! The partner's requests to UR: the signed message, and its check by the receiver (ur-facts.md, Authentication).
 
 use super::SignatureError;
 use super::address::Address;
 use super::webhook::{accepted_signer, parse_unix_seconds};
 
-/// The furthest a deadline may lie ahead, in seconds (ur-facts.md: `X-Api-Deadline` ≤ 300 s ahead).
+/// In seconds (ur-facts.md: `X-Api-Deadline` ≤ 300 s ahead).
 pub const PARTNER_DEADLINE_AHEAD_SECONDS_MAX: u64 = 300;
 
-/// A partner's request as it arrived.
+/// A partner's request as received.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PartnerRequest<'a> {
     /// `X-Api-Signature`; `None` where absent.
     pub signature: Option<&'a [u8]>,
     /// `X-Api-Deadline`; `None` where absent.
     pub deadline: Option<&'a [u8]>,
-    /// What the path adds to the signed message.
     pub scope: PartnerScope<'a>,
-    /// The raw body.
     pub body: &'a [u8],
 }
 
-/// What a request's path adds to the signed message.
+/// The part of the signed message that depends on the path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PartnerScope<'a> {
-    /// The ordinary paths: nothing.
+    /// Ordinary paths add nothing.
     Open,
-    /// The managed-custody paths `/api/fma/v1/*`: the user, by two headers. An absent header is the empty string.
+    /// The managed-custody paths `/api/fma/v1/*` add the user, from two headers. An absent header counts as the empty
+    /// string.
     ManagedCustody {
         /// `X-Ur-Id`.
         ur_id: &'a str,
@@ -34,26 +33,23 @@ pub enum PartnerScope<'a> {
     },
 }
 
-/// The message that an ordinary request signs: `{body} {deadline}`. Sign the exact bytes that are sent; `deadline` is
-/// in unix seconds.
+/// The message that an ordinary request signs: `{body} {deadline}`. Sign the exact bytes that are sent.
 #[must_use]
 pub fn partner_message(body: &[u8], deadline: u64) -> Vec<u8> {
     [body, b" ", deadline.to_string().as_bytes()].concat()
 }
 
-/// The message that a managed-custody request signs:
-/// `{body}urId:{ur_id}externalUserId:{external_user_id} {deadline}`, the deadline in unix seconds.
+/// The message that a managed-custody request signs: `{body}urId:{ur_id}externalUserId:{external_user_id} {deadline}`.
 #[must_use]
 pub fn partner_fma_message(body: &[u8], ur_id: &str, external_user_id: &str, deadline: u64) -> Vec<u8> {
     let user = [b"urId:".as_slice(), ur_id.as_bytes(), b"externalUserId:", external_user_id.as_bytes()].concat();
     [body, &user, b" ", deadline.to_string().as_bytes()].concat()
 }
 
-/// Decides whether `partner` signed the request and its deadline holds, as UR does; used by the simulated UR and by
-/// `tapgate verify`.
+/// Checks signature and deadline as UR does; used by the simulated UR and by `tapgate verify`.
 ///
 /// # Errors
-/// The first rule broken. The deadline is judged only once the signature is authentic; it holds through its last
+/// The first broken rule. The deadline is checked only after the signature is authentic; it is valid through its last
 /// second and may be at most [`PARTNER_DEADLINE_AHEAD_SECONDS_MAX`] ahead.
 pub fn verify_partner(
     partner: Address,

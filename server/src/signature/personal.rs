@@ -1,4 +1,4 @@
-//! EIP-191 `personal_sign`: the hash that is signed, and the recovery of the signer's address.
+//! EIP-191 `personal_sign`: the signed hash, and recovery of the signer's address.
 
 use std::fmt::{self, Write as _};
 
@@ -9,10 +9,10 @@ use sha3::{Digest, Keccak256};
 use super::SignatureError;
 use super::address::Address;
 
-/// Length of a signature: r and s of 32 bytes, and v.
+/// r and s of 32 bytes each, and v.
 pub const SIGNATURE_BYTES: usize = 65;
 
-/// Length of a signature's text: `0x` and two digits a byte.
+/// `0x` and two digits a byte.
 pub const SIGNATURE_TEXT_BYTES: usize = 2 + 2 * SIGNATURE_BYTES;
 
 /// The order of secp256k1 (SEC 2, 2.4.1).
@@ -24,7 +24,7 @@ const ORDER_HALF: [u8; 32] = [
     0x73, 0x57, 0xA4, 0x50, 0x1D, 0xDF, 0xE9, 0x2F, 0x46, 0x68, 0x1B, 0x20, 0xA0,
 ];
 
-/// What is wrong with a signature's form, before anything is known of its signer.
+/// Errors of a signature's form, found before its signer is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum MalformedSignature {
     /// Not 132 bytes.
@@ -33,7 +33,7 @@ pub enum MalformedSignature {
     /// Does not start with `0x`.
     #[error("it does not start with 0x")]
     Prefix,
-    /// Holds something else than hexadecimal digits.
+    /// Contains a character that is not a hexadecimal digit.
     #[error("it holds a character that is not a hexadecimal digit")]
     Digit,
     /// v is none of 0, 1, 27, 28.
@@ -42,12 +42,12 @@ pub enum MalformedSignature {
     /// r or s is zero or not below the order of the curve.
     #[error("its r or s is zero or not below the order of the curve")]
     Scalar,
-    /// r is not the abscissa of a point of the curve, or the recovered key is the point at infinity.
+    /// r is not the abscissa of a point on the curve, or the recovered key is the point at infinity.
     #[error("no public key can have made it")]
     NoKey,
 }
 
-/// Lets a number be formatted straight into the hash, without a buffer in between.
+/// Lets `write!` format a number into the hash without a buffer.
 struct Hasher(Keccak256);
 
 impl fmt::Write for Hasher {
@@ -58,12 +58,12 @@ impl fmt::Write for Hasher {
 }
 
 /// Keccak-256 of `"\x19Ethereum Signed Message:\n"`, the message's length in bytes as decimal digits, and the message.
-/// The parts are hashed one after the other and are one message; nothing is copied or allocated.
+/// The parts are hashed in sequence as one message, without a copy or an allocation.
 #[must_use]
 pub fn personal_message_hash(parts: &[&[u8]]) -> [u8; 32] {
     let bytes: usize = parts.iter().map(|part| part.len()).sum();
     let mut hasher = Hasher(Keccak256::new());
-    // Cannot fail: `Hasher` takes everything.
+    // Cannot fail: `Hasher` accepts every write.
     let _ = write!(hasher, "\x19Ethereum Signed Message:\n{bytes}");
     for part in parts {
         hasher.0.update(part);
@@ -74,8 +74,8 @@ pub fn personal_message_hash(parts: &[&[u8]]) -> [u8; 32] {
 /// The address whose key signed the message, from the signature's text (`0x` and 130 hexadecimal digits of any case).
 ///
 /// # Errors
-/// [`SignatureError::Malformed`] and [`SignatureError::HighS`]. A signature of another message is no error here: it
-/// recovers to some other address.
+/// [`SignatureError::Malformed`] and [`SignatureError::HighS`]. A signature of another message is not an error here: it
+/// recovers to another address.
 pub(super) fn recover(signature: &[u8], message: &[&[u8]]) -> Result<Address, SignatureError> {
     let signature = parse(signature)?;
     let key = signature
@@ -98,14 +98,14 @@ fn parse(text: &[u8]) -> Result<RecoverableSignature, SignatureError> {
         1 | 28 => RecoveryId::One,
         other => return Err(MalformedSignature::RecoveryByte(*other).into()),
     };
-    // Big-endian numbers of one length compare as their bytes do.
+    // Big-endian numbers of equal length compare like their bytes.
     let (r, s) = r_and_s.split_at(32);
     let is_scalar = |number: &[u8]| number.iter().any(|byte| *byte != 0) && number < ORDER.as_slice();
     if !is_scalar(r) || !is_scalar(s) {
         return Err(MalformedSignature::Scalar.into());
     }
-    // Of the two signatures (r, s) and (r, n − s) the contract's libraries accept only the low one; so do we, or
-    // anybody could make a second valid signature out of the first.
+    // Both (r, s) and (r, n − s) are valid, but the contract's libraries accept only the low s. Accepting both would
+    // let anyone derive a second valid signature from the first.
     if s > ORDER_HALF.as_slice() {
         return Err(SignatureError::HighS);
     }

@@ -1,4 +1,4 @@
-//! Signatures against an independent implementation's vectors, and against everything a stranger can send.
+//! Signatures against the vectors of an independent implementation, and against hostile input.
 
 use proptest::prelude::*;
 use serde_json::Value;
@@ -18,7 +18,7 @@ fn policy(require_v2: bool) -> WebhookPolicy {
     WebhookPolicy { signers: vec![key("ur_server").address()], require_v2, timestamp_window_seconds: 300 }
 }
 
-/// What is signed, as this crate builds it from a vector's fields.
+/// The signed message, built from a vector's fields.
 fn message(vector: &Value) -> Vec<u8> {
     let text = |field: &str| vector[field].as_str().unwrap();
     let body = text("body").as_bytes();
@@ -64,7 +64,8 @@ fn verify(vector: &Value) -> Result<Address, SignatureError> {
     }
 }
 
-/// One vector: valid ones verify, name their signer, and are what our own key makes of the message; others fail.
+/// A valid vector verifies, names its signer, and equals our own key's signature of the message; an invalid vector
+/// fails.
 fn check(vector: &Value) {
     let signer: Address = vector["signer"].as_str().unwrap().parse().unwrap();
     if let Some(expected) = vector["message"].as_str() {
@@ -78,7 +79,7 @@ fn check(vector: &Value) {
     assert_eq!(result, Ok(signer), "{vector}");
     let key = if signer == key("partner").address() { key("partner") } else { key("ur_server") };
     let ours = key.sign_hex(&[&message(vector)]);
-    // v may be 0/1 in a vector; signing always says 27/28.
+    // v may be 0/1 in a vector; our key always produces 27/28.
     let theirs = vector["signature"].as_str().unwrap();
     let theirs =
         match theirs.strip_suffix("00").map(|front| (front, "1b")).or(theirs.strip_suffix("01").map(|f| (f, "1c"))) {
@@ -143,7 +144,7 @@ fn numbers_at_the_edges_of_the_curve_order_are_judged_exactly() {
     assert_eq!(verdict(&one.replace('1', "5"), one), MalformedSignature::NoKey.into());
 }
 
-/// A V2 request of "{}" with the given headers, signed as they stand, `v1` beside it.
+/// A V2 request of "{}" with the given headers, signed as they are, beside the V1 signature `v1`.
 struct Case {
     v1: Option<&'static str>,
     v2: bool,
@@ -191,7 +192,7 @@ fn v2_headers_decide_which_signature_counts() {
     check_webhook(&Case { v1: Some("good"), require_v2: true, ..none }, Err(E::V2Required));
     check_webhook(&none, Err(E::Missing));
     check_webhook(&Case { require_v2: true, ..none }, Err(E::Missing));
-    // Any of the three headers makes it V2: a good V1 signature beside it does not help.
+    // Any of the three headers makes the request V2: a valid V1 signature beside it does not help.
     for (v2, timestamp, request_id, missing) in [
         (false, V2.timestamp, V2.request_id, SIGNATURE_V2_HEADER),
         (false, None, V2.request_id, SIGNATURE_V2_HEADER),

@@ -4,25 +4,24 @@ use super::address::Address;
 use super::personal::recover;
 use super::{REQUEST_ID_HEADER, SIGNATURE_V2_HEADER, SignatureError, TIMESTAMP_HEADER};
 
-/// Longest timestamp or deadline, in decimal digits: enough until the year 33658, and far from overflow.
+/// Digits of a timestamp or deadline: enough until the year 33658, and far from overflow.
 pub const TIMESTAMP_DIGITS_MAX: usize = 12;
 
-/// Longest V2 request id, in bytes: as for every other id on this interface (interface.md).
+/// As for every other id on this interface (interface.md).
 pub const REQUEST_ID_BYTES_MAX: usize = 128;
 
-/// What a webhook must fulfil.
+/// The operator's requirements for a webhook.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WebhookPolicy {
-    /// The addresses whose signatures are accepted; several, so that UR can change its key. Empty accepts nobody.
+    /// The accepted signers: several, so that UR can rotate its key. With an empty list no webhook is accepted.
     pub signers: Vec<Address>,
-    /// Whether a request with a V1 signature alone is refused.
     pub require_v2: bool,
-    /// The most a V2 timestamp may differ from our clock, in either direction, in seconds.
+    /// The greatest difference of a V2 timestamp from our clock, in either direction.
     pub timestamp_window_seconds: u64,
 }
 
-/// The signature headers of a request as they arrived; `None` where absent. A header that arrives twice is ambiguous
-/// and has to be refused before this point.
+/// The signature headers of a request as received. The caller must refuse a repeated header before, because it is
+/// ambiguous.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct WebhookHeaders<'a> {
     /// `X-Api-Signature`, V1.
@@ -35,35 +34,33 @@ pub struct WebhookHeaders<'a> {
     pub request_id: Option<&'a [u8]>,
 }
 
-/// Which signature was checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WebhookVersion {
-    /// Over the raw body; carries no time, so replay protection is up to the body.
+    /// Signs the raw body. It has no time, so the body must prevent replays.
     V1,
-    /// Over `{timestamp}.{request id}.{raw body}`.
+    /// Signs `{timestamp}.{request id}.{raw body}`.
     V2,
 }
 
 /// An authentic request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Verified<'a> {
-    /// Whose key signed it: one of the policy's signers.
+    /// One of the policy's signers.
     pub signer: Address,
-    /// Which signature was checked.
     pub version: WebhookVersion,
-    /// The delivery's dedupe key; V2 only.
+    /// Identifies the delivery across its attempts; V2 only.
     pub request_id: Option<&'a str>,
 }
 
-/// Decides whether one of the policy's signers signed the request.
+/// Checks that one of the policy's signers signed the request.
 ///
-/// Any V2 header makes it a V2 request: then V2 must be complete and pass, and a V1 signature beside it is ignored.
-/// Without V2 headers the V1 signature over the raw body counts, unless the policy requires V2. A V1 request says
-/// nothing of time; for `card_authorization` the caller passes the envelope's timestamp to [`check_freshness`].
+/// Any V2 header makes the request V2: V2 must then be complete and pass, and a V1 signature beside it is ignored.
+/// Without V2 headers, the V1 signature of the raw body decides, unless the policy requires V2. A V1 signature covers
+/// no timestamp of its own; for `card_authorization` the caller passes the envelope's timestamp to [`check_freshness`].
 ///
 /// # Errors
-/// The first rule broken. [`SignatureError::StaleTimestamp`] is only said of an authentic message, so that an alert on
-/// it means a slow clock or a slow network and cannot be set off by a stranger.
+/// The first broken rule. Only an authentic message can be [`SignatureError::StaleTimestamp`], so an alert on it means
+/// a slow clock or network, and no stranger can trigger it.
 pub fn verify_webhook<'a>(
     policy: &WebhookPolicy,
     headers: &WebhookHeaders<'a>,
@@ -93,9 +90,9 @@ fn verify_v2<'a>(
 
     let timestamp = parse_unix_seconds(timestamp_digits).ok_or(SignatureError::V2TimestampForm)?;
     let request_id_text = parse_request_id(request_id).ok_or(SignatureError::V2RequestIdForm)?;
-    // A request id may hold '.', so a signed message can be cut elsewhere: the id lengthened by the body's beginning up
-    // to some '.'. That is harmless because the rest is never a JSON object, which every event is: a '.' in a number
-    // leaves a text that begins with a digit, and one in a string leaves a text whose quotes do not pair.
+    // A request id may contain '.', so a signed message can be split elsewhere: the id extended by the body's beginning
+    // up to some '.'. That is harmless because the rest is never a JSON object, as every event is: a '.' in a number
+    // leaves a text that begins with a digit, and a '.' in a string leaves a text with unpaired quotes.
     let signer = accepted_signer(&policy.signers, signature, &[timestamp_digits, b".", request_id, b".", body])?;
     check_freshness(timestamp, now_unix_seconds, policy.timestamp_window_seconds)?;
     Ok(Verified { signer, version: WebhookVersion::V2, request_id: Some(request_id_text) })
@@ -113,10 +110,10 @@ pub fn check_freshness(timestamp: u64, now_unix_seconds: u64, window_seconds: u6
     }
 }
 
-/// The signer of the message, if it is one of those accepted.
+/// The message's signer, if accepted.
 ///
-/// Recovery costs about as much as verifying against a known key; trying the last signer's public key first is a
-/// possible optimisation that would change nothing else.
+/// Verification with the last signer's key instead of recovery would save little, and would accept a signature with a
+/// wrong v.
 pub(super) fn accepted_signer(
     signers: &[Address],
     signature: &[u8],
@@ -126,7 +123,7 @@ pub(super) fn accepted_signer(
     if signers.contains(&signer) { Ok(signer) } else { Err(SignatureError::UnknownSigner(signer)) }
 }
 
-/// Unix seconds in the one form that signs and parses alike: decimal digits without sign or leading zeros.
+/// Unix seconds in the only form with one spelling: decimal digits without sign or leading zeros.
 pub(super) fn parse_unix_seconds(digits: &[u8]) -> Option<u64> {
     let is_canonical = matches!(digits, [b'0'] | [b'1'..=b'9', ..]) && digits.iter().all(u8::is_ascii_digit);
     if !is_canonical || digits.len() > TIMESTAMP_DIGITS_MAX {

@@ -1,5 +1,5 @@
-//! `POST /webhooks/ur`: UR's events and our answers, in one file, so that adapting it to UR's final contract is one
-//! small change (ur-facts, "The approve-spend callback").
+//! `POST /webhooks/ur`: UR's events and our answers, in one file, so that UR's final contract is one small change
+//! (ur-facts, "The approve-spend callback").
 
 use std::borrow::Cow;
 use std::fmt;
@@ -17,34 +17,31 @@ use tapgate_engine::money::Currency;
 
 use super::forms::{Malformed, amount, parsed};
 
-/// The event that asks for a decision.
 pub const CARD_AUTHORIZATION: &str = "card_authorization";
 
-/// Levels of arrays and objects in one body; UR's own need three.
+/// Nesting of arrays and objects in one body; UR's own bodies need three levels.
 const DEPTH_MAX: usize = 16;
 
 /// Bytes of a merchant's id, name, city or country.
 const TEXT_BYTES_MAX: usize = 256;
 
-/// The answer to events that ask for nothing.
+/// The answer to every event but [`CARD_AUTHORIZATION`].
 pub const RECEIVED: &[u8] = br#"{"received":true}"#;
 
-/// What every event of UR's comes in.
+/// The envelope of every event.
 #[derive(Debug)]
 pub struct Envelope<'a> {
-    /// What happened.
     pub event: Cow<'a, str>,
-    /// When UR sent it, unix seconds.
+    /// When UR sent the event, unix seconds.
     pub timestamp: u64,
     content: Content<'a>,
 }
 
-/// An event's data.
 #[derive(Debug)]
 enum Content<'a> {
-    /// Of the form of an authorization callback's.
+    /// Data with the form of an authorization callback.
     Read(Box<Data<'a>>),
-    /// Only known to be JSON.
+    /// Data that is known to be JSON, but not read yet.
     Raw(Option<&'a RawValue>),
 }
 
@@ -57,14 +54,14 @@ struct Fields<'a, D> {
 }
 
 impl<'a> Envelope<'a> {
-    /// Reads the envelope, whatever the event; its data is only known to be JSON.
+    /// Reads the envelope of any event; of its data only that it is JSON.
     ///
     /// # Errors
     /// Not UTF-8, not JSON, nested too deeply, or a field of the envelope is missing or of the wrong type.
     pub fn parse(body: &'a [u8]) -> Result<Envelope<'a>, Malformed> {
         let text = std::str::from_utf8(body).map_err(|error| Malformed(format!("the body is not UTF-8: {error}")))?;
         check_depth(text)?;
-        // Nearly every callback is an authorization of the right form: those are read in one go.
+        // Nearly every callback is a well-formed authorization: one pass reads it whole.
         if let Ok(Object(Fields { event, timestamp, data: Some(Object(data)) })) = serde_json::from_str(text) {
             return Ok(Envelope { event, timestamp, content: Content::Read(Box::new(data)) });
         }
@@ -80,7 +77,7 @@ impl<'a> Envelope<'a> {
     pub fn request(self) -> Result<Request, Malformed> {
         let data = match self.content {
             Content::Read(data) => *data,
-            // Said only here, because a stale timestamp is told before a missing field.
+            // Checked only here, because a stale timestamp is answered before a missing field.
             Content::Raw(None) => return Err(Malformed("data is required".to_owned())),
             Content::Raw(Some(data)) => {
                 let Object(data) =
@@ -92,10 +89,10 @@ impl<'a> Envelope<'a> {
     }
 }
 
-/// The data of an event that asks for nothing, whatever it is.
+/// The data of any event but an authorization callback.
 ///
 /// # Errors
-/// There is none, or the body is not JSON.
+/// No data, or the body is not JSON.
 pub fn data(body: &[u8]) -> Result<Value, Malformed> {
     let Object(Fields { data, .. }) =
         serde_json::from_slice::<Object<Fields<'_, Value>>>(body).map_err(|error| Malformed(error.to_string()))?;
@@ -122,9 +119,10 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
     }
 }
 
-/// Refuses deep nesting before anything recursive looks at it.
+/// Refuses deep nesting before a recursive parser reads the body.
 fn check_depth(text: &str) -> Result<(), Malformed> {
-    // What opens so little cannot be deep. A sum of bytes fits in one over so few, and so is done many at a time.
+    // A body with few opening brackets cannot be deep. The sum over a short chunk fits in one byte, so the compiler
+    // counts many bytes at a time.
     let opened = |few: &[u8]| usize::from(few.iter().map(|byte| u8::from(matches!(byte, b'{' | b'['))).sum::<u8>());
     if text.as_bytes().chunks(usize::from(u8::MAX)).map(opened).sum::<usize>() <= DEPTH_MAX {
         return Ok(());
@@ -156,7 +154,6 @@ struct Text<'a>(Cow<'a, str>);
 #[derive(Debug)]
 struct Digits<'a>(Cow<'a, str>);
 
-/// Reads either of them.
 struct TextVisitor {
     integers: bool,
 }
@@ -289,7 +286,7 @@ impl Data<'_> {
     }
 }
 
-/// An answer. The order of the fields is the order on the wire; absent ones are left out.
+/// An answer. The order of the fields is the order on the wire; absent fields are omitted.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct AnswerBody<'a> {

@@ -13,8 +13,8 @@ pub fn rfc3339(at: UnixMillis) -> String {
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{:03}Z", millis % 1_000)
 }
 
-/// The Gregorian date of a day counted from 1970-01-01. Years are counted from March, so that the leap day is the last
-/// one, and in cycles of 400 years, which all have the same 146,097 days.
+/// The Gregorian date of a day counted from 1970-01-01. Years start in March, so that the leap day is the last day, and
+/// run in cycles of 400 years, which all have the same 146,097 days.
 #[must_use]
 pub fn date(days: i64) -> (i64, i64, i64) {
     let days = days.saturating_add(719_468);

@@ -1,4 +1,4 @@
-//! Forms that several shapes share: numbers as text, amounts, ids.
+//! Forms that several shapes share: numbers as text, amounts, times.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -9,7 +9,7 @@ use serde::de::{self, Deserializer, Visitor};
 use tapgate_engine::money::Minor;
 use tapgate_engine::time::UnixMillis;
 
-/// The body is not of the form asked for. The message names the place or the field.
+/// The body does not have the required form. The message names the place or the field.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct Malformed(pub String);
@@ -50,7 +50,7 @@ pub(super) fn amount(field: &str, text: &str) -> Result<Minor, Malformed> {
     })
 }
 
-/// The end of the year 9999: what is later is in another unit than seconds.
+/// The end of the year 9999: a later value is not in seconds.
 const UNIX_SECONDS_MAX: u64 = 253_402_300_799;
 
 /// A time in unix seconds.

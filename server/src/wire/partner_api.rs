@@ -1,6 +1,6 @@
-//! The second provider's Partner API (seed 001): its webhooks mapped onto the same records as UR's, in this one file with
-//! its golden JSON. The seed names the events and states and not their fields; these are the names in `golden/partner_api.json`,
-//! and adapting them is a change of this file only.
+//! The second provider's Partner API (seed 001): maps its webhooks onto the same records as UR's, in this one file with
+//! its golden JSON. The seed names events and states but not their fields; the field names are those of
+//! `golden/partner_api.json`, and adapting them changes this file only.
 
 use compact_str::CompactString;
 use serde::Deserialize;
@@ -17,33 +17,29 @@ use tapgate_engine::time::UnixSeconds;
 use super::forms::{amount, parsed};
 use super::{Digits, Malformed};
 
-/// Seconds of a day, of a week, and of thirty days: the windows of its card limits.
+/// The windows of its card limits, in seconds: a day, a week, thirty days.
 const DAY: u32 = 86_400;
 const WEEK: u32 = 7 * DAY;
 const MONTH: u32 = 30 * DAY;
 
-/// What an event comes to.
+/// The effect of an event.
 #[derive(Clone, Debug)]
 pub enum Mapped {
-    /// A change of what is known.
     Change(Change),
-    /// The provider's own status of an account.
+    /// The provider's status of an account.
     Status {
-        /// Whose.
         user: UrId,
-        /// The new one.
         status: AccountStatus,
     },
-    /// A card transaction asks for a decision, or gives back what one took.
+    /// A card transaction that asks for a decision, or returns one.
     Asked(Box<Request>),
-    /// A card transaction was booked, on the authorization it names.
+    /// A booked card transaction.
     Posted {
-        /// What was booked.
         posting: Posting,
-        /// The authorization, where it names one.
+        /// The authorization that the transaction names.
         root: Option<AuthorizationId>,
     },
-    /// It changes nothing here: KYC, transfers, and what is not known.
+    /// No change here: KYC, transfers, and unknown events.
     Nothing,
 }
 
@@ -111,7 +107,7 @@ struct MerchantForm {
 /// Maps one webhook.
 ///
 /// # Errors
-/// Not JSON, or a field that its event needs is missing or of another form.
+/// Not JSON, or a required field is missing or malformed.
 pub fn read(body: &[u8]) -> Result<Mapped, Malformed> {
     let event: Event = serde_json::from_slice(body).map_err(|error| Malformed(error.to_string()))?;
     match event.r#type.as_str() {
@@ -208,7 +204,7 @@ fn transaction(told: CardTransaction) -> Result<Mapped, Malformed> {
         "reversal" | "refund" => Flow::In,
         _ => return Ok(Mapped::Nothing),
     };
-    // An authorization that it completed is only held: it is booked when it clears.
+    // A completed authorization is only a hold: the clearing books it.
     let progress =
         if told.kind == "authorization" && progress == Progress::Completed { Progress::Pending } else { progress };
     let amount = Money { amount: sum, currency: currency.booked() };

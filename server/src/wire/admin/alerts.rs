@@ -1,4 +1,4 @@
-//! Alerts as the admin API shows them, and what is asked about them.
+//! Alerts in the admin API: views and requests.
 
 use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json};
@@ -10,7 +10,7 @@ use tapgate_engine::time::UnixMillis;
 use super::super::forms::unix_seconds;
 use super::Malformed;
 
-/// An alert: its condition, whom it was told to how often, and who has taken it on.
+/// An alert: its condition, its notifications, and its acknowledgement.
 #[must_use]
 pub fn view(alert: &Alert) -> Value {
     let mut view = condition(&alert.condition);
@@ -35,7 +35,6 @@ pub fn view(alert: &Alert) -> Value {
     view
 }
 
-/// What somebody must know of.
 pub(super) fn condition(condition: &Condition) -> Value {
     let Condition { kind, subject, severity, title, text, facts } = condition;
     let facts = facts.iter().map(|(name, value)| json!({"name": name.as_str(), "value": value.as_str()}));
@@ -45,7 +44,6 @@ pub(super) fn condition(condition: &Condition) -> Value {
     })
 }
 
-/// An acknowledgement.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AcknowledgeForm {
@@ -60,14 +58,13 @@ fn some_reason<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Stri
 }
 
 impl AcknowledgeForm {
-    /// The change it asks for.
     #[must_use]
     pub fn change(self, id: AlertId) -> AlertChange {
         AlertChange::Acknowledge { id, reason: self.reason.map(Into::into) }
     }
 }
 
-/// A silence, up to a time or for so long.
+/// A silence, either until a time or for a duration.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SilenceForm {
@@ -76,10 +73,8 @@ pub struct SilenceForm {
 }
 
 impl SilenceForm {
-    /// The change it asks for at `now`.
-    ///
     /// # Errors
-    /// Not exactly one of both is given, or the time is out of range.
+    /// Not exactly one of time and duration is given, or the time is out of range.
     pub fn change(&self, id: AlertId, now: UnixMillis) -> Result<AlertChange, Malformed> {
         let until = match (self.until, self.seconds) {
             (Some(until), None) => unix_seconds("until", until)?,

@@ -1,4 +1,4 @@
-//! Authorizations as JSON: what was asked, what was decided, and why.
+//! Authorizations as JSON: request, decision, and explanation.
 
 use serde_json::{Map, Value, json};
 use tapgate_engine::authorization::{Authorization, Explanation, Kind, Outcome, Reason, Request, State, explain};
@@ -8,7 +8,6 @@ use tapgate_engine::record::{Author, Decided, Fact, Record, ReturnCause, Verdict
 
 use super::money;
 
-/// The name of a kind on the wire.
 #[must_use]
 pub fn kind_name(kind: Kind) -> &'static str {
     match kind {
@@ -19,7 +18,7 @@ pub fn kind_name(kind: Kind) -> &'static str {
     }
 }
 
-/// Who caused a record.
+/// The record's author.
 #[must_use]
 pub fn author_name(author: &Author) -> &str {
     match author {
@@ -29,7 +28,7 @@ pub fn author_name(author: &Author) -> &str {
     }
 }
 
-/// The callback of a record, where it has one.
+/// The callback that a record answers.
 #[must_use]
 pub fn request_of(fact: &Fact) -> Option<&Request> {
     match fact {
@@ -42,7 +41,7 @@ pub fn request_of(fact: &Fact) -> Option<&Request> {
     }
 }
 
-/// An authorization without its explanation, as lists show it.
+/// An authorization as in lists, without its explanation.
 #[must_use]
 pub fn summary(id: &AuthorizationId, found: &Found, decision: Option<&Record>) -> Map<String, Value> {
     let row = found.authorization.as_ref();
@@ -85,7 +84,7 @@ pub fn summary(id: &AuthorizationId, found: &Found, decision: Option<&Record>) -
     view
 }
 
-/// A declined increment is declined, whatever its root is.
+/// A declined increment is declined, whatever the state of its root.
 fn state(id: &AuthorizationId, found: &Found) -> State {
     let declined = found.answer.as_ref().is_some_and(|answer| matches!(answer.outcome, Outcome::Declined(_)));
     match &found.authorization {
@@ -133,7 +132,7 @@ fn trace(explanation: &Explanation, late: bool) -> Vec<Value> {
     trace
 }
 
-/// The values of a check by name; several rules of one kind make a list, in the order of the rules.
+/// The values of a check by name; several rules of one kind form a list, in the order of the rules.
 fn seen(values: &[(&str, String)]) -> Map<String, Value> {
     let mut seen = Map::new();
     for (name, value) in values {

@@ -1,4 +1,4 @@
-//! Breaks as the admin API shows them.
+//! Breaks in the admin API.
 
 use serde_json::{Value, json};
 use tapgate_engine::breaks::Break;
@@ -7,7 +7,7 @@ use tapgate_engine::time::UnixMillis;
 
 const DAY_MILLIS: u64 = 86_400_000;
 
-/// A break: which field differs, our value and theirs, and how old it is.
+/// A break: the field, our value and theirs, and its age.
 #[must_use]
 pub fn view(found: &Break, now: UnixMillis) -> Value {
     let mut view = difference(&found.discrepancy);
@@ -30,7 +30,6 @@ pub fn view(found: &Break, now: UnixMillis) -> Value {
     view
 }
 
-/// What differs.
 pub(super) fn difference(discrepancy: &Discrepancy) -> Value {
     let Discrepancy { kind, subject, field, ours, theirs } = discrepancy;
     json!({
@@ -39,7 +38,7 @@ pub(super) fn difference(discrepancy: &Discrepancy) -> Value {
     })
 }
 
-/// The buckets of the design: up to one day, three, seven, and more.
+/// Age buckets in days: 0–1, 1–3, 3–7, more.
 fn bucket(age_millis: u64) -> &'static str {
     match age_millis / DAY_MILLIS {
         0 => "0-1",

@@ -1,4 +1,4 @@
-//! The calendar as the admin API shows it, and what is asked about it.
+//! The calendar in the admin API: views and requests.
 
 use jiff::civil::Date;
 use serde::Deserialize;
@@ -12,13 +12,12 @@ use tapgate_engine::time::UnixMillis;
 use super::Malformed;
 use crate::treasury::calendar::{CreditCalendar, Window, date_of, day_of};
 
-/// Days that were added, or taken back.
 #[must_use]
 pub fn closed(closed: &Closed) -> Value {
     json!({"from": date(closed.from), "through": date(closed.through), "reason": closed.reason.as_str()})
 }
 
-/// The same with its id.
+/// A closure with its id.
 #[must_use]
 pub fn closure(id: ClosureId, closed: &Closed) -> Value {
     json!({
@@ -31,17 +30,17 @@ fn date(day: Day) -> Option<String> {
     date_of(day).map(|date| date.to_string())
 }
 
-/// A day of a calendar, `2026-12-24`.
+/// A day such as `2026-12-24`.
 ///
 /// # Errors
-/// Another form, or before 1970.
+/// Any other form, or a day before 1970.
 pub fn day(field: &str, text: &str) -> Result<Day, Malformed> {
     let has_form = text.len() == 10 && text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-');
     let date = text.parse::<Date>().ok().filter(|_| has_form);
     date.and_then(day_of).ok_or_else(|| Malformed(format!("{field} must be a day such as 2026-12-24")))
 }
 
-/// Days on which nothing is credited.
+/// Days without credits.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ClosureForm {
@@ -51,7 +50,7 @@ pub struct ClosureForm {
 }
 
 impl ClosureForm {
-    /// The change it asks for; one day where no last one is given.
+    /// Without a last day, the closure is one day.
     ///
     /// # Errors
     /// A day is of the wrong form.
@@ -62,13 +61,12 @@ impl ClosureForm {
     }
 }
 
-/// Days looked ahead for what is closed: a year.
+/// Closures are shown for a year ahead.
 const DAYS_SHOWN: usize = 366;
-/// Cut-offs shown ahead.
 const CUT_OFFS_SHOWN: usize = 5;
 
-/// The calendar at `now`: how UR's operations work, what is closed within a year, and the next cut-offs, which are
-/// the same for every pool.
+/// The calendar at `now`: UR's hours of operation, the closures within a year, and the next cut-offs, which are the
+/// same for every pool.
 #[must_use]
 pub fn view(calendar: &CreditCalendar, closures: &[(ClosureId, Closed)], pools: &[Currency], now: UnixMillis) -> Value {
     let today = date_of(calendar.day(now).0);

@@ -10,7 +10,7 @@ use tapgate_engine::money::ChfMinor;
 use super::super::forms::amount;
 use super::{Digits, Malformed, MoneyForm, money};
 
-/// What a person restricts; a key that is absent restricts nothing.
+/// The restrictions; an absent key restricts nothing.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ControlsForm {
@@ -39,17 +39,14 @@ const CHANNELS: [(&str, Channel); 6] = [
     ("other", Channel::Other),
 ];
 
-/// The name of a channel on the wire.
 #[must_use]
 pub fn channel_name(channel: Channel) -> &'static str {
     CHANNELS.into_iter().find(|(_, known)| *known == channel).map_or("other", |(name, _)| name)
 }
 
 impl ControlsForm {
-    /// The engine's form.
-    ///
     /// # Errors
-    /// A value is of the wrong form; its field is named.
+    /// A value is malformed; the message names its field.
     pub fn controls(self) -> Result<Controls, Malformed> {
         let max = self.transaction_amount_max.as_ref().map(|max| max.money("transaction_amount_max"));
         let velocity = self.velocity.iter().map(|rule| {
@@ -82,7 +79,7 @@ impl ControlsForm {
     }
 }
 
-/// Controls as they are shown; `null` restricts nothing.
+/// `null` restricts nothing.
 #[must_use]
 pub fn view(controls: Option<&Controls>) -> Value {
     let Some(controls) = controls else { return Value::Null };

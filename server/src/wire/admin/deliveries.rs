@@ -1,4 +1,4 @@
-//! Receivers of deliveries as the admin API shows them, and what is asked of them.
+//! Delivery receivers in the admin API: views and requests.
 
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -10,18 +10,17 @@ use crate::delivery::Place;
 use crate::delivery::tail::{Rejected, State};
 use crate::delivery::worker::Status;
 
-/// A receiver, as it is known without looking at it.
+/// A receiver's configuration.
 #[derive(Clone, Copy, Debug)]
 pub struct Named<'a> {
-    /// Its name.
     pub name: &'a str,
     /// `webhook`, `slack`, `pagerduty` or `smtp`.
     pub kind: &'a str,
-    /// Where it listens, without what may be secret.
+    /// The address, without its secret parts.
     pub url: &'a str,
 }
 
-/// A receiver and how it does at `now`; `newest` is the journal's last durable record.
+/// A receiver and its health at `now`; `newest` is the journal's last durable record.
 #[must_use]
 pub fn view(named: Named<'_>, status: &Status, newest: Sequence, now: UnixMillis) -> Value {
     let Named { name, kind, url } = named;
@@ -56,7 +55,7 @@ fn rejected(Rejected { place, kind, trouble, others_pass }: &Rejected) -> Value 
     })
 }
 
-/// From where everything is sent again.
+/// The start of a replay.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ReplayForm {
@@ -64,7 +63,7 @@ pub struct ReplayForm {
 }
 
 impl ReplayForm {
-    /// The first place that is sent again.
+    /// The first message of the replay.
     ///
     /// # Errors
     /// Not the number of a durable record.
@@ -77,7 +76,7 @@ impl ReplayForm {
     }
 }
 
-/// What a receiver is not sent any more.
+/// The message to skip.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct SkipForm {
@@ -87,7 +86,7 @@ pub struct SkipForm {
 }
 
 impl SkipForm {
-    /// The message's place, and why it is given up.
+    /// The message's place, and the reason for the skip.
     ///
     /// # Errors
     /// Not the name of a message, or no reason.

@@ -7,7 +7,6 @@ use tapgate_engine::record::{Booked, Fact, Record, Returned, SourceBooking, Verd
 use super::authorizations::{author_name, kind_name, request_of};
 use super::money;
 
-/// One record.
 #[must_use]
 pub fn entry(sequence: Sequence, record: &Record) -> Value {
     json!({

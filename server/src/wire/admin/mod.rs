@@ -22,12 +22,11 @@ use super::{Digits, Malformed};
 /// Reads a request.
 ///
 /// # Errors
-/// Not JSON, a field is missing, unknown or of the wrong type.
+/// Not JSON, or a field that is missing, unknown or of the wrong type.
 pub fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Malformed> {
     serde_json::from_slice(body).map_err(|error| Malformed(error.to_string()))
 }
 
-/// An amount with its currency.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct MoneyForm {
@@ -36,10 +35,8 @@ pub struct MoneyForm {
 }
 
 impl MoneyForm {
-    /// The engine's form.
-    ///
     /// # Errors
-    /// Not an amount or a currency; `field` is named.
+    /// Not an amount or not a currency; the message names `field`.
     pub fn money(&self, field: &str) -> Result<Money, Malformed> {
         Ok(Money {
             amount: super::forms::amount(&format!("{field}.amount"), &self.amount.0)?,
@@ -48,10 +45,9 @@ impl MoneyForm {
     }
 }
 
-/// The longest reason, in bytes: it is kept for ever, and told to people.
+/// In bytes. Bounded because the journal keeps reasons for ever and notifications quote them.
 const REASON_BYTES_MAX: usize = 1_024;
 
-/// A reason within its bound.
 pub(super) fn reason<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     let reason = String::deserialize(deserializer)?;
     if reason.len() > REASON_BYTES_MAX {
@@ -60,30 +56,25 @@ pub(super) fn reason<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Strin
     Ok(reason)
 }
 
-/// A reason in words.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ReasonForm {
-    /// Why, for the journal; at most 1,024 bytes.
+    /// At most 1,024 bytes.
     #[serde(default, deserialize_with = "reason")]
     pub reason: String,
 }
 
-/// A suspension of a user.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SuspensionForm {
-    /// The new state.
     pub suspended: bool,
 }
 
-/// A suspension of the whole program.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ProgramForm {
-    /// The new state.
     pub suspended: bool,
-    /// Why, for the journal; at most 1,024 bytes.
+    /// At most 1,024 bytes.
     #[serde(default, deserialize_with = "reason")]
     pub reason: String,
 }

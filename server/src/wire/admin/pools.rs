@@ -11,7 +11,6 @@ use tapgate_engine::pricing::{Conversion, RATE_MAX, RATE_ONE, Rates};
 use super::super::forms::{amount, parsed};
 use super::{Digits, Malformed};
 
-/// A pool's report.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct ReportForm {
@@ -22,10 +21,8 @@ pub struct ReportForm {
 }
 
 impl ReportForm {
-    /// The change it asks for.
-    ///
     /// # Errors
-    /// Nothing is given, or a value is of the wrong form.
+    /// No field is given, or a value is malformed.
     pub fn change(&self, currency: Currency) -> Result<Change, Malformed> {
         let figure = |field: &str, value: &Option<Digits>| -> Result<Option<Minor>, Malformed> {
             value.as_ref().map(|Digits(text)| amount(field, text)).transpose()
@@ -52,7 +49,7 @@ impl ReportForm {
     }
 }
 
-/// A top-up that was credited.
+/// A credited top-up.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CreditForm {
@@ -62,17 +59,14 @@ pub struct CreditForm {
 }
 
 impl CreditForm {
-    /// The change it asks for.
-    ///
     /// # Errors
-    /// The amount is of the wrong form.
+    /// The amount is malformed.
     pub fn change(&self, currency: Currency) -> Result<Change, Malformed> {
         let amount = amount("amount", &self.amount.0)?;
         Ok(Change::CreditPool { currency, amount, reference: self.reference.as_str().into() })
     }
 }
 
-/// A pool as it is shown.
 #[must_use]
 pub fn view(pool: &PoolFigures) -> Value {
     json!({
@@ -87,7 +81,6 @@ pub fn view(pool: &PoolFigures) -> Value {
     })
 }
 
-/// All rates.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RatesForm {
@@ -116,10 +109,8 @@ fn rate(field: &str, Digits(text): &Digits) -> Result<u32, Malformed> {
 }
 
 impl RatesForm {
-    /// The engine's form.
-    ///
     /// # Errors
-    /// A value is of the wrong form; its field is named.
+    /// A value is malformed; the message names its field.
     pub fn rates(&self) -> Result<Rates, Malformed> {
         let mut rates = Rates { interchange_percent: INTERCHANGE_PERCENT, ..Rates::default() };
         for (code, value) in &self.chf {
@@ -139,7 +130,6 @@ impl RatesForm {
     }
 }
 
-/// Rates as they are shown.
 #[must_use]
 pub fn rates_view(rates: &Rates) -> Value {
     let chf = rates.chf.iter().map(|(currency, rate)| (currency.to_string(), Value::from(rate.to_string())));

@@ -1,4 +1,4 @@
-//! Prefunds as the admin API shows them, and what is asked about them.
+//! Prefunds in the admin API: views and requests.
 
 use compact_str::CompactString;
 use serde::Deserialize;
@@ -14,7 +14,6 @@ use crate::config::AutoPrefund;
 use crate::provider::prefunding::Looked;
 use crate::provider::prefunding::plan::Planned;
 
-/// A prefund as it stands at `now`.
 #[must_use]
 pub fn view(prefund: &Prefund, now: UnixMillis) -> Value {
     let cancelled = prefund
@@ -47,7 +46,6 @@ fn time(at: Option<UnixMillis>) -> Option<i64> {
     at.map(|at| at.seconds().0)
 }
 
-/// What was proposed.
 pub(super) fn proposed(proposed: &PrefundProposed) -> Value {
     let PrefundProposed { currency, amount, reference, request_id, expected_at } = proposed;
     json!({
@@ -56,7 +54,7 @@ pub(super) fn proposed(proposed: &PrefundProposed) -> Value {
     })
 }
 
-/// What was asked of UR. USDC are in millionths.
+/// The order to UR. USDC are in millionths.
 pub(super) fn ordered(asked: &PrefundOrdered) -> Value {
     let PrefundOrdered { id: _, base_url, partner, account, token, paid, quoted } = asked;
     json!({
@@ -73,7 +71,7 @@ fn ordered_by(step: &Step, asked: &PrefundOrdered) -> Value {
     shown
 }
 
-/// What is done next about automatic prefunds; `looked` is the job's last look.
+/// The next steps of automatic prefunds; `looked` is the job's last check.
 #[must_use]
 pub fn automatic_view(settings: &AutoPrefund, looked: Option<&Looked>) -> Value {
     let planned = |planned: &Planned| {
@@ -95,7 +93,6 @@ pub fn automatic_view(settings: &AutoPrefund, looked: Option<&Looked>) -> Value 
     })
 }
 
-/// What was sent.
 pub(super) fn sent(sent: &PrefundSent) -> Value {
     let PrefundSent { proposal, currency, amount, reference, expected_at } = sent;
     json!({
@@ -104,7 +101,7 @@ pub(super) fn sent(sent: &PrefundSent) -> Value {
     })
 }
 
-/// Money that a person says was sent.
+/// A top-up that a person records as sent.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct PrefundForm {
@@ -115,7 +112,7 @@ pub struct PrefundForm {
 }
 
 impl PrefundForm {
-    /// The pool and the reference that name it.
+    /// The pool and the reference that identify the prefund.
     ///
     /// # Errors
     /// Not a currency.
@@ -123,10 +120,8 @@ impl PrefundForm {
         Ok((parsed("currency", &self.currency)?, &self.reference))
     }
 
-    /// What was sent, as the person says.
-    ///
     /// # Errors
-    /// A value is of the wrong form; its field is named.
+    /// A value is malformed; the message names its field.
     pub fn sent(&self) -> Result<PrefundSent, Malformed> {
         let (currency, reference) = self.name()?;
         Ok(PrefundSent {
@@ -139,18 +134,18 @@ impl PrefundForm {
     }
 }
 
-/// What a person gives up, and why.
+/// The cancellation of a prefund.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default, rename_all = "camelCase")]
 pub struct CancelForm {
-    /// Why, for the journal; at most 1,024 bytes.
+    /// At most 1,024 bytes.
     #[serde(deserialize_with = "reason")]
     pub reason: String,
-    /// Whether UR has confirmed that what was ordered was not carried out.
+    /// UR has confirmed that it did not execute the order.
     pub not_executed: bool,
 }
 
-/// A top-up that a person wants ordered from UR.
+/// A person's proposal to order a top-up from UR.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ProposalForm {
@@ -159,10 +154,10 @@ pub struct ProposalForm {
 }
 
 impl ProposalForm {
-    /// The change it asks for, with a fresh `requestId`, by which the credit is known until UR names the transaction.
+    /// The proposal carries a new `requestId`, which identifies the credit until UR names the transaction.
     ///
     /// # Errors
-    /// A value is of the wrong form; its field is named.
+    /// A value is malformed; the message names its field.
     pub fn change(&self, request_id: CompactString) -> Result<PrefundChange, Malformed> {
         Ok(PrefundChange::Propose(PrefundProposed {
             currency: parsed("currency", &self.currency)?,

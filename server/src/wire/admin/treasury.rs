@@ -1,4 +1,4 @@
-//! Forecasts and statements as the admin API shows them.
+//! Forecasts and statements in the admin API.
 
 use serde_json::{Map, Value, json};
 use tapgate_engine::closure::Day;
@@ -11,7 +11,7 @@ use crate::treasury::forecast::{Forecast, TopUp};
 use crate::treasury::level::Level;
 use crate::treasury::statement::Statement;
 
-/// A pool's forecast at `now`. The level is the alert's, with its hysteresis.
+/// A pool's forecast at `now`. `level` is the alert's level, with hysteresis.
 #[must_use]
 pub fn forecast_view(foreseen: &Foreseen, forecast: &Forecast, level: Level, now: UnixMillis) -> Value {
     let pool = &foreseen.pool;
@@ -44,7 +44,7 @@ pub fn forecast_view(foreseen: &Foreseen, forecast: &Forecast, level: Level, now
     })
 }
 
-/// A pool's day; opening and all lines together are closing.
+/// A pool's day: the opening balance and all lines add up to the closing balance.
 #[must_use]
 pub fn statement_view(currency: Currency, day: Day, statement: &Statement, is_over: bool) -> Value {
     let lines = statement.lines.named().into_iter().map(|(name, change)| (name.to_owned(), change.to_string().into()));

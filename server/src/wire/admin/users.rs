@@ -14,7 +14,6 @@ use super::super::forms::{amount, parsed};
 use super::controls::ControlsForm;
 use super::{Digits, Malformed, MoneyForm, controls, money};
 
-/// One line of an import.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct ImportLine {
@@ -83,10 +82,8 @@ struct CardForm {
 }
 
 impl ImportLine {
-    /// The engine's form.
-    ///
     /// # Errors
-    /// A value is of the wrong form; its field is named.
+    /// A value is malformed; the message names its field.
     pub fn import(&self, card_currency: Currency) -> Result<Import, Malformed> {
         let fiat = self.fiat.iter().map(|balance| {
             Ok(ImportedFiat {
@@ -139,7 +136,7 @@ fn card_status(status: CardStatusForm) -> CardStatus {
     }
 }
 
-/// A new figure of a user's funds.
+/// A new report of a user's funds.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FundsForm {
@@ -151,10 +148,8 @@ pub struct FundsForm {
 }
 
 impl FundsForm {
-    /// The change it asks for.
-    ///
     /// # Errors
-    /// A value is of the wrong form; its field is named.
+    /// A value is malformed; the message names its field.
     pub fn change(self, user: UrId) -> Result<Change, Malformed> {
         let funds = MoneyForm { amount: self.amount, currency: self.currency }.money("funds")?;
         let debited = self.debited.iter().map(|id| parsed("debited", id)).collect::<Result<_, _>>()?;
@@ -162,7 +157,7 @@ impl FundsForm {
     }
 }
 
-/// A change of a card: its status, its controls, or both.
+/// A change of a card's status, its controls, or both.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CardChangeForm {
@@ -171,10 +166,8 @@ pub struct CardChangeForm {
 }
 
 impl CardChangeForm {
-    /// The new status and the new controls, where given.
-    ///
     /// # Errors
-    /// Neither is given, or a control is of the wrong form.
+    /// Neither is given, or a control is malformed.
     pub fn parts(self) -> Result<(Option<CardStatus>, Option<tapgate_engine::controls::Controls>), Malformed> {
         if self.status.is_none() && self.controls.is_none() {
             return Err(Malformed("give status or controls".to_owned()));
@@ -211,7 +204,6 @@ fn funding_name(funding: FundingPolicy) -> &'static str {
     }
 }
 
-/// A card as it is shown.
 #[must_use]
 pub fn card_view(card: &tapgate_engine::account::Card) -> Value {
     json!({
@@ -222,7 +214,6 @@ pub fn card_view(card: &tapgate_engine::account::Card) -> Value {
     })
 }
 
-/// A user as it is shown.
 #[must_use]
 pub fn view(id: &UrId, user: &User, now: UnixSeconds) -> Value {
     let fiat = user.fiat().iter().map(|balance| {

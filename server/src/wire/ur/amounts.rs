@@ -1,4 +1,4 @@
-//! The two forms of amounts, a factor of 100 apart, and the rates.
+//! UR's two forms of amounts, a factor of 100 apart, and its rates.
 
 use rust_decimal::prelude::ToPrimitive;
 use rust_decimal::{Decimal, RoundingStrategy};
@@ -7,10 +7,10 @@ use tapgate_engine::money::{AMOUNT_MAX, Minor};
 
 use crate::wire::Malformed;
 
-/// Decimals of every fiat token of UR's (ur-facts.md: all 2, JPY too).
+/// Every fiat token of UR has 2 decimals, JPY too (ur-facts.md).
 pub const FIAT_DECIMALS: u32 = 2;
 
-/// Decimals of USDC and USDT.
+/// USDC and USDT.
 pub const STABLECOIN_DECIMALS: u32 = 6;
 
 /// Decimals of the contract's rates: 10,000 is 1.0 (ur-facts.md, "How UR prices").
@@ -19,14 +19,14 @@ const RATE_DECIMALS: u32 = 4;
 /// A signed display decimal, such as `+11.94`, `-6.00` or `-100`, in smallest units.
 ///
 /// # Errors
-/// Another form, more decimals than the token has, or more than [`AMOUNT_MAX`].
+/// Any other form, more decimals than the token has, or more than [`AMOUNT_MAX`].
 pub fn display_amount(field: &str, text: &str, decimals: u32) -> Result<Minor, Malformed> {
     let units = plain(text).and_then(|amount| in_units(amount, decimals));
     let units = units.filter(|units| units.unsigned_abs() <= AMOUNT_MAX.0.unsigned_abs());
     units.map(Minor).ok_or_else(|| Malformed(format!("{field} must be an amount such as -6.00, got {text:?}")))
 }
 
-/// An amount that is an integer of smallest units, or a display decimal where it holds a point.
+/// An integer of smallest units, or a display decimal if it contains a point.
 ///
 /// # Errors
 /// As [`display_amount`].
@@ -34,10 +34,10 @@ pub fn units_or_display(field: &str, text: &str, decimals: u32) -> Result<Minor,
     display_amount(field, text, if text.contains('.') { decimals } else { 0 })
 }
 
-/// A rate on 10,000: a decimal where it holds a point (rounded down), else already in that form.
+/// A rate on 10,000: a decimal if it contains a point (rounded down), otherwise already in that form.
 ///
 /// # Errors
-/// Not a positive number, or one beyond 32 bits.
+/// Not a positive number, or a number beyond 32 bits.
 pub fn on_ten_thousand(field: &str, value: &Value) -> Result<u32, Malformed> {
     let text = text_of(value).unwrap_or_default();
     let down = |rate: Decimal| rate.round_dp_with_strategy(RATE_DECIMALS, RoundingStrategy::ToZero);
@@ -56,7 +56,7 @@ pub(super) fn text_of(value: &Value) -> Option<String> {
     }
 }
 
-/// Digits with at most one point among them, and a sign before them: no exponent, no separators.
+/// Digits with at most one point and an optional sign: no exponent, no separators.
 fn plain(text: &str) -> Option<Decimal> {
     let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
     let begins = digits.starts_with(|first: char| first.is_ascii_digit());

@@ -5,29 +5,28 @@ use serde_json::Value;
 use super::amounts::text_of;
 use crate::wire::Malformed;
 
-/// A code that UR refuses with (seeds 002 to 004), and what to do about it.
+/// UR's refusal codes (seeds 002 to 004), by remedy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum RefusalCode {
-    /// 4001: one of the transactions asked for is not there; the whole batch fails.
+    /// 4001: a requested transaction does not exist; the whole batch fails.
     NotFound,
-    /// 10000, 50001, 50002, 50003: UR's side failed; the same request may pass later.
+    /// 10000, 50001, 50002, 50003: UR failed; the same request may succeed later.
     Unavailable,
-    /// 10001: our signature, key or deadline is not accepted. Nothing will pass until a person looks.
+    /// 10001: UR rejects our signature, key or deadline. Retries fail until a person intervenes.
     Signature,
-    /// 10005, 10007, 30001: it is there already; reuse it.
+    /// 10005, 10007, 30001: the object already exists; reuse it.
     Exists,
-    /// 10006, 10008: the account's status does not allow it.
+    /// 10006, 10008: the account's status forbids the request.
     Status,
     /// 10016: too many calls; back off exponentially.
     RateLimited,
     /// 10999: the user is blocked at UR.
     Blocked,
-    /// Every other code: the request itself is wrong, and will be again.
+    /// Every other code: the request itself is wrong, and a retry fails too.
     Invalid,
 }
 
 impl RefusalCode {
-    /// What a code means.
     #[must_use]
     pub fn of(code: i64) -> RefusalCode {
         match code {
@@ -43,25 +42,22 @@ impl RefusalCode {
     }
 }
 
-/// What an envelope held.
+/// The content of an envelope.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Answer {
-    /// The whole answer of a call that succeeded.
+    /// The whole answer of a successful call.
     Done(Value),
-    /// UR's code and message.
     Refused {
-        /// The code.
         code: i64,
-        /// As UR said it.
         message: String,
     },
 }
 
-/// Reads an envelope: `{code, message, data}`, `{retCode, retMsg, result}` or `{error_code, error_msg}`. An object
-/// without any code is its own data.
+/// Reads `{code, message, data}`, `{retCode, retMsg, result}` or `{error_code, error_msg}`. An object without a code is
+/// its own data.
 ///
 /// # Errors
-/// Not a JSON object, or its code is no number.
+/// Not a JSON object, or its code is not a number.
 pub fn read(body: &[u8]) -> Result<Answer, Malformed> {
     let value: Value = serde_json::from_slice(body).map_err(|error| Malformed(format!("not JSON: {error}")))?;
     let object = value.as_object().ok_or_else(|| Malformed("the answer is not a JSON object".to_owned()))?;
@@ -78,44 +74,40 @@ pub fn read(body: &[u8]) -> Result<Answer, Malformed> {
     Ok(Answer::Refused { code, message })
 }
 
-/// The payload of an answer: under `data` or `result`, or the answer itself.
+/// The payload: under `data` or `result`, or the answer itself.
 pub(super) fn data(answer: &Value) -> &Value {
     ["data", "result"].iter().find_map(|key| answer.get(*key)).unwrap_or(answer)
 }
 
-/// Where a list goes on.
+/// The position in a list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cursor {
     /// Unix seconds.
     pub timestamp: i64,
-    /// UR's number of the row.
+    /// UR's row number.
     pub id: i64,
 }
 
-/// A page of a list.
 #[derive(Clone, Debug)]
 pub struct Page<T> {
-    /// Its rows.
     pub rows: Vec<T>,
-    /// Rows that could not be read, with the reason.
+    /// The errors of unreadable rows.
     pub unreadable: Vec<Malformed>,
-    /// The next page's place, if there is one.
     pub next: Option<Cursor>,
-    /// The page before's.
     pub previous: Option<Cursor>,
 }
 
 impl<T> Page<T> {
-    /// Reads a page whose rows are under `data`, `data.items` or `data.list`. A row that cannot be read is told and
-    /// left out: the others still count.
+    /// Reads a page with rows under `data`, `data.items` or `data.list`. An unreadable row is reported in `unreadable`;
+    /// the others still count.
     ///
     /// # Errors
-    /// There is no list in any of these places.
+    /// None of these places has a list.
     pub fn read(answer: &Value, row: impl Fn(&Value) -> Result<T, Malformed>) -> Result<Page<T>, Malformed> {
         let data = data(answer);
         let rows = [Some(data), data.get("items"), data.get("list")].into_iter().flatten().find_map(Value::as_array);
         let empty = Vec::new();
-        // A list of nothing may be null.
+        // UR may send an empty list as null.
         let rows = if data.is_null() { Some(&empty) } else { rows };
         let rows = rows.ok_or_else(|| Malformed("the answer holds no list".to_owned()))?;
         let mut page = Page { rows: Vec::new(), unreadable: Vec::new(), next: None, previous: None };
@@ -126,7 +118,7 @@ impl<T> Page<T> {
             }
         }
         let marked = |key: &str| [answer, data].iter().find_map(|place| place.get(key));
-        // A cursor may be left behind on the last page: the marker, where there is one, decides.
+        // The last page may still carry a cursor: if the marker is present, it decides.
         let cursor = |cursor: &str, has: &str| {
             let ended = marked(has).and_then(Value::as_bool) == Some(false);
             marked(cursor).and_then(self::cursor).filter(|_| !ended)

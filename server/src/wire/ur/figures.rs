@@ -1,4 +1,4 @@
-//! What UR says of accounts, balances, rates, tokens and quotes (seeds 003 and 004).
+//! UR's answers about accounts, balances, rates, tokens and quotes (seeds 003 and 004).
 
 use serde_json::Value;
 use tapgate_engine::account::AccountStatus;
@@ -25,21 +25,17 @@ fn number(value: &Value, key: &str, most: i64) -> Result<i64, Malformed> {
 /// `/v1/profile`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Profile {
-    /// The account.
     pub user: UrId,
     /// `chainStatus`.
     pub status: AccountStatus,
-    /// The figures of the 30-day limit.
     pub limit: ClientLimit,
-    /// The fiat currencies that UR's card contract may take from.
+    /// For each fiat currency, whether UR's card contract may debit it.
     pub allowances: Vec<(Currency, bool)>,
 }
 
 impl Profile {
-    /// Reads an answer.
-    ///
     /// # Errors
-    /// A field is missing or out of range; it is named.
+    /// A field is missing or out of range; the message names it.
     pub fn read(answer: &Value) -> Result<Profile, Malformed> {
         let data = data(answer);
         let status = match number(data, "chainStatus", 5)? {
@@ -69,17 +65,16 @@ impl Profile {
 /// One balance of `/v1/balance`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Balance {
-    /// The fiat currency.
     pub currency: Currency,
     /// In smallest units.
     pub amount: Minor,
 }
 
 impl Balance {
-    /// The fiat balances of an answer; other tokens are left out.
+    /// The fiat balances of an answer; other tokens are ignored.
     ///
     /// # Errors
-    /// There is no list, or an amount of a fiat token is of no form.
+    /// No list, or a malformed amount of a fiat token.
     pub fn read_all(answer: &Value) -> Result<Vec<Balance>, Malformed> {
         let data = data(answer);
         let rows = [Some(data), data.get("items"), data.get("list"), data.get("balances")];
@@ -98,17 +93,13 @@ impl Balance {
 /// `/v1/exchangeRate`: both on 10,000.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rate {
-    /// Units of the one for one of the other.
     pub rate: u32,
-    /// The spread on top.
     pub spread: u32,
 }
 
 impl Rate {
-    /// Reads an answer.
-    ///
     /// # Errors
-    /// The rate or its spread is missing or no positive number.
+    /// The rate or its spread is missing or not a positive number.
     pub fn read(answer: &Value) -> Result<Rate, Malformed> {
         let data = data(answer);
         let on_ten_thousand = |key| on_ten_thousand(key, data.get(key).unwrap_or(&Value::Null));
@@ -119,17 +110,13 @@ impl Rate {
 /// One token of `/v1/tokens`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Token {
-    /// As requests name it.
+    /// The name in requests.
     pub symbol: String,
-    /// Of its smallest unit.
     pub decimals: u32,
-    /// Whether it is money in a bank.
     pub is_fiat: bool,
 }
 
 impl Token {
-    /// Reads one row.
-    ///
     /// # Errors
     /// A field is missing or out of range.
     pub fn read(value: &Value) -> Result<Token, Malformed> {
@@ -141,7 +128,7 @@ impl Token {
     }
 }
 
-/// `/v1/deposit/quote`: what an amount of USDC becomes.
+/// `/v1/deposit/quote`: the fiat amount for an amount of USDC.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DepositQuote {
     /// After fees and spread, in smallest units of the fiat token.
@@ -151,10 +138,10 @@ pub struct DepositQuote {
 }
 
 impl DepositQuote {
-    /// Reads an answer; its amounts are display decimals.
+    /// Amounts are display decimals.
     ///
     /// # Errors
-    /// An amount is missing or of no form.
+    /// An amount is missing or malformed.
     pub fn read(answer: &Value) -> Result<DepositQuote, Malformed> {
         let data = data(answer);
         let output = display_amount("outputAmount", &text(data, "outputAmount")?, FIAT_DECIMALS)?;
@@ -164,22 +151,22 @@ impl DepositQuote {
     }
 }
 
-/// `/v1/onramp/quote`: what an amount of a fiat token becomes.
+/// `/v1/onramp/quote`: the token amount for an amount of fiat money.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OnrampQuote {
-    /// Names the quote in `/v1/onramp`.
+    /// Identifies the quote in `/v1/onramp`.
     pub id: String,
-    /// In smallest units of the token asked for.
+    /// In smallest units of the requested token.
     pub output: Minor,
-    /// Whether the account may go on.
+    /// Whether UR allows the account to continue.
     pub is_supported: bool,
 }
 
 impl OnrampQuote {
-    /// Reads an answer; its amounts are in smallest units.
+    /// Amounts are in smallest units.
     ///
     /// # Errors
-    /// A field is missing or of no form.
+    /// A field is missing or malformed.
     pub fn read(answer: &Value) -> Result<OnrampQuote, Malformed> {
         let data = data(answer);
         Ok(OnrampQuote {

@@ -8,63 +8,51 @@ use tapgate_engine::time::UnixSeconds;
 use super::amounts::{FIAT_DECIMALS, display_amount, text_of};
 use crate::wire::Malformed;
 
-/// Longest hash, in bytes: 32 in hexadecimal, with room for another chain's.
+/// In bytes: a hash of 32 bytes in hexadecimal, with room for another chain's hashes.
 const HASH_BYTES_MAX: usize = 200;
 
-/// Which way the money went, seen from the user.
+/// The direction of the money, seen from the user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Direction {
-    /// To the user.
     In,
-    /// From the user.
     Out,
 }
 
-/// How far it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Status {
-    /// Booked, not settled.
     Pending,
-    /// Settled.
     Completed,
-    /// Refused; nothing moved.
+    /// Refused: no money moved.
     Rejected,
-    /// Anything else, or not given: says nothing.
+    /// Any other or no status: proves nothing.
     Unknown,
 }
 
-/// One transaction as UR shows it.
+/// A transaction as UR shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Transaction {
-    /// The account.
     pub user: UrId,
-    /// The type: CRD for everything a card does.
+    /// CRD for every card transaction.
     pub kind: String,
     /// Without its sign, in smallest units of `currency`.
     pub amount: Minor,
-    /// What it was paid in.
     pub currency: Currency,
     /// Its sign and `direction` must agree where both are given.
     pub direction: Direction,
-    /// How far it is.
     pub status: Status,
-    /// When it happened.
     pub at: UnixSeconds,
-    /// The transaction's hash; empty where UR gave none.
+    /// Empty if UR gave none.
     pub hash: String,
-    /// The merchant's category.
     pub mcc: Option<u16>,
-    /// `partnerRefId`, else `reference`: the ids that may name our authorization, likeliest first.
+    /// `partnerRefId`, else `reference`: the ids that may identify our authorization, most likely first.
     pub references: Vec<String>,
-    /// The currency the merchant charged, where UR tells it.
+    /// The currency that the merchant charged, if UR shows it.
     pub charged_in: Option<Currency>,
 }
 
 impl Transaction {
-    /// Reads one.
-    ///
     /// # Errors
-    /// A field that is needed is missing or of another form; it is named.
+    /// A required field is missing or malformed; the message names it.
     pub fn read(value: &Value) -> Result<Transaction, Malformed> {
         let text = |key: &str| value.get(key).and_then(text_of).filter(|text| !text.is_empty());
         let needed = |key: &str| text(key).ok_or_else(|| Malformed(format!("{key} is missing")));
@@ -116,7 +104,6 @@ impl Transaction {
         })
     }
 
-    /// Whether it is one that a card made.
     #[must_use]
     pub fn is_of_a_card(&self) -> bool {
         self.kind == "CRD"
