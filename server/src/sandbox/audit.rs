@@ -1,4 +1,4 @@
-//! When the traffic has ended: compares the books with tapgate's own, record by record and figure by figure.
+//! After the traffic: compares the books with tapgate's own, record by record and figure by figure.
 #![expect(clippy::indexing_slicing, reason = "JSON indexed by a name that is not there is null, and no panic")]
 
 use std::collections::HashSet;
@@ -10,7 +10,6 @@ use super::ur::Bounds;
 use super::ur::books::{Account, Books};
 use super::world::SAMPLE_USER;
 
-/// What was compared.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Compared {
     pub(super) records: u64,
@@ -19,10 +18,10 @@ pub(super) struct Compared {
 }
 
 impl Stage {
-    /// Compares everything; each disagreement is told to the figures.
+    /// Compares everything, and counts each disagreement in the figures.
     ///
     /// # Errors
-    /// tapgate could not be asked.
+    /// tapgate did not answer.
     pub(super) async fn audit(&self) -> Result<Compared, String> {
         self.learn_of_taps_by_hand().await?;
         let records = self.audit_journal().await?;
@@ -31,7 +30,7 @@ impl Stage {
         Ok(Compared { records, users, pools })
     }
 
-    /// Every approval in the journal is one that UR was given, once, at that price; and the other way round.
+    /// Every approval in the journal must be in UR's books, once, at that price, and vice versa.
     async fn audit_journal(&self) -> Result<u64, String> {
         let (mut after, mut records) = (0, 0);
         let mut seen = HashSet::new();
@@ -96,7 +95,7 @@ impl Stage {
             self.same(&of("usedLimit"), &limit["usedLimit"], &account.reported.used);
             self.same(&of("unreflected"), &limit["unreflected"], &account.unreflected(now));
         }
-        // While the reported period lasts, UR's own figure is the reported one and all that came after.
+        // While the reported period lasts, UR's own figure is the report plus everything since.
         if !account.limit.has_ended(now) && account.limit.start == account.reported.start {
             let ours = account.reported.used + account.unreflected(now);
             if account.limit.used.abs_diff(ours) > account.limit_drift {
@@ -122,7 +121,7 @@ impl Stage {
     }
 
     fn within(&self, what: &str, shown: &Value, bounds: Bounds) {
-        // What is counted twice for a while may be more than there is.
+        // Amounts that are counted twice for a while may exceed the balance.
         let figure = shown.as_str().and_then(|text| if text.starts_with('-') { Some(0) } else { text.parse().ok() });
         if !figure.is_some_and(|figure: u64| (bounds.least..=bounds.most).contains(&figure)) {
             self.figures.disagree(format!("{what}: tapgate says {shown}, the books say {bounds:?}"));

@@ -1,4 +1,4 @@
-//! What happened, as UR sees it: counts, latencies, and the disagreements that must not be.
+//! Results as UR sees them: counts, latencies, and disagreements, of which there must be none.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -9,25 +9,24 @@ use hdrhistogram::Histogram;
 
 use super::ur::contract::Code;
 
-/// Disagreements kept in words; the rest are counted.
+/// Disagreements kept as text; the rest are only counted.
 const DISAGREEMENTS_KEPT: usize = 20;
 
-/// Counts of one run.
 #[derive(Debug, Default)]
 pub(super) struct Counts {
     pub(super) approved: BTreeMap<String, u64>,
     pub(super) declined: BTreeMap<String, u64>,
-    /// Reversals and advices acknowledged.
+    /// Acknowledged reversals and advices.
     pub(super) given_back: u64,
-    /// Repeats that were answered with the same bytes.
+    /// Repeats that got the same bytes.
     pub(super) repeated: u64,
-    /// Forged, altered or stale callbacks that were refused.
+    /// Forged, altered or stale callbacks, all refused.
     pub(super) refused: u64,
-    /// Asked again because there was no answer, or a 503.
+    /// Retries after no answer or a 503.
     pub(super) asked_again: u64,
-    /// Never answered.
+    /// Callbacks that never got an answer.
     pub(super) unanswered: u64,
-    /// Taps for which more than one answer was right, for tapgate could not know UR's figures exactly.
+    /// Taps with more than one right answer, because tapgate could not know UR's figures exactly.
     pub(super) doubtful: u64,
     pub(super) disagreements: u64,
     pub(super) kept: Vec<String>,
@@ -41,7 +40,7 @@ pub(super) struct Figures {
     latency: Mutex<Histogram<u64>>,
 }
 
-/// From 1 µs to 10 s, within a thousandth.
+/// The histogram covers 1 µs to 10 s with a precision of a thousandth.
 const LATENCY_MICROS_MAX: u64 = 10_000_000;
 
 impl Figures {
@@ -68,13 +67,13 @@ impl Figures {
         }
     }
 
-    /// The quantile in milliseconds.
+    /// In milliseconds.
     fn quantile(&self, quantile: f64) -> f64 {
         let micros = self.latency.lock().unwrap_or_else(PoisonError::into_inner).value_at_quantile(quantile);
         Duration::from_micros(micros).as_secs_f64() * 1_000.0
     }
 
-    /// One line for people, while it runs.
+    /// The live line for people.
     pub(super) fn line(&self, virtual_time: &str, pools: &[(Code, u64)]) -> String {
         let counts = self.counts();
         let approved: u64 = counts.approved.values().sum();

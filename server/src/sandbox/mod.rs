@@ -1,8 +1,10 @@
-//! `tapgate sandbox`: the engine, a simulated UR, a partner and card traffic in one process, talking over real HTTP.
+//! `tapgate sandbox`: the engine, a simulated UR, a partner and card traffic in one process, connected by real HTTP.
 //!
 //! The simulated UR and the partner keep books of their own (`ur/books`, `ur/contract`), which share no arithmetic with
-//! the engine. Every answer is judged by them at once, and in the end journal, users and pools are compared with them:
-//! one disagreement, and the run has failed. Users, cards and taps are a function of the seed.
+//! the engine. They judge every answer at once, and at the end journal, users and pools are compared with them: a
+//! single disagreement fails the run. The seed determines users, cards and taps.
+
+#![allow(missing_docs, reason = "a name that says what it is needs no sentence")]
 
 mod audit;
 mod figures;
@@ -92,7 +94,7 @@ impl FaultProfile {
 }
 
 impl FaultProfile {
-    /// What goes wrong once UR settles.
+    /// The faults of settlement.
     fn of_settlement(self) -> settle::Faults {
         let none = settle::Faults::default();
         match self {
@@ -120,47 +122,44 @@ impl FaultProfile {
     }
 }
 
-/// What the sandbox is asked to do.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Users with cards, beside the sample user; 1 to 1,000,000.
+    /// Users with cards, besides the sample user; 1 to 1,000,000.
     pub users: usize,
-    /// Taps a second, in real time; above 0.
+    /// Taps per second of real time; above 0.
     pub rate: f64,
     /// What goes wrong.
     pub faults: FaultProfile,
-    /// How many times as fast as real time the clock of UR and engine runs; 1 is wall time.
+    /// The speed of UR's and the engine's clock, as a multiple of real time; 1 is wall time.
     pub speed: u32,
-    /// Where the engine keeps its data; `None` for a directory that goes with the process.
+    /// The engine's data directory; `None`: a temporary directory, removed at the end.
     pub data: Option<PathBuf>,
-    /// Makes users, keys and taps.
+    /// Determines users, keys and taps.
     pub seed: u64,
-    /// After so many seconds of real time it ends by itself; `None`: at Ctrl-C.
+    /// Seconds of real time to run; `None`: until Ctrl-C.
     pub seconds: Option<u64>,
 }
 
-/// Why the sandbox ended badly.
 #[derive(Debug, thiserror::Error)]
 pub enum SandboxError {
-    /// The data directory holds something.
+    /// The data directory is not empty.
     #[error("{0} is not empty: the simulated UR's books begin empty, so the engine's must too; give another directory")]
     NotEmpty(PathBuf),
-    /// A setting in the environment.
+    /// A wrong setting in the environment.
     #[error(transparent)]
     Config(#[from] crate::config::ConfigErrors),
-    /// The engine.
     #[error(transparent)]
     Serve(#[from] ServeError),
-    /// A key that the seed made is none: once in 2^128 seeds.
+    /// The seed produced an invalid key: once in 2^128 seeds.
     #[error("another --seed is needed: {0}")]
     Key(#[from] SigningKeyError),
     /// A directory, a socket, or stdout.
     #[error(transparent)]
     Io(#[from] std::io::Error),
-    /// Something that must work did not.
+    /// A step that must succeed failed.
     #[error("{0}")]
     Failed(String),
-    /// The run was completed, and the books differ.
+    /// The run completed, but the books differ.
     #[error("{0} disagreements between the sandbox's books and tapgate's; the summary names the first of them")]
     Disagreements(u64),
 }
@@ -171,17 +170,17 @@ impl From<String> for SandboxError {
     }
 }
 
-/// A gap between two looks at what treasury and the live line need.
+/// The pause between two updates of treasury and the live line.
 const LOOK_INTERVAL: Duration = Duration::from_millis(250);
 
-/// The partner's own errands, in thousandths of the taps.
+/// The partner's own actions, in thousandths of the taps.
 const DEBITS: u32 = 20;
 const FREEZES: u32 = 2;
 
-/// What UR's simulated API is asked at most: what two cores bear beside everything else.
+/// The call budget of UR's simulated API: as much as two cores can serve besides everything else.
 const CALLS_PER_REAL_MINUTE: u32 = 30_000;
 
-/// Runs the sandbox, and prints on `out` what people and programs need to use it.
+/// Runs the sandbox, and prints on `out` everything that people and programs need to use it.
 ///
 /// # Errors
 /// It could not start, or the engine failed.
@@ -241,18 +240,18 @@ pub async fn run(options: Options, out: &mut (dyn Write + Send)) -> Result<Ran, 
     Ok(Ran { data, _temporary: temporary, summary, disagreements })
 }
 
-/// A run that has ended, as far as it can be told while the engine's store is open.
+/// A finished run whose engine may still hold the store open.
 pub struct Ran {
     data: PathBuf,
-    /// Goes, with what is in it, once all is told.
+    /// Removes the directory when dropped, after the summary.
     _temporary: tempfile::TempDir,
     summary: String,
     disagreements: u64,
 }
 
 impl Ran {
-    /// Verifies the journal that is left, and prints the summary. Only after the runtime has ended: until then the
-    /// engine's store is open.
+    /// Verifies the journal and prints the summary. Call it only after the runtime has ended: until then the engine
+    /// holds the store open.
     ///
     /// # Errors
     /// The books disagree, or the journal does not verify.
@@ -283,7 +282,7 @@ fn summary(stage: &Stage, seconds: u64, compared: audit::Compared, settled: &Set
     lines.join("\n")
 }
 
-/// Waits for Ctrl-C or a termination, and then for what is in flight.
+/// Waits for Ctrl-C or SIGTERM, and then for the taps in flight.
 async fn interrupted(stage: &Stage) -> Result<(), SandboxError> {
     let mut terminate = signal(SignalKind::terminate())?;
     tokio::select! {
@@ -293,7 +292,7 @@ async fn interrupted(stage: &Stage) -> Result<(), SandboxError> {
     stage.close().await
 }
 
-/// Throw-away secrets, made from the seed.
+/// Throw-away secrets, derived from the seed.
 struct Keys {
     ur: [u8; 32],
     partner: [u8; 32],
@@ -313,12 +312,12 @@ impl Keys {
     }
 }
 
-/// The configuration of `serve`, so that its settings can be overridden from the environment here, too.
+/// The configuration of `serve`, so that the environment can override its settings here, too.
 fn config(keys: &Keys, data: &Path, speed: u32, base_url: SocketAddr) -> Result<Config, SandboxError> {
     let signer = SigningKey::from_bytes(keys.ur)?.address();
     let token = hex::encode(Sha256::digest(&keys.token));
     let [public, admin] = [8480, 8481].map(|port| free_or_any(port).to_string());
-    // A fast clock makes seconds of the milliseconds that a callback is on its way.
+    // On a fast clock, a callback's milliseconds in transit become seconds.
     let window = (300 + speed / 4).min(3_600);
     let text = format!(
         "data_dir = {data:?}\n[listen]\npublic = \"{public}\"\nadmin = \"{admin}\"\n[ur]\nsigners = [\"{signer}\"]\n\
@@ -333,7 +332,8 @@ fn config(keys: &Keys, data: &Path, speed: u32, base_url: SocketAddr) -> Result<
     Ok(Config::load(&text, "the sandbox's configuration", std::env::vars(), read)?)
 }
 
-/// How often UR is asked, and how old its figures may grow: in the clock's seconds, but calls take time of the machine's.
+/// The intervals of calls to UR and the permitted age of its figures, in the clock's seconds. Calls take real time, so
+/// both grow with the speed.
 fn cadence(speed: u32) -> String {
     let seconds = |usual: u32, real_tenths: u32, most: u32| usual.max(speed / 10 * real_tenths).min(most);
     let (hour, day) = (3_600, 86_400);
@@ -352,7 +352,7 @@ fn cadence(speed: u32) -> String {
     )
 }
 
-/// The usual port where it is free, else any: a second sandbox, or a server that already runs, is no obstacle.
+/// The usual port if it is free, otherwise any port: a second sandbox, or a running server, is no obstacle.
 fn free_or_any(port: u16) -> SocketAddr {
     let usual = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     if StdListener::bind(usual).is_ok() { usual } else { SocketAddr::from((Ipv4Addr::LOCALHOST, 0)) }
@@ -393,7 +393,7 @@ fn base(address: SocketAddr) -> String {
 }
 
 fn progress(length: Option<u64>, template: &str) -> ProgressBar {
-    // Draws on stderr, and only where that is a terminal.
+    // Draws on stderr, and only on a terminal.
     let bar = length.map_or_else(ProgressBar::new_spinner, ProgressBar::new);
     bar.with_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_spinner()))
 }
@@ -430,7 +430,7 @@ fn announce(
     Ok(out.flush()?)
 }
 
-/// Taps until the time is over; returns once the last of them is answered.
+/// Taps until the time is over; returns once the last tap has its answer.
 async fn traffic(options: &Options, stage: &Arc<Stage>) -> Result<(), SandboxError> {
     let mut random = world::random(options.seed, 3);
     let line = progress(None, "{spinner} {msg}");

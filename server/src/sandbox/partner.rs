@@ -1,4 +1,4 @@
-//! The partner's side of the sandbox: its operators and its treasury, through the admin API as anybody would.
+//! The partner's side of the sandbox: its operators and its treasury, as clients of the admin API.
 
 use std::time::Duration;
 
@@ -9,13 +9,13 @@ use super::ur::bank::Wire;
 use super::ur::books::{Account, Block, Books, Funds};
 use super::ur::contract::Code;
 
-/// An import of all users may take a while.
+/// Long enough for an import of many users.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Users in one import.
 const USERS_PER_IMPORT: usize = 5_000;
 
-/// Speaks to the admin API.
+/// A client of the admin API.
 #[derive(Clone, Debug)]
 pub(super) struct Partner {
     client: reqwest::Client,
@@ -28,10 +28,8 @@ impl Partner {
         Partner { client, base: format!("{admin}/api/v1"), token }
     }
 
-    /// A request and its answer.
-    ///
     /// # Errors
-    /// It was refused, or there was no answer; in words.
+    /// A refusal or no answer, as text.
     async fn send(&self, method: Method, path: &str, body: impl Into<reqwest::Body>) -> Result<Value, String> {
         let what = format!("{method} {path}");
         let request = self.client.request(method, format!("{}{path}", self.base)).bearer_auth(&self.token);
@@ -57,7 +55,7 @@ impl Partner {
         response.text().await.map_err(|error| error.to_string())
     }
 
-    /// Tells tapgate all that the books begin with.
+    /// Loads the books' initial state into tapgate.
     pub(super) async fn set_up(&self, books: &Books, progress: impl Fn(usize)) -> Result<(), String> {
         self.send(Method::PUT, "/rates", rates(books).to_string()).await?;
         for (code, pool) in &books.pools {
@@ -101,7 +99,7 @@ impl Partner {
         self.send(Method::PUT, &format!("/cards/{card}"), json!({"status": status}).to_string()).await.map(drop)
     }
 
-    /// Says that money is on its way to a pool.
+    /// Records a prefund as sent.
     pub(super) async fn announce(
         &self,
         code: Code,
@@ -114,7 +112,6 @@ impl Partner {
         self.send(Method::POST, "/prefunds", body.to_string()).await.map(drop)
     }
 
-    /// Whether a deposit is one of tapgate's own prefunds.
     pub(super) async fn has_ordered(&self, wire: &Wire) -> Result<bool, String> {
         let page = self.get(&format!("/prefunds?currency={}", wire.code)).await?;
         let items = page.get("items").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! Plays one tap: delivers it in its manner, judges the answer by the books, and books it.
+//! Plays one tap: delivers it in its manner, judges the answer by the books, and posts it.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -16,21 +16,19 @@ use super::ur::books::{Books, Expected};
 use super::ur::{Answer, Courier};
 use crate::http::context::App;
 
-/// Taps in flight at most.
 pub(super) const IN_FLIGHT_MAX: usize = 64;
 
-/// Below this much, in smallest units, taps of a pool are played one by one: two at once could each expect the last of
-/// it. What all in flight can take together: twice the most expensive place's median at its highest quantile.
+/// Below this balance, in smallest units, taps of a pool run one at a time, because two concurrent taps could each
+/// expect the last of it. It is the most that all taps in flight can take together: for each, twice the most expensive
+/// place's median at its highest quantile.
 const EDGE: u64 = IN_FLIGHT_MAX as u64 * 400_000;
 
-/// How often a tap without an answer is asked again, and after how long.
+/// Retries of a tap without an answer, and the pause between them.
 const ASKED_AGAIN_MAX: u32 = 40;
 const ASKED_AGAIN_AFTER: Duration = Duration::from_millis(50);
 
-/// The code of a refusal for age.
 const STALE: &[u8] = b"\"stale_timestamp\"";
 
-/// What a callback was answered.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Said {
@@ -40,7 +38,7 @@ struct Said {
     reason: Option<String>,
 }
 
-/// Everything that taps are played with.
+/// Everything that playing a tap needs.
 pub(super) struct Stage {
     pub(super) app: Arc<App>,
     pub(super) courier: Courier,
@@ -48,9 +46,9 @@ pub(super) struct Stage {
     pub(super) books: Arc<Mutex<Books>>,
     pub(super) traffic: Mutex<Traffic>,
     pub(super) figures: Figures,
-    /// A person pays one thing at a time; so what is left for the next is known.
+    /// One tap per user at a time, so that the books know the exact balance for the next.
     pub(super) turns: Vec<tokio::sync::Mutex<()>>,
-    /// Held exclusively while a pool is near its end.
+    /// Write-locked while a pool is near its end.
     pub(super) edge: RwLock<()>,
     /// A permit for each tap in flight.
     pub(super) places: Arc<Semaphore>,
@@ -83,14 +81,13 @@ impl Stage {
         self.now_millis() / 1_000
     }
 
-    /// Waits until nothing is in flight, and lets nothing more begin.
+    /// Waits for all taps in flight, and lets no new tap begin.
     pub(super) async fn close(&self) -> Result<(), SandboxError> {
         let all = u32::try_from(IN_FLIGHT_MAX).unwrap_or(u32::MAX);
         self.places.acquire_many(all).await.map_err(|error| error.to_string())?.forget();
         Ok(())
     }
 
-    /// Plays a tap.
     pub(super) async fn play(&self, tap: Tap, manner: Manner) {
         if manner.is_forged() {
             return self.play_forged(&tap, manner).await;
@@ -120,7 +117,7 @@ impl Stage {
         if is_near { Near::Edge(self.edge.write().await) } else { Near::Far(self.edge.read().await) }
     }
 
-    /// It must be refused, whatever it asks.
+    /// A forged tap must be refused, whatever its content.
     async fn play_forged(&self, tap: &Tap, manner: Manner) {
         let tap = Tap { id: format!("forged_{}", tap.id), ..tap.clone() };
         let now = self.now();
@@ -134,7 +131,7 @@ impl Stage {
             Ok(answer) => {
                 self.figures.disagree(format!("{manner:?} {} was answered {answer:?}, expected 401", tap.id));
             }
-            // Without an answer it was not approved either.
+            // No answer is no approval.
             Err(_) => self.figures.counts().unanswered += 1,
         }
     }
@@ -174,7 +171,7 @@ impl Stage {
         }
     }
 
-    /// Asks until there is an answer, as UR does with the same id.
+    /// Retries with the same id until there is an answer, as UR does.
     async fn insist(&self, tap: &Tap) -> Option<Answer> {
         for _ in 0..ASKED_AGAIN_MAX {
             match self.courier.ask(tap, self.now()).await {
@@ -196,7 +193,7 @@ impl Stage {
         }
     }
 
-    /// The same id with other data.
+    /// Sends the same id with other data.
     async fn alter(&self, tap: &Tap) {
         let altered = Tap { amount: tap.amount + 1, ..tap.clone() };
         let Some(answer) = self.insist(&altered).await else { return };
@@ -215,7 +212,7 @@ impl Stage {
         };
         self.count(tap, &said);
         if said.reason.as_deref() == Some("deadline_exceeded") {
-            // The disk was slow: nothing was taken.
+            // The disk was slow: the decision holds nothing.
             let mut books = self.books();
             books.late.insert(tap.id.clone());
             return books.decline(tap);
@@ -223,7 +220,7 @@ impl Stage {
         self.figures.counts().doubtful += u64::from(expected.len() > 1);
         expected.retain(|expected| agree(tap, expected, &said));
         if expected.is_empty() {
-            // A limit period may have ended between the two looks at the clock, or somebody tapped by hand.
+            // A limit period may have ended between the two clock readings, or a person tapped by hand.
             if let Err(error) = self.learn_of_taps_by_hand().await {
                 return self.figures.disagree(error);
             }
@@ -253,7 +250,7 @@ impl Stage {
         }
     }
 
-    /// Of several ways to pay that the answer does not tell apart, the one that tapgate took.
+    /// If the answer fits several ways to pay, finds the one that tapgate took.
     async fn settle_doubt(&self, tap: &Tap, mut agreed: Vec<Expected>) -> Result<Option<Expected>, String> {
         if agreed.len() > 1 {
             let shown = self.partner.get(&format!("/authorizations/{}", tap.id)).await?;
@@ -273,7 +270,7 @@ impl Stage {
         }
     }
 
-    /// The sample user's taps draw on the pools as well, and only tapgate knows them.
+    /// The sample user's taps draw on the pools too, and only tapgate knows them.
     pub(super) async fn learn_of_taps_by_hand(&self) -> Result<(), String> {
         let mut taken = std::collections::BTreeMap::new();
         let mut cursor = String::new();
@@ -296,7 +293,7 @@ impl Stage {
         Ok(())
     }
 
-    /// The partner debits what a user owes, and tops the user's funds up when they run low.
+    /// The partner debits the user, and tops the user's funds up when they run low.
     pub(super) async fn debit(&self, user: usize) {
         let Some(turn) = self.turns.get(user) else { return };
         let _turn = turn.lock().await;
@@ -307,7 +304,7 @@ impl Stage {
         }
     }
 
-    /// A user freezes a card, or uses it again.
+    /// A user freezes or unfreezes a card.
     pub(super) async fn freeze_or_not(&self, user: usize) {
         let Some(turn) = self.turns.get(user) else { return };
         let _turn = turn.lock().await;
@@ -323,7 +320,7 @@ impl Stage {
         }
     }
 
-    /// Treasury's money arrives: tapgate is told of it, and UR credits the pool.
+    /// Treasury's money arrives: the partner records the credit, and UR credits the pool.
     pub(super) async fn credit(&self, code: super::ur::contract::Code, amount: u64, reference: &str) {
         let _edge = self.edge.write().await;
         if let Err(error) = self.partner.credit(code, amount, reference).await {
@@ -332,7 +329,8 @@ impl Stage {
         self.books().raise(code, amount);
     }
 
-    /// A deposit that was made through UR's API arrives. One that tapgate ordered it finds by itself; of any other it is told.
+    /// A deposit made through UR's API arrives. tapgate finds its own orders by itself; the partner records any other
+    /// credit.
     pub(super) async fn arrive(&self, wire: &Wire) {
         match self.partner.has_ordered(wire).await {
             Ok(true) => {
@@ -348,12 +346,12 @@ impl Stage {
     }
 }
 
-/// Whether a callback was too long on its way, for a clock that runs so fast; UR signs it anew.
+/// Whether the callback took too long for so fast a clock; UR then signs it again.
 fn is_stale(answer: &Answer) -> bool {
     answer.status == 401 && answer.body.windows(STALE.len()).any(|window| window == STALE)
 }
 
-/// Whether the answer is what the books say.
+/// Whether the answer agrees with the books.
 fn agree(tap: &Tap, expected: &Expected, said: &Said) -> bool {
     let amount_is = |amount: u64| said.approved_amount.as_deref() == Some(amount.to_string().as_str());
     match expected {

@@ -1,6 +1,6 @@
-//! UR settles what it booked and tells it as the faults have it: while the traffic goes on, and what is left after it. Then
-//! tapgate sweeps, and what it holds and what it calls a break are compared with what was done to it: each fault is found as
-//! exactly its break, nothing else is, and UR's figures are tapgate's.
+//! UR settles its bookings and notifies tapgate as the fault profile has it, during the traffic and after it. Then
+//! tapgate sweeps, and its holds and breaks are compared with the injected faults: each fault must be reported as its
+//! own kind of break, nothing else as a break, and tapgate's figures must equal UR's.
 #![expect(clippy::indexing_slicing, reason = "JSON indexed by a name that is not there is null, and no panic")]
 
 use std::collections::BTreeSet;
@@ -29,67 +29,67 @@ use crate::provider::api::{Client, Priority, UrApi};
 use crate::provider::reconciliation::sweep::Sweeps;
 use crate::signature::SigningKey;
 
-/// Transactions that UR tells by notification; the others are left to the sweeps.
+/// Transactions that UR notifies; sweeps must find the others.
 const TOLD_MAX: usize = 2_000;
-/// Calls a minute of a partner with a generous tier: the sweeps of a whole run take seconds.
+/// A generous call budget: the sweeps of a whole run take seconds.
 const CALLS_PER_MINUTE: u32 = 1_000_000;
-/// How often a sweep that UR broke off is made again.
+/// Retries of a sweep that UR interrupted.
 const SWEEPS_MAX: u32 = 50;
-/// How often UR looks for what is due, in real time.
+/// UR's settlement interval, in real time.
 const SETTLE_INTERVAL: Duration = Duration::from_millis(25);
-/// While the traffic goes on: how often UR settles what nobody asked for, how often its API is away, and for how long.
+/// During the traffic: the intervals of unasked settlements and of API outages, and the duration of an outage.
 const ORPHANS_EVERY_SECONDS: u64 = 3 * 86_400;
 const AWAY_EVERY_SECONDS: u64 = 7 * 86_400;
 const AWAY_SECONDS: u64 = 6 * 3_600;
 
-/// What goes wrong between UR's books and what it shows, in thousandths, and with its API.
+/// Faults between UR's books and its notifications, in thousandths, and faults of its API.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Faults {
     /// Notifications that never arrive.
     pub(super) lost: u32,
-    /// That come twice.
+    /// Notifications that arrive twice.
     pub(super) twice: u32,
-    /// That say "pending" once more after it is settled.
+    /// Notifications that repeat "pending" after settlement.
     pub(super) late: u32,
-    /// They come in any order.
+    /// Notifications arrive in any order.
     pub(super) shuffled: bool,
-    /// Debits that are told as rejected and then settled.
+    /// Debits that UR notifies as rejected and then settles.
     pub(super) contradicted: u32,
-    /// Debits that UR settles at half as much again.
+    /// Debits that UR settles at one and a half times the amount.
     pub(super) wrong: u32,
-    /// Settlements that nobody asked for.
+    /// Settlements without an authorization.
     pub(super) orphans: usize,
-    /// Calls that the API fails at first.
+    /// Calls that fail at first.
     pub(super) away: u32,
-    /// Every so many calls are too many; 0: none.
+    /// The API rate-limits every nth call; 0: none.
     pub(super) limited_every: u32,
 }
 
-/// What UR settled and told, and what must be found of it.
+/// UR's settlements and notifications, and the breaks that they must cause.
 #[derive(Debug, Default)]
 pub(super) struct Settled {
     pub(super) transactions: usize,
     pub(super) told: usize,
     pub(super) swept: usize,
     pub(super) breaks: usize,
-    /// Each a break that must be open in the end: its kind, and what it is of.
+    /// The breaks that must be open at the end, by kind and subject.
     expected: BTreeSet<(BreakKind, String)>,
-    /// When UR next does what is not asked of it, and when it is next away.
+    /// The times of UR's next unasked settlement and next outage.
     orphan_at: u64,
     away_at: u64,
 }
 
-/// One thing that UR tells.
+/// One notification.
 struct Telling {
     number: usize,
     data: Value,
 }
 
 impl Stage {
-    /// Settles what is due while the traffic goes on, until it is over.
+    /// Settles due transactions until the traffic is over.
     ///
     /// # Errors
-    /// A notification was refused.
+    /// tapgate refused a notification.
     pub(super) async fn keep_settling(
         &self,
         settled: &mut Settled,
@@ -154,7 +154,7 @@ impl Stage {
         Ok(())
     }
 
-    /// Only what nothing else happened to is surprised: what it comes to is then one break.
+    /// Only a debit without any other event gets a surprise, so that its effect is exactly one break.
     fn surprise_of(&self, number: usize, faults: Faults, random: &mut ChaCha8Rng) -> Option<BreakKind> {
         self.books().plain_debit(number)?;
         match random.random_range(0..1_000) {
@@ -164,8 +164,8 @@ impl Stage {
         }
     }
 
-    /// UR settles another amount, or what it said it had rejected; and tells it at once, while nobody pays anything:
-    /// nobody can know it before, and the books expect that it is known.
+    /// UR settles another amount, or a debit that it had notified as rejected, and notifies it at once while no tap is
+    /// in flight: tapgate cannot know it before, but the books expect tapgate to know it.
     async fn surprise(&self, number: usize, kind: BreakKind, settled: &mut Settled) -> Result<(), String> {
         let Some(shown) = self.books().statement.shown(number) else { return Ok(()) };
         let _turn = self.turn_of(&shown.ur_id).await;
@@ -199,10 +199,10 @@ impl Stage {
         Some(self.turns.get(super::world::index_of(ur_id)?)?.lock().await)
     }
 
-    /// Settles and tells what is left once the traffic is over, sweeps, and compares.
+    /// After the traffic: settles and notifies the rest, sweeps, and compares.
     ///
     /// # Errors
-    /// Something that must work did not; what differs is counted as a disagreement.
+    /// A step that must succeed failed; a difference only counts as a disagreement.
     pub(super) async fn settle(
         &self,
         settled: &mut Settled,
@@ -236,7 +236,7 @@ impl Stage {
         Ok(())
     }
 
-    /// The notifications of all that was left, in the order and number in which the faults let them arrive.
+    /// The notifications of the rest, in the order and number that the faults produce.
     async fn tellings(
         &self,
         settled: &mut Settled,
@@ -256,7 +256,7 @@ impl Stage {
             let mut books = self.books();
             let is_wrong = surprise == Some(BreakKind::AmountMismatch) && books.overcharge(number, now);
             let Some(shown) = books.statement.settle(number) else { continue };
-            // What is told wrongly may be lost, too: then it is a sweep that finds it.
+            // A wrong notification may be lost, too: then a sweep must find the settlement.
             if told.len() < TOLD_MAX {
                 tell(&shown, faults, random, &mut told);
             }
@@ -269,7 +269,7 @@ impl Stage {
         let mut books = self.books();
         let orphans = users.iter().zip(1_313..).filter_map(|(user, amount)| books.charge_unasked(user, amount, now));
         let orphans: Vec<_> = orphans.take(faults.orphans).collect();
-        // A sweep looks only at who holds something: what nobody asked for comes by a notification.
+        // A sweep asks only about accounts with holds, so an unasked settlement needs a notification.
         for shown in orphans.into_iter().filter_map(|number| books.statement.shown(number)) {
             settled.expected.insert((BreakKind::OrphanAtProvider, shown.hash));
             settled.transactions += 1;
@@ -320,7 +320,7 @@ impl Stage {
         open.len()
     }
 
-    /// What UR settled holds nothing any more; all else is as it was.
+    /// A settled authorization holds nothing; every other one is unchanged.
     fn compare_authorizations(&self, expected: &BTreeSet<(BreakKind, String)>) {
         let roots = self.books().settled_roots();
         for (root, booked) in roots {
@@ -346,7 +346,7 @@ impl Stage {
         }
     }
 
-    /// A report that is asked for now holds everything: what is available is UR's balance less what people tapped by hand.
+    /// A report requested now includes everything: the available balance is UR's balance less the taps by hand.
     async fn compare_pools(&self, client: &Client) -> Result<(), String> {
         let ops: UrId = OPS_UR_ID.parse().map_err(|error| format!("{error}"))?;
         let seen_through = self.app.ledger.journal().claimed();
@@ -354,7 +354,7 @@ impl Stage {
             let code = balance.currency;
             let now = self.app.clock.now();
             match self.app.ledger.sync_pool(code, balance.amount, seen_through, now) {
-                // A feed's later report holds as much.
+                // A later report by the feed includes as much.
                 Ok(_) | Err(ChangeError::Conflict(_)) => {}
                 Err(error) => return Err(error.to_string()),
             }
@@ -375,7 +375,7 @@ impl Stage {
         Ok(())
     }
 
-    /// So is what is left of a user's limit, and of each of its balances.
+    /// Likewise a user's headroom and each of the user's balances.
     async fn compare_user(&self, client: &Client, ur_id: &str) -> Result<(), String> {
         let user: UrId = ur_id.parse().map_err(|error| format!("{ur_id}: {error}"))?;
         let seen_through = self.app.ledger.journal().claimed();
@@ -401,7 +401,7 @@ impl Stage {
     }
 }
 
-/// Tells a transaction as often as the faults have it.
+/// Adds a transaction's notifications, as many as the faults produce.
 fn tell(shown: &Shown, faults: Faults, random: &mut ChaCha8Rng, tellings: &mut Vec<Telling>) {
     let telling = |data: Value| Telling { number: shown.number, data };
     let drawn = random.random_range(0..1_000);

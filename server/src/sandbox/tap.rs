@@ -1,10 +1,10 @@
-//! What UR asks at a tap, and its form on the wire.
+//! UR's callback for a tap, and its form on the wire.
 
 use serde_json::json;
 
 use super::ur::contract::Code;
 
-/// What kind of callback it is, as the wire names it.
+/// The kind of callback, by its wire name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Authorization,
@@ -23,13 +23,12 @@ impl Kind {
         }
     }
 
-    /// Whether money is asked for, rather than given back.
+    /// Whether it asks for money instead of returning it.
     pub(super) fn asks(self) -> bool {
         matches!(self, Kind::Authorization | Kind::Incremental)
     }
 }
 
-/// Where a card is used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Merchant {
     pub(super) id: &'static str,
@@ -37,36 +36,34 @@ pub(super) struct Merchant {
     pub(super) mcc: &'static str,
     pub(super) city: &'static str,
     pub(super) country: &'static str,
-    /// What it charges in.
     pub(super) currency: Code,
     pub(super) channel: &'static str,
 }
 
-/// One callback of UR's.
+/// One callback.
 #[derive(Clone, Debug)]
 pub(super) struct Tap {
     pub(super) id: String,
     pub(super) kind: Kind,
-    /// The authorization that it adds to or takes from.
+    /// The authorization that it changes.
     pub(super) original: Option<String>,
-    /// Index of the user in the world, or a number that no user has.
+    /// The user's index in the world, or a number that no user has.
     pub(super) user: usize,
     pub(super) ur_id: String,
     pub(super) card: String,
     /// In the merchant's currency, smallest units.
     pub(super) amount: u64,
-    /// The scheme's value of it in EUR cents, where the scheme gives one.
+    /// The scheme's settlement amount in EUR cents, if the scheme gives one.
     pub(super) settlement: Option<u64>,
     pub(super) merchant: &'static Merchant,
 }
 
 impl Tap {
-    /// The authorization it is about.
     pub(super) fn root(&self) -> &str {
         self.original.as_deref().unwrap_or(&self.id)
     }
 
-    /// The raw body, stamped with unix seconds.
+    /// The raw body, with a timestamp in unix seconds.
     pub(super) fn body(&self, timestamp: u64) -> Vec<u8> {
         let Merchant { id, name, mcc, city, country, currency, channel } = self.merchant;
         let body = json!({"event": "card_authorization", "timestamp": timestamp, "data": {

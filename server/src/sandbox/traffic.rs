@@ -1,4 +1,4 @@
-//! What the cards are used for, tap by tap: a pure function of the seed and of how the taps before went.
+//! Card traffic, tap by tap: a pure function of the seed and of the earlier taps' outcomes.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
@@ -12,37 +12,36 @@ use super::tap::{Kind, Tap};
 use super::ur::books::Books;
 use super::world::{self, Habit, PLACES, Place};
 
-/// What is done with a tap beside delivering it once.
+/// The manner of a tap's delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Manner {
-    /// Delivered once.
     Plain,
     /// Delivered again after the answer.
     Again,
     /// Delivered twice at the same moment.
     Twice,
-    /// After the answer, its id comes again with another amount.
+    /// After the answer, the same id is sent with another amount.
     Altered,
-    /// Signed by somebody else.
+    /// Signed by a stranger.
     ForgedKey,
-    /// Its body is changed after it was signed.
+    /// The body changes after signing.
     ForgedBody,
-    /// Signed rightly, but so long ago that it may be a replay.
+    /// The signature is valid, but so old that it may be a replay.
     Stale,
-    /// The connection breaks before the answer, and UR asks again.
+    /// The connection breaks before the answer, and UR retries.
     Lost,
-    /// Its reversal arrives first.
+    /// The reversal arrives before the authorization.
     Overtaken,
 }
 
 impl Manner {
-    /// Whether it must be refused without effect.
+    /// Whether tapgate must refuse it.
     pub(super) fn is_forged(self) -> bool {
         matches!(self, Manner::ForgedKey | Manner::ForgedBody | Manner::Stale)
     }
 }
 
-/// How often what goes wrong, in thousandths of the taps.
+/// Fault rates, in thousandths of the taps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Faults {
     pub(super) again: u32,
@@ -55,7 +54,7 @@ pub(super) struct Faults {
 }
 
 impl Faults {
-    /// What a healthy network and a hostile world bring anyway.
+    /// The faults of a healthy network in a hostile world.
     pub(super) const NONE: Faults =
         Faults { again: 10, twice: 5, altered: 2, forged: 12, stale: 3, lost: 0, overtaken: 0 };
 
@@ -81,7 +80,6 @@ impl Faults {
     }
 }
 
-/// A tap that is due later.
 #[derive(Debug)]
 struct Due {
     at_millis: u64,
@@ -106,7 +104,6 @@ impl Ord for Due {
     }
 }
 
-/// The source of taps.
 #[derive(Debug)]
 pub(super) struct Traffic {
     random: ChaCha8Rng,
@@ -114,11 +111,11 @@ pub(super) struct Traffic {
     users: usize,
     number: u64,
     due: BinaryHeap<Reverse<Due>>,
-    /// How many follow-ups of an authorization were not played yet.
+    /// The follow-ups of each authorization that are not played yet.
     followed: HashMap<String, u32>,
 }
 
-/// Follow-ups waiting at most; beyond it purchases stay as they are.
+/// The most follow-ups that wait; beyond it, purchases get none.
 const DUE_MAX: usize = 100_000;
 
 /// A quarter of a day, in milliseconds.
@@ -136,13 +133,13 @@ impl Traffic {
         }
     }
 
-    /// Until the next tap, at so many a second: exponentially distributed, as arrivals of many people are.
+    /// The time until the next tap: exponentially distributed, like arrivals of many independent people.
     pub(super) fn gap(&mut self, per_second: f64) -> Duration {
         let uniform: f64 = self.random.random_range(f64::MIN_POSITIVE..1.0);
         Duration::from_secs_f64(-uniform.ln() / per_second)
     }
 
-    /// The next tap: a follow-up that is due, else a new purchase.
+    /// A due follow-up, otherwise a new purchase.
     pub(super) fn next(&mut self, now_millis: u64, books: &Books) -> (Tap, Manner) {
         if self.due.peek().is_some_and(|Reverse(due)| due.at_millis <= now_millis)
             && let Some(Reverse(due)) = self.due.pop()
@@ -161,7 +158,7 @@ impl Traffic {
         let busy = |place: &&Place| place.busy.get(quarter).copied().unwrap_or(1);
         let places: Vec<_> = PLACES.iter().collect();
         let place = places.choose_weighted(&mut self.random, busy).copied().unwrap_or(&PLACES[0]);
-        // One in a thousand knows neither user nor card.
+        // One in a thousand names neither a known user nor a known card.
         let stranger = self.random.random_ratio(1, 1_000);
         let user = if stranger { self.users } else { self.random.random_range(0..self.users) };
         let ur_id = world::ur_id(user);
@@ -181,7 +178,7 @@ impl Traffic {
         }
     }
 
-    /// What follows on an approval.
+    /// Schedules the follow-ups of an approval.
     pub(super) fn approved(&mut self, tap: &Tap, now_millis: u64) {
         if self.due.len() >= DUE_MAX {
             return;
@@ -224,12 +221,11 @@ impl Traffic {
         self.due.push(Reverse(Due { at_millis: now_millis + delay, number: self.number, tap: follow_up }));
     }
 
-    /// Whether something is still to follow on an authorization.
+    /// Whether an authorization still has follow-ups to come.
     pub(super) fn is_followed(&self, root: &str) -> bool {
         self.followed.contains_key(root)
     }
 
-    /// A tap was played.
     pub(super) fn played(&mut self, tap: &Tap) {
         if tap.original.is_some()
             && let Some(left) = self.followed.get_mut(tap.root())
@@ -241,7 +237,7 @@ impl Traffic {
         }
     }
 
-    /// The reversal of a whole tap, as it may overtake it.
+    /// The reversal of a whole tap, which may arrive first.
     pub(super) fn reversal_of(&mut self, tap: &Tap) -> Tap {
         self.number += 1;
         let root = tap.root().to_owned();
@@ -254,7 +250,7 @@ impl Traffic {
     }
 }
 
-/// An increment's id begins with its root's, which the books rely on.
+/// An increment's id begins with its root's id; the books rely on it.
 fn follow_up_id(kind: Kind, root: &str, number: u64) -> String {
     match kind {
         Kind::Reversal => format!("rev_{number:08}"),

@@ -1,4 +1,4 @@
-//! The partner's treasurer: tops pools up as they run low, and once forgets one.
+//! The partner's treasurer: tops pools up as they run low, and neglects one.
 
 use std::time::Duration;
 
@@ -9,15 +9,15 @@ use super::play::Stage;
 use super::ur::bank::Wire;
 use super::ur::contract::Code;
 
-/// How long money is on its way, in real time: on a fast clock, days.
+/// The time until a credit, in real time: on a fast clock, days.
 const LEAD: Duration = Duration::from_secs(5);
 
-/// The pool that the treasurer forgets, to be seen running dry: from its first top-up after so many seconds, when tapgate
-/// has seen a week of it, until it is empty.
+/// The pool that the treasurer neglects, so that it runs dry: from its first top-up after this many seconds, when
+/// tapgate has seen a week of it, until it is empty.
 const FORGOTTEN: Code = "GBP";
 const FORGETS_AFTER_SECONDS: u64 = 8 * 86_400;
 
-/// Whether the pool to be forgotten is.
+/// The treasurer's attention to the neglected pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Mind {
     NotYet,
@@ -25,7 +25,7 @@ enum Mind {
     Remembers,
 }
 
-/// Money on its way to a pool.
+/// A top-up in flight.
 struct TopUp {
     code: Code,
     amount: u64,
@@ -33,13 +33,13 @@ struct TopUp {
     arrives: Instant,
 }
 
-/// Sends money when a pool is below a quarter of what it began with; it arrives a little later.
+/// Sends a top-up when a pool is below a quarter of its opening balance; the credit follows later.
 pub(super) struct Treasurer {
     /// In seconds of the clock.
     began: u64,
     number: u64,
     under_way: Vec<TopUp>,
-    /// Deposits made through UR's API, and when they arrive.
+    /// Deposits made through UR's API, with their time of arrival.
     deposits: Vec<(Wire, Instant)>,
     mind: Mind,
 }
@@ -49,7 +49,7 @@ impl Treasurer {
         Treasurer { began, number: 0, under_way: Vec::new(), deposits: Vec::new(), mind: Mind::NotYet }
     }
 
-    /// Credits what has arrived, and sends more where it is due. tapgate is told of both.
+    /// Credits top-ups that have arrived, and sends new ones where needed; records both with tapgate.
     pub(super) async fn look(&mut self, stage: &Stage, now: Instant) {
         for arrived in self.under_way.extract_if(.., |top_up| top_up.arrives <= now).collect::<Vec<_>>() {
             stage.credit(arrived.code, arrived.amount, &arrived.reference).await;
@@ -79,7 +79,7 @@ impl Treasurer {
 
     fn due(&mut self, stage: &Stage) -> Vec<(Code, u64)> {
         let books = stage.books();
-        // As tapgate shows it: what UR has left may already be nothing, or more.
+        // tapgate's own figure decides: UR's balance may already be zero, or larger.
         let shown = FORGOTTEN.parse().ok().and_then(|code| stage.app.ledger.pool(code));
         let is_empty = shown.is_some_and(|pool| pool.available <= Minor::ZERO);
         if self.mind == Mind::Forgets && is_empty {

@@ -1,4 +1,4 @@
-//! Who lives in the sandbox: users with cards, funds and habits, made from the seed; and where their cards are used.
+//! The sandbox's users with cards, funds and habits, and the merchants, all derived from the seed.
 
 use std::collections::BTreeMap;
 
@@ -11,26 +11,26 @@ use super::ur::Doubt;
 use super::ur::books::{Account, Balance, Block, Books, Card, Funding, Funds};
 use super::ur::contract::{Code, Limit, PERIOD_SECONDS, Rates};
 
-/// How a purchase goes on once it is approved.
+/// The events that follow an approved purchase.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Habit {
-    /// Nothing follows, mostly; now and then it is called off.
+    /// Mostly nothing follows; sometimes the purchase is reversed.
     Shop,
-    /// A fixed amount first, then an advice gives back what was not filled in.
+    /// A fixed amount first, then an advice returns the unused part.
     Fuel,
-    /// The first night, then more; now and then the stay is called off.
+    /// The first night, then more nights; sometimes the stay is reversed.
     Lodging,
     /// A ride's estimate, then a tip.
     Ride,
 }
 
-/// A merchant, its usual amount, its hours and its habit.
+/// A merchant with its usual amount, hours and habit.
 #[derive(Debug)]
 pub(super) struct Place {
     pub(super) merchant: Merchant,
     /// Median amount, in the merchant's currency, smallest units.
     pub(super) median: u64,
-    /// How busy it is, by quarter of the day from midnight UTC.
+    /// Relative traffic by quarter of the day, from midnight UTC.
     pub(super) busy: [u32; 4],
     pub(super) habit: Habit,
 }
@@ -43,8 +43,8 @@ const fn at([id, name, mcc, city, country, currency, channel]: [&'static str; 7]
     Merchant { id, name, mcc, city, country, currency, channel }
 }
 
-/// Countries and currencies of a user base around Zürich that travels: held by UR, settled in EUR, and one that the
-/// scheme gives no EUR settlement for.
+/// Countries and currencies of a user base around Zürich that travels: some held by UR, some settled in EUR, and one
+/// without an EUR settlement.
 #[rustfmt::skip]
 pub(super) static PLACES: [Place; 20] = [
     place(at(["m_grocer_zrh", "Laden am Bahnhof", "5411", "Zürich", "CHE", "CHF", "contactless"]), 2_850, [1, 16, 20, 12], Habit::Shop),
@@ -69,20 +69,18 @@ pub(super) static PLACES: [Place; 20] = [
     place(at(["m_bazaar_ist", "Kapalı Çarşı 7", "5999", "Istanbul", "TUR", "TRY", "pos"]), 95_000, [1, 3, 3, 1], Habit::Shop),
 ];
 
-/// Quantiles of the amounts around a merchant's median, in thousandths of it: a log-normal with a sigma of one.
+/// Quantiles of the amounts, in thousandths of a merchant's median: a log-normal with a sigma of one.
 const AMOUNT_QUANTILES: [u64; 11] = [150, 278, 431, 592, 776, 1_000, 1_288, 1_690, 2_320, 3_602, 6_700];
 
-/// What the scheme settles in EUR, on 10,000 for a unit; the lira it does not, which nothing can price.
+/// The scheme's EUR settlement, in ten-thousandths of a unit. The lira is missing, so nothing can price it.
 const SETTLED: [(Code, u64); 2] = [("SEK", 890), ("THB", 265)];
 
-/// EUR cents that the scheme settles for an amount; `None` where UR prices it from the transaction itself, or nobody
-/// can.
+/// The scheme's settlement amount in EUR cents; `None` if UR prices the transaction amount itself, or no price exists.
 pub(super) fn settlement(amount: u64, currency: Code) -> Option<u64> {
     let (_, rate) = SETTLED.iter().find(|(code, _)| *code == currency)?;
     Some((amount * rate / 10_000).max(u64::from(amount > 0)))
 }
 
-/// An amount at a place.
 pub(super) fn amount(random: &mut ChaCha8Rng, place: &Place) -> u64 {
     if place.habit == Habit::Fuel {
         return place.median;
@@ -93,39 +91,35 @@ pub(super) fn amount(random: &mut ChaCha8Rng, place: &Place) -> u64 {
         _ => 1_000,
     };
     let amount = (place.median * factor / 1_000).max(1);
-    // A cash machine gives notes.
+    // A cash machine pays out notes.
     if place.merchant.channel == "atm" { amount.next_multiple_of(1_000) } else { amount }
 }
 
-/// The generator of one part of the sandbox: each has its own, so that one does not disturb the other.
+/// Each part of the sandbox has its own generator, so that one does not disturb the other.
 pub(super) fn random(seed: u64, part: u64) -> ChaCha8Rng {
     let mut random = ChaCha8Rng::seed_from_u64(seed);
     random.set_stream(part);
     random
 }
 
-/// The user that people may tap by hand: traffic leaves it alone.
+/// The user for taps by hand: traffic never uses it.
 pub(super) const SAMPLE_USER: &str = "12345";
-/// Its card.
 pub(super) const SAMPLE_CARD: &str = "card_sample";
 
-/// The urId at an index.
 pub(super) fn ur_id(index: usize) -> String {
     (20_000 + index).to_string()
 }
 
-/// The index of a urId.
 pub(super) fn index_of(ur_id: &str) -> Option<usize> {
     ur_id.parse::<usize>().ok()?.checked_sub(20_000)
 }
 
-/// The books at the start.
 pub(super) fn books(users: usize, seed: u64, now: u64) -> Books {
     let mut random = random(seed, 1);
     let mut accounts: std::collections::HashMap<_, _> =
         (0..users).map(|index| (ur_id(index), account(&mut random, index, now))).collect();
     accounts.insert(SAMPLE_USER.to_owned(), sample(now));
-    // Pools large enough for a day of this many users, but the smallest, which runs dry to be seen running dry.
+    // Pools large enough for a day of this many users, except the smallest, which runs dry as a demonstration.
     let per_user = |amount: u64| amount * (users as u64).max(100);
     let pools = [
         ("EUR", Balance::of(per_user(400_000), 1_000_000)),

@@ -1,4 +1,4 @@
-//! UR's own API (seeds 003 and 004) over its books, for signed requests of the partner.
+//! UR's own API (seeds 003 and 004) over its books, for requests signed by the partner.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -20,12 +20,11 @@ use crate::signature::{
 /// The ops account, which holds the pools.
 pub(in crate::sandbox) const OPS_UR_ID: &str = "9999";
 
-/// What the handlers share.
 #[derive(Clone)]
 pub(in crate::sandbox) struct Api {
     pub(in crate::sandbox) books: Arc<Mutex<Books>>,
     pub(in crate::sandbox) clock: Arc<Clock>,
-    /// What a request may have been on its way, in seconds of the clock: a fast one makes hours of milliseconds.
+    /// The longest time in transit, in seconds of the clock: on a fast clock, milliseconds become hours.
     pub(in crate::sandbox) on_the_way_seconds: u64,
     pub(in crate::sandbox) partner: Address,
 }
@@ -45,7 +44,7 @@ impl From<(u32, String)> for Refused {
     }
 }
 
-/// A verified question: its fields.
+/// The fields of a verified request.
 struct Question(Map<String, Value>);
 
 impl Question {
@@ -65,7 +64,7 @@ impl Question {
         Ok(text)
     }
 
-    /// Smallest units.
+    /// In smallest units.
     fn amount(&self, name: &str) -> Result<u64, Refused> {
         let text = self.needed(name)?;
         let amount = text.parse().ok().filter(|amount| *amount <= 1_000_000_000_000_000_u64);
@@ -75,7 +74,6 @@ impl Question {
 
 type Answer = Result<Json<Value>, Refused>;
 
-/// What an endpoint answers with its books.
 type Endpoint = fn(&mut Books, &Question, u64) -> Answer;
 
 /// Every endpoint of seeds 003 and 004 that a partner's server calls.
@@ -114,7 +112,7 @@ impl Api {
         self.clock.now().at.0 / 1_000
     }
 
-    /// When a request was sent, as far as its deadline can say so; it was sent no earlier than it can have been.
+    /// When a request was sent, estimated from its deadline, but no earlier than the time in transit allows.
     fn sent_at(&self, request: &PartnerRequest<'_>) -> u64 {
         let (now, ahead) = (self.now(), PARTNER_DEADLINE_AHEAD_SECONDS_MAX / 2);
         let deadline = request.deadline.and_then(|text| std::str::from_utf8(text).ok()?.parse::<u64>().ok());
@@ -122,7 +120,7 @@ impl Api {
         sent_at.clamp(now.saturating_sub(self.on_the_way_seconds), now)
     }
 
-    /// What is asked, in a request that the partner signed.
+    /// Verifies and reads a request of the partner.
     fn question(&self, headers: &HeaderMap, body: &[u8]) -> Result<Question, Refused> {
         let header = |name: &str| headers.get(name).map(axum::http::HeaderValue::as_bytes);
         let request = PartnerRequest {
@@ -149,7 +147,7 @@ fn unknown(ur_id: &str) -> Refused {
     Refused(StatusCode::NOT_FOUND, 10_006, format!("there is no user {ur_id}"))
 }
 
-/// Smallest units of a token with six decimals, or of one with two, as a display decimal.
+/// Renders smallest units, of a token with six or two decimals, as a display decimal.
 fn display(amount: u64, decimals: u32) -> String {
     let one = 10_u64.pow(decimals);
     format!("{}.{:0width$}", amount / one, amount % one, width = decimals as usize)
@@ -223,7 +221,7 @@ fn exchange(books: &mut Books, asked: &Question, now: u64) -> Answer {
     done(json!({"txHash": books.exchange_tokens(&ur_id, tokens, amount, &request, now)?}))
 }
 
-/// Only USDC is taken (seed 003).
+/// UR accepts only USDC (seed 003).
 fn from_usdc(asked: &Question, name: &str) -> Result<(), Refused> {
     match asked.needed(name)?.as_str() {
         "USDC" => Ok(()),

@@ -1,5 +1,5 @@
-//! UR as a bank: deposits of USDC, exchanges between currencies, onramps, new accounts. Each names itself by a request id,
-//! and the same one again is answered as before.
+//! UR as a bank: deposits of USDC, exchanges between currencies, onramps, new accounts. A request id identifies each; a
+//! repeated id gets the same answer.
 
 use std::collections::HashMap;
 
@@ -8,44 +8,43 @@ use super::contract::{Code, Limit, Rates};
 use super::doubt::Doubt;
 use super::statement::{Row, Statement};
 
-/// The least of a deposit and of an onramp, in millionths of a dollar (seed 003).
+/// The smallest deposit and onramp, in millionths of a dollar (seed 003).
 const DEPOSIT_MIN: u64 = 3_000_000;
 const ONRAMP_MIN: u64 = 5_000_000;
 /// Fees of a deposit (seed 003): the network's, in millionths of a dollar, and UR's, in basis points.
 const NETWORK_FEE: u64 = 50_000;
 const PROCESSING_BPS: u64 = 50;
-/// A new account's limit (ur-facts.md): 1,000.00 francs.
+/// 1,000.00 francs (ur-facts.md).
 const NEW_CLIENT_LIMIT: u64 = 100_000;
-/// The first urId of accounts that are minted here.
 const FIRST_MINTED: usize = 900_000;
 
 /// UR's code and message.
 pub(in crate::sandbox) type Refusal = (u32, String);
 
-/// What has been asked before.
+/// Earlier requests and their answers.
 #[derive(Debug, Default)]
 pub(in crate::sandbox) struct Bank {
-    /// By request id: what was asked, and the hash that was answered.
+    /// By request id: the request, and the hash in the answer.
     done: HashMap<String, (String, String)>,
-    /// By quote id: whose, token paid, amount, millionths of a dollar out.
+    /// By quote id: user, token paid, amount, output in millionths of a dollar.
     quotes: HashMap<String, (String, Code, u64, u64)>,
     /// By wallet.
     minted: HashMap<String, String>,
 }
 
-/// A deposit on the ops account, on its way to a pool.
+/// A deposit on the ops account, in flight to a pool.
 #[derive(Clone, Debug)]
 pub(in crate::sandbox) struct Wire {
     pub(in crate::sandbox) code: Code,
     /// In smallest units of the pool's currency.
     pub(in crate::sandbox) amount: u64,
-    /// Its transaction.
+    /// The transaction's row number.
     pub(in crate::sandbox) number: usize,
     pub(in crate::sandbox) hash: String,
     pub(in crate::sandbox) request: String,
 }
 
-/// What an amount of USDC becomes.
+/// The fiat output of an amount of USDC.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::sandbox) struct DepositQuote {
     pub(in crate::sandbox) output: u64,
@@ -57,7 +56,7 @@ fn invalid(message: impl Into<String>) -> Refusal {
     (20_003, message.into())
 }
 
-/// Minus the spread, as a bank sells.
+/// Converts at the bank's selling rate: less the spread.
 fn sold(rates: &Rates, amount: u128, from: Code, to: Code) -> Option<u64> {
     let rate = rates.between(from, to)?;
     let less = 20_000_u128.checked_sub(u128::from(rate.spread))?;
@@ -65,20 +64,20 @@ fn sold(rates: &Rates, amount: u128, from: Code, to: Code) -> Option<u64> {
 }
 
 impl Books {
-    /// A code by its symbol, `EUR` or `EUR24`, where UR holds it.
+    /// The currency of a symbol, `EUR` or `EUR24`, if UR holds it.
     pub(in crate::sandbox) fn code(&self, symbol: &str) -> Result<Code, Refusal> {
         let wanted = symbol.trim_end_matches("24");
         let found = self.rates.usd.keys().find(|code| **code == wanted);
         found.copied().ok_or_else(|| invalid(format!("the token {symbol} is not known")))
     }
 
-    /// The fiat balance of an account; it is opened by the first money in it.
+    /// The fiat balance of an account, opened by its first money.
     fn balance_mut(&mut self, ur_id: &str, code: Code) -> Result<&mut Balance, Refusal> {
         let account = self.accounts.get_mut(ur_id).ok_or_else(|| invalid(format!("there is no user {ur_id}")))?;
         Ok(&mut account.fiat.entry(code).or_insert((Balance::of(0, 0), false)).0)
     }
 
-    /// A request id's answer, where the same was asked before.
+    /// The stored answer of a repeated request.
     fn before(&self, request: &str, asked: &str) -> Result<Option<String>, Refusal> {
         match self.bank.done.get(request) {
             None if request.is_empty() => Err(invalid("requestId is required")),
@@ -88,7 +87,7 @@ impl Books {
         }
     }
 
-    /// Uses an account's limit, as every fiat operation does.
+    /// Every fiat operation uses the account's limit.
     fn use_limit(&mut self, ur_id: &str, amount: u64, code: Code, now: u64) -> Result<(), Refusal> {
         let chf = self.rates.to_chf(amount, code);
         if let Some(account) = self.accounts.get_mut(ur_id) {
@@ -103,7 +102,6 @@ impl Books {
         Ok(())
     }
 
-    /// Takes from an account's balance, within its limit.
     fn charge(&mut self, ur_id: &str, amount: u64, from: Code, now: u64) -> Result<(), Refusal> {
         let paid = self.balance_mut(ur_id, from)?;
         let left = paid.balance.checked_sub(amount).ok_or_else(|| invalid(format!("{from} holds {}", paid.balance)))?;
@@ -112,7 +110,7 @@ impl Books {
         Ok(())
     }
 
-    /// What a deposit would come to; `amount` in millionths of a dollar.
+    /// `amount` is in millionths of a dollar.
     pub(in crate::sandbox) fn quote_deposit(&self, to: Code, amount: u64) -> Result<DepositQuote, Refusal> {
         if amount < DEPOSIT_MIN {
             return Err(invalid(format!("amount must be at least {DEPOSIT_MIN}")));
@@ -123,7 +121,7 @@ impl Books {
         Ok(DepositQuote { output, processing_fee, network_fee: NETWORK_FEE })
     }
 
-    /// Turns USDC into fiat on an account, or on the ops account: a prefund. Gives the transaction's hash.
+    /// Converts USDC to fiat on an account, or on the ops account: a prefund. Returns the transaction's hash.
     pub(in crate::sandbox) fn deposit(
         &mut self,
         ur_id: &str,
@@ -146,20 +144,19 @@ impl Books {
         let row = Row { exchanged, reference: request.to_owned(), is_settled: !is_prefund, ..row };
         let (number, hash) = self.finish(request, asked, row);
         if is_prefund {
-            // UR's operations credit it a while later; until then it is pending.
+            // UR's operations credit it later; until then the transaction is pending.
             let wire = Wire { code: to, amount: quote.output, number, hash: hash.clone(), request: request.to_owned() };
             self.wires.push(wire);
         }
         Ok(hash)
     }
 
-    /// UR's operations credit a deposit to its pool: from now on it is shown as completed.
+    /// UR's operations credit a deposit to its pool, and its transaction shows as completed.
     pub(in crate::sandbox) fn arrive(&mut self, wire: &Wire) {
         self.statement.settle(wire.number);
         self.raise(wire.code, wire.amount);
     }
 
-    /// Money that was sent has arrived in a pool.
     pub(in crate::sandbox) fn raise(&mut self, code: Code, amount: u64) {
         if let Some(pool) = self.pools.get_mut(code) {
             pool.balance += amount;
@@ -168,7 +165,7 @@ impl Books {
         }
     }
 
-    /// Exchanges between an account's balances. Gives the transaction's hash.
+    /// Exchanges between an account's balances. Returns the transaction's hash.
     pub(in crate::sandbox) fn exchange_tokens(
         &mut self,
         ur_id: &str,
@@ -192,7 +189,7 @@ impl Books {
         Ok(self.finish(request, asked, row).1)
     }
 
-    /// Quotes fiat into USDC: the quote's id, and millionths of a dollar.
+    /// Quotes fiat to USDC: the quote's id, and millionths of a dollar.
     pub(in crate::sandbox) fn quote_onramp(
         &mut self,
         ur_id: &str,
@@ -211,7 +208,7 @@ impl Books {
         Ok((id, output))
     }
 
-    /// Carries a quote out. Gives the transaction's hash.
+    /// Executes a quote. Returns the transaction's hash.
     pub(in crate::sandbox) fn onramp(
         &mut self,
         ur_id: &str,
@@ -236,7 +233,7 @@ impl Books {
         Ok(self.finish(request, asked, row).1)
     }
 
-    /// Opens an account for a wallet; the one that it has is refused with its id.
+    /// Opens an account for a wallet; refuses a wallet that has an account, with its id.
     pub(in crate::sandbox) fn mint(&mut self, wallet: &str, now: u64) -> Result<String, Refusal> {
         if let Some(ur_id) = self.bank.minted.get(wallet) {
             return Err((10_005, format!("the wallet has the account {ur_id} already")));

@@ -1,8 +1,9 @@
-//! The books that the simulated UR and the partner keep by themselves: what each tap must come to, and what it came to.
+//! The own books of the simulated UR and the partner: the expected and the actual result of each tap.
 //!
-//! Every figure stands twice where the two may differ. `taken` is what tapgate has to hold by its design; `balance` and
-//! `limit` are what UR books by its contract. They part only when a converted amount is given back: the contract prices
-//! the return, the engine gives back its share of the hold. Each such difference is booked as drift, within its bound.
+//! Where UR and tapgate may differ, the books keep both figures. `taken` is the amount that tapgate must hold by its
+//! design; `balance` and `limit` are UR's bookings by its contract. They differ only when a converted amount is
+//! returned: the contract prices the return, the engine returns the share of its hold. The books record each such
+//! difference as drift, and bound it.
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 
@@ -15,19 +16,18 @@ use crate::sandbox::tap::{Kind, Tap};
 /// A pool or a fiat balance.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(in crate::sandbox) struct Balance {
-    /// By UR's contract.
     pub(in crate::sandbox) balance: u64,
-    /// The part that must stay: UR's minimum.
+    /// UR's minimum balance.
     pub(in crate::sandbox) floor: u64,
-    /// At the start.
+    /// The opening balance.
     pub(in crate::sandbox) opened: u64,
-    /// What UR was ever given: the opening balance and every credit.
+    /// All money that UR received: the opening balance and every credit.
     pub(in crate::sandbox) credited: u64,
-    /// What tapgate has to count as taken.
+    /// The amount that tapgate must count as taken.
     pub(in crate::sandbox) taken: u64,
-    /// Taken beside by taps that people made by hand.
+    /// Taken by taps by hand.
     pub(in crate::sandbox) by_hand: u64,
-    /// What tapgate may count twice.
+    /// Amounts that tapgate may count twice.
     pub(in crate::sandbox) doubt: Doubt,
 }
 
@@ -36,12 +36,12 @@ impl Balance {
         Balance { balance: amount, floor, opened: amount, credited: amount, ..Balance::default() }
     }
 
-    /// What tapgate may still take, by what it was told.
+    /// The balance that tapgate may still use, by the reports that it received.
     pub(in crate::sandbox) fn available(&self) -> u64 {
         self.credited.saturating_sub(self.floor).saturating_sub(self.taken).saturating_sub(self.by_hand)
     }
 
-    /// The same where UR's reports replace what it was told.
+    /// As [`Self::available`], but with feeds, whose reports replace the imported figures.
     pub(in crate::sandbox) fn bounds(&self, is_fed: bool) -> Bounds {
         let told = self.available();
         if !is_fed {
@@ -59,7 +59,7 @@ impl Balance {
     }
 }
 
-/// Which source pays, and in which order they are tried.
+/// The sources, in the order in which they are tried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::sandbox) enum Funding {
     Crypto,
@@ -91,7 +91,6 @@ impl Funding {
 pub(in crate::sandbox) const CRYPTO: &str = "CRYPTO";
 pub(in crate::sandbox) const FIAT: &str = "FIAT";
 
-/// A card.
 #[derive(Clone, Debug)]
 pub(in crate::sandbox) struct Card {
     pub(in crate::sandbox) id: String,
@@ -99,7 +98,6 @@ pub(in crate::sandbox) struct Card {
     pub(in crate::sandbox) currency: Code,
 }
 
-/// What a user blocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::sandbox) enum Block {
     Country(&'static str),
@@ -134,20 +132,20 @@ pub(in crate::sandbox) struct Funds {
     pub(in crate::sandbox) held: u64,
 }
 
-/// A user, as UR and the partner know them.
+/// A user's data at UR and the partner.
 #[derive(Clone, Debug)]
 pub(in crate::sandbox) struct Account {
     pub(in crate::sandbox) status: &'static str,
     pub(in crate::sandbox) suspended: bool,
-    /// As it was reported to tapgate.
+    /// The limit as reported to tapgate.
     pub(in crate::sandbox) reported: Limit,
-    /// As UR's contract keeps it.
+    /// The limit in UR's contract.
     pub(in crate::sandbox) limit: Limit,
-    /// Francs by which the two figures of the limit may have parted, by returns of converted amounts.
+    /// Francs by which the two limits may differ, after returns of converted amounts.
     pub(in crate::sandbox) limit_drift: u64,
     /// Uses of the limit that tapgate may count twice.
     pub(in crate::sandbox) limit_doubt: Doubt,
-    /// What tapgate has to count beside the report: unix seconds and francs.
+    /// Uses that tapgate must add to the report: unix seconds and francs.
     pub(in crate::sandbox) uses: VecDeque<(u64, u64)>,
     pub(in crate::sandbox) funding: Funding,
     pub(in crate::sandbox) funds: Option<Funds>,
@@ -159,7 +157,7 @@ pub(in crate::sandbox) struct Account {
 }
 
 impl Account {
-    /// Francs that tapgate counts beside the report.
+    /// Francs that tapgate adds to the report.
     pub(in crate::sandbox) fn unreflected(&self, now: u64) -> u64 {
         let live = self.uses.iter().filter(|(at, _)| at + PERIOD_SECONDS >= now);
         live.map(|(_, chf)| chf).sum()
@@ -171,8 +169,8 @@ impl Account {
         self.reported.client.saturating_sub(reported).saturating_sub(self.unreflected(now))
     }
 
-    /// The same where UR's reports replace the first one. A period that ends frees what UR counted in it, but not what
-    /// tapgate cannot know to be in it.
+    /// As [`Self::headroom`], but with feeds. The end of a period frees the uses that UR counted in it, but not those
+    /// that tapgate cannot know to be in it.
     pub(in crate::sandbox) fn headroom_bounds(&self, now: u64, is_fed: bool) -> Bounds {
         let told = self.headroom(now);
         if !is_fed {
@@ -184,7 +182,7 @@ impl Account {
         Bounds { least: told.min(reported).saturating_sub(unsure), most: told.max(reported + self.limit_drift) }
     }
 
-    /// Counts a use of the limit, which a row of the statement shows if one is given.
+    /// Counts a use of the limit. `row` is the row of the statement that shows it.
     pub(super) fn use_limit(&mut self, chf: u64, row: Option<usize>, now: u64) {
         self.limit.add(chf, now);
         self.uses.push_back((now, chf));
@@ -194,7 +192,6 @@ impl Account {
     }
 }
 
-/// What an approval takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::sandbox) struct Payment {
     pub(in crate::sandbox) source: &'static str,
@@ -204,12 +201,12 @@ pub(in crate::sandbox) struct Payment {
     pub(in crate::sandbox) funds: u64,
 }
 
-/// What the books say a tap must come to.
+/// The result that the books expect of a tap.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::sandbox) enum Expected {
     Approved(Payment),
     Declined(&'static str),
-    /// A reversal or advice gives this back, in the transaction currency.
+    /// The amount that a reversal or advice returns, in the transaction currency.
     Returned(u64),
 }
 
@@ -220,12 +217,12 @@ pub(super) struct Draw {
     pub(super) amount: u64,
     pub(super) remaining: u64,
     paid: u64,
-    /// What of the user's funds is held for it.
+    /// The hold on the user's funds.
     pub(super) funds: u64,
 }
 
 impl Draw {
-    /// What stands held when so much of its amount remains.
+    /// The hold for the remaining amount.
     fn held(&self, remaining: u64) -> u64 {
         share_up(self.paid, remaining, self.amount)
     }
@@ -239,7 +236,6 @@ fn share_up(whole: u64, part: u64, of: u64) -> u64 {
     u64::try_from((u128::from(whole) * u128::from(part)).div_ceil(u128::from(of))).unwrap_or(u64::MAX)
 }
 
-/// An authorization as booked.
 #[derive(Clone, Debug)]
 pub(in crate::sandbox) struct Booking {
     ur_id: String,
@@ -248,7 +244,7 @@ pub(in crate::sandbox) struct Booking {
     pub(super) state: &'static str,
     pub(super) source: &'static str,
     pub(super) paid_in: Code,
-    /// What UR took and has not given back, in the currency paid in.
+    /// The amount that UR took and has not returned, in the currency paid in.
     booked: u64,
     pub(super) draws: Vec<Draw>,
 }
@@ -282,20 +278,19 @@ impl Booking {
     }
 }
 
-/// What is wrong with UR's API.
+/// Faults of UR's API.
 #[derive(Clone, Copy, Debug, Default)]
 pub(in crate::sandbox) struct Trouble {
-    /// Calls that still fail.
     away: u32,
-    /// Until then every call fails.
+    /// The end of an outage.
     away_until: u64,
-    /// Every so many calls are too many; 0: none.
+    /// The API rate-limits every nth call; 0: none.
     limited_every: u32,
     calls: u32,
 }
 
 impl Trouble {
-    /// What a call meets.
+    /// The fault that a call meets, if any.
     pub(in crate::sandbox) fn meet(&mut self, now: u64) -> Result<(), (u32, String)> {
         self.calls = self.calls.wrapping_add(1);
         if self.away > 0 || now < self.away_until {
@@ -309,42 +304,39 @@ impl Trouble {
     }
 }
 
-/// All of it.
 #[derive(Debug, Default)]
 pub(in crate::sandbox) struct Books {
-    /// tapgate asks UR for its figures.
+    /// tapgate reads UR's figures by feeds.
     pub(in crate::sandbox) is_fed: bool,
-    /// How many times as fast as real time everything goes.
+    /// The clock's speed, as a multiple of real time.
     pub(in crate::sandbox) speed: u64,
     /// Every transaction as UR shows it.
     pub(in crate::sandbox) statement: Statement,
-    /// What UR was asked to do beside.
     pub(in crate::sandbox) bank: Bank,
-    /// What is wrong with the API.
     pub(in crate::sandbox) trouble: Trouble,
-    /// Deposits on the ops account that UR's operations have not looked at yet.
+    /// Deposits on the ops account that UR's operations have not processed yet.
     pub(in crate::sandbox) wires: Vec<Wire>,
-    /// Accounts that were opened through the API: tapgate does not know them.
+    /// Accounts opened through the API, unknown to tapgate.
     pub(in crate::sandbox) minted: HashMap<String, Account>,
     pub(in crate::sandbox) rates: Rates,
     pub(in crate::sandbox) pools: BTreeMap<Code, Balance>,
     pub(in crate::sandbox) accounts: HashMap<String, Account>,
     pub(in crate::sandbox) bookings: HashMap<String, Booking>,
-    /// What each reversal and advice gave back: of the transaction currency, and of what tapgate holds.
+    /// The amount that each reversal and advice returned: in the transaction currency, and of tapgate's hold.
     pub(in crate::sandbox) returns: HashMap<String, (u64, u64)>,
-    /// Answered `deadline_exceeded`: approved in the journal, and released there at once.
+    /// Ids answered `deadline_exceeded`: approved in the journal, and released there at once.
     pub(in crate::sandbox) late: HashSet<String>,
-    /// What UR gave back beyond (or short of) tapgate's share, by currency paid in.
+    /// The amount that UR returned beyond (or short of) tapgate's share, by currency paid in.
     pub(in crate::sandbox) drift: BTreeMap<Code, i64>,
 }
 
 impl Books {
-    /// An account, whoever opened it.
+    /// An account of the world or opened through the API.
     pub(in crate::sandbox) fn account(&self, ur_id: &str) -> Option<&Account> {
         self.accounts.get(ur_id).or_else(|| self.minted.get(ur_id))
     }
 
-    /// A pool's or account's balances are reported to tapgate.
+    /// Notes a report of a pool's or account's balances to tapgate.
     pub(in crate::sandbox) fn report_balances(&mut self, ur_id: Option<&str>, now: u64) {
         let (statement, speed) = (&self.statement, self.speed);
         let proven = |row: usize| is_taken_in(statement.row(row).and_then(|row| row.shown_at), now, speed);
@@ -357,7 +349,7 @@ impl Books {
         }
     }
 
-    /// An account's limit is reported to tapgate.
+    /// Notes a report of an account's limit to tapgate.
     pub(in crate::sandbox) fn report_limit(&mut self, ur_id: &str, now: u64) {
         let (statement, speed) = (&self.statement, self.speed);
         let proven = |row: usize| is_taken_in(statement.row(row).and_then(|row| row.shown_at), now, speed);
@@ -366,23 +358,22 @@ impl Books {
         }
     }
 
-    /// The API fails so many calls, and then says "too many" to every so many.
+    /// Lets the API fail the next `away` calls, and then rate-limit every nth call.
     pub(in crate::sandbox) fn trouble(&mut self, away: u32, limited_every: u32) {
         self.trouble = Trouble { away, away_until: 0, limited_every, calls: 0 };
     }
 
-    /// The API fails until then.
     pub(in crate::sandbox) fn stay_away(&mut self, until: u64) {
         self.trouble.away_until = until;
     }
 
-    /// The authorizations that UR settled, and what became of each before.
+    /// The authorizations that UR settled, with their state before.
     pub(in crate::sandbox) fn settled_roots(&self) -> Vec<(String, &'static str)> {
         let roots: std::collections::BTreeSet<_> = self.statement.debits().map(|row| &row.reference).collect();
         roots.into_iter().filter_map(|root| Some((root.clone(), self.bookings.get(root)?.state))).collect()
     }
 
-    /// A card's debit or its return, as UR shows it; gives its number.
+    /// Adds a card's debit or return to the statement; returns its row number.
     fn show(&mut self, tap: &Tap, is_out: bool, (amount, code): (u64, Code), now: u64) -> usize {
         self.statement.add_card(Row {
             ur_id: tap.ur_id.clone(),
@@ -401,7 +392,7 @@ impl Books {
         })
     }
 
-    /// Where a source pays from.
+    /// The balance from which a source pays.
     pub(super) fn balance_of(&mut self, ur_id: &str, source: &str, code: Code) -> Option<&mut Balance> {
         if source == CRYPTO {
             return self.pools.get_mut(code);
@@ -409,10 +400,10 @@ impl Books {
         self.accounts.get_mut(ur_id)?.fiat.get_mut(code).map(|(balance, _)| balance)
     }
 
-    /// Books an approval.
+    /// Posts an approval.
     ///
     /// # Errors
-    /// UR could not book it: the approval should not have been given.
+    /// UR could not post it: the approval was wrong.
     pub(in crate::sandbox) fn approve(&mut self, tap: &Tap, payment: Payment, now: u64) -> Result<(), String> {
         let Payment { source, currency, paid, chf, funds } = payment;
         let account = self.accounts.get_mut(&tap.ur_id).ok_or("approved for a user that UR does not know")?;
@@ -441,29 +432,29 @@ impl Books {
         Ok(())
     }
 
-    /// What the books have of one approved decision: source, amount, paid.
+    /// A posted approval: source, amount, paid.
     pub(in crate::sandbox) fn approval(&self, root: &str, id: &str) -> Option<(&'static str, u64, u64, Code)> {
         let booking = self.bookings.get(root)?;
         let draw = booking.draws.iter().find(|draw| draw.id == id)?;
         Some((booking.source, draw.amount, draw.paid, booking.paid_in))
     }
 
-    /// How many decisions were approved.
+    /// The number of approved decisions.
     pub(in crate::sandbox) fn approvals(&self) -> usize {
         self.bookings.values().map(|booking| booking.draws.len()).sum()
     }
 
-    /// Books a decline: the id is known from now on.
+    /// Notes a decline, which makes the id known.
     pub(in crate::sandbox) fn decline(&mut self, tap: &Tap) {
         if tap.kind == Kind::Authorization {
             self.bookings.entry(tap.id.clone()).or_insert_with(|| Booking::open(tap, "declined"));
         }
     }
 
-    /// Books a reversal or advice that gave back `amount` of the transaction currency.
+    /// Posts a reversal or advice that returned `amount` of the transaction currency.
     ///
     /// # Errors
-    /// UR's figure and tapgate's lie further apart than pricing explains.
+    /// UR's figure and tapgate's differ by more than pricing explains.
     pub(in crate::sandbox) fn give_back(&mut self, tap: &Tap, amount: u64, now: u64) -> Result<(), String> {
         let rates = self.rates.clone();
         let booking = self.bookings.entry(tap.root().to_owned()).or_insert_with(|| Booking::open(tap, "tombstoned"));
@@ -511,12 +502,12 @@ impl Books {
         if let Some(funds) = &mut account.funds {
             funds.held = funds.held.saturating_sub(funds_less);
         }
-        // The contract counts what it gives back as a use; so does tapgate, of what it holds less.
+        // The contract counts a return as a use; tapgate likewise counts the decrease of its hold.
         let (chf_given, chf) = (rates.to_chf(given, code), rates.to_chf(held_less, code));
         account.use_limit(chf, row, now);
         account.limit.used = account.limit.used - chf + chf_given;
         account.limit_drift += chf_given.abs_diff(chf);
-        // One unit of rounding a draw and one of the price; without interchange a hundredth more.
+        // One unit of rounding per draw and one of the price; without interchange, one percent more.
         let settled = charged != code && !rates.holds(charged);
         let bound = draws + 1 + if settled { held_less / 90 } else { 0 };
         if given.abs_diff(held_less) > bound {
@@ -525,7 +516,7 @@ impl Books {
         Ok(())
     }
 
-    /// Books what the partner debited of a user's funds; gives the new figure to tell tapgate, and the ids it settles.
+    /// Debits a user's funds; returns the new report for tapgate, and the ids that it debits.
     pub(in crate::sandbox) fn debit(&mut self, ur_id: &str) -> Option<(Funds, Vec<String>)> {
         let account = self.accounts.get_mut(ur_id)?;
         let ids = std::mem::take(&mut account.undebited);
@@ -544,7 +535,7 @@ impl Books {
     }
 }
 
-/// An increment's id is its root's with a suffix.
+/// An increment's id is its root's id with a suffix.
 fn root_of(id: &str) -> Option<&str> {
     id.split('+').next()
 }

@@ -1,15 +1,15 @@
-//! UR's arithmetic as its published contracts do it (ur-facts.md, "The CHF limit" and "How UR prices"). Written apart
-//! from the engine's own, so that one can judge the other; nothing here calls the engine.
+//! UR's arithmetic by its published contracts (ur-facts.md, "The CHF limit" and "How UR prices"). It is written
+//! independently of the engine's, so that each can check the other; nothing here calls the engine.
 
 use std::collections::BTreeMap;
 
 /// Three capital letters.
 pub(in crate::sandbox) type Code = &'static str;
 
-/// Length of a limit period, in seconds: 30 days.
+/// 30 days.
 pub(in crate::sandbox) const PERIOD_SECONDS: u64 = 2_592_000;
 
-/// A user's limit as the contract keeps it: francs with two decimals, unix seconds.
+/// A user's limit in the contract: francs with two decimals, unix seconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::sandbox) struct Limit {
     pub(in crate::sandbox) used: u64,
@@ -27,7 +27,7 @@ impl Limit {
         used + chf <= self.client
     }
 
-    /// Adds a use, whether the limit allows it or not: reversals are not checked.
+    /// Adds a use even beyond the limit: the contract does not check reversals.
     pub(in crate::sandbox) fn add(&mut self, chf: u64, now: u64) {
         if self.has_ended(now) {
             *self = Limit { used: chf, start: now, ..*self };
@@ -37,14 +37,14 @@ impl Limit {
     }
 }
 
-/// Units of one currency for one of another, and the spread on top; both on 10,000.
+/// Units of one currency per unit of another, and the spread; both in ten-thousandths.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::sandbox) struct Rate {
     pub(in crate::sandbox) rate: u64,
     pub(in crate::sandbox) spread: u64,
 }
 
-/// The contract's table: what a US dollar buys, on 10,000.
+/// The contract's table: the price of a US dollar, in ten-thousandths.
 #[derive(Clone, Debug, Default)]
 pub(in crate::sandbox) struct Rates {
     pub(in crate::sandbox) usd: BTreeMap<Code, u64>,
@@ -55,7 +55,7 @@ pub(in crate::sandbox) struct Rates {
 }
 
 impl Rates {
-    /// `None` where a currency is not one that UR holds.
+    /// `None` for a currency that UR does not hold.
     pub(in crate::sandbox) fn between(&self, from: Code, to: Code) -> Option<Rate> {
         if from == to {
             return Some(Rate { rate: 10_000, spread: 10_000 });
@@ -73,13 +73,13 @@ impl Rates {
         self.usd.contains_key(code)
     }
 
-    /// Francs with two decimals. A currency without a rate never got as far as being paid.
+    /// Francs with two decimals. A currency without a rate is never paid in.
     pub(in crate::sandbox) fn to_chf(&self, amount: u64, code: Code) -> u64 {
         let rate = if code == "CHF" { 1_000 } else { self.chf.get(code).copied().unwrap_or(0) };
         amount * rate / 1_000
     }
 
-    /// A transaction amount in another currency; nothing is booked as nothing, anything else as at least one unit.
+    /// A transaction amount in another currency: at least one unit, except for an amount of zero.
     pub(in crate::sandbox) fn exchange(amount: u64, rate: Rate) -> u64 {
         let product = u128::from(amount) * u128::from(rate.rate) * u128::from(rate.spread);
         at_least_one(amount, product / 100_000_000)
@@ -91,7 +91,7 @@ impl Rates {
         at_least_one(settlement, gross * u128::from(rate.rate) * u128::from(rate.spread) / 10_000_000_000)
     }
 
-    /// What the partner holds of a user's funds for it: rounded up.
+    /// The hold on a user's funds: rounded up.
     pub(in crate::sandbox) fn cover(amount: u64, rate: Rate) -> u64 {
         let product = u128::from(amount) * u128::from(rate.rate) * u128::from(rate.spread);
         u64::try_from(product.div_ceil(100_000_000)).unwrap_or(u64::MAX)

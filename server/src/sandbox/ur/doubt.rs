@@ -1,41 +1,42 @@
-//! What tapgate cannot know yet: UR's figures reach it by reports, and a report proves only what was shown settled before.
+//! Amounts that tapgate cannot know yet: UR's figures reach it by reports, and a report only proves settlements that UR
+//! showed before.
 //!
-//! Until then tapgate counts a debit beside a figure that may hold it already. So what it believes to be available lies
-//! between two bounds, and an answer is right if it is what the books say of something within them. Without feeds there is
-//! no doubt: the bounds are one figure.
+//! Until then tapgate subtracts a debit from a figure that may already include it. So tapgate's available balance lies
+//! between two bounds, and an answer is right if the books give it for some figure within them. Without feeds there is
+//! no doubt: both bounds are equal.
 
-/// How long after tapgate was shown something it has it, in seconds of real time, at the latest.
+/// The longest time, in seconds of real time, from showing a transaction to tapgate until tapgate has recorded it.
 const TAKEN_IN_SECONDS: u64 = 3;
 
-/// What no report is proven to hold yet, of one figure.
+/// The part of one figure that no report provably includes yet.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(in crate::sandbox) struct Doubt {
     waiting: Vec<Waiting>,
-    /// In the last report: tapgate has it once it asks for the next.
+    /// Included in the last report, which tapgate has once it asks for the next.
     reported: u64,
     total: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Waiting {
-    /// Of the statement; `None`: what a report proves at once.
+    /// The row in the statement; `None`: the next report proves it at once.
     row: Option<usize>,
     amount: u64,
 }
 
 impl Doubt {
-    /// A transaction, or, without its number, something else that the next report shows.
+    /// A transaction, or, without a row number, a change that the next report shows.
     pub(in crate::sandbox) fn add(&mut self, row: Option<usize>, amount: u64) {
         self.waiting.push(Waiting { row, amount });
         self.total += amount;
     }
 
-    /// Smallest units, or francs with two decimals.
+    /// In smallest units, or francs with two decimals.
     pub(in crate::sandbox) fn total(&self) -> u64 {
         self.total
     }
 
-    /// The figure is reported, to one who has taken in these rows.
+    /// Notes a report of the figure to tapgate, which has recorded the given rows.
     pub(in crate::sandbox) fn report(&mut self, is_taken_in: impl Fn(usize) -> bool) {
         self.total -= std::mem::take(&mut self.reported);
         let is_proven = |waiting: &mut Waiting| waiting.row.is_none_or(&is_taken_in);
@@ -43,36 +44,36 @@ impl Doubt {
     }
 }
 
-/// Whether what was shown at `shown_at` has been taken in by `now`, on a clock of this speed.
+/// Whether tapgate has recorded, by `now`, a transaction shown at `shown_at`, on a clock of this speed.
 pub(in crate::sandbox) fn is_taken_in(shown_at: Option<u64>, now: u64, speed: u64) -> bool {
     shown_at.is_some_and(|shown_at| shown_at + TAKEN_IN_SECONDS * speed < now)
 }
 
-/// A figure that tapgate may believe.
+/// The range of a figure in tapgate.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(in crate::sandbox) struct Bounds {
     pub(in crate::sandbox) least: u64,
     pub(in crate::sandbox) most: u64,
 }
 
-/// What may be believed of every figure of a decision: so much of the limit, and one end of each balance's bounds.
+/// One possible set of figures for a decision: an amount of the limit, and one end of each balance's bounds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::sandbox) struct Belief {
-    /// Francs that are left.
+    /// In francs.
     pub(in crate::sandbox) limit: u64,
     ends: u8,
 }
 
 impl Belief {
-    /// All that make a difference, the most of everything first. The limit is one figure for every way to pay, so what
-    /// each way needs of it matters, too.
+    /// All sets that can change a decision, the largest figures first. The limit is one figure for all ways to pay, so
+    /// the need of each way is a threshold, too.
     pub(in crate::sandbox) fn all(limit: Bounds, needed: Vec<u64>) -> impl Iterator<Item = Belief> {
         let between = needed.into_iter().filter(move |needed| (limit.least..limit.most).contains(needed));
         let limits: Vec<_> = [limit.most, limit.least].into_iter().chain(between).collect();
         limits.into_iter().flat_map(|limit| (0..16).map(move |ends| Belief { limit, ends }))
     }
 
-    /// Of a pool or a fiat balance, in the currency charged or in the card's.
+    /// For a pool or a fiat balance, in the currency charged or in the card's.
     pub(in crate::sandbox) fn of_balance(self, is_pool: bool, is_charged: bool, bounds: Bounds) -> u64 {
         let bit = 2 * u8::from(is_pool) + u8::from(is_charged);
         if self.ends & (1 << bit) == 0 { bounds.most } else { bounds.least }

@@ -1,4 +1,4 @@
-//! What a tap must come to by UR's and the partner's books: a ladder of its own, in the documented order.
+//! The expected result of a tap by UR's and the partner's books: a ladder of its own, in the documented order.
 
 use super::books::{Account, Block, Booking, Books, CRYPTO, Card, Expected, FIAT, Payment};
 use super::contract::{Code, Rate, Rates};
@@ -6,7 +6,7 @@ use super::doubt::{Belief, Bounds};
 use crate::sandbox::tap::{Kind, Tap};
 
 impl Books {
-    /// What a tap must come to: one thing, or, where tapgate cannot know UR's figures exactly, any of these.
+    /// The expected result: one, or, where tapgate cannot know UR's figures exactly, any of several.
     pub(in crate::sandbox) fn expect(&self, tap: &Tap, now: u64) -> Vec<Expected> {
         if !tap.kind.asks() {
             let known = self.bookings.get(tap.root()).filter(|booking| booking.is_of(tap));
@@ -15,7 +15,7 @@ impl Books {
         let account = self.accounts.get(&tap.ur_id);
         let limit = account.map_or(Bounds::default(), |account| account.headroom_bounds(now, self.is_fed));
         let mut expected = Vec::new();
-        // Without doubt, the first is like all others.
+        // Without doubt, all sets equal the first.
         let beliefs = Belief::all(limit, self.francs(tap)).take(if self.is_fed { usize::MAX } else { 1 });
         for belief in beliefs {
             let judged = self.judge(tap, belief).map_or_else(Expected::Declined, Expected::Approved);
@@ -26,7 +26,7 @@ impl Books {
         expected
     }
 
-    /// What each way to pay takes of the limit.
+    /// The use of the limit by each way to pay.
     fn francs(&self, tap: &Tap) -> Vec<u64> {
         let cards = self.accounts.get(&tap.ur_id).into_iter().flat_map(|account| &account.cards);
         let card = cards.filter(|card| card.id == tap.card).map(|card| card.currency);
@@ -70,7 +70,7 @@ impl Books {
                 Err(reason) => refused.push(reason),
             }
         }
-        // Of two, the one that stands higher on the ladder.
+        // With two reasons, the one higher on the ladder counts.
         let rank = |reason: &&'static str| LADDER_BELOW_CURRENCY.iter().position(|rung| rung == reason);
         Err(refused.into_iter().min_by_key(rank).unwrap_or("currency_unsupported"))
     }
@@ -137,7 +137,7 @@ impl Books {
         Ok(Payment { funds: cover, ..payment })
     }
 
-    /// A tap's amount in another currency than it is charged in.
+    /// A tap's amount in a currency other than the one charged.
     fn price(&self, tap: &Tap, into: Code) -> Option<u64> {
         let charged = tap.merchant.currency;
         if charged == into {

@@ -1,4 +1,4 @@
-//! The simulated UR: it signs and delivers callbacks as UR does, and keeps books of its own by its contract.
+//! The simulated UR: signs and delivers callbacks as UR does, and keeps books of its own by UR's contract.
 
 mod api;
 pub(super) mod bank;
@@ -19,13 +19,12 @@ pub(super) use self::statement::Shown;
 use super::tap::Tap;
 use crate::signature::{SIGNATURE_HEADER, SigningKey};
 
-/// What UR waits for an answer at most.
 const DEADLINE: Duration = Duration::from_millis(500);
 
-/// How often a notification is repeated (ur-facts.md: up to 3 retries; the sandbox is more patient).
+/// Attempts of a notification (ur-facts.md: up to 3 retries; the sandbox is more patient).
 const TELLINGS_MAX: usize = 20;
 
-/// A callback's answer as it arrived.
+/// The raw answer to a callback.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Answer {
     pub(super) status: u16,
@@ -39,7 +38,7 @@ pub(super) struct Courier {
     client: reqwest::Client,
     url: String,
     key: SigningKey,
-    /// Whose signature nobody accepts.
+    /// A key that tapgate does not accept.
     stranger: SigningKey,
 }
 
@@ -48,7 +47,7 @@ impl Courier {
         Courier { client, url: format!("{public}/webhooks/ur"), key, stranger }
     }
 
-    /// Asks, and waits as long as UR does.
+    /// Sends a callback, and waits as long as UR does.
     ///
     /// # Errors
     /// No answer in time, or no connection.
@@ -58,36 +57,36 @@ impl Courier {
         self.send(body, signature).await
     }
 
-    /// Somebody else asks in UR's name.
+    /// Sends a callback that a stranger signed.
     ///
     /// # Errors
-    /// As for asking.
+    /// As [`Self::ask`].
     pub(super) async fn ask_as_stranger(&self, tap: &Tap, timestamp: u64) -> Result<Answer, String> {
         let body = tap.body(timestamp);
         let signature = self.stranger.sign_hex(&[&body]);
         self.send(body, signature).await
     }
 
-    /// UR's signature, but not of this body.
+    /// Sends a callback with UR's signature of another body.
     ///
     /// # Errors
-    /// As for asking.
+    /// As [`Self::ask`].
     pub(super) async fn ask_altered(&self, tap: &Tap, timestamp: u64) -> Result<Answer, String> {
         let signature = self.key.sign_hex(&[&tap.body(timestamp)]);
         let altered = Tap { amount: tap.amount + 1, ..tap.clone() };
         self.send(altered.body(timestamp), signature).await
     }
 
-    /// Asks, and loses the connection before the answer can be read.
+    /// Sends a callback, and drops the connection before the answer.
     pub(super) async fn ask_and_lose(&self, tap: &Tap, timestamp: u64, after: Duration) {
-        // What came of it is found out by asking again.
+        // The retry finds out the outcome.
         let _ = tokio::time::timeout(after, self.ask(tap, timestamp)).await;
     }
 
-    /// Tells a transaction, and insists until it is acknowledged, as UR does.
+    /// Notifies a transaction, and retries until it is acknowledged, as UR does.
     ///
     /// # Errors
-    /// It was refused.
+    /// tapgate refused the notification.
     pub(super) async fn tell(&self, data: &serde_json::Value, now: impl Fn() -> u64) -> Result<(), String> {
         let mut refused = String::new();
         for _ in 0..TELLINGS_MAX {
@@ -103,7 +102,7 @@ impl Courier {
         Err(format!("the notification of {data} was not acknowledged: {refused}"))
     }
 
-    /// A command that sends this tap, for people.
+    /// A shell command for people, which sends this tap.
     pub(super) fn curl(&self, tap: &Tap, timestamp: u64) -> String {
         let body = tap.body(timestamp);
         let signature = self.key.sign_hex(&[&body]);

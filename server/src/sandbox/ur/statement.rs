@@ -1,4 +1,4 @@
-//! What UR's accounts show: every transaction, how far it is, and the pages of them (seed 004).
+//! The statements of UR's accounts: every transaction with its status, and pages of them (seed 004).
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -6,15 +6,14 @@ use serde_json::{Value, json};
 
 use super::contract::Code;
 
-/// How long after the last that happened to an authorization its card transactions are settled, in seconds: a day, longer
-/// than anything that follows on a purchase.
+/// UR settles an authorization's card transactions this long after its last event: a day, longer than any follow-up of
+/// a purchase.
 const SETTLES_AFTER_SECONDS: u64 = 86_400;
 
-/// Rows of a page, unless asked for fewer; at most.
+/// The largest and default number of rows in a page.
 const PAGE_ROWS: usize = 50;
 const PAGE_ROWS_MAX: usize = 100;
 
-/// One transaction.
 #[derive(Clone, Debug)]
 pub(in crate::sandbox) struct Row {
     pub(in crate::sandbox) ur_id: String,
@@ -26,29 +25,29 @@ pub(in crate::sandbox) struct Row {
     pub(in crate::sandbox) amount: u64,
     pub(in crate::sandbox) code: Code,
     pub(in crate::sandbox) at: u64,
-    /// When it is due to be settled.
+    /// The time at which it is due for settlement.
     pub(in crate::sandbox) settles_at: u64,
     pub(in crate::sandbox) is_settled: bool,
-    /// The partner's own id for it.
+    /// The partner's reference.
     pub(in crate::sandbox) reference: String,
     pub(in crate::sandbox) mcc: Option<&'static str>,
-    /// Token paid and its smallest units, and what came out of it: of exchanges.
+    /// For exchanges: token paid, its smallest units, and the output.
     pub(in crate::sandbox) exchanged: Option<(String, u64, u64)>,
-    /// When tapgate was first shown it settled.
+    /// When UR first showed it to tapgate as settled.
     pub(in crate::sandbox) shown_at: Option<u64>,
 }
 
-/// All of them, in the order in which they happened. A row's number counts from 1.
+/// All transactions in order of time. Row numbers count from 1.
 #[derive(Debug, Default)]
 pub(in crate::sandbox) struct Statement {
     rows: Vec<Row>,
     by_user: HashMap<String, Vec<usize>>,
     by_root: HashMap<String, Vec<usize>>,
-    /// What cards did and is not settled, by the time at which it will be.
+    /// Unsettled card transactions, by the time at which they settle.
     unsettled: BTreeSet<(u64, usize)>,
 }
 
-/// What a list is asked for.
+/// The parameters of a list request.
 #[derive(Debug, Default, serde::Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub(in crate::sandbox) struct Asked {
@@ -80,7 +79,7 @@ pub(in crate::sandbox) struct Shown {
 }
 
 impl Shown {
-    /// The same with another status.
+    /// The data with another status.
     pub(in crate::sandbox) fn with_status(&self, status: &str) -> Value {
         let mut data = self.data.clone();
         if let Some(fields) = data.as_object_mut() {
@@ -91,8 +90,8 @@ impl Shown {
 }
 
 impl Statement {
-    /// Takes out what is due to be settled by `now`, by number, but for authorizations on which something is still to
-    /// follow: on a fast clock a busy machine makes a day of a second.
+    /// Removes and returns the rows due for settlement by `now`, except authorizations with follow-ups to come: on a
+    /// fast clock, a busy machine turns a second into a day.
     pub(in crate::sandbox) fn take_due(&mut self, now: u64, is_followed: impl Fn(&str) -> bool) -> Vec<usize> {
         let later = self.unsettled.split_off(&(now.saturating_add(1), 0));
         let due = std::mem::replace(&mut self.unsettled, later);
@@ -102,13 +101,12 @@ impl Statement {
         due.into_iter().map(|(_, number)| number).collect()
     }
 
-    /// Settles a transaction.
     pub(in crate::sandbox) fn settle(&mut self, number: usize) -> Option<Shown> {
         self.row_mut(number)?.is_settled = true;
         self.shown(number)
     }
 
-    /// What a card did, as UR shows it.
+    /// A card transaction as UR shows it.
     pub(in crate::sandbox) fn shown(&self, number: usize) -> Option<Shown> {
         let row = self.row(number)?;
         Some(Shown {
@@ -121,12 +119,10 @@ impl Statement {
         })
     }
 
-    /// The debits of cards.
     pub(in crate::sandbox) fn debits(&self) -> impl Iterator<Item = &Row> {
         self.rows.iter().filter(|row| row.kind == "CRD" && row.is_out)
     }
 
-    /// Everything of an account.
     pub(in crate::sandbox) fn of_user(&self, ur_id: &str) -> impl Iterator<Item = &Row> {
         self.numbered(ur_id).map(|(_, row)| row)
     }
@@ -136,17 +132,15 @@ impl Statement {
         numbers.filter_map(|number| Some((*number, self.row(*number)?)))
     }
 
-    /// A row by its number.
     pub(in crate::sandbox) fn row(&self, number: usize) -> Option<&Row> {
         self.rows.get(number.checked_sub(1)?)
     }
 
-    /// A row by its number.
     pub(in crate::sandbox) fn row_mut(&mut self, number: usize) -> Option<&mut Row> {
         self.rows.get_mut(number.checked_sub(1)?)
     }
 
-    /// Notes that tapgate has been shown these at `now`.
+    /// Notes that UR showed these rows to tapgate at `now`.
     pub(in crate::sandbox) fn note_shown(&mut self, numbers: &[usize], now: u64) {
         for number in numbers {
             if let Some(row) = self.row_mut(*number)
@@ -157,7 +151,7 @@ impl Statement {
         }
     }
 
-    /// Adds a transaction and gives its number.
+    /// Adds a transaction; returns its row number.
     pub(in crate::sandbox) fn add(&mut self, row: Row) -> usize {
         let number = self.rows.len() + 1;
         self.by_user.entry(row.ur_id.clone()).or_default().push(number);
@@ -165,7 +159,7 @@ impl Statement {
         number
     }
 
-    /// Adds what a card did: it is settled together with all else of its authorization, a day after the last of it.
+    /// Adds a card transaction: it settles together with the rest of its authorization, a day after the last event.
     pub(in crate::sandbox) fn add_card(&mut self, row: Row) -> usize {
         let (root, settles_at) = (row.reference.clone(), row.at + SETTLES_AFTER_SECONDS);
         let number = self.add(Row { settles_at, is_settled: false, ..row });
@@ -182,7 +176,6 @@ impl Statement {
         number
     }
 
-    /// A transaction's hash.
     pub(in crate::sandbox) fn hash(number: usize) -> String {
         hash(number)
     }
@@ -190,7 +183,7 @@ impl Statement {
     /// One page, newest first.
     ///
     /// # Errors
-    /// What is wrong with the question.
+    /// The error in the request.
     pub(in crate::sandbox) fn page(&mut self, ur_id: &str, asked: &Asked, now: u64) -> Result<Value, String> {
         if asked.r#type.is_some() && !asked.transaction_types.is_empty() {
             return Err("type and transactionTypes exclude each other".to_owned());
@@ -215,7 +208,7 @@ impl Statement {
                 && asked.status.as_deref().is_none_or(|status| status == row.status())
         };
         let found: Vec<_> = self.numbered(ur_id).filter(|(_, row)| fits(row)).collect();
-        // A cursor names a row by its number: the next page is older than it, the previous one younger.
+        // A cursor is a row number: the next page is older, the previous page newer.
         let mut older = found.iter().rev().filter(|(number, _)| asked.cursor_id.is_none_or(|cursor| *number < cursor));
         let page: Vec<_> = match asked.prev_cursor_id {
             None => older.by_ref().take(size).collect(),
@@ -242,7 +235,7 @@ impl Statement {
         Ok(answer)
     }
 
-    /// The transactions of pairs of account and hash; `None` where one of them is not there.
+    /// The transactions of pairs of account and hash; `None` if one does not exist.
     pub(in crate::sandbox) fn query(&self, pairs: &[(String, String)]) -> Option<Vec<Value>> {
         let one = |(ur_id, wanted): &(String, String)| {
             let found = (1..).zip(&self.rows).find(|(number, row)| row.ur_id == *ur_id && hash(*number) == *wanted);
@@ -281,7 +274,7 @@ impl Row {
     }
 }
 
-/// 32 bytes that only have to be different.
+/// 32 bytes that only need to be unique.
 fn hash(number: usize) -> String {
     use sha2::{Digest, Sha256};
     format!("0x{}", hex::encode(Sha256::digest(format!("transaction {number}"))))

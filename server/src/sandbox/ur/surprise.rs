@@ -1,10 +1,10 @@
-//! What UR does that nobody told tapgate of: it settles at other amounts, or what nobody asked for, and takes back its word.
+//! Actions of UR without notice: it settles other amounts, settles without an authorization, and contradicts itself.
 
 use super::books::{Books, Funding};
 use super::statement::Row;
 
 impl Books {
-    /// The authorization of a debit, where it was approved once, and nothing else happened to it.
+    /// The authorization of a debit that was approved once and had no other event.
     pub(in crate::sandbox) fn plain_debit(&self, number: usize) -> Option<String> {
         let row = self.statement.row(number).filter(|row| row.is_out)?;
         let booking = self.bookings.get(&row.reference)?;
@@ -14,7 +14,7 @@ impl Books {
         is_plain.then(|| row.reference.clone())
     }
 
-    /// UR settles a debit at half as much again; false where balance or limit might not bear it.
+    /// UR settles a debit at one and a half times its amount; false if balance or limit might not cover that.
     pub(in crate::sandbox) fn overcharge(&mut self, number: usize, now: u64) -> bool {
         let Some(row) = self.statement.row(number) else { return false };
         let (more, code, root, ur_id) = (row.amount / 2 + 10, row.code, row.reference.clone(), row.ur_id.clone());
@@ -35,8 +35,8 @@ impl Books {
         true
     }
 
-    /// UR settles what nobody asked for, from the EUR pool, for a user who pays by it; `None` where it might not bear it, or
-    /// where the amount is so like another of the user's that nobody could tell the two apart.
+    /// UR settles an unasked amount from the EUR pool, for a user who pays from it; `None` if the pool might not cover
+    /// it, or if the amount resembles another of the user's too closely to tell the two apart.
     pub(in crate::sandbox) fn charge_unasked(&mut self, ur_id: &str, amount: u64, now: u64) -> Option<usize> {
         let is_fed = self.is_fed;
         if self.statement.of_user(ur_id).any(|row| row.amount.abs_diff(amount) * 10 < amount) {
@@ -69,7 +69,7 @@ impl Books {
         Some(number)
     }
 
-    /// UR says that it took nothing: the partner lets go of what it holds of the user's funds, whatever UR says later.
+    /// UR shows the debit as rejected: the partner ends its hold on the user's funds, whatever UR shows later.
     pub(in crate::sandbox) fn take_back(&mut self, root: &str, ur_id: &str) {
         let Some(booking) = self.bookings.get_mut(root) else { return };
         let held: u64 = booking.draws.iter_mut().map(|draw| std::mem::take(&mut draw.funds)).sum();
