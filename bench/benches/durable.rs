@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use tapgate_bench::{Requests, ledger, submit, wait};
-use tapgate_engine::controls::Controls;
+use tapgate_engine::fact::Controls;
 use tapgate_engine::ids::Sequence;
-use tapgate_engine::journal::rocks::{Durability, Rocks};
-use tapgate_engine::journal::{Entry, GENESIS, Store};
 use tapgate_engine::ledger::Ledger;
+use tapgate_engine::store::rocks::{Durability, Rocks};
+use tapgate_engine::store::{Entry, GENESIS, Store};
 
 /// Users of the measured world.
 const USERS: u64 = 100_000;

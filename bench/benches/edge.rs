@@ -7,8 +7,7 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use tapgate::signature::{SIGNATURE_HEADER, SigningKey, WebhookHeaders, WebhookPolicy, verify_webhook};
 use tapgate::wire::callback::{Envelope, render};
 use tapgate_bench::{BODY, Requests, Sink, drain, ledger, submit};
-use tapgate_engine::controls::Controls;
-use tapgate_engine::record::Record;
+use tapgate_engine::fact::{Controls, Record};
 use tapgate_engine::testing::MemoryStore;
 
 fn signature(criterion: &mut Criterion) {

@@ -15,11 +15,9 @@ use gungraun::{library_benchmark, library_benchmark_group, main};
 use tapgate::signature::{SigningKey, WebhookHeaders, WebhookPolicy, verify_webhook};
 use tapgate::wire::callback::{Envelope, render};
 use tapgate_bench::{BODY, Requests, START_SECONDS, Sink, all_controls, drain, ledger, now, submit};
-use tapgate_engine::authorization::{Kind, Request};
-use tapgate_engine::controls::Controls;
+use tapgate_engine::fact::{Controls, Kind, Record, Request};
 use tapgate_engine::ledger::{Ledger, Reply};
 use tapgate_engine::money::Minor;
-use tapgate_engine::record::Record;
 use tapgate_engine::testing::{Gated, MemoryStore};
 
 const USERS: u64 = 1_000;

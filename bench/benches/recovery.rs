@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use tapgate_bench::{Requests, drain, ledger, submit};
-use tapgate_engine::controls::Controls;
-use tapgate_engine::journal::Store;
-use tapgate_engine::journal::rocks::{Durability, Rocks};
+use tapgate_engine::fact::Controls;
 use tapgate_engine::recovery::recover;
+use tapgate_engine::store::Store;
+use tapgate_engine::store::rocks::{Durability, Rocks};
 
 /// A store with so many users in rows and so many decisions behind them.
 fn filled(users: u64, decisions: u64) -> (tempfile::TempDir, Arc<dyn Store>) {

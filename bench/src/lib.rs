@@ -6,17 +6,17 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use rand::rngs::ChaCha8Rng;
 use rand::{RngExt, SeedableRng};
-use tapgate_engine::account::{AccountStatus, CardStatus, ImportedCard};
-use tapgate_engine::authorization::{Channel, Kind, Merchant, Request};
-use tapgate_engine::controls::{Controls, VelocityRule};
+use tapgate_engine::contract::limit::ClientLimit;
+use tapgate_engine::contract::pricing::{Conversion, Rates};
+use tapgate_engine::fact::{
+    AccountStatus, Author, CardStatus, Channel, Controls, Import, ImportedCard, Kind, Merchant, Request, VelocityRule,
+};
 use tapgate_engine::ids::Sequence;
-use tapgate_engine::journal::{Chain, Entry, GENESIS, Row, Settled, Store, StoreError, Table, Visit, VisitRow};
+use tapgate_engine::journal::Settled;
 use tapgate_engine::ledger::{Change, Ledger, Policy, Reflected, Refusal, Submission};
-use tapgate_engine::limit::ClientLimit;
 use tapgate_engine::money::{ChfMinor, Currency, Minor, Money};
-use tapgate_engine::pricing::{Conversion, Rates};
-use tapgate_engine::record::{Author, Import};
 use tapgate_engine::recovery::recover;
+use tapgate_engine::store::{Chain, Entry, GENESIS, Row, Store, StoreError, Table, Visit, VisitRow};
 use tapgate_engine::time::{Moment, UnixMillis, UnixSeconds};
 
 /// The allocator of the server's binary.

@@ -91,11 +91,13 @@ id!(
     AuthorizationId,
     128
 );
+
 id!(
     /// UR's id of an account holder; numeric at UR, compared as text (1–64 bytes).
     UrId,
     64
 );
+
 id!(
     /// The id of a card (1–128 bytes).
     CardId,
@@ -172,14 +174,47 @@ record_id!(
     /// Names an alert: the record that raised it.
     AlertId
 );
+
 record_id!(
     /// Names a prefund: the record that proposed it, or that said it was sent.
     PrefundId
 );
+
 record_id!(
     /// Names a closure of the calendar: the record that added it.
     ClosureId
 );
+
+/// Names a break: the record that opened it, and which of its differences.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct BreakId {
+    /// The record.
+    pub opened: Sequence,
+    /// From 0.
+    pub number: u16,
+}
+
+/// Not a break's id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a break's id is a record's number and its own, such as 1200-0")]
+pub struct BreakIdError;
+
+impl fmt::Display for BreakId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.opened, self.number)
+    }
+}
+
+impl FromStr for BreakId {
+    type Err = BreakIdError;
+
+    fn from_str(text: &str) -> Result<Self, BreakIdError> {
+        let (opened, number) = text.split_once('-').ok_or(BreakIdError)?;
+        let opened = opened.parse().map(Sequence).map_err(|_| BreakIdError)?;
+        let id = BreakId { opened, number: number.parse().map_err(|_| BreakIdError)? };
+        if id.to_string() == text { Ok(id) } else { Err(BreakIdError) }
+    }
+}
 
 #[cfg(test)]
 mod tests {

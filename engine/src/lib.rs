@@ -1,27 +1,23 @@
 //! The pure core of tapgate: what is decided, recorded and recovered, without network, JSON, wall clock or
 //! randomness.
 //!
-//! Start at [`ledger::Ledger`]: it decides requests and changes, writes each as a [`record::Record`] to the
+//! Its modules are floors, and every arrow between them points down: `testing`, [`recovery`] → [`ledger`] → [`rules`] →
+//! [`rows`] → [`fact`] → [`journal`] → [`store`], [`contract`] → the ground ([`money`], [`ids`], [`time`], bytes).
+//!
+//! Start at [`ledger::Ledger`]: it decides requests and changes, writes each as a [`fact::Record`] to the
 //! [`journal::Journal`], and is itself nothing but the fold of that journal.
 
-pub mod account;
-pub mod alert;
-pub mod authorization;
-pub mod breaks;
-pub mod closure;
-pub mod controls;
-pub mod cursor;
+pub mod bytes;
+pub mod contract;
+pub mod fact;
 pub mod ids;
 pub mod journal;
 pub mod ledger;
-pub mod limit;
 pub mod money;
-pub mod pool;
-pub mod posting;
-pub mod prefund;
-pub mod pricing;
-pub mod record;
 pub mod recovery;
+pub mod rows;
+pub mod rules;
+pub mod store;
 #[cfg(feature = "testing")]
 pub mod testing;
 pub mod time;

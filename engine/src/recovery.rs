@@ -3,10 +3,10 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
+use crate::fact::{Record, RecordError};
 use crate::ids::Sequence;
-use crate::journal::{Chain, GENESIS, Store, StoreError, chained};
-use crate::ledger::State;
-use crate::record::{Record, RecordError};
+use crate::rows::State;
+use crate::store::{Chain, GENESIS, Store, StoreError, chained};
 
 /// The state could not be recovered; nothing was changed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

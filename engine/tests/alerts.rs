@@ -11,11 +11,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use proptest::prelude::*;
-use tapgate_engine::alert::{Alert, AlertKind, Condition, Severity};
+use tapgate_engine::fact::{AlertKind, Author, Condition, Severity};
 use tapgate_engine::ids::{AlertId, Sequence};
-use tapgate_engine::journal::{Settled, Store, Word};
+use tapgate_engine::journal::{Settled, Word};
 use tapgate_engine::ledger::{AlertChange, Change, ChangeError, Page};
-use tapgate_engine::record::Author;
+use tapgate_engine::rows::Alert;
+use tapgate_engine::store::Store;
 use tapgate_engine::testing::MemoryStore;
 use tapgate_engine::time::UnixMillis;
 
@@ -209,9 +210,9 @@ fn a_repeated_acknowledgement_with_one_key_is_one() {
     let world = World::with_store(store.clone());
     world.raised(low("EUR", Severity::Urgent), 10);
     let id = world.open().id;
-    let key = tapgate_engine::record::IdempotencyKey {
+    let key = tapgate_engine::fact::IdempotencyKey {
         key: "k".into(),
-        fingerprint: tapgate_engine::record::Fingerprint::of(b"one"),
+        fingerprint: tapgate_engine::bytes::Fingerprint::of(b"one"),
     };
     let person = Author::Person { name: "test".into(), idempotency: Some(key) };
     let change = || Change::Alert(AlertChange::Acknowledge { id, reason: None });

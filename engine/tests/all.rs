@@ -4,6 +4,7 @@ mod alerts;
 mod closures;
 pub mod corpora;
 mod cursors;
+mod floors;
 mod hostile;
 mod journal;
 mod model;

@@ -2,7 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that meets the unexpected stops")]
 
-use tapgate_engine::closure::{CLOSURE_DAYS_MAX, CLOSURES_MAX, Closed, Day, REASON_BYTES_MAX};
+use tapgate_engine::fact::calendar::{CLOSURE_DAYS_MAX, CLOSURES_MAX, REASON_BYTES_MAX};
+use tapgate_engine::fact::{Closed, Day};
 use tapgate_engine::ids::{ClosureId, Sequence};
 use tapgate_engine::ledger::{Change, ChangeError, ClosureChange};
 use tapgate_engine::testing::MemoryStore;

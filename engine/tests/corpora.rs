@@ -7,7 +7,7 @@ pub mod journal_bytes;
 #[path = "../../fuzz/src/ledger.rs"]
 pub mod ledger;
 
-use tapgate_engine::record::Record;
+use tapgate_engine::fact::Record;
 
 #[test]
 fn every_record_of_the_corpus_has_one_encoding() -> std::io::Result<()> {

@@ -5,10 +5,12 @@
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
-use tapgate_engine::cursor::{CURSORS_MAX, NAME_BYTES_MAX, POSITION_BYTES_MAX, REASON_BYTES_MAX};
-use tapgate_engine::journal::{Settled, Store};
+use tapgate_engine::bytes::Fingerprint;
+use tapgate_engine::fact::cursor::{CURSORS_MAX, NAME_BYTES_MAX, POSITION_BYTES_MAX, REASON_BYTES_MAX};
+use tapgate_engine::fact::{Author, Fact, IdempotencyKey};
+use tapgate_engine::journal::Settled;
 use tapgate_engine::ledger::{Change, ChangeError, CursorChange};
-use tapgate_engine::record::{Author, Fact, Fingerprint, IdempotencyKey};
+use tapgate_engine::store::Store;
 use tapgate_engine::testing::MemoryStore;
 
 use crate::world::{World, at, author, tap};

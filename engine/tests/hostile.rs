@@ -4,14 +4,15 @@
 
 use std::sync::{Arc, Barrier};
 
-use tapgate_engine::account::{CardStatus, FundingPolicy, ImportedCard, ImportedFiat};
-use tapgate_engine::authorization::{Kind, Outcome, Reason, Request, Source};
-use tapgate_engine::journal::Store;
+use tapgate_engine::contract::limit::ClientLimit;
+use tapgate_engine::fact::{
+    CardStatus, FundingPolicy, Import, ImportedCard, ImportedFiat, Kind, Reason, Request, Source,
+};
 use tapgate_engine::ledger::{Change, Policy};
-use tapgate_engine::limit::ClientLimit;
 use tapgate_engine::money::{ChfMinor, Currency, Minor};
-use tapgate_engine::record::Import;
 use tapgate_engine::recovery::{RecoveryError, recover, verify};
+use tapgate_engine::rows::Outcome;
+use tapgate_engine::store::Store;
 use tapgate_engine::testing::MemoryStore;
 use tapgate_engine::time::{Moment, UnixMillis};
 

@@ -4,11 +4,13 @@
 
 use std::sync::Arc;
 
-use tapgate_engine::authorization::{Kind, Outcome, Reason, State};
+use tapgate_engine::fact::{Kind, Reason, State};
 use tapgate_engine::ids::Sequence;
-use tapgate_engine::journal::{NoPlace, Settled, Store};
+use tapgate_engine::journal::{NoPlace, Settled};
 use tapgate_engine::ledger::{ChangeError, GaveUp};
 use tapgate_engine::recovery::{RecoveryError, recover, verify};
+use tapgate_engine::rows::Outcome;
+use tapgate_engine::store::Store;
 use tapgate_engine::testing::{FailAfter, Gated, MemoryStore, check_prefixes};
 
 use crate::world::{self, World, at, tap};

@@ -10,15 +10,19 @@
 use std::sync::Arc;
 
 use proptest::prelude::*;
-use tapgate_engine::account::{AccountStatus, CardStatus, FundingPolicy, ImportedCard};
-use tapgate_engine::authorization::{Kind, Outcome, Request, State};
-use tapgate_engine::journal::{Settled, Store};
+use tapgate_engine::bytes::Fingerprint;
+use tapgate_engine::contract::limit::ClientLimit;
+use tapgate_engine::fact::{
+    AccountStatus, Author, BreakKind, CardStatus, Effect, Flow, FundingPolicy, IdempotencyKey, Import, ImportedCard,
+    Kind, Posting, Progress, ReportedAccount, Request, State,
+};
+use tapgate_engine::journal::Settled;
 use tapgate_engine::ledger::{Booking, Change, ChangeError};
-use tapgate_engine::limit::ClientLimit;
 use tapgate_engine::money::{ChfMinor, Currency, Minor, Money};
-use tapgate_engine::posting::{BreakKind, Effect, Flow, Posting, Progress, Tolerance};
-use tapgate_engine::record::{Author, Fingerprint, IdempotencyKey, Import, ReportedAccount};
 use tapgate_engine::recovery::verify;
+use tapgate_engine::rows::Outcome;
+use tapgate_engine::rules::Tolerance;
+use tapgate_engine::store::Store;
 use tapgate_engine::testing::MemoryStore;
 use tapgate_engine::time::UnixSeconds;
 

@@ -10,12 +10,12 @@
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
+use tapgate_engine::fact::{Author, PrefundOrdered, PrefundProposed, PrefundSent};
 use tapgate_engine::ids::{PrefundId, Sequence};
-use tapgate_engine::journal::Store;
 use tapgate_engine::ledger::{Change, ChangeError, Page, Policy, PrefundChange};
 use tapgate_engine::money::{Currency, Minor};
-use tapgate_engine::prefund::{Prefund, PrefundOrdered, PrefundProposed, PrefundSent, PrefundState};
-use tapgate_engine::record::Author;
+use tapgate_engine::rows::{Prefund, PrefundState};
+use tapgate_engine::store::Store;
 use tapgate_engine::testing::MemoryStore;
 use tapgate_engine::time::UnixMillis;
 

@@ -7,12 +7,13 @@
     reason = "a test that meets the unexpected stops"
 )]
 
-use tapgate_engine::account::FundingPolicy;
-use tapgate_engine::authorization::{Kind, Outcome, Request, explain};
+use tapgate_engine::bytes::Fingerprint;
+use tapgate_engine::fact::{Author, Fact, FundingPolicy, IdempotencyKey, Import, Kind, Request};
 use tapgate_engine::journal::Settled;
 use tapgate_engine::ledger::{Change, Policy};
 use tapgate_engine::money::{Currency, Minor};
-use tapgate_engine::record::{Author, Fact, Fingerprint, IdempotencyKey, Import};
+use tapgate_engine::rows::Outcome;
+use tapgate_engine::rules::explain;
 use tapgate_engine::testing::{FailAfter, MemoryStore};
 
 use crate::world::{self, World, at, import, report, tap};

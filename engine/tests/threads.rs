@@ -5,11 +5,11 @@
 
 use std::sync::Arc;
 
-use tapgate_engine::authorization::{Kind, Outcome};
-use tapgate_engine::journal::Store;
-use tapgate_engine::ledger::{Change, State};
+use tapgate_engine::fact::{Kind, Record};
+use tapgate_engine::ledger::Change;
 use tapgate_engine::money::{Currency, Minor};
-use tapgate_engine::record::Record;
+use tapgate_engine::rows::{Outcome, State};
+use tapgate_engine::store::Store;
 use tapgate_engine::testing::{MemoryStore, check_prefixes};
 
 use crate::world::{self, World, at, import, tap};

@@ -1,6 +1,6 @@
 //! Bytes of a damaged disk: reading a record never panics, and each record has exactly one encoding.
 
-use tapgate_engine::record::Record;
+use tapgate_engine::fact::Record;
 
 /// Decodes the bytes. A decoded record must encode to bytes that decode to the same record and encode to the same bytes.
 pub fn check(data: &[u8]) {

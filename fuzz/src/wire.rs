@@ -2,7 +2,7 @@
 
 use serde_json::json;
 use tapgate::wire::callback::Envelope;
-use tapgate_engine::authorization::{Channel, Kind, Request};
+use tapgate_engine::fact::{Channel, Kind, Request};
 
 /// Parses the bytes as a callback. A parsed request must render to a callback that parses to the same request.
 pub fn check(data: &[u8]) {

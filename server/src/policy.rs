@@ -1,9 +1,7 @@
 //! The engine's policy from the configuration.
 
 use compact_str::CompactString;
-use tapgate_engine::account::FundingPolicy;
-use tapgate_engine::authorization::Channel;
-use tapgate_engine::controls::{Controls, VelocityRule};
+use tapgate_engine::fact::{Channel, Controls, FundingPolicy, VelocityRule};
 use tapgate_engine::ledger::Policy;
 use tapgate_engine::money::{ChfMinor, Currency, CurrencyError, Minor, Money};
 

@@ -23,7 +23,7 @@ const RULES: &[Rule] = &[
     },
     Rule {
         scope: "engine/src",
-        except: &["engine/src/journal/rocks.rs"],
+        except: &["engine/src/store/rocks.rs"],
         forbidden: &["rocksdb::"],
         reason: "one file knows the storage engine, so that every other one runs on any store",
     },
@@ -31,7 +31,7 @@ const RULES: &[Rule] = &[
         scope: "server/src",
         except: &[],
         forbidden: &["rocksdb::"],
-        reason: "the server reaches the storage engine through the engine's journal only",
+        reason: "the server reaches the storage engine through the engine's store only",
     },
     Rule {
         scope: "server/src/wire",
@@ -54,7 +54,7 @@ const RULES: &[Rule] = &[
     Rule {
         scope: "server/src/http",
         except: &[],
-        forbidden: &["journal::rocks", "rocks::", "RocksStore"],
+        forbidden: &["store::rocks", "rocks::", "RocksStore"],
         reason: "handlers speak to the ledger; where it is stored is the wiring's business",
     },
     Rule {

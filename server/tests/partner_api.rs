@@ -6,15 +6,14 @@ use std::sync::Arc;
 
 use serde_json::Value;
 use tapgate::wire::partner_api::{Mapped, read};
-use tapgate_engine::account::AccountStatus;
-use tapgate_engine::authorization::Outcome;
-use tapgate_engine::journal::Store;
-use tapgate_engine::ledger::{Change, Ledger, Policy, Reflected, State};
-use tapgate_engine::limit::ClientLimit;
+use tapgate_engine::contract::limit::ClientLimit;
+use tapgate_engine::contract::pricing::Rates;
+use tapgate_engine::fact::{AccountStatus, Author, Import, ReportedAccount};
+use tapgate_engine::ledger::{Change, Ledger, Policy, Reflected};
 use tapgate_engine::money::{ChfMinor, Currency, Minor, Money};
-use tapgate_engine::posting::Tolerance;
-use tapgate_engine::pricing::Rates;
-use tapgate_engine::record::{Author, Import, ReportedAccount};
+use tapgate_engine::rows::{Outcome, State};
+use tapgate_engine::rules::Tolerance;
+use tapgate_engine::store::Store;
 use tapgate_engine::testing::MemoryStore;
 use tapgate_engine::time::{Moment, UnixMillis, UnixSeconds};
 

@@ -14,7 +14,7 @@ use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use tapgate::signature::{SIGNATURE_HEADER, WebhookHeaders, WebhookPolicy, verify_webhook};
-use tapgate_engine::journal::rocks::Rocks;
+use tapgate_engine::store::rocks::Rocks;
 use tokio::net::TcpListener;
 
 use super::corpus::unix_seconds;

@@ -6,12 +6,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use tapgate_bench::{Requests, ledger, submit};
-use tapgate_engine::authorization::{Outcome, Request};
-use tapgate_engine::controls::Controls;
-use tapgate_engine::journal::rocks::{Durability, Rocks};
-use tapgate_engine::journal::{Settled, Store};
+use tapgate_engine::fact::{Controls, Request};
+use tapgate_engine::journal::Settled;
 use tapgate_engine::ledger::Ledger;
 use tapgate_engine::money::Minor;
+use tapgate_engine::rows::Outcome;
+use tapgate_engine::store::Store;
+use tapgate_engine::store::rocks::{Durability, Rocks};
 
 use super::Failed;
 use super::report::{Latencies, Measured, per_second};
@@ -158,7 +159,7 @@ async fn decide(
 }
 
 /// Writes rows behind the journal, as the server does.
-fn keep_rows(ledger: &Ledger, stopping: &AtomicBool) -> Result<(), tapgate_engine::journal::StoreError> {
+fn keep_rows(ledger: &Ledger, stopping: &AtomicBool) -> Result<(), tapgate_engine::store::StoreError> {
     let _ = rustix::process::setpriority_process(None, ROWS_NICENESS);
     let mut written = ledger.journal().durable();
     while !stopping.load(Ordering::Acquire) {

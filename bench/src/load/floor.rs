@@ -6,8 +6,9 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use tapgate_engine::ids::Sequence;
-use tapgate_engine::journal::rocks::Rocks;
-use tapgate_engine::journal::{Entry, GENESIS, GROUP_RECORDS_MAX, Store, StoreError};
+use tapgate_engine::journal::GROUP_RECORDS_MAX;
+use tapgate_engine::store::rocks::Rocks;
+use tapgate_engine::store::{Entry, GENESIS, Store, StoreError};
 use tokio::sync::{mpsc, oneshot};
 
 use super::Failed;

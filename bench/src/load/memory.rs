@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::Parser;
 use serde::Serialize;
 use tapgate_bench::{Requests, Sink, drain, ledger, submit};
-use tapgate_engine::controls::Controls;
+use tapgate_engine::fact::Controls;
 
 use super::{Failed, print};
 

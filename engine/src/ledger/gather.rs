@@ -3,14 +3,13 @@
 use smallvec::{SmallVec, smallvec};
 
 use super::{Policy, Shared};
-use crate::account::{Card, FundingPolicy, User};
-use crate::authorization::{
-    AmountMaxSeen, Authorization, Capacity, FundsSeen, Kind, Request, Source, State, UserSeen, Values, VelocitySeen,
-    Way,
+use crate::contract::pricing::Price;
+use crate::fact::{
+    AmountMaxSeen, Blocked, Capacity, Controls, FundingPolicy, FundsSeen, Kind, Request, Source, State, UserSeen,
+    Values, VelocitySeen, Way,
 };
-use crate::controls::{Blocked, Controls};
 use crate::money::{Currency, Minor};
-use crate::pricing::Price;
+use crate::rows::{Authorization, Card, User};
 use crate::time::{Moment, UnixMillis, UnixSeconds};
 
 /// What a decision is made from.

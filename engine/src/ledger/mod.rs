@@ -10,48 +10,47 @@
 //! journal; what raises one claims first. Whoever spends what was raised claims later, so every durable prefix of the
 //! journal is a legal state. Rows of users and authorizations change under their guards, where order cannot be seen.
 
-mod alerts;
-mod book;
-mod cards;
+mod card_owners;
 mod change;
-mod closures;
-mod cursors;
-mod decide;
-mod fold;
+mod commit;
+mod evict;
 mod gather;
-mod lists;
-mod prefunds;
-mod query;
-mod returns;
-mod rows;
+mod locks;
+mod page;
+mod pool;
+mod post;
+mod read;
+mod release;
+mod report;
+mod submit;
+mod write_rows;
+
+pub use change::{AlertChange, Change, ChangeError, ClosureChange, CursorChange, PrefundChange, Receipt, Reflected};
+pub use page::Page;
+pub use post::Booking;
+pub use read::Found;
+pub use submit::{GaveUp, Refusal, Reply, Submission};
+pub use write_rows::RowsWritten;
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use ahash::RandomState;
-use crossbeam::sync::{ShardedLock, ShardedLockReadGuard, ShardedLockWriteGuard};
+use crossbeam::sync::ShardedLock;
 use dashmap::DashMap;
 
-pub use alerts::AlertChange;
-pub use book::Booking;
-pub use change::{Change, ChangeError, Receipt, Reflected};
-pub use closures::ClosureChange;
-pub use cursors::CursorChange;
-pub use decide::{GaveUp, Refusal, Reply, Submission};
-pub use fold::{Program, State};
-pub use lists::Page;
-pub use prefunds::PrefundChange;
-pub use query::Found;
-pub use rows::RowsWritten;
+use card_owners::Cards;
+use pool::Pool;
+use write_rows::Tail;
 
-use crate::account::{FundingPolicy, User};
-use crate::authorization::{Answer, Authorization};
-use crate::closure::Closures;
-use crate::controls::Controls;
-use crate::ids::{AuthorizationId, Sequence, UrId};
-use crate::journal::{Journal, OnFailure, Store, StoreError, Word};
+use crate::fact::{Controls, FundingPolicy};
+use crate::ids::{AuthorizationId, UrId};
+use crate::journal::{Journal, OnFailure, Word};
 use crate::money::Currency;
-use crate::pool::Pool;
+use crate::rows::{
+    Alerts, Answer, Authorization, Breaks, Closures, Cursors, Keys, Postings, Prefunds, Program, State, User,
+};
+use crate::store::{Store, StoreError};
 use crate::time::{Moment, UnixMillis};
 
 /// Shards of each map: with so many, two cores meet on a lock in less than one of a thousand decisions.
@@ -121,8 +120,8 @@ impl Shared {
 
 /// What only changes by people need.
 struct Admin {
-    keys: fold::Keys,
-    cards: cards::Cards,
+    keys: Keys,
+    cards: Cards,
 }
 
 /// The ledger.
@@ -134,18 +133,18 @@ pub struct Ledger {
     answers: DashMap<AuthorizationId, Box<AnswerSlot>, RandomState>,
     authorizations: DashMap<AuthorizationId, Box<Authorization>, RandomState>,
     users: DashMap<UrId, Box<User>, RandomState>,
-    breaks: Mutex<book::Breaks>,
-    alerts: Mutex<alerts::Alerts>,
-    prefunds: Mutex<prefunds::Prefunds>,
-    cursors: Mutex<cursors::Cursors>,
+    breaks: Mutex<Breaks>,
+    alerts: Mutex<Alerts>,
+    prefunds: Mutex<Prefunds>,
+    cursors: Mutex<Cursors>,
     closures: Mutex<Closures>,
     /// Where transactions were booked, as far as the disk does not know it yet.
-    postings: Mutex<fold::Postings>,
+    postings: Mutex<Postings>,
     journal: Journal,
     store: Arc<dyn Store>,
     /// The latest time stamped on a record.
     latest: AtomicU64,
-    tail: Mutex<rows::Tail>,
+    tail: Mutex<Tail>,
 }
 
 impl std::fmt::Debug for Ledger {
@@ -187,7 +186,7 @@ impl Ledger {
             cursors,
             closures,
         } = recovered;
-        let mut admin = Admin { keys: program.keys, cards: cards::Cards::new(hasher.clone()) };
+        let mut admin = Admin { keys: program.keys, cards: Cards::new(hasher.clone()) };
         for (id, user) in &users {
             user.cards.iter().for_each(|card| admin.cards.add(&card.id, id));
         }
@@ -199,7 +198,7 @@ impl Ledger {
             answers: DashMap::with_hasher_and_shard_amount(hasher.clone(), SHARDS),
             authorizations: DashMap::with_hasher_and_shard_amount(hasher.clone(), SHARDS),
             users: DashMap::with_hasher_and_shard_amount(hasher, SHARDS),
-            breaks: Mutex::new(book::Breaks(breaks)),
+            breaks: Mutex::new(Breaks(breaks)),
             alerts: Mutex::new(alerts),
             prefunds: Mutex::new(prefunds),
             cursors: Mutex::new(cursors),
@@ -208,7 +207,7 @@ impl Ledger {
             journal,
             store,
             latest: AtomicU64::new(program.at.0),
-            tail: Mutex::new(rows::Tail::at(watermark)),
+            tail: Mutex::new(Tail::at(watermark)),
         };
         for (id, user) in users {
             ledger.users.insert(id, Box::new(user));
@@ -241,53 +240,5 @@ impl Ledger {
             return UnixMillis(self.latest.load(Ordering::Acquire));
         }
         UnixMillis(self.latest.fetch_max(now.at.0, Ordering::AcqRel).max(now.at.0))
-    }
-
-    fn lock_admin(&self) -> MutexGuard<'_, Admin> {
-        self.admin.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn lock_breaks(&self) -> MutexGuard<'_, book::Breaks> {
-        self.breaks.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn lock_alerts(&self) -> MutexGuard<'_, alerts::Alerts> {
-        self.alerts.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn lock_prefunds(&self) -> MutexGuard<'_, prefunds::Prefunds> {
-        self.prefunds.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn lock_cursors(&self) -> MutexGuard<'_, cursors::Cursors> {
-        self.cursors.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn lock_closures(&self) -> MutexGuard<'_, Closures> {
-        self.closures.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn lock_postings(&self) -> MutexGuard<'_, fold::Postings> {
-        self.postings.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn read_shared(&self) -> ShardedLockReadGuard<'_, Shared> {
-        self.shared.read().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Waits until no decision runs. From then on the journal's last claimed place and memory agree exactly.
-    fn stop_decisions(&self) -> ShardedLockWriteGuard<'_, Shared> {
-        self.shared.write().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Waits until everything up to `sequence` is durable.
-    fn await_durable(&self, sequence: Sequence) -> Result<(), StoreError> {
-        while self.journal.durable() < sequence {
-            if self.journal.has_failed() {
-                return Err(StoreError::Failed("the journal has failed".to_owned()));
-            }
-            std::thread::park_timeout(std::time::Duration::from_micros(100));
-        }
-        Ok(())
     }
 }

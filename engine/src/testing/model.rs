@@ -18,10 +18,15 @@ const MONTH_SECONDS: i64 = 30 * 24 * 3600;
 
 /// Rates of the model's world: USD→EUR 0.9168 with 1.5 % spread, EUR→USD set apart, francs per thousand.
 const USD_TO_EUR: i128 = 9168;
+
 const EUR_TO_USD: i128 = 10907;
+
 const SPREAD: i128 = 10150;
+
 const INTERCHANGE: i128 = 101;
+
 const CHF_EUR: i128 = 945;
+
 const CHF_USD: i128 = 863;
 
 /// One approved decision.

@@ -3,23 +3,27 @@
 
 use std::sync::Arc;
 
-use super::model::ModelUser;
-use super::{FailAfter, MemoryStore, Model, ModelReply};
-use crate::account::{AccountStatus, CardStatus, FundingPolicy, ImportedCard, ImportedFiat};
-use crate::authorization::{Channel, Kind, Merchant, Outcome, Request};
-use crate::controls::{Controls, VelocityRule};
+use super::model::{Model, ModelReply, ModelUser};
+use super::stores::{FailAfter, MemoryStore};
+use crate::contract::limit::ClientLimit;
+use crate::contract::pricing::{Conversion, Rates};
+use crate::fact::{
+    AccountStatus, Author, CardStatus, Channel, Controls, FundingPolicy, Import, ImportedCard, ImportedFiat, Kind,
+    Merchant, Record, Request, Source, VelocityRule,
+};
 use crate::ids::{AuthorizationId, Sequence, UrId};
-use crate::journal::{Settled, Store};
-use crate::ledger::{Change, ChangeError, Ledger, Policy, Reflected, State, Submission};
-use crate::limit::ClientLimit;
+use crate::journal::Settled;
+use crate::ledger::{Change, ChangeError, Ledger, Policy, Reflected, Reply, Submission};
 use crate::money::{ChfMinor, Currency, Minor, Money};
-use crate::pricing::{Conversion, Rates};
-use crate::record::{Author, Import, Record};
 use crate::recovery::{recover, verify};
+use crate::rows::{Outcome, State};
+use crate::store::Store;
 use crate::time::{Moment, UnixMillis, UnixSeconds};
 
 const START_SECONDS: i64 = 1_768_659_501;
+
 const CURRENCIES: [&str; 4] = ["EUR", "USD", "THB", "XXX"];
+
 const USERS: usize = 3;
 
 /// One step of a script.
@@ -461,7 +465,7 @@ impl World {
 }
 
 /// The reply once durable; `None` where the disk failed.
-fn settle(submission: Submission) -> Option<crate::ledger::Reply> {
+fn settle(submission: Submission) -> Option<Reply> {
     match submission.word.clone() {
         Some(word) => {
             let settled = word.block();
@@ -546,8 +550,7 @@ impl State {
         for pool in self.pools.values() {
             let currency = pool.figures.currency;
             let holds = self.users.values().flat_map(|user| user.holds());
-            let of_pool = holds
-                .filter(|hold| hold.source == crate::authorization::Source::Crypto && hold.paid.currency == currency);
+            let of_pool = holds.filter(|hold| hold.source == Source::Crypto && hold.paid.currency == currency);
             let held = of_pool.fold(Minor::ZERO, |sum, hold| sum.saturating_add(hold.paid.amount));
             assert_eq!(pool.figures.held, held, "{currency} held = the holds, at {at}");
         }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use crate::ids::Sequence;
-use crate::journal::{Chain, Entry, GENESIS, Row, Store, StoreError, Table, Visit, VisitRow};
+use crate::store::{Chain, Entry, GENESIS, Row, Store, StoreError, Table, Visit, VisitRow};
 
 #[derive(Debug, Default, Clone)]
 struct Kept {

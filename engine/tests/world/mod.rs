@@ -3,15 +3,17 @@
 
 use std::sync::{Arc, Mutex};
 
-use tapgate_engine::account::{AccountStatus, CardStatus, ImportedCard, ImportedFiat, User};
-use tapgate_engine::authorization::{Channel, Kind, Merchant, Outcome, Request};
-use tapgate_engine::journal::{Settled, Store, StoreError};
+use tapgate_engine::contract::limit::ClientLimit;
+use tapgate_engine::contract::pricing::{Conversion, Rates};
+use tapgate_engine::fact::{
+    AccountStatus, Author, CardStatus, Channel, Import, ImportedCard, ImportedFiat, Kind, Merchant, Request,
+};
+use tapgate_engine::journal::Settled;
 use tapgate_engine::ledger::{Change, ChangeError, Ledger, Policy, Reflected};
-use tapgate_engine::limit::ClientLimit;
 use tapgate_engine::money::{ChfMinor, Currency, Minor, Money};
-use tapgate_engine::pricing::{Conversion, Rates};
-use tapgate_engine::record::{Author, Import};
 use tapgate_engine::recovery::recover;
+use tapgate_engine::rows::{Outcome, User};
+use tapgate_engine::store::{Store, StoreError};
 use tapgate_engine::testing::{MemoryStore, check_prefixes};
 use tapgate_engine::time::{Moment, UnixMillis, UnixSeconds};
 

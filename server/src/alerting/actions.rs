@@ -1,8 +1,9 @@
 //! From what is found to what people are told: which alerts are raised, told again, or over.
 
 use compact_str::CompactString;
-use tapgate_engine::alert::{Alert, AlertKind, Condition};
+use tapgate_engine::fact::{AlertKind, Condition};
 use tapgate_engine::ids::AlertId;
+use tapgate_engine::rows::Alert;
 use tapgate_engine::time::UnixMillis;
 
 /// Kinds of alerts that are judged here; those of deliveries are told by who delivers.
@@ -83,9 +84,8 @@ pub fn steps(open: &[Alert], found: Found, renotify_seconds: u32, now: UnixMilli
 
 #[cfg(test)]
 mod tests {
-    use tapgate_engine::alert::Severity;
+    use tapgate_engine::fact::{Fact, Severity};
     use tapgate_engine::ids::Sequence;
-    use tapgate_engine::record::Fact;
 
     use super::*;
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use compact_str::CompactString;
-use tapgate_engine::alert::{AlertKind, Condition, Severity};
+use tapgate_engine::fact::{AlertKind, Condition, Severity};
 use tapgate_engine::ledger::{ChangeError, Ledger};
 use tokio::sync::watch;
 
@@ -157,12 +157,12 @@ pub(crate) fn forget_strangers(app: &App) {
 
 #[cfg(test)]
 mod tests {
+    use tapgate_engine::fact::Author;
     use tapgate_engine::ids::Sequence;
-    use tapgate_engine::journal::Store;
     use tapgate_engine::ledger::{Change, Page, Policy};
     use tapgate_engine::money::{Currency, Minor};
-    use tapgate_engine::record::Author;
     use tapgate_engine::recovery::recover;
+    use tapgate_engine::store::Store;
     use tapgate_engine::testing::MemoryStore;
     use tapgate_engine::time::{UnixMillis, UnixSeconds};
 

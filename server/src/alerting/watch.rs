@@ -3,11 +3,10 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use tapgate_engine::alert::{Alert, AlertKind, Condition, Severity};
+use tapgate_engine::fact::{AlertKind, Author, Condition, Severity};
 use tapgate_engine::ledger::{Change, ChangeError};
 use tapgate_engine::money::Currency;
-use tapgate_engine::prefund::Prefund;
-use tapgate_engine::record::Author;
+use tapgate_engine::rows::{Alert, Prefund};
 use tapgate_engine::time::{Moment, UnixMillis};
 use tokio::sync::watch;
 

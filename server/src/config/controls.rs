@@ -8,13 +8,13 @@ use super::setting::Setting;
 const VELOCITY_RULES_MAX: usize = 8;
 
 /// Most entries of one block list.
-const BLOCK_LIST_MAX: usize = tapgate_engine::controls::BLOCK_LIST_MAX;
+const BLOCK_LIST_MAX: usize = tapgate_engine::fact::controls::BLOCK_LIST_MAX;
 
 /// Longest velocity window, in seconds: 30 days, UR's limit window.
 const WINDOW_SECONDS_MAX: u32 = 2_592_000;
 
 /// Largest count of a velocity rule: within it counting is exact.
-const COUNT_MAX: u32 = tapgate_engine::controls::VELOCITY_COUNT_MAX;
+const COUNT_MAX: u32 = tapgate_engine::fact::controls::VELOCITY_COUNT_MAX;
 
 /// Largest amount: 10^15 smallest units (interface.md, order of checks).
 const AMOUNT_MAX: u64 = 1_000_000_000_000_000;

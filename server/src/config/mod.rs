@@ -30,7 +30,7 @@ pub use deliver::{Deliver, MailReceiver, PagerDutyReceiver, SlackReceiver, Webho
 pub use errors::{ConfigError, ConfigErrors, Place};
 pub use treasury::Treasury;
 
-use tapgate_engine::posting::Tolerance;
+use tapgate_engine::rules::Tolerance;
 
 use crate::signature::{Address, SigningKey};
 

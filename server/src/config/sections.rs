@@ -4,7 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use tapgate_engine::record::Author;
+use tapgate_engine::fact::Author;
 
 use super::reader::Reader;
 use super::setting::Setting;

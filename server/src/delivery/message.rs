@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use compact_str::CompactString;
 use serde::{Deserialize, Serialize};
+use tapgate_engine::fact::Author;
 use tapgate_engine::ids::Sequence;
-use tapgate_engine::record::Author;
 use tapgate_engine::time::{UnixMillis, UnixSeconds};
 
 use super::tail::Position;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rand::RngExt;
-use tapgate_engine::record::Author;
+use tapgate_engine::fact::Author;
 use tapgate_engine::time::UnixMillis;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{JoinError, JoinSet};

@@ -1,8 +1,9 @@
 //! The public listener's counters, looked up once: doing it for each request costs more than the decision.
 
 use metrics::{Counter, Histogram, counter, histogram};
-use tapgate_engine::authorization::{DUPLICATE_MISMATCH, Outcome, Reason, Source};
+use tapgate_engine::fact::{DUPLICATE_MISMATCH, Reason, Source};
 use tapgate_engine::ledger::Reply;
+use tapgate_engine::rows::Outcome;
 
 use crate::wire::callback::CARD_AUTHORIZATION;
 

@@ -4,8 +4,9 @@ use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use hyper::StatusCode;
 use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
-use tapgate_engine::journal::{NoPlace, StoreError};
+use tapgate_engine::journal::NoPlace;
 use tapgate_engine::ledger::{ChangeError, Refusal};
+use tapgate_engine::store::StoreError;
 
 use crate::delivery::outbox::OutboxError;
 use crate::delivery::worker::OrderError;

@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 
 use hyper_util::service::TowerToHyperService;
 use tapgate_engine::ids::UrId;
-use tapgate_engine::journal::rocks::{Durability, Rocks};
-use tapgate_engine::journal::{Store, StoreError};
 use tapgate_engine::ledger::Ledger;
 use tapgate_engine::recovery::{RecoveryError, recover};
+use tapgate_engine::store::rocks::{Durability, Rocks};
+use tapgate_engine::store::{Store, StoreError};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};

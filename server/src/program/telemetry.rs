@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use metrics::{Unit, describe_counter, describe_gauge, describe_histogram, gauge};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
-use tapgate_engine::alert::Severity;
+use tapgate_engine::fact::Severity;
 use tapgate_engine::money::Minor;
-use tapgate_engine::pool::PoolFigures;
+use tapgate_engine::rows::PoolFigures;
 use tapgate_engine::time::UnixMillis;
 use tracing_subscriber::EnvFilter;
 

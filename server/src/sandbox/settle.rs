@@ -13,12 +13,10 @@ use rand::RngExt;
 use rand::rngs::ChaCha8Rng;
 use rand::seq::SliceRandom;
 use serde_json::Value;
-use tapgate_engine::authorization::State;
+use tapgate_engine::fact::{BreakKind, ReportedAccount, State};
 use tapgate_engine::ids::UrId;
 use tapgate_engine::ledger::ChangeError;
 use tapgate_engine::money::Money;
-use tapgate_engine::posting::BreakKind;
-use tapgate_engine::record::ReportedAccount;
 use tokio::sync::watch;
 
 use super::play::Stage;

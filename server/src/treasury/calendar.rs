@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use jiff::civil::{Date, Time, Weekday};
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Span, Timestamp, Unit, Zoned};
-use tapgate_engine::closure::{Closed, Day};
+use tapgate_engine::fact::{Closed, Day};
 use tapgate_engine::time::UnixMillis;
 
 use super::holidays::Holidays;

@@ -10,12 +10,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use tapgate_engine::closure::Day;
+use tapgate_engine::fact::Day;
 use tapgate_engine::ids::Sequence;
-use tapgate_engine::journal::StoreError;
 use tapgate_engine::ledger::Ledger;
 use tapgate_engine::money::Currency;
-use tapgate_engine::pool::PoolFigures;
+use tapgate_engine::rows::PoolFigures;
+use tapgate_engine::store::StoreError;
 use tapgate_engine::time::UnixMillis;
 use tokio::sync::watch;
 

@@ -1,9 +1,9 @@
 //! How loud treasury is told of a pool. A level is entered at its threshold and left below half of it, so a probability
 //! that trembles round a threshold is told once.
 //!
-//! Which level was told, to whom and who has taken it on is in the pool's alert, in the journal (`engine/src/alert.rs`).
+//! Which level was told, to whom and who has taken it on is in the pool's alert, in the journal (`engine/src/rows/alert.rs`).
 
-use tapgate_engine::alert::Severity;
+use tapgate_engine::fact::Severity;
 
 /// A level is left below this share of the threshold at which it is entered.
 const LEAVE_SHARE: f64 = 0.5;

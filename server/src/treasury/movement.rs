@@ -1,9 +1,7 @@
 //! What a record changes of the pools, by what it was: the one reading of it for burn and statement.
 
-use tapgate_engine::authorization::Source;
+use tapgate_engine::fact::{Effect, Fact, Source, Verdict};
 use tapgate_engine::money::{Currency, Minor};
-use tapgate_engine::posting::Effect;
-use tapgate_engine::record::{Fact, Verdict};
 
 /// Why what is available of a pool changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,9 +3,8 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use tapgate_engine::authorization::Reason;
+use tapgate_engine::fact::{Reason, Verdict};
 use tapgate_engine::money::ChfMinor;
-use tapgate_engine::record::Verdict;
 use tapgate_engine::time::UnixMillis;
 
 const MINUTE_MS: u64 = 60_000;
@@ -141,9 +140,8 @@ impl Outcomes {
 
 #[cfg(test)]
 mod tests {
-    use tapgate_engine::authorization::Source;
+    use tapgate_engine::fact::{Approval, Source};
     use tapgate_engine::money::{Currency, Minor, Money};
-    use tapgate_engine::record::Approval;
 
     use super::*;
 

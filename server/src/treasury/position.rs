@@ -1,8 +1,7 @@
 //! A pool as the forecast sees it: its figures, and the money on its way.
 
 use tapgate_engine::money::Minor;
-use tapgate_engine::pool::PoolFigures;
-use tapgate_engine::prefund::Prefund;
+use tapgate_engine::rows::{PoolFigures, Prefund};
 use tapgate_engine::time::UnixMillis;
 
 use super::calendar::CreditCalendar;
@@ -36,7 +35,7 @@ pub fn position(figures: &PoolFigures, in_flight: &[Prefund], calendar: &CreditC
 mod tests {
     use tapgate_engine::ids::{PrefundId, Sequence};
     use tapgate_engine::money::Currency;
-    use tapgate_engine::prefund::Step;
+    use tapgate_engine::rows::Step;
 
     use super::*;
     use crate::treasury::calendar::tests::zurich;

@@ -3,9 +3,8 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use tapgate_engine::closure::Day;
+use tapgate_engine::fact::{Day, Fact};
 use tapgate_engine::money::{Currency, Minor};
-use tapgate_engine::record::Fact;
 
 use super::movement::{Line, Movement, movements};
 

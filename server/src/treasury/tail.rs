@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use tapgate_engine::closure::Day;
+use tapgate_engine::bytes::Fingerprint;
+use tapgate_engine::fact::{Day, Fact, Record};
 use tapgate_engine::ids::Sequence;
-use tapgate_engine::journal::{Chain, GENESIS};
 use tapgate_engine::money::Currency;
-use tapgate_engine::record::{Fact, Fingerprint, Record};
+use tapgate_engine::store::{Chain, GENESIS};
 use tapgate_engine::time::UnixMillis;
 
 use super::burn::Burn;

@@ -11,9 +11,10 @@ use serde::de::{self, Deserializer, MapAccess, Unexpected, Visitor};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
-use tapgate_engine::authorization::{Channel, DUPLICATE_MISMATCH, Kind, Merchant, Outcome, Request};
+use tapgate_engine::fact::{Channel, DUPLICATE_MISMATCH, Kind, Merchant, Request};
 use tapgate_engine::ledger::Reply;
 use tapgate_engine::money::Currency;
+use tapgate_engine::rows::Outcome;
 
 use super::forms::{Malformed, amount, parsed};
 
@@ -350,7 +351,7 @@ pub fn render(reply: &Reply) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tapgate_engine::authorization::{Reason, Source};
+    use tapgate_engine::fact::{Reason, Source};
     use tapgate_engine::money::Minor;
 
     fn request_of(body: &str) -> Result<Request, Malformed> {

@@ -5,13 +5,13 @@
 use compact_str::CompactString;
 use serde::Deserialize;
 use serde_json::Value;
-use tapgate_engine::account::{AccountStatus, CardStatus, ImportedCard};
-use tapgate_engine::authorization::{Channel, Kind, Merchant, Request};
-use tapgate_engine::controls::{Controls, VelocityRule};
+use tapgate_engine::fact::{
+    AccountStatus, CardStatus, Channel, Controls, Flow, ImportedCard, Kind, Merchant, Posting, Progress, Request,
+    VelocityRule,
+};
 use tapgate_engine::ids::{AuthorizationId, UrId};
 use tapgate_engine::ledger::Change;
 use tapgate_engine::money::{Currency, Minor, Money};
-use tapgate_engine::posting::{Flow, Posting, Progress};
 use tapgate_engine::time::UnixSeconds;
 
 use super::forms::{amount, parsed};

@@ -3,9 +3,8 @@
 use std::collections::BTreeMap;
 
 use compact_str::{CompactString, format_compact};
-use tapgate_engine::alert::{AlertKind, Condition, Severity};
-use tapgate_engine::breaks::Break;
-use tapgate_engine::posting::BreakKind;
+use tapgate_engine::fact::{AlertKind, BreakKind, Condition, Severity};
+use tapgate_engine::rows::Break;
 use tapgate_engine::time::UnixMillis;
 
 use super::facts;
@@ -103,9 +102,8 @@ pub fn break_ageing(open: &[Break], days: u16, now: UnixMillis) -> Option<Condit
 
 #[cfg(test)]
 mod tests {
-    use tapgate_engine::ids::Sequence;
-    use tapgate_engine::posting::Discrepancy;
-    use tapgate_engine::record::BreakId;
+    use tapgate_engine::fact::Discrepancy;
+    use tapgate_engine::ids::{BreakId, Sequence};
 
     use super::*;
 

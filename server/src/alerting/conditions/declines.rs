@@ -3,8 +3,7 @@
 use std::collections::BTreeMap;
 
 use compact_str::{CompactString, format_compact};
-use tapgate_engine::alert::{AlertKind, Condition, Severity};
-use tapgate_engine::authorization::Reason;
+use tapgate_engine::fact::{AlertKind, Condition, Reason, Severity};
 
 use crate::treasury::outcomes::{Declines, RECENT_MINUTES};
 

@@ -1,9 +1,9 @@
 //! A pool below what UR wants left in it.
 
 use compact_str::format_compact;
-use tapgate_engine::alert::{AlertKind, Condition, Severity};
+use tapgate_engine::fact::{AlertKind, Condition, Severity};
 use tapgate_engine::money::Minor;
-use tapgate_engine::pool::PoolFigures;
+use tapgate_engine::rows::PoolFigures;
 
 use super::{facts, figure};
 use crate::treasury::words::major;

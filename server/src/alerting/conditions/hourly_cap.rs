@@ -1,7 +1,7 @@
 //! More was approved within an hour than the whole program may.
 
 use compact_str::{CompactString, format_compact};
-use tapgate_engine::alert::{AlertKind, Condition, Severity};
+use tapgate_engine::fact::{AlertKind, Condition, Severity};
 use tapgate_engine::money::{ChfMinor, Minor};
 
 use super::facts;

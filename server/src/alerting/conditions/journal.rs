@@ -1,7 +1,7 @@
 //! Records that wait long for the disk.
 
 use compact_str::{CompactString, format_compact};
-use tapgate_engine::alert::{AlertKind, Condition, Severity};
+use tapgate_engine::fact::{AlertKind, Condition, Severity};
 use tapgate_engine::journal::QUEUE_RECORDS_MAX;
 
 use super::facts;

@@ -1,8 +1,8 @@
 //! A pool that may run empty before a top-up sent now is credited.
 
 use compact_str::{CompactString, format_compact};
-use tapgate_engine::alert::{AlertKind, Condition, Severity};
-use tapgate_engine::pool::PoolFigures;
+use tapgate_engine::fact::{AlertKind, Condition, Severity};
+use tapgate_engine::rows::PoolFigures;
 
 use super::{facts, figure};
 use crate::treasury::forecast::{Forecast, PoolNow, Unforeseeable};

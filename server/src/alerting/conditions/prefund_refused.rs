@@ -2,10 +2,10 @@
 //! treasurer approves it.
 
 use compact_str::{CompactString, format_compact};
-use tapgate_engine::alert::{AlertKind, Condition, Severity};
+use tapgate_engine::fact::{AlertKind, Condition, Severity};
 use tapgate_engine::ids::PrefundId;
 use tapgate_engine::money::{Currency, Minor};
-use tapgate_engine::prefund::{Prefund, PrefundState};
+use tapgate_engine::rows::{Prefund, PrefundState};
 use tapgate_engine::time::UnixMillis;
 
 use super::{facts, figure};

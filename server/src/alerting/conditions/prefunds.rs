@@ -1,9 +1,9 @@
 //! Top-ups that do not arrive, or not whole.
 
 use compact_str::{CompactString, format_compact};
-use tapgate_engine::alert::{AlertKind, Condition, Severity};
+use tapgate_engine::fact::{AlertKind, Condition, Severity};
 use tapgate_engine::money::Minor;
-use tapgate_engine::prefund::{Prefund, PrefundState};
+use tapgate_engine::rows::{Prefund, PrefundState};
 use tapgate_engine::time::UnixMillis;
 
 use super::{facts, figure};
@@ -77,7 +77,7 @@ fn about(prefund: &Prefund) -> Condition {
 mod tests {
     use tapgate_engine::ids::{PrefundId, Sequence};
     use tapgate_engine::money::Currency;
-    use tapgate_engine::prefund::Step;
+    use tapgate_engine::rows::Step;
 
     use super::*;
     use crate::treasury::calendar::tests::zurich;

@@ -1,8 +1,8 @@
 //! A pool whose balance was not reported for too long.
 
 use compact_str::format_compact;
-use tapgate_engine::alert::{AlertKind, Condition, Severity};
-use tapgate_engine::pool::PoolFigures;
+use tapgate_engine::fact::{AlertKind, Condition, Severity};
+use tapgate_engine::rows::PoolFigures;
 use tapgate_engine::time::UnixMillis;
 
 use super::facts;

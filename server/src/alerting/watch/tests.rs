@@ -4,10 +4,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use metrics_exporter_prometheus::PrometheusBuilder;
+use tapgate_engine::fact::{PrefundOrdered, PrefundProposed, PrefundSent};
 use tapgate_engine::ids::PrefundId;
 use tapgate_engine::ledger::{AlertChange, PrefundChange};
 use tapgate_engine::money::{Currency, Minor};
-use tapgate_engine::prefund::{PrefundOrdered, PrefundProposed, PrefundSent};
 
 use super::*;
 use crate::clock::Clock;
@@ -284,9 +284,9 @@ fn a_pool_that_no_credit_can_reach_is_urgent() {
     assert_eq!(seen(&app, later(0)), Vec::<String>::new(), "it lasts for months");
     let today = app.treasury.calendar(&world.ledger).day(later(0)).0;
     for year in 0..2 {
-        let from = tapgate_engine::closure::Day(today.0 + year * 365);
-        let through = tapgate_engine::closure::Day(from.0 + 364);
-        let closed = tapgate_engine::closure::Closed { from, through, reason: "UR is gone".into() };
+        let from = tapgate_engine::fact::Day(today.0 + year * 365);
+        let through = tapgate_engine::fact::Day(from.0 + 364);
+        let closed = tapgate_engine::fact::Closed { from, through, reason: "UR is gone".into() };
         world.change(later(0), Change::Closure(tapgate_engine::ledger::ClosureChange::Add(closed)));
     }
     assert_eq!(seen(&app, later(0)), ["pool_low EUR urgent 1"]);
@@ -336,7 +336,7 @@ fn a_closure_moves_what_must_last() {
     world.report(later(0), 120_000, 0);
     assert_eq!(seen(&app, later(0)), Vec::<String>::new());
     let tuesday = app.treasury.calendar(&world.ledger).day(later(24)).0;
-    let closed = tapgate_engine::closure::Closed { from: tuesday, through: tuesday, reason: "UR moves".into() };
+    let closed = tapgate_engine::fact::Closed { from: tuesday, through: tuesday, reason: "UR moves".into() };
     world.change(later(0), Change::Closure(tapgate_engine::ledger::ClosureChange::Add(closed)));
     // Now 65 hours of 20.00 must last.
     assert_eq!(seen(&app, later(0)), ["pool_low EUR urgent 1"]);

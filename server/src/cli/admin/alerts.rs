@@ -4,7 +4,7 @@ use clap::builder::PossibleValuesParser;
 use clap::{Args, Subcommand};
 use serde::Deserialize;
 use serde_json::json;
-use tapgate_engine::alert::{AlertKind, Severity};
+use tapgate_engine::fact::{AlertKind, Severity};
 
 use super::api::Api;
 use super::client::{Ask, Client};

@@ -8,7 +8,7 @@ use indicatif::ProgressBar;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use serde_json::value::RawValue;
-use tapgate_engine::authorization::{Reason, State};
+use tapgate_engine::fact::{Reason, State};
 use tapgate_engine::ids::{AuthorizationId, CardId, UrId};
 
 use super::api::Api;

@@ -1,6 +1,6 @@
 //! What each check of the ladder saw, in words.
 
-use tapgate_engine::authorization::Reason;
+use tapgate_engine::fact::Reason;
 
 use super::decision::{Seen, Step};
 use crate::cli::ui::amounts::{Money, chf, with_point};

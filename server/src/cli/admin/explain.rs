@@ -1,6 +1,6 @@
 //! `tapgate explain`: the ladder as the decision climbed it, and what would have been approved instead.
 
-use tapgate_engine::authorization::Reason;
+use tapgate_engine::fact::Reason;
 
 use super::checks::{About, known, words};
 use super::decision::{Counterfactual, Decision, Step};

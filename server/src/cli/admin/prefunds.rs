@@ -6,7 +6,7 @@ use hyper::header::HeaderValue;
 use serde::Deserialize;
 use serde_json::json;
 use tapgate_engine::money::Currency;
-use tapgate_engine::prefund::PrefundState;
+use tapgate_engine::rows::PrefundState;
 
 use super::api::Api;
 use super::client::{Ask, Client};

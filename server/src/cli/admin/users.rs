@@ -3,8 +3,8 @@
 use clap::{Args, Subcommand};
 use serde::Deserialize;
 use serde_json::json;
+use tapgate_engine::contract::limit::LIMIT_PERIOD_SECONDS;
 use tapgate_engine::ids::{AuthorizationId, UrId};
-use tapgate_engine::limit::LIMIT_PERIOD_SECONDS;
 use tapgate_engine::money::Currency;
 
 use super::api::{Api, body};

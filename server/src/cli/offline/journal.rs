@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::Subcommand;
+use tapgate_engine::fact::Record;
 use tapgate_engine::ids::Sequence;
-use tapgate_engine::journal::Store;
-use tapgate_engine::journal::rocks::Rocks;
-use tapgate_engine::record::Record;
 use tapgate_engine::recovery::verify;
+use tapgate_engine::store::Store;
+use tapgate_engine::store::rocks::Rocks;
 
 use crate::cli::Failed;
 use crate::cli::print;

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
+use tapgate_engine::fact::{Fact, Record, ReturnCause};
 use tapgate_engine::ids::UrId;
-use tapgate_engine::record::{Fact, Record, ReturnCause};
 
 use super::config;
 use crate::cli::Failed;
@@ -117,7 +117,7 @@ fn rows(record: &Record) -> Vec<[String; 8]> {
         let [user, root, done, amount, state] = row;
         return vec![[user, root, done, amount, state, String::new(), String::new(), String::new()]];
     }
-    let with = |found: &tapgate_engine::posting::Discrepancy| {
+    let with = |found: &tapgate_engine::fact::Discrepancy| {
         let [user, root, done, amount, state] = std::mem::take(&mut row);
         let root = if root.is_empty() { found.subject.to_string() } else { root };
         let kind = format!("{} ({})", found.kind.name(), found.field);

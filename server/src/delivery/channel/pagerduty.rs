@@ -2,7 +2,7 @@
 
 use reqwest::header::HeaderMap;
 use serde_json::{Map, Value, json};
-use tapgate_engine::alert::Severity;
+use tapgate_engine::fact::Severity;
 use tapgate_engine::time::UnixSeconds;
 
 use super::guard::Endpoint;

@@ -3,7 +3,7 @@
 
 use reqwest::header::HeaderMap;
 use serde_json::{Value, json};
-use tapgate_engine::alert::Severity;
+use tapgate_engine::fact::Severity;
 use tapgate_engine::time::UnixSeconds;
 
 use super::guard::Endpoint;

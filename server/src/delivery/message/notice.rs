@@ -1,6 +1,6 @@
 //! What people are told: one form for Slack, PagerDuty and e-mail.
 
-use tapgate_engine::alert::Severity;
+use tapgate_engine::fact::Severity;
 use tapgate_engine::time::UnixMillis;
 
 /// Something that a person should know or do.

@@ -6,11 +6,10 @@
 //! more than it was.
 
 use serde_json::{Value, json};
-use tapgate_engine::authorization::{Authorization, Draw};
+use tapgate_engine::fact::{Booked, Decided, DrawPosting, DrawReturn, Fact, ReturnCause, Returned, Verdict};
 use tapgate_engine::ids::{AuthorizationId, Sequence};
 use tapgate_engine::money::{Minor, Money};
-use tapgate_engine::posting::DrawPosting;
-use tapgate_engine::record::{Booked, Decided, DrawReturn, Fact, ReturnCause, Returned, Verdict};
+use tapgate_engine::rows::{Authorization, Draw};
 
 use super::history::History;
 

@@ -2,11 +2,9 @@
 
 use compact_str::{CompactString, format_compact};
 use serde_json::{Value, json};
-use tapgate_engine::alert::AlertKind;
-use tapgate_engine::authorization::{Authorization, Kind};
-use tapgate_engine::ids::{AuthorizationId, Sequence, UrId};
-use tapgate_engine::posting::Effect;
-use tapgate_engine::record::{BreakId, Fact, Record, ReturnCause, Verdict};
+use tapgate_engine::fact::{AlertKind, Effect, Fact, Kind, Record, ReturnCause, Verdict};
+use tapgate_engine::ids::{AuthorizationId, BreakId, Sequence, UrId};
+use tapgate_engine::rows::Authorization;
 
 use super::history::{History, Subject};
 use super::{Telling, Told, debits};

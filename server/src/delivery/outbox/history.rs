@@ -1,12 +1,10 @@
 //! The records that a message is made of: the one it tells of, and those before it that concern the same thing.
 
-use tapgate_engine::alert::Alert;
-use tapgate_engine::authorization::{Answer, Authorization};
-use tapgate_engine::breaks::Break;
-use tapgate_engine::ids::{AlertId, AuthorizationId, Sequence};
-use tapgate_engine::journal::StoreError;
+use tapgate_engine::fact::Record;
+use tapgate_engine::ids::{AlertId, AuthorizationId, BreakId, Sequence};
 use tapgate_engine::ledger::{Found, Ledger};
-use tapgate_engine::record::{BreakId, Record};
+use tapgate_engine::rows::{Alert, Answer, Authorization, Break};
+use tapgate_engine::store::StoreError;
 
 /// What a record is about.
 #[derive(Clone, Debug, PartialEq, Eq)]

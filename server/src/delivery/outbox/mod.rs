@@ -14,11 +14,12 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use compact_str::CompactString;
-use tapgate_engine::cursor::POSITION_BYTES_MAX;
+use tapgate_engine::fact::cursor::POSITION_BYTES_MAX;
+use tapgate_engine::fact::{Author, Record};
 use tapgate_engine::ids::Sequence;
-use tapgate_engine::journal::{Settled, StoreError};
+use tapgate_engine::journal::Settled;
 use tapgate_engine::ledger::{Change, ChangeError, CursorChange, Ledger};
-use tapgate_engine::record::{Author, Record};
+use tapgate_engine::store::StoreError;
 
 use self::history::{History, Subject};
 use crate::clock::Clock;

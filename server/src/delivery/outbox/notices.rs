@@ -1,8 +1,8 @@
 //! What people are told of alerts, by chat, pager and e-mail.
 
-use tapgate_engine::alert::Alert;
+use tapgate_engine::fact::{Fact, Record};
 use tapgate_engine::ids::Sequence;
-use tapgate_engine::record::{Fact, Record};
+use tapgate_engine::rows::Alert;
 
 use super::history::{History, Subject};
 use super::{Telling, Told};

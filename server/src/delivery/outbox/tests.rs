@@ -4,17 +4,20 @@ use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::{Value, json};
-use tapgate_engine::account::{AccountStatus, CardStatus, ImportedCard};
-use tapgate_engine::alert::{AlertKind, Condition, Severity};
-use tapgate_engine::authorization::{Channel, Kind, Merchant, Request};
-use tapgate_engine::journal::{Chain, Entry, Row, Settled, Store, Table, Visit, VisitRow, Word};
+use tapgate_engine::bytes::Fingerprint;
+use tapgate_engine::contract::limit::ClientLimit;
+use tapgate_engine::contract::pricing::{Conversion, Rates};
+use tapgate_engine::fact::{
+    AccountStatus, AlertKind, BreakKind, CardStatus, Channel, Condition, Discrepancy, Flow, IdempotencyKey, Import,
+    ImportedCard, Kind, Merchant, Posting, Progress, Request, Severity,
+};
+use tapgate_engine::ids::BreakId;
+use tapgate_engine::journal::{Settled, Word};
 use tapgate_engine::ledger::{AlertChange, Change, Policy};
-use tapgate_engine::limit::ClientLimit;
 use tapgate_engine::money::{ChfMinor, Currency, Minor, Money};
-use tapgate_engine::posting::{BreakKind, Discrepancy, Flow, Posting, Progress, Tolerance};
-use tapgate_engine::pricing::{Conversion, Rates};
-use tapgate_engine::record::{BreakId, Fingerprint, IdempotencyKey, Import};
 use tapgate_engine::recovery::recover;
+use tapgate_engine::rules::Tolerance;
+use tapgate_engine::store::{Chain, Entry, Row, Store, Table, Visit, VisitRow};
 use tapgate_engine::testing::{FailAfter, MemoryStore};
 use tapgate_engine::time::{Moment, UnixMillis, UnixSeconds};
 

@@ -3,9 +3,9 @@
 use axum::Json;
 use axum::extract::{Path, Query, State};
 use serde::Deserialize;
-use tapgate_engine::alert::Alert;
 use tapgate_engine::ids::AlertId;
 use tapgate_engine::ledger::{AlertChange, Change};
+use tapgate_engine::rows::Alert;
 
 use super::idempotency::{Asked, make};
 use super::paging::PageAsked;

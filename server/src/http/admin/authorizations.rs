@@ -6,10 +6,9 @@ use axum::Json;
 use axum::extract::{Path, Query, State};
 use serde::Deserialize;
 use serde_json::json;
-use tapgate_engine::authorization::Kind;
+use tapgate_engine::fact::{Fact, Kind, Record, ReturnCause};
 use tapgate_engine::ids::AuthorizationId;
 use tapgate_engine::ledger::{Change, Found, Ledger};
-use tapgate_engine::record::{Fact, Record, ReturnCause};
 
 use super::idempotency::{Asked, make};
 use super::paging::PageAsked;

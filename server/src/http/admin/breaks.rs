@@ -4,8 +4,8 @@ use axum::Json;
 use axum::extract::{Path, Query, State};
 use serde::Deserialize;
 use serde_json::json;
+use tapgate_engine::ids::BreakId;
 use tapgate_engine::ledger::Change;
-use tapgate_engine::record::BreakId;
 
 use super::idempotency::{Asked, make};
 use super::{Admin, Answer, blocking, id, no_such};

@@ -2,9 +2,9 @@
 
 use axum::Json;
 use axum::extract::{Path, State};
+use tapgate_engine::fact::Author;
 use tapgate_engine::ids::CardId;
 use tapgate_engine::ledger::Change;
-use tapgate_engine::record::Author;
 
 use super::idempotency::{Asked, make};
 use super::{Admin, Answer, id, malformed, no_such};

@@ -5,9 +5,10 @@ use axum::extract::{FromRequest, Request};
 use hyper::StatusCode;
 use hyper::header::HeaderMap;
 use serde::de::DeserializeOwned;
+use tapgate_engine::bytes::Fingerprint;
+use tapgate_engine::fact::{Author, IdempotencyKey};
 use tapgate_engine::journal::Settled;
 use tapgate_engine::ledger::{Change, Receipt};
-use tapgate_engine::record::{Author, Fingerprint, IdempotencyKey};
 
 use super::auth::Caller;
 use super::{Admin, blocking};

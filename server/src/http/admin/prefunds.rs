@@ -3,10 +3,11 @@
 use axum::Json;
 use axum::extract::{Extension, Path, Query, State};
 use serde::Deserialize;
+use tapgate_engine::fact::PrefundSent;
 use tapgate_engine::ids::{PrefundId, Sequence};
 use tapgate_engine::ledger::{Change, Ledger, Page, PrefundChange};
 use tapgate_engine::money::Currency;
-use tapgate_engine::prefund::{Prefund, PrefundSent};
+use tapgate_engine::rows::Prefund;
 use tapgate_engine::time::UnixMillis;
 
 use super::auth::{Access, Caller};

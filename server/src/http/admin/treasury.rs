@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::{Path, Query, State};
 use serde::Deserialize;
-use tapgate_engine::alert::AlertKind;
+use tapgate_engine::fact::AlertKind;
 use tapgate_engine::money::Currency;
 
 use super::{Admin, Answer, id, malformed, no_such};

@@ -6,11 +6,11 @@ use axum::body::Body;
 use axum::extract::{Extension, Path, State};
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
+use tapgate_engine::fact::Author;
 use tapgate_engine::ids::UrId;
 use tapgate_engine::journal::NoPlace;
 use tapgate_engine::ledger::{Change, ChangeError, Receipt};
 use tapgate_engine::money::Currency;
-use tapgate_engine::record::Author;
 
 use super::auth::Caller;
 use super::idempotency::{Asked, durable, make};

@@ -11,15 +11,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rand::RngExt;
-use tapgate_engine::account::{AccountStatus, User};
-use tapgate_engine::authorization::Source;
+use tapgate_engine::contract::limit::ClientLimit;
+use tapgate_engine::contract::pricing::{Conversion, Rates};
+use tapgate_engine::fact::{AccountStatus, Author, BreakKind, Discrepancy, Fact, ReportedAccount, Source, Verdict};
 use tapgate_engine::ids::{Sequence, UrId};
 use tapgate_engine::ledger::{Change, ChangeError};
-use tapgate_engine::limit::ClientLimit;
 use tapgate_engine::money::{Currency, Minor, Money};
-use tapgate_engine::posting::{BreakKind, Discrepancy};
-use tapgate_engine::pricing::{Conversion, Rates};
-use tapgate_engine::record::{Author, Fact, ReportedAccount, Verdict};
+use tapgate_engine::rows::User;
 use tapgate_engine::time::UnixMillis;
 use tokio::sync::mpsc;
 
@@ -183,7 +181,7 @@ impl<A: UrApi> Feeds<A> {
         }
     }
 
-    fn follow_from(&self, after: Sequence) -> Result<Sequence, tapgate_engine::journal::StoreError> {
+    fn follow_from(&self, after: Sequence) -> Result<Sequence, tapgate_engine::store::StoreError> {
         let mut cursor = after;
         let mut read = 0;
         self.app.ledger.records(after, &mut |sequence, record, _| {

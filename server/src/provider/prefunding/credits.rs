@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use compact_str::{CompactString, format_compact};
+use tapgate_engine::fact::{Author, PrefundSent};
 use tapgate_engine::ids::{PrefundId, UrId};
 use tapgate_engine::ledger::{Change, ChangeError, PrefundChange};
 use tapgate_engine::money::{Currency, Minor};
-use tapgate_engine::prefund::{Prefund, PrefundSent};
-use tapgate_engine::record::Author;
+use tapgate_engine::rows::Prefund;
 use tapgate_engine::time::{Moment, UnixMillis};
 
 use crate::http::context::App;

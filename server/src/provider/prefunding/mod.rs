@@ -15,13 +15,14 @@ use std::time::Duration;
 
 use compact_str::{CompactString, format_compact};
 use rand::RngExt;
+use tapgate_engine::fact::prefund::REFERENCE_BYTES_MAX;
+use tapgate_engine::fact::{Author, PrefundOrdered, PrefundProposed, PrefundSent};
 use tapgate_engine::ids::{PrefundId, Sequence, UrId};
-use tapgate_engine::journal::{Settled, StoreError};
+use tapgate_engine::journal::Settled;
 use tapgate_engine::ledger::{Change, ChangeError, Page, PrefundChange};
 use tapgate_engine::money::{Currency, Minor};
-use tapgate_engine::pool::PoolFigures;
-use tapgate_engine::prefund::{Prefund, PrefundOrdered, PrefundProposed, PrefundSent, REFERENCE_BYTES_MAX};
-use tapgate_engine::record::Author;
+use tapgate_engine::rows::{PoolFigures, Prefund};
+use tapgate_engine::store::StoreError;
 use tapgate_engine::time::{Moment, UnixMillis};
 
 use self::plan::{Desk, Need, Note, Planned, Seen, Step, Subject, plan};

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use compact_str::CompactString;
+use tapgate_engine::contract::pricing::Rates;
+use tapgate_engine::fact::{Author, PrefundOrdered};
 use tapgate_engine::ids::{PrefundId, UrId};
 use tapgate_engine::money::{Currency, Minor};
-use tapgate_engine::prefund::{Prefund, PrefundOrdered, PrefundState, Step as By};
-use tapgate_engine::pricing::Rates;
-use tapgate_engine::record::Author;
+use tapgate_engine::rows::{Prefund, PrefundState, Step as By};
 use tapgate_engine::time::UnixMillis;
 
 use super::quote::{Yardstick, fiat, usdc};
@@ -406,8 +406,8 @@ impl fmt::Display for Failures<'_> {
 
 #[cfg(test)]
 mod tests {
+    use tapgate_engine::contract::pricing::Conversion;
     use tapgate_engine::ids::Sequence;
-    use tapgate_engine::pricing::Conversion;
 
     use super::*;
     use crate::treasury::calendar::tests::zurich;

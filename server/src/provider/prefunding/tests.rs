@@ -3,11 +3,11 @@
 use std::path::Path;
 
 use metrics_exporter_prometheus::PrometheusBuilder;
-use tapgate_engine::journal::Store;
+use tapgate_engine::contract::pricing::{Conversion, Rates};
 use tapgate_engine::ledger::{Ledger, Policy};
-use tapgate_engine::prefund::PrefundState;
-use tapgate_engine::pricing::{Conversion, Rates};
 use tapgate_engine::recovery::recover;
+use tapgate_engine::rows::PrefundState;
+use tapgate_engine::store::Store;
 use tapgate_engine::testing::MemoryStore;
 use tapgate_engine::time::UnixSeconds;
 

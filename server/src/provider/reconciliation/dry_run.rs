@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
+use tapgate_engine::fact::{Record, RecordError};
 use tapgate_engine::ids::{Sequence, UrId};
-use tapgate_engine::journal::rocks::Rocks;
-use tapgate_engine::journal::{Overlay, Store, StoreError};
 use tapgate_engine::ledger::Ledger;
-use tapgate_engine::record::{Record, RecordError};
 use tapgate_engine::recovery::{RecoveryError, recover};
+use tapgate_engine::store::Overlay;
+use tapgate_engine::store::rocks::Rocks;
+use tapgate_engine::store::{Store, StoreError};
 
 use super::sweep::{SweepError, Sweeps};
 use crate::clock::Clock;

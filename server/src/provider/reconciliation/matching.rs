@@ -2,7 +2,7 @@
 
 use tapgate_engine::ids::{AuthorizationId, UrId};
 use tapgate_engine::money::{Currency, Minor};
-use tapgate_engine::posting::Tolerance;
+use tapgate_engine::rules::Tolerance;
 use tapgate_engine::time::UnixSeconds;
 
 use crate::wire::ur::{Direction, Transaction};

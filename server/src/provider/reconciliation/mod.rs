@@ -7,13 +7,13 @@ pub mod matching;
 pub mod sweep;
 
 use metrics::counter;
-use tapgate_engine::authorization::Authorization;
+use tapgate_engine::fact::{BreakKind, Discrepancy, Fact, Flow, Posting, Progress};
 use tapgate_engine::ids::{AuthorizationId, Sequence, UrId};
-use tapgate_engine::journal::StoreError;
 use tapgate_engine::ledger::{Booking, ChangeError, Ledger};
 use tapgate_engine::money::Money;
-use tapgate_engine::posting::{BreakKind, Discrepancy, Flow, Posting, Progress, Tolerance};
-use tapgate_engine::record::Fact;
+use tapgate_engine::rows::Authorization;
+use tapgate_engine::rules::Tolerance;
+use tapgate_engine::store::StoreError;
 use tapgate_engine::time::{Moment, UnixSeconds};
 
 use crate::wire::ur::{Direction, Status, Transaction};

@@ -2,12 +2,11 @@
 
 use std::collections::HashMap;
 
-use tapgate_engine::authorization::{Authorization, Channel, State};
+use tapgate_engine::fact::{BreakKind, Channel, Discrepancy, Fact, State};
 use tapgate_engine::ids::{AuthorizationId, UrId};
-use tapgate_engine::journal::StoreError;
 use tapgate_engine::ledger::{ChangeError, Ledger};
-use tapgate_engine::posting::{BreakKind, Discrepancy};
-use tapgate_engine::record::Fact;
+use tapgate_engine::rows::Authorization;
+use tapgate_engine::store::StoreError;
 use tapgate_engine::time::{Moment, UnixSeconds};
 
 use super::{Applied, apply, open_roots};

@@ -3,17 +3,17 @@
 use std::sync::Arc;
 
 use proptest::prelude::*;
-use tapgate_engine::account::{AccountStatus, CardStatus, ImportedCard};
-use tapgate_engine::authorization::{Channel, Kind, Merchant, Request};
-use tapgate_engine::journal::Store;
-use tapgate_engine::journal::rocks::{Durability, Rocks};
-use tapgate_engine::ledger::{Change, Policy, Reflected, State};
-use tapgate_engine::limit::ClientLimit;
+use tapgate_engine::contract::limit::ClientLimit;
+use tapgate_engine::contract::pricing::Rates;
+use tapgate_engine::fact::{
+    AccountStatus, Author, CardStatus, Channel, Flow, Import, ImportedCard, Kind, Merchant, Posting, Progress, Request,
+};
+use tapgate_engine::ledger::{Change, Policy, Reflected};
 use tapgate_engine::money::{ChfMinor, Minor, Money};
-use tapgate_engine::pool::PoolFigures;
-use tapgate_engine::posting::{Flow, Posting, Progress, Tolerance};
-use tapgate_engine::pricing::Rates;
-use tapgate_engine::record::{Author, Import};
+use tapgate_engine::rows::{PoolFigures, State};
+use tapgate_engine::rules::Tolerance;
+use tapgate_engine::store::Store;
+use tapgate_engine::store::rocks::{Durability, Rocks};
 use tapgate_engine::testing::MemoryStore;
 use tapgate_engine::time::{Moment, UnixSeconds};
 

@@ -2,9 +2,10 @@
 
 use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json};
-use tapgate_engine::alert::{Alert, Condition};
+use tapgate_engine::fact::Condition;
 use tapgate_engine::ids::AlertId;
 use tapgate_engine::ledger::AlertChange;
+use tapgate_engine::rows::Alert;
 use tapgate_engine::time::UnixMillis;
 
 use super::super::forms::unix_seconds;
@@ -88,8 +89,9 @@ impl SilenceForm {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tapgate_engine::alert::{Acknowledgement, AlertEnd, AlertKind, Severity};
+    use tapgate_engine::fact::{AlertKind, Severity};
     use tapgate_engine::ids::Sequence;
+    use tapgate_engine::rows::{Acknowledgement, AlertEnd};
 
     const AT: UnixMillis = UnixMillis(1_768_659_501_250);
 

@@ -1,10 +1,11 @@
 //! Authorizations as JSON: request, decision, and explanation.
 
 use serde_json::{Map, Value, json};
-use tapgate_engine::authorization::{Authorization, Explanation, Kind, Outcome, Reason, Request, State, explain};
+use tapgate_engine::fact::{Author, Decided, Fact, Kind, Reason, Record, Request, ReturnCause, State, Verdict};
 use tapgate_engine::ids::{AuthorizationId, Sequence};
 use tapgate_engine::ledger::Found;
-use tapgate_engine::record::{Author, Decided, Fact, Record, ReturnCause, Verdict};
+use tapgate_engine::rows::{Authorization, Outcome};
+use tapgate_engine::rules::{Explanation, explain};
 
 use super::money;
 

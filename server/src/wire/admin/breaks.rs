@@ -1,8 +1,8 @@
 //! Breaks in the admin API.
 
 use serde_json::{Value, json};
-use tapgate_engine::breaks::Break;
-use tapgate_engine::posting::Discrepancy;
+use tapgate_engine::fact::Discrepancy;
+use tapgate_engine::rows::Break;
 use tapgate_engine::time::UnixMillis;
 
 const DAY_MILLIS: u64 = 86_400_000;

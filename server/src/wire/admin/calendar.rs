@@ -3,7 +3,7 @@
 use jiff::civil::Date;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use tapgate_engine::closure::{Closed, Day};
+use tapgate_engine::fact::{Closed, Day};
 use tapgate_engine::ids::ClosureId;
 use tapgate_engine::ledger::ClosureChange;
 use tapgate_engine::money::Currency;

@@ -3,8 +3,7 @@
 use compact_str::CompactString;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use tapgate_engine::authorization::Channel;
-use tapgate_engine::controls::{Controls, VelocityRule};
+use tapgate_engine::fact::{Channel, Controls, VelocityRule};
 use tapgate_engine::money::ChfMinor;
 
 use super::super::forms::amount;

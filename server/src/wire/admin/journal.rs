@@ -1,8 +1,8 @@
 //! Records as JSON, one line each.
 
 use serde_json::{Value, json};
+use tapgate_engine::fact::{Booked, Fact, Record, Returned, SourceBooking, Verdict};
 use tapgate_engine::ids::{AuthorizationId, Sequence};
-use tapgate_engine::record::{Booked, Fact, Record, Returned, SourceBooking, Verdict};
 
 use super::authorizations::{author_name, kind_name, request_of};
 use super::money;

@@ -2,11 +2,11 @@
 
 use serde::Deserialize;
 use serde_json::{Value, json};
+use tapgate_engine::contract::pricing::{Conversion, RATE_MAX, RATE_ONE, Rates};
 use tapgate_engine::ids::Sequence;
 use tapgate_engine::ledger::{Change, Reflected};
 use tapgate_engine::money::{Currency, Minor};
-use tapgate_engine::pool::PoolFigures;
-use tapgate_engine::pricing::{Conversion, RATE_MAX, RATE_ONE, Rates};
+use tapgate_engine::rows::PoolFigures;
 
 use super::super::forms::{amount, parsed};
 use super::{Digits, Malformed};

@@ -3,9 +3,10 @@
 use compact_str::CompactString;
 use serde::Deserialize;
 use serde_json::{Value, json};
+use tapgate_engine::fact::{PrefundOrdered, PrefundProposed, PrefundSent};
 use tapgate_engine::ledger::PrefundChange;
 use tapgate_engine::money::Currency;
-use tapgate_engine::prefund::{Prefund, PrefundOrdered, PrefundProposed, PrefundSent, Step};
+use tapgate_engine::rows::{Prefund, Step};
 use tapgate_engine::time::UnixMillis;
 
 use super::super::forms::{amount, parsed, unix_seconds};

@@ -1,7 +1,7 @@
 //! Forecasts and statements in the admin API.
 
 use serde_json::{Map, Value, json};
-use tapgate_engine::closure::Day;
+use tapgate_engine::fact::Day;
 use tapgate_engine::money::Currency;
 use tapgate_engine::time::UnixMillis;
 

@@ -2,12 +2,12 @@
 
 use serde::Deserialize;
 use serde_json::{Value, json};
-use tapgate_engine::account::{AccountStatus, CardStatus, FundingPolicy, ImportedCard, ImportedFiat, User};
+use tapgate_engine::contract::limit::ClientLimit;
+use tapgate_engine::fact::{AccountStatus, CardStatus, FundingPolicy, Import, ImportedCard, ImportedFiat};
 use tapgate_engine::ids::UrId;
 use tapgate_engine::ledger::Change;
-use tapgate_engine::limit::ClientLimit;
 use tapgate_engine::money::{ChfMinor, Currency};
-use tapgate_engine::record::Import;
+use tapgate_engine::rows::User;
 use tapgate_engine::time::UnixSeconds;
 
 use super::super::forms::{amount, parsed};
@@ -168,7 +168,7 @@ pub struct CardChangeForm {
 impl CardChangeForm {
     /// # Errors
     /// Neither is given, or a control is malformed.
-    pub fn parts(self) -> Result<(Option<CardStatus>, Option<tapgate_engine::controls::Controls>), Malformed> {
+    pub fn parts(self) -> Result<(Option<CardStatus>, Option<tapgate_engine::fact::Controls>), Malformed> {
         if self.status.is_none() && self.controls.is_none() {
             return Err(Malformed("give status or controls".to_owned()));
         }
@@ -205,7 +205,7 @@ fn funding_name(funding: FundingPolicy) -> &'static str {
 }
 
 #[must_use]
-pub fn card_view(card: &tapgate_engine::account::Card) -> Value {
+pub fn card_view(card: &tapgate_engine::rows::Card) -> Value {
     json!({
         "cardId": card.id.as_str(),
         "status": card_status_name(card.status),

@@ -1,9 +1,9 @@
 //! UR's answers about accounts, balances, rates, tokens and quotes (seeds 003 and 004).
 
 use serde_json::Value;
-use tapgate_engine::account::AccountStatus;
+use tapgate_engine::contract::limit::ClientLimit;
+use tapgate_engine::fact::AccountStatus;
 use tapgate_engine::ids::UrId;
-use tapgate_engine::limit::ClientLimit;
 use tapgate_engine::money::{AMOUNT_MAX, ChfMinor, Currency, Minor};
 use tapgate_engine::time::UnixSeconds;
 

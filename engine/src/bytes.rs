@@ -1,0 +1,55 @@
+//! Bytes: how values of the engine become bytes, and the short hash that stands for bytes.
+
+use serde::{Deserialize, Serialize};
+
+/// 128 bits of a BLAKE3 hash: equal iff the hashed bytes are equal, for all practical purposes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Fingerprint(pub [u8; 16]);
+
+impl Fingerprint {
+    /// Of these bytes.
+    #[must_use]
+    pub fn of(bytes: &[u8]) -> Fingerprint {
+        let mut short = [0; 16];
+        for (to, from) in short.iter_mut().zip(blake3::hash(bytes).as_bytes()) {
+            *to = *from;
+        }
+        Fingerprint(short)
+    }
+}
+
+/// Collects postcard's bytes, strings in one copy: postcard's own growing buffers take them byte by byte.
+pub(crate) struct Buffer(pub(crate) Vec<u8>);
+
+impl postcard::ser_flavors::Flavor for &mut Buffer {
+    type Output = ();
+
+    fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
+        self.0.push(byte);
+        Ok(())
+    }
+
+    fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
+        match bytes {
+            // Most numbers, and the names of all variants.
+            [byte] => self.0.push(*byte),
+            _ => self.0.extend_from_slice(bytes),
+        }
+        Ok(())
+    }
+
+    fn finalize(self) -> postcard::Result<()> {
+        Ok(())
+    }
+}
+
+impl Buffer {
+    /// Appends a value's bytes.
+    #[expect(
+        clippy::expect_used,
+        reason = "serialising the engine's types to memory cannot fail; an empty record or row would be worse"
+    )]
+    pub(crate) fn put<T: Serialize + ?Sized>(&mut self, value: &T) {
+        postcard::serialize_with_flavor(value, self).expect("a value of the engine's serialises");
+    }
+}

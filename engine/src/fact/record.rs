@@ -1,0 +1,95 @@
+//! Records: the entries of the journal, and their bytes.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Author, Decided, Fact, Request};
+use crate::bytes::{Buffer, Fingerprint};
+use crate::time::UnixMillis;
+
+/// The version of the records' bytes. A change of any type below needs a new version and a decoder for the old one.
+pub const RECORD_VERSION: u8 = 1;
+
+/// One entry of the journal.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    /// When it was decided; never before the record it depends on.
+    pub at: UnixMillis,
+    /// Who caused it.
+    pub author: Author,
+    /// What happened.
+    pub fact: Fact,
+}
+
+/// A record's bytes could not be read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RecordError {
+    /// Written by another version of the program.
+    #[error(
+        "record version {0} is not known to this program (it writes {RECORD_VERSION}); use the program that wrote it"
+    )]
+    Version(u8),
+    /// Not a record's bytes.
+    #[error("not a record: {0}")]
+    Malformed(String),
+}
+
+/// A request's bytes: its fingerprint is theirs, and the record that decides it holds them.
+pub(crate) struct EncodedRequest(Vec<u8>);
+
+impl EncodedRequest {
+    pub(crate) fn of(request: &Request) -> EncodedRequest {
+        let mut buffer = Buffer(Vec::with_capacity(REQUEST_BYTES_USUAL));
+        buffer.put(request);
+        EncodedRequest(buffer.0)
+    }
+
+    /// Of everything in the request: the same parsed data has the same fingerprint, whatever its JSON looked like.
+    pub(crate) fn fingerprint(&self) -> Fingerprint {
+        Fingerprint::of(&self.0)
+    }
+}
+
+/// What a decision's record usually takes, and a request's part of it.
+const RECORD_BYTES_USUAL: usize = 320;
+
+const REQUEST_BYTES_USUAL: usize = 192;
+
+/// The place of [`Fact::Decided`] among the facts.
+const DECIDED: u8 = 0;
+
+impl Record {
+    /// The bytes of the journal: the version, then the record.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let mut buffer = Buffer(Vec::with_capacity(RECORD_BYTES_USUAL));
+        buffer.put(&(RECORD_VERSION, self));
+        buffer.0
+    }
+
+    /// As [`Record::encode`], of a record that answers this request: a decision is not encoded twice.
+    pub(crate) fn encode_around(&self, request: &EncodedRequest) -> Vec<u8> {
+        let Fact::Decided(decided) = &self.fact else { return self.encode() };
+        let Decided { request: _, fingerprint, values, verdict } = &**decided;
+        let mut buffer = Buffer(Vec::with_capacity(RECORD_BYTES_USUAL));
+        buffer.put(&(RECORD_VERSION, self.at, &self.author, DECIDED));
+        buffer.0.extend_from_slice(&request.0);
+        buffer.put(&(fingerprint, values, verdict));
+        buffer.0
+    }
+
+    /// Reads a record.
+    ///
+    /// # Errors
+    /// The version is unknown, or the bytes are not exactly one record.
+    pub fn decode(bytes: &[u8]) -> Result<Record, RecordError> {
+        match bytes.split_first() {
+            Some((&RECORD_VERSION, rest)) => match postcard::take_from_bytes(rest) {
+                Ok((record, [])) => Ok(record),
+                Ok((_, rest)) => Err(RecordError::Malformed(format!("{} bytes too many", rest.len()))),
+                Err(error) => Err(RecordError::Malformed(error.to_string())),
+            },
+            Some((version, _)) => Err(RecordError::Version(*version)),
+            None => Err(RecordError::Malformed("no bytes".to_owned())),
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! The queue between decisions and the disk: a ring of places, claimed in order and filled as records are encoded.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
+
+use crossbeam::atomic::AtomicCell;
+use crossbeam::utils::CachePadded;
+
+use super::Journal;
+use super::ticket::Word;
+use crate::ids::Sequence;
+
+/// Records that may be claimed and not yet durable. At 200 bytes each a full queue is 13 MB; at 100,000 decisions a
+/// second it is more than half a second of work, beyond which a caller is better served by being shed.
+pub const QUEUE_RECORDS_MAX: u64 = 65_536;
+
+/// Why there is no place in the queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NoPlace {
+    /// The bound is reached: shed the request, try later.
+    #[error("the journal's queue is full")]
+    Full,
+    /// The journal failed or is closing: nothing can be recorded any more.
+    #[error("the journal is not available")]
+    Unavailable,
+}
+
+/// What a durable record settles.
+#[derive(Debug)]
+pub enum Settles {
+    /// Nobody waits.
+    Nothing,
+    /// A decision, or any other record somebody waits for.
+    Decision(Arc<Word>),
+    /// The release of a late decision.
+    Release(Arc<Word>),
+}
+
+#[derive(Debug)]
+pub(super) struct Published {
+    pub(super) payload: Vec<u8>,
+    pub(super) settles: Settles,
+}
+
+/// A place in the ring: empty, or one published record.
+pub(super) type Slot = AtomicCell<Option<Box<Published>>>;
+
+const _: () = assert!(Slot::is_lock_free(), "a slot is one pointer");
+
+pub(super) struct Queue {
+    pub(super) slots: Box<[Slot]>,
+    /// The last place claimed.
+    pub(super) claimed: CachePadded<AtomicU64>,
+    /// Places reserved or claimed and not yet durable.
+    pub(super) occupied: CachePadded<AtomicU64>,
+    /// The last durable place.
+    pub(super) durable: CachePadded<AtomicU64>,
+    pub(super) idle: AtomicBool,
+    pub(super) closing: AtomicBool,
+    pub(super) failed: AtomicBool,
+}
+
+impl Queue {
+    pub(super) fn slot(&self, sequence: Sequence) -> Option<&Slot> {
+        let index = usize::try_from(sequence.0 % QUEUE_RECORDS_MAX).ok()?;
+        self.slots.get(index)
+    }
+}
+
+/// A reserved place in the queue: holding it, a record can no longer be refused. Dropping it gives the place back.
+#[derive(Debug)]
+pub struct Permit<'a> {
+    pub(super) journal: &'a Journal,
+}
+
+impl Drop for Permit<'_> {
+    fn drop(&mut self) {
+        self.journal.queue.occupied.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// A claimed place: the record's sequence. It must be published; until then the journal waits for it.
+#[derive(Debug)]
+#[must_use = "the journal waits for every claimed record"]
+pub struct Claim<'a> {
+    pub(super) journal: &'a Journal,
+    /// The record's place.
+    pub sequence: Sequence,
+}
+
+impl<'a> Permit<'a> {
+    /// Claims the next place in the journal.
+    pub fn claim(self) -> Claim<'a> {
+        let journal = self.journal;
+        // The place stays occupied until the record is durable.
+        std::mem::forget(self);
+        let sequence = Sequence(journal.queue.claimed.fetch_add(1, Ordering::AcqRel) + 1);
+        Claim { journal, sequence }
+    }
+}
+
+impl Claim<'_> {
+    /// Hands the record to the journal thread.
+    pub fn publish(self, payload: Vec<u8>, settles: Settles) {
+        let queue = &self.journal.queue;
+        if let Some(slot) = queue.slot(self.sequence) {
+            slot.store(Some(Box::new(Published { payload, settles })));
+        }
+        // Pairs with the fence in `Writer::rest`: either it sees the record, or this sees it idle.
+        fence(Ordering::SeqCst);
+        if queue.idle.load(Ordering::Relaxed) {
+            self.journal.writer.unpark();
+        }
+    }
+}

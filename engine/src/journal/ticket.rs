@@ -1,0 +1,174 @@
+//! The word of a request: one small state, moved once, that says whether its record is durable.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use smallvec::SmallVec;
+
+const PENDING: u8 = 0;
+
+const DURABLE: u8 = 1;
+
+const LATE: u8 = 2;
+
+const RELEASED: u8 = 3;
+
+const FAILED: u8 = 4;
+
+/// How a request's record ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Settled {
+    /// The decision is durable: its answer may go out.
+    Durable,
+    /// The decision was late and its release is durable: it is answered `deadline_exceeded`.
+    Released,
+    /// The journal failed after the record had its place: nobody knows whether it is durable.
+    Failed,
+}
+
+/// Pending → Durable by the journal, or Pending → Late by the waiter, whichever compare-and-swap comes first. A late
+/// one is settled by the durability of its release.
+#[derive(Debug, Default)]
+pub struct Word {
+    state: AtomicU8,
+    /// Nearly always one: only duplicates of a pending request make more.
+    waiting: Mutex<SmallVec<[Waker; 1]>>,
+}
+
+impl Word {
+    /// A word whose record is on its way.
+    #[must_use]
+    pub fn pending() -> Arc<Word> {
+        Arc::new(Word::default())
+    }
+
+    /// How it ended, if it has.
+    #[must_use]
+    pub fn settled(&self) -> Option<Settled> {
+        match self.state.load(Ordering::Acquire) {
+            DURABLE => Some(Settled::Durable),
+            RELEASED => Some(Settled::Released),
+            FAILED => Some(Settled::Failed),
+            _ => None,
+        }
+    }
+
+    /// Gives up waiting. True if the decision was not durable yet: its release must now be recorded.
+    #[must_use]
+    pub(crate) fn give_up(&self) -> bool {
+        self.state.compare_exchange(PENDING, LATE, Ordering::AcqRel, Ordering::Acquire).is_ok()
+    }
+
+    /// The decision's record is durable. A late one stays late until its release is.
+    pub(crate) fn decision_durable(&self) {
+        if self.state.compare_exchange(PENDING, DURABLE, Ordering::AcqRel, Ordering::Acquire).is_ok() {
+            self.wake();
+        }
+    }
+
+    /// The release of a late decision is durable.
+    pub(crate) fn release_durable(&self) {
+        self.state.store(RELEASED, Ordering::Release);
+        self.wake();
+    }
+
+    /// The journal failed.
+    pub(crate) fn failed(&self) {
+        let fail = |state| (state == PENDING || state == LATE).then_some(FAILED);
+        if self.state.fetch_update(Ordering::AcqRel, Ordering::Acquire, fail).is_ok() {
+            self.wake();
+        }
+    }
+
+    fn wake(&self) {
+        let waiting = std::mem::take(&mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner));
+        for waker in waiting {
+            waker.wake();
+        }
+    }
+
+    /// Waits until it is settled. Any number may wait on one word: duplicates of a pending request do.
+    pub fn wait(&self) -> Wait<'_> {
+        Wait { word: self }
+    }
+
+    /// Blocks this thread until it is settled.
+    pub fn block(&self) -> Settled {
+        struct Unpark(std::thread::Thread);
+        impl std::task::Wake for Unpark {
+            fn wake(self: Arc<Self>) {
+                self.0.unpark();
+            }
+        }
+        let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
+        let mut context = Context::from_waker(&waker);
+        let mut wait = self.wait();
+        loop {
+            match Pin::new(&mut wait).poll(&mut context) {
+                Poll::Ready(settled) => return settled,
+                Poll::Pending => std::thread::park(),
+            }
+        }
+    }
+}
+
+/// The future of [`Word::wait`].
+#[derive(Debug)]
+pub struct Wait<'a> {
+    word: &'a Word,
+}
+
+impl Future for Wait<'_> {
+    type Output = Settled;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Settled> {
+        if let Some(settled) = self.word.settled() {
+            return Poll::Ready(settled);
+        }
+        let mut waiting = self.word.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        // Settled between the look and the lock: the wakers are already taken.
+        if let Some(settled) = self.word.settled() {
+            return Poll::Ready(settled);
+        }
+        if !waiting.iter().any(|waker| waker.will_wake(context.waker())) {
+            waiting.push(context.waker().clone());
+        }
+        Poll::Pending
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_word_moves_once_from_pending() {
+        let word = Word::pending();
+        assert_eq!(word.settled(), None);
+        word.decision_durable();
+        assert!(!word.give_up(), "durable first: the waiter may answer");
+        assert_eq!(word.settled(), Some(Settled::Durable));
+
+        let word = Word::pending();
+        assert!(word.give_up());
+        word.decision_durable();
+        assert_eq!(word.settled(), None, "late first: the decision's durability no longer counts");
+        word.release_durable();
+        assert_eq!(word.settled(), Some(Settled::Released));
+    }
+
+    #[test]
+    fn every_waiter_is_woken() {
+        let word = Word::pending();
+        std::thread::scope(|scope| {
+            let waiters: Vec<_> = (0..8).map(|_| scope.spawn(|| word.block())).collect();
+            word.failed();
+            for waiter in waiters {
+                assert_eq!(waiter.join().unwrap(), Settled::Failed);
+            }
+        });
+    }
+}

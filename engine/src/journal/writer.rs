@@ -1,0 +1,123 @@
+//! The journal thread: it takes published records in order, chains their hashes and appends them in groups.
+
+use std::sync::Arc;
+use std::sync::atomic::{Ordering, fence};
+use std::time::Duration;
+
+use crossbeam::atomic::AtomicCell;
+
+use super::queue::{Published, QUEUE_RECORDS_MAX, Queue, Settles};
+use crate::ids::Sequence;
+use crate::store::{Chain, Entry, Store, StoreError, chained};
+
+/// Records in one group: what 200-byte records fill in about 1 ms of writing, so that a group never delays the next.
+pub const GROUP_RECORDS_MAX: usize = 4_096;
+
+const _: () = assert!((GROUP_RECORDS_MAX as u64) < QUEUE_RECORDS_MAX);
+
+/// How often a closing journal looks whether the last reserved place was used or given back.
+const CLOSING_LOOK_INTERVAL: Duration = Duration::from_millis(1);
+
+/// Called once, with the error, when the journal has failed.
+pub type OnFailure = Box<dyn FnOnce(StoreError) + Send>;
+
+pub(super) struct Writer {
+    pub(super) queue: Arc<Queue>,
+    pub(super) store: Arc<dyn Store>,
+    pub(super) next: Sequence,
+    /// The record at `next`, where a look before resting found it.
+    pub(super) found: Option<Box<Published>>,
+    pub(super) chain: Chain,
+    pub(super) on_failure: Option<OnFailure>,
+}
+
+impl Writer {
+    pub(super) fn run(mut self) {
+        let mut entries = Vec::with_capacity(GROUP_RECORDS_MAX);
+        let mut settles = Vec::with_capacity(GROUP_RECORDS_MAX);
+        loop {
+            self.gather(&mut entries, &mut settles);
+            if entries.is_empty() {
+                if self.is_done() {
+                    return;
+                }
+                self.rest();
+                continue;
+            }
+            // Where every core is busy deciding, more records are a moment away, and one write serves them all; where
+            // one is free this returns at once.
+            std::thread::yield_now();
+            self.gather(&mut entries, &mut settles);
+            let durable = self.append(&entries);
+            self.settle(&mut settles, durable);
+            entries.clear();
+        }
+    }
+
+    /// Takes what was published, in order, up to a group.
+    fn gather(&mut self, entries: &mut Vec<Entry>, settles: &mut Vec<Settles>) {
+        while entries.len() < GROUP_RECORDS_MAX {
+            let found = self.found.take().or_else(|| self.queue.slot(self.next).and_then(AtomicCell::take));
+            let Some(published) = found else { return };
+            let Published { payload, settles: settled } = *published;
+            self.chain = chained(&self.chain, &payload);
+            entries.push(Entry { sequence: self.next, chain: self.chain, payload });
+            settles.push(settled);
+            self.next = self.next.next();
+        }
+    }
+
+    /// Never tries again after a failure: what a second attempt reports as written may not be.
+    fn append(&mut self, entries: &[Entry]) -> bool {
+        if self.queue.failed.load(Ordering::Acquire) {
+            return false;
+        }
+        match self.store.append(entries) {
+            Ok(()) => {
+                let last = entries.last().map_or(Sequence::ZERO, |entry| entry.sequence);
+                self.queue.durable.store(last.0, Ordering::Release);
+                true
+            }
+            Err(error) => {
+                self.queue.failed.store(true, Ordering::Release);
+                if let Some(on_failure) = self.on_failure.take() {
+                    on_failure(error);
+                }
+                false
+            }
+        }
+    }
+
+    fn settle(&self, settles: &mut Vec<Settles>, durable: bool) {
+        self.queue.occupied.fetch_sub(settles.len() as u64, Ordering::AcqRel);
+        for settled in settles.drain(..) {
+            match (settled, durable) {
+                (Settles::Nothing, _) => {}
+                (Settles::Decision(word), true) => word.decision_durable(),
+                (Settles::Release(word), true) => word.release_durable(),
+                (Settles::Decision(word) | Settles::Release(word), false) => word.failed(),
+            }
+        }
+    }
+
+    /// Closing, and nothing is reserved or claimed any more.
+    fn is_done(&self) -> bool {
+        self.queue.closing.load(Ordering::SeqCst) && self.queue.occupied.load(Ordering::SeqCst) == 0
+    }
+
+    fn rest(&mut self) {
+        self.queue.idle.store(true, Ordering::Relaxed);
+        // Pairs with the fence in `Claim::publish`.
+        fence(Ordering::SeqCst);
+        self.found = self.queue.slot(self.next).and_then(AtomicCell::take);
+        if self.found.is_none() {
+            if self.queue.closing.load(Ordering::SeqCst) {
+                // A place that is given back unused wakes nobody.
+                std::thread::park_timeout(CLOSING_LOOK_INTERVAL);
+            } else {
+                std::thread::park();
+            }
+        }
+        self.queue.idle.store(false, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,79 @@
+//! Closures of the calendar in the ledger: few, changed by people alone, one at a time.
+
+use std::sync::Arc;
+
+use super::{ChangeError, not_found};
+use crate::fact::calendar::{CLOSURE_DAYS_MAX, CLOSURES_MAX, REASON_BYTES_MAX};
+use crate::fact::{Author, Closed, Fact};
+use crate::ids::ClosureId;
+use crate::journal::{Settles, Word};
+use crate::ledger::Ledger;
+use crate::ledger::commit::append;
+use crate::rows::Closures;
+use crate::time::UnixMillis;
+
+/// What a person does about the calendar.
+#[derive(Clone, Debug)]
+pub enum ClosureChange {
+    /// Add days on which nothing is credited.
+    Add(Closed),
+    /// Take such days back.
+    Remove {
+        /// Which.
+        id: ClosureId,
+    },
+}
+
+impl Ledger {
+    /// The closures that people added, in that order.
+    #[must_use]
+    pub fn closures(&self) -> Vec<(ClosureId, Closed)> {
+        self.lock_closures().all.clone()
+    }
+
+    pub(in crate::ledger) fn change_closure(
+        &self,
+        author: &Author,
+        at: UnixMillis,
+        change: ClosureChange,
+    ) -> Result<Arc<Word>, ChangeError> {
+        let mut closures = self.lock_closures();
+        let fact = match change {
+            ClosureChange::Add(closed) => {
+                check(&closures, &closed)?;
+                Fact::ClosureAdded(closed)
+            }
+            ClosureChange::Remove { id } => {
+                let known = closures.all.iter().any(|(known, _)| *known == id);
+                known.then_some(()).ok_or_else(|| not_found("closure", &id))?;
+                Fact::ClosureRemoved { id }
+            }
+        };
+        let permit = self.journal.reserve()?;
+        let word = Word::pending();
+        let (sequence, fact) = append(permit, author.clone(), at, fact, Settles::Decision(Arc::clone(&word)));
+        closures.apply(sequence, &fact);
+        Ok(word)
+    }
+}
+
+fn check(closures: &Closures, closed: &Closed) -> Result<(), ChangeError> {
+    let days = closed.through.0.checked_sub(closed.from.0);
+    if days.is_none_or(|days| days >= CLOSURE_DAYS_MAX) {
+        return Err(ChangeError::Invalid(format!(
+            "a closure ends on the day it begins or later, and after {CLOSURE_DAYS_MAX} days at most"
+        )));
+    }
+    if !(1..=REASON_BYTES_MAX).contains(&closed.reason.len()) {
+        return Err(ChangeError::Invalid(format!("a closure needs a reason of 1 to {REASON_BYTES_MAX} bytes")));
+    }
+    if closures.all.iter().any(|(_, other)| (other.from, other.through) == (closed.from, closed.through)) {
+        return Err(ChangeError::Conflict("these days are closed already".to_owned()));
+    }
+    if closures.all.len() >= CLOSURES_MAX {
+        return Err(ChangeError::Conflict(format!(
+            "there are {CLOSURES_MAX} closures: remove those that are over, or use a file of holidays"
+        )));
+    }
+    Ok(())
+}

@@ -1,0 +1,104 @@
+//! Cursors in the ledger: each move a record, which says nothing to anybody but the reader itself.
+
+use std::sync::Arc;
+
+use compact_str::CompactString;
+
+use super::ChangeError;
+use crate::fact::cursor::{CURSORS_MAX, MESSAGE_BYTES_MAX, NAME_BYTES_MAX, POSITION_BYTES_MAX, REASON_BYTES_MAX};
+use crate::fact::{Author, Fact};
+use crate::journal::{Settles, Word};
+use crate::ledger::Ledger;
+use crate::ledger::commit::append;
+use crate::rows::Cursors;
+use crate::time::{Moment, UnixMillis};
+
+/// What a person has a reader do.
+#[derive(Clone, Debug)]
+pub enum CursorChange {
+    /// Go on, or back, from another position.
+    Move {
+        /// The reader.
+        name: CompactString,
+        /// As the reader wrote it.
+        position: Vec<u8>,
+    },
+    /// Go on without a message that nobody takes from it.
+    Skip {
+        /// The reader.
+        name: CompactString,
+        /// The message, as the reader names it: 1 to [`MESSAGE_BYTES_MAX`] bytes.
+        message: CompactString,
+        /// As the person gives it: 1 to [`REASON_BYTES_MAX`] bytes.
+        reason: CompactString,
+        /// As the reader wrote it.
+        position: Vec<u8>,
+    },
+}
+
+impl Cursors {
+    fn check(&self, name: &str, position: &[u8]) -> Result<(), ChangeError> {
+        check_bytes("a reader's name", name, NAME_BYTES_MAX)?;
+        if position.len() > POSITION_BYTES_MAX {
+            let bytes = position.len();
+            return Err(ChangeError::Invalid(format!(
+                "a position has at most {POSITION_BYTES_MAX} bytes, this one {bytes}"
+            )));
+        }
+        if !self.0.contains_key(name) && self.0.len() >= CURSORS_MAX {
+            return Err(ChangeError::Invalid(format!("there are {CURSORS_MAX} readers already")));
+        }
+        Ok(())
+    }
+}
+
+impl Ledger {
+    /// Where a reader stands, as it last said; `None` if it never did.
+    #[must_use]
+    pub fn cursor(&self, name: &str) -> Option<Vec<u8>> {
+        self.lock_cursors().0.get(name).map(|cursor| cursor.position.clone())
+    }
+
+    /// Keeps where a reader stands, as it says by itself. It survives once the word is settled.
+    ///
+    /// # Errors
+    /// It was not kept: the name or the position is too long, there are too many readers, or the journal has no place.
+    pub fn move_cursor(&self, name: &str, position: Vec<u8>, now: Moment) -> Result<Arc<Word>, ChangeError> {
+        self.change_cursor(&Author::Engine, self.stamp(now), CursorChange::Move { name: name.into(), position })
+    }
+
+    pub(in crate::ledger) fn change_cursor(
+        &self,
+        author: &Author,
+        at: UnixMillis,
+        change: CursorChange,
+    ) -> Result<Arc<Word>, ChangeError> {
+        let _shared = self.read_shared();
+        let mut cursors = self.lock_cursors();
+        let fact = match change {
+            CursorChange::Move { name, position } => {
+                cursors.check(&name, &position)?;
+                Fact::CursorMoved { name, position }
+            }
+            CursorChange::Skip { name, message, reason, position } => {
+                cursors.check(&name, &position)?;
+                check_bytes("a message's name", &message, MESSAGE_BYTES_MAX)?;
+                check_bytes("the reason", &reason, REASON_BYTES_MAX)?;
+                Fact::MessageSkipped { name, message, reason, position }
+            }
+        };
+        let permit = self.journal.reserve()?;
+        let word = Word::pending();
+        let settles = Settles::Decision(Arc::clone(&word));
+        let (sequence, fact) = append(permit, author.clone(), at, fact, settles);
+        cursors.apply(sequence, &fact);
+        Ok(word)
+    }
+}
+
+fn check_bytes(what: &str, text: &str, bytes_max: usize) -> Result<(), ChangeError> {
+    if (1..=bytes_max).contains(&text.len()) {
+        return Ok(());
+    }
+    Err(ChangeError::Invalid(format!("{what} has 1 to {bytes_max} bytes")))
+}

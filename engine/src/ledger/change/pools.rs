@@ -1,0 +1,128 @@
+//! Changes of pools: reports and credits by people.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use compact_str::CompactString;
+
+use super::{ChangeError, Reflected, in_range, not_found};
+use crate::fact::{Author, Fact, PoolCredited, PoolLimited, PoolReported, Source, Verdict};
+use crate::ids::Sequence;
+use crate::journal::Word;
+use crate::ledger::Ledger;
+use crate::ledger::pool::Pool;
+use crate::money::{Currency, Minor};
+use crate::rows::PoolFigures;
+use crate::time::UnixMillis;
+
+impl Ledger {
+    pub(in crate::ledger) fn credit_pool(
+        &self,
+        author: &Author,
+        at: UnixMillis,
+        currency: Currency,
+        amount: Minor,
+        reference: CompactString,
+    ) -> Result<Arc<Word>, ChangeError> {
+        in_range("amount", amount)?;
+        let shared = self.stop_decisions();
+        shared.pool(currency).ok_or_else(|| not_found("pool", &currency))?;
+        let counted = if self.policy.credits_count_at_once { amount } else { Minor::ZERO };
+        let credit = PoolCredited { currency, amount, reference, counted };
+        self.program_change(author, at, shared, Fact::PoolCredited(credit))
+    }
+
+    pub(in crate::ledger) fn report_pool(
+        &self,
+        author: &Author,
+        at: UnixMillis,
+        currency: Currency,
+        [reported, floor, reserve]: [Option<Minor>; 3],
+        reflected: Option<Reflected>,
+    ) -> Result<Arc<Word>, ChangeError> {
+        // The long way through the journal is gone before decisions are stopped; what came meanwhile is short.
+        let through = self.journal.durable();
+        let counted = match reflected {
+            Some(Reflected::Through(sequence)) => self.debited(currency, sequence, sequence, through)?,
+            _ => Minor::ZERO,
+        };
+        let shared = self.stop_decisions();
+        let before = shared.pool(currency).map_or_else(|| PoolFigures::empty(currency), Pool::figures);
+        let is_report = reported.is_some() || reflected.is_some();
+        let reported = reported.unwrap_or(before.reported);
+        let floor = floor.unwrap_or(before.floor);
+        let reserve = reserve.unwrap_or(before.reserve);
+        in_range("reported", reported)?;
+        in_range("floor", floor)?;
+        in_range("reserve", reserve)?;
+        let (reflected_through, unreflected) = match reflected {
+            None => (before.reflected_through, before.unreflected()),
+            Some(Reflected::Now) => (self.journal.claimed(), Minor::ZERO),
+            Some(Reflected::Through(sequence)) => {
+                if sequence < before.reflected_through || sequence > self.journal.claimed() {
+                    return Err(ChangeError::Conflict(format!(
+                        "reflectedThrough must be {} to {}, got {sequence}",
+                        before.reflected_through,
+                        self.journal.claimed()
+                    )));
+                }
+                self.await_durable(self.journal.claimed())?;
+                let since = self.debited(currency, sequence, through.max(sequence), self.journal.claimed())?;
+                (sequence, counted.saturating_add(since))
+            }
+        };
+        let available = reported.saturating_sub(floor).saturating_sub(unreflected);
+        let available_change = available.saturating_sub(before.available);
+        if !is_report {
+            // The balance is as old as it was.
+            let limited = PoolLimited { currency, floor, reserve, available_change };
+            return self.program_change(author, at, shared, Fact::PoolLimited(limited));
+        }
+        let report = PoolReported { currency, reported, floor, reserve, reflected_through, available_change };
+        self.program_change(author, at, shared, Fact::PoolReported(report))
+    }
+
+    /// What decisions after `sequence` took from a pool and did not give back, by the durable records in
+    /// `(after, through]`.
+    fn debited(
+        &self,
+        currency: Currency,
+        sequence: Sequence,
+        after: Sequence,
+        through: Sequence,
+    ) -> Result<Minor, ChangeError> {
+        let mut debited = Minor::ZERO;
+        self.records(after, &mut |at, record, _| {
+            if at > through {
+                return ControlFlow::Break(());
+            }
+            debited = debited.saturating_add(debit_since(&record.fact, currency, sequence));
+            ControlFlow::Continue(())
+        })?;
+        Ok(debited)
+    }
+}
+
+fn debit_since(fact: &Fact, currency: Currency, sequence: Sequence) -> Minor {
+    if !fact.pools().any(|pool| pool == currency) {
+        return Minor::ZERO;
+    }
+    match fact {
+        Fact::Decided(decided) => match &decided.verdict {
+            Verdict::Approved(approval) if approval.source == Source::Crypto => approval.paid.amount,
+            _ => Minor::ZERO,
+        },
+        Fact::Returned(returned) => {
+            let since = returned.draws.iter().filter(|draw| draw.sequence > sequence);
+            Minor(-since.fold(Minor::ZERO, |sum, draw| sum.saturating_add(draw.paid)).0)
+        }
+        // What UR took beyond a hold is a debit of its own; what it took less is only given up where it was open.
+        Fact::Booked(booked) => {
+            let own = booked.pools.iter().filter(|pool| pool.currency == currency);
+            let since = booked.draws.iter().filter(|draw| draw.sequence > sequence);
+            let open = since.fold(Minor::ZERO, |sum, draw| sum.saturating_add(draw.paid));
+            own.fold(Minor::ZERO, |sum, pool| sum.saturating_sub(pool.available.min(open)))
+        }
+        _ => Minor::ZERO,
+    }
+}

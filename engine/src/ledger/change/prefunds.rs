@@ -1,0 +1,251 @@
+//! Prefunds in the ledger: no two open ones of a pool with one reference, so that a credit that names one is that one's.
+
+use std::sync::Arc;
+
+use compact_str::CompactString;
+
+use super::{ChangeError, in_range, not_found};
+use crate::fact::prefund::REFERENCE_BYTES_MAX;
+use crate::fact::{Author, Fact, PrefundOrdered, PrefundProposed, PrefundSent};
+use crate::ids::{PrefundId, Sequence};
+use crate::journal::{Settles, Word};
+use crate::ledger::commit::append;
+use crate::ledger::page::{Page, newest_first};
+use crate::ledger::{Ledger, Shared};
+use crate::money::{Currency, Minor};
+use crate::rows::encoding::{load, record_key};
+use crate::rows::{Prefund, PrefundState, Prefunds};
+use crate::store::{StoreError, Table};
+use crate::time::UnixMillis;
+
+/// What is done about a prefund, by a person or by the automatic way.
+#[derive(Clone, Debug)]
+pub enum PrefundChange {
+    /// Propose a top-up: on the disk before anything is asked of UR.
+    Propose(PrefundProposed),
+    /// Approve a proposed one. Four eyes: nobody approves what was proposed under the same name, except the engine its own.
+    Approve {
+        /// Which.
+        id: PrefundId,
+    },
+    /// Ask UR for an approved one: on the disk before UR is called, because the money may leave with the call.
+    Order(PrefundOrdered),
+    /// Say that money was sent: for an approved proposal, or without one. Of one that is on its way already it is what is to
+    /// be expected in the quote's place.
+    Send(PrefundSent),
+    /// Give one up, or what is missing of one that is short.
+    Cancel {
+        /// Which.
+        id: PrefundId,
+        /// As the person gives it.
+        reason: CompactString,
+        /// Whether UR has said that it was not carried out. One that is ordered is given up by nothing less: its money may
+        /// have left.
+        not_executed: bool,
+    },
+}
+
+impl Prefunds {
+    /// Another open one with this reference, which a credit could not be told apart from.
+    fn check_reference(&self, own: Option<PrefundId>, currency: Currency, reference: &str) -> Result<(), ChangeError> {
+        check_name("reference", reference)?;
+        let same = |other: &&Prefund| Some(other.id) != own && other.currency == currency && other.is_named(reference);
+        self.open().find(same).map_or(Ok(()), |other| {
+            Err(ChangeError::Conflict(format!(
+                "prefund {} of {currency} has the reference {reference}, too: a credit that names it could be either's",
+                other.id
+            )))
+        })
+    }
+}
+
+impl Ledger {
+    pub(in crate::ledger) fn change_prefund(
+        &self,
+        author: &Author,
+        at: UnixMillis,
+        change: PrefundChange,
+    ) -> Result<Arc<Word>, ChangeError> {
+        let shared = self.read_shared();
+        let mut prefunds = self.lock_prefunds();
+        let fact = match change {
+            PrefundChange::Propose(proposed) => {
+                check_transfer(&shared, proposed.currency, proposed.amount)?;
+                check_name("requestId", &proposed.request_id)?;
+                prefunds.check_reference(None, proposed.currency, &proposed.reference)?;
+                if let Some(other) =
+                    prefunds.open().find(|other| other.request_id.as_ref() == Some(&proposed.request_id))
+                {
+                    return Err(ChangeError::Conflict(format!("prefund {} has this requestId", other.id)));
+                }
+                Fact::PrefundProposed(Box::new(proposed))
+            }
+            PrefundChange::Approve { id } => {
+                let prefund = self.prefund_in(&prefunds, id, at, &[PrefundState::Proposed])?;
+                let is_own = prefund.proposed.as_ref().is_some_and(|step| step.by == author.name());
+                if is_own && *author != Author::Engine {
+                    return Err(ChangeError::Conflict(format!(
+                        "prefund {id} was proposed by {}, and whoever proposes does not approve: another treasurer must",
+                        author.name()
+                    )));
+                }
+                Fact::PrefundApproved { id }
+            }
+            PrefundChange::Order(ordered) => {
+                let prefund = self.prefund_in(&prefunds, ordered.id, at, &[PrefundState::Approved])?;
+                check_transfer(&shared, prefund.currency, ordered.quoted)?;
+                in_range("paid", ordered.paid)?;
+                check_name("token", &ordered.token)?;
+                check_name("baseUrl", &ordered.base_url)?;
+                check_name("partner", &ordered.partner)?;
+                Fact::PrefundOrdered(Box::new(ordered))
+            }
+            PrefundChange::Send(sent) => {
+                check_transfer(&shared, sent.currency, sent.amount)?;
+                if let Some(id) = sent.proposal {
+                    let wanted =
+                        [PrefundState::Approved, PrefundState::Ordered, PrefundState::Sent, PrefundState::Overdue];
+                    let proposed = self.prefund_in(&prefunds, id, at, &wanted)?;
+                    if proposed.currency != sent.currency {
+                        return Err(ChangeError::Conflict(format!(
+                            "prefund {id} is for the pool {}",
+                            proposed.currency
+                        )));
+                    }
+                }
+                prefunds.check_reference(sent.proposal, sent.currency, &sent.reference)?;
+                Fact::PrefundSent(Box::new(sent))
+            }
+            PrefundChange::Cancel { id, reason, not_executed } => {
+                let prefund = self.known_prefund(&prefunds, id)?;
+                if !prefund.is_open() {
+                    return Err(ChangeError::Conflict(format!("prefund {id} is {}", prefund.state(at).name())));
+                }
+                if prefund.state(at) == PrefundState::Ordered && !not_executed {
+                    return Err(ChangeError::Conflict(format!(
+                        "prefund {id} is ordered and its money may have left: ask UR about the requestId {}. If UR says that it \
+                         arrived, record the credit with the reference {}; if UR confirms that it was not carried out and never \
+                         will be, cancel it with notExecuted (--not-executed)",
+                        prefund.request_id.as_deref().unwrap_or_default(),
+                        prefund.reference
+                    )));
+                }
+                Fact::PrefundCancelled { id, reason }
+            }
+        };
+        let permit = self.journal.reserve()?;
+        let word = Word::pending();
+        let (sequence, fact) = append(permit, author.clone(), at, fact, Settles::Decision(Arc::clone(&word)));
+        prefunds.apply(sequence, at, author, &fact);
+        Ok(word)
+    }
+
+    /// The credit of a prefund on its way, whoever saw it first: a second one finds it credited. Changes come one at a
+    /// time, so nothing happens to it in between.
+    pub(in crate::ledger) fn credit_prefund(
+        &self,
+        author: &Author,
+        at: UnixMillis,
+        id: PrefundId,
+        amount: Minor,
+    ) -> Result<Arc<Word>, ChangeError> {
+        let on_its_way = [PrefundState::Sent, PrefundState::Overdue];
+        let prefund = self.prefund_in(&self.lock_prefunds(), id, at, &on_its_way)?;
+        self.credit_pool(author, at, prefund.currency, amount, prefund.reference)
+    }
+
+    /// A payment that names a deposit which we ordered and which is over is that one, told again: its names are nobody else's.
+    pub(in crate::ledger) fn check_new(&self, currency: Currency, reference: &str) -> Result<(), ChangeError> {
+        let is_told = |prefund: &Prefund| {
+            !prefund.is_open()
+                && prefund.cancelled.is_none()
+                && prefund.currency == currency
+                && prefund.ordered.is_some()
+                && prefund.is_named(reference)
+        };
+        let page = Page { before: Sequence(u64::MAX), limit: 1 };
+        self.prefunds(page, &is_told)?.first().map_or(Ok(()), |prefund| {
+            Err(ChangeError::Conflict(format!(
+                "the credit {reference} of {currency} is recorded already, for prefund {}; give another payment its own \
+                 reference",
+                prefund.id
+            )))
+        })
+    }
+
+    /// A prefund that must stand in one of these states.
+    fn prefund_in(
+        &self,
+        prefunds: &Prefunds,
+        id: PrefundId,
+        at: UnixMillis,
+        wanted: &[PrefundState],
+    ) -> Result<Prefund, ChangeError> {
+        let prefund = self.known_prefund(prefunds, id)?;
+        let state = prefund.state(at);
+        if wanted.contains(&state) {
+            return Ok(prefund);
+        }
+        let wanted: Vec<_> = wanted.iter().map(|state| state.name()).collect();
+        Err(ChangeError::Conflict(format!("prefund {id} is {}, not {}", state.name(), wanted.join(" or "))))
+    }
+
+    fn known_prefund(&self, prefunds: &Prefunds, id: PrefundId) -> Result<Prefund, ChangeError> {
+        let in_memory = prefunds.0.get(&id).cloned();
+        let prefund = in_memory.map_or_else(|| self.prefund_on_disk(id), |prefund| Ok(Some(prefund)))?;
+        prefund.ok_or_else(|| not_found("prefund", &id))
+    }
+
+    /// The prefunds of a pool that were sent and of which nothing was credited yet, oldest first. They are no money: nothing
+    /// that is available rises by them.
+    #[must_use]
+    pub fn in_flight(&self, currency: Currency) -> Vec<Prefund> {
+        let prefunds = self.lock_prefunds();
+        prefunds.open().filter(|prefund| prefund.currency == currency && prefund.is_in_flight()).cloned().collect()
+    }
+
+    /// The prefunds to which something may still happen, oldest first.
+    #[must_use]
+    pub fn open_prefunds(&self) -> Vec<Prefund> {
+        self.lock_prefunds().open().cloned().collect()
+    }
+
+    /// One prefund, open or over.
+    ///
+    /// # Errors
+    /// Rows on disk could not be read.
+    pub fn prefund(&self, id: PrefundId) -> Result<Option<Prefund>, StoreError> {
+        let in_memory = self.lock_prefunds().0.get(&id).cloned();
+        in_memory.map_or_else(|| self.prefund_on_disk(id), |prefund| Ok(Some(prefund)))
+    }
+
+    /// A page of the prefunds that are wanted, open ones and those over, newest first. Reads the whole table.
+    ///
+    /// # Errors
+    /// Rows on disk could not be read.
+    pub fn prefunds(&self, page: Page, wanted: &dyn Fn(&Prefund) -> bool) -> Result<Vec<Prefund>, StoreError> {
+        let in_memory: Vec<_> = self.lock_prefunds().0.iter().map(|(id, prefund)| (id.0, prefund.clone())).collect();
+        newest_first(&*self.store, Table::Prefunds, in_memory, page, wanted)
+    }
+
+    fn prefund_on_disk(&self, id: PrefundId) -> Result<Option<Prefund>, StoreError> {
+        load(&*self.store, Table::Prefunds, &record_key(id.0))
+    }
+}
+
+fn check_transfer(shared: &Shared, currency: Currency, amount: Minor) -> Result<(), ChangeError> {
+    shared.pool(currency).ok_or_else(|| not_found("pool", &currency))?;
+    in_range("amount", amount)?;
+    if amount.is_zero() {
+        return Err(ChangeError::Invalid("amount must be above 0".to_owned()));
+    }
+    Ok(())
+}
+
+/// References and request ids are looked for byte by byte: none is empty, and none is endless.
+fn check_name(what: &str, name: &str) -> Result<(), ChangeError> {
+    if (1..=REFERENCE_BYTES_MAX).contains(&name.len()) {
+        return Ok(());
+    }
+    Err(ChangeError::Invalid(format!("{what} must be 1 to {REFERENCE_BYTES_MAX} bytes")))
+}

@@ -1,0 +1,119 @@
+//! Changes of users: imports, funds, and whatever changes one user's row.
+
+use std::sync::Arc;
+
+use super::{ChangeError, in_range, not_found};
+use crate::fact::{Author, Controls, Fact, FundsReplaced, Import};
+use crate::ids::{AuthorizationId, UrId};
+use crate::journal::{Settles, Word};
+use crate::ledger::Ledger;
+use crate::ledger::commit::append;
+use crate::money::{Minor, Money};
+use crate::rows::User;
+use crate::time::UnixMillis;
+
+impl Ledger {
+    /// A change of one user's row.
+    pub(in crate::ledger) fn user_change(
+        &self,
+        author: &Author,
+        at: UnixMillis,
+        user: &UrId,
+        fact: impl FnOnce(&User) -> Result<Fact, ChangeError>,
+    ) -> Result<Arc<Word>, ChangeError> {
+        let _shared = self.read_shared();
+        let mut row = self.users.get_mut(user).ok_or_else(|| not_found("user", user))?;
+        let fact = fact(&row)?;
+        let permit = self.journal.reserve()?;
+        let word = Word::pending();
+        let (sequence, fact) = append(permit, author.clone(), at, fact, Settles::Decision(Arc::clone(&word)));
+        row.apply(sequence, at, &fact);
+        Ok(word)
+    }
+
+    pub(in crate::ledger) fn import(
+        &self,
+        author: &Author,
+        at: UnixMillis,
+        import: Box<Import>,
+    ) -> Result<Arc<Word>, ChangeError> {
+        validate_import(&import)?;
+        let _shared = self.read_shared();
+        let place = self.users.entry(import.user.clone());
+        if let dashmap::Entry::Occupied(row) = &place {
+            let held = row.get().funds.filter(|funds| !funds.held.is_zero());
+            if let Some(held) = held
+                && import.funds.is_none_or(|funds| funds.currency != held.currency)
+            {
+                return Err(ChangeError::Conflict(format!(
+                    "{} {} of the user's funds are held: the currency of the funds cannot change until they are debited or released",
+                    held.held, held.currency
+                )));
+            }
+        }
+        let permit = self.journal.reserve()?;
+        let word = Word::pending();
+        let settles = Settles::Decision(Arc::clone(&word));
+        let (sequence, fact) = append(permit, author.clone(), at, Fact::UserImported(import), settles);
+        match place {
+            dashmap::Entry::Occupied(mut row) => row.get_mut().apply(sequence, at, &fact),
+            dashmap::Entry::Vacant(place) => {
+                if let Fact::UserImported(import) = &fact {
+                    place.insert(Box::new(User::imported(sequence, at, import)));
+                }
+            }
+        }
+        Ok(word)
+    }
+}
+
+pub(in crate::ledger) fn replaced_funds(
+    row: &User,
+    user: &UrId,
+    funds: Money,
+    version: u64,
+    debited: &[AuthorizationId],
+) -> Result<Fact, ChangeError> {
+    if let Some(before) = row.funds.filter(|before| version <= before.version) {
+        return Err(ChangeError::Conflict(format!("version {version} is not above the stored {}", before.version)));
+    }
+    let ended: Vec<_> = row.holds().iter().filter(|hold| debited.contains(&hold.id) && !hold.funds.is_zero()).collect();
+    let ending = ended.iter().fold(Minor::ZERO, |sum, hold| sum.saturating_add(hold.funds));
+    if let Some(before) = row.funds.filter(|before| before.currency != funds.currency && before.held != ending) {
+        return Err(ChangeError::Conflict(format!(
+            "{} {} stay held: the currency of the funds cannot change",
+            before.held.saturating_sub(ending),
+            before.currency
+        )));
+    }
+    let ended = ended.into_iter().map(|hold| hold.sequence).collect();
+    Ok(Fact::FundsReplaced(FundsReplaced { user: user.clone(), funds, version, ended }))
+}
+
+/// A user's lists are short: every decision walks them.
+pub(super) const LIST_MAX: usize = 64;
+
+fn validate_import(import: &Import) -> Result<(), ChangeError> {
+    let invalid = |message: String| Err(ChangeError::Invalid(message));
+    if import.cards.len() > LIST_MAX || import.fiat.len() > LIST_MAX {
+        return invalid(format!("a user has at most {LIST_MAX} cards and {LIST_MAX} fiat balances"));
+    }
+    in_range("limit.usedLimit", Minor(import.limit.used.0))?;
+    in_range("limit.clientLimit", Minor(import.limit.client.0))?;
+    for (place, balance) in import.fiat.iter().enumerate() {
+        in_range("fiat.amount", balance.amount)?;
+        if import.fiat.iter().take(place).any(|other| other.currency == balance.currency) {
+            return invalid(format!("fiat holds {} twice", balance.currency));
+        }
+    }
+    for (place, card) in import.cards.iter().enumerate() {
+        if import.cards.iter().take(place).any(|other| other.id == card.id) {
+            return invalid(format!("card {} is given twice", card.id));
+        }
+    }
+    import.funds.map_or(Ok(()), |funds| in_range("funds.amount", funds.amount))
+}
+
+pub(in crate::ledger) fn some_unless_empty(controls: Controls) -> Option<Box<Controls>> {
+    (controls != Controls::default()).then(|| Box::new(controls))
+}

@@ -1,0 +1,46 @@
+//! Forgetting, from memory, what has long been on disk.
+
+use std::ops::ControlFlow;
+use std::sync::PoisonError;
+
+use super::Ledger;
+use super::write_rows::BATCH;
+use crate::store::StoreError;
+use crate::time::UnixMillis;
+
+impl Ledger {
+    /// Forgets, from memory, answers and authorizations that are on disk and were not touched for 15 minutes. Returns
+    /// how many.
+    ///
+    /// # Errors
+    /// The journal could not be read.
+    pub fn evict(&self, now: UnixMillis) -> Result<usize, StoreError> {
+        self.evict_by_and_by(now, &mut || {})
+    }
+
+    /// As [`Ledger::evict`], with a rest after about each millisecond of work, while decisions go on.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn evict_by_and_by(&self, now: UnixMillis, rest: &mut dyn FnMut()) -> Result<usize, StoreError> {
+        let mut tail = self.tail.lock().unwrap_or_else(PoisonError::into_inner);
+        let (watermark, since) = (tail.watermark, Self::kept_since(now));
+        let mut forgotten = 0;
+        self.records(tail.evicted, &mut |sequence, record, _| {
+            if sequence > watermark || record.at >= since {
+                return ControlFlow::Break(());
+            }
+            let answers = record.fact.answered();
+            let answers = answers.and_then(|id| self.answers.remove_if(id, |_, slot| slot.answer.sequence <= sequence));
+            let roots = record.fact.root();
+            let roots = roots.and_then(|id| self.authorizations.remove_if(id, |_, row| row.sequence <= sequence));
+            forgotten += usize::from(answers.is_some()) + usize::from(roots.is_some());
+            tail.evicted = sequence;
+            if sequence.0 % BATCH as u64 == 0 {
+                rest();
+            }
+            ControlFlow::Continue(())
+        })?;
+        Ok(forgotten)
+    }
+}

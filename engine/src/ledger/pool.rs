@@ -1,0 +1,123 @@
+//! A prefunded pool: one signed `available` that approvals lower by compare-and-swap.
+
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use crossbeam::utils::CachePadded;
+
+use crate::fact::SourceBooking;
+use crate::ids::Sequence;
+use crate::money::{Currency, Minor};
+use crate::rows::{Completions, PoolFigures};
+use crate::time::UnixMillis;
+
+/// A pool in memory. What decisions change is atomic; the rest changes only while no decision runs.
+#[derive(Debug)]
+pub(super) struct Pool {
+    figures: PoolFigures,
+    available: CachePadded<AtomicI64>,
+    held: AtomicI64,
+    /// The latest of `returns`.
+    returned: AtomicI64,
+    completions: Mutex<Completions>,
+}
+
+impl Pool {
+    /// A pool with these figures.
+    #[must_use]
+    pub(super) fn new(figures: PoolFigures) -> Pool {
+        let available = CachePadded::new(AtomicI64::new(figures.available.0));
+        let completions = Mutex::new(figures.completions.clone());
+        let [latest, _] = figures.returns;
+        let (held, returned) = (AtomicI64::new(figures.held.0), AtomicI64::new(latest.0));
+        Pool { available, held, returned, completions, figures }
+    }
+
+    /// The figures now. Exact only while no decision runs.
+    #[must_use]
+    pub(super) fn figures(&self) -> PoolFigures {
+        let [_, before] = self.figures.returns;
+        PoolFigures {
+            available: self.available(),
+            held: Minor(self.held.load(Ordering::Acquire)),
+            returns: [Minor(self.returned.load(Ordering::Acquire)), before],
+            completions: self.completions.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+            ..self.figures.clone()
+        }
+    }
+
+    /// The pool's currency.
+    #[must_use]
+    pub(super) fn currency(&self) -> Currency {
+        self.figures.currency
+    }
+
+    /// What approvals may take before the reserve is looked at.
+    #[must_use]
+    pub(super) fn available(&self) -> Minor {
+        Minor(self.available.load(Ordering::Acquire))
+    }
+
+    /// What must be left after an approval.
+    #[must_use]
+    pub(super) fn reserve_kept(&self) -> Minor {
+        self.figures.reserve
+    }
+
+    /// When the balance was last reported.
+    #[must_use]
+    pub(super) fn reported_at(&self) -> UnixMillis {
+        self.figures.reported_at
+    }
+
+    /// Whether a debit at `sequence` is not proven to be in the reported balance.
+    #[must_use]
+    pub(super) fn is_unreflected(&self, sequence: Sequence) -> bool {
+        sequence > self.figures.reflected_through
+    }
+
+    /// Takes `amount`, leaving at least the reserve: the last step of a decision that can fail.
+    ///
+    /// # Errors
+    /// What was available where that is too little; nothing was taken.
+    pub(super) fn take(&self, amount: Minor) -> Result<(), Minor> {
+        let enough = |available: i64| available.checked_sub(amount.0).filter(|left| *left >= self.figures.reserve.0);
+        match self.available.fetch_update(Ordering::AcqRel, Ordering::Acquire, enough) {
+            Ok(_) => {
+                self.held.fetch_add(amount.0, Ordering::AcqRel);
+                Ok(())
+            }
+            Err(available) => Err(Minor(available)),
+        }
+    }
+
+    /// Gives back what a release freed, after its record has its place in the journal.
+    pub(super) fn give_back(&self, held: Minor, available: Minor) {
+        self.available.fetch_add(available.0, Ordering::AcqRel);
+        self.held.fetch_sub(held.0, Ordering::AcqRel);
+        self.note_return(available);
+    }
+
+    /// Notes what UR's balance may rise by.
+    pub(super) fn note_return(&self, amount: Minor) {
+        self.returned.fetch_add(amount.0.max(0), Ordering::AcqRel);
+    }
+
+    /// What a transaction of UR's takes beyond what is held; may make `available` negative.
+    pub(super) fn lower(&self, available: Minor) {
+        self.available.fetch_add(available.0.min(0), Ordering::AcqRel);
+    }
+
+    /// The rest of a transaction: what rises, and what is settled; after its record has its place in the journal.
+    pub(super) fn book(&self, sequence: Sequence, booking: &SourceBooking) {
+        self.available.fetch_add(booking.available.0.max(0), Ordering::AcqRel);
+        self.held.fetch_sub(booking.held.0, Ordering::AcqRel);
+        let mut completions = self.completions.lock().unwrap_or_else(PoisonError::into_inner);
+        completions.add(sequence, booking.currency, booking.completed);
+    }
+
+    /// Replaces the figures, while no decision runs.
+    pub(super) fn replace(&mut self, figures: PoolFigures) {
+        *self = Pool::new(figures);
+    }
+}

@@ -1,0 +1,259 @@
+//! UR's transactions, posted on what we hold.
+
+use std::sync::Arc;
+
+use dashmap::mapref::entry::Entry as Place;
+
+use super::change::{ChangeError, in_range};
+use super::commit::append;
+use super::{Ledger, Shared};
+use crate::contract::limit::to_chf;
+use crate::fact::{Author, Booked, DrawPosting, Effect, Fact, Flow, FundingPolicy, Posting, Source, SourceBooking};
+use crate::ids::{AuthorizationId, Sequence};
+use crate::journal::{Settles, Word};
+use crate::money::{ChfMinor, Currency, Minor, Money};
+use crate::rows::encoding::load;
+use crate::rows::{Authorization, PostingRow, Postings, User};
+use crate::rules::{Judged, Tolerance, judge, unmatched_id};
+use crate::store::{StoreError, Table};
+use crate::time::Moment;
+
+/// What became of a transaction.
+#[derive(Clone, Debug)]
+pub struct Booking {
+    /// The authorization it was booked on.
+    pub root: AuthorizationId,
+    /// What it did.
+    pub effect: Effect,
+    /// How many breaks it opened.
+    pub breaks: usize,
+    /// Settled once it is durable.
+    pub word: Arc<Word>,
+}
+
+impl Ledger {
+    /// Books a transaction of UR's on the authorization it was matched with, or on none. `None`: it is known already, or
+    /// has not moved anything yet and matches nothing.
+    ///
+    /// # Errors
+    /// It had no effect; it will come again.
+    pub fn book(
+        &self,
+        posting: &Posting,
+        matched: Option<&AuthorizationId>,
+        tolerance: Tolerance,
+        now: Moment,
+    ) -> Result<Option<Booking>, ChangeError> {
+        in_range("amount", posting.amount.amount)?;
+        let own = unmatched_id(posting).ok_or_else(|| ChangeError::Invalid("a transaction needs a name".to_owned()))?;
+        // Held to the end: the same transaction, told twice at once, is booked once.
+        let mut postings = self.lock_postings();
+        let known = self.booked_on_locked(&postings, posting)?;
+        let root = known.or_else(|| matched.cloned()).unwrap_or(own);
+        let shared = self.read_shared();
+        let place = self.authorization(&root)?;
+        if let Place::Occupied(row) = &place
+            && row.get().user != posting.user
+        {
+            return Err(ChangeError::Invalid(format!("{root} is another account's than {}", posting.user)));
+        }
+        let row = match &place {
+            Place::Occupied(row) => Some(&**row.get()),
+            Place::Vacant(_) => None,
+        };
+        let Some(judged) = judge(posting, row, tolerance) else {
+            // A row that was only fetched to say so is on the disk: it need not stay.
+            if let Place::Occupied(row) = place
+                && row.get().sequence <= self.store.watermark()?
+            {
+                row.remove();
+            }
+            return Ok(None);
+        };
+        let owner = row.map_or(&posting.user, |row| &row.user).clone();
+        let mut user = self.users.get_mut(&owner);
+        let permit = self.journal.reserve()?;
+        let at = self.stamp(now);
+        let booked = self.booked(posting, root.clone(), row, user.as_deref().map(|user| &**user), &shared, judged);
+        for pool in &booked.pools {
+            if let Some(figures) = shared.pool(pool.currency) {
+                figures.lower(pool.available);
+            }
+        }
+        let (effect, breaks) = (booked.effect, booked.breaks.len());
+        let word = Word::pending();
+        let settles = Settles::Decision(Arc::clone(&word));
+        let (sequence, fact) = append(permit, Author::Ur, at, Fact::Booked(Box::new(booked)), settles);
+        if let Some(user) = &mut user {
+            user.apply(sequence, at, &fact);
+        }
+        match place {
+            Place::Occupied(mut row) => row.get_mut().apply(sequence, &fact),
+            Place::Vacant(place) => {
+                Authorization::opened(sequence, &fact).map(|row| place.insert(Box::new(row)));
+            }
+        }
+        if let Fact::Booked(booked) = &fact {
+            for pool in &booked.pools {
+                if let Some(figures) = shared.pool(pool.currency) {
+                    figures.book(sequence, pool);
+                    figures.note_return(booked.returned_to(pool));
+                }
+            }
+        }
+        self.note_breaks(sequence, at, &fact);
+        postings.insert(posting.place(), PostingRow { sequence, root: root.clone() });
+        Ok(Some(Booking { root, effect, breaks, word }))
+    }
+
+    /// The authorization that a transaction was booked on.
+    ///
+    /// # Errors
+    /// Rows on disk could not be read.
+    pub fn booked_on(&self, posting: &Posting) -> Result<Option<AuthorizationId>, StoreError> {
+        self.booked_on_locked(&self.lock_postings(), posting)
+    }
+
+    fn booked_on_locked(&self, postings: &Postings, posting: &Posting) -> Result<Option<AuthorizationId>, StoreError> {
+        let place = posting.place();
+        if let Some(row) = postings.get(&place) {
+            return Ok(Some(row.root.clone()));
+        }
+        let row: Option<PostingRow> = load(&*self.store, Table::Postings, place.as_bytes())?;
+        Ok(row.map(|row| row.root))
+    }
+
+    fn booked(
+        &self,
+        posting: &Posting,
+        root: AuthorizationId,
+        row: Option<&Authorization>,
+        user: Option<&User>,
+        shared: &Shared,
+        judged: Judged,
+    ) -> Booked {
+        let Judged { effect, state, mut draws, captured, given_back, completes, discrepancies } = judged;
+        for draw in draws.iter_mut().filter(|draw| draw.is_back) {
+            draw.funds = funds_back(user, draw);
+        }
+        let own = user.and_then(|user| user.funding).unwrap_or(self.policy.funding);
+        let first = match own {
+            FundingPolicy::Crypto | FundingPolicy::CryptoThenFiat => Source::Crypto,
+            FundingPolicy::Fiat | FundingPolicy::FiatThenCrypto => Source::Fiat,
+        };
+        // What nobody asked us about was paid as the user's other spends are.
+        let source = row.and_then(|row| row.source).or((captured > Minor::ZERO && user.is_some()).then_some(first));
+        let held_in = row.map_or(posting.amount.currency, |row| row.paid_currency);
+        let mut taken = Taken { draws: &draws, captured: Money { amount: captured, ..posting.amount } };
+        if source == Some(Source::Crypto)
+            && posting.amount.currency != held_in
+            && shared.pool(posting.amount.currency).is_none()
+        {
+            // Taken in a currency that nobody opened a pool in: what was held for it is gone all the same.
+            let held = draws.iter().fold(Minor::ZERO, |sum, draw| sum.saturating_add(draw.paid));
+            taken.captured = Money { amount: held, currency: held_in };
+        }
+        let changed = |is_unreflected: &dyn Fn(Sequence) -> bool| {
+            taken.bookings(held_in, is_unreflected).into_iter().filter(|booking| !booking.is_nothing()).collect()
+        };
+        let (mut pools, mut fiat) = (Vec::new(), Vec::new());
+        match source {
+            Some(Source::Crypto) => {
+                pools = changed(&|sequence| shared.pool(held_in).is_none_or(|pool| pool.is_unreflected(sequence)));
+                if effect == Effect::Refunded {
+                    // No hold rises by it, only UR's balance.
+                    pools.push(SourceBooking::nothing(posting.amount.currency));
+                }
+                // A pool that nobody opened is not ours.
+                pools.retain(|pool: &SourceBooking| shared.pool(pool.currency).is_some());
+            }
+            Some(Source::Fiat) => fiat = changed(&|_| true),
+            None => {}
+        }
+        Booked {
+            posting: posting.clone(),
+            root,
+            user: user.is_some().then(|| row.map_or(&posting.user, |row| &row.user).clone()),
+            source,
+            effect,
+            state,
+            limit_added: self.limit_used_unasked(shared, row, effect, posting),
+            draws,
+            captured,
+            given_back,
+            completes,
+            pools,
+            fiat,
+            breaks: discrepancies,
+        }
+    }
+
+    /// What UR books against the limit beyond what the draws already count: settlements without a hold, what was taken
+    /// beyond one, and money that comes back (the contract counts it as a use, too).
+    fn limit_used_unasked(
+        &self,
+        shared: &Shared,
+        row: Option<&Authorization>,
+        effect: Effect,
+        posting: &Posting,
+    ) -> ChfMinor {
+        let francs = |amount: Minor, currency: Currency| {
+            let rate = shared.program.rates.chf_rate(currency);
+            rate.and_then(|rate| to_chf(amount, rate)).unwrap_or(ChfMinor::ZERO)
+        };
+        let Money { amount, currency } = posting.amount;
+        let used = match effect {
+            Effect::ForcePosted | Effect::Refunded => francs(amount, currency),
+            Effect::Reversed if posting.flow == Flow::In => francs(amount, currency),
+            Effect::Cleared | Effect::LateCleared => {
+                // In another currency than was held nobody knows how much of it is counted: all is, once more.
+                let row = row.filter(|row| row.paid_currency == currency);
+                let due = row.map_or(Minor::ZERO, |row| row.paid_and_counted().saturating_sub(row.captured()));
+                francs(amount.saturating_sub(due.max(Minor::ZERO)).max(Minor::ZERO), currency)
+            }
+            Effect::Confirmed | Effect::PartlyCleared | Effect::Reversed | Effect::Noted => ChfMinor::ZERO,
+        };
+        ChfMinor(used.0.saturating_mul(i64::from(self.policy.limit_weight)))
+    }
+}
+
+/// What one transaction takes from where it is held.
+struct Taken<'a> {
+    draws: &'a [DrawPosting],
+    captured: Money,
+}
+
+impl Taken<'_> {
+    /// For each currency concerned: nearly always one, two where UR settled in another than we hold.
+    fn bookings(&self, held_in: Currency, is_unreflected: &dyn Fn(Sequence) -> bool) -> Vec<SourceBooking> {
+        let paid = |draws: &mut dyn Iterator<Item = &DrawPosting>| {
+            draws.fold(Minor::ZERO, |sum, draw| sum.saturating_add(draw.paid))
+        };
+        let held = paid(&mut self.draws.iter());
+        let open = paid(&mut self.draws.iter().filter(|draw| is_unreflected(draw.sequence)));
+        let is_back = self.draws.iter().any(|draw| draw.is_back);
+        let Money { amount, currency } = self.captured;
+        if is_back {
+            return vec![SourceBooking { currency: held_in, held, available: open, completed: Minor::ZERO }];
+        }
+        if currency != held_in {
+            let freed = SourceBooking { currency: held_in, held, available: open, completed: Minor::ZERO };
+            let taken = SourceBooking { currency, held: Minor::ZERO, available: Minor(-amount.0), completed: amount };
+            return vec![freed, taken];
+        }
+        let beyond = amount.saturating_sub(held);
+        // A report that already holds the debit need not hold less of it: what is given up counts only where it was open.
+        let available = if beyond > Minor::ZERO { Minor(-beyond.0) } else { Minor(-beyond.0).min(open) };
+        let completed = open.saturating_sub(available);
+        vec![SourceBooking { currency, held, available, completed }]
+    }
+}
+
+/// What of the user's funds comes back with a draw that UR never took.
+fn funds_back(user: Option<&User>, draw: &DrawPosting) -> Minor {
+    let hold = user.and_then(|user| user.holds().iter().find(|hold| hold.sequence == draw.sequence));
+    hold.map_or(Minor::ZERO, |hold| {
+        let stays = hold.paid.amount.saturating_sub(draw.paid);
+        hold.funds.saturating_sub(hold.funds.share_rounded_up(stays.0, hold.paid.amount.0))
+    })
+}

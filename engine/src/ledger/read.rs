@@ -1,0 +1,197 @@
+//! What people and programs read. Nothing here takes more than one guard or iterates a map.
+
+use std::ops::ControlFlow;
+
+use super::pool::Pool;
+use super::{Admin, KEPT_IN_MEMORY_MILLIS, Ledger};
+use crate::fact::Record;
+use crate::ids::{AuthorizationId, BreakId, CardId, Sequence, UrId};
+use crate::money::Currency;
+use crate::rows::encoding::{break_key, load};
+use crate::rows::{Answer, Authorization, Break, PoolFigures, PoolRow, Program, ProgramRow, State, User};
+use crate::store::{Chain, StoreError, Table, Visit};
+use crate::time::UnixMillis;
+
+/// What is known of an id: its answer, and the authorization it belongs to.
+#[derive(Clone, Debug)]
+pub struct Found {
+    /// `None` for a root that only its reversal named.
+    pub answer: Option<Answer>,
+    /// `None` for an increment that found no parent.
+    pub authorization: Option<Authorization>,
+}
+
+impl Ledger {
+    /// A copy of the user's row.
+    #[must_use]
+    pub fn user(&self, id: &UrId) -> Option<User> {
+        self.users.get(id).map(|row| (**row).clone())
+    }
+
+    /// How many users there are.
+    #[must_use]
+    pub fn user_count(&self) -> usize {
+        self.users.len()
+    }
+
+    /// The user a card belongs to.
+    #[must_use]
+    pub fn card_owner(&self, card: &CardId) -> Option<UrId> {
+        self.owner(&self.lock_admin(), card).cloned()
+    }
+
+    /// The same for a change that holds the lock. No guard of a user's may be held.
+    pub(super) fn owner<'a>(&self, admin: &'a Admin, card: &CardId) -> Option<&'a UrId> {
+        admin.cards.owner(card, |user| self.users.get(user).is_some_and(|row| row.card(card).is_some()))
+    }
+
+    /// The pools' figures, in no particular order.
+    #[must_use]
+    pub fn pools(&self) -> Vec<PoolFigures> {
+        self.read_shared().pools.iter().map(Pool::figures).collect()
+    }
+
+    /// One pool's figures.
+    #[must_use]
+    pub fn pool(&self, currency: Currency) -> Option<PoolFigures> {
+        self.read_shared().pool(currency).map(Pool::figures)
+    }
+
+    /// The breaks that are open, oldest first.
+    #[must_use]
+    pub fn open_breaks(&self) -> Vec<Break> {
+        self.lock_breaks().0.values().filter(|found| found.resolved.is_none()).cloned().collect()
+    }
+
+    /// One break, open or explained.
+    ///
+    /// # Errors
+    /// Rows on disk could not be read.
+    pub fn break_by_id(&self, id: BreakId) -> Result<Option<Break>, StoreError> {
+        if let Some(found) = self.lock_breaks().0.get(&id) {
+            return Ok(Some(found.clone()));
+        }
+        load(&*self.store, Table::Breaks, &break_key(id))
+    }
+
+    /// What holds for the whole program.
+    #[must_use]
+    pub fn program(&self) -> Program {
+        self.read_shared().program.clone()
+    }
+
+    /// The latest time of any record, or `now` if that is later: what a decision made now would be stamped with.
+    #[must_use]
+    pub fn time(&self, now: UnixMillis) -> UnixMillis {
+        UnixMillis(self.latest.load(std::sync::atomic::Ordering::Acquire).max(now.0))
+    }
+
+    /// What is known of an authorization, an increment, a reversal or an advice.
+    ///
+    /// # Errors
+    /// Rows on disk could not be read.
+    pub fn find(&self, id: &AuthorizationId) -> Result<Option<Found>, StoreError> {
+        let in_memory = self.answers.get(id).map(|slot| slot.answer.clone());
+        let answer = match in_memory {
+            Some(answer) => Some(answer),
+            None => load(&*self.store, Table::Answers, id.as_str().as_bytes())?,
+        };
+        let root = answer.as_ref().map_or(id, |answer| &answer.root);
+        let in_memory = self.authorizations.get(root).map(|row| (**row).clone());
+        let authorization = match in_memory {
+            Some(row) => Some(row),
+            None => load(&*self.store, Table::Authorizations, root.as_str().as_bytes())?,
+        };
+        Ok((answer.is_some() || authorization.is_some()).then_some(Found { answer, authorization }))
+    }
+
+    /// One record, once it is durable.
+    ///
+    /// # Errors
+    /// The journal could not be read.
+    pub fn record(&self, sequence: Sequence) -> Result<Option<Record>, StoreError> {
+        let mut found = None;
+        let Some(before) = sequence.0.checked_sub(1) else { return Ok(None) };
+        self.records(Sequence(before), &mut |at, record, _| {
+            found = (at == sequence).then_some(record);
+            ControlFlow::Break(())
+        })?;
+        Ok(found)
+    }
+
+    /// The durable records after `after`, oldest first.
+    ///
+    /// # Errors
+    /// The journal could not be read.
+    pub fn records(
+        &self,
+        after: Sequence,
+        visit: &mut dyn FnMut(Sequence, Record, Chain) -> ControlFlow<()>,
+    ) -> Result<(), StoreError> {
+        decoded(visit, |visit| self.store.read(after, visit))
+    }
+
+    /// The durable records before `before`, newest first.
+    ///
+    /// # Errors
+    /// The journal could not be read.
+    pub fn records_back(
+        &self,
+        before: Sequence,
+        visit: &mut dyn FnMut(Sequence, Record, Chain) -> ControlFlow<()>,
+    ) -> Result<(), StoreError> {
+        decoded(visit, |visit| self.store.read_back(before, visit))
+    }
+
+    /// A copy of everything in memory, for comparing it with a fold. Only while nothing else runs.
+    #[cfg(feature = "testing")]
+    #[must_use]
+    pub fn snapshot(&self) -> State {
+        let admin = self.lock_admin();
+        let shared = self.stop_decisions();
+        let sequence = self.journal.claimed();
+        let pools = shared.pools.iter().map(|pool| (pool.currency(), PoolRow { sequence, figures: pool.figures() }));
+        State {
+            users: self.users.iter().map(|row| (row.key().clone(), (**row.value()).clone())).collect(),
+            authorizations: self
+                .authorizations
+                .iter()
+                .map(|row| (row.key().clone(), (**row.value()).clone()))
+                .collect(),
+            answers: self.answers.iter().map(|slot| (slot.key().clone(), slot.answer.clone())).collect(),
+            pools: pools.collect(),
+            breaks: self.lock_breaks().0.clone(),
+            postings: self.lock_postings().clone(),
+            alerts: self.lock_alerts().clone(),
+            prefunds: self.lock_prefunds().clone(),
+            cursors: self.lock_cursors().clone(),
+            closures: self.lock_closures().clone(),
+            program: ProgramRow {
+                sequence,
+                program: shared.program.clone(),
+                keys: admin.keys.clone(),
+                at: UnixMillis(self.latest.load(std::sync::atomic::Ordering::Acquire)),
+            },
+        }
+    }
+
+    /// The time before which an answered id may have left memory.
+    pub(super) fn kept_since(now: UnixMillis) -> UnixMillis {
+        UnixMillis(now.0.saturating_sub(KEPT_IN_MEMORY_MILLIS))
+    }
+}
+
+fn decoded(
+    visit: &mut dyn FnMut(Sequence, Record, Chain) -> ControlFlow<()>,
+    read: impl FnOnce(Visit<'_>) -> Result<(), StoreError>,
+) -> Result<(), StoreError> {
+    let mut unreadable = None;
+    read(&mut |entry| match Record::decode(&entry.payload) {
+        Ok(record) => visit(entry.sequence, record, entry.chain),
+        Err(error) => {
+            unreadable = Some(StoreError::Corrupt(format!("record {}: {error}", entry.sequence)));
+            ControlFlow::Break(())
+        }
+    })?;
+    unreadable.map_or(Ok(()), Err)
+}

@@ -1,0 +1,238 @@
+//! What lowers a hold: UR's reversals and advices, the engine's release at the deadline, a person's release.
+
+use std::sync::Arc;
+
+use dashmap::mapref::entry::Entry as Place;
+
+use super::change::{ChangeError, not_found};
+use super::commit::append;
+use super::{Ledger, Shared};
+use crate::bytes::Fingerprint;
+use crate::contract::limit::to_chf;
+use crate::fact::{Author, DrawReturn, Fact, PoolReturn, Request, ReturnCause, Returned, Source, State};
+use crate::ids::{AuthorizationId, Sequence};
+use crate::journal::{Settles, Word};
+use crate::money::{ChfMinor, Minor};
+use crate::rows::{Answer, Authorization, Draw, User};
+use crate::time::{Moment, UnixMillis};
+
+/// A return from an authorization that is there.
+struct Plan<'a> {
+    row: &'a Authorization,
+    user: Option<&'a User>,
+    amount: Minor,
+    /// This draw gives back first; the others follow, oldest first. The oldest are the likeliest to be reflected in
+    /// the pool's report already, so this never raises a pool too early.
+    first: Option<Sequence>,
+    /// UR never booked it: what its draws used of the limit comes back.
+    unbooked: bool,
+}
+
+impl Plan<'_> {
+    fn draws(&self) -> Vec<DrawReturn> {
+        let mut left = self.amount;
+        let mut order: Vec<&Draw> = self.row.draws.iter().collect();
+        order.sort_by_key(|draw| Some(draw.sequence) != self.first);
+        let mut draws = Vec::with_capacity(order.len());
+        for draw in order {
+            let amount = draw.remaining.min(left);
+            let whole = self.unbooked && (self.first.is_none() || self.first == Some(draw.sequence));
+            let unreflected = if whole { draw.limit } else { ChfMinor::ZERO };
+            if amount.is_zero() && unreflected.is_zero() {
+                continue;
+            }
+            left = left.saturating_sub(amount);
+            let stays = draw.remaining.saturating_sub(amount);
+            let (held, held_after) = (draw.held_at(draw.remaining), draw.held_at(stays));
+            let own = self.user.and_then(|user| user.holds().iter().find(|hold| hold.sequence == draw.sequence));
+            let funds = own.map_or(Minor::ZERO, |hold| hold.funds);
+            draws.push(DrawReturn {
+                sequence: draw.sequence,
+                amount,
+                paid: held.saturating_sub(held_after),
+                funds: funds.saturating_sub(funds.share_rounded_up(held_after.0, held.0)),
+                spent: draw.spent_at(draw.remaining).saturating_sub(draw.spent_at(stays)),
+                unreflected,
+            });
+        }
+        draws
+    }
+
+    fn pool(&self, shared: &Shared, draws: &[DrawReturn]) -> Option<PoolReturn> {
+        if self.row.source != Some(Source::Crypto) {
+            return None;
+        }
+        let currency = self.row.paid_currency;
+        let pool = shared.pool(currency)?;
+        let sum = |draws: &mut dyn Iterator<Item = &DrawReturn>| {
+            draws.fold(Minor::ZERO, |sum, draw| sum.saturating_add(draw.paid))
+        };
+        Some(PoolReturn {
+            currency,
+            held: sum(&mut draws.iter()),
+            available: sum(&mut draws.iter().filter(|draw| pool.is_unreflected(draw.sequence))),
+        })
+    }
+}
+
+impl Ledger {
+    /// UR's reversal or advice: always acknowledged. More than remains is clamped; before its authorization it leaves
+    /// a tombstone; of another user, card or currency it has no effect.
+    pub(super) fn returned(
+        &self,
+        request: Request,
+        fingerprint: Fingerprint,
+        shared: &Shared,
+        user: Option<&User>,
+        root: Option<&Authorization>,
+    ) -> Fact {
+        let id = request.root().clone();
+        let requested = request.amount;
+        let ours = root.is_none_or(|row| row.is_of(&request));
+        let cause = ReturnCause::Requested { request: Box::new(request), fingerprint };
+        let Some(row) = root.filter(|_| ours) else {
+            let state = root.map_or(State::Tombstoned, |row| row.state);
+            return nothing_returned(cause, id, state, !ours);
+        };
+        // What UR's transactions showed already is given back once.
+        let shown = row.shown_before().min(requested);
+        let amount = requested.saturating_sub(shown).min(row.remaining());
+        let held_something = !matches!(row.state, State::Declined | State::Tombstoned);
+        let mismatch = held_something && requested.saturating_sub(shown) > row.remaining();
+        let plan = Plan { row, user, amount, first: None, unbooked: false };
+        let draws = plan.draws();
+        let pool = plan.pool(shared, &draws);
+        let limit_added = self.limit_used_again(shared, row, &draws);
+        let state = if row.state.is_open() && amount == row.remaining() { State::Reversed } else { row.state };
+        Fact::Returned(Box::new(Returned {
+            cause,
+            root: id,
+            user: Some(row.user.clone()),
+            amount,
+            mismatch,
+            state,
+            draws,
+            pool,
+            limit_added,
+        }))
+    }
+
+    /// The contract books the money that comes back as a use of the limit, too, at the rates of the day.
+    fn limit_used_again(&self, shared: &Shared, row: &Authorization, draws: &[DrawReturn]) -> ChfMinor {
+        let paid = draws.iter().fold(Minor::ZERO, |sum, draw| sum.saturating_add(draw.paid));
+        let by_rate = shared.program.rates.chf_rate(row.paid_currency).and_then(|rate| to_chf(paid, rate));
+        let as_spent = || draws.iter().fold(ChfMinor::ZERO, |sum, draw| sum.saturating_add(draw.spent));
+        ChfMinor(by_rate.unwrap_or_else(as_spent).0.saturating_mul(i64::from(self.policy.limit_weight)))
+    }
+
+    /// The release of a decision that was not durable in time: of its own draw, whatever else its authorization holds.
+    pub(super) fn late(
+        id: &AuthorizationId,
+        root: &AuthorizationId,
+        answer: &Answer,
+        shared: &Shared,
+        user: Option<&User>,
+        row: Option<&Authorization>,
+    ) -> Fact {
+        let cause = ReturnCause::Late { id: id.clone() };
+        let draw = row.and_then(|row| Some((row, row.draws.iter().find(|draw| draw.sequence == answer.decided)?)));
+        let Some((row, draw)) = draw else {
+            // A declined decision took nothing; only its answer changes.
+            return nothing_returned(cause, root.clone(), row.map_or(State::Declined, |row| row.state), false);
+        };
+        let amount = draw.amount.min(row.remaining());
+        released(cause, root, &Plan { row, user, amount, first: Some(draw.sequence), unbooked: true }, shared)
+    }
+
+    /// A person's release of all that remains, or its expiry. The limit comes back only if UR was never seen to book it.
+    pub(super) fn given_up(
+        cause: ReturnCause,
+        root: &AuthorizationId,
+        shared: &Shared,
+        user: Option<&User>,
+        row: &Authorization,
+    ) -> Fact {
+        let unbooked = row.returned.is_zero() && row.posted.is_none();
+        released(cause, root, &Plan { row, user, amount: row.remaining(), first: None, unbooked }, shared)
+    }
+}
+
+fn released(cause: ReturnCause, root: &AuthorizationId, plan: &Plan<'_>, shared: &Shared) -> Fact {
+    let row = plan.row;
+    let draws = plan.draws();
+    let over = row.state.is_open() && plan.amount == row.remaining();
+    // What UR settled in part and never asked for again is settled.
+    let end = match (&cause, &row.posted) {
+        (ReturnCause::Expired, Some(posted)) if !posted.captured.is_zero() => State::Cleared,
+        (ReturnCause::Expired, _) => State::Expired,
+        _ => State::Released,
+    };
+    Fact::Returned(Box::new(Returned {
+        cause,
+        root: root.clone(),
+        user: Some(row.user.clone()),
+        amount: plan.amount,
+        mismatch: false,
+        state: if over { end } else { row.state },
+        pool: plan.pool(shared, &draws),
+        draws,
+        limit_added: ChfMinor::ZERO,
+    }))
+}
+
+fn nothing_returned(cause: ReturnCause, root: AuthorizationId, state: State, mismatch: bool) -> Fact {
+    Fact::Returned(Box::new(Returned {
+        cause,
+        root,
+        user: None,
+        amount: Minor::ZERO,
+        mismatch,
+        state,
+        draws: Vec::new(),
+        pool: None,
+        limit_added: ChfMinor::ZERO,
+    }))
+}
+
+impl Ledger {
+    pub(super) fn release(
+        &self,
+        author: &Author,
+        at: UnixMillis,
+        root: &AuthorizationId,
+        cause: ReturnCause,
+    ) -> Result<Arc<Word>, ChangeError> {
+        let shared = self.read_shared();
+        let Place::Occupied(mut row) = self.authorization(root)? else {
+            return Err(not_found("authorization", root));
+        };
+        let row = row.get_mut();
+        if !row.state.is_open() {
+            return Err(ChangeError::Conflict(format!(
+                "authorization {root} is {}: it holds nothing",
+                row.state.name()
+            )));
+        }
+        let mut user = self.users.get_mut(&row.user.clone());
+        let permit = self.journal.reserve()?;
+        let fact = Self::given_up(cause, root, &shared, user.as_deref().map(|user| &**user), row);
+        let word = Word::pending();
+        let (sequence, fact) = append(permit, author.clone(), at, fact, Settles::Decision(Arc::clone(&word)));
+        if let Some(user) = &mut user {
+            user.apply(sequence, at, &fact);
+        }
+        row.apply(sequence, &fact);
+        shared.give_back(&fact);
+        Ok(word)
+    }
+}
+
+impl Ledger {
+    /// Gives back what UR never settled: after its time, where nothing at UR speaks against it.
+    ///
+    /// # Errors
+    /// There is no such authorization, or it holds nothing.
+    pub fn expire(&self, root: &AuthorizationId, now: Moment) -> Result<Arc<Word>, ChangeError> {
+        self.release(&Author::Engine, self.stamp(now), root, ReturnCause::Expired)
+    }
+}

@@ -1,0 +1,65 @@
+//! What UR reports of the figures that it owns.
+
+use std::sync::Arc;
+
+use super::Ledger;
+use super::change::{ChangeError, in_range, not_found};
+use crate::fact::{Author, Fact, PoolSynced, ReportedAccount, UserReported};
+use crate::ids::{Sequence, UrId};
+use crate::journal::Word;
+use crate::money::{Currency, Minor, Money};
+use crate::rows::Reading;
+use crate::time::Moment;
+
+impl Ledger {
+    /// UR's report of a user, asked for when the journal had come to `seen_through`.
+    ///
+    /// # Errors
+    /// It had no effect.
+    pub fn report_user(
+        &self,
+        user: &UrId,
+        account: Option<ReportedAccount>,
+        balances: Option<Vec<Money>>,
+        seen_through: Sequence,
+        now: Moment,
+    ) -> Result<Arc<Word>, ChangeError> {
+        for money in balances.iter().flatten() {
+            in_range("balance", money.amount)?;
+        }
+        let at = self.stamp(now);
+        let report = UserReported { user: user.clone(), account, balances, seen_through };
+        self.user_change(&Author::Ur, at, user, |_| Ok(Fact::UserReported(Box::new(report))))
+    }
+
+    /// UR's report of a pool's balance, asked for when the journal had come to `seen_through`. Returns the part of the
+    /// change that nothing explains ([`Reading::unexplained`]).
+    ///
+    /// # Errors
+    /// There is no such pool, or the balance is out of range; it had no effect.
+    pub fn sync_pool(
+        &self,
+        currency: Currency,
+        balance: Minor,
+        seen_through: Sequence,
+        now: Moment,
+    ) -> Result<(Arc<Word>, Minor), ChangeError> {
+        in_range("balance", balance)?;
+        let at = self.stamp(now);
+        let shared = self.stop_decisions();
+        let before = shared.pool(currency).ok_or_else(|| not_found("pool", &currency))?.figures();
+        if seen_through < before.seen_through {
+            return Err(ChangeError::Conflict(format!("pool {currency} was reported later than that already")));
+        }
+        let Reading { available, credits_shown, unexplained } = before.read(balance, seen_through);
+        let synced = PoolSynced {
+            currency,
+            reported: balance,
+            seen_through,
+            available_change: available.saturating_sub(before.available),
+            credits_shown,
+        };
+        let word = self.program_change(&Author::Ur, at, shared, Fact::PoolSynced(synced))?;
+        Ok((word, unexplained))
+    }
+}

@@ -1,0 +1,272 @@
+//! One callback: known again, decided by the ladder, or acknowledged.
+
+use std::sync::Arc;
+
+use dashmap::mapref::entry::Entry as Place;
+
+use super::commit::{append, publish};
+use super::gather::Scene;
+use super::{AnswerSlot, Ledger, Shared};
+use crate::bytes::Fingerprint;
+use crate::fact::{
+    Approval, Author, Capacity, Decided, EncodedRequest, Fact, Reason, Record, Request, Source, Values, Verdict,
+};
+use crate::ids::AuthorizationId;
+use crate::journal::{NoPlace, Settled, Settles, Word};
+use crate::money::{Currency, Minor};
+use crate::rows::{Answer, Authorization, Outcome, User};
+use crate::rules::{Plan, decide, largest_approvable};
+use crate::store::StoreError;
+use crate::time::Moment;
+
+/// Attempts to take from a pool before declining: one for each way a decision may be paid, one for the partial
+/// amount, and one more. Each failure lowers the figure the next attempt decides on.
+const TAKE_ATTEMPTS_MAX: usize = 4;
+
+/// What is answered to a callback.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reply {
+    /// The id asked.
+    pub id: AuthorizationId,
+    /// The root authorization.
+    pub root: AuthorizationId,
+    /// The transaction currency.
+    pub currency: Currency,
+    /// What was answered; `None` to a known id with other data (`duplicate_mismatch`), which is not stored.
+    pub outcome: Option<Outcome>,
+}
+
+/// A callback that was taken in. The reply may go out once `word` is settled as durable.
+#[derive(Clone, Debug)]
+pub struct Submission {
+    /// The reply.
+    pub reply: Reply,
+    /// `None`: it may go out at once.
+    pub word: Option<Arc<Word>>,
+}
+
+impl Submission {
+    /// The reply once its word is settled; `None` where the journal failed (`outcome_unknown`).
+    #[must_use]
+    pub fn reply_when(self, settled: Settled) -> Option<Reply> {
+        match settled {
+            Settled::Durable => Some(self.reply),
+            Settled::Released => {
+                Some(Reply { outcome: Some(Outcome::Declined(Reason::DeadlineExceeded)), ..self.reply })
+            }
+            Settled::Failed => None,
+        }
+    }
+}
+
+/// A callback was not taken in; it had no effect.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// The journal's queue is full.
+    #[error("too many requests are waiting for the journal; try again")]
+    Overloaded,
+    /// Rows on disk could not be read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// How a waiter's giving up ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GaveUp {
+    /// It was settled already, or will be by its release: wait for the word again.
+    WaitAgain,
+    /// The hold stands and nobody can say whether it is durable: `outcome_unknown`.
+    Unknown,
+}
+
+impl Ledger {
+    /// Takes in one callback: answers a known id, decides an authorization or increment, or acknowledges a reversal
+    /// or advice. Runs in the caller's thread; only the word's durability is waited for elsewhere.
+    ///
+    /// # Errors
+    /// It was not taken in, and had no effect.
+    pub fn submit(&self, request: Request, now: Moment) -> Result<Submission, Refusal> {
+        let encoded = EncodedRequest::of(&request);
+        let fingerprint = encoded.fingerprint();
+        let shared = self.read_shared();
+        let place = match self.answer(&request.id)? {
+            Place::Occupied(slot) => return Ok(known(&request, fingerprint, slot.get())),
+            Place::Vacant(place) => place,
+        };
+        let root = self.authorization(request.root())?;
+        // Its place is held even where there is no such user: an import must come before or after, not between.
+        let mut owner = self.users.entry(request.user.clone());
+        let user = match &owner {
+            Place::Occupied(row) => Some(&**row.get()),
+            Place::Vacant(_) => None,
+        };
+        let permit = match self.journal.reserve() {
+            Ok(permit) => permit,
+            Err(NoPlace::Full) => return Err(Refusal::Overloaded),
+            Err(NoPlace::Unavailable) => return Ok(unavailable(&request)),
+        };
+        let moment = Moment { at: self.stamp(now), ..now };
+        let existing = match &root {
+            Place::Occupied(row) => Some(&**row.get()),
+            Place::Vacant(_) => None,
+        };
+        let fact = if request.kind.is_decided() || !request.amount_is_valid() {
+            self.decided(request, fingerprint, &shared, user, existing, moment)
+        } else {
+            self.returned(request, fingerprint, &shared, user, existing)
+        };
+        let word = Word::pending();
+        let settles = Settles::Decision(Arc::clone(&word));
+        let record = Record { at: moment.at, author: Author::Ur, fact };
+        let payload = record.encode_around(&encoded);
+        let (sequence, fact) = publish(permit, record, payload, settles);
+        if let Place::Occupied(row) = &mut owner
+            && fact.user().is_some()
+        {
+            row.get_mut().apply(sequence, moment.at, &fact);
+        }
+        match root {
+            Place::Occupied(mut row) => row.get_mut().apply(sequence, &fact),
+            Place::Vacant(place) => {
+                Authorization::opened(sequence, &fact).map(|row| place.insert(Box::new(row)));
+            }
+        }
+        shared.give_back(&fact);
+        let Some(row) = Answer::opened(sequence, moment.at, &fact) else {
+            return Err(Refusal::Store(StoreError::Failed("a callback's record answers it".to_owned())));
+        };
+        let reply = reply(place.key().clone(), &row);
+        place.insert(Box::new(AnswerSlot { answer: row, word: Some(Arc::clone(&word)) }));
+        Ok(Submission { reply, word: Some(word) })
+    }
+
+    /// Decides by the ladder. Takes from the pool, as the last step that can fail, where it approves from one.
+    fn decided(
+        &self,
+        request: Request,
+        fingerprint: Fingerprint,
+        shared: &Shared,
+        user: Option<&User>,
+        root: Option<&Authorization>,
+        moment: Moment,
+    ) -> Fact {
+        let scene = Scene { policy: &self.policy, shared, request: &request, user, root, moment };
+        let mut values = scene.values();
+        let verdict = self.reach_verdict(&request, &mut values, shared);
+        Fact::Decided(Box::new(Decided { request, fingerprint, values, verdict }))
+    }
+
+    fn reach_verdict(&self, request: &Request, values: &mut Values, shared: &Shared) -> Verdict {
+        if !request.kind.is_decided() {
+            // A reversal or advice climbs no ladder; one that comes here has an amount that means nothing.
+            return Verdict::Declined(Reason::AmountInvalid);
+        }
+        for _ in 0..TAKE_ATTEMPTS_MAX {
+            let plan = match self.plan(request, values) {
+                Ok(plan) => plan,
+                Err(reason) => return Verdict::Declined(reason),
+            };
+            match take(shared, &plan.approval) {
+                Ok(()) => return Verdict::Approved(plan.approval),
+                Err(left) => note_pool(values, plan.way, left),
+            }
+        }
+        Verdict::Declined(Reason::PoolExhausted)
+    }
+
+    fn plan(&self, request: &Request, values: &Values) -> Result<Plan, Reason> {
+        let full = decide(request, request.amount, values);
+        if full.is_ok() || !self.policy.partial_approval || !request.partial_approval_allowed {
+            return full;
+        }
+        let part = largest_approvable(request, values);
+        if part.is_zero() { full } else { decide(request, part, values) }
+    }
+
+    /// Gives up waiting for a decision at its deadline. Where it was not durable, what it took is released, and the
+    /// word is settled by the durability of that.
+    pub fn give_up(&self, submission: &Submission, now: Moment) -> GaveUp {
+        let Some(word) = &submission.word else { return GaveUp::WaitAgain };
+        let Reply { id, root, outcome, .. } = &submission.reply;
+        if !matches!(outcome, Some(Outcome::Approved { .. } | Outcome::Declined(_))) {
+            // What a reversal gave back stays given back; UR asks again and gets the stored answer.
+            return if word.settled().is_some() { GaveUp::WaitAgain } else { GaveUp::Unknown };
+        }
+        let shared = self.read_shared();
+        let Some(mut slot) = self.answers.get_mut(id) else { return GaveUp::WaitAgain };
+        let mut row = self.authorizations.get_mut(root);
+        let owner = row.as_ref().map(|row| row.user.clone());
+        let mut user = owner.as_ref().and_then(|owner| self.users.get_mut(owner));
+        let Ok(permit) = self.journal.reserve() else { return GaveUp::Unknown };
+        if !word.give_up() {
+            return GaveUp::WaitAgain;
+        }
+        let at = self.stamp(now);
+        let fact = Self::late(
+            id,
+            root,
+            &slot.answer,
+            &shared,
+            user.as_deref().map(|user| &**user),
+            row.as_deref().map(|row| &**row),
+        );
+        let (sequence, fact) = append(permit, Author::Engine, at, fact, Settles::Release(Arc::clone(word)));
+        if let Some(user) = user.as_mut().filter(|_| fact.user().is_some()) {
+            user.apply(sequence, at, &fact);
+        }
+        if let Some(row) = &mut row {
+            row.apply(sequence, &fact);
+        }
+        slot.answer.apply(sequence, &fact);
+        shared.give_back(&fact);
+        GaveUp::WaitAgain
+    }
+}
+
+impl Shared {
+    /// Raises the pool that a return frees, after its record has its place in the journal.
+    pub(super) fn give_back(&self, fact: &Fact) {
+        if let Fact::Returned(returned) = fact
+            && let Some(back) = returned.pool
+            && let Some(pool) = self.pool(back.currency)
+        {
+            pool.give_back(back.held, back.available);
+        }
+    }
+}
+
+fn take(shared: &Shared, approval: &Approval) -> Result<(), Minor> {
+    if approval.source == Source::Fiat || approval.paid.amount.is_zero() {
+        return Ok(());
+    }
+    shared.pool(approval.paid.currency).map_or(Err(Minor::ZERO), |pool| pool.take(approval.paid.amount))
+}
+
+/// The look at the pool was stale: decide again on what was really there.
+fn note_pool(values: &mut Values, way: usize, left: Minor) {
+    if let Some(way) = values.ways.get_mut(way)
+        && let Capacity::Pool { available, .. } = &mut way.capacity
+    {
+        *available = left;
+    }
+}
+
+fn known(request: &Request, fingerprint: Fingerprint, slot: &AnswerSlot) -> Submission {
+    if slot.answer.fingerprint == fingerprint {
+        return Submission { reply: reply(request.id.clone(), &slot.answer), word: slot.word.clone() };
+    }
+    let reply =
+        Reply { id: request.id.clone(), root: request.root().clone(), currency: request.currency, outcome: None };
+    Submission { reply, word: None }
+}
+
+fn reply(id: AuthorizationId, answer: &Answer) -> Reply {
+    Reply { id, root: answer.root.clone(), currency: answer.currency, outcome: Some(answer.outcome) }
+}
+
+/// Declined without a record: there is no journal to put one in. A reversal is not acknowledged without one either.
+fn unavailable(request: &Request) -> Submission {
+    let outcome = Some(Outcome::Declined(Reason::JournalUnavailable));
+    let reply = Reply { id: request.id.clone(), root: request.root().clone(), currency: request.currency, outcome };
+    Submission { reply, word: None }
+}

@@ -1,0 +1,245 @@
+//! Rows follow the journal lazily: a tail that notes which rows records touched, writes their present state, and then
+//! moves the watermark. A second cursor forgets, from memory, what has long been on disk.
+
+use std::ops::ControlFlow;
+use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
+
+use compact_str::CompactString;
+
+use super::Ledger;
+use super::pool::Pool;
+use crate::fact::Fact;
+use crate::ids::{AuthorizationId, BreakId, Sequence, UrId};
+use crate::journal::Settled;
+use crate::rows::encoding::{break_key, record_key, row};
+use crate::rows::{CLOSURES_KEY, PROGRAM_KEY, PoolRow, ProgramRow};
+use crate::store::{Row, StoreError, Table};
+use crate::time::UnixMillis;
+
+/// Records whose rows are written in the order of their keys.
+const RECORDS_MAX: usize = 50_000;
+
+/// Records whose users' rows are written once, however many of the records touched them.
+const RECORDS_IN_TURN: usize = 500_000;
+
+/// Rows written in one go, and records read in one: mostly less than a millisecond of work, and memory that the next batch uses again.
+pub(super) const BATCH: usize = 128;
+
+/// Where the tail stands.
+#[derive(Debug)]
+pub(super) struct Tail {
+    /// Every row on disk holds at least the records up to here.
+    pub(super) watermark: Sequence,
+    /// What the records up to here left in memory was looked at for eviction.
+    pub(super) evicted: Sequence,
+}
+
+impl Tail {
+    pub(super) fn at(watermark: Sequence) -> Tail {
+        Tail { watermark, evicted: watermark }
+    }
+}
+
+/// What one turn of the tail wrote.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RowsWritten {
+    /// Rows written.
+    pub rows: usize,
+    /// Every row on disk now holds at least the records up to here.
+    pub watermark: Sequence,
+    /// Whether more records are waiting for another turn.
+    pub more: bool,
+}
+
+/// Which rows some records touched, each as often as they did until they are sorted.
+#[derive(Default)]
+struct Touched {
+    authorizations: Vec<AuthorizationId>,
+    answers: Vec<AuthorizationId>,
+    breaks: Vec<BreakId>,
+    postings: Vec<CompactString>,
+}
+
+/// In the order of their keys, which costs the store the least, and each once.
+fn in_order<T: Ord>(touched: &mut Vec<T>) -> &[T] {
+    touched.sort_unstable();
+    touched.dedup();
+    touched
+}
+
+impl Touched {
+    fn note(&mut self, sequence: Sequence, fact: &Fact) {
+        self.breaks.extend(fact.breaks(sequence).map(|(id, _)| id));
+        if let Fact::BreakResolved { id, .. } = fact {
+            self.breaks.push(*id);
+        }
+        if let Fact::Booked(booked) = fact {
+            self.postings.push(booked.posting.place());
+        }
+        self.authorizations.extend(fact.root().cloned());
+        self.answers.extend(fact.answered().cloned());
+    }
+}
+
+impl Ledger {
+    /// Writes the rows that the next records touched and moves the watermark behind them.
+    ///
+    /// # Errors
+    /// The store failed; the process must stop.
+    pub fn write_rows(&self) -> Result<RowsWritten, StoreError> {
+        self.write_rows_by_and_by(&mut || {})
+    }
+
+    /// As [`Ledger::write_rows`], with a rest after about each millisecond of work, while decisions go on.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn write_rows_by_and_by(&self, rest: &mut dyn FnMut()) -> Result<RowsWritten, StoreError> {
+        let mut tail = self.tail.lock().unwrap_or_else(PoisonError::into_inner);
+        let (cut, mut rows) = self.cut()?;
+        if cut == tail.watermark {
+            return Ok(RowsWritten { rows: 0, watermark: cut, more: false });
+        }
+        self.await_durable(cut)?;
+        let (mut users, mut watermark, mut read, mut written) = (Vec::new(), tail.watermark, 0, 0);
+        while watermark < cut && read < RECORDS_IN_TURN {
+            let mut touched = Touched::default();
+            let (after, upto) = (watermark, read + RECORDS_MAX);
+            self.records(after, &mut |sequence, record, _| {
+                touched.note(sequence, &record.fact);
+                users.extend(record.fact.user().cloned());
+                watermark = sequence;
+                read += 1;
+                if read % BATCH == 0 {
+                    rest();
+                }
+                if read == upto || sequence >= cut { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            })?;
+            written += self.put(in_order(&mut touched.authorizations), rest, Self::encode_authorization)?;
+            written += self.put(in_order(&mut touched.answers), rest, Self::encode_answer)?;
+            written += self.put(in_order(&mut touched.postings), rest, Self::encode_posting)?;
+            written += self.put(in_order(&mut touched.breaks), rest, Self::encode_break)?;
+        }
+        // A user's row is its largest and the one touched most often: it is written once for all of these records.
+        written += self.put(in_order(&mut users), rest, Self::encode_user)?;
+        let newest = self.encode_lists(tail.watermark, &mut rows)?;
+        self.await_durable(newest)?;
+        self.store.write_rows(&rows, watermark)?;
+        written += rows.len();
+        // What is explained, and on the disk, need not stay in memory.
+        self.lock_postings().retain(|_, booked| booked.sequence > watermark);
+        self.lock_breaks().0.retain(|_, found| found.resolved.is_none() || found.sequence > watermark);
+        self.lock_alerts().0.retain(|_, alert| alert.is_open() || alert.sequence > watermark);
+        self.lock_prefunds().0.retain(|_, prefund| prefund.is_open() || prefund.sequence > watermark);
+        tail.watermark = watermark;
+        Ok(RowsWritten { rows: written, watermark, more: watermark < cut })
+    }
+
+    /// Ends: makes durable what has its place in the journal, writes the rows of all of it, and has the store rest. With
+    /// these rows the next start has nothing to fold.
+    ///
+    /// # Errors
+    /// The store failed; the journal then holds what the rows do not.
+    pub fn close(&self) -> Result<(), StoreError> {
+        self.journal.close();
+        while self.write_rows()?.more {}
+        self.store.close();
+        Ok(())
+    }
+
+    /// Encodes the rows of these keys as they are now and writes them, batch by batch; returns how many. The encoder gives
+    /// the newest record that a row holds, or nothing where memory has no such row.
+    fn put<T>(
+        &self,
+        keys: &[T],
+        rest: &mut dyn FnMut(),
+        encode: impl Fn(&Self, &T) -> Result<Option<(Sequence, Row)>, StoreError>,
+    ) -> Result<usize, StoreError> {
+        let mut written = 0;
+        for some in keys.chunks(BATCH) {
+            let mut newest = Sequence::ZERO;
+            let mut rows = Vec::with_capacity(some.len());
+            for key in some {
+                let Some((sequence, row)) = encode(self, key)? else { continue };
+                newest = newest.max(sequence);
+                rows.push(row);
+            }
+            // A row may already hold records after the cut; it must not reach the disk before they do.
+            self.await_durable(newest)?;
+            self.store.put_rows(&rows)?;
+            written += rows.len();
+            rest();
+        }
+        Ok(written)
+    }
+
+    /// The rows that have no guard of their own, at one place of the journal: while no decision and no change runs.
+    fn cut(&self) -> Result<(Sequence, Vec<Row>), StoreError> {
+        let admin = self.lock_admin();
+        let shared = self.stop_decisions();
+        let cut = self.journal.claimed();
+        let at = UnixMillis(self.latest.load(Ordering::Acquire));
+        let figures: Vec<_> = shared.pools.iter().map(Pool::figures).collect();
+        let program = ProgramRow { sequence: cut, program: shared.program.clone(), keys: admin.keys.clone(), at };
+        let closures = row(Table::Program, CLOSURES_KEY, &*self.lock_closures())?;
+        drop(shared);
+        drop(admin);
+        let mut rows = vec![row(Table::Program, PROGRAM_KEY, &program)?, closures];
+        for figures in figures {
+            let key = figures.currency;
+            rows.push(row(Table::Pools, key.as_str().as_bytes(), &PoolRow { sequence: cut, figures })?);
+        }
+        Ok((cut, rows))
+    }
+
+    fn encode_user(&self, id: &UrId) -> Result<Option<(Sequence, Row)>, StoreError> {
+        let Some(user) = self.users.get(id) else { return Ok(None) };
+        Ok(Some((user.sequence, row(Table::Users, id.as_str().as_bytes(), &*user)?)))
+    }
+
+    fn encode_authorization(&self, id: &AuthorizationId) -> Result<Option<(Sequence, Row)>, StoreError> {
+        let Some(authorization) = self.authorizations.get(id) else { return Ok(None) };
+        Ok(Some((authorization.sequence, row(Table::Authorizations, id.as_str().as_bytes(), &*authorization)?)))
+    }
+
+    fn encode_answer(&self, id: &AuthorizationId) -> Result<Option<(Sequence, Row)>, StoreError> {
+        let Some(mut slot) = self.answers.get_mut(id) else { return Ok(None) };
+        // What is durable needs no word any more: the answer alone says it.
+        let settled = slot.word.as_ref().and_then(|word| word.settled());
+        if matches!(settled, Some(Settled::Durable | Settled::Released)) {
+            slot.word = None;
+        }
+        Ok(Some((slot.answer.sequence, row(Table::Answers, id.as_str().as_bytes(), &slot.answer)?)))
+    }
+
+    fn encode_posting(&self, place: &CompactString) -> Result<Option<(Sequence, Row)>, StoreError> {
+        let postings = self.lock_postings();
+        let Some(booked) = postings.get(place) else { return Ok(None) };
+        Ok(Some((booked.sequence, row(Table::Postings, place.as_bytes(), booked)?)))
+    }
+
+    fn encode_break(&self, id: &BreakId) -> Result<Option<(Sequence, Row)>, StoreError> {
+        let breaks = self.lock_breaks();
+        let Some(found) = breaks.0.get(id) else { return Ok(None) };
+        Ok(Some((found.sequence, row(Table::Breaks, &break_key(found.id), found)?)))
+    }
+
+    /// Few, and all that changed since are in memory: they need no notes.
+    fn encode_lists(&self, since: Sequence, rows: &mut Vec<Row>) -> Result<Sequence, StoreError> {
+        let mut newest = Sequence::ZERO;
+        for alert in self.lock_alerts().0.values().filter(|alert| alert.sequence > since) {
+            newest = newest.max(alert.sequence);
+            rows.push(row(Table::Alerts, &record_key(alert.id.0), alert)?);
+        }
+        for prefund in self.lock_prefunds().0.values().filter(|prefund| prefund.sequence > since) {
+            newest = newest.max(prefund.sequence);
+            rows.push(row(Table::Prefunds, &record_key(prefund.id.0), prefund)?);
+        }
+        for cursor in self.lock_cursors().0.values().filter(|cursor| cursor.sequence > since) {
+            newest = newest.max(cursor.sequence);
+            rows.push(row(Table::Cursors, cursor.name.as_bytes(), cursor)?);
+        }
+        Ok(newest)
+    }
+}

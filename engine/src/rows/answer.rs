@@ -1,0 +1,91 @@
+//! Answers: what was said to an id.
+
+use serde::{Deserialize, Serialize};
+
+use crate::bytes::Fingerprint;
+use crate::fact::{Fact, Reason, ReturnCause, Source, Verdict};
+use crate::ids::{AuthorizationId, Sequence};
+use crate::money::{Currency, Minor};
+use crate::time::UnixMillis;
+
+/// What was answered to an id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Outcome {
+    /// Approved, in full or in part.
+    Approved {
+        /// Where it is paid from.
+        source: Source,
+        /// In the transaction currency.
+        amount: Minor,
+        /// Less than was asked.
+        partial: bool,
+    },
+    /// Declined.
+    Declined(Reason),
+    /// A reversal or advice: given back, in the transaction currency.
+    Acknowledged {
+        /// Nothing where nothing was held.
+        amount: Minor,
+    },
+}
+
+/// The row of an answered id.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Answer {
+    /// The last record that gave or changed it.
+    pub sequence: Sequence,
+    /// The record of the decision, which holds the request and the values seen.
+    pub decided: Sequence,
+    /// When it was decided.
+    pub at: UnixMillis,
+    /// Of the request, to know the same one again.
+    pub fingerprint: Fingerprint,
+    /// The root authorization.
+    pub root: AuthorizationId,
+    /// The transaction currency.
+    pub currency: Currency,
+    /// What was answered.
+    pub outcome: Outcome,
+}
+
+impl Answer {
+    /// The answer that a record gives to the id it answers.
+    #[must_use]
+    pub fn opened(sequence: Sequence, at: UnixMillis, fact: &Fact) -> Option<Answer> {
+        let (request, fingerprint, outcome) = match fact {
+            Fact::Decided(decided) => {
+                let outcome = match &decided.verdict {
+                    Verdict::Approved(approval) => Outcome::Approved {
+                        source: approval.source,
+                        amount: approval.amount,
+                        partial: approval.amount < decided.request.amount,
+                    },
+                    Verdict::Declined(reason) => Outcome::Declined(*reason),
+                };
+                (&decided.request, decided.fingerprint, outcome)
+            }
+            Fact::Returned(returned) => match &returned.cause {
+                ReturnCause::Requested { request, fingerprint } => {
+                    (&**request, *fingerprint, Outcome::Acknowledged { amount: returned.amount })
+                }
+                ReturnCause::Late { .. } | ReturnCause::Person { .. } | ReturnCause::Expired => return None,
+            },
+            _ => return None,
+        };
+        let (root, currency) = (request.root().clone(), request.currency);
+        Some(Answer { sequence, decided: sequence, at, fingerprint, root, currency, outcome })
+    }
+
+    /// Folds a later record into it: a decision that was late is answered `deadline_exceeded` for ever.
+    pub fn apply(&mut self, sequence: Sequence, fact: &Fact) {
+        if sequence <= self.sequence {
+            return;
+        }
+        if let Fact::Returned(returned) = fact
+            && matches!(returned.cause, ReturnCause::Late { .. })
+        {
+            self.outcome = Outcome::Declined(Reason::DeadlineExceeded);
+            self.sequence = sequence;
+        }
+    }
+}

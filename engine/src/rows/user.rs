@@ -1,0 +1,573 @@
+//! A user's row: UR's figures of the account, the partner's funds, fiat balances, cards, controls, holds, spends.
+
+use serde::{Deserialize, Serialize};
+use smallvec::SmallVec;
+
+use super::{Completions, NewSpend, Spends};
+use crate::contract::limit::ClientLimit;
+use crate::fact::{
+    AccountStatus, Approval, Booked, CardStatus, Controls, Decided, Fact, FundingPolicy, FundsReplaced, Import,
+    ImportedCard, Returned, Source, State, UserReported, Verdict,
+};
+use crate::ids::{AuthorizationId, CardId, Sequence, UrId};
+use crate::money::{ChfMinor, Currency, Minor, Money};
+use crate::time::{UnixMillis, UnixSeconds};
+
+/// The partner's own figure of what a user can cover.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Funds {
+    /// As the partner last said it.
+    pub amount: Minor,
+    /// Its currency.
+    pub currency: Currency,
+    /// The partner's version of it; only ever rises, except by an import (0).
+    pub version: u64,
+    /// Held for approvals that the partner has not debited yet.
+    pub held: Minor,
+}
+
+impl Funds {
+    /// What further approvals may take.
+    #[must_use]
+    pub fn available(&self) -> Minor {
+        self.amount.saturating_sub(self.held)
+    }
+}
+
+/// One of the user's fiat balances at UR.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FiatBalance {
+    /// Its currency.
+    pub currency: Currency,
+    /// As UR last reported it.
+    pub amount: Minor,
+    /// Whether the user allows UR's card contract to take from it.
+    pub allowance: bool,
+    /// Held for approvals that `amount` does not reflect.
+    pub held: Minor,
+}
+
+impl FiatBalance {
+    /// What further approvals may take.
+    #[must_use]
+    pub fn available(&self) -> Minor {
+        self.amount.saturating_sub(self.held)
+    }
+}
+
+/// One of the user's cards.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Card {
+    /// UR's id of it.
+    pub id: CardId,
+    /// Whether it may be used.
+    pub status: CardStatus,
+    /// The currency it is settled in.
+    pub currency: Currency,
+    /// What a person restricts on it.
+    pub controls: Option<Box<Controls>>,
+    /// Its number within the user, for the velocity of one card. Kept when the card is imported again.
+    pub number: u16,
+}
+
+/// What one approved decision still holds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hold {
+    /// The record that approved it.
+    pub sequence: Sequence,
+    /// The id of the decision: an authorization's or an increment's.
+    pub id: AuthorizationId,
+    /// Its root authorization.
+    pub root: AuthorizationId,
+    /// Where it is held.
+    pub source: Source,
+    /// The amount held at that source.
+    pub paid: Money,
+    /// Held of the user's funds, in their currency; zero once the partner has debited it.
+    pub funds: Minor,
+}
+
+impl Hold {
+    /// Whether it holds nothing any more: UR settled it or it was given back, and the partner debited the user.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.paid.amount.is_zero() && self.funds.is_zero()
+    }
+}
+
+/// From where UR's use of the limit is followed, within one of its periods: whether UR counts at the authorization or at
+/// the settlement, what was used after `since` and settled must be in its figure beside `used`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LimitBase {
+    /// UR's figure then.
+    pub used: ChfMinor,
+    /// The record that brought it.
+    pub since: Sequence,
+    /// Used since, and in UR's last figure.
+    pub confirmed: ChfMinor,
+}
+
+impl LimitBase {
+    fn at(sequence: Sequence, limit: ClientLimit) -> LimitBase {
+        LimitBase { used: limit.used, since: sequence, confirmed: ChfMinor::ZERO }
+    }
+}
+
+/// Everything the engine knows of one user.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct User {
+    /// The last record folded into this row.
+    pub sequence: Sequence,
+    /// UR's status of the account.
+    pub status: AccountStatus,
+    /// Suspended by the partner.
+    pub suspended: bool,
+    /// UR's figures of the limit.
+    pub limit: ClientLimit,
+    /// From where its use is followed.
+    pub limit_base: LimitBase,
+    /// When UR's figures were last reported.
+    pub reported_at: UnixMillis,
+    /// The partner's figure; `None` covers nothing.
+    pub funds: Option<Funds>,
+    /// The user's own funding policy, where it differs from the program's.
+    pub funding: Option<FundingPolicy>,
+    /// The user's cards, deleted ones included.
+    pub cards: SmallVec<[Card; 1]>,
+    /// What most users do not have.
+    rest: Option<Box<Rest>>,
+}
+
+/// What most users do not have: who never spent, has no fiat balance and no controls takes no room for any of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Rest {
+    fiat: Vec<FiatBalance>,
+    controls: Option<Box<Controls>>,
+    spends: Spends,
+    holds: SmallVec<[Hold; 1]>,
+    /// Settled debits of fiat balances that no report is proven to hold yet; boxed, because most have none.
+    completions: Option<Box<Completions>>,
+}
+
+impl Rest {
+    const NONE: &'static Rest = &Rest {
+        fiat: Vec::new(),
+        controls: None,
+        spends: Spends::NONE,
+        holds: SmallVec::new_const(),
+        completions: None,
+    };
+}
+
+impl User {
+    /// A user as first imported.
+    #[must_use]
+    pub fn imported(sequence: Sequence, at: UnixMillis, import: &Import) -> User {
+        let mut user = User {
+            sequence: Sequence::ZERO,
+            status: import.status,
+            suspended: false,
+            limit: import.limit,
+            limit_base: LimitBase::at(sequence, import.limit),
+            reported_at: at,
+            funds: None,
+            funding: None,
+            cards: SmallVec::new(),
+            rest: None,
+        };
+        user.import(sequence, at, import);
+        user.sequence = sequence;
+        user
+    }
+
+    fn rest(&self) -> &Rest {
+        self.rest.as_deref().unwrap_or(Rest::NONE)
+    }
+
+    fn rest_mut(&mut self) -> &mut Rest {
+        self.rest.get_or_insert_default()
+    }
+
+    /// Fiat balances at UR.
+    #[must_use]
+    pub fn fiat(&self) -> &[FiatBalance] {
+        &self.rest().fiat
+    }
+
+    /// What a person restricts on the user.
+    #[must_use]
+    pub fn controls(&self) -> Option<&Controls> {
+        self.rest().controls.as_deref()
+    }
+
+    /// Spends of the last 30 days.
+    #[must_use]
+    pub fn spends(&self) -> &Spends {
+        &self.rest().spends
+    }
+
+    /// What stands held, oldest first.
+    #[must_use]
+    pub fn holds(&self) -> &[Hold] {
+        &self.rest().holds
+    }
+
+    /// The card with this id, where it is one of the user's.
+    #[must_use]
+    pub fn card(&self, id: &CardId) -> Option<&Card> {
+        self.cards.iter().find(|card| card.id == *id)
+    }
+
+    /// The balance in `currency`.
+    #[must_use]
+    pub fn fiat_in(&self, currency: Currency) -> Option<&FiatBalance> {
+        self.fiat().iter().find(|balance| balance.currency == currency)
+    }
+
+    /// What is left of the CHF limit: reported plus unreflected, at least nothing.
+    #[must_use]
+    pub fn headroom(&self, id: &UrId, now: UnixSeconds) -> ChfMinor {
+        if id.is_unlimited() {
+            return ChfMinor(i64::MAX);
+        }
+        let taken = self.limit.counted_use(now).saturating_add(self.spends().unreflected(now));
+        ChfMinor(self.limit.client.saturating_sub(taken).0.max(0))
+    }
+
+    /// What UR's figure of this period, asked for after `seen_through`, must be at least: half of what settled, for UR may
+    /// settle less than was approved, or price it otherwise.
+    #[must_use]
+    pub fn limit_used_min(&self, seen_through: Sequence) -> ChfMinor {
+        let base = self.limit_base;
+        let settled = base.confirmed.saturating_add(self.spends().completed(base.since, seen_through));
+        self.limit.used.max(base.used.saturating_add(ChfMinor(settled.0 / 2)))
+    }
+
+    /// Folds one record into the row. A record that the row already holds changes nothing.
+    pub fn apply(&mut self, sequence: Sequence, at: UnixMillis, fact: &Fact) {
+        if sequence <= self.sequence {
+            return;
+        }
+        match fact {
+            Fact::Decided(decided) => {
+                if let Verdict::Approved(approval) = &decided.verdict {
+                    self.approve(sequence, at, decided, approval);
+                }
+            }
+            Fact::Returned(returned) => self.give_back(sequence, at, returned),
+            Fact::UserImported(import) => self.import(sequence, at, import),
+            Fact::FundsReplaced(replaced) => self.replace_funds(replaced),
+            Fact::UserSuspended { suspended, .. } => self.suspended = *suspended,
+            Fact::UserControlled { controls, .. } => self.rest_mut().controls.clone_from(controls),
+            Fact::CardChanged { card, status, .. } => self.with_card(card, |card| card.status = *status),
+            Fact::CardControlled { card, controls, .. } => {
+                self.with_card(card, |card| card.controls.clone_from(controls));
+            }
+            Fact::CardAdded { card, .. } => self.add_card(card),
+            Fact::Booked(booked) => self.book(sequence, at, booked),
+            Fact::UserReported(report) => self.report(sequence, at, report),
+            Fact::PoolReported(_)
+            | Fact::PoolCredited(_)
+            | Fact::PoolSynced(_)
+            | Fact::PoolLimited(_)
+            | Fact::RatesReplaced(_)
+            | Fact::ProgramSuspended { .. }
+            | Fact::BreakOpened(_)
+            | Fact::BreakResolved { .. }
+            | Fact::AlertRaised(_)
+            | Fact::AlertChanged { .. }
+            | Fact::AlertRenotified { .. }
+            | Fact::AlertAcknowledged { .. }
+            | Fact::AlertSilenced { .. }
+            | Fact::AlertResolved { .. }
+            | Fact::PrefundProposed(_)
+            | Fact::PrefundApproved { .. }
+            | Fact::PrefundSent(_)
+            | Fact::PrefundCancelled { .. }
+            | Fact::CursorMoved { .. }
+            | Fact::ClosureAdded(_)
+            | Fact::ClosureRemoved { .. }
+            | Fact::PrefundOrdered(_)
+            | Fact::MessageSkipped { .. } => {}
+        }
+        self.tidy();
+        self.sequence = sequence;
+    }
+
+    /// What is empty takes no room, and equals what never was.
+    fn tidy(&mut self) {
+        if let Some(rest) = &mut self.rest {
+            rest.completions.take_if(|completions| **completions == Completions::default());
+            if **rest == *Rest::NONE {
+                self.rest = None;
+            }
+        }
+    }
+
+    fn approve(&mut self, sequence: Sequence, at: UnixMillis, decided: &Decided, approval: &Approval) {
+        let card = self.card(&decided.request.card).map_or(0, |card| card.number);
+        self.rest_mut().spends.add(NewSpend {
+            sequence,
+            at: at.seconds(),
+            card,
+            count: 1,
+            spent: approval.spent,
+            unreflected: approval.limit,
+            is_completed: false,
+        });
+        if approval.paid.amount.is_zero() {
+            return;
+        }
+        let funds = approval.funds.map_or(Minor::ZERO, |funds| funds.amount);
+        if let Some(own) = &mut self.funds {
+            own.held = own.held.saturating_add(funds);
+        }
+        if approval.source == Source::Fiat {
+            self.hold_fiat(approval.paid.currency, approval.paid.amount);
+        }
+        self.rest_mut().holds.push(Hold {
+            sequence,
+            id: decided.request.id.clone(),
+            root: decided.request.root().clone(),
+            source: approval.source,
+            paid: approval.paid,
+            funds,
+        });
+    }
+
+    fn give_back(&mut self, sequence: Sequence, at: UnixMillis, returned: &Returned) {
+        for draw in &returned.draws {
+            let spends = &mut self.rest_mut().spends;
+            spends.lower(draw.sequence, draw.spent, draw.unreflected);
+            if returned.state == State::Cleared {
+                // What UR settled of it is all that it will.
+                spends.complete(draw.sequence, sequence);
+            }
+            let held_at = self.lower_hold(draw.sequence, draw.paid, draw.funds);
+            if let Some((Source::Fiat, currency)) = held_at {
+                self.hold_fiat(currency, Minor(-draw.paid.0));
+            }
+        }
+        self.use_limit(sequence, at, returned.limit_added, false);
+    }
+
+    /// Lowers what a draw holds, here and of the funds; gives where it is held, if it holds something.
+    fn lower_hold(&mut self, draw: Sequence, paid: Minor, funds: Minor) -> Option<(Source, Currency)> {
+        let holds = &mut self.rest.as_mut()?.holds;
+        let place = holds.iter().position(|hold| hold.sequence == draw)?;
+        let hold = holds.get_mut(place)?;
+        hold.paid.amount = hold.paid.amount.saturating_sub(paid);
+        hold.funds = hold.funds.saturating_sub(funds);
+        let held_at = (hold.source, hold.paid.currency);
+        if hold.is_over() {
+            holds.remove(place);
+        }
+        if let Some(own) = &mut self.funds {
+            own.held = own.held.saturating_sub(funds);
+        }
+        Some(held_at)
+    }
+
+    /// Counts a use of the limit that is no spend of the user's.
+    fn use_limit(&mut self, sequence: Sequence, at: UnixMillis, francs: ChfMinor, is_completed: bool) {
+        if !francs.is_zero() {
+            self.rest_mut().spends.add(NewSpend {
+                sequence,
+                at: at.seconds(),
+                card: 0,
+                count: 0,
+                spent: ChfMinor::ZERO,
+                unreflected: francs,
+                is_completed,
+            });
+        }
+    }
+
+    fn book(&mut self, sequence: Sequence, at: UnixMillis, booked: &Booked) {
+        for lost in &booked.draws {
+            let spends = &mut self.rest_mut().spends;
+            spends.lower(lost.sequence, lost.spent, lost.unreflected);
+            if !lost.is_back && booked.state != State::PartlyCleared {
+                spends.complete(lost.sequence, sequence);
+            }
+            self.lower_hold(lost.sequence, lost.paid, lost.funds);
+        }
+        for shown in &booked.completes {
+            self.rest_mut().spends.complete(*shown, sequence);
+        }
+        for fiat in &booked.fiat {
+            self.hold_fiat(fiat.currency, Minor(-fiat.available.0));
+            let completions = self.rest_mut().completions.get_or_insert_default();
+            completions.add(sequence, fiat.currency, fiat.completed);
+        }
+        self.use_limit(sequence, at, booked.limit_added, true);
+    }
+
+    fn report(&mut self, sequence: Sequence, at: UnixMillis, report: &UserReported) {
+        if let Some(account) = &report.account {
+            if account.limit.start == self.limit.start {
+                let proven = self.spends().completed(self.limit_base.since, report.seen_through);
+                self.limit_base.confirmed = self.limit_base.confirmed.saturating_add(proven);
+            } else {
+                self.limit_base = LimitBase::at(sequence, account.limit);
+            }
+            self.status = account.status;
+            self.limit = account.limit;
+            self.reported_at = at;
+            if let Some(rest) = &mut self.rest {
+                rest.spends.reflect(report.seen_through);
+            }
+            for (currency, allowed) in &account.allowances {
+                self.with_balance(*currency, |balance| balance.allowance = *allowed);
+            }
+        }
+        for money in report.balances.iter().flatten() {
+            let completions = self.rest_mut().completions.get_or_insert_default();
+            let proven = completions.through(report.seen_through, money.currency);
+            completions.forget(report.seen_through, money.currency);
+            self.with_balance(money.currency, |balance| {
+                balance.amount = money.amount;
+                balance.held = balance.held.saturating_sub(proven).max(Minor::ZERO);
+            });
+        }
+    }
+
+    /// Changes the balance in a currency; one that nobody named before is empty and may not be taken from.
+    fn with_balance(&mut self, currency: Currency, change: impl FnOnce(&mut FiatBalance)) {
+        let fiat = &mut self.rest_mut().fiat;
+        if let Some(balance) = fiat.iter_mut().find(|balance| balance.currency == currency) {
+            return change(balance);
+        }
+        let mut fresh = FiatBalance { currency, amount: Minor::ZERO, allowance: false, held: Minor::ZERO };
+        change(&mut fresh);
+        fiat.push(fresh);
+    }
+
+    fn hold_fiat(&mut self, currency: Currency, change: Minor) {
+        self.with_balance(currency, |balance| balance.held = balance.held.saturating_add(change));
+    }
+
+    /// Replaces status, limit, funds (version 0), fiat balances and cards. Holds, spends, suspension, controls and the
+    /// controls of cards that are still there stay.
+    fn import(&mut self, sequence: Sequence, at: UnixMillis, import: &Import) {
+        let funds_held = self.funds.map_or(Minor::ZERO, |funds| funds.held);
+        self.status = import.status;
+        self.limit = import.limit;
+        self.limit_base = LimitBase::at(sequence, import.limit);
+        self.reported_at = at;
+        self.funding = import.funding;
+        self.funds = import.funds.map(|funds| Funds {
+            amount: funds.amount,
+            currency: funds.currency,
+            version: 0,
+            held: funds_held,
+        });
+        self.import_cards(import);
+        if !self.fiat().is_empty() || !import.fiat.is_empty() {
+            self.import_fiat(import);
+        }
+    }
+
+    fn import_fiat(&mut self, import: &Import) {
+        let fiat = &mut self.rest_mut().fiat;
+        let before = std::mem::take(fiat);
+        let held_in = |currency| before.iter().find(|old| old.currency == currency).map_or(Minor::ZERO, |old| old.held);
+        fiat.extend(import.fiat.iter().map(|new| FiatBalance {
+            currency: new.currency,
+            amount: new.amount,
+            allowance: new.allowance,
+            held: held_in(new.currency),
+        }));
+        for old in before.into_iter().filter(|old| !old.held.is_zero()) {
+            if fiat.iter().all(|new| new.currency != old.currency) {
+                // A balance that is gone still owes what it holds.
+                fiat.push(FiatBalance { amount: Minor::ZERO, allowance: false, ..old });
+            }
+        }
+    }
+
+    fn import_cards(&mut self, import: &Import) {
+        let before = std::mem::take(&mut self.cards);
+        let mut next = before.iter().map(|card| card.number).max().unwrap_or(0);
+        for new in &import.cards {
+            let old = before.iter().find(|old| old.id == new.id);
+            let number = old.map_or_else(
+                || {
+                    next = next.saturating_add(1);
+                    next
+                },
+                |old| old.number,
+            );
+            self.cards.push(Card {
+                id: new.id.clone(),
+                status: new.status,
+                currency: new.currency,
+                controls: old.and_then(|old| old.controls.clone()),
+                number,
+            });
+        }
+    }
+
+    fn add_card(&mut self, new: &ImportedCard) {
+        let number = self.cards.iter().map(|card| card.number).max().unwrap_or(0).saturating_add(1);
+        let ImportedCard { id, status, currency } = new.clone();
+        self.cards.push(Card { id, status, currency, controls: None, number });
+    }
+
+    fn replace_funds(&mut self, replaced: &FundsReplaced) {
+        let mut held = self.funds.map_or(Minor::ZERO, |funds| funds.held);
+        if let Some(Rest { holds, .. }) = self.rest.as_deref_mut() {
+            for ended in &replaced.ended {
+                if let Some(hold) = holds.iter_mut().find(|hold| hold.sequence == *ended) {
+                    held = held.saturating_sub(hold.funds);
+                    hold.funds = Minor::ZERO;
+                }
+            }
+            holds.retain(|hold| !hold.is_over());
+        }
+        let Money { amount, currency } = replaced.funds;
+        self.funds = Some(Funds { amount, currency, version: replaced.version, held });
+    }
+
+    fn with_card(&mut self, id: &CardId, change: impl FnOnce(&mut Card)) {
+        if let Some(card) = self.cards.iter_mut().find(|card| card.id == *id) {
+            change(card);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fact::ImportedFiat;
+
+    #[test]
+    fn a_row_fits_a_size_of_the_allocators() {
+        // One byte more, and every user takes 192.
+        assert!(size_of::<User>() <= 160, "{} bytes", size_of::<User>());
+    }
+
+    #[test]
+    fn who_has_nothing_any_more_is_as_who_never_had() {
+        let at = UnixMillis(1_000);
+        let limit = ClientLimit { used: ChfMinor(0), client: ChfMinor(100), start: UnixSeconds(0) };
+        let import = Import {
+            user: "10000001".parse().unwrap(),
+            status: AccountStatus::Live,
+            limit,
+            funds: None,
+            fiat: Vec::new(),
+            funding: None,
+            cards: Vec::new(),
+        };
+        let idle = User::imported(Sequence(1), at, &import);
+        let fiat = vec![ImportedFiat { currency: Currency::EUR, amount: Minor(5), allowance: true }];
+        let mut user = User::imported(Sequence(1), at, &Import { fiat, ..import.clone() });
+        assert_eq!(user.fiat_in(Currency::EUR).map(FiatBalance::available), Some(Minor(5)));
+        user.apply(Sequence(1), at, &Fact::UserImported(Box::new(import.clone())));
+        assert_ne!(user, idle, "a record that the row holds already");
+        user.apply(Sequence(2), at, &Fact::UserImported(Box::new(import.clone())));
+        let idle = User::imported(Sequence(2), at, &import);
+        assert_eq!(user, idle);
+    }
+}

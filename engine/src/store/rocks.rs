@@ -1,0 +1,504 @@
+//! The store on RocksDB: the only file that names it.
+//!
+//! Two databases: `journal`, with monotone keys, written through the synced write-ahead log and moved down the levels
+//! without being rewritten; and `rows`, written without any log: tables are flushed, and only then the watermark that says
+//! so. A database has one queue of writers and holds them all back where it falls behind: in two, no decision ever waits
+//! for a row to be written. The log is recovered strictly: an incomplete last write is dropped (it was never
+//! acknowledged), anything else that does not check stops the start.
+
+use std::ops::ControlFlow;
+use std::path::Path;
+
+use rocksdb::{
+    BlockBasedOptions, ColumnFamilyDescriptor, ColumnFamilyRef, DB, DBCompressionType, DBRecoveryMode, Direction, Env,
+    FlushOptions, IteratorMode, Options, ReadOptions, WriteBatch, WriteOptions,
+};
+use rustix::fs::{Mode, OFlags};
+
+use super::{Chain, Entry, GENESIS, Row, Store, StoreError, Table, Visit, VisitRow};
+use crate::ids::Sequence;
+
+/// When an append is durable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Durability {
+    /// On the disk: survives the machine.
+    Fsync,
+    /// In the operating system: survives the process only.
+    Os,
+}
+
+/// The directories of the two databases.
+const JOURNAL: &str = "journal";
+
+const ROWS: &str = "rows";
+
+const META: &str = "meta";
+
+const WATERMARK: &[u8] = b"watermark";
+
+const FORMAT: &[u8] = b"format";
+
+const FORMAT_VERSION: u8 = 5;
+
+/// Bloom filter bits per key: 1 % false positives, so that a new id costs no read.
+const BLOOM_BITS_PER_KEY: f64 = 10.0;
+
+/// Writes in memory before the journal is flushed; bounds what recovery re-reads from the log.
+const JOURNAL_BUFFER_BYTES: usize = 64 << 20;
+
+/// Rows written at once; of 200 bytes each they are 50 KB.
+const ROWS_IN_BATCH: usize = 256;
+
+/// Where files beside the log go through the page cache they reach the disk in pieces of this size, so that no sync of the
+/// log waits behind a whole file.
+const BYTES_PER_SYNC: u64 = 512 << 10;
+
+/// What flushes and compactions of either database may write a second: several times what the engine can make of journal and rows, and so
+/// little at once that the log's syncs find their way between.
+const BACKGROUND_BYTES_PER_SECOND: i64 = 32 << 20;
+
+const BACKGROUND_REFILL_MICROS: i64 = 20_000;
+
+/// RocksDB's default: once in ten times compactions come before flushes.
+const BACKGROUND_FAIRNESS: i32 = 10;
+
+/// Buffers of the journal: at a low priority a flush may take a while, and writes must not wait for it.
+const JOURNAL_BUFFERS_MAX: i32 = 3;
+
+/// Rows in memory before some table is flushed.
+const ROWS_BUFFER_BYTES: usize = 64 << 20;
+
+/// More files than there will be.
+const NEVER: i32 = 1 << 20;
+
+/// Flushes, and compactions, at once: one of each database.
+const BACKGROUND_THREADS: i32 = 2;
+
+/// RocksDB's own diagnostic log.
+const INFO_LOGS_KEPT: usize = 4;
+
+/// The store on RocksDB.
+pub struct Rocks {
+    journal: DB,
+    rows: DB,
+    durability: Durability,
+}
+
+impl std::fmt::Debug for Rocks {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Rocks").field("path", &self.journal.path()).field("durability", &self.durability).finish()
+    }
+}
+
+fn table_name(table: Table) -> &'static str {
+    match table {
+        Table::Users => "users",
+        Table::Authorizations => "authorizations",
+        Table::Answers => "answers",
+        Table::Pools => "pools",
+        Table::Program => "program",
+        Table::Breaks => "breaks",
+        Table::Postings => "postings",
+        Table::Alerts => "alerts",
+        Table::Prefunds => "prefunds",
+        Table::Cursors => "cursors",
+    }
+}
+
+fn options() -> Options {
+    let mut options = Options::default();
+    options.set_wal_recovery_mode(DBRecoveryMode::TolerateCorruptedTailRecords);
+    options.set_track_and_verify_wals_in_manifest(true);
+    options.set_recycle_log_file_num(0);
+    options.set_paranoid_checks(true);
+    options.set_keep_log_file_num(INFO_LOGS_KEPT);
+    options.set_bytes_per_sync(BYTES_PER_SYNC);
+    options.set_ratelimiter(BACKGROUND_BYTES_PER_SECOND, BACKGROUND_REFILL_MICROS, BACKGROUND_FAIRNESS);
+    // Flushes and compactions have all the time that decisions leave. Without an environment of its own the store runs
+    // them as RocksDB does.
+    if let Ok(mut env) = Env::new() {
+        env.set_background_threads(BACKGROUND_THREADS);
+        env.set_high_priority_background_threads(BACKGROUND_THREADS);
+        env.lower_thread_pool_cpu_priority();
+        env.lower_high_priority_thread_pool_cpu_priority();
+        options.set_env(&env);
+    }
+    options
+}
+
+/// Whether files in this directory can be written past the page cache; not every file system can. Through it, a file
+/// system's journal has each sync of the log wait for whatever else was written to it.
+fn takes_direct_io(directory: &Path) -> bool {
+    let probe = directory.join("direct-io");
+    let flags = OFlags::CREATE | OFlags::WRONLY | OFlags::DIRECT | OFlags::CLOEXEC;
+    let opened = rustix::fs::open(&probe, flags, Mode::RUSR | Mode::WUSR).is_ok();
+    // Nothing reads it; the next start writes it again.
+    let _ = std::fs::remove_file(&probe);
+    opened
+}
+
+fn journal_options() -> Options {
+    let mut options = options();
+    options.set_compression_type(DBCompressionType::Snappy);
+    options.set_write_buffer_size(JOURNAL_BUFFER_BYTES);
+    options.set_max_write_buffer_number(JOURNAL_BUFFERS_MAX);
+    options
+}
+
+fn family(name: &str) -> ColumnFamilyDescriptor {
+    let mut options = Options::default();
+    options.set_compression_type(DBCompressionType::Snappy);
+    // Where compactions fall behind, reads of rows get slower, and that is all: the thread that writes them must go on.
+    options.set_level_zero_slowdown_writes_trigger(NEVER);
+    options.set_level_zero_stop_writes_trigger(NEVER);
+    options.set_soft_pending_compaction_bytes_limit(0);
+    options.set_hard_pending_compaction_bytes_limit(0);
+    let mut blocks = BlockBasedOptions::default();
+    blocks.set_bloom_filter(BLOOM_BITS_PER_KEY, false);
+    options.set_block_based_table_factory(&blocks);
+    ColumnFamilyDescriptor::new(name, options)
+}
+
+fn families() -> impl Iterator<Item = ColumnFamilyDescriptor> {
+    std::iter::once(META).chain(Table::ALL.into_iter().map(table_name)).map(family)
+}
+
+/// Where a version before this one kept its data, there is a database in the directory itself.
+fn refuse_older(directory: &Path) -> Result<(), StoreError> {
+    if directory.join("CURRENT").is_file() { Err(other_version(directory)) } else { Ok(()) }
+}
+
+fn other_version(directory: &Path) -> StoreError {
+    StoreError::Failed(format!(
+        "the data directory {} was written by another version: use the program that wrote it",
+        directory.display()
+    ))
+}
+
+/// RocksDB names the file and place of what does not check.
+fn failed(error: &rocksdb::Error) -> StoreError {
+    match error.kind() {
+        rocksdb::ErrorKind::Corruption => StoreError::Corrupt(error.to_string()),
+        _ => StoreError::Failed(error.to_string()),
+    }
+}
+
+impl Rocks {
+    /// Opens the data directory, creating it where there is none. What was re-read from the log is made durable.
+    ///
+    /// # Errors
+    /// Another process holds it, it is corrupt, or another version wrote it.
+    pub fn open(directory: &Path, durability: Durability) -> Result<Rocks, StoreError> {
+        refuse_older(directory)?;
+        let made = std::fs::create_dir_all(directory);
+        made.map_err(|error| StoreError::Failed(format!("the data directory cannot be made: {error}")))?;
+        let is_direct = takes_direct_io(directory);
+        let serving = |mut options: Options, create: bool| {
+            options.create_if_missing(create);
+            options.create_missing_column_families(true);
+            options.set_use_direct_io_for_flush_and_compaction(is_direct);
+            options
+        };
+        let mut of_rows = serving(options(), true);
+        of_rows.set_db_write_buffer_size(ROWS_BUFFER_BYTES);
+        let rows = DB::open_cf_descriptors(&of_rows, directory.join(ROWS), families());
+        let rows = rows.map_err(|error| failed(&error))?;
+        let format = format_of(&rows)?;
+        if format.as_ref().is_some_and(|version| version != &[FORMAT_VERSION]) {
+            return Err(other_version(directory));
+        }
+        // The format is written once the journal is there: with it and without a journal, the journal is lost.
+        let journal = DB::open(&serving(journal_options(), format.is_none()), directory.join(JOURNAL));
+        let journal = journal.map_err(|error| failed(&error))?;
+        let store = Rocks { journal, rows, durability };
+        if format.is_none() {
+            let synced = std::fs::File::open(directory).and_then(|directory| directory.sync_all());
+            synced.map_err(|error| StoreError::Failed(format!("the data directory cannot be synced: {error}")))?;
+            store.put_meta(FORMAT, &[FORMAT_VERSION])?;
+        }
+        store.flush_all()?;
+        Ok(store)
+    }
+
+    /// Opens the data directory to read only; nothing in it is changed.
+    ///
+    /// # Errors
+    /// There is none, it is corrupt, or another version wrote it.
+    pub fn open_read_only(directory: &Path) -> Result<Rocks, StoreError> {
+        refuse_older(directory)?;
+        let [rows, journal] = [ROWS, JOURNAL].map(|name| directory.join(name));
+        for half in [&rows, &journal] {
+            if !half.join("CURRENT").is_file() {
+                let (directory, half) = (directory.display(), half.display());
+                return Err(StoreError::Failed(format!("{directory} is not a data directory: {half} holds nothing")));
+            }
+        }
+        // An older program may have written it: nothing is created here, so a table that came later is not there.
+        let existing = DB::list_cf(&options(), &rows).map_err(|error| failed(&error))?;
+        let families = families().filter(|family| existing.iter().any(|name| name == family.name()));
+        // A program may be writing it: the journal, opened last, reaches at least as far as the rows.
+        let rows = DB::open_cf_descriptors_read_only(&options(), rows, families, false);
+        let rows = rows.map_err(|error| failed(&error))?;
+        let journal = DB::open_for_read_only(&journal_options(), journal, false).map_err(|error| failed(&error))?;
+        if format_of(&rows)? != Some(vec![FORMAT_VERSION]) {
+            return Err(other_version(directory));
+        }
+        Ok(Rocks { journal, rows, durability: Durability::Os })
+    }
+
+    fn flush_all(&self) -> Result<(), StoreError> {
+        self.journal.flush_opt(&waited_for()).map_err(|error| failed(&error))?;
+        self.flush_rows(std::iter::once(META).chain(Table::ALL.into_iter().map(table_name)))
+    }
+
+    fn flush_rows(&self, names: impl Iterator<Item = &'static str>) -> Result<(), StoreError> {
+        let families = names.map(|name| self.family(name)).collect::<Result<Vec<_>, _>>()?;
+        let references: Vec<_> = families.iter().collect();
+        self.rows.flush_cfs_opt(&references, &waited_for()).map_err(|error| failed(&error))
+    }
+
+    fn family(&self, name: &str) -> Result<ColumnFamilyRef<'_>, StoreError> {
+        self.rows.cf_handle(name).ok_or_else(|| StoreError::Corrupt(format!("column family {name} is missing")))
+    }
+
+    /// A table; `None` where the directory is older than the table and opened to read only, so that it holds no row.
+    fn table(&self, table: Table) -> Option<ColumnFamilyRef<'_>> {
+        self.rows.cf_handle(table_name(table))
+    }
+
+    /// Written without a log, too: a flush makes it durable, and leaves no log behind.
+    fn put_meta(&self, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
+        let put = self.rows.put_cf_opt(self.family(META)?, key, value, &unlogged());
+        put.map_err(|error| failed(&error))?;
+        self.flush_rows(std::iter::once(META))
+    }
+
+    fn visit_journal(&self, mode: IteratorMode<'_>, visit: Visit<'_>) -> Result<(), StoreError> {
+        let mut reading = ReadOptions::default();
+        reading.set_verify_checksums(true);
+        for item in self.journal.iterator_opt(mode, reading) {
+            let (key, value) = item.map_err(|error| failed(&error))?;
+            if visit(entry(&key, &value)?).is_break() {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The version that wrote these rows; nothing where they are new.
+fn format_of(rows: &DB) -> Result<Option<Vec<u8>>, StoreError> {
+    let meta = rows.cf_handle(META).ok_or_else(|| StoreError::Corrupt(format!("column family {META} is missing")))?;
+    rows.get_cf(meta, FORMAT).map_err(|error| failed(&error))
+}
+
+fn unlogged() -> WriteOptions {
+    let mut options = WriteOptions::default();
+    options.disable_wal(true);
+    options
+}
+
+fn waited_for() -> FlushOptions {
+    let mut options = FlushOptions::default();
+    options.set_wait(true);
+    options
+}
+
+fn entry(key: &[u8], value: &[u8]) -> Result<Entry, StoreError> {
+    let key: [u8; 8] = key.try_into().map_err(|_| StoreError::Corrupt("a journal key is not 8 bytes".to_owned()))?;
+    let sequence = Sequence(u64::from_be_bytes(key));
+    let (chain, payload) = value
+        .split_first_chunk::<32>()
+        .ok_or_else(|| StoreError::Corrupt(format!("journal record {sequence} is shorter than its hash")))?;
+    Ok(Entry { sequence, chain: *chain, payload: payload.to_vec() })
+}
+
+impl Store for Rocks {
+    fn append(&self, entries: &[Entry]) -> Result<(), StoreError> {
+        let mut batch = WriteBatch::default();
+        let mut value = Vec::with_capacity(1024);
+        for entry in entries {
+            value.clear();
+            value.extend_from_slice(&entry.chain);
+            value.extend_from_slice(&entry.payload);
+            batch.put(entry.sequence.0.to_be_bytes(), &value);
+        }
+        let mut options = WriteOptions::default();
+        options.set_sync(self.durability == Durability::Fsync);
+        self.journal.write_opt(batch, &options).map_err(|error| failed(&error))
+    }
+
+    fn head(&self) -> Result<(Sequence, Chain), StoreError> {
+        let mut head = (Sequence::ZERO, GENESIS);
+        self.visit_journal(IteratorMode::End, &mut |entry| {
+            head = (entry.sequence, entry.chain);
+            ControlFlow::Break(())
+        })?;
+        Ok(head)
+    }
+
+    fn read(&self, after: Sequence, visit: Visit<'_>) -> Result<(), StoreError> {
+        // Anybody may ask for what comes after the last number there is.
+        let Some(first) = after.0.checked_add(1) else { return Ok(()) };
+        self.visit_journal(IteratorMode::From(&first.to_be_bytes(), Direction::Forward), visit)
+    }
+
+    fn read_back(&self, before: Sequence, visit: Visit<'_>) -> Result<(), StoreError> {
+        let Some(last) = before.0.checked_sub(1) else { return Ok(()) };
+        self.visit_journal(IteratorMode::From(&last.to_be_bytes(), Direction::Reverse), visit)
+    }
+
+    fn row(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        let Some(family) = self.table(table) else { return Ok(None) };
+        self.rows.get_cf(family, key).map_err(|error| failed(&error))
+    }
+
+    fn rows(&self, table: Table, visit: VisitRow<'_>) -> Result<(), StoreError> {
+        let Some(family) = self.table(table) else { return Ok(()) };
+        for item in self.rows.iterator_cf(family, IteratorMode::Start) {
+            let (key, value) = item.map_err(|error| failed(&error))?;
+            visit(&key, &value)?;
+        }
+        Ok(())
+    }
+
+    fn put_rows(&self, rows: &[Row]) -> Result<(), StoreError> {
+        let unlogged = unlogged();
+        // The watermark makes them one, so the batches need not be: small ones stay in the processor's cache.
+        for some in rows.chunks(ROWS_IN_BATCH) {
+            let mut batch = WriteBatch::default();
+            for row in some {
+                batch.put_cf(self.family(table_name(row.table))?, &row.key, &row.value);
+            }
+            self.rows.write_opt(batch, &unlogged).map_err(|error| failed(&error))?;
+        }
+        Ok(())
+    }
+
+    fn write_rows(&self, rows: &[Row], watermark: Sequence) -> Result<(), StoreError> {
+        self.put_rows(rows)?;
+        if self.durability == Durability::Os {
+            // Rows reach the disk now: the records they hold must not come after them.
+            self.journal.flush_wal(true).map_err(|error| failed(&error))?;
+        }
+        self.flush_rows(Table::ALL.into_iter().map(table_name))?;
+        self.put_meta(WATERMARK, &watermark.0.to_be_bytes())
+    }
+
+    fn close(&self) {
+        self.journal.cancel_all_background_work(true);
+        self.rows.cancel_all_background_work(true);
+    }
+
+    fn watermark(&self) -> Result<Sequence, StoreError> {
+        match self.rows.get_cf(self.family(META)?, WATERMARK).map_err(|error| failed(&error))? {
+            None => Ok(Sequence::ZERO),
+            Some(bytes) => {
+                let bytes: [u8; 8] =
+                    bytes.try_into().map_err(|_| StoreError::Corrupt("the watermark is not 8 bytes".to_owned()))?;
+                Ok(Sequence(u64::from_be_bytes(bytes)))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rows(store: &Rocks) -> usize {
+        let mut rows = 0;
+        for table in Table::ALL {
+            let counted = store.rows(table, &mut |_, _| {
+                rows += 1;
+                Ok(())
+            });
+            counted.unwrap();
+        }
+        rows
+    }
+
+    #[test]
+    fn a_directory_without_the_younger_tables_is_read_as_it_is() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut older = options();
+        older.create_if_missing(true);
+        older.create_missing_column_families(true);
+        drop(DB::open(&older, directory.path().join(JOURNAL)).unwrap());
+        let names = [META, table_name(Table::Users)];
+        let db = DB::open_cf_descriptors(&older, directory.path().join(ROWS), names.map(family)).unwrap();
+        db.put_cf(db.cf_handle(META).unwrap(), FORMAT, [FORMAT_VERSION]).unwrap();
+        db.put_cf(db.cf_handle(table_name(Table::Users)).unwrap(), b"user", b"row").unwrap();
+        drop(db);
+        let store = Rocks::open_read_only(directory.path()).unwrap();
+        assert_eq!((rows(&store), store.row(Table::Alerts, b"key").unwrap()), (1, None));
+        drop(store);
+        let store = Rocks::open(directory.path(), Durability::Os).unwrap();
+        let row = Row { table: Table::Alerts, key: b"key".to_vec(), value: b"row".to_vec() };
+        store.write_rows(&[row], Sequence::ZERO).unwrap();
+        assert_eq!(rows(&store), 2, "serving makes the tables that are missing");
+        drop(store);
+        assert_eq!(rows(&Rocks::open_read_only(directory.path()).unwrap()), 2);
+    }
+
+    #[test]
+    fn a_directory_of_another_version_is_refused_and_left_as_it_is() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut older = Options::default();
+        older.create_if_missing(true);
+        drop(DB::open(&older, directory.path()).unwrap());
+        let said = |store: Result<Rocks, StoreError>| store.unwrap_err().to_string();
+        assert!(said(Rocks::open(directory.path(), Durability::Os)).contains("another version"));
+        assert!(said(Rocks::open_read_only(directory.path())).contains("another version"));
+        assert!(!directory.path().join(ROWS).exists());
+
+        let directory = tempfile::tempdir().unwrap();
+        let store = Rocks::open(directory.path(), Durability::Os).unwrap();
+        store.rows.put_cf(store.family(META).unwrap(), FORMAT, [FORMAT_VERSION + 1]).unwrap();
+        drop(store);
+        assert!(said(Rocks::open(directory.path(), Durability::Os)).contains("another version"));
+        assert!(said(Rocks::open_read_only(directory.path())).contains("another version"));
+    }
+
+    #[test]
+    fn a_journal_that_is_lost_is_not_begun_anew() {
+        let directory = tempfile::tempdir().unwrap();
+        drop(Rocks::open(directory.path(), Durability::Os).unwrap());
+        std::fs::remove_dir_all(directory.path().join(JOURNAL)).unwrap();
+        assert!(Rocks::open(directory.path(), Durability::Os).is_err());
+        let said = Rocks::open_read_only(directory.path()).unwrap_err().to_string();
+        assert!(said.contains("journal holds nothing"), "{said}");
+    }
+
+    #[test]
+    fn turns_leave_no_logs_behind() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Rocks::open(directory.path(), Durability::Os).unwrap();
+        for turn in 1..=20 {
+            let row = Row { table: Table::Users, key: vec![turn], value: b"row".to_vec() };
+            store.write_rows(&[row], Sequence(turn.into())).unwrap();
+        }
+        let files = std::fs::read_dir(directory.path().join(ROWS)).unwrap();
+        let logs = files.filter(|file| file.as_ref().unwrap().path().extension().is_some_and(|end| end == "log"));
+        assert!(logs.count() <= 1);
+    }
+
+    #[test]
+    fn rows_and_their_watermark_are_on_the_disk_once_written() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Rocks::open(directory.path(), Durability::Os).unwrap();
+        let row = Row { table: Table::Users, key: b"user".to_vec(), value: b"row".to_vec() };
+        store.write_rows(&[row], Sequence(7)).unwrap();
+        // What a crash would leave: closing would write more.
+        let crashed = tempfile::tempdir().unwrap();
+        for half in [JOURNAL, ROWS] {
+            std::fs::create_dir(crashed.path().join(half)).unwrap();
+            for file in std::fs::read_dir(directory.path().join(half)).unwrap() {
+                let file = file.unwrap();
+                std::fs::copy(file.path(), crashed.path().join(half).join(file.file_name())).unwrap();
+            }
+        }
+        let found = Rocks::open_read_only(crashed.path()).unwrap();
+        assert_eq!((found.watermark().unwrap(), rows(&found)), (Sequence(7), 1));
+    }
+}
