@@ -69,10 +69,10 @@ enum Command {
     Verify(sign::Verify),
 }
 
-/// How long tasks may take to let go of what they share once serving has ended.
+/// The time that tasks have to release shared resources after serving has ended.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A command failed; the message is for the person who ran it.
+/// A failed command; the message is for the person who ran it.
 #[derive(Debug)]
 struct Failed(String);
 
@@ -108,7 +108,7 @@ pub fn run() -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failed(message)) => {
-            // Where stderr is closed there is nobody to tell.
+            // With stderr closed there is nowhere to report this.
             let _ = writeln!(std::io::stderr(), "tapgate: {message}");
             ExitCode::FAILURE
         }
@@ -120,20 +120,20 @@ fn serve(file: &std::path::Path) -> Result<(), Failed> {
     on_runtime("info", crate::program::serve(config))
 }
 
-/// Runs what serves to its end. `level` is what is logged where `TAPGATE_LOG` says nothing.
+/// Runs `serving` to its end. `level` is the log level unless `TAPGATE_LOG` sets it.
 fn on_runtime<T, E: std::error::Error>(level: &str, serving: impl Future<Output = Result<T, E>>) -> Result<T, Failed> {
     crate::program::telemetry::start_logging(level);
     // A second start in one process keeps the first provider.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let served = runtime.block_on(serving);
-    // What still runs holds the store open; it must be closed before the process ends, or RocksDB's own threads meet its
+    // Remaining tasks hold the store open. It must close before the process ends, or RocksDB's own threads run into its
     // destructors.
     runtime.shutdown_timeout(SHUTDOWN_TIMEOUT);
     Ok(served?)
 }
 
-/// Writes data to stdout. A reader that has seen enough, as `head` has, is no failure.
+/// Writes data to stdout. A reader that stops early, as `head` does, is not a failure.
 fn print(text: &str) -> Result<(), Failed> {
     let mut out = std::io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
@@ -142,7 +142,7 @@ fn print(text: &str) -> Result<(), Failed> {
     }
 }
 
-/// Tells people something beside the data, on stderr. Where that is closed there is nobody to tell.
+/// Writes a message for people to stderr, apart from the data. With stderr closed it is dropped.
 fn note(text: &str) {
     let _ = writeln!(std::io::stderr(), "{}", screen::clean(text));
 }

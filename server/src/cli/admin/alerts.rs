@@ -1,4 +1,4 @@
-//! `tapgate alerts`: what somebody must know of.
+//! `tapgate alerts`.
 
 use clap::builder::PossibleValuesParser;
 use clap::{Args, Subcommand};
@@ -181,7 +181,7 @@ fn rows(page: &Page, screen: Screen) -> String {
     shown
 }
 
-/// Whether anybody is still told.
+/// Whether the alert still notifies.
 fn standing(alert: &Alert) -> String {
     let silenced = alert.silenced_until.filter(|until| *until > when::now());
     if alert.resolved.is_some() {

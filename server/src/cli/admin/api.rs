@@ -1,4 +1,4 @@
-//! What every command over the admin API shares: where it is, and whether people or programs read the answer.
+//! The part that all commands of the admin API share: its address, and whether people or programs read the answer.
 
 use std::fs::File;
 use std::io::{Read, stdin};
@@ -11,7 +11,7 @@ use crate::cli::Failed;
 use crate::cli::print;
 use crate::cli::ui::screen::{Screen, clean_json};
 
-/// The longest body of any request but an import (the admin API's own bound).
+/// The admin API's bound for the body of any request but an import.
 const BODY_BYTES_MAX: u64 = 1 << 20;
 
 #[derive(Debug, Args)]
@@ -32,7 +32,7 @@ impl Api {
         self.json
     }
 
-    /// Prints an answer: as it came for programs, rendered for people.
+    /// Prints an answer: unchanged for programs, rendered for people.
     pub(in crate::cli) fn show<T, R>(&self, answer: &Answer, render: R) -> Result<(), Failed>
     where
         T: for<'de> Deserialize<'de>,
@@ -54,7 +54,6 @@ pub(in crate::cli) fn input(file: &str) -> Result<Box<dyn Read>, Failed> {
     Ok(Box::new(opened))
 }
 
-/// A whole request body from a file or stdin.
 pub(in crate::cli) fn body(file: &str) -> Result<Vec<u8>, Failed> {
     let mut body = Vec::new();
     let read = input(file)?.take(BODY_BYTES_MAX + 1).read_to_end(&mut body);

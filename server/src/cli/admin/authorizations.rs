@@ -21,9 +21,9 @@ use crate::cli::ui::screen::{Screen, clean_json};
 use crate::cli::ui::table::{left, right, table};
 use crate::cli::ui::when::{self, When};
 
-/// Items asked for in one page at most (the admin API's own bound).
+/// The admin API's bound for a page.
 const PAGE_ITEMS_MAX: usize = 1_000;
-/// Redraws of the live line.
+/// The interval of redraws of the live line.
 const TICK: Duration = Duration::from_millis(200);
 
 #[derive(Debug, Args)]
@@ -95,7 +95,7 @@ fn limit(text: &str) -> Result<usize, String> {
     text.parse().ok().filter(|limit| *limit > 0).ok_or_else(|| "a whole number above 0 is needed".to_owned())
 }
 
-/// One page of the API's list, or several joined in the same form. Items stay as they came.
+/// A page of the API's list, or several joined in the same form, with unchanged items.
 #[derive(Debug, Deserialize, Serialize)]
 struct Page {
     items: Vec<Box<RawValue>>,
@@ -136,7 +136,7 @@ impl Authorizations {
 }
 
 impl List {
-    /// Follows the pages until there are enough items or no more.
+    /// Reads pages until there are enough items, or no more.
     fn collect(&self, client: &Client) -> Result<Page, Failed> {
         let mut joined = Page { items: Vec::new(), next: self.cursor.clone() };
         let live = ProgressBar::new_spinner();
@@ -149,7 +149,7 @@ impl List {
                 live.finish_and_clear();
                 return Ok(joined);
             }
-            // The first page is too quick to be worth a line.
+            // The first page is too quick to need a live line.
             if !live.is_hidden() {
                 live.enable_steady_tick(TICK);
             }

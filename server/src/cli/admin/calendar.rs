@@ -1,4 +1,4 @@
-//! `tapgate calendar`: when top-ups are credited, and the days that people closed.
+//! `tapgate calendar`: credit times and closures.
 
 use clap::{Args, Subcommand};
 use serde::Deserialize;
@@ -39,7 +39,6 @@ enum Command {
     },
 }
 
-/// The calendar as the API shows it.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 struct Shown {

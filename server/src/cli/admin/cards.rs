@@ -36,7 +36,6 @@ enum Command {
     },
 }
 
-/// A card as the API shows it.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub(in crate::cli) struct Card {
@@ -47,7 +46,7 @@ pub(in crate::cli) struct Card {
 }
 
 impl Card {
-    /// What restricts the card beside the user and the program.
+    /// The card's own restrictions, besides those of user and program.
     pub(in crate::cli) fn restrictions(&self) -> Vec<String> {
         self.controls.as_ref().map_or_else(Vec::new, Controls::lines)
     }

@@ -1,4 +1,4 @@
-//! What each check of the ladder saw, in words.
+//! The input values of each check, in words.
 
 use tapgate_engine::fact::Reason;
 
@@ -10,22 +10,22 @@ use crate::cli::ui::when::duration;
 /// Rates and spreads have four decimals (ur-facts, pricing).
 const RATE_DECIMALS: usize = 4;
 
-/// What a check's words need beside its own values.
+/// The context that a check's words need besides its own values.
 pub(in crate::cli) struct About<'a> {
     /// `authorization` or `incremental`.
     pub(in crate::cli) kind: &'a str,
-    /// What was asked for; `None` where the request is not known.
+    /// The requested amount; `None` if the request is unknown.
     pub(in crate::cli) asked: Option<&'a Money>,
-    /// `CRYPTO` or `FIAT`; nothing where it is not known.
+    /// `CRYPTO` or `FIAT`; empty if unknown.
     pub(in crate::cli) source: &'a str,
 }
 
-/// The check by its name; `None` for one that this version does not know.
+/// `None` for a check that this version does not know.
 pub(in crate::cli) fn known(name: &str) -> Option<Reason> {
     Reason::ALL.iter().find(|reason| reason.name() == name).copied()
 }
 
-/// What the check saw, in words. A check this version does not know shows its values as they are.
+/// A check that this version does not know shows its unformatted values.
 pub(in crate::cli) fn words(step: &Step, about: &About<'_>) -> String {
     let seen = &step.values;
     let either = |good: &str, bad: &str| if step.passed { good.to_owned() } else { bad.to_owned() };
@@ -129,7 +129,7 @@ fn money_or_text(text: &Text) -> String {
     Money::parse(text.as_str()).map_or_else(|| text.to_string(), |money| money.to_string())
 }
 
-/// The rules that bound one thing, each as `bound` in its window; the values of one rule stand at the same index.
+/// The rules that bound one quantity, each as `bound` in its window; the values of a rule share an index.
 fn velocity(seen: &Seen, bound: &str, before: impl Fn(usize) -> String, max: impl Fn(&str) -> String) -> String {
     let windows =
         seen.all("window_seconds").iter().map(|window| window.as_str().parse().map_or(0, |seconds: i64| seconds));

@@ -1,4 +1,4 @@
-//! The admin API's client: where it is, who asks, and what a refusal means to the person who asked.
+//! The admin API's client: address, token, and errors in the caller's terms.
 
 use std::fmt;
 use std::io;
@@ -12,12 +12,12 @@ use serde::Deserialize;
 use crate::cli::Failed;
 use crate::cli::ui::screen::{Text, clean};
 
-/// A server that is there takes a connection within milliseconds; across the world within one second.
+/// A running server accepts a connection within milliseconds, across the world within a second.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// The longest wait for an answer. A page of the slowest list reads 200,000 records, seconds at most; a thousand
-/// imported users are one group of the journal or a few.
+/// A page of the slowest list reads 200,000 records, which takes seconds at most; a thousand imported users are one or
+/// a few groups of the journal.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
-/// The longest answer read: a thousand items of a list are one megabyte.
+/// A thousand items of a list are one megabyte.
 const ANSWER_BYTES_MAX: usize = 64 << 20;
 
 /// Where the admin API is, and the token to ask it with.
@@ -44,20 +44,19 @@ fn base_url(text: &str) -> Result<Url, String> {
     Ok(url)
 }
 
-/// Why the admin API did not do what it was asked.
 #[derive(Debug)]
 pub(in crate::cli) enum ClientError {
-    /// No connection. `refused`: nothing listens there; else the cause is told.
+    /// No connection. Without a cause, nothing listens at the address.
     Unreachable { url: Url, cause: Option<String> },
-    /// The connection broke, or nothing came in time.
+    /// The connection broke, or the answer took too long.
     Broken { url: Url, cause: String, may_have_changed: bool },
     /// 401.
     Unauthorized { url: Url, token_given: bool },
     /// 403: the API names the role.
     Forbidden { message: Text },
-    /// Any other refusal, as the API says it.
+    /// Any other refusal, in the API's words.
     Refused { code: Text, message: Text },
-    /// Whatever answers is not tapgate's admin API.
+    /// The server at the address is not tapgate's admin API.
     Foreign { url: Url, status: u16 },
 }
 
@@ -99,12 +98,11 @@ impl fmt::Display for ClientError {
 
 impl std::error::Error for ClientError {}
 
-/// A URL as people write it: without the slash that parsing adds.
+/// The URL without the slash that parsing adds.
 fn shown(url: &Url) -> &str {
     url.as_str().trim_end_matches('/')
 }
 
-/// One request.
 #[derive(Debug)]
 pub(in crate::cli) struct Ask<'a> {
     method: Method,
@@ -115,22 +113,21 @@ pub(in crate::cli) struct Ask<'a> {
 }
 
 impl<'a> Ask<'a> {
-    /// Reads the resource at a path under `/api/v1`; each segment is escaped.
+    /// Reads a resource under `/api/v1`; each segment is escaped.
     pub(in crate::cli) fn get(path: &'a [&'a str], query: &'a [(&'a str, String)]) -> Ask<'a> {
         Ask { method: Method::GET, path, query, body: None, headers: HeaderMap::new() }
     }
 
-    /// Replaces a resource by JSON.
+    /// Replaces a resource with JSON.
     pub(in crate::cli) fn put(path: &'a [&'a str], body: impl Into<Vec<u8>>) -> Ask<'a> {
         Ask::get(path, &[]).with(Method::PUT, body.into(), "application/json")
     }
 
-    /// Asks for an action, with JSON.
+    /// Requests an action, with JSON.
     pub(in crate::cli) fn post(path: &'a [&'a str], body: impl Into<Vec<u8>>) -> Ask<'a> {
         Ask::get(path, &[]).with(Method::POST, body.into(), "application/json")
     }
 
-    /// Takes a resource away.
     pub(in crate::cli) fn delete(path: &'a [&'a str]) -> Ask<'a> {
         Ask { method: Method::DELETE, ..Ask::get(path, &[]) }
     }
@@ -147,7 +144,7 @@ impl<'a> Ask<'a> {
         self
     }
 
-    /// Makes a repetition of this very request one change.
+    /// Lets repeats of this request count once.
     pub(in crate::cli) fn idempotent(mut self, key: Option<&HeaderValue>) -> Ask<'a> {
         if let Some(key) = key {
             self.headers.insert("idempotency-key", key.clone());
@@ -156,7 +153,7 @@ impl<'a> Ask<'a> {
     }
 }
 
-/// What the API answered: JSON, exactly as it came.
+/// The API's answer: unchanged JSON.
 #[derive(Debug)]
 pub(in crate::cli) struct Answer {
     url: Url,
@@ -168,16 +165,16 @@ impl Answer {
         &self.text
     }
 
-    /// The resource, in the form that people's tables need.
+    /// The resource, in the form that tables need.
     ///
     /// # Errors
-    /// Not JSON, or not the resource asked for.
+    /// Not JSON, or not the requested resource.
     pub(in crate::cli) fn read<T: for<'de> Deserialize<'de>>(&self) -> Result<T, ClientError> {
         serde_json::from_str(&self.text).map_err(|_| ClientError::Foreign { url: self.url.clone(), status: 200 })
     }
 }
 
-/// An open client. It goes straight to the server: no proxy and no redirect ever sees the token.
+/// A client without proxies or redirects, so that neither ever sees the token.
 pub(in crate::cli) struct Client {
     http: reqwest::Client,
     runtime: tokio::runtime::Runtime,
@@ -187,7 +184,7 @@ pub(in crate::cli) struct Client {
 
 impl Client {
     /// # Errors
-    /// The token cannot be one, or the system's certificates cannot be read (for `https` only).
+    /// The token is malformed, or the system's certificates cannot be read (for `https` only).
     pub(in crate::cli) fn open(connection: &Connection) -> Result<Client, Failed> {
         let token = connection.token.as_deref().map(str::trim).filter(|token| !token.is_empty());
         let token = token.map(|token| HeaderValue::try_from(format!("Bearer {token}"))).transpose();
@@ -195,7 +192,7 @@ impl Client {
         if let Some(token) = &mut token {
             token.set_sensitive(true);
         }
-        // It fails only where a provider is installed already, and any will do.
+        // This fails only if a provider is already installed, and any provider will do.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let mut http = reqwest::Client::builder()
             .no_proxy()
@@ -203,7 +200,7 @@ impl Client {
             .connect_timeout(CONNECT_TIMEOUT)
             .timeout(ANSWER_TIMEOUT);
         if connection.url.scheme() == "http" {
-            // Without TLS there is nothing to verify, and a machine without certificates must work.
+            // Without TLS there is nothing to verify, and a machine without certificates must still work.
             http = http.tls_certs_only([]);
         }
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -211,8 +208,6 @@ impl Client {
         Ok(Client { http, runtime, base: connection.url.clone(), token })
     }
 
-    /// Asks, and waits for the answer.
-    ///
     /// # Errors
     /// See [`ClientError`].
     pub(in crate::cli) fn ask(&self, ask: Ask<'_>) -> Result<Answer, ClientError> {
@@ -249,7 +244,7 @@ impl Client {
 
     /// The base URL, `/api/v1` and the segments.
     fn url(&self, path: &[&str]) -> Result<Url, ClientError> {
-        // A URL swallows these two segments, so that the request would go to another resource.
+        // A URL drops these two segments, so the request would reach another resource.
         if let Some(id) = path.iter().find(|segment| matches!(**segment, "." | "..")) {
             return Err(ClientError::Refused {
                 code: Text::of("not_found"),
@@ -304,7 +299,7 @@ impl Client {
     }
 }
 
-/// The error at the end of the chain: what the system said.
+/// The last error of the chain: the system's own message.
 fn root_cause(error: &reqwest::Error) -> &(dyn std::error::Error + 'static) {
     let mut cause: &(dyn std::error::Error + 'static) = error;
     while let Some(source) = cause.source() {

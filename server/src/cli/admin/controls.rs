@@ -6,7 +6,6 @@ use crate::cli::ui::amounts::{Money, chf};
 use crate::cli::ui::screen::Text;
 use crate::cli::ui::when::duration;
 
-/// Controls as the API shows them.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(in crate::cli) struct Controls {

@@ -1,4 +1,4 @@
-//! An authorization as the API shows it, and what happened to it.
+//! An authorization as the API shows it, with its events.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use crate::cli::ui::screen::{Screen, Text};
 use crate::cli::ui::table::{fields, left, right, table};
 use crate::cli::ui::when;
 
-/// One decision: an authorization, an increment, or what a reversal without an authorization left.
+/// A decision: an authorization, an increment, or the tombstone of a reversal without an authorization.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub(in crate::cli) struct Decision {
@@ -33,7 +33,6 @@ pub(in crate::cli) struct Decision {
     pub(in crate::cli) events: Vec<Event>,
 }
 
-/// One check.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(in crate::cli) struct Step {
@@ -42,11 +41,10 @@ pub(in crate::cli) struct Step {
     pub(in crate::cli) values: Seen,
 }
 
-/// What a check saw, by name.
+/// A check's input values, by name.
 #[derive(Debug, Default, Deserialize)]
 pub(in crate::cli) struct Seen(BTreeMap<String, Words>);
 
-/// One value, or several of the same name.
 #[derive(Debug, Deserialize)]
 #[serde(untagged)]
 enum Words {
@@ -55,7 +53,6 @@ enum Words {
 }
 
 impl Seen {
-    /// The values of a name, none or more.
     pub(in crate::cli) fn all(&self, name: &str) -> &[Text] {
         match self.0.get(name) {
             None => &[],
@@ -69,7 +66,7 @@ impl Seen {
         self.all(name).first().map_or("", Text::as_str)
     }
 
-    /// Every name with its values, as they came.
+    /// Every name with its unformatted values.
     pub(in crate::cli) fn listed(&self) -> String {
         let named = self.0.keys().map(|name| {
             let values: Vec<_> = self.all(name).iter().map(Text::as_str).collect();
@@ -79,7 +76,6 @@ impl Seen {
     }
 }
 
-/// What would have been approved instead.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub(in crate::cli) struct Counterfactual {
@@ -89,7 +85,6 @@ pub(in crate::cli) struct Counterfactual {
     pub(in crate::cli) approved_after: Option<i64>,
 }
 
-/// Something that happened to it.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub(in crate::cli) struct Event {
@@ -105,12 +100,12 @@ pub(in crate::cli) struct Event {
 }
 
 impl Decision {
-    /// The currency the request was in; nothing where the request is not known.
+    /// The request's currency; empty if the request is unknown.
     pub(in crate::cli) fn currency(&self) -> &str {
         self.requested.as_ref().map_or("", Money::currency)
     }
 
-    /// What was approved, where the events tell.
+    /// The approved amount, if the events show it.
     pub(in crate::cli) fn approved_amount(&self) -> Option<Money> {
         let own = |event: &&Event| {
             event.approved == Some(true) && event.authorization_id.as_ref() == Some(&self.authorization_id)
@@ -119,7 +114,7 @@ impl Decision {
         Some(Money::new(minor, self.currency()))
     }
 
-    /// The authorization with everything that happened to it.
+    /// The authorization with its events.
     pub(in crate::cli) fn view(&self, screen: Screen) -> String {
         let dash = |value: Option<String>| value.unwrap_or_else(|| "-".to_owned());
         let text = |value: &Option<Text>| dash(value.as_ref().map(Text::to_string));

@@ -1,4 +1,4 @@
-//! `tapgate deliveries`: who is told what happens here.
+//! `tapgate deliveries`: delivery receivers.
 
 use clap::{Args, Subcommand};
 use serde::Deserialize;

@@ -1,4 +1,4 @@
-//! `tapgate explain`: the ladder as the decision climbed it, and what would have been approved instead.
+//! `tapgate explain`: the decision's ladder, and the counterfactual.
 
 use tapgate_engine::fact::Reason;
 
@@ -9,10 +9,9 @@ use crate::cli::ui::screen::Screen;
 use crate::cli::ui::table::fields;
 use crate::cli::ui::when;
 
-/// Reasons that are no check of the ladder: they befall a decision that was made.
+/// Reasons that are not checks of the ladder: they apply after the decision.
 const NOT_IN_THE_LADDER: [Reason; 2] = [Reason::DeadlineExceeded, Reason::JournalUnavailable];
 
-/// Every check in order, and the counterfactual.
 pub(in crate::cli) fn view(decision: &Decision, screen: Screen) -> String {
     let mut shown = format!("{}\n\n{}", headline(decision, screen), request(decision));
     if decision.trace.is_empty() {
@@ -74,13 +73,13 @@ fn request(decision: &Decision) -> String {
     fields(&named)
 }
 
-/// The steps of each source tried, in order. With one source the API does not name it.
+/// The steps of each source, in order. With a single source the API does not name it.
 fn by_source(trace: &[Step]) -> Vec<(&str, Vec<&Step>)> {
     let mut ways: Vec<(&str, Vec<&Step>)> = Vec::new();
     for step in trace {
         let source = step.values.one("source");
         match ways.last_mut() {
-            // What befalls the decision afterwards has no source of its own.
+            // A reason that applies after the decision has no source of its own.
             Some((last, steps)) if *last == source || source.is_empty() => steps.push(step),
             _ => ways.push((source, vec![step])),
         }
@@ -88,7 +87,7 @@ fn by_source(trace: &[Step]) -> Vec<(&str, Vec<&Step>)> {
     ways
 }
 
-/// The source that only a pool's check can give away.
+/// Only a pool's check reveals the source.
 fn source_of(steps: &[&Step]) -> &'static str {
     let pool = steps.iter().any(|step| !step.values.one("pool").is_empty());
     if pool { "CRYPTO" } else { "" }
@@ -114,7 +113,7 @@ fn checks(steps: &[&Step], about: &About<'_>, screen: Screen) -> String {
     shown
 }
 
-/// The checks below the one that failed.
+/// The checks below the failed check.
 fn not_reached(steps: &[&Step]) -> Vec<Reason> {
     let failed = steps.iter().find(|step| !step.passed).and_then(|step| known(step.check.as_str()));
     let below = |reason: &Reason| failed.is_some_and(|failed| *reason > failed);
@@ -151,7 +150,7 @@ fn approval(decision: &Decision) -> String {
     format!("Approved {approved}{in_part}.{}{}", limit.unwrap_or_default(), held.unwrap_or_default())
 }
 
-/// What else would have been approved, everything else being as it was.
+/// The request that would have been approved, everything else being equal.
 fn instead(decision: &Decision, counterfactual: &Counterfactual, reason: Option<Reason>) -> String {
     let up_to = counterfactual.approved_up_to.as_ref().map(|minor| amount(minor.as_str(), decision.currency()));
     let after = counterfactual.approved_after.map(|at| {
@@ -170,10 +169,10 @@ fn instead(decision: &Decision, counterfactual: &Counterfactual, reason: Option<
     }
 }
 
-/// The command that takes away what stood in the way, where a person may.
+/// The command that removes the obstacle, if a person may remove it.
 fn remedy(reason: Option<Reason>, decision: &Decision) -> Option<String> {
     let id = |value: &Option<crate::cli::ui::screen::Text>, other: &str| {
-        // Only what a shell takes as it is may stand in a command that people copy.
+        // A command that people copy may contain only characters that a shell does not interpret.
         let plain = |text: &&str| text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
         value.as_ref().map(|text| text.as_str()).filter(plain).unwrap_or(other).to_owned()
     };
@@ -214,7 +213,7 @@ mod tests {
         check(include_str!("golden/increment.json"), include_str!("golden/increment.txt"));
     }
 
-    /// The golden decline with other parts.
+    /// The golden decline with changes.
     fn changed(change: impl FnOnce(&mut serde_json::Value)) -> String {
         let mut value = serde_json::from_str(include_str!("golden/limit.json")).unwrap();
         change(&mut value);

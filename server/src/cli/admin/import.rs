@@ -1,4 +1,4 @@
-//! `tapgate users import`: a file of any length in bounded parts, each durable before the next is read.
+//! `tapgate users import`: imports a file of any length in bounded parts; each is durable before the next is read.
 
 use std::io::{BufReader, Write};
 use std::time::Duration;
@@ -13,28 +13,26 @@ use crate::cli::Failed;
 use crate::cli::print;
 use crate::cli::ui::screen::{clean, clean_json};
 
-/// How often a part is sent again when the server sheds load: half a minute of patience in all.
+/// Attempts per part while the server sheds load: half a minute in all.
 const ATTEMPTS_MAX: u32 = 30;
-/// Between two attempts, as the server's `Retry-After` asks.
+/// The pause between two attempts: the server's `Retry-After`.
 const PAUSE: Duration = Duration::from_secs(1);
-/// Redraws of the live line.
+/// The interval of redraws of the live line.
 const TICK: Duration = Duration::from_millis(200);
 
-/// A line that was not imported.
 #[derive(Debug, Deserialize, Serialize)]
 struct Rejected {
     line: u64,
     error: String,
 }
 
-/// The API's answer to one part.
 #[derive(Debug, Deserialize)]
 struct Imported {
     imported: u64,
     rejected: Vec<Rejected>,
 }
 
-/// The import so far, and where it is told.
+/// The import's progress, and its output.
 struct Import<'a> {
     file: &'a str,
     json: bool,
@@ -56,7 +54,7 @@ pub(in crate::cli) fn run(client: &Client, file: &str, json: bool) -> Result<(),
     }
     let sent = import.send_all(client, Batches::new(reader));
     import.bar.finish_and_clear();
-    // Closed even where it broke off, so that what was told is JSON.
+    // Closed even after an error, so that the output is valid JSON.
     if json {
         print(&format!("],\"imported\":{}}}\n", import.imported))?;
     } else {
@@ -70,7 +68,7 @@ pub(in crate::cli) fn run(client: &Client, file: &str, json: bool) -> Result<(),
     Err(Failed(format!("{name}: {} {lines} rejected; the others are imported", import.rejected)))
 }
 
-/// A live line on stderr, where that is a terminal: bytes of a file, or what came so far of a stream.
+/// A live line on stderr, if stderr is a terminal: the progress through a file, or the count so far of a stream.
 fn bar(file: &str) -> Result<ProgressBar, Failed> {
     let size = std::fs::metadata(file).ok().filter(|meta| file != "-" && meta.is_file()).map(|meta| meta.len());
     let (bar, form) = match size {
@@ -126,7 +124,7 @@ impl Import<'_> {
     }
 }
 
-/// Sends one part, again and again while the server is too busy: importing again replaces, so nothing is done twice.
+/// Sends a part, and retries while the server is overloaded: importing again replaces, so a repeat is harmless.
 fn attempt(client: &Client, body: &[u8]) -> Result<Answer, Failed> {
     let mut attempts = 0;
     loop {

@@ -1,30 +1,27 @@
-//! Batches of lines from a stream of any length, each line with its number in the whole.
+//! Batches of lines from a stream of any length; each line keeps its number in the stream.
 
 use std::io::{self, BufRead};
 
-/// Lines in a batch: the admin API tells at most this many bad lines of one request one by one.
+/// The admin API lists at most this many bad lines of one request individually.
 pub(in crate::cli) const BATCH_LINES_MAX: u64 = 1_000;
-/// Bytes after which a batch is full; the admin API takes eight times as much.
+/// Bytes after which a batch is full; the admin API accepts eight times as much.
 pub(in crate::cli) const BATCH_BYTES_MAX: usize = 8 << 20;
-/// The longest line that the admin API takes.
+/// The longest line that the admin API accepts.
 pub(in crate::cli) const LINE_BYTES_MAX: usize = 64 * 1024;
 
-/// Some lines of the stream. A line that is too long is an empty one here, so that the others keep their numbers.
+/// Consecutive lines of the stream. A line that is too long is empty here, so that the others keep their numbers.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(in crate::cli) struct Batch {
-    /// How many lines came before this batch.
     pub(in crate::cli) lines_before: u64,
-    /// How many there are in it.
     pub(in crate::cli) lines: u64,
-    /// How many bytes of the stream they are.
+    /// Bytes of the stream in this batch, of lines that are too long, too.
     pub(in crate::cli) bytes_read: u64,
-    /// The lines, each with its end.
     pub(in crate::cli) body: Vec<u8>,
-    /// Numbers, in the whole stream, of lines that are too long.
+    /// The numbers, in the whole stream, of lines that are too long.
     pub(in crate::cli) too_long: Vec<u64>,
 }
 
-/// Reads batches; what is held is bounded, whatever the stream is.
+/// Reads batches with bounded memory, whatever the stream.
 pub(in crate::cli) struct Batches<R> {
     reader: R,
     lines_read: u64,
@@ -35,7 +32,7 @@ impl<R: BufRead> Batches<R> {
         Batches { reader, lines_read: 0 }
     }
 
-    /// The next lines; `None` at the end.
+    /// `None` at the end.
     ///
     /// # Errors
     /// The stream cannot be read.
@@ -59,8 +56,8 @@ impl<R: BufRead> Batches<R> {
         Ok((batch.lines > 0).then_some(batch))
     }
 
-    /// Appends a line without its end, and of a line that is too long just enough to see that. The bytes read; 0 at the
-    /// end of the stream.
+    /// Appends a line without its end; of a line that is too long only enough to detect that. Returns the bytes read; 0
+    /// at the end of the stream.
     fn line(&mut self, into: &mut Vec<u8>) -> io::Result<u64> {
         let (begin, mut bytes) = (into.len(), 0);
         loop {

@@ -1,4 +1,4 @@
-//! Commands that ask a running server over its admin API.
+//! Commands that call a running server's admin API.
 
 pub(super) mod alerts;
 pub(super) mod api;

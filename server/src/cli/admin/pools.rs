@@ -89,7 +89,7 @@ fn reflected_through(text: &str) -> Result<String, String> {
 }
 
 impl Figures {
-    /// Only what is given, so that the rest stays.
+    /// Only the given fields, so that the others stay.
     fn body(&self) -> String {
         let named = [
             ("reported", &self.reported),

@@ -1,4 +1,4 @@
-//! `tapgate prefunds`: top-ups of the pools, from the day they are proposed until they are credited.
+//! `tapgate prefunds`: top-ups of the pools, from proposal to credit.
 
 use clap::builder::PossibleValuesParser;
 use clap::{Args, Subcommand};
@@ -105,7 +105,7 @@ fn states() -> PossibleValuesParser {
     PossibleValuesParser::new(PrefundState::ALL.iter().map(|state| state.name()))
 }
 
-/// A time that is told, not an age: a credit is expected in the future.
+/// A time but not an age, because a credit is expected in the future.
 fn time(text: &str) -> Result<i64, String> {
     match When::parse(text)? {
         When::At(at) => Ok(at),
@@ -148,7 +148,6 @@ struct Ordered {
     quoted: Text,
 }
 
-/// What is done next about automatic prefunds.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 struct Automatic {

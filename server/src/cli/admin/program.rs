@@ -1,4 +1,4 @@
-//! `tapgate program`: the switch over every decision.
+//! `tapgate program`.
 
 use clap::{Args, Subcommand};
 use serde::Deserialize;

@@ -7,7 +7,6 @@ use crate::cli::ui::screen::{Screen, Text};
 use crate::cli::ui::table::{fields, left, right, table};
 use crate::cli::ui::when;
 
-/// A forecast as the API shows it.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub(in crate::cli) struct Forecast {
@@ -38,7 +37,7 @@ struct TopUp {
     overdue: bool,
 }
 
-/// A forecast: what to do stands first.
+/// The action comes first.
 pub(in crate::cli) fn forecast(forecast: &Forecast, screen: Screen) -> String {
     let currency = forecast.currency.as_str();
     let money = |minor: &Text| amount(minor.as_str(), currency);
@@ -68,7 +67,6 @@ pub(in crate::cli) fn forecast(forecast: &Forecast, screen: Screen) -> String {
     format!("pool {currency} {level}\n{}\n{}\n", fields(&named), forecast.why)
 }
 
-/// A statement as the API shows it.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(in crate::cli) struct Statement {
@@ -92,7 +90,7 @@ struct Lines {
     floors: Text,
 }
 
-/// A statement, as one reads a bank's.
+/// In the form of a bank statement.
 pub(in crate::cli) fn statement(statement: &Statement, screen: Screen) -> String {
     let Statement { currency, day, opening, lines, closing, over } = statement;
     let end = if *over { "closing" } else { "now" };

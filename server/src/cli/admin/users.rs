@@ -66,7 +66,6 @@ struct Funds {
     debited: Vec<AuthorizationId>,
 }
 
-/// A user as the API shows it.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 struct User {
@@ -223,7 +222,7 @@ impl User {
 impl Limit {
     fn view(&self, now: i64) -> String {
         let ends = self.start_limit_date.saturating_add(LIMIT_PERIOD_SECONDS);
-        // Strictly, as UR's contract: a period that ends this very second still counts.
+        // As in UR's contract, a period that ends at this very second still counts.
         let (verb, effect) = if ends < now { ("ended", ", so it counts no more") } else { ("ends", "") };
         let used = chf(self.used_limit.as_str());
         let used = format!("{used} as UR says; its period {verb} {}{effect}", when::utc(ends));

@@ -29,7 +29,7 @@ pub(in crate::cli) fn run(command: &Command) -> Result<(), Failed> {
     }
 }
 
-/// Loads a configuration with the process's environment over it.
+/// Loads a configuration; the process's environment overrides it.
 pub(in crate::cli) fn load(file: &Path) -> Result<Config, Failed> {
     let name = file.display().to_string();
     let text = std::fs::read_to_string(file).map_err(|error| Failed(format!("{name}: {error}")))?;

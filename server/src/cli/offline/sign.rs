@@ -1,4 +1,4 @@
-//! `tapgate sign` and `tapgate verify`: what UR or the partner would sign, to debug an integration.
+//! `tapgate sign` and `tapgate verify`: signatures of UR and of the partner, to debug an integration.
 
 use std::io::Read;
 use std::path::PathBuf;
@@ -13,10 +13,10 @@ use crate::signature::{
     WebhookPolicy, partner_message, verify_partner, verify_webhook,
 };
 
-/// Seconds a partner's signature is valid when no deadline is given: what UR accepts at most.
+/// The default validity of a partner's signature: the most that UR accepts.
 const DEADLINE_AHEAD_SECONDS: u64 = 300;
 
-/// Window for V2's timestamp when verifying by hand.
+/// The window for V2's timestamp in `tapgate verify`.
 const TIMESTAMP_WINDOW_SECONDS: u64 = 300;
 
 #[derive(Clone, Copy, Debug, ValueEnum)]

@@ -1,4 +1,4 @@
-//! `tapgate sweep --dry-run`: what a sweep would change.
+//! `tapgate sweep --dry-run`: the changes that a sweep would make.
 
 use std::path::PathBuf;
 
@@ -84,7 +84,7 @@ fn report(found: &DryRun, screen: Screen) -> String {
     format!("{shown}\n{summary}{} records would be written\n", found.records.len())
 }
 
-/// A record in words; a line more for each break beyond the first.
+/// A record in words, with another line for each further break.
 fn rows(record: &Record) -> Vec<[String; 8]> {
     let text = ToString::to_string;
     let (mut row, breaks) = match &record.fact {

@@ -4,10 +4,10 @@ use serde::Deserialize;
 
 use super::screen::Text;
 
-/// Decimals of a currency that UR holds, as UR's own client reads them, the yen included (ur-facts, token decimals).
+/// UR's own client reads every currency that UR holds with two decimals, the yen too (ur-facts, token decimals).
 const DECIMALS: usize = 2;
 
-/// Currencies whose smallest unit is another part. Those UR does not hold arrive from the card schemes, in the
+/// Currencies with another number of decimals. UR does not hold these: their amounts come from the card schemes, in the
 /// smallest unit of ISO 4217.
 const OTHER_DECIMALS: &[(usize, &[&str])] = &[
     (
@@ -27,7 +27,7 @@ fn decimals(currency: &str) -> usize {
     other.map_or(DECIMALS, |(decimals, _)| *decimals)
 }
 
-/// A whole number with its point put `decimals` digits from the right; what is no number stays as it is.
+/// A whole number with its point `decimals` digits from the right; any other text is unchanged.
 pub(in crate::cli) fn with_point(digits: &str, decimals: usize) -> String {
     let (sign, digits) = digits.strip_prefix('-').map_or(("", digits), |digits| ("-", digits));
     if decimals == 0 || digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
@@ -61,7 +61,7 @@ pub(in crate::cli) struct Money {
 }
 
 impl Money {
-    /// `1250 EUR`, the form of a check's values; `None` where it is another text.
+    /// Reads `1250 EUR`, the form of a check's values; `None` for any other text.
     pub(in crate::cli) fn parse(text: &str) -> Option<Money> {
         let (amount, currency) = text.split_once(' ')?;
         amount.parse::<i64>().ok()?;
@@ -73,7 +73,7 @@ impl Money {
         Money { amount: Text::of(&minor.to_string()), currency: Text::of(currency) }
     }
 
-    /// In smallest units; `None` where it is no number.
+    /// In smallest units; `None` if it is not a number.
     pub(in crate::cli) fn minor(&self) -> Option<i128> {
         self.amount.as_str().parse().ok()
     }
@@ -82,12 +82,12 @@ impl Money {
         self.currency.as_str()
     }
 
-    /// What is left without `minor`; `None` where this is no number.
+    /// The amount less `minor`; `None` if it is not a number.
     pub(in crate::cli) fn less(&self, minor: i128) -> Option<Money> {
         Some(Money::new(self.minor()? - minor, self.currency()))
     }
 
-    /// How much this is more than `other`; `None` in another currency, or where it is not more.
+    /// The excess over `other`; `None` in another currency, or without an excess.
     pub(in crate::cli) fn beyond(&self, other: &Money) -> Option<Money> {
         let more = self.minor()? - other.minor()?;
         (self.currency == other.currency && more > 0).then(|| Money::new(more, self.currency()))
@@ -101,7 +101,7 @@ impl std::fmt::Display for Money {
 }
 
 /// An amount on the command line: a whole number of smallest units, as everywhere in the API. A decimal point is
-/// refused, because what it would mean is a guess about money.
+/// refused, because its meaning would be a guess about money.
 pub(in crate::cli) fn smallest_units(text: &str) -> Result<String, String> {
     let fits = (1..=18).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
     let canonical = text == "0" || !text.starts_with('0');

@@ -1,4 +1,4 @@
-//! What a person at a terminal reads: amounts, times, tables, and nothing that could steer the terminal.
+//! Output for people: amounts, times, tables, and no text that could control the terminal.
 
 pub(super) mod amounts;
 pub(super) mod screen;

@@ -1,4 +1,4 @@
-//! What may reach a terminal: text without control characters, and colours where they are wanted.
+//! Output that may reach a terminal: text without control characters, and colours where wanted.
 
 use std::fmt;
 use std::io::IsTerminal;
@@ -36,14 +36,14 @@ impl<'de> Deserialize<'de> for Text {
     }
 }
 
-/// Whether a character acts on a terminal or on the order of a line instead of being seen.
+/// Whether a character controls the terminal or reorders a line instead of being visible.
 fn acts(character: char) -> bool {
     character.is_control()
         || matches!(character, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
             | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
 
-/// The text with every acting character written out, as `\u{1b}`.
+/// Escapes every such character, as in `\u{1b}`.
 pub(in crate::cli) fn clean(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for character in text.chars() {
@@ -52,11 +52,11 @@ pub(in crate::cli) fn clean(text: &str) -> String {
     shown
 }
 
-/// JSON with acting characters escaped inside its strings: the same value, safe on a terminal.
+/// Escapes such characters inside JSON's strings: the same value, safe on a terminal.
 pub(in crate::cli) fn clean_json(json: &str) -> String {
     let mut shown = String::with_capacity(json.len());
     for character in json.chars() {
-        // Valid JSON holds control characters below space between its tokens only, as white space.
+        // Valid JSON has control characters up to space only between its tokens, as white space.
         if acts(character) && character > ' ' {
             shown.push_str(&format!("\\u{:04x}", u32::from(character)));
         } else {
@@ -66,7 +66,6 @@ pub(in crate::cli) fn clean_json(json: &str) -> String {
     shown
 }
 
-/// How data is shown on stdout.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::cli) struct Screen {
     colour: bool,
@@ -74,7 +73,7 @@ pub(in crate::cli) struct Screen {
 }
 
 impl Screen {
-    /// Colours only on a terminal, and not where `NO_COLOR` is set or the terminal knows none.
+    /// Colours only on a terminal, and neither with `NO_COLOR` nor on a terminal without colours.
     pub(in crate::cli) fn of_stdout() -> Screen {
         let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
         let terminal = std::io::stdout().is_terminal();
@@ -82,13 +81,13 @@ impl Screen {
         Screen { colour: terminal && set("NO_COLOR").is_none() && !dumb, terminal }
     }
 
-    /// As into a file.
+    /// As for a file.
     #[cfg(test)]
     pub(in crate::cli) fn plain() -> Screen {
         Screen { colour: false, terminal: false }
     }
 
-    /// As on a terminal.
+    /// As for a terminal.
     #[cfg(test)]
     pub(in crate::cli) fn coloured() -> Screen {
         Screen { colour: true, terminal: true }

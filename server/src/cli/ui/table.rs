@@ -7,23 +7,23 @@ use super::screen::Screen;
 /// Spaces between two columns.
 const GAP: u16 = 2;
 
-/// A cell, and on which side of its column it stands.
+/// A cell with its alignment.
 pub(in crate::cli) struct Side {
     text: String,
     alignment: CellAlignment,
 }
 
-/// A cell of text.
+/// Text is aligned left.
 pub(in crate::cli) fn left(text: &(impl ToString + ?Sized)) -> Side {
     Side { text: text.to_string(), alignment: CellAlignment::Left }
 }
 
-/// A cell of a number.
+/// Numbers are aligned right.
 pub(in crate::cli) fn right(text: &(impl ToString + ?Sized)) -> Side {
     Side { text: text.to_string(), alignment: CellAlignment::Right }
 }
 
-/// A table without lines; the first row says on which side its columns stand. On a terminal too narrow for it, cells
+/// A table without lines; the first row determines the columns' alignment. On a terminal that is too narrow, cells
 /// wrap.
 pub(in crate::cli) fn table(screen: Screen, header: &[&str], rows: Vec<Vec<Side>>) -> String {
     let sides: Vec<_> = rows.first().into_iter().flatten().map(|cell| cell.alignment).collect();
@@ -44,7 +44,7 @@ pub(in crate::cli) fn table(screen: Screen, header: &[&str], rows: Vec<Vec<Side>
     shown
 }
 
-/// Named values, one a line, their names in one column.
+/// Named values, one a line, with the names in one column.
 pub(in crate::cli) fn fields(named: &[(&str, String)]) -> String {
     let width = named.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
     named.iter().map(|(name, value)| format!("  {name:<width$}  {value}\n")).collect()

@@ -18,7 +18,7 @@ pub(in crate::cli) fn utc(unix_seconds: i64) -> String {
     format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02} UTC")
 }
 
-/// The inverse of [`date`]; `None` where there is no such date.
+/// The inverse of [`date`]; `None` if the date does not exist.
 fn days(year: i64, month: i64, day: i64) -> Option<i64> {
     let from_march = if month > 2 { month - 3 } else { month + 9 };
     let shifted = year - i64::from(month <= 2);
@@ -66,7 +66,7 @@ impl When {
         }
     }
 
-    /// Reads `1768659501`, `2026-11-21`, `2026-11-21T08:48[:17]Z` (or as this program prints it), `90s`, `15m`, `2h`,
+    /// Reads `1768659501`, `2026-11-21`, `2026-11-21T08:48[:17]Z` (also as this program prints it), `90s`, `15m`, `2h`,
     /// `7d`.
     pub(in crate::cli) fn parse(text: &str) -> Result<When, String> {
         let form = "give 2026-11-21, 2026-11-21T08:48:17Z, an age such as 15m, 2h or 7d, or unix seconds".to_owned();
