@@ -1,11 +1,11 @@
-//! How wrong our own forecasts were, and so how far the next may miss.
+//! The errors of earlier forecasts, and so the spread of the next.
 //!
-//! Hours are not independent: a busy Monday is a sign of a busy week, and pay-day makes three days busy at once. A variance
-//! added up hour by hour knows nothing of that and is far too small for a weekend. So it is measured: every
-//! hour the sums of the next 6 hours, day, three days and week are forecast, and compared once they are known.
+//! Hours are not independent: a busy Monday points to a busy week, and pay-day makes three days busy at once. A
+//! variance added up hour by hour ignores that and is far too small for a weekend. So the spread is measured: every
+//! hour the sums of the next 6 hours, day, three days and week are forecast, and compared with the outcome once known.
 //!
-//! The variance of a sum with mean M over L hours is `φ·M + κ²(L)·M²`: φ is the scatter of single hours (independent, so it
-//! adds up), κ(L) what whole stretches were off by beyond that, as a share.
+//! The variance of a sum with mean M over L hours is `φ·M + κ²(L)·M²`: φ is the scatter of single hours (independent,
+//! so it adds up), κ(L) the relative error of whole stretches beyond that.
 
 use std::collections::VecDeque;
 
@@ -13,32 +13,32 @@ use serde::{Deserialize, Serialize};
 
 use super::spend::Spend;
 
-/// The stretches whose forecasts are checked, in hours, ascending. Between them κ² is interpolated; beyond the longest it grows
-/// with time as a random walk's does.
+/// The lengths of the checked stretches, in hours, ascending. Between them κ² is interpolated; beyond the longest it
+/// grows with time as for a random walk.
 pub(super) const HORIZONS: [u16; 4] = [6, 24, 72, 168];
 
-/// Checks remembered at most, one an hour: until the longest is known.
+/// One check an hour, until the longest stretch is known.
 const PENDING_MAX: usize = 168;
 
-/// What an hour ago weighs against now, half after 13 weeks: forecasts get better while they learn, and
-/// their first errors must not count for ever.
+/// The weight of the previous hour: it halves in 13 weeks, because forecasts improve as they learn, and their first
+/// errors must not count for ever.
 const DECAY_PER_HOUR: f64 = 0.999_682_6;
 
-/// κ of a stretch of which nothing is known: wider than steady traffic shows.
+/// κ of a stretch without measurements: wider than steady traffic shows.
 const KAPPA_UNKNOWN: f64 = 0.3;
 
-/// How many independent stretches it takes to believe the measured κ as much as [`KAPPA_UNKNOWN`].
+/// The number of independent stretches at which the measured κ weighs as much as [`KAPPA_UNKNOWN`].
 const STRETCHES_TO_BELIEVE: f64 = 1.0;
 
-/// Forecasts of the stretches that began with one hour.
+/// Forecasts of the stretches that begin with one hour.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 struct Pending {
-    /// What had been spent in all hours before.
+    /// The spending of all hours before.
     spent_before: f64,
     expected: [f64; HORIZONS.len()],
 }
 
-/// Forecasts of one length against what came.
+/// Forecasts of one length against their outcomes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 struct Checks {
     weight: f64,
@@ -60,7 +60,7 @@ impl Checks {
     }
 }
 
-/// What past forecasts say about the next.
+/// The errors of past forecasts.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct Accuracy {
     spent: f64,
@@ -70,7 +70,7 @@ pub(super) struct Accuracy {
 }
 
 impl Accuracy {
-    /// An hour begins: what is expected of the stretches that begin with it.
+    /// An hour begins, with the expectations of the stretches that begin with it.
     pub(super) fn begin(&mut self, expected: [f64; HORIZONS.len()]) {
         self.pending.push_back(Pending { spent_before: self.spent, expected });
         if self.pending.len() > PENDING_MAX {
@@ -78,7 +78,7 @@ impl Accuracy {
         }
     }
 
-    /// The hour that began last ends: what was expected of it, and what was spent.
+    /// The current hour ends, with its expectation and its spending.
     pub(super) fn end(&mut self, expected: f64, spent: f64) {
         self.spent += spent;
         self.hours.add(expected, spent);
@@ -92,14 +92,14 @@ impl Accuracy {
         }
     }
 
-    /// What past forecasts make of an expectation.
+    /// The spread of an expectation.
     pub(super) fn scatter(&self) -> Scatter {
         let phi = if self.hours.expected > 0.0 { self.hours.squared_error / self.hours.expected } else { 0.0 };
         let mut kappa_squared = [0.0; HORIZONS.len()];
         for ((kappa_squared, checks), hours) in kappa_squared.iter_mut().zip(&self.stretches).zip(HORIZONS) {
             let beyond_hours = (checks.squared_error - phi * checks.expected).max(0.0);
             let measured = if checks.squared_expected > 0.0 { beyond_hours / checks.squared_expected } else { 0.0 };
-            // Checks overlap: so many hours of them are one independent stretch.
+            // Checks overlap: `hours` consecutive checks are one independent stretch.
             let stretches = checks.weight / f64::from(hours);
             let unknown = STRETCHES_TO_BELIEVE * KAPPA_UNKNOWN * KAPPA_UNKNOWN;
             *kappa_squared = (stretches * measured + unknown) / (stretches + STRETCHES_TO_BELIEVE);
@@ -108,7 +108,7 @@ impl Accuracy {
     }
 }
 
-/// How far a sum may miss its mean.
+/// The spread of a sum around its mean.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Scatter {
     phi: f64,
@@ -116,7 +116,7 @@ pub(super) struct Scatter {
 }
 
 impl Scatter {
-    /// The distribution of a sum with this mean over so many hours.
+    /// The distribution of a sum with this mean over `hours` hours.
     pub(super) fn around(&self, mean: f64, hours: f64) -> Spend {
         Spend { mean, variance: self.phi * mean + self.kappa_squared(hours) * mean * mean }
     }
@@ -137,7 +137,7 @@ impl Scatter {
 mod tests {
     use super::*;
 
-    /// A thousand an hour is expected, for ten weeks.
+    /// Expects a thousand an hour, for ten weeks.
     fn measured(spent: impl Fn(u32) -> f64) -> Scatter {
         let mut accuracy = Accuracy::default();
         for hour in 0..1_680 {
@@ -159,7 +159,7 @@ mod tests {
         let weeks = measured(|hour| if hour / 168 % 2 == 0 { 1_300.0 } else { 700.0 });
         let hour = |scatter: &Scatter| scatter.around(1_000.0, 1.0).sigma();
         assert!((300.0..340.0).contains(&hour(&hours)) && (300.0..340.0).contains(&hour(&weeks)));
-        // What is unknown still weighs: ten weeks are ten stretches.
+        // The prior still has weight: ten weeks are ten stretches.
         assert!((0.05..0.12).contains(&of_a_week(&hours)), "{}", of_a_week(&hours));
         assert!((0.17..0.25).contains(&of_a_week(&weeks)), "{}", of_a_week(&weeks));
     }

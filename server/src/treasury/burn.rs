@@ -1,4 +1,4 @@
-//! How fast a pool is spent: learnt hour by hour from what is approved and given back.
+//! A pool's burn rate, learnt hour by hour from approvals and returns.
 
 use serde::{Deserialize, Serialize};
 use tapgate_engine::money::Minor;
@@ -9,55 +9,54 @@ use super::month::{Factors, Month, Ratio};
 use super::profile::{Profile, Shape, WEEK_HOURS};
 use super::spend::Spend;
 
-/// An hour, in milliseconds.
 const HOUR_MS: u64 = 3_600_000;
 
-/// Nothing is foretold before every hour of the week was seen once.
+/// No forecast before every hour of the week was seen once.
 pub const HISTORY_HOURS_MIN: u64 = WEEK_HOURS;
 
-/// Forecasts are checked from the fourth week on: the first ones are beginners', and their errors would count against those
-/// to come for months.
+/// Forecasts are checked from the fourth week on: the errors of the first ones would count against later forecasts for
+/// months.
 const CHECKED_HOURS_MIN: u64 = 3 * WEEK_HOURS;
 
-/// After so many hours of which nothing was told, what was known is forgotten: half a year.
+/// After half a year without records, the learnt state is dropped.
 const SILENCE_HOURS_MAX: u64 = 26 * WEEK_HOURS;
 
-/// What an hour ago weighs against now in the level: half after five days. So a busy week is expected to go on, and growth
-/// is followed.
+/// The weight of the previous hour in the level: it halves in five days, so that a busy week is expected to continue,
+/// and growth is followed.
 const LEVEL_DECAY_PER_HOUR: f64 = 0.994_24;
 
-/// How many hours of usual spending hold the level at "as usual".
+/// The prior's weight for a level of one, in hours of usual spending.
 const LEVEL_HOURS_TO_BELIEVE: f64 = 36.0;
 
-/// What was spent from one pool: per hour of the week and day of the month, how busy these days are against that, and how
-/// wrong forecasts were.
+/// Spending from one pool: by hour of the week and day of the month, the recent level, and the errors of earlier
+/// forecasts.
 ///
-/// Spent is what was approved less what was given back, in the pool's currency. The state is a fold of that; it is kept
-/// with serde (exactly in a binary form; JSON may lose the last bit of a figure), or made again from the journal.
+/// Spending is approvals less returns, in the pool's currency. The state is a fold; it is stored with serde (exactly in
+/// a binary form; JSON may lose the last bit of a figure), or folded again from the journal.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Burn {
-    /// The hour under way, counted from 1970.
+    /// The current hour, counted from 1970.
     hour: Option<u64>,
-    /// What was spent in it so far, in smallest units.
+    /// Its spending so far, in smallest units.
     spent: f64,
     hours_seen: u64,
     profile: Profile,
     month: Month,
-    /// How busy these days are.
+    /// The recent spending relative to the expectation.
     level: Ratio,
     accuracy: Accuracy,
 }
 
 impl Burn {
-    /// Adds an approval (positive) or what was given back (negative), in the journal's order. An hour of which nothing is
-    /// told is an hour in which nothing was spent. What comes from before the hour under way counts in that hour. After more
-    /// than 26 weeks of which nothing was told, all is learnt anew.
+    /// Adds an approval (positive) or a return (negative), in the journal's order. An hour without records is an hour
+    /// without spending. A record from before the current hour counts in the current hour. After more than 26 weeks
+    /// without records, everything is learnt anew.
     pub fn add(&mut self, at: UnixMillis, amount: Minor) {
         self.roll(at);
         self.spent += amount.0 as f64;
     }
 
-    /// Lets time pass: the hours that ended are learnt. To be called before a forecast, for the hours without traffic.
+    /// Lets time pass and learns the hours that have ended. Call it before a forecast, for the hours without traffic.
     pub fn roll(&mut self, now: UnixMillis) {
         let now = now.0 / HOUR_MS;
         let Some(hour) = self.hour else {
@@ -74,11 +73,10 @@ impl Burn {
         }
     }
 
-    /// Learns the hour that ends.
     fn end(&mut self, hour: u64) {
         let spent = std::mem::take(&mut self.spent);
         if let Some(Outlook { usual, level, .. }) = self.outlook() {
-            // What was expected of it is what was known before it: nothing is judged by what it taught.
+            // The expectation uses only earlier hours: no forecast is judged by data that it has learnt from.
             let (mut ahead, mut before, mut sum) = (usual.from(hour), 0, 0.0);
             let stretches = HORIZONS.map(|hours| {
                 sum += ahead.by_ref().take((hours - before).into()).sum::<f64>();
@@ -97,7 +95,7 @@ impl Burn {
         self.hours_seen += 1;
     }
 
-    /// What is to be expected. `None` before every hour of the week was seen once.
+    /// `None` before every hour of the week was seen once.
     #[must_use]
     pub fn outlook(&self) -> Option<Outlook> {
         if self.hours_seen < HISTORY_HOURS_MIN {
@@ -111,7 +109,7 @@ impl Burn {
     }
 }
 
-/// What is usually spent in an hour: of its hour of the week, and its day of the month.
+/// The usual spending of an hour, by its hour of the week and its day of the month.
 #[derive(Clone, Debug, PartialEq)]
 struct Usual {
     shape: Shape,
@@ -119,7 +117,7 @@ struct Usual {
 }
 
 impl Usual {
-    /// Of this hour since 1970 and all that follow.
+    /// From this hour since 1970 on.
     fn from(&self, hour: u64) -> impl Iterator<Item = f64> {
         let mut of_day = self.month.of(hour);
         (hour..).map(move |at| {
@@ -131,7 +129,7 @@ impl Usual {
     }
 }
 
-/// What is to be expected of a pool's spending.
+/// The expected spending of a pool.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Outlook {
     usual: Usual,
@@ -140,14 +138,14 @@ pub struct Outlook {
 }
 
 impl Outlook {
-    /// The spending from one moment until another. Parts of hours count as such.
+    /// The spending between two moments, with parts of hours.
     #[must_use]
     pub fn spend(&self, from: UnixMillis, until: UnixMillis) -> Spend {
         let mean = self.running(from, until).last().map_or(0.0, |(_, mean)| mean);
         self.around(mean, from, until)
     }
 
-    /// The expected spending from one moment on, at the end of each hour and at last until another.
+    /// The cumulative expected spending from `from`, at the end of each hour and at `until`.
     pub(super) fn running(&self, from: UnixMillis, until: UnixMillis) -> impl Iterator<Item = (UnixMillis, f64)> {
         let (mut at, mut mean) = (from.0, 0.0);
         self.usual.from(from.0 / HOUR_MS).map_while(move |usual| {
@@ -161,7 +159,7 @@ impl Outlook {
         })
     }
 
-    /// An expectation with what past forecasts make of it.
+    /// The distribution around an expectation, by the errors of past forecasts.
     pub(super) fn around(&self, mean: f64, from: UnixMillis, until: UnixMillis) -> Spend {
         self.scatter.around(mean, in_hours(until.0.saturating_sub(from.0)))
     }
@@ -184,7 +182,7 @@ mod tests {
         UnixMillis(MONDAY_MS + number * HOUR_MS)
     }
 
-    /// So many weeks with the same spending every hour.
+    /// Weeks with the same spending every hour.
     fn steady(weeks: u64, spent: i64) -> Burn {
         let mut burn = Burn::default();
         (0..weeks * WEEK_HOURS).for_each(|number| burn.add(hour(number), Minor(spent)));

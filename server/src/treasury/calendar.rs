@@ -1,5 +1,5 @@
-//! When a top-up sent now is credited. UR's operations are people (ur-facts.md, Prefunding): they take in at a cut-off
-//! on working days, need some hours of a working day, and rest on weekends and holidays.
+//! The time of credit of a top-up sent now. People operate UR (ur-facts.md, Prefunding): they process transfers at a
+//! cut-off on working days, need some hours of a working day, and rest on weekends and holidays.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -12,26 +12,24 @@ use tapgate_engine::time::UnixMillis;
 
 use super::holidays::Holidays;
 
-/// How far ahead an open day is looked for, in days: more than a year, so only a closure without an end exceeds it.
+/// The search for an open day, in days: more than a year, so that only an endless closure exceeds it.
 pub const DAYS_AHEAD_MAX: usize = 400;
 
-/// Longest lead time, in hours of working days: two weeks of working days.
+/// Two weeks of working days, in hours.
 pub const LEAD_HOURS_MAX: u16 = 240;
 
-/// How UR's operations work.
+/// UR's hours of operation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CreditCalendar {
-    /// Where they are: an IANA zone.
+    /// UR's IANA zone.
     pub time_zone: TimeZone,
-    /// What is sent before this wall time of a working day is taken in on that day; what is sent at it waits.
+    /// UR processes money sent before this wall time on the same working day; money sent at it waits for the next.
     pub cut_off: Time,
-    /// From the cut-off until it is credited, in hours that count on working days only, at most [`LEAD_HOURS_MAX`].
+    /// From the cut-off to the credit, counted on working days only, at most [`LEAD_HOURS_MAX`].
     pub lead_hours: u16,
-    /// The days of the week on which they work.
     pub working_days: BTreeSet<WorkingDay>,
-    /// Days on which they don't.
     pub holidays: Holidays,
-    /// Further such days, added by people.
+    /// Closed days that people added.
     pub closures: Vec<Closure>,
 }
 
@@ -45,39 +43,33 @@ impl From<Weekday> for WorkingDay {
     }
 }
 
-/// Days on which nothing is credited, for a reason that a person gave.
+/// Days without credits, with a person's reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Closure {
-    /// The first.
     pub from: Date,
-    /// The last.
     pub through: Date,
-    /// Why, for people.
     pub reason: String,
 }
 
-/// The first credit that money sent now can have.
+/// The first possible credit of money sent now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Window {
-    /// It must be sent before this.
+    /// The money must be sent before this.
     pub cut_off: UnixMillis,
-    /// It is in the pool from here on.
     pub credited_at: UnixMillis,
-    /// Both as wall times, and which days were passed over.
+    /// Both as wall times, with the closed days between.
     pub why: String,
 }
 
 /// A stretch of closed days.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Gap {
-    /// The last cut-off before it.
     pub last_cut_off: UnixMillis,
-    /// The first cut-off after it.
     pub next_cut_off: UnixMillis,
 }
 
 impl CreditCalendar {
-    /// The window of money sent at `sent_at`. Later money is never credited earlier, and always after it was sent.
+    /// The window of money sent at `sent_at`. Later money is never credited earlier, and no money before it is sent.
     ///
     /// `None` if no day is open within 400 days, or the time is beyond the year 9999.
     #[must_use]
@@ -95,7 +87,7 @@ impl CreditCalendar {
         millis(&self.cut_off_after(&self.local(after)?)?)
     }
 
-    /// The next stretch of closed days that has a cut-off before it; `None` if there is none within 400 days.
+    /// The next stretch of closed days with a cut-off before it; `None` if there is none within 400 days.
     #[must_use]
     pub fn next_gap(&self, after: UnixMillis) -> Option<Gap> {
         let mut last = self.cut_off_after(&self.local(after)?)?;
@@ -109,25 +101,24 @@ impl CreditCalendar {
         None
     }
 
-    /// A time as people there say it: `Fri 3 Apr 14:00`.
+    /// A local time for people: `Fri 3 Apr 14:00`.
     #[must_use]
     pub fn wall_time(&self, at: UnixMillis) -> String {
         self.local(at).map_or_else(String::new, |local| wall_time(&local))
     }
 
-    /// The day of the week there: `Monday`.
+    /// The local day of the week: `Monday`.
     #[must_use]
     pub fn weekday(&self, at: UnixMillis) -> String {
         self.local(at).map_or_else(String::new, |local| local.strftime("%A").to_string())
     }
 
-    /// The zone's name.
     #[must_use]
     pub fn zone_name(&self) -> String {
         self.time_zone.iana_name().unwrap_or("UTC").to_owned()
     }
 
-    /// The day there, and when the next one begins. Beyond the year 9999 there is but one day.
+    /// The local day, and the beginning of the next. All time beyond the year 9999 is one day.
     #[must_use]
     pub fn day(&self, at: UnixMillis) -> (Day, UnixMillis) {
         let found = self.local(at).and_then(|local| {
@@ -137,7 +128,7 @@ impl CreditCalendar {
         found.unwrap_or((Day(u32::MAX), UnixMillis(u64::MAX)))
     }
 
-    /// Closed on these days, too.
+    /// The calendar with further closed days.
     #[must_use]
     pub fn with_closures(&self, closed: impl IntoIterator<Item = Closed>) -> CreditCalendar {
         let closure = |closed: Closed| {
@@ -149,7 +140,7 @@ impl CreditCalendar {
         calendar
     }
 
-    /// The days of files and people on which nothing is credited, from a day on for `days` days, with their names.
+    /// The closed days of holiday files and of people, in `days` days from `from`, with their names.
     pub fn closed_days(&self, from: Date, days: usize) -> impl Iterator<Item = (Date, &str)> {
         from.series(Span::new().days(1)).take(days).filter_map(|date| Some((date, self.reason_closed(date)?)))
     }
@@ -163,7 +154,7 @@ impl CreditCalendar {
         self.working_days.contains(&date.weekday().into()) && self.reason_closed(date).is_none()
     }
 
-    /// The name of a closed day, unless it is merely not a working day.
+    /// The name of a closed day; `None` for an ordinary weekend.
     fn reason_closed(&self, date: Date) -> Option<&str> {
         let closure = || self.closures.iter().find(|closure| (closure.from..=closure.through).contains(&date));
         self.holidays.get(&date).or_else(|| closure().map(|closure| &closure.reason)).map(String::as_str)
@@ -173,8 +164,8 @@ impl CreditCalendar {
         let mut date = after.date();
         for _ in 0..DAYS_AHEAD_MAX {
             if self.is_open(date) {
-                // A wall time that the clocks skip is taken as the one after the change; if that is another day, or a
-                // zone skipped the whole day, there is no cut-off on this one.
+                // A wall time that the clocks skip counts as the time after the change. If that is another day, or the
+                // zone skipped the whole day, this day has no cut-off.
                 let cut_off = date.to_datetime(self.cut_off).to_zoned(self.time_zone.clone()).ok()?;
                 if cut_off > *after && cut_off.date() == date {
                     return Some(cut_off);
@@ -185,8 +176,8 @@ impl CreditCalendar {
         None
     }
 
-    /// Lets the lead time pass, on working days only. It ends within a working day: what would end at midnight ends as
-    /// the next working day begins.
+    /// Lets the lead time pass, on working days only. It ends within a working day: an end at midnight moves to the
+    /// beginning of the next working day.
     fn credited(&self, cut_off: &Zoned) -> Option<Zoned> {
         let mut left = SignedDuration::from_hours(self.lead_hours.into());
         let mut at = cut_off.clone();
@@ -218,7 +209,7 @@ impl CreditCalendar {
             let Ok(tomorrow) = date.tomorrow() else { break };
             date = tomorrow;
         }
-        /// More days than this are counted, not listed.
+        /// Above this, days are counted instead of listed.
         const LISTED_MAX: usize = 6;
         match closed.len() {
             0 => {}
@@ -229,7 +220,7 @@ impl CreditCalendar {
     }
 }
 
-/// A date as the journal keeps it; `None` before 1970.
+/// The journal's form of a date; `None` before 1970.
 #[must_use]
 pub fn day_of(date: Date) -> Option<Day> {
     let days = date.since((Unit::Day, Date::constant(1970, 1, 1))).ok()?.get_days();
@@ -258,7 +249,7 @@ pub(crate) mod tests {
     use super::*;
     use crate::treasury::holidays;
 
-    /// Zurich's bank days, cut-off at 14:00, credited four hours later.
+    /// Zurich's bank days, cut-off at 14:00, credit four hours later.
     pub(crate) fn zurich() -> CreditCalendar {
         let weekdays = [Weekday::Monday, Weekday::Tuesday, Weekday::Wednesday, Weekday::Thursday, Weekday::Friday];
         CreditCalendar {
@@ -331,7 +322,7 @@ pub(crate) mod tests {
 
     #[test]
     fn clocks_that_change() {
-        // In Zurich 02:00 to 03:00 is skipped on 2026-03-29 and comes twice on 2026-10-25: both Sundays.
+        // In Zurich 02:00 to 03:00 does not exist on 2026-03-29 and occurs twice on 2026-10-25, both Sundays.
         let sunday = |cut_off| CreditCalendar {
             cut_off,
             working_days: [Weekday::Sunday.into()].into(),
@@ -341,7 +332,7 @@ pub(crate) mod tests {
         check(&sunday(time(2, 30, 0, 0)), "2026-03-28 12:00 -> 2026-03-29 03:30, 2026-03-29 07:30");
         check(&sunday(time(1, 0, 0, 0)), "2026-03-28 12:00 -> 2026-03-29 01:00, 2026-03-29 06:00");
         check(&sunday(time(1, 0, 0, 0)), "2026-10-24 12:00 -> 2026-10-25 01:00, 2026-10-25 04:00");
-        // A Sunday of 23 hours has 22 of them after 01:00; the other two are the next Sunday's.
+        // A Sunday of 23 hours has 22 after 01:00; the other two fall on the next Sunday.
         let day = CreditCalendar { lead_hours: 24, ..sunday(time(1, 0, 0, 0)) };
         check(&day, "2026-03-28 12:00 -> 2026-03-29 01:00, 2026-04-05 02:00");
         // Samoa had no 2011-12-30: a Friday without a cut-off.

@@ -1,8 +1,8 @@
-//! Follows the durable journal: the tail that forecasts and statements are made of.
+//! Follows the durable journal: the tail behind forecasts and statements.
 //!
-//! It begins with the journal's first record, in a thread of its own that gives way to decisions, so that serving waits for
-//! nothing. What it knows is kept in a file of the data directory every few minutes; the file is a cache: one that is
-//! missing, damaged, of another version, or of another journal is ignored, and everything is read again.
+//! It starts at the journal's first record, on a thread of its own that yields to decisions, so that serving never
+//! waits for it. Every few minutes it stores its state in a file of the data directory. The file is only a cache: if it
+//! is missing, damaged, of another version, or of another journal, it is ignored and everything is read again.
 
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -29,25 +29,25 @@ use super::tail::Tail;
 use crate::config::Treasury;
 use crate::http::context::App;
 
-/// The cache, in the data directory.
+/// In the data directory.
 const CACHE_FILE: &str = "treasury.cache";
-/// How often it is written, in real time: what a crash costs is reading the records since.
+/// In real time. After a crash, the records since the last write are read again.
 const CACHE_INTERVAL: Duration = Duration::from_secs(300);
-/// How often the journal is looked at once all of it is known.
+/// The interval of looking for new records, once all of the journal is read.
 const FOLLOW_INTERVAL: Duration = Duration::from_secs(1);
-/// The same in real time at least, where a virtual clock runs fast.
+/// Its minimum in real time, for a fast virtual clock.
 const FOLLOW_INTERVAL_MIN: Duration = Duration::from_millis(50);
-/// How often the log says how far it is.
+/// The interval of log lines about the progress.
 const TELL_INTERVAL: Duration = Duration::from_secs(10);
-/// Records read in one go.
+/// Records per batch.
 const RECORDS_MAX: usize = 10_000;
-/// Of the thread, on the scale of nice(1): about a tenth of a contended core.
+/// The thread's niceness: about a tenth of a contended core.
 const NICENESS: i32 = 10;
 
-/// What the journal says of the pools.
+/// The pools' history, folded from the journal.
 #[derive(Debug)]
 pub struct Follower {
-    /// The configured one, without what people added.
+    /// As configured, without people's closures.
     calendar: CreditCalendar,
     rules: Rules,
     tail: Mutex<Tail>,
@@ -55,19 +55,18 @@ pub struct Follower {
     is_caught_up: AtomicBool,
 }
 
-/// A pool with what is to be expected of it.
+/// A pool with its forecast.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Foreseen {
-    /// Its figures, and the money on its way.
+    /// Its figures, and the money in flight.
     pub pool: PoolNow,
-    /// What is to be expected, or why nothing is.
     pub forecast: Result<Forecast, Unforeseeable>,
-    /// The expected spending of an hour, until the credit of the cut-off after the coming one; in smallest units.
+    /// The mean expected spending per hour, until the credit of the cut-off after the next; in smallest units.
     pub burn_per_hour: Option<f64>,
 }
 
 impl Foreseen {
-    /// The probability that it runs dry before money can arrive, 0 to 1; `None` where it cannot be said.
+    /// The probability that the pool runs dry before money can arrive, 0 to 1; `None` without a forecast.
     #[must_use]
     pub fn probability_empty(&self) -> Option<f64> {
         match &self.forecast {
@@ -82,14 +81,13 @@ impl Foreseen {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the journal is still being read: {known} of {all} records; ask again in a while")]
 pub struct CatchingUp {
-    /// The last record that is known.
+    /// The last record read.
     pub known: Sequence,
-    /// The last one there is.
+    /// The journal's last record.
     pub all: Sequence,
 }
 
 impl Follower {
-    /// Knows nothing yet.
     #[must_use]
     pub fn new(config: &Treasury) -> Follower {
         let calendar = config.calendar.clone();
@@ -97,13 +95,12 @@ impl Follower {
         Follower { rules: config.rules(), tail, calendar, is_caught_up: AtomicBool::new(false) }
     }
 
-    /// The calendar with the closures that people added.
+    /// The configured calendar with people's closures.
     #[must_use]
     pub fn calendar(&self, ledger: &Ledger) -> CreditCalendar {
         self.calendar.with_closures(ledger.closures().into_iter().map(|(_, closed)| closed))
     }
 
-    /// The forecast's rules.
     #[must_use]
     pub fn rules(&self) -> &Rules {
         &self.rules
@@ -112,7 +109,7 @@ impl Follower {
     /// Whether all of the journal has been read once.
     ///
     /// # Errors
-    /// How far it is.
+    /// The progress, while the journal is still being read.
     pub fn ready(&self, ledger: &Ledger) -> Result<(), CatchingUp> {
         if self.is_caught_up.load(Ordering::Acquire) {
             return Ok(());
@@ -120,7 +117,7 @@ impl Follower {
         Err(CatchingUp { known: self.tail().cursor, all: ledger.journal().durable() })
     }
 
-    /// A pool and what is to be expected of it at `now`.
+    /// The pool's forecast at `now`.
     #[must_use]
     pub fn foresee(&self, ledger: &Ledger, figures: &PoolFigures, now: UnixMillis) -> Foreseen {
         let calendar = self.calendar(ledger);
@@ -134,13 +131,12 @@ impl Follower {
         Foreseen { pool, forecast, burn_per_hour }
     }
 
-    /// A pool's statement of a day; see [`super::statement::Statements::of`].
+    /// See [`super::statement::Statements::of`].
     #[must_use]
     pub fn statement(&self, currency: Currency, day: Day, now: UnixMillis) -> Option<Statement> {
         self.tail().statements.of(currency, day, self.calendar.day(now).0)
     }
 
-    /// The last hour's decisions at `now`.
     #[must_use]
     pub fn outcomes(&self, now: UnixMillis) -> Outcomes {
         let mut outcomes = self.tail().outcomes.clone();
@@ -148,14 +144,13 @@ impl Follower {
         outcomes
     }
 
-    /// Whether anything was ever spent from a pool.
     #[must_use]
     pub fn has_spent(&self, currency: Currency) -> bool {
         self.tail().has_spent(currency)
     }
 
     fn burn(&self, currency: Currency, now: UnixMillis) -> Burn {
-        // A copy: whoever else asks does not wait while the hours since are learnt.
+        // A copy, so that other readers do not wait while it learns the hours since.
         let mut burn = self.tail().burn(currency);
         burn.roll(now);
         burn
@@ -165,7 +160,7 @@ impl Follower {
         self.tail.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Folds what is durable now.
+    /// Folds all durable records.
     ///
     /// # Errors
     /// The journal could not be read.
@@ -174,7 +169,7 @@ impl Follower {
         Ok(())
     }
 
-    /// Folds the next records; whether there may be more.
+    /// Folds the next batch of records; returns whether there may be more.
     ///
     /// # Errors
     /// The journal could not be read.
@@ -183,7 +178,7 @@ impl Follower {
         let cursor = self.tail().cursor;
         ledger.records(cursor, &mut |sequence, record, chain| {
             let mut tail = self.tail();
-            // Whoever else reads may have been here.
+            // Another reader may have folded this record already.
             if sequence > tail.cursor {
                 tail.apply(sequence, chain, &record, &self.calendar);
             }
@@ -197,7 +192,7 @@ impl Follower {
         Ok(more)
     }
 
-    /// Takes up what the cache holds, where it fits the journal. Returns the last record known.
+    /// Loads the cache, if it fits the journal. Returns the last record that it covers.
     ///
     /// # Errors
     /// The journal could not be read.
@@ -211,7 +206,7 @@ impl Follower {
         Ok(self.tail().cursor)
     }
 
-    /// Replaces the cache as a whole. A torn file is seen by its check sum, so nothing need be synced.
+    /// Replaces the whole cache. Its checksum detects a torn file, so no sync is needed.
     ///
     /// # Errors
     /// The file could not be written.
@@ -224,7 +219,7 @@ impl Follower {
     }
 }
 
-/// Whether the journal holds the very record that the cache ends with.
+/// Whether the journal holds the record with which the cache ends.
 fn fits(ledger: &Ledger, cached: &Tail) -> Result<bool, StoreError> {
     let Some(before) = cached.cursor.0.checked_sub(1) else { return Ok(true) };
     let mut fits = false;
@@ -235,9 +230,9 @@ fn fits(ledger: &Ledger, cached: &Tail) -> Result<bool, StoreError> {
     Ok(fits)
 }
 
-/// Follows until the end: the body of the thread.
+/// The thread's body: follows the journal until tapgate stops.
 pub fn follow(app: &App, stopping: &watch::Receiver<bool>) {
-    // Decisions come first. Where the system refuses, it only shares.
+    // Decisions come first. If the system refuses, the thread runs at normal priority.
     let _ = rustix::process::setpriority_process(None, NICENESS);
     let (follower, ledger, directory) = (&app.treasury, &*app.ledger, app.config.data_dir.as_path());
     let resumed = follower.resume(ledger, directory).unwrap_or_else(|error| {

@@ -1,4 +1,5 @@
-//! From a pool's burn and the calendar: how likely it runs dry before money can arrive, and how much to send now.
+//! Forecasts from a pool's burn and the calendar: the probability of running dry before money can arrive, and the
+//! suggested top-up.
 
 use tapgate_engine::money::{AMOUNT_MAX, Currency, Minor};
 use tapgate_engine::time::UnixMillis;
@@ -8,132 +9,125 @@ use super::calendar::{CreditCalendar, DAYS_AHEAD_MAX, Window};
 use super::level::{Level, Observation, Thresholds};
 use super::words;
 
-/// How far ahead the hour is looked for in which a pool is empty: eight weeks.
+/// The search for the hour in which a pool is empty: eight weeks.
 const DRY_AHEAD_MS: u64 = 8 * 7 * DAY_MS;
 
 const DAY_MS: u64 = 86_400_000;
 
 const BPS: f64 = 10_000.0;
 
-/// A pool's figures.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PoolNow {
-    /// The pool.
     pub currency: Currency,
-    /// What is left above the floor and not yet promised, as the ledger keeps it.
+    /// The ledger's available balance.
     pub available: Minor,
-    /// The part of `available` that approvals leave alone.
+    /// The part of `available` that approvals must leave.
     pub reserve: Minor,
-    /// Top-ups that were sent and are not in `available` yet.
+    /// Top-ups that are sent but not in `available` yet.
     pub in_flight: Vec<TopUp>,
 }
 
-/// Money on its way into a pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TopUp {
-    /// What will be credited.
     pub amount: Minor,
-    /// When it is expected; once this is past it is overdue, and no probability counts on it.
+    /// The expected time; once it is past, the top-up is overdue, and no probability counts on it.
     pub credited_at: UnixMillis,
 }
 
 impl PoolNow {
-    /// What approvals can still take.
+    /// The amount that approvals can still take.
     #[must_use]
     pub fn spendable(&self) -> Minor {
         self.available.saturating_sub(self.reserve)
     }
 
-    /// Whether nothing can be spent from it.
     #[must_use]
     pub fn is_dry(&self) -> bool {
         self.spendable() <= Minor::ZERO
     }
 
-    /// What the alert machine sees of it with a forecast.
+    /// The alert's input.
     #[must_use]
     pub fn observation(&self, forecast: &Forecast) -> Observation {
         let dry = self.is_dry();
         Observation { dry, was_dry: dry, probability_empty: Some(forecast.probability_empty) }
     }
 
-    /// What can be spent up to a moment: what is there, and what is credited before it.
+    /// The balance for spending until a moment: the current balance, and the credits before that moment.
     fn until(&self, until: UnixMillis, now: UnixMillis) -> Minor {
         let arrives = |top_up: &&TopUp| top_up.credited_at > now && top_up.credited_at < until;
         let arriving = self.in_flight.iter().filter(arrives).map(|top_up| top_up.amount);
         arriving.fold(self.spendable(), Minor::saturating_add)
     }
 
-    /// What is on its way, overdue or not.
+    /// Includes overdue top-ups.
     fn in_flight(&self, before: UnixMillis) -> Minor {
         let arriving = self.in_flight.iter().filter(|top_up| top_up.credited_at < before).map(|top_up| top_up.amount);
         arriving.fold(Minor::ZERO, Minor::saturating_add)
     }
 }
 
-/// How cautious treasury is, and in which steps it sends.
+/// Treasury's caution, and the sizes of its top-ups.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Rules {
-    /// How many standard deviations of spending are kept above the expectation.
+    /// The standard deviations of spending kept above the expectation.
     pub z: f64,
     /// Top-ups are multiples of this; at least one smallest unit.
     pub step: Minor,
-    /// The least that is sent.
+    /// The smallest top-up.
     pub minimum: Minor,
-    /// For how many days a top-up should last.
+    /// The days that a top-up should last.
     pub cycle_days: u16,
-    /// How much more than authorized is captured (tips, fuel), in basis points of spending.
+    /// The capture beyond authorizations (tips, fuel), in basis points of spending.
     pub over_capture_bps: u16,
-    /// The alert's.
     pub thresholds: Thresholds,
 }
 
-/// What is to be expected, and done.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Forecast {
-    /// The first credit that money sent now can have.
+    /// The first possible credit of money sent now.
     pub window: Window,
-    /// The one after it: the first credit if nothing is sent before the cut-off of `window`. What must last until then is
-    /// what is decided now.
+    /// The next window, which applies if nobody sends money before the cut-off of `window`. The decision now is whether
+    /// the pool lasts until its credit.
     pub next_window: Window,
-    /// The expected spending until `next_window` credits.
+    /// The expected spending until the credit of `next_window`.
     pub expected_spend: Minor,
-    /// Its standard deviation.
+    /// The standard deviation of that spending.
     pub sigma: Minor,
-    /// The probability that the pool is empty at some time before `next_window` credits, if nothing more is sent: 0 to 1.
+    /// The probability that the pool is empty at some time before the credit of `next_window`, without further top-ups:
+    /// 0 to 1.
     pub probability_empty: f64,
-    /// The same before `window` credits: what money sent now can no longer prevent.
+    /// The same before the credit of `window`: no top-up sent now can prevent it.
     pub probability_unavoidable: f64,
-    /// The end of the hour by which it is empty as likely as not, within eight weeks.
+    /// The end of the hour by which the probability of an empty pool reaches one half, within eight weeks.
     pub runs_dry_at: Option<UnixMillis>,
-    /// μ(L) + z·σ(L), with L until `next_window` credits: below it money must be sent before the cut-off.
+    /// μ(L) + z·σ(L), with L until the credit of `next_window`: below it, money must be sent before the cut-off.
     pub reorder_point: Minor,
-    /// What to send now; nothing while what is there and on its way reaches the reorder point.
+    /// The top-up to send now; zero while the balance and the money in flight reach the reorder point.
     pub suggested: Minor,
-    /// The level of this forecast by itself; an alert adds hysteresis.
+    /// The level of this forecast alone; an alert adds hysteresis.
     pub level: Level,
-    /// In words.
     pub why: String,
 }
 
-/// Why nothing can be foretold.
+/// The reason for no forecast.
 #[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]
 pub enum Unforeseeable {
-    /// Less than a week of spending was seen.
+    /// Less than a week of spending.
     #[error("there is less than a week of spending to go by")]
     TooLittleHistory,
-    /// No credit is in sight.
+    /// No day is open for credits.
     #[error("no day is open for credits within {DAYS_AHEAD_MAX} days: look at the closures and holidays of [treasury]")]
     NoWindow {
-        /// The probability that the pool is empty at some time within these days: 0 to 1.
+        /// The probability that the pool is empty at some time within the days searched: 0 to 1.
         probability_empty: f64,
     },
-    /// What would be needed is more than an amount can be.
+    /// The needed amount exceeds the largest amount.
     #[error("the spending expected is larger than any amount that can be sent")]
     TooLarge,
 }
 
-/// What is to be expected of a pool. The burn must have been rolled to `now`.
+/// The burn must have been rolled to `now`.
 ///
 /// # Errors
 /// Why nothing can be foretold. An alert then goes by the pool's figures alone.
@@ -170,13 +164,14 @@ pub fn forecast(
     Ok(forecast)
 }
 
-/// Spending by the ledger's holds, and what is captured beyond them.
+/// Spending by holds, plus the capture beyond them.
 fn buffered(spend: f64, rules: &Rules) -> f64 {
     spend * (1.0 + f64::from(rules.over_capture_bps) / BPS)
 }
 
-/// The probability that the pool is empty at some time before `until`. It can be so just before each credit; these
-/// events nearly include one another (who is short on Saturday is short on Sunday), so the likeliest counts for all.
+/// The probability that the pool is empty at some time before `until`. The critical moments are those just before each
+/// credit. These events nearly contain one another (a pool short on Saturday is short on Sunday), so the likeliest
+/// stands for all.
 fn probability_empty(outlook: &Outlook, pool: &PoolNow, now: UnixMillis, until: UnixMillis) -> f64 {
     let credits = pool.in_flight.iter().map(|top_up| top_up.credited_at);
     let before = credits.filter(|at| (now..until).contains(at)).chain([until]);
@@ -194,8 +189,8 @@ fn runs_dry_at(outlook: &Outlook, pool: &PoolNow, now: UnixMillis) -> Option<Uni
     outlook.running(now, until).find(is_dry).map(|(at, _)| at)
 }
 
-/// Below the reorder point: up to it and the spending of a cycle after the credit, less what is there and on its way, in
-/// steps.
+/// Below the reorder point, the top-up reaches it and covers the spending of a cycle after the credit, less the balance
+/// and the money in flight, in steps.
 fn suggested(
     outlook: &Outlook,
     (pool, rules): (&PoolNow, &Rules),
@@ -210,14 +205,14 @@ fn suggested(
     let cycle = rounded_up(buffered(outlook.spend(credited_at, cycle_end).mean, rules))?;
     let in_the_end = pool.spendable().saturating_add(pool.in_flight(UnixMillis(u64::MAX)));
     let for_the_cycle = reorder_point.saturating_add(cycle).saturating_sub(in_the_end);
-    // What comes too late does not help until the credit.
+    // Money that arrives too late does not help until the credit.
     let missing = for_the_cycle.max(reorder_point.saturating_sub(in_time)).max(rules.minimum);
     let step = rules.step.0.max(1);
     let steps = missing.0.checked_add(step - 1).ok_or(Unforeseeable::TooLarge)? / step;
     steps.checked_mul(step).map(Minor).ok_or(Unforeseeable::TooLarge)
 }
 
-/// An estimate as an amount: rounds up, because too little is worse than too much.
+/// Rounds an estimate up to an amount, because too little is worse than too much.
 fn rounded_up(estimate: f64) -> Result<Minor, Unforeseeable> {
     let estimate = estimate.ceil();
     if !(0.0..=AMOUNT_MAX.0 as f64).contains(&estimate) {
@@ -237,8 +232,8 @@ mod tests {
 
     const HOUR_MS: u64 = 3_600_000;
 
-    /// Friday 2026-09-11 10:00 in Zurich: four hours before the last cut-off of the week. The later credit, Monday 18:00,
-    /// is 80 hours away, the first one eight.
+    /// Friday 2026-09-11 10:00 in Zurich: four hours before the last cut-off of the week. The later credit, Monday
+    /// 18:00, is 80 hours away, the first eight.
     const FRIDAY: UnixMillis = UnixMillis(1_789_113_600_000);
 
     const RULES: Rules = Rules {
@@ -250,7 +245,7 @@ mod tests {
         thresholds: Thresholds { notice: 0.01, urgent: 0.10 },
     };
 
-    /// 100.00 every hour, for twenty weeks until then.
+    /// 100.00 every hour, for twenty weeks before that.
     fn steady() -> Burn {
         let mut burn = Burn::default();
         let hours = (1..=20 * 168).rev().map(|ago| UnixMillis(FRIDAY.0 - ago * HOUR_MS));
@@ -290,7 +285,7 @@ mod tests {
 
     #[test]
     fn what_is_there_and_on_its_way_decides() {
-        // In flight: an amount and when it is credited, in hours from the day before; 24 is now.
+        // In flight: an amount and its credit, in hours from the day before; 24 is now.
         let check = |pool: PoolNow, level: Level, suggests: bool| {
             let said = said(&pool, RULES);
             assert_eq!((said.level, said.suggested > Minor::ZERO), (level, suggests), "{pool:?}: {}", said.why);
@@ -305,7 +300,7 @@ mod tests {
         check(pool(700_000, 0, &[(2_000_000, 24 + 8)]), Level::None, false);
         check(pool(200_000, 0, &[(2_000_000, 24 + 40)]), Level::Urgent, false);
         check(pool(700_000, 0, &[(2_000_000, 24 + 200)]), Level::Urgent, true);
-        // Overdue: nobody knows when it comes, and it is not asked for again.
+        // Overdue: its arrival is unknown, and the suggestion does not ask for it again.
         check(pool(700_000, 0, &[(2_000_000, 23)]), Level::Urgent, false);
     }
 

@@ -1,23 +1,21 @@
-//! Holidays as people write them: one day a line, `2026-12-25 Christmas Day`. Blank lines and lines that begin with `#`
-//! say nothing. `deploy/holidays/` has files to begin with.
+//! Holiday files: one day a line, `2026-12-25 Christmas Day`. Blank lines and lines that begin with `#` are ignored.
+//! `deploy/holidays/` has examples.
 
 use std::collections::BTreeMap;
 use std::fmt;
 
 use jiff::civil::Date;
 
-/// Days on which nobody handles a top-up, with their names.
+/// Days on which UR credits no top-ups, with their names.
 pub type Holidays = BTreeMap<Date, String>;
 
-/// Longest name of a holiday, in bytes: it is shown in sentences.
+/// In bytes; sentences quote the name.
 const NAME_BYTES_MAX: usize = 80;
 
-/// A line that is no holiday.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BadLine {
-    /// Its number, from 1.
+    /// From 1.
     pub line: usize,
-    /// What is wrong with it.
     pub message: &'static str,
 }
 
@@ -30,7 +28,7 @@ impl fmt::Display for BadLine {
 /// Reads a holiday file.
 ///
 /// # Errors
-/// Every bad line, in order: a day that is silently left out is a day on which a credit is waited for in vain.
+/// Every bad line, in order: a day that was skipped silently would let treasury wait for a credit in vain.
 pub fn parse(text: &str) -> Result<Holidays, Vec<BadLine>> {
     let mut holidays = Holidays::new();
     let mut bad = Vec::new();
@@ -56,7 +54,7 @@ pub fn parse(text: &str) -> Result<Holidays, Vec<BadLine>> {
 fn holiday(line: &str) -> Result<(Date, &str), &'static str> {
     const FORM: &str = "must be a date and a name, such as 2026-12-25 Christmas Day";
     let (date, name) = line.split_once(' ').ok_or(FORM)?;
-    // The parser knows further forms of a date; a file has one, so that a slip is seen.
+    // The parser accepts more forms of a date; files have only one, so that a typing error is detected.
     let is_dash = |place: usize| place == 4 || place == 7;
     let fits = |(place, byte): (usize, u8)| if is_dash(place) { byte == b'-' } else { byte.is_ascii_digit() };
     if date.len() != 10 || !date.bytes().enumerate().all(fits) {
@@ -96,7 +94,7 @@ mod tests {
         check("2026-01-01 \u{7}", &["line 1: the name must be 1 to 80 printable bytes"]);
     }
 
-    /// Easter Sunday by Gauss's rule in Meeus's form, so that a slip in the files is seen.
+    /// Easter Sunday by Gauss's rule in Meeus's form, to detect errors in the files.
     fn easter(year: i16) -> Date {
         let year = i32::from(year);
         let (golden, century, of_century) = (year % 19, year / 100, year % 100);

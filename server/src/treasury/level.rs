@@ -1,29 +1,29 @@
-//! How loud treasury is told of a pool. A level is entered at its threshold and left below half of it, so a probability
-//! that trembles round a threshold is told once.
+//! The alert level of a pool. A level begins at its threshold and ends below half of it, so a probability that
+//! fluctuates around a threshold notifies once.
 //!
-//! Which level was told, to whom and who has taken it on is in the pool's alert, in the journal (`engine/src/rows/alert.rs`).
+//! The pool's alert in the journal (`engine/src/rows/alert.rs`) keeps the notified level, the notifications and the
+//! acknowledgement.
 
 use tapgate_engine::fact::Severity;
 
-/// A level is left below this share of the threshold at which it is entered.
+/// A level ends below this share of its threshold.
 const LEAVE_SHARE: f64 = 0.5;
 
-/// How bad it is, ascending.
+/// In ascending order.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
-    /// Nothing to tell.
     #[default]
     None,
-    /// Think of a top-up.
+    /// Consider a top-up.
     Notice,
-    /// Send one now.
+    /// Send a top-up now.
     Urgent,
-    /// Nothing can be spent: taps are being declined.
+    /// The pool is dry: tapgate declines taps.
     Critical,
 }
 
 impl Level {
-    /// The level's name, as in messages and in JSON.
+    /// As in messages and JSON.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -34,7 +34,7 @@ impl Level {
         }
     }
 
-    /// How soon somebody must look; `None` where there is nothing to tell.
+    /// `None` without an alert.
     #[must_use]
     pub fn severity(self) -> Option<Severity> {
         match self {
@@ -45,7 +45,7 @@ impl Level {
         }
     }
 
-    /// The level that was told with this severity.
+    /// The level that an alert with this severity notified.
     #[must_use]
     pub fn told(severity: Option<Severity>) -> Level {
         match severity {
@@ -57,40 +57,37 @@ impl Level {
     }
 }
 
-/// At which probability of running dry a level is entered; `0 < notice <= urgent <= 1`.
+/// The probabilities of running dry above which levels begin; `0 < notice <= urgent <= 1`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Thresholds {
-    /// Above it: notice.
     pub notice: f64,
-    /// Above it: urgent.
     pub urgent: f64,
 }
 
-/// What is seen of a pool.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Observation {
-    /// Whether nothing can be spent from it.
+    /// Whether the pool has nothing to spend.
     pub dry: bool,
-    /// Whether nothing could be at the look before.
+    /// Whether it had nothing at the previous check.
     pub was_dry: bool,
-    /// The probability that it runs dry; `None` while there is too little history to say.
+    /// `None` while there is too little history.
     pub probability_empty: Option<f64>,
 }
 
 impl Thresholds {
-    /// The level of an observation by itself.
+    /// The level of an observation alone.
     #[must_use]
     pub fn level(&self, seen: Observation) -> Level {
         self.level_at(seen, 1.0)
     }
 
-    /// The level after another: what is entered at a threshold is left below half of it, and what was critical is left
-    /// only once it would not be urgent, or, where nobody can say that, once it was not dry at two looks.
+    /// The level after another, with hysteresis: a level ends below half of its threshold. Critical ends only once the
+    /// pool would not be urgent, or, without a probability, once it was not dry at two checks.
     #[must_use]
     pub fn level_after(&self, level: Level, seen: Observation) -> Level {
         let (entered, kept) = (self.level_at(seen, 1.0), self.level_at(seen, LEAVE_SHARE));
         match level {
-            // What cannot be said any more, for no top-up could be credited in any time, has not eased.
+            // A level does not ease only because its probability became unknown, as when no top-up can be credited.
             Level::Notice | Level::Urgent if seen.probability_empty.is_none() => entered.max(level),
             Level::Critical if kept >= Level::Urgent => Level::Critical,
             Level::Critical if seen.probability_empty.is_none() && seen.was_dry => Level::Critical,
@@ -122,7 +119,7 @@ mod tests {
         Observation { dry: false, was_dry: false, probability_empty: Some(percent / 100.0) }
     }
 
-    /// Each line: what is seen (a percentage, `dry`, or `unknown`) -> the level from then on.
+    /// Each line: an observation (a percentage, `dry`, or `unknown`) -> the level from then on.
     #[track_caller]
     fn check(table: &str) {
         let (mut level, mut was_dry) = (Level::None, true);

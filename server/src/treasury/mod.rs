@@ -1,7 +1,9 @@
-//! Treasury: how fast a pool is spent, when a top-up sent now would be credited, and so when to send how much.
+//! Treasury: burn rate and credit times of the pools, and so the time and amount of top-ups.
 //!
-//! All but one file are pure functions of the journal, the calendar and `now`: `follow` reads the journal. `docs/treasury.md` explains the model and shows how well its
-//! probabilities come true.
+//! All but one file are pure functions of the journal, the calendar and `now`; only `follow` reads the journal.
+//! `docs/treasury.md` explains the model and shows how well its probabilities come true.
+
+#![allow(missing_docs, reason = "a name that says what it is needs no sentence")]
 
 mod accuracy;
 pub mod burn;

@@ -1,16 +1,17 @@
-//! The shape of a month: pay-days make three days busy that no day of the week explains.
+//! The shape of a month: pay-days make three days busy, which no day of the week explains.
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 
-/// What an hour of the same day a month ago weighs against one now: half after a year, because a day comes twelve times in it.
+/// The weight of the previous hour of the same day of the month: it halves in a year, in which the day occurs twelve
+/// times.
 const DECAY_PER_HOUR_OF_DAY: f64 = 0.997_6;
 
-/// How many days of usual spending hold a day of the month at "as usual".
+/// The prior's weight for a factor of one, in days of usual spending.
 const DAYS_TO_BELIEVE: f64 = 2.0;
 
-/// Spending against what the week's shape expects of it.
+/// Spending relative to the expectation by the week's shape.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct Ratio {
     spent: f64,
@@ -23,13 +24,13 @@ impl Ratio {
         self.expected = self.expected * decay + expected;
     }
 
-    /// 1 is as usual; so much usual spending draws it there.
+    /// 1 is usual; `usual` is the weight of that prior, in spending.
     pub(super) fn factor(&self, usual: f64) -> f64 {
         if usual <= 0.0 { 1.0 } else { ((self.spent + usual) / (self.expected + usual)).max(0.0) }
     }
 }
 
-/// How busy each day of the month is, beyond its day of the week.
+/// The spending on each day of the month relative to its day of the week.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct Month {
     days: [Ratio; 31],
@@ -49,12 +50,12 @@ impl Month {
     }
 }
 
-/// By how much each day of the month is busier than usual; 1 is as usual.
+/// The factor of each day of the month; 1 is usual.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Factors([f64; 31]);
 
 impl Factors {
-    /// That of the day an hour since 1970 lies in.
+    /// The factor of the day that contains an hour since 1970.
     pub(super) fn of(&self, hour: u64) -> f64 {
         self.0.get(day_of_month(hour)).copied().unwrap_or(1.0)
     }

@@ -1,39 +1,36 @@
-//! What a record changes of the pools, by what it was: the one reading of it for burn and statement.
+//! A record's changes of the pools, by cause: shared by burn and statement.
 
 use tapgate_engine::fact::{Effect, Fact, Source, Verdict};
 use tapgate_engine::money::{Currency, Minor};
 
-/// Why what is available of a pool changes.
+/// The cause of a change of a pool's available balance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Line {
     /// Taken by approvals.
     Approvals,
-    /// Given back by reversals, releases and expiries, or never taken.
+    /// Returned by reversals, releases and expiries, or never taken.
     GivenBack,
-    /// Captured beyond what was held: over-captures, late clearings, and what UR settled without asking.
+    /// Captured beyond the hold: over-captures, late clearings, and settlements without an authorization.
     OverCaptures,
-    /// Given back after it was captured.
+    /// Returned after capture.
     Refunds,
-    /// Top-ups.
     Credits,
-    /// What a report or a person corrected beyond all that.
+    /// Corrections by a report or a person that no other line explains.
     Reports,
-    /// What is kept back in it was set.
+    /// A new floor.
     Floors,
 }
 
-/// A change of what is available of one pool.
+/// A change of one pool's available balance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Movement {
-    /// Which pool.
     pub currency: Currency,
-    /// Why.
     pub line: Line,
-    /// By how much, in smallest units; below 0 where it falls.
+    /// In smallest units; negative where the balance falls.
     pub change: Minor,
 }
 
-/// What a record changes of what is available: together exactly what `PoolFigures` makes of it.
+/// A record's changes of the available balances: together exactly the changes in `PoolFigures`.
 pub fn movements(fact: &Fact) -> impl Iterator<Item = Movement> + '_ {
     let found = |currency, line, change| Movement { currency, line, change };
     let none = found(Currency::EUR, Line::Reports, Minor::ZERO);
@@ -71,8 +68,8 @@ pub fn movements(fact: &Fact) -> impl Iterator<Item = Movement> + '_ {
     [first, second].into_iter().chain(booked).filter(|movement| !movement.change.is_zero())
 }
 
-/// What a record spends of the pools (above 0) or gives back: what burns a pool down, whatever credits and reports say.
-/// A refund counts when UR shows it, though what is available rises only with the next report.
+/// A record's spending (positive) and returns (negative), which burn a pool down, apart from credits and reports. A
+/// refund counts when UR shows it, although the available balance rises only with the next report.
 pub fn spent(fact: &Fact) -> impl Iterator<Item = (Currency, Minor)> + '_ {
     let is_spending = |movement: &Movement| !matches!(movement.line, Line::Credits | Line::Reports | Line::Floors);
     let refund = match fact {

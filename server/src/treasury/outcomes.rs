@@ -1,4 +1,4 @@
-//! What was decided in the last minutes, and what is usual: for a rise of declines, and for what an hour may approve.
+//! Recent decisions and the usual share of declines: for the alerts about declines and about the hourly cap.
 
 use std::collections::BTreeMap;
 
@@ -9,14 +9,14 @@ use tapgate_engine::time::UnixMillis;
 
 const MINUTE_MS: u64 = 60_000;
 
-/// Declines of so many minutes, the one under way included, are compared with the usual.
+/// The minutes, including the current one, whose declines are compared with the usual share.
 pub const RECENT_MINUTES: u64 = 10;
 
-/// Minutes kept: an hour, and the one under way.
+/// An hour, and the current minute.
 const MINUTES_MAX: u64 = 61;
 
-/// What a minute ago weighs against now in the usual: half after three days, so a campaign becomes usual and a bad night
-/// does not.
+/// The weight of the previous minute in the usual share: it halves in three days, so that a campaign becomes usual but
+/// a bad night does not.
 const DECAY_PER_MINUTE: f64 = 0.999_84;
 
 /// Decisions of one minute.
@@ -25,7 +25,7 @@ struct Minute {
     approved: u64,
     declined: BTreeMap<Reason, u64>,
     approved_chf: ChfMinor,
-    /// The part of it that was approved since the program was last resumed.
+    /// The part approved since the program was last resumed.
     since_resumed_chf: ChfMinor,
 }
 
@@ -39,28 +39,28 @@ impl Minute {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Outcomes {
     minutes: BTreeMap<u64, Minute>,
-    /// Up to this minute they are in the usual.
+    /// The usual share includes decisions up to this minute.
     learnt: u64,
     usual_decisions: f64,
     usual_declines: f64,
     is_suspended: bool,
 }
 
-/// What is seen of declines.
+/// The declines, with the usual share for comparison.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Declines {
-    /// Decisions of the last ten minutes.
+    /// All decisions of the last ten minutes.
     pub decisions: u64,
-    /// Those that declined, by reason.
+    /// The declines among them, by reason.
     pub declined: BTreeMap<Reason, u64>,
-    /// The usual share, 0 to 1; nothing where nothing is known.
+    /// The usual share, 0 to 1; 0 without earlier decisions.
     pub usual: f64,
-    /// How many decisions that rests on; older ones count less.
+    /// The number of decisions behind it, older decisions with less weight.
     pub usual_decisions: f64,
 }
 
 impl Outcomes {
-    /// Counts a decision. A late answer is no decision of its own: it was approved, and is given back.
+    /// Counts a decision. A late answer is not a decision of its own: the approval was counted, and is released.
     pub fn add(&mut self, at: UnixMillis, verdict: &Verdict) {
         self.roll(at);
         let minute = self.minutes.entry(at.0 / MINUTE_MS).or_default();
@@ -74,7 +74,7 @@ impl Outcomes {
         }
     }
 
-    /// The program was suspended or resumed. Whoever resumes it accepts what was approved before.
+    /// Notes that the program was suspended or resumed. The resume accepts all earlier approvals.
     pub fn suspend(&mut self, suspended: bool) {
         self.is_suspended = suspended;
         if !suspended {
@@ -82,7 +82,8 @@ impl Outcomes {
         }
     }
 
-    /// Lets time pass: what is no longer recent becomes usual, and what is older than an hour is forgotten.
+    /// Lets time pass: minutes that are no longer recent enter the usual share, and minutes older than an hour are
+    /// dropped.
     pub fn roll(&mut self, now: UnixMillis) {
         let now = now.0 / MINUTE_MS;
         let learn_until = now.saturating_sub(RECENT_MINUTES);
@@ -119,13 +120,13 @@ impl Outcomes {
         seen
     }
 
-    /// What was approved in the last 60 minutes, the one under way included.
+    /// Approvals of the last 60 minutes, including the current one.
     #[must_use]
     pub fn approved_chf(&self, now: UnixMillis) -> ChfMinor {
         self.last_hour(now, |minute| minute.approved_chf)
     }
 
-    /// Of that, what was approved since the program was last resumed; nothing while it is suspended.
+    /// The part of them since the program was last resumed; zero while it is suspended.
     #[must_use]
     pub fn approved_since_resumed_chf(&self, now: UnixMillis) -> ChfMinor {
         if self.is_suspended { ChfMinor::ZERO } else { self.last_hour(now, |minute| minute.since_resumed_chf) }
@@ -152,7 +153,7 @@ mod tests {
         UnixMillis(START_MS + minute * MINUTE_MS)
     }
 
-    /// Approves this much, or declines.
+    /// Approves the amount, or declines.
     fn happen(outcomes: &mut Outcomes, minute: u64, chf: Option<i64>) {
         let approved = |chf: i64| Approval {
             source: Source::Crypto,
@@ -192,7 +193,7 @@ mod tests {
         check(&outcomes, 0, 0);
         outcomes.suspend(false);
         check(&outcomes, 0, 0);
-        // In the very minute of the resume, too.
+        // Also within the minute of the resume.
         happen(&mut outcomes, 0, Some(10));
         happen(&mut outcomes, 1, Some(200));
         check(&outcomes, 1, 210);
@@ -215,7 +216,7 @@ mod tests {
         let seen = outcomes.declines(at(16));
         assert_eq!(seen.decisions, 0);
         assert!((seen.usual - 0.25).abs() < 1e-3, "{seen:?}");
-        // Half is forgotten after three days.
+        // Half of the weight is gone after three days.
         outcomes.roll(at(16 + 3 * 24 * 60));
         let seen = outcomes.declines(at(16 + 3 * 24 * 60));
         assert!((1.9..2.1).contains(&seen.usual_decisions) && (seen.usual - 0.25).abs() < 1e-3, "{seen:?}");

@@ -1,4 +1,4 @@
-//! A pool as the forecast sees it: its figures, and the money on its way.
+//! The forecast's view of a pool: its figures, and the money in flight.
 
 use tapgate_engine::money::Minor;
 use tapgate_engine::rows::{PoolFigures, Prefund};
@@ -7,10 +7,10 @@ use tapgate_engine::time::UnixMillis;
 use super::calendar::CreditCalendar;
 use super::forecast::{PoolNow, TopUp};
 
-/// The pool at `now`, with its prefunds of which nothing was credited yet.
+/// The pool at `now`, with its prefunds that have no credit yet.
 ///
-/// A prefund that nobody expects at any time is expected when the calendar says. A credit that was recorded and that no
-/// report shows yet is in flight: it is not asked for twice, and no probability counts on it before UR shows it.
+/// A prefund without an expected time is expected when the calendar credits it. A recorded credit that no report shows
+/// yet is in flight: the suggestion does not ask for it again, and no probability counts on it before UR shows it.
 #[must_use]
 pub fn position(figures: &PoolFigures, in_flight: &[Prefund], calendar: &CreditCalendar, now: UnixMillis) -> PoolNow {
     let expected = |prefund: &Prefund| {
@@ -40,7 +40,7 @@ mod tests {
     use super::*;
     use crate::treasury::calendar::tests::zurich;
 
-    /// Friday 2026-09-11 10:00 in Zurich; credited at 18:00 if sent now.
+    /// Friday 2026-09-11 10:00 in Zurich; money sent now is credited at 18:00.
     const FRIDAY: UnixMillis = UnixMillis(1_789_113_600_000);
     const EIGHT_HOURS_MS: u64 = 8 * 3_600_000;
 

@@ -1,26 +1,25 @@
-//! The shape of a week: what is usually spent in each of its hours.
+//! The shape of a week: the usual spending in each of its hours.
 
 use serde::{Deserialize, Serialize};
 
-/// Hours of a week.
 pub(super) const WEEK_HOURS: u64 = 168;
 
-/// What a week ago weighs against now: half after six weeks. Long enough to learn 168 cells, short enough to forget a
+/// The weight of the previous week: it halves in six weeks, long enough to learn 168 cells, short enough to forget a
 /// season.
 const DECAY_PER_WEEK: f64 = 0.890_9;
 
-/// How many weeks of its own a cell needs before it is believed as much as what it is drawn towards. Little: what is drawn
-/// away from a busy Friday is missing in every forecast of a weekend.
+/// The number of its own weeks at which a cell's mean weighs as much as its prior. Small, because what shrinkage takes
+/// from a busy Friday is missing in every forecast of a weekend.
 const WEEKS_TO_BELIEVE: f64 = 0.5;
 
 /// 1970-01-01 was a Thursday; days count from Monday.
 const DAY_OF_1970: u64 = 3;
 
-/// Days that are weekend: the sixth and the seventh.
+/// The sixth and seventh day are the weekend.
 const WEEKEND_FROM: usize = 5;
 
-/// An hour of the week, in UTC. After a clock change the shape is an hour off until it is learnt again: days, which
-/// credits are counted in, hardly notice.
+/// An hour of the week, in UTC. After a clock change the shape is an hour off until it is learnt again; the days that
+/// credits count hardly change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct HourOfWeek {
     day: usize,
@@ -28,14 +27,14 @@ pub(super) struct HourOfWeek {
 }
 
 impl HourOfWeek {
-    /// That of an hour since 1970.
+    /// From an hour since 1970.
     pub(super) fn of(hour: u64) -> HourOfWeek {
         let index = |number: u64| usize::try_from(number).unwrap_or_default();
         HourOfWeek { day: index((hour / 24 + DAY_OF_1970) % 7), hour: index(hour % 24) }
     }
 }
 
-/// Observations, the older the lighter.
+/// Observations, with weights that decay.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 struct Cell {
     sum: f64,
@@ -47,19 +46,19 @@ impl Cell {
         Cell { sum: self.sum + other.sum, weight: self.weight + other.weight }
     }
 
-    /// The mean, drawn towards `prior` while there is little of its own.
+    /// The mean, shrunk towards `prior` while the cell has few observations of its own.
     fn mean(&self, prior: f64) -> f64 {
         (self.sum + WEEKS_TO_BELIEVE * prior) / (self.weight + WEEKS_TO_BELIEVE)
     }
 }
 
-/// What was spent in each hour of the week.
+/// Spending in each hour of the week.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct Profile {
     cells: [[Cell; 24]; 7],
 }
 
-/// What is expected in each hour of the week, in smallest units.
+/// The expected spending in each hour of the week, in smallest units.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Shape([[f64; 24]; 7]);
 
@@ -69,14 +68,14 @@ impl Shape {
         self.0.get(day).and_then(|hours| hours.get(hour)).copied().unwrap_or_default()
     }
 
-    /// The mean of an hour.
+    /// The mean spending per hour.
     pub(super) fn mean(&self) -> f64 {
         self.0.iter().flatten().sum::<f64>() / 168.0
     }
 }
 
 impl Profile {
-    /// Learns what was spent in an hour.
+    /// Learns the spending of an hour.
     pub(super) fn add(&mut self, hour: u64, spent: f64) {
         let HourOfWeek { day, hour } = HourOfWeek::of(hour);
         if let Some(cell) = self.cells.get_mut(day).and_then(|hours| hours.get_mut(hour)) {
@@ -85,8 +84,8 @@ impl Profile {
         }
     }
 
-    /// The means: each cell drawn towards the same hour of all days of its kind (working week or weekend), and that
-    /// towards the mean of all hours. An hour gives back at times more than it takes; a mean below nothing is nothing.
+    /// The means: each cell shrunk towards the same hour of all days of its kind (working week or weekend), and that
+    /// mean towards the mean of all hours. An hour may return more than it takes; a negative mean counts as zero.
     pub(super) fn shape(&self) -> Shape {
         let all = self.cells.iter().flatten().fold(Cell::default(), |all, cell| all.plus(cell));
         let overall = if all.weight > 0.0 { all.sum / all.weight } else { 0.0 };

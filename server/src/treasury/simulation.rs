@@ -1,4 +1,4 @@
-//! Whether the probabilities come true: years of made-up traffic, forecast hour by hour.
+//! Checks that the probabilities come true: forecasts, hour by hour, of years of generated traffic.
 //!
 //! `cargo test -p tapgate --lib treasury::simulation -- --ignored --nocapture` prints the tables of `docs/treasury.md`.
 
@@ -24,7 +24,7 @@ const HOUR_MS: u64 = 3_600_000;
 
 const WEEK_HOURS: usize = 168;
 
-/// From here on forecasts are judged: before, their history is mostly the prior.
+/// The first judged week: earlier forecasts are mostly the prior.
 const JUDGED_FROM_WEEK: usize = 8;
 
 /// Programs of three sizes, in taps an hour on average.
@@ -39,7 +39,7 @@ const RULES: Rules = Rules {
     thresholds: Thresholds { notice: 0.01, urgent: 0.10 },
 };
 
-/// Made-up spending, hour by hour.
+/// Generated spending, hour by hour.
 struct Traffic {
     random: ChaCha8Rng,
     taps_an_hour: f64,
@@ -51,8 +51,8 @@ impl Traffic {
         Traffic { random: ChaCha8Rng::seed_from_u64(seed), taps_an_hour: TAPS_AN_HOUR[size] }
     }
 
-    /// Net spending of each hour of so many weeks: hours of the week, busy and quiet weeks and days, pay-days, December,
-    /// and growth by a third each year.
+    /// Net spending of each hour: hours of the week, busy and quiet weeks and days, pay-days, December, and growth by a
+    /// third each year.
     fn weeks(mut self, weeks: usize) -> Vec<i64> {
         let (mut of_week, mut hours) = (0.0, Vec::new());
         for week in 0..weeks {
@@ -72,7 +72,7 @@ impl Traffic {
         hours
     }
 
-    /// Taps of one hour, log-normal with a median of 22.00; one in thirty is given back.
+    /// Taps of one hour, log-normal with a median of 22.00; one in thirty is returned.
     fn hour(&mut self, busy: f64) -> i64 {
         let taps = self.poisson(busy * self.taps_an_hour);
         let mut spent = 0.0;
@@ -89,7 +89,7 @@ impl Traffic {
         (-2.0 * uniform.ln()).sqrt() * angle.cos()
     }
 
-    /// By the waiting times between taps.
+    /// Draws waiting times between taps.
     fn poisson(&mut self, mean: f64) -> u32 {
         let (mut waited, mut taps) = (0.0, 0);
         loop {
@@ -102,7 +102,7 @@ impl Traffic {
     }
 }
 
-/// How busy an hour of the week is, 1 on average: lunch and evening, and the weekend's late nights.
+/// Relative traffic of an hour of the week, 1 on average: lunch and evening, and the weekend's late nights.
 fn usual(day: usize, hour: usize) -> f64 {
     const WEEKDAY: [f64; 24] = [
         0.2, 0.1, 0.1, 0.1, 0.1, 0.2, 0.5, 0.9, 1.1, 1.0, 1.1, 1.6, 1.9, 1.4, 1.1, 1.1, 1.4, 1.9, 2.0, 1.6, 1.2, 0.9,
@@ -135,13 +135,14 @@ fn pool(spendable: i64, in_flight: Vec<TopUp>) -> PoolNow {
     PoolNow { currency: Currency::EUR, available: Minor(spendable), reserve: Minor::ZERO, in_flight }
 }
 
-/// Stated probabilities in a range, and what came of them.
+/// Stated probabilities in a range, and their outcomes.
 #[derive(Clone, Copy, Default)]
 struct Bin {
     hours: u32,
     stated: f64,
     came_true: u32,
-    /// Fillings of a pool that were in the bin: their hours end alike, so they are the independent observations.
+    /// Fillings of a pool that were in the bin. All hours of a filling share an outcome, so the fillings are the
+    /// independent observations.
     drains: u32,
     last_drain: u32,
 }
@@ -164,7 +165,7 @@ impl Bin {
     }
 }
 
-/// Upper ends of the bins; notice and urgent are among them.
+/// Upper ends of the bins, among them the thresholds of notice and urgent.
 const BINS: [f64; 9] = [0.001, 0.01, 0.03, 0.10, 0.25, 0.50, 0.75, 0.90, 1.0];
 
 #[derive(Clone, Copy, Default)]
@@ -203,14 +204,14 @@ impl Calibration {
     }
 }
 
-/// Nobody reacts: a pool is filled with one day's to seven days' spending, drained, and filled again once dry. Every hour is a
-/// forecast, and the traffic that really follows says whether it came true.
+/// Without any reaction: fills a pool with one to seven days' spending, drains it, and fills it again once dry. Every
+/// hour gets a forecast, which the following traffic confirms or refutes.
 fn drain(seed: u64, weeks: usize) -> [Calibration; 2] {
     let (calendar, hours) = (zurich(), Traffic::new(seed).weeks(weeks));
     let mut random = ChaCha8Rng::seed_from_u64(seed ^ 0xD2A1);
     let [mut missed, mut unavoidable] = [Calibration::default(); 2];
     let (mut burn, mut left, mut drain) = (Burn::default(), 0, 0);
-    // The last two weeks only tell what came of the forecasts before them.
+    // The last two weeks only serve as outcomes of earlier forecasts.
     for (hour, spent) in hours.iter().enumerate().take(hours.len() - 2 * WEEK_HOURS) {
         burn.roll(at(hour));
         if hour >= JUDGED_FROM_WEEK * WEEK_HOURS {
@@ -240,14 +241,14 @@ fn drain(seed: u64, weeks: usize) -> [Calibration; 2] {
     [missed, unavoidable]
 }
 
-/// A treasury that looks once every working day, four hours before the cut-off, and sends what is suggested.
+/// A treasury that checks once every working day, four hours before the cut-off, and sends the suggestion.
 struct Treasury {
     rules: Rules,
     left: i64,
     in_flight: Vec<TopUp>,
     hours_dry: u32,
     top_ups: u32,
-    /// Σ of what lay in the pool, hour by hour.
+    /// Σ of the pool's balance, hour by hour.
     kept: f64,
 }
 
@@ -274,10 +275,10 @@ impl Treasury {
     }
 }
 
-/// What comes of treasuries of different caution with the same traffic; and what was spent.
+/// Results of treasuries of different caution with the same traffic, and the spending.
 fn follow(hours: &[i64]) -> ([Treasury; Z.len()], i64) {
     let (calendar, mut burn) = (zurich(), Burn::default());
-    // A first top-up by feeling: three weeks of what the first week will take.
+    // The first top-up is a guess: three times the first week's spending.
     let left = 3 * hours[..WEEK_HOURS].iter().sum::<i64>();
     let mut treasuries = Z.map(|z| {
         let rules = Rules { z, ..RULES };
@@ -308,7 +309,8 @@ fn of_seeds<T: Send>(seeds: std::ops::Range<u64>, run: impl Fn(u64) -> T + Sync)
     })
 }
 
-/// A quarter of what the document shows, so that every run of the tests has it; a range must have seen so many fillings.
+/// Covers a quarter of the programs in the document, so that every run of the tests checks them; a range needs a
+/// minimum of fillings.
 #[test]
 fn probabilities_come_true() {
     calibrate(0..6, 20);
@@ -332,7 +334,7 @@ fn calibrate(seeds: std::ops::Range<u64>, fillings_min: u32) {
         for (bin, end) in sum.0.iter().zip(BINS) {
             let (stated, observed) = (bin.stated(), bin.observed());
             assert!(bin.drains > fillings_min, "{when}, up to {end}: only {} fillings", bin.drains);
-            // Three standard errors, and a twentieth of what was stated.
+            // Three standard errors, and a twentieth of the stated probability.
             let tolerance = 3.0 * (stated * (1.0 - stated) / f64::from(bin.drains)).sqrt() + stated / 20.0;
             let apart = (observed - stated).abs();
             assert!(
@@ -343,7 +345,7 @@ fn calibrate(seeds: std::ops::Range<u64>, fillings_min: u32) {
     }
 }
 
-/// Cautions that are compared; the last is the default.
+/// The compared values of z; the last is the default.
 const Z: [f64; 4] = [2.0, 3.0, 4.0, 5.0];
 
 #[test]

@@ -1,26 +1,26 @@
-//! What will be spent in some future interval, as a distribution.
+//! The spending of a future interval, as a distribution.
 
 use libm::erfc;
 
-/// The spending of an interval: a gamma distribution with this mean and variance, because a sum of taps is positive and its
-/// surprises are upwards (a normal one is too sure of the rare, a log-normal one too wary of the likely). Its tail is that
-/// of Wilson and Hilferty: the cube root is all but normal.
+/// A gamma distribution with this mean and variance, because a sum of taps is positive and its surprises are upwards (a
+/// normal distribution underestimates rare events, a log-normal one overestimates likely ones). Its tail is Wilson and
+/// Hilferty's approximation: the cube root is nearly normal.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Spend {
-    /// The expected sum, in smallest units; nothing or more.
+    /// In smallest units, not negative.
     pub mean: f64,
-    /// Its variance, in smallest units squared.
+    /// In smallest units squared.
     pub variance: f64,
 }
 
 impl Spend {
-    /// The standard deviation, in smallest units.
+    /// In smallest units.
     #[must_use]
     pub fn sigma(&self) -> f64 {
         self.variance.sqrt()
     }
 
-    /// The probability that the sum reaches `amount`, 0 to 1. Nothing or less is reached for certain.
+    /// The probability that the sum reaches `amount`, 0 to 1; certain for zero and less.
     #[must_use]
     pub fn reaches(&self, amount: f64) -> f64 {
         if amount <= 0.0 {
@@ -37,7 +37,6 @@ impl Spend {
         erfc(above_centre / (width * std::f64::consts::SQRT_2)) / 2.0
     }
 
-    /// The sum that is reached as likely as not.
     #[must_use]
     pub fn median(&self) -> f64 {
         let (centre, _) = self.cube_root();
@@ -63,7 +62,8 @@ mod tests {
             let reached = Spend { mean, variance }.reaches(amount);
             assert!((reached - expected).abs() < 2e-3, "{mean} {variance} {amount}: {reached}");
         };
-        // A coefficient of variation of 1/2 is the gamma distribution of shape 4, scale 25: Poisson sums give its tail.
+        // A coefficient of variation of 1/2 is the gamma distribution of shape 4, scale 25, whose tail follows from
+        // Poisson sums.
         check(100.0, 2500.0, 91.801_5, 0.5);
         check(100.0, 2500.0, 193.842, 0.05);
         check(100.0, 2500.0, 251.128, 0.01);

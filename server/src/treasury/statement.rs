@@ -1,4 +1,4 @@
-//! What a pool began a day with, what moved it, and what it ended with: a fold of the journal, exact to the cent.
+//! A pool's opening balance, movements and closing balance of a day: a fold of the journal, exact to the cent.
 
 use std::collections::BTreeMap;
 
@@ -8,23 +8,22 @@ use tapgate_engine::money::{Currency, Minor};
 
 use super::movement::{Line, Movement, movements};
 
-/// Days kept of each pool: three years. Beyond them the journal itself tells.
+/// Three years of days for each pool. The journal itself goes further back.
 pub const DAYS_MAX: usize = 1_096;
 
-/// What moved a pool on one day, by what it was; each is a change of what is available, below 0 where it fell.
+/// A day's changes of a pool's available balance by cause, negative where it fell.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lines {
     /// Taken by approvals.
     pub approvals: Minor,
-    /// Given back by reversals, releases and expiries.
+    /// Returned by reversals, releases and expiries.
     pub given_back: Minor,
-    /// Captured beyond what was held, late, or without asking.
+    /// Captured beyond the hold, late, or without an authorization.
     pub over_captures: Minor,
-    /// Given back after it was captured, as far as reports have shown it.
+    /// Returned after capture, as far as reports have shown it.
     pub refunds: Minor,
-    /// Top-ups.
     pub credits: Minor,
-    /// What reports changed that nothing above explains; a floor that a person reported with a balance is in it.
+    /// Changes by reports that no line above explains, including a floor reported by a person with a balance.
     pub reports: Minor,
     /// Changes of the floor alone.
     pub floors: Minor,
@@ -44,7 +43,7 @@ impl Lines {
         *sum = sum.saturating_add(change);
     }
 
-    /// Every line with its name on the wire.
+    /// Every line with its wire name.
     #[must_use]
     pub fn named(&self) -> [(&'static str, Minor); 7] {
         [
@@ -63,30 +62,27 @@ impl Lines {
     }
 }
 
-/// One pool's day.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Statement {
-    /// What was available as it began.
+    /// The available balance at the beginning.
     pub opening: Minor,
-    /// What moved it.
     pub lines: Lines,
-    /// What was available as it ended, or is now: opening and all lines together.
+    /// The available balance at the end, or now: the opening balance plus all lines.
     pub closing: Minor,
 }
 
-/// One pool's days.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 struct Book {
     available: Minor,
-    /// Refunds that UR showed and no report has.
+    /// Refunds that UR showed, but no report includes yet.
     refunds_due: Minor,
-    /// The days on which something moved, with what was available before.
+    /// The days with movements, each with the balance before it.
     days: BTreeMap<Day, (Minor, Lines)>,
 }
 
 impl Book {
     fn add(&mut self, day: Day, line: Line, change: Minor) {
-        // A record that is stamped a moment before the one ahead of it belongs to the same day: days never reopen.
+        // A record with an earlier time than its predecessor belongs to the same day: days never reopen.
         let day = self.days.last_key_value().map_or(day, |(last, _)| day.max(*last));
         let (_, lines) = self.days.entry(day).or_insert((self.available, Lines::default()));
         lines.add(line, change);
@@ -96,7 +92,7 @@ impl Book {
         }
     }
 
-    /// A report that is higher than expected shows refunds first.
+    /// A report above the expectation is explained by refunds first.
     fn report(&mut self, day: Day, rise: Minor) {
         let shown = Minor(rise.0.clamp(0, self.refunds_due.0.max(0)));
         self.refunds_due = self.refunds_due.saturating_sub(shown);
@@ -108,12 +104,11 @@ impl Book {
     }
 }
 
-/// The days of every pool.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Statements(BTreeMap<Currency, Book>);
 
 impl Statements {
-    /// Folds a record of this day, in the journal's order, from its first record on.
+    /// Folds a record of this day. Needs every record from the journal's first, in order.
     pub fn add(&mut self, day: Day, fact: &Fact) {
         for Movement { currency, line, change } in movements(fact) {
             let book = self.0.entry(currency).or_default();
@@ -129,13 +124,13 @@ impl Statements {
                     book.refunds_due = book.refunds_due.saturating_add(refund.amount);
                 }
             }
-            // What a person reports holds everything that UR gave back.
+            // A person's report includes everything that UR returned.
             Fact::PoolReported(report) => self.0.entry(report.currency).or_default().refunds_due = Minor::ZERO,
             _ => {}
         }
     }
 
-    /// The statement of a day up to `today`; `None` before the pool's first day, after today, or beyond what is kept.
+    /// The statement of a day; `None` before the pool's first day, after today, or beyond the days kept.
     #[must_use]
     pub fn of(&self, currency: Currency, day: Day, today: Day) -> Option<Statement> {
         if day > today {

@@ -1,4 +1,4 @@
-//! All that treasury knows of the past: a fold of the journal from its first record, and the bytes it is kept in.
+//! Treasury's state: a fold of the journal from its first record, and the bytes of its cache.
 
 use std::collections::BTreeMap;
 
@@ -16,29 +16,27 @@ use super::movement::spent;
 use super::outcomes::Outcomes;
 use super::statement::Statements;
 
-/// The version of the bytes: another form, or another meaning of a figure, is another version.
+/// The version of the bytes. Another form, or another meaning of a figure, needs another version.
 const VERSION: u8 = 2;
 
-/// What the journal says up to one record.
+/// The state after one record.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Tail {
     /// The last record folded.
     pub cursor: Sequence,
-    /// Its link of the chain: of another journal it would be another.
+    /// That record's link of the hash chain, which differs in another journal.
     pub chain: Chain,
-    /// The zone that days are cut in.
+    /// The time zone of the days.
     time_zone: String,
-    /// The day under way there, and when it ends.
+    /// The current day there, and its end.
     day: (Day, UnixMillis),
     burns: BTreeMap<Currency, Burn>,
-    /// Every pool's days.
     pub statements: Statements,
-    /// The last hour's decisions.
     pub outcomes: Outcomes,
 }
 
 impl Tail {
-    /// Before the first record.
+    /// The state before the first record.
     #[must_use]
     pub fn new(calendar: &CreditCalendar) -> Tail {
         Tail {
@@ -74,22 +72,19 @@ impl Tail {
         }
     }
 
-    /// What is known of a pool's spending up to the last record.
+    /// A pool's burn up to the last record.
     #[must_use]
     pub fn burn(&self, currency: Currency) -> Burn {
         self.burns.get(&currency).cloned().unwrap_or_default()
     }
 
-    /// Whether anything was ever spent from it.
     #[must_use]
     pub fn has_spent(&self, currency: Currency) -> bool {
         self.burns.contains_key(&currency)
     }
 
-    /// The bytes of the cache.
-    ///
     /// # Errors
-    /// It cannot be encoded.
+    /// The state cannot be encoded.
     pub fn encode(&self) -> Result<Vec<u8>, postcard::Error> {
         let mut bytes = postcard::to_stdvec(&(VERSION, self))?;
         let check = Fingerprint::of(&bytes);
@@ -97,8 +92,8 @@ impl Tail {
         Ok(bytes)
     }
 
-    /// Reads the cache. `None` where it is damaged, of another version, or cut in days of another zone: then everything
-    /// is read again.
+    /// Reads the cache. `None` if it is damaged, of another version, or of another time zone: then everything is read
+    /// again.
     #[must_use]
     pub fn decode(bytes: &[u8], calendar: &CreditCalendar) -> Option<Tail> {
         let (bytes, check) = bytes.split_last_chunk::<16>()?;

@@ -1,4 +1,4 @@
-//! A forecast in words, for whoever has to send the money.
+//! A forecast in words, for the treasurer.
 
 use std::fmt::Write as _;
 
@@ -8,7 +8,7 @@ use tapgate_engine::time::UnixMillis;
 use super::calendar::CreditCalendar;
 use super::forecast::{Forecast, PoolNow};
 
-/// Why money should be sent now, or need not be.
+/// The reason to send money now, or not to.
 pub(super) fn why(forecast: &Forecast, calendar: &CreditCalendar, pool: &PoolNow, now: UnixMillis) -> String {
     let amount = |amount: Minor| format!("{} {}", major(amount), pool.currency);
     let (window, next_window) = (&forecast.window, &forecast.next_window);
@@ -43,8 +43,8 @@ pub(super) fn why(forecast: &Forecast, calendar: &CreditCalendar, pool: &PoolNow
     why
 }
 
-/// Whole units with thousands apart, rounded down: estimates have no cents. Every currency that UR holds a pool in has two
-/// decimals (ur-facts.md, token decimals).
+/// Whole units with separated thousands, rounded down: estimates have no cents. Every currency in which UR holds a pool
+/// has two decimals (ur-facts.md, token decimals).
 pub(crate) fn major(amount: Minor) -> String {
     let digits = amount.0.div_euclid(100).unsigned_abs().to_string();
     let mut grouped = if amount.0 < 0 { "-".to_owned() } else { String::new() };

@@ -1,4 +1,4 @@
-//! The tail over real ledgers: statements add up exactly, and a cache never changes what is known.
+//! The tail over real ledgers: statements add up exactly, and a cache never changes the result.
 
 use std::sync::Arc;
 
@@ -75,7 +75,7 @@ impl World {
         self.ledger.change(&author(), change, moment(at)).unwrap();
     }
 
-    /// UR's balance as a person reports it, with everything approved so far in it.
+    /// A person reports UR's balance, which includes every approval so far.
     pub(crate) fn report(&self, at: UnixMillis, balance: i64, floor: i64) {
         let report = Change::ReportPool {
             currency: Currency::EUR,
@@ -127,7 +127,7 @@ impl World {
         self.ledger.sync_pool(Currency::EUR, Minor(balance), through, moment(at)).unwrap();
     }
 
-    /// Waits until everything recorded is durable.
+    /// Waits until every record is durable.
     pub(crate) fn drained(&self) {
         while self.ledger.journal().durable() < self.ledger.journal().claimed() {
             std::thread::yield_now();
@@ -148,14 +148,14 @@ pub(crate) fn follower(ledger: &Ledger) -> Follower {
     follower
 }
 
-/// Something that happens to the pool; numbers name taps, modulo those there are.
+/// An event of the pool; numbers select taps, modulo their count.
 #[derive(Clone, Debug)]
 enum Happens {
     Tapped(i64),
     Incremented(u32, i64),
     Reversed(u32, i64),
     Released(u32),
-    /// Settled with more or less than was held.
+    /// Settled with more or less than the hold.
     Settled(u32, i64),
     GaveBack(u32, i64),
     ForcePosted(i64),
@@ -182,7 +182,7 @@ fn happens() -> impl Strategy<Value = Happens> {
     ]
 }
 
-/// Lets a history happen, a few hours between its parts, from a pool of 500.00 on.
+/// Plays a history, with a few hours between its events, from a pool of 500.00.
 fn lived(history: &[(Happens, u64)], credits_count_at_once: bool) -> (World, UnixMillis) {
     let world = World::new(3, credits_count_at_once);
     world.report(MONDAY, 50_000, 0);
@@ -207,7 +207,7 @@ fn lived(history: &[(Happens, u64)], credits_count_at_once: bool) -> (World, Uni
             Happens::Released(tap) => {
                 let root = format!("a{}", root(*tap)).parse().unwrap();
                 let release = Change::Release { root, reason: "test".into() };
-                // What holds nothing cannot be released.
+                // An authorization without a hold cannot be released.
                 let _ = world.ledger.change(&author(), release, moment(at));
             }
             Happens::Settled(tap, amount) => {
@@ -249,7 +249,7 @@ fn histories() -> impl Strategy<Value = Vec<(Happens, u64)>> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 96, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// Every record moves a pool by exactly what its movements say, and every day's statement adds up to the cent.
+    /// Every record moves a pool by exactly its movements, and every day's statement adds up to the cent.
     #[test]
     fn statements_add_up(history in histories(), credits_count_at_once in any::<bool>()) {
         let (world, now) = lived(&history, credits_count_at_once);
@@ -280,7 +280,7 @@ proptest! {
         world.ledger.journal().close();
     }
 
-    /// Whatever was known when the process ended, the next one ends with the same.
+    /// Whatever the state at the process's end, the next process reaches the same state.
     #[test]
     fn a_cache_changes_nothing(history in histories(), known in 0..80_usize) {
         let (world, _) = lived(&history, true);
@@ -369,7 +369,7 @@ fn a_refund_is_no_spending_and_stands_in_the_statement_once_a_report_shows_it() 
     assert_eq!((lines(&world).refunds, lines(&world).reports), (Minor(0), Minor(50_000)));
     world.sync(MONDAY, 49_410);
     world.drained();
-    // Ten more than UR gave back: nothing explains them.
+    // Ten more than UR returned: no line explains them.
     assert_eq!((lines(&world).refunds, lines(&world).reports), (Minor(400), Minor(50_010)));
     let spent: i64 = {
         let mut spent = 0;
@@ -386,7 +386,7 @@ fn a_refund_is_no_spending_and_stands_in_the_statement_once_a_report_shows_it() 
     world.ledger.journal().close();
 }
 
-/// Records of the measurement: enough that opening and caching do not count.
+/// Enough records that opening and caching do not matter.
 const MEASURED_TAPS: u32 = 300_000;
 
 #[test]
