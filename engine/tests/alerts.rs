@@ -17,7 +17,7 @@ use tapgate_engine::journal::{Settled, Word};
 use tapgate_engine::ledger::{AlertChange, Change, ChangeError, Page};
 use tapgate_engine::rows::Alert;
 use tapgate_engine::store::Store;
-use tapgate_engine::testing::MemoryStore;
+use tapgate_engine::testing::{MemoryStore, cases};
 use tapgate_engine::time::UnixMillis;
 
 use crate::world::{World, at, author, tap};
@@ -258,7 +258,7 @@ fn happens() -> impl Strategy<Value = Happens> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 120, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: cases(120), failure_persistence: None, ..ProptestConfig::default() })]
 
     /// Whatever is raised, repeated and ended, and in whatever order: one open at most of a kind and subject, rows, memory and
     /// fold agree, and a crash after any record loses nothing that was durable before it.

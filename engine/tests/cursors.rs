@@ -11,7 +11,7 @@ use tapgate_engine::fact::{Author, Fact, IdempotencyKey};
 use tapgate_engine::journal::Settled;
 use tapgate_engine::ledger::{Change, ChangeError, CursorChange};
 use tapgate_engine::store::Store;
-use tapgate_engine::testing::MemoryStore;
+use tapgate_engine::testing::{MemoryStore, cases};
 
 use crate::world::{World, at, author, tap};
 
@@ -140,7 +140,7 @@ fn happens() -> impl Strategy<Value = Happens> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 80, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: cases(80), failure_persistence: None, ..ProptestConfig::default() })]
 
     /// Whatever moves: rows, memory and fold agree, and after a crash at any record each reader stands where it stood then.
     #[test]

@@ -2,18 +2,13 @@
 
 use proptest::collection::vec;
 use proptest::prelude::*;
-use tapgate_engine::testing::run_script;
+use tapgate_engine::testing::{cases, run_script};
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: cases(), max_shrink_time: 20_000, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: cases(200), max_shrink_time: 20_000, ..ProptestConfig::default() })]
 
     #[test]
     fn the_ledger_decides_as_the_model_does(bytes in vec(any::<u8>(), 0..1500)) {
         run_script(&bytes);
     }
-}
-
-/// `make soak` asks for more.
-fn cases() -> u32 {
-    std::env::var("TAPGATE_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(200)
 }

@@ -23,7 +23,7 @@ use tapgate_engine::recovery::verify;
 use tapgate_engine::rows::Outcome;
 use tapgate_engine::rules::Tolerance;
 use tapgate_engine::store::Store;
-use tapgate_engine::testing::MemoryStore;
+use tapgate_engine::testing::{MemoryStore, cases};
 use tapgate_engine::time::UnixSeconds;
 
 use crate::world::{self, START_SECONDS, World, at, funds, tap};
@@ -527,7 +527,7 @@ fn interleavings(debits: usize, reports: usize) -> impl Strategy<Value = Vec<Ste
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 150, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: cases(150), failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn reports_may_race_with_approvals_in_every_order(steps in interleavings(4, 3)) {
@@ -614,7 +614,7 @@ fn happens() -> impl Strategy<Value = Happens> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: cases(200), failure_persistence: None, ..ProptestConfig::default() })]
 
     /// Whatever UR shows, and in whatever order: rows agree, pools hold what the holds say, and every prefix of the journal
     /// folds to what memory was.

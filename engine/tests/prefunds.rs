@@ -16,7 +16,7 @@ use tapgate_engine::ledger::{Change, ChangeError, Page, Policy, PrefundChange};
 use tapgate_engine::money::{Currency, Minor};
 use tapgate_engine::rows::{Prefund, PrefundState};
 use tapgate_engine::store::Store;
-use tapgate_engine::testing::MemoryStore;
+use tapgate_engine::testing::{MemoryStore, cases};
 use tapgate_engine::time::UnixMillis;
 
 use crate::world::{World, at, tap};
@@ -366,7 +366,7 @@ fn happens() -> impl Strategy<Value = Happens> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 120, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: cases(120), failure_persistence: None, ..ProptestConfig::default() })]
 
     /// Whatever is proposed, sent, credited and given up, and in whatever order: the pool rises by credits alone, rows, memory
     /// and fold agree, and a crash after any record loses nothing that was durable before it.

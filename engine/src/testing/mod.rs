@@ -8,10 +8,12 @@
     reason = "a test that meets the unexpected stops"
 )]
 
+mod cases;
 mod model;
 mod script;
 mod stores;
 
+pub use cases::cases;
 pub use model::{Model, ModelReply};
 pub use script::{Operation, check_prefixes, operations, run, run_script};
 pub use stores::{FailAfter, Gated, MemoryStore};

@@ -1,6 +1,7 @@
 //! Configurations as text, and all that is said about them.
 
 use proptest::prelude::*;
+use tapgate_engine::testing::cases;
 
 use super::*;
 use crate::delivery::EventKind;
@@ -686,7 +687,7 @@ fn a_setting_given_twice_is_an_error() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(256))]
+    #![proptest_config(ProptestConfig::with_cases(cases(256)))]
 
     #[test]
     fn any_text_loads_or_is_answered_one_error_a_line(

@@ -2,6 +2,7 @@
 
 use proptest::prelude::*;
 use serde_json::Value;
+use tapgate_engine::testing::cases;
 
 use super::*;
 
@@ -313,7 +314,7 @@ fn a_key_is_a_scalar_and_never_shows_itself() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(ProptestConfig::with_cases(cases(64)))]
 
     #[test]
     fn a_flipped_bit_is_never_accepted(

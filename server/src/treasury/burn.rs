@@ -172,6 +172,7 @@ fn in_hours(millis: u64) -> f64 {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use tapgate_engine::testing::cases;
 
     use super::*;
 
@@ -241,7 +242,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(64))]
+        #![proptest_config(ProptestConfig::with_cases(cases(64)))]
 
         #[test]
         fn how_spending_is_cut_into_records_does_not_matter(

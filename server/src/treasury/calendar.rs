@@ -245,6 +245,7 @@ fn millis(at: &Zoned) -> Option<UnixMillis> {
 pub(crate) mod tests {
     use jiff::civil::{date, time};
     use proptest::prelude::*;
+    use tapgate_engine::testing::cases;
 
     use super::*;
     use crate::treasury::holidays;
@@ -398,7 +399,7 @@ pub(crate) mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(512))]
+        #![proptest_config(ProptestConfig::with_cases(cases(512)))]
 
         #[test]
         fn a_credit_comes_after_its_sending_in_order_and_on_an_open_day(

@@ -226,6 +226,7 @@ fn rounded_up(estimate: f64) -> Result<Minor, Unforeseeable> {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use tapgate_engine::testing::cases;
 
     use super::*;
     use crate::treasury::calendar::tests::zurich;
@@ -352,7 +353,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(64))]
+        #![proptest_config(ProptestConfig::with_cases(cases(64)))]
 
         #[test]
         fn more_money_never_asks_for_more_and_what_was_sent_is_not_asked_for_again(

@@ -73,6 +73,7 @@ mod tests {
     use jiff::ToSpan;
     use jiff::civil::date;
     use proptest::prelude::*;
+    use tapgate_engine::testing::cases;
 
     use super::*;
 
@@ -123,6 +124,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(cases(256)))]
+
         #[test]
         fn any_text_is_read_or_answered_with_its_lines(text in "([0-9-]{8,11} ?[a-z#\\n]{0,4}){0,8}") {
             if let Err(bad) = parse(&text) {

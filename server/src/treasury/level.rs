@@ -110,6 +110,7 @@ impl Thresholds {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use tapgate_engine::testing::cases;
 
     use super::*;
 
@@ -182,7 +183,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(512))]
+        #![proptest_config(ProptestConfig::with_cases(cases(512)))]
 
         #[test]
         fn a_level_rises_at_once_and_falls_only_below_half_of_its_threshold(

@@ -53,6 +53,7 @@ impl Spend {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use tapgate_engine::testing::cases;
 
     use super::*;
 
@@ -75,6 +76,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(cases(256)))]
+
         #[test]
         fn a_probability_falls_with_the_amount(
             mean in 0.0..1e15_f64, relative in 0.0..9.0_f64, amount in -1e15..1e15_f64, more in 0.0..1e15_f64,

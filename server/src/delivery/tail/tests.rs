@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use proptest::prelude::*;
 use tapgate_engine::ids::Sequence;
+use tapgate_engine::testing::cases;
 
 use super::*;
 
@@ -596,7 +597,7 @@ impl World {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(512))]
+    #![proptest_config(ProptestConfig::with_cases(cases(512)))]
 
     /// Whatever fails, is lost, or crashes: in the end each message was seen, each lane in its order, and what the
     /// position calls accepted was accepted.

@@ -81,6 +81,7 @@ pub fn find(
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use tapgate_engine::testing::cases;
 
     use super::*;
     use crate::wire::ur::Status;
@@ -153,6 +154,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(cases(256)))]
+
         #[test]
         fn the_order_of_candidates_does_not_matter(amounts in prop::collection::vec(900_i64..1_100, 0..6), amount in 900_i64..1_100) {
             let mut holding: Vec<_> =

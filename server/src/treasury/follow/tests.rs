@@ -14,7 +14,7 @@ use tapgate_engine::rows::{PoolFigures, State};
 use tapgate_engine::rules::Tolerance;
 use tapgate_engine::store::Store;
 use tapgate_engine::store::rocks::{Durability, Rocks};
-use tapgate_engine::testing::MemoryStore;
+use tapgate_engine::testing::{MemoryStore, cases};
 use tapgate_engine::time::{Moment, UnixSeconds};
 
 use super::super::calendar::tests::zurich;
@@ -247,7 +247,7 @@ fn histories() -> impl Strategy<Value = Vec<(Happens, u64)>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 96, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: cases(96), failure_persistence: None, ..ProptestConfig::default() })]
 
     /// Every record moves a pool by exactly its movements, and every day's statement adds up to the cent.
     #[test]
