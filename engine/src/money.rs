@@ -9,7 +9,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 /// The largest amount a request may carry and the largest figure a person may set: 10^15 smallest units
-/// (`interface.md`, order of checks). Products with rates stay inside `i128`, sums of 9,000 of them inside `i64`.
+/// (`docs/interface.md`, order of checks). Products with rates stay inside `i128`, sums of 9,000 of them inside `i64`.
 pub const AMOUNT_MAX: Minor = Minor(1_000_000_000_000_000);
 
 /// An amount in the smallest unit of some currency (cents for EUR). Signed, because a pool's available figure can
@@ -108,14 +108,14 @@ impl Currency {
         std::str::from_utf8(&self.0).unwrap_or("???")
     }
 
-    /// The currency under which UR keeps it: `CNY` is booked as `CNH` (ur-facts, pricing).
+    /// The currency under which UR keeps it: `CNY` is booked as `CNH` (docs/ur-facts.md, pricing).
     #[must_use]
     pub fn booked(self) -> Currency {
         if self.0 == *b"CNY" { Currency::CNH } else { self }
     }
 
     /// Whether UR itself holds balances in it, so that an authorization in it is priced from its transaction amount
-    /// and not from the settlement amount (ur-facts, token list).
+    /// and not from the settlement amount (docs/ur-facts.md, token list).
     #[must_use]
     pub fn is_held_by_ur(self) -> bool {
         matches!(&self.booked().0, b"USD" | b"EUR" | b"CHF" | b"GBP" | b"CNH" | b"JPY" | b"SGD" | b"HKD")

@@ -1,4 +1,4 @@
-//! The repository's rules of who may know whom, as code (design: "Layout and who may know whom").
+//! The repository's rules of who may know whom, as code (ARCHITECTURE.md).
 //!
 //! The sources are read as text. Comments, and tests inside the sources, may name what they like: a rule is about what
 //! runs in production.

@@ -1,4 +1,4 @@
-//! The CHF client limit, exactly as UR's contract keeps it (ur-facts, "The CHF limit").
+//! The CHF client limit, exactly as UR's contract keeps it (docs/ur-facts.md, "The CHF limit").
 
 use serde::{Deserialize, Serialize};
 

@@ -1,4 +1,4 @@
-//! How UR prices a card authorization (ur-facts, "How UR prices"; design, "Pool and price").
+//! How UR prices a card authorization (docs/ur-facts.md, "How UR prices").
 //!
 //! Every figure floors, as UR's contract does; only our own holds on top of it round up.
 

@@ -27,7 +27,7 @@ pub struct Returned {
     pub draws: Vec<DrawReturn>,
     /// What a pool gets back.
     pub pool: Option<PoolReturn>,
-    /// UR's own reversal uses the limit again, as the contract does (ur-facts, "What reversals do").
+    /// UR's own reversal uses the limit again, as the contract does (docs/ur-facts.md, "What reversals do").
     pub limit_added: ChfMinor,
 }
 

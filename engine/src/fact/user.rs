@@ -6,7 +6,7 @@ use crate::contract::limit::ClientLimit;
 use crate::ids::{CardId, Sequence, UrId};
 use crate::money::{Currency, Minor, Money};
 
-/// `chainStatus` of UR's contract (ur-facts, "Status").
+/// `chainStatus` of UR's contract (docs/ur-facts.md, "Status").
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum AccountStatus {
     /// 0: no account yet.

@@ -1,4 +1,4 @@
-//! The section `[controls]`: program-wide controls, of the same fields as a user's in `interface.md`.
+//! The section `[controls]`: program-wide controls, of the same fields as a user's in `docs/interface.md`.
 
 use super::reader::Reader;
 use super::sections::currency;
@@ -16,7 +16,7 @@ const WINDOW_SECONDS_MAX: u32 = 2_592_000;
 /// Largest count of a velocity rule: within it counting is exact.
 const COUNT_MAX: u32 = tapgate_engine::fact::controls::VELOCITY_COUNT_MAX;
 
-/// Largest amount: 10^15 smallest units (interface.md, order of checks).
+/// Largest amount: 10^15 smallest units (docs/interface.md, order of checks).
 const AMOUNT_MAX: u64 = 1_000_000_000_000_000;
 
 /// Longest merchant id, in bytes.
@@ -59,7 +59,7 @@ pub struct Velocity {
     pub count_max: Option<u32>,
 }
 
-/// How a card is used (interface.md, `channel`).
+/// How a card is used (docs/interface.md, `channel`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Channel {
     /// Chip or stripe at a terminal.

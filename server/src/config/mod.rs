@@ -77,7 +77,7 @@ pub struct Listen {
     pub admin: SocketAddr,
 }
 
-/// How UR is reached and recognised (ur-facts.md, Authentication).
+/// How UR is reached and recognised (docs/ur-facts.md, Authentication).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ur {
     /// Base of UR's API, without a slash at its end.
@@ -141,7 +141,7 @@ pub struct Decision {
     pub card_currency: [u8; 3],
     /// Whether less than asked is approved where the request allows it and all of it is not covered.
     pub partial_approval: bool,
-    /// How many times a CRYPTO approval uses the CHF limit: 0, 1 or 2 (ur-facts.md: unknown until UR confirms).
+    /// How many times a CRYPTO approval uses the CHF limit: 0, 1 or 2 (docs/ur-facts.md: unknown until UR confirms).
     pub limit_weight: u8,
     /// Added to holds across currencies, in basis points, 0 to 5,000.
     pub fx_buffer_bps: u16,
@@ -151,7 +151,7 @@ pub struct Decision {
     pub state_max_age_seconds: u32,
 }
 
-/// Which source pays (ur-facts.md, the approve-spend callback).
+/// Which source pays (docs/ur-facts.md, the approve-spend callback).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FundingPolicy {
     /// The partner's pool only.
@@ -182,7 +182,7 @@ pub struct AdminToken {
     pub sha256: TokenHash,
 }
 
-/// What a token permits (interface.md, admin listener).
+/// What a token permits (docs/interface.md, admin listener).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
     /// Reading.

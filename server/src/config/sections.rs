@@ -1,4 +1,4 @@
-//! The settings, their forms, ranges and defaults, section by section as in `interface.md`.
+//! The settings, their forms, ranges and defaults, section by section as in `docs/interface.md`.
 
 use std::io;
 use std::net::SocketAddr;
@@ -29,7 +29,7 @@ const MAX_AGE_SECONDS_MAX: u32 = 2_592_000;
 /// Largest buffer on holds across currencies: half again, in basis points.
 const FX_BUFFER_BPS_MAX: u16 = 5_000;
 
-/// Calls to UR a minute where nothing else is agreed: the least tier of UR's issuer (ur-facts.md).
+/// Calls to UR a minute where nothing else is agreed: the least tier of UR's issuer (docs/ur-facts.md).
 const CALLS_PER_MINUTE: u32 = 80;
 
 /// Most calls a minute: more than any tier.

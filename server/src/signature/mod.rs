@@ -1,4 +1,4 @@
-//! Authenticates senders: EIP-191 signatures of UR's webhooks and of the partner's requests (ur-facts.md,
+//! Authenticates senders: EIP-191 signatures of UR's webhooks and of the partner's requests (docs/ur-facts.md,
 //! Authentication).
 //!
 //! Everything here is pure: no I/O, no clock; `now` is an argument. tapgate trusts only the address *recovered* from a
@@ -96,7 +96,7 @@ pub enum SignatureError {
 }
 
 impl SignatureError {
-    /// The error code on the wire (interface.md, order of checks); all of them answer 401.
+    /// The error code on the wire (docs/interface.md, order of checks); all of them answer 401.
     #[must_use]
     pub fn code(&self) -> &'static str {
         match self {

@@ -1,10 +1,10 @@
-//! The partner's requests to UR: the signed message, and its check by the receiver (ur-facts.md, Authentication).
+//! The partner's requests to UR: the signed message, and its check by the receiver (docs/ur-facts.md, Authentication).
 
 use super::SignatureError;
 use super::address::Address;
 use super::webhook::{accepted_signer, parse_unix_seconds};
 
-/// In seconds (ur-facts.md: `X-Api-Deadline` ≤ 300 s ahead).
+/// In seconds (docs/ur-facts.md: `X-Api-Deadline` ≤ 300 s ahead).
 pub const PARTNER_DEADLINE_AHEAD_SECONDS_MAX: u64 = 300;
 
 /// A partner's request as received.

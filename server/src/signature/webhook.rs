@@ -1,4 +1,4 @@
-//! Webhook signatures, V1 and V2 (ur-facts.md, Authentication and "Webhook signature V2").
+//! Webhook signatures, V1 and V2 (docs/ur-facts.md, Authentication and "Webhook signature V2").
 
 use super::address::Address;
 use super::personal::recover;
@@ -7,7 +7,7 @@ use super::{REQUEST_ID_HEADER, SIGNATURE_V2_HEADER, SignatureError, TIMESTAMP_HE
 /// Digits of a timestamp or deadline: enough until the year 33658, and far from overflow.
 pub const TIMESTAMP_DIGITS_MAX: usize = 12;
 
-/// As for every other id on this interface (interface.md).
+/// As for every other id on this interface (docs/interface.md).
 pub const REQUEST_ID_BYTES_MAX: usize = 128;
 
 /// The operator's requirements for a webhook.

@@ -1,4 +1,4 @@
-//! The time of credit of a top-up sent now. People operate UR (ur-facts.md, Prefunding): they process transfers at a
+//! The time of credit of a top-up sent now. People operate UR (docs/ur-facts.md, Prefunding): they process transfers at a
 //! cut-off on working days, need some hours of a working day, and rest on weekends and holidays.
 
 use std::collections::BTreeSet;

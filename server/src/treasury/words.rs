@@ -44,7 +44,7 @@ pub(super) fn why(forecast: &Forecast, calendar: &CreditCalendar, pool: &PoolNow
 }
 
 /// Whole units with separated thousands, rounded down: estimates have no cents. Every currency in which UR holds a pool
-/// has two decimals (ur-facts.md, token decimals).
+/// has two decimals (docs/ur-facts.md, token decimals).
 pub(crate) fn major(amount: Minor) -> String {
     let digits = amount.0.div_euclid(100).unsigned_abs().to_string();
     let mut grouped = if amount.0 < 0 { "-".to_owned() } else { String::new() };

@@ -1,5 +1,5 @@
 //! `POST /webhooks/ur`: UR's events and our answers, in one file, so that UR's final contract is one small change
-//! (ur-facts, "The approve-spend callback").
+//! (docs/ur-facts.md, "The approve-spend callback").
 
 use std::borrow::Cow;
 use std::fmt;

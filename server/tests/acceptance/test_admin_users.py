@@ -152,7 +152,7 @@ def test_a_frozen_card_declines_until_it_is_active_again_and_other_cards_do_not(
 
 
 def test_controls_of_a_card_bind_that_card_only(world):
-    """Whether controls are a key of the card or a path under it, interface.md leaves open: either will do."""
+    """Whether controls are a key of the card or a path under it, docs/interface.md leaves open: either will do."""
     user = world.user(cards=2)
     controls = {"channel_block": ["atm"]}
     path = f"/api/v1/cards/{user.card}"

@@ -186,7 +186,7 @@ def test_a_key_file_without_a_key_fails(tmp_path):
 
 
 def verify_arguments(signature: str) -> list[str]:
-    """interface.md fixes no arguments of `tapgate verify`: take those that its help offers."""
+    """docs/interface.md fixes no arguments of `tapgate verify`: take those that its help offers."""
     text = output(command("verify", "--help"))
     offered = set(re.findall(r"--[a-z0-9-]+", text))
     arguments = ["--as", "ur"] if "--as" in offered else []

@@ -113,7 +113,7 @@ def test_a_repeated_reversal_gives_back_once(world):
 
 
 def test_a_reversal_of_nothing_changes_nothing(world):
-    """interface.md: 0 is amount_invalid except for an authorization; design.md: reversals are always acknowledged."""
+    """docs/interface.md: 0 is amount_invalid except for an authorization, and reversals are always acknowledged."""
     user, parent = approved(world)
     before = world.figures(user)
     answer = world.decide(reversal := follow_up("reversal", parent, 0))

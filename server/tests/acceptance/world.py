@@ -66,7 +66,7 @@ RESPONSE_CODES = {
 }
 
 
-# --- UR's formulas (interface.md, design.md, ur-facts.md) ----------------------------------------------------------
+# --- UR's formulas (docs/interface.md, docs/ur-facts.md) -----------------------------------------------------
 
 
 def chf_of(paid: int, currency: str) -> int:
@@ -329,7 +329,7 @@ class World:
     def decline(self, data: dict, reason: str) -> dict:
         """Sends what must be declined for this reason and no other."""
         answer = self.decide(data)
-        # A declined increment may name its root or itself: interface.md shows only authorizations.
+        # A declined increment may name its root or itself: docs/interface.md shows only authorizations.
         own, root = data["authorizationId"], data["originalAuthorizationId"]
         assert answer["partnerRefId"] in ({own} if data["type"] == "authorization" else {own, root}), answer
         assert answer == {

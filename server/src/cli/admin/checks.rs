@@ -7,7 +7,7 @@ use crate::cli::ui::amounts::{Money, chf, with_point};
 use crate::cli::ui::screen::Text;
 use crate::cli::ui::when::duration;
 
-/// Rates and spreads have four decimals (ur-facts, pricing).
+/// Rates and spreads have four decimals (docs/ur-facts.md, pricing).
 const RATE_DECIMALS: usize = 4;
 
 /// The context that a check's words need besides its own values.

@@ -4,7 +4,7 @@ use serde::Deserialize;
 
 use super::screen::Text;
 
-/// UR's own client reads every currency that UR holds with two decimals, the yen too (ur-facts, token decimals).
+/// UR's own client reads every currency that UR holds with two decimals, the yen too (docs/ur-facts.md, token decimals).
 const DECIMALS: usize = 2;
 
 /// Currencies with another number of decimals. UR does not hold these: their amounts come from the card schemes, in the

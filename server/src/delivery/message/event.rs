@@ -7,7 +7,7 @@ use tapgate_engine::time::UnixMillis;
 
 use crate::wire::rfc3339;
 
-/// Everything that webhooks can tell of (interface.md, "Out").
+/// Everything that webhooks can tell of (docs/interface.md, "Out").
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum EventKind {
     /// An authorization was approved.

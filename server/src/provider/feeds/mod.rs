@@ -49,7 +49,7 @@ const RECORDS_MAX: usize = 10_000;
 /// Hints waiting; one that finds no room is made up for by the next turn of its account.
 pub const HINTS_MAX: usize = 10_000;
 
-/// What UR's contract adds to a settlement amount (ur-facts.md, "How UR prices").
+/// What UR's contract adds to a settlement amount (docs/ur-facts.md, "How UR prices").
 const INTERCHANGE_PERCENT: u8 = 1;
 
 /// The fiat currencies of UR's, where `/v1/tokens` does not say.

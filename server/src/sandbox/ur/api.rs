@@ -276,7 +276,7 @@ fn mint(books: &mut Books, asked: &Question, now: u64) -> Answer {
     done(json!({"tokenId": ur_id, "txHash": format!("0x{ur_id:0>64}")}))
 }
 
-/// `chainStatus` of the contract (ur-facts.md, "Status").
+/// `chainStatus` of the contract (docs/ur-facts.md, "Status").
 fn chain_status(account: &Account) -> u8 {
     match account.status {
         "soft_blocked" => 1,

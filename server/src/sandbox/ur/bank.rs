@@ -14,7 +14,7 @@ const ONRAMP_MIN: u64 = 5_000_000;
 /// Fees of a deposit (seed 003): the network's, in millionths of a dollar, and UR's, in basis points.
 const NETWORK_FEE: u64 = 50_000;
 const PROCESSING_BPS: u64 = 50;
-/// 1,000.00 francs (ur-facts.md).
+/// 1,000.00 francs (docs/ur-facts.md).
 const NEW_CLIENT_LIMIT: u64 = 100_000;
 const FIRST_MINTED: usize = 900_000;
 

@@ -1,4 +1,4 @@
-//! UR's arithmetic by its published contracts (ur-facts.md, "The CHF limit" and "How UR prices"). It is written
+//! UR's arithmetic by its published contracts (docs/ur-facts.md, "The CHF limit" and "How UR prices"). It is written
 //! independently of the engine's, so that each can check the other; nothing here calls the engine.
 
 use std::collections::BTreeMap;

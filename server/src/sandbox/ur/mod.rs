@@ -21,7 +21,7 @@ use crate::signature::{SIGNATURE_HEADER, SigningKey};
 
 const DEADLINE: Duration = Duration::from_millis(500);
 
-/// Attempts of a notification (ur-facts.md: up to 3 retries; the sandbox is more patient).
+/// Attempts of a notification (docs/ur-facts.md: up to 3 retries; the sandbox is more patient).
 const TELLINGS_MAX: usize = 20;
 
 /// The raw answer to a callback.

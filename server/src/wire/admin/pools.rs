@@ -100,7 +100,7 @@ struct PairForm {
     spread: Option<Digits>,
 }
 
-/// Interchange of UR's contract, in percent (ur-facts, pricing).
+/// Interchange of UR's contract, in percent (docs/ur-facts.md, pricing).
 const INTERCHANGE_PERCENT: u8 = 1;
 
 fn rate(field: &str, Digits(text): &Digits) -> Result<u32, Malformed> {

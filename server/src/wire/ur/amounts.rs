@@ -7,13 +7,13 @@ use tapgate_engine::money::{AMOUNT_MAX, Minor};
 
 use crate::wire::Malformed;
 
-/// Every fiat token of UR has 2 decimals, JPY too (ur-facts.md).
+/// Every fiat token of UR has 2 decimals, JPY too (docs/ur-facts.md).
 pub const FIAT_DECIMALS: u32 = 2;
 
 /// USDC and USDT.
 pub const STABLECOIN_DECIMALS: u32 = 6;
 
-/// Decimals of the contract's rates: 10,000 is 1.0 (ur-facts.md, "How UR prices").
+/// Decimals of the contract's rates: 10,000 is 1.0 (docs/ur-facts.md, "How UR prices").
 const RATE_DECIMALS: u32 = 4;
 
 /// A signed display decimal, such as `+11.94`, `-6.00` or `-100`, in smallest units.

@@ -1,5 +1,5 @@
-//! UR's own API: its answers, read with tolerance where its documents and its clients differ (ur-facts.md, "Amounts on
-//! UR's wire" and "More that a partner's published integration shows").
+//! UR's own API: its answers, read with tolerance where its documents and its clients differ (docs/ur-facts.md, "Amounts
+//! on UR's wire" and "More that a partner's published integration shows").
 
 mod amounts;
 mod envelope;
