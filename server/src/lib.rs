@@ -11,7 +11,6 @@ pub mod delivery;
 mod error_chain;
 pub mod health;
 pub mod http;
-pub mod policy;
 pub mod program;
 pub mod provider;
 pub mod sandbox;

@@ -60,7 +60,7 @@ const SHARDS: usize = 1024;
 const KEPT_IN_MEMORY_MILLIS: u64 = 15 * 60 * 1000;
 
 /// What the operator configured: the same for every decision of a run.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policy {
     /// Which source pays.
     pub funding: FundingPolicy,

@@ -11,6 +11,7 @@
 
 mod auto_prefund;
 mod controls;
+mod decision;
 mod deliver;
 mod document;
 mod errors;
@@ -23,14 +24,17 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 pub use auto_prefund::{AutoPrefund, AutoPrefundMode};
-pub use controls::{AmountMax, Channel, Controls, Velocity};
 pub use deliver::{Deliver, MailReceiver, PagerDutyReceiver, SlackReceiver, WebhookReceiver};
 pub use errors::{ConfigError, ConfigErrors, Place};
 pub use treasury::Treasury;
 
+use tapgate_engine::ledger::Policy;
+use tapgate_engine::money::Currency;
 use tapgate_engine::rules::Tolerance;
+use tapgate_engine::store::rocks::Durability;
 
 use crate::signature::{Address, SigningKey};
 
@@ -46,26 +50,19 @@ pub struct Config {
     /// UR, the banking provider.
     pub ur: Ur,
     /// How authorizations are decided.
-    pub decision: Decision,
+    pub policy: Policy,
+    /// The latest an approval may be answered after the request's arrival, 50 to 450 ms: inside UR's 500 ms.
+    pub deadline: Duration,
+    /// Of cards that name no currency of their own.
+    pub card_currency: Currency,
     /// How UR's transactions are compared with our holds.
     pub reconcile: Reconcile,
     /// When top-ups are credited and asked for.
     pub treasury: Treasury,
     /// Who may use the admin API.
     pub admin: Admin,
-    /// Controls on the whole program; a user's and a card's own controls come on top.
-    pub controls: Controls,
     /// Who is told what happens here.
     pub deliver: Deliver,
-}
-
-/// What must have happened to a decision before it is answered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Durability {
-    /// On the disk: survives a power cut.
-    Fsync,
-    /// With the operating system: survives the process, not the machine.
-    Os,
 }
 
 /// Addresses to listen on. They never collide, except that port 0 (any free port) may be given twice.
@@ -125,43 +122,6 @@ impl Reconcile {
     pub fn tolerance(&self) -> Tolerance {
         Tolerance { drift_bps: self.drift_bps }
     }
-}
-
-/// Parameters of every decision.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Decision {
-    /// The latest an approval may be answered after the request's arrival, in milliseconds, 50 to 450: inside UR's
-    /// 500 ms.
-    pub deadline_ms: u32,
-    /// Which funds are tried, in which order.
-    pub funding: FundingPolicy,
-    /// Whether FIAT is preferred while a pool is below its reserve.
-    pub protect_runway: bool,
-    /// ISO 4217 code of cards that name no currency of their own: three capital letters.
-    pub card_currency: [u8; 3],
-    /// Whether less than asked is approved where the request allows it and all of it is not covered.
-    pub partial_approval: bool,
-    /// How many times a CRYPTO approval uses the CHF limit: 0, 1 or 2 (docs/ur-facts.md: unknown until UR confirms).
-    pub limit_weight: u8,
-    /// Added to holds across currencies, in basis points, 0 to 5,000.
-    pub fx_buffer_bps: u16,
-    /// The oldest rates a decision may use, in seconds, 1 to 2,592,000.
-    pub rates_max_age_seconds: u32,
-    /// The oldest reported state (status, limit, pool) a decision may use, in seconds, 1 to 2,592,000.
-    pub state_max_age_seconds: u32,
-}
-
-/// Which source pays (docs/ur-facts.md, the approve-spend callback).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FundingPolicy {
-    /// The partner's pool only.
-    Crypto,
-    /// The user's own UR balance only.
-    Fiat,
-    /// The pool, else the user's balance.
-    CryptoThenFiat,
-    /// The user's balance, else the pool.
-    FiatThenCrypto,
 }
 
 /// Who may use the admin API.

@@ -9,8 +9,8 @@ use tapgate_engine::fact::Author;
 use super::reader::Reader;
 use super::setting::Setting;
 use super::{
-    Admin, AdminToken, Config, Decision, Durability, FundingPolicy, Listen, Reconcile, Role, TokenHash, Ur, controls,
-    deliver, treasury,
+    Admin, AdminToken, Config, Durability, Listen, Reconcile, Role, TokenHash, Ur, controls, decision, deliver,
+    treasury,
 };
 use crate::signature::{Address, SigningKey};
 
@@ -24,10 +24,7 @@ const TOKENS_MAX: usize = 100;
 const TIMESTAMP_WINDOW_SECONDS_MAX: u64 = 3_600;
 
 /// Longest age of figures, in seconds: UR's limit window of 30 days, beyond which no figure says anything.
-const MAX_AGE_SECONDS_MAX: u32 = 2_592_000;
-
-/// Largest buffer on holds across currencies: half again, in basis points.
-const FX_BUFFER_BPS_MAX: u16 = 5_000;
+pub(super) const MAX_AGE_SECONDS_MAX: u32 = 2_592_000;
 
 /// Calls to UR a minute where nothing else is agreed: the least tier of UR's issuer (docs/ur-facts.md).
 const CALLS_PER_MINUTE: u32 = 80;
@@ -57,22 +54,23 @@ pub(super) fn config(reader: &mut Reader<'_>, read_file: ReadFile<'_>) -> Config
     let durability = reader.value("durability", durability);
     let listen = listen(reader);
     let ur = ur(reader, read_file);
-    let decision = decision(reader);
+    let controls = controls::controls(reader);
+    let policy = decision::policy(reader, ur.feeds, controls);
     let reconcile = reconcile(reader);
     let treasury = treasury::treasury(reader, read_file, &ur);
     let admin = admin(reader);
-    let controls = controls::controls(reader);
     let deliver = deliver::deliver(reader, read_file);
     Config {
         data_dir: data_dir.unwrap_or_else(|| PathBuf::from("./data")),
         durability: durability.unwrap_or(Durability::Fsync),
         listen,
         ur,
-        decision,
+        policy,
+        deadline: decision::deadline(reader),
+        card_currency: decision::card_currency(reader),
         reconcile,
         treasury,
         admin,
-        controls,
         deliver,
     }
 }
@@ -213,40 +211,6 @@ fn base_url(setting: &Setting<'_>) -> Result<String, String> {
 fn ops_ur_id(text: &str) -> Result<String, &'static str> {
     let fits = (1..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic());
     if fits { Ok(text.to_owned()) } else { Err("must be 1 to 64 printable ASCII characters without spaces") }
-}
-
-fn decision(reader: &mut Reader<'_>) -> Decision {
-    let funding = [
-        ("crypto", FundingPolicy::Crypto),
-        ("fiat", FundingPolicy::Fiat),
-        ("crypto_then_fiat", FundingPolicy::CryptoThenFiat),
-        ("fiat_then_crypto", FundingPolicy::FiatThenCrypto),
-    ];
-    let age = 1..=MAX_AGE_SECONDS_MAX;
-    Decision {
-        deadline_ms: reader.value("decision.deadline_ms", |setting| setting.integer(50..=450)).unwrap_or(400),
-        funding: reader.value("decision.funding", |setting| setting.word(&funding)).unwrap_or(FundingPolicy::Crypto),
-        protect_runway: reader.value("decision.protect_runway", Setting::boolean).unwrap_or(false),
-        card_currency: reader.value("decision.card_currency", |setting| setting.parsed(currency)).unwrap_or(*b"EUR"),
-        partial_approval: reader.value("decision.partial_approval", Setting::boolean).unwrap_or(false),
-        limit_weight: reader.value("decision.limit_weight", |setting| setting.integer(0..=2)).unwrap_or(1),
-        fx_buffer_bps: reader
-            .value("decision.fx_buffer_bps", |setting| setting.integer(0..=FX_BUFFER_BPS_MAX))
-            .unwrap_or(0),
-        rates_max_age_seconds: reader
-            .value("decision.rates_max_age_seconds", |setting| setting.integer(age.clone()))
-            .unwrap_or(3_600),
-        state_max_age_seconds: reader
-            .value("decision.state_max_age_seconds", |setting| setting.integer(age))
-            .unwrap_or(86_400),
-    }
-}
-
-/// An ISO 4217 code.
-pub(super) fn currency(text: &str) -> Result<[u8; 3], &'static str> {
-    const FORM: &str = "must be a currency of three capital letters, such as EUR";
-    let code: [u8; 3] = text.as_bytes().try_into().map_err(|_| FORM)?;
-    if code.iter().all(u8::is_ascii_uppercase) { Ok(code) } else { Err(FORM) }
 }
 
 fn not_empty(text: &str) -> Result<String, &'static str> {

@@ -1,6 +1,8 @@
 //! Configurations as text, and all that is said about them.
 
 use proptest::prelude::*;
+use tapgate_engine::fact::{Channel, Controls, FundingPolicy, VelocityRule};
+use tapgate_engine::money::{ChfMinor, Minor, Money};
 use tapgate_engine::testing::cases;
 
 use super::*;
@@ -84,20 +86,21 @@ fn the_default_text_loads_and_shows_exactly_the_defaults() {
     assert_eq!(shown.listen.public.to_string(), "127.0.0.1:8480");
     assert_eq!(shown.listen.admin.to_string(), "127.0.0.1:8481");
     assert_eq!((shown.data_dir.to_str(), shown.durability), (Some("./data"), Durability::Fsync));
-    let expected = Decision {
-        deadline_ms: 400,
+    let expected = Policy {
         funding: FundingPolicy::Crypto,
         protect_runway: false,
-        card_currency: *b"EUR",
-        partial_approval: false,
         limit_weight: 1,
         fx_buffer_bps: 0,
-        rates_max_age_seconds: 3_600,
-        state_max_age_seconds: 86_400,
+        partial_approval: false,
+        rates_max_age_seconds: Some(3_600),
+        state_max_age_seconds: Some(86_400),
+        credits_count_at_once: false,
+        controls: Controls::default(),
     };
-    assert_eq!(shown.decision, expected);
+    assert_eq!(shown.policy, expected);
+    assert_eq!((shown.deadline.as_millis(), shown.card_currency), (400, Currency::EUR));
     assert_eq!((shown.ur.partner_key, shown.ur.ops_ur_id), (None, None));
-    assert_eq!((shown.admin.tokens, shown.controls), (Vec::new(), Controls::default()));
+    assert_eq!(shown.admin.tokens, []);
     let nobody = Deliver {
         allow_private: false,
         park_after_hours: 72,
@@ -121,9 +124,10 @@ fn the_settings_shown_in_comments_load_too() {
     assert_eq!(config.ur.partner_key.unwrap().address().to_string(), KEY_ADDRESS);
     assert_eq!(config.admin.tokens[0].role, Role::Operator);
     assert_eq!(hex_of(config.admin.tokens[0].sha256), HASH);
-    assert_eq!(config.controls.transaction_amount_max, Some(AmountMax { amount: 500_000, currency: *b"EUR" }));
-    let expected = Velocity { window_seconds: 86_400, amount_max_chf: Some(200_000), count_max: Some(50) };
-    assert_eq!(config.controls.velocity, [expected]);
+    let controls = config.policy.controls;
+    assert_eq!(controls.transaction_amount_max, Some(Money { amount: Minor(500_000), currency: Currency::EUR }));
+    let expected = VelocityRule { window_seconds: 86_400, amount_max: Some(ChfMinor(200_000)), count_max: Some(50) };
+    assert_eq!(controls.velocity, [expected]);
 }
 
 fn hex_of(hash: TokenHash) -> String {
@@ -347,9 +351,9 @@ count_max = 2001
     );
     let good = "ur.signers = [\"SIGNER\"]\n[controls]\nmcc_block = [\"0742\", 742]\ncountry_block = [\"prk\"]\n\
                 channel_block = [\"atm\"]\nmerchant_block = [\"m_1\"]";
-    let controls = load(good, &[]).unwrap().controls;
-    assert_eq!((controls.mcc_block, controls.country_block), (vec![742, 742], vec!["PRK".to_owned()]));
-    assert_eq!((controls.channel_block, controls.merchant_block), (vec![Channel::Atm], vec!["m_1".to_owned()]));
+    let controls = load(good, &[]).unwrap().policy.controls;
+    assert_eq!((controls.mcc_block, controls.country_block), (vec![742, 742], vec!["PRK".into()]));
+    assert_eq!((controls.channel_block, controls.merchant_block), (vec![Channel::Atm], vec!["m_1".into()]));
 }
 
 #[test]
@@ -475,7 +479,7 @@ smtp = { host = "localhost", port = 25, tls = "none", from = "a@example.org", to
     let deliver = load(text, &[]).unwrap().deliver;
     assert_eq!(deliver.webhooks.iter().map(|webhook| webhook.events.len()).collect::<Vec<_>>(), [16, 16]);
     assert_eq!(deliver.webhooks[0].secrets, [WEBHOOK_SECRET.parse().unwrap()]);
-    assert_eq!(deliver.park_after(), std::time::Duration::from_secs(259_200));
+    assert_eq!(deliver.park_after(), Duration::from_secs(259_200));
     let shown = format!("{deliver:?}");
     for secret in ["SECRET/", WEBHOOK_SECRET, &WEBHOOK_SECRET[6..], ROUTING_KEY] {
         assert!(!shown.contains(secret), "{shown}");
@@ -541,7 +545,7 @@ hourly_cap_suspends = 1
     let good =
         "ur.signers = [\"SIGNER\"]\n[treasury]\nz = 2.5\ncut_off = \"09:30\"\nholidays = [\"good.txt\"]\nstep = 500000";
     let treasury = load(good, &[("TAPGATE__TREASURY__NOTICE_PROBABILITY", "0.05")]).unwrap().treasury;
-    assert_eq!((treasury.rules().z, treasury.rules().step), (2.5, tapgate_engine::money::Minor(500_000)));
+    assert_eq!((treasury.rules().z, treasury.rules().step), (2.5, Minor(500_000)));
     assert_eq!((treasury.calendar.holidays.len(), treasury.calendar.cut_off.to_string()), (2, "09:30:00".to_owned()));
     assert_eq!(treasury.rules().thresholds, crate::treasury::level::Thresholds { notice: 0.05, urgent: 0.1 });
 }
@@ -570,9 +574,11 @@ fn the_environment_overrides_the_file() {
     assert_eq!(config.ur.signers, [SIGNER.parse().unwrap()]);
     assert_eq!((config.ur.ops_ur_id.as_deref(), config.ur.feeds), (Some("9999"), false));
     assert_eq!(config.ur.partner_key.map(|key| key.address()), Some(KEY_ADDRESS.parse().unwrap()));
-    assert_eq!((config.decision.funding, config.decision.deadline_ms), (FundingPolicy::Fiat, 60));
+    assert_eq!((config.policy.funding, config.deadline.as_millis()), (FundingPolicy::Fiat, 60));
+    assert_eq!((config.policy.rates_max_age_seconds, config.policy.state_max_age_seconds), (None, None));
+    assert!(config.policy.credits_count_at_once);
     assert_eq!(config.admin.tokens.len(), 1);
-    assert_eq!(config.controls.transaction_amount_max.map(|max| max.amount), Some(1));
+    assert_eq!(config.policy.controls.transaction_amount_max.map(|max| max.amount), Some(Minor(1)));
 }
 
 #[test]
@@ -720,7 +726,7 @@ fn automatic_prefunds_need_bounds_and_a_way_to_ask_ur() {
     };
     let prefunds = |settings: &str| load(&with(settings), &[]).unwrap().treasury.auto_prefund;
     let all = prefunds("mode = \"approval\"\ndaily_max_usdc = 50000\nsingle_max_usdc = 20000\nquote_tolerance_bps = 0");
-    let millionths = tapgate_engine::money::Minor;
+    let millionths = Minor;
     assert_eq!((all.mode, all.quote_tolerance_bps), (AutoPrefundMode::Approval, 0));
     assert_eq!((all.daily_max, all.single_max), (millionths(50_000_000_000), millionths(20_000_000_000)));
     let few = prefunds("mode = \"dry_run\"\ndaily_max_usdc = 1000000000");

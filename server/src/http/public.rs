@@ -165,7 +165,7 @@ impl Public {
     /// Waits for the record's durability, up to the deadline; then for its release's; then says that nobody knows.
     async fn settle(&self, submission: Submission, arrived: Instant) -> Result<Reply, Problem> {
         let Some(word) = submission.word.clone() else { return Ok(submission.reply) };
-        let deadline = arrived + Duration::from_millis(u64::from(self.app.config.decision.deadline_ms));
+        let deadline = arrived + self.app.config.deadline;
         let settled = match wait(&word, deadline).await {
             Some(settled) => Some(settled),
             None => match self.app.ledger.give_up(&submission, self.app.clock.now()) {

@@ -9,7 +9,7 @@ use hyper_util::service::TowerToHyperService;
 use tapgate_engine::ids::UrId;
 use tapgate_engine::ledger::Ledger;
 use tapgate_engine::recovery::{RecoveryError, recover};
-use tapgate_engine::store::rocks::{Durability, Rocks};
+use tapgate_engine::store::rocks::Rocks;
 use tapgate_engine::store::{Store, StoreError};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -18,14 +18,14 @@ use tokio::task::JoinHandle;
 
 use super::telemetry;
 use crate::clock::Clock;
-use crate::config::{self, Config, Listen};
+use crate::config::{Config, Listen};
 use crate::delivery::receivers::{self, Job};
 use crate::http::context::App;
 use crate::http::{admin, listener, public::Public};
 use crate::provider::api;
 use crate::provider::feeds::{self, Feeds, Known};
 use crate::provider::prefunding::Prefunding;
-use crate::{alerting, policy, treasury};
+use crate::{alerting, treasury};
 
 /// How often rows follow the journal, or after how many records: bounds what a restart must fold, to about a second. A
 /// user's row that many records touched meanwhile is written once.
@@ -252,12 +252,8 @@ fn start(
     hints: mpsc::Sender<UrId>,
 ) -> Result<(App, Known, Vec<Job>), ServeError> {
     let metrics = telemetry::start_metrics().map_err(|error| ServeError::SetUp(error.to_string()))?;
-    let durability = match config.durability {
-        config::Durability::Fsync => Durability::Fsync,
-        config::Durability::Os => Durability::Os,
-    };
     let in_store = |error| ServeError::Store { directory: config.data_dir.display().to_string(), error };
-    let store: Arc<dyn Store> = Arc::new(Rocks::open(&config.data_dir, durability).map_err(in_store)?);
+    let store: Arc<dyn Store> = Arc::new(Rocks::open(&config.data_dir, config.durability).map_err(in_store)?);
     let began = Instant::now();
     let recovered = recover(&store)?;
     tracing::info!(
@@ -269,7 +265,7 @@ fn start(
     );
     clock.check_behind(recovered.state.latest());
     let (users, holding) = if config.ur.feeds { recovered.state.accounts() } else { Default::default() };
-    let policy = policy::policy(&config).map_err(|error| ServeError::SetUp(error.to_string()))?;
+    let policy = config.policy.clone();
     let hash_seed = RandomState::new().hash_one("tapgate");
     let on_failure = Box::new(move |error| {
         // The receiver lives as long as the process serves.

@@ -70,13 +70,12 @@ struct Import<'a> {
 }
 
 pub(super) async fn import(State(admin): State<Admin>, caller: Extension<Caller>, body: Body) -> Answer {
-    let card_currency = Currency::try_from(admin.app.config.decision.card_currency).map_err(|_| Problem::Internal)?;
     let Extension(Caller { name, .. }) = caller;
     let author = Author::Person { name: name.as_str().into(), idempotency: None };
     let mut import = Import {
         admin: &admin,
         author,
-        card_currency,
+        card_currency: admin.app.config.card_currency,
         line: 0,
         imported: 0,
         rejected: Vec::new(),

@@ -374,9 +374,9 @@ async fn look(app: &Arc<App>, desk: &Desk, moment: Moment) -> Result<Seen, Store
         }
         Ok(()) => None,
     };
+    let rates_max_age = app.config.policy.rates_max_age_seconds;
     let is_fresh = |at: UnixMillis| {
-        let seconds = u64::from(app.config.decision.rates_max_age_seconds);
-        at.0.saturating_add(seconds.saturating_mul(1_000)) >= now.0
+        rates_max_age.is_none_or(|seconds| at.0.saturating_add(seconds.saturating_mul(1_000)) >= now.0)
     };
     Ok(Seen {
         settings: settings(app),

@@ -13,7 +13,6 @@ use tapgate_engine::store::{Store, StoreError};
 use super::sweep::{SweepError, Sweeps};
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::policy::policy;
 use crate::provider::api::{Client, ClientSetUpError};
 
 /// The part of the budget that a dry run takes: the server beside it goes on asking.
@@ -37,9 +36,6 @@ pub enum DryRunError {
     /// The client was not set up.
     #[error(transparent)]
     Client(#[from] ClientSetUpError),
-    /// A currency in the configuration.
-    #[error(transparent)]
-    Currency(#[from] tapgate_engine::money::CurrencyError),
 }
 
 /// What would happen.
@@ -76,7 +72,7 @@ pub async fn dry_run(
     let store: Arc<dyn Store> = Arc::new(Overlay::over(beneath));
     // Memory does not fail.
     let on_failure = Box::new(|_| ());
-    let ledger = Ledger::start(Arc::clone(&store), recovered.state, policy(config)?, 0, on_failure)?;
+    let ledger = Ledger::start(Arc::clone(&store), recovered.state, config.policy.clone(), 0, on_failure)?;
     let calls_per_minute = (ur.calls_per_minute / BUDGET_SHARE).max(1);
     let client = Client::new(&ur.base_url, key, ur.signers.clone(), calls_per_minute, Arc::clone(&clock))?;
     let mut sweeps = Sweeps::for_dry_run(config.reconcile);

@@ -1,0 +1,59 @@
+//! The section `[decision]`: parameters of every decision.
+
+use std::time::Duration;
+
+use tapgate_engine::fact::{Controls, FundingPolicy};
+use tapgate_engine::ledger::Policy;
+use tapgate_engine::money::Currency;
+
+use super::reader::Reader;
+use super::sections::MAX_AGE_SECONDS_MAX;
+use super::setting::Setting;
+
+/// Largest buffer on holds across currencies: half again, in basis points.
+const FX_BUFFER_BPS_MAX: u16 = 5_000;
+
+/// What the engine decides by. Without feeds, people set the figures, and their age says nothing about them.
+pub(super) fn policy(reader: &mut Reader<'_>, is_fed: bool, controls: Controls) -> Policy {
+    let funding = [
+        ("crypto", FundingPolicy::Crypto),
+        ("fiat", FundingPolicy::Fiat),
+        ("crypto_then_fiat", FundingPolicy::CryptoThenFiat),
+        ("fiat_then_crypto", FundingPolicy::FiatThenCrypto),
+    ];
+    let funding = reader.value("decision.funding", |setting| setting.word(&funding));
+    let protect_runway = reader.value("decision.protect_runway", Setting::boolean);
+    let limit_weight = reader.value("decision.limit_weight", |setting| setting.integer(0..=2));
+    let fx_buffer_bps = reader.value("decision.fx_buffer_bps", |setting| setting.integer(0..=FX_BUFFER_BPS_MAX));
+    let partial_approval = reader.value("decision.partial_approval", Setting::boolean);
+    let rates_max_age_seconds = max_age(reader, "decision.rates_max_age_seconds", 3_600);
+    let state_max_age_seconds = max_age(reader, "decision.state_max_age_seconds", 86_400);
+    Policy {
+        funding: funding.unwrap_or(FundingPolicy::Crypto),
+        protect_runway: protect_runway.unwrap_or(false),
+        limit_weight: limit_weight.unwrap_or(1),
+        fx_buffer_bps: fx_buffer_bps.unwrap_or(0),
+        partial_approval: partial_approval.unwrap_or(false),
+        rates_max_age_seconds: is_fed.then_some(rates_max_age_seconds),
+        state_max_age_seconds: is_fed.then_some(state_max_age_seconds),
+        credits_count_at_once: !is_fed,
+        controls,
+    }
+}
+
+fn max_age(reader: &mut Reader<'_>, path: &'static str, default: u64) -> u64 {
+    reader.value(path, |setting| setting.integer(1..=MAX_AGE_SECONDS_MAX)).map_or(default, u64::from)
+}
+
+pub(super) fn deadline(reader: &mut Reader<'_>) -> Duration {
+    let millis = reader.value("decision.deadline_ms", |setting| setting.integer(50..=450));
+    Duration::from_millis(millis.unwrap_or(400))
+}
+
+pub(super) fn card_currency(reader: &mut Reader<'_>) -> Currency {
+    reader.value("decision.card_currency", |setting| setting.parsed(currency)).unwrap_or(Currency::EUR)
+}
+
+pub(super) fn currency(text: &str) -> Result<Currency, &'static str> {
+    text.parse().map_err(|_| "must be a currency of three capital letters, such as EUR")
+}
