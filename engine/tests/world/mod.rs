@@ -1,8 +1,12 @@
 //! A small world for examples: one Live user with one EUR card, 1,000.00 of everything.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that meets the unexpected stops")]
 
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+use std::ops::Range;
 use std::sync::{Arc, Mutex};
 
+use proptest::prelude::*;
 use tapgate_engine::contract::limit::ClientLimit;
 use tapgate_engine::contract::pricing::{Conversion, Rates};
 use tapgate_engine::fact::{
@@ -100,7 +104,64 @@ pub(crate) fn rates() -> Change {
     Change::ReplaceRates(Box::new(rates))
 }
 
+/// One step of a generated history: the test's own, or what may come between any two of those.
+#[derive(Clone, Debug)]
+pub(crate) enum Step<S> {
+    Own(S),
+    RowsWritten,
+    Restarted,
+}
+
+/// Histories with so many steps, most of them the test's own.
+pub(crate) fn history<S: Debug + Clone + 'static>(
+    own: impl Strategy<Value = S> + 'static,
+    steps: Range<usize>,
+) -> impl Strategy<Value = Vec<Step<S>>> {
+    let step = prop_oneof![16 => own.prop_map(Step::Own), 2 => Just(Step::RowsWritten), 1 => Just(Step::Restarted)];
+    prop::collection::vec(step, steps)
+}
+
 impl World {
+    /// Plays a history in a fresh world. `play` takes one step of the test's own, at that second; `check` asserts what must
+    /// hold after every step and returns what must survive: a restart, a crash after any step, and rows that are ahead of
+    /// their watermark. In the end every prefix of the journal folds to a legal state.
+    pub(crate) fn replay<S, T: PartialEq + Debug>(
+        history: Vec<Step<S>>,
+        mut play: impl FnMut(&World, S, u64),
+        mut check: impl FnMut(&World) -> T,
+    ) {
+        /// Crashes with rows ahead of their watermark: a few say as much as all.
+        const AHEAD_MAX: usize = 4;
+        let store = MemoryStore::new();
+        let mut world = World::with_store(store.clone());
+        let mut survives = BTreeMap::new();
+        for (step, seconds) in history.into_iter().zip(1..) {
+            match step {
+                Step::Own(own) => play(&world, own, seconds),
+                Step::RowsWritten => drop(world.ledger.write_rows().unwrap()),
+                Step::Restarted => {
+                    world.ledger.journal().close();
+                    drop(world);
+                    world = World::resumed(store.clone());
+                }
+            }
+            world.drained();
+            survives.insert(world.ledger.journal().durable(), check(&world));
+        }
+        let watermark = store.watermark().unwrap();
+        for (last, expected) in survives.range(watermark..) {
+            let crashed = World::resumed(store.crashed_after(*last));
+            assert_eq!(&check(&crashed), expected, "after a crash at {last}");
+        }
+        let head = world.ledger.journal().durable();
+        for earlier in survives.range(..watermark).rev().map(|(earlier, _)| *earlier).take(AHEAD_MAX) {
+            let ahead = store.crashed_after(head);
+            ahead.write_rows(&[], earlier).unwrap();
+            assert_eq!(check(&World::resumed(ahead)), check(&world), "a record that a row holds is not folded again");
+        }
+        world.close_and_check(&store);
+    }
+
     /// How many records [`World::with_store`] writes, one group each.
     pub(crate) const SET_UP_RECORDS: u32 = 3;
 
