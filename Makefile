@@ -34,9 +34,12 @@ SANDBOX ?=
 # The configuration that `make run` serves.
 CONFIG ?= tapgate.toml
 
+# Cargo, with a line that shows how far RocksDB is while it compiles.
+CARGO_SHOWN = python3 scripts/build_progress.py '$(TARGET)' cargo
+
 .PHONY: help
 help: ## show this list
-	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: install
 install: ## install what the build needs: apt packages, only where missing
@@ -44,28 +47,35 @@ install: ## install what the build needs: apt packages, only where missing
 
 .PHONY: build
 build: install ## build the release binary
-	cargo build --release --package tapgate
+	$(CARGO_SHOWN) build --release --package tapgate
 	@echo "built $(TARGET)/release/tapgate"
 
 .PHONY: run
 run: install ## serve CONFIG (default tapgate.toml) with a release build
 	@if [ ! -f '$(CONFIG)' ]; then \
 	  echo "$(CONFIG) is not there; begin with:  cargo run --package tapgate -- config default > $(CONFIG)" >&2; exit 2; fi
-	cargo run --release --package tapgate -- serve --config '$(CONFIG)'
+	$(CARGO_SHOWN) build --release --package tapgate
+	'$(TARGET)/release/tapgate' serve --config '$(CONFIG)'
 
 .PHONY: demo
 demo: install ## build, and start the sandbox: engine, simulated UR and card traffic (Ctrl-C ends it)
-	cargo build --release --package tapgate
+	$(CARGO_SHOWN) build --release --package tapgate
 	'$(TARGET)/release/tapgate' sandbox $(SANDBOX)
 
 .PHONY: test
-test: install test-rust test-engine test-acceptance ## install what the tests need and run all of them
+test: install ## install what the tests need and run all of them
+	@for part in test-rust test-engine test-acceptance; do \
+	  started=$$SECONDS; $(MAKE) --no-print-directory $$part; echo "$$part: $$((SECONDS - started)) s"; \
+	done
 
 # Includes the replay of the fuzz corpora: engine/tests/corpora.rs and server/tests/corpora.rs.
 .PHONY: test-rust
 test-rust:
+	$(CARGO_SHOWN) test --workspace --no-run
 	@if command -v cargo-nextest >/dev/null; then \
-	  set -x; cargo nextest run --workspace --no-fail-fast; cargo test --workspace --doc --quiet; \
+	  result=0; cargo nextest run --workspace --no-fail-fast || result=$$?; \
+	  scripts/slowest_tests.py '$(TARGET)/nextest/default/junit.xml'; [ $$result = 0 ] || exit $$result; \
+	  set -x; cargo test --workspace --doc --quiet; \
 	else \
 	  set -x; cargo test --workspace --no-fail-fast; \
 	fi
@@ -91,7 +101,7 @@ lint: install ## formatting, clippy, licences and sources of dependencies, the f
 	@cargo metadata --locked --format-version 1 >/dev/null || { echo "Cargo.lock does not fit the manifests" >&2; exit 1; }
 	cargo fmt --all --check
 	rustfmt --check --edition 2024 fuzz/fuzz_targets/*.rs fuzz/src/*.rs
-	cargo clippy --workspace --all-targets --all-features -- -D warnings
+	$(CARGO_SHOWN) clippy --workspace --all-targets --all-features -- -D warnings
 	cargo clippy --package tapgate-engine --all-targets --no-default-features -- -D warnings
 	@scripts/install-cargo-tool.sh cargo-deny '$(TOOLS)'
 # The advisory database is fetched from a host that CI does not reach: `make audit` has it.
@@ -121,11 +131,23 @@ fuzz: install ## fuzz every target for FUZZ_SECONDS (default 60)
 GUNGRAUN_VERSION = $(shell sed -n '/^name = "gungraun"$$/{n;s/version = "\(.*\)"/\1/p}' Cargo.lock)
 
 .PHONY: instructions
-instructions: install ## instruction counts of the hot path against the parent commit's (PARENT names another)
+instructions: counters ## instruction counts of the hot path against the pinned ones (bench/instructions.csv)
+	PATH='$(TOOLS)/gungraun/bin':"$$PATH" bench/instructions.py '$(TARGET)'
+
+.PHONY: instructions-pin
+instructions-pin: counters ## pin the present instruction counts; REASON says why they changed
+	PATH='$(TOOLS)/gungraun/bin':"$$PATH" bench/instructions.py '$(TARGET)' --pin "$(REASON)"
+
+.PHONY: counters
+counters: install
 	@command -v valgrind >/dev/null || scripts/install-package.sh valgrind
 	@[ -x '$(TOOLS)/gungraun/bin/gungraun-runner' ] && '$(TOOLS)/gungraun/bin/gungraun-runner' --version 2>/dev/null | grep -qF '$(GUNGRAUN_VERSION)' || \
 	  cargo install --quiet --locked --force --root '$(TOOLS)/gungraun' --version '$(GUNGRAUN_VERSION)' gungraun-runner
-	PATH='$(TOOLS)/gungraun/bin':"$$PATH" bench/instructions.sh '$(TARGET)' $(PARENT)
+
+# What .ci/run needs of them, in one build.
+.PHONY: bench-build
+bench-build: install
+	$(CARGO_SHOWN) bench --package tapgate-bench --bench instructions --bench decision --bench edge --no-run
 
 # What a bench touched once stays its own, as in a server that runs for longer than ids stay in memory.
 KEEP_MEMORY = MIMALLOC_PURGE_DELAY=-1
@@ -151,7 +173,7 @@ compare: install ## PostgreSQL, Redis and tapgate doing the same authorization, 
 
 .PHONY: soak
 soak: install $(VENV)/.installed ## long run: many property cases, kill -9 rounds, months of the sandbox, then fuzzing (about two hours)
-	PROPTEST_CASES=$(SOAK_CASES) cargo test --release --workspace --no-fail-fast
+	TAPGATE_CASES=$(SOAK_CASES) cargo test --release --workspace --no-fail-fast
 	cargo build --release --package tapgate
 	TAPGATE_BIN='$(TARGET)/release/tapgate' TAPGATE_KILL_ROUNDS=$(SOAK_KILLS) \
 	  '$(VENV)/bin/python' -m pytest -q $(ACCEPTANCE)/test_durability.py

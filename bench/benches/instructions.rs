@@ -1,5 +1,5 @@
 //! What the hot path costs in instructions, counted by valgrind: the same on a loud machine as on a quiet one, so a rise
-//! over the parent commit's count can fail a build (`bench/instructions.sh`).
+//! over the pinned count can fail a build (`bench/instructions.py`).
 #![expect(
     missing_docs,
     unused_qualifications,
