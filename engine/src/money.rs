@@ -4,13 +4,26 @@
 //! is exact or says its rounding aloud.
 
 use std::fmt;
+use std::iter::Sum;
+use std::ops::{Add, AddAssign, Neg, Sub, SubAssign};
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// The largest amount a request may carry and the largest figure a person may set: 10^15 smallest units
-/// (`docs/interface.md`, order of checks). Products with rates stay inside `i128`, sums of 9,000 of them inside `i64`.
+/// The largest single amount: of a request, of UR's transactions and balances, of a figure that a person sets. 10^15
+/// smallest units (`docs/interface.md`, order of checks). Products with rates stay inside `i128`.
 pub const AMOUNT_MAX: Minor = Minor(1_000_000_000_000_000);
+
+/// What an accumulated figure may have reached when one more amount is added: 500 amounts. Beyond it a record that would
+/// raise the figure is refused before it is written.
+pub const ROOM_MAX: Minor = Minor(500 * AMOUNT_MAX.0);
+
+/// What no figure of a legal journal exceeds: 2,000 amounts. [`ROOM_MAX`], one more amount from each of the threads that
+/// saw room at once, and what one authorization of at most 1,000 draws gives back, stay below it.
+pub const SUM_MAX: Minor = Minor(2_000 * AMOUNT_MAX.0);
+
+// No expression adds or subtracts more than four figures.
+const _: () = assert!(SUM_MAX.0.checked_mul(4).is_some());
 
 /// An amount in the smallest unit of some currency (cents for EUR). Signed, because a pool's available figure can
 /// fall below zero by force-posts and reports.
@@ -39,16 +52,27 @@ macro_rules! amount {
                 self.0.checked_sub(other.0).map($name)
             }
 
-            /// The sum, held at the ends of `i64`. Only for figures where the end means "no room left".
+            /// The sum, held at the ends of `i64`. Only where the end means "nothing left" or "more than anything".
             #[must_use]
             pub fn saturating_add(self, other: $name) -> $name {
                 $name(self.0.saturating_add(other.0))
             }
 
-            /// The difference, held at the ends of `i64`.
+            /// The difference, held at the ends of `i64`. Only as [`Self::saturating_add`].
             #[must_use]
             pub fn saturating_sub(self, other: $name) -> $name {
                 $name(self.0.saturating_sub(other.0))
+            }
+
+            /// The figure counted `weight` times.
+            ///
+            /// # Panics
+            /// The product leaves `i64`: no bound was checked before.
+            #[must_use]
+            #[track_caller]
+            pub fn times(self, weight: u8) -> $name {
+                let product = self.0.checked_mul(i64::from(weight));
+                product.map_or_else(|| overflow(stringify!($name), self.0, "times", i64::from(weight)), $name)
             }
 
             /// Whether this is exactly nothing.
@@ -75,6 +99,65 @@ macro_rules! amount {
             }
         }
 
+        impl Add for $name {
+            type Output = $name;
+
+            #[inline]
+            #[track_caller]
+            fn add(self, other: $name) -> $name {
+                match self.0.checked_add(other.0) {
+                    Some(sum) => $name(sum),
+                    None => overflow(stringify!($name), self.0, "plus", other.0),
+                }
+            }
+        }
+
+        impl Sub for $name {
+            type Output = $name;
+
+            #[inline]
+            #[track_caller]
+            fn sub(self, other: $name) -> $name {
+                match self.0.checked_sub(other.0) {
+                    Some(difference) => $name(difference),
+                    None => overflow(stringify!($name), self.0, "minus", other.0),
+                }
+            }
+        }
+
+        impl Neg for $name {
+            type Output = $name;
+
+            #[inline]
+            #[track_caller]
+            fn neg(self) -> $name {
+                $name::ZERO - self
+            }
+        }
+
+        impl AddAssign for $name {
+            #[inline]
+            #[track_caller]
+            fn add_assign(&mut self, other: $name) {
+                *self = *self + other;
+            }
+        }
+
+        impl SubAssign for $name {
+            #[inline]
+            #[track_caller]
+            fn sub_assign(&mut self, other: $name) {
+                *self = *self - other;
+            }
+        }
+
+        impl Sum for $name {
+            #[track_caller]
+            fn sum<I: Iterator<Item = $name>>(figures: I) -> $name {
+                figures.fold($name::ZERO, |sum, figure| sum + figure)
+            }
+        }
+
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 self.0.fmt(f)
@@ -85,6 +168,16 @@ macro_rules! amount {
 
 amount!(Minor);
 amount!(ChfMinor);
+
+/// Every figure is bounded before it is added ([`SUM_MAX`]): one that leaves `i64` is a bug, and no wrong figure may stand
+/// in the books.
+#[cold]
+#[inline(never)]
+#[track_caller]
+#[expect(clippy::panic, reason = "a bug in the bounds of money ends the process")]
+fn overflow(unit: &str, figure: i64, operation: &str, other: i64) -> ! {
+    panic!("money overflows: {figure} {operation} {other} in {unit} leaves 64 bits")
+}
 
 /// An ISO 4217 code: three capital letters.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

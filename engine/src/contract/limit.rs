@@ -43,7 +43,7 @@ impl ClientLimit {
     #[must_use]
     pub fn after_use(&self, amount: ChfMinor, now: UnixSeconds) -> ClientLimit {
         let start = if self.period_ended(now) { now } else { self.start };
-        ClientLimit { used: self.counted_use(now).saturating_add(amount), client: self.client, start }
+        ClientLimit { used: self.counted_use(now) + amount, client: self.client, start }
     }
 }
 

@@ -273,7 +273,7 @@ impl Way {
     /// Whether the balance itself, funds and limit aside, covers `paid`.
     pub(crate) fn covers(&self, paid: Minor) -> bool {
         match self.capacity {
-            Capacity::Pool { available, reserve, .. } => available.saturating_sub(paid) >= reserve,
+            Capacity::Pool { available, reserve, .. } => available - paid >= reserve,
             Capacity::Balance { available, allowance } => allowance && available >= paid,
         }
     }

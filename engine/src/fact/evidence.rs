@@ -107,7 +107,7 @@ impl Booked {
     #[must_use]
     pub fn returned_to(&self, pool: &SourceBooking) -> Minor {
         let refund = self.refund().map_or(Minor::ZERO, |refund| refund.amount);
-        pool.available.max(Minor::ZERO).saturating_add(refund)
+        pool.available.max(Minor::ZERO) + refund
     }
 }
 

@@ -48,6 +48,7 @@ pub(super) type Slot = AtomicCell<Option<Box<Published>>>;
 const _: () = assert!(Slot::is_lock_free(), "a slot is one pointer");
 
 pub(super) struct Queue {
+    /// [`QUEUE_RECORDS_MAX`] of them.
     pub(super) slots: Box<[Slot]>,
     /// The last place claimed.
     pub(super) claimed: CachePadded<AtomicU64>,
@@ -61,9 +62,14 @@ pub(super) struct Queue {
 }
 
 impl Queue {
-    pub(super) fn slot(&self, sequence: Sequence) -> Option<&Slot> {
-        let index = usize::try_from(sequence.0 % QUEUE_RECORDS_MAX).ok()?;
-        self.slots.get(index)
+    /// The place of a record. Every sequence has one: a record is never dropped for want of it.
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::indexing_slicing,
+        reason = "the index is below the ring's length"
+    )]
+    pub(super) fn slot(&self, sequence: Sequence) -> &Slot {
+        &self.slots[(sequence.0 % QUEUE_RECORDS_MAX) as usize]
     }
 }
 
@@ -101,11 +107,13 @@ impl<'a> Permit<'a> {
 
 impl Claim<'_> {
     /// Hands the record to the journal thread.
+    ///
+    /// # Panics
+    /// Another record is still in its place: the bound of the queue does not hold, and a record would be lost.
     pub fn publish(self, payload: Vec<u8>, settles: Settles) {
         let queue = &self.journal.queue;
-        if let Some(slot) = queue.slot(self.sequence) {
-            slot.store(Some(Box::new(Published { payload, settles })));
-        }
+        let before = queue.slot(self.sequence).swap(Some(Box::new(Published { payload, settles })));
+        assert!(before.is_none(), "record {}: its place in the journal's queue is taken", self.sequence);
         // Pairs with the fence in `Writer::rest`: either it sees the record, or this sees it idle.
         fence(Ordering::SeqCst);
         if queue.idle.load(Ordering::Relaxed) {

@@ -4,8 +4,6 @@ use std::sync::Arc;
 use std::sync::atomic::{Ordering, fence};
 use std::time::Duration;
 
-use crossbeam::atomic::AtomicCell;
-
 use super::queue::{Published, QUEUE_RECORDS_MAX, Queue, Settles};
 use crate::ids::Sequence;
 use crate::store::{Chain, Entry, Store, StoreError, chained};
@@ -57,7 +55,7 @@ impl Writer {
     /// Takes what was published, in order, up to a group.
     fn gather(&mut self, entries: &mut Vec<Entry>, settles: &mut Vec<Settles>) {
         while entries.len() < GROUP_RECORDS_MAX {
-            let found = self.found.take().or_else(|| self.queue.slot(self.next).and_then(AtomicCell::take));
+            let found = self.found.take().or_else(|| self.queue.slot(self.next).take());
             let Some(published) = found else { return };
             let Published { payload, settles: settled } = *published;
             self.chain = chained(&self.chain, &payload);
@@ -109,7 +107,7 @@ impl Writer {
         self.queue.idle.store(true, Ordering::Relaxed);
         // Pairs with the fence in `Claim::publish`.
         fence(Ordering::SeqCst);
-        self.found = self.queue.slot(self.next).and_then(AtomicCell::take);
+        self.found = self.queue.slot(self.next).take();
         if self.found.is_none() {
             if self.queue.closing.load(Ordering::SeqCst) {
                 // A place that is given back unused wakes nobody.

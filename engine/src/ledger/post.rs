@@ -150,7 +150,7 @@ impl Ledger {
             && shared.pool(posting.amount.currency).is_none()
         {
             // Taken in a currency that nobody opened a pool in: what was held for it is gone all the same.
-            let held = draws.iter().fold(Minor::ZERO, |sum, draw| sum.saturating_add(draw.paid));
+            let held = draws.iter().map(|draw| draw.paid).sum();
             taken.captured = Money { amount: held, currency: held_in };
         }
         let changed = |is_unreflected: &dyn Fn(Sequence) -> bool| {
@@ -208,12 +208,12 @@ impl Ledger {
             Effect::Cleared | Effect::LateCleared => {
                 // In another currency than was held nobody knows how much of it is counted: all is, once more.
                 let row = row.filter(|row| row.paid_currency == currency);
-                let due = row.map_or(Minor::ZERO, |row| row.paid_and_counted().saturating_sub(row.captured()));
-                francs(amount.saturating_sub(due.max(Minor::ZERO)).max(Minor::ZERO), currency)
+                let due = row.map_or(Minor::ZERO, |row| row.paid_and_counted() - row.captured());
+                francs((amount - due.max(Minor::ZERO)).max(Minor::ZERO), currency)
             }
             Effect::Confirmed | Effect::PartlyCleared | Effect::Reversed | Effect::Noted => ChfMinor::ZERO,
         };
-        ChfMinor(used.0.saturating_mul(i64::from(self.policy.limit_weight)))
+        used.times(self.policy.limit_weight)
     }
 }
 
@@ -226,9 +226,7 @@ struct Taken<'a> {
 impl Taken<'_> {
     /// For each currency concerned: nearly always one, two where UR settled in another than we hold.
     fn bookings(&self, held_in: Currency, is_unreflected: &dyn Fn(Sequence) -> bool) -> Vec<SourceBooking> {
-        let paid = |draws: &mut dyn Iterator<Item = &DrawPosting>| {
-            draws.fold(Minor::ZERO, |sum, draw| sum.saturating_add(draw.paid))
-        };
+        let paid = |draws: &mut dyn Iterator<Item = &DrawPosting>| draws.map(|draw| draw.paid).sum();
         let held = paid(&mut self.draws.iter());
         let open = paid(&mut self.draws.iter().filter(|draw| is_unreflected(draw.sequence)));
         let is_back = self.draws.iter().any(|draw| draw.is_back);
@@ -238,13 +236,13 @@ impl Taken<'_> {
         }
         if currency != held_in {
             let freed = SourceBooking { currency: held_in, held, available: open, completed: Minor::ZERO };
-            let taken = SourceBooking { currency, held: Minor::ZERO, available: Minor(-amount.0), completed: amount };
+            let taken = SourceBooking { currency, held: Minor::ZERO, available: -amount, completed: amount };
             return vec![freed, taken];
         }
-        let beyond = amount.saturating_sub(held);
+        let beyond = amount - held;
         // A report that already holds the debit need not hold less of it: what is given up counts only where it was open.
-        let available = if beyond > Minor::ZERO { Minor(-beyond.0) } else { Minor(-beyond.0).min(open) };
-        let completed = open.saturating_sub(available);
+        let available = if beyond > Minor::ZERO { -beyond } else { (-beyond).min(open) };
+        let completed = open - available;
         vec![SourceBooking { currency, held, available, completed }]
     }
 }
@@ -253,7 +251,7 @@ impl Taken<'_> {
 fn funds_back(user: Option<&User>, draw: &DrawPosting) -> Minor {
     let hold = user.and_then(|user| user.holds().iter().find(|hold| hold.sequence == draw.sequence));
     hold.map_or(Minor::ZERO, |hold| {
-        let stays = hold.paid.amount.saturating_sub(draw.paid);
-        hold.funds.saturating_sub(hold.funds.share_rounded_up(stays.0, hold.paid.amount.0))
+        let stays = hold.paid.amount - draw.paid;
+        hold.funds - hold.funds.share_rounded_up(stays.0, hold.paid.amount.0)
     })
 }

@@ -41,17 +41,17 @@ impl Plan<'_> {
             if amount.is_zero() && unreflected.is_zero() {
                 continue;
             }
-            left = left.saturating_sub(amount);
-            let stays = draw.remaining.saturating_sub(amount);
+            left -= amount;
+            let stays = draw.remaining - amount;
             let (held, held_after) = (draw.held_at(draw.remaining), draw.held_at(stays));
             let own = self.user.and_then(|user| user.holds().iter().find(|hold| hold.sequence == draw.sequence));
             let funds = own.map_or(Minor::ZERO, |hold| hold.funds);
             draws.push(DrawReturn {
                 sequence: draw.sequence,
                 amount,
-                paid: held.saturating_sub(held_after),
-                funds: funds.saturating_sub(funds.share_rounded_up(held_after.0, held.0)),
-                spent: draw.spent_at(draw.remaining).saturating_sub(draw.spent_at(stays)),
+                paid: held - held_after,
+                funds: funds - funds.share_rounded_up(held_after.0, held.0),
+                spent: draw.spent_at(draw.remaining) - draw.spent_at(stays),
                 unreflected,
             });
         }
@@ -64,9 +64,7 @@ impl Plan<'_> {
         }
         let currency = self.row.paid_currency;
         let pool = shared.pool(currency)?;
-        let sum = |draws: &mut dyn Iterator<Item = &DrawReturn>| {
-            draws.fold(Minor::ZERO, |sum, draw| sum.saturating_add(draw.paid))
-        };
+        let sum = |draws: &mut dyn Iterator<Item = &DrawReturn>| draws.map(|draw| draw.paid).sum();
         Some(PoolReturn {
             currency,
             held: sum(&mut draws.iter()),
@@ -96,9 +94,9 @@ impl Ledger {
         };
         // What UR's transactions showed already is given back once.
         let shown = row.shown_before().min(requested);
-        let amount = requested.saturating_sub(shown).min(row.remaining());
+        let amount = (requested - shown).min(row.remaining());
         let held_something = !matches!(row.state, State::Declined | State::Tombstoned);
-        let mismatch = held_something && requested.saturating_sub(shown) > row.remaining();
+        let mismatch = held_something && requested - shown > row.remaining();
         let plan = Plan { row, user, amount, first: None, unbooked: false };
         let draws = plan.draws();
         let pool = plan.pool(shared, &draws);
@@ -119,10 +117,10 @@ impl Ledger {
 
     /// The contract books the money that comes back as a use of the limit, too, at the rates of the day.
     fn limit_used_again(&self, shared: &Shared, row: &Authorization, draws: &[DrawReturn]) -> ChfMinor {
-        let paid = draws.iter().fold(Minor::ZERO, |sum, draw| sum.saturating_add(draw.paid));
+        let paid = draws.iter().map(|draw| draw.paid).sum::<Minor>();
         let by_rate = shared.program.rates.chf_rate(row.paid_currency).and_then(|rate| to_chf(paid, rate));
-        let as_spent = || draws.iter().fold(ChfMinor::ZERO, |sum, draw| sum.saturating_add(draw.spent));
-        ChfMinor(by_rate.unwrap_or_else(as_spent).0.saturating_mul(i64::from(self.policy.limit_weight)))
+        let as_spent = || draws.iter().map(|draw| draw.spent).sum::<ChfMinor>();
+        by_rate.unwrap_or_else(as_spent).times(self.policy.limit_weight)
     }
 
     /// The release of a decision that was not durable in time: of its own draw, whatever else its authorization holds.

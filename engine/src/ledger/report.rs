@@ -56,7 +56,7 @@ impl Ledger {
             currency,
             reported: balance,
             seen_through,
-            available_change: available.saturating_sub(before.available),
+            available_change: available - before.available,
             credits_shown,
         };
         let word = self.program_change(&Author::Ur, at, shared, Fact::PoolSynced(synced))?;

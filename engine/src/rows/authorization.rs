@@ -152,7 +152,7 @@ impl Authorization {
         }
         self.source = Some(approval.source);
         self.paid_currency = approval.paid.currency;
-        self.authorized = self.authorized.saturating_add(approval.amount);
+        self.authorized += approval.amount;
         self.draws.push(Draw {
             sequence,
             id: decided.request.id.clone(),
@@ -169,14 +169,14 @@ impl Authorization {
             && !returned.mismatch
         {
             let paid = self.paid().share_rounded_up(request.amount.0, self.authorized.0);
-            self.announced = self.announced.saturating_add(paid);
+            self.announced += paid;
         }
-        self.returned = self.returned.saturating_add(returned.amount);
+        self.returned += returned.amount;
         self.state = returned.state;
         for given in &returned.draws {
             if let Some(draw) = self.draws.iter_mut().find(|draw| draw.sequence == given.sequence) {
-                draw.remaining = draw.remaining.saturating_sub(given.amount);
-                draw.limit = draw.limit.saturating_sub(given.unreflected);
+                draw.remaining -= given.amount;
+                draw.limit -= given.unreflected;
             }
         }
     }
@@ -185,31 +185,31 @@ impl Authorization {
         self.state = booked.state;
         for lost in &booked.draws {
             if let Some(draw) = self.draws.iter_mut().find(|draw| draw.sequence == lost.sequence) {
-                draw.remaining = draw.remaining.saturating_sub(lost.amount);
-                draw.limit = draw.limit.saturating_sub(lost.unreflected);
+                draw.remaining -= lost.amount;
+                draw.limit -= lost.unreflected;
             }
             if lost.is_back {
-                self.returned = self.returned.saturating_add(lost.amount);
+                self.returned += lost.amount;
             }
         }
         let posted = self.posted.get_or_insert_default();
         posted.seen.push(booked.posting.key());
-        posted.captured = posted.captured.saturating_add(booked.captured);
+        posted.captured += booked.captured;
         let back = if booked.effect == Effect::Refunded { &mut posted.refunded } else { &mut posted.returned };
-        *back = back.saturating_add(booked.given_back);
+        *back += booked.given_back;
     }
 
     /// What was approved in all, in the currency it is paid in.
     #[must_use]
     pub fn paid(&self) -> Minor {
-        self.draws.iter().fold(Minor::ZERO, |sum, draw| sum.saturating_add(draw.paid))
+        self.draws.iter().map(|draw| draw.paid).sum()
     }
 
     /// What was paid for the draws that count against the limit; those given back as never taken do not.
     #[must_use]
     pub fn paid_and_counted(&self) -> Minor {
         let counted = self.draws.iter().filter(|draw| !draw.limit.is_zero());
-        counted.fold(Minor::ZERO, |sum, draw| sum.saturating_add(draw.paid))
+        counted.map(|draw| draw.paid).sum()
     }
 
     /// What UR has settled of it, in the currency paid in.
@@ -221,12 +221,13 @@ impl Authorization {
     /// What UR's transactions gave back before a callback announced it, in the transaction currency, rounded down.
     #[must_use]
     pub fn shown_before(&self) -> Minor {
-        let shown = self.posted.as_ref().map_or(Minor::ZERO, |posted| posted.returned.saturating_sub(self.announced));
+        let shown = self.posted.as_ref().map_or(Minor::ZERO, |posted| posted.returned - self.announced);
         let paid = self.paid();
         if shown <= Minor::ZERO || paid.is_zero() {
             return Minor::ZERO;
         }
         let amount = i128::from(self.authorized.0) * i128::from(shown.0) / i128::from(paid.0);
+        // More than any request is all of a request.
         Minor(i64::try_from(amount).unwrap_or(i64::MAX))
     }
 
@@ -239,14 +240,14 @@ impl Authorization {
     /// What was neither given back nor settled, in the transaction currency.
     #[must_use]
     pub fn remaining(&self) -> Minor {
-        self.draws.iter().fold(Minor::ZERO, |sum, draw| sum.saturating_add(draw.remaining))
+        self.draws.iter().map(|draw| draw.remaining).sum()
     }
 
     /// What stands held, in the currency it is paid in: the sum over its draws, nothing in the end.
     #[must_use]
     pub fn held(&self) -> Money {
         let held = self.draws.iter().map(|draw| draw.held_at(draw.remaining));
-        Money { amount: held.fold(Minor::ZERO, Minor::saturating_add), currency: self.paid_currency }
+        Money { amount: held.sum(), currency: self.paid_currency }
     }
 
     /// Whether an increment of this request may be added to it.

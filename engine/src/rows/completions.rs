@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::ids::Sequence;
-use crate::money::{Currency, Minor};
+use crate::money::{Currency, Minor, SUM_MAX};
 
 /// Completions kept apart; beyond it the two oldest become one that is proven as late as the later of them.
 const COMPLETIONS_MAX: usize = 8_192;
@@ -31,17 +31,19 @@ impl Completions {
             && let Some(oldest) = self.0.pop_front()
         {
             match self.0.iter_mut().find(|next| next.currency == oldest.currency) {
+                // Each is above zero and none is ever lowered: at the end of i64 they are only more than any balance.
                 Some(next) => next.amount = next.amount.saturating_add(oldest.amount),
                 None => self.0.push_front(oldest),
             }
         }
     }
 
-    /// What a report in `currency` that was asked for after `through` proves.
+    /// What a report in `currency` that was asked for after `through` proves; more than [`SUM_MAX`] proves no more than
+    /// that, because no figure exceeds it.
     #[must_use]
     pub fn through(&self, through: Sequence, currency: Currency) -> Minor {
         let proven = self.0.iter().filter(|done| done.at <= through && done.currency == currency);
-        proven.fold(Minor::ZERO, |sum, done| sum.saturating_add(done.amount))
+        proven.fold(Minor::ZERO, |sum, done| sum.saturating_add(done.amount)).min(SUM_MAX)
     }
 
     /// Forgets what [`Completions::through`] counts.

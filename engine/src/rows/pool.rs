@@ -69,31 +69,31 @@ impl PoolFigures {
     /// Approved amounts not proven to be in `reported`.
     #[must_use]
     pub fn unreflected(&self) -> Minor {
-        self.reported.saturating_sub(self.floor).saturating_sub(self.available)
+        self.reported - self.floor - self.available
     }
 
     /// What may have been given back since the last report held it.
     #[must_use]
     pub fn returns_due(&self) -> Minor {
-        self.returns.iter().fold(Minor::ZERO, |sum, part| sum.saturating_add(*part))
+        self.returns.iter().copied().sum()
     }
 
     /// What UR's balance, asked for when the journal had come to `seen_through`, says beside these figures.
     #[must_use]
     pub fn read(&self, balance: Minor, seen_through: Sequence) -> Reading {
         let proven = self.completions.through(seen_through, self.currency);
-        let unreflected = self.unreflected().saturating_sub(proven).max(Minor::ZERO);
-        let change = balance.saturating_sub(self.reported.saturating_sub(proven));
+        let unreflected = (self.unreflected() - proven).max(Minor::ZERO);
+        let change = balance - (self.reported - proven);
         let credits_shown = self.credits_due.min(change).max(Minor::ZERO);
         // Debits may be in a balance before we are shown that they are settled: in this one, or in the one before.
         // And what was given back since may be in it, or be taken still: UR gives back after we have said so.
         let returns = self.returns_due();
-        let falls = Minor(unreflected.saturating_add(returns).0.saturating_neg());
-        let rises = credits_shown.saturating_add(proven).saturating_add(returns);
+        let falls = -(unreflected + returns);
+        let rises = credits_shown + proven + returns;
         Reading {
-            available: balance.saturating_sub(self.floor).saturating_sub(unreflected),
+            available: balance - self.floor - unreflected,
             credits_shown,
-            unexplained: change.saturating_sub(change.clamp(falls, rises)),
+            unexplained: change - change.clamp(falls, rises),
         }
     }
 
@@ -101,14 +101,14 @@ impl PoolFigures {
     fn await_credit(&mut self, at: UnixMillis, due: Minor) {
         self.forget_unexplained(at);
         let shown = due.min(self.shown_early).max(Minor::ZERO);
-        self.shown_early = self.shown_early.saturating_sub(shown);
-        self.credits_due = self.credits_due.saturating_add(due.saturating_sub(shown));
+        self.shown_early -= shown;
+        self.credits_due += due - shown;
     }
 
     fn note_unexplained(&mut self, at: UnixMillis, unexplained: Minor) {
         self.forget_unexplained(at);
         if !unexplained.is_zero() {
-            self.shown_early = self.shown_early.saturating_add(unexplained);
+            self.shown_early += unexplained;
             self.shown_early_at = at;
         }
     }
@@ -121,7 +121,7 @@ impl PoolFigures {
 
     fn note_return(&mut self, amount: Minor) {
         let [latest, _] = &mut self.returns;
-        *latest = latest.saturating_add(amount.max(Minor::ZERO));
+        *latest += amount.max(Minor::ZERO);
     }
 
     /// Folds one record into the figures.
@@ -132,14 +132,14 @@ impl PoolFigures {
                     && approval.source == Source::Crypto
                     && approval.paid.currency == self.currency
                 {
-                    self.available = self.available.saturating_sub(approval.paid.amount);
-                    self.held = self.held.saturating_add(approval.paid.amount);
+                    self.available -= approval.paid.amount;
+                    self.held += approval.paid.amount;
                 }
             }
             Fact::Returned(returned) => {
                 if let Some(pool) = returned.pool.filter(|pool| pool.currency == self.currency) {
-                    self.available = self.available.saturating_add(pool.available);
-                    self.held = self.held.saturating_sub(pool.held);
+                    self.available += pool.available;
+                    self.held -= pool.held;
                     self.note_return(pool.available);
                 }
             }
@@ -149,20 +149,20 @@ impl PoolFigures {
                 self.seen_through = sequence;
             }
             Fact::PoolCredited(credit) if credit.currency == self.currency => {
-                self.reported = self.reported.saturating_add(credit.counted);
-                self.available = self.available.saturating_add(credit.counted);
-                self.await_credit(at, credit.amount.saturating_sub(credit.counted));
+                self.reported += credit.counted;
+                self.available += credit.counted;
+                self.await_credit(at, credit.amount - credit.counted);
             }
             Fact::PoolLimited(limited) if limited.currency == self.currency => {
                 self.floor = limited.floor;
                 self.reserve = limited.reserve;
-                self.available = self.available.saturating_add(limited.available_change);
+                self.available += limited.available_change;
             }
             Fact::Booked(booked) => {
                 let currency = self.currency;
                 for pool in booked.pools.iter().filter(|pool| pool.currency == currency) {
-                    self.available = self.available.saturating_add(pool.available);
-                    self.held = self.held.saturating_sub(pool.held);
+                    self.available += pool.available;
+                    self.held -= pool.held;
                     self.completions.add(sequence, pool.currency, pool.completed);
                     self.note_return(booked.returned_to(pool));
                 }
@@ -172,11 +172,11 @@ impl PoolFigures {
                 self.note_unexplained(at, unexplained);
                 self.reported = synced.reported;
                 self.reported_at = at;
-                self.available = self.available.saturating_add(synced.available_change);
+                self.available += synced.available_change;
                 self.seen_through = synced.seen_through;
                 self.completions.forget(synced.seen_through, self.currency);
                 // A journal that was written under older rules may show more than is waited for.
-                self.credits_due = self.credits_due.saturating_sub(synced.credits_shown).max(Minor::ZERO);
+                self.credits_due = (self.credits_due - synced.credits_shown).max(Minor::ZERO);
                 let [latest, _] = self.returns;
                 self.returns = [Minor::ZERO, latest];
             }
@@ -189,7 +189,7 @@ impl PoolFigures {
         self.reported_at = at;
         self.floor = report.floor;
         self.reserve = report.reserve;
-        self.available = self.available.saturating_add(report.available_change);
+        self.available += report.available_change;
         // Whoever says what the balance is says what it holds: no credit that was recorded is waited for beside it.
         (self.credits_due, self.shown_early) = (Minor::ZERO, Minor::ZERO);
         if report.reflected_through > self.reflected_through {

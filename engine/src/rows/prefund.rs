@@ -202,7 +202,7 @@ impl Prefund {
             }
             Fact::PrefundCancelled { reason, .. } => self.cancelled = Some((step(), reason.clone())),
             Fact::PoolCredited(credit) if self.awaits(credit) => {
-                self.credited = self.credited.saturating_add(credit.amount);
+                self.credited += credit.amount;
                 self.credited_at = Some(at);
             }
             _ => return,

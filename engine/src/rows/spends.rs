@@ -33,7 +33,8 @@ struct Spend {
     card: u16,
     /// Approvals counted by velocity.
     count: u32,
-    /// Francs counted by velocity; reversals and releases lower it.
+    /// Francs counted by velocity; reversals and releases lower it. Merged ones that reach the end of `i64` stay there
+    /// until they drop out, and so do `unreflected` ones: they count longer than they should, never shorter.
     spent: ChfMinor,
     /// Francs that count against the client limit and are not known to be in UR's `usedLimit`.
     unreflected: ChfMinor,
@@ -132,7 +133,7 @@ impl Spends {
     pub fn completed(&self, since: Sequence, through: Sequence) -> ChfMinor {
         let was_ours = |spend: &Spend| spend.first > since && spend.completed > spend.last;
         let done = self.ring.iter().filter(|spend| was_ours(spend) && spend.is_completed_by(through));
-        done.fold(ChfMinor::ZERO, |sum, spend| sum.saturating_add(spend.unreflected))
+        total(done.map(|spend| spend.unreflected))
     }
 
     /// When the oldest use after a time happened that counts and that UR has not shown completed.
@@ -153,8 +154,8 @@ impl Spends {
     pub fn lower(&mut self, record: Sequence, spent: ChfMinor, unreflected: ChfMinor) {
         let place = self.ring.partition_point(|spend| spend.last < record);
         if let Some(spend) = self.ring.get_mut(place).filter(|spend| spend.first <= record) {
-            spend.spent = ChfMinor(spend.spent.saturating_sub(spent).0.max(0));
-            spend.unreflected = ChfMinor(spend.unreflected.saturating_sub(unreflected).0.max(0));
+            spend.spent = lowered(spend.spent, spent);
+            spend.unreflected = lowered(spend.unreflected, unreflected);
         }
     }
 
@@ -162,7 +163,7 @@ impl Spends {
     #[must_use]
     pub fn unreflected(&self, now: UnixSeconds) -> ChfMinor {
         let live = self.ring.iter().filter(|spend| !outlived(spend.at, now));
-        live.fold(ChfMinor::ZERO, |sum, spend| sum.saturating_add(spend.unreflected))
+        total(live.map(|spend| spend.unreflected))
     }
 
     /// What lies in `(now − window, now]`, of one card or of all.
@@ -171,6 +172,7 @@ impl Spends {
         let since = now.plus(-i64::from(window_seconds));
         let seen = self.ring.iter().rev().take_while(|spend| spend.at > since);
         let seen = seen.filter(|spend| card.is_none_or(|card| spend.card == card || spend.card == ANY_CARD));
+        // At their ends they exceed every bound.
         seen.fold(Window::default(), |window, spend| Window {
             count: window.count.saturating_add(spend.count),
             spent: window.spent.saturating_add(spend.spent),
@@ -186,6 +188,17 @@ impl Spends {
         let oldest = self.ring.iter().filter(|spend| spend.at > since && spend.count > 0).find(counts)?;
         Some(oldest.at.plus(i64::from(window_seconds)))
     }
+}
+
+/// What is left of a spend. Nothing is less than nothing, and how far beyond `i64` the parts of a merged one went is not
+/// known.
+fn lowered(francs: ChfMinor, by: ChfMinor) -> ChfMinor {
+    if francs.0 == i64::MAX { francs } else { (francs - by).max(ChfMinor::ZERO) }
+}
+
+/// Non-negative francs, held at the end of `i64`: there they exceed every limit and every bound.
+fn total(francs: impl Iterator<Item = ChfMinor>) -> ChfMinor {
+    francs.fold(ChfMinor::ZERO, ChfMinor::saturating_add)
 }
 
 /// A use drops out of the limit 30 days after it happened, as strictly as the contract ends a period.

@@ -30,7 +30,7 @@ impl Funds {
     /// What further approvals may take.
     #[must_use]
     pub fn available(&self) -> Minor {
-        self.amount.saturating_sub(self.held)
+        self.amount - self.held
     }
 }
 
@@ -51,7 +51,7 @@ impl FiatBalance {
     /// What further approvals may take.
     #[must_use]
     pub fn available(&self) -> Minor {
-        self.amount.saturating_sub(self.held)
+        self.amount - self.held
     }
 }
 
@@ -230,8 +230,9 @@ impl User {
         if id.is_unlimited() {
             return ChfMinor(i64::MAX);
         }
+        // Uses that reach the end of i64 leave nothing of any limit.
         let taken = self.limit.counted_use(now).saturating_add(self.spends().unreflected(now));
-        ChfMinor(self.limit.client.saturating_sub(taken).0.max(0))
+        self.limit.client.saturating_sub(taken).max(ChfMinor::ZERO)
     }
 
     /// What UR's figure of this period, asked for after `seen_through`, must be at least: half of what settled, for UR may
@@ -239,6 +240,7 @@ impl User {
     #[must_use]
     pub fn limit_used_min(&self, seen_through: Sequence) -> ChfMinor {
         let base = self.limit_base;
+        // Uses that reach the end of i64 are more than UR can report of any limit.
         let settled = base.confirmed.saturating_add(self.spends().completed(base.since, seen_through));
         self.limit.used.max(base.used.saturating_add(ChfMinor(settled.0 / 2)))
     }
@@ -320,7 +322,7 @@ impl User {
         }
         let funds = approval.funds.map_or(Minor::ZERO, |funds| funds.amount);
         if let Some(own) = &mut self.funds {
-            own.held = own.held.saturating_add(funds);
+            own.held += funds;
         }
         if approval.source == Source::Fiat {
             self.hold_fiat(approval.paid.currency, approval.paid.amount);
@@ -345,7 +347,7 @@ impl User {
             }
             let held_at = self.lower_hold(draw.sequence, draw.paid, draw.funds);
             if let Some((Source::Fiat, currency)) = held_at {
-                self.hold_fiat(currency, Minor(-draw.paid.0));
+                self.hold_fiat(currency, -draw.paid);
             }
         }
         self.use_limit(sequence, at, returned.limit_added, false);
@@ -356,14 +358,14 @@ impl User {
         let holds = &mut self.rest.as_mut()?.holds;
         let place = holds.iter().position(|hold| hold.sequence == draw)?;
         let hold = holds.get_mut(place)?;
-        hold.paid.amount = hold.paid.amount.saturating_sub(paid);
-        hold.funds = hold.funds.saturating_sub(funds);
+        hold.paid.amount -= paid;
+        hold.funds -= funds;
         let held_at = (hold.source, hold.paid.currency);
         if hold.is_over() {
             holds.remove(place);
         }
         if let Some(own) = &mut self.funds {
-            own.held = own.held.saturating_sub(funds);
+            own.held -= funds;
         }
         Some(held_at)
     }
@@ -396,7 +398,7 @@ impl User {
             self.rest_mut().spends.complete(*shown, sequence);
         }
         for fiat in &booked.fiat {
-            self.hold_fiat(fiat.currency, Minor(-fiat.available.0));
+            self.hold_fiat(fiat.currency, -fiat.available);
             let completions = self.rest_mut().completions.get_or_insert_default();
             completions.add(sequence, fiat.currency, fiat.completed);
         }
@@ -407,6 +409,7 @@ impl User {
         if let Some(account) = &report.account {
             if account.limit.start == self.limit.start {
                 let proven = self.spends().completed(self.limit_base.since, report.seen_through);
+                // At the end of i64 it says no more than that UR must have reached any limit.
                 self.limit_base.confirmed = self.limit_base.confirmed.saturating_add(proven);
             } else {
                 self.limit_base = LimitBase::at(sequence, account.limit);
@@ -427,7 +430,7 @@ impl User {
             completions.forget(report.seen_through, money.currency);
             self.with_balance(money.currency, |balance| {
                 balance.amount = money.amount;
-                balance.held = balance.held.saturating_sub(proven).max(Minor::ZERO);
+                balance.held = (balance.held - proven).max(Minor::ZERO);
             });
         }
     }
@@ -444,7 +447,7 @@ impl User {
     }
 
     fn hold_fiat(&mut self, currency: Currency, change: Minor) {
-        self.with_balance(currency, |balance| balance.held = balance.held.saturating_add(change));
+        self.with_balance(currency, |balance| balance.held += change);
     }
 
     /// Replaces status, limit, funds (version 0), fiat balances and cards. Holds, spends, suspension, controls and the
@@ -519,7 +522,7 @@ impl User {
         if let Some(Rest { holds, .. }) = self.rest.as_deref_mut() {
             for ended in &replaced.ended {
                 if let Some(hold) = holds.iter_mut().find(|hold| hold.sequence == *ended) {
-                    held = held.saturating_sub(hold.funds);
+                    held -= hold.funds;
                     hold.funds = Minor::ZERO;
                 }
             }

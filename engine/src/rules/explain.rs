@@ -73,6 +73,7 @@ fn approved_after(request: &Request, values: &Values) -> Option<UnixSeconds> {
     let after = match reason {
         Reason::LimitExceeded => {
             let user = aged.user.as_mut()?;
+            // What is left of an unlimited account's limit stands at the end of i64 already.
             user.headroom = user.headroom.saturating_add(user.limit_used);
             user.limit_start.plus(LIMIT_PERIOD_SECONDS + 1)
         }

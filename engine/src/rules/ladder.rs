@@ -40,7 +40,10 @@ pub fn decide(request: &Request, amount: Minor, values: &Values) -> Result<Plan,
 #[must_use]
 pub fn largest_approvable(request: &Request, values: &Values) -> Minor {
     // A smaller amount passes wherever a larger one does, so bisection finds the edge.
-    let (mut passes, mut fails) = (0, request.amount.0.saturating_add(1));
+    if !request.amount_is_valid() {
+        return Minor::ZERO;
+    }
+    let (mut passes, mut fails) = (0, request.amount.0 + 1);
     while fails - passes > 1 {
         let middle = passes + (fails - passes) / 2;
         if decide(request, Minor(middle), values).is_ok() { passes = middle } else { fails = middle }
@@ -117,6 +120,7 @@ pub(super) fn climb<O: Observer>(
         maxima.chain([("amount", Money { amount, currency: request.currency }.to_string())]).collect()
     })?;
     let amount_fits = |seen: &VelocitySeen| {
+        // A window at the end of i64 exceeds every bound.
         let total = seen.window.spent.saturating_add(figures.spent);
         seen.rule.amount_max.is_none_or(|max| total <= max)
     };
@@ -193,7 +197,7 @@ impl Figures {
             None if rates_never_set => ChfMinor::ZERO,
             None => return None,
         };
-        let limit = ChfMinor(spent.0 * i64::from(values.limit_weight));
+        let limit = spent.times(values.limit_weight);
         let funds = match way.capacity {
             Capacity::Pool { funds: Some(funds), .. } => match funds.conversion {
                 Some(Conversion::SAME) => Some(Money { amount: paid, currency: funds.currency }),
@@ -227,7 +231,7 @@ impl Figures {
 
     fn left_in_pool(&self) -> Option<(Minor, Minor)> {
         match self.way.capacity {
-            Capacity::Pool { available, reserve, .. } => Some((available.saturating_sub(self.paid), reserve)),
+            Capacity::Pool { available, reserve, .. } => Some((available - self.paid, reserve)),
             Capacity::Balance { .. } => None,
         }
     }

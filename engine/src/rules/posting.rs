@@ -154,7 +154,7 @@ impl Case<'_> {
                 }
             }
             // A debit that UR reversed is shown as both: taken, and given back.
-            State::Reversed if self.is_announced(self.row.captured().saturating_add(captured)) => {
+            State::Reversed if self.is_announced(self.row.captured() + captured) => {
                 Judged { draws: row.draws.iter().map(DrawPosting::settled_late).collect(), ..nothing }
             }
             State::Reversed | State::Released | State::Expired => {
@@ -172,7 +172,7 @@ impl Case<'_> {
             State::Cleared | State::ForcePosted => {
                 let (before, paid) = (self.row.captured(), self.row.paid());
                 // The last of several parts may be so small that the others seemed to be all.
-                if before.saturating_add(captured) <= paid.saturating_add(self.tolerance.of(paid)) {
+                if before + captured <= paid + self.tolerance.of(paid) {
                     return Judged { effect: Effect::Cleared, ..nothing };
                 }
                 let ours = shown(Money { amount: before, currency: row.paid_currency });
@@ -188,14 +188,14 @@ impl Case<'_> {
     /// explains.
     fn is_announced(&self, amount: Minor) -> bool {
         let announced = self.row.announced;
-        !announced.is_zero() && amount <= announced.saturating_add(self.tolerance.of(announced))
+        !announced.is_zero() && amount <= announced + self.tolerance.of(announced)
     }
 
     /// A settlement of what stands held.
     fn captured(&self) -> Judged {
         let Case { posting, row, tolerance } = *self;
         let (held, amount) = (row.held(), posting.amount.amount);
-        let due = Money { amount: self.row.paid().saturating_sub(self.row.captured()), ..held };
+        let due = Money { amount: self.row.paid() - self.row.captured(), ..held };
         if posting.amount.currency != held.currency {
             let other = self.broken(BreakKind::CurrencyMismatch, "currency", shown(held), shown(posting.amount));
             return Judged {
@@ -212,7 +212,7 @@ impl Case<'_> {
         let within = tolerance.holds(due.amount, amount);
         if amount < due.amount && !within {
             let draws = draws(row, amount, false);
-            let lost = draws.iter().fold(Minor::ZERO, |sum, draw| sum.saturating_add(draw.paid));
+            let lost = draws.iter().map(|draw| draw.paid).sum::<Minor>();
             if lost < held.amount {
                 return Judged {
                     state: State::PartlyCleared,
@@ -269,7 +269,7 @@ impl Case<'_> {
             let other = self.broken(BreakKind::CurrencyMismatch, "currency", ours, shown(posting.amount));
             return Judged { discrepancies: vec![other], ..nothing };
         }
-        let returned = posted.returned.saturating_add(amount);
+        let returned = posted.returned + amount;
         if self.is_announced(returned) {
             let drift = (returned > row.announced).then(|| {
                 let ours = shown(Money { amount: row.announced, currency: row.paid_currency });
@@ -281,7 +281,7 @@ impl Case<'_> {
             return Judged { discrepancies: drift.into_iter().collect(), completes, ..nothing };
         }
         if !posted.captured.is_zero() {
-            let given = posted.returned.saturating_add(posted.refunded).saturating_add(amount);
+            let given = posted.returned + posted.refunded + amount;
             let over = given > posted.captured && !tolerance.holds(posted.captured, given);
             let mismatch = over.then(|| {
                 let ours = shown(Money { amount: posted.captured, currency: row.paid_currency });
@@ -320,14 +320,14 @@ fn draws(row: &Authorization, paid: Minor, is_back: bool) -> Vec<DrawPosting> {
     for draw in &row.draws {
         let held = draw.held_at(draw.remaining);
         let amount = if left >= held { draw.remaining } else { amount_for(draw, left) };
-        let stays = draw.remaining.saturating_sub(amount);
-        let paid = held.saturating_sub(draw.held_at(stays));
+        let stays = draw.remaining - amount;
+        let paid = held - draw.held_at(stays);
         // A part leaves draws alone; the whole says of each that it is settled.
         if amount.is_zero() && !is_back && left < WHOLE {
             continue;
         }
         if left < WHOLE {
-            left = left.saturating_sub(paid).max(Minor::ZERO);
+            left = (left - paid).max(Minor::ZERO);
         }
         lost.push(DrawPosting {
             sequence: draw.sequence,
@@ -335,11 +335,7 @@ fn draws(row: &Authorization, paid: Minor, is_back: bool) -> Vec<DrawPosting> {
             paid,
             is_back,
             funds: Minor::ZERO,
-            spent: if is_back {
-                draw.spent_at(draw.remaining).saturating_sub(draw.spent_at(stays))
-            } else {
-                ChfMinor::ZERO
-            },
+            spent: if is_back { draw.spent_at(draw.remaining) - draw.spent_at(stays) } else { ChfMinor::ZERO },
             unreflected: ChfMinor::ZERO,
         });
     }

@@ -17,7 +17,7 @@ impl Tolerance {
     }
 
     pub(super) fn holds(self, ours: Minor, theirs: Minor) -> bool {
-        Minor(ours.saturating_sub(theirs).0.abs()) <= self.of(ours)
+        Minor((ours - theirs).0.abs()) <= self.of(ours)
     }
 }
 

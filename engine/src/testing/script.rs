@@ -531,7 +531,7 @@ impl State {
     pub fn assert_legal(&self, at: Sequence) {
         for (id, row) in &self.authorizations {
             let held = row.held();
-            let remaining = row.draws.iter().fold(Minor::ZERO, |sum, draw| sum.saturating_add(draw.remaining));
+            let remaining: Minor = row.draws.iter().map(|draw| draw.remaining).sum();
             assert_eq!(remaining, row.remaining(), "{id} is the sum of its draws, at {at}");
             assert!(row.returned <= row.authorized, "{id} gave back no more than it got, at {at}");
             if !row.state.is_open() {
@@ -539,19 +539,19 @@ impl State {
             }
             let of_user = self.users.get(&row.user).map_or(Minor::ZERO, |user| {
                 let own = user.holds().iter().filter(|hold| hold.root == *id);
-                own.fold(Minor::ZERO, |sum, hold| sum.saturating_add(hold.paid.amount))
+                own.map(|hold| hold.paid.amount).sum()
             });
             assert_eq!(of_user, held.amount, "{id} is held alike in both rows, at {at}");
         }
         for (id, user) in &self.users {
-            let held = user.holds().iter().fold(Minor::ZERO, |sum, hold| sum.saturating_add(hold.funds));
+            let held = user.holds().iter().map(|hold| hold.funds).sum();
             assert_eq!(user.funds.map_or(Minor::ZERO, |funds| funds.held), held, "{id} funds held, at {at}");
         }
         for pool in self.pools.values() {
             let currency = pool.figures.currency;
             let holds = self.users.values().flat_map(|user| user.holds());
             let of_pool = holds.filter(|hold| hold.source == Source::Crypto && hold.paid.currency == currency);
-            let held = of_pool.fold(Minor::ZERO, |sum, hold| sum.saturating_add(hold.paid.amount));
+            let held = of_pool.map(|hold| hold.paid.amount).sum();
             assert_eq!(pool.figures.held, held, "{currency} held = the holds, at {at}");
         }
         let mut open = std::collections::BTreeSet::new();

@@ -68,11 +68,11 @@ impl Ledger {
                 }
                 self.await_durable(self.journal.claimed())?;
                 let since = self.debited(currency, sequence, through.max(sequence), self.journal.claimed())?;
-                (sequence, counted.saturating_add(since))
+                (sequence, counted + since)
             }
         };
-        let available = reported.saturating_sub(floor).saturating_sub(unreflected);
-        let available_change = available.saturating_sub(before.available);
+        let available = reported - floor - unreflected;
+        let available_change = available - before.available;
         if !is_report {
             // The balance is as old as it was.
             let limited = PoolLimited { currency, floor, reserve, available_change };
@@ -96,7 +96,7 @@ impl Ledger {
             if at > through {
                 return ControlFlow::Break(());
             }
-            debited = debited.saturating_add(debit_since(&record.fact, currency, sequence));
+            debited += debit_since(&record.fact, currency, sequence);
             ControlFlow::Continue(())
         })?;
         Ok(debited)
@@ -114,14 +114,14 @@ fn debit_since(fact: &Fact, currency: Currency, sequence: Sequence) -> Minor {
         },
         Fact::Returned(returned) => {
             let since = returned.draws.iter().filter(|draw| draw.sequence > sequence);
-            Minor(-since.fold(Minor::ZERO, |sum, draw| sum.saturating_add(draw.paid)).0)
+            -since.map(|draw| draw.paid).sum::<Minor>()
         }
         // What UR took beyond a hold is a debit of its own; what it took less is only given up where it was open.
         Fact::Booked(booked) => {
             let own = booked.pools.iter().filter(|pool| pool.currency == currency);
             let since = booked.draws.iter().filter(|draw| draw.sequence > sequence);
-            let open = since.fold(Minor::ZERO, |sum, draw| sum.saturating_add(draw.paid));
-            own.fold(Minor::ZERO, |sum, pool| sum.saturating_sub(pool.available.min(open)))
+            let open = since.map(|draw| draw.paid).sum();
+            -own.map(|pool| pool.available.min(open)).sum::<Minor>()
         }
         _ => Minor::ZERO,
     }

@@ -78,11 +78,11 @@ pub(in crate::ledger) fn replaced_funds(
         return Err(ChangeError::Conflict(format!("version {version} is not above the stored {}", before.version)));
     }
     let ended: Vec<_> = row.holds().iter().filter(|hold| debited.contains(&hold.id) && !hold.funds.is_zero()).collect();
-    let ending = ended.iter().fold(Minor::ZERO, |sum, hold| sum.saturating_add(hold.funds));
+    let ending = ended.iter().map(|hold| hold.funds).sum();
     if let Some(before) = row.funds.filter(|before| before.currency != funds.currency && before.held != ending) {
         return Err(ChangeError::Conflict(format!(
             "{} {} stay held: the currency of the funds cannot change",
-            before.held.saturating_sub(ending),
+            before.held - ending,
             before.currency
         )));
     }
