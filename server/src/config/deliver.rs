@@ -1,4 +1,4 @@
-//! The sections `[[deliver.…]]`: who is told what happens here.
+//! The sections `[[deliver.…]]`: the receivers of deliveries.
 
 use std::path::Path;
 use std::time::Duration;
@@ -13,6 +13,7 @@ use crate::delivery::channel::guard::{Endpoint, Guard};
 use crate::delivery::channel::mail::{Login, MailServer, MailTls};
 use crate::delivery::channel::secret::Secret;
 use crate::delivery::channel::signing::WebhookSecret;
+use crate::delivery::settings::{MailReceiver, PagerDutyReceiver, Settings, SlackReceiver, WebhookReceiver};
 
 /// Most receivers of one kind: each reads the whole journal.
 const RECEIVERS_MAX: usize = 16;
@@ -26,83 +27,6 @@ const PARK_AFTER_HOURS_MAX: u32 = 720;
 /// Where PagerDuty takes events; other regions have hosts of their own.
 const PAGERDUTY_URL: &str = "https://events.pagerduty.com";
 
-/// Who is told what happens here. By default, nobody.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Deliver {
-    /// Whether deliveries may go to private addresses and over plain HTTP.
-    pub allow_private: bool,
-    /// How long a receiver may accept nothing before it is parked, in hours, 1 to 720.
-    pub park_after_hours: u32,
-    /// The partner's own systems.
-    pub webhooks: Vec<WebhookReceiver>,
-    /// Chats.
-    pub slack: Vec<SlackReceiver>,
-    /// Who is on call.
-    pub pagerduty: Vec<PagerDutyReceiver>,
-    /// E-mail.
-    pub smtp: Option<MailReceiver>,
-}
-
-/// A receiver of events.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct WebhookReceiver {
-    /// Its name, of its own among all receivers: its position in the journal is kept under it.
-    pub name: String,
-    /// Where it listens.
-    pub url: Endpoint,
-    /// Signs what it is sent: the present secret, then the previous one while it changes.
-    pub secrets: Vec<WebhookSecret>,
-    /// What it is told of, without repetition.
-    pub events: Vec<EventKind>,
-}
-
-/// A chat that takes Slack's incoming webhooks.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SlackReceiver {
-    /// As [`WebhookReceiver::name`].
-    pub name: String,
-    /// Its webhook; whoever knows it can write there.
-    pub url: Endpoint,
-}
-
-/// A service of PagerDuty's.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PagerDutyReceiver {
-    /// As [`WebhookReceiver::name`].
-    pub name: String,
-    /// PagerDuty's host for the region.
-    pub url: Endpoint,
-    /// Whom it pages.
-    pub routing_key: Secret,
-}
-
-/// E-mail to a few people.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct MailReceiver {
-    /// As [`WebhookReceiver::name`].
-    pub name: String,
-    /// Who takes the mails.
-    pub server: MailServer,
-    /// Who they are from.
-    pub from: Mailbox,
-    /// Who they are to; at least one.
-    pub to: Vec<Mailbox>,
-}
-
-impl Deliver {
-    /// Where deliveries may go.
-    #[must_use]
-    pub fn guard(&self) -> Guard {
-        Guard { allow_private: self.allow_private }
-    }
-
-    /// How long a receiver may accept nothing before it is parked.
-    #[must_use]
-    pub fn park_after(&self) -> Duration {
-        Duration::from_secs(u64::from(self.park_after_hours) * 3_600)
-    }
-}
-
 /// What all receivers are read with.
 struct Receivers<'f> {
     guard: Guard,
@@ -110,18 +34,19 @@ struct Receivers<'f> {
     names: Vec<String>,
 }
 
-pub(super) fn deliver(reader: &mut Reader<'_>, read_file: ReadFile<'_>) -> Deliver {
+pub(super) fn deliver(reader: &mut Reader<'_>, read_file: ReadFile<'_>) -> Settings {
     let hours = 1..=PARK_AFTER_HOURS_MAX;
     let allow_private = reader.value("deliver.allow_private", Setting::boolean).unwrap_or(false);
     let park_after_hours = reader.value("deliver.park_after_hours", |setting| setting.integer(hours)).unwrap_or(72);
-    let mut all = Receivers { guard: Guard { allow_private }, read_file, names: Vec::new() };
+    let guard = Guard { allow_private };
+    let mut all = Receivers { guard, read_file, names: Vec::new() };
     let webhooks = reader.list("deliver.webhook", RECEIVERS_MAX, |reader, item| all.webhook(reader, item));
     let slack = reader.list("deliver.slack", RECEIVERS_MAX, |reader, item| all.slack(reader, item));
     let pagerduty = reader.list("deliver.pagerduty", RECEIVERS_MAX, |reader, item| all.pagerduty(reader, item));
     let smtp = reader.find("deliver.smtp").and_then(|setting| all.smtp(reader, &setting));
-    Deliver {
-        allow_private,
-        park_after_hours,
+    Settings {
+        guard,
+        park_after: Duration::from_secs(u64::from(park_after_hours) * 3_600),
         webhooks: webhooks.unwrap_or_default(),
         slack: slack.unwrap_or_default(),
         pagerduty: pagerduty.unwrap_or_default(),

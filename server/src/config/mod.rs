@@ -9,33 +9,36 @@
 //! - A secret `key` may instead be given as `key_file`, the path of a file that holds nothing else.
 //! - Neither error messages nor `Debug` show a secret.
 
+mod admin;
 mod auto_prefund;
 mod controls;
 mod decision;
 mod deliver;
 mod document;
 mod errors;
+mod listen;
 mod reader;
+mod reconcile;
 mod sections;
 mod setting;
 mod treasury;
 
-use std::fmt;
 use std::io;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub use auto_prefund::{AutoPrefund, AutoPrefundMode};
-pub use deliver::{Deliver, MailReceiver, PagerDutyReceiver, SlackReceiver, WebhookReceiver};
 pub use errors::{ConfigError, ConfigErrors, Place};
 pub use treasury::Treasury;
 
 use tapgate_engine::ledger::Policy;
 use tapgate_engine::money::Currency;
-use tapgate_engine::rules::Tolerance;
 use tapgate_engine::store::rocks::Durability;
 
+use crate::delivery;
+use crate::http::admin::auth::Token;
+use crate::http::listener::Addresses;
+use crate::provider::reconciliation;
 use crate::signature::{Address, SigningKey};
 
 /// Everything that `tapgate serve` is told. Defaults and ranges are those of [`default_text`].
@@ -46,7 +49,7 @@ pub struct Config {
     /// When an answer may leave.
     pub durability: Durability,
     /// The two listeners.
-    pub listen: Listen,
+    pub listen: Addresses,
     /// UR, the banking provider.
     pub ur: Ur,
     /// How authorizations are decided.
@@ -56,22 +59,13 @@ pub struct Config {
     /// Of cards that name no currency of their own.
     pub card_currency: Currency,
     /// How UR's transactions are compared with our holds.
-    pub reconcile: Reconcile,
+    pub reconciliation: reconciliation::Settings,
     /// When top-ups are credited and asked for.
     pub treasury: Treasury,
-    /// Who may use the admin API.
-    pub admin: Admin,
-    /// Who is told what happens here.
-    pub deliver: Deliver,
-}
-
-/// Addresses to listen on. They never collide, except that port 0 (any free port) may be given twice.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Listen {
-    /// For UR's webhooks.
-    pub public: SocketAddr,
-    /// For people: the console, the admin API and metrics.
-    pub admin: SocketAddr,
+    /// Of the admin API. With none, it refuses everything that needs a token.
+    pub tokens: Vec<Token>,
+    /// The receivers of deliveries.
+    pub delivery: delivery::settings::Settings,
 }
 
 /// How UR is reached and recognised (docs/ur-facts.md, Authentication).
@@ -99,68 +93,6 @@ pub struct Ur {
     pub rates_interval_seconds: u32,
     /// How often each user is at the latest, in seconds, 1 to 86,400; the budget may make it longer.
     pub users_interval_seconds: u32,
-}
-
-/// How UR's transactions are compared with our holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Reconcile {
-    /// After an approval, when UR is first asked for it, in seconds, 1 to 86,400.
-    pub first_look_seconds: u32,
-    /// What UR never showed is given up after so long, in seconds, 1 to 2,592,000.
-    pub silence_seconds: u32,
-    /// What UR knows and never settles expires after so long, in seconds, 1 to 7,776,000.
-    pub expiry_seconds: u32,
-    /// The same of lodging and car rental.
-    pub long_expiry_seconds: u32,
-    /// By how much two figures may differ, in basis points, 0 to 1,000.
-    pub drift_bps: u16,
-}
-
-impl Reconcile {
-    /// By how much two figures may differ.
-    #[must_use]
-    pub fn tolerance(&self) -> Tolerance {
-        Tolerance { drift_bps: self.drift_bps }
-    }
-}
-
-/// Who may use the admin API.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Admin {
-    /// Bearer tokens, by unique name. With none, the admin API refuses everything that needs a token.
-    pub tokens: Vec<AdminToken>,
-}
-
-/// A bearer token; itself it is nowhere kept.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AdminToken {
-    /// The author that the journal names for changes: 1 to 64 of letters, digits, `.`, `_` and `-`.
-    pub name: String,
-    /// What it permits.
-    pub role: Role,
-    /// Recognises the token.
-    pub sha256: TokenHash,
-}
-
-/// What a token permits (docs/interface.md, admin listener).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Role {
-    /// Reading.
-    Viewer,
-    /// Everything but approving prefunds.
-    Operator,
-    /// Reading, and pools, rates, credits, alerts and prefunds.
-    Treasurer,
-}
-
-/// SHA-256 of a bearer token. A weak token can be guessed from its hash, so `Debug` does not show it.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub struct TokenHash(pub [u8; 32]);
-
-impl fmt::Debug for TokenHash {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("TokenHash(…)")
-    }
 }
 
 impl Config {

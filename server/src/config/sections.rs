@@ -1,24 +1,15 @@
 //! The settings, their forms, ranges and defaults, section by section as in `docs/interface.md`.
 
 use std::io;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-
-use tapgate_engine::fact::Author;
 
 use super::reader::Reader;
 use super::setting::Setting;
-use super::{
-    Admin, AdminToken, Config, Durability, Listen, Reconcile, Role, TokenHash, Ur, controls, decision, deliver,
-    treasury,
-};
+use super::{Config, Durability, Ur, admin, controls, decision, deliver, listen, reconcile, treasury};
 use crate::signature::{Address, SigningKey};
 
 /// Most signers: each is a key that can approve spending, and a rotation needs two.
 const SIGNERS_MAX: usize = 16;
-
-/// Most admin tokens: every request with a token is compared with all of them.
-const TOKENS_MAX: usize = 100;
 
 /// Longest signature window, in seconds: within it a captured request can be replayed.
 const TIMESTAMP_WINDOW_SECONDS_MAX: u64 = 3_600;
@@ -33,16 +24,7 @@ const CALLS_PER_MINUTE: u32 = 80;
 const CALLS_PER_MINUTE_MAX: u32 = 100_000;
 
 /// Longest interval of a feed, in seconds: a day.
-const INTERVAL_SECONDS_MAX: u32 = 86_400;
-
-/// Longest wait for a settlement, in seconds: 90 days.
-const EXPIRY_SECONDS_MAX: u32 = 7_776_000;
-
-/// Largest tolerance, in basis points: a tenth.
-const DRIFT_BPS_MAX: u16 = 1_000;
-
-/// SHA-256 of nothing: as a token's hash it would let an empty token in.
-const SHA256_OF_NOTHING: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+pub(super) const INTERVAL_SECONDS_MAX: u32 = 86_400;
 
 /// How a file is read whose path a setting names.
 pub(super) type ReadFile<'f> = &'f dyn Fn(&Path) -> io::Result<String>;
@@ -52,14 +34,14 @@ pub(super) type ReadFile<'f> = &'f dyn Fn(&Path) -> io::Result<String>;
 pub(super) fn config(reader: &mut Reader<'_>, read_file: ReadFile<'_>) -> Config {
     let data_dir = reader.value("data_dir", |setting| setting.parsed(not_empty)).map(PathBuf::from);
     let durability = reader.value("durability", durability);
-    let listen = listen(reader);
+    let listen = listen::listen(reader);
     let ur = ur(reader, read_file);
     let controls = controls::controls(reader);
     let policy = decision::policy(reader, ur.feeds, controls);
-    let reconcile = reconcile(reader);
+    let reconciliation = reconcile::reconcile(reader);
     let treasury = treasury::treasury(reader, read_file, &ur);
-    let admin = admin(reader);
-    let deliver = deliver::deliver(reader, read_file);
+    let tokens = admin::tokens(reader);
+    let delivery = deliver::deliver(reader, read_file);
     Config {
         data_dir: data_dir.unwrap_or_else(|| PathBuf::from("./data")),
         durability: durability.unwrap_or(Durability::Fsync),
@@ -68,10 +50,10 @@ pub(super) fn config(reader: &mut Reader<'_>, read_file: ReadFile<'_>) -> Config
         policy,
         deadline: decision::deadline(reader),
         card_currency: decision::card_currency(reader),
-        reconcile,
+        reconciliation,
         treasury,
-        admin,
-        deliver,
+        tokens,
+        delivery,
     }
 }
 
@@ -80,24 +62,6 @@ fn durability(setting: &Setting<'_>) -> Result<Durability, String> {
         return Err("\"replicated\" is not in this version: use \"fsync\" or \"os\"".to_owned());
     }
     setting.word(&[("fsync", Durability::Fsync), ("os", Durability::Os)])
-}
-
-fn listen(reader: &mut Reader<'_>) -> Listen {
-    let public = reader.value("listen.public", socket_address).unwrap_or(SocketAddr::from(([127, 0, 0, 1], 8480)));
-    let admin = reader.value("listen.admin", socket_address).unwrap_or(SocketAddr::from(([127, 0, 0, 1], 8481)));
-    let same_host = public.ip() == admin.ip() || public.ip().is_unspecified() || admin.ip().is_unspecified();
-    if public.port() != 0 && public.port() == admin.port() && same_host {
-        let message = format!("collides with the other listener: public is {public}, admin is {admin}");
-        // Where neither is given, the defaults hold, and they do not collide.
-        if let Some(given) = reader.find("listen.admin").or_else(|| reader.find("listen.public")) {
-            reader.report(&given, message);
-        }
-    }
-    Listen { public, admin }
-}
-
-fn socket_address(setting: &Setting<'_>) -> Result<SocketAddr, String> {
-    setting.parsed(|text| text.parse().map_err(|_| "must be an IP address and a port, such as 127.0.0.1:8480"))
 }
 
 fn ur(reader: &mut Reader<'_>, read_file: ReadFile<'_>) -> Ur {
@@ -125,19 +89,8 @@ fn ur(reader: &mut Reader<'_>, read_file: ReadFile<'_>) -> Ur {
     }
 }
 
-fn reconcile(reader: &mut Reader<'_>) -> Reconcile {
-    let drift_bps = reader.value("reconcile.drift_bps", |setting| setting.integer(0..=DRIFT_BPS_MAX));
-    Reconcile {
-        first_look_seconds: seconds(reader, "reconcile.first_look_seconds", INTERVAL_SECONDS_MAX, 300),
-        silence_seconds: seconds(reader, "reconcile.silence_seconds", MAX_AGE_SECONDS_MAX, 86_400),
-        expiry_seconds: seconds(reader, "reconcile.expiry_seconds", EXPIRY_SECONDS_MAX, 864_000),
-        long_expiry_seconds: seconds(reader, "reconcile.long_expiry_seconds", EXPIRY_SECONDS_MAX, 2_592_000),
-        drift_bps: drift_bps.unwrap_or(200),
-    }
-}
-
 /// From one second.
-fn seconds(reader: &mut Reader<'_>, path: &'static str, most: u32, default: u32) -> u32 {
+pub(super) fn seconds(reader: &mut Reader<'_>, path: &'static str, most: u32, default: u32) -> u32 {
     reader.value(path, |setting| setting.integer(1..=most)).unwrap_or(default)
 }
 
@@ -215,57 +168,4 @@ fn ops_ur_id(text: &str) -> Result<String, &'static str> {
 
 fn not_empty(text: &str) -> Result<String, &'static str> {
     if text.trim().is_empty() { Err("must not be empty") } else { Ok(text.to_owned()) }
-}
-
-fn admin(reader: &mut Reader<'_>) -> Admin {
-    let mut names = Vec::new();
-    let mut hashes = Vec::new();
-    let tokens = reader.list("admin.tokens", TOKENS_MAX, |reader, item| {
-        let token = admin_token(reader, item)?;
-        if names.contains(&token.name) {
-            reader.report(item, format!("the name \"{}\" is given to two tokens", token.name));
-        }
-        if hashes.contains(&token.sha256) {
-            reader.report(item, "the same sha256 is given to two tokens: which role it has would be chance".to_owned());
-        }
-        names.push(token.name.clone());
-        hashes.push(token.sha256);
-        Some(token)
-    });
-    Admin { tokens: tokens.unwrap_or_default() }
-}
-
-fn admin_token<'a>(reader: &mut Reader<'a>, item: &Setting<'a>) -> Option<AdminToken> {
-    let roles = [("viewer", Role::Viewer), ("operator", Role::Operator), ("treasurer", Role::Treasurer)];
-    let fields = reader.table(item, &["name", "role", "sha256"])?;
-    // All three are read before any of them may end this, so that all their faults are reported.
-    let name = reader.required_field(&fields, "name", |setting| setting.parsed(token_name));
-    let role = reader.required_field(&fields, "role", |setting| setting.word(&roles));
-    let sha256 = reader.required_field(&fields, "sha256", token_hash);
-    Some(AdminToken { name: name?, role: role?, sha256: sha256? })
-}
-
-/// The journal names its authors so, and who approves must not be who proposed.
-fn token_name(text: &str) -> Result<String, &'static str> {
-    if [Author::Engine.name(), Author::Ur.name()].contains(&text) {
-        return Err("must be neither engine nor ur: the journal names tapgate itself and UR so");
-    }
-    let fits = (1..=64).contains(&text.len());
-    if fits && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte)) {
-        Ok(text.to_owned())
-    } else {
-        Err("must be 1 to 64 letters, digits, '.', '_' or '-'")
-    }
-}
-
-/// The value is never repeated: it may be the token itself, put there by mistake.
-fn token_hash(setting: &Setting<'_>) -> Result<TokenHash, String> {
-    const FORM: &str = "must be the token's SHA-256 in 64 hexadecimal digits";
-    let text = setting.text()?;
-    let mut hash = [0; 32];
-    hex::decode_to_slice(text, &mut hash).map_err(|_| FORM)?;
-    if text.eq_ignore_ascii_case(SHA256_OF_NOTHING) {
-        return Err("is the SHA-256 of an empty token".to_owned());
-    }
-    Ok(TokenHash(hash))
 }

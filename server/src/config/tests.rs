@@ -7,7 +7,10 @@ use tapgate_engine::testing::cases;
 
 use super::*;
 use crate::delivery::EventKind;
+use crate::delivery::channel::guard::Guard;
 use crate::delivery::channel::mail::MailTls;
+use crate::delivery::settings::Settings;
+use crate::http::admin::auth::{Role, TokenHash};
 
 const SIGNER: &str = "0xee28dEaD5F114C8405BE3be1144D59A4110B7F79";
 const KEY: &str = "0x59c6995e998f97a5a0044966f0945389dc9e86dae88c7a8412f4603b6b78690d";
@@ -82,7 +85,7 @@ fn the_default_text_loads_and_shows_exactly_the_defaults() {
     assert_eq!(shown.treasury.calendar.time_zone.iana_name(), Some("Europe/Zurich"));
     let prefunds = shown.treasury.auto_prefund;
     assert_eq!((prefunds.mode, prefunds.quote_tolerance_bps), (AutoPrefundMode::Off, 250));
-    assert_eq!((shown.reconcile.first_look_seconds, shown.reconcile.drift_bps), (300, 200));
+    assert_eq!((shown.reconciliation.first_look_seconds, shown.reconciliation.tolerance.drift_bps), (300, 200));
     assert_eq!(shown.listen.public.to_string(), "127.0.0.1:8480");
     assert_eq!(shown.listen.admin.to_string(), "127.0.0.1:8481");
     assert_eq!((shown.data_dir.to_str(), shown.durability), (Some("./data"), Durability::Fsync));
@@ -100,16 +103,16 @@ fn the_default_text_loads_and_shows_exactly_the_defaults() {
     assert_eq!(shown.policy, expected);
     assert_eq!((shown.deadline.as_millis(), shown.card_currency), (400, Currency::EUR));
     assert_eq!((shown.ur.partner_key, shown.ur.ops_ur_id), (None, None));
-    assert_eq!(shown.admin.tokens, []);
-    let nobody = Deliver {
-        allow_private: false,
-        park_after_hours: 72,
+    assert_eq!(shown.tokens, []);
+    let nobody = Settings {
+        guard: Guard { allow_private: false },
+        park_after: Duration::from_secs(72 * 3_600),
         webhooks: Vec::new(),
         slack: Vec::new(),
         pagerduty: Vec::new(),
         smtp: None,
     };
-    assert_eq!(shown.deliver, nobody);
+    assert_eq!(shown.delivery, nobody);
 }
 
 #[test]
@@ -122,8 +125,8 @@ fn the_settings_shown_in_comments_load_too() {
     let config = load(&shown, &[]).unwrap();
     assert_eq!(config.ur.ops_ur_id.as_deref(), Some("9999"));
     assert_eq!(config.ur.partner_key.unwrap().address().to_string(), KEY_ADDRESS);
-    assert_eq!(config.admin.tokens[0].role, Role::Operator);
-    assert_eq!(hex_of(config.admin.tokens[0].sha256), HASH);
+    assert_eq!(config.tokens[0].role, Role::Operator);
+    assert_eq!(hex_of(config.tokens[0].sha256), HASH);
     let controls = config.policy.controls;
     assert_eq!(controls.transaction_amount_max, Some(Money { amount: Minor(500_000), currency: Currency::EUR }));
     let expected = VelocityRule { window_seconds: 86_400, amount_max: Some(ChfMinor(200_000)), count_max: Some(50) };
@@ -366,7 +369,7 @@ fn the_receivers_shown_in_comments_load_too() {
     let shown = shown.replace("<32 letters and digits>", "ROUTING!");
     let shown = shown.replace("/run/secrets/tapgate_smtp_password", "webhook.secret");
     let config = load(&format!("{head}[deliver]\n{shown}"), &[]).unwrap_or_else(|errors| panic!("{errors}\n{shown}"));
-    let Deliver { webhooks, slack, pagerduty, smtp, .. } = config.deliver;
+    let Settings { webhooks, slack, pagerduty, smtp, .. } = config.delivery;
     assert_eq!(webhooks[0].name, "webhook");
     assert_eq!(webhooks[0].secrets, [WEBHOOK_SECRET.parse().unwrap(), OTHER_WEBHOOK_SECRET.parse().unwrap()]);
     let events = [EventKind::AuthorizationApproved, EventKind::DebitRequested, EventKind::DebitReturned];
@@ -476,17 +479,17 @@ slack = [{ url_file = "slack.url" }]
 pagerduty = [{ url = "https://events.eu.pagerduty.com", routing_key = "ROUTING!" }]
 smtp = { host = "localhost", port = 25, tls = "none", from = "a@example.org", to = ["b@example.org"], user = "u", password = "WHSEC!" }
 "#;
-    let deliver = load(text, &[]).unwrap().deliver;
+    let deliver = load(text, &[]).unwrap().delivery;
     assert_eq!(deliver.webhooks.iter().map(|webhook| webhook.events.len()).collect::<Vec<_>>(), [16, 16]);
     assert_eq!(deliver.webhooks[0].secrets, [WEBHOOK_SECRET.parse().unwrap()]);
-    assert_eq!(deliver.park_after(), Duration::from_secs(259_200));
+    assert_eq!(deliver.park_after, Duration::from_secs(259_200));
     let shown = format!("{deliver:?}");
     for secret in ["SECRET/", WEBHOOK_SECRET, &WEBHOOK_SECRET[6..], ROUTING_KEY] {
         assert!(!shown.contains(secret), "{shown}");
     }
     let smtp = "{ host = \"h\", from = \"a@b.org\", to = [\"c@d.org\"] }";
     let config = load("ur.signers = [\"SIGNER\"]", &[("TAPGATE__DELIVER__SMTP", smtp)]).unwrap();
-    assert_eq!(config.deliver.smtp.map(|smtp| smtp.server.port), Some(587));
+    assert_eq!(config.delivery.smtp.map(|smtp| smtp.server.port), Some(587));
 }
 
 #[test]
@@ -577,7 +580,7 @@ fn the_environment_overrides_the_file() {
     assert_eq!((config.policy.funding, config.deadline.as_millis()), (FundingPolicy::Fiat, 60));
     assert_eq!((config.policy.rates_max_age_seconds, config.policy.state_max_age_seconds), (None, None));
     assert!(config.policy.credits_count_at_once);
-    assert_eq!(config.admin.tokens.len(), 1);
+    assert_eq!(config.tokens.len(), 1);
     assert_eq!(config.policy.controls.transaction_amount_max.map(|max| max.amount), Some(Minor(1)));
 }
 

@@ -13,6 +13,7 @@ mod meters;
 pub mod outbox;
 pub mod receivers;
 pub mod schedule;
+pub mod settings;
 pub mod tail;
 pub mod worker;
 

@@ -9,7 +9,6 @@ use tokio::task::JoinSet;
 
 use crate::alerting::deliveries as alarm;
 use crate::clock::Clock;
-use crate::config::{Deliver, MailReceiver, PagerDutyReceiver, SlackReceiver, WebhookReceiver};
 use crate::delivery::channel::mail::Mail;
 use crate::delivery::channel::pagerduty::PagerDuty;
 use crate::delivery::channel::post::{ATTEMPT_TIMEOUT, Post, PostSetUpError};
@@ -18,6 +17,7 @@ use crate::delivery::channel::webhook::Webhook;
 use crate::delivery::outbox::events::Events;
 use crate::delivery::outbox::notices::Notices;
 use crate::delivery::outbox::{LedgerOutbox, OutboxError};
+use crate::delivery::settings::{MailReceiver, PagerDutyReceiver, Settings, SlackReceiver, WebhookReceiver};
 use crate::delivery::worker::{Handle, Setup, Worker, limits};
 use crate::delivery::{Outbox, Receiver};
 use crate::http::context::App;
@@ -58,7 +58,7 @@ pub enum ReceiversError {
 
 /// What all receivers are made with.
 struct Made<'a> {
-    config: &'a Deliver,
+    settings: &'a Settings,
     ledger: &'a Arc<Ledger>,
     clock: &'a Arc<Clock>,
     deliveries: Vec<Delivery>,
@@ -70,28 +70,28 @@ struct Made<'a> {
 /// # Errors
 /// TLS cannot be set up, or a position cannot be read or kept.
 pub fn prepare(
-    config: &Deliver,
+    settings: &Settings,
     ledger: &Arc<Ledger>,
     clock: &Arc<Clock>,
 ) -> Result<(Vec<Delivery>, Vec<Job>), ReceiversError> {
     // Who has no receivers needs no TLS for them.
-    let post = || Post::new(config.guard(), ATTEMPT_TIMEOUT);
-    let mut made = Made { config, ledger, clock, deliveries: Vec::new(), jobs: Vec::new() };
-    for WebhookReceiver { name, url, secrets, events } in &config.webhooks {
+    let post = || Post::new(settings.guard, ATTEMPT_TIMEOUT);
+    let mut made = Made { settings, ledger, clock, deliveries: Vec::new(), jobs: Vec::new() };
+    for WebhookReceiver { name, url, secrets, events } in &settings.webhooks {
         let receiver = Webhook::new(post()?, url.clone(), secrets.clone());
         let outbox = LedgerOutbox::new(Arc::clone(ledger), Arc::clone(clock), Events { wanted: events.clone() });
         made.add("webhook", name, url.origin(), outbox, receiver)?;
     }
-    for SlackReceiver { name, url } in &config.slack {
+    for SlackReceiver { name, url } in &settings.slack {
         let receiver = Slack::new(post()?, url.clone());
         made.add_for_people("slack", name, url.origin(), receiver)?;
     }
-    for PagerDutyReceiver { name, url, routing_key } in &config.pagerduty {
+    for PagerDutyReceiver { name, url, routing_key } in &settings.pagerduty {
         let receiver = PagerDuty::new(post()?, url, routing_key.clone());
         made.add_for_people("pagerduty", name, url.origin(), receiver)?;
     }
-    if let Some(MailReceiver { name, server, from, to }) = &config.smtp {
-        let receiver = Mail::new(config.guard(), server.clone(), from.clone(), to.clone());
+    if let Some(MailReceiver { name, server, from, to }) = &settings.smtp {
+        let receiver = Mail::new(settings.guard, server.clone(), from.clone(), to.clone());
         made.add_for_people("smtp", name, format!("smtp://{}:{}", server.host, server.port), receiver)?;
     }
     Ok((made.deliveries, made.jobs))
@@ -124,7 +124,7 @@ impl Made<'_> {
         O: Outbox<Error = OutboxError>,
         R: Receiver<Content = O::Content>,
     {
-        let limits = limits(self.config.park_after());
+        let limits = limits(self.settings.park_after);
         let setup = Setup { name: name.to_owned(), limits, clock: Arc::clone(self.clock) };
         let (worker, handle) = Worker::new(setup, Arc::new(outbox), receiver)?;
         self.deliveries.push(Delivery { kind, url, handle });

@@ -1,7 +1,7 @@
 //! A listener with bounds: on connections, on the time a header may take, on its size; and a graceful end.
 
 use std::convert::Infallible;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,6 +15,15 @@ use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 
 use super::arrival::{Arrival, Noted};
+
+/// Where the two listeners listen. They never collide, except that port 0 (any free port) may be given twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Addresses {
+    /// For UR's webhooks.
+    pub public: SocketAddr,
+    /// For people: the console, the admin API and metrics.
+    pub admin: SocketAddr,
+}
 
 /// The address a request came from, as an extension of it.
 #[derive(Clone, Copy, Debug)]

@@ -140,7 +140,7 @@ impl Public {
             "transaction" => {
                 let malformed = |error: Malformed| Problem::Malformed(format!("data: {error}"));
                 let transaction = callback::data(body).and_then(|data| Transaction::read(&data)).map_err(malformed)?;
-                let tolerance = self.app.config.reconcile.tolerance();
+                let tolerance = self.app.config.reconciliation.tolerance;
                 if let Applied::Booked(booking) = reconciliation::apply(&self.app.ledger, &transaction, tolerance, now)?
                 {
                     let settled = wait(&booking.word, Instant::now() + NOTIFICATION_TIMEOUT).await;

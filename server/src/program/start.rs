@@ -18,10 +18,11 @@ use tokio::task::JoinHandle;
 
 use super::telemetry;
 use crate::clock::Clock;
-use crate::config::{Config, Listen};
+use crate::config::Config;
 use crate::delivery::receivers::{self, Job};
 use crate::http::context::App;
-use crate::http::{admin, listener, public::Public};
+use crate::http::listener::{self, Addresses};
+use crate::http::{admin, public::Public};
 use crate::provider::api;
 use crate::provider::feeds::{self, Feeds, Known};
 use crate::provider::prefunding::Prefunding;
@@ -104,7 +105,7 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
 /// The engine and its listeners, running.
 pub struct Server {
     app: Arc<App>,
-    addresses: Listen,
+    addresses: Addresses,
     failures: mpsc::UnboundedReceiver<StoreError>,
     stop: watch::Sender<bool>,
     listeners: [JoinHandle<()>; 2],
@@ -129,7 +130,7 @@ impl Server {
         let feeds = feed(&app, &known, hinted)?;
         let public = bind(app.config.listen.public).await?;
         let admin = bind(app.config.listen.admin).await?;
-        let addresses = Listen { public: address(&public)?, admin: address(&admin)? };
+        let addresses = Addresses { public: address(&public)?, admin: address(&admin)? };
         let (stop, stopping) = watch::channel(false);
         let public = listener::serve(public, Public::new(Arc::clone(&app)), stopping.clone());
         let router = TowerToHyperService::new(admin::service(Arc::clone(&app)));
@@ -163,7 +164,7 @@ impl Server {
 
     /// The addresses listened on, with the ports that the system chose where the configuration left it to.
     #[must_use]
-    pub fn addresses(&self) -> Listen {
+    pub fn addresses(&self) -> Addresses {
         self.addresses
     }
 
@@ -273,7 +274,7 @@ fn start(
     });
     let ledger = Ledger::start(store, recovered.state, policy, hash_seed, on_failure).map_err(in_store)?;
     let ledger = Arc::new(ledger);
-    let (deliveries, jobs) = receivers::prepare(&config.deliver, &ledger, &clock)
+    let (deliveries, jobs) = receivers::prepare(&config.delivery, &ledger, &clock)
         .map_err(|error| ServeError::SetUp(format!("deliveries: {error}")))?;
     let app = App::new(ledger, config, clock, metrics, hints, deliveries);
     Ok((app, Known { users, holding }, jobs))
@@ -297,7 +298,7 @@ fn warn_of_what_is_missing(config: &Config) {
     if config.ur.feeds && config.ur.ops_ur_id.is_none() {
         tracing::warn!("ur.ops_ur_id is not set: the pools' balances are not read, grow stale and then decline");
     }
-    if config.admin.tokens.is_empty() {
+    if config.tokens.is_empty() {
         tracing::warn!("admin.tokens is empty: the admin API refuses everything but /healthz, /readyz and /metrics");
     }
 }

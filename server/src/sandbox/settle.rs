@@ -17,14 +17,14 @@ use tapgate_engine::fact::{BreakKind, ReportedAccount, State};
 use tapgate_engine::ids::UrId;
 use tapgate_engine::ledger::ChangeError;
 use tapgate_engine::money::Money;
+use tapgate_engine::rules::Tolerance;
 use tokio::sync::watch;
 
 use super::play::Stage;
 use super::ur::{OPS_UR_ID, Shown};
 use super::world::SAMPLE_USER;
-use crate::config::Reconcile;
 use crate::provider::api::{Client, Priority, UrApi};
-use crate::provider::reconciliation::sweep::Sweeps;
+use crate::provider::reconciliation::{self, sweep::Sweeps};
 use crate::signature::SigningKey;
 
 /// Transactions that UR notifies; sweeps must find the others.
@@ -281,12 +281,12 @@ impl Stage {
 
     async fn sweep(&self, client: &Client, ur_id: &str) -> Result<(), String> {
         let user: UrId = ur_id.parse().map_err(|error| format!("{ur_id}: {error}"))?;
-        let rules = Reconcile {
+        let rules = reconciliation::Settings {
             first_look_seconds: 1,
             silence_seconds: 2_592_000,
             expiry_seconds: 2_592_000,
             long_expiry_seconds: 2_592_000,
-            drift_bps: 200,
+            tolerance: Tolerance::default(),
         };
         let mut sweeps = Sweeps::new(rules);
         let mut tries = 0;

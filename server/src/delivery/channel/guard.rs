@@ -97,7 +97,7 @@ pub enum GuardError {
 }
 
 /// Says where deliveries may go.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Guard {
     /// Whether they may go to private addresses and over plain HTTP.
     pub allow_private: bool,

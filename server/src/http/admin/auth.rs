@@ -1,6 +1,9 @@
 //! Bearer tokens, roles, and the lockout of whoever guesses.
 
+#![allow(missing_docs, reason = "a name that says what it is needs no sentence")]
+
 use std::collections::HashMap;
+use std::fmt;
 use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 
@@ -8,7 +11,6 @@ use hyper::header::{AUTHORIZATION, HeaderMap};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-use crate::config::{AdminToken, Role};
 use crate::http::problem::Problem;
 
 /// Wrong tokens from one address within the window before it is locked out.
@@ -17,6 +19,36 @@ const WRONG_TOKENS_MAX: u32 = 20;
 const WINDOW_MILLIS: u64 = 60_000;
 /// Addresses remembered; beyond it the oldest are forgotten.
 const ADDRESSES_MAX: usize = 10_000;
+
+/// A bearer token; itself it is nowhere kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Token {
+    /// Unique. The author that the journal names for changes: 1 to 64 of letters, digits, `.`, `_` and `-`.
+    pub name: String,
+    pub role: Role,
+    pub sha256: TokenHash,
+}
+
+/// What a token permits (docs/interface.md, admin listener).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Reading.
+    Viewer,
+    /// Everything but approving prefunds.
+    Operator,
+    /// Reading, and pools, rates, credits, alerts and prefunds.
+    Treasurer,
+}
+
+/// SHA-256 of a bearer token. A weak token can be guessed from its hash, so `Debug` does not show it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct TokenHash(pub [u8; 32]);
+
+impl fmt::Debug for TokenHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("TokenHash(…)")
+    }
+}
 
 /// What a request wants to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,7 +87,7 @@ impl Caller {
 }
 
 /// The token's owner. Every configured token is compared, each in constant time.
-pub(super) fn caller(headers: &HeaderMap, tokens: &[AdminToken]) -> Option<Caller> {
+pub(super) fn caller(headers: &HeaderMap, tokens: &[Token]) -> Option<Caller> {
     let value = headers.get(AUTHORIZATION)?.to_str().ok()?;
     let (scheme, token) = value.split_once(' ')?;
     if !scheme.eq_ignore_ascii_case("bearer") {

@@ -1,7 +1,7 @@
 //! The admin API. Handlers are thin: parse, ask the ledger, show the resource.
 
 mod alerts;
-mod auth;
+pub mod auth;
 mod authorizations;
 mod breaks;
 mod calendar;
@@ -123,7 +123,7 @@ pub fn service(app: Arc<App>) -> Router {
 
 /// Lets a request through whose token's role may do what it wants; hands the caller on to the handler.
 async fn guard(admin: Admin, access: Access, mut request: Request, next: Next) -> Response {
-    let Some(caller) = auth::caller(request.headers(), &admin.app.config.admin.tokens) else {
+    let Some(caller) = auth::caller(request.headers(), &admin.app.config.tokens) else {
         let from = request.extensions().get::<Peer>().map_or(IpAddr::from([0, 0, 0, 0]), |peer| peer.0);
         return admin.lockout.wrong_token(from, admin.app.clock.now().at.0).into_response();
     };

@@ -187,7 +187,7 @@ impl<A: UrApi> Feeds<A> {
         self.app.ledger.records(after, &mut |sequence, record, _| {
             match &record.fact {
                 Fact::Decided(decided) if matches!(decided.verdict, Verdict::Approved(_)) => {
-                    let wait = u64::from(self.app.config.reconcile.first_look_seconds) * 1_000;
+                    let wait = u64::from(self.app.config.reconciliation.first_look_seconds) * 1_000;
                     let first_look = record.at.0.saturating_add(wait);
                     self.sweeps().by(&decided.request.user, UnixMillis(first_look));
                 }
@@ -236,7 +236,7 @@ impl<A: UrApi> Feeds<A> {
             let sum = on_its_way.iter().fold(Minor::ZERO, |sum, prefund| sum.saturating_add(prefund.amount));
             let awaited = sum.saturating_sub(shown_early).max(Minor::ZERO);
             let drift = unexplained.saturating_sub(unexplained.clamp(Minor::ZERO, awaited));
-            if drift.0.abs() > self.app.config.reconcile.tolerance().of(balance.amount).0 {
+            if drift.0.abs() > self.app.config.reconciliation.tolerance.of(balance.amount).0 {
                 let expected = balance.amount.saturating_sub(unexplained);
                 let discrepancy = Discrepancy {
                     kind: BreakKind::PoolDrift,
@@ -352,7 +352,7 @@ impl<A: UrApi> Feeds<A> {
         seen_through: Sequence,
     ) -> Result<(), FeedError> {
         let ours = before.limit_used_min(seen_through);
-        let tolerance = self.app.config.reconcile.tolerance().of(Minor(ours.0)).0;
+        let tolerance = self.app.config.reconciliation.tolerance.of(Minor(ours.0)).0;
         if theirs.start == before.limit.start && theirs.used.0.saturating_add(tolerance) < ours.0 {
             let discrepancy = Discrepancy {
                 kind: BreakKind::LimitDrift,
@@ -382,7 +382,7 @@ impl<A: UrApi> Feeds<A> {
     }
 
     async fn keep_sweeping(self: Arc<Self>) {
-        let mut sweeps = Sweeps::new(self.app.config.reconcile);
+        let mut sweeps = Sweeps::new(self.app.config.reconciliation);
         let mut told = UnixMillis(0);
         loop {
             if self.now().0 >= told.0.saturating_add(millis(TELL_INTERVAL)) {

@@ -75,7 +75,7 @@ pub async fn dry_run(
     let ledger = Ledger::start(Arc::clone(&store), recovered.state, config.policy.clone(), 0, on_failure)?;
     let calls_per_minute = (ur.calls_per_minute / BUDGET_SHARE).max(1);
     let client = Client::new(&ur.base_url, key, ur.signers.clone(), calls_per_minute, Arc::clone(&clock))?;
-    let mut sweeps = Sweeps::for_dry_run(config.reconcile);
+    let mut sweeps = Sweeps::for_dry_run(config.reconciliation);
     let mut found = DryRun { accounts: accounts.len(), ..DryRun::default() };
     for (done, user) in accounts.iter().enumerate() {
         progress(done, accounts.len());

@@ -19,6 +19,21 @@ use tapgate_engine::time::{Moment, UnixSeconds};
 use crate::wire::ur::{Direction, Status, Transaction};
 use matching::{Candidate, Match};
 
+/// How UR's transactions are compared with our holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// After an approval, when UR is first asked for it, 1 to 86,400.
+    pub first_look_seconds: u32,
+    /// What UR never showed is given up after this time, 1 to 2,592,000.
+    pub silence_seconds: u32,
+    /// What UR showed and never settles expires after this time, 1 to 7,776,000.
+    pub expiry_seconds: u32,
+    /// The same of lodging and car rental.
+    pub long_expiry_seconds: u32,
+    /// Its drift is 0 to 1,000 basis points.
+    pub tolerance: Tolerance,
+}
+
 /// What became of a transaction.
 #[derive(Debug)]
 pub enum Applied {

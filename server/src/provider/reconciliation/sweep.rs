@@ -9,9 +9,8 @@ use tapgate_engine::rows::Authorization;
 use tapgate_engine::store::StoreError;
 use tapgate_engine::time::{Moment, UnixSeconds};
 
-use super::{Applied, apply, open_roots};
+use super::{Applied, Settings, apply, open_roots};
 use crate::clock::Clock;
-use crate::config::Reconcile;
 use crate::provider::api::{At, Priority, TransactionFilter, UrApi, UrError};
 
 /// Silence is believed after so many sweeps.
@@ -62,7 +61,7 @@ impl Swept {
 /// What is remembered between sweeps. A restart forgets it, and silence is only believed later.
 #[derive(Debug)]
 pub struct Sweeps {
-    rules: Reconcile,
+    rules: Settings,
     clean_min: u32,
     clean: HashMap<AuthorizationId, u32>,
 }
@@ -81,13 +80,13 @@ struct Open {
 impl Sweeps {
     /// Sweeps by these rules.
     #[must_use]
-    pub fn new(rules: Reconcile) -> Sweeps {
+    pub fn new(rules: Settings) -> Sweeps {
         Sweeps { rules, clean_min: CLEAN_SWEEPS_MIN, clean: HashMap::new() }
     }
 
     /// Sweeps that believe silence at once: to show what would be given up.
     #[must_use]
-    pub fn for_dry_run(rules: Reconcile) -> Sweeps {
+    pub fn for_dry_run(rules: Settings) -> Sweeps {
         Sweeps { clean_min: 1, ..Sweeps::new(rules) }
     }
 
@@ -103,7 +102,7 @@ impl Sweeps {
         user: &UrId,
     ) -> Result<Swept, SweepError> {
         let mut swept = Swept::default();
-        let tolerance = self.rules.tolerance();
+        let tolerance = self.rules.tolerance;
         let before = open(ledger, user)?;
         // What is given back holds nothing any more, but uses the limit until UR has shown both.
         let since = before.iter().map(|open| open.since).chain(self.unshown_since(ledger, clock, user));

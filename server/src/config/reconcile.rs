@@ -1,0 +1,24 @@
+//! The section `[reconcile]`: how UR's transactions are compared with our holds.
+
+use tapgate_engine::rules::Tolerance;
+
+use super::reader::Reader;
+use super::sections::{INTERVAL_SECONDS_MAX, MAX_AGE_SECONDS_MAX, seconds};
+use crate::provider::reconciliation::Settings;
+
+/// Longest wait for a settlement, in seconds: 90 days.
+const EXPIRY_SECONDS_MAX: u32 = 7_776_000;
+
+/// Largest tolerance, in basis points: a tenth.
+const DRIFT_BPS_MAX: u16 = 1_000;
+
+pub(super) fn reconcile(reader: &mut Reader<'_>) -> Settings {
+    let drift_bps = reader.value("reconcile.drift_bps", |setting| setting.integer(0..=DRIFT_BPS_MAX));
+    Settings {
+        first_look_seconds: seconds(reader, "reconcile.first_look_seconds", INTERVAL_SECONDS_MAX, 300),
+        silence_seconds: seconds(reader, "reconcile.silence_seconds", MAX_AGE_SECONDS_MAX, 86_400),
+        expiry_seconds: seconds(reader, "reconcile.expiry_seconds", EXPIRY_SECONDS_MAX, 864_000),
+        long_expiry_seconds: seconds(reader, "reconcile.long_expiry_seconds", EXPIRY_SECONDS_MAX, 2_592_000),
+        tolerance: Tolerance { drift_bps: drift_bps.unwrap_or(200) },
+    }
+}
