@@ -38,7 +38,7 @@ const FOLLOW_INTERVAL: Duration = Duration::from_secs(1);
 /// Its minimum in real time, for a fast virtual clock.
 const FOLLOW_INTERVAL_MIN: Duration = Duration::from_millis(50);
 /// The interval of log lines about the progress.
-const TELL_INTERVAL: Duration = Duration::from_secs(10);
+const PROGRESS_INTERVAL: Duration = Duration::from_secs(10);
 /// Records per batch.
 const RECORDS_MAX: usize = 10_000;
 /// The thread's niceness: about a tenth of a contended core.
@@ -251,7 +251,7 @@ pub fn follow(app: &App, stopping: &watch::Receiver<bool>) {
             was_caught_up = true;
             let (millis, records) = (began.elapsed().as_millis(), follower.tail().cursor.0 - resumed.0);
             tracing::info!(records, cached = resumed.0, millis, "treasury has read the journal");
-        } else if !is_caught_up && told.elapsed() > TELL_INTERVAL {
+        } else if !is_caught_up && told.elapsed() > PROGRESS_INTERVAL {
             told = Instant::now();
             let (known, all) = (follower.tail().cursor.0, ledger.journal().durable().0);
             tracing::info!(known, all, "treasury reads the journal; there are no forecasts until it has");

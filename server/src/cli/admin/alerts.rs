@@ -7,7 +7,7 @@ use serde_json::json;
 use tapgate_engine::fact::{AlertKind, Severity};
 
 use super::api::Api;
-use super::client::{Ask, Client};
+use super::client::{ApiCall, Client};
 use crate::cli::Failed;
 use crate::cli::ui::screen::{Screen, Text};
 use crate::cli::ui::table::{fields, left, right, table};
@@ -122,24 +122,24 @@ impl Alerts {
         let answer = match &self.command {
             None => return self.show_list(&client, &self.list),
             Some(Command::List(list)) => return self.show_list(&client, list),
-            Some(Command::Show { id }) => client.ask(Ask::get(&["alerts", id], &[])),
+            Some(Command::Show { id }) => client.send(ApiCall::get(&["alerts", id], &[])),
             Some(Command::Acknowledge { id, reason }) => {
                 let body = json!({"reason": reason}).to_string();
-                client.ask(Ask::post(&["alerts", id, "acknowledge"], body))
+                client.send(ApiCall::post(&["alerts", id, "acknowledge"], body))
             }
             Some(Command::Silence { id, silence }) => {
                 let body = match silence {
                     When::At(at) => json!({"until": at}),
                     When::Ago(seconds) => json!({"seconds": seconds}),
                 };
-                client.ask(Ask::post(&["alerts", id, "silence"], body.to_string()))
+                client.send(ApiCall::post(&["alerts", id, "silence"], body.to_string()))
             }
         };
         self.api.show(&answer?, one)
     }
 
     fn show_list(&self, client: &Client, list: &List) -> Result<(), Failed> {
-        let answer = client.ask(Ask::get(&["alerts"], &list.query()))?;
+        let answer = client.send(ApiCall::get(&["alerts"], &list.query()))?;
         self.api.show(&answer, rows)
     }
 }
@@ -167,7 +167,7 @@ fn rows(page: &Page, screen: Screen) -> String {
             left(&alert.severity),
             left(&alert.kind),
             left(&alert.subject),
-            left(&standing(alert)),
+            left(&notification_status(alert)),
             left(&when::utc(alert.raised_at)),
             right(&alert.notified),
             left(&alert.title),
@@ -182,7 +182,7 @@ fn rows(page: &Page, screen: Screen) -> String {
 }
 
 /// Whether the alert still notifies.
-fn standing(alert: &Alert) -> String {
+fn notification_status(alert: &Alert) -> String {
     let silenced = alert.silenced_until.filter(|until| *until > when::now());
     if alert.resolved.is_some() {
         "resolved".to_owned()
@@ -211,7 +211,7 @@ fn one(alert: &Alert, screen: Screen) -> String {
         named.push(("resolved", format!("by {by}, {}", when::utc(*at))));
     }
     let is_calm = alert.resolved.is_some() || alert.severity.as_str() == Severity::Notice.name();
-    let state = format!("{} {}", alert.severity, standing(alert));
+    let state = format!("{} {}", alert.severity, notification_status(alert));
     let state = if is_calm { screen.good(&state) } else { screen.bad(&state) };
     let title = screen.strong(alert.title.as_str());
     let (kind, subject) = (&alert.kind, &alert.subject);

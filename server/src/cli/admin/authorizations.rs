@@ -12,7 +12,7 @@ use tapgate_engine::fact::{Reason, State};
 use tapgate_engine::ids::{AuthorizationId, CardId, UrId};
 
 use super::api::Api;
-use super::client::{Ask, Client};
+use super::client::{ApiCall, Client};
 use super::decision::Decision;
 use super::explain;
 use crate::cli::Failed;
@@ -108,11 +108,11 @@ impl Authorizations {
         let answer = match &self.command {
             None => return self.show_list(&self.list.collect(&client)?),
             Some(Command::Show { authorization_id }) => {
-                client.ask(Ask::get(&["authorizations", authorization_id.as_str()], &[]))
+                client.send(ApiCall::get(&["authorizations", authorization_id.as_str()], &[]))
             }
             Some(Command::Release { authorization_id, reason }) => {
                 let path = ["authorizations", authorization_id.as_str(), "release"];
-                client.ask(Ask::post(&path, json!({"reason": reason}).to_string()))
+                client.send(ApiCall::post(&path, json!({"reason": reason}).to_string()))
             }
         };
         self.api.show(&answer?, Decision::view)
@@ -142,7 +142,7 @@ impl List {
         let live = ProgressBar::new_spinner();
         loop {
             let query = self.query(self.limit - joined.items.len(), joined.next.as_deref());
-            let page: Page = client.ask(Ask::get(&["authorizations"], &query))?.read()?;
+            let page: Page = client.send(ApiCall::get(&["authorizations"], &query))?.read()?;
             joined.items.extend(page.items);
             joined.next = page.next;
             if joined.next.is_none() || joined.items.len() >= self.limit {
@@ -213,7 +213,7 @@ pub(in crate::cli) struct Explain {
 impl Explain {
     pub(in crate::cli) fn run(&self) -> Result<(), Failed> {
         let client = self.api.open()?;
-        let answer = client.ask(Ask::get(&["authorizations", self.authorization_id.as_str()], &[]))?;
+        let answer = client.send(ApiCall::get(&["authorizations", self.authorization_id.as_str()], &[]))?;
         self.api.show(&answer, explain::view)
     }
 }

@@ -5,7 +5,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::api::Api;
-use super::client::Ask;
+use super::client::ApiCall;
 use crate::cli::Failed;
 use crate::cli::ui::screen::{Screen, Text};
 use crate::cli::ui::table::{fields, left, right, table};
@@ -71,13 +71,13 @@ impl Breaks {
         match &self.command {
             None => {
                 let kind: Vec<_> = self.kind.iter().map(|kind| ("kind", kind.clone())).collect();
-                let answer = client.ask(Ask::get(&["breaks"], &kind))?;
+                let answer = client.send(ApiCall::get(&["breaks"], &kind))?;
                 self.api.show(&answer, |list: &List, screen| rows(&list.items, screen))
             }
-            Some(Command::Show { id }) => self.api.show(&client.ask(Ask::get(&["breaks", id], &[]))?, one),
+            Some(Command::Show { id }) => self.api.show(&client.send(ApiCall::get(&["breaks", id], &[]))?, one),
             Some(Command::Resolve { id, reason }) => {
                 let body = json!({"reason": reason}).to_string();
-                self.api.show(&client.ask(Ask::post(&["breaks", id, "resolve"], body))?, one)
+                self.api.show(&client.send(ApiCall::post(&["breaks", id, "resolve"], body))?, one)
             }
         }
     }

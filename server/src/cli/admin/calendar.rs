@@ -5,7 +5,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::api::Api;
-use super::client::Ask;
+use super::client::ApiCall;
 use crate::cli::Failed;
 use crate::cli::ui::screen::{Screen, Text};
 use crate::cli::ui::table::{fields, left, right, table};
@@ -78,12 +78,12 @@ impl Calendar {
     pub(in crate::cli) fn run(&self) -> Result<(), Failed> {
         let client = self.api.open()?;
         let answer = match &self.command {
-            None => client.ask(Ask::get(&["calendar"], &[])),
+            None => client.send(ApiCall::get(&["calendar"], &[])),
             Some(Command::Close { from, through, reason }) => {
                 let body = json!({"from": from, "through": through, "reason": reason}).to_string();
-                client.ask(Ask::post(&["calendar"], body))
+                client.send(ApiCall::post(&["calendar"], body))
             }
-            Some(Command::Open { id }) => client.ask(Ask::delete(&["calendar", id])),
+            Some(Command::Open { id }) => client.send(ApiCall::delete(&["calendar", id])),
         };
         self.api.show(&answer?, shown)
     }

@@ -6,7 +6,7 @@ use serde_json::json;
 use tapgate_engine::ids::CardId;
 
 use super::api::{Api, body};
-use super::client::Ask;
+use super::client::ApiCall;
 use super::controls::Controls;
 use crate::cli::Failed;
 use crate::cli::ui::screen::{Screen, Text};
@@ -56,14 +56,14 @@ impl Cards {
     pub(in crate::cli) fn run(&self) -> Result<(), Failed> {
         let client = self.api.open()?;
         let status = |id: &CardId, status: &str| {
-            client.ask(Ask::put(&["cards", id.as_str()], json!({"status": status}).to_string()))
+            client.send(ApiCall::put(&["cards", id.as_str()], json!({"status": status}).to_string()))
         };
         let answer = match &self.command {
             Command::Freeze { card_id } => status(card_id, "frozen"),
             Command::Activate { card_id } => status(card_id, "active"),
             Command::Delete { card_id } => status(card_id, "deleted"),
             Command::Controls { card_id, file } => {
-                client.ask(Ask::put(&["cards", card_id.as_str(), "controls"], body(file)?))
+                client.send(ApiCall::put(&["cards", card_id.as_str(), "controls"], body(file)?))
             }
         };
         self.api.show(&answer?, view)

@@ -2,7 +2,7 @@
 
 use tapgate_engine::fact::Reason;
 
-use super::decision::{Seen, Step};
+use super::decision::{CheckValues, Step};
 use crate::cli::ui::amounts::{Money, chf, with_point};
 use crate::cli::ui::screen::Text;
 use crate::cli::ui::when::duration;
@@ -11,7 +11,7 @@ use crate::cli::ui::when::duration;
 const RATE_DECIMALS: usize = 4;
 
 /// The context that a check's words need besides its own values.
-pub(in crate::cli) struct About<'a> {
+pub(in crate::cli) struct CheckContext<'a> {
     /// `authorization` or `incremental`.
     pub(in crate::cli) kind: &'a str,
     /// The requested amount; `None` if the request is unknown.
@@ -26,7 +26,7 @@ pub(in crate::cli) fn known(name: &str) -> Option<Reason> {
 }
 
 /// A check that this version does not know shows its unformatted values.
-pub(in crate::cli) fn words(step: &Step, about: &About<'_>) -> String {
+pub(in crate::cli) fn words(step: &Step, about: &CheckContext<'_>) -> String {
     let seen = &step.values;
     let either = |good: &str, bad: &str| if step.passed { good.to_owned() } else { bad.to_owned() };
     let Some(check) = known(step.check.as_str()) else { return seen.listed() };
@@ -90,7 +90,7 @@ fn spaced(name: &str) -> String {
     shown
 }
 
-fn price(step: &Step, about: &About<'_>) -> String {
+fn price(step: &Step, about: &CheckContext<'_>) -> String {
     let seen = &step.values;
     if !step.passed {
         return "no rate leads to a currency it could be paid in".to_owned();
@@ -119,7 +119,7 @@ fn blocked(step: &Step, name: &str, what: &str) -> String {
     }
 }
 
-fn amount_limit(seen: &Seen) -> String {
+fn amount_limit(seen: &CheckValues) -> String {
     let most: Vec<_> = seen.all("max").iter().map(money_or_text).collect();
     let asked = seen.all("amount").first().map(money_or_text).unwrap_or_default();
     if most.is_empty() { "no control on it".to_owned() } else { format!("{asked}, at most {}", most.join(" and ")) }
@@ -130,7 +130,7 @@ fn money_or_text(text: &Text) -> String {
 }
 
 /// The rules that bound one quantity, each as `bound` in its window; the values of a rule share an index.
-fn velocity(seen: &Seen, bound: &str, before: impl Fn(usize) -> String, max: impl Fn(&str) -> String) -> String {
+fn velocity(seen: &CheckValues, bound: &str, before: impl Fn(usize) -> String, max: impl Fn(&str) -> String) -> String {
     let windows =
         seen.all("window_seconds").iter().map(|window| window.as_str().parse().map_or(0, |seconds: i64| seconds));
     let rules = windows.zip(seen.all(bound)).enumerate().filter(|(_, (_, most))| most.as_str() != "none");
@@ -141,12 +141,12 @@ fn velocity(seen: &Seen, bound: &str, before: impl Fn(usize) -> String, max: imp
     if rules.is_empty() { "no control on it".to_owned() } else { rules.join("; ") }
 }
 
-fn velocity_amount(seen: &Seen) -> String {
+fn velocity_amount(seen: &CheckValues) -> String {
     let spent = |index: usize| chf(seen.all("spent_chf").get(index).map_or("", Text::as_str));
     velocity(seen, "amount_max_chf", |index| format!("{} on top of {}", chf(seen.one("chf")), spent(index)), chf)
 }
 
-fn velocity_count(seen: &Seen) -> String {
+fn velocity_count(seen: &CheckValues) -> String {
     let count = |index: usize| seen.all("count").get(index).map_or("", Text::as_str);
     velocity(seen, "count_max", |index| format!("{} approved before it", count(index)), str::to_owned)
 }
@@ -181,7 +181,7 @@ fn against(needed: Option<&Money>, there: Option<&Money>, what: &str) -> Option<
     Some(format!("{needed} needed, {there} {what}{short}"))
 }
 
-fn pool(check: Reason, seen: &Seen) -> String {
+fn pool(check: Reason, seen: &CheckValues) -> String {
     let currency = seen.one("pool");
     if currency.is_empty() {
         return "no pool takes part".to_owned();

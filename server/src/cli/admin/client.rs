@@ -57,7 +57,7 @@ pub(in crate::cli) enum ClientError {
     /// Any other refusal, in the API's words.
     Refused { code: Text, message: Text },
     /// The server at the address is not tapgate's admin API.
-    Foreign { url: Url, status: u16 },
+    NotTapgate { url: Url, status: u16 },
 }
 
 impl fmt::Display for ClientError {
@@ -86,7 +86,7 @@ impl fmt::Display for ClientError {
                 write!(f, "forbidden: {message}; use the token of a role that may (--token or TAPGATE_TOKEN)")
             }
             ClientError::Refused { code, message } => write!(f, "{code}: {message}"),
-            ClientError::Foreign { url, status } => write!(
+            ClientError::NotTapgate { url, status } => write!(
                 f,
                 "what answers at {} is not tapgate's admin API (HTTP {status}); set --url or TAPGATE_URL to the admin \
                  listener",
@@ -104,7 +104,7 @@ fn shown(url: &Url) -> &str {
 }
 
 #[derive(Debug)]
-pub(in crate::cli) struct Ask<'a> {
+pub(in crate::cli) struct ApiCall<'a> {
     method: Method,
     path: &'a [&'a str],
     query: &'a [(&'a str, String)],
@@ -112,32 +112,32 @@ pub(in crate::cli) struct Ask<'a> {
     headers: HeaderMap,
 }
 
-impl<'a> Ask<'a> {
+impl<'a> ApiCall<'a> {
     /// Reads a resource under `/api/v1`; each segment is escaped.
-    pub(in crate::cli) fn get(path: &'a [&'a str], query: &'a [(&'a str, String)]) -> Ask<'a> {
-        Ask { method: Method::GET, path, query, body: None, headers: HeaderMap::new() }
+    pub(in crate::cli) fn get(path: &'a [&'a str], query: &'a [(&'a str, String)]) -> ApiCall<'a> {
+        ApiCall { method: Method::GET, path, query, body: None, headers: HeaderMap::new() }
     }
 
     /// Replaces a resource with JSON.
-    pub(in crate::cli) fn put(path: &'a [&'a str], body: impl Into<Vec<u8>>) -> Ask<'a> {
-        Ask::get(path, &[]).with(Method::PUT, body.into(), "application/json")
+    pub(in crate::cli) fn put(path: &'a [&'a str], body: impl Into<Vec<u8>>) -> ApiCall<'a> {
+        ApiCall::get(path, &[]).with(Method::PUT, body.into(), "application/json")
     }
 
     /// Requests an action, with JSON.
-    pub(in crate::cli) fn post(path: &'a [&'a str], body: impl Into<Vec<u8>>) -> Ask<'a> {
-        Ask::get(path, &[]).with(Method::POST, body.into(), "application/json")
+    pub(in crate::cli) fn post(path: &'a [&'a str], body: impl Into<Vec<u8>>) -> ApiCall<'a> {
+        ApiCall::get(path, &[]).with(Method::POST, body.into(), "application/json")
     }
 
-    pub(in crate::cli) fn delete(path: &'a [&'a str]) -> Ask<'a> {
-        Ask { method: Method::DELETE, ..Ask::get(path, &[]) }
+    pub(in crate::cli) fn delete(path: &'a [&'a str]) -> ApiCall<'a> {
+        ApiCall { method: Method::DELETE, ..ApiCall::get(path, &[]) }
     }
 
     /// Sends lines of JSON.
-    pub(in crate::cli) fn post_lines(path: &'a [&'a str], body: Vec<u8>) -> Ask<'a> {
-        Ask::get(path, &[]).with(Method::POST, body, "application/x-ndjson")
+    pub(in crate::cli) fn post_lines(path: &'a [&'a str], body: Vec<u8>) -> ApiCall<'a> {
+        ApiCall::get(path, &[]).with(Method::POST, body, "application/x-ndjson")
     }
 
-    fn with(mut self, method: Method, body: Vec<u8>, content_type: &'static str) -> Ask<'a> {
+    fn with(mut self, method: Method, body: Vec<u8>, content_type: &'static str) -> ApiCall<'a> {
         self.method = method;
         self.body = Some(body);
         self.headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
@@ -145,7 +145,7 @@ impl<'a> Ask<'a> {
     }
 
     /// Lets repeats of this request count once.
-    pub(in crate::cli) fn idempotent(mut self, key: Option<&HeaderValue>) -> Ask<'a> {
+    pub(in crate::cli) fn idempotent(mut self, key: Option<&HeaderValue>) -> ApiCall<'a> {
         if let Some(key) = key {
             self.headers.insert("idempotency-key", key.clone());
         }
@@ -170,7 +170,7 @@ impl Answer {
     /// # Errors
     /// Not JSON, or not the requested resource.
     pub(in crate::cli) fn read<T: for<'de> Deserialize<'de>>(&self) -> Result<T, ClientError> {
-        serde_json::from_str(&self.text).map_err(|_| ClientError::Foreign { url: self.url.clone(), status: 200 })
+        serde_json::from_str(&self.text).map_err(|_| ClientError::NotTapgate { url: self.url.clone(), status: 200 })
     }
 }
 
@@ -210,19 +210,19 @@ impl Client {
 
     /// # Errors
     /// See [`ClientError`].
-    pub(in crate::cli) fn ask(&self, ask: Ask<'_>) -> Result<Answer, ClientError> {
-        self.runtime.block_on(self.answer(ask))
+    pub(in crate::cli) fn send(&self, call: ApiCall<'_>) -> Result<Answer, ClientError> {
+        self.runtime.block_on(self.answer(call))
     }
 
-    async fn answer(&self, ask: Ask<'_>) -> Result<Answer, ClientError> {
-        let changes = ask.method != Method::GET;
+    async fn answer(&self, call: ApiCall<'_>) -> Result<Answer, ClientError> {
+        let changes = call.method != Method::GET;
         let broken = |error: &reqwest::Error| self.broken(error, changes);
-        let url = self.url(ask.path)?;
-        let mut request = self.http.request(ask.method, url).query(ask.query).headers(ask.headers);
+        let url = self.url(call.path)?;
+        let mut request = self.http.request(call.method, url).query(call.query).headers(call.headers);
         if let Some(token) = &self.token {
             request = request.header(AUTHORIZATION, token.clone());
         }
-        if let Some(body) = ask.body {
+        if let Some(body) = call.body {
             request = request.body(body);
         }
         let mut response = request.send().await.map_err(|error| broken(&error))?;
@@ -259,7 +259,7 @@ impl Client {
     }
 
     fn foreign(&self, status: u16) -> ClientError {
-        ClientError::Foreign { url: self.base.clone(), status }
+        ClientError::NotTapgate { url: self.base.clone(), status }
     }
 
     fn broken(&self, error: &reqwest::Error, changes: bool) -> ClientError {

@@ -38,26 +38,26 @@ pub(in crate::cli) struct Decision {
 pub(in crate::cli) struct Step {
     pub(in crate::cli) check: Text,
     pub(in crate::cli) passed: bool,
-    pub(in crate::cli) values: Seen,
+    pub(in crate::cli) values: CheckValues,
 }
 
 /// A check's input values, by name.
 #[derive(Debug, Default, Deserialize)]
-pub(in crate::cli) struct Seen(BTreeMap<String, Words>);
+pub(in crate::cli) struct CheckValues(BTreeMap<String, Values>);
 
 #[derive(Debug, Deserialize)]
 #[serde(untagged)]
-enum Words {
+enum Values {
     Several(Vec<Text>),
     One(Text),
 }
 
-impl Seen {
+impl CheckValues {
     pub(in crate::cli) fn all(&self, name: &str) -> &[Text] {
         match self.0.get(name) {
             None => &[],
-            Some(Words::One(text)) => std::slice::from_ref(text),
-            Some(Words::Several(texts)) => texts,
+            Some(Values::One(text)) => std::slice::from_ref(text),
+            Some(Values::Several(texts)) => texts,
         }
     }
 

@@ -5,7 +5,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::api::Api;
-use super::client::{Ask, Client};
+use super::client::{ApiCall, Client};
 use crate::cli::Failed;
 use crate::cli::ui::screen::{Screen, Text};
 use crate::cli::ui::table::{fields, left, right, table};
@@ -98,21 +98,21 @@ impl Deliveries {
         let client = self.api.open()?;
         let answer = match &self.command {
             None | Some(Command::List) => return self.show_list(&client),
-            Some(Command::Show { name }) => client.ask(Ask::get(&["deliveries", name], &[])),
-            Some(Command::Resume { name }) => client.ask(Ask::post(&["deliveries", name, "resume"], "{}")),
+            Some(Command::Show { name }) => client.send(ApiCall::get(&["deliveries", name], &[])),
+            Some(Command::Resume { name }) => client.send(ApiCall::post(&["deliveries", name, "resume"], "{}")),
             Some(Command::Replay { name, from }) => {
-                client.ask(Ask::post(&["deliveries", name, "replay"], json!({"from": from}).to_string()))
+                client.send(ApiCall::post(&["deliveries", name, "replay"], json!({"from": from}).to_string()))
             }
             Some(Command::Skip { name, message_id, reason }) => {
                 let body = json!({"messageId": message_id, "reason": reason}).to_string();
-                client.ask(Ask::post(&["deliveries", name, "skip"], body))
+                client.send(ApiCall::post(&["deliveries", name, "skip"], body))
             }
         };
         self.api.show(&answer?, one)
     }
 
     fn show_list(&self, client: &Client) -> Result<(), Failed> {
-        self.api.show(&client.ask(Ask::get(&["deliveries"], &[]))?, rows)
+        self.api.show(&client.send(ApiCall::get(&["deliveries"], &[]))?, rows)
     }
 }
 

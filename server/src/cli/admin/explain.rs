@@ -2,7 +2,7 @@
 
 use tapgate_engine::fact::Reason;
 
-use super::checks::{About, known, words};
+use super::checks::{CheckContext, known, words};
 use super::decision::{Counterfactual, Decision, Step};
 use crate::cli::ui::amounts::{Money, amount};
 use crate::cli::ui::screen::Screen;
@@ -31,7 +31,7 @@ pub(in crate::cli) fn view(decision: &Decision, screen: Screen) -> String {
         let source = if several { source } else { decision.source.as_ref().map_or("", |source| source.as_str()) };
         let source = if source.is_empty() { source_of(steps) } else { source };
         shown.push_str(&format!("\n{}\n", screen.strong(&title)));
-        let about = About { kind: decision.kind.as_str(), asked: decision.requested.as_ref(), source };
+        let about = CheckContext { kind: decision.kind.as_str(), asked: decision.requested.as_ref(), source };
         shown.push_str(&checks(steps, &about, screen));
     }
     shown.push_str(&format!("\n{}\n", verdict(decision)));
@@ -93,7 +93,7 @@ fn source_of(steps: &[&Step]) -> &'static str {
     if pool { "CRYPTO" } else { "" }
 }
 
-fn checks(steps: &[&Step], about: &About<'_>, screen: Screen) -> String {
+fn checks(steps: &[&Step], about: &CheckContext<'_>, screen: Screen) -> String {
     let missed = not_reached(steps);
     let names = steps.iter().map(|step| step.check.as_str()).chain(missed.iter().map(|reason| reason.name()));
     let width = names.map(|name| name.chars().count()).max().unwrap_or(0);
@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn what_would_have_been_approved_is_said_in_words() {
+    fn the_counterfactual_renders_in_words() {
         let check = |up_to: Option<&str>, after: Option<i64>, expected: &str| {
             let counterfactual = serde_json::json!({"approvedUpTo": up_to, "approvedAfter": after});
             let shown = changed(|value| value["counterfactual"] = counterfactual);
@@ -254,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_from_outside_acts_on_the_terminal() {
+    fn text_from_outside_cannot_control_the_terminal() {
         let hostile = "\u{1b}[2J\u{202e}x";
         let shown = changed(|value| {
             for name in ["authorizationId", "cardId", "urId", "reason", "state", "type"] {
@@ -264,8 +264,9 @@ mod tests {
             value["trace"][0] = serde_json::json!({"check": hostile, "passed": true, "values": values});
             value["trace"][14]["values"]["country"] = hostile.into();
         });
-        let acts = |character: char| character != '\n' && (character.is_control() || character == '\u{202e}');
-        assert!(!shown.contains(acts), "{shown:?}");
+        let controls_terminal =
+            |character: char| character != '\n' && (character.is_control() || character == '\u{202e}');
+        assert!(!shown.contains(controls_terminal), "{shown:?}");
         assert_eq!(shown.matches("\\u{1b}[2J\\u{202e}x").count(), 10, "{shown}");
     }
 

@@ -7,7 +7,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde::{Deserialize, Serialize};
 
 use super::api::input;
-use super::client::{Answer, Ask, Client, ClientError};
+use super::client::{Answer, ApiCall, Client, ClientError};
 use super::lines::{Batch, Batches, LINE_BYTES_MAX};
 use crate::cli::Failed;
 use crate::cli::print;
@@ -129,7 +129,7 @@ fn attempt(client: &Client, body: &[u8]) -> Result<Answer, Failed> {
     let mut attempts = 0;
     loop {
         attempts += 1;
-        match client.ask(Ask::post_lines(&["users", "import"], body.to_vec())) {
+        match client.send(ApiCall::post_lines(&["users", "import"], body.to_vec())) {
             Err(ClientError::Refused { code, .. }) if code.as_str() == "overloaded" && attempts < ATTEMPTS_MAX => {
                 std::thread::sleep(PAUSE);
             }

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use tapgate_engine::money::Currency;
 
 use super::api::Api;
-use super::client::Ask;
+use super::client::ApiCall;
 use super::treasury;
 use crate::cli::Failed;
 use crate::cli::ui::amounts::{amount, smallest_units};
@@ -126,26 +126,26 @@ impl Pools {
         let client = self.api.open()?;
         let answer = match &self.command {
             None => {
-                let answer = client.ask(Ask::get(&["pools"], &[]))?;
+                let answer = client.send(ApiCall::get(&["pools"], &[]))?;
                 return self.api.show(&answer, |list: &List, screen| rows(&list.items, screen));
             }
-            Some(Command::Show { currency }) => client.ask(Ask::get(&["pools", currency.as_str()], &[])),
+            Some(Command::Show { currency }) => client.send(ApiCall::get(&["pools", currency.as_str()], &[])),
             Some(Command::Forecast { currency }) => {
-                let answer = client.ask(Ask::get(&["pools", currency.as_str(), "forecast"], &[]))?;
+                let answer = client.send(ApiCall::get(&["pools", currency.as_str(), "forecast"], &[]))?;
                 return self.api.show(&answer, treasury::forecast);
             }
             Some(Command::Statement { currency, day }) => {
                 let day: Vec<_> = day.iter().map(|day| ("day", day.clone())).collect();
-                let answer = client.ask(Ask::get(&["pools", currency.as_str(), "statement"], &day))?;
+                let answer = client.send(ApiCall::get(&["pools", currency.as_str(), "statement"], &day))?;
                 return self.api.show(&answer, treasury::statement);
             }
             Some(Command::Report { currency, figures }) => {
-                client.ask(Ask::put(&["pools", currency.as_str()], figures.body()))
+                client.send(ApiCall::put(&["pools", currency.as_str()], figures.body()))
             }
             Some(Command::Credit { currency, amount, reference, idempotency_key }) => {
                 let body = json!({"amount": amount, "reference": reference}).to_string();
                 let path = ["pools", currency.as_str(), "credits"];
-                client.ask(Ask::post(&path, body).idempotent(idempotency_key.as_ref()))
+                client.send(ApiCall::post(&path, body).idempotent(idempotency_key.as_ref()))
             }
         };
         self.api.show(&answer?, |pool: &Pool, screen| rows(std::slice::from_ref(pool), screen))

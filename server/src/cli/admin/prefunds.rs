@@ -9,7 +9,7 @@ use tapgate_engine::money::Currency;
 use tapgate_engine::rows::PrefundState;
 
 use super::api::Api;
-use super::client::{Ask, Client};
+use super::client::{ApiCall, Client};
 use crate::cli::Failed;
 use crate::cli::ui::amounts::{amount, smallest_units};
 use crate::cli::ui::screen::{Screen, Text};
@@ -186,31 +186,31 @@ impl Prefunds {
             None => return self.show_list(&client, &self.list),
             Some(Command::List(list)) => return self.show_list(&client, list),
             Some(Command::Automatic) => {
-                return self.api.show(&client.ask(Ask::get(&["prefunds", "automatic"], &[]))?, automatic);
+                return self.api.show(&client.send(ApiCall::get(&["prefunds", "automatic"], &[]))?, automatic);
             }
             Some(Command::Propose { currency, amount, idempotency_key }) => {
                 let body = json!({"currency": currency.as_str(), "amount": amount}).to_string();
-                let ask = Ask::post(&["prefunds", "automatic"], body);
-                client.ask(ask.idempotent(idempotency_key.as_ref()))
+                let call = ApiCall::post(&["prefunds", "automatic"], body);
+                client.send(call.idempotent(idempotency_key.as_ref()))
             }
-            Some(Command::Show { id }) => client.ask(Ask::get(&["prefunds", id], &[])),
+            Some(Command::Show { id }) => client.send(ApiCall::get(&["prefunds", id], &[])),
             Some(Command::Sent { currency, amount, reference, expected_at, idempotency_key }) => {
                 let body = json!({
                     "currency": currency.as_str(), "amount": amount, "reference": reference, "expectedAt": expected_at,
                 });
-                client.ask(Ask::post(&["prefunds"], body.to_string()).idempotent(idempotency_key.as_ref()))
+                client.send(ApiCall::post(&["prefunds"], body.to_string()).idempotent(idempotency_key.as_ref()))
             }
-            Some(Command::Approve { id }) => client.ask(Ask::post(&["prefunds", id, "approve"], "{}")),
+            Some(Command::Approve { id }) => client.send(ApiCall::post(&["prefunds", id, "approve"], "{}")),
             Some(Command::Cancel { id, not_executed, reason }) => {
                 let body = json!({"reason": reason, "notExecuted": not_executed});
-                client.ask(Ask::post(&["prefunds", id, "cancel"], body.to_string()))
+                client.send(ApiCall::post(&["prefunds", id, "cancel"], body.to_string()))
             }
         };
         self.api.show(&answer?, one)
     }
 
     fn show_list(&self, client: &Client, list: &List) -> Result<(), Failed> {
-        let answer = client.ask(Ask::get(&["prefunds"], &list.query()))?;
+        let answer = client.send(ApiCall::get(&["prefunds"], &list.query()))?;
         self.api.show(&answer, rows)
     }
 }
@@ -318,7 +318,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_tapgate_does_next_reads_as_a_table() {
+    fn next_steps_render_as_a_table() {
         let answer = r#"{"mode":"approval","dailyMaxUsdc":"5000000000","singleMaxUsdc":"2000000000","quoteToleranceBps":250,
             "orderedTodayUsdc":"1090760000","dayEnds":1789164000,"at":1789113600,"pools":[{"currency":"EUR","prefund":"1200",
             "amount":"100000","next":"wait","refused":false,"why":"waits for a treasurer"},{"currency":"USD","prefund":null,

@@ -5,7 +5,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::api::Api;
-use super::client::Ask;
+use super::client::ApiCall;
 use crate::cli::Failed;
 use crate::cli::ui::screen::{Screen, Text};
 
@@ -44,12 +44,12 @@ impl Program {
     pub(in crate::cli) fn run(&self) -> Result<(), Failed> {
         let client = self.api.open()?;
         let (suspended, reason) = match &self.command {
-            None => return self.api.show(&client.ask(Ask::get(&["program"], &[]))?, line),
+            None => return self.api.show(&client.send(ApiCall::get(&["program"], &[]))?, line),
             Some(Command::Suspend { reason }) => (true, reason),
             Some(Command::Resume { reason }) => (false, reason),
         };
         let body = json!({"suspended": suspended, "reason": reason}).to_string();
-        self.api.show(&client.ask(Ask::post(&["program"], body))?, line)
+        self.api.show(&client.send(ApiCall::post(&["program"], body))?, line)
     }
 }
 

@@ -9,7 +9,7 @@ use tapgate_engine::money::Currency;
 
 use super::api::{Api, body};
 use super::cards::Card;
-use super::client::Ask;
+use super::client::ApiCall;
 use super::controls::Controls;
 use super::import;
 use crate::cli::Failed;
@@ -125,16 +125,16 @@ impl Users {
     pub(in crate::cli) fn run(&self) -> Result<(), Failed> {
         let client = self.api.open()?;
         let suspended = |id: &UrId, suspended: bool| {
-            client.ask(Ask::put(&["users", id.as_str(), "status"], json!({"suspended": suspended}).to_string()))
+            client.send(ApiCall::put(&["users", id.as_str(), "status"], json!({"suspended": suspended}).to_string()))
         };
         let answer = match &self.command {
             Command::Import { file } => return import::run(&client, file, self.api.json()),
-            Command::Show { ur_id } => client.ask(Ask::get(&["users", ur_id.as_str()], &[])),
+            Command::Show { ur_id } => client.send(ApiCall::get(&["users", ur_id.as_str()], &[])),
             Command::Suspend { ur_id } => suspended(ur_id, true),
             Command::Resume { ur_id } => suspended(ur_id, false),
-            Command::Funds(funds) => client.ask(Ask::put(&["users", funds.ur_id.as_str(), "funds"], funds.body())),
+            Command::Funds(funds) => client.send(ApiCall::put(&["users", funds.ur_id.as_str(), "funds"], funds.body())),
             Command::Controls { ur_id, file } => {
-                client.ask(Ask::put(&["users", ur_id.as_str(), "controls"], body(file)?))
+                client.send(ApiCall::put(&["users", ur_id.as_str(), "controls"], body(file)?))
             }
         };
         self.api.show(&answer?, |user: &User, screen| user.view(screen, when::now()))

@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn only_whole_smallest_units_are_taken() {
+    fn only_whole_smallest_units_are_accepted() {
         for good in ["0", "1", "1250", "999999999999999999"] {
             assert_eq!(smallest_units(good).as_deref(), Ok(good));
         }
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_short_is_told_in_one_currency_only() {
+    fn a_shortfall_is_shown_in_one_currency_only() {
         let money = |text: &str| Money::parse(text).unwrap();
         assert_eq!(money("600 EUR").beyond(&money("487 EUR")).unwrap().to_string(), "1.13 EUR");
         assert!(money("487 EUR").beyond(&money("487 EUR")).is_none());

@@ -37,7 +37,7 @@ impl<'de> Deserialize<'de> for Text {
 }
 
 /// Whether a character controls the terminal or reorders a line instead of being visible.
-fn acts(character: char) -> bool {
+fn controls_terminal(character: char) -> bool {
     character.is_control()
         || matches!(character, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
             | '\u{2060}'..='\u{206f}' | '\u{feff}')
@@ -47,7 +47,7 @@ fn acts(character: char) -> bool {
 pub(in crate::cli) fn clean(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for character in text.chars() {
-        if acts(character) { shown.extend(character.escape_unicode()) } else { shown.push(character) }
+        if controls_terminal(character) { shown.extend(character.escape_unicode()) } else { shown.push(character) }
     }
     shown
 }
@@ -57,7 +57,7 @@ pub(in crate::cli) fn clean_json(json: &str) -> String {
     let mut shown = String::with_capacity(json.len());
     for character in json.chars() {
         // Valid JSON has control characters up to space only between its tokens, as white space.
-        if acts(character) && character > ' ' {
+        if controls_terminal(character) && character > ' ' {
             shown.push_str(&format!("\\u{:04x}", u32::from(character)));
         } else {
             shown.push(character);
@@ -127,7 +127,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_acts_on_a_terminal_is_written_out() {
+    fn control_characters_are_escaped() {
         let check = |text: &str, expected: &str| assert_eq!(clean(text), expected);
         check("Café Zürich 東京", "Café Zürich 東京");
         check("\u{1b}[2J", "\\u{1b}[2J");
@@ -139,7 +139,7 @@ mod tests {
     fn json_keeps_its_value() {
         let value = serde_json::json!({"name": "a\u{1b}\u{7f}\u{9b}\u{202e}é\"", "n": 1});
         let shown = clean_json(&value.to_string());
-        assert!(!shown.chars().any(acts), "{shown}");
+        assert!(!shown.chars().any(controls_terminal), "{shown}");
         assert_eq!(serde_json::from_str::<Value>(&shown).unwrap(), value);
     }
 

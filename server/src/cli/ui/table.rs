@@ -8,24 +8,24 @@ use super::screen::Screen;
 const GAP: u16 = 2;
 
 /// A cell with its alignment.
-pub(in crate::cli) struct Side {
+pub(in crate::cli) struct TableCell {
     text: String,
     alignment: CellAlignment,
 }
 
 /// Text is aligned left.
-pub(in crate::cli) fn left(text: &(impl ToString + ?Sized)) -> Side {
-    Side { text: text.to_string(), alignment: CellAlignment::Left }
+pub(in crate::cli) fn left(text: &(impl ToString + ?Sized)) -> TableCell {
+    TableCell { text: text.to_string(), alignment: CellAlignment::Left }
 }
 
 /// Numbers are aligned right.
-pub(in crate::cli) fn right(text: &(impl ToString + ?Sized)) -> Side {
-    Side { text: text.to_string(), alignment: CellAlignment::Right }
+pub(in crate::cli) fn right(text: &(impl ToString + ?Sized)) -> TableCell {
+    TableCell { text: text.to_string(), alignment: CellAlignment::Right }
 }
 
 /// A table without lines; the first row determines the columns' alignment. On a terminal that is too narrow, cells
 /// wrap.
-pub(in crate::cli) fn table(screen: Screen, header: &[&str], rows: Vec<Vec<Side>>) -> String {
+pub(in crate::cli) fn table(screen: Screen, header: &[&str], rows: Vec<Vec<TableCell>>) -> String {
     let sides: Vec<_> = rows.first().into_iter().flatten().map(|cell| cell.alignment).collect();
     let mut table = Table::new();
     let heading = |name: &&str| {
