@@ -8,9 +8,10 @@ use tapgate_engine::fact::{AlertKind, Severity};
 
 use super::api::Api;
 use super::client::{ApiCall, Client};
+use super::pages::{ListArgs, Page};
 use crate::cli::Failed;
 use crate::cli::ui::screen::{Screen, Text};
-use crate::cli::ui::table::{fields, left, right, table};
+use crate::cli::ui::table::{fields, left, right};
 use crate::cli::ui::when::{self, When};
 
 #[derive(Debug, Args)]
@@ -63,23 +64,12 @@ struct List {
     /// Only those about one thing, such as a pool's currency.
     #[arg(long)]
     subject: Option<String>,
-    /// How many at most.
-    #[arg(long, value_name = "N")]
-    limit: Option<usize>,
-    /// Where an earlier list went on: its `next`.
-    #[arg(long)]
-    cursor: Option<String>,
+    #[command(flatten)]
+    page: ListArgs,
 }
 
 fn kinds() -> PossibleValuesParser {
     PossibleValuesParser::new(AlertKind::ALL.iter().map(|kind| kind.name()))
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct Page {
-    items: Vec<Alert>,
-    next: Option<Text>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -146,21 +136,11 @@ impl Alerts {
 
 impl List {
     fn query(&self) -> Vec<(&'static str, String)> {
-        let named = [
-            ("state", self.state.clone()),
-            ("kind", self.kind.clone()),
-            ("subject", self.subject.clone()),
-            ("limit", self.limit.map(|limit| limit.to_string())),
-            ("cursor", self.cursor.clone()),
-        ];
-        named.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
+        self.page.query([("state", self.state.clone()), ("kind", self.kind.clone()), ("subject", self.subject.clone())])
     }
 }
 
-fn rows(page: &Page, screen: Screen) -> String {
-    if page.items.is_empty() {
-        return "no such alerts\n".to_owned();
-    }
+fn rows(page: &Page<Alert>, screen: Screen) -> String {
     let row = |alert: &Alert| {
         vec![
             left(&alert.id),
@@ -174,11 +154,7 @@ fn rows(page: &Page, screen: Screen) -> String {
         ]
     };
     let header = ["ID", "SEVERITY", "KIND", "SUBJECT", "STATE", "RAISED", "TOLD", "TITLE"];
-    let mut shown = table(screen, &header, page.items.iter().map(row).collect());
-    if let Some(next) = &page.next {
-        shown.push_str(&screen.faint(&format!("there are more: --cursor {next}\n")));
-    }
-    shown
+    page.table(screen, "no such alerts", &header, row)
 }
 
 /// Whether the alert still notifies.
@@ -245,7 +221,7 @@ alert 1200 pool_low EUR urgent acknowledged
 
     #[test]
     fn a_list_says_where_it_goes_on() {
-        let page: Page = serde_json::from_str(&format!(r#"{{"items":[{ALERT}],"next":"1200"}}"#)).unwrap();
+        let page: Page<Alert> = serde_json::from_str(&format!(r#"{{"items":[{ALERT}],"next":"1200"}}"#)).unwrap();
         let shown = rows(&page, Screen::plain());
         let lines: Vec<_> = shown.lines().collect();
         assert_eq!(lines.len(), 3, "{shown}");

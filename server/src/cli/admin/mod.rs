@@ -14,6 +14,7 @@ pub(super) mod deliveries;
 pub(super) mod explain;
 pub(super) mod import;
 pub(super) mod lines;
+pub(super) mod pages;
 pub(super) mod pools;
 pub(super) mod prefunds;
 pub(super) mod program;

@@ -10,6 +10,7 @@ use tapgate_engine::rows::PrefundState;
 
 use super::api::Api;
 use super::client::{ApiCall, Client};
+use super::pages::{ListArgs, Page};
 use crate::cli::Failed;
 use crate::cli::ui::amounts::{amount, smallest_units};
 use crate::cli::ui::screen::{Screen, Text};
@@ -93,12 +94,8 @@ struct List {
     /// Only those of one pool.
     #[arg(long)]
     currency: Option<Currency>,
-    /// How many at most.
-    #[arg(long, value_name = "N")]
-    limit: Option<usize>,
-    /// Where an earlier list went on: its `next`.
-    #[arg(long)]
-    cursor: Option<String>,
+    #[command(flatten)]
+    page: ListArgs,
 }
 
 fn states() -> PossibleValuesParser {
@@ -111,13 +108,6 @@ fn time(text: &str) -> Result<i64, String> {
         When::At(at) => Ok(at),
         When::Ago(_) => Err("give 2026-11-21, 2026-11-21T08:48:17Z or unix seconds".to_owned()),
     }
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct Page {
-    items: Vec<Prefund>,
-    next: Option<Text>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -217,20 +207,12 @@ impl Prefunds {
 
 impl List {
     fn query(&self) -> Vec<(&'static str, String)> {
-        let named = [
-            ("state", self.state.clone()),
-            ("currency", self.currency.map(|currency| currency.to_string())),
-            ("limit", self.limit.map(|limit| limit.to_string())),
-            ("cursor", self.cursor.clone()),
-        ];
-        named.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
+        self.page
+            .query([("state", self.state.clone()), ("currency", self.currency.map(|currency| currency.to_string()))])
     }
 }
 
-fn rows(page: &Page, screen: Screen) -> String {
-    if page.items.is_empty() {
-        return "no such prefunds\n".to_owned();
-    }
+fn rows(page: &Page<Prefund>, screen: Screen) -> String {
     let row = |prefund: &Prefund| {
         let figure = |minor: &Text| right(&amount(minor.as_str(), prefund.currency.as_str()));
         vec![
@@ -245,11 +227,7 @@ fn rows(page: &Page, screen: Screen) -> String {
         ]
     };
     let header = ["ID", "POOL", "AMOUNT", "CREDITED", "STATE", "REFERENCE", "SENT", "EXPECTED"];
-    let mut shown = table(screen, &header, page.items.iter().map(row).collect());
-    if let Some(next) = &page.next {
-        shown.push_str(&screen.faint(&format!("there are more: --cursor {next}\n")));
-    }
-    shown
+    page.table(screen, "no such prefunds", &header, row)
 }
 
 fn automatic(shown: &Automatic, screen: Screen) -> String {
