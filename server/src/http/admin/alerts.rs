@@ -1,15 +1,17 @@
 //! Alerts: listed, shown, taken on or silenced by a person.
 
-use axum::Json;
 use axum::extract::{Path, Query, State};
+use axum::routing::{get, post};
+use axum::{Json, Router};
 use serde::Deserialize;
 use tapgate_engine::ids::AlertId;
 use tapgate_engine::ledger::{AlertChange, Change};
 use tapgate_engine::rows::Alert;
 
+use super::auth::Access;
 use super::idempotency::{Asked, make};
 use super::paging::PageAsked;
-use super::{Admin, Answer, blocking, id, malformed, no_such};
+use super::{Admin, Answer, Gate, blocking, id, malformed, no_such};
 use crate::http::problem::Problem;
 use crate::wire::admin::alerts::{AcknowledgeForm, SilenceForm, view};
 
@@ -48,8 +50,15 @@ impl Filters {
     }
 }
 
+pub(super) fn routes(gate: &Gate) -> Router<Admin> {
+    let read = Router::new().route("/alerts", get(list)).route("/alerts/{id}", get(one));
+    let treasury =
+        Router::new().route("/alerts/{id}/acknowledge", post(acknowledge)).route("/alerts/{id}/silence", post(silence));
+    gate.admit(Access::Read, read).merge(gate.admit(Access::Treasury, treasury))
+}
+
 /// Newest first.
-pub(super) async fn list(
+async fn list(
     State(admin): State<Admin>,
     query: Result<Query<Filters>, axum::extract::rejection::QueryRejection>,
 ) -> Answer {
@@ -62,7 +71,7 @@ pub(super) async fn list(
     shown.await.map(Json)
 }
 
-pub(super) async fn one(State(admin): State<Admin>, Path(text): Path<String>) -> Answer {
+async fn one(State(admin): State<Admin>, Path(text): Path<String>) -> Answer {
     show(&admin, id("alert", &text)?).await
 }
 
@@ -72,13 +81,13 @@ async fn show(admin: &Admin, id: AlertId) -> Answer {
     Ok(Json(view(&found)))
 }
 
-pub(super) async fn acknowledge(State(admin): State<Admin>, Path(text): Path<String>, asked: Asked) -> Answer {
+async fn acknowledge(State(admin): State<Admin>, Path(text): Path<String>, asked: Asked) -> Answer {
     let id: AlertId = id("alert", &text)?;
     let change = asked.form_or_default::<AcknowledgeForm>()?.change(id);
     changed(&admin, id, asked, change).await
 }
 
-pub(super) async fn silence(State(admin): State<Admin>, Path(text): Path<String>, asked: Asked) -> Answer {
+async fn silence(State(admin): State<Admin>, Path(text): Path<String>, asked: Asked) -> Answer {
     let id: AlertId = id("alert", &text)?;
     let now = admin.app.ledger.time(admin.app.clock.now().at);
     let change = asked.form::<SilenceForm>()?.change(id, now).map_err(malformed)?;

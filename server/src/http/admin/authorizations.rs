@@ -1,5 +1,7 @@
 //! Authorizations: listed, shown, released.
 
+use axum::Router;
+use axum::routing::{get, post};
 use std::ops::ControlFlow;
 
 use axum::Json;
@@ -10,9 +12,10 @@ use tapgate_engine::fact::{Fact, Kind, Record, ReturnCause};
 use tapgate_engine::ids::AuthorizationId;
 use tapgate_engine::ledger::{Change, Found, Ledger};
 
+use super::auth::Access;
 use super::idempotency::{Asked, make};
 use super::paging::PageAsked;
-use super::{Admin, Answer, blocking, id, no_such};
+use super::{Admin, Answer, Gate, blocking, id, no_such};
 use crate::http::problem::Problem;
 use crate::wire::admin::ReasonForm;
 use crate::wire::admin::authorizations as wire;
@@ -20,7 +23,13 @@ use crate::wire::admin::authorizations as wire;
 /// Records that one page of a list looks at: tens of milliseconds of reading.
 const RECORDS_PER_PAGE_MAX: usize = 200_000;
 
-pub(super) async fn one(State(admin): State<Admin>, Path(text): Path<String>) -> Answer {
+pub(super) fn routes(gate: &Gate) -> Router<Admin> {
+    let read = Router::new().route("/authorizations", get(list)).route("/authorizations/{id}", get(one));
+    let operate = Router::new().route("/authorizations/{id}/release", post(release));
+    gate.admit(Access::Read, read).merge(gate.admit(Access::Operate, operate))
+}
+
+async fn one(State(admin): State<Admin>, Path(text): Path<String>) -> Answer {
     let id: AuthorizationId = id("authorization", &text)?;
     show(&admin, id).await
 }
@@ -91,7 +100,7 @@ fn listed(record: &Record) -> Option<AuthorizationId> {
 }
 
 /// Newest first. A page looks at a bounded part of the journal, so it may hold few items and still name a next page.
-pub(super) async fn list(
+async fn list(
     State(admin): State<Admin>,
     query: Result<Query<Filters>, axum::extract::rejection::QueryRejection>,
 ) -> Answer {
@@ -137,7 +146,7 @@ fn item(ledger: &Ledger, filters: &Filters, record: &Record) -> Result<Option<se
     Ok(wanted.then(|| shown.into()))
 }
 
-pub(super) async fn release(State(admin): State<Admin>, Path(text): Path<String>, asked: Asked) -> Answer {
+async fn release(State(admin): State<Admin>, Path(text): Path<String>, asked: Asked) -> Answer {
     let root: AuthorizationId = id("authorization", &text)?;
     let ReasonForm { reason } = asked.form()?;
     make(&admin, asked.author, Change::Release { root: root.clone(), reason: reason.into() }).await?;

@@ -1,14 +1,16 @@
 //! Breaks: listed, shown, explained by a person.
 
-use axum::Json;
 use axum::extract::{Path, Query, State};
+use axum::routing::{get, post};
+use axum::{Json, Router};
 use serde::Deserialize;
 use serde_json::json;
 use tapgate_engine::ids::BreakId;
 use tapgate_engine::ledger::Change;
 
+use super::auth::Access;
 use super::idempotency::{Asked, make};
-use super::{Admin, Answer, blocking, id, no_such};
+use super::{Admin, Answer, Gate, blocking, id, no_such};
 use crate::http::problem::Problem;
 use crate::wire::admin::ReasonForm;
 use crate::wire::admin::breaks::view;
@@ -20,8 +22,14 @@ pub(super) struct Filters {
     kind: Option<String>,
 }
 
+pub(super) fn routes(gate: &Gate) -> Router<Admin> {
+    let read = Router::new().route("/breaks", get(list)).route("/breaks/{id}", get(one));
+    let operate = Router::new().route("/breaks/{id}/resolve", post(resolve));
+    gate.admit(Access::Read, read).merge(gate.admit(Access::Operate, operate))
+}
+
 /// The open ones, oldest first.
-pub(super) async fn list(
+async fn list(
     State(admin): State<Admin>,
     query: Result<Query<Filters>, axum::extract::rejection::QueryRejection>,
 ) -> Answer {
@@ -32,7 +40,7 @@ pub(super) async fn list(
     Ok(Json(json!({"items": wanted.map(|found| view(found, now)).collect::<Vec<_>>(), "next": null})))
 }
 
-pub(super) async fn one(State(admin): State<Admin>, Path(text): Path<String>) -> Answer {
+async fn one(State(admin): State<Admin>, Path(text): Path<String>) -> Answer {
     show(&admin, id("break", &text)?).await
 }
 
@@ -43,7 +51,7 @@ async fn show(admin: &Admin, id: BreakId) -> Answer {
     Ok(Json(view(&found, now)))
 }
 
-pub(super) async fn resolve(State(admin): State<Admin>, Path(text): Path<String>, asked: Asked) -> Answer {
+async fn resolve(State(admin): State<Admin>, Path(text): Path<String>, asked: Asked) -> Answer {
     let id: BreakId = id("break", &text)?;
     let ReasonForm { reason } = asked.form()?;
     let known = blocking(&admin.app.ledger, move |ledger| Ok(ledger.break_by_id(id)?.is_some()));

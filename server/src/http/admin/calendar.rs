@@ -1,15 +1,23 @@
 //! When top-ups are credited: shown, and days closed by people.
 
-use axum::Json;
 use axum::extract::{Path, State};
+use axum::routing::{delete, get, post};
+use axum::{Json, Router};
 use tapgate_engine::ids::ClosureId;
 use tapgate_engine::ledger::{Change, ClosureChange};
 
+use super::auth::Access;
 use super::idempotency::{Asked, make};
-use super::{Admin, Answer, id, malformed};
+use super::{Admin, Answer, Gate, id, malformed};
 use crate::wire::admin::calendar::{ClosureForm, view};
 
-pub(super) async fn show(State(admin): State<Admin>) -> Answer {
+pub(super) fn routes(gate: &Gate) -> Router<Admin> {
+    let read = Router::new().route("/calendar", get(show));
+    let treasury = Router::new().route("/calendar", post(add)).route("/calendar/{id}", delete(remove));
+    gate.admit(Access::Read, read).merge(gate.admit(Access::Treasury, treasury))
+}
+
+async fn show(State(admin): State<Admin>) -> Answer {
     Ok(shown(&admin))
 }
 
@@ -22,14 +30,14 @@ fn shown(admin: &Admin) -> Json<serde_json::Value> {
 }
 
 /// Closes days; answers with the calendar as it is then.
-pub(super) async fn add(State(admin): State<Admin>, asked: Asked) -> Answer {
+async fn add(State(admin): State<Admin>, asked: Asked) -> Answer {
     let change = asked.form::<ClosureForm>()?.change().map_err(malformed)?;
     make(&admin, asked.author, Change::Closure(change)).await?;
     Ok(shown(&admin))
 }
 
 /// Takes a closure back.
-pub(super) async fn remove(State(admin): State<Admin>, Path(text): Path<String>, asked: Asked) -> Answer {
+async fn remove(State(admin): State<Admin>, Path(text): Path<String>, asked: Asked) -> Answer {
     let id: ClosureId = id("closure", &text)?;
     make(&admin, asked.author, Change::Closure(ClosureChange::Remove { id })).await?;
     Ok(shown(&admin))

@@ -1,17 +1,24 @@
 //! Cards: frozen, activated, deleted, restricted.
 
-use axum::Json;
 use axum::extract::{Path, State};
+use axum::routing::put;
+use axum::{Json, Router};
 use tapgate_engine::fact::Author;
 use tapgate_engine::ids::CardId;
 use tapgate_engine::ledger::Change;
 
+use super::auth::Access;
 use super::idempotency::{Asked, make};
-use super::{Admin, Answer, id, malformed, no_such};
+use super::{Admin, Answer, Gate, id, malformed, no_such};
 use crate::wire::admin::controls::ControlsForm;
 use crate::wire::admin::users::{CardChangeForm, card_view};
 
-pub(super) async fn change(State(admin): State<Admin>, Path(text): Path<String>, asked: Asked) -> Answer {
+pub(super) fn routes(gate: &Gate) -> Router<Admin> {
+    let operate = Router::new().route("/cards/{cardId}", put(change)).route("/cards/{cardId}/controls", put(controls));
+    gate.admit(Access::Operate, operate)
+}
+
+async fn change(State(admin): State<Admin>, Path(text): Path<String>, asked: Asked) -> Answer {
     let card: CardId = id("card", &text)?;
     let (status, controls) = asked.form::<CardChangeForm>()?.parts().map_err(malformed)?;
     let status = status.map(|status| Change::ChangeCard { card: card.clone(), status });
@@ -27,7 +34,7 @@ pub(super) async fn change(State(admin): State<Admin>, Path(text): Path<String>,
     show(&admin, &card)
 }
 
-pub(super) async fn controls(State(admin): State<Admin>, Path(text): Path<String>, asked: Asked) -> Answer {
+async fn controls(State(admin): State<Admin>, Path(text): Path<String>, asked: Asked) -> Answer {
     let card: CardId = id("card", &text)?;
     let controls = asked.form::<ControlsForm>()?.controls().map_err(malformed)?;
     make(&admin, asked.author, Change::ControlCard { card: card.clone(), controls }).await?;

@@ -1,38 +1,49 @@
 //! Receivers of deliveries: how they do, and a person who has them go on or back.
 
-use axum::Json;
 use axum::extract::{Path, State};
+use axum::routing::{get, post};
+use axum::{Json, Router};
 use serde_json::{Value, json};
 
+use super::auth::Access;
 use super::idempotency::Asked;
-use super::{Admin, Answer, malformed, no_such};
+use super::{Admin, Answer, Gate, malformed, no_such};
 use crate::delivery::Order;
 use crate::delivery::receivers::Delivery;
 use crate::http::problem::Problem;
 use crate::wire::admin::deliveries::{Named, ReplayForm, SkipForm, view};
 
+pub(super) fn routes(gate: &Gate) -> Router<Admin> {
+    let read = Router::new().route("/deliveries", get(list)).route("/deliveries/{name}", get(one));
+    let treasury = Router::new()
+        .route("/deliveries/{name}/resume", post(resume))
+        .route("/deliveries/{name}/replay", post(replay))
+        .route("/deliveries/{name}/skip", post(skip));
+    gate.admit(Access::Read, read).merge(gate.admit(Access::Treasury, treasury))
+}
+
 /// In the order of the configuration.
-pub(super) async fn list(State(admin): State<Admin>) -> Answer {
+async fn list(State(admin): State<Admin>) -> Answer {
     let items: Vec<_> = admin.app.deliveries.iter().map(|delivery| show(&admin, delivery)).collect();
     Ok(Json(json!({"items": items, "next": null})))
 }
 
-pub(super) async fn one(State(admin): State<Admin>, Path(name): Path<String>) -> Answer {
+async fn one(State(admin): State<Admin>, Path(name): Path<String>) -> Answer {
     Ok(Json(show(&admin, find(&admin, &name)?)))
 }
 
-pub(super) async fn resume(State(admin): State<Admin>, Path(name): Path<String>, asked: Asked) -> Answer {
+async fn resume(State(admin): State<Admin>, Path(name): Path<String>, asked: Asked) -> Answer {
     order(&admin, &name, Order::Resume, asked).await
 }
 
-pub(super) async fn replay(State(admin): State<Admin>, Path(name): Path<String>, asked: Asked) -> Answer {
+async fn replay(State(admin): State<Admin>, Path(name): Path<String>, asked: Asked) -> Answer {
     find(&admin, &name)?;
     let newest = admin.app.ledger.journal().durable();
     let from = asked.form::<ReplayForm>()?.from(newest).map_err(malformed)?;
     order(&admin, &name, Order::Replay(from), asked).await
 }
 
-pub(super) async fn skip(State(admin): State<Admin>, Path(name): Path<String>, asked: Asked) -> Answer {
+async fn skip(State(admin): State<Admin>, Path(name): Path<String>, asked: Asked) -> Answer {
     find(&admin, &name)?;
     let (place, reason) = asked.form::<SkipForm>()?.parts().map_err(malformed)?;
     order(&admin, &name, Order::Skip { place, reason }, asked).await

@@ -2,13 +2,16 @@
 
 use std::ops::ControlFlow;
 
+use axum::Router;
 use axum::extract::{Query, State};
 use axum::response::{IntoResponse, Response};
+use axum::routing::get;
 use hyper::header::{CONTENT_TYPE, HeaderValue};
 use serde::Deserialize;
 use tapgate_engine::ids::Sequence;
 
-use super::{Admin, blocking};
+use super::auth::Access;
+use super::{Admin, Gate, blocking};
 use crate::http::problem::Problem;
 use crate::wire::admin::journal::entry;
 
@@ -24,8 +27,13 @@ pub(super) struct Part {
     limit: Option<usize>,
 }
 
+pub(super) fn routes(gate: &Gate) -> Router<Admin> {
+    let read = Router::new().route("/journal", get(read));
+    gate.admit(Access::Read, read)
+}
+
 /// The durable records after `from`, one JSON object a line.
-pub(super) async fn read(
+async fn read(
     State(admin): State<Admin>,
     query: Result<Query<Part>, axum::extract::rejection::QueryRejection>,
 ) -> Result<Response, Problem> {

@@ -24,7 +24,7 @@ use axum::body::Body as AxumBody;
 use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{delete, get, post, put};
+use axum::routing::get;
 use hyper::header::{CONTENT_TYPE, HeaderValue};
 use metrics::counter;
 use tapgate_engine::ledger::Ledger;
@@ -36,9 +36,7 @@ use crate::http::problem::Problem;
 use crate::program::telemetry;
 use crate::wire::Malformed;
 
-/// The most one import may be: about 200,000 users. Larger ones come in parts.
-const IMPORT_BYTES_MAX: usize = 64 << 20;
-/// Any other admin request.
+/// The most an admin request may be, but for an import.
 const BODY_BYTES_MAX: usize = 1 << 20;
 
 /// What handlers share.
@@ -48,69 +46,42 @@ struct Admin {
     lockout: Arc<Lockout>,
 }
 
+/// Admits requests by their token's role.
+struct Gate(Admin);
+
+impl Gate {
+    /// The routes, for callers whose role permits `access`.
+    fn admit(&self, access: Access, routes: Router<Admin>) -> Router<Admin> {
+        let admin = self.0.clone();
+        let guarded = move |request: Request, next: Next| guard(admin.clone(), access, request, next);
+        routes.route_layer(middleware::from_fn(guarded))
+    }
+}
+
 /// A handler's answer.
 type Answer = Result<axum::Json<serde_json::Value>, Problem>;
 
 /// The admin API over a running program.
 pub fn service(app: Arc<App>) -> Router {
     let admin = Admin { app, lockout: Arc::default() };
-    let guarded = |access: Access| {
-        let admin = admin.clone();
-        middleware::from_fn(move |request: Request, next: Next| guard(admin.clone(), access, request, next))
-    };
-    let read = Router::new()
-        .route("/users/{urId}", get(users::one))
-        .route("/pools", get(pools::list))
-        .route("/pools/{currency}", get(pools::one))
-        .route("/pools/{currency}/forecast", get(treasury::forecast))
-        .route("/pools/{currency}/statement", get(treasury::statement))
-        .route("/calendar", get(calendar::show))
-        .route("/rates", get(pools::rates))
-        .route("/program", get(program::show))
-        .route("/authorizations", get(authorizations::list))
-        .route("/authorizations/{id}", get(authorizations::one))
-        .route("/breaks", get(breaks::list))
-        .route("/breaks/{id}", get(breaks::one))
-        .route("/alerts", get(alerts::list))
-        .route("/alerts/{id}", get(alerts::one))
-        .route("/deliveries", get(deliveries::list))
-        .route("/deliveries/{name}", get(deliveries::one))
-        .route("/prefunds", get(prefunds::list))
-        .route("/prefunds/automatic", get(prefunds::automatic))
-        .route("/prefunds/{id}", get(prefunds::one))
-        .route("/journal", get(journal::read))
-        .route("/stats", get(program::stats))
-        .route_layer(guarded(Access::Read));
-    let treasury = Router::new()
-        .route("/pools/{currency}", put(pools::report))
-        .route("/pools/{currency}/credits", post(pools::credit))
-        .route("/rates", put(pools::replace_rates))
-        .route("/calendar", post(calendar::add))
-        .route("/calendar/{id}", delete(calendar::remove))
-        .route("/alerts/{id}/acknowledge", post(alerts::acknowledge))
-        .route("/alerts/{id}/silence", post(alerts::silence))
-        .route("/deliveries/{name}/resume", post(deliveries::resume))
-        .route("/deliveries/{name}/replay", post(deliveries::replay))
-        .route("/deliveries/{name}/skip", post(deliveries::skip))
-        .route("/prefunds", post(prefunds::send))
-        .route("/prefunds/automatic", post(prefunds::propose))
-        .route("/prefunds/{id}/cancel", post(prefunds::cancel))
-        .route_layer(guarded(Access::Treasury));
-    let approve =
-        Router::new().route("/prefunds/{id}/approve", post(prefunds::approve)).route_layer(guarded(Access::Approve));
-    let operate = Router::new()
-        .route("/users/import", post(users::import).layer(DefaultBodyLimit::max(IMPORT_BYTES_MAX)))
-        .route("/users/{urId}/funds", put(users::funds))
-        .route("/users/{urId}/status", put(users::status))
-        .route("/users/{urId}/controls", put(users::controls))
-        .route("/cards/{cardId}", put(cards::change))
-        .route("/cards/{cardId}/controls", put(cards::controls))
-        .route("/authorizations/{id}/release", post(authorizations::release))
-        .route("/breaks/{id}/resolve", post(breaks::resolve))
-        .route("/program", post(program::switch))
-        .route_layer(guarded(Access::Operate));
+    let gate = Gate(admin.clone());
+    let nouns: [fn(&Gate) -> Router<Admin>; 12] = [
+        alerts::routes,
+        authorizations::routes,
+        breaks::routes,
+        calendar::routes,
+        cards::routes,
+        deliveries::routes,
+        journal::routes,
+        pools::routes,
+        prefunds::routes,
+        program::routes,
+        treasury::routes,
+        users::routes,
+    ];
+    let api = nouns.into_iter().fold(Router::new(), |api, routes| api.merge(routes(&gate)));
     Router::new()
-        .nest("/api/v1", read.merge(treasury).merge(approve).merge(operate))
+        .nest("/api/v1", api)
         .route("/healthz", get(|| async { axum::Json(serde_json::json!({"status": "ok"})) }))
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics))

@@ -1,24 +1,36 @@
 //! Pools: listed, shown, reported, credited; and the rates that price what they pay.
 
-use axum::Json;
 use axum::extract::{Path, State};
+use axum::routing::{get, post, put};
+use axum::{Json, Router};
 use serde_json::json;
 use tapgate_engine::ledger::Change;
 use tapgate_engine::money::Currency;
 
+use super::auth::Access;
 use super::idempotency::{Asked, make};
-use super::{Admin, Answer, id, malformed, no_such};
+use super::{Admin, Answer, Gate, id, malformed, no_such};
 use crate::http::problem::Problem;
 use crate::wire::admin::pools::{CreditForm, RatesForm, ReportForm, rates_view, view};
 
-pub(super) async fn list(State(admin): State<Admin>) -> Answer {
+pub(super) fn routes(gate: &Gate) -> Router<Admin> {
+    let read =
+        Router::new().route("/pools", get(list)).route("/pools/{currency}", get(one)).route("/rates", get(rates));
+    let treasury = Router::new()
+        .route("/pools/{currency}", put(report))
+        .route("/pools/{currency}/credits", post(credit))
+        .route("/rates", put(replace_rates));
+    gate.admit(Access::Read, read).merge(gate.admit(Access::Treasury, treasury))
+}
+
+async fn list(State(admin): State<Admin>) -> Answer {
     let mut pools = admin.app.ledger.pools();
     pools.sort_by_key(|pool| pool.currency);
     let items: Vec<_> = pools.iter().map(view).collect();
     Ok(Json(json!({"items": items, "next": null})))
 }
 
-pub(super) async fn one(State(admin): State<Admin>, Path(code): Path<String>) -> Answer {
+async fn one(State(admin): State<Admin>, Path(code): Path<String>) -> Answer {
     show(&admin, id("pool", &code)?)
 }
 
@@ -32,25 +44,25 @@ fn currency(code: &str) -> Result<Currency, Problem> {
     code.parse().map_err(|error| Problem::BadRequest(format!("{code:?}: {error}")))
 }
 
-pub(super) async fn report(State(admin): State<Admin>, Path(code): Path<String>, asked: Asked) -> Answer {
+async fn report(State(admin): State<Admin>, Path(code): Path<String>, asked: Asked) -> Answer {
     let currency = currency(&code)?;
     let change = asked.form::<ReportForm>()?.change(currency).map_err(malformed)?;
     make(&admin, asked.author, change).await?;
     show(&admin, currency)
 }
 
-pub(super) async fn credit(State(admin): State<Admin>, Path(code): Path<String>, asked: Asked) -> Answer {
+async fn credit(State(admin): State<Admin>, Path(code): Path<String>, asked: Asked) -> Answer {
     let currency = currency(&code)?;
     let change = asked.form::<CreditForm>()?.change(currency).map_err(malformed)?;
     make(&admin, asked.author, change).await?;
     show(&admin, currency)
 }
 
-pub(super) async fn rates(State(admin): State<Admin>) -> Answer {
+async fn rates(State(admin): State<Admin>) -> Answer {
     Ok(Json(rates_view(&admin.app.ledger.program().rates)))
 }
 
-pub(super) async fn replace_rates(State(admin): State<Admin>, asked: Asked) -> Answer {
+async fn replace_rates(State(admin): State<Admin>, asked: Asked) -> Answer {
     let rates = asked.form::<RatesForm>()?.rates().map_err(malformed)?;
     make(&admin, asked.author, Change::ReplaceRates(Box::new(rates))).await?;
     Ok(Json(rates_view(&admin.app.ledger.program().rates)))

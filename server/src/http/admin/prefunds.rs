@@ -1,7 +1,8 @@
 //! Prefunds: listed, shown, said to be sent, approved, given up.
 
-use axum::Json;
 use axum::extract::{Extension, Path, Query, State};
+use axum::routing::{get, post};
+use axum::{Json, Router};
 use serde::Deserialize;
 use tapgate_engine::fact::PrefundSent;
 use tapgate_engine::ids::{PrefundId, Sequence};
@@ -13,7 +14,7 @@ use tapgate_engine::time::UnixMillis;
 use super::auth::{Access, Caller};
 use super::idempotency::{Asked, make};
 use super::paging::PageAsked;
-use super::{Admin, Answer, blocking, id, malformed, no_such};
+use super::{Admin, Answer, Gate, blocking, id, malformed, no_such};
 use crate::http::problem::Problem;
 use crate::provider::prefunding;
 use crate::treasury::calendar::DAYS_AHEAD_MAX;
@@ -36,8 +37,23 @@ impl Filters {
     }
 }
 
+pub(super) fn routes(gate: &Gate) -> Router<Admin> {
+    let read = Router::new()
+        .route("/prefunds", get(list))
+        .route("/prefunds/automatic", get(automatic))
+        .route("/prefunds/{id}", get(one));
+    let treasury = Router::new()
+        .route("/prefunds", post(send))
+        .route("/prefunds/automatic", post(propose))
+        .route("/prefunds/{id}/cancel", post(cancel));
+    let approve = Router::new().route("/prefunds/{id}/approve", post(approve));
+    gate.admit(Access::Read, read)
+        .merge(gate.admit(Access::Treasury, treasury))
+        .merge(gate.admit(Access::Approve, approve))
+}
+
 /// Newest first.
-pub(super) async fn list(
+async fn list(
     State(admin): State<Admin>,
     query: Result<Query<Filters>, axum::extract::rejection::QueryRejection>,
 ) -> Answer {
@@ -51,7 +67,7 @@ pub(super) async fn list(
     shown.await.map(Json)
 }
 
-pub(super) async fn one(State(admin): State<Admin>, Path(text): Path<String>) -> Answer {
+async fn one(State(admin): State<Admin>, Path(text): Path<String>) -> Answer {
     show(&admin, id("prefund", &text)?).await
 }
 
@@ -66,7 +82,7 @@ fn now(admin: &Admin) -> UnixMillis {
 }
 
 /// A person says that money was sent.
-pub(super) async fn send(State(admin): State<Admin>, asked: Asked) -> Answer {
+async fn send(State(admin): State<Admin>, asked: Asked) -> Answer {
     let form: PrefundForm = asked.form()?;
     let sent = expected(&admin, form.sent().map_err(malformed)?)?;
     make(&admin, asked.author.clone(), Change::Prefund(PrefundChange::Send(sent))).await?;
@@ -93,13 +109,13 @@ fn expected(admin: &Admin, sent: PrefundSent) -> Result<PrefundSent, Problem> {
 }
 
 /// What is done next about automatic prefunds, and why.
-pub(super) async fn automatic(State(admin): State<Admin>) -> Answer {
+async fn automatic(State(admin): State<Admin>) -> Answer {
     let looked = admin.app.prefunding.looked();
     Ok(Json(automatic_view(&admin.app.config.treasury.auto_prefund, looked.as_ref())))
 }
 
 /// A person wants a top-up ordered from UR: proposed like tapgate's own, and a treasurer approves it in every mode.
-pub(super) async fn propose(State(admin): State<Admin>, asked: Asked) -> Answer {
+async fn propose(State(admin): State<Admin>, asked: Asked) -> Answer {
     let form: ProposalForm = asked.form()?;
     let mode = admin.app.config.treasury.auto_prefund.mode;
     if !mode.orders() {
@@ -133,13 +149,13 @@ fn newest_by(ledger: &Ledger, currency: Currency, by: &str) -> Result<Option<Pre
     Ok(ledger.prefunds(Page { before: Sequence(u64::MAX), limit: 1 }, &own)?.pop())
 }
 
-pub(super) async fn approve(State(admin): State<Admin>, Path(text): Path<String>, asked: Asked) -> Answer {
+async fn approve(State(admin): State<Admin>, Path(text): Path<String>, asked: Asked) -> Answer {
     let id = id("prefund", &text)?;
     make(&admin, asked.author, Change::Prefund(PrefundChange::Approve { id })).await?;
     show(&admin, id).await
 }
 
-pub(super) async fn cancel(
+async fn cancel(
     State(admin): State<Admin>,
     Extension(caller): Extension<Caller>,
     Path(text): Path<String>,

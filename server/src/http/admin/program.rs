@@ -1,26 +1,34 @@
 //! The switch over every decision; and what the program holds, counted.
 
-use axum::Json;
 use axum::extract::State;
+use axum::routing::{get, post};
+use axum::{Json, Router};
 use serde_json::json;
 use tapgate_engine::ledger::Change;
 
+use super::auth::Access;
 use super::idempotency::{Asked, make};
-use super::{Admin, Answer};
+use super::{Admin, Answer, Gate};
 use crate::wire::admin::ProgramForm;
 
-pub(super) async fn show(State(admin): State<Admin>) -> Answer {
+pub(super) fn routes(gate: &Gate) -> Router<Admin> {
+    let read = Router::new().route("/program", get(show)).route("/stats", get(stats));
+    let operate = Router::new().route("/program", post(switch));
+    gate.admit(Access::Read, read).merge(gate.admit(Access::Operate, operate))
+}
+
+async fn show(State(admin): State<Admin>) -> Answer {
     let program = admin.app.ledger.program();
     Ok(Json(json!({"suspended": program.suspended, "reason": program.reason.as_str()})))
 }
 
-pub(super) async fn switch(State(admin): State<Admin>, asked: Asked) -> Answer {
+async fn switch(State(admin): State<Admin>, asked: Asked) -> Answer {
     let ProgramForm { suspended, reason } = asked.form()?;
     make(&admin, asked.author, Change::SuspendProgram { suspended, reason: reason.into() }).await?;
     show(State(admin)).await
 }
 
-pub(super) async fn stats(State(admin): State<Admin>) -> Answer {
+async fn stats(State(admin): State<Admin>) -> Answer {
     let ledger = &admin.app.ledger;
     Ok(Json(json!({
         "users": ledger.user_count(),

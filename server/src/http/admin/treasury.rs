@@ -1,5 +1,7 @@
 //! What is to be expected of a pool, and what moved it on a day.
 
+use axum::Router;
+use axum::routing::get;
 use std::sync::Arc;
 
 use axum::Json;
@@ -8,7 +10,8 @@ use serde::Deserialize;
 use tapgate_engine::fact::AlertKind;
 use tapgate_engine::money::Currency;
 
-use super::{Admin, Answer, id, malformed, no_such};
+use super::auth::Access;
+use super::{Admin, Answer, Gate, id, malformed, no_such};
 use crate::http::context::App;
 use crate::http::problem::Problem;
 use crate::treasury::follow::CatchingUp;
@@ -34,7 +37,14 @@ async fn ask<T: Send + 'static>(
     answer.await.map_err(|_| Problem::Internal)?
 }
 
-pub(super) async fn forecast(State(admin): State<Admin>, Path(code): Path<String>) -> Answer {
+pub(super) fn routes(gate: &Gate) -> Router<Admin> {
+    let read = Router::new()
+        .route("/pools/{currency}/forecast", get(forecast))
+        .route("/pools/{currency}/statement", get(statement));
+    gate.admit(Access::Read, read)
+}
+
+async fn forecast(State(admin): State<Admin>, Path(code): Path<String>) -> Answer {
     let currency = id::<Currency>("pool", &code)?;
     let no_pool = move || no_such("pool", currency.as_str());
     admin.app.ledger.pool(currency).ok_or_else(no_pool)?;
@@ -60,7 +70,7 @@ pub(super) struct Asked {
     day: Option<String>,
 }
 
-pub(super) async fn statement(
+async fn statement(
     State(admin): State<Admin>,
     Path(code): Path<String>,
     query: Result<Query<Asked>, axum::extract::rejection::QueryRejection>,

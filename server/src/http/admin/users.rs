@@ -1,9 +1,10 @@
 //! Users: shown, funded, suspended, restricted; imported line by line as the body arrives. Importing again replaces, so that a
 //! broken-off import is sent again.
 
-use axum::Json;
 use axum::body::Body;
-use axum::extract::{Extension, Path, State};
+use axum::extract::{DefaultBodyLimit, Extension, Path, State};
+use axum::routing::{get, post, put};
+use axum::{Json, Router};
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use tapgate_engine::fact::Author;
@@ -12,14 +13,16 @@ use tapgate_engine::journal::NoPlace;
 use tapgate_engine::ledger::{Change, ChangeError, Receipt};
 use tapgate_engine::money::Currency;
 
-use super::auth::Caller;
+use super::auth::{Access, Caller};
 use super::idempotency::{Asked, durable, make};
-use super::{Admin, Answer, id, malformed, no_such};
+use super::{Admin, Answer, Gate, id, malformed, no_such};
 use crate::http::problem::Problem;
 use crate::wire::admin::controls::ControlsForm;
 use crate::wire::admin::users::{FundsForm, ImportLine, view};
 use crate::wire::admin::{SuspensionForm, parse};
 
+/// The most one import may be: about 200,000 users. Larger ones come in parts.
+const IMPORT_BYTES_MAX: usize = 64 << 20;
 /// The longest line: a user with 64 cards needs a tenth of it.
 const LINE_BYTES_MAX: usize = 64 * 1024;
 /// Lines whose records may wait for the disk at once: a small part of the journal's queue, so that taps have room.
@@ -27,7 +30,17 @@ const LINES_IN_FLIGHT_MAX: usize = 1_000;
 /// Bad lines that are told one by one; more are only counted.
 const REJECTED_SHOWN_MAX: usize = 1_000;
 
-pub(super) async fn one(State(admin): State<Admin>, Path(text): Path<String>) -> Answer {
+pub(super) fn routes(gate: &Gate) -> Router<Admin> {
+    let read = Router::new().route("/users/{urId}", get(one));
+    let operate = Router::new()
+        .route("/users/import", post(import).layer(DefaultBodyLimit::max(IMPORT_BYTES_MAX)))
+        .route("/users/{urId}/funds", put(funds))
+        .route("/users/{urId}/status", put(status))
+        .route("/users/{urId}/controls", put(controls));
+    gate.admit(Access::Read, read).merge(gate.admit(Access::Operate, operate))
+}
+
+async fn one(State(admin): State<Admin>, Path(text): Path<String>) -> Answer {
     show(&admin, &id("user", &text)?)
 }
 
@@ -37,21 +50,21 @@ fn show(admin: &Admin, id: &UrId) -> Answer {
     Ok(Json(view(id, &user, now)))
 }
 
-pub(super) async fn funds(State(admin): State<Admin>, Path(text): Path<String>, asked: Asked) -> Answer {
+async fn funds(State(admin): State<Admin>, Path(text): Path<String>, asked: Asked) -> Answer {
     let user: UrId = id("user", &text)?;
     let change = asked.form::<FundsForm>()?.change(user.clone()).map_err(malformed)?;
     make(&admin, asked.author, change).await?;
     show(&admin, &user)
 }
 
-pub(super) async fn status(State(admin): State<Admin>, Path(text): Path<String>, asked: Asked) -> Answer {
+async fn status(State(admin): State<Admin>, Path(text): Path<String>, asked: Asked) -> Answer {
     let user: UrId = id("user", &text)?;
     let SuspensionForm { suspended } = asked.form()?;
     make(&admin, asked.author, Change::SuspendUser { user: user.clone(), suspended }).await?;
     show(&admin, &user)
 }
 
-pub(super) async fn controls(State(admin): State<Admin>, Path(text): Path<String>, asked: Asked) -> Answer {
+async fn controls(State(admin): State<Admin>, Path(text): Path<String>, asked: Asked) -> Answer {
     let user: UrId = id("user", &text)?;
     let controls = asked.form::<ControlsForm>()?.controls().map_err(malformed)?;
     make(&admin, asked.author, Change::ControlUser { user: user.clone(), controls }).await?;
@@ -69,7 +82,7 @@ struct Import<'a> {
     in_flight: Vec<Receipt>,
 }
 
-pub(super) async fn import(State(admin): State<Admin>, caller: Extension<Caller>, body: Body) -> Answer {
+async fn import(State(admin): State<Admin>, caller: Extension<Caller>, body: Body) -> Answer {
     let Extension(Caller { name, .. }) = caller;
     let author = Author::Person { name: name.as_str().into(), idempotency: None };
     let mut import = Import {
@@ -94,8 +107,8 @@ impl Import<'_> {
             let frame = frame.map_err(|_| Problem::Malformed("the body broke off".to_owned()))?;
             let Ok(data) = frame.into_data() else { continue };
             total += data.len();
-            if total > super::IMPORT_BYTES_MAX {
-                return Err(Problem::TooLarge { bytes_max: super::IMPORT_BYTES_MAX });
+            if total > IMPORT_BYTES_MAX {
+                return Err(Problem::TooLarge { bytes_max: IMPORT_BYTES_MAX });
             }
             rest.extend_from_slice(&data);
             let Some(end) = rest.iter().rposition(|byte| *byte == b'\n') else {
