@@ -31,6 +31,8 @@ SOAK_KILLS ?= 200
 SOAK_CASES ?= 20000
 # Options of `make demo`, such as SANDBOX="--rate 200 --speed 1440".
 SANDBOX ?=
+# Processes that run acceptance tests: most of their time they wait.
+ACCEPTANCE_WORKERS ?= 4
 # The configuration that `make run` serves.
 CONFIG ?= tapgate.toml
 
@@ -88,7 +90,8 @@ test-engine:
 .PHONY: test-acceptance
 test-acceptance: $(VENV)/.installed
 	cargo build --package tapgate
-	TAPGATE_BIN='$(TARGET)/debug/tapgate' '$(VENV)/bin/python' -m pytest -q $(ACCEPTANCE)
+	TAPGATE_BIN='$(TARGET)/debug/tapgate' '$(VENV)/bin/python' -m pytest -q --durations=20 \
+	  --numprocesses $(ACCEPTANCE_WORKERS) --dist worksteal $(ACCEPTANCE)
 
 $(VENV)/.installed: $(ACCEPTANCE)/requirements.txt
 	@echo "install: Python packages of the acceptance tests"
@@ -177,5 +180,7 @@ soak: install $(VENV)/.installed ## long run: many property cases, kill -9 round
 	cargo build --release --package tapgate
 	TAPGATE_BIN='$(TARGET)/release/tapgate' TAPGATE_KILL_ROUNDS=$(SOAK_KILLS) \
 	  '$(VENV)/bin/python' -m pytest -q $(ACCEPTANCE)/test_durability.py
+	TAPGATE_BIN='$(TARGET)/release/tapgate' TAPGATE_SOAK=1 \
+	  '$(VENV)/bin/python' -m pytest -q $(ACCEPTANCE)/test_sandbox.py -k every_fault
 	scripts/soak-sandbox.sh '$(TARGET)/release/tapgate'
 	$(MAKE) --no-print-directory fuzz FUZZ_SECONDS=$(SOAK_SECONDS)

@@ -1,7 +1,7 @@
 """What happens is told to whom it was promised: at least once, in order per user, in the same bytes, whatever the
 receiver does and however the process ends.
 
-TAPGATE_KILL_ROUNDS (default 5) sets how often the server is killed while it delivers, TAPGATE_SEED after how long.
+TAPGATE_KILL_ROUNDS (default 3) sets how often the server is killed while it delivers, TAPGATE_SEED after how long.
 """
 
 import json
@@ -16,7 +16,7 @@ from receivers import FORGET, OTHER_SECRET, ROUTING_KEY, SECRET, MailServer, Rec
 from tapgate import TOKENS, Server, command, error_code, eventually, fresh, in_parallel, now
 from world import World, follow_up, funds_of, tap
 
-ROUNDS = int(os.environ.get("TAPGATE_KILL_ROUNDS", "5"))
+ROUNDS = int(os.environ.get("TAPGATE_KILL_ROUNDS", "3"))
 SEED = int(os.environ.get("TAPGATE_SEED", str(now())))
 APPROVED = ["authorization.approved", "debit.requested"]
 

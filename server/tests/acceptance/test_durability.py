@@ -1,6 +1,6 @@
 """What was answered is there after `kill -9`, at once and to the unit; what was not answered counts at most once.
 
-TAPGATE_KILL_ROUNDS (default 5) sets how often the server is killed on the same data directory, TAPGATE_SEED at which
+TAPGATE_KILL_ROUNDS (default 3) sets how often the server is killed on the same data directory, TAPGATE_SEED at which
 answer each time.
 """
 
@@ -17,7 +17,7 @@ import requests
 from tapgate import command, error_code, in_parallel, now, sign_v1
 from world import PLENTY, World, approval, chf_of, envelope, tap
 
-ROUNDS = int(os.environ.get("TAPGATE_KILL_ROUNDS", "5"))
+ROUNDS = int(os.environ.get("TAPGATE_KILL_ROUNDS", "3"))
 SEED = int(os.environ.get("TAPGATE_SEED", str(now())))
 THREADS = 8
 REQUESTS_PER_ROUND = 240

@@ -100,7 +100,10 @@ def test_it_says_how_to_reach_it_before_the_first_tap():
     assert values(done.stdout)["books"] == "equal"
 
 
-PROFILES = ["none", "lossy", "duplicate", "late", "reorder", "contradict", "outage", "ratelimit", "amounts", "all"]
+# "all" has each fault in it; one at a time they are for `make soak`.
+PROFILES = ["none", "contradict", "amounts", "all"]
+if os.environ.get("TAPGATE_SOAK"):
+    PROFILES += ["lossy", "duplicate", "late", "reorder", "outage", "ratelimit"]
 
 
 @pytest.mark.parametrize("profile", PROFILES)
