@@ -70,16 +70,23 @@ test: install ## install what the tests need and run all of them
 	  started=$$SECONDS; $(MAKE) --no-print-directory $$part; echo "$$part: $$((SECONDS - started)) s"; \
 	done
 
+# One build serves the tests in Rust and the acceptance tests: the program in it has the features of the tests. `lint`
+# checks it without them.
+TESTED = --workspace --features tapgate-bench/load
+
+.PHONY: test-build
+test-build:
+	$(CARGO_SHOWN) test $(TESTED) --no-run
+
 # Includes the replay of the fuzz corpora: engine/tests/corpora.rs and server/tests/corpora.rs.
 .PHONY: test-rust
-test-rust:
-	$(CARGO_SHOWN) test --workspace --no-run
+test-rust: test-build
 	@if command -v cargo-nextest >/dev/null; then \
-	  result=0; cargo nextest run --workspace --no-fail-fast || result=$$?; \
+	  result=0; cargo nextest run $(TESTED) --no-fail-fast || result=$$?; \
 	  scripts/slowest_tests.py '$(TARGET)/nextest/default/junit.xml'; [ $$result = 0 ] || exit $$result; \
-	  set -x; cargo test --workspace --doc --quiet; \
+	  set -x; cargo test $(TESTED) --doc --quiet; \
 	else \
-	  set -x; cargo test --workspace --no-fail-fast; \
+	  set -x; cargo test $(TESTED) --no-fail-fast; \
 	fi
 
 # The core stands without the storage engine.
@@ -88,8 +95,7 @@ test-engine:
 	cargo test --package tapgate-engine --no-default-features --no-fail-fast --quiet
 
 .PHONY: test-acceptance
-test-acceptance: $(VENV)/.installed
-	cargo build --package tapgate
+test-acceptance: test-build $(VENV)/.installed
 	TAPGATE_BIN='$(TARGET)/debug/tapgate' '$(VENV)/bin/python' -m pytest -q --durations=20 \
 	  --numprocesses $(ACCEPTANCE_WORKERS) --dist worksteal $(ACCEPTANCE)
 
@@ -106,6 +112,7 @@ lint: install ## formatting, clippy, licences and sources of dependencies, the f
 	rustfmt --check --edition 2024 fuzz/fuzz_targets/*.rs fuzz/src/*.rs
 	$(CARGO_SHOWN) clippy --workspace --all-targets --all-features -- -D warnings
 	cargo clippy --package tapgate-engine --all-targets --no-default-features -- -D warnings
+	cargo clippy --package tapgate -- -D warnings
 	@scripts/install-cargo-tool.sh cargo-deny '$(TOOLS)'
 # The advisory database is fetched from a host that CI does not reach: `make audit` has it.
 	'$(CARGO_DENY)' --log-level error --locked check bans licenses sources
@@ -162,21 +169,21 @@ bench-short: install ## criterion's decision and edge benches in a short form: a
 .PHONY: bench
 bench: install ## criterion's benches, each beside its floor (BENCH names one; BENCH_ARGS="--quick" for a first look)
 	$(KEEP_MEMORY) cargo bench --package tapgate-bench $(if $(BENCH),--bench $(BENCH),--bench decision --bench durable --bench edge --bench recovery) -- $(BENCH_ARGS)
-	$(if $(BENCH),,cargo build --release --package tapgate-bench)
+	$(if $(BENCH),,cargo build --release --package tapgate-bench --features load)
 	$(if $(BENCH),,TAPGATE_LOAD_BIN='$(TARGET)/release/tapgate-load' CRITERION_DIR='$(TARGET)/criterion' python3 bench/targets.py)
 
 # The peers are Debian's packages; their services are not used: each comparison starts instances of its own.
 .PHONY: compare
 compare: install ## PostgreSQL, Redis and tapgate doing the same authorization, in one table with the targets
 	@scripts/install-peers.sh
-	cargo build --release --package tapgate --package tapgate-bench
+	cargo build --release --package tapgate --package tapgate-bench --features tapgate-bench/load
 	$(KEEP_MEMORY) cargo bench --package tapgate-bench --bench decision --bench recovery
 	TAPGATE_BIN='$(TARGET)/release/tapgate' TAPGATE_LOAD_BIN='$(TARGET)/release/tapgate-load' \
 	  CRITERION_DIR='$(TARGET)/criterion' python3 bench/compare.py
 
 .PHONY: soak
 soak: install $(VENV)/.installed ## long run: many property cases, kill -9 rounds, months of the sandbox, then fuzzing (about two hours)
-	TAPGATE_CASES=$(SOAK_CASES) cargo test --release --workspace --no-fail-fast
+	TAPGATE_CASES=$(SOAK_CASES) cargo test --release $(TESTED) --no-fail-fast
 	cargo build --release --package tapgate
 	TAPGATE_BIN='$(TARGET)/release/tapgate' TAPGATE_KILL_ROUNDS=$(SOAK_KILLS) \
 	  '$(VENV)/bin/python' -m pytest -q $(ACCEPTANCE)/test_durability.py

@@ -6,5 +6,15 @@ use std::process::ExitCode;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
+    abort_on_panic();
     tapgate::cli::run()
+}
+
+/// The release profile aborts by itself. A debug build unwinds, as tests must, and would survive a panic in a task.
+fn abort_on_panic() {
+    let report = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        report(panic);
+        std::process::abort();
+    }));
 }
