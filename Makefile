@@ -137,22 +137,24 @@ fuzz: install ## fuzz every target for FUZZ_SECONDS (default 60)
 	    -max_total_time=$(FUZZ_SECONDS) -print_final_stats=1 -timeout=10 -rss_limit_mb=4096; \
 	done
 
-# The runner must be of the library's version.
+# The runner must be of the library's version. It is compiled once per machine, and without optimisation: it only starts
+# valgrind and reads what valgrind wrote.
 GUNGRAUN_VERSION = $(shell sed -n '/^name = "gungraun"$$/{n;s/version = "\(.*\)"/\1/p}' Cargo.lock)
+GUNGRAUN = $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/tapgate/gungraun-$(GUNGRAUN_VERSION)
 
 .PHONY: instructions
 instructions: counters ## instruction counts of the hot path against the pinned ones (bench/instructions.csv)
-	PATH='$(TOOLS)/gungraun/bin':"$$PATH" bench/instructions.py '$(TARGET)'
+	PATH='$(GUNGRAUN)/bin':"$$PATH" bench/instructions.py '$(TARGET)'
 
 .PHONY: instructions-pin
 instructions-pin: counters ## pin the present instruction counts; REASON says why they changed
-	PATH='$(TOOLS)/gungraun/bin':"$$PATH" bench/instructions.py '$(TARGET)' --pin "$(REASON)"
+	PATH='$(GUNGRAUN)/bin':"$$PATH" bench/instructions.py '$(TARGET)' --pin "$(REASON)"
 
 .PHONY: counters
 counters: install
 	@command -v valgrind >/dev/null || scripts/install-package.sh valgrind
-	@[ -x '$(TOOLS)/gungraun/bin/gungraun-runner' ] && '$(TOOLS)/gungraun/bin/gungraun-runner' --version 2>/dev/null | grep -qF '$(GUNGRAUN_VERSION)' || \
-	  cargo install --quiet --locked --force --root '$(TOOLS)/gungraun' --version '$(GUNGRAUN_VERSION)' gungraun-runner
+	@[ -x '$(GUNGRAUN)/bin/gungraun-runner' ] || \
+	  cargo install --quiet --locked --debug --root '$(GUNGRAUN)' --version '$(GUNGRAUN_VERSION)' gungraun-runner
 
 # What .ci/run needs of them, in one build.
 .PHONY: bench-build
