@@ -1,9 +1,12 @@
 //! The only reader of wall time.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use tapgate_engine::time::{Moment, UnixMillis};
+use tokio::time::Instant;
+
+use crate::stopping::Stopping;
 
 /// A step of wall time against monotonic time beyond which decisions are gated: a forward jump would end every
 /// 30-day window. Adjustments by time synchronisation are far smaller.
@@ -67,6 +70,19 @@ impl Clock {
     /// How long it runs, in its own time.
     pub fn elapsed(&self) -> Duration {
         self.started.elapsed() * self.speed.max(1)
+    }
+
+    /// How long it runs in real time, whatever its speed.
+    pub fn running(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    /// Rests for a time of its own, and at least for another in real time; shorter where the end is asked for.
+    pub async fn rest(&self, duration: Duration, real_min: Duration, stopping: &mut Stopping) {
+        tokio::select! {
+            () = stopping.set() => {}
+            () = tokio::time::sleep(self.real(duration).max(real_min)) => {}
+        }
     }
 
     /// Waits for so much of its own time.

@@ -15,6 +15,7 @@ use tapgate::clock::Clock;
 use tapgate::config::Config;
 use tapgate::http::context::App;
 use tapgate::http::{admin, listener};
+use tapgate::stopping::{Stop, stopping};
 use tapgate_engine::fact::{AlertKind, Author, Condition, PrefundProposed, Severity};
 use tapgate_engine::journal::Settled;
 use tapgate_engine::ledger::{Change, Ledger, Policy, PrefundChange, Reflected};
@@ -22,7 +23,6 @@ use tapgate_engine::money::{Currency, Minor};
 use tapgate_engine::rows::State;
 use tapgate_engine::testing::{MemoryStore, check_prefixes};
 use tokio::net::TcpListener;
-use tokio::sync::watch;
 
 /// An admin listener over one store in memory; each role's token is its name.
 struct Server {
@@ -30,7 +30,7 @@ struct Server {
     store: Arc<MemoryStore>,
     http: reqwest::Client,
     base: String,
-    _stop: watch::Sender<bool>,
+    _stop: Stop,
 }
 
 impl Server {
@@ -56,7 +56,7 @@ impl Server {
         ));
         let bound = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("http://{}/api/v1", bound.local_addr().unwrap());
-        let (stop, stopping) = watch::channel(false);
+        let (stop, stopping) = stopping();
         let router = TowerToHyperService::new(admin::service(Arc::clone(&app)));
         tokio::spawn(listener::serve(bound, router, stopping));
         let _ = rustls::crypto::ring::default_provider().install_default();

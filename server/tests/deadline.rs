@@ -15,6 +15,7 @@ use tapgate::health::Health;
 use tapgate::http::context::App;
 use tapgate::http::{listener, public::Public};
 use tapgate::signature::SigningKey;
+use tapgate::stopping::{Stop, stopping};
 use tapgate_engine::ids::Sequence;
 use tapgate_engine::ledger::{Ledger, Policy};
 use tapgate_engine::rows::State;
@@ -22,7 +23,6 @@ use tapgate_engine::store::Store;
 use tapgate_engine::testing::{FailAfter, Gated, MemoryStore};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
 
 const DEADLINE: Duration = Duration::from_millis(50);
 const UNKNOWN_USER: &str = r#""reason":"unknown_user","responseCode":"14""#;
@@ -36,7 +36,7 @@ struct Server {
     app: Arc<App>,
     address: SocketAddr,
     key: SigningKey,
-    _stop: watch::Sender<bool>,
+    _stop: Stop,
 }
 
 impl Server {
@@ -60,7 +60,7 @@ impl Server {
         ));
         let bound = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = bound.local_addr().unwrap();
-        let (stop, stopping) = watch::channel(false);
+        let (stop, stopping) = stopping();
         tokio::spawn(listener::serve(bound, Public::new(Arc::clone(&app)), stopping));
         Server { app, address, key, _stop: stop }
     }

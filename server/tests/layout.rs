@@ -14,6 +14,9 @@ struct Rule {
     reason: &'static str,
 }
 
+/// What handlers share, and what only reads the time or the disk by itself.
+const NOT_GIVEN: &[&str] = &["App", "Instant", "std::fs", "park_timeout"];
+
 const RULES: &[Rule] = &[
     Rule {
         scope: "engine/src",
@@ -51,6 +54,17 @@ const RULES: &[Rule] = &[
         forbidden: &["SystemTime"],
         reason: "one file reads the wall clock, so that time can be injected everywhere else",
     },
+    Rule {
+        scope: "server/src",
+        except: &["server/src/randomness.rs"],
+        forbidden: &["rand::rng"],
+        reason: "one file draws random numbers, so that a test brings its own",
+    },
+    Rule { scope: "server/src/treasury", except: &[], forbidden: NOT_GIVEN, reason: "a wing is given what it uses" },
+    Rule { scope: "server/src/provider", except: &[], forbidden: NOT_GIVEN, reason: "a wing is given what it uses" },
+    Rule { scope: "server/src/delivery", except: &[], forbidden: NOT_GIVEN, reason: "a wing is given what it uses" },
+    Rule { scope: "server/src/alerting", except: &[], forbidden: NOT_GIVEN, reason: "a wing is given what it uses" },
+    Rule { scope: "server/src/program/jobs", except: &[], forbidden: NOT_GIVEN, reason: "a job is given what it uses" },
     Rule {
         scope: "server/src/http",
         except: &[],
@@ -159,6 +173,67 @@ const RULES: &[Rule] = &[
     },
 ];
 
+/// One part of the server, and which of those below it it may name.
+struct Wing {
+    name: &'static str,
+    knows: &'static [&'static str],
+}
+
+/// Files whose settings the configuration still holds, and does not read into their own types.
+const SETTINGS_TO_MOVE: &[&str] = &[
+    "treasury/follow.rs",
+    "provider/prefunding/mod.rs",
+    "provider/prefunding/plan.rs",
+    "provider/reconciliation/dry_run.rs",
+    "alerting/watch.rs",
+    "http/context.rs",
+    "http/admin/views/prefunding.rs",
+];
+
+/// The server's wings, from the ground up.
+const WINGS: &[Wing] = &[
+    Wing { name: "stopping", knows: &[] },
+    Wing { name: "randomness", knows: &[] },
+    Wing { name: "error_chain", knows: &[] },
+    Wing { name: "health", knows: &[] },
+    Wing { name: "clock", knows: &["stopping"] },
+    Wing { name: "signature", knows: &[] },
+    Wing { name: "wire", knows: &[] },
+    Wing { name: "treasury", knows: &["stopping", "clock", "wire"] },
+    Wing {
+        name: "provider",
+        knows: &["randomness", "error_chain", "health", "clock", "signature", "wire", "treasury"],
+    },
+    Wing { name: "delivery", knows: &["stopping", "randomness", "error_chain", "clock", "wire"] },
+    Wing { name: "alerting", knows: &["stopping", "health", "clock", "wire", "treasury", "provider", "delivery"] },
+    Wing {
+        name: "http",
+        knows: &["stopping", "randomness", "health", "clock", "signature", "wire", "treasury", "provider", "delivery"],
+    },
+    Wing { name: "config", knows: &["signature", "wire", "treasury", "provider", "delivery", "alerting", "http"] },
+    Wing {
+        name: "program",
+        knows: &[
+            "stopping",
+            "randomness",
+            "health",
+            "clock",
+            "signature",
+            "treasury",
+            "provider",
+            "delivery",
+            "alerting",
+            "config",
+            "http",
+        ],
+    },
+    Wing {
+        name: "sandbox",
+        knows: &["stopping", "randomness", "clock", "signature", "provider", "config", "http", "program"],
+    },
+    Wing { name: "cli", knows: &["clock", "signature", "wire", "provider", "config", "program", "sandbox"] },
+];
+
 /// Where the rule is broken in one source: line number and the name found.
 fn violations(rule: &Rule, source: &str) -> Vec<(usize, &'static str)> {
     production_lines(source)
@@ -227,6 +302,85 @@ fn everybody_knows_only_whom_they_may() -> io::Result<()> {
     }
     assert!(broken.is_empty(), "\n{}", broken.join("\n"));
     Ok(())
+}
+
+/// The first names after `crate::` in a source, with their lines.
+fn wings_named(source: &str) -> Vec<(usize, String)> {
+    let mut named = Vec::new();
+    let mut in_group = false;
+    for (number, code) in production_lines(source) {
+        if in_group {
+            // Only `use crate::{…}` spreads over lines; each of its wings begins one.
+            in_group = !code.trim_start().starts_with('}');
+            named.extend(first_name(code.trim_start()).map(|name| (number, name)));
+        }
+        for (at, path) in code.match_indices("crate::") {
+            let rest = code.get(at + path.len()..).unwrap_or_default();
+            match rest.strip_prefix('{') {
+                Some(group) => {
+                    in_group = !group.contains('}');
+                    let items = group.split('}').next().unwrap_or_default().split(',');
+                    named.extend(items.filter_map(|item| first_name(item.trim())).map(|name| (number, name)));
+                }
+                None => named.extend(first_name(rest).map(|name| (number, name))),
+            }
+        }
+    }
+    named
+}
+
+fn first_name(path: &str) -> Option<String> {
+    let name: String = path.chars().take_while(|it| it.is_alphanumeric() || *it == '_').collect();
+    Some(name).filter(|name| !name.is_empty())
+}
+
+#[test]
+fn every_arrow_between_wings_points_down() -> io::Result<()> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut broken = Vec::new();
+    for (floor, wing) in WINGS.iter().enumerate() {
+        let below = |name: &&str| WINGS.iter().take(floor).any(|other| other.name == *name);
+        assert!(wing.knows.iter().all(below), "{} knows a wing that is not below it", wing.name);
+        for file in sources(&root, wing.name)? {
+            for (line, named) in wings_named(&std::fs::read_to_string(&file)?) {
+                let is_known = named == wing.name || wing.knows.contains(&named.as_str());
+                let is_setting = named == "config" && SETTINGS_TO_MOVE.iter().any(|known| file.ends_with(known));
+                if !is_known && !is_setting {
+                    let file = file.strip_prefix(&root).unwrap_or(&file).display();
+                    broken.push(format!("{file}:{line}: {} may not name {named}", wing.name));
+                }
+            }
+        }
+    }
+    assert!(broken.is_empty(), "\n{}", broken.join("\n"));
+    Ok(())
+}
+
+#[test]
+fn every_wing_has_its_floor() -> io::Result<()> {
+    for entry in std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("src"))? {
+        let path = entry?.path();
+        let name = path.file_stem().and_then(|name| name.to_str()).unwrap_or_default();
+        let is_known = ["lib", "main"].contains(&name) || WINGS.iter().any(|wing| wing.name == name);
+        assert!(is_known, "server/src/{name} has no floor among the wings");
+    }
+    Ok(())
+}
+
+#[test]
+fn every_wing_named_is_seen() {
+    let check = |source: &str, expected: &[(usize, &str)]| {
+        let named = wings_named(source);
+        let named: Vec<_> = named.iter().map(|(line, name)| (*line, name.as_str())).collect();
+        assert_eq!(named, expected, "{source}");
+    };
+    check(
+        "use crate::clock::Clock;\nlet x = crate::wire::read(crate::http::y);",
+        &[(1, "clock"), (2, "wire"), (2, "http")],
+    );
+    check("use crate::{health, wire::ur};\n", &[(1, "health"), (1, "wire")]);
+    check("use crate::{\n    health,\n    wire::ur,\n};\nuse std::fmt;", &[(2, "health"), (3, "wire")]);
+    check("// crate::http\nuse tapgate_engine::ids;\n#[cfg(test)]\nmod tests {\n    use crate::http;\n}", &[]);
 }
 
 #[test]

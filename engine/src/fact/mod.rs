@@ -5,7 +5,6 @@
 
 pub mod alert;
 mod author;
-mod bounds;
 pub mod calendar;
 pub mod controls;
 pub mod cursor;
@@ -22,7 +21,6 @@ mod user;
 
 pub use alert::{AlertKind, Condition, Severity};
 pub use author::{Author, IdempotencyKey};
-pub use bounds::{BoundsError, DRAWS_MAX};
 pub use calendar::{Closed, Day};
 pub use controls::{Blocked, Controls, ControlsError, VelocityRule};
 pub use decision::{

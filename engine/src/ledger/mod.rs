@@ -43,7 +43,6 @@ use card_owners::Cards;
 use pool::Pool;
 use write_rows::Tail;
 
-use crate::contract::limit::LIMIT_WEIGHT_MAX;
 use crate::fact::{Controls, FundingPolicy};
 use crate::ids::{AuthorizationId, UrId};
 use crate::journal::{Journal, OnFailure, Word};
@@ -163,9 +162,6 @@ impl Ledger {
     ///
     /// # Errors
     /// The store cannot be read, or the journal's thread cannot be started.
-    ///
-    /// # Panics
-    /// The policy counts a use more often than the bounds of money allow.
     pub fn start(
         store: Arc<dyn Store>,
         recovered: State,
@@ -173,7 +169,6 @@ impl Ledger {
         hash_seed: u64,
         on_failure: OnFailure,
     ) -> Result<Ledger, StoreError> {
-        assert!(policy.limit_weight <= LIMIT_WEIGHT_MAX, "a use counts {LIMIT_WEIGHT_MAX} times at most");
         let journal = Journal::start(Arc::clone(&store), on_failure)?;
         let hasher =
             RandomState::with_seeds(hash_seed, !hash_seed, hash_seed.rotate_left(17), hash_seed.rotate_left(41));

@@ -4,9 +4,7 @@ use serde::{Deserialize, Serialize};
 use smallvec::{SmallVec, smallvec};
 
 use crate::bytes::Fingerprint;
-use crate::fact::{
-    Booked, DRAWS_MAX, Decided, Effect, Fact, Kind, Request, ReturnCause, Returned, Source, State, Verdict,
-};
+use crate::fact::{Booked, Decided, Effect, Fact, Kind, Request, ReturnCause, Returned, Source, State, Verdict};
 use crate::ids::{AuthorizationId, CardId, Sequence, UrId};
 use crate::money::{ChfMinor, Currency, Minor, Money};
 
@@ -255,15 +253,7 @@ impl Authorization {
     /// Whether an increment of this request may be added to it.
     #[must_use]
     pub fn accepts(&self, request: &Request) -> bool {
-        self.state.is_open() && self.is_of(request) && self.draws.len() < DRAWS_MAX
-    }
-
-    /// Whether what UR settled and gave back of it has room for one more amount each.
-    #[must_use]
-    pub fn has_room(&self) -> bool {
-        self.posted
-            .as_ref()
-            .is_none_or(|posted| posted.captured.has_room() && posted.returned.has_room() && posted.refunded.has_room())
+        self.state.is_open() && self.is_of(request)
     }
 
     /// Whether the request is of the same user, card and currency.

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::Completions;
 use crate::fact::{Fact, PoolReported, Source, Verdict};
 use crate::ids::Sequence;
-use crate::money::{Currency, Minor, SUM_MAX};
+use crate::money::{Currency, Minor};
 use crate::time::UnixMillis;
 
 /// How long a rise that nothing explained may still turn out to be a credit: a day. Longer, and it would swallow another.
@@ -121,7 +121,7 @@ impl PoolFigures {
 
     fn note_return(&mut self, amount: Minor) {
         let [latest, _] = &mut self.returns;
-        *latest = returned(*latest, amount);
+        *latest += amount.max(Minor::ZERO);
     }
 
     /// Folds one record into the figures.
@@ -199,12 +199,6 @@ impl PoolFigures {
         }
         self.reflected_through = report.reflected_through;
     }
-}
-
-/// What was given back since a report, and one part more. Saturating is its meaning: no balance, and no fall of one, is as
-/// large as [`SUM_MAX`], so more explains no more.
-pub(crate) fn returned(before: Minor, part: Minor) -> Minor {
-    (before + part.max(Minor::ZERO)).min(SUM_MAX)
 }
 
 /// What a balance of UR's says.

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry as Place;
 
 use super::encoding::{break_key, decode, fetch, key_id, load, record_key, row};
-use super::legal::FoldError;
 use super::{
     Alert, Alerts, Answer, Authorization, Break, CLOSURES_KEY, Closures, Cursor, Cursors, PROGRAM_KEY, PoolFigures,
     PoolRow, PostingRow, Postings, Prefund, Prefunds, ProgramRow, User,
@@ -151,14 +150,8 @@ impl State {
     /// here are looked up in `store`, where one is given.
     ///
     /// # Errors
-    /// The store cannot be read, or no ledger wrote this record: nothing may rest on the state then.
-    pub fn fold(&mut self, sequence: Sequence, record: &Record, store: Option<&dyn Store>) -> Result<(), FoldError> {
-        record.fact.check_bounds().map_err(|error| FoldError::illegal(sequence, &error))?;
-        self.fold_rows(sequence, record, store)?;
-        self.check_changed(&record.fact).map_err(|broken| FoldError::illegal(sequence, &broken))
-    }
-
-    fn fold_rows(&mut self, sequence: Sequence, record: &Record, store: Option<&dyn Store>) -> Result<(), StoreError> {
+    /// The store cannot be read.
+    pub fn fold(&mut self, sequence: Sequence, record: &Record, store: Option<&dyn Store>) -> Result<(), StoreError> {
         let Record { at, author, fact } = record;
         if let Some(id) = fact.user() {
             match self.users.entry(id.clone()) {

@@ -33,22 +33,22 @@ pub struct Found {
     pub suspends: bool,
 }
 
-/// Something to record of an alert.
+/// What is recorded of an alert.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Step {
+pub enum Action {
     /// The program is suspended, for this reason.
     Suspend(CompactString),
     /// It begins, or its severity is another.
     Raise(Condition),
-    /// It still stands, and nobody has taken it on for so long.
-    Retell(AlertId, Condition),
+    /// It lasts, and nobody has acknowledged it: receivers are notified again.
+    Renotify(AlertId, Condition),
     /// It is over.
     Resolve(AlertKind, CompactString),
 }
 
 /// What to record, given the alerts that are open.
 #[must_use]
-pub fn steps(open: &[Alert], found: Found, renotify_seconds: u32, now: UnixMillis) -> Vec<Step> {
+pub fn actions(open: &[Alert], found: Found, renotify_seconds: u32, now: UnixMillis) -> Vec<Action> {
     let of = |kind: AlertKind, subject: &str| {
         open.iter().find(|alert| alert.condition.kind == kind && alert.condition.subject == subject)
     };
@@ -58,28 +58,28 @@ pub fn steps(open: &[Alert], found: Found, renotify_seconds: u32, now: UnixMilli
         JUDGED.contains(&kind) && !found.unknown.contains(&kind) && !found.standing.iter().any(stands)
     };
     let over = open.iter().filter(is_over);
-    let mut steps: Vec<_> =
-        over.map(|alert| Step::Resolve(alert.condition.kind, alert.condition.subject.clone())).collect();
+    let mut actions: Vec<_> =
+        over.map(|alert| Action::Resolve(alert.condition.kind, alert.condition.subject.clone())).collect();
     for condition in found.standing {
         let known = of(condition.kind, &condition.subject);
         if found.suspends && condition.kind == AlertKind::HourlyCap {
-            steps.push(Step::Suspend(condition.title.clone()));
+            actions.push(Action::Suspend(condition.title.clone()));
             // Who has taken on the alert of an earlier suspension has not taken on this one.
-            steps.extend(known.map(|_| Step::Resolve(condition.kind, condition.subject.clone())));
-            steps.push(Step::Raise(condition));
+            actions.extend(known.map(|_| Action::Resolve(condition.kind, condition.subject.clone())));
+            actions.push(Action::Raise(condition));
             continue;
         }
         match known {
             Some(alert) if alert.condition.severity == condition.severity => {
                 let again = alert.last_notified_at.0.saturating_add(u64::from(renotify_seconds) * 1_000);
                 if !alert.is_quiet(now) && now.0 >= again {
-                    steps.push(Step::Retell(alert.id, condition));
+                    actions.push(Action::Renotify(alert.id, condition));
                 }
             }
-            _ => steps.push(Step::Raise(condition)),
+            _ => actions.push(Action::Raise(condition)),
         }
     }
-    steps
+    actions
 }
 
 #[cfg(test)]
@@ -102,23 +102,28 @@ mod tests {
     }
 
     #[track_caller]
-    fn check(open: &[Alert], standing: &[Condition], unknown: &[AlertKind], expected: &[Step]) {
+    fn check(open: &[Alert], standing: &[Condition], unknown: &[AlertKind], expected: &[Action]) {
         let found = Found { standing: standing.to_vec(), unknown: unknown.to_vec(), suspends: false };
-        assert_eq!(steps(open, found, 600, NOW), expected);
+        assert_eq!(actions(open, found, 600, NOW), expected);
     }
 
     #[test]
     fn alerts_follow_what_stands() {
         let low = |severity| condition(AlertKind::PoolLow, "EUR", severity);
         let notice = low(Severity::Notice);
-        let resolve = Step::Resolve(AlertKind::PoolLow, "EUR".into());
+        let resolve = Action::Resolve(AlertKind::PoolLow, "EUR".into());
         check(&[], &[], &[], &[]);
-        check(&[], std::slice::from_ref(&notice), &[], &[Step::Raise(notice.clone())]);
+        check(&[], std::slice::from_ref(&notice), &[], &[Action::Raise(notice.clone())]);
         check(&[open(notice.clone(), 599)], std::slice::from_ref(&notice), &[], &[]);
         let id = AlertId(Sequence(7));
-        check(&[open(notice.clone(), 600)], std::slice::from_ref(&notice), &[], &[Step::Retell(id, notice.clone())]);
+        check(
+            &[open(notice.clone(), 600)],
+            std::slice::from_ref(&notice),
+            &[],
+            &[Action::Renotify(id, notice.clone())],
+        );
         for other in [Severity::Urgent, Severity::Critical] {
-            check(&[open(notice.clone(), 1)], &[low(other)], &[], &[Step::Raise(low(other))]);
+            check(&[open(notice.clone(), 1)], &[low(other)], &[], &[Action::Raise(low(other))]);
         }
         check(&[open(notice.clone(), 1)], &[], &[], std::slice::from_ref(&resolve));
         let dollars = condition(AlertKind::PoolLow, "USD", Severity::Notice);
@@ -126,7 +131,7 @@ mod tests {
             &[open(notice.clone(), 1)],
             std::slice::from_ref(&dollars),
             &[],
-            &[resolve, Step::Raise(dollars.clone())],
+            &[resolve, Action::Raise(dollars.clone())],
         );
     }
 
@@ -135,7 +140,7 @@ mod tests {
         let low = condition(AlertKind::PoolLow, "EUR", Severity::Urgent);
         check(&[open(low.clone(), 1)], &[], &[AlertKind::PoolLow], &[]);
         let dry = condition(AlertKind::PoolLow, "EUR", Severity::Critical);
-        check(&[open(low, 1)], std::slice::from_ref(&dry), &[AlertKind::PoolLow], &[Step::Raise(dry.clone())]);
+        check(&[open(low, 1)], std::slice::from_ref(&dry), &[AlertKind::PoolLow], &[Action::Raise(dry.clone())]);
         check(&[open(condition(AlertKind::DeliveryParked, "webhook", Severity::Urgent), 1)], &[], &[], &[]);
     }
 
@@ -143,10 +148,10 @@ mod tests {
     fn every_suspension_is_an_alert_of_its_own() {
         let cap = condition(AlertKind::HourlyCap, "", Severity::Critical);
         let found = Found { standing: vec![cap.clone()], suspends: true, ..Found::default() };
-        let (suspend, raise) = (Step::Suspend("t".into()), Step::Raise(cap.clone()));
-        assert_eq!(steps(&[], found.clone(), 600, NOW), [suspend.clone(), raise.clone()]);
-        let before = Step::Resolve(AlertKind::HourlyCap, "".into());
-        assert_eq!(steps(&[open(cap, 1)], found, 600, NOW), [suspend, before, raise]);
+        let (suspend, raise) = (Action::Suspend("t".into()), Action::Raise(cap.clone()));
+        assert_eq!(actions(&[], found.clone(), 600, NOW), [suspend.clone(), raise.clone()]);
+        let before = Action::Resolve(AlertKind::HourlyCap, "".into());
+        assert_eq!(actions(&[open(cap, 1)], found, 600, NOW), [suspend, before, raise]);
     }
 
     #[test]
@@ -156,6 +161,6 @@ mod tests {
         alert.silenced_until = Some(UnixMillis(NOW.0 + 1));
         check(&[alert.clone()], std::slice::from_ref(&low), &[], &[]);
         alert.silenced_until = Some(NOW);
-        check(&[alert], std::slice::from_ref(&low), &[], &[Step::Retell(AlertId(Sequence(7)), low.clone())]);
+        check(&[alert], std::slice::from_ref(&low), &[], &[Action::Renotify(AlertId(Sequence(7)), low.clone())]);
     }
 }

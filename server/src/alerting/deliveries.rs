@@ -7,11 +7,11 @@ use compact_str::CompactString;
 use tapgate_engine::fact::{AlertKind, Condition, Severity};
 use tapgate_engine::ledger::{ChangeError, Ledger};
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 
 use crate::clock::Clock;
 use crate::delivery::tail::{Rejected, State, Trouble};
-use crate::delivery::worker::{Status, WINDOW};
-use crate::http::context::App;
+use crate::delivery::worker::{Handle, Status, WINDOW};
 use crate::wire::rfc3339;
 
 /// How long to wait until an alert that could not be recorded is tried again.
@@ -22,8 +22,20 @@ const JUDGED: [AlertKind; 2] = [AlertKind::DeliveryParked, AlertKind::DeliverySt
 /// The name of the fact that says which message is rejected.
 const MESSAGE: &str = "message";
 
+/// Watches receivers until their workers end.
+pub async fn watch<E>(ledger: Arc<Ledger>, clock: Arc<Clock>, receivers: Vec<&Handle<E>>) {
+    let names: Vec<_> = receivers.iter().map(|handle| handle.name()).collect();
+    forget_strangers(&ledger, &clock, &names);
+    let mut alarms = JoinSet::new();
+    for handle in receivers {
+        let alarm = Alarm::new(Arc::clone(&ledger), Arc::clone(&clock), handle.name(), handle.watch());
+        alarms.spawn(alarm.watch());
+    }
+    alarms.join_all().await;
+}
+
 /// Watches one receiver.
-pub(crate) struct Alarm {
+struct Alarm {
     ledger: Arc<Ledger>,
     clock: Arc<Clock>,
     name: String,
@@ -35,7 +47,7 @@ pub(crate) struct Alarm {
 }
 
 impl Alarm {
-    pub(crate) fn new(ledger: Arc<Ledger>, clock: Arc<Clock>, name: &str, status: watch::Receiver<Status>) -> Alarm {
+    fn new(ledger: Arc<Ledger>, clock: Arc<Clock>, name: &str, status: watch::Receiver<Status>) -> Alarm {
         let is_ours = |open: &Condition| open.kind == AlertKind::DeliveryStuck && open.subject == name;
         let open = ledger.open_alerts().into_iter().map(|alert| alert.condition).find(is_ours);
         let told = open.and_then(|open| open.facts.into_iter().find(|(fact, _)| fact == MESSAGE));
@@ -43,7 +55,7 @@ impl Alarm {
     }
 
     /// Raises and resolves until the worker ends.
-    pub(crate) async fn watch(mut self) {
+    async fn watch(mut self) {
         loop {
             let status = self.status.borrow_and_update().clone();
             if let Err(error) = self.judge(&status) {
@@ -142,13 +154,13 @@ fn parked(name: &str, trouble: &Trouble) -> Condition {
 }
 
 /// Nobody sees to a receiver that is not configured any more: its alerts are over.
-pub(crate) fn forget_strangers(app: &App) {
-    let is_ours = |subject: &str| app.deliveries.iter().any(|delivery| delivery.handle.name() == subject);
-    for alert in app.ledger.open_alerts() {
+fn forget_strangers(ledger: &Ledger, clock: &Clock, names: &[&str]) {
+    let is_ours = |subject: &str| names.contains(&subject);
+    for alert in ledger.open_alerts() {
         let Condition { kind, subject, .. } = &alert.condition;
         if JUDGED.contains(kind)
             && !is_ours(subject)
-            && let Err(error) = app.ledger.resolve_alert(*kind, subject, app.clock.now())
+            && let Err(error) = ledger.resolve_alert(*kind, subject, clock.now())
         {
             tracing::warn!(%error, receiver = &**subject, "the alert of a receiver that is gone was not resolved");
         }
@@ -171,6 +183,7 @@ mod tests {
     use crate::delivery::outbox::events::Events;
     use crate::delivery::worker::{Setup, Worker, limits};
     use crate::delivery::{Event, EventKind, Order, Outcome, Place, Receiver};
+    use crate::randomness::Randomness;
 
     fn ledger() -> Arc<Ledger> {
         let store: Arc<dyn Store> = MemoryStore::new();
@@ -246,7 +259,8 @@ mod tests {
         let wanted = Events { wanted: EventKind::ALL.to_vec() };
         let outbox = Arc::new(LedgerOutbox::new(Arc::clone(&ledger), Arc::clone(&clock), wanted));
         let limits = limits(Duration::from_secs(10 * 365 * 86_400));
-        let setup = Setup { name: "core".to_owned(), limits, clock: Arc::clone(&clock) };
+        let setup =
+            Setup { name: "core".to_owned(), limits, clock: Arc::clone(&clock), randomness: Randomness::of_system() };
         let (worker, handle) = Worker::new(setup, outbox, Picky).unwrap();
         tokio::spawn(worker.run(std::future::pending()));
         tokio::spawn(Alarm::new(Arc::clone(&ledger), Arc::clone(&clock), "core", handle.watch()).watch());

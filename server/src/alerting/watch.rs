@@ -1,30 +1,34 @@
 //! The watch: looks at everything that somebody must know of, and has it recorded.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tapgate_engine::fact::{AlertKind, Author, Condition, Severity};
-use tapgate_engine::ledger::{Change, ChangeError};
+use tapgate_engine::ledger::{Change, ChangeError, Ledger};
 use tapgate_engine::money::Currency;
 use tapgate_engine::rows::{Alert, Prefund};
 use tapgate_engine::time::{Moment, UnixMillis};
-use tokio::sync::watch;
 
-use super::actions::{Found, Step, steps};
+use super::actions::{Action, Found, actions};
 use super::conditions::breaks::{break_ageing, drift, stand_in};
 use super::conditions::declines::decline_spike;
 use super::conditions::floor::floor_breached;
 use super::conditions::hourly_cap::{hourly_cap, reaches_cap};
 use super::conditions::journal::{JournalSeen, journal_slow};
-use super::conditions::pool_low::{is_unused, pool_low};
+use super::conditions::pool_low::pool_low;
 use super::conditions::prefund_refused::{prefund_refused, prefund_unanswered, prefund_unapproved};
 use super::conditions::prefunds::{prefund_overdue, prefund_short};
 use super::conditions::reports::report_stale;
+use crate::clock::Clock;
 use crate::config::AutoPrefundMode;
-use crate::http::context::App;
-use crate::provider::prefunding::Looked;
+use crate::health::Health;
 use crate::provider::prefunding::plan::Planned;
+use crate::provider::prefunding::{Board, Looked};
+use crate::stopping::Stopping;
+use crate::treasury::follow::Follower;
 use crate::treasury::level::{Level, Observation};
+use crate::treasury::position::is_unused;
 
 /// What rests on the whole journal: of these nothing is known until it has been read.
 const OF_THE_JOURNAL: [AlertKind; 3] = [AlertKind::PoolLow, AlertKind::DeclineSpike, AlertKind::HourlyCap];
@@ -40,47 +44,85 @@ struct Seen {
     spendable: BTreeSet<Currency>,
 }
 
-/// Watches until the end: the body of the thread. Forecasts take their time, which no decision must wait for.
-pub fn watch(app: &App, stopping: &watch::Receiver<bool>) {
-    let interval = Duration::from_secs(app.config.treasury.watch_interval_seconds.into());
-    let interval = app.clock.real(interval).max(INTERVAL_MIN);
-    let mut seen = Seen::default();
-    while !*stopping.borrow() {
-        seen.journal = look_at_journal(app, seen.journal);
-        turn(app, &mut seen, app.clock.now());
-        std::thread::park_timeout(interval);
+/// What the watch is given.
+pub struct Watch {
+    /// What is looked at, and where it is recorded.
+    pub ledger: Arc<Ledger>,
+    /// Whose time it lives in.
+    pub clock: Arc<Clock>,
+    /// Whether the journal's writes come to their end.
+    pub health: Arc<Health>,
+    /// The forecasts.
+    pub treasury: Arc<Follower>,
+    /// What is done next about automatic prefunds.
+    pub prefunding: Arc<Board>,
+    /// As configured.
+    pub settings: Settings,
+}
+
+/// The settings of alerts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Whether pools' balances are read from UR.
+    pub is_fed: bool,
+    /// How often everything is looked at.
+    pub interval: Duration,
+    /// An alert that nobody has acknowledged is repeated after this.
+    pub renotify_seconds: u32,
+    /// A pool's older report is an alert.
+    pub report_stale_seconds: u32,
+    /// A break that is open for longer is an alert.
+    pub break_ageing_days: u16,
+    /// The most francs that the program may approve within an hour; 0: any.
+    pub hourly_cap_chf: u64,
+    /// Whether reaching it suspends the program.
+    pub hourly_cap_suspends: bool,
+    /// Who approves automatic prefunds.
+    pub auto_prefund: AutoPrefundMode,
+}
+
+impl Watch {
+    /// Watches until the end is asked for. Forecasts take their time, which no decision must wait for: this needs a thread of
+    /// its own.
+    pub async fn run(self, mut stopping: Stopping) {
+        let mut seen = Seen::default();
+        while !stopping.is_set() {
+            seen.journal = look_at_journal(&self, seen.journal);
+            turn(&self, &mut seen, self.clock.now());
+            self.clock.rest(self.settings.interval, INTERVAL_MIN, &mut stopping).await;
+        }
     }
 }
 
-fn look_at_journal(app: &App, before: JournalSeen) -> JournalSeen {
-    let (claimed, durable) = (app.ledger.journal().claimed(), app.ledger.journal().durable());
+fn look_at_journal(watch: &Watch, before: JournalSeen) -> JournalSeen {
+    let (claimed, durable) = (watch.ledger.journal().claimed(), watch.ledger.journal().durable());
     JournalSeen {
         waiting: claimed.0.saturating_sub(durable.0),
         waited: before.waiting,
-        is_stalled: app.health.is_stalled(),
+        is_stalled: watch.health.is_stalled(),
         was_stalled: before.is_stalled,
     }
 }
 
 /// Looks once, and records what follows from it.
-fn turn(app: &App, seen: &mut Seen, moment: Moment) {
+fn turn(watch: &Watch, seen: &mut Seen, moment: Moment) {
     if !moment.trusted {
         // Every age and every forecast would be wrong; the log and the metrics say so.
         return;
     }
-    let open = app.ledger.open_alerts();
-    let now = app.ledger.time(moment.at);
-    let found = look(app, &open, seen, now);
-    for step in steps(&open, found, app.config.treasury.renotify_seconds, now) {
-        if let Err(error) = record(app, step, moment) {
+    let open = watch.ledger.open_alerts();
+    let now = watch.ledger.time(moment.at);
+    let found = look(watch, &open, seen, now);
+    for action in actions(&open, found, watch.settings.renotify_seconds, now) {
+        if let Err(error) = record(watch, action, moment) {
             tracing::warn!(%error, "an alert was not recorded; it is looked at again");
         }
     }
 }
 
 /// Everything that stands now.
-fn look(app: &App, open: &[Alert], seen: &mut Seen, now: UnixMillis) -> Found {
-    let (ledger, treasury, rules) = (&app.ledger, &app.treasury, &app.config.treasury);
+fn look(watch: &Watch, open: &[Alert], seen: &mut Seen, now: UnixMillis) -> Found {
+    let (ledger, treasury, rules) = (&watch.ledger, &watch.treasury, &watch.settings);
     let severity_of = |kind: AlertKind, subject: &str| {
         let named = |alert: &&Alert| alert.condition.kind == kind && alert.condition.subject == subject;
         open.iter().find(named).map(|alert| alert.condition.severity)
@@ -90,7 +132,6 @@ fn look(app: &App, open: &[Alert], seen: &mut Seen, now: UnixMillis) -> Found {
     // who follows the journal.
     let is_caught_up = treasury.ready(ledger).is_ok() && treasury.catch_up(ledger).is_ok();
     let mut spendable = BTreeSet::new();
-    let is_fed = app.config.ur.feeds && app.config.ur.partner_key.is_some() && app.config.ur.ops_ur_id.is_some();
     for figures in ledger.pools() {
         if !is_unused(&figures, treasury.has_spent(figures.currency)) {
             let foreseen = treasury.foresee(ledger, &figures, now);
@@ -110,7 +151,7 @@ fn look(app: &App, open: &[Alert], seen: &mut Seen, now: UnixMillis) -> Found {
             found.standing.extend(low.filter(|low| is_caught_up || low.severity == Severity::Critical));
         }
         found.standing.extend(floor_breached(&figures));
-        if is_fed {
+        if rules.is_fed {
             found.standing.extend(report_stale(&figures, rules.report_stale_seconds, now));
         }
     }
@@ -120,11 +161,11 @@ fn look(app: &App, open: &[Alert], seen: &mut Seen, now: UnixMillis) -> Found {
         found.standing.extend(prefund_overdue(&prefund, &calendar, now));
         found.standing.extend(prefund_short(&prefund, now));
     }
-    let looked = app.prefunding.looked();
-    if looked.is_none() && is_fed {
+    let looked = watch.prefunding.looked();
+    if looked.is_none() && rules.is_fed {
         found.unknown.push(AlertKind::PrefundRefused);
     }
-    found.standing.extend(not_on_its_way(app, looked.as_ref(), &severity_of, now));
+    found.standing.extend(not_on_its_way(watch, looked.as_ref(), &severity_of, now));
     let breaks = ledger.open_breaks();
     found.standing.extend(drift(&breaks));
     found.standing.extend(stand_in(&breaks));
@@ -148,13 +189,13 @@ fn look(app: &App, open: &[Alert], seen: &mut Seen, now: UnixMillis) -> Found {
 /// Each pool's automatic top-up that does not get on its way. They have one subject: the worst of a pool is told, and that is
 /// money that may have left.
 fn not_on_its_way(
-    app: &App,
+    watch: &Watch,
     looked: Option<&Looked>,
     severity_of: &dyn Fn(AlertKind, &str) -> Option<Severity>,
     now: UnixMillis,
 ) -> Vec<Condition> {
-    let open = app.ledger.open_prefunds();
-    let calendar = app.treasury.calendar(&app.ledger);
+    let open = watch.ledger.open_prefunds();
+    let calendar = watch.treasury.calendar(&watch.ledger);
     let planned = looked.map_or(&[][..], |looked| &looked.planned);
     let unanswered = open.iter().filter_map(|prefund| {
         let why =
@@ -165,7 +206,7 @@ fn not_on_its_way(
     let refused = planned.iter().filter(|planned| planned.is_refused && !planned.is_ordered);
     let refused = refused
         .map(|Planned { currency, prefund, amount, why, .. }| prefund_refused(*currency, *prefund, *amount, why));
-    let mode = app.config.treasury.auto_prefund.mode;
+    let mode = watch.settings.auto_prefund;
     // In automatic mode tapgate approves its own.
     let waits = |prefund: &&Prefund| {
         let is_own = prefund.proposed.as_ref().is_some_and(|step| step.by == Author::Engine.name());
@@ -183,20 +224,20 @@ fn not_on_its_way(
     standing
 }
 
-fn record(app: &App, step: Step, now: Moment) -> Result<(), ChangeError> {
-    let ledger = &app.ledger;
-    match step {
-        Step::Suspend(reason) => {
+fn record(watch: &Watch, action: Action, now: Moment) -> Result<(), ChangeError> {
+    let ledger = &watch.ledger;
+    match action {
+        Action::Suspend(reason) => {
             let change = Change::SuspendProgram { suspended: true, reason: reason.clone() };
             ledger.change(&Author::Engine, change, now)?;
             tracing::error!(%reason, "the program is suspended by [treasury] hourly_cap_suspends");
         }
-        Step::Raise(condition) => {
+        Action::Raise(condition) => {
             tracing::warn!(kind = condition.kind.name(), subject = %condition.subject, "{}", condition.title);
             ledger.raise_alert(condition, now)?;
         }
-        Step::Retell(id, condition) => drop(ledger.renotify_alert(id, condition, now)?),
-        Step::Resolve(kind, subject) => {
+        Action::Renotify(id, condition) => drop(ledger.renotify_alert(id, condition, now)?),
+        Action::Resolve(kind, subject) => {
             tracing::info!(kind = kind.name(), %subject, "an alert is over");
             ledger.resolve_alert(kind, &subject, now)?;
         }

@@ -4,10 +4,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use tapgate_engine::ledger::Ledger;
-use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use crate::alerting::deliveries as alarm;
 use crate::clock::Clock;
 use crate::delivery::channel::mail::Mail;
 use crate::delivery::channel::pagerduty::PagerDuty;
@@ -20,10 +18,8 @@ use crate::delivery::outbox::{LedgerOutbox, OutboxError};
 use crate::delivery::settings::{MailReceiver, PagerDutyReceiver, Settings, SlackReceiver, WebhookReceiver};
 use crate::delivery::worker::{Handle, Setup, Worker, limits};
 use crate::delivery::{Outbox, Receiver};
-use crate::http::context::App;
-
-/// Of the deliveries' thread, on the scale of nice(1): as the rows', it gives way to decisions.
-const NICENESS: i32 = 10;
+use crate::randomness::Randomness;
+use crate::stopping::Stopping;
 
 /// One receiver, to be watched and steered.
 #[derive(Debug)]
@@ -36,8 +32,8 @@ pub struct Delivery {
     pub handle: Handle<OutboxError>,
 }
 
-/// A worker that waits to be run, until the process stops.
-pub type Job = Box<dyn FnOnce(watch::Receiver<bool>) -> Running + Send>;
+/// A worker that waits to be run, until the end is asked for.
+pub type Work = Box<dyn FnOnce(Stopping) -> Running + Send>;
 
 /// A worker under way.
 type Running = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -51,9 +47,6 @@ pub enum ReceiversError {
     /// A position.
     #[error(transparent)]
     Outbox(#[from] OutboxError),
-    /// The thread.
-    #[error("the deliveries' thread did not start: {0}")]
-    Thread(#[from] std::io::Error),
 }
 
 /// What all receivers are made with.
@@ -61,8 +54,9 @@ struct Made<'a> {
     settings: &'a Settings,
     ledger: &'a Arc<Ledger>,
     clock: &'a Arc<Clock>,
+    randomness: &'a Randomness,
     deliveries: Vec<Delivery>,
-    jobs: Vec<Job>,
+    works: Vec<Work>,
 }
 
 /// A worker for each receiver, where it stood; none of them runs yet.
@@ -73,10 +67,11 @@ pub fn prepare(
     settings: &Settings,
     ledger: &Arc<Ledger>,
     clock: &Arc<Clock>,
-) -> Result<(Vec<Delivery>, Vec<Job>), ReceiversError> {
+    randomness: &Randomness,
+) -> Result<(Vec<Delivery>, Vec<Work>), ReceiversError> {
     // Who has no receivers needs no TLS for them.
     let post = || Post::new(settings.guard, ATTEMPT_TIMEOUT);
-    let mut made = Made { settings, ledger, clock, deliveries: Vec::new(), jobs: Vec::new() };
+    let mut made = Made { settings, ledger, clock, randomness, deliveries: Vec::new(), works: Vec::new() };
     for WebhookReceiver { name, url, secrets, events } in &settings.webhooks {
         let receiver = Webhook::new(post()?, url.clone(), secrets.clone());
         let outbox = LedgerOutbox::new(Arc::clone(ledger), Arc::clone(clock), Events { wanted: events.clone() });
@@ -94,7 +89,7 @@ pub fn prepare(
         let receiver = Mail::new(settings.guard, server.clone(), from.clone(), to.clone());
         made.add_for_people("smtp", name, format!("smtp://{}:{}", server.host, server.port), receiver)?;
     }
-    Ok((made.deliveries, made.jobs))
+    Ok((made.deliveries, made.works))
 }
 
 impl Made<'_> {
@@ -125,52 +120,20 @@ impl Made<'_> {
         R: Receiver<Content = O::Content>,
     {
         let limits = limits(self.settings.park_after);
-        let setup = Setup { name: name.to_owned(), limits, clock: Arc::clone(self.clock) };
+        let setup =
+            Setup { name: name.to_owned(), limits, clock: Arc::clone(self.clock), randomness: self.randomness.clone() };
         let (worker, handle) = Worker::new(setup, Arc::new(outbox), receiver)?;
         self.deliveries.push(Delivery { kind, url, handle });
-        self.jobs.push(Box::new(move |stopping| Box::pin(worker.run(stopped(stopping)))));
+        self.works.push(Box::new(move |mut stopping| Box::pin(async move { worker.run(stopping.set()).await })));
         Ok(())
     }
 }
 
-/// Runs the workers until the process stops, and watches for those that people must see to.
-///
-/// # Errors
-/// The thread did not start.
-pub fn run(
-    app: Arc<App>,
-    jobs: Vec<Job>,
-    stopping: watch::Receiver<bool>,
-) -> Result<std::thread::JoinHandle<()>, ReceiversError> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let thread = std::thread::Builder::new().name("deliveries".to_owned());
-    let spawned = thread.spawn(move || {
-        // Decisions come first. Where the system refuses, this thread only shares.
-        let _ = rustix::process::setpriority_process(None, NICENESS);
-        runtime.block_on(deliver(&app, jobs, stopping));
-        // A name that is still being resolved holds nothing up.
-        runtime.shutdown_background();
-    });
-    Ok(spawned?)
-}
-
-async fn deliver(app: &App, jobs: Vec<Job>, stopping: watch::Receiver<bool>) {
-    alarm::forget_strangers(app);
-    let mut workers = JoinSet::new();
-    for job in jobs {
-        workers.spawn(job(stopping.clone()));
+/// Runs the workers until the end is asked for, and their attempts have ended.
+pub async fn run(workers: Vec<Work>, stopping: Stopping) {
+    let mut running = JoinSet::new();
+    for worker in workers {
+        running.spawn(worker(stopping.clone()));
     }
-    for delivery in &app.deliveries {
-        let Delivery { handle, .. } = delivery;
-        let (ledger, clock) = (Arc::clone(&app.ledger), Arc::clone(&app.clock));
-        let alarm = alarm::Alarm::new(ledger, clock, handle.name(), handle.watch());
-        // Ends with its worker.
-        workers.spawn(alarm.watch());
-    }
-    workers.join_all().await;
-}
-
-/// Done when the process stops, or has failed.
-async fn stopped(mut stopping: watch::Receiver<bool>) {
-    let _ = stopping.wait_for(|stopping| *stopping).await;
+    running.join_all().await;
 }

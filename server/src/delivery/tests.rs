@@ -31,6 +31,7 @@ use super::tail::{Limits, State};
 use super::worker::{Handle, OrderError, Setup, Worker};
 use super::*;
 use crate::clock::Clock;
+use crate::randomness::Randomness;
 
 const SECRET: &str = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD";
 const OTHER_SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
@@ -242,7 +243,8 @@ impl Running {
     fn with(journal: &Arc<Journal>, webhook: Webhook, speed: u32) -> Running {
         let clock = if speed == 1 { Clock::start() } else { Clock::accelerated(speed) };
         let limits = Limits { window: 32, concurrency: 4, park_after: Duration::from_secs(24 * 3_600) };
-        let setup = Setup { name: "webhook".to_owned(), limits, clock: Arc::new(clock) };
+        let setup =
+            Setup { name: "webhook".to_owned(), limits, clock: Arc::new(clock), randomness: Randomness::of_system() };
         let (worker, handle) = Worker::new(setup, Arc::clone(journal), webhook).unwrap();
         let (stop, stopped) = oneshot::channel();
         let task = tokio::spawn(worker.run(async { drop(stopped.await) }));

@@ -7,17 +7,16 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rand::RngExt;
 use tapgate_engine::fact::Author;
 use tapgate_engine::time::UnixMillis;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{JoinError, JoinSet};
-use tokio::time::Instant;
 
 use super::meters::Meters;
 use super::tail::{Failure, Limits, NotRejected, Position, Rejected, State, Tail};
 use super::{Order, Outbox, Outcome, Place, Receiver};
 use crate::clock::Clock;
+use crate::randomness::Randomness;
 
 /// How often the journal is looked at for new messages, in real time, as all that spares the machine is.
 const FOLLOW_INTERVAL: Duration = Duration::from_millis(250);
@@ -135,12 +134,15 @@ pub struct Setup {
     pub limits: Limits,
     /// Whose time it lives in.
     pub clock: Arc<Clock>,
+    /// Spreads attempts that failed together.
+    pub randomness: Randomness,
 }
 
 /// One receiver's deliveries.
 pub struct Worker<O: Outbox, R> {
     name: Arc<str>,
     clock: Arc<Clock>,
+    randomness: Randomness,
     outbox: Arc<O>,
     receiver: Arc<R>,
     meters: Meters,
@@ -149,7 +151,7 @@ pub struct Worker<O: Outbox, R> {
     tail: Tail<O::Content>,
     attempts: JoinSet<(Place, Outcome)>,
     stored: Position,
-    stored_at: Instant,
+    stored_at: Duration,
     /// Messages accepted since the process began, and how many of them the stored position knows of.
     accepted: u64,
     accepted_stored: u64,
@@ -190,7 +192,7 @@ where
     /// # Errors
     /// The position could not be read, or a new one not be stored.
     pub fn new(setup: Setup, outbox: Arc<O>, receiver: R) -> Result<WithHandle<O, R>, O::Error> {
-        let Setup { name, limits, clock } = setup;
+        let Setup { name, limits, clock, randomness } = setup;
         let stored = match outbox.position(&name)? {
             Some(position) => position,
             None => {
@@ -207,7 +209,9 @@ where
         let handle = Handle { name: Arc::clone(&name), orders: orders_in, status: status_out };
         let worker = Worker {
             name,
+            stored_at: clock.running(),
             clock,
+            randomness,
             outbox,
             receiver: Arc::new(receiver),
             meters,
@@ -216,7 +220,6 @@ where
             tail,
             attempts: JoinSet::new(),
             stored,
-            stored_at: Instant::now(),
             accepted: 0,
             accepted_stored: 0,
             more: false,
@@ -276,7 +279,7 @@ where
     }
 
     fn store_when_due(&mut self) {
-        if self.stored_at.elapsed() >= STORE_INTERVAL {
+        if self.clock.running() - self.stored_at >= STORE_INTERVAL {
             self.store();
         }
     }
@@ -288,7 +291,7 @@ where
             return;
         }
         // One that fails is not tried more often than one that succeeds.
-        self.stored_at = Instant::now();
+        self.stored_at = self.clock.running();
         match self.outbox.store_position(&self.name, &position) {
             Ok(()) => self.has_stored(position),
             Err(error) => self.outbox_failed("store its position in", &error),
@@ -297,7 +300,7 @@ where
 
     fn has_stored(&mut self, position: Position) {
         self.stored = position;
-        self.stored_at = Instant::now();
+        self.stored_at = self.clock.running();
         self.accepted_stored = self.accepted;
         self.outbox_fails = false;
     }
@@ -388,9 +391,14 @@ where
 
     /// Waits a moment for an attempt at a message that is under way: it may yet be accepted.
     async fn settle(&mut self, place: Place) {
-        let until = Instant::now() + SETTLE_PATIENCE;
+        let patience = tokio::time::sleep(SETTLE_PATIENCE);
+        tokio::pin!(patience);
         while self.tail.is_under_way(place) {
-            let Ok(Some(ended)) = tokio::time::timeout_at(until, self.attempts.join_next()).await else { return };
+            let ended = tokio::select! {
+                ended = self.attempts.join_next() => ended,
+                () = &mut patience => None,
+            };
+            let Some(ended) = ended else { return };
             self.ended(ended);
         }
     }
@@ -408,7 +416,7 @@ where
                 self.tail.failed(
                     place,
                     now,
-                    Failure { reason: bounded(reason), retry_after, draw: rand::rng().random() },
+                    Failure { reason: bounded(reason), retry_after, draw: self.randomness.draw() },
                 );
             }
             Ok((place, Outcome::Refused { reason })) => {

@@ -12,6 +12,7 @@ use crate::config::Config;
 use crate::delivery::receivers::Delivery;
 use crate::health::Health;
 use crate::provider::prefunding::Board;
+use crate::randomness::Randomness;
 use crate::treasury::follow::Follower;
 
 /// The running program.
@@ -25,15 +26,17 @@ pub struct App {
     /// Renders `/metrics`.
     pub metrics: PrometheusHandle,
     /// Whether requests are taken.
-    pub health: Health,
+    pub health: Arc<Health>,
     /// What the journal says of the pools' spending.
-    pub treasury: Follower,
+    pub treasury: Arc<Follower>,
     /// Accounts of which UR has said that something changed, for the feeds.
     pub hints: mpsc::Sender<UrId>,
     /// The receivers of deliveries, as configured.
-    pub deliveries: Vec<Delivery>,
+    pub deliveries: Arc<[Delivery]>,
     /// What is done next about automatic prefunds.
-    pub prefunding: Board,
+    pub prefunding: Arc<Board>,
+    /// Makes request ids.
+    pub randomness: Randomness,
 }
 
 impl App {
@@ -47,8 +50,17 @@ impl App {
         hints: mpsc::Sender<UrId>,
         deliveries: Vec<Delivery>,
     ) -> App {
-        let treasury = Follower::new(&config.treasury);
-        let (health, prefunding) = (Health::default(), Board::default());
-        App { ledger, config, clock, metrics, health, treasury, hints, deliveries, prefunding }
+        App {
+            treasury: Arc::new(Follower::new(&config.treasury)),
+            health: Arc::default(),
+            prefunding: Arc::default(),
+            deliveries: deliveries.into(),
+            randomness: Randomness::of_system(),
+            ledger,
+            config,
+            clock,
+            metrics,
+            hints,
+        }
     }
 }

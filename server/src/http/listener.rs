@@ -12,9 +12,10 @@ use hyper::{Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::Semaphore;
 
 use super::arrival::{Arrival, Noted};
+use crate::stopping::Stopping;
 
 /// Where the two listeners listen. They never collide, except that port 0 (any free port) may be given twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,8 +45,8 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long to wait after a failed accept (out of file descriptors, say) before the next.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// Serves connections until `stopping` turns true; then lets the requests under way end.
-pub async fn serve<S, B>(listener: TcpListener, service: S, mut stopping: watch::Receiver<bool>)
+/// Serves connections until the end is asked for; then lets the requests under way end.
+pub async fn serve<S, B>(listener: TcpListener, service: S, mut stopping: Stopping)
 where
     S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + Sync + 'static,
     S::Future: Send,
@@ -59,12 +60,12 @@ where
         // With every place taken, the end must still be heard.
         let place = tokio::select! {
             place = Arc::clone(&places).acquire_owned() => place,
-            _ = stopping.wait_for(|stopping| *stopping) => break,
+            () = stopping.set() => break,
         };
         let Ok(place) = place else { break };
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
-            _ = stopping.wait_for(|stopping| *stopping) => break,
+            () = stopping.set() => break,
         };
         let (stream, peer) = match accepted {
             Ok((stream, peer)) => (stream, Peer(peer.ip())),

@@ -1,6 +1,10 @@
 //! The wiring: starts the store, the ledger, the listeners and the jobs, and stops them without losing anything.
 
+mod files;
+pub mod jobs;
 mod start;
+mod stop;
 pub mod telemetry;
 
-pub use start::{ServeError, Server, serve};
+pub use start::{Server, serve};
+pub use stop::ServeError;

@@ -1,90 +1,42 @@
-//! Wires store, ledger and listeners, watches over them, and ends without losing anything.
+//! The start: recovers the state, makes every part with what it uses, and starts the jobs.
 
 use std::hash::{BuildHasher, RandomState};
-use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use hyper_util::service::TowerToHyperService;
 use tapgate_engine::ids::UrId;
 use tapgate_engine::ledger::Ledger;
-use tapgate_engine::recovery::{RecoveryError, recover};
+use tapgate_engine::recovery::recover;
 use tapgate_engine::store::rocks::Rocks;
 use tapgate_engine::store::{Store, StoreError};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{mpsc, watch};
-use tokio::task::JoinHandle;
+use tokio::sync::mpsc;
 
+use super::files::{CacheFile, free_bytes};
+use super::jobs::{Job, Jobs, Rows, Threads, Watchdog};
+use super::stop::ServeError;
 use super::telemetry;
+use crate::alerting::{self, watch};
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::delivery::receivers::{self, Job};
+use crate::delivery::receivers::{self, Work};
 use crate::http::context::App;
 use crate::http::listener::{self, Addresses};
 use crate::http::{admin, public::Public};
-use crate::provider::api;
+use crate::provider::api::{Client, UrApi};
 use crate::provider::feeds::{self, Feeds, Known};
-use crate::provider::prefunding::Prefunding;
-use crate::{alerting, treasury};
+use crate::provider::prefunding::credits::Credits;
+use crate::provider::prefunding::{self, Prefunding};
+use crate::randomness::Randomness;
+use crate::signature::Address;
+use crate::treasury::follow::{Cache, Following};
 
-/// How often rows follow the journal, or after how many records: bounds what a restart must fold, to about a second. A
-/// user's row that many records touched meanwhile is written once.
-const ROWS_INTERVAL: Duration = Duration::from_secs(60);
-const ROWS_RECORDS_MAX: u64 = 500_000;
-/// How often it is looked for.
-const ROWS_LOOK_INTERVAL: Duration = Duration::from_secs(5);
-/// Of the thread that writes rows, on the scale of nice(1): about a tenth of a contended core.
-const ROWS_NICENESS: i32 = 10;
-/// How long it rests, in times of what it worked and at most, so that its work is spread over the interval; and how many
-/// records rows may be behind before it rests no more.
-const ROWS_REST: u32 = 4;
-const ROWS_REST_MAX: Duration = Duration::from_millis(10);
-const ROWS_BEHIND_MAX: u64 = 2 * ROWS_RECORDS_MAX;
-/// How often memory is relieved of old answers.
-const EVICTION_INTERVAL: Duration = Duration::from_secs(30);
-/// How often the watchdog looks.
-const WATCH_INTERVAL: Duration = Duration::from_millis(100);
-/// Without a completed sync for this long, requests are shed at the edge.
-const STALL_AFTER: Duration = Duration::from_secs(1);
-/// Free space below which requests are shed: what the store has in memory only to write later is bounded by four
-/// buffers of 64 MiB, and must still find room.
-const DISK_FREE_BYTES_MIN: u64 = 256 << 20;
-/// After a failed journal, how long requests under way may still be answered `outcome_unknown`.
-const LAST_ANSWERS: Duration = Duration::from_secs(1);
-
-/// Why serving ended badly.
-#[derive(Debug, thiserror::Error)]
-pub enum ServeError {
-    /// The data directory.
-    #[error("{directory}: {error}")]
-    Store {
-        /// As configured.
-        directory: String,
-        /// What the store said.
-        error: StoreError,
-    },
-    /// The state could not be recovered.
-    #[error("the state could not be recovered: {0}")]
-    Recovery(#[from] RecoveryError),
-    /// An address could not be listened on.
-    #[error("cannot listen on {address}: {error}")]
-    Listen {
-        /// As configured.
-        address: std::net::SocketAddr,
-        /// What the system said.
-        error: std::io::Error,
-    },
-    /// The process could not be set up.
-    #[error("{0}")]
-    SetUp(String),
-    /// The journal failed while serving.
-    #[error(
-        "the journal failed, and with it the process: {0}. Nothing that was answered is lost; find the cause (disk full? \
-             disk failing?), then start again"
-    )]
-    Journal(StoreError),
-}
+/// Of what yields to decisions, on the scale of nice(1): about a tenth of a contended core.
+const BEHIND_DECISIONS: Option<i32> = Some(10);
+/// Of what takes its time, and is not to take a decision's.
+const BESIDE_DECISIONS: Option<i32> = Some(0);
 
 /// Serves until a signal or a failure ends it.
 ///
@@ -102,19 +54,12 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
     server.stop().await
 }
 
-/// The engine and its listeners, running.
+/// The engine, its jobs and its listeners, running.
 pub struct Server {
-    app: Arc<App>,
+    pub(super) app: Arc<App>,
     addresses: Addresses,
-    failures: mpsc::UnboundedReceiver<StoreError>,
-    stop: watch::Sender<bool>,
-    listeners: [JoinHandle<()>; 2],
-    /// Feeds and automatic prefunds: all that ask UR.
-    feeds: Vec<JoinHandle<()>>,
-    deliveries: std::thread::JoinHandle<()>,
-    watch: std::thread::JoinHandle<()>,
-    rows: std::thread::JoinHandle<()>,
-    follower: std::thread::JoinHandle<()>,
+    pub(super) failures: mpsc::UnboundedReceiver<StoreError>,
+    pub(super) jobs: Jobs,
 }
 
 impl Server {
@@ -125,35 +70,35 @@ impl Server {
     pub async fn start(config: Config, clock: Arc<Clock>) -> Result<Server, ServeError> {
         let (failed, failures) = mpsc::unbounded_channel();
         let (hints, hinted) = mpsc::channel(feeds::HINTS_MAX);
-        let (app, known, jobs) = start(config, clock, failed.clone(), hints)?;
+        let (app, known, works) = recovered(config, clock, failed.clone(), hints)?;
         let app = Arc::new(app);
-        let feeds = feed(&app, &known, hinted)?;
         let public = bind(app.config.listen.public).await?;
         let admin = bind(app.config.listen.admin).await?;
         let addresses = Addresses { public: address(&public)?, admin: address(&admin)? };
-        let (stop, stopping) = watch::channel(false);
-        let public = listener::serve(public, Public::new(Arc::clone(&app)), stopping.clone());
-        let router = TowerToHyperService::new(admin::service(Arc::clone(&app)));
-        let admin = listener::serve(admin, router, stopping.clone());
-        let listeners = [tokio::spawn(public), tokio::spawn(admin)];
-        tokio::spawn(watch_over(Arc::clone(&app)));
-        let deliveries = receivers::run(Arc::clone(&app), jobs, stopping.clone());
-        let deliveries = deliveries.map_err(|error| ServeError::SetUp(error.to_string()))?;
-        let (watched, stops) = (Arc::clone(&app), stopping.clone());
-        let watch = std::thread::Builder::new().name("watch".to_owned());
-        let watch = watch.spawn(move || alerting::watch::watch(&watched, &stops));
-        let watch = watch.map_err(|error| ServeError::SetUp(format!("the watch thread did not start: {error}")))?;
-        let (followed, stops) = (Arc::clone(&app), stopping.clone());
-        let follower = std::thread::Builder::new().name("treasury".to_owned());
-        let follower = follower.spawn(move || treasury::follow::follow(&followed, &stops));
-        let follower =
-            follower.map_err(|error| ServeError::SetUp(format!("the treasury thread did not start: {error}")))?;
-        let kept = Arc::clone(&app);
-        let rows = std::thread::Builder::new().name("rows".to_owned());
-        let rows = rows.spawn(move || keep_rows(&kept, &stopping, &failed));
-        let rows = rows.map_err(|error| ServeError::SetUp(format!("the rows thread did not start: {error}")))?;
+        let data_dir = app.config.data_dir.clone();
+        let parts = Parts {
+            works,
+            cache: Arc::new(CacheFile::of_treasury(&data_dir)),
+            free_bytes: Box::new(move || free_bytes(&data_dir)),
+            rest: Box::new(std::thread::sleep),
+            on_failure: Box::new(move |error| {
+                // The receiver lives as long as the process serves.
+                let _ = failed.send(error);
+            }),
+            provider: provider(&app)?,
+            known,
+            hinted,
+            public,
+            admin,
+        };
+        let mut jobs = Jobs::default();
+        for job in list(&app, parts) {
+            let name = job.name;
+            let started = jobs.start(job, &Threads);
+            started.map_err(|error| ServeError::SetUp(format!("the job {name} did not start: {error}")))?;
+        }
         tracing::info!(public = %addresses.public, admin = %addresses.admin, "serving");
-        Ok(Server { app, addresses, failures, stop, listeners, feeds, deliveries, watch, rows, follower })
+        Ok(Server { app, addresses, failures, jobs })
     }
 
     /// What the listeners share.
@@ -167,101 +112,162 @@ impl Server {
     pub fn addresses(&self) -> Addresses {
         self.addresses
     }
-
-    /// Waits for the journal to fail.
-    pub async fn failure(&mut self) -> StoreError {
-        match self.failures.recv().await {
-            Some(error) => error,
-            None => std::future::pending().await,
-        }
-    }
-
-    /// Ends after the journal failed: what is under way is still answered, then the process must end.
-    pub async fn fail(self, error: StoreError) -> ServeError {
-        self.app.health.set_failed();
-        tracing::error!(%error, "the journal failed; the process ends");
-        tokio::time::sleep(LAST_ANSWERS).await;
-        ServeError::Journal(error)
-    }
-
-    /// Ends without losing anything: requests under way end first, then everything is written.
-    ///
-    /// # Errors
-    /// The journal failed meanwhile.
-    pub async fn stop(mut self) -> Result<(), ServeError> {
-        tracing::info!("stopping: no new connections, requests under way end first");
-        self.app.health.set_stopping();
-        let _ = self.stop.send(true);
-        for feeds in self.feeds {
-            feeds.abort();
-            // It was cut off; what it had under way is asked for again.
-            let _ = feeds.await;
-        }
-        for listener in self.listeners {
-            // A panic has aborted the process already.
-            let _ = listener.await;
-        }
-        let (ledger, deliveries, rows) = (Arc::clone(&self.app.ledger), self.deliveries, self.rows);
-        let (watch, follower) = (self.watch, self.follower);
-        let closed = tokio::task::spawn_blocking(move || {
-            rows.thread().unpark();
-            // The threads end by themselves; if one panicked, the process has aborted.
-            let _ = rows.join();
-            watch.thread().unpark();
-            let _ = watch.join();
-            // How far receivers are is recorded before nothing can be any more.
-            let _ = deliveries.join();
-            follower.thread().unpark();
-            let _ = follower.join();
-            ledger.close()
-        });
-        let closed = closed.await.map_err(|error| ServeError::SetUp(error.to_string()))?;
-        if let Ok(error) = self.failures.try_recv() {
-            return Err(ServeError::Journal(error));
-        }
-        closed.map_err(ServeError::Journal)?;
-        tracing::info!(durable = self.app.ledger.journal().durable().0, "stopped; everything is on disk");
-        Ok(())
-    }
 }
 
-/// What asks UR, where it is configured: without a key nothing can be asked.
-fn feed(app: &Arc<App>, known: &Known, hinted: mpsc::Receiver<UrId>) -> Result<Vec<JoinHandle<()>>, ServeError> {
-    let ur = &app.config.ur;
-    let Some(key) = ur.partner_key.clone().filter(|_| ur.feeds) else { return Ok(Vec::new()) };
-    let clock = Arc::clone(&app.clock);
-    let partner = key.address();
-    let client = api::Client::new(&ur.base_url, key, ur.signers.clone(), ur.calls_per_minute, clock);
-    let client = client.map_err(|error| ServeError::SetUp(error.to_string()))?;
-    let client = Arc::new(client);
-    let feeds = Feeds::new(Arc::clone(app), Arc::clone(&client), known);
+/// What jobs are made of, beside what handlers share.
+pub(super) struct Parts<A> {
+    pub(super) works: Vec<Work>,
+    pub(super) cache: Arc<dyn Cache>,
+    pub(super) free_bytes: Box<dyn Fn() -> Option<u64> + Send + Sync>,
+    pub(super) rest: Box<dyn Fn(Duration) + Send>,
+    pub(super) on_failure: Box<dyn FnOnce(StoreError) + Send>,
+    /// `None` where nothing is asked of UR.
+    pub(super) provider: Option<Provider<A>>,
+    pub(super) known: Known,
+    pub(super) hinted: mpsc::Receiver<UrId>,
+    pub(super) public: TcpListener,
+    pub(super) admin: TcpListener,
+}
+
+/// UR, and who asks it.
+pub(super) struct Provider<A> {
+    pub(super) api: Arc<A>,
+    /// The address of the key that signs calls.
+    pub(super) partner: Address,
+}
+
+/// Every job, in the order in which they start.
+pub(super) fn list<A: UrApi>(app: &Arc<App>, parts: Parts<A>) -> Vec<Job> {
+    let Parts { works, cache, free_bytes, rest, on_failure, provider, known, hinted, public, admin } = parts;
+    let (ledger, clock) = (|| Arc::clone(&app.ledger), || Arc::clone(&app.clock));
+    let watchdog = Watchdog { ledger: ledger(), clock: clock(), health: Arc::clone(&app.health), free_bytes };
+    let rows = Rows { ledger: ledger(), clock: clock(), rest, on_failure };
+    let following = Following { follower: Arc::clone(&app.treasury), ledger: ledger(), clock: clock(), cache };
+    let (watch, receivers) = (watch(app), Arc::clone(&app.deliveries));
+    let (of_receivers, time) = (ledger(), clock());
+    let deliveries = Job::new("deliveries", BEHIND_DECISIONS, |stopping| async move {
+        let handles = receivers.iter().map(|delivery| &delivery.handle).collect();
+        tokio::join!(receivers::run(works, stopping), alerting::deliveries::watch(of_receivers, time, handles));
+    });
+    let mut jobs = vec![
+        Job::new("watchdog", None, |stopping| watchdog.run(stopping)),
+        Job::new("rows", BEHIND_DECISIONS, |stopping| rows.run(stopping)),
+        Job::new("treasury", BEHIND_DECISIONS, |stopping| following.run(stopping)),
+        deliveries,
+        Job::new("watch", BESIDE_DECISIONS, |stopping| watch.run(stopping)),
+    ];
+    if let Some(provider) = provider {
+        jobs.extend(of_provider(app, provider, &known, hinted));
+    }
+    let answers = Public::new(Arc::clone(app));
+    let router = TowerToHyperService::new(admin::service(Arc::clone(app)));
+    jobs.push(Job::new("listeners", None, |stopping| async move {
+        let admin = listener::serve(admin, router, stopping.clone());
+        tokio::join!(listener::serve(public, answers, stopping), admin);
+    }));
+    jobs
+}
+
+/// All that ask UR.
+fn of_provider<A: UrApi>(app: &App, provider: Provider<A>, known: &Known, hinted: mpsc::Receiver<UrId>) -> Vec<Job> {
+    let Provider { api, partner } = provider;
+    let (config, ur, treasury) = (&app.config, &app.config.ur, &app.config.treasury);
+    let seconds = |seconds: u32| Duration::from_secs(seconds.into());
+    let ops_account = ur.ops_ur_id.as_deref().and_then(|id| id.parse::<UrId>().ok());
+    let credits = Credits {
+        ledger: Arc::clone(&app.ledger),
+        clock: Arc::clone(&app.clock),
+        board: Arc::clone(&app.prefunding),
+        quote_tolerance_bps: treasury.auto_prefund.quote_tolerance_bps,
+    };
+    let feeds = feeds::Given {
+        ledger: Arc::clone(&app.ledger),
+        clock: Arc::clone(&app.clock),
+        randomness: app.randomness.clone(),
+        credits,
+        settings: feeds::Settings {
+            ops_account: ops_account.clone(),
+            pools_interval: seconds(ur.pools_interval_seconds),
+            rates_interval: seconds(ur.rates_interval_seconds),
+            users_interval: seconds(ur.users_interval_seconds),
+            calls_per_minute: ur.calls_per_minute,
+            reconciliation: config.reconciliation,
+        },
+    };
+    let feeds = Feeds::new(feeds, Arc::clone(&api), known);
     tracing::info!(base_url = ur.base_url, calls_per_minute = ur.calls_per_minute, "feeds are read from UR");
-    let mut tasks = vec![tokio::spawn(feeds.run(hinted))];
+    let mut jobs = vec![Job::cut_off("feeds", feeds.run(hinted))];
     // Whatever the mode: what was ordered is followed to its end.
-    if let Some(account) = ur.ops_ur_id.as_deref().and_then(|id| id.parse().ok()) {
-        let mode = app.config.treasury.auto_prefund.mode.name();
-        tracing::info!(mode, "automatic prefunds");
-        tasks.push(tokio::spawn(Prefunding::new(Arc::clone(app), client, account, partner).run()));
+    if let Some(account) = ops_account {
+        tracing::info!(mode = treasury.auto_prefund.mode.name(), "automatic prefunds");
+        let given = prefunding::Given {
+            ledger: Arc::clone(&app.ledger),
+            clock: Arc::clone(&app.clock),
+            health: Arc::clone(&app.health),
+            treasury: Arc::clone(&app.treasury),
+            board: Arc::clone(&app.prefunding),
+            randomness: app.randomness.clone(),
+            settings: prefunding::Settings {
+                auto_prefund: treasury.auto_prefund,
+                base_url: ur.base_url.as_str().into(),
+                interval: seconds(treasury.watch_interval_seconds),
+                rates_max_age_seconds: config.policy.rates_max_age_seconds,
+                report_stale_seconds: treasury.report_stale_seconds,
+            },
+        };
+        jobs.push(Job::cut_off("prefunding", Prefunding::new(given, api, account, partner).run()));
     }
-    Ok(tasks)
+    jobs
 }
 
-fn start(
+fn watch(app: &App) -> watch::Watch {
+    let (ur, treasury) = (&app.config.ur, &app.config.treasury);
+    watch::Watch {
+        ledger: Arc::clone(&app.ledger),
+        clock: Arc::clone(&app.clock),
+        health: Arc::clone(&app.health),
+        treasury: Arc::clone(&app.treasury),
+        prefunding: Arc::clone(&app.prefunding),
+        settings: watch::Settings {
+            is_fed: ur.feeds && ur.partner_key.is_some() && ur.ops_ur_id.is_some(),
+            interval: Duration::from_secs(treasury.watch_interval_seconds.into()),
+            renotify_seconds: treasury.renotify_seconds,
+            report_stale_seconds: treasury.report_stale_seconds,
+            break_ageing_days: treasury.break_ageing_days,
+            hourly_cap_chf: treasury.hourly_cap_chf,
+            hourly_cap_suspends: treasury.hourly_cap_suspends,
+            auto_prefund: treasury.auto_prefund.mode,
+        },
+    }
+}
+
+/// UR's client, where one is configured: without a key nothing can be asked.
+fn provider(app: &App) -> Result<Option<Provider<Client>>, ServeError> {
+    let ur = &app.config.ur;
+    let Some(key) = ur.partner_key.clone().filter(|_| ur.feeds) else { return Ok(None) };
+    let (clock, randomness, partner) = (Arc::clone(&app.clock), app.randomness.clone(), key.address());
+    let client = Client::new(&ur.base_url, key, ur.signers.clone(), ur.calls_per_minute, clock, randomness);
+    let client = client.map_err(|error| ServeError::SetUp(error.to_string()))?;
+    Ok(Some(Provider { api: Arc::new(client), partner }))
+}
+
+/// What was running before, as the journal tells.
+fn recovered(
     config: Config,
     clock: Arc<Clock>,
     failed: mpsc::UnboundedSender<StoreError>,
     hints: mpsc::Sender<UrId>,
-) -> Result<(App, Known, Vec<Job>), ServeError> {
+) -> Result<(App, Known, Vec<Work>), ServeError> {
     let metrics = telemetry::start_metrics().map_err(|error| ServeError::SetUp(error.to_string()))?;
     let in_store = |error| ServeError::Store { directory: config.data_dir.display().to_string(), error };
     let store: Arc<dyn Store> = Arc::new(Rocks::open(&config.data_dir, config.durability).map_err(in_store)?);
-    let began = Instant::now();
+    let began = clock.running();
     let recovered = recover(&store)?;
     tracing::info!(
         head = recovered.head.0,
         watermark = recovered.watermark.0,
         records_folded = recovered.records_folded,
-        millis = began.elapsed().as_millis(),
+        millis = (clock.running() - began).as_millis(),
         "recovered"
     );
     clock.check_behind(recovered.state.latest());
@@ -274,10 +280,10 @@ fn start(
     });
     let ledger = Ledger::start(store, recovered.state, policy, hash_seed, on_failure).map_err(in_store)?;
     let ledger = Arc::new(ledger);
-    let (deliveries, jobs) = receivers::prepare(&config.delivery, &ledger, &clock)
+    let (deliveries, works) = receivers::prepare(&config.delivery, &ledger, &clock, &Randomness::of_system())
         .map_err(|error| ServeError::SetUp(format!("deliveries: {error}")))?;
     let app = App::new(ledger, config, clock, metrics, hints, deliveries);
-    Ok((app, Known { users, holding }, jobs))
+    Ok((app, Known { users, holding }, works))
 }
 
 async fn bind(address: std::net::SocketAddr) -> Result<TcpListener, ServeError> {
@@ -300,70 +306,5 @@ fn warn_of_what_is_missing(config: &Config) {
     }
     if config.tokens.is_empty() {
         tracing::warn!("admin.tokens is empty: the admin API refuses everything but /healthz, /readyz and /metrics");
-    }
-}
-
-/// Sheds at the edge while no sync completes or the disk is nearly full.
-async fn watch_over(app: Arc<App>) {
-    let mut ticks = tokio::time::interval(WATCH_INTERVAL);
-    let mut last = (app.ledger.journal().durable(), tokio::time::Instant::now());
-    loop {
-        ticks.tick().await;
-        let journal = app.ledger.journal();
-        let durable = journal.durable();
-        if durable != last.0 || journal.claimed() == durable {
-            last = (durable, tokio::time::Instant::now());
-        }
-        app.health.set_stalled(last.1.elapsed() > STALL_AFTER);
-        app.health.set_disk_low(free_bytes(&app.config.data_dir).is_some_and(|free| free < DISK_FREE_BYTES_MIN));
-    }
-}
-
-/// `None` where the system does not say: a missing figure must not stop the service.
-fn free_bytes(directory: &Path) -> Option<u64> {
-    let figures = rustix::fs::statvfs(directory).ok()?;
-    Some(figures.f_bavail.saturating_mul(figures.f_frsize))
-}
-
-/// Writes rows behind the journal until the end.
-fn keep_rows(app: &App, stopping: &watch::Receiver<bool>, failed: &mpsc::UnboundedSender<StoreError>) {
-    // Decisions come first: what this thread does may take ten times as long. Where the system refuses, it only shares.
-    let _ = rustix::process::setpriority_process(None, ROWS_NICENESS);
-    let journal = app.ledger.journal();
-    let mut evicted = Instant::now();
-    // At once after a start: one that never lives for long must not fold ever more.
-    let mut written: Option<(Instant, u64)> = None;
-    while !*stopping.borrow() {
-        let watermark = written.map(|(_, watermark)| watermark);
-        let behind = || watermark.map_or(0, |watermark| journal.durable().0.saturating_sub(watermark));
-        let mut worked = Instant::now();
-        let mut rest = || {
-            if behind() < ROWS_BEHIND_MAX && !*stopping.borrow() {
-                std::thread::park_timeout((worked.elapsed() * ROWS_REST).min(ROWS_REST_MAX));
-            }
-            worked = Instant::now();
-        };
-        let mut turn = || {
-            if written.is_none_or(|(at, _)| at.elapsed() > ROWS_INTERVAL) || behind() > ROWS_RECORDS_MAX {
-                let began = Instant::now();
-                let mut done = app.ledger.write_rows_by_and_by(&mut rest)?;
-                while done.more && !*stopping.borrow() {
-                    done = app.ledger.write_rows_by_and_by(&mut rest)?;
-                }
-                written = Some((began, done.watermark.0));
-            }
-            if evicted.elapsed() > EVICTION_INTERVAL {
-                evicted = Instant::now();
-                app.ledger.evict_by_and_by(app.clock.now().at, &mut rest)?;
-            }
-            Ok(())
-        };
-        if let Err(error) = turn() {
-            let _ = failed.send(error);
-            return;
-        }
-        if !*stopping.borrow() {
-            std::thread::park_timeout(ROWS_LOOK_INTERVAL);
-        }
     }
 }

@@ -1,16 +1,8 @@
 //! Logs for the operator at night, and the metrics' names (`docs/metrics.md`).
 
-use std::time::Duration;
-
-use metrics::{Unit, describe_counter, describe_gauge, describe_histogram, gauge};
+use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
-use tapgate_engine::fact::Severity;
-use tapgate_engine::money::Minor;
-use tapgate_engine::rows::PoolFigures;
-use tapgate_engine::time::UnixMillis;
 use tracing_subscriber::EnvFilter;
-
-use crate::http::context::App;
 
 /// Upper bounds of the decision histogram, in seconds: from a decision in memory to UR's 500 ms.
 const DECISION_BUCKETS: [f64; 14] =
@@ -94,58 +86,4 @@ fn describe() {
         Unit::Seconds,
         "When a pool's balance was last reported, unix time"
     );
-}
-
-/// The text of `/metrics`. Figures that the ledger keeps anyway are read here, so that deciding pays nothing for them.
-#[must_use]
-pub fn render(app: &App) -> String {
-    let journal = app.ledger.journal();
-    gauge!("tapgate_journal_sequence", "kind" => "claimed").set(figure(journal.claimed().0));
-    gauge!("tapgate_journal_sequence", "kind" => "durable").set(figure(journal.durable().0));
-    gauge!("tapgate_ready").set(f64::from(u8::from(app.health.ready().is_ok())));
-    gauge!("tapgate_clock_trusted").set(f64::from(u8::from(app.clock.now().trusted)));
-    gauge!("tapgate_users").set(figure(app.ledger.user_count() as u64));
-    let alerts = app.ledger.open_alerts();
-    for severity in Severity::ALL {
-        let open = alerts.iter().filter(|alert| alert.condition.severity == *severity).count();
-        gauge!("tapgate_alerts_open", "severity" => severity.name()).set(figure(open as u64));
-    }
-    for pool in app.ledger.pools() {
-        let currency = pool.currency.to_string();
-        let set = |name: &'static str, amount: Minor| {
-            let magnitude = figure(amount.0.unsigned_abs());
-            gauge!(name, "currency" => currency.clone()).set(if amount.0 < 0 { -magnitude } else { magnitude });
-        };
-        set("tapgate_pool_available", pool.available);
-        set("tapgate_pool_held", pool.held);
-        set("tapgate_pool_reserve", pool.reserve);
-        gauge!("tapgate_pool_reported_timestamp_seconds", "currency" => currency.clone())
-            .set(figure(pool.reported_at.0 / 1000));
-        tell_forecast(app, &pool);
-    }
-    app.metrics.render()
-}
-
-/// A pool's forecast; not a number while there is none.
-fn tell_forecast(app: &App, figures: &PoolFigures) {
-    let now = app.ledger.time(app.clock.now().at);
-    let foreseen = app.treasury.ready(&app.ledger).ok().map(|()| app.treasury.foresee(&app.ledger, figures, now));
-    let forecast = foreseen.as_ref().and_then(|foreseen| foreseen.forecast.as_ref().ok());
-    let set = |name: &'static str, value: Option<f64>| {
-        gauge!(name, "currency" => figures.currency.to_string()).set(value.unwrap_or(f64::NAN));
-    };
-    let runs_dry = forecast.map(|forecast| {
-        let left = |at: UnixMillis| Duration::from_millis(at.0.saturating_sub(now.0)).as_secs_f64();
-        forecast.runs_dry_at.map_or(f64::INFINITY, left)
-    });
-    set("tapgate_pool_runs_dry_seconds", runs_dry);
-    set("tapgate_pool_probability_empty", forecast.map(|forecast| forecast.probability_empty));
-    set("tapgate_pool_burn_per_hour", foreseen.as_ref().and_then(|foreseen| foreseen.burn_per_hour));
-    set("tapgate_pool_suggested", forecast.map(|forecast| figure(forecast.suggested.0.unsigned_abs())));
-}
-
-/// Prometheus knows only floating point: exact up to 2^53, which amounts of at most 10^15 stay below.
-#[expect(clippy::cast_precision_loss, reason = "a metric is read by people and alerts, never booked")]
-fn figure(number: u64) -> f64 {
-    number as f64
 }

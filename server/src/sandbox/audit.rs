@@ -23,7 +23,7 @@ impl Stage {
     /// # Errors
     /// tapgate did not answer.
     pub(super) async fn audit(&self) -> Result<Compared, String> {
-        self.note_taps_by_hand().await?;
+        self.learn_of_taps_by_hand().await?;
         let records = self.audit_journal().await?;
         let pools = self.audit_pools().await?;
         let users = self.audit_users().await?;

@@ -50,6 +50,7 @@ use crate::config::Config;
 use crate::http::listener;
 use crate::program::{ServeError, Server};
 use crate::signature::{SigningKey, SigningKeyError};
+use crate::stopping::stopping;
 
 /// What goes wrong on the way between UR and tapgate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -104,7 +105,7 @@ impl FaultProfile {
             FaultProfile::Late => settle::Faults { late: 400, ..none },
             FaultProfile::Reorder => settle::Faults { shuffled: true, ..none },
             FaultProfile::Contradict => settle::Faults { contradicted: 50, orphans: 5, ..none },
-            FaultProfile::Outage => settle::Faults { lost: 1_000, failing_calls: 12, ..none },
+            FaultProfile::Outage => settle::Faults { lost: 1_000, away: 12, ..none },
             FaultProfile::Ratelimit => settle::Faults { lost: 1_000, limited_every: 40, ..none },
             FaultProfile::Amounts => settle::Faults { wrong: 50, ..none },
             FaultProfile::All => settle::Faults {
@@ -115,7 +116,7 @@ impl FaultProfile {
                 contradicted: 20,
                 wrong: 20,
                 orphans: 3,
-                failing_calls: 8,
+                away: 8,
                 limited_every: 100,
             },
         }
@@ -171,7 +172,7 @@ impl From<String> for SandboxError {
 }
 
 /// The pause between two updates of treasury and the live line.
-const UPDATE_INTERVAL: Duration = Duration::from_millis(250);
+const LOOK_INTERVAL: Duration = Duration::from_millis(250);
 
 /// The partner's own actions, in thousandths of the taps.
 const DEBITS: u32 = 20;
@@ -184,7 +185,7 @@ const CALLS_PER_REAL_MINUTE: u32 = 30_000;
 ///
 /// # Errors
 /// It could not start, or the engine failed.
-pub async fn run(options: Options, out: &mut (dyn Write + Send)) -> Result<FinishedRun, SandboxError> {
+pub async fn run(options: Options, out: &mut (dyn Write + Send)) -> Result<Ran, SandboxError> {
     let keys = Keys::of(options.seed)?;
     let temporary = tempfile::Builder::new().prefix("tapgate-sandbox-").tempdir()?;
     let data = options.data.clone().unwrap_or_else(|| temporary.path().join("data"));
@@ -204,11 +205,11 @@ pub async fn run(options: Options, out: &mut (dyn Write + Send)) -> Result<Finis
         on_the_way_seconds: if options.speed == 1 { 0 } else { speed },
         partner: SigningKey::from_bytes(keys.partner)?.address(),
     };
-    let (stop, stopping) = watch::channel(false);
+    let (stop, stopping) = stopping();
     tokio::spawn(listener::serve(socket, TowerToHyperService::new(api.router()), stopping));
     let mut server = Server::start(config, Arc::clone(&clock)).await?;
     let stage = set_up(&options, &keys, &server, (books, world())).await?;
-    record_sent(out, &keys, &server, &stage, ur)?;
+    announce(out, &keys, &server, &stage, ur)?;
 
     let began = stage.now();
     let (mut settled, faults) = (Settled::default(), options.faults.of_settlement());
@@ -224,8 +225,8 @@ pub async fn run(options: Options, out: &mut (dyn Write + Send)) -> Result<Finis
     };
     let ended = tokio::select! {
         error = server.failure() => return Err(server.fail(error).await.into()),
-        (ended, notified) = async { tokio::join!(traffic, stage.keep_settling(&mut settled, faults, &mut random, over)) } =>
-            ended.and(notified.map_err(SandboxError::from)),
+        (ended, told) = async { tokio::join!(traffic, stage.keep_settling(&mut settled, faults, &mut random, over)) } =>
+            ended.and(told.map_err(SandboxError::from)),
     };
     ended?;
     let compared = stage.audit().await?;
@@ -234,14 +235,14 @@ pub async fn run(options: Options, out: &mut (dyn Write + Send)) -> Result<Finis
     stage.settle(&mut settled, (ur, partner), faults, &mut random, &line).await?;
     line.finish_and_clear();
     let summary = summary(&stage, stage.now() - began, compared, &settled);
-    let _ = stop.send(true);
+    stop.stop();
     server.stop().await?;
     let disagreements = stage.figures.counts().disagreements;
-    Ok(FinishedRun { data, _temporary: temporary, summary, disagreements })
+    Ok(Ran { data, _temporary: temporary, summary, disagreements })
 }
 
 /// A finished run whose engine may still hold the store open.
-pub struct FinishedRun {
+pub struct Ran {
     data: PathBuf,
     /// Removes the directory when dropped, after the summary.
     _temporary: tempfile::TempDir,
@@ -249,7 +250,7 @@ pub struct FinishedRun {
     disagreements: u64,
 }
 
-impl FinishedRun {
+impl Ran {
     /// Verifies the journal and prints the summary. Call it only after the runtime has ended: until then the engine
     /// holds the store open.
     ///
@@ -276,7 +277,7 @@ fn summary(stage: &Stage, seconds: u64, compared: audit::Compared, settled: &Set
     lines.push(format!("users_compared: {}", compared.users));
     lines.push(format!("pools_compared: {}", compared.pools));
     lines.push(format!("settled: {}", settled.transactions));
-    lines.push(format!("settled_told: {}", settled.notified));
+    lines.push(format!("settled_told: {}", settled.told));
     lines.push(format!("users_swept: {}", settled.swept));
     lines.push(format!("breaks_open: {}\n", settled.breaks));
     lines.join("\n")
@@ -398,7 +399,7 @@ fn progress(length: Option<u64>, template: &str) -> ProgressBar {
     bar.with_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_spinner()))
 }
 
-fn record_sent(
+fn announce(
     out: &mut (dyn Write + Send),
     keys: &Keys,
     server: &Server,
@@ -436,14 +437,14 @@ async fn traffic(options: &Options, stage: &Arc<Stage>) -> Result<(), SandboxErr
     let line = progress(None, "{spinner} {msg}");
     let began = Instant::now();
     let ends = options.seconds.map(|seconds| began + Duration::from_secs(seconds));
-    let (mut next, mut updated) = (began, began);
+    let (mut next, mut looked) = (began, began);
     let mut treasurer = Treasurer::new(stage.now());
     while ends.is_none_or(|ends| next < ends) {
-        tokio::time::sleep_until(next.min(updated + UPDATE_INTERVAL)).await;
+        tokio::time::sleep_until(next.min(looked + LOOK_INTERVAL)).await;
         let now = Instant::now();
-        if now >= updated + UPDATE_INTERVAL {
-            updated = now;
-            treasurer.update(stage, now).await;
+        if now >= looked + LOOK_INTERVAL {
+            looked = now;
+            treasurer.look(stage, now).await;
             line.set_message(live_line(stage, began));
             line.tick();
         }
@@ -459,7 +460,7 @@ async fn traffic(options: &Options, stage: &Arc<Stage>) -> Result<(), SandboxErr
         tokio::spawn(async move {
             match errand {
                 Some(Errand::Debit(user)) => stage.debit(user).await,
-                Some(Errand::Freeze(user)) => stage.toggle_freeze(user).await,
+                Some(Errand::Freeze(user)) => stage.freeze_or_not(user).await,
                 None => {}
             }
             stage.play(tap, manner).await;

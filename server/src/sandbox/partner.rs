@@ -5,7 +5,7 @@ use std::time::Duration;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::ur::bank::Deposit;
+use super::ur::bank::Wire;
 use super::ur::books::{Account, Block, Books, Funds};
 use super::ur::contract::Code;
 
@@ -100,7 +100,7 @@ impl Partner {
     }
 
     /// Records a prefund as sent.
-    pub(super) async fn record_sent(
+    pub(super) async fn announce(
         &self,
         code: Code,
         amount: u64,
@@ -112,10 +112,10 @@ impl Partner {
         self.send(Method::POST, "/prefunds", body.to_string()).await.map(drop)
     }
 
-    pub(super) async fn has_ordered(&self, deposit: &Deposit) -> Result<bool, String> {
-        let page = self.get(&format!("/prefunds?currency={}", deposit.code)).await?;
+    pub(super) async fn has_ordered(&self, wire: &Wire) -> Result<bool, String> {
+        let page = self.get(&format!("/prefunds?currency={}", wire.code)).await?;
         let items = page.get("items").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-        Ok(items.iter().any(|prefund| prefund["requestId"] == *deposit.request))
+        Ok(items.iter().any(|prefund| prefund["requestId"] == *wire.request))
     }
 
     pub(super) async fn credit(&self, code: Code, amount: u64, reference: &str) -> Result<(), String> {

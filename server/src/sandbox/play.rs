@@ -11,7 +11,7 @@ use super::figures::Figures;
 use super::partner::Partner;
 use super::tap::{Kind, Tap};
 use super::traffic::{Manner, Traffic};
-use super::ur::bank::Deposit;
+use super::ur::bank::Wire;
 use super::ur::books::{Books, Expected};
 use super::ur::{Answer, Courier};
 use crate::http::context::App;
@@ -31,7 +31,7 @@ const STALE: &[u8] = b"\"stale_timestamp\"";
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct AnswerFields {
+struct Said {
     approved: bool,
     source: Option<String>,
     approved_amount: Option<String>,
@@ -141,7 +141,7 @@ impl Stage {
         let expected = self.books().expect(tap, sent);
         let answers = match manner {
             Manner::Twice => {
-                let (one, other) = tokio::join!(self.ask_until_answered(tap), self.ask_until_answered(tap));
+                let (one, other) = tokio::join!(self.insist(tap), self.insist(tap));
                 one.zip(other).map(|(one, other)| {
                     self.compare(tap, &one, &other);
                     one
@@ -149,9 +149,9 @@ impl Stage {
             }
             Manner::Lost => {
                 self.courier.ask_and_lose(tap, sent, Duration::from_micros(tap.amount % 5 * 400)).await;
-                self.ask_until_answered(tap).await
+                self.insist(tap).await
             }
-            _ => self.ask_until_answered(tap).await,
+            _ => self.insist(tap).await,
         };
         let Some(answer) = answers else {
             self.figures.counts().unanswered += 1;
@@ -162,7 +162,7 @@ impl Stage {
         self.judge(tap, expected, &answer).await;
         match manner {
             Manner::Again => {
-                if let Some(again) = self.ask_until_answered(tap).await {
+                if let Some(again) = self.insist(tap).await {
                     self.compare(tap, &answer, &again);
                 }
             }
@@ -172,7 +172,7 @@ impl Stage {
     }
 
     /// Retries with the same id until there is an answer, as UR does.
-    async fn ask_until_answered(&self, tap: &Tap) -> Option<Answer> {
+    async fn insist(&self, tap: &Tap) -> Option<Answer> {
         for _ in 0..ASKED_AGAIN_MAX {
             match self.courier.ask(tap, self.now()).await {
                 Ok(answer) if answer.status != 503 && !is_stale(&answer) => return Some(answer),
@@ -196,8 +196,8 @@ impl Stage {
     /// Sends the same id with other data.
     async fn alter(&self, tap: &Tap) {
         let altered = Tap { amount: tap.amount + 1, ..tap.clone() };
-        let Some(answer) = self.ask_until_answered(&altered).await else { return };
-        let said: Option<AnswerFields> = serde_json::from_slice(&answer.body).ok();
+        let Some(answer) = self.insist(&altered).await else { return };
+        let said: Option<Said> = serde_json::from_slice(&answer.body).ok();
         if said.is_some_and(|said| said.reason.as_deref() == Some("duplicate_mismatch")) {
             *self.figures.counts().declined.entry("duplicate_mismatch".to_owned()).or_default() += 1;
         } else {
@@ -206,7 +206,7 @@ impl Stage {
     }
 
     async fn judge(&self, tap: &Tap, mut expected: Vec<Expected>, answer: &Answer) {
-        let said: AnswerFields = match serde_json::from_slice(&answer.body) {
+        let said: Said = match serde_json::from_slice(&answer.body) {
             Ok(said) if answer.status == 200 => said,
             _ => return self.figures.disagree(format!("{} was answered {answer:?}", tap.id)),
         };
@@ -221,7 +221,7 @@ impl Stage {
         expected.retain(|expected| agree(tap, expected, &said));
         if expected.is_empty() {
             // A limit period may have ended between the two clock readings, or a person tapped by hand.
-            if let Err(error) = self.note_taps_by_hand().await {
+            if let Err(error) = self.learn_of_taps_by_hand().await {
                 return self.figures.disagree(error);
             }
             expected = self.books().expect(tap, self.now());
@@ -260,7 +260,7 @@ impl Stage {
         Ok(agreed.into_iter().next())
     }
 
-    fn count(&self, tap: &Tap, said: &AnswerFields) {
+    fn count(&self, tap: &Tap, said: &Said) {
         let mut counts = self.figures.counts();
         match (&said.reason, &said.source) {
             (Some(reason), _) => *counts.declined.entry(reason.clone()).or_default() += 1,
@@ -271,7 +271,7 @@ impl Stage {
     }
 
     /// The sample user's taps draw on the pools too, and only tapgate knows them.
-    pub(super) async fn note_taps_by_hand(&self) -> Result<(), String> {
+    pub(super) async fn learn_of_taps_by_hand(&self) -> Result<(), String> {
         let mut taken = std::collections::BTreeMap::new();
         let mut cursor = String::new();
         loop {
@@ -305,7 +305,7 @@ impl Stage {
     }
 
     /// A user freezes or unfreezes a card.
-    pub(super) async fn toggle_freeze(&self, user: usize) {
+    pub(super) async fn freeze_or_not(&self, user: usize) {
         let Some(turn) = self.turns.get(user) else { return };
         let _turn = turn.lock().await;
         let ur_id = super::world::ur_id(user);
@@ -331,15 +331,15 @@ impl Stage {
 
     /// A deposit made through UR's API arrives. tapgate finds its own orders by itself; the partner records any other
     /// credit.
-    pub(super) async fn arrive(&self, deposit: &Deposit) {
-        match self.partner.has_ordered(deposit).await {
+    pub(super) async fn arrive(&self, wire: &Wire) {
+        match self.partner.has_ordered(wire).await {
             Ok(true) => {
                 let _edge = self.edge.write().await;
-                self.books().arrive(deposit);
+                self.books().arrive(wire);
             }
             Ok(false) => {
-                self.books().statement.settle(deposit.number);
-                self.credit(deposit.code, deposit.amount, &deposit.hash).await;
+                self.books().statement.settle(wire.number);
+                self.credit(wire.code, wire.amount, &wire.hash).await;
             }
             Err(error) => self.figures.disagree(error),
         }
@@ -352,7 +352,7 @@ fn is_stale(answer: &Answer) -> bool {
 }
 
 /// Whether the answer agrees with the books.
-fn agree(tap: &Tap, expected: &Expected, said: &AnswerFields) -> bool {
+fn agree(tap: &Tap, expected: &Expected, said: &Said) -> bool {
     let amount_is = |amount: u64| said.approved_amount.as_deref() == Some(amount.to_string().as_str());
     match expected {
         Expected::Approved(payment) => {

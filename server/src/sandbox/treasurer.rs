@@ -6,7 +6,7 @@ use tapgate_engine::money::Minor;
 use tokio::time::Instant;
 
 use super::play::Stage;
-use super::ur::bank::Deposit;
+use super::ur::bank::Wire;
 use super::ur::contract::Code;
 
 /// The time until a credit, in real time: on a fast clock, days.
@@ -14,15 +14,15 @@ const LEAD: Duration = Duration::from_secs(5);
 
 /// The pool that the treasurer neglects, so that it runs dry: from its first top-up after this many seconds, when
 /// tapgate has seen a week of it, until it is empty.
-const NEGLECTED: Code = "GBP";
-const NEGLECTS_AFTER_SECONDS: u64 = 8 * 86_400;
+const FORGOTTEN: Code = "GBP";
+const FORGETS_AFTER_SECONDS: u64 = 8 * 86_400;
 
 /// The treasurer's attention to the neglected pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Attention {
-    Untested,
-    Neglects,
-    Restored,
+enum Mind {
+    NotYet,
+    Forgets,
+    Remembers,
 }
 
 /// A top-up in flight.
@@ -40,33 +40,32 @@ pub(super) struct Treasurer {
     number: u64,
     under_way: Vec<TopUp>,
     /// Deposits made through UR's API, with their time of arrival.
-    deposits: Vec<(Deposit, Instant)>,
-    attention: Attention,
+    deposits: Vec<(Wire, Instant)>,
+    mind: Mind,
 }
 
 impl Treasurer {
     pub(super) fn new(began: u64) -> Treasurer {
-        Treasurer { began, number: 0, under_way: Vec::new(), deposits: Vec::new(), attention: Attention::Untested }
+        Treasurer { began, number: 0, under_way: Vec::new(), deposits: Vec::new(), mind: Mind::NotYet }
     }
 
     /// Credits top-ups that have arrived, and sends new ones where needed; records both with tapgate.
-    pub(super) async fn update(&mut self, stage: &Stage, now: Instant) {
+    pub(super) async fn look(&mut self, stage: &Stage, now: Instant) {
         for arrived in self.under_way.extract_if(.., |top_up| top_up.arrives <= now).collect::<Vec<_>>() {
             stage.credit(arrived.code, arrived.amount, &arrived.reference).await;
-            let is_late = stage.now() - self.began > NEGLECTS_AFTER_SECONDS;
-            if self.attention == Attention::Untested && is_late && arrived.code == NEGLECTED {
-                self.attention = Attention::Neglects;
+            let is_late = stage.now() - self.began > FORGETS_AFTER_SECONDS;
+            if self.mind == Mind::NotYet && is_late && arrived.code == FORGOTTEN {
+                self.mind = Mind::Forgets;
             }
         }
-        for (deposit, _) in self.deposits.extract_if(.., |(_, arrives)| *arrives <= now).collect::<Vec<_>>() {
-            stage.arrive(&deposit).await;
+        for (wire, _) in self.deposits.extract_if(.., |(_, arrives)| *arrives <= now).collect::<Vec<_>>() {
+            stage.arrive(&wire).await;
         }
-        self.deposits
-            .extend(std::mem::take(&mut stage.books().deposits).into_iter().map(|deposit| (deposit, now + LEAD)));
+        self.deposits.extend(std::mem::take(&mut stage.books().wires).into_iter().map(|wire| (wire, now + LEAD)));
         for (code, amount) in self.due(stage) {
             let top_up = self.top_up(code, amount, now);
             let expected_at = stage.now() + LEAD.as_secs() * stage.books().speed;
-            if let Err(error) = stage.partner.record_sent(code, amount, &top_up.reference, expected_at).await {
+            if let Err(error) = stage.partner.announce(code, amount, &top_up.reference, expected_at).await {
                 stage.figures.disagree(error);
             }
             self.under_way.push(top_up);
@@ -81,16 +80,16 @@ impl Treasurer {
     fn due(&mut self, stage: &Stage) -> Vec<(Code, u64)> {
         let books = stage.books();
         // tapgate's own figure decides: UR's balance may already be zero, or larger.
-        let shown = NEGLECTED.parse().ok().and_then(|code| stage.app.ledger.pool(code));
+        let shown = FORGOTTEN.parse().ok().and_then(|code| stage.app.ledger.pool(code));
         let is_empty = shown.is_some_and(|pool| pool.available <= Minor::ZERO);
-        if self.attention == Attention::Neglects && is_empty {
-            self.attention = Attention::Restored;
+        if self.mind == Mind::Forgets && is_empty {
+            self.mind = Mind::Remembers;
         }
         let low = books.pools.iter().filter(|(_, pool)| pool.available() < (pool.opened - pool.floor) / 4);
-        let looked_at = low.filter(|(code, _)| **code != NEGLECTED || self.attention != Attention::Neglects);
+        let looked_at = low.filter(|(code, _)| **code != FORGOTTEN || self.mind != Mind::Forgets);
         let is_awaited = |code: Code| {
             let sent = self.under_way.iter().map(|top_up| top_up.code);
-            sent.chain(self.deposits.iter().map(|(deposit, _)| deposit.code)).any(|other| other == code)
+            sent.chain(self.deposits.iter().map(|(wire, _)| wire.code)).any(|other| other == code)
         };
         let idle = looked_at.filter(|(code, _)| !is_awaited(code));
         idle.map(|(code, pool)| (*code, pool.opened - pool.floor)).collect()

@@ -6,11 +6,12 @@ use std::fmt::Write as _;
 
 use jiff::civil::{Date, Time, Weekday};
 use jiff::tz::TimeZone;
-use jiff::{SignedDuration, Span, Timestamp, Unit, Zoned};
+use jiff::{SignedDuration, Span, Timestamp, Zoned};
 use tapgate_engine::fact::{Closed, Day};
 use tapgate_engine::time::UnixMillis;
 
 use super::holidays::Holidays;
+use crate::wire::{date_of, day_of};
 
 /// The search for an open day, in days: more than a year, so that only an endless closure exceeds it.
 pub const DAYS_AHEAD_MAX: usize = 400;
@@ -218,19 +219,6 @@ impl CreditCalendar {
         }
         why
     }
-}
-
-/// The journal's form of a date; `None` before 1970.
-#[must_use]
-pub fn day_of(date: Date) -> Option<Day> {
-    let days = date.since((Unit::Day, Date::constant(1970, 1, 1))).ok()?.get_days();
-    u32::try_from(days).ok().map(Day)
-}
-
-/// The date of a day; `None` beyond the year 9999.
-#[must_use]
-pub fn date_of(day: Day) -> Option<Date> {
-    Date::constant(1970, 1, 1).checked_add(Span::new().try_days(i64::from(day.0)).ok()?).ok()
 }
 
 fn wall_time(at: &Zoned) -> String {

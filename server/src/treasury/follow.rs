@@ -5,10 +5,9 @@
 //! is missing, damaged, of another version, or of another journal, it is ignored and everything is read again.
 
 use std::ops::ControlFlow;
-use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tapgate_engine::fact::Day;
 use tapgate_engine::ids::Sequence;
@@ -17,7 +16,6 @@ use tapgate_engine::money::Currency;
 use tapgate_engine::rows::PoolFigures;
 use tapgate_engine::store::StoreError;
 use tapgate_engine::time::UnixMillis;
-use tokio::sync::watch;
 
 use super::burn::Burn;
 use super::calendar::CreditCalendar;
@@ -26,11 +24,10 @@ use super::outcomes::Outcomes;
 use super::position::position;
 use super::statement::Statement;
 use super::tail::Tail;
+use crate::clock::Clock;
 use crate::config::Treasury;
-use crate::http::context::App;
+use crate::stopping::Stopping;
 
-/// In the data directory.
-const CACHE_FILE: &str = "treasury.cache";
 /// In real time. After a crash, the records since the last write are read again.
 const CACHE_INTERVAL: Duration = Duration::from_secs(300);
 /// The interval of looking for new records, once all of the journal is read.
@@ -38,11 +35,21 @@ const FOLLOW_INTERVAL: Duration = Duration::from_secs(1);
 /// Its minimum in real time, for a fast virtual clock.
 const FOLLOW_INTERVAL_MIN: Duration = Duration::from_millis(50);
 /// The interval of log lines about the progress.
-const PROGRESS_INTERVAL: Duration = Duration::from_secs(10);
+const LOG_INTERVAL: Duration = Duration::from_secs(10);
 /// Records per batch.
 const RECORDS_MAX: usize = 10_000;
-/// The thread's niceness: about a tenth of a contended core.
-const NICENESS: i32 = 10;
+
+/// Where what is known is kept from one run of the process to the next.
+pub trait Cache: Send + Sync {
+    /// What was kept last, whole or torn: a check sum in it tells.
+    fn read(&self) -> Option<Vec<u8>>;
+
+    /// Keeps this in its place.
+    ///
+    /// # Errors
+    /// It could not be written.
+    fn replace(&self, bytes: &[u8]) -> std::io::Result<()>;
+}
 
 /// The pools' history, folded from the journal.
 #[derive(Debug)]
@@ -196,8 +203,8 @@ impl Follower {
     ///
     /// # Errors
     /// The journal could not be read.
-    pub fn resume(&self, ledger: &Ledger, directory: &Path) -> Result<Sequence, StoreError> {
-        let cached = std::fs::read(directory.join(CACHE_FILE)).ok();
+    pub fn resume(&self, ledger: &Ledger, cache: &dyn Cache) -> Result<Sequence, StoreError> {
+        let cached = cache.read();
         if let Some(cached) = cached.and_then(|bytes| Tail::decode(&bytes, &self.calendar))
             && fits(ledger, &cached)?
         {
@@ -206,16 +213,13 @@ impl Follower {
         Ok(self.tail().cursor)
     }
 
-    /// Replaces the whole cache. Its checksum detects a torn file, so no sync is needed.
+    /// Replaces the cache.
     ///
     /// # Errors
-    /// The file could not be written.
-    pub fn save(&self, directory: &Path) -> std::io::Result<()> {
+    /// It could not be written.
+    pub fn save(&self, cache: &dyn Cache) -> std::io::Result<()> {
         let snapshot = self.tail().clone();
-        let bytes = snapshot.encode().map_err(std::io::Error::other)?;
-        let written: PathBuf = directory.join(format!("{CACHE_FILE}.new"));
-        std::fs::write(&written, bytes)?;
-        std::fs::rename(written, directory.join(CACHE_FILE))
+        cache.replace(&snapshot.encode().map_err(std::io::Error::other)?)
     }
 }
 
@@ -230,46 +234,62 @@ fn fits(ledger: &Ledger, cached: &Tail) -> Result<bool, StoreError> {
     Ok(fits)
 }
 
-/// The thread's body: follows the journal until tapgate stops.
-pub fn follow(app: &App, stopping: &watch::Receiver<bool>) {
-    // Decisions come first. If the system refuses, the thread runs at normal priority.
-    let _ = rustix::process::setpriority_process(None, NICENESS);
-    let (follower, ledger, directory) = (&app.treasury, &*app.ledger, app.config.data_dir.as_path());
-    let resumed = follower.resume(ledger, directory).unwrap_or_else(|error| {
-        tracing::warn!(%error, "treasury's cache could not be compared with the journal; all of it is read again");
-        Sequence::ZERO
-    });
-    let (began, mut told, mut saved) = (Instant::now(), Instant::now(), Instant::now());
-    let mut was_caught_up = false;
-    while !*stopping.borrow() {
-        let more = follower.turn(ledger).unwrap_or_else(|error| {
-            tracing::warn!(%error, "the journal could not be read by treasury; tried again");
-            false
-        });
-        let is_caught_up = follower.is_caught_up.load(Ordering::Acquire);
-        if is_caught_up && !was_caught_up {
-            was_caught_up = true;
-            let (millis, records) = (began.elapsed().as_millis(), follower.tail().cursor.0 - resumed.0);
-            tracing::info!(records, cached = resumed.0, millis, "treasury has read the journal");
-        } else if !is_caught_up && told.elapsed() > PROGRESS_INTERVAL {
-            told = Instant::now();
-            let (known, all) = (follower.tail().cursor.0, ledger.journal().durable().0);
-            tracing::info!(known, all, "treasury reads the journal; there are no forecasts until it has");
-        }
-        if saved.elapsed() > CACHE_INTERVAL {
-            saved = Instant::now();
-            save(follower, directory);
-        }
-        if !more {
-            std::thread::park_timeout(app.clock.real(FOLLOW_INTERVAL).max(FOLLOW_INTERVAL_MIN));
-        }
-    }
-    save(follower, directory);
+/// The job that keeps the follower behind the journal.
+pub struct Following {
+    /// What is kept.
+    pub follower: Arc<Follower>,
+    /// The journal.
+    pub ledger: Arc<Ledger>,
+    /// Whose time it lives in.
+    pub clock: Arc<Clock>,
+    /// Spares a restart reading the whole journal.
+    pub cache: Arc<dyn Cache>,
 }
 
-fn save(follower: &Follower, directory: &Path) {
-    if let Err(error) = follower.save(directory) {
-        tracing::warn!(%error, directory = %directory.display(), "treasury's cache was not written: the next start reads more");
+impl Following {
+    /// Follows until the end is asked for.
+    pub async fn run(self, mut stopping: Stopping) {
+        let Following { follower, ledger, clock, .. } = &self;
+        let resumed = follower.resume(ledger, &*self.cache).unwrap_or_else(|error| {
+            tracing::warn!(%error, "treasury's cache could not be compared with the journal; all of it is read again");
+            Sequence::ZERO
+        });
+        let began = clock.running();
+        let (mut logged, mut saved) = (began, began);
+        let mut was_caught_up = false;
+        while !stopping.is_set() {
+            let more = follower.turn(ledger).unwrap_or_else(|error| {
+                tracing::warn!(%error, "the journal could not be read by treasury; tried again");
+                false
+            });
+            let now = clock.running();
+            let is_caught_up = follower.is_caught_up.load(Ordering::Acquire);
+            if is_caught_up && !was_caught_up {
+                was_caught_up = true;
+                let (millis, records) = ((now - began).as_millis(), follower.tail().cursor.0 - resumed.0);
+                tracing::info!(records, cached = resumed.0, millis, "treasury has read the journal");
+            } else if !is_caught_up && now - logged > LOG_INTERVAL {
+                logged = now;
+                let (known, all) = (follower.tail().cursor.0, ledger.journal().durable().0);
+                tracing::info!(known, all, "treasury reads the journal; there are no forecasts until it has");
+            }
+            if now - saved > CACHE_INTERVAL {
+                saved = now;
+                self.save();
+            }
+            if more {
+                tokio::task::yield_now().await;
+            } else {
+                clock.rest(FOLLOW_INTERVAL, FOLLOW_INTERVAL_MIN, &mut stopping).await;
+            }
+        }
+        self.save();
+    }
+
+    fn save(&self) {
+        if let Err(error) = self.follower.save(&*self.cache) {
+            tracing::warn!(%error, "treasury's cache was not written: the next start reads more");
+        }
     }
 }
 

@@ -285,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn balance_and_money_in_flight_decide() {
+    fn what_is_there_and_on_its_way_decides() {
         // In flight: an amount and its credit, in hours from the day before; 24 is now.
         let check = |pool: PoolNow, level: Level, suggests: bool| {
             let said = said(&pool, RULES);
@@ -332,7 +332,7 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_forecast_has_a_reason() {
+    fn what_cannot_be_foretold_is_said() {
         let pool = pool(1_000, 0, &[]);
         let check = |burn: &Burn, calendar: &CreditCalendar, expected: Unforeseeable| {
             assert_eq!(forecast(burn, calendar, (&pool, &RULES), FRIDAY), Err(expected));
@@ -356,7 +356,7 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(cases(64)))]
 
         #[test]
-        fn more_money_never_raises_the_suggestion_and_money_in_flight_lowers_it(
+        fn more_money_never_asks_for_more_and_what_was_sent_is_not_asked_for_again(
             available in -2_000_000_i64..4_000_000, more in 0_i64..2_000_000, z in 0.0..6.0_f64,
             step in 1_i64..1_000_000, cycle_days in 1_u16..30,
         ) {

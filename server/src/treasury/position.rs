@@ -31,6 +31,13 @@ pub fn position(figures: &PoolFigures, in_flight: &[Prefund], calendar: &CreditC
     }
 }
 
+/// A pool that was never funded and never spent from: UR shows a balance of nothing in every currency it holds, and nobody
+/// misses money there.
+#[must_use]
+pub fn is_unused(figures: &PoolFigures, has_spent: bool) -> bool {
+    !has_spent && figures.reported.is_zero() && figures.floor.is_zero() && figures.reserve.is_zero()
+}
+
 #[cfg(test)]
 mod tests {
     use tapgate_engine::ids::{PrefundId, Sequence};
@@ -45,7 +52,7 @@ mod tests {
     const EIGHT_HOURS_MS: u64 = 8 * 3_600_000;
 
     #[test]
-    fn money_in_flight_is_expected_as_given_or_by_the_calendar() {
+    fn what_is_on_its_way_is_expected_as_people_say_or_the_calendar() {
         let sent = |amount: i64, expected_at: Option<UnixMillis>| Prefund {
             sequence: Sequence(1),
             id: PrefundId(Sequence(1)),
@@ -68,5 +75,23 @@ mod tests {
         let pool = position(&figures, &[sent(10, Some(UnixMillis(7))), sent(20, None)], &zurich(), at);
         let in_flight: Vec<_> = pool.in_flight.iter().map(|top_up| (top_up.amount.0, top_up.credited_at.0)).collect();
         assert_eq!(in_flight, [(10, 7), (20, FRIDAY.0 + EIGHT_HOURS_MS), (30, at.0)]);
+    }
+
+    #[test]
+    fn a_pool_is_used_once_it_is_funded_spent_or_meant_to_be() {
+        let check = |[reported, floor, reserve]: [i64; 3], has_spent: bool, unused: bool| {
+            let figures = PoolFigures {
+                reported: Minor(reported),
+                floor: Minor(floor),
+                reserve: Minor(reserve),
+                ..PoolFigures::empty(Currency::EUR)
+            };
+            assert_eq!(is_unused(&figures, has_spent), unused, "{figures:?} {has_spent}");
+        };
+        check([0, 0, 0], false, true);
+        check([0, 0, 0], true, false);
+        for figures in [[1, 0, 0], [0, 1, 0], [0, 0, 1]] {
+            check(figures, false, false);
+        }
     }
 }

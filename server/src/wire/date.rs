@@ -1,5 +1,8 @@
 //! The calendar: days as dates, and times in the form of RFC 3339.
 
+use jiff::civil::Date;
+use jiff::{Span, Unit};
+use tapgate_engine::fact::Day;
 use tapgate_engine::time::UnixMillis;
 
 const DAY_MILLIS: u64 = 86_400_000;
@@ -25,6 +28,19 @@ pub fn date(days: i64) -> (i64, i64, i64) {
     let day = day - (153 * month + 2) / 5 + 1;
     let month = if month < 10 { month + 3 } else { month - 9 };
     (cycle * 400 + year + i64::from(month <= 2), month, day)
+}
+
+/// The journal's form of a date; `None` before 1970.
+#[must_use]
+pub fn day_of(date: Date) -> Option<Day> {
+    let days = date.since((Unit::Day, Date::constant(1970, 1, 1))).ok()?.get_days();
+    u32::try_from(days).ok().map(Day)
+}
+
+/// The date of a day; `None` beyond the year 9999.
+#[must_use]
+pub fn date_of(day: Day) -> Option<Date> {
+    Date::constant(1970, 1, 1).checked_add(Span::new().try_days(i64::from(day.0)).ok()?).ok()
 }
 
 #[cfg(test)]

@@ -9,5 +9,5 @@ mod forms;
 pub mod partner_api;
 pub mod ur;
 
-pub use date::{date, rfc3339};
+pub use date::{date, date_of, day_of, rfc3339};
 pub use forms::{Digits, Malformed};

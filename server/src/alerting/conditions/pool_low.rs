@@ -2,7 +2,6 @@
 
 use compact_str::{CompactString, format_compact};
 use tapgate_engine::fact::{AlertKind, Condition, Severity};
-use tapgate_engine::rows::PoolFigures;
 
 use super::{facts, figure};
 use crate::treasury::forecast::{Forecast, PoolNow, Unforeseeable};
@@ -28,13 +27,6 @@ pub fn pool_low(pool: &PoolNow, forecast: Option<&Result<Forecast, Unforeseeable
         forecast.and_then(|forecast| forecast.as_ref().ok()).into_iter().flat_map(|known| figures(pool, known)),
     );
     Some(Condition { kind: AlertKind::PoolLow, subject: currency.as_str().into(), severity, title, text, facts })
-}
-
-/// A pool that was never funded and never spent from: UR shows a balance of nothing in every currency it holds, and nobody
-/// misses money there.
-#[must_use]
-pub fn is_unused(figures: &PoolFigures, has_spent: bool) -> bool {
-    !has_spent && figures.reported.is_zero() && figures.floor.is_zero() && figures.reserve.is_zero()
 }
 
 fn figures(pool: &PoolNow, forecast: &Forecast) -> Vec<(CompactString, CompactString)> {
@@ -99,24 +91,6 @@ mod tests {
                  holidays of [treasury].",
             )),
         );
-    }
-
-    #[test]
-    fn a_pool_is_used_once_it_is_funded_spent_or_meant_to_be() {
-        let check = |[reported, floor, reserve]: [i64; 3], has_spent: bool, unused: bool| {
-            let figures = PoolFigures {
-                reported: Minor(reported),
-                floor: Minor(floor),
-                reserve: Minor(reserve),
-                ..PoolFigures::empty(Currency::EUR)
-            };
-            assert_eq!(is_unused(&figures, has_spent), unused, "{figures:?} {has_spent}");
-        };
-        check([0, 0, 0], false, true);
-        check([0, 0, 0], true, false);
-        for figures in [[1, 0, 0], [0, 1, 0], [0, 0, 1]] {
-            check(figures, false, false);
-        }
     }
 
     #[test]

@@ -3,7 +3,6 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use metrics_exporter_prometheus::PrometheusBuilder;
 use tapgate_engine::fact::{PrefundOrdered, PrefundProposed, PrefundSent};
 use tapgate_engine::ids::PrefundId;
 use tapgate_engine::ledger::{AlertChange, PrefundChange};
@@ -17,22 +16,32 @@ use crate::treasury::follow::tests::{HOUR_MS, MONDAY, World, moment};
 /// Nine weeks of two taps of 10.00 an hour end here: Monday 2026-11-09 00:00 UTC.
 const WEEKS: u32 = 9;
 
-fn app(world: &World, settings: &str) -> App {
+fn watching(world: &World, settings: &str) -> Watch {
     configured(world, &format!("ur.feeds = false\n[treasury]\n{settings}\n"))
 }
 
-fn configured(world: &World, settings: &str) -> App {
+fn configured(world: &World, settings: &str) -> Watch {
     let text = format!("ur.signers = [\"0xee28dEaD5F114C8405BE3be1144D59A4110B7F79\"]\n{settings}");
     let no_files = |_: &Path| Err(std::io::Error::from(std::io::ErrorKind::NotFound));
     let config = Config::load(&text, "test.toml", [], no_files).unwrap();
-    App::new(
-        Arc::clone(&world.ledger),
-        config,
-        Arc::new(Clock::start()),
-        PrometheusBuilder::new().build_recorder().handle(),
-        tokio::sync::mpsc::channel(1).0,
-        Vec::new(),
-    )
+    let ur = &config.ur;
+    Watch {
+        ledger: Arc::clone(&world.ledger),
+        clock: Arc::new(Clock::start()),
+        health: Arc::default(),
+        treasury: Arc::new(Follower::new(&config.treasury)),
+        prefunding: Arc::default(),
+        settings: Settings {
+            is_fed: ur.feeds && ur.partner_key.is_some() && ur.ops_ur_id.is_some(),
+            interval: Duration::from_secs(config.treasury.watch_interval_seconds.into()),
+            renotify_seconds: config.treasury.renotify_seconds,
+            report_stale_seconds: config.treasury.report_stale_seconds,
+            break_ageing_days: config.treasury.break_ageing_days,
+            hourly_cap_chf: config.treasury.hourly_cap_chf,
+            hourly_cap_suspends: config.treasury.hourly_cap_suspends,
+            auto_prefund: config.treasury.auto_prefund.mode,
+        },
+    }
 }
 
 /// So many hours after the weeks.
@@ -53,42 +62,42 @@ fn weeks_of_taps() -> World {
 }
 
 /// Looks at `now`, and says what is open: kind, subject, severity, how often told.
-fn seen(app: &App, now: UnixMillis) -> Vec<String> {
-    seen_after(app, &mut Seen::default(), now)
+fn seen(watch: &Watch, now: UnixMillis) -> Vec<String> {
+    seen_after(watch, &mut Seen::default(), now)
 }
 
 /// The same, after looks before it.
-fn seen_after(app: &App, before: &mut Seen, now: UnixMillis) -> Vec<String> {
-    turn(app, before, moment(now));
+fn seen_after(watch: &Watch, before: &mut Seen, now: UnixMillis) -> Vec<String> {
+    turn(watch, before, moment(now));
     let told = |alert: &Alert| {
         let condition = &alert.condition;
         let (kind, severity) = (condition.kind.name(), condition.severity.name());
         format!("{kind} {} {severity} {}", condition.subject, alert.notified)
     };
-    app.ledger.open_alerts().iter().map(told).collect()
+    watch.ledger.open_alerts().iter().map(told).collect()
 }
 
 #[test]
 fn a_pool_runs_low_is_told_and_topped_up() {
     let world = weeks_of_taps();
-    let app = app(&world, "");
+    let watch = watching(&world, "");
     // Until the credit of Tuesday's cut-off, 41 hours, 820.00 are expected.
     world.report(later(0), 85_000, 0);
-    assert_eq!(seen(&app, later(0)), Vec::<String>::new(), "the journal is not read yet: nothing is known");
-    app.treasury.catch_up(&world.ledger).unwrap();
-    assert_eq!(seen(&app, later(0)), ["pool_low EUR urgent 1"]);
+    assert_eq!(seen(&watch, later(0)), Vec::<String>::new(), "the journal is not read yet: nothing is known");
+    watch.treasury.catch_up(&world.ledger).unwrap();
+    assert_eq!(seen(&watch, later(0)), ["pool_low EUR urgent 1"]);
     let condition = world.ledger.open_alerts().remove(0).condition;
     assert!(condition.text.contains("the next cut-off is Mon 9 Nov 14:00"), "{}", condition.text);
     assert!(condition.text.contains("820 EUR"), "{}", condition.text);
-    assert_eq!(seen(&app, later(0)).len(), 1, "told once");
+    assert_eq!(seen(&watch, later(0)).len(), 1, "told once");
     world.report(later(4), 77_000, 0);
-    assert_eq!(seen(&app, later(4)), ["pool_low EUR urgent 2"], "and again after four hours");
+    assert_eq!(seen(&watch, later(4)), ["pool_low EUR urgent 2"], "and again after four hours");
     let again = world.ledger.open_alerts().remove(0).condition;
     assert_ne!(again.text, condition.text, "in the words of now");
     world.report(later(5), 0, 0);
-    assert_eq!(seen(&app, later(5)), ["pool_low EUR critical 3"]);
+    assert_eq!(seen(&watch, later(5)), ["pool_low EUR critical 3"]);
     world.report(later(6), 1_000_000, 0);
-    assert_eq!(seen(&app, later(6)), Vec::<String>::new());
+    assert_eq!(seen(&watch, later(6)), Vec::<String>::new());
     world.ledger.journal().close();
 }
 
@@ -96,10 +105,10 @@ fn a_pool_runs_low_is_told_and_topped_up() {
 fn after_a_restart_nothing_is_over_before_the_journal_is_read() {
     let world = weeks_of_taps();
     world.report(later(0), 85_000, 0);
-    let before = app(&world, "");
+    let before = watching(&world, "");
     before.treasury.catch_up(&world.ledger).unwrap();
     assert_eq!(seen(&before, later(0)), ["pool_low EUR urgent 1"]);
-    let restarted = app(&world, "");
+    let restarted = watching(&world, "");
     assert_eq!(seen(&restarted, later(1)), ["pool_low EUR urgent 1"]);
     world.report(later(1), 0, 100);
     assert_eq!(seen(&restarted, later(1)), ["pool_low EUR critical 2", "floor_breached EUR critical 1"]);
@@ -109,11 +118,11 @@ fn after_a_restart_nothing_is_over_before_the_journal_is_read() {
 #[test]
 fn an_empty_pool_is_told_once_it_is_meant_to_hold_something() {
     let world = World::new(1, true);
-    let app = app(&world, "");
-    app.treasury.catch_up(&world.ledger).unwrap();
-    assert_eq!(seen(&app, later(0)), Vec::<String>::new());
+    let watch = watching(&world, "");
+    watch.treasury.catch_up(&world.ledger).unwrap();
+    assert_eq!(seen(&watch, later(0)), Vec::<String>::new());
     world.report(later(0), 10, 10);
-    assert_eq!(seen(&app, later(0)), ["pool_low EUR critical 1"]);
+    assert_eq!(seen(&watch, later(0)), ["pool_low EUR critical 1"]);
     world.ledger.journal().close();
 }
 
@@ -121,8 +130,8 @@ fn an_empty_pool_is_told_once_it_is_meant_to_hold_something() {
 fn a_prefund_is_overdue_then_short_then_over() {
     let world = World::new(1, true);
     world.report(MONDAY, 1_000_000, 0);
-    let app = app(&world, "");
-    app.treasury.catch_up(&world.ledger).unwrap();
+    let watch = watching(&world, "");
+    watch.treasury.catch_up(&world.ledger).unwrap();
     let sent = PrefundSent {
         proposal: None,
         currency: Currency::EUR,
@@ -131,16 +140,16 @@ fn a_prefund_is_overdue_then_short_then_over() {
         expected_at: Some(later(1)),
     };
     world.change(later(0), Change::Prefund(PrefundChange::Send(sent)));
-    assert_eq!(seen(&app, later(1)), Vec::<String>::new());
-    let told = seen(&app, later(2));
+    assert_eq!(seen(&watch, later(1)), Vec::<String>::new());
+    let told = seen(&watch, later(2));
     assert!(matches!(told.as_slice(), [only] if only.starts_with("prefund_overdue ")), "{told:?}");
     let credit =
         |amount| Change::CreditPool { currency: Currency::EUR, amount: Minor(amount), reference: "PF-1".into() };
     world.change(later(3), credit(4_990));
-    let told = seen(&app, later(3));
+    let told = seen(&watch, later(3));
     assert!(matches!(told.as_slice(), [only] if only.starts_with("prefund_short ")), "{told:?}");
     world.change(later(4), credit(10));
-    assert_eq!(seen(&app, later(4)), Vec::<String>::new());
+    assert_eq!(seen(&watch, later(4)), Vec::<String>::new());
     world.ledger.journal().close();
 }
 
@@ -158,8 +167,8 @@ fn an_order_without_an_answer_is_told_by_the_ledger_alone_until_it_ends() {
     let world = World::new(1, true);
     world.report(MONDAY, 1_000_000, 0);
     // No feeds, no key, no account: nobody orders or looks.
-    let app = app(&world, "");
-    app.treasury.catch_up(&world.ledger).unwrap();
+    let watch = watching(&world, "");
+    watch.treasury.catch_up(&world.ledger).unwrap();
     let id = proposed(&world, later(0));
     let treasurer = Author::Person { name: "treasurer".into(), idempotency: None };
     world.ledger.change(&treasurer, Change::Prefund(PrefundChange::Approve { id }), moment(later(0))).unwrap();
@@ -174,14 +183,14 @@ fn an_order_without_an_answer_is_told_by_the_ledger_alone_until_it_ends() {
     };
     world.change(later(0), Change::Prefund(PrefundChange::Order(ordered)));
     let seconds = |seconds: u64| UnixMillis(later(0).0 + seconds * 1_000);
-    assert_eq!(seen(&app, seconds(120)), Vec::<String>::new(), "UR's answer takes a while");
-    assert_eq!(seen(&app, seconds(121)), ["prefund_refused EUR urgent 1"]);
+    assert_eq!(seen(&watch, seconds(120)), Vec::<String>::new(), "UR's answer takes a while");
+    assert_eq!(seen(&watch, seconds(121)), ["prefund_refused EUR urgent 1"]);
     let text = world.ledger.open_alerts().remove(0).condition.text;
     assert!(text.contains("its money may have left") && text.contains("--not-executed"), "{text}");
-    assert_eq!(seen(&app, later(1)), ["prefund_refused EUR urgent 1"], "it stands");
+    assert_eq!(seen(&watch, later(1)), ["prefund_refused EUR urgent 1"], "it stands");
     let given_up = PrefundChange::Cancel { id, reason: "UR says so".into(), not_executed: true };
     world.change(later(1), Change::Prefund(given_up));
-    assert_eq!(seen(&app, later(1)), Vec::<String>::new());
+    assert_eq!(seen(&watch, later(1)), Vec::<String>::new());
     world.ledger.journal().close();
 }
 
@@ -194,16 +203,16 @@ fn a_proposal_that_nobody_approves_is_told_after_an_hour() {
         "ur.partner_key = \"{key}\"\nur.ops_ur_id = \"9999\"\n[treasury]\nreport_stale_seconds = 86400\n\
          [treasury.auto_prefund]\nmode = \"automatic\"\ndaily_max_usdc = 1\n"
     );
-    let app = configured(&world, &settings);
-    app.treasury.catch_up(&world.ledger).unwrap();
+    let watch = configured(&world, &settings);
+    watch.treasury.catch_up(&world.ledger).unwrap();
     world.report(later(0), 1_000_000, 0);
     proposed(&world, later(0));
-    assert_eq!(seen(&app, later(1)), Vec::<String>::new());
-    assert_eq!(seen(&app, UnixMillis(later(1).0 + 1)), ["prefund_refused EUR warning 1"]);
+    assert_eq!(seen(&watch, later(1)), Vec::<String>::new());
+    assert_eq!(seen(&watch, UnixMillis(later(1).0 + 1)), ["prefund_refused EUR warning 1"]);
     // The pool's own need makes it urgent.
     world.report(later(2), 10, 10);
-    seen(&app, later(2));
-    assert_eq!(seen(&app, later(2)), ["prefund_refused EUR urgent 2", "pool_low EUR critical 1"]);
+    seen(&watch, later(2));
+    assert_eq!(seen(&watch, later(2)), ["prefund_refused EUR urgent 2", "pool_low EUR critical 1"]);
     world.ledger.journal().close();
 }
 
@@ -211,25 +220,25 @@ fn a_proposal_that_nobody_approves_is_told_after_an_hour() {
 fn the_hourly_cap_suspends_once() {
     let world = World::new(1, true);
     world.report(MONDAY, 1_000_000, 0);
-    let app = app(&world, "hourly_cap_chf = 100\nhourly_cap_suspends = true");
+    let watch = watching(&world, "hourly_cap_chf = 100\nhourly_cap_suspends = true");
     world.tap(later(0), 1, 0, 10_500);
     world.drained();
-    app.treasury.catch_up(&world.ledger).unwrap();
-    assert_eq!(seen(&app, later(0)), Vec::<String>::new(), "99.22 francs");
+    watch.treasury.catch_up(&world.ledger).unwrap();
+    assert_eq!(seen(&watch, later(0)), Vec::<String>::new(), "99.22 francs");
     world.tap(later(0), 2, 0, 100);
     world.drained();
-    app.treasury.catch_up(&world.ledger).unwrap();
-    assert_eq!(seen(&app, later(0)), ["hourly_cap  critical 1"]);
+    watch.treasury.catch_up(&world.ledger).unwrap();
+    assert_eq!(seen(&watch, later(0)), ["hourly_cap  critical 1"]);
     assert!(world.ledger.program().suspended && world.ledger.program().reason.contains("100 CHF"));
     world.change(later(0), Change::SuspendProgram { suspended: false, reason: "looked at".into() });
     world.drained();
-    assert_eq!(seen(&app, later(0)), ["hourly_cap  critical 1"]);
+    assert_eq!(seen(&watch, later(0)), ["hourly_cap  critical 1"]);
     assert!(!world.ledger.program().suspended, "a person knows better");
-    let restarted = self::app(&world, "hourly_cap_chf = 100\nhourly_cap_suspends = true");
+    let restarted = watching(&world, "hourly_cap_chf = 100\nhourly_cap_suspends = true");
     restarted.treasury.catch_up(&world.ledger).unwrap();
     assert_eq!(seen(&restarted, later(0)).len(), 1);
     assert!(!world.ledger.program().suspended, "whoever has restarted since");
-    assert_eq!(seen(&app, later(1)), Vec::<String>::new(), "an hour later it is over");
+    assert_eq!(seen(&watch, later(1)), Vec::<String>::new(), "an hour later it is over");
     world.ledger.journal().close();
 }
 
@@ -237,26 +246,26 @@ fn the_hourly_cap_suspends_once() {
 fn what_is_approved_after_a_resume_suspends_again_and_is_told_anew() {
     let world = World::new(1, true);
     world.report(MONDAY, 1_000_000, 0);
-    let app = app(&world, "hourly_cap_chf = 100\nhourly_cap_suspends = true");
-    app.treasury.catch_up(&world.ledger).unwrap();
+    let watch = watching(&world, "hourly_cap_chf = 100\nhourly_cap_suspends = true");
+    watch.treasury.catch_up(&world.ledger).unwrap();
     world.tap(later(0), 1, 0, 15_000);
     world.drained();
-    assert_eq!(seen(&app, later(0)), ["hourly_cap  critical 1"]);
+    assert_eq!(seen(&watch, later(0)), ["hourly_cap  critical 1"]);
     let first = world.ledger.open_alerts().remove(0).id;
     world.change(later(0), Change::Alert(AlertChange::Acknowledge { id: first, reason: None }));
     world.change(later(0), Change::SuspendProgram { suspended: false, reason: "a campaign".into() });
     let soon = UnixMillis(later(0).0 + 1_000);
     world.tap(soon, 2, 0, 10_500);
     world.drained();
-    assert_eq!(seen(&app, soon), ["hourly_cap  critical 1"]);
+    assert_eq!(seen(&watch, soon), ["hourly_cap  critical 1"]);
     assert!(!world.ledger.program().suspended, "99.22 francs since");
     world.tap(soon, 3, 0, 100);
     world.drained();
-    assert_eq!(seen(&app, soon), ["hourly_cap  critical 1"]);
+    assert_eq!(seen(&watch, soon), ["hourly_cap  critical 1"]);
     assert!(world.ledger.program().suspended);
     let second = world.ledger.open_alerts().remove(0);
     assert!(second.id != first && second.acknowledged.is_none(), "{second:?}");
-    assert_eq!(seen(&app, soon).len(), 1);
+    assert_eq!(seen(&watch, soon).len(), 1);
     assert_eq!(world.ledger.open_alerts().remove(0).id, second.id, "once");
     world.ledger.journal().close();
 }
@@ -264,32 +273,32 @@ fn what_is_approved_after_a_resume_suspends_again_and_is_told_anew() {
 #[test]
 fn a_pool_without_history_that_trembles_round_nothing_is_told_once() {
     let world = World::new(1, true);
-    let app = app(&world, "");
-    app.treasury.catch_up(&world.ledger).unwrap();
+    let watch = watching(&world, "");
+    watch.treasury.catch_up(&world.ledger).unwrap();
     let mut before = Seen::default();
     for (hour, balance) in [(0, 10), (1, 11), (2, 10), (3, 11)] {
         world.report(later(hour), balance, 10);
-        assert_eq!(seen_after(&app, &mut before, later(hour)), ["pool_low EUR critical 1"], "hour {hour}");
+        assert_eq!(seen_after(&watch, &mut before, later(hour)), ["pool_low EUR critical 1"], "hour {hour}");
     }
-    assert_eq!(seen_after(&app, &mut before, later(3)), Vec::<String>::new(), "two looks were good");
+    assert_eq!(seen_after(&watch, &mut before, later(3)), Vec::<String>::new(), "two looks were good");
     world.ledger.journal().close();
 }
 
 #[test]
 fn a_pool_that_no_credit_can_reach_is_urgent() {
     let world = weeks_of_taps();
-    let app = app(&world, "");
-    app.treasury.catch_up(&world.ledger).unwrap();
+    let watch = watching(&world, "");
+    watch.treasury.catch_up(&world.ledger).unwrap();
     world.report(later(0), 5_000_000, 0);
-    assert_eq!(seen(&app, later(0)), Vec::<String>::new(), "it lasts for months");
-    let today = app.treasury.calendar(&world.ledger).day(later(0)).0;
+    assert_eq!(seen(&watch, later(0)), Vec::<String>::new(), "it lasts for months");
+    let today = watch.treasury.calendar(&world.ledger).day(later(0)).0;
     for year in 0..2 {
         let from = tapgate_engine::fact::Day(today.0 + year * 365);
         let through = tapgate_engine::fact::Day(from.0 + 364);
         let closed = tapgate_engine::fact::Closed { from, through, reason: "UR is gone".into() };
         world.change(later(0), Change::Closure(tapgate_engine::ledger::ClosureChange::Add(closed)));
     }
-    assert_eq!(seen(&app, later(0)), ["pool_low EUR urgent 1"]);
+    assert_eq!(seen(&watch, later(0)), ["pool_low EUR urgent 1"]);
     let text = world.ledger.open_alerts().remove(0).condition.text;
     assert!(text.contains("no day is open for credits"), "{text}");
     world.ledger.journal().close();
@@ -298,14 +307,14 @@ fn a_pool_that_no_credit_can_reach_is_urgent() {
 #[test]
 fn a_slow_disk_is_told_once_until_two_looks_are_good() {
     let world = World::new(1, true);
-    let app = app(&world, "");
+    let watch = watching(&world, "");
     let mut before = Seen::default();
     for (is_stalled, was_stalled) in [(true, false), (false, true), (true, false), (false, true)] {
         before.journal = JournalSeen { is_stalled, was_stalled, ..JournalSeen::default() };
-        assert_eq!(seen_after(&app, &mut before, later(0)), ["journal_slow  critical 1"]);
+        assert_eq!(seen_after(&watch, &mut before, later(0)), ["journal_slow  critical 1"]);
     }
     before.journal = JournalSeen::default();
-    assert_eq!(seen_after(&app, &mut before, later(0)), Vec::<String>::new());
+    assert_eq!(seen_after(&watch, &mut before, later(0)), Vec::<String>::new());
     world.ledger.journal().close();
 }
 
@@ -317,28 +326,28 @@ fn a_rise_of_declines_is_told_and_acknowledged() {
         world.tap(later(0), 1_000_000 + tap, 7_777, 1_000);
     }
     world.drained();
-    let app = app(&world, "");
-    app.treasury.catch_up(&world.ledger).unwrap();
-    assert_eq!(seen(&app, later(0)), ["decline_spike  urgent 1"]);
+    let watch = watching(&world, "");
+    watch.treasury.catch_up(&world.ledger).unwrap();
+    assert_eq!(seen(&watch, later(0)), ["decline_spike  urgent 1"]);
     let alert = world.ledger.open_alerts().remove(0);
     assert!(alert.condition.facts.iter().any(|(name, value)| name == "unknown" && value == "30"), "{alert:?}");
     world.change(later(0), Change::Alert(AlertChange::Acknowledge { id: alert.id, reason: None }));
-    assert_eq!(seen(&app, UnixMillis(later(0).0 + 9 * 60_000)), ["decline_spike  urgent 1"]);
-    assert_eq!(seen(&app, UnixMillis(later(0).0 + 10 * 60_000)), Vec::<String>::new());
+    assert_eq!(seen(&watch, UnixMillis(later(0).0 + 9 * 60_000)), ["decline_spike  urgent 1"]);
+    assert_eq!(seen(&watch, UnixMillis(later(0).0 + 10 * 60_000)), Vec::<String>::new());
     world.ledger.journal().close();
 }
 
 #[test]
 fn a_closure_moves_what_must_last() {
     let world = weeks_of_taps();
-    let app = app(&world, "");
-    app.treasury.catch_up(&world.ledger).unwrap();
+    let watch = watching(&world, "");
+    watch.treasury.catch_up(&world.ledger).unwrap();
     world.report(later(0), 120_000, 0);
-    assert_eq!(seen(&app, later(0)), Vec::<String>::new());
-    let tuesday = app.treasury.calendar(&world.ledger).day(later(24)).0;
+    assert_eq!(seen(&watch, later(0)), Vec::<String>::new());
+    let tuesday = watch.treasury.calendar(&world.ledger).day(later(24)).0;
     let closed = tapgate_engine::fact::Closed { from: tuesday, through: tuesday, reason: "UR moves".into() };
     world.change(later(0), Change::Closure(tapgate_engine::ledger::ClosureChange::Add(closed)));
     // Now 65 hours of 20.00 must last.
-    assert_eq!(seen(&app, later(0)), ["pool_low EUR urgent 1"]);
+    assert_eq!(seen(&watch, later(0)), ["pool_low EUR urgent 1"]);
     world.ledger.journal().close();
 }

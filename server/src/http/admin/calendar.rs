@@ -8,8 +8,9 @@ use tapgate_engine::ledger::{Change, ClosureChange};
 
 use super::auth::Access;
 use super::idempotency::{Asked, make};
+use super::views::calendar::view;
 use super::{Admin, Answer, Gate, id, malformed};
-use crate::wire::admin::calendar::{ClosureForm, view};
+use crate::wire::admin::calendar::ClosureForm;
 
 pub(super) fn routes(gate: &Gate) -> Router<Admin> {
     let read = Router::new().route("/calendar", get(show));

@@ -7,11 +7,11 @@ use serde_json::{Value, json};
 
 use super::auth::Access;
 use super::idempotency::Asked;
+use super::views::deliveries::{Named, ReplayForm, SkipForm, view};
 use super::{Admin, Answer, Gate, malformed, no_such};
 use crate::delivery::Order;
 use crate::delivery::receivers::Delivery;
 use crate::http::problem::Problem;
-use crate::wire::admin::deliveries::{Named, ReplayForm, SkipForm, view};
 
 pub(super) fn routes(gate: &Gate) -> Router<Admin> {
     let read = Router::new().route("/deliveries", get(list)).route("/deliveries/{name}", get(one));

@@ -9,31 +9,30 @@ mod cards;
 mod deliveries;
 mod idempotency;
 mod journal;
+mod metrics;
 mod paging;
 mod pools;
 mod prefunds;
 mod program;
 mod treasury;
 mod users;
+mod views;
 
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use ::metrics::counter;
 use axum::Router;
-use axum::body::Body as AxumBody;
 use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use hyper::header::{CONTENT_TYPE, HeaderValue};
-use metrics::counter;
 use tapgate_engine::ledger::Ledger;
 
 use self::auth::{Access, Lockout};
 use super::listener::Peer;
 use crate::http::context::App;
 use crate::http::problem::Problem;
-use crate::program::telemetry;
 use crate::wire::Malformed;
 
 /// The most an admin request may be, but for an import.
@@ -84,7 +83,7 @@ pub fn service(app: Arc<App>) -> Router {
         .nest("/api/v1", api)
         .route("/healthz", get(|| async { axum::Json(serde_json::json!({"status": "ok"})) }))
         .route("/readyz", get(ready))
-        .route("/metrics", get(metrics))
+        .route("/metrics", get(metrics::show))
         .fallback(|| async { Problem::NotFound("there is no such path".to_owned()) })
         .method_not_allowed_fallback(|| async { Problem::MethodNotAllowed("another method") })
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
@@ -115,15 +114,6 @@ async fn count(request: Request, next: Next) -> Response {
 async fn ready(State(admin): State<Admin>) -> Answer {
     admin.app.health.ready()?;
     Ok(axum::Json(serde_json::json!({"status": "ready"})))
-}
-
-async fn metrics(State(admin): State<Admin>) -> Result<Response, Problem> {
-    // Forecasts are among them, which no decision must wait for.
-    let rendered = tokio::task::spawn_blocking(move || telemetry::render(&admin.app)).await;
-    let mut response = Response::new(AxumBody::from(rendered.map_err(|_| Problem::Internal)?));
-    let text = HeaderValue::from_static("text/plain; version=0.0.4");
-    response.headers_mut().insert(CONTENT_TYPE, text);
-    Ok(response)
 }
 
 /// Runs what reads the disk off the async threads.

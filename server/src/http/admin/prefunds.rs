@@ -14,11 +14,12 @@ use tapgate_engine::time::UnixMillis;
 use super::auth::{Access, Caller};
 use super::idempotency::{Asked, make};
 use super::paging::PageAsked;
+use super::views::prefunding::automatic_view;
 use super::{Admin, Answer, Gate, blocking, id, malformed, no_such};
 use crate::http::problem::Problem;
 use crate::provider::prefunding;
 use crate::treasury::calendar::DAYS_AHEAD_MAX;
-use crate::wire::admin::prefunds::{CancelForm, PrefundForm, ProposalForm, automatic_view, view};
+use crate::wire::admin::prefunds::{CancelForm, PrefundForm, ProposalForm, view};
 
 /// Filters of the list; all must hold.
 #[derive(Debug, Deserialize)]
@@ -124,7 +125,7 @@ async fn propose(State(admin): State<Admin>, asked: Asked) -> Answer {
             mode.name()
         )));
     }
-    let change = form.change(prefunding::request_id()).map_err(malformed)?;
+    let change = form.change(prefunding::request_id(&admin.app.randomness)).map_err(malformed)?;
     let PrefundChange::Propose(proposed) = &change else { return Err(Problem::Internal) };
     let (currency, reference, by) = (proposed.currency, proposed.reference.clone(), asked.author.name().to_owned());
     make(&admin, asked.author, Change::Prefund(change)).await?;

@@ -11,13 +11,13 @@ use tapgate_engine::fact::AlertKind;
 use tapgate_engine::money::Currency;
 
 use super::auth::Access;
+use super::views::treasury::{forecast_view, statement_view};
 use super::{Admin, Answer, Gate, id, malformed, no_such};
 use crate::http::context::App;
 use crate::http::problem::Problem;
 use crate::treasury::follow::CatchingUp;
 use crate::treasury::level::Level;
 use crate::wire::admin::calendar::day;
-use crate::wire::admin::treasury::{forecast_view, statement_view};
 
 /// Asks treasury, once it has read what is durable now; off the async threads, where decisions are made.
 ///

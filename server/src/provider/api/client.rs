@@ -2,9 +2,8 @@
 //! its form, and its signature where there is one, are checked.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use rand::RngExt;
 use reqwest::{Method, Response, Url, redirect};
 use serde_json::{Value, json};
 use tapgate_engine::ids::UrId;
@@ -13,6 +12,7 @@ use tapgate_engine::money::Minor;
 use super::{At, Breaker, Budget, Exchange, Mint, Onramp, Priority, TransactionFilter, UrApi, UrError};
 use crate::clock::Clock;
 use crate::error_chain::error_chain;
+use crate::randomness::Randomness;
 use crate::signature::{
     Address, DEADLINE_HEADER, PARTNER_DEADLINE_AHEAD_SECONDS_MAX, PUBLIC_KEY_HEADER, PartnerScope, SIGNATURE_HEADER,
     SigningKey, WebhookHeaders, WebhookPolicy, partner_fma_message, partner_message, verify_webhook,
@@ -48,6 +48,7 @@ pub struct Client {
     key: SigningKey,
     signers: WebhookPolicy,
     clock: Arc<Clock>,
+    randomness: Randomness,
     budget: Mutex<Budget>,
     breaker: Mutex<Breaker>,
 }
@@ -80,6 +81,7 @@ impl Client {
         signers: Vec<Address>,
         calls_per_minute: u32,
         clock: Arc<Clock>,
+        randomness: Randomness,
     ) -> Result<Client, ClientSetUpError> {
         // The process may have installed one already: it is the same one.
         let _ = rustls::crypto::ring::default_provider().install_default();
@@ -99,6 +101,7 @@ impl Client {
             key,
             signers,
             clock,
+            randomness,
             budget: Mutex::new(Budget::new(calls_per_minute)),
             breaker: Mutex::new(Breaker::default()),
         })
@@ -131,7 +134,7 @@ impl Client {
             };
             let doubled = 2_u32.saturating_pow(attempt - 1);
             // Full jitter: callers that failed together do not come back together.
-            let jitter = rand::rng().random_range(0.5..1.5);
+            let jitter = self.randomness.within(0.5..1.5);
             if error.refusal() == Some(RefusalCode::RateLimited) {
                 let pause = (RATE_LIMITED_BACKOFF * doubled).mul_f64(jitter);
                 self.budget().pause(pause, self.clock.elapsed());
@@ -157,7 +160,7 @@ impl Client {
             return Err(UrError::Paused);
         }
         let abandoned = Abandoned(self);
-        let began = Instant::now();
+        let began = self.clock.running();
         let answered = self.ask(call).await;
         std::mem::forget(abandoned);
         let outcome = match &answered {
@@ -168,7 +171,8 @@ impl Client {
             Err(UrError::Malformed { .. } | UrError::Signature(_) | UrError::Paused) => "malformed",
         };
         metrics::counter!("tapgate_ur_calls_total", "path" => call.path, "outcome" => outcome).increment(1);
-        metrics::histogram!("tapgate_ur_call_seconds", "path" => call.path).record(began.elapsed().as_secs_f64());
+        metrics::histogram!("tapgate_ur_call_seconds", "path" => call.path)
+            .record((self.clock.running() - began).as_secs_f64());
         let failed = answered.as_ref().is_err_and(UrError::is_failure);
         let changed = self.breaker().ended(failed, self.clock.elapsed());
         if changed && failed {

@@ -10,12 +10,11 @@ use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use rand::RngExt;
 use tapgate_engine::contract::limit::ClientLimit;
 use tapgate_engine::contract::pricing::{Conversion, Rates};
 use tapgate_engine::fact::{AccountStatus, Author, BreakKind, Discrepancy, Fact, ReportedAccount, Source, Verdict};
 use tapgate_engine::ids::{Sequence, UrId};
-use tapgate_engine::ledger::{Change, ChangeError};
+use tapgate_engine::ledger::{Change, ChangeError, Ledger};
 use tapgate_engine::money::{Currency, Minor, Money};
 use tapgate_engine::rows::User;
 use tapgate_engine::time::UnixMillis;
@@ -23,10 +22,12 @@ use tokio::sync::mpsc;
 
 pub use due::Due;
 
-use crate::http::context::App;
+use crate::clock::Clock;
 use crate::provider::api::{Priority, UrApi, UrError};
-use crate::provider::prefunding::credits;
+use crate::provider::prefunding::credits::{self, Credits};
+use crate::provider::reconciliation;
 use crate::provider::reconciliation::sweep::{SweepError, Sweeps};
+use crate::randomness::Randomness;
 use crate::wire::ur::RefusalCode;
 
 /// How soon after UR showed a settlement the figures are asked for that must hold it: several at once are one call.
@@ -75,9 +76,40 @@ pub struct Known {
     pub holding: Vec<UrId>,
 }
 
+/// What the feeds are given, beside UR.
+pub struct Given {
+    /// Where figures are reported.
+    pub ledger: Arc<Ledger>,
+    /// Whose time they live in.
+    pub clock: Arc<Clock>,
+    /// Spreads what would happen at once.
+    pub randomness: Randomness,
+    /// Follows deposits, which share a turn with the pools' balances.
+    pub credits: Credits,
+    /// As configured.
+    pub settings: Settings,
+}
+
+/// The settings of feeds and sweeps.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The account whose balances are the pools'.
+    pub ops_account: Option<UrId>,
+    /// How often the pools' balances are read.
+    pub pools_interval: Duration,
+    /// How often rates are.
+    pub rates_interval: Duration,
+    /// How often each account's figures are.
+    pub users_interval: Duration,
+    /// Of the client that asks.
+    pub calls_per_minute: u32,
+    /// When silence means something, and which differences matter.
+    pub reconciliation: reconciliation::Settings,
+}
+
 /// Fetches and sweeps until it is dropped.
 pub struct Feeds<A> {
-    app: Arc<App>,
+    given: Given,
     api: Arc<A>,
     users: Mutex<Due>,
     sweeps: Mutex<Due>,
@@ -88,11 +120,11 @@ pub struct Feeds<A> {
 impl<A: UrApi> Feeds<A> {
     /// Feeds for accounts that are known already.
     #[must_use]
-    pub fn new(app: Arc<App>, api: Arc<A>, known: &Known) -> Feeds<A> {
-        let now = app.clock.now().at;
+    pub fn new(given: Given, api: Arc<A>, known: &Known) -> Feeds<A> {
+        let now = given.clock.now().at;
         let (mut users, mut sweeps) = (Due::default(), Due::default());
         // Spread over one interval, so that a restart asks for nobody twice at once.
-        let spread = u64::from(app.config.ur.users_interval_seconds) * 1_000;
+        let spread = millis(given.settings.users_interval);
         for (place, user) in (0_u64..).zip(&known.users) {
             users.by(user, UnixMillis(now.0 + place * spread / (known.users.len() as u64).max(1)));
         }
@@ -101,13 +133,12 @@ impl<A: UrApi> Feeds<A> {
             sweeps.by(user, now);
         }
         let (users, sweeps) = (Mutex::new(users), Mutex::new(sweeps));
-        Feeds { app, api, users, sweeps, fresh: Mutex::default() }
+        Feeds { given, api, users, sweeps, fresh: Mutex::default() }
     }
 
     /// Runs every feed. `hints` names accounts of which UR has said that something changed.
     pub async fn run(self, hints: mpsc::Receiver<UrId>) {
-        let ur = &self.app.config.ur;
-        let [pools, rates] = [ur.pools_interval_seconds, ur.rates_interval_seconds].map(seconds);
+        let Settings { pools_interval: pools, rates_interval: rates, .. } = self.given.settings.clone();
         let feeds = Arc::new(self);
         let mut tasks = tokio::task::JoinSet::new();
         tasks.spawn(Arc::clone(&feeds).take_hints(hints));
@@ -127,8 +158,13 @@ impl<A: UrApi> Feeds<A> {
         self.sweeps.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// So that what began together does not stay together.
+    fn jittered(&self, interval: Duration) -> Duration {
+        interval.mul_f64(self.given.randomness.within(0.9..1.1))
+    }
+
     fn now(&self) -> UnixMillis {
-        self.app.clock.now().at
+        self.given.clock.now().at
     }
 
     fn in_(&self, duration: Duration) -> UnixMillis {
@@ -157,7 +193,7 @@ impl<A: UrApi> Feeds<A> {
                 Err(error) => tracing::warn!(feed, %error, "UR's figures were not read; they are asked for again"),
             }
             self.tell_age(feed, began);
-            self.app.clock.sleep(jittered(interval)).await;
+            self.given.clock.sleep(self.jittered(interval)).await;
         }
     }
 
@@ -171,23 +207,23 @@ impl<A: UrApi> Feeds<A> {
 
     /// Notes who spent, and whose figures UR changed.
     async fn follow_journal(self: Arc<Self>) {
-        let mut cursor = self.app.ledger.journal().durable();
+        let mut cursor = self.given.ledger.journal().durable();
         loop {
             match self.follow_from(cursor) {
                 Ok(next) => cursor = next,
                 Err(error) => tracing::warn!(%error, "the journal could not be read by the feeds; tried again"),
             }
-            self.app.clock.sleep(FOLLOW_INTERVAL).await;
+            self.given.clock.sleep(FOLLOW_INTERVAL).await;
         }
     }
 
     fn follow_from(&self, after: Sequence) -> Result<Sequence, tapgate_engine::store::StoreError> {
         let mut cursor = after;
         let mut read = 0;
-        self.app.ledger.records(after, &mut |sequence, record, _| {
+        self.given.ledger.records(after, &mut |sequence, record, _| {
             match &record.fact {
                 Fact::Decided(decided) if matches!(decided.verdict, Verdict::Approved(_)) => {
-                    let wait = u64::from(self.app.config.reconciliation.first_look_seconds) * 1_000;
+                    let wait = u64::from(self.given.settings.reconciliation.first_look_seconds) * 1_000;
                     let first_look = record.at.0.saturating_add(wait);
                     self.sweeps().by(&decided.request.user, UnixMillis(first_look));
                 }
@@ -208,16 +244,14 @@ impl<A: UrApi> Feeds<A> {
 
     /// The ops account's balances are the pools'.
     async fn pools(self: Arc<Self>) -> Result<(), FeedError> {
-        let Some(ops) = self.app.config.ur.ops_ur_id.as_deref().and_then(|id| id.parse::<UrId>().ok()) else {
-            return Ok(());
-        };
-        let ledger = &self.app.ledger;
+        let Some(ops) = &self.given.settings.ops_account else { return Ok(()) };
+        let ledger = &self.given.ledger;
         let seen_through = ledger.journal().claimed();
-        let balances = self.api.balance(&ops, Priority::High).await?;
+        let balances = self.api.balance(ops, Priority::High).await?;
         // What has arrived of automatic prefunds is recorded before the report that shows it.
-        credits::follow(&self.app, &self.api).await;
+        credits::follow(&self.given.credits, &self.api).await;
         for balance in balances {
-            let now = self.app.clock.now();
+            let now = self.given.clock.now();
             if ledger.pool(balance.currency).is_none() {
                 let opened = Change::ReportPool {
                     currency: balance.currency,
@@ -236,7 +270,7 @@ impl<A: UrApi> Feeds<A> {
             let sum = on_its_way.iter().fold(Minor::ZERO, |sum, prefund| sum.saturating_add(prefund.amount));
             let awaited = sum.saturating_sub(shown_early).max(Minor::ZERO);
             let drift = unexplained.saturating_sub(unexplained.clamp(Minor::ZERO, awaited));
-            if drift.0.abs() > self.app.config.reconciliation.tolerance.of(balance.amount).0 {
+            if drift.0.abs() > self.given.settings.reconciliation.tolerance.of(balance.amount).0 {
                 let expected = balance.amount.saturating_sub(unexplained);
                 let discrepancy = Discrepancy {
                     kind: BreakKind::PoolDrift,
@@ -278,10 +312,10 @@ impl<A: UrApi> Feeds<A> {
             }
         }
         // UR's API does not tell the interchange; a person may have set another.
-        let before = self.app.ledger.program().rates;
+        let before = self.given.ledger.program().rates;
         let interchange_percent = before.set_at.map_or(INTERCHANGE_PERCENT, |_| before.interchange_percent);
         let rates = Rates { chf, pairs, interchange_percent, set_at: None };
-        self.app.ledger.change(&Author::Ur, Change::ReplaceRates(Box::new(rates)), self.app.clock.now())?;
+        self.given.ledger.change(&Author::Ur, Change::ReplaceRates(Box::new(rates)), self.given.clock.now())?;
         Ok(())
     }
 
@@ -290,7 +324,7 @@ impl<A: UrApi> Feeds<A> {
             let next = self.users().next(self.now());
             let Some((user, since)) = next else {
                 metrics::gauge!("tapgate_feed_users_behind_seconds").set(0.0);
-                self.app.clock.sleep(IDLE).await;
+                self.given.clock.sleep(IDLE).await;
                 continue;
             };
             let behind = Duration::from_millis(self.now().0.saturating_sub(since.0));
@@ -300,7 +334,7 @@ impl<A: UrApi> Feeds<A> {
                 Ok(false) => continue,
                 Ok(true) => {
                     self.succeeded("users");
-                    jittered(seconds(self.app.config.ur.users_interval_seconds))
+                    self.jittered(self.given.settings.users_interval)
                 }
                 Err(error) => {
                     tracing::warn!(%user, %error, "an account's figures were not read; they are asked for again");
@@ -313,7 +347,7 @@ impl<A: UrApi> Feeds<A> {
 
     /// One account's limit, status, allowances and balances; false where it is none of ours.
     async fn user(&self, user: &UrId, is_urgent: bool) -> Result<bool, FeedError> {
-        let ledger = &self.app.ledger;
+        let ledger = &self.given.ledger;
         let Some(row) = ledger.user(user) else { return Ok(false) };
         let priority = if row.holds().is_empty() && !is_urgent { Priority::Low } else { Priority::Normal };
         let seen_through = ledger.journal().claimed();
@@ -322,7 +356,7 @@ impl<A: UrApi> Feeds<A> {
                 // UR refuses to serve the account at all: nothing of its may be approved.
                 let account =
                     ReportedAccount { status: AccountStatus::Blocked, limit: row.limit, allowances: Vec::new() };
-                ledger.report_user(user, Some(account), None, seen_through, self.app.clock.now())?;
+                ledger.report_user(user, Some(account), None, seen_through, self.given.clock.now())?;
                 return Ok(true);
             }
             answered => answered?,
@@ -337,7 +371,7 @@ impl<A: UrApi> Feeds<A> {
             None
         };
         let account = ReportedAccount { status: profile.status, limit: profile.limit, allowances: profile.allowances };
-        ledger.report_user(user, Some(account), balances, seen_through, self.app.clock.now())?;
+        ledger.report_user(user, Some(account), balances, seen_through, self.given.clock.now())?;
         self.compare_limit(user, &row, profile.limit, seen_through)?;
         Ok(true)
     }
@@ -352,7 +386,7 @@ impl<A: UrApi> Feeds<A> {
         seen_through: Sequence,
     ) -> Result<(), FeedError> {
         let ours = before.limit_used_min(seen_through);
-        let tolerance = self.app.config.reconciliation.tolerance.of(Minor(ours.0)).0;
+        let tolerance = self.given.settings.reconciliation.tolerance.of(Minor(ours.0)).0;
         if theirs.start == before.limit.start && theirs.used.0.saturating_add(tolerance) < ours.0 {
             let discrepancy = Discrepancy {
                 kind: BreakKind::LimitDrift,
@@ -361,7 +395,7 @@ impl<A: UrApi> Feeds<A> {
                 ours: compact_str::format_compact!("{ours}"),
                 theirs: compact_str::format_compact!("{}", theirs.used),
             };
-            self.app.ledger.open_break(discrepancy, self.app.clock.now())?;
+            self.given.ledger.open_break(discrepancy, self.given.clock.now())?;
         }
         Ok(())
     }
@@ -376,13 +410,13 @@ impl<A: UrApi> Feeds<A> {
         metrics::gauge!("tapgate_sweeps_waiting").set(count(waiting));
         metrics::gauge!("tapgate_sweeps_due").set(count(due));
         if due >= SWEEPS_DUE_TOLD {
-            let minutes = due / (self.app.config.ur.calls_per_minute.max(1) as usize) + 1;
+            let minutes = due / (self.given.settings.calls_per_minute.max(1) as usize) + 1;
             tracing::info!(due, waiting, minutes, "the sweeps are behind; so many minutes at least until they are not");
         }
     }
 
     async fn keep_sweeping(self: Arc<Self>) {
-        let mut sweeps = Sweeps::new(self.app.config.reconciliation);
+        let mut sweeps = Sweeps::new(self.given.settings.reconciliation);
         let mut told = UnixMillis(0);
         loop {
             if self.now().0 >= told.0.saturating_add(millis(TELL_INTERVAL)) {
@@ -391,10 +425,10 @@ impl<A: UrApi> Feeds<A> {
             }
             let next = self.sweeps().next(self.now());
             let Some((user, _)) = next else {
-                self.app.clock.sleep(IDLE).await;
+                self.given.clock.sleep(IDLE).await;
                 continue;
             };
-            match sweeps.sweep(&self.app.ledger, &self.app.clock, &*self.api, &user).await {
+            match sweeps.sweep(&self.given.ledger, &self.given.clock, &*self.api, &user).await {
                 Ok(swept) => {
                     if swept.booked > 0 || swept.expired > 0 {
                         tracing::info!(%user, booked = swept.booked, expired = swept.expired, "swept");
@@ -411,15 +445,6 @@ impl<A: UrApi> Feeds<A> {
             }
         }
     }
-}
-
-/// So that what began together does not stay together.
-fn jittered(interval: Duration) -> Duration {
-    interval.mul_f64(rand::rng().random_range(0.9..1.1))
-}
-
-fn seconds(seconds: u32) -> Duration {
-    Duration::from_secs(u64::from(seconds))
 }
 
 fn millis(duration: Duration) -> u64 {

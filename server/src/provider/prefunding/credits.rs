@@ -5,17 +5,31 @@ use std::sync::Arc;
 use compact_str::{CompactString, format_compact};
 use tapgate_engine::fact::{Author, PrefundSent};
 use tapgate_engine::ids::{PrefundId, UrId};
-use tapgate_engine::ledger::{Change, ChangeError, PrefundChange};
+use tapgate_engine::ledger::{Change, ChangeError, Ledger, PrefundChange};
 use tapgate_engine::money::{Currency, Minor};
 use tapgate_engine::rows::Prefund;
 use tapgate_engine::time::{Moment, UnixMillis};
 
-use crate::http::context::App;
+use super::Board;
+use crate::clock::Clock;
 use crate::provider::api::{Priority, UrApi, UrError};
 use crate::wire::ur::{Direction, Page, RefusalCode, Status, Transaction};
 
 /// What UR shows as rejected for so long stays so. Given up earlier, a mistake of UR's that it takes back would be paid twice.
 const REJECTED_MS: u64 = 3_600_000;
+
+/// What following deposits to their end is given, beside UR.
+#[derive(Clone)]
+pub struct Credits {
+    /// Prefunds on their way, and where their end is recorded.
+    pub ledger: Arc<Ledger>,
+    /// Whose time it lives in.
+    pub clock: Arc<Clock>,
+    /// Where the job of prefunds shows what it does next.
+    pub board: Arc<Board>,
+    /// By how much a credit may differ from its quote, in basis points.
+    pub quote_tolerance_bps: u16,
+}
 
 /// A deposit on its way, as UR knows it.
 struct OnItsWay {
@@ -45,12 +59,12 @@ enum Shown {
 ///
 /// Called between reading the pools' balances and reporting them: what a balance holds UR shows as completed, so its credit
 /// is recorded before the report that shows it, and the rise explains itself.
-pub async fn follow<A: UrApi>(app: &App, api: &Arc<A>) {
-    follow_at(app, api, app.clock.now()).await;
+pub async fn follow<A: UrApi>(credits: &Credits, api: &Arc<A>) {
+    follow_at(credits, api, credits.clock.now()).await;
 }
 
-pub(super) async fn follow_at<A: UrApi>(app: &App, api: &Arc<A>, now: Moment) {
-    let on_their_way: Vec<_> = app.ledger.open_prefunds().iter().filter_map(OnItsWay::of).collect();
+pub(super) async fn follow_at<A: UrApi>(credits: &Credits, api: &Arc<A>, now: Moment) {
+    let on_their_way: Vec<_> = credits.ledger.open_prefunds().iter().filter_map(OnItsWay::of).collect();
     if on_their_way.is_empty() {
         return;
     }
@@ -59,7 +73,7 @@ pub(super) async fn follow_at<A: UrApi>(app: &App, api: &Arc<A>, now: Moment) {
         Err(error) => return tracing::warn!(%error, "UR was not asked about the deposits on their way; it is again"),
     };
     for deposit in on_their_way {
-        if let Err(error) = deposit.record(app, deposit.shown(&rows), now) {
+        if let Err(error) = deposit.record(credits, deposit.shown(&rows), now) {
             tracing::warn!(prefund = %deposit.id, %error, "a deposit's end was not recorded; it is looked at again");
         }
     }
@@ -135,11 +149,11 @@ impl OnItsWay {
         if is_rejected { Shown::Rejected } else { Shown::UnderWay }
     }
 
-    fn record(&self, app: &App, shown: Shown, now: Moment) -> Result<(), ChangeError> {
+    fn record(&self, credits: &Credits, shown: Shown, now: Moment) -> Result<(), ChangeError> {
         let (id, currency) = (self.id, self.currency);
-        let tolerance_bps = app.config.treasury.auto_prefund.quote_tolerance_bps;
+        let tolerance_bps = credits.quote_tolerance_bps;
         if shown != Shown::Rejected {
-            app.prefunding.lock().rejected.remove(&id);
+            credits.board.lock().rejected.remove(&id);
         }
         let change = match shown {
             Shown::UnderWay => return Ok(()),
@@ -150,14 +164,14 @@ impl OnItsWay {
             }
             Shown::Credited(amount) => {
                 if amount != self.quoted && self.is_as_quoted(amount, tolerance_bps) {
-                    app.ledger.change(&Author::Engine, self.came_to(amount), now)?;
+                    credits.ledger.change(&Author::Engine, self.came_to(amount), now)?;
                 }
                 tracing::info!(prefund = %id, %currency, %amount, "UR has credited a prefund");
                 Change::CreditPrefund { id, amount }
             }
             Shown::Rejected => {
-                let now = app.ledger.time(now.at);
-                let first = *app.prefunding.lock().rejected.entry(id).or_insert(now);
+                let now = credits.ledger.time(now.at);
+                let first = *credits.board.lock().rejected.entry(id).or_insert(now);
                 if now.0 < first.0.saturating_add(REJECTED_MS) {
                     tracing::warn!(prefund = %id, %currency, hash = %self.hash, "UR shows a prefund as rejected");
                     return Ok(());
@@ -172,7 +186,7 @@ impl OnItsWay {
                 return Ok(());
             }
         };
-        app.ledger.change(&Author::Engine, change, now).map(drop)
+        credits.ledger.change(&Author::Engine, change, now).map(drop)
     }
 }
 

@@ -14,12 +14,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use compact_str::{CompactString, format_compact};
-use rand::RngExt;
 use tapgate_engine::fact::prefund::REFERENCE_BYTES_MAX;
 use tapgate_engine::fact::{Author, PrefundOrdered, PrefundProposed, PrefundSent};
 use tapgate_engine::ids::{PrefundId, Sequence, UrId};
 use tapgate_engine::journal::Settled;
-use tapgate_engine::ledger::{Change, ChangeError, Page, PrefundChange};
+use tapgate_engine::ledger::{Change, ChangeError, Ledger, Page, PrefundChange};
 use tapgate_engine::money::{Currency, Minor};
 use tapgate_engine::rows::{PoolFigures, Prefund};
 use tapgate_engine::store::StoreError;
@@ -27,12 +26,15 @@ use tapgate_engine::time::{Moment, UnixMillis};
 
 use self::plan::{Desk, Need, Note, Planned, Seen, Step, Subject, plan};
 use self::quote::{corrected, fiat, usdc};
-use crate::alerting::conditions::pool_low::is_unused;
+use crate::clock::Clock;
 use crate::config::{AutoPrefund, AutoPrefundMode};
-use crate::http::context::App;
+use crate::health::Health;
 use crate::provider::api::{Exchange, Priority, UrApi, UrError};
+use crate::randomness::Randomness;
 use crate::signature::Address;
 use crate::treasury::calendar::CreditCalendar;
+use crate::treasury::follow::Follower;
+use crate::treasury::position::is_unused;
 use crate::wire::Malformed;
 
 /// What is paid, as UR's tokens name it.
@@ -101,8 +103,8 @@ impl Board {
 
 /// A fresh `requestId` that nobody can guess, in the form of a random UUID.
 #[must_use]
-pub fn request_id() -> CompactString {
-    let random: u128 = rand::rng().random();
+pub fn request_id(randomness: &Randomness) -> CompactString {
+    let random = u128::from(randomness.bits()) << 64 | u128::from(randomness.bits());
     let uuid = (random & !(0xf << 76) & !(0b11 << 62)) | (0x4 << 76) | (0b10 << 62);
     let hex = format_compact!("{uuid:032x}");
     let part = |range: std::ops::Range<usize>| hex.get(range).unwrap_or_default();
@@ -129,30 +131,63 @@ enum StepError {
 
 /// Carries the plan out.
 pub struct Prefunding<A> {
-    app: Arc<App>,
+    given: Given,
     api: Arc<A>,
     desk: Desk,
+}
+
+/// What the job is given, beside UR.
+#[derive(Clone)]
+pub struct Given {
+    /// Prefunds, pools and rates.
+    pub ledger: Arc<Ledger>,
+    /// Whose time it lives in.
+    pub clock: Arc<Clock>,
+    /// Nothing is begun that the store might not keep.
+    pub health: Arc<Health>,
+    /// The forecasts.
+    pub treasury: Arc<Follower>,
+    /// Where it shows what it does next.
+    pub board: Arc<Board>,
+    /// Makes request ids.
+    pub randomness: Randomness,
+    /// As configured.
+    pub settings: Settings,
+}
+
+/// The settings of automatic prefunds.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Who decides, and the bounds.
+    pub auto_prefund: AutoPrefund,
+    /// UR's API, to which orders are bound.
+    pub base_url: CompactString,
+    /// How often the plan is made anew.
+    pub interval: Duration,
+    /// Older rates judge no quote.
+    pub rates_max_age_seconds: Option<u64>,
+    /// A pool with an older report is not topped up.
+    pub report_stale_seconds: u32,
 }
 
 impl<A: UrApi> Prefunding<A> {
     /// For the ops account, which pays and is credited; `partner` is the address of the key that signs the calls of `api`.
     #[must_use]
-    pub fn new(app: Arc<App>, api: Arc<A>, account: UrId, partner: Address) -> Prefunding<A> {
-        let (base_url, partner) = (app.config.ur.base_url.as_str().into(), format_compact!("{partner}"));
-        Prefunding { app, api, desk: Desk { base_url, partner, account } }
+    pub fn new(given: Given, api: Arc<A>, account: UrId, partner: Address) -> Prefunding<A> {
+        let (base_url, partner) = (given.settings.base_url.clone(), format_compact!("{partner}"));
+        Prefunding { given, api, desk: Desk { base_url, partner, account } }
     }
 
     /// Looks and acts until it is dropped. Cut off at any point it goes on there: every step is on the disk before the next.
     pub async fn run(self) {
-        let interval = Duration::from_secs(self.app.config.treasury.watch_interval_seconds.into());
-        let interval = self.app.clock.real(interval).max(INTERVAL_MIN);
+        let interval = self.given.clock.real(self.given.settings.interval).max(INTERVAL_MIN);
         // Counted from the start: a first refusal is a rise.
         metrics::counter!("tapgate_prefund_ordered_micro_usdc_total").increment(0);
         for by in ["ur", "bound"] {
             metrics::counter!("tapgate_prefund_refusals_total", "by" => by).increment(0);
         }
         loop {
-            if let Err(error) = self.turn(self.app.clock.now()).await {
+            if let Err(error) = self.turn(self.given.clock.now()).await {
                 tracing::warn!(%error, "automatic prefunds were not looked at; they are again");
             }
             tokio::time::sleep(interval).await;
@@ -162,19 +197,19 @@ impl<A: UrApi> Prefunding<A> {
     /// Looks, and makes one step after the other until nothing is to be done at `moment`.
     async fn turn(&self, moment: Moment) -> Result<(), StepError> {
         for _ in 0..STEPS_MAX {
-            let seen = look(&self.app, &self.desk, moment).await?;
+            let seen = look(&self.given, &self.desk, moment).await?;
             let planned = plan(&seen);
             let next = planned.iter().find(|planned| planned.step != Step::Wait).cloned();
             let Seen { ordered_today, day_ends, now: at, .. } = seen;
-            self.app.prefunding.lock().looked = Some(Looked { at, ordered_today, day_ends, planned });
+            self.given.board.lock().looked = Some(Looked { at, ordered_today, day_ends, planned });
             // A time that is not trusted belongs to no day, and what the store cannot keep must not be begun.
-            let may_act = moment.trusted && self.app.health.ready().is_ok();
+            let may_act = moment.trusted && self.given.health.ready().is_ok();
             let Some(next) = next.filter(|_| may_act) else { return Ok(()) };
             let subject = next.prefund.map_or(Subject::Pool(next.currency), Subject::Prefund);
             match self.step(&seen, &next, moment).await {
                 // A quote of a dry run is what is noted.
                 Ok(()) if matches!(next.step, Step::Quote(_)) => {}
-                Ok(()) => drop(self.app.prefunding.lock().notes.remove(&subject)),
+                Ok(()) => drop(self.given.board.lock().notes.remove(&subject)),
                 Err(StepError::Journal) => return Err(StepError::Journal),
                 Err(error) => self.note(subject, &seen, &next, &error),
             }
@@ -184,7 +219,7 @@ impl<A: UrApi> Prefunding<A> {
 
     /// A step that did not come to its end is not tried again at once.
     fn note(&self, subject: Subject, seen: &Seen, next: &Planned, error: &StepError) {
-        let mut inside = self.app.prefunding.lock();
+        let mut inside = self.given.board.lock();
         let attempts = inside.notes.get(&subject).map_or(0, |note| note.attempts).saturating_add(1);
         let is_refusal = match error {
             StepError::Refused(_) | StepError::RefusedAgain(_) => true,
@@ -213,7 +248,7 @@ impl<A: UrApi> Prefunding<A> {
         match next.step {
             Step::Wait => Ok(()),
             Step::Propose(amount) => {
-                let request_id = request_id();
+                let request_id = request_id(&self.given.randomness);
                 tracing::info!(%currency, %amount, why = next.why, "a prefund is proposed");
                 let reference = request_id.clone();
                 let proposed = PrefundProposed { currency, amount, reference, request_id, expected_at: None };
@@ -227,7 +262,7 @@ impl<A: UrApi> Prefunding<A> {
                 let Desk { base_url, partner, account } = seen.desk.clone();
                 let ordered = PrefundOrdered { id, base_url, partner, account, token, paid, quoted };
                 self.change(PrefundChange::Order(ordered), moment).await?;
-                self.app.prefunding.lock().uncalled.insert(id);
+                self.given.board.lock().uncalled.insert(id);
                 let paid = u64::try_from(paid.0).unwrap_or(0);
                 metrics::counter!("tapgate_prefund_ordered_micro_usdc_total").increment(paid);
                 Ok(())
@@ -245,7 +280,7 @@ impl<A: UrApi> Prefunding<A> {
                 tracing::info!(%currency, "{why}");
                 let until = UnixMillis(seen.now.0.saturating_add(QUOTE_AGAIN_MS));
                 let note = Note { until, attempts: 0, why, is_refused: false };
-                self.app.prefunding.lock().notes.insert(Subject::Pool(currency), note);
+                self.given.board.lock().notes.insert(Subject::Pool(currency), note);
                 Ok(())
             }
         }
@@ -254,7 +289,7 @@ impl<A: UrApi> Prefunding<A> {
     /// Makes the call that is in the ledger, and records UR's answer to it.
     async fn order(&self, calendar: &CreditCalendar, id: PrefundId, moment: Moment) -> Result<(), StepError> {
         // As it stands now: somebody may have given it up since the look.
-        let prefund = self.app.ledger.open_prefunds().into_iter().find(|prefund| prefund.id == id);
+        let prefund = self.given.ledger.open_prefunds().into_iter().find(|prefund| prefund.id == id);
         let Some(prefund) = prefund.filter(|prefund| prefund.sent.is_none()) else { return Ok(()) };
         let Some((_, ordered)) = &prefund.ordered else { return Ok(()) };
         let asked = Exchange {
@@ -265,7 +300,7 @@ impl<A: UrApi> Prefunding<A> {
             request_id: prefund.request_id.as_deref().unwrap_or_default().to_owned(),
         };
         // Forgotten before the call: whoever is cut off in it does not know what became of it.
-        let is_first = self.app.prefunding.lock().uncalled.remove(&id);
+        let is_first = self.given.board.lock().uncalled.remove(&id);
         match self.api.deposit(&asked).await {
             // The ledger would refuse it at every attempt.
             Ok(hash) if hash.len() > REFERENCE_BYTES_MAX => {
@@ -274,7 +309,7 @@ impl<A: UrApi> Prefunding<A> {
             }
             Ok(hash) => {
                 tracing::info!(prefund = %id, hash, "a prefund is on its way");
-                let expected_at = calendar.window(self.app.ledger.time(moment.at)).map(|window| window.credited_at);
+                let expected_at = calendar.window(self.given.ledger.time(moment.at)).map(|window| window.credited_at);
                 let sent = PrefundSent {
                     proposal: Some(id),
                     currency: prefund.currency,
@@ -290,7 +325,7 @@ impl<A: UrApi> Prefunding<A> {
             Err(UrError::Paused) => {
                 // Nothing was called.
                 if is_first {
-                    self.app.prefunding.lock().uncalled.insert(id);
+                    self.given.board.lock().uncalled.insert(id);
                 }
                 Err(UrError::Paused.into())
             }
@@ -339,7 +374,7 @@ impl<A: UrApi> Prefunding<A> {
 
     /// Records a change as the engine's own, and waits until it is on the disk.
     async fn change(&self, change: PrefundChange, moment: Moment) -> Result<(), StepError> {
-        let receipt = self.app.ledger.change(&Author::Engine, Change::Prefund(change), moment)?;
+        let receipt = self.given.ledger.change(&Author::Engine, Change::Prefund(change), moment)?;
         match receipt.word {
             Some(word) if word.wait().await == Settled::Failed => Err(StepError::Journal),
             _ => Ok(()),
@@ -348,9 +383,9 @@ impl<A: UrApi> Prefunding<A> {
 }
 
 /// Everything that the plan rests on.
-async fn look(app: &Arc<App>, desk: &Desk, moment: Moment) -> Result<Seen, StoreError> {
-    let now = app.ledger.time(moment.at);
-    let (ledger, since) = (Arc::clone(&app.ledger), UnixMillis(now.0.saturating_sub(LOOK_BACK_MS)));
+async fn look(given: &Given, desk: &Desk, moment: Moment) -> Result<Seen, StoreError> {
+    let (settings, now) = (&given.settings, given.ledger.time(moment.at));
+    let (ledger, since) = (Arc::clone(&given.ledger), UnixMillis(now.0.saturating_sub(LOOK_BACK_MS)));
     let matters = move |prefund: &Prefund| {
         let is_recent = prefund.proposed.as_ref().is_some_and(|step| step.at >= since)
             || prefund.ordered.as_ref().is_some_and(|(step, _)| step.at >= since);
@@ -359,62 +394,57 @@ async fn look(app: &Arc<App>, desk: &Desk, moment: Moment) -> Result<Seen, Store
     let all = Page { before: Sequence(u64::MAX), limit: usize::MAX };
     let prefunds = tokio::task::spawn_blocking(move || ledger.prefunds(all, &matters)).await;
     let prefunds = prefunds.map_err(|error| StoreError::Failed(error.to_string()))??;
-    let calendar = app.treasury.calendar(&app.ledger);
+    let calendar = given.treasury.calendar(&given.ledger);
     let (today, day_ends) = calendar.day(now);
     let ordered = prefunds.iter().filter_map(|prefund| prefund.ordered.as_ref());
     let ordered_today = ordered.filter(|(step, _)| calendar.day(step.at).0 == today);
     let ordered_today = ordered_today.fold(Minor::ZERO, |sum, (_, ordered)| sum.saturating_add(ordered.paid));
-    let program = app.ledger.program();
-    let held_back = match app.treasury.ready(&app.ledger) {
+    let program = given.ledger.program();
+    let held_back = match given.treasury.ready(&given.ledger) {
         _ if !moment.trusted => Some("wall time is not trusted: set the clock right, then restart tapgate".into()),
-        _ if app.health.ready().is_err() => Some("the disk does not keep up, or the process is ending".into()),
+        _ if given.health.ready().is_err() => Some("the disk does not keep up, or the process is ending".into()),
         Err(catching_up) => Some(catching_up.to_string()),
         Ok(()) if program.suspended => {
             Some("the program is suspended: nothing new is ordered until it is resumed".into())
         }
         Ok(()) => None,
     };
-    let rates_max_age = app.config.policy.rates_max_age_seconds;
     let is_fresh = |at: UnixMillis| {
-        rates_max_age.is_none_or(|seconds| at.0.saturating_add(seconds.saturating_mul(1_000)) >= now.0)
+        settings.rates_max_age_seconds.is_none_or(|seconds| at.0.saturating_add(seconds.saturating_mul(1_000)) >= now.0)
     };
     Ok(Seen {
-        settings: settings(app),
+        settings: settings.auto_prefund,
         desk: desk.clone(),
         held_back,
-        needs: needs(app, &prefunds, now),
+        needs: needs(given, &prefunds, now),
         prefunds,
         ordered_today,
         day_ends,
         rates: Some(program.rates).filter(|rates| rates.set_at.is_some_and(is_fresh)),
         calendar,
-        notes: app.prefunding.lock().notes.clone(),
+        notes: given.board.lock().notes.clone(),
         now,
     })
 }
 
-fn settings(app: &App) -> AutoPrefund {
-    app.config.treasury.auto_prefund
-}
-
 /// The pools that are used, or are about to be.
-fn needs(app: &App, prefunds: &[Prefund], now: UnixMillis) -> Vec<Need> {
-    let mut pools = app.ledger.pools();
+fn needs(given: &Given, prefunds: &[Prefund], now: UnixMillis) -> Vec<Need> {
+    let mut pools = given.ledger.pools();
     pools.sort_by_key(|pool| pool.currency);
     pools.retain(|pool| {
         let is_awaited = prefunds.iter().any(|prefund| prefund.currency == pool.currency && prefund.is_open());
-        is_awaited || !is_unused(pool, app.treasury.has_spent(pool.currency))
+        is_awaited || !is_unused(pool, given.treasury.has_spent(pool.currency))
     });
-    let stale_ms = u64::from(app.config.treasury.report_stale_seconds) * 1_000;
+    let stale_ms = u64::from(given.settings.report_stale_seconds) * 1_000;
     let suggested = |figures: &PoolFigures| {
-        if settings(app).mode == AutoPrefundMode::Off {
+        if given.settings.auto_prefund.mode == AutoPrefundMode::Off {
             // Nobody asks.
             return Ok(Minor::ZERO);
         }
         if figures.reported_at.0.saturating_add(stale_ms) < now.0 {
             return Err("UR has not reported the pool's balance for too long".to_owned());
         }
-        let foreseen = app.treasury.foresee(&app.ledger, figures, now);
+        let foreseen = given.treasury.foresee(&given.ledger, figures, now);
         foreseen.forecast.map(|forecast| forecast.suggested).map_err(|error| error.to_string())
     };
     let need = |figures: &PoolFigures| Need { currency: figures.currency, suggested: suggested(figures) };

@@ -2,7 +2,6 @@
 
 use std::path::Path;
 
-use metrics_exporter_prometheus::PrometheusBuilder;
 use tapgate_engine::contract::pricing::{Conversion, Rates};
 use tapgate_engine::ledger::{Ledger, Policy};
 use tapgate_engine::recovery::recover;
@@ -183,18 +182,25 @@ fn job(ledger: &Arc<Ledger>, ur: &Arc<Ur>, settings: &str) -> Prefunding<Ur> {
     );
     let no_files = |_: &Path| Err(std::io::Error::from(std::io::ErrorKind::NotFound));
     let config = Config::load(&text, "test.toml", [], no_files).unwrap();
-    let app = App::new(
-        Arc::clone(ledger),
-        config,
-        Arc::new(Clock::start()),
-        PrometheusBuilder::new().build_recorder().handle(),
-        tokio::sync::mpsc::channel(1).0,
-        Vec::new(),
-    );
-    app.treasury.catch_up(ledger).unwrap();
+    let given = Given {
+        ledger: Arc::clone(ledger),
+        clock: Arc::new(Clock::start()),
+        health: Arc::default(),
+        treasury: Arc::new(Follower::new(&config.treasury)),
+        board: Arc::default(),
+        randomness: Randomness::of_system(),
+        settings: Settings {
+            auto_prefund: config.treasury.auto_prefund,
+            base_url: config.ur.base_url.as_str().into(),
+            interval: Duration::from_secs(config.treasury.watch_interval_seconds.into()),
+            rates_max_age_seconds: config.policy.rates_max_age_seconds,
+            report_stale_seconds: config.treasury.report_stale_seconds,
+        },
+    };
+    given.treasury.catch_up(ledger).unwrap();
     *ur.ledger.lock().unwrap() = Some(Arc::clone(ledger));
-    let partner = app.config.ur.partner_key.as_ref().unwrap().address();
-    Prefunding::new(Arc::new(app), Arc::clone(ur), "9999".parse().unwrap(), partner)
+    let partner = config.ur.partner_key.as_ref().unwrap().address();
+    Prefunding::new(given, Arc::clone(ur), "9999".parse().unwrap(), partner)
 }
 
 /// A pool that runs low after weeks of taps; with feeds, so that a credit is proven by a report.
@@ -222,8 +228,14 @@ fn only(ledger: &Ledger) -> Prefund {
     only.clone()
 }
 
+/// What the feeds follow credits with.
+fn credits_of(job: &Prefunding<Ur>) -> credits::Credits {
+    let Given { ledger, clock, board, settings, .. } = job.given.clone();
+    credits::Credits { ledger, clock, board, quote_tolerance_bps: settings.auto_prefund.quote_tolerance_bps }
+}
+
 fn planned(job: &Prefunding<Ur>) -> Planned {
-    job.app.prefunding.looked().unwrap().planned.remove(0)
+    job.given.board.looked().unwrap().planned.remove(0)
 }
 
 fn completed(hash: &str, amount: Minor) -> Transaction {
@@ -244,11 +256,12 @@ fn completed(hash: &str, amount: Minor) -> Transaction {
 
 #[test]
 fn a_request_id_is_a_random_uuid() {
-    let id = request_id();
+    let randomness = Randomness::of_system();
+    let id = request_id(&randomness);
     let lengths: Vec<_> = id.split('-').map(str::len).collect();
     assert_eq!(lengths, [8, 4, 4, 4, 12], "{id}");
     assert!(&id[14..15] == "4" && "89ab".contains(&id[19..20]), "{id}");
-    assert_ne!(id, request_id());
+    assert_ne!(id, request_id(&randomness));
 }
 
 #[tokio::test]
@@ -265,18 +278,18 @@ async fn a_low_pool_is_topped_up_once_and_its_credit_explains_the_rise() {
     // The quote's fees are paid on top of what was suggested, to the cent.
     let suggested = planned(&job).amount.unwrap();
     assert!(sent.amount >= suggested && sent.amount.0 <= suggested.0 + 100, "{sent:?}");
-    assert_eq!(sent.expected_at, job.app.treasury.calendar(&world.ledger).window(later(1)).map(|it| it.credited_at));
-    let looked = job.app.prefunding.looked().unwrap();
+    assert_eq!(sent.expected_at, job.given.treasury.calendar(&world.ledger).window(later(1)).map(|it| it.credited_at));
+    let looked = job.given.board.looked().unwrap();
     assert_eq!(looked.ordered_today, ordered.paid);
     job.turn(moment(later(2))).await.unwrap();
     assert_eq!((*ur.calls.lock().unwrap(), ur.deposits().0.len()), (1, 1));
 
     // UR's books rise; the transaction is shown only later than the balance was read.
-    credits::follow(&job.app, &job.api).await;
+    credits::follow(&credits_of(&job), &job.api).await;
     assert_eq!(only(&world.ledger).state(later(2)), PrefundState::Sent);
     ur.shown.lock().unwrap().push(completed(&sent.reference, sent.amount));
     for _ in 0..2 {
-        credits::follow(&job.app, &job.api).await;
+        credits::follow(&credits_of(&job), &job.api).await;
         assert_eq!(only(&world.ledger).credited, sent.amount);
     }
     let before = world.ledger.pool(Currency::EUR).unwrap();
@@ -381,7 +394,7 @@ async fn a_refusal_of_a_repeated_call_proves_nothing_whoever_repeats_it() {
     (*ur.lost.lock().unwrap(), *ur.refuses_repeats.lock().unwrap()) = (1, true);
     let job = job(&world.ledger, &ur, AUTOMATIC);
     let check = |job: &Prefunding<Ur>, minutes: u64| {
-        let prefund = only(&job.app.ledger);
+        let prefund = only(&job.given.ledger);
         assert_eq!(prefund.state(later(minutes)), PrefundState::Ordered, "{prefund:?}");
         let step = planned(job);
         assert!(step.is_refused && step.is_ordered && step.why.contains("its money may have left"), "{step:?}");
@@ -464,7 +477,7 @@ async fn what_a_deposit_comes_to_is_what_is_waited_for_unless_it_is_far_less() {
         let amount = Minor(sent.amount.0 * of_ten_thousand / 10_000);
         ur.shown.lock().unwrap().push(completed(&sent.reference, amount));
         for _ in 0..2 {
-            credits::follow(&job.app, &job.api).await;
+            credits::follow(&credits_of(&job), &job.api).await;
         }
         let credited = only(&world.ledger);
         assert_eq!((credited.state(later(1)), credited.credited), (state, amount));
@@ -480,7 +493,7 @@ async fn far_more_than_was_quoted_is_left_to_people() {
     job.turn(moment(later(1))).await.unwrap();
     let sent = only(&world.ledger);
     ur.shown.lock().unwrap().push(completed(&sent.reference, Minor(sent.amount.0 * 100)));
-    credits::follow_at(&job.app, &job.api, moment(later(2))).await;
+    credits::follow_at(&credits_of(&job), &job.api, moment(later(2))).await;
     assert_eq!(only(&world.ledger), sent);
     world.ledger.journal().close();
 }
@@ -515,10 +528,10 @@ async fn a_deposit_that_ur_rejects_later_is_given_up() {
     ];
     for (minutes, status) in shown {
         show(status);
-        credits::follow_at(&job.app, &job.api, moment(later(minutes))).await;
+        credits::follow_at(&credits_of(&job), &job.api, moment(later(minutes))).await;
         assert_eq!(only(&world.ledger).cancelled, None, "at minute {minutes}");
     }
-    credits::follow_at(&job.app, &job.api, moment(later(123))).await;
+    credits::follow_at(&credits_of(&job), &job.api, moment(later(123))).await;
     let (_, reason) = only(&world.ledger).cancelled.unwrap();
     assert!(reason.contains("rejected") && reason.contains(hash.as_str()), "{reason}");
     world.ledger.journal().close();
@@ -542,7 +555,7 @@ async fn a_bad_quote_is_not_taken() {
     let job = job(&world.ledger, &ur, AUTOMATIC);
     for fee in [260, -260, -990_000] {
         *ur.fee_bps.lock().unwrap() = fee;
-        job.app.prefunding.lock().notes.clear();
+        job.given.board.lock().notes.clear();
         job.turn(moment(later(1))).await.unwrap();
         assert_eq!(only(&world.ledger).state(later(1)), PrefundState::Approved);
         assert!(planned(&job).is_refused && planned(&job).why.contains("quote_tolerance_bps allows 2.50 %"));
@@ -563,7 +576,8 @@ async fn the_days_bound_is_counted_in_the_ledger_and_ends_with_the_day() {
     let job = job(&world.ledger, &ur, settings);
     let [person, treasurer] = ["ops", "treasurer"].map(|name| Author::Person { name: name.into(), idempotency: None });
     let ask = |at: UnixMillis, amount: i64| {
-        let id = request_id();
+        let randomness = Randomness::of_system();
+        let id = request_id(&randomness);
         let (currency, amount) = (Currency::EUR, Minor(amount));
         let proposed =
             PrefundProposed { currency, amount, reference: id.clone(), request_id: id.clone(), expected_at: None };
@@ -577,7 +591,7 @@ async fn the_days_bound_is_counted_in_the_ledger_and_ends_with_the_day() {
     let (first, second, third) = (ask(later(1), 50_000), ask(later(1), 50_000), ask(later(1), 66_000));
     job.turn(moment(later(1))).await.unwrap();
     assert_eq!([first, second, third].map(state), [PrefundState::Sent, PrefundState::Approved, PrefundState::Approved]);
-    let looked = job.app.prefunding.looked().unwrap();
+    let looked = job.given.board.looked().unwrap();
     let words: Vec<_> = looked.planned.iter().map(|planned| planned.why.as_str()).collect();
     assert!(words[1].contains("of daily_max_usdc") && words[2].contains("single_max_usdc allows 700.00"), "{words:?}");
     // Given up or not, it was ordered today; and another process counts the same.
@@ -589,7 +603,7 @@ async fn the_days_bound_is_counted_in_the_ledger_and_ends_with_the_day() {
     let restarted = Arc::new(Ledger::start(again, state_again, Policy::default(), 1, Box::new(|_| {})).unwrap());
     let resumed = self::job(&restarted, &ur, settings);
     resumed.turn(moment(later(3))).await.unwrap();
-    assert_eq!(resumed.app.prefunding.looked().unwrap().ordered_today, looked.ordered_today);
+    assert_eq!(resumed.given.board.looked().unwrap().ordered_today, looked.ordered_today);
     assert_eq!(restarted.prefund(second).unwrap().unwrap().state(later(3)), PrefundState::Approved);
     // The day ends at midnight in Zurich, 22 hours later.
     world.report(later(23 * 60), 85_000, 0);
@@ -608,10 +622,10 @@ async fn nothing_is_begun_while_time_or_store_or_journal_cannot_be_relied_on() {
     let job = job(&world.ledger, &ur, AUTOMATIC);
     job.turn(Moment { at: later(1), trusted: false }).await.unwrap();
     assert!(planned(&job).why.contains("not trusted"), "{:?}", planned(&job));
-    job.app.health.set_stalled(true);
+    job.given.health.set_stalled(true);
     job.turn(moment(later(1))).await.unwrap();
     assert!(planned(&job).why.contains("disk"), "{:?}", planned(&job));
-    job.app.health.set_stalled(false);
+    job.given.health.set_stalled(false);
     let stop = |suspended| Change::SuspendProgram { suspended, reason: "an attack".into() };
     world.change(later(1), stop(true));
     job.turn(moment(later(1))).await.unwrap();

@@ -14,6 +14,7 @@ use super::sweep::{SweepError, Sweeps};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::provider::api::{Client, ClientSetUpError};
+use crate::randomness::Randomness;
 
 /// The part of the budget that a dry run takes: the server beside it goes on asking.
 const BUDGET_SHARE: u32 = 2;
@@ -74,7 +75,14 @@ pub async fn dry_run(
     let on_failure = Box::new(|_| ());
     let ledger = Ledger::start(Arc::clone(&store), recovered.state, config.policy.clone(), 0, on_failure)?;
     let calls_per_minute = (ur.calls_per_minute / BUDGET_SHARE).max(1);
-    let client = Client::new(&ur.base_url, key, ur.signers.clone(), calls_per_minute, Arc::clone(&clock))?;
+    let client = Client::new(
+        &ur.base_url,
+        key,
+        ur.signers.clone(),
+        calls_per_minute,
+        Arc::clone(&clock),
+        Randomness::of_system(),
+    )?;
     let mut sweeps = Sweeps::for_dry_run(config.reconciliation);
     let mut found = DryRun { accounts: accounts.len(), ..DryRun::default() };
     for (done, user) in accounts.iter().enumerate() {

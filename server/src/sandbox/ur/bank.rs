@@ -34,7 +34,7 @@ pub(in crate::sandbox) struct Bank {
 
 /// A deposit on the ops account, in flight to a pool.
 #[derive(Clone, Debug)]
-pub(in crate::sandbox) struct Deposit {
+pub(in crate::sandbox) struct Wire {
     pub(in crate::sandbox) code: Code,
     /// In smallest units of the pool's currency.
     pub(in crate::sandbox) amount: u64,
@@ -57,7 +57,7 @@ fn invalid(message: impl Into<String>) -> Refusal {
 }
 
 /// Converts at the bank's selling rate: less the spread.
-fn at_selling_rate(rates: &Rates, amount: u128, from: Code, to: Code) -> Option<u64> {
+fn sold(rates: &Rates, amount: u128, from: Code, to: Code) -> Option<u64> {
     let rate = rates.between(from, to)?;
     let less = 20_000_u128.checked_sub(u128::from(rate.spread))?;
     u64::try_from(amount * u128::from(rate.rate) * less / 100_000_000).ok()
@@ -117,7 +117,7 @@ impl Books {
         }
         let processing_fee = amount * PROCESSING_BPS / 10_000;
         let cents = u128::from(amount - processing_fee - NETWORK_FEE) / 10_000;
-        let output = at_selling_rate(&self.rates, cents, "USD", to).ok_or_else(|| invalid("no rate"))?;
+        let output = sold(&self.rates, cents, "USD", to).ok_or_else(|| invalid("no rate"))?;
         Ok(DepositQuote { output, processing_fee, network_fee: NETWORK_FEE })
     }
 
@@ -145,17 +145,16 @@ impl Books {
         let (number, hash) = self.finish(request, asked, row);
         if is_prefund {
             // UR's operations credit it later; until then the transaction is pending.
-            let deposit =
-                Deposit { code: to, amount: quote.output, number, hash: hash.clone(), request: request.to_owned() };
-            self.deposits.push(deposit);
+            let wire = Wire { code: to, amount: quote.output, number, hash: hash.clone(), request: request.to_owned() };
+            self.wires.push(wire);
         }
         Ok(hash)
     }
 
     /// UR's operations credit a deposit to its pool, and its transaction shows as completed.
-    pub(in crate::sandbox) fn arrive(&mut self, deposit: &Deposit) {
-        self.statement.settle(deposit.number);
-        self.raise(deposit.code, deposit.amount);
+    pub(in crate::sandbox) fn arrive(&mut self, wire: &Wire) {
+        self.statement.settle(wire.number);
+        self.raise(wire.code, wire.amount);
     }
 
     pub(in crate::sandbox) fn raise(&mut self, code: Code, amount: u64) {
@@ -179,7 +178,7 @@ impl Books {
         if let Some(hash) = self.before(request, &asked)? {
             return Ok(hash);
         }
-        let output = at_selling_rate(&self.rates, u128::from(amount), from, to).ok_or_else(|| invalid("no rate"))?;
+        let output = sold(&self.rates, u128::from(amount), from, to).ok_or_else(|| invalid("no rate"))?;
         if from == to || amount == 0 {
             return Err(invalid("two tokens and an amount are needed"));
         }
@@ -200,8 +199,7 @@ impl Books {
         if !self.accounts.contains_key(ur_id) {
             return Err(invalid(format!("there is no user {ur_id}")));
         }
-        let output =
-            at_selling_rate(&self.rates, u128::from(amount) * 10_000, from, "USD").ok_or_else(|| invalid("no rate"))?;
+        let output = sold(&self.rates, u128::from(amount) * 10_000, from, "USD").ok_or_else(|| invalid("no rate"))?;
         if output < ONRAMP_MIN {
             return Err(invalid(format!("amount must come to at least {ONRAMP_MIN} of USDC")));
         }

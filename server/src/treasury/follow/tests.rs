@@ -1,6 +1,8 @@
 //! The tail over real ledgers: statements add up exactly, and a cache never changes the result.
 
+use std::path::Path;
 use std::sync::Arc;
+use std::time::Instant;
 
 use proptest::prelude::*;
 use tapgate_engine::contract::limit::ClientLimit;
@@ -24,6 +26,27 @@ use super::*;
 /// 2026-09-07 00:00 UTC, a Monday.
 pub(crate) const MONDAY: UnixMillis = UnixMillis(1_788_739_200_000);
 pub(crate) const HOUR_MS: u64 = 3_600_000;
+
+/// A cache in memory.
+#[derive(Default)]
+pub(crate) struct Kept(pub(crate) Mutex<Option<Vec<u8>>>);
+
+impl Kept {
+    fn of(bytes: Vec<u8>) -> Kept {
+        Kept(Mutex::new(Some(bytes)))
+    }
+}
+
+impl Cache for Kept {
+    fn read(&self) -> Option<Vec<u8>> {
+        self.0.lock().unwrap().clone()
+    }
+
+    fn replace(&self, bytes: &[u8]) -> std::io::Result<()> {
+        *self.0.lock().unwrap() = Some(bytes.to_vec());
+        Ok(())
+    }
+}
 
 /// A ledger in memory with a EUR pool and users without bounds of their own.
 pub(crate) struct World {
@@ -183,7 +206,7 @@ fn happens() -> impl Strategy<Value = Happens> {
 }
 
 /// Plays a history, with a few hours between its events, from a pool of 500.00.
-fn played(history: &[(Happens, u64)], credits_count_at_once: bool) -> (World, UnixMillis) {
+fn lived(history: &[(Happens, u64)], credits_count_at_once: bool) -> (World, UnixMillis) {
     let world = World::new(3, credits_count_at_once);
     world.report(MONDAY, 50_000, 0);
     let (mut at, mut taps) = (MONDAY, 0);
@@ -252,7 +275,7 @@ proptest! {
     /// Every record moves a pool by exactly its movements, and every day's statement adds up to the cent.
     #[test]
     fn statements_add_up(history in histories(), credits_count_at_once in any::<bool>()) {
-        let (world, now) = played(&history, credits_count_at_once);
+        let (world, now) = lived(&history, credits_count_at_once);
         let mut figures = PoolFigures::empty(Currency::EUR);
         world.ledger.records(Sequence::ZERO, &mut |sequence, record, _| {
             let before = figures.available;
@@ -283,7 +306,7 @@ proptest! {
     /// Whatever the state at the process's end, the next process reaches the same state.
     #[test]
     fn a_cache_changes_nothing(history in histories(), known in 0..80_usize) {
-        let (world, _) = played(&history, true);
+        let (world, _) = lived(&history, true);
         let whole = follower(&world.ledger);
         let mut part = Tail::new(&zurich());
         let mut left = known;
@@ -295,10 +318,8 @@ proptest! {
             part.apply(sequence, chain, &record, &zurich());
             ControlFlow::Continue(())
         }).unwrap();
-        let directory = tempfile::tempdir().unwrap();
-        std::fs::write(directory.path().join(CACHE_FILE), part.encode().unwrap()).unwrap();
         let resumed = Follower::new(&config());
-        prop_assert_eq!(resumed.resume(&world.ledger, directory.path()).unwrap(), part.cursor);
+        prop_assert_eq!(resumed.resume(&world.ledger, &Kept::of(part.encode().unwrap())).unwrap(), part.cursor);
         resumed.catch_up(&world.ledger).unwrap();
         prop_assert_eq!(&*resumed.tail(), &*whole.tail());
         world.ledger.journal().close();
@@ -316,13 +337,11 @@ fn a_cache_that_does_not_fit_is_ignored() {
     let world = World::new(1, true);
     world.report(MONDAY, 1_000, 0);
     world.drained();
-    let directory = tempfile::tempdir().unwrap();
-    let file = directory.path().join(CACHE_FILE);
-    let resumed =
-        |ledger: &Ledger, config: &Treasury| Follower::new(config).resume(ledger, directory.path()).unwrap().0;
+    let cache = Kept::default();
+    let resumed = |ledger: &Ledger, config: &Treasury| Follower::new(config).resume(ledger, &cache).unwrap().0;
     assert_eq!(resumed(&world.ledger, &config()), 0, "there is none");
     let known = follower(&world.ledger);
-    known.save(directory.path()).unwrap();
+    known.save(&cache).unwrap();
     let last = known.tail().cursor.0;
     assert_eq!(resumed(&world.ledger, &config()), last);
     let mut elsewhere = config();
@@ -337,18 +356,18 @@ fn a_cache_that_does_not_fit_is_ignored() {
     shorter.drained();
     assert_eq!(resumed(&shorter.ledger, &config()), 0, "a journal that went back");
 
-    let good = std::fs::read(&file).unwrap();
+    let good = cache.read().unwrap();
     for (place, byte) in [(0, 9), (good.len() / 2, 0xA5), (good.len() - 1, 0x5A)] {
         let mut bad = good.clone();
         bad[place] ^= byte;
-        std::fs::write(&file, bad).unwrap();
+        cache.replace(&bad).unwrap();
         assert_eq!(resumed(&world.ledger, &config()), 0, "damaged at {place}");
     }
     for cut in [0, 10, good.len() - 1] {
-        std::fs::write(&file, &good[..cut]).unwrap();
+        cache.replace(&good[..cut]).unwrap();
         assert_eq!(resumed(&world.ledger, &config()), 0, "cut at {cut}");
     }
-    std::fs::write(&file, good).unwrap();
+    cache.replace(&good).unwrap();
     assert_eq!(resumed(&world.ledger, &config()), last);
     for world in [&world, &other, &shorter] {
         world.ledger.journal().close();
@@ -391,7 +410,7 @@ const MEASURED_TAPS: u32 = 300_000;
 
 #[test]
 #[ignore = "measures what docs/treasury.md says that reading costs"]
-fn reading_cost() {
+fn what_reading_costs() {
     let directory = tempfile::tempdir().unwrap();
     let store = Rocks::open(directory.path(), Durability::Os).unwrap();
     let world = World::over(Arc::new(store), 1_000, true);
@@ -408,11 +427,12 @@ fn reading_cost() {
     let began = Instant::now();
     let read = follower(&world.ledger);
     let (took, records) = (began.elapsed(), read.tail().cursor.0);
-    read.save(directory.path()).unwrap();
-    let bytes = std::fs::metadata(directory.path().join(CACHE_FILE)).unwrap().len();
+    let cache = Kept::default();
+    read.save(&cache).unwrap();
+    let bytes = cache.read().unwrap().len();
     let began = Instant::now();
     let resumed = Follower::new(&config());
-    resumed.resume(&world.ledger, directory.path()).unwrap();
+    resumed.resume(&world.ledger, &cache).unwrap();
     let each = took / u32::try_from(records).unwrap();
     eprintln!("{records} records in {took:?}, {each:?} each; a cache of {bytes} bytes, read in {:?}", began.elapsed());
     assert_eq!(*resumed.tail(), *read.tail());

@@ -6,11 +6,9 @@ use serde_json::{Value, json};
 use tapgate_engine::fact::{Closed, Day};
 use tapgate_engine::ids::ClosureId;
 use tapgate_engine::ledger::ClosureChange;
-use tapgate_engine::money::Currency;
-use tapgate_engine::time::UnixMillis;
 
 use super::Malformed;
-use crate::treasury::calendar::{CreditCalendar, Window, date_of, day_of};
+use crate::wire::{date_of, day_of};
 
 #[must_use]
 pub fn closed(closed: &Closed) -> Value {
@@ -61,33 +59,6 @@ impl ClosureForm {
     }
 }
 
-/// Closures are shown for a year ahead.
-const DAYS_SHOWN: usize = 366;
-const CUT_OFFS_SHOWN: usize = 5;
-
-/// The calendar at `now`: UR's hours of operation, the closures within a year, and the next cut-offs, which are the
-/// same for every pool.
-#[must_use]
-pub fn view(calendar: &CreditCalendar, closures: &[(ClosureId, Closed)], pools: &[Currency], now: UnixMillis) -> Value {
-    let today = date_of(calendar.day(now).0);
-    let closed_days = today.into_iter().flat_map(|today| calendar.closed_days(today, DAYS_SHOWN));
-    let windows = std::iter::successors(calendar.window(now), |window| calendar.window(window.cut_off));
-    let shown = |window: Window| {
-        json!({
-            "cutOff": window.cut_off.seconds().0, "creditedAt": window.credited_at.seconds().0, "why": window.why,
-        })
-    };
-    json!({
-        "timeZone": calendar.zone_name(),
-        "cutOff": calendar.cut_off.strftime("%H:%M").to_string(),
-        "leadHours": calendar.lead_hours,
-        "closedDays": closed_days.map(|(day, name)| json!({"day": day.to_string(), "name": name})).collect::<Vec<_>>(),
-        "closures": closures.iter().map(|(id, closed)| closure(*id, closed)).collect::<Vec<_>>(),
-        "cutOffs": windows.take(CUT_OFFS_SHOWN).map(shown).collect::<Vec<_>>(),
-        "pools": pools.iter().map(|pool| pool.as_str()).collect::<Vec<_>>(),
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -102,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn a_closure_without_a_last_day_is_one_day() {
+    fn one_day_is_closed_where_no_last_one_is_given() {
         let added = |body: &str| {
             let ClosureChange::Add(closed) = super::super::parse::<ClosureForm>(body.as_bytes())?.change()? else {
                 return Err(Malformed("no closure is added".to_owned()));

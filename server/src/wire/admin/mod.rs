@@ -5,11 +5,9 @@ pub mod authorizations;
 pub mod breaks;
 pub mod calendar;
 pub mod controls;
-pub mod deliveries;
 pub mod journal;
 pub mod pools;
 pub mod prefunds;
-pub mod treasury;
 pub mod users;
 
 use serde::de::{DeserializeOwned, Error};
@@ -48,7 +46,7 @@ impl MoneyForm {
 /// In bytes. Bounded because the journal keeps reasons for ever and notifications quote them.
 const REASON_BYTES_MAX: usize = 1_024;
 
-pub(super) fn reason<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+pub(crate) fn reason<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     let reason = String::deserialize(deserializer)?;
     if reason.len() > REASON_BYTES_MAX {
         return Err(D::Error::custom(format!("reason must be at most {REASON_BYTES_MAX} bytes")));

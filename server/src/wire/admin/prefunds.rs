@@ -11,9 +11,6 @@ use tapgate_engine::time::UnixMillis;
 
 use super::super::forms::{amount, parsed, unix_seconds};
 use super::{Digits, Malformed, reason};
-use crate::config::AutoPrefund;
-use crate::provider::prefunding::Looked;
-use crate::provider::prefunding::plan::Planned;
 
 #[must_use]
 pub fn view(prefund: &Prefund, now: UnixMillis) -> Value {
@@ -70,28 +67,6 @@ fn ordered_by(step: &Step, asked: &PrefundOrdered) -> Value {
         shown.insert("by".to_owned(), step.by.as_str().into());
     }
     shown
-}
-
-/// The next steps of automatic prefunds; `looked` is the job's last check.
-#[must_use]
-pub fn automatic_view(settings: &AutoPrefund, looked: Option<&Looked>) -> Value {
-    let planned = |planned: &Planned| {
-        json!({
-            "currency": planned.currency.as_str(), "prefund": planned.prefund.map(|id| id.to_string()),
-            "amount": planned.amount.map(|amount| amount.to_string()), "next": planned.step.name(),
-            "refused": planned.is_refused, "why": planned.why,
-        })
-    };
-    json!({
-        "mode": settings.mode.name(),
-        "dailyMaxUsdc": settings.daily_max.to_string(),
-        "singleMaxUsdc": settings.single_max.to_string(),
-        "quoteToleranceBps": settings.quote_tolerance_bps,
-        "orderedTodayUsdc": looked.map(|looked| looked.ordered_today.to_string()),
-        "dayEnds": looked.map(|looked| looked.day_ends.seconds().0),
-        "at": looked.map(|looked| looked.at.seconds().0),
-        "pools": looked.map(|looked| looked.planned.iter().map(planned).collect::<Vec<_>>()).unwrap_or_default(),
-    })
 }
 
 pub(super) fn sent(sent: &PrefundSent) -> Value {

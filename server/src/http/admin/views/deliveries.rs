@@ -1,28 +1,28 @@
-//! Delivery receivers in the admin API: views and requests.
+//! Delivery receivers, and the requests that name a message.
 
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tapgate_engine::ids::Sequence;
 use tapgate_engine::time::UnixMillis;
 
-use super::{Digits, Malformed};
 use crate::delivery::Place;
 use crate::delivery::tail::{Rejected, State};
 use crate::delivery::worker::Status;
+use crate::wire::{Digits, Malformed};
 
 /// A receiver's configuration.
 #[derive(Clone, Copy, Debug)]
-pub struct Named<'a> {
-    pub name: &'a str,
+pub(in crate::http::admin) struct Named<'a> {
+    pub(in crate::http::admin) name: &'a str,
     /// `webhook`, `slack`, `pagerduty` or `smtp`.
-    pub kind: &'a str,
+    pub(in crate::http::admin) kind: &'a str,
     /// The address, without its secret parts.
-    pub url: &'a str,
+    pub(in crate::http::admin) url: &'a str,
 }
 
 /// A receiver and its health at `now`; `newest` is the journal's last durable record.
 #[must_use]
-pub fn view(named: Named<'_>, status: &Status, newest: Sequence, now: UnixMillis) -> Value {
+pub(in crate::http::admin) fn view(named: Named<'_>, status: &Status, newest: Sequence, now: UnixMillis) -> Value {
     let Named { name, kind, url } = named;
     let (state, trouble) = match &status.state {
         State::Delivering => ("delivering", None),
@@ -58,7 +58,7 @@ fn rejected(Rejected { place, kind, trouble, others_pass }: &Rejected) -> Value 
 /// The start of a replay.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct ReplayForm {
+pub(in crate::http::admin) struct ReplayForm {
     from: Digits,
 }
 
@@ -67,7 +67,7 @@ impl ReplayForm {
     ///
     /// # Errors
     /// Not the number of a durable record.
-    pub fn from(&self, newest: Sequence) -> Result<Place, Malformed> {
+    pub(in crate::http::admin) fn from(&self, newest: Sequence) -> Result<Place, Malformed> {
         let record = self.from.0.parse().ok().filter(|record| (1..=newest.0).contains(record));
         let record = record.ok_or_else(|| {
             Malformed(format!("from must be the number of a record, 1 to {newest}, got {:?}", self.from.0))
@@ -79,9 +79,9 @@ impl ReplayForm {
 /// The message to skip.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
-pub struct SkipForm {
+pub(in crate::http::admin) struct SkipForm {
     message_id: String,
-    #[serde(deserialize_with = "super::reason")]
+    #[serde(deserialize_with = "crate::wire::admin::reason")]
     reason: String,
 }
 
@@ -90,7 +90,7 @@ impl SkipForm {
     ///
     /// # Errors
     /// Not the name of a message, or no reason.
-    pub fn parts(self) -> Result<(Place, String), Malformed> {
+    pub(in crate::http::admin) fn parts(self) -> Result<(Place, String), Malformed> {
         let SkipForm { message_id, reason } = self;
         let place = Place::of_message(&message_id).ok_or_else(|| {
             Malformed(format!("messageId must be a message's webhook-id, such as msg_1200_0, got {message_id:?}"))
@@ -145,8 +145,8 @@ mod tests {
     }
 
     #[test]
-    fn a_skip_names_a_message_and_a_reason() {
-        let parts = |body: &str| super::super::parse::<SkipForm>(body.as_bytes())?.parts();
+    fn what_is_skipped_is_a_message_for_a_reason() {
+        let parts = |body: &str| crate::wire::admin::parse::<SkipForm>(body.as_bytes())?.parts();
         let place = Place { record: Sequence(91), part: 1 };
         assert_eq!(parts(r#"{"messageId":"msg_91_1","reason":"no use"}"#), Ok((place, "no use".to_owned())));
         for bad in [
@@ -163,7 +163,7 @@ mod tests {
 
     #[test]
     fn a_replay_begins_at_a_record_that_is_there() {
-        let from = |body: &str| super::super::parse::<ReplayForm>(body.as_bytes())?.from(Sequence(100));
+        let from = |body: &str| crate::wire::admin::parse::<ReplayForm>(body.as_bytes())?.from(Sequence(100));
         assert_eq!(from(r#"{"from":100}"#), Ok(Place { record: Sequence(100), part: 0 }));
         assert_eq!(from(r#"{"from":"1"}"#), Ok(Place { record: Sequence(1), part: 0 }));
         for bad in [r#"{"from":0}"#, r#"{"from":101}"#, r#"{"from":-1}"#, r#"{"from":"x"}"#, "{}", ""] {

@@ -1,19 +1,24 @@
-//! Forecasts and statements in the admin API.
+//! Forecasts and statements.
 
 use serde_json::{Map, Value, json};
 use tapgate_engine::fact::Day;
 use tapgate_engine::money::Currency;
 use tapgate_engine::time::UnixMillis;
 
-use crate::treasury::calendar::date_of;
 use crate::treasury::follow::Foreseen;
 use crate::treasury::forecast::{Forecast, TopUp};
 use crate::treasury::level::Level;
 use crate::treasury::statement::Statement;
+use crate::wire::date_of;
 
 /// A pool's forecast at `now`. `level` is the alert's level, with hysteresis.
 #[must_use]
-pub fn forecast_view(foreseen: &Foreseen, forecast: &Forecast, level: Level, now: UnixMillis) -> Value {
+pub(in crate::http::admin) fn forecast_view(
+    foreseen: &Foreseen,
+    forecast: &Forecast,
+    level: Level,
+    now: UnixMillis,
+) -> Value {
     let pool = &foreseen.pool;
     let top_up = |top_up: &TopUp| {
         let is_overdue = top_up.credited_at <= now;
@@ -46,7 +51,12 @@ pub fn forecast_view(foreseen: &Foreseen, forecast: &Forecast, level: Level, now
 
 /// A pool's day: the opening balance and all lines add up to the closing balance.
 #[must_use]
-pub fn statement_view(currency: Currency, day: Day, statement: &Statement, is_over: bool) -> Value {
+pub(in crate::http::admin) fn statement_view(
+    currency: Currency,
+    day: Day,
+    statement: &Statement,
+    is_over: bool,
+) -> Value {
     let lines = statement.lines.named().into_iter().map(|(name, change)| (name.to_owned(), change.to_string().into()));
     json!({
         "currency": currency.as_str(),

@@ -1,0 +1,36 @@
+//! The data directory, beside what the store keeps in it.
+
+use std::path::{Path, PathBuf};
+
+use crate::treasury::follow::Cache;
+
+/// Treasury's cache, in the data directory.
+const TREASURY_CACHE: &str = "treasury.cache";
+
+/// A file that is replaced as a whole.
+pub(super) struct CacheFile(PathBuf);
+
+impl CacheFile {
+    pub(super) fn of_treasury(data_dir: &Path) -> CacheFile {
+        CacheFile(data_dir.join(TREASURY_CACHE))
+    }
+}
+
+impl Cache for CacheFile {
+    fn read(&self) -> Option<Vec<u8>> {
+        std::fs::read(&self.0).ok()
+    }
+
+    // A torn file is seen by its check sum, so nothing need be synced.
+    fn replace(&self, bytes: &[u8]) -> std::io::Result<()> {
+        let written = self.0.with_extension("cache.new");
+        std::fs::write(&written, bytes)?;
+        std::fs::rename(written, &self.0)
+    }
+}
+
+/// `None` where the system does not say: a missing figure must not stop the service.
+pub(super) fn free_bytes(directory: &Path) -> Option<u64> {
+    let figures = rustix::fs::statvfs(directory).ok()?;
+    Some(figures.f_bavail.saturating_mul(figures.f_frsize))
+}

@@ -1,0 +1,48 @@
+//! Sheds requests at the edge while no sync completes or the disk is nearly full.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tapgate_engine::ledger::Ledger;
+
+use crate::clock::Clock;
+use crate::health::Health;
+use crate::stopping::Stopping;
+
+/// How often the watchdog looks.
+const LOOK_INTERVAL: Duration = Duration::from_millis(100);
+/// Without a completed sync for this long, requests are shed at the edge.
+const STALL_AFTER: Duration = Duration::from_secs(1);
+/// Free space below which requests are shed: what the store has in memory only to write later is bounded by four
+/// buffers of 64 MiB, and must still find room.
+const DISK_FREE_BYTES_MIN: u64 = 256 << 20;
+
+/// What the watchdog is given.
+pub struct Watchdog {
+    /// Whose syncs.
+    pub ledger: Arc<Ledger>,
+    /// Measures how long they take.
+    pub clock: Arc<Clock>,
+    /// Where it says what it saw.
+    pub health: Arc<Health>,
+    /// Room on the disk; `None` where the system does not say: a missing figure must not stop the service.
+    pub free_bytes: Box<dyn Fn() -> Option<u64> + Send + Sync>,
+}
+
+impl Watchdog {
+    /// Watches until the end is asked for.
+    pub async fn run(self, mut stopping: Stopping) {
+        let Watchdog { ledger, clock, health, free_bytes } = &self;
+        let journal = ledger.journal();
+        let mut last = (journal.durable(), clock.running());
+        while !stopping.is_set() {
+            let (durable, now) = (journal.durable(), clock.running());
+            if durable != last.0 || journal.claimed() == durable {
+                last = (durable, now);
+            }
+            health.set_stalled(now - last.1 > STALL_AFTER);
+            health.set_disk_low(free_bytes().is_some_and(|free| free < DISK_FREE_BYTES_MIN));
+            clock.rest(Duration::ZERO, LOOK_INTERVAL, &mut stopping).await;
+        }
+    }
+}
