@@ -156,7 +156,7 @@ AFTER_THE_LADDER = ["deadline_exceeded", "journal_unavailable"]
 
 
 def test_the_reasons_are_the_engines_in_its_order():
-    source = (REPOSITORY / "engine" / "src" / "authorization" / "reason.rs").read_text()
+    source = (REPOSITORY / "engine" / "src" / "fact" / "reason.rs").read_text()
     assert LADDER == re.findall(r'^    [A-Z]\w+ = "(\w+)", "(\w\w)";$', source, re.M)
 
 
@@ -171,7 +171,7 @@ def test_the_errors_are_the_servers():
     rows = table("status", "## Errors") + table("status", "# 2. The admin API")
     documented = {code for row in rows for code in row[1].split(", ")}
     source = REPOSITORY / "server" / "src"
-    codes = [re.findall(r'=> "([a-z_]+)",', (source / name).read_text()) for name in ("rescue.rs", "signature/mod.rs")]
+    codes = [re.findall(r'=> "([a-z_]+)",', (source / name).read_text()) for name in ("http/problem.rs", "signature/mod.rs")]
     assert documented == set(codes[0]) | set(codes[1])
 
 
