@@ -16,7 +16,7 @@ use tapgate_engine::journal::Settled;
 use tapgate_engine::ledger::{Change, Ledger, Policy, Reflected, Refusal, Submission};
 use tapgate_engine::money::{ChfMinor, Currency, Minor, Money};
 use tapgate_engine::recovery::recover;
-use tapgate_engine::store::{Chain, Entry, GENESIS, Row, Store, StoreError, Table, Visit, VisitRow};
+use tapgate_engine::store::{Chain, Entry, GENESIS, RowBytes, Store, StoreError, Table, Visit, VisitRow};
 use tapgate_engine::time::{Moment, UnixMillis, UnixSeconds};
 
 /// The allocator of the server's binary.
@@ -69,11 +69,11 @@ impl Store for Sink {
         Ok(())
     }
 
-    fn put_rows(&self, _: &[Row]) -> Result<(), StoreError> {
+    fn put_rows(&self, _: &[RowBytes]) -> Result<(), StoreError> {
         Ok(())
     }
 
-    fn write_rows(&self, _: &[Row], _: Sequence) -> Result<(), StoreError> {
+    fn write_rows(&self, _: &[RowBytes], _: Sequence) -> Result<(), StoreError> {
         Ok(())
     }
 

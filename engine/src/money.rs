@@ -75,6 +75,12 @@ macro_rules! amount {
                 product.map_or_else(|| overflow(stringify!($name), self.0, "times", i64::from(weight)), $name)
             }
 
+            /// Whether an accumulated figure has room for one more amount ([`ROOM_MAX`]).
+            #[must_use]
+            pub fn has_room(self) -> bool {
+                (-ROOM_MAX.0..=ROOM_MAX.0).contains(&self.0)
+            }
+
             /// Whether this is exactly nothing.
             #[must_use]
             pub fn is_zero(self) -> bool {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::fact::{Record, RecordError};
 use crate::ids::Sequence;
-use crate::rows::State;
+use crate::rows::{FoldError, State};
 use crate::store::{Chain, GENESIS, Store, StoreError, chained};
 
 /// The state could not be recovered; nothing was changed.
@@ -23,6 +23,14 @@ pub enum RecoveryError {
     /// A record cannot be read.
     #[error("record {0}: {1}")]
     Record(Sequence, RecordError),
+    /// A record cannot be folded: it is intact, and yet no ledger wrote it.
+    #[error("record {sequence} breaks a rule that every journal keeps ({reason}); restore a backup, and report this")]
+    Illegal {
+        /// The record.
+        sequence: Sequence,
+        /// What it would break.
+        reason: String,
+    },
     /// The rows claim records that the journal does not hold.
     #[error(
         "the rows hold records up to {watermark}, the journal ends at {head}: it has lost its end; restore a backup"
@@ -33,6 +41,15 @@ pub enum RecoveryError {
         /// The journal's last record.
         head: Sequence,
     },
+}
+
+impl From<FoldError> for RecoveryError {
+    fn from(error: FoldError) -> RecoveryError {
+        match error {
+            FoldError::Store(error) => RecoveryError::Store(error),
+            FoldError::Illegal { sequence, reason } => RecoveryError::Illegal { sequence, reason },
+        }
+    }
 }
 
 /// A recovered state.
@@ -135,7 +152,7 @@ fn walk(
     store: &dyn Store,
     after: Sequence,
     link: Chain,
-    visit: &mut dyn FnMut(Sequence, &Record) -> Result<(), StoreError>,
+    visit: &mut dyn FnMut(Sequence, &Record) -> Result<(), FoldError>,
 ) -> Result<(Sequence, Chain), RecoveryError> {
     let (mut last, mut chain) = (after, link);
     let mut step = |sequence: Sequence, link: Chain, payload: &[u8]| {

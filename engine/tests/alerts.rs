@@ -14,7 +14,7 @@ use tapgate_engine::fact::{AlertKind, Author, Condition, Severity};
 use tapgate_engine::ids::{AlertId, Sequence};
 use tapgate_engine::journal::{Settled, Word};
 use tapgate_engine::ledger::{AlertChange, Change, ChangeError, Page};
-use tapgate_engine::rows::Alert;
+use tapgate_engine::rows::{Alert, Row};
 use tapgate_engine::testing::{MemoryStore, cases};
 use tapgate_engine::time::UnixMillis;
 
@@ -157,8 +157,8 @@ fn an_alert_can_be_shown_as_it_stood_at_any_of_its_records() {
     for (sequence, stood) in events.into_iter().zip(stood) {
         let record = world.ledger.record(sequence).unwrap().unwrap();
         match &mut row {
-            Some(row) => row.apply(sequence, record.at, &record.author, &record.fact),
-            None => row = Alert::raised(sequence, record.at, &record.fact),
+            Some(row) => row.apply(sequence, &record),
+            None => row = Alert::open(&id, sequence, &record),
         }
         assert_eq!(row, Some(stood), "at {sequence}");
     }

@@ -8,6 +8,9 @@ use crate::time::UnixSeconds;
 /// The length of the limit's period: 30 days.
 pub const LIMIT_PERIOD_SECONDS: i64 = 2_592_000;
 
+/// How often a use may count against the limit at most.
+pub const LIMIT_WEIGHT_MAX: u8 = 2;
+
 /// UR's figures of one account's limit, as last reported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClientLimit {

@@ -5,6 +5,7 @@
 
 pub mod alert;
 mod author;
+mod bounds;
 pub mod calendar;
 pub mod controls;
 pub mod cursor;
@@ -21,6 +22,7 @@ mod user;
 
 pub use alert::{AlertKind, Condition, Severity};
 pub use author::{Author, IdempotencyKey};
+pub use bounds::{BoundsError, DRAWS_MAX};
 pub use calendar::{Closed, Day};
 pub use controls::{Blocked, Controls, ControlsError, VelocityRule};
 pub use decision::{
@@ -35,6 +37,7 @@ pub(crate) use record::EncodedRequest;
 pub use record::{RECORD_VERSION, Record, RecordError};
 pub use release::{DrawReturn, PoolReturn, ReturnCause, Returned};
 pub use request::{Channel, Kind, Merchant, Request};
+pub use touches::Touches;
 pub use user::{
     AccountStatus, CardStatus, FundingPolicy, FundsReplaced, Import, ImportedCard, ImportedFiat, ReportedAccount,
     UserReported,

@@ -1,122 +1,123 @@
-//! Which rows a fact changes.
+//! Which rows a fact touches.
 
-use super::{Discrepancy, Fact, ReturnCause, Source, Verdict};
-use crate::ids::{AlertId, AuthorizationId, BreakId, PrefundId, Sequence, UrId};
+use compact_str::CompactString;
+use smallvec::SmallVec;
+
+use super::{Discrepancy, Fact, PoolCredited, Posting, ReturnCause, Source, Verdict};
+use crate::ids::{AlertId, AuthorizationId, BreakId, ClosureId, PrefundId, Sequence, UrId};
 use crate::money::Currency;
 
+/// The rows that a fact touches: exactly these fold it. The program's row folds every record, for its time and its
+/// author's idempotency key, and is not named.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Touches<'a> {
+    /// The user.
+    pub user: Option<&'a UrId>,
+    /// The root authorization.
+    pub root: Option<&'a AuthorizationId>,
+    /// The id whose answer this gives or changes.
+    pub answer: Option<&'a AuthorizationId>,
+    /// The movement of money at UR that this posts.
+    pub posting: Option<&'a Posting>,
+    /// The pools whose figures change. An approval of nothing changes none.
+    pub pools: SmallVec<[Currency; 2]>,
+    /// The breaks that are opened or resolved.
+    pub breaks: SmallVec<[BreakId; 1]>,
+    /// The alert.
+    pub alert: Option<AlertId>,
+    /// The prefund.
+    pub prefund: Option<PrefundId>,
+    /// The credit, which touches the prefund that awaits it, too: a person's credit does not name one.
+    pub credit: Option<&'a PoolCredited>,
+    /// The reader of the journal whose cursor moves.
+    pub cursor: Option<&'a CompactString>,
+    /// The closure of the calendar.
+    pub closure: Option<ClosureId>,
+}
+
+impl<'a> Touches<'a> {
+    fn nothing() -> Touches<'a> {
+        Touches::default()
+    }
+
+    fn user(user: &'a UrId) -> Touches<'a> {
+        Touches { user: Some(user), ..Touches::nothing() }
+    }
+
+    fn pool(currency: Currency) -> Touches<'a> {
+        Touches { pools: SmallVec::from_iter([currency]), ..Touches::nothing() }
+    }
+
+    fn alert(id: AlertId) -> Touches<'a> {
+        Touches { alert: Some(id), ..Touches::nothing() }
+    }
+
+    fn prefund(id: PrefundId) -> Touches<'a> {
+        Touches { prefund: Some(id), ..Touches::nothing() }
+    }
+
+    fn cursor(name: &'a CompactString) -> Touches<'a> {
+        Touches { cursor: Some(name), ..Touches::nothing() }
+    }
+}
+
 impl Fact {
-    /// The user whose row this changes.
+    /// The rows that this touches as the record at `sequence`.
     #[must_use]
-    pub fn user(&self) -> Option<&UrId> {
+    pub fn touches(&self, sequence: Sequence) -> Touches<'_> {
         match self {
-            Fact::Decided(decided) => Some(&decided.request.user),
-            Fact::Returned(returned) => returned.user.as_ref(),
-            Fact::UserImported(import) => Some(&import.user),
-            Fact::FundsReplaced(replaced) => Some(&replaced.user),
+            Fact::Decided(decided) => Touches {
+                user: Some(&decided.request.user),
+                root: Some(decided.request.root()),
+                answer: Some(&decided.request.id),
+                pools: decided.verdict.pool().into_iter().collect(),
+                ..Touches::nothing()
+            },
+            Fact::Returned(returned) => Touches {
+                user: returned.user.as_ref(),
+                root: Some(&returned.root),
+                answer: returned.cause.answered(),
+                pools: returned.pool.map(|pool| pool.currency).into_iter().collect(),
+                ..Touches::nothing()
+            },
+            Fact::Booked(booked) => Touches {
+                user: booked.user.as_ref(),
+                root: Some(&booked.root),
+                posting: Some(&booked.posting),
+                pools: booked.pools.iter().map(|pool| pool.currency).collect(),
+                breaks: opened(sequence, &booked.breaks).map(|(id, _)| id).collect(),
+                ..Touches::nothing()
+            },
+            Fact::UserImported(import) => Touches::user(&import.user),
+            Fact::FundsReplaced(replaced) => Touches::user(&replaced.user),
+            Fact::UserReported(report) => Touches::user(&report.user),
             Fact::UserSuspended { user, .. }
             | Fact::UserControlled { user, .. }
             | Fact::CardChanged { user, .. }
             | Fact::CardControlled { user, .. }
-            | Fact::CardAdded { user, .. } => Some(user),
-            Fact::Booked(booked) => booked.user.as_ref(),
-            Fact::UserReported(report) => Some(&report.user),
-            Fact::PoolReported(_)
-            | Fact::PoolCredited(_)
-            | Fact::PoolSynced(_)
-            | Fact::PoolLimited(_)
-            | Fact::RatesReplaced(_)
-            | Fact::ProgramSuspended { .. }
-            | Fact::BreakOpened(_)
-            | Fact::BreakResolved { .. }
-            | Fact::AlertRaised(_)
-            | Fact::AlertChanged { .. }
-            | Fact::AlertRenotified { .. }
-            | Fact::AlertAcknowledged { .. }
-            | Fact::AlertSilenced { .. }
-            | Fact::AlertResolved { .. }
-            | Fact::PrefundProposed(_)
-            | Fact::PrefundApproved { .. }
-            | Fact::PrefundSent(_)
-            | Fact::PrefundCancelled { .. }
-            | Fact::CursorMoved { .. }
-            | Fact::ClosureAdded(_)
-            | Fact::ClosureRemoved { .. }
-            | Fact::PrefundOrdered(_)
-            | Fact::MessageSkipped { .. } => None,
-        }
-    }
-
-    /// The root authorization whose row this changes.
-    #[must_use]
-    pub fn root(&self) -> Option<&AuthorizationId> {
-        match self {
-            Fact::Decided(decided) => Some(decided.request.root()),
-            Fact::Returned(returned) => Some(&returned.root),
-            Fact::Booked(booked) => Some(&booked.root),
-            _ => None,
-        }
-    }
-
-    /// The id whose answer this gives or changes.
-    #[must_use]
-    pub fn answered(&self) -> Option<&AuthorizationId> {
-        match self {
-            Fact::Decided(decided) => Some(&decided.request.id),
-            Fact::Returned(returned) => match &returned.cause {
-                ReturnCause::Requested { request, .. } => Some(&request.id),
-                ReturnCause::Late { id } => Some(id),
-                ReturnCause::Person { .. } | ReturnCause::Expired => None,
-            },
-            _ => None,
-        }
-    }
-
-    /// The pools whose figures this changes. An approval of nothing changes none, and one that is not there stays so.
-    pub fn pools(&self) -> impl Iterator<Item = Currency> + '_ {
-        let one = match self {
-            Fact::Decided(decided) => match &decided.verdict {
-                Verdict::Approved(approval) if approval.source == Source::Crypto && !approval.paid.amount.is_zero() => {
-                    Some(approval.paid.currency)
-                }
-                _ => None,
-            },
-            Fact::Returned(returned) => returned.pool.map(|pool| pool.currency),
-            Fact::PoolReported(report) => Some(report.currency),
-            Fact::PoolCredited(credit) => Some(credit.currency),
-            Fact::PoolSynced(synced) => Some(synced.currency),
-            Fact::PoolLimited(limited) => Some(limited.currency),
-            _ => None,
-        };
-        let booked = match self {
-            Fact::Booked(booked) => booked.pools.as_slice(),
-            _ => &[],
-        };
-        one.into_iter().chain(booked.iter().map(|pool| pool.currency))
-    }
-
-    /// The alert whose row this changes as the record at `sequence`.
-    #[must_use]
-    pub fn alert(&self, sequence: Sequence) -> Option<AlertId> {
-        match self {
-            Fact::AlertRaised(_) => Some(AlertId(sequence)),
+            | Fact::CardAdded { user, .. } => Touches::user(user),
+            Fact::PoolReported(report) => Touches::pool(report.currency),
+            Fact::PoolSynced(synced) => Touches::pool(synced.currency),
+            Fact::PoolLimited(limited) => Touches::pool(limited.currency),
+            Fact::PoolCredited(credit) => Touches { credit: Some(credit), ..Touches::pool(credit.currency) },
+            Fact::RatesReplaced(_) | Fact::ProgramSuspended { .. } => Touches::nothing(),
+            Fact::BreakOpened(_) => {
+                Touches { breaks: SmallVec::from_iter([BreakId { opened: sequence, number: 0 }]), ..Touches::nothing() }
+            }
+            Fact::BreakResolved { id, .. } => Touches { breaks: SmallVec::from_iter([*id]), ..Touches::nothing() },
+            Fact::AlertRaised(_) => Touches::alert(AlertId(sequence)),
             Fact::AlertChanged { id, .. }
             | Fact::AlertRenotified { id }
             | Fact::AlertAcknowledged { id, .. }
             | Fact::AlertSilenced { id, .. }
-            | Fact::AlertResolved { id } => Some(*id),
-            _ => None,
-        }
-    }
-
-    /// The prefund whose row this changes as the record at `sequence`; a credit changes the one that awaits it beside.
-    #[must_use]
-    pub fn prefund(&self, sequence: Sequence) -> Option<PrefundId> {
-        match self {
-            Fact::PrefundProposed(_) => Some(PrefundId(sequence)),
-            Fact::PrefundSent(sent) => Some(sent.proposal.unwrap_or(PrefundId(sequence))),
-            Fact::PrefundOrdered(ordered) => Some(ordered.id),
-            Fact::PrefundApproved { id } | Fact::PrefundCancelled { id, .. } => Some(*id),
-            _ => None,
+            | Fact::AlertResolved { id } => Touches::alert(*id),
+            Fact::PrefundProposed(_) => Touches::prefund(PrefundId(sequence)),
+            Fact::PrefundSent(sent) => Touches::prefund(sent.proposal.unwrap_or(PrefundId(sequence))),
+            Fact::PrefundOrdered(ordered) => Touches::prefund(ordered.id),
+            Fact::PrefundApproved { id } | Fact::PrefundCancelled { id, .. } => Touches::prefund(*id),
+            Fact::CursorMoved { name, .. } | Fact::MessageSkipped { name, .. } => Touches::cursor(name),
+            Fact::ClosureAdded(_) => Touches { closure: Some(ClosureId(sequence)), ..Touches::nothing() },
+            Fact::ClosureRemoved { id } => Touches { closure: Some(*id), ..Touches::nothing() },
         }
     }
 
@@ -127,6 +128,34 @@ impl Fact {
             Fact::BreakOpened(discrepancy) => std::slice::from_ref(&**discrepancy),
             _ => &[],
         };
-        (0..).zip(breaks).map(move |(number, found)| (BreakId { opened: sequence, number }, found))
+        opened(sequence, breaks)
+    }
+}
+
+/// Breaks are numbered within the record that opens them.
+fn opened(sequence: Sequence, breaks: &[Discrepancy]) -> impl Iterator<Item = (BreakId, &Discrepancy)> {
+    (0..).zip(breaks).map(move |(number, found)| (BreakId { opened: sequence, number }, found))
+}
+
+impl Verdict {
+    /// The pool that an approval takes something from.
+    fn pool(&self) -> Option<Currency> {
+        match self {
+            Verdict::Approved(approval) if approval.source == Source::Crypto && !approval.paid.amount.is_zero() => {
+                Some(approval.paid.currency)
+            }
+            Verdict::Approved(_) | Verdict::Declined(_) => None,
+        }
+    }
+}
+
+impl ReturnCause {
+    /// The id whose answer it gives or changes.
+    fn answered(&self) -> Option<&AuthorizationId> {
+        match self {
+            ReturnCause::Requested { request, .. } => Some(&request.id),
+            ReturnCause::Late { id } => Some(id),
+            ReturnCause::Person { .. } | ReturnCause::Expired => None,
+        }
     }
 }

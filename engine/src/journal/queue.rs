@@ -63,11 +63,7 @@ pub(super) struct Queue {
 
 impl Queue {
     /// The place of a record. Every sequence has one: a record is never dropped for want of it.
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::indexing_slicing,
-        reason = "the index is below the ring's length"
-    )]
+    #[expect(clippy::indexing_slicing, reason = "the index is below the ring's length")]
     pub(super) fn slot(&self, sequence: Sequence) -> &Slot {
         &self.slots[(sequence.0 % QUEUE_RECORDS_MAX) as usize]
     }

@@ -1,26 +1,134 @@
-//! A record's place in the journal.
+//! The one commit: how a fact gets its place in the journal, and in which order memory changes around it.
+//!
+//! **Order of change:** what lowers a pool's available figure changes memory first and then claims its place in the
+//! journal; what raises one claims first. A decision that spends what was raised claims later, so every durable prefix
+//! of the journal is a legal state. Rows change under their guards, where order cannot be seen.
 
+use std::hash::Hash;
+use std::ops::Deref;
+use std::sync::{Arc, MutexGuard};
+
+use crossbeam::sync::ShardedLockReadGuard;
+use dashmap::mapref::entry::Entry as Place;
+
+use super::{Ledger, Shared};
 use crate::fact::{Author, Fact, Record};
 use crate::ids::Sequence;
-use crate::journal::{Permit, Settles};
+use crate::journal::{NoPlace, Permit, Settles, Word};
+use crate::rows::legal::assert_changed;
+use crate::rows::{Row, Shelves};
 use crate::time::UnixMillis;
 
-/// Claims a place, encodes and publishes a record. Nothing can fail any more.
-pub(super) fn append(
-    permit: Permit<'_>,
-    author: Author,
-    at: UnixMillis,
-    fact: Fact,
-    settles: Settles,
-) -> (Sequence, Fact) {
-    let record = Record { at, author, fact };
-    let payload = record.encode();
-    publish(permit, record, payload, settles)
+impl Ledger {
+    /// Reserves a place in the queue and commits the fact. The guard over what all decisions share was taken before the
+    /// fact was decided, and is held until every row has folded it.
+    ///
+    /// # Errors
+    /// The queue has no place; nothing has changed.
+    pub(super) fn commit<G: Deref<Target = Shared>>(
+        &self,
+        shared: G,
+        author: &Author,
+        at: UnixMillis,
+        fact: Fact,
+        apply: impl FnOnce(&mut G, Sequence, &Record),
+    ) -> Result<Arc<Word>, NoPlace> {
+        let permit = self.journal.reserve()?;
+        let word = Word::pending();
+        let record = Record { at, author: author.clone(), fact };
+        let payload = record.encode();
+        commit_reserved(permit, shared, &record, payload, Settles::Decision(Arc::clone(&word)), apply);
+        Ok(word)
+    }
+
+    /// Commits a fact that touches shelves only.
+    ///
+    /// # Errors
+    /// As for [`Ledger::commit`].
+    pub(super) fn commit_shelved(
+        &self,
+        shared: ShardedLockReadGuard<'_, Shared>,
+        mut shelves: MutexGuard<'_, Shelves>,
+        author: &Author,
+        at: UnixMillis,
+        fact: Fact,
+    ) -> Result<Arc<Word>, NoPlace> {
+        self.commit(shared, author, at, fact, |_, sequence, record| {
+            shelves.apply(&record.fact.touches(sequence), sequence, record);
+        })
+    }
 }
 
-pub(super) fn publish(permit: Permit<'_>, record: Record, payload: Vec<u8>, settles: Settles) -> (Sequence, Fact) {
+/// Commits a record whose place was reserved before it was decided. Nothing can fail any more.
+pub(super) fn commit_reserved<G: Deref<Target = Shared>, T>(
+    permit: Permit<'_>,
+    mut shared: G,
+    record: &Record,
+    payload: Vec<u8>,
+    settles: Settles,
+    apply: impl FnOnce(&mut G, Sequence, &Record) -> T,
+) -> T {
+    shared.lower_pools(&record.fact);
     let claim = permit.claim();
     let sequence = claim.sequence;
     claim.publish(payload, settles);
-    (sequence, record.fact)
+    let applied = apply(&mut shared, sequence, record);
+    shared.raise_pools(sequence, &record.fact);
+    applied
+}
+
+/// Folds a record into a row that it touches, and asserts what must hold of the row after it.
+#[track_caller]
+pub(super) fn fold<R: Row>(row: &mut R, sequence: Sequence, record: &Record) {
+    row.apply(sequence, record);
+    assert_changed(sequence, row.sequence(), row.check(&record.fact));
+}
+
+/// Folds a record into the place of a row that it touches, as [`crate::rows::Shelf::apply`] does.
+pub(super) fn fold_into<R: Row>(place: Place<'_, R::Key, Box<R>>, sequence: Sequence, record: &Record)
+where
+    R::Key: Hash,
+{
+    match place {
+        Place::Occupied(mut row) => fold(&mut **row.get_mut(), sequence, record),
+        Place::Vacant(place) => {
+            R::open(place.key(), sequence, record).map(|row| place.insert(Box::new(row)));
+        }
+    }
+}
+
+impl Shared {
+    /// What lowers an available figure, before its record claims a place. A decision took from its pool while it was
+    /// decided; a report or a credit replaces figures while no decision runs.
+    fn lower_pools(&self, fact: &Fact) {
+        if let Fact::Booked(booked) = fact {
+            for change in &booked.pools {
+                if let Some(pool) = self.pool(change.currency) {
+                    pool.lower(change.available);
+                }
+            }
+        }
+    }
+
+    /// What raises an available figure, after its record has claimed its place.
+    fn raise_pools(&self, sequence: Sequence, fact: &Fact) {
+        match fact {
+            Fact::Returned(returned) => {
+                if let Some(back) = returned.pool
+                    && let Some(pool) = self.pool(back.currency)
+                {
+                    pool.give_back(back.held, back.available);
+                }
+            }
+            Fact::Booked(booked) => {
+                for change in &booked.pools {
+                    if let Some(pool) = self.pool(change.currency) {
+                        pool.book(sequence, change);
+                        pool.note_return(booked.returned_to(change));
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
 }

@@ -30,9 +30,10 @@ impl Ledger {
             if sequence > watermark || record.at >= since {
                 return ControlFlow::Break(());
             }
-            let answers = record.fact.answered();
+            let touches = record.fact.touches(sequence);
+            let answers = touches.answer;
             let answers = answers.and_then(|id| self.answers.remove_if(id, |_, slot| slot.answer.sequence <= sequence));
-            let roots = record.fact.root();
+            let roots = touches.root;
             let roots = roots.and_then(|id| self.authorizations.remove_if(id, |_, row| row.sequence <= sequence));
             forgotten += usize::from(answers.is_some()) + usize::from(roots.is_some());
             tail.evicted = sequence;

@@ -151,7 +151,7 @@ impl Scene<'_> {
             Source::Crypto => {
                 let pool = self.shared.pool(currency);
                 Capacity::Pool {
-                    available: pool.map_or(Minor::ZERO, |pool| pool.available()),
+                    available: pool.map_or(Minor::ZERO, |pool| pool.spendable()),
                     reserve: pool.map_or(Minor::ZERO, |pool| pool.reserve_kept()),
                     stale: pool.is_some_and(|pool| self.is_stale(pool.reported_at())),
                     funds: self.user.and_then(|user| user.funds).map(|funds| FundsSeen {

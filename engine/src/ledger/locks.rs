@@ -1,4 +1,9 @@
 //! The guards, each taken in one place.
+//!
+//! **Locks, in their one order:** `admin` (changes by people, one at a time) or `postings` (UR's transactions, one at a
+//! time) → `shared` (what all decisions share; read by decisions through a sharded lock, written only by changes to the
+//! program and its pools) → `answers` → `authorizations` → `users` → `shelves`. Never two guards in one map, never one
+//! across an await: nothing here is async.
 
 use std::sync::{MutexGuard, PoisonError};
 
@@ -8,35 +13,19 @@ use dashmap::mapref::entry::Entry as Place;
 use super::{Admin, AnswerSlot, Ledger, Shared};
 use crate::ids::{AuthorizationId, Sequence};
 use crate::rows::encoding::load;
-use crate::rows::{Alerts, Answer, Authorization, Breaks, Closures, Cursors, Postings, Prefunds};
-use crate::store::{StoreError, Table};
+use crate::rows::{Answer, Authorization, PostingRow, Shelf, Shelves};
+use crate::store::StoreError;
 
 impl Ledger {
     pub(super) fn lock_admin(&self) -> MutexGuard<'_, Admin> {
         self.admin.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn lock_breaks(&self) -> MutexGuard<'_, Breaks> {
-        self.breaks.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(super) fn lock_shelves(&self) -> MutexGuard<'_, Shelves> {
+        self.shelves.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn lock_alerts(&self) -> MutexGuard<'_, Alerts> {
-        self.alerts.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(super) fn lock_prefunds(&self) -> MutexGuard<'_, Prefunds> {
-        self.prefunds.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(super) fn lock_cursors(&self) -> MutexGuard<'_, Cursors> {
-        self.cursors.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(super) fn lock_closures(&self) -> MutexGuard<'_, Closures> {
-        self.closures.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(super) fn lock_postings(&self) -> MutexGuard<'_, Postings> {
+    pub(super) fn lock_postings(&self) -> MutexGuard<'_, Shelf<PostingRow>> {
         self.postings.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -72,7 +61,7 @@ impl Ledger {
             Place::Vacant(place) => place,
             known => return Ok(known),
         };
-        let Some(answer) = load::<Answer>(&*self.store, Table::Answers, id.as_str().as_bytes())? else {
+        let Some(answer) = load::<Answer>(&*self.store, id)? else {
             return Ok(Place::Vacant(place));
         };
         self.not_ahead(answer.sequence)?;
@@ -88,7 +77,7 @@ impl Ledger {
             Place::Vacant(place) => place,
             known => return Ok(known),
         };
-        let Some(row) = load::<Authorization>(&*self.store, Table::Authorizations, root.as_str().as_bytes())? else {
+        let Some(row) = load::<Authorization>(&*self.store, root)? else {
             return Ok(Place::Vacant(place));
         };
         self.not_ahead(row.sequence)?;

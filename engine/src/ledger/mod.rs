@@ -1,14 +1,6 @@
 //! The ledger: memory that decides, and the journal it is the fold of.
 //!
-//! **Locks, in their one order:** `admin` (changes by people, one at a time) or `postings` (UR's transactions, one at a
-//! time) → `program` (what all decisions share;
-//! read by decisions through a sharded lock, written only by changes to the program itself) → `answers` → `authorizations`
-//! → `users` → `breaks`, `alerts`, `prefunds`, `cursors` or `closures`, one of them at a time. Never two guards in one map, never
-//! one across an await: nothing here is async.
-//!
-//! **Order of change:** what lowers a pool's available figure changes memory first and then claims its place in the
-//! journal; what raises one claims first. Whoever spends what was raised claims later, so every durable prefix of the
-//! journal is a legal state. Rows of users and authorizations change under their guards, where order cannot be seen.
+//! `locks` holds the guards and their one order, `commit` the one order of change.
 
 mod card_owners;
 mod change;
@@ -43,13 +35,12 @@ use card_owners::Cards;
 use pool::Pool;
 use write_rows::Tail;
 
+use crate::contract::limit::LIMIT_WEIGHT_MAX;
 use crate::fact::{Controls, FundingPolicy};
 use crate::ids::{AuthorizationId, UrId};
 use crate::journal::{Journal, OnFailure, Word};
 use crate::money::Currency;
-use crate::rows::{
-    Alerts, Answer, Authorization, Breaks, Closures, Cursors, Keys, Postings, Prefunds, Program, State, User,
-};
+use crate::rows::{Answer, Authorization, Keys, PostingRow, Program, Shelf, Shelves, State, User};
 use crate::store::{Store, StoreError};
 use crate::time::{Moment, UnixMillis};
 
@@ -133,13 +124,9 @@ pub struct Ledger {
     answers: DashMap<AuthorizationId, Box<AnswerSlot>, RandomState>,
     authorizations: DashMap<AuthorizationId, Box<Authorization>, RandomState>,
     users: DashMap<UrId, Box<User>, RandomState>,
-    breaks: Mutex<Breaks>,
-    alerts: Mutex<Alerts>,
-    prefunds: Mutex<Prefunds>,
-    cursors: Mutex<Cursors>,
-    closures: Mutex<Closures>,
+    shelves: Mutex<Shelves>,
     /// Where transactions were booked, as far as the disk does not know it yet.
-    postings: Mutex<Postings>,
+    postings: Mutex<Shelf<PostingRow>>,
     journal: Journal,
     store: Arc<dyn Store>,
     /// The latest time stamped on a record.
@@ -162,6 +149,9 @@ impl Ledger {
     ///
     /// # Errors
     /// The store cannot be read, or the journal's thread cannot be started.
+    ///
+    /// # Panics
+    /// The policy counts a use more often than the bounds of money allow.
     pub fn start(
         store: Arc<dyn Store>,
         recovered: State,
@@ -169,28 +159,17 @@ impl Ledger {
         hash_seed: u64,
         on_failure: OnFailure,
     ) -> Result<Ledger, StoreError> {
+        assert!(policy.limit_weight <= LIMIT_WEIGHT_MAX, "a use counts {LIMIT_WEIGHT_MAX} times at most");
         let journal = Journal::start(Arc::clone(&store), on_failure)?;
         let hasher =
             RandomState::with_seeds(hash_seed, !hash_seed, hash_seed.rotate_left(17), hash_seed.rotate_left(41));
         let watermark = store.watermark()?;
-        let State {
-            users,
-            authorizations,
-            answers,
-            pools,
-            program,
-            breaks,
-            postings,
-            alerts,
-            prefunds,
-            cursors,
-            closures,
-        } = recovered;
+        let State { users, authorizations, answers, postings, pools, shelves, program } = recovered;
         let mut admin = Admin { keys: program.keys, cards: Cards::new(hasher.clone()) };
-        for (id, user) in &users {
+        for (id, user) in users.iter() {
             user.cards.iter().for_each(|card| admin.cards.add(&card.id, id));
         }
-        let pools = pools.into_values().map(|row| Pool::new(row.figures)).collect();
+        let pools = pools.into_iter().map(|(_, row)| Pool::new(row.figures)).collect();
         let ledger = Ledger {
             policy,
             admin: Mutex::new(admin),
@@ -198,11 +177,7 @@ impl Ledger {
             answers: DashMap::with_hasher_and_shard_amount(hasher.clone(), SHARDS),
             authorizations: DashMap::with_hasher_and_shard_amount(hasher.clone(), SHARDS),
             users: DashMap::with_hasher_and_shard_amount(hasher, SHARDS),
-            breaks: Mutex::new(Breaks(breaks)),
-            alerts: Mutex::new(alerts),
-            prefunds: Mutex::new(prefunds),
-            cursors: Mutex::new(cursors),
-            closures: Mutex::new(closures),
+            shelves: Mutex::new(shelves),
             postings: Mutex::new(postings),
             journal,
             store,

@@ -7,8 +7,8 @@ use crossbeam::utils::CachePadded;
 
 use crate::fact::SourceBooking;
 use crate::ids::Sequence;
-use crate::money::{Currency, Minor};
-use crate::rows::{Completions, PoolFigures};
+use crate::money::{Currency, Minor, SUM_MAX};
+use crate::rows::{Completions, PoolFigures, returned};
 use crate::time::UnixMillis;
 
 /// A pool in memory. What decisions change is atomic; the rest changes only while no decision runs.
@@ -58,6 +58,13 @@ impl Pool {
         Minor(self.available.load(Ordering::Acquire))
     }
 
+    /// What a decision may look at: nothing where as much is held as may ever be, whatever the balance says.
+    #[must_use]
+    pub(super) fn spendable(&self) -> Minor {
+        let is_full = !Minor(self.held.load(Ordering::Relaxed)).has_room();
+        if is_full { self.available().min(Minor::ZERO) } else { self.available() }
+    }
+
     /// What must be left after an approval.
     #[must_use]
     pub(super) fn reserve_kept(&self) -> Minor {
@@ -93,25 +100,33 @@ impl Pool {
 
     /// Gives back what a release freed, after its record has its place in the journal.
     pub(super) fn give_back(&self, held: Minor, available: Minor) {
-        self.available.fetch_add(available.0, Ordering::AcqRel);
-        self.held.fetch_sub(held.0, Ordering::AcqRel);
+        shift(&self.available, available);
+        self.lower_held(held);
         self.note_return(available);
     }
 
     /// Notes what UR's balance may rise by.
     pub(super) fn note_return(&self, amount: Minor) {
-        self.returned.fetch_add(amount.0.max(0), Ordering::AcqRel);
+        let more = |before| Some(returned(Minor(before), amount).0);
+        // It always succeeds: `more` refuses nothing.
+        let _ = self.returned.fetch_update(Ordering::AcqRel, Ordering::Acquire, more);
+    }
+
+    fn lower_held(&self, held: Minor) {
+        let before = Minor(self.held.fetch_sub(held.0, Ordering::AcqRel));
+        let currency = self.currency();
+        assert!(before >= held, "pool {currency} gives up {held} of {before} held: a hold is never below zero");
     }
 
     /// What a transaction of UR's takes beyond what is held; may make `available` negative.
     pub(super) fn lower(&self, available: Minor) {
-        self.available.fetch_add(available.0.min(0), Ordering::AcqRel);
+        shift(&self.available, available.min(Minor::ZERO));
     }
 
     /// The rest of a transaction: what rises, and what is settled; after its record has its place in the journal.
     pub(super) fn book(&self, sequence: Sequence, booking: &SourceBooking) {
-        self.available.fetch_add(booking.available.0.max(0), Ordering::AcqRel);
-        self.held.fetch_sub(booking.held.0, Ordering::AcqRel);
+        shift(&self.available, booking.available.max(Minor::ZERO));
+        self.lower_held(booking.held);
         let mut completions = self.completions.lock().unwrap_or_else(PoisonError::into_inner);
         completions.add(sequence, booking.currency, booking.completed);
     }
@@ -120,4 +135,10 @@ impl Pool {
     pub(super) fn replace(&mut self, figures: PoolFigures) {
         *self = Pool::new(figures);
     }
+}
+
+/// Changes what is available. Bounds are checked before a record is written, so that no change leaves [`SUM_MAX`].
+fn shift(available: &AtomicI64, by: Minor) {
+    let after = Minor(available.fetch_add(by.0, Ordering::AcqRel)) + by;
+    assert!((-SUM_MAX..=SUM_MAX).contains(&after), "a pool's available figure leaves its bounds: {after}");
 }

@@ -5,17 +5,20 @@ use std::sync::Arc;
 use dashmap::mapref::entry::Entry as Place;
 
 use super::change::{ChangeError, in_range};
-use super::commit::append;
+use super::commit::{fold, fold_into};
 use super::{Ledger, Shared};
 use crate::contract::limit::to_chf;
-use crate::fact::{Author, Booked, DrawPosting, Effect, Fact, Flow, FundingPolicy, Posting, Source, SourceBooking};
+use crate::fact::{
+    Author, Booked, BreakKind, Discrepancy, DrawPosting, Effect, Fact, Flow, FundingPolicy, Posting, Source,
+    SourceBooking,
+};
 use crate::ids::{AuthorizationId, Sequence};
-use crate::journal::{Settles, Word};
-use crate::money::{ChfMinor, Currency, Minor, Money};
+use crate::journal::Word;
+use crate::money::{ChfMinor, Currency, Minor, Money, ROOM_MAX};
 use crate::rows::encoding::load;
-use crate::rows::{Authorization, PostingRow, Postings, User};
+use crate::rows::{Authorization, PostingRow, Shelf, User};
 use crate::rules::{Judged, Tolerance, judge, unmatched_id};
-use crate::store::{StoreError, Table};
+use crate::store::StoreError;
 use crate::time::Moment;
 
 /// What became of a transaction.
@@ -72,37 +75,23 @@ impl Ledger {
         };
         let owner = row.map_or(&posting.user, |row| &row.user).clone();
         let mut user = self.users.get_mut(&owner);
-        let permit = self.journal.reserve()?;
         let at = self.stamp(now);
-        let booked = self.booked(posting, root.clone(), row, user.as_deref().map(|user| &**user), &shared, judged);
-        for pool in &booked.pools {
-            if let Some(figures) = shared.pool(pool.currency) {
-                figures.lower(pool.available);
-            }
-        }
+        let owned = user.as_deref().map(|user| &**user);
+        let booked = self.booked(posting, root.clone(), row, owned, &shared, judged);
+        let booked = if has_room(&booked, row, owned, &shared) { booked } else { beyond_bounds(booked, row) };
         let (effect, breaks) = (booked.effect, booked.breaks.len());
-        let word = Word::pending();
-        let settles = Settles::Decision(Arc::clone(&word));
-        let (sequence, fact) = append(permit, Author::Ur, at, Fact::Booked(Box::new(booked)), settles);
-        if let Some(user) = &mut user {
-            user.apply(sequence, at, &fact);
-        }
-        match place {
-            Place::Occupied(mut row) => row.get_mut().apply(sequence, &fact),
-            Place::Vacant(place) => {
-                Authorization::opened(sequence, &fact).map(|row| place.insert(Box::new(row)));
+        let fact = Fact::Booked(Box::new(booked));
+        let word = self.commit(shared, &Author::Ur, at, fact, |_, sequence, record| {
+            if let Some(user) = &mut user {
+                fold(&mut ***user, sequence, record);
             }
-        }
-        if let Fact::Booked(booked) = &fact {
-            for pool in &booked.pools {
-                if let Some(figures) = shared.pool(pool.currency) {
-                    figures.book(sequence, pool);
-                    figures.note_return(booked.returned_to(pool));
-                }
+            fold_into(place, sequence, record);
+            let touches = record.fact.touches(sequence);
+            postings.apply(&touches, sequence, record);
+            if !touches.breaks.is_empty() {
+                self.lock_shelves().apply(&touches, sequence, record);
             }
-        }
-        self.note_breaks(sequence, at, &fact);
-        postings.insert(posting.place(), PostingRow { sequence, root: root.clone() });
+        })?;
         Ok(Some(Booking { root, effect, breaks, word }))
     }
 
@@ -114,12 +103,16 @@ impl Ledger {
         self.booked_on_locked(&self.lock_postings(), posting)
     }
 
-    fn booked_on_locked(&self, postings: &Postings, posting: &Posting) -> Result<Option<AuthorizationId>, StoreError> {
+    fn booked_on_locked(
+        &self,
+        postings: &Shelf<PostingRow>,
+        posting: &Posting,
+    ) -> Result<Option<AuthorizationId>, StoreError> {
         let place = posting.place();
         if let Some(row) = postings.get(&place) {
             return Ok(Some(row.root.clone()));
         }
-        let row: Option<PostingRow> = load(&*self.store, Table::Postings, place.as_bytes())?;
+        let row: Option<PostingRow> = load(&*self.store, &place)?;
         Ok(row.map(|row| row.root))
     }
 
@@ -214,6 +207,46 @@ impl Ledger {
             Effect::Confirmed | Effect::PartlyCleared | Effect::Reversed | Effect::Noted => ChfMinor::ZERO,
         };
         used.times(self.policy.limit_weight)
+    }
+}
+
+/// Whether every figure that it raises has room for it. What UR shows is bounded one by one; what it comes to is not.
+fn has_room(booked: &Booked, row: Option<&Authorization>, user: Option<&User>, shared: &Shared) -> bool {
+    let pool_has_room = |booking: &SourceBooking| {
+        booking.available >= Minor::ZERO || shared.pool(booking.currency).is_none_or(|pool| pool.available().has_room())
+    };
+    let balance_has_room = |booking: &SourceBooking| {
+        let balance = user.and_then(|user| user.fiat_in(booking.currency));
+        balance.is_none_or(|balance| balance.held.has_room())
+    };
+    row.is_none_or(Authorization::has_room)
+        && booked.pools.iter().all(pool_has_room)
+        && booked.fiat.iter().all(balance_has_room)
+}
+
+/// A transaction that moves nothing here, because a figure has no room for it: a break for a person. It is known from now
+/// on, so that it does not come again.
+fn beyond_bounds(booked: Booked, row: Option<&Authorization>) -> Booked {
+    let Money { amount, currency } = booked.posting.amount;
+    let found = Discrepancy {
+        kind: BreakKind::AmountMismatch,
+        subject: booked.root.as_str().into(),
+        field: "bound".into(),
+        ours: compact_str::format_compact!("{ROOM_MAX} {currency}"),
+        theirs: compact_str::format_compact!("{amount} {currency}"),
+    };
+    Booked {
+        effect: Effect::Noted,
+        state: row.map_or(booked.state, |row| row.state),
+        draws: Vec::new(),
+        captured: Minor::ZERO,
+        given_back: Minor::ZERO,
+        pools: Vec::new(),
+        fiat: Vec::new(),
+        limit_added: ChfMinor::ZERO,
+        completes: Vec::new(),
+        breaks: vec![found],
+        ..booked
     }
 }
 

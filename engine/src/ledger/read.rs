@@ -5,11 +5,11 @@ use std::ops::ControlFlow;
 use super::pool::Pool;
 use super::{Admin, KEPT_IN_MEMORY_MILLIS, Ledger};
 use crate::fact::Record;
-use crate::ids::{AuthorizationId, BreakId, CardId, Sequence, UrId};
+use crate::ids::{AuthorizationId, CardId, Sequence, UrId};
 use crate::money::Currency;
-use crate::rows::encoding::{break_key, load};
-use crate::rows::{Answer, Authorization, Break, PoolFigures, PoolRow, Program, ProgramRow, State, User};
-use crate::store::{Chain, StoreError, Table, Visit};
+use crate::rows::encoding::load;
+use crate::rows::{Answer, Authorization, PoolFigures, PoolRow, Program, ProgramRow, State, User};
+use crate::store::{Chain, StoreError, Visit};
 use crate::time::UnixMillis;
 
 /// What is known of an id: its answer, and the authorization it belongs to.
@@ -57,23 +57,6 @@ impl Ledger {
         self.read_shared().pool(currency).map(Pool::figures)
     }
 
-    /// The breaks that are open, oldest first.
-    #[must_use]
-    pub fn open_breaks(&self) -> Vec<Break> {
-        self.lock_breaks().0.values().filter(|found| found.resolved.is_none()).cloned().collect()
-    }
-
-    /// One break, open or explained.
-    ///
-    /// # Errors
-    /// Rows on disk could not be read.
-    pub fn break_by_id(&self, id: BreakId) -> Result<Option<Break>, StoreError> {
-        if let Some(found) = self.lock_breaks().0.get(&id) {
-            return Ok(Some(found.clone()));
-        }
-        load(&*self.store, Table::Breaks, &break_key(id))
-    }
-
     /// What holds for the whole program.
     #[must_use]
     pub fn program(&self) -> Program {
@@ -94,13 +77,13 @@ impl Ledger {
         let in_memory = self.answers.get(id).map(|slot| slot.answer.clone());
         let answer = match in_memory {
             Some(answer) => Some(answer),
-            None => load(&*self.store, Table::Answers, id.as_str().as_bytes())?,
+            None => load(&*self.store, id)?,
         };
         let root = answer.as_ref().map_or(id, |answer| &answer.root);
         let in_memory = self.authorizations.get(root).map(|row| (**row).clone());
         let authorization = match in_memory {
             Some(row) => Some(row),
-            None => load(&*self.store, Table::Authorizations, root.as_str().as_bytes())?,
+            None => load(&*self.store, root)?,
         };
         Ok((answer.is_some() || authorization.is_some()).then_some(Found { answer, authorization }))
     }
@@ -160,12 +143,8 @@ impl Ledger {
                 .collect(),
             answers: self.answers.iter().map(|slot| (slot.key().clone(), slot.answer.clone())).collect(),
             pools: pools.collect(),
-            breaks: self.lock_breaks().0.clone(),
             postings: self.lock_postings().clone(),
-            alerts: self.lock_alerts().clone(),
-            prefunds: self.lock_prefunds().clone(),
-            cursors: self.lock_cursors().clone(),
-            closures: self.lock_closures().clone(),
+            shelves: self.lock_shelves().clone(),
             program: ProgramRow {
                 sequence,
                 program: shared.program.clone(),

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use dashmap::mapref::entry::Entry as Place;
 
 use super::change::{ChangeError, not_found};
-use super::commit::append;
+use super::commit::fold;
 use super::{Ledger, Shared};
 use crate::bytes::Fingerprint;
 use crate::contract::limit::to_chf;
 use crate::fact::{Author, DrawReturn, Fact, PoolReturn, Request, ReturnCause, Returned, Source, State};
 use crate::ids::{AuthorizationId, Sequence};
-use crate::journal::{Settles, Word};
+use crate::journal::Word;
 use crate::money::{ChfMinor, Minor};
 use crate::rows::{Answer, Authorization, Draw, User};
 use crate::time::{Moment, UnixMillis};
@@ -212,20 +212,15 @@ impl Ledger {
             )));
         }
         let mut user = self.users.get_mut(&row.user.clone());
-        let permit = self.journal.reserve()?;
         let fact = Self::given_up(cause, root, &shared, user.as_deref().map(|user| &**user), row);
-        let word = Word::pending();
-        let (sequence, fact) = append(permit, author.clone(), at, fact, Settles::Decision(Arc::clone(&word)));
-        if let Some(user) = &mut user {
-            user.apply(sequence, at, &fact);
-        }
-        row.apply(sequence, &fact);
-        shared.give_back(&fact);
-        Ok(word)
+        Ok(self.commit(shared, author, at, fact, |_, sequence, record| {
+            if let Some(user) = &mut user {
+                fold(&mut ***user, sequence, record);
+            }
+            fold(&mut **row, sequence, record);
+        })?)
     }
-}
 
-impl Ledger {
     /// Gives back what UR never settled: after its time, where nothing at UR speaks against it.
     ///
     /// # Errors

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::Ledger;
-use super::change::{ChangeError, in_range, not_found};
+use super::change::{ChangeError, has_room, in_range, not_found};
 use crate::fact::{Author, Fact, PoolSynced, ReportedAccount, UserReported};
 use crate::ids::{Sequence, UrId};
 use crate::journal::Word;
@@ -24,6 +24,10 @@ impl Ledger {
         seen_through: Sequence,
         now: Moment,
     ) -> Result<Arc<Word>, ChangeError> {
+        if let Some(account) = &account {
+            in_range("limit.usedLimit", Minor(account.limit.used.0))?;
+            in_range("limit.clientLimit", Minor(account.limit.client.0))?;
+        }
         for money in balances.iter().flatten() {
             in_range("balance", money.amount)?;
         }
@@ -52,6 +56,8 @@ impl Ledger {
             return Err(ChangeError::Conflict(format!("pool {currency} was reported later than that already")));
         }
         let Reading { available, credits_shown, unexplained } = before.read(balance, seen_through);
+        has_room("the available figure", available)?;
+        has_room("what nothing explains", before.shown_early + unexplained)?;
         let synced = PoolSynced {
             currency,
             reported: balance,

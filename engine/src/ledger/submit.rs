@@ -4,17 +4,17 @@ use std::sync::Arc;
 
 use dashmap::mapref::entry::Entry as Place;
 
-use super::commit::{append, publish};
+use super::commit::{commit_reserved, fold, fold_into};
 use super::gather::Scene;
 use super::{AnswerSlot, Ledger, Shared};
 use crate::bytes::Fingerprint;
 use crate::fact::{
     Approval, Author, Capacity, Decided, EncodedRequest, Fact, Reason, Record, Request, Source, Values, Verdict,
 };
-use crate::ids::AuthorizationId;
+use crate::ids::{AuthorizationId, Sequence};
 use crate::journal::{NoPlace, Settled, Settles, Word};
 use crate::money::{Currency, Minor};
-use crate::rows::{Answer, Authorization, Outcome, User};
+use crate::rows::{Answer, Authorization, Outcome, Row, User};
 use crate::rules::{Plan, decide, largest_approvable};
 use crate::store::StoreError;
 use crate::time::Moment;
@@ -95,7 +95,7 @@ impl Ledger {
         };
         let root = self.authorization(request.root())?;
         // Its place is held even where there is no such user: an import must come before or after, not between.
-        let mut owner = self.users.entry(request.user.clone());
+        let owner = self.users.entry(request.user.clone());
         let user = match &owner {
             Place::Occupied(row) => Some(&**row.get()),
             Place::Vacant(_) => None,
@@ -119,23 +119,16 @@ impl Ledger {
         let settles = Settles::Decision(Arc::clone(&word));
         let record = Record { at: moment.at, author: Author::Ur, fact };
         let payload = record.encode_around(&encoded);
-        let (sequence, fact) = publish(permit, record, payload, settles);
-        if let Place::Occupied(row) = &mut owner
-            && fact.user().is_some()
-        {
-            row.get_mut().apply(sequence, moment.at, &fact);
-        }
-        match root {
-            Place::Occupied(mut row) => row.get_mut().apply(sequence, &fact),
-            Place::Vacant(place) => {
-                Authorization::opened(sequence, &fact).map(|row| place.insert(Box::new(row)));
+        let reply = commit_reserved(permit, shared, &record, payload, settles, |_, sequence, record| {
+            if record.fact.touches(sequence).user.is_some() {
+                fold_into(owner, sequence, record);
             }
-        }
-        shared.give_back(&fact);
-        #[expect(clippy::expect_used, reason = "published records have had their effect: nothing may fail any more")]
-        let row = Answer::opened(sequence, moment.at, &fact).expect("the record of a callback answers it");
-        let reply = reply(place.key().clone(), &row);
-        place.insert(Box::new(AnswerSlot { answer: row, word: Some(Arc::clone(&word)) }));
+            fold_into(root, sequence, record);
+            let answer = answer_of(place.key(), sequence, record);
+            let reply = reply(place.key().clone(), &answer);
+            place.insert(Box::new(AnswerSlot { answer, word: Some(Arc::clone(&word)) }));
+            reply
+        });
         Ok(Submission { reply, word: Some(word) })
     }
 
@@ -209,29 +202,26 @@ impl Ledger {
             user.as_deref().map(|user| &**user),
             row.as_deref().map(|row| &**row),
         );
-        let (sequence, fact) = append(permit, Author::Engine, at, fact, Settles::Release(Arc::clone(word)));
-        if let Some(user) = user.as_mut().filter(|_| fact.user().is_some()) {
-            user.apply(sequence, at, &fact);
-        }
-        if let Some(row) = &mut row {
-            row.apply(sequence, &fact);
-        }
-        slot.answer.apply(sequence, &fact);
-        shared.give_back(&fact);
+        let record = Record { at, author: Author::Engine, fact };
+        let payload = record.encode();
+        let settles = Settles::Release(Arc::clone(word));
+        commit_reserved(permit, shared, &record, payload, settles, |_, sequence, record| {
+            if let Some(user) = user.as_mut().filter(|_| record.fact.touches(sequence).user.is_some()) {
+                fold(&mut ***user, sequence, record);
+            }
+            if let Some(row) = &mut row {
+                fold(&mut ***row, sequence, record);
+            }
+            slot.answer.apply(sequence, record);
+        });
         GaveUp::WaitAgain
     }
 }
 
-impl Shared {
-    /// Raises the pool that a return frees, after its record has its place in the journal.
-    pub(super) fn give_back(&self, fact: &Fact) {
-        if let Fact::Returned(returned) = fact
-            && let Some(back) = returned.pool
-            && let Some(pool) = self.pool(back.currency)
-        {
-            pool.give_back(back.held, back.available);
-        }
-    }
+/// The answer that a callback's record gives.
+#[expect(clippy::expect_used, reason = "a callback without an answer, after its record is published, is a bug")]
+fn answer_of(id: &AuthorizationId, sequence: Sequence, record: &Record) -> Answer {
+    Answer::open(id, sequence, record).expect("a callback's record answers it")
 }
 
 fn take(shared: &Shared, approval: &Approval) -> Result<(), Minor> {

@@ -9,12 +9,11 @@ use compact_str::CompactString;
 
 use super::Ledger;
 use super::pool::Pool;
-use crate::fact::Fact;
-use crate::ids::{AuthorizationId, BreakId, Sequence, UrId};
+use crate::ids::{AuthorizationId, Sequence, UrId};
 use crate::journal::Settled;
-use crate::rows::encoding::{break_key, record_key, row};
-use crate::rows::{CLOSURES_KEY, PROGRAM_KEY, PoolRow, ProgramRow};
-use crate::store::{Row, StoreError, Table};
+use crate::rows::encoding::encode;
+use crate::rows::{Answer, Authorization, PROGRAM_KEY, PoolRow, PostingRow, ProgramRow, Row, User, encode_row};
+use crate::store::{RowBytes, StoreError, Table};
 use crate::time::UnixMillis;
 
 /// Records whose rows are written in the order of their keys.
@@ -57,7 +56,6 @@ pub struct RowsWritten {
 struct Touched {
     authorizations: Vec<AuthorizationId>,
     answers: Vec<AuthorizationId>,
-    breaks: Vec<BreakId>,
     postings: Vec<CompactString>,
 }
 
@@ -66,20 +64,6 @@ fn in_order<T: Ord>(touched: &mut Vec<T>) -> &[T] {
     touched.sort_unstable();
     touched.dedup();
     touched
-}
-
-impl Touched {
-    fn note(&mut self, sequence: Sequence, fact: &Fact) {
-        self.breaks.extend(fact.breaks(sequence).map(|(id, _)| id));
-        if let Fact::BreakResolved { id, .. } = fact {
-            self.breaks.push(*id);
-        }
-        if let Fact::Booked(booked) = fact {
-            self.postings.push(booked.posting.place());
-        }
-        self.authorizations.extend(fact.root().cloned());
-        self.answers.extend(fact.answered().cloned());
-    }
 }
 
 impl Ledger {
@@ -107,8 +91,11 @@ impl Ledger {
             let mut touched = Touched::default();
             let (after, upto) = (watermark, read + RECORDS_MAX);
             self.records(after, &mut |sequence, record, _| {
-                touched.note(sequence, &record.fact);
-                users.extend(record.fact.user().cloned());
+                let touches = record.fact.touches(sequence);
+                touched.authorizations.extend(Authorization::touched(&touches));
+                touched.answers.extend(Answer::touched(&touches));
+                touched.postings.extend(PostingRow::touched(&touches));
+                users.extend(User::touched(&touches));
                 watermark = sequence;
                 read += 1;
                 if read % BATCH == 0 {
@@ -119,19 +106,16 @@ impl Ledger {
             written += self.put(in_order(&mut touched.authorizations), rest, Self::encode_authorization)?;
             written += self.put(in_order(&mut touched.answers), rest, Self::encode_answer)?;
             written += self.put(in_order(&mut touched.postings), rest, Self::encode_posting)?;
-            written += self.put(in_order(&mut touched.breaks), rest, Self::encode_break)?;
         }
         // A user's row is its largest and the one touched most often: it is written once for all of these records.
         written += self.put(in_order(&mut users), rest, Self::encode_user)?;
-        let newest = self.encode_lists(tail.watermark, &mut rows)?;
+        // Few, and all that changed since are in memory: they need no notes.
+        let newest = self.lock_shelves().encode_changed(tail.watermark, &mut |row| rows.push(row))?;
         self.await_durable(newest)?;
         self.store.write_rows(&rows, watermark)?;
         written += rows.len();
-        // What is explained, and on the disk, need not stay in memory.
-        self.lock_postings().retain(|_, booked| booked.sequence > watermark);
-        self.lock_breaks().0.retain(|_, found| found.resolved.is_none() || found.sequence > watermark);
-        self.lock_alerts().0.retain(|_, alert| alert.is_open() || alert.sequence > watermark);
-        self.lock_prefunds().0.retain(|_, prefund| prefund.is_open() || prefund.sequence > watermark);
+        self.lock_postings().forget(watermark);
+        self.lock_shelves().forget(watermark);
         tail.watermark = watermark;
         Ok(RowsWritten { rows: written, watermark, more: watermark < cut })
     }
@@ -154,14 +138,14 @@ impl Ledger {
         &self,
         keys: &[T],
         rest: &mut dyn FnMut(),
-        encode: impl Fn(&Self, &T) -> Result<Option<(Sequence, Row)>, StoreError>,
+        encode_one: impl Fn(&Self, &T) -> Result<Option<(Sequence, RowBytes)>, StoreError>,
     ) -> Result<usize, StoreError> {
         let mut written = 0;
         for some in keys.chunks(BATCH) {
             let mut newest = Sequence::ZERO;
             let mut rows = Vec::with_capacity(some.len());
             for key in some {
-                let Some((sequence, row)) = encode(self, key)? else { continue };
+                let Some((sequence, row)) = encode_one(self, key)? else { continue };
                 newest = newest.max(sequence);
                 rows.push(row);
             }
@@ -175,71 +159,46 @@ impl Ledger {
     }
 
     /// The rows that have no guard of their own, at one place of the journal: while no decision and no change runs.
-    fn cut(&self) -> Result<(Sequence, Vec<Row>), StoreError> {
+    fn cut(&self) -> Result<(Sequence, Vec<RowBytes>), StoreError> {
         let admin = self.lock_admin();
         let shared = self.stop_decisions();
         let cut = self.journal.claimed();
         let at = UnixMillis(self.latest.load(Ordering::Acquire));
         let figures: Vec<_> = shared.pools.iter().map(Pool::figures).collect();
         let program = ProgramRow { sequence: cut, program: shared.program.clone(), keys: admin.keys.clone(), at };
-        let closures = row(Table::Program, CLOSURES_KEY, &*self.lock_closures())?;
         drop(shared);
         drop(admin);
-        let mut rows = vec![row(Table::Program, PROGRAM_KEY, &program)?, closures];
+        let mut rows = vec![encode(Table::Program, PROGRAM_KEY, &program)?];
         for figures in figures {
             let key = figures.currency;
-            rows.push(row(Table::Pools, key.as_str().as_bytes(), &PoolRow { sequence: cut, figures })?);
+            rows.push(encode_row(&key, &PoolRow { sequence: cut, figures })?);
         }
         Ok((cut, rows))
     }
 
-    fn encode_user(&self, id: &UrId) -> Result<Option<(Sequence, Row)>, StoreError> {
+    fn encode_user(&self, id: &UrId) -> Result<Option<(Sequence, RowBytes)>, StoreError> {
         let Some(user) = self.users.get(id) else { return Ok(None) };
-        Ok(Some((user.sequence, row(Table::Users, id.as_str().as_bytes(), &*user)?)))
+        Ok(Some((user.sequence, encode_row(id, &**user)?)))
     }
 
-    fn encode_authorization(&self, id: &AuthorizationId) -> Result<Option<(Sequence, Row)>, StoreError> {
+    fn encode_authorization(&self, id: &AuthorizationId) -> Result<Option<(Sequence, RowBytes)>, StoreError> {
         let Some(authorization) = self.authorizations.get(id) else { return Ok(None) };
-        Ok(Some((authorization.sequence, row(Table::Authorizations, id.as_str().as_bytes(), &*authorization)?)))
+        Ok(Some((authorization.sequence, encode_row(id, &**authorization)?)))
     }
 
-    fn encode_answer(&self, id: &AuthorizationId) -> Result<Option<(Sequence, Row)>, StoreError> {
+    fn encode_answer(&self, id: &AuthorizationId) -> Result<Option<(Sequence, RowBytes)>, StoreError> {
         let Some(mut slot) = self.answers.get_mut(id) else { return Ok(None) };
         // What is durable needs no word any more: the answer alone says it.
         let settled = slot.word.as_ref().and_then(|word| word.settled());
         if matches!(settled, Some(Settled::Durable | Settled::Released)) {
             slot.word = None;
         }
-        Ok(Some((slot.answer.sequence, row(Table::Answers, id.as_str().as_bytes(), &slot.answer)?)))
+        Ok(Some((slot.answer.sequence, encode_row(id, &slot.answer)?)))
     }
 
-    fn encode_posting(&self, place: &CompactString) -> Result<Option<(Sequence, Row)>, StoreError> {
+    fn encode_posting(&self, place: &CompactString) -> Result<Option<(Sequence, RowBytes)>, StoreError> {
         let postings = self.lock_postings();
         let Some(booked) = postings.get(place) else { return Ok(None) };
-        Ok(Some((booked.sequence, row(Table::Postings, place.as_bytes(), booked)?)))
-    }
-
-    fn encode_break(&self, id: &BreakId) -> Result<Option<(Sequence, Row)>, StoreError> {
-        let breaks = self.lock_breaks();
-        let Some(found) = breaks.0.get(id) else { return Ok(None) };
-        Ok(Some((found.sequence, row(Table::Breaks, &break_key(found.id), found)?)))
-    }
-
-    /// Few, and all that changed since are in memory: they need no notes.
-    fn encode_lists(&self, since: Sequence, rows: &mut Vec<Row>) -> Result<Sequence, StoreError> {
-        let mut newest = Sequence::ZERO;
-        for alert in self.lock_alerts().0.values().filter(|alert| alert.sequence > since) {
-            newest = newest.max(alert.sequence);
-            rows.push(row(Table::Alerts, &record_key(alert.id.0), alert)?);
-        }
-        for prefund in self.lock_prefunds().0.values().filter(|prefund| prefund.sequence > since) {
-            newest = newest.max(prefund.sequence);
-            rows.push(row(Table::Prefunds, &record_key(prefund.id.0), prefund)?);
-        }
-        for cursor in self.lock_cursors().0.values().filter(|cursor| cursor.sequence > since) {
-            newest = newest.max(cursor.sequence);
-            rows.push(row(Table::Cursors, cursor.name.as_bytes(), cursor)?);
-        }
-        Ok(newest)
+        Ok(Some((booked.sequence, encode_row(place, booked)?)))
     }
 }

@@ -3,14 +3,13 @@
 //! A condition is named by its kind and its subject, and at most one alert of that name is open at a time: a pool that
 //! runs lower is the same alert with another severity, not a second one.
 
-use std::collections::BTreeMap;
-use std::collections::btree_map::Entry as Place;
-
 use compact_str::CompactString;
 use serde::{Deserialize, Serialize};
 
-use crate::fact::{AlertKind, Author, Condition, Fact};
+use super::Row;
+use crate::fact::{Condition, Fact, Record, Touches};
 use crate::ids::{AlertId, Sequence};
+use crate::store::Table;
 use crate::time::UnixMillis;
 
 /// One alert.
@@ -58,17 +57,22 @@ pub struct AlertEnd {
     pub by: CompactString,
 }
 
-impl Alert {
-    /// The alert that a record raises.
-    #[must_use]
-    pub fn raised(sequence: Sequence, at: UnixMillis, fact: &Fact) -> Option<Alert> {
-        let Fact::AlertRaised(condition) = fact else { return None };
+impl Row for Alert {
+    const TABLE: Table = Table::Alerts;
+    type Key = AlertId;
+
+    fn touched(touches: &Touches<'_>) -> impl Iterator<Item = AlertId> {
+        touches.alert.into_iter()
+    }
+
+    fn open(id: &AlertId, sequence: Sequence, record: &Record) -> Option<Alert> {
+        let Fact::AlertRaised(condition) = &record.fact else { return None };
         Some(Alert {
             sequence,
-            id: AlertId(sequence),
+            id: *id,
             condition: (**condition).clone(),
-            raised_at: at,
-            last_notified_at: at,
+            raised_at: record.at,
+            last_notified_at: record.at,
             notified: 1,
             acknowledged: None,
             silenced_until: None,
@@ -77,20 +81,14 @@ impl Alert {
         })
     }
 
-    /// Whether its condition lasts.
-    #[must_use]
-    pub fn is_open(&self) -> bool {
-        self.resolved.is_none()
+    fn sequence(&self) -> Sequence {
+        self.sequence
     }
 
-    /// Whether nobody wants to be told again at `now`: somebody has taken it on, silenced it, or it is over.
-    #[must_use]
-    pub fn is_quiet(&self, now: UnixMillis) -> bool {
-        !self.is_open() || self.acknowledged.is_some() || self.silenced_until.is_some_and(|until| now < until)
-    }
-
-    /// Folds one record of this alert; what is over stays so.
-    pub fn apply(&mut self, sequence: Sequence, at: UnixMillis, author: &Author, fact: &Fact) {
+    /// An alert that is over stays as it is.
+    fn apply(&mut self, sequence: Sequence, record: &Record) {
+        let Record { at, author, fact } = record;
+        let at = *at;
         if sequence <= self.sequence || !self.is_open() {
             return;
         }
@@ -108,6 +106,18 @@ impl Alert {
         self.sequence = sequence;
     }
 
+    fn is_open(&self) -> bool {
+        self.resolved.is_none()
+    }
+}
+
+impl Alert {
+    /// Whether nobody wants to be told again at `now`: somebody has taken it on, silenced it, or it is over.
+    #[must_use]
+    pub fn is_quiet(&self, now: UnixMillis) -> bool {
+        !self.is_open() || self.acknowledged.is_some() || self.silenced_until.is_some_and(|until| now < until)
+    }
+
     fn change(&mut self, at: UnixMillis, condition: &Condition) {
         if condition.severity > self.condition.severity {
             // Who has taken on a notice has not taken on what became critical.
@@ -123,27 +133,5 @@ impl Alert {
     fn told(&mut self, at: UnixMillis) {
         self.last_notified_at = at;
         self.notified = self.notified.saturating_add(1);
-    }
-}
-
-/// The alerts that are open, and those over whose end is not on the disk yet.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Alerts(pub(crate) BTreeMap<AlertId, Alert>);
-
-impl Alerts {
-    pub(crate) fn open(&self, kind: AlertKind, subject: &str) -> Option<&Alert> {
-        self.0
-            .values()
-            .find(|alert| alert.is_open() && alert.condition.kind == kind && alert.condition.subject == subject)
-    }
-
-    pub(crate) fn apply(&mut self, sequence: Sequence, at: UnixMillis, author: &Author, fact: &Fact) {
-        let Some(id) = fact.alert(sequence) else { return };
-        match self.0.entry(id) {
-            Place::Occupied(mut row) => row.get_mut().apply(sequence, at, author, fact),
-            Place::Vacant(place) => {
-                Alert::raised(sequence, at, fact).map(|row| place.insert(row));
-            }
-        }
     }
 }

@@ -2,10 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::Row;
 use crate::bytes::Fingerprint;
-use crate::fact::{Fact, Reason, ReturnCause, Source, Verdict};
+use crate::fact::{Fact, Reason, Record, ReturnCause, Source, Touches, Verdict};
 use crate::ids::{AuthorizationId, Sequence};
 use crate::money::{Currency, Minor};
+use crate::store::Table;
 use crate::time::UnixMillis;
 
 /// What was answered to an id.
@@ -48,11 +50,17 @@ pub struct Answer {
     pub outcome: Outcome,
 }
 
-impl Answer {
-    /// The answer that a record gives to the id it answers.
-    #[must_use]
-    pub fn opened(sequence: Sequence, at: UnixMillis, fact: &Fact) -> Option<Answer> {
-        let (request, fingerprint, outcome) = match fact {
+impl Row for Answer {
+    const TABLE: Table = Table::Answers;
+    const LOADED_AT_START: bool = false;
+    type Key = AuthorizationId;
+
+    fn touched(touches: &Touches<'_>) -> impl Iterator<Item = AuthorizationId> {
+        touches.answer.cloned().into_iter()
+    }
+
+    fn open(_: &AuthorizationId, sequence: Sequence, record: &Record) -> Option<Answer> {
+        let (request, fingerprint, outcome) = match &record.fact {
             Fact::Decided(decided) => {
                 let outcome = match &decided.verdict {
                     Verdict::Approved(approval) => Outcome::Approved {
@@ -73,15 +81,19 @@ impl Answer {
             _ => return None,
         };
         let (root, currency) = (request.root().clone(), request.currency);
-        Some(Answer { sequence, decided: sequence, at, fingerprint, root, currency, outcome })
+        Some(Answer { sequence, decided: sequence, at: record.at, fingerprint, root, currency, outcome })
     }
 
-    /// Folds a later record into it: a decision that was late is answered `deadline_exceeded` for ever.
-    pub fn apply(&mut self, sequence: Sequence, fact: &Fact) {
+    fn sequence(&self) -> Sequence {
+        self.sequence
+    }
+
+    /// A decision that was late is answered `deadline_exceeded` for ever.
+    fn apply(&mut self, sequence: Sequence, record: &Record) {
         if sequence <= self.sequence {
             return;
         }
-        if let Fact::Returned(returned) = fact
+        if let Fact::Returned(returned) = &record.fact
             && matches!(returned.cause, ReturnCause::Late { .. })
         {
             self.outcome = Outcome::Declined(Reason::DeadlineExceeded);

@@ -3,10 +3,16 @@
 use serde::{Deserialize, Serialize};
 use smallvec::{SmallVec, smallvec};
 
+use super::Row;
+use super::legal::Broken;
 use crate::bytes::Fingerprint;
-use crate::fact::{Booked, Decided, Effect, Fact, Kind, Request, ReturnCause, Returned, Source, State, Verdict};
+use crate::fact::{
+    Booked, DRAWS_MAX, Decided, Effect, Fact, Kind, Record, Request, ReturnCause, Returned, Source, State, Touches,
+    Verdict,
+};
 use crate::ids::{AuthorizationId, CardId, Sequence, UrId};
 use crate::money::{ChfMinor, Currency, Minor, Money};
+use crate::store::Table;
 
 /// What one approved decision took and what of it still stands. An authorization and each of its increments is one, so
 /// an increment adds exactly what it took, whatever was given back before.
@@ -73,11 +79,17 @@ pub struct Authorization {
     pub posted: Option<Box<Posted>>,
 }
 
-impl Authorization {
-    /// The row that the first record of an authorization makes.
-    #[must_use]
-    pub fn opened(sequence: Sequence, fact: &Fact) -> Option<Authorization> {
-        let (request, state) = match fact {
+impl Row for Authorization {
+    const TABLE: Table = Table::Authorizations;
+    const LOADED_AT_START: bool = false;
+    type Key = AuthorizationId;
+
+    fn touched(touches: &Touches<'_>) -> impl Iterator<Item = AuthorizationId> {
+        touches.root.cloned().into_iter()
+    }
+
+    fn open(_: &AuthorizationId, sequence: Sequence, record: &Record) -> Option<Authorization> {
+        let (request, state) = match &record.fact {
             Fact::Decided(decided) if decided.request.kind == Kind::Authorization => {
                 (&decided.request, State::Declined)
             }
@@ -103,10 +115,34 @@ impl Authorization {
             events: SmallVec::new(),
             posted: None,
         };
-        row.apply(sequence, fact);
+        row.apply(sequence, record);
         Some(row)
     }
 
+    fn check(&self, _: &Fact) -> Result<(), Broken> {
+        self.check_figures()
+    }
+
+    fn sequence(&self) -> Sequence {
+        self.sequence
+    }
+
+    fn apply(&mut self, sequence: Sequence, record: &Record) {
+        if sequence <= self.sequence {
+            return;
+        }
+        match &record.fact {
+            Fact::Decided(decided) => self.decided(sequence, decided),
+            Fact::Returned(returned) => self.give_back(returned),
+            Fact::Booked(booked) => self.book(booked),
+            _ => return,
+        }
+        self.events.push(sequence);
+        self.sequence = sequence;
+    }
+}
+
+impl Authorization {
     /// The row of what UR settled without asking us.
     fn posted(sequence: Sequence, booked: &Booked) -> Authorization {
         let mut row = Authorization {
@@ -127,21 +163,6 @@ impl Authorization {
         row.book(booked);
         row.sequence = sequence;
         row
-    }
-
-    /// Folds one record into the row. A record that the row already holds changes nothing.
-    pub fn apply(&mut self, sequence: Sequence, fact: &Fact) {
-        if sequence <= self.sequence {
-            return;
-        }
-        match fact {
-            Fact::Decided(decided) => self.decided(sequence, decided),
-            Fact::Returned(returned) => self.give_back(returned),
-            Fact::Booked(booked) => self.book(booked),
-            _ => return,
-        }
-        self.events.push(sequence);
-        self.sequence = sequence;
     }
 
     fn decided(&mut self, sequence: Sequence, decided: &Decided) {
@@ -253,7 +274,15 @@ impl Authorization {
     /// Whether an increment of this request may be added to it.
     #[must_use]
     pub fn accepts(&self, request: &Request) -> bool {
-        self.state.is_open() && self.is_of(request)
+        self.state.is_open() && self.is_of(request) && self.draws.len() < DRAWS_MAX
+    }
+
+    /// Whether what UR settled and gave back of it has room for one more amount each.
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        self.posted
+            .as_ref()
+            .is_none_or(|posted| posted.captured.has_room() && posted.returned.has_room() && posted.refunded.has_room())
     }
 
     /// Whether the request is of the same user, card and currency.

@@ -1,12 +1,12 @@
 //! Breaks: differences between what we hold and what UR shows, from the day they open until they are explained.
 
-use std::collections::BTreeMap;
-
 use compact_str::CompactString;
 use serde::{Deserialize, Serialize};
 
-use crate::fact::{Author, BreakKind, Discrepancy, Fact};
+use super::Row;
+use crate::fact::{Author, BreakKind, Discrepancy, Fact, Record, Touches};
 use crate::ids::{BreakId, Sequence};
+use crate::store::Table;
 use crate::time::UnixMillis;
 
 /// One difference.
@@ -46,42 +46,44 @@ impl Break {
         });
         Break { sequence: id.opened, id, discrepancy, opened_at: at, resolved }
     }
-
-    /// Explains it, unless it is explained already.
-    pub fn resolve(&mut self, sequence: Sequence, at: UnixMillis, author: &Author, reason: &CompactString) {
-        if sequence > self.sequence && self.resolved.is_none() {
-            let by = match author {
-                Author::Person { name, .. } => name.clone(),
-                Author::Ur | Author::Engine => CompactString::const_new(RULE),
-            };
-            self.resolved = Some(Resolution { at, by, reason: reason.clone() });
-            self.sequence = sequence;
-        }
-    }
 }
 
 /// Who resolves what nobody needs to look at.
 const RULE: &str = "rule";
 
-/// The breaks that are open, and those explained lately.
-#[derive(Debug, Default)]
-pub(crate) struct Breaks(pub(crate) BTreeMap<BreakId, Break>);
+impl Row for Break {
+    const TABLE: Table = Table::Breaks;
+    type Key = BreakId;
 
-impl Breaks {
-    pub(crate) fn is_open(&self, kind: BreakKind, subject: &str) -> bool {
-        let same = |found: &Break| {
-            found.resolved.is_none() && found.discrepancy.kind == kind && found.discrepancy.subject == subject
-        };
-        self.0.values().any(same)
+    fn touched(touches: &Touches<'_>) -> impl Iterator<Item = BreakId> {
+        touches.breaks.iter().copied()
     }
 
-    pub(crate) fn get_mut(&mut self, id: BreakId) -> Option<&mut Break> {
-        self.0.get_mut(&id)
+    fn open(id: &BreakId, sequence: Sequence, record: &Record) -> Option<Break> {
+        let (_, discrepancy) = record.fact.breaks(sequence).find(|(opened, _)| opened == id)?;
+        Some(Break::opened(*id, record.at, discrepancy.clone()))
     }
 
-    pub(crate) fn open(&mut self, sequence: Sequence, at: UnixMillis, fact: &Fact) {
-        for (id, discrepancy) in fact.breaks(sequence) {
-            self.0.insert(id, Break::opened(id, at, discrepancy.clone()));
+    fn sequence(&self) -> Sequence {
+        self.sequence
+    }
+
+    /// A break that is explained stays as it is.
+    fn apply(&mut self, sequence: Sequence, record: &Record) {
+        if sequence > self.sequence
+            && self.is_open()
+            && let Fact::BreakResolved { reason, .. } = &record.fact
+        {
+            let by = match &record.author {
+                Author::Person { name, .. } => name.clone(),
+                Author::Ur | Author::Engine => CompactString::const_new(RULE),
+            };
+            self.resolved = Some(Resolution { at: record.at, by, reason: reason.clone() });
+            self.sequence = sequence;
         }
+    }
+
+    fn is_open(&self) -> bool {
+        self.resolved.is_none()
     }
 }

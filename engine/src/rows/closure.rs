@@ -2,32 +2,49 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::fact::{Closed, Fact};
+use super::Row;
+use crate::fact::{Closed, Fact, Record, Touches};
 use crate::ids::{ClosureId, Sequence};
+use crate::store::Table;
 
-/// The key of the one row of closures, in the same table.
-pub(crate) const CLOSURES_KEY: &[u8] = b"closures";
-
-/// All closures, in the order in which they were added.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Closures {
+/// One closure.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Closure {
     /// The last record folded into this row.
     pub sequence: Sequence,
-    /// By the record that added each.
-    pub all: Vec<(ClosureId, Closed)>,
+    /// The record that added it.
+    pub id: ClosureId,
+    /// The days, and why.
+    pub closed: Closed,
+    /// Whether a person has removed it.
+    pub removed: bool,
 }
 
-impl Closures {
-    /// Folds one record.
-    pub fn apply(&mut self, sequence: Sequence, fact: &Fact) {
-        if sequence <= self.sequence {
-            return;
+impl Row for Closure {
+    const TABLE: Table = Table::Closures;
+    type Key = ClosureId;
+
+    fn touched(touches: &Touches<'_>) -> impl Iterator<Item = ClosureId> {
+        touches.closure.into_iter()
+    }
+
+    fn open(id: &ClosureId, sequence: Sequence, record: &Record) -> Option<Closure> {
+        let Fact::ClosureAdded(closed) = &record.fact else { return None };
+        Some(Closure { sequence, id: *id, closed: closed.clone(), removed: false })
+    }
+
+    fn sequence(&self) -> Sequence {
+        self.sequence
+    }
+
+    fn apply(&mut self, sequence: Sequence, record: &Record) {
+        if sequence > self.sequence && matches!(record.fact, Fact::ClosureRemoved { .. }) {
+            self.removed = true;
+            self.sequence = sequence;
         }
-        match fact {
-            Fact::ClosureAdded(closed) => self.all.push((ClosureId(sequence), closed.clone())),
-            Fact::ClosureRemoved { id } => self.all.retain(|(known, _)| known != id),
-            _ => return,
-        }
-        self.sequence = sequence;
+    }
+
+    fn is_open(&self) -> bool {
+        !self.removed
     }
 }

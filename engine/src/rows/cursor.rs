@@ -3,15 +3,15 @@
 //! What sends the journal's records elsewhere must go on where it stopped, wherever it is started next. So its position
 //! is a record like any other: it is recovered, verified and copied with them.
 
-use std::collections::BTreeMap;
-
 use compact_str::CompactString;
 use serde::{Deserialize, Serialize};
 
-use crate::fact::Fact;
+use super::Row;
+use crate::fact::{Fact, Record, Touches};
 use crate::ids::Sequence;
+use crate::store::Table;
 
-/// One reader's place.
+/// How far one reader is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cursor {
     /// The last record folded into this row.
@@ -22,16 +22,33 @@ pub struct Cursor {
     pub position: Vec<u8>,
 }
 
-/// Every cursor, by its reader's name: they are few.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Cursors(pub(crate) BTreeMap<CompactString, Cursor>);
+impl Row for Cursor {
+    const TABLE: Table = Table::Cursors;
+    type Key = CompactString;
 
-impl Cursors {
-    pub(crate) fn apply(&mut self, sequence: Sequence, fact: &Fact) {
-        let (Fact::CursorMoved { name, position } | Fact::MessageSkipped { name, position, .. }) = fact else { return };
-        if self.0.get(name).is_none_or(|before| before.sequence < sequence) {
-            let cursor = Cursor { sequence, name: name.clone(), position: position.clone() };
-            self.0.insert(name.clone(), cursor);
+    fn touched(touches: &Touches<'_>) -> impl Iterator<Item = CompactString> {
+        touches.cursor.cloned().into_iter()
+    }
+
+    fn open(name: &CompactString, sequence: Sequence, record: &Record) -> Option<Cursor> {
+        moved_to(&record.fact).map(|position| Cursor { sequence, name: name.clone(), position: position.to_vec() })
+    }
+
+    fn sequence(&self) -> Sequence {
+        self.sequence
+    }
+
+    fn apply(&mut self, sequence: Sequence, record: &Record) {
+        if let Some(position) = moved_to(&record.fact).filter(|_| sequence > self.sequence) {
+            self.position = position.to_vec();
+            self.sequence = sequence;
         }
+    }
+}
+
+fn moved_to(fact: &Fact) -> Option<&[u8]> {
+    match fact {
+        Fact::CursorMoved { position, .. } | Fact::MessageSkipped { position, .. } => Some(position),
+        _ => None,
     }
 }

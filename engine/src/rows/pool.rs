@@ -2,10 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Completions;
-use crate::fact::{Fact, PoolReported, Source, Verdict};
+use super::legal::Broken;
+use super::{Completions, Row};
+use crate::fact::{Fact, PoolReported, Record, Source, Touches, Verdict};
 use crate::ids::Sequence;
-use crate::money::{Currency, Minor};
+use crate::money::{Currency, Minor, SUM_MAX};
+use crate::store::Table;
 use crate::time::UnixMillis;
 
 /// How long a rise that nothing explained may still turn out to be a credit: a day. Longer, and it would swallow another.
@@ -121,7 +123,7 @@ impl PoolFigures {
 
     fn note_return(&mut self, amount: Minor) {
         let [latest, _] = &mut self.returns;
-        *latest += amount.max(Minor::ZERO);
+        *latest = returned(*latest, amount);
     }
 
     /// Folds one record into the figures.
@@ -201,6 +203,12 @@ impl PoolFigures {
     }
 }
 
+/// What was given back since a report, and one part more. Saturating is its meaning: no balance, and no fall of one, is as
+/// large as [`SUM_MAX`], so more explains no more.
+pub(crate) fn returned(before: Minor, part: Minor) -> Minor {
+    (before + part.max(Minor::ZERO)).min(SUM_MAX)
+}
+
 /// What a balance of UR's says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reading {
@@ -217,4 +225,34 @@ pub struct Reading {
 pub(crate) struct PoolRow {
     pub(crate) sequence: Sequence,
     pub(crate) figures: PoolFigures,
+}
+
+impl Row for PoolRow {
+    const TABLE: Table = Table::Pools;
+    type Key = Currency;
+
+    fn touched(touches: &Touches<'_>) -> impl Iterator<Item = Currency> {
+        touches.pools.iter().copied()
+    }
+
+    fn open(currency: &Currency, sequence: Sequence, record: &Record) -> Option<PoolRow> {
+        let mut row = PoolRow { sequence: Sequence::ZERO, figures: PoolFigures::empty(*currency) };
+        row.apply(sequence, record);
+        Some(row)
+    }
+
+    fn check(&self, _: &Fact) -> Result<(), Broken> {
+        self.figures.check()
+    }
+
+    fn sequence(&self) -> Sequence {
+        self.sequence
+    }
+
+    fn apply(&mut self, sequence: Sequence, record: &Record) {
+        if sequence > self.sequence {
+            self.figures.apply(sequence, record.at, &record.fact);
+            self.sequence = sequence;
+        }
+    }
 }

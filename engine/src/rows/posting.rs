@@ -1,18 +1,44 @@
 //! Where UR's transactions were posted.
 
-use std::collections::BTreeMap;
-
 use compact_str::CompactString;
 use serde::{Deserialize, Serialize};
 
+use super::Row;
+use crate::fact::{Fact, Posting, Record, Touches};
 use crate::ids::{AuthorizationId, Sequence};
+use crate::store::Table;
 
-/// Where a transaction of UR's was booked.
+/// Where a movement of money at UR was posted, however far it was.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct PostingRow {
     pub(crate) sequence: Sequence,
     pub(crate) root: AuthorizationId,
 }
 
-/// Where transactions were booked, by what names them.
-pub(crate) type Postings = BTreeMap<CompactString, PostingRow>;
+impl Row for PostingRow {
+    const TABLE: Table = Table::Postings;
+    const LOADED_AT_START: bool = false;
+    type Key = CompactString;
+
+    fn touched(touches: &Touches<'_>) -> impl Iterator<Item = CompactString> {
+        touches.posting.map(Posting::place).into_iter()
+    }
+
+    fn open(_: &CompactString, sequence: Sequence, record: &Record) -> Option<PostingRow> {
+        let Fact::Booked(booked) = &record.fact else { return None };
+        Some(PostingRow { sequence, root: booked.root.clone() })
+    }
+
+    fn sequence(&self) -> Sequence {
+        self.sequence
+    }
+
+    fn apply(&mut self, sequence: Sequence, record: &Record) {
+        if sequence > self.sequence
+            && let Fact::Booked(booked) = &record.fact
+        {
+            self.root = booked.root.clone();
+            self.sequence = sequence;
+        }
+    }
+}

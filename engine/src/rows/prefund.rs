@@ -1,14 +1,13 @@
 //! Prefunds: from the day they are proposed until UR has credited them.
 
-use std::collections::BTreeMap;
-use std::collections::btree_map::Entry as Place;
-
 use compact_str::CompactString;
 use serde::{Deserialize, Serialize};
 
-use crate::fact::{Author, Fact, PoolCredited, PrefundOrdered, PrefundProposed, PrefundSent};
+use super::Row;
+use crate::fact::{Fact, PoolCredited, PrefundOrdered, PrefundProposed, PrefundSent, Record, Touches};
 use crate::ids::{PrefundId, Sequence};
 use crate::money::{Currency, Minor};
+use crate::store::Table;
 use crate::time::UnixMillis;
 
 /// Where a prefund stands.
@@ -103,14 +102,24 @@ pub struct Prefund {
     pub cancelled: Option<(Step, CompactString)>,
 }
 
-impl Prefund {
-    /// The prefund that a record begins.
-    #[must_use]
-    pub fn opened(sequence: Sequence, at: UnixMillis, author: &Author, fact: &Fact) -> Option<Prefund> {
-        let step = || Some(Step { at, by: author.name().into() });
+impl Row for Prefund {
+    const TABLE: Table = Table::Prefunds;
+    type Key = PrefundId;
+
+    fn touched(touches: &Touches<'_>) -> impl Iterator<Item = PrefundId> {
+        touches.prefund.into_iter()
+    }
+
+    fn touches_unnamed(touches: &Touches<'_>) -> bool {
+        touches.credit.is_some()
+    }
+
+    fn open(id: &PrefundId, sequence: Sequence, record: &Record) -> Option<Prefund> {
+        let Record { at, author, fact } = record;
+        let step = || Some(Step { at: *at, by: author.name().into() });
         let begun = |currency, amount, reference: &CompactString, expected_at| Prefund {
             sequence,
-            id: PrefundId(sequence),
+            id: *id,
             currency,
             amount,
             reference: reference.clone(),
@@ -138,6 +147,44 @@ impl Prefund {
         }
     }
 
+    fn sequence(&self) -> Sequence {
+        self.sequence
+    }
+
+    /// A prefund that is over stays as it is.
+    fn apply(&mut self, sequence: Sequence, record: &Record) {
+        let Record { at, author, fact } = record;
+        if sequence <= self.sequence || !self.is_open() {
+            return;
+        }
+        let step = || Step { at: *at, by: author.name().into() };
+        match fact {
+            Fact::PrefundApproved { .. } => self.approved = Some(step()),
+            Fact::PrefundOrdered(ordered) => self.ordered = Some((step(), (**ordered).clone())),
+            Fact::PrefundSent(sent) => {
+                // Said again, it is only expected otherwise.
+                self.sent.get_or_insert_with(step);
+                self.amount = sent.amount;
+                self.reference = sent.reference.clone();
+                self.expected_at = sent.expected_at;
+            }
+            Fact::PrefundCancelled { reason, .. } => self.cancelled = Some((step(), reason.clone())),
+            Fact::PoolCredited(credit) if self.awaits(credit) => {
+                self.credited += credit.amount;
+                self.credited_at = Some(*at);
+            }
+            _ => return,
+        }
+        self.sequence = sequence;
+    }
+
+    /// What is short waits for the rest, or for a person to give that up.
+    fn is_open(&self) -> bool {
+        self.cancelled.is_none() && self.credited < self.amount
+    }
+}
+
+impl Prefund {
     /// Where it stands at `now`.
     #[must_use]
     pub fn state(&self, now: UnixMillis) -> PrefundState {
@@ -159,12 +206,6 @@ impl Prefund {
         }
     }
 
-    /// Whether something may still happen to it: what is short waits for the rest, or for a person to give that up.
-    #[must_use]
-    pub fn is_open(&self) -> bool {
-        self.cancelled.is_none() && self.credited < self.amount
-    }
-
     /// Whether it was sent and nothing of it was credited. The rest of a short one is not counted on: a fee that was
     /// taken off does not come.
     #[must_use]
@@ -182,57 +223,5 @@ impl Prefund {
     #[must_use]
     pub fn is_named(&self, reference: &str) -> bool {
         self.reference == reference || self.request_id.as_deref() == Some(reference)
-    }
-
-    /// Folds one record of this prefund, or a credit that names it; what is over stays so.
-    pub fn apply(&mut self, sequence: Sequence, at: UnixMillis, author: &Author, fact: &Fact) {
-        if sequence <= self.sequence || !self.is_open() {
-            return;
-        }
-        let step = || Step { at, by: author.name().into() };
-        match fact {
-            Fact::PrefundApproved { .. } => self.approved = Some(step()),
-            Fact::PrefundOrdered(ordered) => self.ordered = Some((step(), (**ordered).clone())),
-            Fact::PrefundSent(sent) => {
-                // Said again, it is only expected otherwise.
-                self.sent.get_or_insert_with(step);
-                self.amount = sent.amount;
-                self.reference = sent.reference.clone();
-                self.expected_at = sent.expected_at;
-            }
-            Fact::PrefundCancelled { reason, .. } => self.cancelled = Some((step(), reason.clone())),
-            Fact::PoolCredited(credit) if self.awaits(credit) => {
-                self.credited += credit.amount;
-                self.credited_at = Some(at);
-            }
-            _ => return,
-        }
-        self.sequence = sequence;
-    }
-}
-
-/// The prefunds that are open, and those over whose end is not on the disk yet.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Prefunds(pub(crate) BTreeMap<PrefundId, Prefund>);
-
-impl Prefunds {
-    /// Applies a record of one prefund, or a credit to the one that it names.
-    pub(crate) fn apply(&mut self, sequence: Sequence, at: UnixMillis, author: &Author, fact: &Fact) {
-        if let Fact::PoolCredited(_) = fact {
-            for row in self.0.values_mut() {
-                row.apply(sequence, at, author, fact);
-            }
-        }
-        let Some(id) = fact.prefund(sequence) else { return };
-        match self.0.entry(id) {
-            Place::Occupied(mut row) => row.get_mut().apply(sequence, at, author, fact),
-            Place::Vacant(place) => {
-                Prefund::opened(sequence, at, author, fact).map(|row| place.insert(row));
-            }
-        }
-    }
-
-    pub(crate) fn open(&self) -> impl Iterator<Item = &Prefund> {
-        self.0.values().filter(|prefund| prefund.is_open())
     }
 }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::bytes::Fingerprint;
 use crate::contract::pricing::Rates;
-use crate::fact::{Author, Fact};
+use crate::fact::{Author, Fact, Record};
 use crate::ids::Sequence;
 use crate::time::UnixMillis;
 
@@ -68,4 +68,16 @@ pub(crate) struct ProgramRow {
     pub(crate) keys: Keys,
     /// The latest time of any record: decisions never go back before it.
     pub(crate) at: UnixMillis,
+}
+
+impl ProgramRow {
+    /// Folds one record; every record moves the time, and its author's idempotency key.
+    pub(crate) fn apply(&mut self, sequence: Sequence, record: &Record) {
+        if sequence > self.sequence {
+            self.program.apply(record.at, &record.fact);
+            self.keys.apply(record.at, &record.author);
+            self.at = self.at.max(record.at);
+            self.sequence = sequence;
+        }
+    }
 }

@@ -3,14 +3,16 @@
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
-use super::{Completions, NewSpend, Spends};
+use super::legal::Broken;
+use super::{Completions, NewSpend, Row, Spends};
 use crate::contract::limit::ClientLimit;
 use crate::fact::{
     AccountStatus, Approval, Booked, CardStatus, Controls, Decided, Fact, FundingPolicy, FundsReplaced, Import,
-    ImportedCard, Returned, Source, State, UserReported, Verdict,
+    ImportedCard, Record, Returned, Source, State, Touches, UserReported, Verdict,
 };
 use crate::ids::{AuthorizationId, CardId, Sequence, UrId};
 use crate::money::{ChfMinor, Currency, Minor, Money};
+use crate::store::Table;
 use crate::time::{UnixMillis, UnixSeconds};
 
 /// The partner's own figure of what a user can cover.
@@ -159,10 +161,82 @@ impl Rest {
     };
 }
 
+impl Row for User {
+    const TABLE: Table = Table::Users;
+    type Key = UrId;
+
+    fn touched(touches: &Touches<'_>) -> impl Iterator<Item = UrId> {
+        touches.user.cloned().into_iter()
+    }
+
+    fn open(_: &UrId, sequence: Sequence, record: &Record) -> Option<User> {
+        let Fact::UserImported(import) = &record.fact else { return None };
+        Some(User::imported(sequence, record.at, import))
+    }
+
+    fn check(&self, fact: &Fact) -> Result<(), Broken> {
+        self.check_figures(fact)
+    }
+
+    fn sequence(&self) -> Sequence {
+        self.sequence
+    }
+
+    fn apply(&mut self, sequence: Sequence, record: &Record) {
+        let Record { at, author: _, fact } = record;
+        let at = *at;
+        if sequence <= self.sequence {
+            return;
+        }
+        match fact {
+            Fact::Decided(decided) => {
+                if let Verdict::Approved(approval) = &decided.verdict {
+                    self.approve(sequence, at, decided, approval);
+                }
+            }
+            Fact::Returned(returned) => self.give_back(sequence, at, returned),
+            Fact::UserImported(import) => self.import(sequence, at, import),
+            Fact::FundsReplaced(replaced) => self.replace_funds(replaced),
+            Fact::UserSuspended { suspended, .. } => self.suspended = *suspended,
+            Fact::UserControlled { controls, .. } => self.rest_mut().controls.clone_from(controls),
+            Fact::CardChanged { card, status, .. } => self.with_card(card, |card| card.status = *status),
+            Fact::CardControlled { card, controls, .. } => {
+                self.with_card(card, |card| card.controls.clone_from(controls));
+            }
+            Fact::CardAdded { card, .. } => self.add_card(card),
+            Fact::Booked(booked) => self.book(sequence, at, booked),
+            Fact::UserReported(report) => self.report(sequence, at, report),
+            Fact::PoolReported(_)
+            | Fact::PoolCredited(_)
+            | Fact::PoolSynced(_)
+            | Fact::PoolLimited(_)
+            | Fact::RatesReplaced(_)
+            | Fact::ProgramSuspended { .. }
+            | Fact::BreakOpened(_)
+            | Fact::BreakResolved { .. }
+            | Fact::AlertRaised(_)
+            | Fact::AlertChanged { .. }
+            | Fact::AlertRenotified { .. }
+            | Fact::AlertAcknowledged { .. }
+            | Fact::AlertSilenced { .. }
+            | Fact::AlertResolved { .. }
+            | Fact::PrefundProposed(_)
+            | Fact::PrefundApproved { .. }
+            | Fact::PrefundSent(_)
+            | Fact::PrefundCancelled { .. }
+            | Fact::CursorMoved { .. }
+            | Fact::ClosureAdded(_)
+            | Fact::ClosureRemoved { .. }
+            | Fact::PrefundOrdered(_)
+            | Fact::MessageSkipped { .. } => {}
+        }
+        self.tidy();
+        self.sequence = sequence;
+    }
+}
+
 impl User {
-    /// A user as first imported.
-    #[must_use]
-    pub fn imported(sequence: Sequence, at: UnixMillis, import: &Import) -> User {
+    fn imported(sequence: Sequence, at: UnixMillis, import: &Import) -> User {
         let mut user = User {
             sequence: Sequence::ZERO,
             status: import.status,
@@ -243,57 +317,6 @@ impl User {
         // Uses that reach the end of i64 are more than UR can report of any limit.
         let settled = base.confirmed.saturating_add(self.spends().completed(base.since, seen_through));
         self.limit.used.max(base.used.saturating_add(ChfMinor(settled.0 / 2)))
-    }
-
-    /// Folds one record into the row. A record that the row already holds changes nothing.
-    pub fn apply(&mut self, sequence: Sequence, at: UnixMillis, fact: &Fact) {
-        if sequence <= self.sequence {
-            return;
-        }
-        match fact {
-            Fact::Decided(decided) => {
-                if let Verdict::Approved(approval) = &decided.verdict {
-                    self.approve(sequence, at, decided, approval);
-                }
-            }
-            Fact::Returned(returned) => self.give_back(sequence, at, returned),
-            Fact::UserImported(import) => self.import(sequence, at, import),
-            Fact::FundsReplaced(replaced) => self.replace_funds(replaced),
-            Fact::UserSuspended { suspended, .. } => self.suspended = *suspended,
-            Fact::UserControlled { controls, .. } => self.rest_mut().controls.clone_from(controls),
-            Fact::CardChanged { card, status, .. } => self.with_card(card, |card| card.status = *status),
-            Fact::CardControlled { card, controls, .. } => {
-                self.with_card(card, |card| card.controls.clone_from(controls));
-            }
-            Fact::CardAdded { card, .. } => self.add_card(card),
-            Fact::Booked(booked) => self.book(sequence, at, booked),
-            Fact::UserReported(report) => self.report(sequence, at, report),
-            Fact::PoolReported(_)
-            | Fact::PoolCredited(_)
-            | Fact::PoolSynced(_)
-            | Fact::PoolLimited(_)
-            | Fact::RatesReplaced(_)
-            | Fact::ProgramSuspended { .. }
-            | Fact::BreakOpened(_)
-            | Fact::BreakResolved { .. }
-            | Fact::AlertRaised(_)
-            | Fact::AlertChanged { .. }
-            | Fact::AlertRenotified { .. }
-            | Fact::AlertAcknowledged { .. }
-            | Fact::AlertSilenced { .. }
-            | Fact::AlertResolved { .. }
-            | Fact::PrefundProposed(_)
-            | Fact::PrefundApproved { .. }
-            | Fact::PrefundSent(_)
-            | Fact::PrefundCancelled { .. }
-            | Fact::CursorMoved { .. }
-            | Fact::ClosureAdded(_)
-            | Fact::ClosureRemoved { .. }
-            | Fact::PrefundOrdered(_)
-            | Fact::MessageSkipped { .. } => {}
-        }
-        self.tidy();
-        self.sequence = sequence;
     }
 
     /// What is empty takes no room, and equals what never was.
@@ -542,7 +565,7 @@ impl User {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fact::ImportedFiat;
+    use crate::fact::{Author, ImportedFiat};
 
     #[test]
     fn a_row_fits_a_size_of_the_allocators() {
@@ -567,9 +590,11 @@ mod tests {
         let fiat = vec![ImportedFiat { currency: Currency::EUR, amount: Minor(5), allowance: true }];
         let mut user = User::imported(Sequence(1), at, &Import { fiat, ..import.clone() });
         assert_eq!(user.fiat_in(Currency::EUR).map(FiatBalance::available), Some(Minor(5)));
-        user.apply(Sequence(1), at, &Fact::UserImported(Box::new(import.clone())));
+        let fact = Fact::UserImported(Box::new(import.clone()));
+        let record = Record { at, author: Author::Engine, fact };
+        user.apply(Sequence(1), &record);
         assert_ne!(user, idle, "a record that the row holds already");
-        user.apply(Sequence(2), at, &Fact::UserImported(Box::new(import.clone())));
+        user.apply(Sequence(2), &record);
         let idle = User::imported(Sequence(2), at, &import);
         assert_eq!(user, idle);
     }

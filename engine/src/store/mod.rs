@@ -59,11 +59,13 @@ pub enum Table {
     Prefunds,
     /// How far readers of the journal are, by their names.
     Cursors,
+    /// Closures of the calendar by the record that added them.
+    Closures,
 }
 
 impl Table {
     /// Every table.
-    pub const ALL: [Table; 10] = [
+    pub const ALL: [Table; 11] = [
         Table::Users,
         Table::Authorizations,
         Table::Answers,
@@ -74,12 +76,13 @@ impl Table {
         Table::Alerts,
         Table::Prefunds,
         Table::Cursors,
+        Table::Closures,
     ];
 }
 
 /// A row to be written.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Row {
+pub struct RowBytes {
     /// The table.
     pub table: Table,
     /// The key within it.
@@ -147,14 +150,14 @@ pub trait Store: Send + Sync + 'static {
     ///
     /// # Errors
     /// Some of them may be there, and hold nothing but what is in the journal.
-    fn put_rows(&self, rows: &[Row]) -> Result<(), StoreError>;
+    fn put_rows(&self, rows: &[RowBytes]) -> Result<(), StoreError>;
 
     /// Writes rows, makes all that were written durable, and then sets the watermark: every row holds at least the records
     /// up to it.
     ///
     /// # Errors
     /// The watermark is then unchanged, or unknown.
-    fn write_rows(&self, rows: &[Row], watermark: Sequence) -> Result<(), StoreError>;
+    fn write_rows(&self, rows: &[RowBytes], watermark: Sequence) -> Result<(), StoreError>;
 
     /// The watermark last set.
     ///

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::{Chain, Entry, Row, Store, StoreError, Table, Visit, VisitRow};
+use super::{Chain, Entry, RowBytes, Store, StoreError, Table, Visit, VisitRow};
 use crate::ids::Sequence;
 
 /// What was written, in memory: as much as a rehearsal writes.
@@ -84,13 +84,13 @@ impl Store for Overlay {
         rows.iter().try_for_each(|(key, value)| visit(key, value))
     }
 
-    fn put_rows(&self, rows: &[Row]) -> Result<(), StoreError> {
+    fn put_rows(&self, rows: &[RowBytes]) -> Result<(), StoreError> {
         let rows = rows.iter().map(|row| ((row.table, row.key.clone()), row.value.clone()));
         self.written().rows.extend(rows);
         Ok(())
     }
 
-    fn write_rows(&self, rows: &[Row], watermark: Sequence) -> Result<(), StoreError> {
+    fn write_rows(&self, rows: &[RowBytes], watermark: Sequence) -> Result<(), StoreError> {
         self.put_rows(rows)?;
         self.written().watermark = Some(watermark);
         Ok(())

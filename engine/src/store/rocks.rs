@@ -15,7 +15,7 @@ use rocksdb::{
 };
 use rustix::fs::{Mode, OFlags};
 
-use super::{Chain, Entry, GENESIS, Row, Store, StoreError, Table, Visit, VisitRow};
+use super::{Chain, Entry, GENESIS, RowBytes, Store, StoreError, Table, Visit, VisitRow};
 use crate::ids::Sequence;
 
 /// When an append is durable.
@@ -38,7 +38,7 @@ const WATERMARK: &[u8] = b"watermark";
 
 const FORMAT: &[u8] = b"format";
 
-const FORMAT_VERSION: u8 = 5;
+const FORMAT_VERSION: u8 = 6;
 
 /// Bloom filter bits per key: 1 % false positives, so that a new id costs no read.
 const BLOOM_BITS_PER_KEY: f64 = 10.0;
@@ -102,6 +102,7 @@ fn table_name(table: Table) -> &'static str {
         Table::Alerts => "alerts",
         Table::Prefunds => "prefunds",
         Table::Cursors => "cursors",
+        Table::Closures => "closures",
     }
 }
 
@@ -362,7 +363,7 @@ impl Store for Rocks {
         Ok(())
     }
 
-    fn put_rows(&self, rows: &[Row]) -> Result<(), StoreError> {
+    fn put_rows(&self, rows: &[RowBytes]) -> Result<(), StoreError> {
         let unlogged = unlogged();
         // The watermark makes them one, so the batches need not be: small ones stay in the processor's cache.
         for some in rows.chunks(ROWS_IN_BATCH) {
@@ -375,7 +376,7 @@ impl Store for Rocks {
         Ok(())
     }
 
-    fn write_rows(&self, rows: &[Row], watermark: Sequence) -> Result<(), StoreError> {
+    fn write_rows(&self, rows: &[RowBytes], watermark: Sequence) -> Result<(), StoreError> {
         self.put_rows(rows)?;
         if self.durability == Durability::Os {
             // Rows reach the disk now: the records they hold must not come after them.
@@ -434,7 +435,7 @@ mod tests {
         assert_eq!((rows(&store), store.row(Table::Alerts, b"key").unwrap()), (1, None));
         drop(store);
         let store = Rocks::open(directory.path(), Durability::Os).unwrap();
-        let row = Row { table: Table::Alerts, key: b"key".to_vec(), value: b"row".to_vec() };
+        let row = RowBytes { table: Table::Alerts, key: b"key".to_vec(), value: b"row".to_vec() };
         store.write_rows(&[row], Sequence::ZERO).unwrap();
         assert_eq!(rows(&store), 2, "serving makes the tables that are missing");
         drop(store);
@@ -475,7 +476,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let store = Rocks::open(directory.path(), Durability::Os).unwrap();
         for turn in 1..=20 {
-            let row = Row { table: Table::Users, key: vec![turn], value: b"row".to_vec() };
+            let row = RowBytes { table: Table::Users, key: vec![turn], value: b"row".to_vec() };
             store.write_rows(&[row], Sequence(turn.into())).unwrap();
         }
         let files = std::fs::read_dir(directory.path().join(ROWS)).unwrap();
@@ -487,7 +488,7 @@ mod tests {
     fn rows_and_their_watermark_are_on_the_disk_once_written() {
         let directory = tempfile::tempdir().unwrap();
         let store = Rocks::open(directory.path(), Durability::Os).unwrap();
-        let row = Row { table: Table::Users, key: b"user".to_vec(), value: b"row".to_vec() };
+        let row = RowBytes { table: Table::Users, key: b"user".to_vec(), value: b"row".to_vec() };
         store.write_rows(&[row], Sequence(7)).unwrap();
         // What a crash would leave: closing would write more.
         let crashed = tempfile::tempdir().unwrap();

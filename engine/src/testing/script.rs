@@ -529,7 +529,7 @@ impl State {
     /// # Panics
     /// Where one does not hold.
     pub fn assert_legal(&self, at: Sequence) {
-        for (id, row) in &self.authorizations {
+        for (id, row) in self.authorizations.iter() {
             let held = row.held();
             let remaining: Minor = row.draws.iter().map(|draw| draw.remaining).sum();
             assert_eq!(remaining, row.remaining(), "{id} is the sum of its draws, at {at}");
@@ -543,24 +543,24 @@ impl State {
             });
             assert_eq!(of_user, held.amount, "{id} is held alike in both rows, at {at}");
         }
-        for (id, user) in &self.users {
+        for (id, user) in self.users.iter() {
             let held = user.holds().iter().map(|hold| hold.funds).sum();
             assert_eq!(user.funds.map_or(Minor::ZERO, |funds| funds.held), held, "{id} funds held, at {at}");
         }
-        for pool in self.pools.values() {
+        for (_, pool) in self.pools.iter() {
             let currency = pool.figures.currency;
-            let holds = self.users.values().flat_map(|user| user.holds());
+            let holds = self.users.iter().flat_map(|(_, user)| user.holds());
             let of_pool = holds.filter(|hold| hold.source == Source::Crypto && hold.paid.currency == currency);
             let held = of_pool.map(|hold| hold.paid.amount).sum();
             assert_eq!(pool.figures.held, held, "{currency} held = the holds, at {at}");
         }
         let mut open = std::collections::BTreeSet::new();
-        for alert in self.alerts.0.values().filter(|alert| alert.is_open()) {
+        for alert in self.shelves.alerts.open() {
             let (kind, subject) = (alert.condition.kind, &alert.condition.subject);
             assert!(open.insert((kind, subject)), "one open alert {} of {subject}, at {at}", kind.name());
         }
         let mut awaited = std::collections::BTreeSet::new();
-        for prefund in self.prefunds.0.values().filter(|prefund| prefund.is_open()) {
+        for prefund in self.shelves.prefunds.open() {
             assert!(awaited.insert((prefund.currency, &prefund.reference)), "one prefund per reference, at {at}");
         }
     }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use crate::ids::Sequence;
-use crate::store::{Chain, Entry, GENESIS, Row, Store, StoreError, Table, Visit, VisitRow};
+use crate::store::{Chain, Entry, GENESIS, RowBytes, Store, StoreError, Table, Visit, VisitRow};
 
 #[derive(Debug, Default, Clone)]
 struct Kept {
@@ -99,13 +99,13 @@ impl Store for MemoryStore {
         rows.iter().try_for_each(|(key, value)| visit(key, value))
     }
 
-    fn put_rows(&self, rows: &[Row]) -> Result<(), StoreError> {
+    fn put_rows(&self, rows: &[RowBytes]) -> Result<(), StoreError> {
         let rows = rows.iter().map(|row| ((row.table, row.key.clone()), row.value.clone()));
         self.kept().rows.extend(rows);
         Ok(())
     }
 
-    fn write_rows(&self, rows: &[Row], watermark: Sequence) -> Result<(), StoreError> {
+    fn write_rows(&self, rows: &[RowBytes], watermark: Sequence) -> Result<(), StoreError> {
         self.put_rows(rows)?;
         self.kept().watermark = watermark;
         Ok(())
@@ -134,10 +134,10 @@ macro_rules! forward_reads {
         fn rows(&self, table: Table, visit: VisitRow<'_>) -> Result<(), StoreError> {
             self.inner.rows(table, visit)
         }
-        fn put_rows(&self, rows: &[Row]) -> Result<(), StoreError> {
+        fn put_rows(&self, rows: &[RowBytes]) -> Result<(), StoreError> {
             self.inner.put_rows(rows)
         }
-        fn write_rows(&self, rows: &[Row], watermark: Sequence) -> Result<(), StoreError> {
+        fn write_rows(&self, rows: &[RowBytes], watermark: Sequence) -> Result<(), StoreError> {
             self.inner.write_rows(rows, watermark)
         }
         fn watermark(&self) -> Result<Sequence, StoreError> {

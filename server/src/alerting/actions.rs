@@ -84,8 +84,9 @@ pub fn actions(open: &[Alert], found: Found, renotify_seconds: u32, now: UnixMil
 
 #[cfg(test)]
 mod tests {
-    use tapgate_engine::fact::{Fact, Severity};
+    use tapgate_engine::fact::{Author, Fact, Record, Severity};
     use tapgate_engine::ids::Sequence;
+    use tapgate_engine::rows::Row;
 
     use super::*;
 
@@ -98,7 +99,8 @@ mod tests {
     /// An alert that was told so many seconds ago.
     fn open(condition: Condition, seconds_ago: u64) -> Alert {
         let at = UnixMillis(NOW.0 - seconds_ago * 1_000);
-        Alert::raised(Sequence(7), at, &Fact::AlertRaised(Box::new(condition))).unwrap()
+        let record = Record { at, author: Author::Engine, fact: Fact::AlertRaised(Box::new(condition)) };
+        Alert::open(&AlertId(Sequence(7)), Sequence(7), &record).unwrap()
     }
 
     #[track_caller]

@@ -174,6 +174,7 @@ mod tests {
     use tapgate_engine::ledger::{Change, Page, Policy};
     use tapgate_engine::money::{Currency, Minor};
     use tapgate_engine::recovery::recover;
+    use tapgate_engine::rows::Row;
     use tapgate_engine::store::Store;
     use tapgate_engine::testing::MemoryStore;
     use tapgate_engine::time::{UnixMillis, UnixSeconds};

@@ -57,7 +57,7 @@ impl Tail {
         if let Fact::ProgramSuspended { suspended, .. } = fact {
             self.outcomes.suspend(*suspended);
         }
-        if !matches!(fact, Fact::Decided(_)) && fact.pools().next().is_none() {
+        if !matches!(fact, Fact::Decided(_)) && fact.touches(sequence).pools.is_empty() {
             return;
         }
         if *at >= self.day.1 {

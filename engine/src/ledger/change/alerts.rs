@@ -7,13 +7,11 @@ use compact_str::CompactString;
 use super::{ChangeError, not_found};
 use crate::fact::{AlertKind, Author, Condition, Fact};
 use crate::ids::AlertId;
-use crate::journal::{Permit, Settles, Word};
+use crate::journal::Word;
 use crate::ledger::Ledger;
-use crate::ledger::commit::append;
-use crate::ledger::page::{Page, newest_first};
-use crate::rows::encoding::{load, record_key};
-use crate::rows::{Alert, Alerts};
-use crate::store::{StoreError, Table};
+use crate::ledger::page::Page;
+use crate::rows::{Alert, Row, Shelves};
+use crate::store::StoreError;
 use crate::time::{Moment, UnixMillis};
 
 /// The longest silence: 30 days. What is silenced for longer is forgotten.
@@ -46,15 +44,14 @@ impl Ledger {
     /// It was not raised.
     pub fn raise_alert(&self, condition: Condition, now: Moment) -> Result<Option<Arc<Word>>, ChangeError> {
         let condition = Box::new(condition.bounded());
-        let _shared = self.read_shared();
-        let mut alerts = self.lock_alerts();
-        let fact = match alerts.open(condition.kind, &condition.subject) {
+        let shared = self.read_shared();
+        let shelves = self.lock_shelves();
+        let fact = match open_alert(&shelves, condition.kind, &condition.subject) {
             None => Fact::AlertRaised(condition),
             Some(open) if open.condition.severity == condition.severity => return Ok(None),
             Some(open) => Fact::AlertChanged { id: open.id, condition },
         };
-        let permit = self.journal.reserve()?;
-        Ok(Some(alerts.append(permit, &Author::Engine, self.stamp(now), fact)))
+        Ok(Some(self.commit_shelved(shared, shelves, &Author::Engine, self.stamp(now), fact)?))
     }
 
     /// Tells an open alert again, with its condition as it is now. `None` where nobody wants to be told: it is
@@ -69,12 +66,10 @@ impl Ledger {
         now: Moment,
     ) -> Result<Option<Arc<Word>>, ChangeError> {
         let condition = Box::new(condition.bounded());
-        let _shared = self.read_shared();
-        let mut alerts = self.lock_alerts();
+        let shared = self.read_shared();
+        let shelves = self.lock_shelves();
         let at = self.stamp(now);
-        let Some(alert) = alerts.0.get(&id) else {
-            return if self.alert_on_disk(id)?.is_some() { Ok(None) } else { Err(not_found("alert", &id)) };
-        };
+        let alert: Alert = self.shelved(&shelves, id)?.ok_or_else(|| not_found("alert", &id))?;
         if alert.is_quiet(at) {
             return Ok(None);
         }
@@ -83,8 +78,7 @@ impl Ledger {
         } else {
             Fact::AlertChanged { id, condition }
         };
-        let permit = self.journal.reserve()?;
-        Ok(Some(alerts.append(permit, &Author::Engine, at, fact)))
+        Ok(Some(self.commit_shelved(shared, shelves, &Author::Engine, at, fact)?))
     }
 
     /// Resolves the open alert of this kind and subject, whose condition is over; `None` where none is open.
@@ -92,11 +86,11 @@ impl Ledger {
     /// # Errors
     /// It was not resolved.
     pub fn resolve_alert(&self, kind: AlertKind, subject: &str, now: Moment) -> Result<Option<Arc<Word>>, ChangeError> {
-        let _shared = self.read_shared();
-        let mut alerts = self.lock_alerts();
-        let Some(id) = alerts.open(kind, subject).map(|alert| alert.id) else { return Ok(None) };
-        let permit = self.journal.reserve()?;
-        Ok(Some(alerts.append(permit, &Author::Engine, self.stamp(now), Fact::AlertResolved { id })))
+        let shared = self.read_shared();
+        let shelves = self.lock_shelves();
+        let Some(id) = open_alert(&shelves, kind, subject).map(|alert| alert.id) else { return Ok(None) };
+        let fact = Fact::AlertResolved { id };
+        Ok(Some(self.commit_shelved(shared, shelves, &Author::Engine, self.stamp(now), fact)?))
     }
 
     /// What a person does about an alert.
@@ -106,12 +100,10 @@ impl Ledger {
         at: UnixMillis,
         change: AlertChange,
     ) -> Result<Arc<Word>, ChangeError> {
-        let _shared = self.read_shared();
-        let mut alerts = self.lock_alerts();
+        let shared = self.read_shared();
+        let shelves = self.lock_shelves();
         let (AlertChange::Acknowledge { id, .. } | AlertChange::Silence { id, .. }) = change;
-        let in_memory = alerts.0.get(&id).cloned();
-        let alert = in_memory.map_or_else(|| self.alert_on_disk(id), |alert| Ok(Some(alert)))?;
-        let alert = alert.ok_or_else(|| not_found("alert", &id))?;
+        let alert: Alert = self.shelved(&shelves, id)?.ok_or_else(|| not_found("alert", &id))?;
         if !alert.is_open() {
             return Err(ChangeError::Conflict(format!("alert {id} is over")));
         }
@@ -125,14 +117,13 @@ impl Ledger {
             }
             (AlertChange::Silence { until, .. }, _) => Fact::AlertSilenced { id, until },
         };
-        let permit = self.journal.reserve()?;
-        Ok(alerts.append(permit, author, at, fact))
+        Ok(self.commit_shelved(shared, shelves, author, at, fact)?)
     }
 
     /// The alerts that are open, oldest first.
     #[must_use]
     pub fn open_alerts(&self) -> Vec<Alert> {
-        self.lock_alerts().0.values().filter(|alert| alert.is_open()).cloned().collect()
+        self.lock_shelves().alerts.open().cloned().collect()
     }
 
     /// One alert, open or over.
@@ -140,8 +131,7 @@ impl Ledger {
     /// # Errors
     /// Rows on disk could not be read.
     pub fn alert(&self, id: AlertId) -> Result<Option<Alert>, StoreError> {
-        let in_memory = self.lock_alerts().0.get(&id).cloned();
-        in_memory.map_or_else(|| self.alert_on_disk(id), |alert| Ok(Some(alert)))
+        self.shelved(&self.lock_shelves(), id)
     }
 
     /// A page of the alerts that are wanted, open ones and those over, newest first. Reads the whole table.
@@ -149,21 +139,10 @@ impl Ledger {
     /// # Errors
     /// Rows on disk could not be read.
     pub fn alerts(&self, page: Page, wanted: &dyn Fn(&Alert) -> bool) -> Result<Vec<Alert>, StoreError> {
-        let in_memory: Vec<_> = self.lock_alerts().0.iter().map(|(id, alert)| (id.0, alert.clone())).collect();
-        newest_first(&*self.store, Table::Alerts, in_memory, page, wanted)
-    }
-
-    fn alert_on_disk(&self, id: AlertId) -> Result<Option<Alert>, StoreError> {
-        load(&*self.store, Table::Alerts, &record_key(id.0))
+        self.newest_first(page, |id: &AlertId| id.0, wanted)
     }
 }
 
-impl Alerts {
-    /// Gives a fact its place in the journal and applies it. All that can fail has not.
-    fn append(&mut self, permit: Permit<'_>, author: &Author, at: UnixMillis, fact: Fact) -> Arc<Word> {
-        let word = Word::pending();
-        let (sequence, fact) = append(permit, author.clone(), at, fact, Settles::Decision(Arc::clone(&word)));
-        self.apply(sequence, at, author, &fact);
-        word
-    }
+fn open_alert<'a>(shelves: &'a Shelves, kind: AlertKind, subject: &str) -> Option<&'a Alert> {
+    shelves.alerts.open().find(|alert| alert.condition.kind == kind && alert.condition.subject == subject)
 }

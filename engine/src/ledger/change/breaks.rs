@@ -6,10 +6,11 @@ use compact_str::CompactString;
 
 use super::{ChangeError, not_found};
 use crate::fact::{Author, Discrepancy, Fact};
-use crate::ids::{BreakId, Sequence};
-use crate::journal::{Settles, Word};
+use crate::ids::BreakId;
+use crate::journal::Word;
 use crate::ledger::Ledger;
-use crate::ledger::commit::append;
+use crate::rows::Break;
+use crate::store::StoreError;
 use crate::time::{Moment, UnixMillis};
 
 impl Ledger {
@@ -18,18 +19,15 @@ impl Ledger {
     /// # Errors
     /// It was not opened.
     pub fn open_break(&self, discrepancy: Discrepancy, now: Moment) -> Result<Option<Arc<Word>>, ChangeError> {
-        let _shared = self.read_shared();
-        let mut breaks = self.lock_breaks();
-        if breaks.is_open(discrepancy.kind, &discrepancy.subject) {
+        let shared = self.read_shared();
+        let shelves = self.lock_shelves();
+        let Discrepancy { kind, subject, .. } = &discrepancy;
+        let is_same = |found: &Break| found.discrepancy.kind == *kind && found.discrepancy.subject == *subject;
+        if shelves.breaks.open().any(is_same) {
             return Ok(None);
         }
-        let permit = self.journal.reserve()?;
-        let at = self.stamp(now);
-        let word = Word::pending();
         let fact = Fact::BreakOpened(Box::new(discrepancy));
-        let (sequence, fact) = append(permit, Author::Engine, at, fact, Settles::Decision(Arc::clone(&word)));
-        breaks.open(sequence, at, &fact);
-        Ok(Some(word))
+        Ok(Some(self.commit_shelved(shared, shelves, &Author::Engine, self.stamp(now), fact)?))
     }
 
     /// Explains a break.
@@ -40,25 +38,26 @@ impl Ledger {
         id: BreakId,
         reason: CompactString,
     ) -> Result<Arc<Word>, ChangeError> {
-        let _shared = self.read_shared();
-        let mut breaks = self.lock_breaks();
-        let found = breaks.get_mut(id).ok_or_else(|| not_found("open break", &id))?;
+        let shared = self.read_shared();
+        let shelves = self.lock_shelves();
+        let found = shelves.breaks.get(&id).ok_or_else(|| not_found("open break", &id))?;
         if let Some(resolved) = &found.resolved {
             return Err(ChangeError::Conflict(format!("break {id} was resolved by {}", resolved.by)));
         }
-        let permit = self.journal.reserve()?;
-        let word = Word::pending();
-        let fact = Fact::BreakResolved { id, reason };
-        let (sequence, fact) = append(permit, author.clone(), at, fact, Settles::Decision(Arc::clone(&word)));
-        if let Fact::BreakResolved { reason, .. } = &fact {
-            found.resolve(sequence, at, author, reason);
-        }
-        Ok(word)
+        Ok(self.commit_shelved(shared, shelves, author, at, Fact::BreakResolved { id, reason })?)
     }
 
-    pub(in crate::ledger) fn note_breaks(&self, sequence: Sequence, at: UnixMillis, fact: &Fact) {
-        if fact.breaks(sequence).next().is_some() {
-            self.lock_breaks().open(sequence, at, fact);
-        }
+    /// The breaks that are open, oldest first.
+    #[must_use]
+    pub fn open_breaks(&self) -> Vec<Break> {
+        self.lock_shelves().breaks.open().cloned().collect()
+    }
+
+    /// One break, open or explained.
+    ///
+    /// # Errors
+    /// Rows on disk could not be read.
+    pub fn break_by_id(&self, id: BreakId) -> Result<Option<Break>, StoreError> {
+        self.shelved(&self.lock_shelves(), id)
     }
 }

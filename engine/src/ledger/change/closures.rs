@@ -6,10 +6,9 @@ use super::{ChangeError, not_found};
 use crate::fact::calendar::{CLOSURE_DAYS_MAX, CLOSURES_MAX, REASON_BYTES_MAX};
 use crate::fact::{Author, Closed, Fact};
 use crate::ids::ClosureId;
-use crate::journal::{Settles, Word};
+use crate::journal::Word;
 use crate::ledger::Ledger;
-use crate::ledger::commit::append;
-use crate::rows::Closures;
+use crate::rows::{Closure, Row, Shelf};
 use crate::time::UnixMillis;
 
 /// What a person does about the calendar.
@@ -28,7 +27,7 @@ impl Ledger {
     /// The closures that people added, in that order.
     #[must_use]
     pub fn closures(&self) -> Vec<(ClosureId, Closed)> {
-        self.lock_closures().all.clone()
+        self.lock_shelves().closures.open().map(|row| (row.id, row.closed.clone())).collect()
     }
 
     pub(in crate::ledger) fn change_closure(
@@ -37,27 +36,25 @@ impl Ledger {
         at: UnixMillis,
         change: ClosureChange,
     ) -> Result<Arc<Word>, ChangeError> {
-        let mut closures = self.lock_closures();
+        let shared = self.read_shared();
+        let shelves = self.lock_shelves();
+        let closures = &shelves.closures;
         let fact = match change {
             ClosureChange::Add(closed) => {
-                check(&closures, &closed)?;
+                check(closures, &closed)?;
                 Fact::ClosureAdded(closed)
             }
             ClosureChange::Remove { id } => {
-                let known = closures.all.iter().any(|(known, _)| *known == id);
+                let known = closures.get(&id).is_some_and(Closure::is_open);
                 known.then_some(()).ok_or_else(|| not_found("closure", &id))?;
                 Fact::ClosureRemoved { id }
             }
         };
-        let permit = self.journal.reserve()?;
-        let word = Word::pending();
-        let (sequence, fact) = append(permit, author.clone(), at, fact, Settles::Decision(Arc::clone(&word)));
-        closures.apply(sequence, &fact);
-        Ok(word)
+        Ok(self.commit_shelved(shared, shelves, author, at, fact)?)
     }
 }
 
-fn check(closures: &Closures, closed: &Closed) -> Result<(), ChangeError> {
+fn check(closures: &Shelf<Closure>, closed: &Closed) -> Result<(), ChangeError> {
     let days = closed.through.0.checked_sub(closed.from.0);
     if days.is_none_or(|days| days >= CLOSURE_DAYS_MAX) {
         return Err(ChangeError::Invalid(format!(
@@ -67,10 +64,10 @@ fn check(closures: &Closures, closed: &Closed) -> Result<(), ChangeError> {
     if !(1..=REASON_BYTES_MAX).contains(&closed.reason.len()) {
         return Err(ChangeError::Invalid(format!("a closure needs a reason of 1 to {REASON_BYTES_MAX} bytes")));
     }
-    if closures.all.iter().any(|(_, other)| (other.from, other.through) == (closed.from, closed.through)) {
+    if closures.open().any(|row| (row.closed.from, row.closed.through) == (closed.from, closed.through)) {
         return Err(ChangeError::Conflict("these days are closed already".to_owned()));
     }
-    if closures.all.len() >= CLOSURES_MAX {
+    if closures.open().count() >= CLOSURES_MAX {
         return Err(ChangeError::Conflict(format!(
             "there are {CLOSURES_MAX} closures: remove those that are over, or use a file of holidays"
         )));

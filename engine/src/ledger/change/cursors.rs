@@ -7,10 +7,9 @@ use compact_str::CompactString;
 use super::ChangeError;
 use crate::fact::cursor::{CURSORS_MAX, MESSAGE_BYTES_MAX, NAME_BYTES_MAX, POSITION_BYTES_MAX, REASON_BYTES_MAX};
 use crate::fact::{Author, Fact};
-use crate::journal::{Settles, Word};
+use crate::journal::Word;
 use crate::ledger::Ledger;
-use crate::ledger::commit::append;
-use crate::rows::Cursors;
+use crate::rows::{Cursor, Shelf};
 use crate::time::{Moment, UnixMillis};
 
 /// What a person has a reader do.
@@ -36,27 +35,11 @@ pub enum CursorChange {
     },
 }
 
-impl Cursors {
-    fn check(&self, name: &str, position: &[u8]) -> Result<(), ChangeError> {
-        check_bytes("a reader's name", name, NAME_BYTES_MAX)?;
-        if position.len() > POSITION_BYTES_MAX {
-            let bytes = position.len();
-            return Err(ChangeError::Invalid(format!(
-                "a position has at most {POSITION_BYTES_MAX} bytes, this one {bytes}"
-            )));
-        }
-        if !self.0.contains_key(name) && self.0.len() >= CURSORS_MAX {
-            return Err(ChangeError::Invalid(format!("there are {CURSORS_MAX} readers already")));
-        }
-        Ok(())
-    }
-}
-
 impl Ledger {
     /// Where a reader stands, as it last said; `None` if it never did.
     #[must_use]
     pub fn cursor(&self, name: &str) -> Option<Vec<u8>> {
-        self.lock_cursors().0.get(name).map(|cursor| cursor.position.clone())
+        self.lock_shelves().cursors.get(&name.into()).map(|cursor| cursor.position.clone())
     }
 
     /// Keeps where a reader stands, as it says by itself. It survives once the word is settled.
@@ -73,27 +56,37 @@ impl Ledger {
         at: UnixMillis,
         change: CursorChange,
     ) -> Result<Arc<Word>, ChangeError> {
-        let _shared = self.read_shared();
-        let mut cursors = self.lock_cursors();
+        let shared = self.read_shared();
+        let shelves = self.lock_shelves();
+        let cursors = &shelves.cursors;
         let fact = match change {
             CursorChange::Move { name, position } => {
-                cursors.check(&name, &position)?;
+                check(cursors, &name, &position)?;
                 Fact::CursorMoved { name, position }
             }
             CursorChange::Skip { name, message, reason, position } => {
-                cursors.check(&name, &position)?;
+                check(cursors, &name, &position)?;
                 check_bytes("a message's name", &message, MESSAGE_BYTES_MAX)?;
                 check_bytes("the reason", &reason, REASON_BYTES_MAX)?;
                 Fact::MessageSkipped { name, message, reason, position }
             }
         };
-        let permit = self.journal.reserve()?;
-        let word = Word::pending();
-        let settles = Settles::Decision(Arc::clone(&word));
-        let (sequence, fact) = append(permit, author.clone(), at, fact, settles);
-        cursors.apply(sequence, &fact);
-        Ok(word)
+        Ok(self.commit_shelved(shared, shelves, author, at, fact)?)
     }
+}
+
+fn check(cursors: &Shelf<Cursor>, name: &str, position: &[u8]) -> Result<(), ChangeError> {
+    check_bytes("a reader's name", name, NAME_BYTES_MAX)?;
+    if position.len() > POSITION_BYTES_MAX {
+        let bytes = position.len();
+        return Err(ChangeError::Invalid(format!(
+            "a position has at most {POSITION_BYTES_MAX} bytes, this one {bytes}"
+        )));
+    }
+    if cursors.get(&name.into()).is_none() && cursors.len() >= CURSORS_MAX {
+        return Err(ChangeError::Invalid(format!("there are {CURSORS_MAX} readers already")));
+    }
+    Ok(())
 }
 
 fn check_bytes(what: &str, text: &str, bytes_max: usize) -> Result<(), ChangeError> {

@@ -24,7 +24,7 @@ use crate::contract::pricing::Rates;
 use crate::fact::{Author, CardStatus, Controls, ControlsError, Fact, Import, ImportedCard, ReturnCause};
 use crate::ids::{AuthorizationId, BreakId, CardId, PrefundId, Sequence, UrId};
 use crate::journal::{NoPlace, Word};
-use crate::money::{AMOUNT_MAX, Currency, Minor, Money};
+use crate::money::{AMOUNT_MAX, Currency, Minor, Money, ROOM_MAX};
 use crate::store::StoreError;
 use crate::time::Moment;
 
@@ -198,6 +198,14 @@ pub(in crate::ledger) fn in_range(what: &str, amount: Minor) -> Result<(), Chang
         return Ok(());
     }
     Err(ChangeError::Invalid(format!("{what} must be 0 to {AMOUNT_MAX}, got {amount}")))
+}
+
+/// A figure that accumulates is not raised beyond what can be added up.
+pub(in crate::ledger) fn has_room(what: &str, figure: Minor) -> Result<(), ChangeError> {
+    if figure.has_room() {
+        return Ok(());
+    }
+    Err(ChangeError::Invalid(format!("{what} would be {figure}: the engine adds up to {ROOM_MAX} only")))
 }
 
 impl Ledger {

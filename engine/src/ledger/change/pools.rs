@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use compact_str::CompactString;
 
-use super::{ChangeError, Reflected, in_range, not_found};
+use super::{ChangeError, Reflected, has_room, in_range, not_found};
 use crate::fact::{Author, Fact, PoolCredited, PoolLimited, PoolReported, Source, Verdict};
 use crate::ids::Sequence;
 use crate::journal::Word;
@@ -26,8 +26,11 @@ impl Ledger {
     ) -> Result<Arc<Word>, ChangeError> {
         in_range("amount", amount)?;
         let shared = self.stop_decisions();
-        shared.pool(currency).ok_or_else(|| not_found("pool", &currency))?;
+        let before = shared.pool(currency).ok_or_else(|| not_found("pool", &currency))?.figures();
         let counted = if self.policy.credits_count_at_once { amount } else { Minor::ZERO };
+        has_room("the reported balance", before.reported + counted)?;
+        has_room("the available figure", before.available + counted)?;
+        has_room("credits that no report shows", before.credits_due + (amount - counted))?;
         let credit = PoolCredited { currency, amount, reference, counted };
         self.program_change(author, at, shared, Fact::PoolCredited(credit))
     }
@@ -72,6 +75,7 @@ impl Ledger {
             }
         };
         let available = reported - floor - unreflected;
+        has_room("the available figure", available)?;
         let available_change = available - before.available;
         if !is_report {
             // The balance is as old as it was.
@@ -96,17 +100,18 @@ impl Ledger {
             if at > through {
                 return ControlFlow::Break(());
             }
-            debited += debit_since(&record.fact, currency, sequence);
-            ControlFlow::Continue(())
+            if record.fact.touches(at).pools.contains(&currency) {
+                debited += debit_since(&record.fact, currency, sequence);
+            }
+            // Beyond it is an error below; on no way there may the sum leave 64 bits.
+            if debited.has_room() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         })?;
+        has_room("what was taken since then", debited)?;
         Ok(debited)
     }
 }
 
 fn debit_since(fact: &Fact, currency: Currency, sequence: Sequence) -> Minor {
-    if !fact.pools().any(|pool| pool == currency) {
-        return Minor::ZERO;
-    }
     match fact {
         Fact::Decided(decided) => match &decided.verdict {
             Verdict::Approved(approval) if approval.source == Source::Crypto => approval.paid.amount,

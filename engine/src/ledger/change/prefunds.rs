@@ -8,14 +8,12 @@ use super::{ChangeError, in_range, not_found};
 use crate::fact::prefund::REFERENCE_BYTES_MAX;
 use crate::fact::{Author, Fact, PrefundOrdered, PrefundProposed, PrefundSent};
 use crate::ids::{PrefundId, Sequence};
-use crate::journal::{Settles, Word};
-use crate::ledger::commit::append;
-use crate::ledger::page::{Page, newest_first};
+use crate::journal::Word;
+use crate::ledger::page::Page;
 use crate::ledger::{Ledger, Shared};
 use crate::money::{Currency, Minor};
-use crate::rows::encoding::{load, record_key};
-use crate::rows::{Prefund, PrefundState, Prefunds};
-use crate::store::{StoreError, Table};
+use crate::rows::{Prefund, PrefundState, Row, Shelf, Shelves};
+use crate::store::StoreError;
 use crate::time::UnixMillis;
 
 /// What is done about a prefund, by a person or by the automatic way.
@@ -45,20 +43,6 @@ pub enum PrefundChange {
     },
 }
 
-impl Prefunds {
-    /// Another open one with this reference, which a credit could not be told apart from.
-    fn check_reference(&self, own: Option<PrefundId>, currency: Currency, reference: &str) -> Result<(), ChangeError> {
-        check_name("reference", reference)?;
-        let same = |other: &&Prefund| Some(other.id) != own && other.currency == currency && other.is_named(reference);
-        self.open().find(same).map_or(Ok(()), |other| {
-            Err(ChangeError::Conflict(format!(
-                "prefund {} of {currency} has the reference {reference}, too: a credit that names it could be either's",
-                other.id
-            )))
-        })
-    }
-}
-
 impl Ledger {
     pub(in crate::ledger) fn change_prefund(
         &self,
@@ -67,12 +51,13 @@ impl Ledger {
         change: PrefundChange,
     ) -> Result<Arc<Word>, ChangeError> {
         let shared = self.read_shared();
-        let mut prefunds = self.lock_prefunds();
+        let shelves = self.lock_shelves();
+        let prefunds = &shelves.prefunds;
         let fact = match change {
             PrefundChange::Propose(proposed) => {
                 check_transfer(&shared, proposed.currency, proposed.amount)?;
                 check_name("requestId", &proposed.request_id)?;
-                prefunds.check_reference(None, proposed.currency, &proposed.reference)?;
+                check_reference(prefunds, None, proposed.currency, &proposed.reference)?;
                 if let Some(other) =
                     prefunds.open().find(|other| other.request_id.as_ref() == Some(&proposed.request_id))
                 {
@@ -81,7 +66,7 @@ impl Ledger {
                 Fact::PrefundProposed(Box::new(proposed))
             }
             PrefundChange::Approve { id } => {
-                let prefund = self.prefund_in(&prefunds, id, at, &[PrefundState::Proposed])?;
+                let prefund = self.prefund_in(&shelves, id, at, &[PrefundState::Proposed])?;
                 let is_own = prefund.proposed.as_ref().is_some_and(|step| step.by == author.name());
                 if is_own && *author != Author::Engine {
                     return Err(ChangeError::Conflict(format!(
@@ -92,7 +77,7 @@ impl Ledger {
                 Fact::PrefundApproved { id }
             }
             PrefundChange::Order(ordered) => {
-                let prefund = self.prefund_in(&prefunds, ordered.id, at, &[PrefundState::Approved])?;
+                let prefund = self.prefund_in(&shelves, ordered.id, at, &[PrefundState::Approved])?;
                 check_transfer(&shared, prefund.currency, ordered.quoted)?;
                 in_range("paid", ordered.paid)?;
                 check_name("token", &ordered.token)?;
@@ -105,7 +90,7 @@ impl Ledger {
                 if let Some(id) = sent.proposal {
                     let wanted =
                         [PrefundState::Approved, PrefundState::Ordered, PrefundState::Sent, PrefundState::Overdue];
-                    let proposed = self.prefund_in(&prefunds, id, at, &wanted)?;
+                    let proposed = self.prefund_in(&shelves, id, at, &wanted)?;
                     if proposed.currency != sent.currency {
                         return Err(ChangeError::Conflict(format!(
                             "prefund {id} is for the pool {}",
@@ -113,11 +98,11 @@ impl Ledger {
                         )));
                     }
                 }
-                prefunds.check_reference(sent.proposal, sent.currency, &sent.reference)?;
+                check_reference(prefunds, sent.proposal, sent.currency, &sent.reference)?;
                 Fact::PrefundSent(Box::new(sent))
             }
             PrefundChange::Cancel { id, reason, not_executed } => {
-                let prefund = self.known_prefund(&prefunds, id)?;
+                let prefund = self.known_prefund(&shelves, id)?;
                 if !prefund.is_open() {
                     return Err(ChangeError::Conflict(format!("prefund {id} is {}", prefund.state(at).name())));
                 }
@@ -133,11 +118,7 @@ impl Ledger {
                 Fact::PrefundCancelled { id, reason }
             }
         };
-        let permit = self.journal.reserve()?;
-        let word = Word::pending();
-        let (sequence, fact) = append(permit, author.clone(), at, fact, Settles::Decision(Arc::clone(&word)));
-        prefunds.apply(sequence, at, author, &fact);
-        Ok(word)
+        Ok(self.commit_shelved(shared, shelves, author, at, fact)?)
     }
 
     /// The credit of a prefund on its way, whoever saw it first: a second one finds it credited. Changes come one at a
@@ -150,7 +131,7 @@ impl Ledger {
         amount: Minor,
     ) -> Result<Arc<Word>, ChangeError> {
         let on_its_way = [PrefundState::Sent, PrefundState::Overdue];
-        let prefund = self.prefund_in(&self.lock_prefunds(), id, at, &on_its_way)?;
+        let prefund = self.prefund_in(&self.lock_shelves(), id, at, &on_its_way)?;
         self.credit_pool(author, at, prefund.currency, amount, prefund.reference)
     }
 
@@ -176,12 +157,12 @@ impl Ledger {
     /// A prefund that must stand in one of these states.
     fn prefund_in(
         &self,
-        prefunds: &Prefunds,
+        shelves: &Shelves,
         id: PrefundId,
         at: UnixMillis,
         wanted: &[PrefundState],
     ) -> Result<Prefund, ChangeError> {
-        let prefund = self.known_prefund(prefunds, id)?;
+        let prefund = self.known_prefund(shelves, id)?;
         let state = prefund.state(at);
         if wanted.contains(&state) {
             return Ok(prefund);
@@ -190,24 +171,27 @@ impl Ledger {
         Err(ChangeError::Conflict(format!("prefund {id} is {}, not {}", state.name(), wanted.join(" or "))))
     }
 
-    fn known_prefund(&self, prefunds: &Prefunds, id: PrefundId) -> Result<Prefund, ChangeError> {
-        let in_memory = prefunds.0.get(&id).cloned();
-        let prefund = in_memory.map_or_else(|| self.prefund_on_disk(id), |prefund| Ok(Some(prefund)))?;
-        prefund.ok_or_else(|| not_found("prefund", &id))
+    fn known_prefund(&self, shelves: &Shelves, id: PrefundId) -> Result<Prefund, ChangeError> {
+        self.shelved(shelves, id)?.ok_or_else(|| not_found("prefund", &id))
     }
 
     /// The prefunds of a pool that were sent and of which nothing was credited yet, oldest first. They are no money: nothing
     /// that is available rises by them.
     #[must_use]
     pub fn in_flight(&self, currency: Currency) -> Vec<Prefund> {
-        let prefunds = self.lock_prefunds();
-        prefunds.open().filter(|prefund| prefund.currency == currency && prefund.is_in_flight()).cloned().collect()
+        let shelves = self.lock_shelves();
+        shelves
+            .prefunds
+            .open()
+            .filter(|prefund| prefund.currency == currency && prefund.is_in_flight())
+            .cloned()
+            .collect()
     }
 
     /// The prefunds to which something may still happen, oldest first.
     #[must_use]
     pub fn open_prefunds(&self) -> Vec<Prefund> {
-        self.lock_prefunds().open().cloned().collect()
+        self.lock_shelves().prefunds.open().cloned().collect()
     }
 
     /// One prefund, open or over.
@@ -215,8 +199,7 @@ impl Ledger {
     /// # Errors
     /// Rows on disk could not be read.
     pub fn prefund(&self, id: PrefundId) -> Result<Option<Prefund>, StoreError> {
-        let in_memory = self.lock_prefunds().0.get(&id).cloned();
-        in_memory.map_or_else(|| self.prefund_on_disk(id), |prefund| Ok(Some(prefund)))
+        self.shelved(&self.lock_shelves(), id)
     }
 
     /// A page of the prefunds that are wanted, open ones and those over, newest first. Reads the whole table.
@@ -224,13 +207,25 @@ impl Ledger {
     /// # Errors
     /// Rows on disk could not be read.
     pub fn prefunds(&self, page: Page, wanted: &dyn Fn(&Prefund) -> bool) -> Result<Vec<Prefund>, StoreError> {
-        let in_memory: Vec<_> = self.lock_prefunds().0.iter().map(|(id, prefund)| (id.0, prefund.clone())).collect();
-        newest_first(&*self.store, Table::Prefunds, in_memory, page, wanted)
+        self.newest_first(page, |id: &PrefundId| id.0, wanted)
     }
+}
 
-    fn prefund_on_disk(&self, id: PrefundId) -> Result<Option<Prefund>, StoreError> {
-        load(&*self.store, Table::Prefunds, &record_key(id.0))
-    }
+/// Another open one with this reference, which a credit could not be told apart from.
+fn check_reference(
+    prefunds: &Shelf<Prefund>,
+    own: Option<PrefundId>,
+    currency: Currency,
+    reference: &str,
+) -> Result<(), ChangeError> {
+    check_name("reference", reference)?;
+    let same = |other: &&Prefund| Some(other.id) != own && other.currency == currency && other.is_named(reference);
+    prefunds.open().find(same).map_or(Ok(()), |other| {
+        Err(ChangeError::Conflict(format!(
+            "prefund {} of {currency} has the reference {reference}, too: a credit that names it could be either's",
+            other.id
+        )))
+    })
 }
 
 fn check_transfer(shared: &Shared, currency: Currency, amount: Minor) -> Result<(), ChangeError> {

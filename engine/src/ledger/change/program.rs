@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
+use crossbeam::sync::ShardedLockWriteGuard;
+
 use super::ChangeError;
-use crate::fact::{Author, Fact};
-use crate::journal::{Settles, Word};
-use crate::ledger::commit::append;
+use crate::fact::{Author, Fact, Record};
+use crate::ids::Sequence;
+use crate::journal::Word;
 use crate::ledger::pool::Pool;
 use crate::ledger::{Ledger, Shared};
 use crate::rows::PoolFigures;
@@ -17,24 +19,29 @@ impl Ledger {
         &self,
         author: &Author,
         at: UnixMillis,
-        mut shared: crossbeam::sync::ShardedLockWriteGuard<'_, Shared>,
+        shared: ShardedLockWriteGuard<'_, Shared>,
         fact: Fact,
     ) -> Result<Arc<Word>, ChangeError> {
-        let permit = self.journal.reserve()?;
-        let word = Word::pending();
-        let (sequence, fact) = append(permit, author.clone(), at, fact, Settles::Decision(Arc::clone(&word)));
-        shared.program.apply(at, &fact);
-        for currency in fact.pools() {
-            let mut figures = shared.pool(currency).map_or_else(|| PoolFigures::empty(currency), Pool::figures);
-            figures.apply(sequence, at, &fact);
-            match shared.pools.iter_mut().find(|pool| pool.currency() == currency) {
+        let mut shelves = self.lock_shelves();
+        let word = self.commit(shared, author, at, fact, |shared, sequence, record| {
+            shared.apply(sequence, record);
+            shelves.apply(&record.fact.touches(sequence), sequence, record);
+        })?;
+        Ok(word)
+    }
+}
+
+impl Shared {
+    /// Folds a record into the program and its pools.
+    fn apply(&mut self, sequence: Sequence, record: &Record) {
+        self.program.apply(record.at, &record.fact);
+        for currency in record.fact.touches(sequence).pools {
+            let mut figures = self.pool(currency).map_or_else(|| PoolFigures::empty(currency), Pool::figures);
+            figures.apply(sequence, record.at, &record.fact);
+            match self.pools.iter_mut().find(|pool| pool.currency() == currency) {
                 Some(pool) => pool.replace(figures),
-                None => shared.pools.push(Pool::new(figures)),
+                None => self.pools.push(Pool::new(figures)),
             }
         }
-        if let Fact::PoolCredited(_) = &fact {
-            self.lock_prefunds().apply(sequence, at, author, &fact);
-        }
-        Ok(word)
     }
 }

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use super::{ChangeError, in_range, not_found};
 use crate::fact::{Author, Controls, Fact, FundsReplaced, Import};
 use crate::ids::{AuthorizationId, UrId};
-use crate::journal::{Settles, Word};
+use crate::journal::Word;
 use crate::ledger::Ledger;
-use crate::ledger::commit::append;
+use crate::ledger::commit::{fold, fold_into};
 use crate::money::{Minor, Money};
 use crate::rows::User;
 use crate::time::UnixMillis;
@@ -21,14 +21,10 @@ impl Ledger {
         user: &UrId,
         fact: impl FnOnce(&User) -> Result<Fact, ChangeError>,
     ) -> Result<Arc<Word>, ChangeError> {
-        let _shared = self.read_shared();
+        let shared = self.read_shared();
         let mut row = self.users.get_mut(user).ok_or_else(|| not_found("user", user))?;
         let fact = fact(&row)?;
-        let permit = self.journal.reserve()?;
-        let word = Word::pending();
-        let (sequence, fact) = append(permit, author.clone(), at, fact, Settles::Decision(Arc::clone(&word)));
-        row.apply(sequence, at, &fact);
-        Ok(word)
+        Ok(self.commit(shared, author, at, fact, |_, sequence, record| fold(&mut **row, sequence, record))?)
     }
 
     pub(in crate::ledger) fn import(
@@ -38,7 +34,7 @@ impl Ledger {
         import: Box<Import>,
     ) -> Result<Arc<Word>, ChangeError> {
         validate_import(&import)?;
-        let _shared = self.read_shared();
+        let shared = self.read_shared();
         let place = self.users.entry(import.user.clone());
         if let dashmap::Entry::Occupied(row) = &place {
             let held = row.get().funds.filter(|funds| !funds.held.is_zero());
@@ -51,19 +47,8 @@ impl Ledger {
                 )));
             }
         }
-        let permit = self.journal.reserve()?;
-        let word = Word::pending();
-        let settles = Settles::Decision(Arc::clone(&word));
-        let (sequence, fact) = append(permit, author.clone(), at, Fact::UserImported(import), settles);
-        match place {
-            dashmap::Entry::Occupied(mut row) => row.get_mut().apply(sequence, at, &fact),
-            dashmap::Entry::Vacant(place) => {
-                if let Fact::UserImported(import) = &fact {
-                    place.insert(Box::new(User::imported(sequence, at, import)));
-                }
-            }
-        }
-        Ok(word)
+        let fact = Fact::UserImported(import);
+        Ok(self.commit(shared, author, at, fact, |_, sequence, record| fold_into(place, sequence, record))?)
     }
 }
 

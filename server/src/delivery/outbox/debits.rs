@@ -6,7 +6,7 @@
 //! more than it was.
 
 use serde_json::{Value, json};
-use tapgate_engine::fact::{Booked, Decided, DrawPosting, DrawReturn, Fact, ReturnCause, Returned, Verdict};
+use tapgate_engine::fact::{Booked, Decided, DrawPosting, DrawReturn, Fact, Record, ReturnCause, Returned, Verdict};
 use tapgate_engine::ids::{AuthorizationId, Sequence};
 use tapgate_engine::money::{Minor, Money};
 use tapgate_engine::rows::{Authorization, Draw};
@@ -63,8 +63,8 @@ impl Lost<'_> {
 
 /// What the newest record gives back of debits, one for each that was asked for. `before` is the authorization before it.
 pub(super) fn given_back(history: &History, before: &Authorization) -> Vec<Value> {
-    let fact = &history.newest().1.fact;
-    let root = fact.root();
+    let (sequence, Record { fact, .. }) = history.newest();
+    let root = fact.touches(*sequence).root;
     let lost = match fact {
         Fact::Returned(returned) => Lost::Returned(returned),
         Fact::Booked(booked) => Lost::Booked(booked),

@@ -4,7 +4,7 @@ use compact_str::{CompactString, format_compact};
 use serde_json::{Value, json};
 use tapgate_engine::fact::{AlertKind, Effect, Fact, Kind, Record, ReturnCause, Verdict};
 use tapgate_engine::ids::{AuthorizationId, BreakId, Sequence, UrId};
-use tapgate_engine::rows::Authorization;
+use tapgate_engine::rows::{Authorization, Row};
 
 use super::history::{History, Subject};
 use super::{Telling, Told, debits};
@@ -28,10 +28,12 @@ impl Telling for Events {
             return None;
         }
         match fact {
-            Fact::Decided(_) | Fact::Returned(_) | Fact::Booked(_) => fact.root().cloned().map(Subject::Authorization),
+            Fact::Decided(_) | Fact::Returned(_) | Fact::Booked(_) => {
+                fact.touches(sequence).root.cloned().map(Subject::Authorization)
+            }
             Fact::BreakResolved { id, .. } => Some(Subject::Break(*id)),
             Fact::AlertRaised(_) | Fact::AlertChanged { .. } | Fact::AlertResolved { .. } => {
-                fact.alert(sequence).map(Subject::Alert)
+                fact.touches(sequence).alert.map(Subject::Alert)
             }
             Fact::BreakOpened(_) | Fact::PoolCredited(_) | Fact::ProgramSuspended { .. } => Some(Subject::Itself),
             _ => None,
@@ -128,11 +130,11 @@ fn break_lane(id: BreakId) -> CompactString {
 
 /// What a callback, a release or a transaction of UR's did to an authorization, then to debits.
 fn of_authorization(history: &History) -> Vec<Happening> {
-    let (_, record) = history.newest();
+    let (sequence, record) = history.newest();
     let (before, after) = history.authorization();
     let fact = &record.fact;
     let Some((kind, id)) = kind_of(fact, before.as_ref(), after.as_ref()) else { return Vec::new() };
-    let user = fact.user().cloned().or_else(|| after.as_ref().map(|row| row.user.clone()));
+    let user = fact.touches(*sequence).user.cloned().or_else(|| after.as_ref().map(|row| row.user.clone()));
     let lane = user.as_ref().map_or(CompactString::const_new("nobody"), user_lane);
     let data = resource(history, &id, after);
     let mut all = vec![Happening { kind, lane: lane.clone(), data }];
@@ -183,7 +185,8 @@ fn kind_of(
             let ends = before?.state.is_open() && !after.is_some_and(|row| row.state.is_open());
             (ends || !returned.amount.is_zero()).then(|| (kind, returned.root.clone()))
         }
-        fact => fact.root().map(|root| (kind, root.clone())),
+        Fact::Booked(booked) => Some((kind, booked.root.clone())),
+        _ => None,
     }
 }
 
@@ -196,11 +199,10 @@ fn resource(history: &History, id: &AuthorizationId, after: Option<Authorization
 }
 
 fn resolved(history: &History, id: BreakId) -> Option<Happening> {
-    let (sequence, Record { at, author, fact }) = history.newest();
-    let Fact::BreakResolved { reason, .. } = fact else { return None };
+    let (sequence, record) = history.newest();
     let mut found = history.opened(id)?;
-    found.resolve(*sequence, *at, author, reason);
-    let data = breaks::view(&found, *at);
+    found.apply(*sequence, record);
+    let data = breaks::view(&found, record.at);
     Some(Happening { kind: EventKind::BreakResolved, lane: break_lane(id), data })
 }
 

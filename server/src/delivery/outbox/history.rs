@@ -3,7 +3,7 @@
 use tapgate_engine::fact::Record;
 use tapgate_engine::ids::{AlertId, AuthorizationId, BreakId, Sequence};
 use tapgate_engine::ledger::{Found, Ledger};
-use tapgate_engine::rows::{Alert, Answer, Authorization, Break};
+use tapgate_engine::rows::{Alert, Answer, Authorization, Break, Row};
 use tapgate_engine::store::StoreError;
 
 /// What a record is about.
@@ -77,52 +77,43 @@ impl History {
     /// The authorization before the newest record, and after it.
     #[must_use]
     pub fn authorization(&self) -> (Option<Authorization>, Option<Authorization>) {
-        let before = self.before.iter().fold(None, folded);
-        let after = folded(before.clone(), &self.newest);
+        let root = |record: &Record, sequence| record.fact.touches(sequence).root.cloned();
+        let Some(root) = root(&self.newest.1, self.newest.0) else { return (None, None) };
+        let before = self.before.iter().fold(None, |row, entry| folded(&root, row, entry));
+        let after = folded(&root, before.clone(), &self.newest);
         (before, after)
     }
 
     /// What was known of an id then: its answer, and the authorization it belongs to.
     #[must_use]
     pub fn found(&self, id: &AuthorizationId, authorization: Option<Authorization>) -> Found {
-        let mut answer: Option<Answer> = None;
-        for (sequence, record) in self.all().filter(|(_, record)| record.fact.answered() == Some(id)) {
-            match &mut answer {
-                Some(answer) => answer.apply(*sequence, &record.fact),
-                None => answer = Answer::opened(*sequence, record.at, &record.fact),
-            }
-        }
+        let answers = |(sequence, record): &&(Sequence, Record)| record.fact.touches(*sequence).answer == Some(id);
+        let answer: Option<Answer> = self.all().filter(answers).fold(None, |answer, entry| folded(id, answer, entry));
         Found { answer, authorization }
     }
 
     /// The alert as it stood.
     #[must_use]
     pub fn alert(&self) -> Option<Alert> {
-        let mut row: Option<Alert> = None;
-        for (sequence, Record { at, author, fact }) in self.all() {
-            match &mut row {
-                Some(row) => row.apply(*sequence, *at, author, fact),
-                None => row = Alert::raised(*sequence, *at, fact),
-            }
-        }
-        row
+        let (sequence, newest) = &self.newest;
+        let id = newest.fact.touches(*sequence).alert?;
+        self.all().fold(None, |row, entry| folded(&id, row, entry))
     }
 
     /// The break as it was found.
     #[must_use]
     pub fn opened(&self, id: BreakId) -> Option<Break> {
-        let record = self.record(id.opened)?;
-        let (_, discrepancy) = record.fact.breaks(id.opened).find(|(found, _)| *found == id)?;
-        Some(Break::opened(id, record.at, discrepancy.clone()))
+        Break::open(&id, id.opened, self.record(id.opened)?)
     }
 }
 
-fn folded(row: Option<Authorization>, (sequence, record): &(Sequence, Record)) -> Option<Authorization> {
+/// The row after one more record.
+fn folded<R: Row>(key: &R::Key, row: Option<R>, (sequence, record): &(Sequence, Record)) -> Option<R> {
     match row {
         Some(mut row) => {
-            row.apply(*sequence, &record.fact);
+            row.apply(*sequence, record);
             Some(row)
         }
-        None => Authorization::opened(*sequence, &record.fact),
+        None => R::open(key, *sequence, record),
     }
 }

@@ -19,7 +19,7 @@ impl Telling for Notices {
         match &record.fact {
             // Silence is for whoever asked for it.
             Fact::AlertSilenced { .. } => None,
-            fact => fact.alert(sequence).map(Subject::Alert),
+            fact => fact.touches(sequence).alert.map(Subject::Alert),
         }
     }
 

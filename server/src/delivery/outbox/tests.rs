@@ -17,7 +17,7 @@ use tapgate_engine::ledger::{AlertChange, Change, Policy};
 use tapgate_engine::money::{ChfMinor, Currency, Minor, Money};
 use tapgate_engine::recovery::recover;
 use tapgate_engine::rules::Tolerance;
-use tapgate_engine::store::{Chain, Entry, Row, Store, Table, Visit, VisitRow};
+use tapgate_engine::store::{Chain, Entry, RowBytes, Store, Table, Visit, VisitRow};
 use tapgate_engine::testing::{FailAfter, MemoryStore};
 use tapgate_engine::time::{Moment, UnixMillis, UnixSeconds};
 
@@ -468,11 +468,11 @@ impl Store for Counted {
         self.inner.rows(table, visit)
     }
 
-    fn put_rows(&self, rows: &[Row]) -> Result<(), StoreError> {
+    fn put_rows(&self, rows: &[RowBytes]) -> Result<(), StoreError> {
         self.inner.put_rows(rows)
     }
 
-    fn write_rows(&self, rows: &[Row], watermark: Sequence) -> Result<(), StoreError> {
+    fn write_rows(&self, rows: &[RowBytes], watermark: Sequence) -> Result<(), StoreError> {
         self.inner.write_rows(rows, watermark)
     }
 

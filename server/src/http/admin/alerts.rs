@@ -6,7 +6,7 @@ use axum::{Json, Router};
 use serde::Deserialize;
 use tapgate_engine::ids::AlertId;
 use tapgate_engine::ledger::{AlertChange, Change};
-use tapgate_engine::rows::Alert;
+use tapgate_engine::rows::{Alert, Row};
 
 use super::auth::Access;
 use super::idempotency::{Asked, make};

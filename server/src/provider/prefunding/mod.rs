@@ -20,7 +20,7 @@ use tapgate_engine::ids::{PrefundId, Sequence, UrId};
 use tapgate_engine::journal::Settled;
 use tapgate_engine::ledger::{Change, ChangeError, Ledger, Page, PrefundChange};
 use tapgate_engine::money::{Currency, Minor};
-use tapgate_engine::rows::{PoolFigures, Prefund};
+use tapgate_engine::rows::{PoolFigures, Prefund, Row};
 use tapgate_engine::store::StoreError;
 use tapgate_engine::time::{Moment, UnixMillis};
 

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use tapgate_engine::fact::Condition;
 use tapgate_engine::ids::AlertId;
 use tapgate_engine::ledger::AlertChange;
-use tapgate_engine::rows::Alert;
+use tapgate_engine::rows::{Alert, Row};
 use tapgate_engine::time::UnixMillis;
 
 use super::super::forms::unix_seconds;

@@ -184,7 +184,7 @@ fn event(sequence: Sequence, record: &Record) -> Value {
     json!({
         "sequence": sequence.0,
         "at": record.at.seconds().0,
-        "authorizationId": record.fact.answered().map(AuthorizationId::as_str),
+        "authorizationId": record.fact.touches(sequence).answer.map(AuthorizationId::as_str),
         "type": kind,
         "approved": approved,
         "reason": reason,

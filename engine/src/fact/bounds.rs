@@ -1,0 +1,216 @@
+//! Bounds of the figures in a fact. The ledger writes none beyond them; what a damaged or foreign journal holds is refused
+//! before it is folded, so that no sum over figures within them leaves 64 bits.
+
+use super::{Approval, Booked, DrawPosting, DrawReturn, Fact, ReturnCause, Returned, SourceBooking, Verdict};
+use crate::contract::limit::{ClientLimit, LIMIT_WEIGHT_MAX};
+use crate::money::{AMOUNT_MAX, ChfMinor, Minor, SUM_MAX};
+
+/// Draws of one authorization at most, itself and its increments: their sums stay within half of [`SUM_MAX`], however
+/// large each is, and every change of an authorization walks them. Beyond it an increment finds no parent.
+pub const DRAWS_MAX: usize = 1_000;
+
+/// The currencies that one transaction is booked in: what was held, and what was taken.
+const BOOKINGS_MAX: usize = 3;
+
+/// A fact holds a figure that no ledger writes.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BoundsError {
+    /// An amount, or a sum of them, is negative or too large.
+    #[error("{figure} is {value}: beyond {least} to {most}")]
+    Figure {
+        /// Its name.
+        figure: &'static str,
+        /// What stands there.
+        value: i64,
+        /// The least it may be.
+        least: i64,
+        /// The most it may be.
+        most: i64,
+    },
+    /// A list is too long to be summed within bounds.
+    #[error("{list} has {length} entries, {most} at most")]
+    List {
+        /// Its name.
+        list: &'static str,
+        /// How many stand there.
+        length: usize,
+        /// How many may.
+        most: usize,
+    },
+}
+
+fn between(figure: &'static str, value: i64, least: i64, most: i64) -> Result<(), BoundsError> {
+    if (least..=most).contains(&value) { Ok(()) } else { Err(BoundsError::Figure { figure, value, least, most }) }
+}
+
+fn amount(figure: &'static str, value: Minor) -> Result<(), BoundsError> {
+    between(figure, value.0, 0, AMOUNT_MAX.0)
+}
+
+/// Francs of one amount, as often as they may count.
+fn francs(figure: &'static str, value: ChfMinor) -> Result<(), BoundsError> {
+    between(figure, value.0, 0, i64::from(LIMIT_WEIGHT_MAX) * AMOUNT_MAX.0)
+}
+
+/// What is summed over draws, or accumulated.
+fn sum(figure: &'static str, value: Minor) -> Result<(), BoundsError> {
+    between(figure, value.0, 0, SUM_MAX.0)
+}
+
+/// From one accumulated figure to another.
+fn change(figure: &'static str, value: Minor) -> Result<(), BoundsError> {
+    between(figure, value.0, -2 * SUM_MAX.0, 2 * SUM_MAX.0)
+}
+
+fn length(list: &'static str, length: usize, most: usize) -> Result<(), BoundsError> {
+    if length <= most { Ok(()) } else { Err(BoundsError::List { list, length, most }) }
+}
+
+impl Fact {
+    /// Whether every figure that a fold adds up lies within its bounds.
+    ///
+    /// # Errors
+    /// The first that does not.
+    pub fn check_bounds(&self) -> Result<(), BoundsError> {
+        match self {
+            Fact::Decided(decided) => match &decided.verdict {
+                Verdict::Approved(approval) => approval.check_bounds(),
+                Verdict::Declined(_) => Ok(()),
+            },
+            Fact::Returned(returned) => returned.check_bounds(),
+            Fact::Booked(booked) => booked.check_bounds(),
+            Fact::UserImported(import) => {
+                import.limit.check_bounds()?;
+                import.fiat.iter().try_for_each(|balance| amount("fiat.amount", balance.amount))?;
+                import.funds.map_or(Ok(()), |funds| amount("funds.amount", funds.amount))
+            }
+            Fact::FundsReplaced(replaced) => amount("funds.amount", replaced.funds.amount),
+            Fact::UserReported(report) => {
+                report.balances.iter().flatten().try_for_each(|money| amount("balance", money.amount))?;
+                report.account.as_ref().map_or(Ok(()), |account| account.limit.check_bounds())
+            }
+            Fact::PoolReported(report) => {
+                amount("reported", report.reported)?;
+                amount("floor", report.floor)?;
+                amount("reserve", report.reserve)?;
+                change("available_change", report.available_change)
+            }
+            Fact::PoolSynced(synced) => {
+                amount("reported", synced.reported)?;
+                sum("credits_shown", synced.credits_shown)?;
+                change("available_change", synced.available_change)
+            }
+            Fact::PoolLimited(limited) => {
+                amount("floor", limited.floor)?;
+                amount("reserve", limited.reserve)?;
+                change("available_change", limited.available_change)
+            }
+            Fact::PoolCredited(credit) => {
+                amount("amount", credit.amount)?;
+                between("counted", credit.counted.0, 0, credit.amount.0)
+            }
+            Fact::PrefundProposed(proposed) => amount("amount", proposed.amount),
+            Fact::PrefundSent(sent) => amount("amount", sent.amount),
+            Fact::PrefundOrdered(ordered) => {
+                amount("paid", ordered.paid)?;
+                amount("quoted", ordered.quoted)
+            }
+            Fact::UserSuspended { .. }
+            | Fact::UserControlled { .. }
+            | Fact::CardChanged { .. }
+            | Fact::CardControlled { .. }
+            | Fact::CardAdded { .. }
+            | Fact::RatesReplaced(_)
+            | Fact::ProgramSuspended { .. }
+            | Fact::BreakOpened(_)
+            | Fact::BreakResolved { .. }
+            | Fact::AlertRaised(_)
+            | Fact::AlertChanged { .. }
+            | Fact::AlertRenotified { .. }
+            | Fact::AlertAcknowledged { .. }
+            | Fact::AlertSilenced { .. }
+            | Fact::AlertResolved { .. }
+            | Fact::PrefundApproved { .. }
+            | Fact::PrefundCancelled { .. }
+            | Fact::CursorMoved { .. }
+            | Fact::ClosureAdded(_)
+            | Fact::ClosureRemoved { .. }
+            | Fact::MessageSkipped { .. } => Ok(()),
+        }
+    }
+}
+
+impl Approval {
+    fn check_bounds(&self) -> Result<(), BoundsError> {
+        amount("amount", self.amount)?;
+        amount("paid", self.paid.amount)?;
+        francs("spent", self.spent)?;
+        francs("limit", self.limit)?;
+        self.funds.map_or(Ok(()), |funds| amount("funds", funds.amount))
+    }
+}
+
+impl Returned {
+    fn check_bounds(&self) -> Result<(), BoundsError> {
+        sum("amount", self.amount)?;
+        sum("limit_added", Minor(self.limit_added.0))?;
+        length("draws", self.draws.len(), DRAWS_MAX)?;
+        self.draws.iter().try_for_each(DrawReturn::check_bounds)?;
+        if let ReturnCause::Requested { request, .. } = &self.cause {
+            amount("request.amount", request.amount)?;
+        }
+        self.pool.map_or(Ok(()), |pool| {
+            sum("pool.held", pool.held)?;
+            sum("pool.available", pool.available)
+        })
+    }
+}
+
+impl DrawReturn {
+    fn check_bounds(&self) -> Result<(), BoundsError> {
+        amount("draw.amount", self.amount)?;
+        amount("draw.paid", self.paid)?;
+        amount("draw.funds", self.funds)?;
+        francs("draw.spent", self.spent)?;
+        francs("draw.unreflected", self.unreflected)
+    }
+}
+
+impl Booked {
+    fn check_bounds(&self) -> Result<(), BoundsError> {
+        amount("posting.amount", self.posting.amount.amount)?;
+        amount("captured", self.captured)?;
+        amount("given_back", self.given_back)?;
+        francs("limit_added", self.limit_added)?;
+        length("draws", self.draws.len(), DRAWS_MAX)?;
+        self.draws.iter().try_for_each(DrawPosting::check_bounds)?;
+        length("pools", self.pools.len(), BOOKINGS_MAX)?;
+        length("fiat", self.fiat.len(), BOOKINGS_MAX)?;
+        self.pools.iter().chain(&self.fiat).try_for_each(SourceBooking::check_bounds)
+    }
+}
+
+impl DrawPosting {
+    fn check_bounds(&self) -> Result<(), BoundsError> {
+        amount("draw.amount", self.amount)?;
+        amount("draw.paid", self.paid)?;
+        amount("draw.funds", self.funds)?;
+        francs("draw.spent", self.spent)?;
+        francs("draw.unreflected", self.unreflected)
+    }
+}
+
+impl SourceBooking {
+    fn check_bounds(&self) -> Result<(), BoundsError> {
+        sum("booking.held", self.held)?;
+        between("booking.available", self.available.0, -AMOUNT_MAX.0, SUM_MAX.0)?;
+        sum("booking.completed", self.completed)
+    }
+}
+
+impl ClientLimit {
+    fn check_bounds(&self) -> Result<(), BoundsError> {
+        between("limit.used", self.used.0, 0, AMOUNT_MAX.0)?;
+        between("limit.client", self.client.0, 0, AMOUNT_MAX.0)
+    }
+}

@@ -1,0 +1,169 @@
+//! What holds of every row after every record. The ledger asserts it after it has changed a row; a start that meets a
+//! record which would break it stops with that record's sequence.
+
+use std::fmt;
+
+use super::{Authorization, PoolFigures, State, User};
+use crate::fact::{DRAWS_MAX, Fact, Touches};
+use crate::ids::Sequence;
+use crate::money::{AMOUNT_MAX, ChfMinor, Minor, SUM_MAX};
+use crate::store::StoreError;
+
+/// A record cannot be folded.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum FoldError {
+    /// A row could not be read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// No ledger wrote it: its figures, or those of a row after it, are beyond what can be.
+    #[error("record {sequence}: {reason}")]
+    Illegal {
+        /// The record.
+        sequence: Sequence,
+        /// The row or the field, and what is wrong with it.
+        reason: String,
+    },
+}
+
+/// A row does not hold what every row must.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{row} has {figure} {value}: {rule}")]
+pub struct Broken {
+    row: String,
+    figure: &'static str,
+    value: String,
+    rule: &'static str,
+}
+
+impl Broken {
+    fn of(row: impl fmt::Display, figure: &'static str, value: impl fmt::Display, rule: &'static str) -> Broken {
+        Broken { row: row.to_string(), figure, value: value.to_string(), rule }
+    }
+}
+
+type Held<'a> = (&'static str, Minor);
+
+/// The first figure beyond its bounds.
+fn outside(figures: &[Held<'_>], least: Minor, most: Minor) -> Option<(&'static str, Minor)> {
+    figures.iter().copied().find(|(_, value)| !(least..=most).contains(value))
+}
+
+const BEYOND: &str = "no figure of a legal journal is negative or that large";
+const NEGATIVE: &str = "a hold is never below zero";
+const NOT_OVER: &str = "an authorization in a terminal state holds nothing";
+
+impl Authorization {
+    /// # Errors
+    /// A hold is below zero or outlives its authorization, or a sum is beyond its bound.
+    pub(super) fn check_figures(&self) -> Result<(), Broken> {
+        let broken = |figure, value, rule| {
+            let name = self.root_of_draws().map_or("no draws", |id| id.as_str());
+            Err(Broken::of(format_args!("the authorization of {name}"), figure, value, rule))
+        };
+        if self.draws.len() > DRAWS_MAX {
+            return Err(Broken::of("an authorization", "draws", self.draws.len(), "an increment too many"));
+        }
+        for draw in &self.draws {
+            if draw.limit < ChfMinor::ZERO {
+                return broken("limit", Minor(draw.limit.0), NEGATIVE);
+            }
+            if draw.remaining < Minor::ZERO {
+                return broken("remaining", draw.remaining, NEGATIVE);
+            }
+            if !self.state.is_open() && !draw.remaining.is_zero() {
+                return broken("remaining", draw.remaining, NOT_OVER);
+            }
+        }
+        let posted = self.posted.as_deref();
+        let sums = [
+            ("authorized", self.authorized),
+            ("returned", self.returned),
+            ("announced", self.announced),
+            ("posted.captured", posted.map_or(Minor::ZERO, |posted| posted.captured)),
+            ("posted.returned", posted.map_or(Minor::ZERO, |posted| posted.returned)),
+            ("posted.refunded", posted.map_or(Minor::ZERO, |posted| posted.refunded)),
+        ];
+        match outside(&sums, Minor::ZERO, SUM_MAX) {
+            Some((figure, value)) => broken(figure, value, BEYOND),
+            None => Ok(()),
+        }
+    }
+}
+
+impl User {
+    /// Every decision of a user comes here: its holds are walked only where `fact` lowered one.
+    ///
+    /// # Errors
+    /// A hold is below zero, or a sum is beyond its bound.
+    pub(super) fn check_figures(&self, fact: &Fact) -> Result<(), Broken> {
+        let broken = |figure, value, rule| Err(Broken::of("the user", figure, value, rule));
+        if let Some(funds) = self.funds
+            && !(Minor::ZERO..=SUM_MAX).contains(&funds.held)
+        {
+            return broken("funds.held", funds.held, NEGATIVE);
+        }
+        for balance in self.fiat() {
+            if !(-SUM_MAX..=SUM_MAX).contains(&balance.held) {
+                return broken("fiat.held", balance.held, BEYOND);
+            }
+        }
+        if matches!(fact, Fact::Returned(_) | Fact::Booked(_)) {
+            for hold in self.holds() {
+                if hold.paid.amount < Minor::ZERO || hold.funds < Minor::ZERO {
+                    return broken("hold", hold.paid.amount.min(hold.funds), NEGATIVE);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl PoolFigures {
+    /// # Errors
+    /// What is held is below zero, or a sum is beyond its bound.
+    pub fn check(&self) -> Result<(), Broken> {
+        let broken =
+            |(figure, value)| Err(Broken::of(format_args!("the pool {}", self.currency), figure, value, BEYOND));
+        let [latest, before] = self.returns;
+        let sums = [
+            ("held", self.held),
+            ("reported", self.reported),
+            ("credits_due", self.credits_due),
+            ("returns", latest),
+            ("returns", before),
+        ];
+        let amounts = [("floor", self.floor), ("reserve", self.reserve)];
+        let signed = [("available", self.available), ("shown_early", self.shown_early)];
+        let first = outside(&sums, Minor::ZERO, SUM_MAX).or_else(|| outside(&amounts, Minor::ZERO, AMOUNT_MAX));
+        first.or_else(|| outside(&signed, -SUM_MAX, SUM_MAX)).map_or(Ok(()), broken)
+    }
+}
+
+impl State {
+    /// # Errors
+    /// A row that the record changed does not hold what it must.
+    pub(super) fn check_changed(&self, touches: &Touches<'_>, fact: &Fact) -> Result<(), Broken> {
+        self.users.check(touches, fact)?;
+        self.authorizations.check(touches, fact)?;
+        self.pools.check(touches, fact)
+    }
+}
+
+impl FoldError {
+    pub(super) fn illegal(sequence: Sequence, reason: &impl fmt::Display) -> FoldError {
+        FoldError::Illegal { sequence, reason: reason.to_string() }
+    }
+}
+
+/// What must hold of a row that a record has just changed: it holds that record as its last, and no figure is broken.
+///
+/// # Panics
+/// It does not: the process ends before an answer rests on it.
+#[track_caller]
+#[expect(clippy::panic, reason = "a broken invariant ends the process, with the record and the row")]
+pub(crate) fn assert_changed(sequence: Sequence, row: Sequence, checked: Result<(), Broken>) {
+    assert!(row == sequence, "record {sequence} was applied to a row that ends at record {row}");
+    if let Err(broken) = checked {
+        panic!("record {sequence} broke a row: {broken}");
+    }
+}
