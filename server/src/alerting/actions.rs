@@ -1,4 +1,4 @@
-//! From what is found to what people are told: which alerts are raised, told again, or over.
+//! From conditions to alerts: which to raise, repeat, or resolve.
 
 use compact_str::CompactString;
 use tapgate_engine::fact::{AlertKind, Condition};
@@ -6,7 +6,7 @@ use tapgate_engine::ids::AlertId;
 use tapgate_engine::rows::Alert;
 use tapgate_engine::time::UnixMillis;
 
-/// Kinds of alerts that are judged here; those of deliveries are told by who delivers.
+/// The kinds of alerts of the watch; the delivery workers judge the others.
 const JUDGED: &[AlertKind] = &[
     AlertKind::PoolLow,
     AlertKind::FloorBreached,
@@ -22,31 +22,29 @@ const JUDGED: &[AlertKind] = &[
     AlertKind::PrefundRefused,
 ];
 
-/// What one look found.
+/// The result of one check.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Found {
-    /// Every condition that stands.
+    /// Every condition that holds.
     pub standing: Vec<Condition>,
-    /// Kinds of which this look cannot say that they are over: what they rest on is not known yet.
+    /// Kinds that this check cannot resolve, because their basis is not known yet.
     pub unknown: Vec<AlertKind>,
-    /// Whether the hourly cap, which then stands, suspends the program now.
+    /// Whether the hourly cap, whose condition then holds, suspends the program now.
     pub suspends: bool,
 }
 
-/// What is recorded of an alert.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Action {
-    /// The program is suspended, for this reason.
+    /// Suspends the program, with this reason.
     Suspend(CompactString),
-    /// It begins, or its severity is another.
+    /// A new alert, or a changed severity.
     Raise(Condition),
-    /// It lasts, and nobody has acknowledged it: receivers are notified again.
+    /// An unacknowledged alert persists: receivers are notified again.
     Renotify(AlertId, Condition),
-    /// It is over.
     Resolve(AlertKind, CompactString),
 }
 
-/// What to record, given the alerts that are open.
+/// The records to write, given the open alerts.
 #[must_use]
 pub fn actions(open: &[Alert], found: Found, renotify_seconds: u32, now: UnixMillis) -> Vec<Action> {
     let of = |kind: AlertKind, subject: &str| {
@@ -64,7 +62,7 @@ pub fn actions(open: &[Alert], found: Found, renotify_seconds: u32, now: UnixMil
         let known = of(condition.kind, &condition.subject);
         if found.suspends && condition.kind == AlertKind::HourlyCap {
             actions.push(Action::Suspend(condition.title.clone()));
-            // Who has taken on the alert of an earlier suspension has not taken on this one.
+            // The acknowledgement of an earlier suspension's alert does not cover this one.
             actions.extend(known.map(|_| Action::Resolve(condition.kind, condition.subject.clone())));
             actions.push(Action::Raise(condition));
             continue;
@@ -96,7 +94,7 @@ mod tests {
         Condition { kind, subject: subject.into(), severity, title: "t".into(), text: "t".into(), facts: Vec::new() }
     }
 
-    /// An alert that was told so many seconds ago.
+    /// An alert whose last notification was `seconds_ago`.
     fn open(condition: Condition, seconds_ago: u64) -> Alert {
         let at = UnixMillis(NOW.0 - seconds_ago * 1_000);
         let record = Record { at, author: Author::Engine, fact: Fact::AlertRaised(Box::new(condition)) };

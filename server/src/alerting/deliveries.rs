@@ -1,4 +1,5 @@
-//! A receiver that is parked, or rejects one message while it accepts others, is an alert: the other receivers tell of it.
+//! Alerts about delivery receivers: parked ones, and those that reject one message while they accept others. The other
+//! receivers carry the notification.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,12 +15,12 @@ use crate::delivery::tail::{Rejected, State, Trouble};
 use crate::delivery::worker::{Handle, Status, WINDOW};
 use crate::wire::rfc3339;
 
-/// How long to wait until an alert that could not be recorded is tried again.
+/// The pause before a failed record of an alert is retried.
 const RETRY_INTERVAL: Duration = Duration::from_secs(5);
 
-/// Kinds of alerts that are judged here.
+/// The kinds of alerts of this module.
 const JUDGED: [AlertKind; 2] = [AlertKind::DeliveryParked, AlertKind::DeliveryStuck];
-/// The name of the fact that says which message is rejected.
+/// The fact that names the rejected message.
 const MESSAGE: &str = "message";
 
 /// Watches receivers until their workers end.
@@ -40,9 +41,9 @@ struct Alarm {
     clock: Arc<Clock>,
     name: String,
     status: watch::Receiver<Status>,
-    /// Messages it had accepted when it was last seen parked, or when the process began.
+    /// The number of accepted messages when the receiver was last parked, or when the process started.
     accepted: u64,
-    /// The message that the open alert says is rejected.
+    /// The rejected message that the open alert names.
     told: Option<CompactString>,
 }
 
@@ -54,7 +55,7 @@ impl Alarm {
         Alarm { ledger, clock, name: name.to_owned(), status, accepted: 0, told: told.map(|(_, message)| message) }
     }
 
-    /// Raises and resolves until the worker ends.
+    /// Raises and resolves alerts until the worker ends.
     async fn watch(mut self) {
         loop {
             let status = self.status.borrow_and_update().clone();
@@ -62,7 +63,7 @@ impl Alarm {
                 let receiver = &self.name;
                 tracing::warn!(receiver, %error, "an alert about a receiver was not recorded; tried again");
                 tokio::time::sleep(RETRY_INTERVAL).await;
-                // The journal may have failed for good, and the worker ended meanwhile.
+                // The journal may have failed permanently, and the worker ended since.
                 if self.status.has_changed().is_err() {
                     return;
                 }
@@ -82,11 +83,11 @@ impl Alarm {
     fn judge_parked(&mut self, status: &Status) -> Result<(), ChangeError> {
         let (name, now) = (&*self.name, self.clock.now());
         if let State::Parked(trouble) = &status.state {
-            // Where it is open already nothing is recorded.
+            // An alert that is already open is not recorded again.
             self.ledger.raise_alert(parked(name, trouble), now)?;
             self.accepted = status.accepted;
         } else if status.accepted > self.accepted {
-            // Being resumed alone proves nothing.
+            // A resume alone proves nothing.
             self.ledger.resolve_alert(AlertKind::DeliveryParked, name, now)?;
             self.accepted = u64::MAX;
         }
@@ -153,7 +154,7 @@ fn parked(name: &str, trouble: &Trouble) -> Condition {
     }
 }
 
-/// Nobody sees to a receiver that is not configured any more: its alerts are over.
+/// A receiver that is no longer configured has no worker: its alerts are resolved.
 fn forget_strangers(ledger: &Ledger, clock: &Clock, names: &[&str]) {
     let is_ours = |subject: &str| names.contains(&subject);
     for alert in ledger.open_alerts() {
@@ -196,7 +197,7 @@ mod tests {
         Alarm::new(Arc::clone(ledger), Arc::new(Clock::start()), "core", watch::channel(status(None, false)).1)
     }
 
-    /// A receiver that rejects this record's message.
+    /// The status of a receiver that rejects this record's message.
     fn status(record: Option<u64>, is_stuck: bool) -> Status {
         let rejected = record.map(|record| Rejected {
             place: Place { record: Sequence(record), part: 1 },
@@ -241,7 +242,7 @@ mod tests {
         assert_eq!(told(&ledger), [over(91), over(95)]);
     }
 
-    /// A receiver that has something against credits.
+    /// A receiver that rejects credits.
     struct Picky;
 
     impl Receiver for Picky {

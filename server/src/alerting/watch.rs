@@ -1,4 +1,4 @@
-//! The watch: looks at everything that somebody must know of, and has it recorded.
+//! The watch: checks all conditions, and records the resulting alerts.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -30,60 +30,49 @@ use crate::treasury::follow::Follower;
 use crate::treasury::level::{Level, Observation};
 use crate::treasury::position::is_unused;
 
-/// What rests on the whole journal: of these nothing is known until it has been read.
+/// Kinds that depend on the whole journal: unknown until it has been read.
 const OF_THE_JOURNAL: [AlertKind; 3] = [AlertKind::PoolLow, AlertKind::DeclineSpike, AlertKind::HourlyCap];
 
-/// The shortest interval in real time, where a virtual clock runs fast.
+/// The minimum interval in real time, for a fast virtual clock.
 const INTERVAL_MIN: Duration = Duration::from_millis(100);
 
-/// What one look leaves to the next.
+/// The state between two checks.
 #[derive(Debug, Default)]
 struct Seen {
     journal: JournalSeen,
-    /// The pools from which something could be spent.
+    /// The pools that had a balance to spend.
     spendable: BTreeSet<Currency>,
 }
 
-/// What the watch is given.
 pub struct Watch {
-    /// What is looked at, and where it is recorded.
     pub ledger: Arc<Ledger>,
-    /// Whose time it lives in.
     pub clock: Arc<Clock>,
-    /// Whether the journal's writes come to their end.
     pub health: Arc<Health>,
-    /// The forecasts.
     pub treasury: Arc<Follower>,
-    /// What is done next about automatic prefunds.
+    /// The next steps of automatic prefunds.
     pub prefunding: Arc<Board>,
-    /// As configured.
     pub settings: Settings,
 }
 
-/// The settings of alerts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Settings {
-    /// Whether pools' balances are read from UR.
+    /// Whether feeds read the pools' balances from UR.
     pub is_fed: bool,
-    /// How often everything is looked at.
     pub interval: Duration,
-    /// An alert that nobody has acknowledged is repeated after this.
+    /// After this, an unacknowledged alert notifies again.
     pub renotify_seconds: u32,
-    /// A pool's older report is an alert.
+    /// An older report of a pool raises an alert.
     pub report_stale_seconds: u32,
-    /// A break that is open for longer is an alert.
+    /// A break that is open for longer raises an alert.
     pub break_ageing_days: u16,
-    /// The most francs that the program may approve within an hour; 0: any.
+    /// In francs; 0: no cap.
     pub hourly_cap_chf: u64,
-    /// Whether reaching it suspends the program.
     pub hourly_cap_suspends: bool,
-    /// Who approves automatic prefunds.
     pub auto_prefund: AutoPrefundMode,
 }
 
 impl Watch {
-    /// Watches until the end is asked for. Forecasts take their time, which no decision must wait for: this needs a thread of
-    /// its own.
+    /// Runs until tapgate stops. Forecasts take time that no decision may wait for, so this needs a thread of its own.
     pub async fn run(self, mut stopping: Stopping) {
         let mut seen = Seen::default();
         while !stopping.is_set() {
@@ -104,10 +93,10 @@ fn look_at_journal(watch: &Watch, before: JournalSeen) -> JournalSeen {
     }
 }
 
-/// Looks once, and records what follows from it.
+/// Checks once, and records the resulting actions.
 fn turn(watch: &Watch, seen: &mut Seen, moment: Moment) {
     if !moment.trusted {
-        // Every age and every forecast would be wrong; the log and the metrics say so.
+        // Every age and every forecast would be wrong; log and metrics show that the clock is not trusted.
         return;
     }
     let open = watch.ledger.open_alerts();
@@ -120,7 +109,7 @@ fn turn(watch: &Watch, seen: &mut Seen, moment: Moment) {
     }
 }
 
-/// Everything that stands now.
+/// All conditions that hold now.
 fn look(watch: &Watch, open: &[Alert], seen: &mut Seen, now: UnixMillis) -> Found {
     let (ledger, treasury, rules) = (&watch.ledger, &watch.treasury, &watch.settings);
     let severity_of = |kind: AlertKind, subject: &str| {
@@ -128,8 +117,8 @@ fn look(watch: &Watch, open: &[Alert], seen: &mut Seen, now: UnixMillis) -> Foun
         open.iter().find(named).map(|alert| alert.condition.severity)
     };
     let mut found = Found::default();
-    // A person's resume that is on the disk is known, so that it cannot be taken back. What could not be read is told by
-    // who follows the journal.
+    // Includes a person's durable resume, so that the watch cannot undo it. The follower of the journal reports read
+    // errors.
     let is_caught_up = treasury.ready(ledger).is_ok() && treasury.catch_up(ledger).is_ok();
     let mut spendable = BTreeSet::new();
     for figures in ledger.pools() {
@@ -147,7 +136,7 @@ fn look(watch: &Watch, open: &[Alert], seen: &mut Seen, now: UnixMillis) -> Foun
             let told = Level::told(severity_of(AlertKind::PoolLow, figures.currency.as_str()));
             let level = treasury.rules().thresholds.level_after(told, observation);
             let low = pool_low(&foreseen.pool, is_caught_up.then_some(&foreseen.forecast), level);
-            // Without the journal only what is dry is known, not what has eased.
+            // Before the journal is read, only a dry pool is known, not an eased one.
             found.standing.extend(low.filter(|low| is_caught_up || low.severity == Severity::Critical));
         }
         found.standing.extend(floor_breached(&figures));
@@ -186,8 +175,8 @@ fn look(watch: &Watch, open: &[Alert], seen: &mut Seen, now: UnixMillis) -> Foun
     found
 }
 
-/// Each pool's automatic top-up that does not get on its way. They have one subject: the worst of a pool is told, and that is
-/// money that may have left.
+/// Each pool's blocked automatic top-up. They share one subject: the worst case of a pool is reported, which is money
+/// that may have left.
 fn not_on_its_way(
     watch: &Watch,
     looked: Option<&Looked>,
@@ -207,7 +196,7 @@ fn not_on_its_way(
     let refused = refused
         .map(|Planned { currency, prefund, amount, why, .. }| prefund_refused(*currency, *prefund, *amount, why));
     let mode = watch.settings.auto_prefund;
-    // In automatic mode tapgate approves its own.
+    // In automatic mode tapgate approves its own proposals.
     let waits = |prefund: &&Prefund| {
         let is_own = prefund.proposed.as_ref().is_some_and(|step| step.by == Author::Engine.name());
         mode.orders() && !(is_own && mode == AutoPrefundMode::Automatic)

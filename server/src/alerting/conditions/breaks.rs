@@ -1,4 +1,4 @@
-//! Breaks that need somebody: figures that drift apart, settlements that we declined, and what stays unexplained.
+//! Breaks that need a person: drifting figures, settlements that tapgate declined, and old breaks.
 
 use std::collections::BTreeMap;
 
@@ -9,12 +9,12 @@ use tapgate_engine::time::UnixMillis;
 
 use super::facts;
 
-/// The subject of all limits together.
+/// The common subject of all limits.
 const LIMITS: &str = "limits";
 
 const DAY_MS: u64 = 86_400_000;
 
-/// UR's balance of a pool, or its figures of limits, do not hold what they must: one for each pool, one for all limits.
+/// UR's balance of a pool, or its figures of limits, contradict the books: one alert for each pool, one for all limits.
 #[must_use]
 pub fn drift(open: &[Break]) -> Vec<Condition> {
     let mut subjects: BTreeMap<CompactString, Vec<&Break>> = BTreeMap::new();
@@ -53,7 +53,7 @@ pub fn drift(open: &[Break]) -> Vec<Condition> {
     subjects.into_iter().map(condition).collect()
 }
 
-/// UR settled what we declined.
+/// UR settled an authorization that tapgate declined.
 #[must_use]
 pub fn stand_in(open: &[Break]) -> Option<Condition> {
     let breaks: Vec<_> = open.iter().filter(|found| found.discrepancy.kind == BreakKind::StandIn).collect();
@@ -74,7 +74,7 @@ pub fn stand_in(open: &[Break]) -> Option<Condition> {
     })
 }
 
-/// Breaks that stay unexplained for longer than `days`.
+/// Breaks that are open for more than `days`.
 #[must_use]
 pub fn break_ageing(open: &[Break], days: u16, now: UnixMillis) -> Option<Condition> {
     let is_old = |found: &&Break| now.0.saturating_sub(found.opened_at.0) > u64::from(days) * DAY_MS;

@@ -1,4 +1,4 @@
-//! More is declined than usual.
+//! A decline rate above the usual.
 
 use std::collections::BTreeMap;
 
@@ -7,26 +7,26 @@ use tapgate_engine::fact::{AlertKind, Condition, Reason, Severity};
 
 use crate::treasury::outcomes::{Declines, RECENT_MINUTES};
 
-/// Fewer declines than this are no spike, whatever their share.
+/// Fewer declines are no spike, whatever their share.
 const DECLINES_MIN: u64 = 20;
 
-/// The usual share as it is believed before anything is known, and how many decisions it takes to believe what is seen as
-/// much: a new program's first declines are mistakes of its set-up.
+/// The prior of the usual share, and its weight in decisions: a new program's first declines are mistakes of its
+/// set-up.
 const USUAL_PRIOR: f64 = 0.10;
 const DECISIONS_TO_BELIEVE: f64 = 200.0;
 
-/// A spike is so many standard deviations above the usual share, and so many times as much.
+/// A spike is at least this many standard deviations above the usual share, and this multiple of it.
 const SIGMAS_MIN: f64 = 4.0;
 const TIMES_MIN: f64 = 1.5;
 
-/// Once told it stands until both are below this share of it: what trembles is told once.
+/// An open alert ends once both are below this share of their thresholds, so that a fluctuating share notifies once.
 const LEAVE_SHARE: f64 = 0.5;
 
-/// From this share on it is urgent, and stays so until below the other.
+/// Urgent from this share on, until below the other.
 const URGENT_SHARE: f64 = 0.5;
 const URGENT_LEAVE_SHARE: f64 = 0.35;
 
-/// Whether the last ten minutes declined far more than is usual; `told` is the severity of what has been told and stands.
+/// Whether the last ten minutes declined far more than usual; `told` is the severity of the open alert.
 #[must_use]
 pub fn decline_spike(seen: &Declines, told: Option<Severity>) -> Option<Condition> {
     let is_open = told.is_some();
@@ -41,7 +41,8 @@ pub fn decline_spike(seen: &Declines, told: Option<Severity>) -> Option<Conditio
     if declines < declines_min || !is_far {
         return None;
     }
-    // Each rise is told anew, whatever was acknowledged: a share that trembles must not be one.
+    // Each rise of severity notifies again, even after an acknowledgement, so a fluctuating share must not count as a
+    // rise.
     let urgent = if told == Some(Severity::Urgent) { URGENT_LEAVE_SHARE } else { URGENT_SHARE };
     let severity = if share > urgent { Severity::Urgent } else { Severity::Warning };
     let percent = |share: f64| format!("{:.0} %", share * 100.0);
@@ -67,7 +68,7 @@ pub fn decline_spike(seen: &Declines, told: Option<Severity>) -> Option<Conditio
     })
 }
 
-/// How often each family of reasons declined, and what to do about it.
+/// The number of declines by family of reasons, with the remedy.
 fn families(declined: &BTreeMap<Reason, u64>) -> BTreeMap<&'static str, (u64, &'static str)> {
     let mut families: BTreeMap<_, (u64, _)> = BTreeMap::new();
     for (reason, count) in declined {
@@ -129,20 +130,20 @@ mod tests {
             let told = is_open.then_some(Severity::Warning);
             assert_eq!(decline_spike(&seen, told).is_some(), spike, "{seen:?} {is_open}");
         };
-        // Thin data: all of a few taps are declined, at night.
+        // Thin data: at night, all of a few taps are declined.
         check(seen(5, 5, 0.02, 10_000.0), false, false);
         check(seen(19, 19, 0.02, 10_000.0), false, false);
         check(seen(20, 20, 0.02, 10_000.0), false, true);
-        // Nothing is known: a tenth is believed.
+        // Without earlier decisions: the prior is a tenth.
         check(seen(100, 14, 0.0, 0.0), false, false);
         check(seen(100, 40, 0.0, 0.0), false, true);
         // A third is usual.
         check(seen(1_000, 330, 0.33, 100_000.0), false, false);
         check(seen(1_000, 480, 0.33, 100_000.0), false, false);
         check(seen(1_000, 520, 0.33, 100_000.0), false, true);
-        // Rare and steady: significant, and not half as much again.
+        // Rare and steady: significant, but not half as much again.
         check(seen(100_000, 2_500, 0.02, 1e9), false, false);
-        // Once told, it stands until it is well below.
+        // An open alert ends only well below its threshold.
         check(seen(1_000, 420, 0.33, 100_000.0), true, true);
         check(seen(1_000, 400, 0.33, 100_000.0), true, false);
         check(seen(0, 0, 0.0, 0.0), true, false);

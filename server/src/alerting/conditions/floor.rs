@@ -1,4 +1,4 @@
-//! A pool below what UR wants left in it.
+//! A pool below UR's floor.
 
 use compact_str::format_compact;
 use tapgate_engine::fact::{AlertKind, Condition, Severity};
@@ -8,7 +8,7 @@ use tapgate_engine::rows::PoolFigures;
 use super::{facts, figure};
 use crate::treasury::words::major;
 
-/// What is available is below 0, or UR's balance itself is below the floor.
+/// The available balance is negative, or UR's balance itself is below the floor.
 #[must_use]
 pub fn floor_breached(pool: &PoolFigures) -> Option<Condition> {
     let currency = pool.currency;
@@ -68,7 +68,7 @@ mod tests {
         check(500, 600, 100, None);
         check(-1_000, 1_100, 100, Some("10 EUR are missing"));
         check(-100, 9_900, 10_000, Some("balance of 99 EUR is below the floor of 100"));
-        // What was given back since the last report can hide a low balance.
+        // Returns since the last report can hide a low balance.
         check(5, 9_900, 10_000, Some("balance of 99 EUR"));
     }
 }

@@ -1,4 +1,4 @@
-//! More was approved within an hour than the whole program may.
+//! Approvals of an hour above the program's cap.
 
 use compact_str::{CompactString, format_compact};
 use tapgate_engine::fact::{AlertKind, Condition, Severity};
@@ -10,14 +10,14 @@ use crate::treasury::words::major;
 /// Centimes of a franc.
 const CENTIMES: u64 = 100;
 
-/// Whether so much reaches the cap, in francs; 0 is none.
+/// The cap is in francs; 0 means no cap.
 #[must_use]
 pub fn reaches_cap(approved: ChfMinor, cap_chf: u64) -> bool {
     cap_chf > 0 && u64::try_from(approved.0).is_ok_and(|approved| approved >= cap_chf.saturating_mul(CENTIMES))
 }
 
-/// What was approved within the last 60 minutes reaches the cap; where `is_told` it stands until below half of it, so that
-/// a program at its cap is told of once.
+/// Approvals of the last 60 minutes reach the cap. With `is_told`, the condition holds until they are below half of it,
+/// so that a program at its cap notifies once.
 #[must_use]
 pub fn hourly_cap(approved: ChfMinor, cap_chf: u64, suspends: bool, is_told: bool) -> Option<Condition> {
     let counted = if is_told { ChfMinor(approved.0.saturating_mul(2)) } else { approved };

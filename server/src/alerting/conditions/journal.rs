@@ -1,4 +1,4 @@
-//! Records that wait long for the disk.
+//! Records that wait too long for the disk.
 
 use compact_str::{CompactString, format_compact};
 use tapgate_engine::fact::{AlertKind, Condition, Severity};
@@ -6,24 +6,23 @@ use tapgate_engine::journal::QUEUE_RECORDS_MAX;
 
 use super::facts;
 
-/// So many records wait at two looks: a sixteenth of the queue, more than any group, so the disk does not follow.
+/// Records waiting at two checks: a sixteenth of the queue and more than any group, so the disk cannot keep up.
 const WAITING_MAX: u64 = QUEUE_RECORDS_MAX / 16;
 
-/// What is seen of the journal.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct JournalSeen {
-    /// Records without a sync.
+    /// Records not synced yet.
     pub waiting: u64,
-    /// The same at the look before.
+    /// The same at the previous check.
     pub waited: u64,
-    /// No sync was completed for a second: requests are being shed.
+    /// No sync has completed for a second: tapgate sheds requests.
     pub is_stalled: bool,
-    /// The same at the look before.
+    /// The same at the previous check.
     pub was_stalled: bool,
 }
 
-/// The disk does not follow; `told` is the severity of what has been told and stands. It is over once two looks in a row
-/// find less than half of what began it, and no longer critical once two find that writes are completed.
+/// The disk cannot keep up; `told` is the severity of the open alert. The alert ends once two consecutive checks find
+/// less than half of its threshold, and is no longer critical once two checks find completed writes.
 #[must_use]
 pub fn journal_slow(seen: JournalSeen, told: Option<Severity>) -> Option<Condition> {
     let most = seen.waiting.max(seen.waited);
@@ -53,7 +52,7 @@ pub fn journal_slow(seen: JournalSeen, told: Option<Severity>) -> Option<Conditi
 mod tests {
     use super::*;
 
-    /// Each look: how many wait, and whether syncs stall; then what stands.
+    /// Each check: the number of waiting records, whether syncs stall, and the expected severity.
     #[track_caller]
     fn check(looks: &[(u64, bool, Option<Severity>)]) {
         let (mut before, mut told) = (JournalSeen::default(), None);

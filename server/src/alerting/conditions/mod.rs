@@ -1,4 +1,4 @@
-//! What somebody must know of: each condition a pure function of what is seen and the rules.
+//! The conditions of alerts: each is a pure function of observations and rules.
 
 pub mod breaks;
 pub mod declines;
@@ -13,12 +13,11 @@ pub mod reports;
 use compact_str::{CompactString, format_compact};
 use tapgate_engine::money::{Currency, Minor};
 
-/// An amount as a fact shows it: smallest units and the currency.
+/// An amount in a fact: smallest units and the currency.
 fn figure(amount: Minor, currency: Currency) -> CompactString {
     format_compact!("{amount} {currency}")
 }
 
-/// Facts by name.
 fn facts<const N: usize>(named: [(&'static str, CompactString); N]) -> Vec<(CompactString, CompactString)> {
     named.into_iter().map(|(name, value)| (CompactString::const_new(name), value)).collect()
 }

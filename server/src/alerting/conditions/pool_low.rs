@@ -1,4 +1,4 @@
-//! A pool that may run empty before a top-up sent now is credited.
+//! A pool that may run dry before a top-up sent now is credited.
 
 use compact_str::{CompactString, format_compact};
 use tapgate_engine::fact::{AlertKind, Condition, Severity};
@@ -7,7 +7,7 @@ use super::{facts, figure};
 use crate::treasury::forecast::{Forecast, PoolNow, Unforeseeable};
 use crate::treasury::level::Level;
 
-/// What must be told of a pool at a level; `forecast` is `None` as long as the journal is not read.
+/// The condition of a pool at a level; `forecast` is `None` until the journal is read.
 #[must_use]
 pub fn pool_low(pool: &PoolNow, forecast: Option<&Result<Forecast, Unforeseeable>>, level: Level) -> Option<Condition> {
     let severity = level.severity()?;

@@ -1,5 +1,5 @@
-//! An automatic top-up that is wanted and does not get on its way, because UR or a bound refuses it, UR does not answer, or no
-//! treasurer approves it.
+//! An automatic top-up that is needed but blocked: UR or a bound refuses it, UR does not answer, or no treasurer
+//! approves it.
 
 use compact_str::{CompactString, format_compact};
 use tapgate_engine::fact::{AlertKind, Condition, Severity};
@@ -11,16 +11,17 @@ use tapgate_engine::time::UnixMillis;
 use super::{facts, figure};
 use crate::treasury::calendar::CreditCalendar;
 
-/// UR's answer to an order takes seconds.
+/// UR answers an order within seconds.
 const ANSWERED_MS: u64 = 120_000;
 
-/// A treasurer who is at work sees a proposal within the hour.
+/// A treasurer at work sees a proposal within the hour.
 const APPROVED_MS: u64 = 3_600_000;
 
-/// Refused by UR or by a bound. Stands until a top-up of the pool is ordered, or none is needed. `why` is the plan's.
+/// Refused by UR or by a bound. Open until a top-up of the pool is ordered or none is needed. `why` is the plan's
+/// reason.
 #[must_use]
 pub fn prefund_refused(currency: Currency, prefund: Option<PrefundId>, amount: Option<Minor>, why: &str) -> Condition {
-    // What is sent by hand beside one that is still open may be sent twice.
+    // Money sent by hand beside an open prefund may be sent twice.
     let first = prefund.map(|id| format_compact!("cancel prefund {id} first (`tapgate prefunds cancel {id}`), then "));
     let title = format_compact!("The automatic top-up of the {currency} pool is refused");
     let text = format_compact!(
@@ -31,8 +32,8 @@ pub fn prefund_refused(currency: Currency, prefund: Option<PrefundId>, amount: O
     about(currency, amount, Severity::Urgent, title, text)
 }
 
-/// Ordered, and UR has not answered. From the ledger alone, so that it stands through restarts and where nothing is asked of
-/// UR any more; what was told of the pool already stands until this one is sent or given up. `why` is the plan's.
+/// Ordered, but UR has not answered. Judged from the ledger alone, so that the alert survives restarts, and the end of
+/// calls to UR; the pool's alert stays open until this order is sent or cancelled. `why` is the plan's reason.
 #[must_use]
 pub fn prefund_unanswered(
     prefund: &Prefund,
@@ -60,7 +61,7 @@ pub fn prefund_unanswered(
     Some(about(currency, Some(prefund.amount), Severity::Urgent, title, text))
 }
 
-/// Proposed an hour ago, and nobody has approved it or taken it back; `pool` is what was told of the pool itself.
+/// Proposed an hour ago, but neither approved nor cancelled; `pool` is the severity of the pool's own alert.
 #[must_use]
 pub fn prefund_unapproved(prefund: &Prefund, pool: Option<Severity>, now: UnixMillis) -> Option<Condition> {
     let is_waiting = prefund.request_id.is_some() && prefund.state(now) == PrefundState::Proposed;

@@ -1,4 +1,4 @@
-//! Top-ups that do not arrive, or not whole.
+//! Top-ups that arrive late or short.
 
 use compact_str::{CompactString, format_compact};
 use tapgate_engine::fact::{AlertKind, Condition, Severity};
@@ -10,7 +10,7 @@ use super::{facts, figure};
 use crate::treasury::calendar::CreditCalendar;
 use crate::treasury::words::major;
 
-/// It was not credited when it was expected.
+/// The expected time has passed without a credit.
 #[must_use]
 pub fn prefund_overdue(prefund: &Prefund, calendar: &CreditCalendar, now: UnixMillis) -> Option<Condition> {
     let expected_at = prefund.expected_at.filter(|_| prefund.state(now) == PrefundState::Overdue)?;
@@ -29,7 +29,7 @@ pub fn prefund_overdue(prefund: &Prefund, calendar: &CreditCalendar, now: UnixMi
     })
 }
 
-/// Less was credited than was sent.
+/// The credit is smaller than the amount sent.
 #[must_use]
 pub fn prefund_short(prefund: &Prefund, now: UnixMillis) -> Option<Condition> {
     if prefund.state(now) != PrefundState::Short {
@@ -56,7 +56,7 @@ fn name(prefund: &Prefund) -> CompactString {
     format_compact!("Prefund {} ({})", prefund.id, prefund.reference)
 }
 
-/// What both say of it.
+/// The part that both conditions share.
 fn about(prefund: &Prefund) -> Condition {
     Condition {
         kind: AlertKind::PrefundOverdue,

@@ -1,4 +1,4 @@
-//! A pool whose balance was not reported for too long.
+//! A pool without a recent balance report.
 
 use compact_str::format_compact;
 use tapgate_engine::fact::{AlertKind, Condition, Severity};
@@ -7,7 +7,7 @@ use tapgate_engine::time::UnixMillis;
 
 use super::facts;
 
-/// The report is older than `max_age_seconds`; only where feeds ask for it.
+/// The report is older than `max_age_seconds`. Only with feeds, which request the reports.
 #[must_use]
 pub fn report_stale(pool: &PoolFigures, max_age_seconds: u32, now: UnixMillis) -> Option<Condition> {
     let age_seconds = now.0.saturating_sub(pool.reported_at.0) / 1_000;

@@ -1,4 +1,4 @@
-//! Weeks of a program on an injected clock: what people are told, and when it is over.
+//! Weeks of a program on an injected clock: its alerts, and their ends.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -44,7 +44,7 @@ fn configured(world: &World, settings: &str) -> Watch {
     }
 }
 
-/// So many hours after the weeks.
+/// Hours after the weeks.
 fn later(hours: u64) -> UnixMillis {
     UnixMillis(MONDAY.0 + (u64::from(WEEKS) * 168 + hours) * HOUR_MS)
 }
@@ -61,12 +61,12 @@ fn weeks_of_taps() -> World {
     world
 }
 
-/// Looks at `now`, and says what is open: kind, subject, severity, how often told.
+/// Checks at `now`, and returns the open alerts: kind, subject, severity, number of notifications.
 fn seen(watch: &Watch, now: UnixMillis) -> Vec<String> {
     seen_after(watch, &mut Seen::default(), now)
 }
 
-/// The same, after looks before it.
+/// The same, after earlier checks.
 fn seen_after(watch: &Watch, before: &mut Seen, now: UnixMillis) -> Vec<String> {
     turn(watch, before, moment(now));
     let told = |alert: &Alert| {
@@ -81,7 +81,7 @@ fn seen_after(watch: &Watch, before: &mut Seen, now: UnixMillis) -> Vec<String> 
 fn a_pool_runs_low_is_told_and_topped_up() {
     let world = weeks_of_taps();
     let watch = watching(&world, "");
-    // Until the credit of Tuesday's cut-off, 41 hours, 820.00 are expected.
+    // 820.00 are expected in the 41 hours until the credit of Tuesday's cut-off.
     world.report(later(0), 85_000, 0);
     assert_eq!(seen(&watch, later(0)), Vec::<String>::new(), "the journal is not read yet: nothing is known");
     watch.treasury.catch_up(&world.ledger).unwrap();
@@ -166,7 +166,7 @@ fn proposed(world: &World, at: UnixMillis) -> PrefundId {
 fn an_order_without_an_answer_is_told_by_the_ledger_alone_until_it_ends() {
     let world = World::new(1, true);
     world.report(MONDAY, 1_000_000, 0);
-    // No feeds, no key, no account: nobody orders or looks.
+    // Without feeds, key and account no job orders or checks.
     let watch = watching(&world, "");
     watch.treasury.catch_up(&world.ledger).unwrap();
     let id = proposed(&world, later(0));
