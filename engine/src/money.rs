@@ -293,6 +293,26 @@ mod tests {
     }
 
     #[test]
+    fn sums_are_exact_up_to_the_bounds() {
+        assert_eq!(Minor(2) + Minor(3) - Minor(6), -Minor(1));
+        assert_eq!([SUM_MAX; 4].into_iter().sum::<Minor>(), Minor(4 * SUM_MAX.0));
+        assert_eq!(ChfMinor(7).times(2), ChfMinor(14));
+        assert!(ROOM_MAX.has_room() && (-ROOM_MAX).has_room() && !(ROOM_MAX + Minor(1)).has_room());
+    }
+
+    #[test]
+    #[should_panic(expected = "money overflows: 9223372036854775807 plus 1 in Minor leaves 64 bits")]
+    fn a_sum_that_leaves_64_bits_ends_the_process() {
+        let _ = Minor(i64::MAX) + Minor(1);
+    }
+
+    #[test]
+    #[should_panic(expected = "money overflows: -9223372036854775808 minus 1 in ChfMinor leaves 64 bits")]
+    fn a_difference_that_leaves_64_bits_ends_the_process() {
+        let _ = ChfMinor(i64::MIN) - ChfMinor(1);
+    }
+
+    #[test]
     fn a_currency_is_three_capital_letters() {
         assert_eq!("EUR".parse(), Ok(Currency::EUR));
         for bad in ["", "eur", "EURO", "EU", "E1R", "ÄB"] {

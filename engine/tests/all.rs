@@ -1,6 +1,7 @@
 //! Every integration test of the engine, in one binary: it is linked once, and its modules share one `world`.
 
 mod alerts;
+mod bounds;
 mod closures;
 pub mod corpora;
 mod cursors;

@@ -2,6 +2,8 @@
 
 #[path = "../../fuzz/src/corpus.rs"]
 pub mod corpus;
+#[path = "../../fuzz/src/fold.rs"]
+pub mod fold;
 #[path = "../../fuzz/src/journal_bytes.rs"]
 pub mod journal_bytes;
 #[path = "../../fuzz/src/ledger.rs"]
@@ -12,6 +14,11 @@ use tapgate_engine::fact::Record;
 #[test]
 fn every_record_of_the_corpus_has_one_encoding() -> std::io::Result<()> {
     corpus::replay("journal_bytes", journal_bytes::check)
+}
+
+#[test]
+fn a_fold_holds_or_names_the_record_on_every_input_of_the_corpus() -> std::io::Result<()> {
+    corpus::replay("fold", fold::check)
 }
 
 #[test]

@@ -2,6 +2,7 @@
 //! `corpora.rs` of engine and server include these same files and replay the corpora on a stable compiler.
 
 pub mod answers;
+pub mod fold;
 pub mod journal_bytes;
 pub mod ledger;
 pub mod signature;

@@ -9,11 +9,13 @@
 )]
 
 mod cases;
+mod extreme;
 mod model;
 mod script;
 mod stores;
 
 pub use cases::cases;
+pub use extreme::{fold_anything, fold_extremes};
 pub use model::{Model, ModelReply};
 pub use script::{Operation, check_prefixes, operations, run, run_script};
 pub use stores::{FailAfter, Gated, MemoryStore};
