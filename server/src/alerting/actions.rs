@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn alerts_follow_what_stands() {
+    fn alerts_follow_the_conditions() {
         let low = |severity| condition(AlertKind::PoolLow, "EUR", severity);
         let notice = low(Severity::Notice);
         let resolve = Action::Resolve(AlertKind::PoolLow, "EUR".into());
@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_known_is_not_over_and_what_others_watch_is_left_alone() {
+    fn unknown_kinds_stay_open_and_kinds_of_others_are_untouched() {
         let low = condition(AlertKind::PoolLow, "EUR", Severity::Urgent);
         check(&[open(low.clone(), 1)], &[], &[AlertKind::PoolLow], &[]);
         let dry = condition(AlertKind::PoolLow, "EUR", Severity::Critical);
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_who_has_taken_it_on_is_told_again() {
+    fn an_acknowledged_alert_does_not_notify_again() {
         let low = condition(AlertKind::PoolLow, "EUR", Severity::Urgent);
         let mut alert = open(low.clone(), 100_000);
         alert.silenced_until = Some(UnixMillis(NOW.0 + 1));

@@ -26,7 +26,7 @@ const MESSAGE: &str = "message";
 /// Watches receivers until their workers end.
 pub async fn watch<E>(ledger: Arc<Ledger>, clock: Arc<Clock>, receivers: Vec<&Handle<E>>) {
     let names: Vec<_> = receivers.iter().map(|handle| handle.name()).collect();
-    forget_strangers(&ledger, &clock, &names);
+    resolve_unconfigured(&ledger, &clock, &names);
     let mut alarms = JoinSet::new();
     for handle in receivers {
         let alarm = Alarm::new(Arc::clone(&ledger), Arc::clone(&clock), handle.name(), handle.watch());
@@ -155,7 +155,7 @@ fn parked(name: &str, trouble: &Trouble) -> Condition {
 }
 
 /// A receiver that is no longer configured has no worker: its alerts are resolved.
-fn forget_strangers(ledger: &Ledger, clock: &Clock, names: &[&str]) {
+fn resolve_unconfigured(ledger: &Ledger, clock: &Clock, names: &[&str]) {
     let is_ours = |subject: &str| names.contains(&subject);
     for alert in ledger.open_alerts() {
         let Condition { kind, subject, .. } = &alert.condition;
@@ -243,9 +243,9 @@ mod tests {
     }
 
     /// A receiver that rejects credits.
-    struct Picky;
+    struct RejectsCredits;
 
-    impl Receiver for Picky {
+    impl Receiver for RejectsCredits {
         type Content = Event;
 
         async fn send(&self, event: &Event, _: UnixSeconds) -> Outcome {
@@ -254,7 +254,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_receiver_that_rejects_one_message_is_told_of_until_a_person_skips_it() {
+    async fn a_rejected_message_is_an_alert_until_a_person_skips_it() {
         let ledger = ledger();
         // An hour is 36 ms.
         let clock = Arc::new(Clock::accelerated(100_000));
@@ -263,7 +263,7 @@ mod tests {
         let limits = limits(Duration::from_secs(10 * 365 * 86_400));
         let setup =
             Setup { name: "core".to_owned(), limits, clock: Arc::clone(&clock), randomness: Randomness::of_system() };
-        let (worker, handle) = Worker::new(setup, outbox, Picky).unwrap();
+        let (worker, handle) = Worker::new(setup, outbox, RejectsCredits).unwrap();
         tokio::spawn(worker.run(std::future::pending()));
         tokio::spawn(Alarm::new(Arc::clone(&ledger), Arc::clone(&clock), "core", handle.watch()).watch());
 
@@ -294,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn who_fails_altogether_is_not_said_to_reject_one() {
+    fn a_receiver_that_fails_altogether_rejects_no_single_message() {
         let ledger = ledger();
         let mut down = status(Some(91), false);
         down.rejected.as_mut().unwrap().others_pass = false;

@@ -15,7 +15,7 @@ use super::conditions::breaks::{break_ageing, drift, stand_in};
 use super::conditions::declines::decline_spike;
 use super::conditions::floor::floor_breached;
 use super::conditions::hourly_cap::{hourly_cap, reaches_cap};
-use super::conditions::journal::{JournalSeen, journal_slow};
+use super::conditions::journal::{JournalObservation, journal_slow};
 use super::conditions::pool_low::pool_low;
 use super::conditions::prefund_refused::{prefund_refused, prefund_unanswered, prefund_unapproved};
 use super::conditions::prefunds::{prefund_overdue, prefund_short};
@@ -38,8 +38,8 @@ const INTERVAL_MIN: Duration = Duration::from_millis(100);
 
 /// The state between two checks.
 #[derive(Debug, Default)]
-struct Seen {
-    journal: JournalSeen,
+struct PreviousCheck {
+    journal: JournalObservation,
     /// The pools that had a balance to spend.
     spendable: BTreeSet<Currency>,
 }
@@ -74,18 +74,18 @@ pub struct Settings {
 impl Watch {
     /// Runs until tapgate stops. Forecasts take time that no decision may wait for, so this needs a thread of its own.
     pub async fn run(self, mut stopping: Stopping) {
-        let mut seen = Seen::default();
+        let mut seen = PreviousCheck::default();
         while !stopping.is_set() {
-            seen.journal = look_at_journal(&self, seen.journal);
+            seen.journal = observe_journal(&self, seen.journal);
             turn(&self, &mut seen, self.clock.now());
             self.clock.rest(self.settings.interval, INTERVAL_MIN, &mut stopping).await;
         }
     }
 }
 
-fn look_at_journal(watch: &Watch, before: JournalSeen) -> JournalSeen {
+fn observe_journal(watch: &Watch, before: JournalObservation) -> JournalObservation {
     let (claimed, durable) = (watch.ledger.journal().claimed(), watch.ledger.journal().durable());
-    JournalSeen {
+    JournalObservation {
         waiting: claimed.0.saturating_sub(durable.0),
         waited: before.waiting,
         is_stalled: watch.health.is_stalled(),
@@ -94,14 +94,14 @@ fn look_at_journal(watch: &Watch, before: JournalSeen) -> JournalSeen {
 }
 
 /// Checks once, and records the resulting actions.
-fn turn(watch: &Watch, seen: &mut Seen, moment: Moment) {
+fn turn(watch: &Watch, seen: &mut PreviousCheck, moment: Moment) {
     if !moment.trusted {
         // Every age and every forecast would be wrong; log and metrics show that the clock is not trusted.
         return;
     }
     let open = watch.ledger.open_alerts();
     let now = watch.ledger.time(moment.at);
-    let found = look(watch, &open, seen, now);
+    let found = check(watch, &open, seen, now);
     for action in actions(&open, found, watch.settings.renotify_seconds, now) {
         if let Err(error) = record(watch, action, moment) {
             tracing::warn!(%error, "an alert was not recorded; it is looked at again");
@@ -110,7 +110,7 @@ fn turn(watch: &Watch, seen: &mut Seen, moment: Moment) {
 }
 
 /// All conditions that hold now.
-fn look(watch: &Watch, open: &[Alert], seen: &mut Seen, now: UnixMillis) -> Found {
+fn check(watch: &Watch, open: &[Alert], seen: &mut PreviousCheck, now: UnixMillis) -> Found {
     let (ledger, treasury, rules) = (&watch.ledger, &watch.treasury, &watch.settings);
     let severity_of = |kind: AlertKind, subject: &str| {
         let named = |alert: &&Alert| alert.condition.kind == kind && alert.condition.subject == subject;
@@ -123,19 +123,19 @@ fn look(watch: &Watch, open: &[Alert], seen: &mut Seen, now: UnixMillis) -> Foun
     let mut spendable = BTreeSet::new();
     for figures in ledger.pools() {
         if !is_unused(&figures, treasury.has_spent(figures.currency)) {
-            let foreseen = treasury.foresee(ledger, &figures, now);
-            let dry = foreseen.pool.is_dry();
+            let pool_forecast = treasury.forecast_pool(ledger, &figures, now);
+            let dry = pool_forecast.pool.is_dry();
             if !dry {
                 spendable.insert(figures.currency);
             }
             let observation = Observation {
                 dry,
                 was_dry: !seen.spendable.contains(&figures.currency),
-                probability_empty: foreseen.probability_empty().filter(|_| is_caught_up),
+                probability_empty: pool_forecast.probability_empty().filter(|_| is_caught_up),
             };
             let told = Level::told(severity_of(AlertKind::PoolLow, figures.currency.as_str()));
             let level = treasury.rules().thresholds.level_after(told, observation);
-            let low = pool_low(&foreseen.pool, is_caught_up.then_some(&foreseen.forecast), level);
+            let low = pool_low(&pool_forecast.pool, is_caught_up.then_some(&pool_forecast.forecast), level);
             // Before the journal is read, only a dry pool is known, not an eased one.
             found.standing.extend(low.filter(|low| is_caught_up || low.severity == Severity::Critical));
         }
@@ -154,7 +154,7 @@ fn look(watch: &Watch, open: &[Alert], seen: &mut Seen, now: UnixMillis) -> Foun
     if looked.is_none() && rules.is_fed {
         found.unknown.push(AlertKind::PrefundRefused);
     }
-    found.standing.extend(not_on_its_way(watch, looked.as_ref(), &severity_of, now));
+    found.standing.extend(blocked_top_ups(watch, looked.as_ref(), &severity_of, now));
     let breaks = ledger.open_breaks();
     found.standing.extend(drift(&breaks));
     found.standing.extend(stand_in(&breaks));
@@ -177,7 +177,7 @@ fn look(watch: &Watch, open: &[Alert], seen: &mut Seen, now: UnixMillis) -> Foun
 
 /// Each pool's blocked automatic top-up. They share one subject: the worst case of a pool is reported, which is money
 /// that may have left.
-fn not_on_its_way(
+fn blocked_top_ups(
     watch: &Watch,
     looked: Option<&Looked>,
     severity_of: &dyn Fn(AlertKind, &str) -> Option<Severity>,

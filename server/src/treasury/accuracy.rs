@@ -28,7 +28,7 @@ const DECAY_PER_HOUR: f64 = 0.999_682_6;
 const KAPPA_UNKNOWN: f64 = 0.3;
 
 /// The number of independent stretches at which the measured κ weighs as much as [`KAPPA_UNKNOWN`].
-const STRETCHES_TO_BELIEVE: f64 = 1.0;
+const PRIOR_STRETCHES: f64 = 1.0;
 
 /// Forecasts of the stretches that begin with one hour.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -101,8 +101,8 @@ impl Accuracy {
             let measured = if checks.squared_expected > 0.0 { beyond_hours / checks.squared_expected } else { 0.0 };
             // Checks overlap: `hours` consecutive checks are one independent stretch.
             let stretches = checks.weight / f64::from(hours);
-            let unknown = STRETCHES_TO_BELIEVE * KAPPA_UNKNOWN * KAPPA_UNKNOWN;
-            *kappa_squared = (stretches * measured + unknown) / (stretches + STRETCHES_TO_BELIEVE);
+            let unknown = PRIOR_STRETCHES * KAPPA_UNKNOWN * KAPPA_UNKNOWN;
+            *kappa_squared = (stretches * measured + unknown) / (stretches + PRIOR_STRETCHES);
         }
         Scatter { phi, kappa_squared }
     }
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn where_nothing_is_known_much_may_be_missed() {
+    fn an_unknown_accuracy_is_wide() {
         let scatter = Accuracy::default().scatter();
         assert!((of_a_week(&scatter) - KAPPA_UNKNOWN).abs() < 1e-9);
         let month = scatter.around(4.0, 4.0 * 168.0);

@@ -26,7 +26,7 @@ const SILENCE_HOURS_MAX: u64 = 26 * WEEK_HOURS;
 const LEVEL_DECAY_PER_HOUR: f64 = 0.994_24;
 
 /// The prior's weight for a level of one, in hours of usual spending.
-const LEVEL_HOURS_TO_BELIEVE: f64 = 36.0;
+const LEVEL_PRIOR_HOURS: f64 = 36.0;
 
 /// Spending from one pool: by hour of the week and day of the month, the recent level, and the errors of earlier
 /// forecasts.
@@ -103,7 +103,7 @@ impl Burn {
         }
         let shape = self.profile.shape();
         let hourly = shape.mean();
-        let level = self.level.factor(LEVEL_HOURS_TO_BELIEVE * hourly);
+        let level = self.level.factor(LEVEL_PRIOR_HOURS * hourly);
         let usual = Usual { shape, month: self.month.factors(hourly) };
         Some(Outlook { usual, level, scatter: self.accuracy.scatter() })
     }
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_foretold_before_a_week_was_seen() {
+    fn no_forecast_before_a_week_of_history() {
         let mut burn = Burn::default();
         assert_eq!(burn.outlook(), None);
         burn.add(hour(0), Minor(100));

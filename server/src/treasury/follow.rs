@@ -19,7 +19,7 @@ use tapgate_engine::time::UnixMillis;
 
 use super::burn::Burn;
 use super::calendar::CreditCalendar;
-use super::forecast::{Forecast, PoolNow, Rules, Unforeseeable, forecast};
+use super::forecast::{Forecast, NoForecast, PoolNow, Rules, forecast};
 use super::outcomes::Outcomes;
 use super::position::position;
 use super::statement::Statement;
@@ -64,22 +64,22 @@ pub struct Follower {
 
 /// A pool with its forecast.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Foreseen {
+pub struct PoolForecast {
     /// Its figures, and the money in flight.
     pub pool: PoolNow,
-    pub forecast: Result<Forecast, Unforeseeable>,
+    pub forecast: Result<Forecast, NoForecast>,
     /// The mean expected spending per hour, until the credit of the cut-off after the next; in smallest units.
     pub burn_per_hour: Option<f64>,
 }
 
-impl Foreseen {
+impl PoolForecast {
     /// The probability that the pool runs dry before money can arrive, 0 to 1; `None` without a forecast.
     #[must_use]
     pub fn probability_empty(&self) -> Option<f64> {
         match &self.forecast {
             Ok(forecast) => Some(forecast.probability_empty),
-            Err(Unforeseeable::NoWindow { probability_empty }) => Some(*probability_empty),
-            Err(Unforeseeable::TooLittleHistory | Unforeseeable::TooLarge) => None,
+            Err(NoForecast::NoWindow { probability_empty }) => Some(*probability_empty),
+            Err(NoForecast::TooLittleHistory | NoForecast::TooLarge) => None,
         }
     }
 }
@@ -126,7 +126,7 @@ impl Follower {
 
     /// The pool's forecast at `now`.
     #[must_use]
-    pub fn foresee(&self, ledger: &Ledger, figures: &PoolFigures, now: UnixMillis) -> Foreseen {
+    pub fn forecast_pool(&self, ledger: &Ledger, figures: &PoolFigures, now: UnixMillis) -> PoolForecast {
         let calendar = self.calendar(ledger);
         let pool = position(figures, &ledger.in_flight(figures.currency), &calendar, now);
         let burn = self.burn(figures.currency, now);
@@ -135,7 +135,7 @@ impl Follower {
             let until = forecast.next_window.credited_at;
             outlook.spend(now, until).mean * 3_600_000.0 / (until.0.saturating_sub(now.0).max(1)) as f64
         });
-        Foreseen { pool, forecast, burn_per_hour }
+        PoolForecast { pool, forecast, burn_per_hour }
     }
 
     /// See [`super::statement::Statements::of`].

@@ -112,7 +112,7 @@ pub struct Forecast {
 
 /// The reason for no forecast.
 #[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]
-pub enum Unforeseeable {
+pub enum NoForecast {
     /// Less than a week of spending.
     #[error("there is less than a week of spending to go by")]
     TooLittleHistory,
@@ -130,18 +130,18 @@ pub enum Unforeseeable {
 /// The burn must have been rolled to `now`.
 ///
 /// # Errors
-/// Why nothing can be foretold. An alert then goes by the pool's figures alone.
+/// The reason for no forecast. An alert then depends on the pool's figures alone.
 pub fn forecast(
     burn: &Burn,
     calendar: &CreditCalendar,
     (pool, rules): (&PoolNow, &Rules),
     now: UnixMillis,
-) -> Result<Forecast, Unforeseeable> {
-    let outlook = burn.outlook().ok_or(Unforeseeable::TooLittleHistory)?;
+) -> Result<Forecast, NoForecast> {
+    let outlook = burn.outlook().ok_or(NoForecast::TooLittleHistory)?;
     let windows = calendar.window(now).and_then(|window| Some((calendar.window(window.cut_off)?, window)));
     let (next_window, window) = windows.ok_or_else(|| {
         let until = UnixMillis(now.0.saturating_add(DAYS_AHEAD_MAX as u64 * DAY_MS));
-        Unforeseeable::NoWindow { probability_empty: probability_empty(&outlook, pool, now, until) }
+        NoForecast::NoWindow { probability_empty: probability_empty(&outlook, pool, now, until) }
     })?;
     let lead = outlook.spend(now, next_window.credited_at);
     let reorder_point = rounded_up(buffered(lead.mean + rules.z * lead.sigma(), rules))?;
@@ -196,7 +196,7 @@ fn suggested(
     (pool, rules): (&PoolNow, &Rules),
     reorder_point: Minor,
     credited_at: UnixMillis,
-) -> Result<Minor, Unforeseeable> {
+) -> Result<Minor, NoForecast> {
     let in_time = pool.spendable().saturating_add(pool.in_flight(credited_at));
     if in_time >= reorder_point {
         return Ok(Minor::ZERO);
@@ -208,15 +208,15 @@ fn suggested(
     // Money that arrives too late does not help until the credit.
     let missing = for_the_cycle.max(reorder_point.saturating_sub(in_time)).max(rules.minimum);
     let step = rules.step.0.max(1);
-    let steps = missing.0.checked_add(step - 1).ok_or(Unforeseeable::TooLarge)? / step;
-    steps.checked_mul(step).map(Minor).ok_or(Unforeseeable::TooLarge)
+    let steps = missing.0.checked_add(step - 1).ok_or(NoForecast::TooLarge)? / step;
+    steps.checked_mul(step).map(Minor).ok_or(NoForecast::TooLarge)
 }
 
 /// Rounds an estimate up to an amount, because too little is worse than too much.
-fn rounded_up(estimate: f64) -> Result<Minor, Unforeseeable> {
+fn rounded_up(estimate: f64) -> Result<Minor, NoForecast> {
     let estimate = estimate.ceil();
     if !(0.0..=AMOUNT_MAX.0 as f64).contains(&estimate) {
-        return Err(Unforeseeable::TooLarge);
+        return Err(NoForecast::TooLarge);
     }
     #[expect(clippy::cast_possible_truncation, reason = "a whole number within the bounds looked at above")]
     let amount = estimate as i64;
@@ -285,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_there_and_on_its_way_decides() {
+    fn balance_and_money_in_flight_decide() {
         // In flight: an amount and its credit, in hours from the day before; 24 is now.
         let check = |pool: PoolNow, level: Level, suggests: bool| {
             let said = said(&pool, RULES);
@@ -332,31 +332,31 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_foretold_is_said() {
+    fn a_missing_forecast_has_a_reason() {
         let pool = pool(1_000, 0, &[]);
-        let check = |burn: &Burn, calendar: &CreditCalendar, expected: Unforeseeable| {
+        let check = |burn: &Burn, calendar: &CreditCalendar, expected: NoForecast| {
             assert_eq!(forecast(burn, calendar, (&pool, &RULES), FRIDAY), Err(expected));
         };
-        check(&Burn::default(), &zurich(), Unforeseeable::TooLittleHistory);
+        check(&Burn::default(), &zurich(), NoForecast::TooLittleHistory);
         let never = CreditCalendar { working_days: std::collections::BTreeSet::new(), ..zurich() };
-        check(&Burn::default(), &never, Unforeseeable::TooLittleHistory);
+        check(&Burn::default(), &never, NoForecast::TooLittleHistory);
         let runs_dry =
             |available: i64| match forecast(&steady(), &never, (&tests::pool(available, 0, &[]), &RULES), FRIDAY) {
-                Err(Unforeseeable::NoWindow { probability_empty }) => probability_empty,
+                Err(NoForecast::NoWindow { probability_empty }) => probability_empty,
                 other => panic!("{other:?}"),
             };
         assert!(runs_dry(1_000) > 0.99 && runs_dry(4 * 400 * 24 * 10_000) < 0.01);
         let mut huge = steady();
         huge.add(FRIDAY, Minor(i64::MAX));
         huge.roll(UnixMillis(FRIDAY.0 + HOUR_MS));
-        check(&huge, &zurich(), Unforeseeable::TooLarge);
+        check(&huge, &zurich(), NoForecast::TooLarge);
     }
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(cases(64)))]
 
         #[test]
-        fn more_money_never_asks_for_more_and_what_was_sent_is_not_asked_for_again(
+        fn more_money_never_raises_the_suggestion_and_money_in_flight_lowers_it(
             available in -2_000_000_i64..4_000_000, more in 0_i64..2_000_000, z in 0.0..6.0_f64,
             step in 1_i64..1_000_000, cycle_days in 1_u16..30,
         ) {

@@ -160,25 +160,25 @@ mod tests {
     }
 
     #[test]
-    fn what_trembles_round_a_threshold_stays() {
+    fn a_fluctuating_probability_keeps_its_level() {
         check(
             "10.1 -> urgent\n9.9 -> urgent\n10.1 -> urgent\n5.1 -> urgent\n4.9 -> notice\n9.9 -> notice\n10.1 -> urgent",
         );
     }
 
     #[test]
-    fn without_history_only_a_dry_pool_is_told() {
+    fn without_history_only_a_dry_pool_notifies() {
         check("unknown -> none\ndry unknown -> critical\nunknown -> critical\nunknown -> none");
     }
 
     #[test]
-    fn without_history_a_pool_that_trembles_round_nothing_is_told_once() {
+    fn without_history_a_pool_around_zero_notifies_once() {
         check("dry unknown -> critical\nunknown -> critical\ndry unknown -> critical\nunknown -> critical");
         check("dry -> critical\n0.1 -> none");
     }
 
     #[test]
-    fn what_cannot_be_said_any_more_has_not_eased() {
+    fn a_level_does_not_ease_when_its_probability_becomes_unknown() {
         check("1.1 -> notice\nunknown -> notice\n10.5 -> urgent\nunknown -> urgent\n0.4 -> none");
     }
 

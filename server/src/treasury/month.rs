@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 const DECAY_PER_HOUR_OF_DAY: f64 = 0.997_6;
 
 /// The prior's weight for a factor of one, in days of usual spending.
-const DAYS_TO_BELIEVE: f64 = 2.0;
+const PRIOR_DAYS: f64 = 2.0;
 
 /// Spending relative to the expectation by the week's shape.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -46,7 +46,7 @@ impl Month {
 
     /// The factor of each day; `hourly` is the usual spending of an hour.
     pub(super) fn factors(&self, hourly: f64) -> Factors {
-        Factors(self.days.map(|day| day.factor(DAYS_TO_BELIEVE * 24.0 * hourly)))
+        Factors(self.days.map(|day| day.factor(PRIOR_DAYS * 24.0 * hourly)))
     }
 }
 

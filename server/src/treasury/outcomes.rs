@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_recent_becomes_usual_after_ten_minutes() {
+    fn decisions_become_usual_after_ten_minutes() {
         let mut outcomes = Outcomes::default();
         for _ in 0..3 {
             happen(&mut outcomes, 5, Some(1));

@@ -52,7 +52,7 @@ mod tests {
     const EIGHT_HOURS_MS: u64 = 8 * 3_600_000;
 
     #[test]
-    fn what_is_on_its_way_is_expected_as_people_say_or_the_calendar() {
+    fn money_in_flight_is_expected_as_given_or_by_the_calendar() {
         let sent = |amount: i64, expected_at: Option<UnixMillis>| Prefund {
             sequence: Sequence(1),
             id: PrefundId(Sequence(1)),

@@ -10,7 +10,7 @@ const DECAY_PER_WEEK: f64 = 0.890_9;
 
 /// The number of its own weeks at which a cell's mean weighs as much as its prior. Small, because what shrinkage takes
 /// from a busy Friday is missing in every forecast of a weekend.
-const WEEKS_TO_BELIEVE: f64 = 0.5;
+const PRIOR_WEEKS: f64 = 0.5;
 
 /// 1970-01-01 was a Thursday; days count from Monday.
 const DAY_OF_1970: u64 = 3;
@@ -48,7 +48,7 @@ impl Cell {
 
     /// The mean, shrunk towards `prior` while the cell has few observations of its own.
     fn mean(&self, prior: f64) -> f64 {
-        (self.sum + WEEKS_TO_BELIEVE * prior) / (self.weight + WEEKS_TO_BELIEVE)
+        (self.sum + PRIOR_WEEKS * prior) / (self.weight + PRIOR_WEEKS)
     }
 }
 
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_known_and_more_given_back_than_taken_are_nothing() {
+    fn unknown_and_negative_spending_count_as_zero() {
         assert!(Profile::default().shape().mean().abs() < f64::EPSILON);
         let mut profile = Profile::default();
         (MONDAY..MONDAY + WEEK_HOURS).for_each(|hour| profile.add(hour, -5.0));

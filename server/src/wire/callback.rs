@@ -385,7 +385,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_of_the_wrong_form_is_refused_by_name() {
+    fn a_malformed_field_is_refused_by_name() {
         let check = |from: &str, to: &str, named: &str| {
             let good = include_str!("golden/authorization.json");
             assert!(good.contains(from), "{from}");
@@ -428,7 +428,7 @@ mod tests {
     }
 
     #[test]
-    fn data_is_only_missed_by_who_asks_for_it() {
+    fn only_an_authorization_callback_needs_data() {
         for body in [r#"{"event":"x","timestamp":1}"#, r#"{"event":"x","timestamp":1,"data":null}"#] {
             let envelope = Envelope::parse(body.as_bytes()).unwrap();
             assert_eq!((&*envelope.event, envelope.timestamp), ("x", 1));

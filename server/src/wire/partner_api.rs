@@ -263,7 +263,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_an_event_needs_and_lacks_is_named() {
+    fn a_missing_field_is_named() {
         let error = |body: &str| read(body.as_bytes()).unwrap_err().0;
         assert!(error("[]").contains("invalid"), "{}", error("[]"));
         assert!(error(r#"{"type":"user.suspended","data":{}}"#).contains("userId"));

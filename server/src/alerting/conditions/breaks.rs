@@ -138,14 +138,14 @@ mod tests {
     }
 
     #[test]
-    fn a_stand_in_stands_until_every_one_is_explained() {
+    fn a_stand_in_alert_is_open_until_every_break_is_resolved() {
         assert_eq!(stand_in(&[open(BreakKind::PoolDrift, "EUR", 0)]), None);
         let found = stand_in(&[open(BreakKind::StandIn, "auth_1", 0), open(BreakKind::StandIn, "auth_2", 0)]).unwrap();
         assert_eq!((found.facts[0].1.as_str(), found.facts[2].1.as_str()), ("2", "auth_2"));
     }
 
     #[test]
-    fn breaks_age_after_so_many_days() {
+    fn breaks_age_after_the_configured_days() {
         let breaks = [open(BreakKind::Duplicate, "a", 4), open(BreakKind::PoolDrift, "EUR", 3)];
         let found = break_ageing(&breaks, 3, NOW).unwrap();
         assert_eq!(found.title, "Breaks older than 3 days: 1");

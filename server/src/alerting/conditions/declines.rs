@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn a_share_that_trembles_round_a_half_is_told_once() {
+    fn a_share_that_fluctuates_around_a_half_notifies_once() {
         let severity = |declined, told| decline_spike(&seen(100, declined, 0.02, 1e6), Some(told)).unwrap().severity;
         assert_eq!(severity(51, Severity::Warning), Severity::Urgent);
         assert_eq!(severity(49, Severity::Urgent), Severity::Urgent);
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn it_says_which_family_of_reasons() {
+    fn the_text_names_the_family_of_reasons() {
         let declined = [(Reason::PoolExhausted, 70), (Reason::PoolReserveHeld, 20), (Reason::CardFrozen, 10)];
         let found = decline_spike(
             &Declines { decisions: 120, declined: declined.into(), usual: 0.02, usual_decisions: 1e6 },

@@ -60,7 +60,7 @@ mod tests {
     }
 
     #[test]
-    fn a_program_that_trembles_at_its_cap_is_told_of_once() {
+    fn a_program_that_fluctuates_at_its_cap_notifies_once() {
         let check = |approved: i64, cap: u64, stands: bool| {
             assert_eq!(hourly_cap(ChfMinor(approved), cap, true, true).is_some(), stands, "{approved} {cap}");
         };

@@ -10,7 +10,7 @@ use super::facts;
 const WAITING_MAX: u64 = QUEUE_RECORDS_MAX / 16;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct JournalSeen {
+pub struct JournalObservation {
     /// Records not synced yet.
     pub waiting: u64,
     /// The same at the previous check.
@@ -24,7 +24,7 @@ pub struct JournalSeen {
 /// The disk cannot keep up; `told` is the severity of the open alert. The alert ends once two consecutive checks find
 /// less than half of its threshold, and is no longer critical once two checks find completed writes.
 #[must_use]
-pub fn journal_slow(seen: JournalSeen, told: Option<Severity>) -> Option<Condition> {
+pub fn journal_slow(seen: JournalObservation, told: Option<Severity>) -> Option<Condition> {
     let most = seen.waiting.max(seen.waited);
     let is_behind = match told {
         None => seen.waiting.min(seen.waited) >= WAITING_MAX,
@@ -55,9 +55,9 @@ mod tests {
     /// Each check: the number of waiting records, whether syncs stall, and the expected severity.
     #[track_caller]
     fn check(looks: &[(u64, bool, Option<Severity>)]) {
-        let (mut before, mut told) = (JournalSeen::default(), None);
+        let (mut before, mut told) = (JournalObservation::default(), None);
         for (number, (waiting, is_stalled, expected)) in looks.iter().copied().enumerate() {
-            before = JournalSeen { waiting, waited: before.waiting, is_stalled, was_stalled: before.is_stalled };
+            before = JournalObservation { waiting, waited: before.waiting, is_stalled, was_stalled: before.is_stalled };
             told = journal_slow(before, told).map(|found| found.severity);
             assert_eq!(told, expected, "look {number}: {before:?}");
         }
@@ -76,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn a_disk_that_trembles_is_told_once_and_over_after_two_good_looks() {
+    fn a_fluctuating_disk_notifies_once_and_is_over_after_two_good_checks() {
         let (urgent, critical) = (Some(Severity::Urgent), Some(Severity::Critical));
         let half = WAITING_MAX / 2;
         check(&[

@@ -4,12 +4,12 @@ use compact_str::{CompactString, format_compact};
 use tapgate_engine::fact::{AlertKind, Condition, Severity};
 
 use super::{facts, figure};
-use crate::treasury::forecast::{Forecast, PoolNow, Unforeseeable};
+use crate::treasury::forecast::{Forecast, NoForecast, PoolNow};
 use crate::treasury::level::Level;
 
 /// The condition of a pool at a level; `forecast` is `None` until the journal is read.
 #[must_use]
-pub fn pool_low(pool: &PoolNow, forecast: Option<&Result<Forecast, Unforeseeable>>, level: Level) -> Option<Condition> {
+pub fn pool_low(pool: &PoolNow, forecast: Option<&Result<Forecast, NoForecast>>, level: Level) -> Option<Condition> {
     let severity = level.severity()?;
     let currency = pool.currency;
     let title = match severity {
@@ -69,9 +69,9 @@ mod tests {
     }
 
     #[test]
-    fn it_says_what_cannot_be_said() {
+    fn the_text_names_what_is_unknown() {
         let pool = PoolNow { currency: Currency::EUR, available: Minor(500), reserve: Minor(0), in_flight: Vec::new() };
-        let check = |forecast: Option<Unforeseeable>, level: Level, expected: Option<(Severity, &str)>| {
+        let check = |forecast: Option<NoForecast>, level: Level, expected: Option<(Severity, &str)>| {
             let found = pool_low(&pool, forecast.map(Err).as_ref(), level);
             let said = found.as_ref().map(|found| (found.severity, found.text.as_str()));
             assert_eq!(said, expected);
@@ -83,7 +83,7 @@ mod tests {
             Some((Severity::Critical, "How much to send cannot be said before the journal is read.")),
         );
         check(
-            Some(Unforeseeable::NoWindow { probability_empty: 1.0 }),
+            Some(NoForecast::NoWindow { probability_empty: 1.0 }),
             Level::Urgent,
             Some((
                 Severity::Urgent,
@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn it_says_why_and_how_much() {
+    fn the_text_names_cause_and_amount() {
         let pool = PoolNow { currency: Currency::EUR, available: Minor(500), reserve: Minor(0), in_flight: Vec::new() };
         let found = pool_low(&pool, Some(&Ok(forecast(0.5))), Level::Urgent).unwrap();
         assert_eq!((found.title.as_str(), found.text.as_str()), ("The EUR pool needs a top-up now", "Because."));

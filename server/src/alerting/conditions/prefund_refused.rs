@@ -99,7 +99,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_says_why_and_what_to_do() {
+    fn the_text_names_cause_and_remedy() {
         let id = Some(PrefundId(Sequence(7)));
         let told = prefund_refused(Currency::EUR, id, Some(Minor(500)), "it costs too much");
         let name = (told.kind, told.subject.as_str(), told.severity);

@@ -63,11 +63,11 @@ fn weeks_of_taps() -> World {
 
 /// Checks at `now`, and returns the open alerts: kind, subject, severity, number of notifications.
 fn seen(watch: &Watch, now: UnixMillis) -> Vec<String> {
-    seen_after(watch, &mut Seen::default(), now)
+    seen_after(watch, &mut PreviousCheck::default(), now)
 }
 
 /// The same, after earlier checks.
-fn seen_after(watch: &Watch, before: &mut Seen, now: UnixMillis) -> Vec<String> {
+fn seen_after(watch: &Watch, before: &mut PreviousCheck, now: UnixMillis) -> Vec<String> {
     turn(watch, before, moment(now));
     let told = |alert: &Alert| {
         let condition = &alert.condition;
@@ -78,7 +78,7 @@ fn seen_after(watch: &Watch, before: &mut Seen, now: UnixMillis) -> Vec<String> 
 }
 
 #[test]
-fn a_pool_runs_low_is_told_and_topped_up() {
+fn a_pool_runs_low_notifies_and_is_topped_up() {
     let world = weeks_of_taps();
     let watch = watching(&world, "");
     // 820.00 are expected in the 41 hours until the credit of Tuesday's cut-off.
@@ -116,7 +116,7 @@ fn after_a_restart_nothing_is_over_before_the_journal_is_read() {
 }
 
 #[test]
-fn an_empty_pool_is_told_once_it_is_meant_to_hold_something() {
+fn an_empty_pool_notifies_once_it_has_been_funded() {
     let world = World::new(1, true);
     let watch = watching(&world, "");
     watch.treasury.catch_up(&world.ledger).unwrap();
@@ -163,7 +163,7 @@ fn proposed(world: &World, at: UnixMillis) -> PrefundId {
 }
 
 #[test]
-fn an_order_without_an_answer_is_told_by_the_ledger_alone_until_it_ends() {
+fn an_order_without_an_answer_is_an_alert_from_the_ledger_alone() {
     let world = World::new(1, true);
     world.report(MONDAY, 1_000_000, 0);
     // Without feeds, key and account no job orders or checks.
@@ -195,7 +195,7 @@ fn an_order_without_an_answer_is_told_by_the_ledger_alone_until_it_ends() {
 }
 
 #[test]
-fn a_proposal_that_nobody_approves_is_told_after_an_hour() {
+fn an_unapproved_proposal_is_an_alert_after_an_hour() {
     let world = World::new(1, true);
     world.report(MONDAY, 1_000_000, 0);
     let key = "0x59c6995e998f97a5a0044966f0945389dc9e86dae88c7a8412f4603b6b78690d";
@@ -243,7 +243,7 @@ fn the_hourly_cap_suspends_once() {
 }
 
 #[test]
-fn what_is_approved_after_a_resume_suspends_again_and_is_told_anew() {
+fn approvals_after_a_resume_suspend_again_with_a_new_alert() {
     let world = World::new(1, true);
     world.report(MONDAY, 1_000_000, 0);
     let watch = watching(&world, "hourly_cap_chf = 100\nhourly_cap_suspends = true");
@@ -271,11 +271,11 @@ fn what_is_approved_after_a_resume_suspends_again_and_is_told_anew() {
 }
 
 #[test]
-fn a_pool_without_history_that_trembles_round_nothing_is_told_once() {
+fn a_pool_without_history_around_zero_notifies_once() {
     let world = World::new(1, true);
     let watch = watching(&world, "");
     watch.treasury.catch_up(&world.ledger).unwrap();
-    let mut before = Seen::default();
+    let mut before = PreviousCheck::default();
     for (hour, balance) in [(0, 10), (1, 11), (2, 10), (3, 11)] {
         world.report(later(hour), balance, 10);
         assert_eq!(seen_after(&watch, &mut before, later(hour)), ["pool_low EUR critical 1"], "hour {hour}");
@@ -305,21 +305,21 @@ fn a_pool_that_no_credit_can_reach_is_urgent() {
 }
 
 #[test]
-fn a_slow_disk_is_told_once_until_two_looks_are_good() {
+fn a_slow_disk_notifies_once_until_two_good_checks() {
     let world = World::new(1, true);
     let watch = watching(&world, "");
-    let mut before = Seen::default();
+    let mut before = PreviousCheck::default();
     for (is_stalled, was_stalled) in [(true, false), (false, true), (true, false), (false, true)] {
-        before.journal = JournalSeen { is_stalled, was_stalled, ..JournalSeen::default() };
+        before.journal = JournalObservation { is_stalled, was_stalled, ..JournalObservation::default() };
         assert_eq!(seen_after(&watch, &mut before, later(0)), ["journal_slow  critical 1"]);
     }
-    before.journal = JournalSeen::default();
+    before.journal = JournalObservation::default();
     assert_eq!(seen_after(&watch, &mut before, later(0)), Vec::<String>::new());
     world.ledger.journal().close();
 }
 
 #[test]
-fn a_rise_of_declines_is_told_and_acknowledged() {
+fn a_rise_of_declines_notifies_and_is_acknowledged() {
     let world = weeks_of_taps();
     world.report(later(0), 1_000_000, 0);
     for tap in 0..30 {

@@ -57,8 +57,9 @@ fn render(app: &App) -> String {
 /// A pool's forecast; not a number while there is none.
 fn show_forecast(app: &App, figures: &PoolFigures) {
     let now = app.ledger.time(app.clock.now().at);
-    let foreseen = app.treasury.ready(&app.ledger).ok().map(|()| app.treasury.foresee(&app.ledger, figures, now));
-    let forecast = foreseen.as_ref().and_then(|foreseen| foreseen.forecast.as_ref().ok());
+    let pool_forecast =
+        app.treasury.ready(&app.ledger).ok().map(|()| app.treasury.forecast_pool(&app.ledger, figures, now));
+    let forecast = pool_forecast.as_ref().and_then(|pool_forecast| pool_forecast.forecast.as_ref().ok());
     let set = |name: &'static str, value: Option<f64>| {
         gauge!(name, "currency" => figures.currency.to_string()).set(value.unwrap_or(f64::NAN));
     };
@@ -68,7 +69,7 @@ fn show_forecast(app: &App, figures: &PoolFigures) {
     });
     set("tapgate_pool_runs_dry_seconds", runs_dry);
     set("tapgate_pool_probability_empty", forecast.map(|forecast| forecast.probability_empty));
-    set("tapgate_pool_burn_per_hour", foreseen.as_ref().and_then(|foreseen| foreseen.burn_per_hour));
+    set("tapgate_pool_burn_per_hour", pool_forecast.as_ref().and_then(|pool_forecast| pool_forecast.burn_per_hour));
     set("tapgate_pool_suggested", forecast.map(|forecast| figure(forecast.suggested.0.unsigned_abs())));
 }
 

@@ -51,14 +51,14 @@ async fn forecast(State(admin): State<Admin>, Path(code): Path<String>) -> Answe
     let shown = ask(&admin, move |app| {
         let now = app.ledger.time(app.clock.now().at);
         let figures = app.ledger.pool(currency).ok_or_else(no_pool)?;
-        let foreseen = app.treasury.foresee(&app.ledger, &figures, now);
-        let forecast = foreseen.forecast.as_ref().map_err(|error| Problem::Conflict(error.to_string()))?;
+        let pool_forecast = app.treasury.forecast_pool(&app.ledger, &figures, now);
+        let forecast = pool_forecast.forecast.as_ref().map_err(|error| Problem::Conflict(error.to_string()))?;
         let open = app.ledger.open_alerts();
         let is_this = |kind: AlertKind, subject: &str| kind == AlertKind::PoolLow && subject == currency.as_str();
         let told = open.iter().find(|alert| is_this(alert.condition.kind, &alert.condition.subject));
         let told = Level::told(told.map(|alert| alert.condition.severity));
-        let level = app.treasury.rules().thresholds.level_after(told, foreseen.pool.observation(forecast));
-        Ok(forecast_view(&foreseen, forecast, level, now))
+        let level = app.treasury.rules().thresholds.level_after(told, pool_forecast.pool.observation(forecast));
+        Ok(forecast_view(&pool_forecast, forecast, level, now))
     });
     shown.await.map(Json)
 }

@@ -444,8 +444,8 @@ fn needs(given: &Given, prefunds: &[Prefund], now: UnixMillis) -> Vec<Need> {
         if figures.reported_at.0.saturating_add(stale_ms) < now.0 {
             return Err("UR has not reported the pool's balance for too long".to_owned());
         }
-        let foreseen = given.treasury.foresee(&given.ledger, figures, now);
-        foreseen.forecast.map(|forecast| forecast.suggested).map_err(|error| error.to_string())
+        let pool_forecast = given.treasury.forecast_pool(&given.ledger, figures, now);
+        pool_forecast.forecast.map(|forecast| forecast.suggested).map_err(|error| error.to_string())
     };
     let need = |figures: &PoolFigures| Need { currency: figures.currency, suggested: suggested(figures) };
     pools.iter().map(need).collect()

@@ -206,7 +206,7 @@ fn happens() -> impl Strategy<Value = Happens> {
 }
 
 /// Plays a history, with a few hours between its events, from a pool of 500.00.
-fn lived(history: &[(Happens, u64)], credits_count_at_once: bool) -> (World, UnixMillis) {
+fn played(history: &[(Happens, u64)], credits_count_at_once: bool) -> (World, UnixMillis) {
     let world = World::new(3, credits_count_at_once);
     world.report(MONDAY, 50_000, 0);
     let (mut at, mut taps) = (MONDAY, 0);
@@ -275,7 +275,7 @@ proptest! {
     /// Every record moves a pool by exactly its movements, and every day's statement adds up to the cent.
     #[test]
     fn statements_add_up(history in histories(), credits_count_at_once in any::<bool>()) {
-        let (world, now) = lived(&history, credits_count_at_once);
+        let (world, now) = played(&history, credits_count_at_once);
         let mut figures = PoolFigures::empty(Currency::EUR);
         world.ledger.records(Sequence::ZERO, &mut |sequence, record, _| {
             let before = figures.available;
@@ -306,7 +306,7 @@ proptest! {
     /// Whatever the state at the process's end, the next process reaches the same state.
     #[test]
     fn a_cache_changes_nothing(history in histories(), known in 0..80_usize) {
-        let (world, _) = lived(&history, true);
+        let (world, _) = played(&history, true);
         let whole = follower(&world.ledger);
         let mut part = Tail::new(&zurich());
         let mut left = known;
@@ -410,7 +410,7 @@ const MEASURED_TAPS: u32 = 300_000;
 
 #[test]
 #[ignore = "measures what docs/treasury.md says that reading costs"]
-fn what_reading_costs() {
+fn reading_cost() {
     let directory = tempfile::tempdir().unwrap();
     let store = Rocks::open(directory.path(), Durability::Os).unwrap();
     let world = World::over(Arc::new(store), 1_000, true);

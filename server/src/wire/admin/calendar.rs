@@ -73,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn one_day_is_closed_where_no_last_one_is_given() {
+    fn a_closure_without_a_last_day_is_one_day() {
         let added = |body: &str| {
             let ClosureChange::Add(closed) = super::super::parse::<ClosureForm>(body.as_bytes())?.change()? else {
                 return Err(Malformed("no closure is added".to_owned()));

@@ -38,7 +38,7 @@ pub fn units_or_display(field: &str, text: &str, decimals: u32) -> Result<Minor,
 ///
 /// # Errors
 /// Not a positive number, or a number beyond 32 bits.
-pub fn on_ten_thousand(field: &str, value: &Value) -> Result<u32, Malformed> {
+pub fn ten_thousandths(field: &str, value: &Value) -> Result<u32, Malformed> {
     let text = text_of(value).unwrap_or_default();
     let down = |rate: Decimal| rate.round_dp_with_strategy(RATE_DECIMALS, RoundingStrategy::ToZero);
     let decimals = if text.contains('.') { RATE_DECIMALS } else { 0 };
@@ -95,8 +95,8 @@ mod tests {
     }
 
     #[test]
-    fn rates_are_decimals_or_on_ten_thousand() {
-        let rate = |value: Value| on_ten_thousand("rate", &value).ok();
+    fn rates_are_decimals_or_ten_thousandths() {
+        let rate = |value: Value| ten_thousandths("rate", &value).ok();
         assert_eq!(rate("1.0907".into()), Some(10_907));
         assert_eq!(rate("1.09079".into()), Some(10_907));
         assert_eq!(rate("10907".into()), Some(10_907));

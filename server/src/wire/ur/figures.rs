@@ -7,7 +7,7 @@ use tapgate_engine::ids::UrId;
 use tapgate_engine::money::{AMOUNT_MAX, ChfMinor, Currency, Minor};
 use tapgate_engine::time::UnixSeconds;
 
-use super::amounts::{FIAT_DECIMALS, STABLECOIN_DECIMALS, display_amount, on_ten_thousand, text_of, units_or_display};
+use super::amounts::{FIAT_DECIMALS, STABLECOIN_DECIMALS, display_amount, ten_thousandths, text_of, units_or_display};
 use super::envelope::data;
 use super::transaction::currency;
 use crate::wire::Malformed;
@@ -102,8 +102,8 @@ impl Rate {
     /// The rate or its spread is missing or not a positive number.
     pub fn read(answer: &Value) -> Result<Rate, Malformed> {
         let data = data(answer);
-        let on_ten_thousand = |key| on_ten_thousand(key, data.get(key).unwrap_or(&Value::Null));
-        Ok(Rate { rate: on_ten_thousand("rate")?, spread: on_ten_thousand("exchangeSpread")? })
+        let ten_thousandths = |key| ten_thousandths(key, data.get(key).unwrap_or(&Value::Null));
+        Ok(Rate { rate: ten_thousandths("rate")?, spread: ten_thousandths("exchangeSpread")? })
     }
 }
 

@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn what_differs_between_documents_and_clients_is_the_same() {
+    fn variants_of_documents_and_clients_read_the_same() {
         for (key, value) in [
             ("currency", json!("USD24")),
             ("amount", json!("-12.5")),
@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn what_contradicts_itself_is_refused() {
+    fn a_contradictory_transaction_is_refused() {
         assert!(changed("amount", json!("+12.50")).is_err());
         assert!(changed("direction", json!("ALL")).is_ok(), "the sign says it");
         assert!(changed("currency", json!("USDC")).is_err());

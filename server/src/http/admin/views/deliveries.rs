@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_skipped_is_a_message_for_a_reason() {
+    fn a_skip_names_a_message_and_a_reason() {
         let parts = |body: &str| crate::wire::admin::parse::<SkipForm>(body.as_bytes())?.parts();
         let place = Place { record: Sequence(91), part: 1 };
         assert_eq!(parts(r#"{"messageId":"msg_91_1","reason":"no use"}"#), Ok((place, "no use".to_owned())));

@@ -5,7 +5,7 @@ use tapgate_engine::fact::Day;
 use tapgate_engine::money::Currency;
 use tapgate_engine::time::UnixMillis;
 
-use crate::treasury::follow::Foreseen;
+use crate::treasury::follow::PoolForecast;
 use crate::treasury::forecast::{Forecast, TopUp};
 use crate::treasury::level::Level;
 use crate::treasury::statement::Statement;
@@ -14,12 +14,12 @@ use crate::wire::date_of;
 /// A pool's forecast at `now`. `level` is the alert's level, with hysteresis.
 #[must_use]
 pub(in crate::http::admin) fn forecast_view(
-    foreseen: &Foreseen,
+    pool_forecast: &PoolForecast,
     forecast: &Forecast,
     level: Level,
     now: UnixMillis,
 ) -> Value {
-    let pool = &foreseen.pool;
+    let pool = &pool_forecast.pool;
     let top_up = |top_up: &TopUp| {
         let is_overdue = top_up.credited_at <= now;
         json!({
@@ -38,7 +38,7 @@ pub(in crate::http::admin) fn forecast_view(
         "runsDryAt": forecast.runs_dry_at.map(|at| at.seconds().0),
         "expectedSpend": forecast.expected_spend.to_string(),
         "sigma": forecast.sigma.to_string(),
-        "burnPerHour": foreseen.burn_per_hour.map(|burn| format!("{burn:.0}")),
+        "burnPerHour": pool_forecast.burn_per_hour.map(|burn| format!("{burn:.0}")),
         "reorderPoint": forecast.reorder_point.to_string(),
         "suggested": forecast.suggested.to_string(),
         "cutOff": forecast.window.cut_off.seconds().0,
@@ -100,7 +100,7 @@ mod tests {
         };
         let in_flight = vec![TopUp { amount: Minor(5), credited_at: NOW }];
         let pool = PoolNow { currency: Currency::EUR, available: Minor(700), reserve: Minor(10), in_flight };
-        let foreseen = Foreseen { pool, forecast: Ok(forecast.clone()), burn_per_hour: Some(9.6) };
+        let pool_forecast = PoolForecast { pool, forecast: Ok(forecast.clone()), burn_per_hour: Some(9.6) };
         let expected = json!({
             "currency": "EUR", "at": 1_789_113_600, "available": "700", "reserve": "10",
             "inFlight": [{"amount": "5", "creditedAt": 1_789_113_600, "overdue": true}],
@@ -109,6 +109,6 @@ mod tests {
             "cutOff": 1_789_128_000, "creditedAt": 1_789_142_400, "nextCutOff": 1_789_387_200,
             "nextCreditedAt": 1_789_401_600, "why": "Because.",
         });
-        assert_eq!(forecast_view(&foreseen, &forecast, Level::Critical, NOW), expected);
+        assert_eq!(forecast_view(&pool_forecast, &forecast, Level::Critical, NOW), expected);
     }
 }
