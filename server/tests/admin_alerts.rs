@@ -16,6 +16,7 @@ use tapgate::config::Config;
 use tapgate::http::context::App;
 use tapgate::http::{admin, listener};
 use tapgate::stopping::{Stop, stopping};
+use tapgate::treasury::follow::Follower;
 use tapgate_engine::fact::{AlertKind, Author, Condition, PrefundProposed, Severity};
 use tapgate_engine::journal::Settled;
 use tapgate_engine::ledger::{Change, Ledger, Policy, PrefundChange, Reflected};
@@ -48,7 +49,7 @@ impl Server {
         let ledger = Ledger::start(store.clone(), State::default(), Policy::default(), 1, Box::new(|_| {})).unwrap();
         let app = Arc::new(App::new(
             Arc::new(ledger),
-            config,
+            Arc::new(Follower::new(config.treasury)),
             Arc::new(Clock::start()),
             PrometheusBuilder::new().build_recorder().handle(),
             tokio::sync::mpsc::channel(1).0,
@@ -57,7 +58,7 @@ impl Server {
         let bound = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("http://{}/api/v1", bound.local_addr().unwrap());
         let (stop, stopping) = stopping();
-        let router = TowerToHyperService::new(admin::service(Arc::clone(&app)));
+        let router = TowerToHyperService::new(admin::service(Arc::clone(&app), config.admin));
         tokio::spawn(listener::serve(bound, router, stopping));
         let _ = rustls::crypto::ring::default_provider().install_default();
         let http = reqwest::Client::builder().no_proxy().tls_certs_only([]).build().unwrap();

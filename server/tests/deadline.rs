@@ -16,6 +16,7 @@ use tapgate::http::context::App;
 use tapgate::http::{listener, public::Public};
 use tapgate::signature::SigningKey;
 use tapgate::stopping::{Stop, stopping};
+use tapgate::treasury::follow::Follower;
 use tapgate_engine::ids::Sequence;
 use tapgate_engine::ledger::{Ledger, Policy};
 use tapgate_engine::rows::State;
@@ -52,7 +53,7 @@ impl Server {
         let ledger = Ledger::start(store, State::default(), Policy::default(), 1, Box::new(|_| {})).unwrap();
         let app = Arc::new(App::new(
             Arc::new(ledger),
-            config,
+            Arc::new(Follower::new(config.treasury)),
             Arc::new(Clock::start()),
             PrometheusBuilder::new().build_recorder().handle(),
             tokio::sync::mpsc::channel(1).0,
@@ -61,7 +62,7 @@ impl Server {
         let bound = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = bound.local_addr().unwrap();
         let (stop, stopping) = stopping();
-        tokio::spawn(listener::serve(bound, Public::new(Arc::clone(&app)), stopping));
+        tokio::spawn(listener::serve(bound, Public::new(Arc::clone(&app), config.public), stopping));
         Server { app, address, key, _stop: stop }
     }
 

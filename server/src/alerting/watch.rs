@@ -21,10 +21,9 @@ use super::conditions::prefund_refused::{prefund_refused, prefund_unanswered, pr
 use super::conditions::prefunds::{prefund_overdue, prefund_short};
 use super::conditions::reports::report_stale;
 use crate::clock::Clock;
-use crate::config::AutoPrefundMode;
 use crate::health::Health;
 use crate::provider::prefunding::plan::Planned;
-use crate::provider::prefunding::{Board, Looked};
+use crate::provider::prefunding::{AutoPrefundMode, Board, Looked};
 use crate::stopping::Stopping;
 use crate::treasury::follow::Follower;
 use crate::treasury::level::{Level, Observation};
@@ -58,12 +57,13 @@ pub struct Watch {
 pub struct Settings {
     /// Whether feeds read the pools' balances from UR.
     pub is_fed: bool,
+    /// 1 to 3,600 seconds.
     pub interval: Duration,
-    /// After this, an unacknowledged alert notifies again.
+    /// After this, an unacknowledged alert notifies again, 60 to 604,800.
     pub renotify_seconds: u32,
-    /// An older report of a pool raises an alert.
+    /// An older report of a pool raises an alert, 60 to 2,592,000.
     pub report_stale_seconds: u32,
-    /// A break that is open for longer raises an alert.
+    /// A break that is open for longer raises an alert, 1 to 365.
     pub break_ageing_days: u16,
     /// In francs; 0: no cap.
     pub hourly_cap_chf: u64,

@@ -2,8 +2,8 @@
 
 use tapgate_engine::money::Minor;
 
-use super::Ur;
 use super::reader::Reader;
+use crate::provider::prefunding::{AutoPrefund, AutoPrefundMode};
 
 /// Largest bound, in whole USDC: 10^9, which in millionths is the largest amount there is.
 const USDC_MAX: u64 = 1_000_000_000;
@@ -19,67 +19,16 @@ const TOLERANCE_BPS: u16 = 250;
 
 const KEYS: [&str; 4] = ["mode", "daily_max_usdc", "single_max_usdc", "quote_tolerance_bps"];
 
-/// Who decides over an automatic top-up.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AutoPrefundMode {
-    /// Nothing is proposed or ordered.
-    Off,
-    /// UR is asked for quotes, and nothing is recorded or ordered.
-    DryRun,
-    /// tapgate proposes, a treasurer approves, tapgate orders.
-    Approval,
-    /// tapgate proposes, approves and orders.
-    Automatic,
-}
+const OFF: AutoPrefund = AutoPrefund {
+    mode: AutoPrefundMode::Off,
+    daily_max: Minor::ZERO,
+    single_max: Minor::ZERO,
+    quote_tolerance_bps: TOLERANCE_BPS,
+};
 
-impl AutoPrefundMode {
-    /// Every mode.
-    pub const ALL: &[AutoPrefundMode] =
-        &[AutoPrefundMode::Off, AutoPrefundMode::DryRun, AutoPrefundMode::Approval, AutoPrefundMode::Automatic];
-
-    /// As it is configured, and shown.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            AutoPrefundMode::Off => "off",
-            AutoPrefundMode::DryRun => "dry_run",
-            AutoPrefundMode::Approval => "approval",
-            AutoPrefundMode::Automatic => "automatic",
-        }
-    }
-
-    /// Whether top-ups are ordered.
-    #[must_use]
-    pub fn orders(self) -> bool {
-        matches!(self, AutoPrefundMode::Approval | AutoPrefundMode::Automatic)
-    }
-}
-
-/// Top-ups that tapgate orders from UR.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct AutoPrefund {
-    /// Who decides.
-    pub mode: AutoPrefundMode,
-    /// The most that is ordered within one day of the calendar's time zone, over all pools, in millionths of a USDC.
-    pub daily_max: Minor,
-    /// The most of one order, likewise; not above `daily_max`.
-    pub single_max: Minor,
-    /// By how much what a quote gives, fees included, may differ from the ledger's own rate, in basis points, 0 to 1,000.
-    pub quote_tolerance_bps: u16,
-}
-
-impl AutoPrefund {
-    const OFF: AutoPrefund = AutoPrefund {
-        mode: AutoPrefundMode::Off,
-        daily_max: Minor::ZERO,
-        single_max: Minor::ZERO,
-        quote_tolerance_bps: TOLERANCE_BPS,
-    };
-}
-
-pub(super) fn auto_prefund(reader: &mut Reader<'_>, ur: &Ur) -> AutoPrefund {
-    let Some(setting) = reader.find("treasury.auto_prefund") else { return AutoPrefund::OFF };
-    let Some(fields) = reader.table(&setting, &KEYS) else { return AutoPrefund::OFF };
+pub(super) fn auto_prefund(reader: &mut Reader<'_>, is_fed: bool) -> AutoPrefund {
+    let Some(setting) = reader.find("treasury.auto_prefund") else { return OFF };
+    let Some(fields) = reader.table(&setting, &KEYS) else { return OFF };
     let modes: Vec<_> = AutoPrefundMode::ALL.iter().map(|mode| (mode.name(), *mode)).collect();
     let mode = reader.required_field(&fields, "mode", |setting| setting.word(&modes)).unwrap_or(AutoPrefundMode::Off);
     let mut usdc = |key| reader.field(&fields, key, |setting| setting.integer(1..=USDC_MAX));
@@ -89,7 +38,6 @@ pub(super) fn auto_prefund(reader: &mut Reader<'_>, ur: &Ur) -> AutoPrefund {
         if !fields.has("daily_max_usdc") {
             reader.report(&setting, "needs daily_max_usdc: the most that may be ordered within a day".to_owned());
         }
-        let is_fed = ur.feeds && ur.partner_key.is_some() && ur.ops_ur_id.is_some();
         if !is_fed {
             reader
                 .report(&setting, "needs ur.partner_key, ur.ops_ur_id and ur.feeds = true to order from UR".to_owned());

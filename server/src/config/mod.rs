@@ -22,27 +22,26 @@ mod reconcile;
 mod sections;
 mod setting;
 mod treasury;
+mod ur;
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
-pub use auto_prefund::{AutoPrefund, AutoPrefundMode};
 pub use errors::{ConfigError, ConfigErrors, Place};
-pub use treasury::Treasury;
 
+use tapgate_engine::ids::UrId;
 use tapgate_engine::ledger::Policy;
-use tapgate_engine::money::Currency;
 use tapgate_engine::store::rocks::Durability;
 
-use crate::delivery;
-use crate::http::admin::auth::Token;
 use crate::http::listener::Addresses;
-use crate::provider::reconciliation;
-use crate::signature::{Address, SigningKey};
+use crate::http::{admin as admin_api, public};
+use crate::provider::{api, feeds, prefunding, reconciliation};
+use crate::treasury::follow;
+use crate::{alerting, delivery};
 
-/// Everything that `tapgate serve` is told. Defaults and ranges are those of [`default_text`].
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Everything that `tapgate serve` is told: the settings of each part, in its own type. Defaults and ranges are those of
+/// [`default_text`].
+#[derive(Clone, Debug, PartialEq)]
 pub struct Config {
     /// Directory of the journal and its rows; created if absent. Relative to the working directory.
     pub data_dir: PathBuf,
@@ -50,49 +49,28 @@ pub struct Config {
     pub durability: Durability,
     /// The two listeners.
     pub listen: Addresses,
-    /// UR, the banking provider.
-    pub ur: Ur,
     /// How authorizations are decided.
     pub policy: Policy,
-    /// The latest an approval may be answered after the request's arrival, 50 to 450 ms: inside UR's 500 ms.
-    pub deadline: Duration,
-    /// Of cards that name no currency of their own.
-    pub card_currency: Currency,
+    /// How UR's callbacks are recognised and answered.
+    pub public: public::Settings,
+    /// Access to the admin API.
+    pub admin: admin_api::Settings,
+    /// How UR is asked; `None` without a key to sign calls with.
+    pub api: Option<api::Settings>,
+    /// The account that holds the pools at UR.
+    pub ops_account: Option<UrId>,
+    /// How often figures are read from UR; `None`: they come only through the admin API.
+    pub feeds: Option<feeds::Settings>,
     /// How UR's transactions are compared with our holds.
     pub reconciliation: reconciliation::Settings,
-    /// When top-ups are credited and asked for.
-    pub treasury: Treasury,
-    /// Of the admin API. With none, it refuses everything that needs a token.
-    pub tokens: Vec<Token>,
+    /// When top-ups are credited and needed.
+    pub treasury: follow::Settings,
+    /// Alerts.
+    pub watch: alerting::watch::Settings,
+    /// Top-ups that are ordered from UR.
+    pub prefunding: prefunding::Settings,
     /// The receivers of deliveries.
     pub delivery: delivery::settings::Settings,
-}
-
-/// How UR is reached and recognised (docs/ur-facts.md, Authentication).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Ur {
-    /// Base of UR's API, without a slash at its end.
-    pub base_url: String,
-    /// The addresses whose webhook signatures are accepted; at least one, without repetition.
-    pub signers: Vec<Address>,
-    /// Signs our requests. Without it the engine can ask UR nothing.
-    pub partner_key: Option<SigningKey>,
-    /// The urId of the ops account that holds the pools, 1 to 64 printable ASCII characters.
-    pub ops_ur_id: Option<String>,
-    /// Whether webhooks without a V2 signature are refused.
-    pub require_v2: bool,
-    /// The most a signed timestamp may differ from our clock, in seconds, 1 to 3,600.
-    pub timestamp_window_seconds: u64,
-    /// Whether figures are polled from UR; otherwise they come only through the admin API.
-    pub feeds: bool,
-    /// Calls to UR a minute, all of ours together, 1 to 100,000.
-    pub calls_per_minute: u32,
-    /// How often the pools' balances are asked for, in seconds, 1 to 86,400.
-    pub pools_interval_seconds: u32,
-    /// How often the rates are, in seconds, 1 to 86,400.
-    pub rates_interval_seconds: u32,
-    /// How often each user is at the latest, in seconds, 1 to 86,400; the budget may make it longer.
-    pub users_interval_seconds: u32,
 }
 
 impl Config {

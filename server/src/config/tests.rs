@@ -1,8 +1,10 @@
 //! Configurations as text, and all that is said about them.
 
+use std::time::Duration;
+
 use proptest::prelude::*;
 use tapgate_engine::fact::{Channel, Controls, FundingPolicy, VelocityRule};
-use tapgate_engine::money::{ChfMinor, Minor, Money};
+use tapgate_engine::money::{ChfMinor, Currency, Minor, Money};
 use tapgate_engine::testing::cases;
 
 use super::*;
@@ -11,6 +13,8 @@ use crate::delivery::channel::guard::Guard;
 use crate::delivery::channel::mail::MailTls;
 use crate::delivery::settings::Settings;
 use crate::http::admin::auth::{Role, TokenHash};
+use crate::provider::prefunding::AutoPrefundMode;
+use crate::signature::WebhookPolicy;
 
 const SIGNER: &str = "0xee28dEaD5F114C8405BE3be1144D59A4110B7F79";
 const KEY: &str = "0x59c6995e998f97a5a0044966f0945389dc9e86dae88c7a8412f4603b6b78690d";
@@ -74,16 +78,18 @@ fn the_default_text_loads_and_shows_exactly_the_defaults() {
     let shown = load(default_text(), &[]).unwrap();
     let implied = load("ur.signers = [\"SIGNER\"]", &[]).unwrap();
     assert_eq!(shown, implied);
-    assert_eq!(shown.ur.signers, [SIGNER.parse().unwrap()]);
-    assert_eq!(shown.ur.base_url, "https://openapi.ur.app");
-    assert_eq!((shown.ur.timestamp_window_seconds, shown.ur.feeds, shown.ur.require_v2), (300, true, false));
-    assert_eq!((shown.ur.calls_per_minute, shown.ur.pools_interval_seconds), (80, 15));
-    assert_eq!((shown.treasury.cycle_days, shown.treasury.renotify_seconds), (7, 14_400));
-    assert_eq!((shown.treasury.rules().z, shown.treasury.rules().thresholds.notice), (5.0, 0.01));
-    assert_eq!((shown.treasury.watch_interval_seconds, shown.treasury.report_stale_seconds), (60, 900));
-    assert_eq!((shown.treasury.break_ageing_days, shown.treasury.hourly_cap_chf), (3, 0));
+    let signers = vec![SIGNER.parse().unwrap()];
+    let signatures = WebhookPolicy { signers, require_v2: false, timestamp_window_seconds: 300 };
+    assert_eq!(shown.public.signatures, signatures);
+    assert_eq!(shown.prefunding.base_url, "https://openapi.ur.app");
+    let feeds = shown.feeds.unwrap();
+    assert_eq!((feeds.calls_per_minute, feeds.pools_interval.as_secs()), (80, 15));
+    assert_eq!((shown.treasury.rules.cycle_days, shown.watch.renotify_seconds), (7, 14_400));
+    assert_eq!((shown.treasury.rules.z, shown.treasury.rules.thresholds.notice), (5.0, 0.01));
+    assert_eq!((shown.watch.interval.as_secs(), shown.watch.report_stale_seconds), (60, 900));
+    assert_eq!((shown.watch.break_ageing_days, shown.watch.hourly_cap_chf), (3, 0));
     assert_eq!(shown.treasury.calendar.time_zone.iana_name(), Some("Europe/Zurich"));
-    let prefunds = shown.treasury.auto_prefund;
+    let prefunds = shown.prefunding.auto_prefund;
     assert_eq!((prefunds.mode, prefunds.quote_tolerance_bps), (AutoPrefundMode::Off, 250));
     assert_eq!((shown.reconciliation.first_look_seconds, shown.reconciliation.tolerance.drift_bps), (300, 200));
     assert_eq!(shown.listen.public.to_string(), "127.0.0.1:8480");
@@ -101,9 +107,9 @@ fn the_default_text_loads_and_shows_exactly_the_defaults() {
         controls: Controls::default(),
     };
     assert_eq!(shown.policy, expected);
-    assert_eq!((shown.deadline.as_millis(), shown.card_currency), (400, Currency::EUR));
-    assert_eq!((shown.ur.partner_key, shown.ur.ops_ur_id), (None, None));
-    assert_eq!(shown.tokens, []);
+    assert_eq!((shown.public.deadline.as_millis(), shown.admin.card_currency), (400, Currency::EUR));
+    assert_eq!((shown.api, shown.ops_account), (None, None));
+    assert_eq!(shown.admin.tokens, []);
     let nobody = Settings {
         guard: Guard { allow_private: false },
         park_after: Duration::from_secs(72 * 3_600),
@@ -123,10 +129,10 @@ fn the_settings_shown_in_comments_load_too() {
         .into_iter()
         .fold(shown, |shown, name| shown.replace(&format!("# {name}"), name));
     let config = load(&shown, &[]).unwrap();
-    assert_eq!(config.ur.ops_ur_id.as_deref(), Some("9999"));
-    assert_eq!(config.ur.partner_key.unwrap().address().to_string(), KEY_ADDRESS);
-    assert_eq!(config.tokens[0].role, Role::Operator);
-    assert_eq!(hex_of(config.tokens[0].sha256), HASH);
+    assert_eq!(config.ops_account, Some("9999".parse().unwrap()));
+    assert_eq!(config.api.unwrap().key.address().to_string(), KEY_ADDRESS);
+    assert_eq!(config.admin.tokens[0].role, Role::Operator);
+    assert_eq!(hex_of(config.admin.tokens[0].sha256), HASH);
     let controls = config.policy.controls;
     assert_eq!(controls.transaction_amount_max, Some(Money { amount: Minor(500_000), currency: Currency::EUR }));
     let expected = VelocityRule { window_seconds: 86_400, amount_max: Some(ChfMinor(200_000)), count_max: Some(50) };
@@ -548,9 +554,9 @@ hourly_cap_suspends = 1
     let good =
         "ur.signers = [\"SIGNER\"]\n[treasury]\nz = 2.5\ncut_off = \"09:30\"\nholidays = [\"good.txt\"]\nstep = 500000";
     let treasury = load(good, &[("TAPGATE__TREASURY__NOTICE_PROBABILITY", "0.05")]).unwrap().treasury;
-    assert_eq!((treasury.rules().z, treasury.rules().step), (2.5, Minor(500_000)));
+    assert_eq!((treasury.rules.z, treasury.rules.step), (2.5, Minor(500_000)));
     assert_eq!((treasury.calendar.holidays.len(), treasury.calendar.cut_off.to_string()), (2, "09:30:00".to_owned()));
-    assert_eq!(treasury.rules().thresholds, crate::treasury::level::Thresholds { notice: 0.05, urgent: 0.1 });
+    assert_eq!(treasury.rules.thresholds, crate::treasury::level::Thresholds { notice: 0.05, urgent: 0.1 });
 }
 
 #[test]
@@ -574,13 +580,13 @@ fn the_environment_overrides_the_file() {
     )
     .unwrap();
     assert_eq!(config.data_dir, Path::new("/var/lib/tapgate"));
-    assert_eq!(config.ur.signers, [SIGNER.parse().unwrap()]);
-    assert_eq!((config.ur.ops_ur_id.as_deref(), config.ur.feeds), (Some("9999"), false));
-    assert_eq!(config.ur.partner_key.map(|key| key.address()), Some(KEY_ADDRESS.parse().unwrap()));
-    assert_eq!((config.policy.funding, config.deadline.as_millis()), (FundingPolicy::Fiat, 60));
+    assert_eq!(config.public.signatures.signers, [SIGNER.parse().unwrap()]);
+    assert_eq!((config.ops_account, config.feeds), (Some("9999".parse().unwrap()), None));
+    assert_eq!(config.api.map(|api| api.key.address()), Some(KEY_ADDRESS.parse().unwrap()));
+    assert_eq!((config.policy.funding, config.public.deadline.as_millis()), (FundingPolicy::Fiat, 60));
     assert_eq!((config.policy.rates_max_age_seconds, config.policy.state_max_age_seconds), (None, None));
     assert!(config.policy.credits_count_at_once);
-    assert_eq!(config.tokens.len(), 1);
+    assert_eq!(config.admin.tokens.len(), 1);
     assert_eq!(config.policy.controls.transaction_amount_max.map(|max| max.amount), Some(Minor(1)));
 }
 
@@ -608,6 +614,9 @@ fn the_partner_key_comes_from_one_place_and_never_shows_itself() {
     let file = load("[ur]\nsigners = [\"SIGNER\"]\npartner_key_file = \"good.key\"", &[]).unwrap();
     let text = load("[ur]\nsigners = [\"SIGNER\"]\npartner_key = \"KEY!\"", &[]).unwrap();
     assert_eq!(file, text);
+    let api = text.api.clone().unwrap();
+    assert_eq!((api.base_url.as_str(), api.calls_per_minute), ("https://openapi.ur.app", 80));
+    assert_eq!(api.signers, [SIGNER.parse().unwrap()]);
     assert!(format!("{file:?}").contains(KEY_ADDRESS));
     assert!(!format!("{file:?}").contains(&KEY[2..20]));
 
@@ -727,7 +736,7 @@ fn automatic_prefunds_need_bounds_and_a_way_to_ask_ur() {
             "ur = {{ signers = [\"SIGNER\"], partner_key = \"KEY!\", ops_ur_id = \"9999\" }}\n[treasury.auto_prefund]\n{settings}"
         )
     };
-    let prefunds = |settings: &str| load(&with(settings), &[]).unwrap().treasury.auto_prefund;
+    let prefunds = |settings: &str| load(&with(settings), &[]).unwrap().prefunding.auto_prefund;
     let all = prefunds("mode = \"approval\"\ndaily_max_usdc = 50000\nsingle_max_usdc = 20000\nquote_tolerance_bps = 0");
     let millionths = Minor;
     assert_eq!((all.mode, all.quote_tolerance_bps), (AutoPrefundMode::Approval, 0));
@@ -737,7 +746,7 @@ fn automatic_prefunds_need_bounds_and_a_way_to_ask_ur() {
     assert_eq!(prefunds("mode = \"off\"").mode, AutoPrefundMode::Off);
     let by_variable = ("TAPGATE__TREASURY__AUTO_PREFUND", "{ mode = \"automatic\", daily_max_usdc = 1 }");
     let loaded = load(&with("mode = \"off\""), &[by_variable]).unwrap();
-    assert_eq!(loaded.treasury.auto_prefund.mode, AutoPrefundMode::Automatic);
+    assert_eq!(loaded.prefunding.auto_prefund.mode, AutoPrefundMode::Automatic);
 
     let needs_ur = "treasury.auto_prefund: needs ur.partner_key, ur.ops_ur_id and ur.feeds = true to order from UR";
     check_rest(

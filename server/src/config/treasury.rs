@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::time::Duration;
 
 use jiff::civil::{Time, Weekday};
 use jiff::tz::TimeZone;
@@ -9,11 +10,13 @@ use rust_decimal::Decimal;
 use rust_decimal::prelude::ToPrimitive as _;
 use tapgate_engine::money::Minor;
 
-use super::Ur;
-use super::auto_prefund::{AutoPrefund, auto_prefund};
 use super::reader::Reader;
 use super::sections::ReadFile;
+use super::setting::Setting;
+use crate::alerting::watch;
+use crate::provider::prefunding::AutoPrefundMode;
 use crate::treasury::calendar::{CreditCalendar, LEAD_HOURS_MAX, WorkingDay};
+use crate::treasury::follow::Settings;
 use crate::treasury::forecast::Rules;
 use crate::treasury::holidays::{self, Holidays};
 use crate::treasury::level::Thresholds;
@@ -52,56 +55,6 @@ const DAYS: [(&str, Weekday); 7] = [
     ("sun", Weekday::Sunday),
 ];
 
-/// When a top-up is credited, and when one is asked for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Treasury {
-    /// UR's operations, holidays included. Closures are added by people, not here.
-    pub calendar: CreditCalendar,
-    /// An alert is a notice above this probability of running dry; above 0, below `urgent_probability`.
-    pub notice_probability: Decimal,
-    /// And urgent above this one, at most 1.
-    pub urgent_probability: Decimal,
-    /// How many standard deviations of spending are kept above the expectation, 0 to 10.
-    pub z: Decimal,
-    /// Top-ups are multiples of this, in smallest units of their pool's currency, 1 to 10^12.
-    pub step: u64,
-    /// The least top-up, likewise, 0 to 10^12.
-    pub minimum: u64,
-    /// For how many days a top-up should last, 1 to 60.
-    pub cycle_days: u16,
-    /// How much more than authorized is captured, in basis points of spending, 0 to 5,000.
-    pub over_capture_bps: u16,
-    /// What stands unacknowledged is told again after so long, in seconds, 60 to 604,800.
-    pub renotify_seconds: u32,
-    /// How often everything is looked at that somebody must know of, in seconds, 1 to 3,600.
-    pub watch_interval_seconds: u32,
-    /// With feeds, a pool's report that is older than this is told, in seconds, 60 to 2,592,000.
-    pub report_stale_seconds: u32,
-    /// A break that stays unexplained is told after so many days, 1 to 365.
-    pub break_ageing_days: u16,
-    /// The most francs that the whole program may approve within an hour; 0: any.
-    pub hourly_cap_chf: u64,
-    /// Whether reaching it suspends the program.
-    pub hourly_cap_suspends: bool,
-    /// Top-ups that are ordered from UR.
-    pub auto_prefund: AutoPrefund,
-}
-
-impl Treasury {
-    /// The forecast's rules.
-    #[must_use]
-    pub fn rules(&self) -> Rules {
-        Rules {
-            z: float(self.z),
-            step: amount(self.step),
-            minimum: amount(self.minimum),
-            cycle_days: self.cycle_days,
-            over_capture_bps: self.over_capture_bps,
-            thresholds: Thresholds { notice: float(self.notice_probability), urgent: float(self.urgent_probability) },
-        }
-    }
-}
-
 /// Settings are small decimals, which all have a nearest float.
 fn float(decimal: Decimal) -> f64 {
     decimal.to_f64().unwrap_or_default()
@@ -112,39 +65,45 @@ fn amount(amount: u64) -> Minor {
     Minor(i64::try_from(amount).unwrap_or(i64::MAX))
 }
 
-pub(super) fn treasury(reader: &mut Reader<'_>, read_file: ReadFile<'_>, ur: &Ur) -> Treasury {
+pub(super) fn treasury(reader: &mut Reader<'_>, read_file: ReadFile<'_>) -> Settings {
     let calendar = calendar(reader, read_file);
-    let (notice_probability, urgent_probability) = probabilities(reader);
+    let thresholds = thresholds(reader);
     let z = reader.value("treasury.z", |setting| setting.decimal(Decimal::ZERO..=Decimal::from(Z_MAX)));
     let step = reader.value("treasury.step", |setting| setting.integer(1..=STEP_MAX));
     let minimum = reader.value("treasury.minimum", |setting| setting.integer(0..=STEP_MAX));
     let cycle_days = reader.value("treasury.cycle_days", |setting| setting.integer(1..=CYCLE_DAYS_MAX));
     let over_capture_bps =
         reader.value("treasury.over_capture_bps", |setting| setting.integer(0..=OVER_CAPTURE_BPS_MAX));
+    let rules = Rules {
+        z: z.map_or(5.0, float),
+        step: amount(step.unwrap_or(100_000)),
+        minimum: amount(minimum.unwrap_or(100_000)),
+        cycle_days: cycle_days.unwrap_or(7),
+        over_capture_bps: over_capture_bps.unwrap_or(200),
+        thresholds,
+    };
+    Settings { calendar, rules }
+}
+
+/// Of the same section: when people are told.
+pub(super) fn watch(reader: &mut Reader<'_>, is_fed: bool, auto_prefund: AutoPrefundMode) -> watch::Settings {
+    let interval = reader.value("treasury.watch_interval_seconds", |setting| setting.integer(1..=3_600));
     let renotify_seconds =
         reader.value("treasury.renotify_seconds", |setting| setting.integer(60..=RENOTIFY_SECONDS_MAX));
-    let watch_interval_seconds = reader.value("treasury.watch_interval_seconds", |setting| setting.integer(1..=3_600));
     let report_stale_seconds =
         reader.value("treasury.report_stale_seconds", |setting| setting.integer(60..=REPORT_STALE_SECONDS_MAX));
     let break_ageing_days = reader.value("treasury.break_ageing_days", |setting| setting.integer(1..=365));
     let hourly_cap_chf = reader.value("treasury.hourly_cap_chf", |setting| setting.integer(0..=CAP_CHF_MAX));
-    let hourly_cap_suspends = reader.value("treasury.hourly_cap_suspends", |setting| setting.boolean());
-    Treasury {
-        calendar,
-        notice_probability,
-        urgent_probability,
-        z: z.unwrap_or(Decimal::from(5_u32)),
-        step: step.unwrap_or(100_000),
-        minimum: minimum.unwrap_or(100_000),
-        cycle_days: cycle_days.unwrap_or(7),
-        over_capture_bps: over_capture_bps.unwrap_or(200),
+    let hourly_cap_suspends = reader.value("treasury.hourly_cap_suspends", Setting::boolean);
+    watch::Settings {
+        is_fed,
+        interval: Duration::from_secs(interval.unwrap_or(60)),
         renotify_seconds: renotify_seconds.unwrap_or(14_400),
-        watch_interval_seconds: watch_interval_seconds.unwrap_or(60),
         report_stale_seconds: report_stale_seconds.unwrap_or(900),
         break_ageing_days: break_ageing_days.unwrap_or(3),
         hourly_cap_chf: hourly_cap_chf.unwrap_or(0),
         hourly_cap_suspends: hourly_cap_suspends.unwrap_or(false),
-        auto_prefund: auto_prefund(reader, ur),
+        auto_prefund,
     }
 }
 
@@ -191,7 +150,7 @@ fn holidays(reader: &mut Reader<'_>, read_file: ReadFile<'_>) -> Holidays {
     files.unwrap_or_default().into_iter().flatten().collect()
 }
 
-fn probabilities(reader: &mut Reader<'_>) -> (Decimal, Decimal) {
+fn thresholds(reader: &mut Reader<'_>) -> Thresholds {
     let range = Decimal::new(1, 4)..=Decimal::ONE;
     let notice = reader.value("treasury.notice_probability", |setting| setting.decimal(range.clone()));
     let urgent = reader.value("treasury.urgent_probability", |setting| setting.decimal(range));
@@ -204,7 +163,7 @@ fn probabilities(reader: &mut Reader<'_>) -> (Decimal, Decimal) {
             format!("urgent is worse than a notice: notice_probability is {notice}, urgent_probability is {urgent}");
         reader.report(&given, message);
     }
-    (notice, urgent)
+    Thresholds { notice: float(notice), urgent: float(urgent) }
 }
 
 fn time_zone(name: &str) -> Result<TimeZone, &'static str> {

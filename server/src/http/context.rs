@@ -8,7 +8,6 @@ use tapgate_engine::ledger::Ledger;
 use tokio::sync::mpsc;
 
 use crate::clock::Clock;
-use crate::config::Config;
 use crate::delivery::receivers::Delivery;
 use crate::health::Health;
 use crate::provider::prefunding::Board;
@@ -19,8 +18,6 @@ use crate::treasury::follow::Follower;
 pub struct App {
     /// Decides and records.
     pub ledger: Arc<Ledger>,
-    /// As loaded.
-    pub config: Config,
     /// Wall time.
     pub clock: Arc<Clock>,
     /// Renders `/metrics`.
@@ -44,20 +41,19 @@ impl App {
     #[must_use]
     pub fn new(
         ledger: Arc<Ledger>,
-        config: Config,
+        treasury: Arc<Follower>,
         clock: Arc<Clock>,
         metrics: PrometheusHandle,
         hints: mpsc::Sender<UrId>,
         deliveries: Vec<Delivery>,
     ) -> App {
         App {
-            treasury: Arc::new(Follower::new(&config.treasury)),
             health: Arc::default(),
             prefunding: Arc::default(),
             deliveries: deliveries.into(),
             randomness: Randomness::of_system(),
             ledger,
-            config,
+            treasury,
             clock,
             metrics,
             hints,

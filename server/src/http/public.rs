@@ -16,6 +16,7 @@ use hyper::{Method, Request, Response, StatusCode};
 use metrics::counter;
 use tapgate_engine::journal::{Settled, Word};
 use tapgate_engine::ledger::{GaveUp, Reply, Submission};
+use tapgate_engine::rules::Tolerance;
 use tapgate_engine::time::Moment;
 use tokio::time::Instant;
 
@@ -54,24 +55,30 @@ const RELEASE_TIMEOUT: Duration = Duration::from_millis(50);
 /// UR's notifications may wait longer than its callbacks: it sends them again.
 const NOTIFICATION_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// How callbacks are recognised and answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// A captured request can be replayed within its window, 1 to 3,600 seconds.
+    pub signatures: WebhookPolicy,
+    /// The latest an approval may be answered after the request's arrival, 50 to 450 ms: inside UR's 500 ms.
+    pub deadline: Duration,
+    /// Within it, a transaction that UR notifies is as we authorized it.
+    pub tolerance: Tolerance,
+}
+
 /// Answers UR.
 #[derive(Clone)]
 pub struct Public {
     app: Arc<App>,
-    policy: Arc<WebhookPolicy>,
+    settings: Arc<Settings>,
     meters: Arc<Meters>,
 }
 
 impl Public {
     /// The service over a running program.
     #[must_use]
-    pub fn new(app: Arc<App>) -> Public {
-        let policy = Arc::new(WebhookPolicy {
-            signers: app.config.ur.signers.clone(),
-            require_v2: app.config.ur.require_v2,
-            timestamp_window_seconds: app.config.ur.timestamp_window_seconds,
-        });
-        Public { app, policy, meters: Arc::new(Meters::new()) }
+    pub fn new(app: Arc<App>, settings: Settings) -> Public {
+        Public { app, settings: Arc::new(settings), meters: Arc::new(Meters::new()) }
     }
 
     async fn respond(self, request: Request<Incoming>) -> Response<Full<Bytes>> {
@@ -118,13 +125,13 @@ impl Public {
     async fn handle(&self, headers: &HeaderMap, body: &[u8], arrived: Instant) -> Result<Vec<u8>, Problem> {
         let now = self.app.clock.now();
         let now_seconds = now.at.0 / 1000;
-        verify_webhook(&self.policy, &signed(headers)?, body, now_seconds)?;
+        verify_webhook(&self.settings.signatures, &signed(headers)?, body, now_seconds)?;
         let envelope = Envelope::parse(body).map_err(|error| Problem::Malformed(error.to_string()))?;
         self.meters.event(&envelope.event);
         if envelope.event != CARD_AUTHORIZATION {
             return self.notified(&envelope.event, body, now).await;
         }
-        check_freshness(envelope.timestamp, now_seconds, self.policy.timestamp_window_seconds)?;
+        check_freshness(envelope.timestamp, now_seconds, self.settings.signatures.timestamp_window_seconds)?;
         let request = envelope.request().map_err(|error| Problem::Malformed(error.to_string()))?;
         let submission = self.app.ledger.submit(request, now)?;
         let reply = self.settle(submission, arrived).await?;
@@ -140,7 +147,7 @@ impl Public {
             "transaction" => {
                 let malformed = |error: Malformed| Problem::Malformed(format!("data: {error}"));
                 let transaction = callback::data(body).and_then(|data| Transaction::read(&data)).map_err(malformed)?;
-                let tolerance = self.app.config.reconciliation.tolerance;
+                let tolerance = self.settings.tolerance;
                 if let Applied::Booked(booking) = reconciliation::apply(&self.app.ledger, &transaction, tolerance, now)?
                 {
                     let settled = wait(&booking.word, Instant::now() + NOTIFICATION_TIMEOUT).await;
@@ -165,7 +172,7 @@ impl Public {
     /// Waits for the record's durability, up to the deadline; then for its release's; then says that nobody knows.
     async fn settle(&self, submission: Submission, arrived: Instant) -> Result<Reply, Problem> {
         let Some(word) = submission.word.clone() else { return Ok(submission.reply) };
-        let deadline = arrived + self.app.config.deadline;
+        let deadline = arrived + self.settings.deadline;
         let settled = match wait(&word, deadline).await {
             Some(settled) => Some(settled),
             None => match self.app.ledger.give_up(&submission, self.app.clock.now()) {

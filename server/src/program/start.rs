@@ -31,7 +31,7 @@ use crate::provider::prefunding::credits::Credits;
 use crate::provider::prefunding::{self, Prefunding};
 use crate::randomness::Randomness;
 use crate::signature::Address;
-use crate::treasury::follow::{Cache, Following};
+use crate::treasury::follow::{Cache, Follower, Following};
 
 /// Of what yields to decisions, on the scale of nice(1): about a tenth of a contended core.
 const BEHIND_DECISIONS: Option<i32> = Some(10);
@@ -70,12 +70,12 @@ impl Server {
     pub async fn start(config: Config, clock: Arc<Clock>) -> Result<Server, ServeError> {
         let (failed, failures) = mpsc::unbounded_channel();
         let (hints, hinted) = mpsc::channel(feeds::HINTS_MAX);
-        let (app, known, works) = recovered(config, clock, failed.clone(), hints)?;
+        let (app, known, works) = recovered(&config, clock, failed.clone(), hints)?;
         let app = Arc::new(app);
-        let public = bind(app.config.listen.public).await?;
-        let admin = bind(app.config.listen.admin).await?;
+        let public = bind(config.listen.public).await?;
+        let admin = bind(config.listen.admin).await?;
         let addresses = Addresses { public: address(&public)?, admin: address(&admin)? };
-        let data_dir = app.config.data_dir.clone();
+        let data_dir = config.data_dir.clone();
         let parts = Parts {
             works,
             cache: Arc::new(CacheFile::of_treasury(&data_dir)),
@@ -85,14 +85,14 @@ impl Server {
                 // The receiver lives as long as the process serves.
                 let _ = failed.send(error);
             }),
-            provider: provider(&app)?,
+            provider: provider(&app, &config)?,
             known,
             hinted,
             public,
             admin,
         };
         let mut jobs = Jobs::default();
-        for job in list(&app, parts) {
+        for job in list(&app, &config, parts) {
             let name = job.name;
             let started = jobs.start(job, &Threads);
             started.map_err(|error| ServeError::SetUp(format!("the job {name} did not start: {error}")))?;
@@ -134,16 +134,17 @@ pub(super) struct Provider<A> {
     pub(super) api: Arc<A>,
     /// The address of the key that signs calls.
     pub(super) partner: Address,
+    pub(super) feeds: feeds::Settings,
 }
 
 /// Every job, in the order in which they start.
-pub(super) fn list<A: UrApi>(app: &Arc<App>, parts: Parts<A>) -> Vec<Job> {
+pub(super) fn list<A: UrApi>(app: &Arc<App>, config: &Config, parts: Parts<A>) -> Vec<Job> {
     let Parts { works, cache, free_bytes, rest, on_failure, provider, known, hinted, public, admin } = parts;
     let (ledger, clock) = (|| Arc::clone(&app.ledger), || Arc::clone(&app.clock));
     let watchdog = Watchdog { ledger: ledger(), clock: clock(), health: Arc::clone(&app.health), free_bytes };
     let rows = Rows { ledger: ledger(), clock: clock(), rest, on_failure };
     let following = Following { follower: Arc::clone(&app.treasury), ledger: ledger(), clock: clock(), cache };
-    let (watch, receivers) = (watch(app), Arc::clone(&app.deliveries));
+    let (watch, receivers) = (watch(app, config.watch), Arc::clone(&app.deliveries));
     let (of_receivers, time) = (ledger(), clock());
     let deliveries = Job::new("deliveries", BEHIND_DECISIONS, |stopping| async move {
         let handles = receivers.iter().map(|delivery| &delivery.handle).collect();
@@ -157,10 +158,10 @@ pub(super) fn list<A: UrApi>(app: &Arc<App>, parts: Parts<A>) -> Vec<Job> {
         Job::new("watch", BESIDE_DECISIONS, |stopping| watch.run(stopping)),
     ];
     if let Some(provider) = provider {
-        jobs.extend(of_provider(app, provider, &known, hinted));
+        jobs.extend(of_provider(app, config, provider, &known, hinted));
     }
-    let answers = Public::new(Arc::clone(app));
-    let router = TowerToHyperService::new(admin::service(Arc::clone(app)));
+    let answers = Public::new(Arc::clone(app), config.public.clone());
+    let router = TowerToHyperService::new(admin::service(Arc::clone(app), config.admin.clone()));
     jobs.push(Job::new("listeners", None, |stopping| async move {
         let admin = listener::serve(admin, router, stopping.clone());
         tokio::join!(listener::serve(public, answers, stopping), admin);
@@ -169,37 +170,34 @@ pub(super) fn list<A: UrApi>(app: &Arc<App>, parts: Parts<A>) -> Vec<Job> {
 }
 
 /// All that ask UR.
-fn of_provider<A: UrApi>(app: &App, provider: Provider<A>, known: &Known, hinted: mpsc::Receiver<UrId>) -> Vec<Job> {
-    let Provider { api, partner } = provider;
-    let (config, ur, treasury) = (&app.config, &app.config.ur, &app.config.treasury);
-    let seconds = |seconds: u32| Duration::from_secs(seconds.into());
-    let ops_account = ur.ops_ur_id.as_deref().and_then(|id| id.parse::<UrId>().ok());
+fn of_provider<A: UrApi>(
+    app: &App,
+    config: &Config,
+    provider: Provider<A>,
+    known: &Known,
+    hinted: mpsc::Receiver<UrId>,
+) -> Vec<Job> {
+    let Provider { api, partner, feeds: settings } = provider;
+    let (prefunds, calls_per_minute) = (&config.prefunding, settings.calls_per_minute);
     let credits = Credits {
         ledger: Arc::clone(&app.ledger),
         clock: Arc::clone(&app.clock),
         board: Arc::clone(&app.prefunding),
-        quote_tolerance_bps: treasury.auto_prefund.quote_tolerance_bps,
+        quote_tolerance_bps: prefunds.auto_prefund.quote_tolerance_bps,
     };
     let feeds = feeds::Given {
         ledger: Arc::clone(&app.ledger),
         clock: Arc::clone(&app.clock),
         randomness: app.randomness.clone(),
         credits,
-        settings: feeds::Settings {
-            ops_account: ops_account.clone(),
-            pools_interval: seconds(ur.pools_interval_seconds),
-            rates_interval: seconds(ur.rates_interval_seconds),
-            users_interval: seconds(ur.users_interval_seconds),
-            calls_per_minute: ur.calls_per_minute,
-            reconciliation: config.reconciliation,
-        },
+        settings,
     };
     let feeds = Feeds::new(feeds, Arc::clone(&api), known);
-    tracing::info!(base_url = ur.base_url, calls_per_minute = ur.calls_per_minute, "feeds are read from UR");
+    tracing::info!(base_url = prefunds.base_url.as_str(), calls_per_minute, "feeds are read from UR");
     let mut jobs = vec![Job::cut_off("feeds", feeds.run(hinted))];
     // Whatever the mode: what was ordered is followed to its end.
-    if let Some(account) = ops_account {
-        tracing::info!(mode = treasury.auto_prefund.mode.name(), "automatic prefunds");
+    if let Some(account) = config.ops_account.clone() {
+        tracing::info!(mode = prefunds.auto_prefund.mode.name(), "automatic prefunds");
         let given = prefunding::Given {
             ledger: Arc::clone(&app.ledger),
             clock: Arc::clone(&app.clock),
@@ -207,53 +205,36 @@ fn of_provider<A: UrApi>(app: &App, provider: Provider<A>, known: &Known, hinted
             treasury: Arc::clone(&app.treasury),
             board: Arc::clone(&app.prefunding),
             randomness: app.randomness.clone(),
-            settings: prefunding::Settings {
-                auto_prefund: treasury.auto_prefund,
-                base_url: ur.base_url.as_str().into(),
-                interval: seconds(treasury.watch_interval_seconds),
-                rates_max_age_seconds: config.policy.rates_max_age_seconds,
-                report_stale_seconds: treasury.report_stale_seconds,
-            },
+            settings: prefunds.clone(),
         };
         jobs.push(Job::cut_off("prefunding", Prefunding::new(given, api, account, partner).run()));
     }
     jobs
 }
 
-fn watch(app: &App) -> watch::Watch {
-    let (ur, treasury) = (&app.config.ur, &app.config.treasury);
+fn watch(app: &App, settings: watch::Settings) -> watch::Watch {
     watch::Watch {
         ledger: Arc::clone(&app.ledger),
         clock: Arc::clone(&app.clock),
         health: Arc::clone(&app.health),
         treasury: Arc::clone(&app.treasury),
         prefunding: Arc::clone(&app.prefunding),
-        settings: watch::Settings {
-            is_fed: ur.feeds && ur.partner_key.is_some() && ur.ops_ur_id.is_some(),
-            interval: Duration::from_secs(treasury.watch_interval_seconds.into()),
-            renotify_seconds: treasury.renotify_seconds,
-            report_stale_seconds: treasury.report_stale_seconds,
-            break_ageing_days: treasury.break_ageing_days,
-            hourly_cap_chf: treasury.hourly_cap_chf,
-            hourly_cap_suspends: treasury.hourly_cap_suspends,
-            auto_prefund: treasury.auto_prefund.mode,
-        },
+        settings,
     }
 }
 
 /// UR's client, where one is configured: without a key nothing can be asked.
-fn provider(app: &App) -> Result<Option<Provider<Client>>, ServeError> {
-    let ur = &app.config.ur;
-    let Some(key) = ur.partner_key.clone().filter(|_| ur.feeds) else { return Ok(None) };
-    let (clock, randomness, partner) = (Arc::clone(&app.clock), app.randomness.clone(), key.address());
-    let client = Client::new(&ur.base_url, key, ur.signers.clone(), ur.calls_per_minute, clock, randomness);
+fn provider(app: &App, config: &Config) -> Result<Option<Provider<Client>>, ServeError> {
+    let Some((settings, feeds)) = config.api.clone().zip(config.feeds.clone()) else { return Ok(None) };
+    let partner = settings.key.address();
+    let client = Client::new(settings, Arc::clone(&app.clock), app.randomness.clone());
     let client = client.map_err(|error| ServeError::SetUp(error.to_string()))?;
-    Ok(Some(Provider { api: Arc::new(client), partner }))
+    Ok(Some(Provider { api: Arc::new(client), partner, feeds }))
 }
 
 /// What was running before, as the journal tells.
 fn recovered(
-    config: Config,
+    config: &Config,
     clock: Arc<Clock>,
     failed: mpsc::UnboundedSender<StoreError>,
     hints: mpsc::Sender<UrId>,
@@ -271,7 +252,7 @@ fn recovered(
         "recovered"
     );
     clock.check_behind(recovered.state.latest());
-    let (users, holding) = if config.ur.feeds { recovered.state.accounts() } else { Default::default() };
+    let (users, holding) = if config.feeds.is_some() { recovered.state.accounts() } else { Default::default() };
     let policy = config.policy.clone();
     let hash_seed = RandomState::new().hash_one("tapgate");
     let on_failure = Box::new(move |error| {
@@ -282,7 +263,8 @@ fn recovered(
     let ledger = Arc::new(ledger);
     let (deliveries, works) = receivers::prepare(&config.delivery, &ledger, &clock, &Randomness::of_system())
         .map_err(|error| ServeError::SetUp(format!("deliveries: {error}")))?;
-    let app = App::new(ledger, config, clock, metrics, hints, deliveries);
+    let treasury = Arc::new(Follower::new(config.treasury.clone()));
+    let app = App::new(ledger, treasury, clock, metrics, hints, deliveries);
     Ok((app, Known { users, holding }, works))
 }
 
@@ -295,16 +277,16 @@ fn address(listener: &TcpListener) -> Result<std::net::SocketAddr, ServeError> {
 }
 
 fn warn_of_what_is_missing(config: &Config) {
-    if config.ur.feeds && config.ur.partner_key.is_none() {
+    if config.feeds.is_some() && config.api.is_none() {
         tracing::warn!(
             "ur.feeds is true, but there is no ur.partner_key to ask UR with: figures grow stale and then decline; set \
              the key, or ur.feeds = false"
         );
     }
-    if config.ur.feeds && config.ur.ops_ur_id.is_none() {
+    if config.feeds.is_some() && config.ops_account.is_none() {
         tracing::warn!("ur.ops_ur_id is not set: the pools' balances are not read, grow stale and then decline");
     }
-    if config.tokens.is_empty() {
+    if config.admin.tokens.is_empty() {
         tracing::warn!("admin.tokens is empty: the admin API refuses everything but /healthz, /readyz and /metrics");
     }
 }

@@ -59,8 +59,8 @@ impl Stage {
         let pools = self.books().pools.clone();
         for (code, pool) in &pools {
             let shown = self.partner.get(&format!("/pools/{code}")).await?;
-            self.within(&format!("pool {code} available"), &shown["available"], pool.bounds(self.is_fed()));
-            if self.is_fed() {
+            self.within(&format!("pool {code} available"), &shown["available"], pool.bounds(self.is_fed));
+            if self.is_fed {
                 continue;
             }
             let drift = self.books().drift.get(code).copied().unwrap_or(0);
@@ -90,8 +90,8 @@ impl Stage {
         let now = self.now();
         let of = |what: &str| format!("user {ur_id} {what}");
         let limit = &shown["limit"];
-        self.within(&of("headroom"), &limit["headroom"], account.headroom_bounds(now, self.is_fed()));
-        if !self.is_fed() {
+        self.within(&of("headroom"), &limit["headroom"], account.headroom_bounds(now, self.is_fed));
+        if !self.is_fed {
             self.same(&of("usedLimit"), &limit["usedLimit"], &account.reported.used);
             self.same(&of("unreflected"), &limit["unreflected"], &account.unreflected(now));
         }
@@ -109,7 +109,7 @@ impl Stage {
         for balance in shown["fiat"].as_array().into_iter().flatten() {
             let code = balance["currency"].as_str().unwrap_or_default();
             let booked = account.fiat.iter().find(|(known, _)| **known == code);
-            let bounds = booked.map_or(Bounds::default(), |(_, (balance, _))| balance.bounds(self.is_fed()));
+            let bounds = booked.map_or(Bounds::default(), |(_, (balance, _))| balance.bounds(self.is_fed));
             self.within(&of(&format!("fiat {code}")), &balance["available"], bounds);
         }
         for card in shown["cards"].as_array().into_iter().flatten() {

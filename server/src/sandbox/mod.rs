@@ -20,7 +20,7 @@ mod world;
 use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener as StdListener};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use hyper_util::service::TowerToHyperService;
@@ -197,7 +197,8 @@ pub async fn run(options: Options, out: &mut (dyn Write + Send)) -> Result<Ran, 
     let config = config(&keys, &data, options.speed, ur)?;
     let clock = Arc::new(if options.speed == 1 { Clock::start() } else { Clock::accelerated(options.speed) });
     let world = || world::books(options.users, options.seed, clock.started_at().0 / 1_000);
-    let (is_fed, speed) = (config.ur.feeds, options.speed.into());
+    let window_seconds = config.public.signatures.timestamp_window_seconds;
+    let (is_fed, speed) = (config.feeds.is_some(), options.speed.into());
     let books = Arc::new(Mutex::new(Books { is_fed, speed, ..world() }));
     let api = Api {
         books: Arc::clone(&books),
@@ -208,7 +209,7 @@ pub async fn run(options: Options, out: &mut (dyn Write + Send)) -> Result<Ran, 
     let (stop, stopping) = stopping();
     tokio::spawn(listener::serve(socket, TowerToHyperService::new(api.router()), stopping));
     let mut server = Server::start(config, Arc::clone(&clock)).await?;
-    let stage = set_up(&options, &keys, &server, (books, world())).await?;
+    let stage = set_up(&options, &keys, &server, (books, world()), window_seconds).await?;
     announce(out, &keys, &server, &stage, ur)?;
 
     let began = stage.now();
@@ -364,6 +365,7 @@ async fn set_up(
     keys: &Keys,
     server: &Server,
     (books, world): (Arc<Mutex<Books>>, Books),
+    timestamp_window_seconds: u64,
 ) -> Result<Arc<Stage>, SandboxError> {
     let app = Arc::clone(server.app());
     let (public, admin) = (base(server.addresses().public), base(server.addresses().admin));
@@ -375,8 +377,11 @@ async fn set_up(
     progress.finish_and_clear();
     let courier =
         Courier::new(client, &public, SigningKey::from_bytes(keys.ur)?, SigningKey::from_bytes(keys.stranger)?);
+    let is_fed = books.lock().unwrap_or_else(PoisonError::into_inner).is_fed;
     let stage = Stage {
         app,
+        is_fed,
+        timestamp_window_seconds,
         courier,
         partner,
         books,

@@ -41,6 +41,10 @@ struct Said {
 /// Everything that playing a tap needs.
 pub(super) struct Stage {
     pub(super) app: Arc<App>,
+    /// Whether tapgate asks UR for its figures.
+    pub(super) is_fed: bool,
+    /// A signed timestamp that differs by more is refused.
+    pub(super) timestamp_window_seconds: u64,
     pub(super) courier: Courier,
     pub(super) partner: Partner,
     pub(super) books: Arc<Mutex<Books>>,
@@ -66,11 +70,6 @@ impl Stage {
 
     pub(super) fn traffic(&self) -> MutexGuard<'_, Traffic> {
         self.traffic.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Whether tapgate asks UR for its figures.
-    pub(super) fn is_fed(&self) -> bool {
-        self.app.config.ur.feeds
     }
 
     pub(super) fn now_millis(&self) -> u64 {
@@ -124,7 +123,7 @@ impl Stage {
         let answer = match manner {
             Manner::ForgedKey => self.courier.ask_as_stranger(&tap, now).await,
             Manner::ForgedBody => self.courier.ask_altered(&tap, now).await,
-            _ => self.courier.ask(&tap, now - 2 * self.app.config.ur.timestamp_window_seconds).await,
+            _ => self.courier.ask(&tap, now - 2 * self.timestamp_window_seconds).await,
         };
         match answer {
             Ok(answer) if answer.status == 401 => self.figures.counts().refused += 1,

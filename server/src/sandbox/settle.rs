@@ -23,7 +23,7 @@ use tokio::sync::watch;
 use super::play::Stage;
 use super::ur::{OPS_UR_ID, Shown};
 use super::world::SAMPLE_USER;
-use crate::provider::api::{Client, Priority, UrApi};
+use crate::provider::api::{self, Client, Priority, UrApi};
 use crate::provider::reconciliation::{self, sweep::Sweeps};
 use crate::randomness::Randomness;
 use crate::signature::SigningKey;
@@ -215,8 +215,13 @@ impl Stage {
             settled.told += 1;
         }
         let clock = Arc::clone(&self.app.clock);
-        let client =
-            Client::new(&format!("http://{ur}"), partner, Vec::new(), CALLS_PER_MINUTE, clock, Randomness::of_system());
+        let settings = api::Settings {
+            base_url: format!("http://{ur}"),
+            key: partner,
+            signers: Vec::new(),
+            calls_per_minute: CALLS_PER_MINUTE,
+        };
+        let client = Client::new(settings, clock, Randomness::of_system());
         let client = client.map_err(|error| error.to_string())?;
         self.books().trouble(faults.away, faults.limited_every);
         let users: Vec<String> = self.books().accounts.keys().filter(|ur_id| *ur_id != SAMPLE_USER).cloned().collect();

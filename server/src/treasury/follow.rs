@@ -25,7 +25,6 @@ use super::position::position;
 use super::statement::Statement;
 use super::tail::Tail;
 use crate::clock::Clock;
-use crate::config::Treasury;
 use crate::stopping::Stopping;
 
 /// In real time. After a crash, the records since the last write are read again.
@@ -49,6 +48,14 @@ pub trait Cache: Send + Sync {
     /// # Errors
     /// It could not be written.
     fn replace(&self, bytes: &[u8]) -> std::io::Result<()>;
+}
+
+/// When top-ups are credited and needed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Settings {
+    /// Without people's closures.
+    pub calendar: CreditCalendar,
+    pub rules: Rules,
 }
 
 /// The pools' history, folded from the journal.
@@ -96,10 +103,10 @@ pub struct CatchingUp {
 
 impl Follower {
     #[must_use]
-    pub fn new(config: &Treasury) -> Follower {
-        let calendar = config.calendar.clone();
+    pub fn new(settings: Settings) -> Follower {
+        let Settings { calendar, rules } = settings;
         let tail = Mutex::new(Tail::new(&calendar));
-        Follower { rules: config.rules(), tail, calendar, is_caught_up: AtomicBool::new(false) }
+        Follower { rules, tail, calendar, is_caught_up: AtomicBool::new(false) }
     }
 
     /// The configured calendar with people's closures.

@@ -70,15 +70,15 @@ impl PoolNow {
 /// Treasury's caution, and the sizes of its top-ups.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Rules {
-    /// The standard deviations of spending kept above the expectation.
+    /// The standard deviations of spending kept above the expectation, 0 to 10.
     pub z: f64,
-    /// Top-ups are multiples of this; at least one smallest unit.
+    /// Top-ups are multiples of this, 1 to 10^12.
     pub step: Minor,
-    /// The smallest top-up.
+    /// The smallest top-up, 0 to 10^12.
     pub minimum: Minor,
-    /// The days that a top-up should last.
+    /// The days that a top-up should last, 1 to 60.
     pub cycle_days: u16,
-    /// The capture beyond authorizations (tips, fuel), in basis points of spending.
+    /// The capture beyond authorizations (tips, fuel), in basis points of spending, 0 to 5,000.
     pub over_capture_bps: u16,
     pub thresholds: Thresholds,
 }

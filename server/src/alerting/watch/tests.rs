@@ -24,23 +24,13 @@ fn configured(world: &World, settings: &str) -> Watch {
     let text = format!("ur.signers = [\"0xee28dEaD5F114C8405BE3be1144D59A4110B7F79\"]\n{settings}");
     let no_files = |_: &Path| Err(std::io::Error::from(std::io::ErrorKind::NotFound));
     let config = Config::load(&text, "test.toml", [], no_files).unwrap();
-    let ur = &config.ur;
     Watch {
         ledger: Arc::clone(&world.ledger),
         clock: Arc::new(Clock::start()),
         health: Arc::default(),
-        treasury: Arc::new(Follower::new(&config.treasury)),
+        treasury: Arc::new(Follower::new(config.treasury)),
         prefunding: Arc::default(),
-        settings: Settings {
-            is_fed: ur.feeds && ur.partner_key.is_some() && ur.ops_ur_id.is_some(),
-            interval: Duration::from_secs(config.treasury.watch_interval_seconds.into()),
-            renotify_seconds: config.treasury.renotify_seconds,
-            report_stale_seconds: config.treasury.report_stale_seconds,
-            break_ageing_days: config.treasury.break_ageing_days,
-            hourly_cap_chf: config.treasury.hourly_cap_chf,
-            hourly_cap_suspends: config.treasury.hourly_cap_suspends,
-            auto_prefund: config.treasury.auto_prefund.mode,
-        },
+        settings: config.watch,
     }
 }
 

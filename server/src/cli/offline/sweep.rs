@@ -13,7 +13,8 @@ use crate::cli::on_runtime;
 use crate::cli::print;
 use crate::cli::ui::screen::{Screen, clean};
 use crate::cli::ui::table::{left, right, table};
-use crate::provider::reconciliation::dry_run::{DryRun, dry_run};
+use crate::config::Config;
+use crate::provider::reconciliation::dry_run::{DryRun, Given, dry_run};
 use crate::wire::admin::journal::entry;
 
 #[derive(Debug, Args)]
@@ -34,14 +35,15 @@ pub(in crate::cli) struct Sweep {
 
 impl Sweep {
     pub(in crate::cli) fn run(&self) -> Result<(), Failed> {
-        let config = config::load(&self.config)?;
+        let Config { data_dir, policy, api, reconciliation, .. } = config::load(&self.config)?;
+        let given = Given { data_dir, policy, api, settings: reconciliation };
         let bar = ProgressBar::new(0);
         bar.set_style(ProgressStyle::with_template("asking UR {bar:32} {pos}/{len}, {eta} left")?);
         let progress = |done: usize, of: usize| {
             bar.set_length(of as u64);
             bar.set_position(done as u64);
         };
-        let found = on_runtime("warn", dry_run(&config, self.users.clone(), progress))?;
+        let found = on_runtime("warn", dry_run(given, self.users.clone(), progress))?;
         bar.finish_and_clear();
         let text = if self.json { lines(&found) } else { report(&found, Screen::of_stdout()) };
         print(&text)?;

@@ -28,20 +28,34 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use tapgate_engine::ledger::Ledger;
+use tapgate_engine::money::Currency;
 
-use self::auth::{Access, Lockout};
+use self::auth::{Access, Lockout, Token};
 use super::listener::Peer;
 use crate::http::context::App;
 use crate::http::problem::Problem;
+use crate::provider::prefunding::AutoPrefund;
 use crate::wire::Malformed;
 
 /// The most an admin request may be, but for an import.
 const BODY_BYTES_MAX: usize = 1 << 20;
 
+/// Access to the admin API, and what it says of the configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// With none, all that needs a token is refused.
+    pub tokens: Vec<Token>,
+    /// Of imported cards that name no currency of their own.
+    pub card_currency: Currency,
+    /// Shown, and the mode judges proposals.
+    pub auto_prefund: AutoPrefund,
+}
+
 /// What handlers share.
 #[derive(Clone)]
 struct Admin {
     app: Arc<App>,
+    settings: Arc<Settings>,
     lockout: Arc<Lockout>,
 }
 
@@ -61,8 +75,8 @@ impl Gate {
 type Answer = Result<axum::Json<serde_json::Value>, Problem>;
 
 /// The admin API over a running program.
-pub fn service(app: Arc<App>) -> Router {
-    let admin = Admin { app, lockout: Arc::default() };
+pub fn service(app: Arc<App>, settings: Settings) -> Router {
+    let admin = Admin { app, settings: Arc::new(settings), lockout: Arc::default() };
     let gate = Gate(admin.clone());
     let nouns: [fn(&Gate) -> Router<Admin>; 12] = [
         alerts::routes,
@@ -93,7 +107,7 @@ pub fn service(app: Arc<App>) -> Router {
 
 /// Lets a request through whose token's role may do what it wants; hands the caller on to the handler.
 async fn guard(admin: Admin, access: Access, mut request: Request, next: Next) -> Response {
-    let Some(caller) = auth::caller(request.headers(), &admin.app.config.tokens) else {
+    let Some(caller) = auth::caller(request.headers(), &admin.settings.tokens) else {
         let from = request.extensions().get::<Peer>().map_or(IpAddr::from([0, 0, 0, 0]), |peer| peer.0);
         return admin.lockout.wrong_token(from, admin.app.clock.now().at.0).into_response();
     };

@@ -112,13 +112,13 @@ fn expected(admin: &Admin, sent: PrefundSent) -> Result<PrefundSent, Problem> {
 /// What is done next about automatic prefunds, and why.
 async fn automatic(State(admin): State<Admin>) -> Answer {
     let looked = admin.app.prefunding.looked();
-    Ok(Json(automatic_view(&admin.app.config.treasury.auto_prefund, looked.as_ref())))
+    Ok(Json(automatic_view(&admin.settings.auto_prefund, looked.as_ref())))
 }
 
 /// A person wants a top-up ordered from UR: proposed like tapgate's own, and a treasurer approves it in every mode.
 async fn propose(State(admin): State<Admin>, asked: Asked) -> Answer {
     let form: ProposalForm = asked.form()?;
-    let mode = admin.app.config.treasury.auto_prefund.mode;
+    let mode = admin.settings.auto_prefund.mode;
     if !mode.orders() {
         return Err(Problem::Conflict(format!(
             "nothing is ordered from UR while [treasury.auto_prefund] mode is {}: set it to approval, or send the money by hand",

@@ -88,7 +88,7 @@ async fn import(State(admin): State<Admin>, caller: Extension<Caller>, body: Bod
     let mut import = Import {
         admin: &admin,
         author,
-        card_currency: admin.app.config.card_currency,
+        card_currency: admin.settings.card_currency,
         line: 0,
         imported: 0,
         rejected: Vec::new(),

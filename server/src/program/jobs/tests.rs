@@ -30,8 +30,8 @@ use crate::program::start::{Parts, Provider, list};
 use crate::provider::api::{At, Exchange, Mint, Onramp, Priority, TransactionFilter, UrApi, UrError};
 use crate::provider::feeds::Known;
 use crate::randomness::Randomness;
-use crate::treasury::follow::Cache;
 use crate::treasury::follow::tests::{Kept, MONDAY, World};
+use crate::treasury::follow::{Cache, Follower};
 use crate::wire::ur as wire;
 
 const PARTNER_KEY: &str = "0x59c6995e998f97a5a0044966f0945389dc9e86dae88c7a8412f4603b6b78690d";
@@ -158,12 +158,13 @@ async fn stage() -> (Stage, Vec<Job>) {
     let outbox = LedgerOutbox::new(Arc::clone(&world.ledger), Arc::clone(&clock), Notices);
     let (worker, handle) = Worker::new(setup, Arc::new(outbox), Accepting(Arc::clone(&accepted))).unwrap();
     let config = config();
-    let partner = config.ur.partner_key.as_ref().unwrap().address();
+    let partner = config.api.as_ref().unwrap().key.address();
     let (hints, hinted) = mpsc::channel(1);
     let deliveries = vec![Delivery { kind: "slack", url: "https://chat.example.org".to_owned(), handle }];
     let metrics = PrometheusBuilder::new().build_recorder().handle();
     let ledger = Arc::clone(&world.ledger);
-    let app = Arc::new(App::new(ledger, config, Arc::clone(&clock), metrics, hints, deliveries));
+    let treasury = Arc::new(Follower::new(config.treasury.clone()));
+    let app = Arc::new(App::new(ledger, treasury, Arc::clone(&clock), metrics, hints, deliveries));
     world.report(MONDAY, 10, 100);
     world.drained();
     let listener = || TcpListener::bind("127.0.0.1:0");
@@ -175,13 +176,13 @@ async fn stage() -> (Stage, Vec<Job>) {
         free_bytes: Box::new(|| Some(0)),
         rest: Box::new(|_| {}),
         on_failure: Box::new(|error| panic!("{error}")),
-        provider: Some(Provider { api: Arc::new(Ur), partner }),
+        provider: Some(Provider { api: Arc::new(Ur), partner, feeds: config.feeds.clone().unwrap() }),
         known: Known::default(),
         hinted,
         public,
         admin,
     };
-    let jobs = list(&stage.app, parts);
+    let jobs = list(&stage.app, &config, parts);
     (stage, jobs)
 }
 

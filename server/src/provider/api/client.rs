@@ -41,6 +41,19 @@ const DEADLINE_AHEAD_SECONDS: u64 = PARTNER_DEADLINE_AHEAD_SECONDS_MAX / 2;
 #[error("UR's client: {0}")]
 pub struct ClientSetUpError(String);
 
+/// How UR is asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Base of UR's API.
+    pub base_url: String,
+    /// Signs each call.
+    pub key: SigningKey,
+    /// May sign answers.
+    pub signers: Vec<Address>,
+    /// Of all calls together, 1 to 100,000.
+    pub calls_per_minute: u32,
+}
+
 /// Asks UR over HTTPS.
 pub struct Client {
     http: reqwest::Client,
@@ -71,22 +84,14 @@ impl Call<'_> {
 }
 
 impl Client {
-    /// A client of the UR at `base`, with calls signed by `key`; answers may be signed by `signers`.
-    ///
     /// # Errors
     /// The base is not an http(s) URL, or TLS cannot be set up.
-    pub fn new(
-        base: &str,
-        key: SigningKey,
-        signers: Vec<Address>,
-        calls_per_minute: u32,
-        clock: Arc<Clock>,
-        randomness: Randomness,
-    ) -> Result<Client, ClientSetUpError> {
+    pub fn new(settings: Settings, clock: Arc<Clock>, randomness: Randomness) -> Result<Client, ClientSetUpError> {
+        let Settings { base_url, key, signers, calls_per_minute } = settings;
         // The process may have installed one already: it is the same one.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let base: Url =
-            base.trim_end_matches('/').parse().map_err(|error| ClientSetUpError(format!("{base}: {error}")))?;
+        let base = base_url.trim_end_matches('/').parse::<Url>();
+        let base = base.map_err(|error| ClientSetUpError(format!("{base_url}: {error}")))?;
         let http = reqwest::Client::builder()
             .connect_timeout(CONNECT_TIMEOUT)
             .timeout(ANSWER_TIMEOUT)

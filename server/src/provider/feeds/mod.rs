@@ -90,8 +90,8 @@ pub struct Given {
     pub settings: Settings,
 }
 
-/// The settings of feeds and sweeps.
-#[derive(Clone, Debug)]
+/// The settings of feeds and sweeps. Each interval is 1 to 86,400 seconds.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
     /// The account whose balances are the pools'.
     pub ops_account: Option<UrId>,
@@ -99,7 +99,7 @@ pub struct Settings {
     pub pools_interval: Duration,
     /// How often rates are.
     pub rates_interval: Duration,
-    /// How often each account's figures are.
+    /// How often each account's figures are; the budget may make it longer.
     pub users_interval: Duration,
     /// Of the client that asks.
     pub calls_per_minute: u32,

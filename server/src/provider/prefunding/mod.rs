@@ -8,6 +8,7 @@
 pub mod credits;
 pub mod plan;
 pub mod quote;
+mod settings;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -26,8 +27,8 @@ use tapgate_engine::time::{Moment, UnixMillis};
 
 use self::plan::{Desk, Need, Note, Planned, Seen, Step, Subject, plan};
 use self::quote::{corrected, fiat, usdc};
+pub use self::settings::{AutoPrefund, AutoPrefundMode, Settings};
 use crate::clock::Clock;
-use crate::config::{AutoPrefund, AutoPrefundMode};
 use crate::health::Health;
 use crate::provider::api::{Exchange, Priority, UrApi, UrError};
 use crate::randomness::Randomness;
@@ -153,21 +154,6 @@ pub struct Given {
     pub randomness: Randomness,
     /// As configured.
     pub settings: Settings,
-}
-
-/// The settings of automatic prefunds.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// Who decides, and the bounds.
-    pub auto_prefund: AutoPrefund,
-    /// UR's API, to which orders are bound.
-    pub base_url: CompactString,
-    /// How often the plan is made anew.
-    pub interval: Duration,
-    /// Older rates judge no quote.
-    pub rates_max_age_seconds: Option<u64>,
-    /// A pool with an older report is not topped up.
-    pub report_stale_seconds: u32,
 }
 
 impl<A: UrApi> Prefunding<A> {

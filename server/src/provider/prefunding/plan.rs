@@ -12,7 +12,7 @@ use tapgate_engine::rows::{Prefund, PrefundState, Row, Step as By};
 use tapgate_engine::time::UnixMillis;
 
 use super::quote::{Yardstick, fiat, usdc};
-use crate::config::{AutoPrefund, AutoPrefundMode};
+use super::settings::{AutoPrefund, AutoPrefundMode};
 use crate::treasury::calendar::CreditCalendar;
 
 const HOUR_MS: u64 = 3_600_000;

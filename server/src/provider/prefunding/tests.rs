@@ -186,20 +186,14 @@ fn job(ledger: &Arc<Ledger>, ur: &Arc<Ur>, settings: &str) -> Prefunding<Ur> {
         ledger: Arc::clone(ledger),
         clock: Arc::new(Clock::start()),
         health: Arc::default(),
-        treasury: Arc::new(Follower::new(&config.treasury)),
+        treasury: Arc::new(Follower::new(config.treasury)),
         board: Arc::default(),
         randomness: Randomness::of_system(),
-        settings: Settings {
-            auto_prefund: config.treasury.auto_prefund,
-            base_url: config.ur.base_url.as_str().into(),
-            interval: Duration::from_secs(config.treasury.watch_interval_seconds.into()),
-            rates_max_age_seconds: config.policy.rates_max_age_seconds,
-            report_stale_seconds: config.treasury.report_stale_seconds,
-        },
+        settings: config.prefunding,
     };
     given.treasury.catch_up(ledger).unwrap();
     *ur.ledger.lock().unwrap() = Some(Arc::clone(ledger));
-    let partner = config.ur.partner_key.as_ref().unwrap().address();
+    let partner = config.api.unwrap().key.address();
     Prefunding::new(given, Arc::clone(ur), "9999".parse().unwrap(), partner)
 }
 

@@ -1,19 +1,20 @@
 //! What sweeps would change, changing nothing: they run over the data directory, and what they record stays in memory.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use tapgate_engine::fact::{Record, RecordError};
 use tapgate_engine::ids::{Sequence, UrId};
-use tapgate_engine::ledger::Ledger;
+use tapgate_engine::ledger::{Ledger, Policy};
 use tapgate_engine::recovery::{RecoveryError, recover};
 use tapgate_engine::store::Overlay;
 use tapgate_engine::store::rocks::Rocks;
 use tapgate_engine::store::{Store, StoreError};
 
+use super::Settings;
 use super::sweep::{SweepError, Sweeps};
 use crate::clock::Clock;
-use crate::config::Config;
-use crate::provider::api::{Client, ClientSetUpError};
+use crate::provider::api::{self, Client, ClientSetUpError};
 use crate::randomness::Randomness;
 
 /// The part of the budget that a dry run takes: the server beside it goes on asking.
@@ -39,6 +40,18 @@ pub enum DryRunError {
     Client(#[from] ClientSetUpError),
 }
 
+/// The server whose sweeps are made.
+pub struct Given {
+    /// Its data directory; it may go on serving.
+    pub data_dir: PathBuf,
+    /// What its ledger decides by.
+    pub policy: Policy,
+    /// How it asks UR.
+    pub api: Option<api::Settings>,
+    /// How it reconciles.
+    pub settings: Settings,
+}
+
 /// What would happen.
 #[derive(Debug, Default)]
 pub struct DryRun {
@@ -58,13 +71,12 @@ pub struct DryRun {
 /// # Errors
 /// Nothing could be swept; an account that fails is told in the result.
 pub async fn dry_run(
-    config: &Config,
+    given: Given,
     accounts: Vec<UrId>,
     progress: impl Fn(usize, usize),
 ) -> Result<DryRun, DryRunError> {
-    let ur = &config.ur;
-    let key = ur.partner_key.clone().ok_or(DryRunError::NoKey)?;
-    let beneath: Arc<dyn Store> = Arc::new(Rocks::open_read_only(&config.data_dir)?);
+    let mut api = given.api.ok_or(DryRunError::NoKey)?;
+    let beneath: Arc<dyn Store> = Arc::new(Rocks::open_read_only(&given.data_dir)?);
     let recovered = recover(&beneath)?;
     let (_, waiting) = recovered.state.accounts();
     let accounts = if accounts.is_empty() { waiting } else { accounts };
@@ -73,17 +85,10 @@ pub async fn dry_run(
     let store: Arc<dyn Store> = Arc::new(Overlay::over(beneath));
     // Memory does not fail.
     let on_failure = Box::new(|_| ());
-    let ledger = Ledger::start(Arc::clone(&store), recovered.state, config.policy.clone(), 0, on_failure)?;
-    let calls_per_minute = (ur.calls_per_minute / BUDGET_SHARE).max(1);
-    let client = Client::new(
-        &ur.base_url,
-        key,
-        ur.signers.clone(),
-        calls_per_minute,
-        Arc::clone(&clock),
-        Randomness::of_system(),
-    )?;
-    let mut sweeps = Sweeps::for_dry_run(config.reconciliation);
+    let ledger = Ledger::start(Arc::clone(&store), recovered.state, given.policy, 0, on_failure)?;
+    api.calls_per_minute = (api.calls_per_minute / BUDGET_SHARE).max(1);
+    let client = Client::new(api, Arc::clone(&clock), Randomness::of_system())?;
+    let mut sweeps = Sweeps::for_dry_run(given.settings);
     let mut found = DryRun { accounts: accounts.len(), ..DryRun::default() };
     for (done, user) in accounts.iter().enumerate() {
         progress(done, accounts.len());

@@ -166,7 +166,7 @@ pub(crate) fn follower(ledger: &Ledger) -> Follower {
     let text = "ur.signers = [\"0xee28dEaD5F114C8405BE3be1144D59A4110B7F79\"]\nur.feeds = false\n";
     let no_files = |_: &Path| Err(std::io::Error::from(std::io::ErrorKind::NotFound));
     let config = crate::config::Config::load(text, "test.toml", [], no_files).unwrap();
-    let follower = Follower::new(&config.treasury);
+    let follower = Follower::new(config.treasury);
     follower.catch_up(ledger).unwrap();
     follower
 }
@@ -318,7 +318,7 @@ proptest! {
             part.apply(sequence, chain, &record, &zurich());
             ControlFlow::Continue(())
         }).unwrap();
-        let resumed = Follower::new(&config());
+        let resumed = Follower::new(config());
         prop_assert_eq!(resumed.resume(&world.ledger, &Kept::of(part.encode().unwrap())).unwrap(), part.cursor);
         resumed.catch_up(&world.ledger).unwrap();
         prop_assert_eq!(&*resumed.tail(), &*whole.tail());
@@ -326,7 +326,7 @@ proptest! {
     }
 }
 
-fn config() -> Treasury {
+fn config() -> Settings {
     let text = "ur.signers = [\"0xee28dEaD5F114C8405BE3be1144D59A4110B7F79\"]\n";
     let no_files = |_: &Path| Err(std::io::Error::from(std::io::ErrorKind::NotFound));
     crate::config::Config::load(text, "test.toml", [], no_files).unwrap().treasury
@@ -338,7 +338,8 @@ fn a_cache_that_does_not_fit_is_ignored() {
     world.report(MONDAY, 1_000, 0);
     world.drained();
     let cache = Kept::default();
-    let resumed = |ledger: &Ledger, config: &Treasury| Follower::new(config).resume(ledger, &cache).unwrap().0;
+    let resumed =
+        |ledger: &Ledger, settings: &Settings| Follower::new(settings.clone()).resume(ledger, &cache).unwrap().0;
     assert_eq!(resumed(&world.ledger, &config()), 0, "there is none");
     let known = follower(&world.ledger);
     known.save(&cache).unwrap();
@@ -431,7 +432,7 @@ fn reading_cost() {
     read.save(&cache).unwrap();
     let bytes = cache.read().unwrap().len();
     let began = Instant::now();
-    let resumed = Follower::new(&config());
+    let resumed = Follower::new(config());
     resumed.resume(&world.ledger, &cache).unwrap();
     let each = took / u32::try_from(records).unwrap();
     eprintln!("{records} records in {took:?}, {each:?} each; a cache of {bytes} bytes, read in {:?}", began.elapsed());

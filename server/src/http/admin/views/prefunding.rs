@@ -2,9 +2,8 @@
 
 use serde_json::{Value, json};
 
-use crate::config::AutoPrefund;
-use crate::provider::prefunding::Looked;
 use crate::provider::prefunding::plan::Planned;
+use crate::provider::prefunding::{AutoPrefund, Looked};
 
 /// The next steps of automatic prefunds; `looked` is the job's last check.
 #[must_use]

@@ -1,0 +1,141 @@
+//! The section `[ur]`: how UR is reached and recognised (docs/ur-facts.md, Authentication).
+
+use std::path::Path;
+use std::time::Duration;
+
+use tapgate_engine::ids::UrId;
+
+use super::reader::Reader;
+use super::sections::{INTERVAL_SECONDS_MAX, ReadFile, seconds};
+use super::setting::Setting;
+use crate::provider::{api, feeds, reconciliation};
+use crate::signature::{Address, SigningKey, WebhookPolicy};
+
+/// Most signers: each is a key that can approve spending, and a rotation needs two.
+const SIGNERS_MAX: usize = 16;
+
+/// Longest signature window, in seconds: within it a captured request can be replayed.
+const TIMESTAMP_WINDOW_SECONDS_MAX: u64 = 3_600;
+
+/// Calls to UR a minute where nothing else is agreed: the least tier of UR's issuer (docs/ur-facts.md).
+const CALLS_PER_MINUTE: u32 = 80;
+
+/// Most calls a minute: more than any tier.
+const CALLS_PER_MINUTE_MAX: u32 = 100_000;
+
+/// The settings of all that UR asks and of all that ask UR.
+pub(super) struct Ur {
+    pub(super) base_url: String,
+    pub(super) signatures: WebhookPolicy,
+    pub(super) api: Option<api::Settings>,
+    pub(super) ops_account: Option<UrId>,
+    pub(super) feeds: Option<feeds::Settings>,
+}
+
+pub(super) fn ur(reader: &mut Reader<'_>, read_file: ReadFile<'_>, reconciliation: reconciliation::Settings) -> Ur {
+    let base_url = reader.value("ur.base_url", base_url).unwrap_or_else(|| "https://openapi.ur.app".to_owned());
+    let signers = signers(reader);
+    let partner_key = partner_key(reader, read_file);
+    let ops_account = reader.value("ur.ops_ur_id", |setting| setting.parsed(ops_account));
+    let require_v2 = reader.value("ur.require_v2", Setting::boolean);
+    let window = 1..=TIMESTAMP_WINDOW_SECONDS_MAX;
+    let timestamp_window_seconds = reader.value("ur.timestamp_window_seconds", |setting| setting.integer(window));
+    let is_fed = reader.value("ur.feeds", Setting::boolean).unwrap_or(true);
+    let calls_per_minute = reader.value("ur.calls_per_minute", |setting| setting.integer(1..=CALLS_PER_MINUTE_MAX));
+    let calls_per_minute = calls_per_minute.unwrap_or(CALLS_PER_MINUTE);
+    let feeds = feeds::Settings {
+        ops_account: ops_account.clone(),
+        pools_interval: interval(reader, "ur.pools_interval_seconds", 15),
+        rates_interval: interval(reader, "ur.rates_interval_seconds", 300),
+        users_interval: interval(reader, "ur.users_interval_seconds", 21_600),
+        calls_per_minute,
+        reconciliation,
+    };
+    let api = |key| api::Settings { base_url: base_url.clone(), key, signers: signers.clone(), calls_per_minute };
+    Ur {
+        api: partner_key.map(api),
+        signatures: WebhookPolicy {
+            signers,
+            require_v2: require_v2.unwrap_or(false),
+            timestamp_window_seconds: timestamp_window_seconds.unwrap_or(300),
+        },
+        base_url,
+        ops_account,
+        feeds: is_fed.then_some(feeds),
+    }
+}
+
+fn interval(reader: &mut Reader<'_>, path: &'static str, default: u32) -> Duration {
+    Duration::from_secs(seconds(reader, path, INTERVAL_SECONDS_MAX, default).into())
+}
+
+fn ops_account(text: &str) -> Result<UrId, &'static str> {
+    text.parse().map_err(|_| "must be 1 to 64 printable ASCII characters without spaces")
+}
+
+fn signers(reader: &mut Reader<'_>) -> Vec<Address> {
+    const WHAT: &str = "list the addresses whose webhook signatures are accepted";
+    let mut seen = Vec::new();
+    let mut items = 0_usize;
+    let signers = reader.list("ur.signers", SIGNERS_MAX, |reader, item| {
+        items += 1;
+        // Not repeated in the message: where an address is expected, a private key is easily put by mistake.
+        let address = item.text().and_then(|text| text.parse::<Address>().map_err(|error| error.to_string()));
+        let address = reader.judge(item, address)?;
+        if seen.contains(&address) {
+            reader.report(item, format!("{address} is listed twice"));
+        }
+        seen.push(address);
+        Some(address)
+    });
+    match reader.find("ur.signers") {
+        None => reader.missing("ur.signers", WHAT),
+        Some(setting) if signers.is_some() && items == 0 => {
+            reader.report(&setting, format!("must not be empty: {WHAT}"));
+        }
+        Some(_) => {}
+    }
+    signers.unwrap_or_default()
+}
+
+/// The key itself or the content of its file. No message repeats either.
+fn partner_key(reader: &mut Reader<'_>, read_file: ReadFile<'_>) -> Option<SigningKey> {
+    let parse = |text: &str| text.parse::<SigningKey>().map_err(|error| error.to_string());
+    let key = reader.find("ur.partner_key");
+    let file = reader.find("ur.partner_key_file");
+    match (key, file) {
+        (None, None) => None,
+        (Some(key), None) => {
+            let parsed = key.text().and_then(parse);
+            reader.judge(&key, parsed)
+        }
+        (None, Some(file)) => {
+            let parsed = file.text().and_then(|path| {
+                let digits = path.trim().trim_start_matches("0x");
+                if digits.len() >= 64 && digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+                    return Err("must be the path of a file, and looks like the key itself".to_owned());
+                }
+                let content = read_file(Path::new(path)).map_err(|error| format!("cannot read {path:?}: {error}"))?;
+                parse(content.trim_end_matches(['\r', '\n'])).map_err(|error| format!("in {path:?}: {error}"))
+            });
+            reader.judge(&file, parsed)
+        }
+        (Some(_), Some(file)) => {
+            reader.report(&file, "give either partner_key or partner_key_file, not both".to_owned());
+            None
+        }
+    }
+}
+
+/// The value is never repeated: it may hold credentials, which have no place in it.
+fn base_url(setting: &Setting<'_>) -> Result<String, String> {
+    const FORM: &str = "must be http:// or https://, a host, and at most a port and a path; no user, query or fragment";
+    let text = setting.text()?;
+    let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://")).ok_or(FORM)?;
+    let host = rest.split(['/', ':']).next().unwrap_or_default();
+    let is_plain = rest.bytes().all(|byte| byte.is_ascii_graphic() && !b"?#@\"<>\\^`{|}".contains(&byte));
+    if host.is_empty() || !is_plain {
+        return Err(FORM.to_owned());
+    }
+    Ok(text.trim_end_matches('/').to_owned())
+}
