@@ -178,5 +178,6 @@ impl Scene<'_> {
 }
 
 fn age_seconds(since: UnixMillis, now: UnixMillis) -> u64 {
+    // What was reported at a later time than a record may be stamped with is not old.
     now.0.saturating_sub(since.0) / 1000
 }

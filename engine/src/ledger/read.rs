@@ -156,6 +156,7 @@ impl Ledger {
 
     /// The time before which an answered id may have left memory.
     pub(super) fn kept_since(now: UnixMillis) -> UnixMillis {
+        // Before the clock's first day there is nothing.
         UnixMillis(now.0.saturating_sub(KEPT_IN_MEMORY_MILLIS))
     }
 }

@@ -519,6 +519,7 @@ impl User {
             let old = before.iter().find(|old| old.id == new.id);
             let number = old.map_or_else(
                 || {
+                    // The last number is that of every card: it counts longer than it should, never shorter.
                     next = next.saturating_add(1);
                     next
                 },
@@ -535,6 +536,7 @@ impl User {
     }
 
     fn add_card(&mut self, new: &ImportedCard) {
+        // As for an imported one.
         let number = self.cards.iter().map(|card| card.number).max().unwrap_or(0).saturating_add(1);
         let ImportedCard { id, status, currency } = new.clone();
         self.cards.push(Card { id, status, currency, controls: None, number });

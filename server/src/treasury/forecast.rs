@@ -38,7 +38,7 @@ impl PoolNow {
     /// The amount that approvals can still take.
     #[must_use]
     pub fn spendable(&self) -> Minor {
-        self.available.saturating_sub(self.reserve)
+        self.available - self.reserve
     }
 
     #[must_use]
@@ -53,14 +53,15 @@ impl PoolNow {
         Observation { dry, was_dry: dry, probability_empty: Some(forecast.probability_empty) }
     }
 
-    /// The balance for spending until a moment: the current balance, and the credits before that moment.
+    /// The balance for spending until a moment: the current balance, and the credits before that moment. Nobody bounds how
+    /// many top-ups are open: at the end of `i64` they cover everything.
     fn until(&self, until: UnixMillis, now: UnixMillis) -> Minor {
         let arrives = |top_up: &&TopUp| top_up.credited_at > now && top_up.credited_at < until;
         let arriving = self.in_flight.iter().filter(arrives).map(|top_up| top_up.amount);
         arriving.fold(self.spendable(), Minor::saturating_add)
     }
 
-    /// Includes overdue top-ups.
+    /// Includes overdue top-ups. Saturates as [`Self::until`].
     fn in_flight(&self, before: UnixMillis) -> Minor {
         let arriving = self.in_flight.iter().filter(|top_up| top_up.credited_at < before).map(|top_up| top_up.amount);
         arriving.fold(Minor::ZERO, Minor::saturating_add)
@@ -197,6 +198,7 @@ fn suggested(
     reorder_point: Minor,
     credited_at: UnixMillis,
 ) -> Result<Minor, NoForecast> {
+    // An estimate has no bound, nor has the money in flight: at the ends of i64, all is covered or nothing is.
     let in_time = pool.spendable().saturating_add(pool.in_flight(credited_at));
     if in_time >= reorder_point {
         return Ok(Minor::ZERO);

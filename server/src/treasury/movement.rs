@@ -49,7 +49,7 @@ pub fn movements(fact: &Fact) -> impl Iterator<Item = Movement> + '_ {
         Fact::PoolLimited(limited) => (found(limited.currency, Line::Floors, limited.available_change), none),
         Fact::PoolSynced(synced) => (
             found(synced.currency, Line::Credits, synced.credits_shown),
-            found(synced.currency, Line::Reports, synced.available_change.saturating_sub(synced.credits_shown)),
+            found(synced.currency, Line::Reports, synced.available_change - synced.credits_shown),
         ),
         _ => (none, none),
     };

@@ -60,7 +60,7 @@ pub struct Declines {
 }
 
 impl Outcomes {
-    /// Counts a decision. A late answer is not a decision of its own: the approval was counted, and is released.
+    /// Counts a decision. Francs saturate: at the end of `i64` they exceed every cap. A late answer is not a decision of its own: the approval was counted, and is released.
     pub fn add(&mut self, at: UnixMillis, verdict: &Verdict) {
         self.roll(at);
         let minute = self.minutes.entry(at.0 / MINUTE_MS).or_default();

@@ -40,6 +40,7 @@ impl Lines {
             Line::Reports => &mut self.reports,
             Line::Floors => &mut self.floors,
         };
+        // A day has no bound on its movements: a line that reaches the end of i64 stays there, rather than end the program.
         *sum = sum.saturating_add(change);
     }
 
@@ -86,7 +87,7 @@ impl Book {
         let day = self.days.last_key_value().map_or(day, |(last, _)| day.max(*last));
         let (_, lines) = self.days.entry(day).or_insert((self.available, Lines::default()));
         lines.add(line, change);
-        self.available = self.available.saturating_add(change);
+        self.available += change;
         if self.days.len() > DAYS_MAX {
             self.days.pop_first();
         }
@@ -95,8 +96,8 @@ impl Book {
     /// A report above the expectation is explained by refunds first.
     fn report(&mut self, day: Day, rise: Minor) {
         let shown = Minor(rise.0.clamp(0, self.refunds_due.0.max(0)));
-        self.refunds_due = self.refunds_due.saturating_sub(shown);
-        for (line, change) in [(Line::Refunds, shown), (Line::Reports, rise.saturating_sub(shown))] {
+        self.refunds_due -= shown;
+        for (line, change) in [(Line::Refunds, shown), (Line::Reports, rise - shown)] {
             if !change.is_zero() {
                 self.add(day, line, change);
             }
@@ -121,6 +122,7 @@ impl Statements {
             Fact::Booked(booked) => {
                 if let Some(refund) = booked.refund() {
                     let book = self.0.entry(refund.currency).or_default();
+                    // More than any report can show is shown by none.
                     book.refunds_due = book.refunds_due.saturating_add(refund.amount);
                 }
             }

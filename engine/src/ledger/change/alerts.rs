@@ -112,6 +112,7 @@ impl Ledger {
                 return Err(ChangeError::Conflict(format!("alert {id} was acknowledged by {}", before.by)));
             }
             (AlertChange::Acknowledge { reason, .. }, None) => Fact::AlertAcknowledged { id, reason },
+            // A time that has passed is no silence at all.
             (AlertChange::Silence { until, .. }, _) if until.0.saturating_sub(at.0) > SILENCE_MAX_MILLIS => {
                 return Err(ChangeError::Invalid("an alert is silenced for 30 days at most".to_owned()));
             }

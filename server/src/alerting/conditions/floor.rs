@@ -26,7 +26,7 @@ pub fn floor_breached(pool: &PoolFigures) -> Option<Condition> {
         format_compact!(
             "More is approved or settled than UR's balance holds above the floor: {} {currency} are missing. UR settled \
              without asking, or its balance fell; `tapgate breaks` lists what was found. Send a top-up now.",
-            major(Minor(pool.available.0.saturating_neg())),
+            major(-pool.available),
         )
     };
     Some(Condition {

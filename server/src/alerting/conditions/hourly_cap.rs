@@ -20,6 +20,7 @@ pub fn reaches_cap(approved: ChfMinor, cap_chf: u64) -> bool {
 /// so that a program at its cap notifies once.
 #[must_use]
 pub fn hourly_cap(approved: ChfMinor, cap_chf: u64, suspends: bool, is_told: bool) -> Option<Condition> {
+    // At the end of i64 it exceeds every cap.
     let counted = if is_told { ChfMinor(approved.0.saturating_mul(2)) } else { approved };
     if !reaches_cap(counted, cap_chf) {
         return None;

@@ -92,6 +92,6 @@ fn share(history: &History, draw: &Draw, amount: Minor) -> Option<Money> {
     let Verdict::Approved(approval) = &decided.verdict else { return None };
     let debit = approval.funds?;
     let stands = |remaining: Minor| debit.amount.share_rounded_up(remaining.0, draw.amount.0);
-    let back = stands(draw.remaining).saturating_sub(stands(draw.remaining.saturating_sub(amount)));
+    let back = stands(draw.remaining) - stands(draw.remaining - amount);
     (!back.is_zero()).then_some(Money { amount: back, ..debit })
 }

@@ -15,7 +15,7 @@ use tapgate_engine::contract::pricing::{Conversion, Rates};
 use tapgate_engine::fact::{AccountStatus, Author, BreakKind, Discrepancy, Fact, ReportedAccount, Source, Verdict};
 use tapgate_engine::ids::{Sequence, UrId};
 use tapgate_engine::ledger::{Change, ChangeError, Ledger};
-use tapgate_engine::money::{Currency, Minor, Money};
+use tapgate_engine::money::{Currency, Minor, Money, SUM_MAX};
 use tapgate_engine::rows::User;
 use tapgate_engine::time::UnixMillis;
 use tokio::sync::mpsc;
@@ -267,11 +267,12 @@ impl<A: UrApi> Feeds<A> {
             let (_, unexplained) = ledger.sync_pool(balance.currency, balance.amount, seen_through, now)?;
             // A rise no larger than the money on its way is that money, shown before anybody has recorded its credit.
             let on_its_way = ledger.in_flight(balance.currency);
-            let sum = on_its_way.iter().fold(Minor::ZERO, |sum, prefund| sum.saturating_add(prefund.amount));
-            let awaited = sum.saturating_sub(shown_early).max(Minor::ZERO);
-            let drift = unexplained.saturating_sub(unexplained.clamp(Minor::ZERO, awaited));
+            // Nobody bounds how many prefunds are open; more than any figure explains no more.
+            let sum = on_its_way.iter().fold(Minor::ZERO, |sum, prefund| (sum + prefund.amount).min(SUM_MAX));
+            let awaited = (sum - shown_early).max(Minor::ZERO);
+            let drift = unexplained - unexplained.clamp(Minor::ZERO, awaited);
             if drift.0.abs() > self.given.settings.reconciliation.tolerance.of(balance.amount).0 {
-                let expected = balance.amount.saturating_sub(unexplained);
+                let expected = balance.amount - unexplained;
                 let discrepancy = Discrepancy {
                     kind: BreakKind::PoolDrift,
                     subject: balance.currency.as_str().into(),

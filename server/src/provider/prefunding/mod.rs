@@ -384,7 +384,7 @@ async fn look(given: &Given, desk: &Desk, moment: Moment) -> Result<Seen, StoreE
     let (today, day_ends) = calendar.day(now);
     let ordered = prefunds.iter().filter_map(|prefund| prefund.ordered.as_ref());
     let ordered_today = ordered.filter(|(step, _)| calendar.day(step.at).0 == today);
-    let ordered_today = ordered_today.fold(Minor::ZERO, |sum, (_, ordered)| sum.saturating_add(ordered.paid));
+    let ordered_today = ordered_today.map(|(_, ordered)| ordered.paid).sum();
     let program = given.ledger.program();
     let held_back = match given.treasury.ready(&given.ledger) {
         _ if !moment.trusted => Some("wall time is not trusted: set the clock right, then restart tapgate".into()),

@@ -189,7 +189,7 @@ impl Seen {
     /// What may still be ordered today, in millionths of a USDC.
     #[must_use]
     pub fn left_today(&self) -> Minor {
-        self.settings.daily_max.saturating_sub(self.ordered_today).max(Minor::ZERO)
+        (self.settings.daily_max - self.ordered_today).max(Minor::ZERO)
     }
 
     /// Whether a cost is within the bounds.

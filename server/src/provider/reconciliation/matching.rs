@@ -54,7 +54,7 @@ pub fn find(
     }
     let fits = |candidate: &&Candidate| {
         let apart = transaction.at.0.saturating_sub(candidate.at.0);
-        let difference = Minor(candidate.held.saturating_sub(transaction.amount).0.abs());
+        let difference = Minor((candidate.held - transaction.amount).0.abs());
         candidate.user == transaction.user
             && candidate.currency == transaction.currency
             && difference <= tolerance.of(candidate.held)
