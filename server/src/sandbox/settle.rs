@@ -29,7 +29,7 @@ use crate::randomness::Randomness;
 use crate::signature::SigningKey;
 
 /// Transactions that UR notifies; sweeps must find the others.
-const TOLD_MAX: usize = 2_000;
+const NOTIFIED_MAX: usize = 2_000;
 /// A generous call budget: the sweeps of a whole run take seconds.
 const CALLS_PER_MINUTE: u32 = 1_000_000;
 /// Retries of a sweep that UR interrupted.
@@ -38,8 +38,8 @@ const SWEEPS_MAX: u32 = 50;
 const SETTLE_INTERVAL: Duration = Duration::from_millis(25);
 /// During the traffic: the intervals of unasked settlements and of API outages, and the duration of an outage.
 const ORPHANS_EVERY_SECONDS: u64 = 3 * 86_400;
-const AWAY_EVERY_SECONDS: u64 = 7 * 86_400;
-const AWAY_SECONDS: u64 = 6 * 3_600;
+const OUTAGE_EVERY_SECONDS: u64 = 7 * 86_400;
+const OUTAGE_SECONDS: u64 = 6 * 3_600;
 
 /// Faults between UR's books and its notifications, in thousandths, and faults of its API.
 #[derive(Clone, Copy, Debug, Default)]
@@ -75,11 +75,11 @@ pub(super) struct Settled {
     expected: BTreeSet<(BreakKind, String)>,
     /// The times of UR's next unasked settlement and next outage.
     orphan_at: u64,
-    away_at: u64,
+    outage_at: u64,
 }
 
 /// One notification.
-struct Telling {
+struct Notification {
     number: usize,
     data: Value,
 }
@@ -97,13 +97,13 @@ impl Stage {
         mut over: watch::Receiver<bool>,
     ) -> Result<(), String> {
         let began = self.now();
-        (settled.orphan_at, settled.away_at) = (began + ORPHANS_EVERY_SECONDS, began + AWAY_EVERY_SECONDS);
-        self.books().trouble(0, faults.limited_every);
+        (settled.orphan_at, settled.outage_at) = (began + ORPHANS_EVERY_SECONDS, began + OUTAGE_EVERY_SECONDS);
+        self.books().api_faults(0, faults.limited_every);
         while !*over.borrow() {
             let now = self.now();
-            if faults.away > 0 && now >= settled.away_at {
-                settled.away_at = now + AWAY_EVERY_SECONDS;
-                self.books().stay_away(now + AWAY_SECONDS);
+            if faults.away > 0 && now >= settled.outage_at {
+                settled.outage_at = now + OUTAGE_EVERY_SECONDS;
+                self.books().fail_until(now + OUTAGE_SECONDS);
             }
             if faults.orphans > 0 && now >= settled.orphan_at {
                 settled.orphan_at = now + ORPHANS_EVERY_SECONDS;
@@ -115,7 +115,7 @@ impl Stage {
                 _ = over.changed() => {}
             }
         }
-        self.books().trouble(0, 0);
+        self.books().api_faults(0, 0);
         Ok(())
     }
 
@@ -126,29 +126,29 @@ impl Stage {
             self.books().statement.take_due(now, |root| traffic.is_followed(root))
         };
         settled.transactions += due.len();
-        let mut tellings = Vec::new();
+        let mut notifications = Vec::new();
         for number in due {
             if let Some(kind) = self.surprise_of(number, faults, random) {
                 self.surprise(number, kind, settled).await?;
             } else if let Some(shown) = self.books().statement.settle(number) {
-                tell(&shown, faults, random, &mut tellings);
+                notify(&shown, faults, random, &mut notifications);
             }
         }
         if faults.shuffled {
-            tellings.shuffle(random);
+            notifications.shuffle(random);
         }
-        for telling in tellings {
-            self.tell(&telling).await?;
+        for notification in notifications {
+            self.notify(&notification).await?;
             settled.told += 1;
         }
         Ok(())
     }
 
-    async fn tell(&self, telling: &Telling) -> Result<(), String> {
-        self.courier.tell(&telling.data, || self.now()).await?;
-        if telling.data["status"] == "completed" {
+    async fn notify(&self, notification: &Notification) -> Result<(), String> {
+        self.courier.notify(&notification.data, || self.now()).await?;
+        if notification.data["status"] == "completed" {
             let now = self.now();
-            self.books().statement.note_shown(&[telling.number], now);
+            self.books().statement.note_shown(&[notification.number], now);
         }
         Ok(())
     }
@@ -170,7 +170,7 @@ impl Stage {
         let _turn = self.turn_of(&shown.ur_id).await;
         let _edge = self.edge.write().await;
         if kind == BreakKind::StatusConflict {
-            self.tell(&Telling { number, data: shown.with_status("rejected") }).await?;
+            self.notify(&Notification { number, data: shown.with_status("rejected") }).await?;
             self.books().take_back(&shown.reference, &shown.ur_id);
             settled.expected.insert((kind, shown.reference));
         } else if self.books().overcharge(number, self.now()) {
@@ -178,7 +178,7 @@ impl Stage {
         }
         let Some(shown) = self.books().statement.settle(number) else { return Ok(()) };
         settled.told += 1;
-        self.tell(&Telling { number, data: shown.data }).await
+        self.notify(&Notification { number, data: shown.data }).await
     }
 
     async fn charge_unasked(&self, settled: &mut Settled, random: &mut ChaCha8Rng) -> Result<(), String> {
@@ -191,7 +191,7 @@ impl Stage {
         settled.expected.insert((BreakKind::OrphanAtProvider, shown.hash));
         settled.transactions += 1;
         settled.told += 1;
-        self.tell(&Telling { number, data: shown.data }).await
+        self.notify(&Notification { number, data: shown.data }).await
     }
 
     async fn turn_of(&self, ur_id: &str) -> Option<tokio::sync::MutexGuard<'_, ()>> {
@@ -210,8 +210,8 @@ impl Stage {
         random: &mut ChaCha8Rng,
         progress: &ProgressBar,
     ) -> Result<(), String> {
-        for telling in self.tellings(settled, faults, random).await? {
-            self.tell(&telling).await?;
+        for notification in self.notifications(settled, faults, random).await? {
+            self.notify(&notification).await?;
             settled.told += 1;
         }
         let clock = Arc::clone(&self.app.clock);
@@ -223,7 +223,7 @@ impl Stage {
         };
         let client = Client::new(settings, clock, Randomness::of_system());
         let client = client.map_err(|error| error.to_string())?;
-        self.books().trouble(faults.away, faults.limited_every);
+        self.books().api_faults(faults.away, faults.limited_every);
         let users: Vec<String> = self.books().accounts.keys().filter(|ur_id| *ur_id != SAMPLE_USER).cloned().collect();
         progress.set_length(users.len() as u64);
         for ur_id in &users {
@@ -231,7 +231,7 @@ impl Stage {
             progress.inc(1);
             settled.swept += 1;
         }
-        self.books().trouble(0, 0);
+        self.books().api_faults(0, 0);
         settled.breaks = self.compare_breaks(&settled.expected);
         self.compare_authorizations(&settled.expected);
         self.compare_pools(&client).await?;
@@ -242,12 +242,12 @@ impl Stage {
     }
 
     /// The notifications of the rest, in the order and number that the faults produce.
-    async fn tellings(
+    async fn notifications(
         &self,
         settled: &mut Settled,
         faults: Faults,
         random: &mut ChaCha8Rng,
-    ) -> Result<Vec<Telling>, String> {
+    ) -> Result<Vec<Notification>, String> {
         let now = self.now();
         let left = self.books().statement.take_due(u64::MAX - 1, |_| false);
         settled.transactions += left.len();
@@ -262,8 +262,8 @@ impl Stage {
             let is_wrong = surprise == Some(BreakKind::AmountMismatch) && books.overcharge(number, now);
             let Some(shown) = books.statement.settle(number) else { continue };
             // A wrong notification may be lost, too: then a sweep must find the settlement.
-            if told.len() < TOLD_MAX {
-                tell(&shown, faults, random, &mut told);
+            if told.len() < NOTIFIED_MAX {
+                notify(&shown, faults, random, &mut told);
             }
             if is_wrong {
                 settled.expected.insert((BreakKind::AmountMismatch, shown.reference));
@@ -278,7 +278,7 @@ impl Stage {
         for shown in orphans.into_iter().filter_map(|number| books.statement.shown(number)) {
             settled.expected.insert((BreakKind::OrphanAtProvider, shown.hash));
             settled.transactions += 1;
-            told.push(Telling { number: shown.number, data: shown.data });
+            told.push(Notification { number: shown.number, data: shown.data });
         }
         if faults.shuffled {
             told.shuffle(random);
@@ -407,16 +407,16 @@ impl Stage {
 }
 
 /// Adds a transaction's notifications, as many as the faults produce.
-fn tell(shown: &Shown, faults: Faults, random: &mut ChaCha8Rng, tellings: &mut Vec<Telling>) {
-    let telling = |data: Value| Telling { number: shown.number, data };
+fn notify(shown: &Shown, faults: Faults, random: &mut ChaCha8Rng, notifications: &mut Vec<Notification>) {
+    let notification = |data: Value| Notification { number: shown.number, data };
     let drawn = random.random_range(0..1_000);
     if drawn < faults.lost {
         return;
     }
-    tellings.push(telling(shown.data.clone()));
+    notifications.push(notification(shown.data.clone()));
     if drawn < faults.lost + faults.twice {
-        tellings.push(telling(shown.data.clone()));
+        notifications.push(notification(shown.data.clone()));
     } else if drawn < faults.lost + faults.twice + faults.late && shown.is_out {
-        tellings.push(telling(shown.with_status("pending")));
+        notifications.push(notification(shown.with_status("pending")));
     }
 }

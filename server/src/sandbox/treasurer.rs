@@ -14,15 +14,15 @@ const LEAD: Duration = Duration::from_secs(5);
 
 /// The pool that the treasurer neglects, so that it runs dry: from its first top-up after this many seconds, when
 /// tapgate has seen a week of it, until it is empty.
-const FORGOTTEN: Code = "GBP";
-const FORGETS_AFTER_SECONDS: u64 = 8 * 86_400;
+const NEGLECTED: Code = "GBP";
+const NEGLECTS_AFTER_SECONDS: u64 = 8 * 86_400;
 
 /// The treasurer's attention to the neglected pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Mind {
-    NotYet,
-    Forgets,
-    Remembers,
+enum Attention {
+    Untested,
+    Neglects,
+    Restored,
 }
 
 /// A top-up in flight.
@@ -41,27 +41,27 @@ pub(super) struct Treasurer {
     under_way: Vec<TopUp>,
     /// Deposits made through UR's API, with their time of arrival.
     deposits: Vec<(Wire, Instant)>,
-    mind: Mind,
+    attention: Attention,
 }
 
 impl Treasurer {
     pub(super) fn new(began: u64) -> Treasurer {
-        Treasurer { began, number: 0, under_way: Vec::new(), deposits: Vec::new(), mind: Mind::NotYet }
+        Treasurer { began, number: 0, under_way: Vec::new(), deposits: Vec::new(), attention: Attention::Untested }
     }
 
     /// Credits top-ups that have arrived, and sends new ones where needed; records both with tapgate.
     pub(super) async fn look(&mut self, stage: &Stage, now: Instant) {
         for arrived in self.under_way.extract_if(.., |top_up| top_up.arrives <= now).collect::<Vec<_>>() {
             stage.credit(arrived.code, arrived.amount, &arrived.reference).await;
-            let is_late = stage.now() - self.began > FORGETS_AFTER_SECONDS;
-            if self.mind == Mind::NotYet && is_late && arrived.code == FORGOTTEN {
-                self.mind = Mind::Forgets;
+            let is_late = stage.now() - self.began > NEGLECTS_AFTER_SECONDS;
+            if self.attention == Attention::Untested && is_late && arrived.code == NEGLECTED {
+                self.attention = Attention::Neglects;
             }
         }
         for (wire, _) in self.deposits.extract_if(.., |(_, arrives)| *arrives <= now).collect::<Vec<_>>() {
             stage.arrive(&wire).await;
         }
-        self.deposits.extend(std::mem::take(&mut stage.books().wires).into_iter().map(|wire| (wire, now + LEAD)));
+        self.deposits.extend(std::mem::take(&mut stage.books().deposits).into_iter().map(|wire| (wire, now + LEAD)));
         for (code, amount) in self.due(stage) {
             let top_up = self.top_up(code, amount, now);
             let expected_at = stage.now() + LEAD.as_secs() * stage.books().speed;
@@ -80,13 +80,13 @@ impl Treasurer {
     fn due(&mut self, stage: &Stage) -> Vec<(Code, u64)> {
         let books = stage.books();
         // tapgate's own figure decides: UR's balance may already be zero, or larger.
-        let shown = FORGOTTEN.parse().ok().and_then(|code| stage.app.ledger.pool(code));
+        let shown = NEGLECTED.parse().ok().and_then(|code| stage.app.ledger.pool(code));
         let is_empty = shown.is_some_and(|pool| pool.available <= Minor::ZERO);
-        if self.mind == Mind::Forgets && is_empty {
-            self.mind = Mind::Remembers;
+        if self.attention == Attention::Neglects && is_empty {
+            self.attention = Attention::Restored;
         }
         let low = books.pools.iter().filter(|(_, pool)| pool.available() < (pool.opened - pool.floor) / 4);
-        let looked_at = low.filter(|(code, _)| **code != FORGOTTEN || self.mind != Mind::Forgets);
+        let looked_at = low.filter(|(code, _)| **code != NEGLECTED || self.attention != Attention::Neglects);
         let is_awaited = |code: Code| {
             let sent = self.under_way.iter().map(|top_up| top_up.code);
             sent.chain(self.deposits.iter().map(|(wire, _)| wire.code)).any(|other| other == code)

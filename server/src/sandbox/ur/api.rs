@@ -45,9 +45,9 @@ impl From<(u32, String)> for Refused {
 }
 
 /// The fields of a verified request.
-struct Question(Map<String, Value>);
+struct Fields(Map<String, Value>);
 
-impl Question {
+impl Fields {
     fn text(&self, name: &str) -> String {
         match self.0.get(name) {
             Some(Value::String(text)) => text.clone(),
@@ -74,7 +74,7 @@ impl Question {
 
 type Answer = Result<Json<Value>, Refused>;
 
-type Endpoint = fn(&mut Books, &Question, u64) -> Answer;
+type Endpoint = fn(&mut Books, &Fields, u64) -> Answer;
 
 /// Every endpoint of seeds 003 and 004 that a partner's server calls.
 const ENDPOINTS: [(&str, Endpoint); 12] = [
@@ -97,11 +97,11 @@ impl Api {
         let mut router = Router::new();
         for (path, endpoint) in ENDPOINTS {
             let ask = move |State(api): State<Api>, headers: HeaderMap, body: Bytes| async move {
-                let question = api.question(&headers, &body)?;
+                let fields = api.authenticate(&headers, &body)?;
                 let now = api.now();
                 let mut books = api.books.lock().unwrap_or_else(PoisonError::into_inner);
-                books.trouble.meet(now)?;
-                endpoint(&mut books, &question, now)
+                books.api_faults.meet(now)?;
+                endpoint(&mut books, &fields, now)
             };
             router = router.route(path, if path == "/v1/tokens" { get(ask) } else { post(ask) });
         }
@@ -121,7 +121,7 @@ impl Api {
     }
 
     /// Verifies and reads a request of the partner.
-    fn question(&self, headers: &HeaderMap, body: &[u8]) -> Result<Question, Refused> {
+    fn authenticate(&self, headers: &HeaderMap, body: &[u8]) -> Result<Fields, Refused> {
         let header = |name: &str| headers.get(name).map(axum::http::HeaderValue::as_bytes);
         let request = PartnerRequest {
             signature: header(SIGNATURE_HEADER),
@@ -132,10 +132,10 @@ impl Api {
         verify_partner(self.partner, &request, self.sent_at(&request))
             .map_err(|error| Refused(StatusCode::UNAUTHORIZED, 10_001, error.to_string()))?;
         if body.is_empty() {
-            return Ok(Question(Map::new()));
+            return Ok(Fields(Map::new()));
         }
         let fields = serde_json::from_slice(body);
-        fields.map(Question).map_err(|error| Refused(StatusCode::BAD_REQUEST, 20_002, error.to_string()))
+        fields.map(Fields).map_err(|error| Refused(StatusCode::BAD_REQUEST, 20_002, error.to_string()))
     }
 }
 
@@ -153,7 +153,7 @@ fn display(amount: u64, decimals: u32) -> String {
     format!("{}.{:0width$}", amount / one, amount % one, width = decimals as usize)
 }
 
-fn profile(books: &mut Books, asked: &Question, now: u64) -> Answer {
+fn profile(books: &mut Books, asked: &Fields, now: u64) -> Answer {
     let ur_id = asked.needed("urId")?;
     books.report_limit(&ur_id, now);
     let account = books.account(&ur_id).ok_or_else(|| unknown(&ur_id))?;
@@ -166,7 +166,7 @@ fn profile(books: &mut Books, asked: &Question, now: u64) -> Answer {
     }))
 }
 
-fn balance(books: &mut Books, asked: &Question, now: u64) -> Answer {
+fn balance(books: &mut Books, asked: &Fields, now: u64) -> Answer {
     let ur_id = asked.needed("urId")?;
     books.report_balances(Some(ur_id.as_str()).filter(|ur_id| *ur_id != OPS_UR_ID), now);
     let shown = |code: &str, amount: u64| json!({"symbol": code, "amount": amount.to_string()});
@@ -179,18 +179,18 @@ fn balance(books: &mut Books, asked: &Question, now: u64) -> Answer {
     done(balances)
 }
 
-fn transactions(books: &mut Books, asked: &Question, now: u64) -> Answer {
+fn transactions(books: &mut Books, asked: &Fields, now: u64) -> Answer {
     let ur_id = asked.needed("urId")?;
     let wanted = serde_json::from_value(Value::Object(asked.0.clone()));
     let wanted = wanted.map_err(|error| Refused::from((20_003, error.to_string())))?;
     Ok(Json(books.statement.page(&ur_id, &wanted, now).map_err(|error| Refused::from((20_003, error)))?))
 }
 
-fn query(books: &mut Books, asked: &Question, _: u64) -> Answer {
+fn query(books: &mut Books, asked: &Fields, _: u64) -> Answer {
     let pairs = asked.0.get("txPairs").and_then(Value::as_array).filter(|pairs| !pairs.is_empty());
     let pairs = pairs.ok_or_else(|| Refused::from((20_001, "txPairs is required".to_owned())))?;
     let read = |pair: &Value| {
-        let pair = Question(pair.as_object().cloned().unwrap_or_default());
+        let pair = Fields(pair.as_object().cloned().unwrap_or_default());
         Ok((pair.needed("urId")?, pair.needed("txHash")?))
     };
     let pairs = pairs.iter().map(read).collect::<Result<Vec<_>, Refused>>()?;
@@ -198,7 +198,7 @@ fn query(books: &mut Books, asked: &Question, _: u64) -> Answer {
     done(books.statement.query(&pairs).ok_or_else(not_found)?)
 }
 
-fn tokens(books: &mut Books, _: &Question, _: u64) -> Answer {
+fn tokens(books: &mut Books, _: &Fields, _: u64) -> Answer {
     let token = |symbol: &str, decimals: u32, is_fiat: bool| {
         json!({
             "symbol": symbol, "name": symbol, "address": "0x0000000000000000000000000000000000000000",
@@ -209,27 +209,27 @@ fn tokens(books: &mut Books, _: &Question, _: u64) -> Answer {
     done(fiat.chain([token("USDC", 6, false)]).collect::<Vec<_>>())
 }
 
-fn exchange_rate(books: &mut Books, asked: &Question, _: u64) -> Answer {
+fn exchange_rate(books: &mut Books, asked: &Fields, _: u64) -> Answer {
     let (from, to) = (books.code(&asked.needed("inSymbol")?)?, books.code(&asked.needed("outSymbol")?)?);
     let rate = books.rates.between(from, to).ok_or_else(|| Refused::from((20_003, "no rate".to_owned())))?;
     done(json!({"rate": display(rate.rate, 4), "exchangeSpread": display(rate.spread, 4)}))
 }
 
-fn exchange(books: &mut Books, asked: &Question, now: u64) -> Answer {
+fn exchange(books: &mut Books, asked: &Fields, now: u64) -> Answer {
     let tokens = (books.code(&asked.needed("inputToken")?)?, books.code(&asked.needed("outputToken")?)?);
     let (ur_id, amount, request) = (asked.needed("urId")?, asked.amount("amount")?, asked.needed("requestId")?);
     done(json!({"txHash": books.exchange_tokens(&ur_id, tokens, amount, &request, now)?}))
 }
 
 /// UR accepts only USDC (seed 003).
-fn from_usdc(asked: &Question, name: &str) -> Result<(), Refused> {
+fn from_usdc(asked: &Fields, name: &str) -> Result<(), Refused> {
     match asked.needed(name)?.as_str() {
         "USDC" => Ok(()),
         other => Err(Refused::from((20_003, format!("{name} must be USDC, got {other}")))),
     }
 }
 
-fn deposit_quote(books: &mut Books, asked: &Question, _: u64) -> Answer {
+fn deposit_quote(books: &mut Books, asked: &Fields, _: u64) -> Answer {
     from_usdc(asked, "fromToken")?;
     asked.needed("urId")?;
     let (to, amount) = (books.code(&asked.needed("toToken")?)?, asked.amount("amount")?);
@@ -244,14 +244,14 @@ fn deposit_quote(books: &mut Books, asked: &Question, _: u64) -> Answer {
     }))
 }
 
-fn deposit(books: &mut Books, asked: &Question, now: u64) -> Answer {
+fn deposit(books: &mut Books, asked: &Fields, now: u64) -> Answer {
     from_usdc(asked, "inputToken")?;
     let to = books.code(&asked.needed("outputToken")?)?;
     let (ur_id, amount, request) = (asked.needed("urId")?, asked.amount("amount")?, asked.needed("requestId")?);
     done(json!({"txHash": books.deposit(&ur_id, to, amount, &request, now)?}))
 }
 
-fn onramp_quote(books: &mut Books, asked: &Question, _: u64) -> Answer {
+fn onramp_quote(books: &mut Books, asked: &Fields, _: u64) -> Answer {
     let (from, amount) = (books.code(&asked.needed("fromToken")?)?, asked.amount("amount")?);
     let (quote, output) = books.quote_onramp(&asked.needed("urId")?, from, amount)?;
     let rate = books.rates.between(from, "USD").map_or(10_000, |rate| rate.rate);
@@ -262,13 +262,13 @@ fn onramp_quote(books: &mut Books, asked: &Question, _: u64) -> Answer {
     }))
 }
 
-fn onramp(books: &mut Books, asked: &Question, now: u64) -> Answer {
+fn onramp(books: &mut Books, asked: &Fields, now: u64) -> Answer {
     let (from, amount) = (books.code(&asked.needed("tokenIn")?)?, asked.amount("amountIn")?);
     let (ur_id, quote, request) = (asked.needed("urId")?, asked.needed("quoteId")?, asked.needed("requestId")?);
     done(json!({"txHash": books.onramp(&ur_id, from, amount, (&quote, &request), now)?}))
 }
 
-fn mint(books: &mut Books, asked: &Question, now: u64) -> Answer {
+fn mint(books: &mut Books, asked: &Fields, now: u64) -> Answer {
     for field in ["email", "signature", "hash", "deadline"] {
         asked.needed(field)?;
     }

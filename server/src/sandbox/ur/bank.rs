@@ -57,7 +57,7 @@ fn invalid(message: impl Into<String>) -> Refusal {
 }
 
 /// Converts at the bank's selling rate: less the spread.
-fn sold(rates: &Rates, amount: u128, from: Code, to: Code) -> Option<u64> {
+fn at_selling_rate(rates: &Rates, amount: u128, from: Code, to: Code) -> Option<u64> {
     let rate = rates.between(from, to)?;
     let less = 20_000_u128.checked_sub(u128::from(rate.spread))?;
     u64::try_from(amount * u128::from(rate.rate) * less / 100_000_000).ok()
@@ -117,7 +117,7 @@ impl Books {
         }
         let processing_fee = amount * PROCESSING_BPS / 10_000;
         let cents = u128::from(amount - processing_fee - NETWORK_FEE) / 10_000;
-        let output = sold(&self.rates, cents, "USD", to).ok_or_else(|| invalid("no rate"))?;
+        let output = at_selling_rate(&self.rates, cents, "USD", to).ok_or_else(|| invalid("no rate"))?;
         Ok(DepositQuote { output, processing_fee, network_fee: NETWORK_FEE })
     }
 
@@ -146,7 +146,7 @@ impl Books {
         if is_prefund {
             // UR's operations credit it later; until then the transaction is pending.
             let wire = Wire { code: to, amount: quote.output, number, hash: hash.clone(), request: request.to_owned() };
-            self.wires.push(wire);
+            self.deposits.push(wire);
         }
         Ok(hash)
     }
@@ -178,7 +178,7 @@ impl Books {
         if let Some(hash) = self.before(request, &asked)? {
             return Ok(hash);
         }
-        let output = sold(&self.rates, u128::from(amount), from, to).ok_or_else(|| invalid("no rate"))?;
+        let output = at_selling_rate(&self.rates, u128::from(amount), from, to).ok_or_else(|| invalid("no rate"))?;
         if from == to || amount == 0 {
             return Err(invalid("two tokens and an amount are needed"));
         }
@@ -199,7 +199,8 @@ impl Books {
         if !self.accounts.contains_key(ur_id) {
             return Err(invalid(format!("there is no user {ur_id}")));
         }
-        let output = sold(&self.rates, u128::from(amount) * 10_000, from, "USD").ok_or_else(|| invalid("no rate"))?;
+        let output =
+            at_selling_rate(&self.rates, u128::from(amount) * 10_000, from, "USD").ok_or_else(|| invalid("no rate"))?;
         if output < ONRAMP_MIN {
             return Err(invalid(format!("amount must come to at least {ONRAMP_MIN} of USDC")));
         }

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 
 use super::bank::{Bank, Wire};
 use super::contract::{Code, Limit, PERIOD_SECONDS, Rates};
-use super::doubt::{Bounds, Doubt, is_taken_in};
+use super::doubt::{Bounds, Doubt, is_recorded};
 use super::statement::{Row, Statement};
 use crate::sandbox::tap::{Kind, Tap};
 
@@ -43,12 +43,12 @@ impl Balance {
 
     /// As [`Self::available`], but with feeds, whose reports replace the imported figures.
     pub(in crate::sandbox) fn bounds(&self, is_fed: bool) -> Bounds {
-        let told = self.available();
+        let imported = self.available();
         if !is_fed {
-            return Bounds { least: told, most: told };
+            return Bounds { least: imported, most: imported };
         }
         let reported = self.balance.saturating_sub(self.floor).saturating_sub(self.by_hand);
-        Bounds { least: told.min(reported).saturating_sub(self.doubt.total()), most: told.max(reported) }
+        Bounds { least: imported.min(reported).saturating_sub(self.doubt.total()), most: imported.max(reported) }
     }
 
     fn take(&mut self, amount: u64) -> Result<(), String> {
@@ -172,14 +172,14 @@ impl Account {
     /// As [`Self::headroom`], but with feeds. The end of a period frees the uses that UR counted in it, but not those
     /// that tapgate cannot know to be in it.
     pub(in crate::sandbox) fn headroom_bounds(&self, now: u64, is_fed: bool) -> Bounds {
-        let told = self.headroom(now);
+        let imported = self.headroom(now);
         if !is_fed {
-            return Bounds { least: told, most: told };
+            return Bounds { least: imported, most: imported };
         }
         let used = if self.limit.has_ended(now) { 0 } else { self.limit.used };
         let reported = self.limit.client.saturating_sub(used);
         let unsure = self.limit_drift + self.limit_doubt.total();
-        Bounds { least: told.min(reported).saturating_sub(unsure), most: told.max(reported + self.limit_drift) }
+        Bounds { least: imported.min(reported).saturating_sub(unsure), most: imported.max(reported + self.limit_drift) }
     }
 
     /// Counts a use of the limit. `row` is the row of the statement that shows it.
@@ -280,20 +280,20 @@ impl Booking {
 
 /// Faults of UR's API.
 #[derive(Clone, Copy, Debug, Default)]
-pub(in crate::sandbox) struct Trouble {
+pub(in crate::sandbox) struct ApiFaults {
     away: u32,
     /// The end of an outage.
-    away_until: u64,
+    outage_until: u64,
     /// The API rate-limits every nth call; 0: none.
     limited_every: u32,
     calls: u32,
 }
 
-impl Trouble {
+impl ApiFaults {
     /// The fault that a call meets, if any.
     pub(in crate::sandbox) fn meet(&mut self, now: u64) -> Result<(), (u32, String)> {
         self.calls = self.calls.wrapping_add(1);
-        if self.away > 0 || now < self.away_until {
+        if self.away > 0 || now < self.outage_until {
             self.away = self.away.saturating_sub(1);
             return Err((50_002, "internal error".to_owned()));
         }
@@ -313,9 +313,9 @@ pub(in crate::sandbox) struct Books {
     /// Every transaction as UR shows it.
     pub(in crate::sandbox) statement: Statement,
     pub(in crate::sandbox) bank: Bank,
-    pub(in crate::sandbox) trouble: Trouble,
+    pub(in crate::sandbox) api_faults: ApiFaults,
     /// Deposits on the ops account that UR's operations have not processed yet.
-    pub(in crate::sandbox) wires: Vec<Wire>,
+    pub(in crate::sandbox) deposits: Vec<Wire>,
     /// Accounts opened through the API, unknown to tapgate.
     pub(in crate::sandbox) minted: HashMap<String, Account>,
     pub(in crate::sandbox) rates: Rates,
@@ -339,7 +339,7 @@ impl Books {
     /// Notes a report of a pool's or account's balances to tapgate.
     pub(in crate::sandbox) fn report_balances(&mut self, ur_id: Option<&str>, now: u64) {
         let (statement, speed) = (&self.statement, self.speed);
-        let proven = |row: usize| is_taken_in(statement.row(row).and_then(|row| row.shown_at), now, speed);
+        let proven = |row: usize| is_recorded(statement.row(row).and_then(|row| row.shown_at), now, speed);
         match ur_id {
             None => self.pools.values_mut().for_each(|pool| pool.doubt.report(proven)),
             Some(ur_id) => {
@@ -352,19 +352,19 @@ impl Books {
     /// Notes a report of an account's limit to tapgate.
     pub(in crate::sandbox) fn report_limit(&mut self, ur_id: &str, now: u64) {
         let (statement, speed) = (&self.statement, self.speed);
-        let proven = |row: usize| is_taken_in(statement.row(row).and_then(|row| row.shown_at), now, speed);
+        let proven = |row: usize| is_recorded(statement.row(row).and_then(|row| row.shown_at), now, speed);
         if let Some(account) = self.accounts.get_mut(ur_id) {
             account.limit_doubt.report(proven);
         }
     }
 
     /// Lets the API fail the next `away` calls, and then rate-limit every nth call.
-    pub(in crate::sandbox) fn trouble(&mut self, away: u32, limited_every: u32) {
-        self.trouble = Trouble { away, away_until: 0, limited_every, calls: 0 };
+    pub(in crate::sandbox) fn api_faults(&mut self, away: u32, limited_every: u32) {
+        self.api_faults = ApiFaults { away, outage_until: 0, limited_every, calls: 0 };
     }
 
-    pub(in crate::sandbox) fn stay_away(&mut self, until: u64) {
-        self.trouble.away_until = until;
+    pub(in crate::sandbox) fn fail_until(&mut self, until: u64) {
+        self.api_faults.outage_until = until;
     }
 
     /// The authorizations that UR settled, with their state before.

@@ -6,7 +6,7 @@
 //! no doubt: both bounds are equal.
 
 /// The longest time, in seconds of real time, from showing a transaction to tapgate until tapgate has recorded it.
-const TAKEN_IN_SECONDS: u64 = 3;
+const RECORDED_WITHIN_SECONDS: u64 = 3;
 
 /// The part of one figure that no report provably includes yet.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -37,16 +37,16 @@ impl Doubt {
     }
 
     /// Notes a report of the figure to tapgate, which has recorded the given rows.
-    pub(in crate::sandbox) fn report(&mut self, is_taken_in: impl Fn(usize) -> bool) {
+    pub(in crate::sandbox) fn report(&mut self, is_recorded: impl Fn(usize) -> bool) {
         self.total -= std::mem::take(&mut self.reported);
-        let is_proven = |waiting: &mut Waiting| waiting.row.is_none_or(&is_taken_in);
+        let is_proven = |waiting: &mut Waiting| waiting.row.is_none_or(&is_recorded);
         self.reported = self.waiting.extract_if(.., is_proven).map(|proven| proven.amount).sum();
     }
 }
 
 /// Whether tapgate has recorded, by `now`, a transaction shown at `shown_at`, on a clock of this speed.
-pub(in crate::sandbox) fn is_taken_in(shown_at: Option<u64>, now: u64, speed: u64) -> bool {
-    shown_at.is_some_and(|shown_at| shown_at + TAKEN_IN_SECONDS * speed < now)
+pub(in crate::sandbox) fn is_recorded(shown_at: Option<u64>, now: u64, speed: u64) -> bool {
+    shown_at.is_some_and(|shown_at| shown_at + RECORDED_WITHIN_SECONDS * speed < now)
 }
 
 /// The range of a figure in tapgate.

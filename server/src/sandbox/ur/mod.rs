@@ -22,7 +22,7 @@ use crate::signature::{SIGNATURE_HEADER, SigningKey};
 const DEADLINE: Duration = Duration::from_millis(500);
 
 /// Attempts of a notification (docs/ur-facts.md: up to 3 retries; the sandbox is more patient).
-const TELLINGS_MAX: usize = 20;
+const NOTIFY_ATTEMPTS_MAX: usize = 20;
 
 /// The raw answer to a callback.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -87,9 +87,9 @@ impl Courier {
     ///
     /// # Errors
     /// tapgate refused the notification.
-    pub(super) async fn tell(&self, data: &serde_json::Value, now: impl Fn() -> u64) -> Result<(), String> {
+    pub(super) async fn notify(&self, data: &serde_json::Value, now: impl Fn() -> u64) -> Result<(), String> {
         let mut refused = String::new();
-        for _ in 0..TELLINGS_MAX {
+        for _ in 0..NOTIFY_ATTEMPTS_MAX {
             let event = serde_json::json!({"event": "transaction", "timestamp": now(), "data": data});
             let body = event.to_string().into_bytes();
             let signature = self.key.sign_hex(&[&body]);

@@ -285,7 +285,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_followed_is_settled_once_nothing_follows_any_more() {
+    fn an_authorization_settles_after_its_last_follow_up() {
         let mut statement = Statement::default();
         let row = |root: &str| Row {
             ur_id: "20000".to_owned(),
