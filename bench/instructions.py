@@ -18,8 +18,6 @@ BENCH = Path(__file__).resolve().parent
 PINNED = BENCH / "instructions.csv"
 README = BENCH / "README.md"
 TOLERANCE_PERCENT = 3.0
-# A count that fell this far and is not pinned leaves room in which it may rise again.
-FALL_PERCENT = 3.0
 # The history in README.md stands between these lines.
 BEGIN, END = "<!-- instructions: written by make instructions-pin -->", "<!-- instructions: end -->"
 
@@ -48,8 +46,22 @@ def history() -> list:
         return [{name: text for name, text in row.items() if text} for row in csv.DictReader(file)]
 
 
+def percent(count: int, pinned: str) -> float:
+    return 100 * (count / int(pinned) - 1)
+
+
 def pin(counts: dict, reason: str) -> None:
-    rows = [*history(), {"date": date.today().isoformat(), "reason": reason} | counts]
+    """Pins what moved by more than the tolerance; the rest keeps its pin, or every pin would let small rises add up."""
+    rows = history()
+    kept = {
+        name: rows[-1][name]
+        for name, count in counts.items()
+        if name in rows[-1] and abs(percent(count, rows[-1][name])) <= TOLERANCE_PERCENT
+    }
+    if kept.keys() == counts.keys():
+        print(f"instructions: every count is within {TOLERANCE_PERCENT} % of its pin; nothing to pin")
+        return
+    rows.append({"date": date.today().isoformat(), "reason": reason} | counts | kept)
     with PINNED.open("w", newline="") as file:
         writer = csv.DictWriter(file, ["date", "reason", *counts], restval="", extrasaction="ignore", lineterminator="\n")
         writer.writeheader()
@@ -88,10 +100,10 @@ def judge(counts: dict) -> list:
             print(f"  {name:<32} {count:>12,}  not pinned")
             failed.append(name)
             continue
-        percent = 100 * (count / int(pinned[name]) - 1)
-        rose, fell = percent > TOLERANCE_PERCENT, percent < -FALL_PERCENT
+        moved = percent(count, pinned[name])
+        rose, fell = moved > TOLERANCE_PERCENT, moved < -TOLERANCE_PERCENT
         verdict = "  TOO MANY" if rose else "  fewer: pin it" if fell else ""
-        print(f"  {name:<32} {count:>12,}  pinned {int(pinned[name]):>12,}  {percent:+6.2f} %{verdict}")
+        print(f"  {name:<32} {count:>12,}  pinned {int(pinned[name]):>12,}  {moved:+6.2f} %{verdict}")
         if rose:
             failed.append(name)
     gone = set(pinned) - set(counts) - {"date", "reason"}
