@@ -31,8 +31,9 @@ SOAK_KILLS ?= 200
 SOAK_CASES ?= 20000
 # Options of `make demo`, such as SANDBOX="--rate 200 --speed 1440".
 SANDBOX ?=
-# Processes that run acceptance tests: most of their time they wait.
-ACCEPTANCE_WORKERS ?= 4
+# Processes that run acceptance tests: most of their time they wait. With more than 3 on two cores, the servers would be
+# late with answers.
+ACCEPTANCE_WORKERS ?= 3
 # The configuration that `make run` serves.
 CONFIG ?= tapgate.toml
 
