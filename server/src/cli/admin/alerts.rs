@@ -6,27 +6,17 @@ use serde::Deserialize;
 use serde_json::json;
 use tapgate_engine::fact::{AlertKind, Severity};
 
-use super::api::Api;
 use super::client::{ApiCall, Client};
-use super::pages::{ListArgs, Page};
+use super::pages::{ListArgs, Listed, Page, Step};
 use crate::cli::Failed;
 use crate::cli::ui::screen::{Screen, Text};
 use crate::cli::ui::table::{fields, left, right};
 use crate::cli::ui::when::{self, When};
 
-#[derive(Debug, Args)]
-#[command(args_conflicts_with_subcommands = true)]
-pub(in crate::cli) struct Alerts {
-    #[command(flatten)]
-    api: Api,
-    #[command(flatten)]
-    list: List,
-    #[command(subcommand)]
-    command: Option<Command>,
-}
+pub(in crate::cli) type Alerts = Listed<List, Command>;
 
 #[derive(Debug, Subcommand)]
-enum Command {
+pub(in crate::cli) enum Command {
     /// List alerts, newest first; the open ones, unless told otherwise.
     List(List),
     /// Show one alert, open or over.
@@ -54,7 +44,7 @@ enum Command {
 
 /// Filters of the list; all must hold.
 #[derive(Debug, Args)]
-struct List {
+pub(in crate::cli) struct List {
     /// Only those that stand so.
     #[arg(long, value_parser = ["open", "resolved", "all"])]
     state: Option<String>,
@@ -86,9 +76,9 @@ struct Alert {
     raised_at: i64,
     last_notified_at: i64,
     notified: u32,
-    acknowledged: Option<Taken>,
+    acknowledged: Option<Step>,
     silenced_until: Option<i64>,
-    resolved: Option<Taken>,
+    resolved: Option<Step>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -96,14 +86,6 @@ struct Alert {
 struct Fact {
     name: Text,
     value: Text,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct Taken {
-    at: i64,
-    by: Text,
-    reason: Option<Text>,
 }
 
 impl Alerts {
@@ -176,14 +158,14 @@ fn one(alert: &Alert, screen: Screen) -> String {
         alert.facts.iter().map(|fact| (fact.name.as_str(), fact.value.to_string())).collect();
     named.push(("raised", when::utc(alert.raised_at)));
     named.push(("told", format!("{} times, last {}", alert.notified, when::utc(alert.last_notified_at))));
-    if let Some(Taken { at, by, reason }) = &alert.acknowledged {
+    if let Some(Step { at, by, reason }) = &alert.acknowledged {
         let why = reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
         named.push(("acknowledged", format!("by {by}, {}{why}", when::utc(*at))));
     }
     if let Some(until) = alert.silenced_until {
         named.push(("silenced until", when::utc(until)));
     }
-    if let Some(Taken { at, by, .. }) = &alert.resolved {
+    if let Some(Step { at, by, .. }) = &alert.resolved {
         named.push(("resolved", format!("by {by}, {}", when::utc(*at))));
     }
     let is_calm = alert.resolved.is_some() || alert.severity.as_str() == Severity::Notice.name();

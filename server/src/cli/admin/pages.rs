@@ -1,10 +1,23 @@
 //! Lists that the admin API gives page by page, newest first.
 
-use clap::Args;
+use clap::{Args, Subcommand};
 use serde::Deserialize;
 
+use super::api::Api;
 use crate::cli::ui::screen::{Screen, Text};
 use crate::cli::ui::table::{TableCell, table};
+
+/// A list, and the commands over what it holds; without a command, the list.
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(in crate::cli) struct Listed<L: Args, C: Subcommand> {
+    #[command(flatten)]
+    pub(super) api: Api,
+    #[command(flatten)]
+    pub(super) list: L,
+    #[command(subcommand)]
+    pub(super) command: Option<C>,
+}
 
 /// Which page, and how much of it.
 #[derive(Debug, Args)]
@@ -54,4 +67,13 @@ impl<T> Page<T> {
         }
         shown
     }
+}
+
+/// A step of a listed item's way: its author and the reason given.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Step {
+    pub(super) at: i64,
+    pub(super) by: Text,
+    pub(super) reason: Option<Text>,
 }

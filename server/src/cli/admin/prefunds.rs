@@ -8,28 +8,18 @@ use serde_json::json;
 use tapgate_engine::money::Currency;
 use tapgate_engine::rows::PrefundState;
 
-use super::api::Api;
 use super::client::{ApiCall, Client};
-use super::pages::{ListArgs, Page};
+use super::pages::{ListArgs, Listed, Page, Step};
 use crate::cli::Failed;
 use crate::cli::ui::amounts::{amount, smallest_units};
 use crate::cli::ui::screen::{Screen, Text};
 use crate::cli::ui::table::{fields, left, right, table};
 use crate::cli::ui::when::{self, When};
 
-#[derive(Debug, Args)]
-#[command(args_conflicts_with_subcommands = true)]
-pub(in crate::cli) struct Prefunds {
-    #[command(flatten)]
-    api: Api,
-    #[command(flatten)]
-    list: List,
-    #[command(subcommand)]
-    command: Option<Command>,
-}
+pub(in crate::cli) type Prefunds = Listed<List, Command>;
 
 #[derive(Debug, Subcommand)]
-enum Command {
+pub(in crate::cli) enum Command {
     /// List prefunds, newest first.
     List(List),
     /// Show one prefund.
@@ -87,7 +77,7 @@ enum Command {
 
 /// Filters of the list; all must hold.
 #[derive(Debug, Args)]
-struct List {
+pub(in crate::cli) struct List {
     /// Only those that stand so now.
     #[arg(long, value_parser = states())]
     state: Option<String>,
@@ -159,14 +149,6 @@ struct Planned {
     next: Text,
     refused: bool,
     why: Text,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct Step {
-    at: i64,
-    by: Text,
-    reason: Option<Text>,
 }
 
 impl Prefunds {

@@ -27,7 +27,7 @@ use crate::delivery::{Notice, Outcome, Receiver};
 use crate::health::NotReady;
 use crate::http::context::App;
 use crate::program::start::{Parts, Provider, list};
-use crate::provider::api::{At, Exchange, Mint, Onramp, Priority, TransactionFilter, UrApi, UrError};
+use crate::provider::api::{At, Exchange, Mint, Onramp, Priority, QuoteAsked, TransactionFilter, UrApi, UrError};
 use crate::provider::feeds::Known;
 use crate::randomness::Randomness;
 use crate::treasury::follow::tests::{Kept, MONDAY, World};
@@ -92,7 +92,7 @@ impl UrApi for Ur {
         Err(UrError::Paused)
     }
 
-    async fn deposit_quote(&self, _: &UrId, _: &str, _: &str, _: Minor) -> Result<wire::DepositQuote, UrError> {
+    async fn deposit_quote(&self, _: &QuoteAsked<'_>) -> Result<wire::DepositQuote, UrError> {
         Err(UrError::Paused)
     }
 
@@ -100,7 +100,7 @@ impl UrApi for Ur {
         Err(UrError::Paused)
     }
 
-    async fn onramp_quote(&self, _: &UrId, _: &str, _: &str, _: Minor) -> Result<wire::OnrampQuote, UrError> {
+    async fn onramp_quote(&self, _: &QuoteAsked<'_>) -> Result<wire::OnrampQuote, UrError> {
         Err(UrError::Paused)
     }
 

@@ -7,9 +7,8 @@ use std::time::Duration;
 use reqwest::{Method, Response, Url, redirect};
 use serde_json::{Value, json};
 use tapgate_engine::ids::UrId;
-use tapgate_engine::money::Minor;
 
-use super::{At, Breaker, Budget, Exchange, Mint, Onramp, Priority, TransactionFilter, UrApi, UrError};
+use super::{At, Breaker, Budget, Exchange, Mint, Onramp, Priority, QuoteAsked, TransactionFilter, UrApi, UrError};
 use crate::clock::Clock;
 use crate::error_chain::error_chain;
 use crate::randomness::Randomness;
@@ -376,15 +375,9 @@ impl UrApi for Client {
         text_in(&answer, "txHash", PATH)
     }
 
-    async fn deposit_quote(
-        &self,
-        user: &UrId,
-        input: &str,
-        output: &str,
-        amount: Minor,
-    ) -> Result<DepositQuote, UrError> {
+    async fn deposit_quote(&self, asked: &QuoteAsked<'_>) -> Result<DepositQuote, UrError> {
         const PATH: &str = "/v1/deposit/quote";
-        let answer = self.call(Call::post(PATH, &quote(user, input, output, amount), Priority::High)).await?;
+        let answer = self.call(Call::post(PATH, &quote(asked), Priority::High)).await?;
         decoded(PATH, DepositQuote::read(&answer))
     }
 
@@ -395,15 +388,9 @@ impl UrApi for Client {
         text_in(&answer, "txHash", PATH)
     }
 
-    async fn onramp_quote(
-        &self,
-        user: &UrId,
-        input: &str,
-        output: &str,
-        amount: Minor,
-    ) -> Result<OnrampQuote, UrError> {
+    async fn onramp_quote(&self, asked: &QuoteAsked<'_>) -> Result<OnrampQuote, UrError> {
         const PATH: &str = "/v1/onramp/quote";
-        let answer = self.call(Call::post(PATH, &quote(user, input, output, amount), Priority::High)).await?;
+        let answer = self.call(Call::post(PATH, &quote(asked), Priority::High)).await?;
         decoded(PATH, OnrampQuote::read(&answer))
     }
 
@@ -434,6 +421,7 @@ fn exchange(asked: &Exchange) -> Value {
     })
 }
 
-fn quote(user: &UrId, input: &str, output: &str, amount: Minor) -> Value {
+fn quote(asked: &QuoteAsked<'_>) -> Value {
+    let QuoteAsked { user, input, output, amount } = asked;
     json!({"urId": number(user), "fromToken": input, "toToken": output, "amount": amount.to_string()})
 }

@@ -131,6 +131,19 @@ pub enum At {
     Before(Cursor),
 }
 
+/// What an amount would become, before it is paid.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct QuoteAsked<'a> {
+    /// Whose.
+    pub user: &'a UrId,
+    /// The token paid.
+    pub input: &'a str,
+    /// The token wanted.
+    pub output: &'a str,
+    /// In smallest units of the token paid.
+    pub amount: Minor,
+}
+
 /// An exchange of tokens, or a deposit: what is paid, what it becomes, and the id that makes a repetition harmless.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Exchange {
@@ -214,26 +227,14 @@ pub trait UrApi: Send + Sync + 'static {
     /// `/v1/exchange`; the transaction's hash.
     fn exchange(&self, asked: &Exchange) -> impl Future<Output = Result<String, UrError>> + Send;
 
-    /// `/v1/deposit/quote`, for an amount of `input` in its smallest units.
-    fn deposit_quote(
-        &self,
-        user: &UrId,
-        input: &str,
-        output: &str,
-        amount: Minor,
-    ) -> impl Future<Output = Result<DepositQuote, UrError>> + Send;
+    /// `/v1/deposit/quote`.
+    fn deposit_quote(&self, asked: &QuoteAsked<'_>) -> impl Future<Output = Result<DepositQuote, UrError>> + Send;
 
     /// `/v1/deposit`; the transaction's hash. One attempt: what a refusal proves depends on whether another went before it.
     fn deposit(&self, asked: &Exchange) -> impl Future<Output = Result<String, UrError>> + Send;
 
-    /// `/v1/onramp/quote`, for an amount of `input` in its smallest units.
-    fn onramp_quote(
-        &self,
-        user: &UrId,
-        input: &str,
-        output: &str,
-        amount: Minor,
-    ) -> impl Future<Output = Result<OnrampQuote, UrError>> + Send;
+    /// `/v1/onramp/quote`.
+    fn onramp_quote(&self, asked: &QuoteAsked<'_>) -> impl Future<Output = Result<OnrampQuote, UrError>> + Send;
 
     /// `/v1/onramp`; the transaction's hash.
     fn onramp(&self, asked: &Onramp) -> impl Future<Output = Result<String, UrError>> + Send;

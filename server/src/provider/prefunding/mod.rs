@@ -30,7 +30,7 @@ use self::quote::{corrected, fiat, usdc};
 pub use self::settings::{AutoPrefund, AutoPrefundMode, Settings};
 use crate::clock::Clock;
 use crate::health::Health;
-use crate::provider::api::{Exchange, Priority, UrApi, UrError};
+use crate::provider::api::{Exchange, Priority, QuoteAsked, UrApi, UrError};
 use crate::randomness::Randomness;
 use crate::signature::Address;
 use crate::treasury::calendar::CreditCalendar;
@@ -340,7 +340,8 @@ impl<A: UrApi> Prefunding<A> {
         let mut quoted = Minor::ZERO;
         for number in 1..=QUOTES_MAX {
             seen.check_bounds(paid).map_err(StepError::Refused)?;
-            quoted = self.api.deposit_quote(&self.desk.account, USDC, token, paid).await?.output;
+            let asked = QuoteAsked { user: &self.desk.account, input: USDC, output: token, amount: paid };
+            quoted = self.api.deposit_quote(&asked).await?.output;
             yardstick.judge(paid, quoted).map_err(StepError::Refused)?;
             if quoted >= amount || number == QUOTES_MAX {
                 break;

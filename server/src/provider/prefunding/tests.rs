@@ -105,15 +105,9 @@ impl UrApi for Ur {
         Ok(named.unwrap_or_else(|| format!("0x{}", asked.request_id)))
     }
 
-    async fn deposit_quote(
-        &self,
-        _: &UrId,
-        input: &str,
-        _: &str,
-        amount: Minor,
-    ) -> Result<wire::DepositQuote, UrError> {
-        assert_eq!(input, "USDC");
-        Ok(wire::DepositQuote { output: self.quote(amount), fee: Minor::ZERO })
+    async fn deposit_quote(&self, asked: &QuoteAsked<'_>) -> Result<wire::DepositQuote, UrError> {
+        assert_eq!(asked.input, "USDC");
+        Ok(wire::DepositQuote { output: self.quote(asked.amount), fee: Minor::ZERO })
     }
 
     async fn tokens(&self, _: Priority) -> Result<Vec<wire::Token>, UrError> {
@@ -157,7 +151,7 @@ impl UrApi for Ur {
         Err(UrError::Paused)
     }
 
-    async fn onramp_quote(&self, _: &UrId, _: &str, _: &str, _: Minor) -> Result<wire::OnrampQuote, UrError> {
+    async fn onramp_quote(&self, _: &QuoteAsked<'_>) -> Result<wire::OnrampQuote, UrError> {
         Err(UrError::Paused)
     }
 
