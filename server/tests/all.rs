@@ -5,3 +5,4 @@ pub mod corpora;
 mod deadline;
 mod layout;
 mod partner_api;
+mod support;

@@ -2,70 +2,24 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that meets the unexpected stops")]
 
-use std::io;
-use std::net::SocketAddr;
-use std::path::Path;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use metrics_exporter_prometheus::PrometheusBuilder;
-use tapgate::clock::Clock;
-use tapgate::config::Config;
 use tapgate::health::Health;
-use tapgate::http::context::App;
-use tapgate::http::{listener, public::Public};
-use tapgate::signature::SigningKey;
-use tapgate::stopping::{Stop, stopping};
-use tapgate::treasury::follow::Follower;
 use tapgate_engine::ids::Sequence;
-use tapgate_engine::ledger::{Ledger, Policy};
-use tapgate_engine::rows::State;
-use tapgate_engine::store::Store;
 use tapgate_engine::testing::{FailAfter, Gated, MemoryStore};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 
-const DEADLINE: Duration = Duration::from_millis(50);
+use crate::support::{DEADLINE, Server};
+
 const UNKNOWN_USER: &str = r#""reason":"unknown_user","responseCode":"14""#;
 const DEADLINE_EXCEEDED: &str = r#""reason":"deadline_exceeded","responseCode":"91""#;
 const JOURNAL_UNAVAILABLE: &str = r#""reason":"journal_unavailable","responseCode":"96""#;
 const OUTCOME_UNKNOWN: &str = r#""code":"outcome_unknown""#;
 const NOT_READY: &str = r#""code":"not_ready""#;
 
-/// A public listener over one store, without users: every new authorization is declined `unknown_user`.
-struct Server {
-    app: Arc<App>,
-    address: SocketAddr,
-    key: SigningKey,
-    _stop: Stop,
-}
-
+// Without users every new authorization is declined `unknown_user`.
 impl Server {
-    async fn over(store: Arc<dyn Store>) -> Server {
-        let key = SigningKey::from_bytes([0xA1; 32]).unwrap();
-        let text = format!(
-            "ur.signers = [\"{}\"]\nur.feeds = false\ndecision.deadline_ms = {}\n",
-            key.address(),
-            DEADLINE.as_millis()
-        );
-        let no_files = |_: &Path| Err(io::Error::from(io::ErrorKind::NotFound));
-        let config = Config::load(&text, "test.toml", [], no_files).unwrap();
-        let ledger = Ledger::start(store, State::default(), Policy::default(), 1, Box::new(|_| {})).unwrap();
-        let app = Arc::new(App::new(
-            Arc::new(ledger),
-            Arc::new(Follower::new(config.treasury)),
-            Arc::new(Clock::start()),
-            PrometheusBuilder::new().build_recorder().handle(),
-            tokio::sync::mpsc::channel(1).0,
-            Vec::new(),
-        ));
-        let bound = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = bound.local_addr().unwrap();
-        let (stop, stopping) = stopping();
-        tokio::spawn(listener::serve(bound, Public::new(Arc::clone(&app), config.public), stopping));
-        Server { app, address, key, _stop: stop }
-    }
-
     /// Sends one authorization and reads the whole answer.
     async fn ask(&self, id: &str) -> String {
         let now = self.app.clock.now().at.0 / 1000;
@@ -79,7 +33,7 @@ impl Server {
              Content-Length: {}\r\n\r\n",
             body.len()
         );
-        let mut stream = TcpStream::connect(self.address).await.unwrap();
+        let mut stream = TcpStream::connect(self.public).await.unwrap();
         stream.write_all(format!("{head}{body}").as_bytes()).await.unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).await.unwrap();
