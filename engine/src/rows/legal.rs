@@ -41,10 +41,8 @@ impl Broken {
     }
 }
 
-type Held<'a> = (&'static str, Minor);
-
 /// The first figure beyond its bounds.
-fn outside(figures: &[Held<'_>], least: Minor, most: Minor) -> Option<(&'static str, Minor)> {
+fn outside(figures: &[(&'static str, Minor)], least: Minor, most: Minor) -> Option<(&'static str, Minor)> {
     figures.iter().copied().find(|(_, value)| !(least..=most).contains(value))
 }
 
