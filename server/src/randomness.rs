@@ -14,13 +14,13 @@ const FRACTION_BITS: u32 = 53;
 pub struct Randomness(Arc<dyn Fn() -> u64 + Send + Sync>);
 
 impl Randomness {
-    /// The system's, which nobody can guess.
+    /// The system's generator: its numbers cannot be guessed.
     #[must_use]
     pub fn of_system() -> Randomness {
         Randomness::new(|| rand::rng().random())
     }
 
-    /// Draws 64 bits by this.
+    /// A generator that draws 64 bits at a time.
     pub fn new(draw: impl Fn() -> u64 + Send + Sync + 'static) -> Randomness {
         Randomness(Arc::new(draw))
     }

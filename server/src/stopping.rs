@@ -1,16 +1,16 @@
-//! How a job is asked to end.
+//! Asks a job to stop.
 
 use tokio::sync::watch;
 
-/// Asks for the end. Dropping it asks, too.
+/// The asking side. Dropping it asks, too.
 #[derive(Debug)]
 pub struct Stop(watch::Sender<bool>);
 
-/// Hears of it. Cheap to clone.
+/// The job's side. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Stopping(watch::Receiver<bool>);
 
-/// Both sides.
+/// Both sides, for one job.
 #[must_use]
 pub fn stopping() -> (Stop, Stopping) {
     let (stop, stopping) = watch::channel(false);
@@ -18,23 +18,23 @@ pub fn stopping() -> (Stop, Stopping) {
 }
 
 impl Stop {
-    /// Asks for the end.
+    /// Asks the job to stop.
     pub fn stop(&self) {
-        // Where nobody hears, the job has ended by itself.
+        // Fails only if the job has ended already.
         let _ = self.0.send(true);
     }
 }
 
 impl Stopping {
-    /// Whether the end was asked for.
+    /// Whether the job must stop.
     #[must_use]
     pub fn is_set(&self) -> bool {
         *self.0.borrow() || self.0.has_changed().is_err()
     }
 
-    /// Waits until it is.
+    /// Waits until the job must stop.
     pub async fn set(&mut self) {
-        // An error means that the asking side is gone.
+        // An error means that the asking side was dropped.
         let _ = self.0.wait_for(|stopping| *stopping).await;
     }
 }

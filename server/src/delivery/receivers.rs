@@ -32,8 +32,8 @@ pub struct Delivery {
     pub handle: Handle<OutboxError>,
 }
 
-/// A worker that waits to be run, until the end is asked for.
-pub type Work = Box<dyn FnOnce(Stopping) -> Running + Send>;
+/// A worker that is not started yet.
+pub type PreparedWorker = Box<dyn FnOnce(Stopping) -> Running + Send>;
 
 /// A worker under way.
 type Running = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -56,7 +56,7 @@ struct Made<'a> {
     clock: &'a Arc<Clock>,
     randomness: &'a Randomness,
     deliveries: Vec<Delivery>,
-    works: Vec<Work>,
+    workers: Vec<PreparedWorker>,
 }
 
 /// A worker for each receiver, where it stood; none of them runs yet.
@@ -68,10 +68,10 @@ pub fn prepare(
     ledger: &Arc<Ledger>,
     clock: &Arc<Clock>,
     randomness: &Randomness,
-) -> Result<(Vec<Delivery>, Vec<Work>), ReceiversError> {
+) -> Result<(Vec<Delivery>, Vec<PreparedWorker>), ReceiversError> {
     // Who has no receivers needs no TLS for them.
     let post = || Post::new(settings.guard, ATTEMPT_TIMEOUT);
-    let mut made = Made { settings, ledger, clock, randomness, deliveries: Vec::new(), works: Vec::new() };
+    let mut made = Made { settings, ledger, clock, randomness, deliveries: Vec::new(), workers: Vec::new() };
     for WebhookReceiver { name, url, secrets, events } in &settings.webhooks {
         let receiver = Webhook::new(post()?, url.clone(), secrets.clone());
         let outbox = LedgerOutbox::new(Arc::clone(ledger), Arc::clone(clock), Events { wanted: events.clone() });
@@ -89,7 +89,7 @@ pub fn prepare(
         let receiver = Mail::new(settings.guard, server.clone(), from.clone(), to.clone());
         made.add_for_people("smtp", name, format!("smtp://{}:{}", server.host, server.port), receiver)?;
     }
-    Ok((made.deliveries, made.works))
+    Ok((made.deliveries, made.workers))
 }
 
 impl Made<'_> {
@@ -124,13 +124,13 @@ impl Made<'_> {
             Setup { name: name.to_owned(), limits, clock: Arc::clone(self.clock), randomness: self.randomness.clone() };
         let (worker, handle) = Worker::new(setup, Arc::new(outbox), receiver)?;
         self.deliveries.push(Delivery { kind, url, handle });
-        self.works.push(Box::new(move |mut stopping| Box::pin(async move { worker.run(stopping.set()).await })));
+        self.workers.push(Box::new(move |mut stopping| Box::pin(async move { worker.run(stopping.set()).await })));
         Ok(())
     }
 }
 
-/// Runs the workers until the end is asked for, and their attempts have ended.
-pub async fn run(workers: Vec<Work>, stopping: Stopping) {
+/// Runs the workers until they are asked to stop and their attempts have ended.
+pub async fn run(workers: Vec<PreparedWorker>, stopping: Stopping) {
     let mut running = JoinSet::new();
     for worker in workers {
         running.spawn(worker(stopping.clone()));

@@ -34,3 +34,22 @@ pub(super) fn free_bytes(directory: &Path) -> Option<u64> {
     let figures = rustix::fs::statvfs(directory).ok()?;
     Some(figures.f_bavail.saturating_mul(figures.f_frsize))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_cache_is_replaced_as_a_whole_and_leaves_no_other_file() {
+        let directory = tempfile::tempdir().unwrap();
+        let cache = CacheFile::of_treasury(directory.path());
+        assert_eq!(cache.read(), None);
+        for bytes in [&b"first"[..], b"2nd"] {
+            cache.replace(bytes).unwrap();
+            assert_eq!(cache.read().as_deref(), Some(bytes));
+        }
+        let files: Vec<_> =
+            std::fs::read_dir(directory.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(files, [TREASURY_CACHE]);
+    }
+}

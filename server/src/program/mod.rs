@@ -1,7 +1,8 @@
 //! The wiring: starts the store, the ledger, the listeners and the jobs, and stops them without losing anything.
 
 mod files;
-pub mod jobs;
+mod jobs;
+pub mod runner;
 mod start;
 mod stop;
 pub mod telemetry;

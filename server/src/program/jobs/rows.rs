@@ -15,37 +15,35 @@ const WRITE_INTERVAL: Duration = Duration::from_secs(60);
 const RECORDS_MAX: u64 = 500_000;
 /// How often this is checked.
 const LOOK_INTERVAL: Duration = Duration::from_secs(5);
-/// How long a rest takes, in times of the work before it and at most, so that the work is spread over the interval; and how many
-/// records rows may be behind before there is no more rest.
+/// A rest takes four times the work before it, at most 10 ms, which spreads the work over the interval; beyond this many records
+/// behind, the job works without a rest.
 const REST: u32 = 4;
 const REST_MAX: Duration = Duration::from_millis(10);
 const BEHIND_MAX: u64 = 2 * RECORDS_MAX;
 /// How often memory is relieved of old answers.
 const EVICTION_INTERVAL: Duration = Duration::from_secs(30);
 
-/// What the job is given. It writes for long without a pause: it needs a thread of its own.
-pub struct Rows {
-    /// Whose rows.
-    pub ledger: Arc<Ledger>,
-    /// Measures the intervals.
-    pub clock: Arc<Clock>,
-    /// Holds the thread for a while, in the middle of the work.
-    pub rest: Box<dyn Fn(Duration) + Send>,
-    /// Hears why nothing can be written any more.
-    pub on_failure: Box<dyn FnOnce(StoreError) + Send>,
+/// The job that writes rows. It blocks its thread, which must be its own.
+pub(super) struct Rows {
+    pub(super) ledger: Arc<Ledger>,
+    pub(super) clock: Arc<Clock>,
+    /// Blocks the thread for a while, between two pieces of work.
+    pub(super) rest: Box<dyn Fn(Duration) + Send>,
+    /// Told why nothing can be written any more.
+    pub(super) on_failure: Box<dyn FnOnce(StoreError) + Send>,
 }
 
-/// When something was done last, by [`Clock::running`].
+/// The times of the last work, by [`Clock::running`].
 struct Done {
-    /// When the rows were begun, and up to which record they hold everything. None yet after a start: a process that never lives
-    /// for long must not leave ever more to fold.
+    /// The start of the last write, and the record up to which the rows are complete. `None` after a start, so that rows are
+    /// written at once: a process that always dies early must not leave ever more to fold.
     written: Option<(Duration, u64)>,
     evicted: Duration,
 }
 
 impl Rows {
-    /// Writes until the end is asked for, or writing fails.
-    pub async fn run(self, mut stopping: Stopping) {
+    /// Writes until it is asked to stop, or writing fails.
+    pub(super) async fn run(self, mut stopping: Stopping) {
         let mut done = Done { written: None, evicted: self.clock.running() };
         while !stopping.is_set() {
             if let Err(error) = self.turn(&mut done, &stopping) {

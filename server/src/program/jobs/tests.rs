@@ -2,34 +2,29 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use metrics_exporter_prometheus::PrometheusBuilder;
-use tapgate_engine::ids::UrId;
 use tapgate_engine::money::{Currency, Minor};
 use tapgate_engine::store::Store;
 use tapgate_engine::testing::MemoryStore;
 use tapgate_engine::time::UnixSeconds;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::mpsc;
+use tokio::net::TcpStream;
 
 use super::*;
 use crate::clock::Clock;
-use crate::config::Config;
 use crate::delivery::outbox::LedgerOutbox;
 use crate::delivery::outbox::notices::Notices;
 use crate::delivery::receivers::Delivery;
 use crate::delivery::worker::{Setup, Worker, limits};
 use crate::delivery::{Notice, Outcome, Receiver};
 use crate::health::NotReady;
-use crate::http::context::App;
-use crate::program::start::{Parts, Provider, list};
-use crate::provider::api::{At, Exchange, Mint, Onramp, Priority, QuoteAsked, TransactionFilter, UrApi, UrError};
-use crate::provider::feeds::Known;
+use crate::program::runner::{Jobs, Running, Spawn, Threads};
+use crate::provider::api::{At, Exchange, Mint, Onramp, Priority, QuoteAsked, TransactionFilter, UrError};
 use crate::randomness::Randomness;
+use crate::stopping::Stopping;
 use crate::treasury::follow::tests::{Kept, MONDAY, World};
 use crate::treasury::follow::{Cache, Follower};
 use crate::wire::ur as wire;
@@ -171,7 +166,7 @@ async fn stage() -> (Stage, Vec<Job>) {
     let (public, admin) = (listener().await.unwrap(), listener().await.unwrap());
     let stage = Stage { world, app, store, cache, accepted, admin: admin.local_addr().unwrap() };
     let parts = Parts {
-        works: vec![Box::new(|mut stopping| Box::pin(async move { worker.run(stopping.set()).await }))],
+        workers: vec![Box::new(|mut stopping| Box::pin(async move { worker.run(stopping.set()).await }))],
         cache: Arc::clone(&stage.cache) as Arc<dyn Cache>,
         free_bytes: Box::new(|| Some(0)),
         rest: Box::new(|_| {}),
@@ -292,7 +287,7 @@ async fn a_job_that_may_be_cut_off_is() {
 
 #[tokio::test]
 async fn a_job_with_a_niceness_has_a_thread_of_its_name() {
-    let (tell, told) = oneshot::channel();
+    let (tell, told) = tokio::sync::oneshot::channel();
     let name = || std::thread::current().name().map(str::to_owned);
     let job = Job::new("apart", Some(0), move |_| async move { tell.send(name()).unwrap() });
     let mut jobs = Jobs::default();

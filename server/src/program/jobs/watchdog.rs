@@ -17,21 +17,18 @@ const STALL_AFTER: Duration = Duration::from_secs(1);
 /// buffers of 64 MiB, and must still find room.
 const DISK_FREE_BYTES_MIN: u64 = 256 << 20;
 
-/// What the watchdog is given.
-pub struct Watchdog {
-    /// Whose syncs.
-    pub ledger: Arc<Ledger>,
-    /// Measures how long they take.
-    pub clock: Arc<Clock>,
-    /// Where it says what it saw.
-    pub health: Arc<Health>,
-    /// Room on the disk; `None` where the system does not say: a missing figure must not stop the service.
-    pub free_bytes: Box<dyn Fn() -> Option<u64> + Send + Sync>,
+/// Watches the journal's syncs and the room on the disk.
+pub(super) struct Watchdog {
+    pub(super) ledger: Arc<Ledger>,
+    pub(super) clock: Arc<Clock>,
+    pub(super) health: Arc<Health>,
+    /// Room on the disk; `None` if the system does not tell: a missing figure must not stop the service.
+    pub(super) free_bytes: Box<dyn Fn() -> Option<u64> + Send + Sync>,
 }
 
 impl Watchdog {
-    /// Watches until the end is asked for.
-    pub async fn run(self, mut stopping: Stopping) {
+    /// Watches until it is asked to stop.
+    pub(super) async fn run(self, mut stopping: Stopping) {
         let Watchdog { ledger, clock, health, free_bytes } = &self;
         let journal = ledger.journal();
         let mut last = (journal.durable(), clock.running());

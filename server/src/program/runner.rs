@@ -1,8 +1,4 @@
-//! Jobs: what goes on beside requests. They start in the order of their list and stop in reverse, each once those that may still
-//! need it have ended.
-
-mod rows;
-mod watchdog;
+//! Runs background jobs: they start in the order of their list and stop in reverse, so that a job outlives those that use it.
 
 use std::pin::Pin;
 
@@ -10,24 +6,21 @@ use tokio::sync::oneshot;
 
 use crate::stopping::{Stop, Stopping, stopping};
 
-pub use rows::Rows;
-pub use watchdog::Watchdog;
-
-/// A job under way, until it ends by itself or as it was asked to.
+/// A started job: it ends by itself, or after it is asked to stop.
 pub type Running = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// A job that waits to be started.
+/// A job that is not started yet.
 pub struct Job {
-    /// Its name, in logs and of its thread.
+    /// In logs, and of its thread.
     pub name: &'static str,
-    /// On the scale of nice(1), for a job with a thread of its own; `None` for one that runs among requests.
+    /// On the scale of nice(1), for a job with its own thread; `None` for a job on the runtime that serves requests.
     pub niceness: Option<i32>,
-    /// Runs it until it is asked to end.
+    /// Runs the job until it is asked to stop.
     pub run: Box<dyn FnOnce(Stopping) -> Running + Send>,
 }
 
 impl Job {
-    /// A job of this name.
+    /// A job that stops by itself when it is asked to.
     pub fn new<F>(name: &'static str, niceness: Option<i32>, run: impl FnOnce(Stopping) -> F + Send + 'static) -> Job
     where
         F: Future<Output = ()> + Send + 'static,
@@ -35,7 +28,7 @@ impl Job {
         Job { name, niceness, run: Box::new(|stopping| Box::pin(run(stopping))) }
     }
 
-    /// A job that may be cut off at any point: what it had under way is made again.
+    /// A job that may be cut off at any point: after a restart it does again what it had not finished.
     pub fn cut_off(name: &'static str, running: impl Future<Output = ()> + Send + 'static) -> Job {
         Job::new(name, None, |mut stopping: Stopping| async move {
             tokio::select! {
@@ -48,14 +41,14 @@ impl Job {
 
 /// Where jobs run.
 pub trait Spawn {
-    /// Lets it run under its name, at its niceness.
+    /// Runs a job under this name and niceness.
     ///
     /// # Errors
-    /// The system gives no thread for it.
+    /// The system gives no thread.
     fn spawn(&self, name: &'static str, niceness: Option<i32>, running: Running) -> std::io::Result<()>;
 }
 
-/// Jobs with a niceness on threads of their own, the others on the runtime that serves requests.
+/// In production: a job with a niceness on its own thread, the others on the runtime that serves requests.
 #[derive(Clone, Copy, Debug)]
 pub struct Threads;
 
@@ -69,18 +62,18 @@ impl Spawn for Threads {
         let thread = std::thread::Builder::new().name(name.to_owned());
         thread.spawn(move || {
             if niceness > 0 {
-                // Decisions come first. Where the system refuses, this thread only shares.
+                // Decisions come first. If the system refuses, the thread runs at normal priority.
                 let _ = rustix::process::setpriority_process(None, niceness);
             }
             runtime.block_on(running);
-            // A name that is still being resolved holds nothing up.
+            // Does not wait for a name that is still being resolved.
             runtime.shutdown_background();
         })?;
         Ok(())
     }
 }
 
-/// Jobs under way.
+/// The started jobs.
 #[derive(Default)]
 pub struct Jobs(Vec<Started>);
 
@@ -91,10 +84,10 @@ struct Started {
 }
 
 impl Jobs {
-    /// Starts a job after those that run already.
+    /// Starts a job, after those that are started already.
     ///
     /// # Errors
-    /// It could not be started; the others run on.
+    /// The job was not started; the others keep running.
     pub fn start(&mut self, job: Job, spawn: &dyn Spawn) -> std::io::Result<()> {
         let Job { name, niceness, run } = job;
         let (stop, stopping) = stopping();
@@ -102,7 +95,7 @@ impl Jobs {
         let running = run(stopping);
         let running = async move {
             running.await;
-            // Where nobody waits for the end, nobody need hear of it.
+            // Fails only if the list of jobs is gone.
             let _ = end.send(());
         };
         spawn.spawn(name, niceness, Box::pin(running))?;
@@ -110,14 +103,14 @@ impl Jobs {
         Ok(())
     }
 
-    /// Stops one of them, and waits for its end; nothing happens where it does not run.
+    /// Stops the job of this name and waits for its end; does nothing if no such job is started.
     pub async fn stop(&mut self, name: &str) {
         if let Some(place) = self.0.iter().rposition(|started| started.name == name) {
             self.0.remove(place).stop().await;
         }
     }
 
-    /// Stops all of them, the last started first.
+    /// Stops all jobs, the last started first.
     pub async fn stop_all(&mut self) {
         while let Some(last) = self.0.pop() {
             last.stop().await;
@@ -128,11 +121,8 @@ impl Jobs {
 impl Started {
     async fn stop(self) {
         self.stop.stop();
-        // An error means that it has ended, too: a panic has aborted the process already.
+        // An error means that the job has ended, too: a panic has aborted the process already.
         let _ = self.ended.await;
         tracing::debug!(job = self.name, "stopped");
     }
 }
-
-#[cfg(test)]
-mod tests;

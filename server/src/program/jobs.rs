@@ -1,0 +1,145 @@
+//! The list of background jobs, each made with what it uses.
+
+mod rows;
+mod watchdog;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper_util::service::TowerToHyperService;
+use tapgate_engine::ids::UrId;
+use tapgate_engine::store::StoreError;
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+
+use self::rows::Rows;
+use self::watchdog::Watchdog;
+use super::runner::Job;
+use crate::alerting::{self, watch};
+use crate::config::Config;
+use crate::delivery::receivers::{self, PreparedWorker};
+use crate::http::context::App;
+use crate::http::{admin, listener, public::Public};
+use crate::provider::api::UrApi;
+use crate::provider::feeds::{self, Feeds, Known};
+use crate::provider::prefunding::credits::Credits;
+use crate::provider::prefunding::{self, Prefunding};
+use crate::signature::Address;
+use crate::treasury::follow::{Cache, Following};
+
+/// Yields to decisions: about a tenth of a contended core.
+const BEHIND_DECISIONS: Option<i32> = Some(10);
+/// Takes long, so that it must not run on a thread that decides.
+const BESIDE_DECISIONS: Option<i32> = Some(0);
+
+/// What jobs need beside what handlers share.
+pub(super) struct Parts<A> {
+    pub(super) workers: Vec<PreparedWorker>,
+    pub(super) cache: Arc<dyn Cache>,
+    pub(super) free_bytes: Box<dyn Fn() -> Option<u64> + Send + Sync>,
+    pub(super) rest: Box<dyn Fn(Duration) + Send>,
+    pub(super) on_failure: Box<dyn FnOnce(StoreError) + Send>,
+    /// `None` if UR is never called.
+    pub(super) provider: Option<Provider<A>>,
+    pub(super) known: Known,
+    pub(super) hinted: mpsc::Receiver<UrId>,
+    pub(super) public: TcpListener,
+    pub(super) admin: TcpListener,
+}
+
+/// UR's API, and the settings of those that call it.
+pub(super) struct Provider<A> {
+    pub(super) api: Arc<A>,
+    /// The address of the key that signs calls.
+    pub(super) partner: Address,
+    pub(super) feeds: feeds::Settings,
+}
+
+/// Every job, in the order of their start.
+pub(super) fn list<A: UrApi>(app: &Arc<App>, config: &Config, parts: Parts<A>) -> Vec<Job> {
+    let Parts { workers, cache, free_bytes, rest, on_failure, provider, known, hinted, public, admin } = parts;
+    let (ledger, clock) = (|| Arc::clone(&app.ledger), || Arc::clone(&app.clock));
+    let watchdog = Watchdog { ledger: ledger(), clock: clock(), health: Arc::clone(&app.health), free_bytes };
+    let rows = Rows { ledger: ledger(), clock: clock(), rest, on_failure };
+    let following = Following { follower: Arc::clone(&app.treasury), ledger: ledger(), clock: clock(), cache };
+    let (watch, receivers) = (watch(app, config.watch), Arc::clone(&app.deliveries));
+    let (of_receivers, time) = (ledger(), clock());
+    let deliveries = Job::new("deliveries", BEHIND_DECISIONS, |stopping| async move {
+        let handles = receivers.iter().map(|delivery| &delivery.handle).collect();
+        tokio::join!(receivers::run(workers, stopping), alerting::deliveries::watch(of_receivers, time, handles));
+    });
+    let mut jobs = vec![
+        Job::new("watchdog", None, |stopping| watchdog.run(stopping)),
+        Job::new("rows", BEHIND_DECISIONS, |stopping| rows.run(stopping)),
+        Job::new("treasury", BEHIND_DECISIONS, |stopping| following.run(stopping)),
+        deliveries,
+        Job::new("watch", BESIDE_DECISIONS, |stopping| watch.run(stopping)),
+    ];
+    if let Some(provider) = provider {
+        jobs.extend(of_provider(app, config, provider, &known, hinted));
+    }
+    let answers = Public::new(Arc::clone(app), config.public.clone());
+    let router = TowerToHyperService::new(admin::service(Arc::clone(app), config.admin.clone()));
+    jobs.push(Job::new("listeners", None, |stopping| async move {
+        let admin = listener::serve(admin, router, stopping.clone());
+        tokio::join!(listener::serve(public, answers, stopping), admin);
+    }));
+    jobs
+}
+
+/// The jobs that call UR.
+fn of_provider<A: UrApi>(
+    app: &App,
+    config: &Config,
+    provider: Provider<A>,
+    known: &Known,
+    hinted: mpsc::Receiver<UrId>,
+) -> Vec<Job> {
+    let Provider { api, partner, feeds: settings } = provider;
+    let (prefunds, calls_per_minute) = (&config.prefunding, settings.calls_per_minute);
+    let credits = Credits {
+        ledger: Arc::clone(&app.ledger),
+        clock: Arc::clone(&app.clock),
+        board: Arc::clone(&app.prefunding),
+        quote_tolerance_bps: prefunds.auto_prefund.quote_tolerance_bps,
+    };
+    let feeds = feeds::Given {
+        ledger: Arc::clone(&app.ledger),
+        clock: Arc::clone(&app.clock),
+        randomness: app.randomness.clone(),
+        credits,
+        settings,
+    };
+    let feeds = Feeds::new(feeds, Arc::clone(&api), known);
+    tracing::info!(base_url = prefunds.base_url.as_str(), calls_per_minute, "feeds are read from UR");
+    let mut jobs = vec![Job::cut_off("feeds", feeds.run(hinted))];
+    // In every mode: an order that was placed is followed to its end.
+    if let Some(account) = config.ops_account.clone() {
+        tracing::info!(mode = prefunds.auto_prefund.mode.name(), "automatic prefunds");
+        let given = prefunding::Given {
+            ledger: Arc::clone(&app.ledger),
+            clock: Arc::clone(&app.clock),
+            health: Arc::clone(&app.health),
+            treasury: Arc::clone(&app.treasury),
+            board: Arc::clone(&app.prefunding),
+            randomness: app.randomness.clone(),
+            settings: prefunds.clone(),
+        };
+        jobs.push(Job::cut_off("prefunding", Prefunding::new(given, api, account, partner).run()));
+    }
+    jobs
+}
+
+fn watch(app: &App, settings: watch::Settings) -> watch::Watch {
+    watch::Watch {
+        ledger: Arc::clone(&app.ledger),
+        clock: Arc::clone(&app.clock),
+        health: Arc::clone(&app.health),
+        treasury: Arc::clone(&app.treasury),
+        prefunding: Arc::clone(&app.prefunding),
+        settings,
+    }
+}
+
+#[cfg(test)]
+mod tests;
