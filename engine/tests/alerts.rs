@@ -259,6 +259,7 @@ fn newest(world: &World, which: usize) -> AlertId {
     newest.first().map_or(AlertId(Sequence(0)), |alert| alert.id)
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "a replay gives each step away")]
 fn happen(world: &World, happens: Happens, seconds: u64) {
     match happens {
         Happens::Raised(which, severity) => {
@@ -268,7 +269,7 @@ fn happen(world: &World, happens: Happens, seconds: u64) {
         Happens::ToldAgain(which) => {
             // Every other time in new words.
             let (kind, subject) = CONDITIONS[which];
-            let text = if seconds % 2 == 0 { "as before" } else { "as it is now" };
+            let text = if seconds.is_multiple_of(2) { "as before" } else { "as it is now" };
             let said = Condition { text: text.into(), ..condition(kind, subject, Severity::Notice) };
             drop(world.ledger.renotify_alert(newest(world, which), said, at(seconds)));
         }

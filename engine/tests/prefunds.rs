@@ -361,6 +361,7 @@ fn happens() -> impl Strategy<Value = Happens> {
 }
 
 /// Plays one step; returns what it added to the pool.
+#[expect(clippy::needless_pass_by_value, reason = "a replay gives each step away")]
 fn happen(world: &World, happens: Happens, seconds: u64) -> i64 {
     let reference = |which: u8| format!("wire {which}");
     let id = |which: u8| world.named(&reference(which)).map_or(PrefundId(Sequence(0)), |prefund| prefund.id);

@@ -19,9 +19,9 @@ pub struct Page {
 
 impl Ledger {
     /// One row of a shelf, as in memory where it is there, else as on the disk.
-    pub(super) fn shelved<R: Shelved>(&self, shelves: &Shelves, key: R::Key) -> Result<Option<R>, StoreError> {
-        let in_memory = R::shelf(shelves).get(&key).cloned();
-        in_memory.map_or_else(|| load(&*self.store, &key), |row| Ok(Some(row)))
+    pub(super) fn shelved<R: Shelved>(&self, shelves: &Shelves, key: &R::Key) -> Result<Option<R>, StoreError> {
+        let in_memory = R::shelf(shelves).get(key).cloned();
+        in_memory.map_or_else(|| load(&*self.store, key), |row| Ok(Some(row)))
     }
 
     /// The newest rows of a page that are wanted, as in memory where they are there, else as on the disk. The table is

@@ -69,7 +69,7 @@ impl Ledger {
         let shared = self.read_shared();
         let shelves = self.lock_shelves();
         let at = self.stamp(now);
-        let alert: Alert = self.shelved(&shelves, id)?.ok_or_else(|| not_found("alert", &id))?;
+        let alert: Alert = self.shelved(&shelves, &id)?.ok_or_else(|| not_found("alert", &id))?;
         if alert.is_quiet(at) {
             return Ok(None);
         }
@@ -103,7 +103,7 @@ impl Ledger {
         let shared = self.read_shared();
         let shelves = self.lock_shelves();
         let (AlertChange::Acknowledge { id, .. } | AlertChange::Silence { id, .. }) = change;
-        let alert: Alert = self.shelved(&shelves, id)?.ok_or_else(|| not_found("alert", &id))?;
+        let alert: Alert = self.shelved(&shelves, &id)?.ok_or_else(|| not_found("alert", &id))?;
         if !alert.is_open() {
             return Err(ChangeError::Conflict(format!("alert {id} is over")));
         }
@@ -132,7 +132,7 @@ impl Ledger {
     /// # Errors
     /// Rows on disk could not be read.
     pub fn alert(&self, id: AlertId) -> Result<Option<Alert>, StoreError> {
-        self.shelved(&self.lock_shelves(), id)
+        self.shelved(&self.lock_shelves(), &id)
     }
 
     /// A page of the alerts that are wanted, open ones and those over, newest first. Reads the whole table.

@@ -172,7 +172,7 @@ impl Ledger {
     }
 
     fn known_prefund(&self, shelves: &Shelves, id: PrefundId) -> Result<Prefund, ChangeError> {
-        self.shelved(shelves, id)?.ok_or_else(|| not_found("prefund", &id))
+        self.shelved(shelves, &id)?.ok_or_else(|| not_found("prefund", &id))
     }
 
     /// The prefunds of a pool that were sent and of which nothing was credited yet, oldest first. They are no money: nothing
@@ -199,7 +199,7 @@ impl Ledger {
     /// # Errors
     /// Rows on disk could not be read.
     pub fn prefund(&self, id: PrefundId) -> Result<Option<Prefund>, StoreError> {
-        self.shelved(&self.lock_shelves(), id)
+        self.shelved(&self.lock_shelves(), &id)
     }
 
     /// A page of the prefunds that are wanted, open ones and those over, newest first. Reads the whole table.
