@@ -9,7 +9,7 @@ use tapgate_bench::{Requests, ledger, submit, wait};
 use tapgate_engine::fact::Controls;
 use tapgate_engine::ids::Sequence;
 use tapgate_engine::ledger::Ledger;
-use tapgate_engine::store::rocks::{Durability, Rocks};
+use tapgate_engine::store::rocks::{Rocks, SyncMode};
 use tapgate_engine::store::{Entry, GENESIS, Store};
 
 /// Users of the measured world.
@@ -18,7 +18,7 @@ const USERS: u64 = 100_000;
 /// Bytes of a decision's record, as the engine writes it.
 const RECORD_BYTES: usize = 320;
 
-const DURABILITIES: [(&str, Durability); 2] = [("fsync", Durability::Fsync), ("os", Durability::Os)];
+const DURABILITIES: [(&str, SyncMode); 2] = [("fsync", SyncMode::Fsync), ("os", SyncMode::Os)];
 
 /// Decides in rounds: so many at once, and all of them durable before the next round.
 fn rounds(ledger: &Ledger, requests: &mut Requests, waiters: u64, iterations: u64) -> Duration {

@@ -9,12 +9,12 @@ use tapgate_bench::{Requests, drain, ledger, submit};
 use tapgate_engine::fact::Controls;
 use tapgate_engine::recovery::recover;
 use tapgate_engine::store::Store;
-use tapgate_engine::store::rocks::{Durability, Rocks};
+use tapgate_engine::store::rocks::{Rocks, SyncMode};
 
 /// A store with so many users in rows and so many decisions behind them.
 fn filled(users: u64, decisions: u64) -> (tempfile::TempDir, Arc<dyn Store>) {
     let directory = tempfile::tempdir().expect("a directory");
-    let store: Arc<dyn Store> = Arc::new(Rocks::open(directory.path(), Durability::Os).expect("a store"));
+    let store: Arc<dyn Store> = Arc::new(Rocks::open(directory.path(), SyncMode::Os).expect("a store"));
     let ledger = ledger(Arc::clone(&store), users, Controls::default());
     while ledger.write_rows().expect("rows").more {}
     let mut requests = Requests::new(users, 0);

@@ -12,7 +12,7 @@ use tapgate_engine::fact::{
     AccountStatus, Author, CardStatus, Channel, Controls, Import, ImportedCard, Kind, Merchant, Request, VelocityRule,
 };
 use tapgate_engine::ids::Sequence;
-use tapgate_engine::journal::Settled;
+use tapgate_engine::journal::Durability;
 use tapgate_engine::ledger::{Change, Ledger, Policy, Reflected, Refusal, Submission};
 use tapgate_engine::money::{ChfMinor, Currency, Minor, Money};
 use tapgate_engine::recovery::recover;
@@ -115,7 +115,7 @@ pub fn ledger(store: Arc<dyn Store>, users: u64, controls: Controls) -> Ledger {
     let ledger = Ledger::start(store, state, policy, 1, Box::new(|error| panic!("{error}"))).expect("a journal");
     if ledger.user_count() == 0 {
         for change in changes(users) {
-            settle(|| ledger.change(&author(), change.clone(), now()).ok().map(|receipt| receipt.word));
+            settle(|| ledger.change(&author(), change.clone(), now()).ok().map(|receipt| receipt.ticket));
         }
         drain(&ledger);
     }
@@ -250,7 +250,7 @@ pub fn submit(ledger: &Ledger, request: Request) -> Submission {
 
 /// Waits for a submission's durability.
 pub fn wait(submission: &Submission) {
-    if let Some(word) = &submission.word {
-        assert!(word.block() == Settled::Durable, "the journal failed");
+    if let Some(word) = &submission.ticket {
+        assert!(word.block() == Durability::Durable, "the journal failed");
     }
 }

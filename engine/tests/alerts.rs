@@ -12,7 +12,7 @@ use std::sync::Arc;
 use proptest::prelude::*;
 use tapgate_engine::fact::{AlertKind, Author, Condition, Severity};
 use tapgate_engine::ids::{AlertId, Sequence};
-use tapgate_engine::journal::{Settled, Word};
+use tapgate_engine::journal::{Durability, Ticket};
 use tapgate_engine::ledger::{AlertChange, Change, ChangeError, Page};
 use tapgate_engine::rows::{Alert, Row};
 use tapgate_engine::testing::{MemoryStore, cases};
@@ -41,8 +41,8 @@ fn millis(seconds: u64) -> UnixMillis {
     at(seconds).at
 }
 
-fn made(word: Option<Arc<Word>>) -> bool {
-    word.map(|word| assert_eq!(word.block(), Settled::Durable)).is_some()
+fn made(ticket: Option<Arc<Ticket>>) -> bool {
+    ticket.map(|ticket| assert_eq!(ticket.block(), Durability::Durable)).is_some()
 }
 
 impl World {
@@ -62,7 +62,7 @@ impl World {
 
     fn by_person(&self, change: AlertChange, seconds: u64) -> Result<(), ChangeError> {
         let receipt = self.ledger.change(&author(), Change::Alert(change), at(seconds))?;
-        assert!(made(receipt.word));
+        assert!(made(receipt.ticket));
         Ok(())
     }
 
@@ -214,8 +214,8 @@ fn a_repeated_acknowledgement_with_one_key_is_one() {
     };
     let person = Author::Person { name: "test".into(), idempotency: Some(key) };
     let change = || Change::Alert(AlertChange::Acknowledge { id, reason: None });
-    assert!(made(world.ledger.change(&person, change(), at(20)).unwrap().word));
-    assert!(world.ledger.change(&person, change(), at(21)).unwrap().word.is_none(), "told before");
+    assert!(made(world.ledger.change(&person, change(), at(20)).unwrap().ticket));
+    assert!(world.ledger.change(&person, change(), at(21)).unwrap().ticket.is_none(), "told before");
     world.ledger.write_rows().unwrap();
     world.close_and_check(&store);
 }

@@ -59,7 +59,7 @@ fn a_posting_that_nothing_has_room_for_opens_a_break_and_moves_nothing() {
         for number in 0..600 {
             let posting = posting(&format!("h{number}"), flow);
             let before = (world.available(), world.user().fiat().to_vec());
-            let booking = world.ledger.book(&posting, Some(&root), Tolerance::default(), at(100)).unwrap().unwrap();
+            let booking = world.ledger.post(&posting, Some(&root), Tolerance::default(), at(100)).unwrap().unwrap();
             let row = world.ledger.find(&root).unwrap().unwrap().authorization.unwrap();
             if number > 501 {
                 refused += 1;
@@ -68,7 +68,7 @@ fn a_posting_that_nothing_has_room_for_opens_a_break_and_moves_nothing() {
             }
             assert!(row.captured() <= Minor(502 * AMOUNT_MAX.0), "{flow:?} {number}");
             assert!(
-                world.ledger.book(&posting, Some(&root), Tolerance::default(), at(100)).unwrap().is_none(),
+                world.ledger.post(&posting, Some(&root), Tolerance::default(), at(100)).unwrap().is_none(),
                 "again"
             );
         }

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use tapgate_engine::bytes::Fingerprint;
 use tapgate_engine::fact::cursor::{CURSORS_MAX, NAME_BYTES_MAX, POSITION_BYTES_MAX, REASON_BYTES_MAX};
 use tapgate_engine::fact::{Author, Fact, IdempotencyKey};
-use tapgate_engine::journal::Settled;
+use tapgate_engine::journal::Durability;
 use tapgate_engine::ledger::{Change, ChangeError, CursorChange};
 use tapgate_engine::testing::{MemoryStore, cases};
 
@@ -18,8 +18,8 @@ const NAMES: [&str; 3] = ["webhook", "slack", "mail"];
 
 impl World {
     fn moves(&self, name: &str, position: &[u8], seconds: u64) -> Result<(), ChangeError> {
-        let word = self.ledger.move_cursor(name, position.to_vec(), at(seconds))?;
-        assert_eq!(word.block(), Settled::Durable);
+        let ticket = self.ledger.move_cursor(name, position.to_vec(), at(seconds))?;
+        assert_eq!(ticket.block(), Durability::Durable);
         Ok(())
     }
 
@@ -76,14 +76,14 @@ fn a_person_moves_a_reader_once_however_often_it_is_asked() {
     let back = asked("key", "back");
     assert!(!world.ledger.is_repeated(&back, at(2)).unwrap());
     let receipt = world.ledger.change(&back, moved(b"zero"), at(2)).unwrap();
-    assert_eq!(receipt.word.unwrap().block(), Settled::Durable);
+    assert_eq!(receipt.ticket.unwrap().block(), Durability::Durable);
     let record = world.ledger.record(world.ledger.journal().durable()).unwrap().unwrap();
     assert_eq!((record.author, matches!(record.fact, Fact::CursorMoved { .. })), (back.clone(), true));
     world.moves("webhook", b"two", 3).unwrap();
 
     let check = |world: &World| {
         assert!(world.ledger.is_repeated(&back, at(4)).unwrap());
-        assert!(world.ledger.change(&back, moved(b"zero"), at(4)).unwrap().word.is_none());
+        assert!(world.ledger.change(&back, moved(b"zero"), at(4)).unwrap().ticket.is_none());
         assert_eq!(world.ledger.cursor("webhook"), Some(b"two".to_vec()), "it goes back once");
         let other = asked("key", "further back");
         assert!(matches!(world.ledger.is_repeated(&other, at(4)), Err(ChangeError::Conflict(_))));
@@ -106,7 +106,7 @@ fn what_a_person_gives_up_is_in_the_journal_with_its_reason() {
     }
     assert_eq!(world.ledger.journal().durable(), before, "what is refused leaves no record");
     let receipt = world.ledger.change(&author(), skipped("msg_7_0", "no use", b"two"), at(2)).unwrap();
-    assert_eq!(receipt.word.unwrap().block(), Settled::Durable);
+    assert_eq!(receipt.ticket.unwrap().block(), Durability::Durable);
     assert_eq!(world.ledger.cursor("webhook"), Some(b"two".to_vec()));
     let record = world.ledger.record(world.ledger.journal().durable()).unwrap().unwrap();
     assert_eq!(record.author, author());
@@ -145,7 +145,7 @@ proptest! {
             Happens::Moved(which, to) => world.moves(NAMES.get(which).unwrap(), &[to], seconds).unwrap(),
             Happens::Skipped(to) => {
                 let receipt = world.ledger.change(&author(), skipped("msg_7_0", "no use", &[to]), at(seconds)).unwrap();
-                assert_eq!(receipt.word.unwrap().block(), Settled::Durable);
+                assert_eq!(receipt.ticket.unwrap().block(), Durability::Durable);
             }
             Happens::Tapped => drop(world.durable(tap(&format!("tap{seconds}"), 1))),
         };

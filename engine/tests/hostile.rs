@@ -22,7 +22,7 @@ const DAY_SECONDS: u64 = 86_400;
 
 fn outcome(world: &World, request: Request, now: Moment) -> Outcome {
     let submission = world.ledger.submit(request, now).unwrap();
-    submission.word.as_ref().unwrap().block();
+    submission.ticket.as_ref().unwrap().block();
     submission.reply.outcome.unwrap()
 }
 

@@ -4,9 +4,9 @@
 
 use std::sync::Arc;
 
-use tapgate_engine::fact::{Kind, Reason, State};
+use tapgate_engine::fact::{AuthorizationState, Kind, Reason};
 use tapgate_engine::ids::Sequence;
-use tapgate_engine::journal::{NoPlace, Settled};
+use tapgate_engine::journal::{Durability, NoPlace};
 use tapgate_engine::ledger::{ChangeError, GaveUp};
 use tapgate_engine::recovery::{RecoveryError, recover, verify};
 use tapgate_engine::rows::Outcome;
@@ -23,10 +23,10 @@ fn a_duplicate_waits_for_the_first_and_gets_its_answer() {
     let first = world.ledger.submit(tap("a1", 1000), at(10)).unwrap();
     let second = world.ledger.submit(tap("a1", 1000), at(11)).unwrap();
     assert_eq!(first.reply, second.reply);
-    let word = second.word.clone().unwrap();
-    assert_eq!(word.settled(), None, "neither may be answered before the disk has it");
+    let ticket = second.ticket.clone().unwrap();
+    assert_eq!(ticket.durability(), None, "neither may be answered before the disk has it");
     store.set_open(true);
-    assert_eq!(word.block(), Settled::Durable);
+    assert_eq!(ticket.block(), Durability::Durable);
     assert_eq!(world.available(), 99_000, "one hold");
 }
 
@@ -37,11 +37,11 @@ fn a_late_decision_is_released_and_answered_deadline_exceeded_for_ever() {
     store.set_open(false);
     let submission = world.ledger.submit(tap("a1", 1000), at(10)).unwrap();
     assert_eq!(world.ledger.give_up(&submission, at(10)), GaveUp::WaitAgain);
-    let word = submission.word.clone().unwrap();
-    assert_eq!(word.settled(), None, "late, and its release is not durable either");
+    let ticket = submission.ticket.clone().unwrap();
+    assert_eq!(ticket.durability(), None, "late, and its release is not durable either");
     store.set_open(true);
-    assert_eq!(word.block(), Settled::Released);
-    let reply = submission.reply_when(Settled::Released).unwrap();
+    assert_eq!(ticket.block(), Durability::Released);
+    let reply = submission.reply_when(Durability::Released).unwrap();
     assert_eq!(reply.outcome, Some(Outcome::Declined(Reason::DeadlineExceeded)));
     assert_eq!(world.available(), 100_000, "nothing stays held");
     assert_eq!(
@@ -66,9 +66,9 @@ fn a_late_increment_releases_only_itself() {
     let submission = world.ledger.submit(increment, at(10)).unwrap();
     world.ledger.give_up(&submission, at(10));
     store.set_open(true);
-    assert_eq!(submission.word.unwrap().block(), Settled::Released);
+    assert_eq!(submission.ticket.unwrap().block(), Durability::Released);
     let root = world.ledger.find(&"a1".parse().unwrap()).unwrap().unwrap().authorization.unwrap();
-    assert_eq!((root.state, root.held().amount.0), (State::Approved, 1000));
+    assert_eq!((root.state, root.held().amount.0), (AuthorizationState::Approved, 1000));
     assert_eq!(world.available(), 99_000);
     world.close_and_check(&store.inner);
 }
@@ -77,9 +77,9 @@ fn a_late_increment_releases_only_itself() {
 fn giving_up_on_what_is_durable_changes_nothing() {
     let world = World::new();
     let submission = world.ledger.submit(tap("a1", 1000), at(10)).unwrap();
-    assert_eq!(submission.word.clone().unwrap().block(), Settled::Durable);
+    assert_eq!(submission.ticket.clone().unwrap().block(), Durability::Durable);
     assert_eq!(world.ledger.give_up(&submission, at(11)), GaveUp::WaitAgain);
-    assert_eq!(submission.word.unwrap().settled(), Some(Settled::Durable));
+    assert_eq!(submission.ticket.unwrap().durability(), Some(Durability::Durable));
     assert_eq!(world.available(), 99_000);
 }
 
@@ -88,11 +88,11 @@ fn after_a_failed_write_nothing_is_approved_and_what_was_waiting_is_unknown() {
     let inner = MemoryStore::new();
     let world = World::with_store(FailAfter::new(inner.clone(), World::SET_UP_RECORDS));
     let waiting = world.ledger.submit(tap("a1", 1000), at(10)).unwrap();
-    assert_eq!(waiting.word.clone().unwrap().block(), Settled::Failed);
-    assert_eq!(waiting.reply_when(Settled::Failed), None, "outcome unknown");
+    assert_eq!(waiting.ticket.clone().unwrap().block(), Durability::Failed);
+    assert_eq!(waiting.reply_when(Durability::Failed), None, "outcome unknown");
     let later = world.ledger.submit(tap("a2", 1000), at(11)).unwrap();
     assert_eq!(later.reply.outcome, Some(Outcome::Declined(Reason::JournalUnavailable)));
-    assert!(later.word.is_none(), "it has no record to wait for");
+    assert!(later.ticket.is_none(), "it has no record to wait for");
     let refused = world.ledger.change(&world::author(), world::suspend(true), at(12));
     assert_eq!(refused.unwrap_err(), ChangeError::NoPlace(NoPlace::Unavailable));
     assert!(world.failure.lock().unwrap().is_some(), "the process was told to stop");
@@ -104,9 +104,9 @@ fn closing_makes_durable_what_has_a_place_and_refuses_the_rest() {
     let store = MemoryStore::new();
     let world = World::with_store(store.clone());
     let words: Vec<_> =
-        (0..200).map(|n| world.ledger.submit(tap(&format!("a{n}"), 1), at(10)).unwrap().word.unwrap()).collect();
+        (0..200).map(|n| world.ledger.submit(tap(&format!("a{n}"), 1), at(10)).unwrap().ticket.unwrap()).collect();
     world.ledger.journal().close();
-    assert!(words.iter().all(|word| word.settled() == Some(Settled::Durable)));
+    assert!(words.iter().all(|ticket| ticket.durability() == Some(Durability::Durable)));
     let refused = world.ledger.submit(tap("late", 1), at(11)).unwrap();
     assert_eq!(refused.reply.outcome, Some(Outcome::Declined(Reason::JournalUnavailable)));
     check_prefixes(&store);
@@ -174,7 +174,7 @@ fn an_old_id_leaves_memory_only_with_its_row_on_disk_and_is_known_again() {
     assert_eq!(world.ledger.evict(much_later).unwrap(), 2, "the answer and the authorization");
     let again = world.ledger.submit(tap("a1", 1000), at(3600)).unwrap();
     assert!(matches!(again.reply.outcome, Some(Outcome::Approved { .. })));
-    assert!(again.word.is_none(), "it was durable long ago");
+    assert!(again.ticket.is_none(), "it was durable long ago");
     let other = world.ledger.submit(tap("a1", 1001), at(3600)).unwrap();
     assert_eq!(other.reply.outcome, None, "other data under a known id");
     assert_eq!(world.available(), 99_000);
@@ -193,9 +193,9 @@ fn decisions_go_on_while_rows_rest() {
         rests += 1;
         world.durable(tap(&format!("meanwhile{rests}"), 1));
     };
-    let written = world.ledger.write_rows_by_and_by(&mut decide).unwrap();
+    let written = world.ledger.write_rows_with_rests(&mut decide).unwrap();
     assert_eq!(written.watermark, before, "what came meanwhile is the next turn's");
-    assert_eq!(world.ledger.evict_by_and_by(at(3600).at, &mut decide).unwrap(), 2 * 300);
+    assert_eq!(world.ledger.evict_with_rests(at(3600).at, &mut decide).unwrap(), 2 * 300);
     assert!(rests >= 10, "rested {rests} times");
     assert_eq!(world.available(), 100_000 - 300 - rests);
     world.close_and_check(&store);

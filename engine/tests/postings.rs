@@ -13,11 +13,11 @@ use proptest::prelude::*;
 use tapgate_engine::bytes::Fingerprint;
 use tapgate_engine::contract::limit::ClientLimit;
 use tapgate_engine::fact::{
-    AccountStatus, Author, BreakKind, CardStatus, Effect, Flow, FundingPolicy, IdempotencyKey, Import, ImportedCard,
-    Kind, Posting, Progress, ReportedAccount, Request, State,
+    AccountStatus, Author, AuthorizationState, BreakKind, CardStatus, Effect, Flow, FundingPolicy, IdempotencyKey,
+    Import, ImportedCard, Kind, Posting, Progress, ReportedAccount, Request,
 };
-use tapgate_engine::journal::Settled;
-use tapgate_engine::ledger::{Booking, Change, ChangeError};
+use tapgate_engine::journal::Durability;
+use tapgate_engine::ledger::{Change, ChangeError, PostingReceipt};
 use tapgate_engine::money::{ChfMinor, Currency, Minor, Money};
 use tapgate_engine::recovery::verify;
 use tapgate_engine::rows::Outcome;
@@ -48,17 +48,17 @@ fn given_back(hash: &str, amount: i64) -> Posting {
 }
 
 impl World {
-    fn book(&self, posting: &Posting, root: &str) -> Option<Booking> {
+    fn book(&self, posting: &Posting, root: &str) -> Option<PostingReceipt> {
         let root = (!root.is_empty()).then(|| root.parse().unwrap());
-        let booking = self.ledger.book(posting, root.as_ref(), Tolerance::default(), at(100)).unwrap();
+        let booking = self.ledger.post(posting, root.as_ref(), Tolerance::default(), at(100)).unwrap();
         if let Some(booking) = &booking {
-            assert_eq!(booking.word.block(), Settled::Durable);
+            assert_eq!(booking.ticket.block(), Durability::Durable);
         }
         booking
     }
 
     /// Books, and says what that did: effect, state of the root, what it still holds, and the breaks open now.
-    fn booked(&self, posting: &Posting, root: &str) -> (Effect, State, i64, Vec<&'static str>) {
+    fn booked(&self, posting: &Posting, root: &str) -> (Effect, AuthorizationState, i64, Vec<&'static str>) {
         let booking = self.book(posting, root).expect("it was not known");
         let row = self.ledger.find(&booking.root).unwrap().unwrap().authorization.unwrap();
         let breaks = self.ledger.open_breaks();
@@ -69,8 +69,8 @@ impl World {
     /// UR reports a pool of so much, asked for now.
     fn sync(&self, balance: i64) -> i64 {
         let through = self.ledger.journal().claimed();
-        let (word, unexplained) = self.ledger.sync_pool(Currency::EUR, Minor(balance), through, at(100)).unwrap();
-        assert_eq!(word.block(), Settled::Durable);
+        let (ticket, unexplained) = self.ledger.sync_pool(Currency::EUR, Minor(balance), through, at(100)).unwrap();
+        assert_eq!(ticket.block(), Durability::Durable);
         unexplained.0
     }
 }
@@ -83,10 +83,10 @@ fn a_debit_is_confirmed_and_cleared_and_counts_until_a_report_asked_for_later() 
     assert_eq!(world.sync(100_000), 0, "UR has taken nothing yet");
     assert_eq!(world.available(), 99_000);
     let pending = posting("h", Flow::Out, Progress::Pending, 1_000);
-    assert_eq!(world.booked(&pending, "a1"), (Effect::Confirmed, State::Confirmed, 1_000, vec![]));
+    assert_eq!(world.booked(&pending, "a1"), (Effect::Confirmed, AuthorizationState::Confirmed, 1_000, vec![]));
     // Asked for before the settlement is shown: it may or may not hold it, so it counts on.
     let early = world.ledger.journal().claimed();
-    assert_eq!(world.booked(&completed("h", 1_000), "a1"), (Effect::Cleared, State::Cleared, 0, vec![]));
+    assert_eq!(world.booked(&completed("h", 1_000), "a1"), (Effect::Cleared, AuthorizationState::Cleared, 0, vec![]));
     assert_eq!(world.ledger.pool(Currency::EUR).unwrap().held.0, 0);
     assert_eq!(world.available(), 99_000);
     let (_, unexplained) = world.ledger.sync_pool(Currency::EUR, Minor(99_000), early, at(100)).unwrap();
@@ -106,11 +106,14 @@ fn settlements_in_parts_leave_the_rest_held() {
     let store = MemoryStore::new();
     let world = World::with_store(store.clone());
     world.durable(tap("a1", 1_000));
-    assert_eq!(world.booked(&completed("h1", 400), "a1"), (Effect::PartlyCleared, State::PartlyCleared, 600, vec![]));
+    assert_eq!(
+        world.booked(&completed("h1", 400), "a1"),
+        (Effect::PartlyCleared, AuthorizationState::PartlyCleared, 600, vec![])
+    );
     assert_eq!(world.available(), 99_000, "settled or held, it is taken");
     let more = Request { kind: Kind::Incremental, original: Some("a1".parse().unwrap()), ..tap("a1+1", 100) };
     assert!(matches!(world.durable(more), Outcome::Approved { .. }), "what holds may take more");
-    assert_eq!(world.booked(&completed("h2", 700), "a1"), (Effect::Cleared, State::Cleared, 0, vec![]));
+    assert_eq!(world.booked(&completed("h2", 700), "a1"), (Effect::Cleared, AuthorizationState::Cleared, 0, vec![]));
     assert_eq!((world.sync(98_900), world.available()), (0, 98_900));
     world.close_and_check(&store);
 }
@@ -146,7 +149,7 @@ fn one_hash_may_hold_movements_of_several_accounts() {
     world.booked(&completed("h", 1_000), "a1");
     let theirs = Posting { user: "other".parse().unwrap(), ..completed("h", 1_000) };
     assert_eq!(world.booked(&theirs, "").0, Effect::ForcePosted, "it is not the first account's again");
-    let wrong = world.ledger.book(
+    let wrong = world.ledger.post(
         &Posting { hash: "h2".into(), ..theirs },
         Some(&"a1".parse().unwrap()),
         Tolerance::default(),
@@ -185,8 +188,8 @@ fn a_part_too_small_to_be_missed_is_no_mismatch() {
     world.durable(tap("a1", 10_000));
     let more = Request { kind: Kind::Incremental, original: Some("a1".parse().unwrap()), ..tap("a1+1", 50) };
     world.durable(more);
-    assert_eq!(world.booked(&completed("h1", 10_000), "a1"), (Effect::Cleared, State::Cleared, 0, vec![]));
-    assert_eq!(world.booked(&completed("h2", 50), "a1"), (Effect::Cleared, State::Cleared, 0, vec![]));
+    assert_eq!(world.booked(&completed("h1", 10_000), "a1"), (Effect::Cleared, AuthorizationState::Cleared, 0, vec![]));
+    assert_eq!(world.booked(&completed("h2", 50), "a1"), (Effect::Cleared, AuthorizationState::Cleared, 0, vec![]));
     assert_eq!((world.sync(89_950), world.available()), (0, 89_950));
     assert_eq!(world.booked(&completed("h3", 10_000), "a1").3, vec!["amount_mismatch"], "and that is too much");
     world.close_and_check(&store);
@@ -201,7 +204,7 @@ fn what_ur_takes_is_what_counts() {
         let world = World::with_store(store.clone());
         world.durable(tap("a1", 1_000));
         let (effect, state, held, found) = world.booked(&completed("h", taken), "a1");
-        assert_eq!((effect, state, held, found), (Effect::Cleared, State::Cleared, 0, breaks), "{taken}");
+        assert_eq!((effect, state, held, found), (Effect::Cleared, AuthorizationState::Cleared, 0, breaks), "{taken}");
         assert_eq!(world.available(), available, "{taken}");
         assert_eq!((world.sync(100_000 - taken), world.available()), (0, available), "{taken}");
         world.close_and_check(&store);
@@ -214,7 +217,7 @@ fn a_rejection_gives_everything_back() {
     let world = World::with_store(store.clone());
     world.durable(tap("a1", 1_000));
     let rejected = posting("h", Flow::Out, Progress::Rejected, 1_000);
-    assert_eq!(world.booked(&rejected, "a1"), (Effect::Reversed, State::Reversed, 0, vec![]));
+    assert_eq!(world.booked(&rejected, "a1"), (Effect::Reversed, AuthorizationState::Reversed, 0, vec![]));
     let user = world.user();
     assert_eq!((world.available(), user.funds.unwrap().held.0, user.holds().len()), (100_000, 0, 0));
     assert_eq!(user.headroom(&"user".parse().unwrap(), at(100).at.seconds()), ChfMinor(100_000));
@@ -228,16 +231,19 @@ fn money_that_comes_back_confirms_a_reversal_or_makes_one_or_is_a_refund() {
     world.durable(tap("a1", 1_000));
     let reversal = Request { kind: Kind::Reversal, original: Some("a1".parse().unwrap()), ..tap("r1", 300) };
     world.durable(reversal);
-    assert_eq!(world.booked(&given_back("h1", 300), "a1"), (Effect::Noted, State::Approved, 700, vec![]));
-    assert_eq!(world.booked(&given_back("h2", 200), "a1"), (Effect::Reversed, State::Approved, 500, vec![]));
+    assert_eq!(world.booked(&given_back("h1", 300), "a1"), (Effect::Noted, AuthorizationState::Approved, 700, vec![]));
+    assert_eq!(
+        world.booked(&given_back("h2", 200), "a1"),
+        (Effect::Reversed, AuthorizationState::Approved, 500, vec![])
+    );
     assert_eq!(world.available(), 99_500);
     assert_eq!(
         world.booked(&completed("h3", 1_000), "a1"),
-        (Effect::Cleared, State::Cleared, 0, vec![]),
+        (Effect::Cleared, AuthorizationState::Cleared, 0, vec![]),
         "shown whole"
     );
     assert_eq!(world.available(), 99_000, "what came back counts once a report shows it");
-    assert_eq!(world.booked(&given_back("h4", 500), "a1"), (Effect::Refunded, State::Cleared, 0, vec![]));
+    assert_eq!(world.booked(&given_back("h4", 500), "a1"), (Effect::Refunded, AuthorizationState::Cleared, 0, vec![]));
     assert_eq!((world.sync(100_000), world.available()), (0, 100_000));
     assert_eq!(world.booked(&given_back("h5", 500), "a1").3, vec!["amount_mismatch"], "more than was ever taken");
     world.close_and_check(&store);
@@ -248,11 +254,14 @@ fn what_nobody_approved_is_force_posted_and_a_break() {
     let store = MemoryStore::new();
     let world = World::with_store(store.clone());
     assert!(matches!(world.durable(tap("a1", 200_000)), Outcome::Declined(_)));
-    let stand_in = (Effect::ForcePosted, State::ForcePosted, 0, vec!["stand_in"]);
+    let stand_in = (Effect::ForcePosted, AuthorizationState::ForcePosted, 0, vec!["stand_in"]);
     assert_eq!(world.booked(&completed("h1", 200_000), "a1"), stand_in);
     assert_eq!(world.available(), -100_000, "UR did not ask; the pool pays all the same");
     let orphan = world.booked(&completed("h2", 500), "");
-    assert_eq!(orphan, (Effect::ForcePosted, State::ForcePosted, 0, vec!["stand_in", "orphan_at_provider"]));
+    assert_eq!(
+        orphan,
+        (Effect::ForcePosted, AuthorizationState::ForcePosted, 0, vec!["stand_in", "orphan_at_provider"])
+    );
     assert!(world.book(&completed("h2", 500), "").is_none(), "told again");
     assert!(world.book(&posting("h3", Flow::Out, Progress::Pending, 500), "").is_none(), "it may yet find its own");
     assert_eq!(world.available(), -100_500);
@@ -265,9 +274,12 @@ fn what_expired_may_still_be_settled() {
     let world = World::with_store(store.clone());
     world.durable(tap("a1", 1_000));
     let expired = world.ledger.expire(&"a1".parse().unwrap(), at(200)).unwrap();
-    assert_eq!(expired.block(), Settled::Durable);
+    assert_eq!(expired.block(), Durability::Durable);
     assert_eq!(world.available(), 100_000);
-    assert_eq!(world.booked(&completed("h", 1_000), "a1"), (Effect::LateCleared, State::Cleared, 0, vec![]));
+    assert_eq!(
+        world.booked(&completed("h", 1_000), "a1"),
+        (Effect::LateCleared, AuthorizationState::Cleared, 0, vec![])
+    );
     assert_eq!(world.available(), 99_000);
     assert!(matches!(world.ledger.expire(&"a1".parse().unwrap(), at(200)), Err(ChangeError::Conflict(_))));
     world.close_and_check(&store);
@@ -316,11 +328,11 @@ fn contradictions_are_breaks_and_lose_no_money() {
     world.durable(Request { kind: Kind::Reversal, original: Some("a1".parse().unwrap()), ..tap("r1", 1_000) });
     assert_eq!(
         world.booked(&completed("h1", 1_000), "a1"),
-        (Effect::Noted, State::Reversed, 0, vec![]),
+        (Effect::Noted, AuthorizationState::Reversed, 0, vec![]),
         "and then back"
     );
     assert_eq!(world.available(), 99_000, "what came back is not shown yet");
-    assert_eq!(world.booked(&given_back("h1b", 1_000), "a1"), (Effect::Noted, State::Reversed, 0, vec![]));
+    assert_eq!(world.booked(&given_back("h1b", 1_000), "a1"), (Effect::Noted, AuthorizationState::Reversed, 0, vec![]));
     assert_eq!((world.sync(100_000), world.available()), (0, 100_000));
     let (effect, _, _, breaks) = world.booked(&completed("h1c", 1_000), "a1");
     assert_eq!((effect, breaks), (Effect::LateCleared, vec!["status_conflict"]), "and once more");
@@ -349,9 +361,9 @@ fn one_transaction_is_booked_once_whatever_it_is_matched_with() {
     });
     world.drained();
     assert_eq!(world.ledger.pool(Currency::EUR).unwrap().held.0, 1_000, "one of the two still holds");
-    assert!(world.ledger.booked_on(&completed("h", 1_000)).unwrap().is_some());
+    assert!(world.ledger.posted_on(&completed("h", 1_000)).unwrap().is_some());
     world.ledger.write_rows().unwrap();
-    assert!(world.ledger.booked_on(&completed("h", 1_000)).unwrap().is_some(), "on the disk, too");
+    assert!(world.ledger.posted_on(&completed("h", 1_000)).unwrap().is_some(), "on the disk, too");
     assert!(world.book(&completed("h", 1_000), "a2").is_none());
     assert_eq!(world.ledger.evict(at(10_000).at).unwrap(), 3, "two answers, and the root that nobody asked about");
     assert!(world.book(&completed("h", 1_000), "a2").is_none());
@@ -397,7 +409,7 @@ fn what_was_given_back_before_the_settlement_uses_the_limit_once_more_and_not_tw
     world.durable(Request { kind: Kind::Advice, original: Some("a1".parse().unwrap()), ..tap("adv", 700) });
     // The contract counts what it takes, and what it gives back: 945 and 661 francs.
     assert_eq!(headroom(), 100_000 - 945 - 661);
-    assert_eq!(world.booked(&completed("h1", 1_000), "a1"), (Effect::Cleared, State::Cleared, 0, vec![]));
+    assert_eq!(world.booked(&completed("h1", 1_000), "a1"), (Effect::Cleared, AuthorizationState::Cleared, 0, vec![]));
     world.book(&given_back("h2", 700), "a1");
     assert_eq!(headroom(), 100_000 - 945 - 661);
     assert_eq!(world.user().limit_used_min(world.ledger.journal().claimed()).0, (945 + 661) / 2);
@@ -469,9 +481,9 @@ fn breaks_outlive_restarts_until_a_person_explains_them() {
     let resolve = |idempotency: Option<IdempotencyKey>| {
         let person = Author::Person { name: "test".into(), idempotency };
         let change = Change::ResolveBreak { id: first.id, reason: "a refund of theirs".into() };
-        world.ledger.change(&person, change, at(300)).map(|receipt| receipt.word.map(|word| word.block()))
+        world.ledger.change(&person, change, at(300)).map(|receipt| receipt.ticket.map(|ticket| ticket.block()))
     };
-    assert_eq!(resolve(Some(key.clone())).unwrap(), Some(Settled::Durable));
+    assert_eq!(resolve(Some(key.clone())).unwrap(), Some(Durability::Durable));
     assert_eq!(resolve(Some(key)).unwrap(), None, "the same request again");
     assert!(matches!(resolve(None), Err(ChangeError::Conflict(_))));
     world.ledger.write_rows().unwrap();
@@ -655,7 +667,7 @@ proptest! {
             world.book(&shown[number], "a1");
         }
         let row = world.ledger.find(&"a1".parse().unwrap()).unwrap().unwrap().authorization.unwrap();
-        prop_assert_eq!((row.state, world.ledger.open_breaks().len()), (State::Reversed, 0));
+        prop_assert_eq!((row.state, world.ledger.open_breaks().len()), (AuthorizationState::Reversed, 0));
         prop_assert_eq!((world.sync(100_000), world.available()), (0, 100_000));
         world.close_and_check(&store);
     }
@@ -679,7 +691,7 @@ proptest! {
         let row = world.ledger.find(&"a1".parse().unwrap()).unwrap().unwrap().authorization.unwrap();
         let posted = row.posted.clone().unwrap();
         let given_back = posted.returned.0 + posted.refunded.0;
-        prop_assert_eq!((row.state, row.held().amount.0, posted.captured.0, given_back), (State::Cleared, 0, 1_000, 1_000));
+        prop_assert_eq!((row.state, row.held().amount.0, posted.captured.0, given_back), (AuthorizationState::Cleared, 0, 1_000, 1_000));
         let headroom = world.user().headroom(&"user".parse().unwrap(), at(100).at.seconds());
         prop_assert_eq!(headroom, ChfMinor(100_000 - 2 * 945), "UR's contract counts both ways");
         prop_assert_eq!(world.available(), 99_000, "the debit counts, the refund is for a report to show");

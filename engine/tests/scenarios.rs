@@ -9,7 +9,7 @@
 
 use tapgate_engine::bytes::Fingerprint;
 use tapgate_engine::fact::{Author, Fact, FundingPolicy, IdempotencyKey, Import, Kind, Request};
-use tapgate_engine::journal::Settled;
+use tapgate_engine::journal::Durability;
 use tapgate_engine::ledger::{Change, Policy};
 use tapgate_engine::money::{Currency, Minor};
 use tapgate_engine::rows::Outcome;
@@ -225,7 +225,7 @@ fn the_explanation_is_the_ladder_itself_and_says_what_would_have_passed() {
     let head = world.ledger.journal().durable();
     let record = world.ledger.record(head).unwrap().unwrap();
     let Fact::Decided(decided) = record.fact else { panic!("{record:?}") };
-    let explanation = explain(&decided.request, &decided.values);
+    let explanation = explain(&decided.request, &decided.inputs);
     let rungs = &explanation.sources[0].rungs;
     let last = rungs.last().unwrap();
     assert_eq!((last.check.name(), last.passed), ("insufficient_user_funds", false));
@@ -257,7 +257,7 @@ fn a_repeated_change_is_not_said_to_have_happened_if_the_first_failed() {
     let key = IdempotencyKey { key: "once".into(), fingerprint: Fingerprint::of(b"the same") };
     let author = Author::Person { name: "test".into(), idempotency: Some(key) };
     let first = world.ledger.change(&author, world::suspend(true), at(0)).unwrap();
-    assert_eq!(first.word.unwrap().block(), Settled::Failed);
+    assert_eq!(first.ticket.unwrap().block(), Durability::Failed);
     assert!(world.ledger.change(&author, world::suspend(true), at(1)).is_err());
 }
 

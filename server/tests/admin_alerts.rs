@@ -7,7 +7,7 @@ use std::sync::Arc;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use tapgate_engine::fact::{AlertKind, Author, Condition, PrefundProposed, Severity};
-use tapgate_engine::journal::Settled;
+use tapgate_engine::journal::Durability;
 use tapgate_engine::ledger::{Change, PrefundChange, Reflected};
 use tapgate_engine::money::{Currency, Minor};
 use tapgate_engine::testing::{MemoryStore, check_prefixes};
@@ -64,12 +64,12 @@ impl Admin {
             facts: vec![("available".into(), "90000 EUR".into())],
         };
         let word = self.server.app.ledger.raise_alert(condition, self.server.app.clock.now()).unwrap().unwrap();
-        assert_eq!(word.block(), Settled::Durable);
+        assert_eq!(word.block(), Durability::Durable);
     }
 
     fn change(&self, change: Change) {
         let receipt = self.server.app.ledger.change(&Author::Engine, change, self.server.app.clock.now()).unwrap();
-        assert_eq!(receipt.word.unwrap().block(), Settled::Durable);
+        assert_eq!(receipt.ticket.unwrap().block(), Durability::Durable);
     }
 
     fn check(self) {

@@ -85,7 +85,7 @@ fn play(ledger: &Ledger, event: &Value) -> String {
             }
         }
         Mapped::Posted { posting, root } => {
-            let booking = ledger.book(&posting, root.as_ref(), Tolerance::default(), AT).unwrap().unwrap();
+            let booking = ledger.post(&posting, root.as_ref(), Tolerance::default(), AT).unwrap().unwrap();
             let row = ledger.find(&booking.root).unwrap().unwrap().authorization.unwrap();
             format!("{} {} holds {}", booking.root, row.state.name(), row.held().amount)
         }

@@ -7,12 +7,12 @@ use std::time::{Duration, Instant};
 
 use tapgate_bench::{Requests, ledger, submit};
 use tapgate_engine::fact::{Controls, Request};
-use tapgate_engine::journal::Settled;
+use tapgate_engine::journal::Durability;
 use tapgate_engine::ledger::Ledger;
 use tapgate_engine::money::Minor;
 use tapgate_engine::rows::Outcome;
 use tapgate_engine::store::Store;
-use tapgate_engine::store::rocks::{Durability, Rocks};
+use tapgate_engine::store::rocks::{Rocks, SyncMode};
 
 use super::Failed;
 use super::report::{Latencies, Measured, per_second};
@@ -46,10 +46,10 @@ impl Durable {
         }
     }
 
-    pub(crate) fn of_store(self) -> Durability {
+    pub(crate) fn of_store(self) -> SyncMode {
         match self {
-            Durable::Fsync => Durability::Fsync,
-            Durable::Os => Durability::Os,
+            Durable::Fsync => SyncMode::Fsync,
+            Durable::Os => SyncMode::Os,
         }
     }
 }
@@ -141,8 +141,8 @@ async fn decide(
             break;
         }
         let submission = submit(&ledger, asked);
-        if let Some(word) = &submission.word
-            && word.wait().await != Settled::Durable
+        if let Some(word) = &submission.ticket
+            && word.wait().await != Durability::Durable
         {
             return Err(Failed("the journal failed".to_owned()));
         }

@@ -1,7 +1,7 @@
 //! Bounds of the figures in a fact. The ledger writes none beyond them; what a damaged or foreign journal holds is refused
 //! before it is folded, so that no sum over figures within them leaves 64 bits.
 
-use super::{Approval, Booked, DrawPosting, DrawReturn, Fact, ReturnCause, Returned, SourceBooking, Verdict};
+use super::{Approval, DrawPosting, DrawRelease, Fact, HoldReleased, Posted, ReleaseCause, SourcePosting, Verdict};
 use crate::contract::limit::{ClientLimit, LIMIT_WEIGHT_MAX};
 use crate::money::{AMOUNT_MAX, ChfMinor, Minor, SUM_MAX};
 
@@ -77,8 +77,8 @@ impl Fact {
                 Verdict::Approved(approval) => approval.check_bounds(),
                 Verdict::Declined(_) => Ok(()),
             },
-            Fact::Returned(returned) => returned.check_bounds(),
-            Fact::Booked(booked) => booked.check_bounds(),
+            Fact::HoldReleased(returned) => returned.check_bounds(),
+            Fact::Posted(booked) => booked.check_bounds(),
             Fact::UserImported(import) => {
                 import.limit.check_bounds()?;
                 import.fiat.iter().try_for_each(|balance| amount("fiat.amount", balance.amount))?;
@@ -150,13 +150,13 @@ impl Approval {
     }
 }
 
-impl Returned {
+impl HoldReleased {
     fn check_bounds(&self) -> Result<(), BoundsError> {
         sum("amount", self.amount)?;
         sum("limit_added", Minor(self.limit_added.0))?;
         length("draws", self.draws.len(), DRAWS_MAX)?;
-        self.draws.iter().try_for_each(DrawReturn::check_bounds)?;
-        if let ReturnCause::Requested { request, .. } = &self.cause {
+        self.draws.iter().try_for_each(DrawRelease::check_bounds)?;
+        if let ReleaseCause::Requested { request, .. } = &self.cause {
             amount("request.amount", request.amount)?;
         }
         self.pool.map_or(Ok(()), |pool| {
@@ -166,7 +166,7 @@ impl Returned {
     }
 }
 
-impl DrawReturn {
+impl DrawRelease {
     fn check_bounds(&self) -> Result<(), BoundsError> {
         amount("draw.amount", self.amount)?;
         amount("draw.paid", self.paid)?;
@@ -176,7 +176,7 @@ impl DrawReturn {
     }
 }
 
-impl Booked {
+impl Posted {
     fn check_bounds(&self) -> Result<(), BoundsError> {
         amount("posting.amount", self.posting.amount.amount)?;
         amount("captured", self.captured)?;
@@ -186,7 +186,7 @@ impl Booked {
         self.draws.iter().try_for_each(DrawPosting::check_bounds)?;
         length("pools", self.pools.len(), BOOKINGS_MAX)?;
         length("fiat", self.fiat.len(), BOOKINGS_MAX)?;
-        self.pools.iter().chain(&self.fiat).try_for_each(SourceBooking::check_bounds)
+        self.pools.iter().chain(&self.fiat).try_for_each(SourcePosting::check_bounds)
     }
 }
 
@@ -200,7 +200,7 @@ impl DrawPosting {
     }
 }
 
-impl SourceBooking {
+impl SourcePosting {
     fn check_bounds(&self) -> Result<(), BoundsError> {
         sum("booking.held", self.held)?;
         between("booking.available", self.available.0, -AMOUNT_MAX.0, SUM_MAX.0)?;

@@ -17,7 +17,7 @@ pub struct Decided {
     /// Of the request's bytes, to know it again.
     pub fingerprint: Fingerprint,
     /// The values the ladder saw.
-    pub values: Values,
+    pub inputs: Inputs,
     /// What was decided.
     pub verdict: Verdict,
 }
@@ -70,7 +70,7 @@ impl Source {
 
 /// Where an authorization stands. Those that hold something are open, all others terminal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub enum State {
+pub enum AuthorizationState {
     /// The ladder refused it.
     Declined,
     /// It holds what remains of it.
@@ -93,48 +93,48 @@ pub enum State {
     ForcePosted,
 }
 
-impl State {
+impl AuthorizationState {
     /// Every state.
-    pub const ALL: &[State] = &[
-        State::Declined,
-        State::Approved,
-        State::Reversed,
-        State::Released,
-        State::Tombstoned,
-        State::Confirmed,
-        State::PartlyCleared,
-        State::Cleared,
-        State::Expired,
-        State::ForcePosted,
+    pub const ALL: &[AuthorizationState] = &[
+        AuthorizationState::Declined,
+        AuthorizationState::Approved,
+        AuthorizationState::Reversed,
+        AuthorizationState::Released,
+        AuthorizationState::Tombstoned,
+        AuthorizationState::Confirmed,
+        AuthorizationState::PartlyCleared,
+        AuthorizationState::Cleared,
+        AuthorizationState::Expired,
+        AuthorizationState::ForcePosted,
     ];
 
     /// The name on the wire.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
-            State::Declined => "declined",
-            State::Approved => "approved",
-            State::Reversed => "reversed",
-            State::Released => "released",
-            State::Tombstoned => "tombstoned",
-            State::Confirmed => "confirmed",
-            State::PartlyCleared => "partly_cleared",
-            State::Cleared => "cleared",
-            State::Expired => "expired",
-            State::ForcePosted => "force_posted",
+            AuthorizationState::Declined => "declined",
+            AuthorizationState::Approved => "approved",
+            AuthorizationState::Reversed => "reversed",
+            AuthorizationState::Released => "released",
+            AuthorizationState::Tombstoned => "tombstoned",
+            AuthorizationState::Confirmed => "confirmed",
+            AuthorizationState::PartlyCleared => "partly_cleared",
+            AuthorizationState::Cleared => "cleared",
+            AuthorizationState::Expired => "expired",
+            AuthorizationState::ForcePosted => "force_posted",
         }
     }
 
     /// Whether it may hold something and take more.
     #[must_use]
     pub fn is_open(self) -> bool {
-        matches!(self, State::Approved | State::Confirmed | State::PartlyCleared)
+        matches!(self, AuthorizationState::Approved | AuthorizationState::Confirmed | AuthorizationState::PartlyCleared)
     }
 }
 
 /// Everything the ladder looks at beside the request. Stored with the decision.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Values {
+pub struct Inputs {
     /// When it was decided.
     pub now: UnixSeconds,
     /// The whole program is suspended.
@@ -165,8 +165,8 @@ pub struct Values {
     pub fx_buffer_bps: u16,
     /// The sources in the order they are tried.
     pub sources: SmallVec<[Source; 2]>,
-    /// The ways to pay, each source's in the order they are preferred.
-    pub ways: SmallVec<[Way; 1]>,
+    /// The routes to pay, each source's in the order they are preferred.
+    pub routes: SmallVec<[FundingRoute; 1]>,
 }
 
 /// The user as the ladder saw it.
@@ -226,7 +226,7 @@ pub struct FundsSeen {
     pub conversion: Option<Conversion>,
 }
 
-/// What covers an approval on one way.
+/// What covers an approval on one route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Capacity {
     /// The partner's pool, and the user's funds.
@@ -249,9 +249,9 @@ pub enum Capacity {
     },
 }
 
-/// One way to pay: in the transaction currency itself, or converted to the card's.
+/// One route to pay: in the transaction currency itself, or converted to the card's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Way {
+pub struct FundingRoute {
     /// The currency paid in.
     pub currency: Currency,
     /// How the amount paid follows from the request; `None` where rates would be needed but none were ever set.
@@ -262,7 +262,7 @@ pub struct Way {
     pub capacity: Capacity,
 }
 
-impl Way {
+impl FundingRoute {
     pub(crate) fn source(&self) -> Source {
         match self.capacity {
             Capacity::Pool { .. } => Source::Crypto,

@@ -3,7 +3,7 @@
 use compact_str::CompactString;
 use serde::{Deserialize, Serialize};
 
-use super::{Source, State};
+use super::{AuthorizationState, Source};
 use crate::bytes::Fingerprint;
 use crate::ids::{AuthorizationId, Sequence, UrId};
 use crate::money::{ChfMinor, Currency, Minor, Money};
@@ -21,7 +21,7 @@ pub enum Flow {
 /// How far UR is with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Progress {
-    /// Booked, not settled.
+    /// Posted, not settled.
     Pending,
     /// Settled.
     Completed,
@@ -63,7 +63,7 @@ impl Posting {
 
 /// A transaction of UR's, and what it changes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Booked {
+pub struct Posted {
     /// The transaction.
     pub posting: Posting,
     /// The root authorization; one of its own where none of ours was found.
@@ -75,7 +75,7 @@ pub struct Booked {
     /// What it did.
     pub effect: Effect,
     /// The state of the authorization after it.
-    pub state: State,
+    pub state: AuthorizationState,
     /// Per draw, oldest first.
     pub draws: Vec<DrawPosting>,
     /// UR took it, in the currency paid in.
@@ -83,9 +83,9 @@ pub struct Booked {
     /// UR gave it back.
     pub given_back: Minor,
     /// What pools lose or get back.
-    pub pools: Vec<SourceBooking>,
+    pub pools: Vec<SourcePosting>,
     /// What the user's fiat balances lose or get back.
-    pub fiat: Vec<SourceBooking>,
+    pub fiat: Vec<SourcePosting>,
     /// UR uses the limit for it, and we have not counted it yet.
     pub limit_added: ChfMinor,
     /// Returns whose use of the limit UR shows with it.
@@ -94,7 +94,7 @@ pub struct Booked {
     pub breaks: Vec<Discrepancy>,
 }
 
-impl Booked {
+impl Posted {
     /// Money that came back to an open pool after it was settled: no hold rises by it, only UR's balance.
     #[must_use]
     pub fn refund(&self) -> Option<Money> {
@@ -105,7 +105,7 @@ impl Booked {
 
     /// What UR's balance of a pool may rise by: what is held no more, or a refund.
     #[must_use]
-    pub fn returned_to(&self, pool: &SourceBooking) -> Minor {
+    pub fn returned_to(&self, pool: &SourcePosting) -> Minor {
         let refund = self.refund().map_or(Minor::ZERO, |refund| refund.amount);
         pool.available.max(Minor::ZERO) + refund
     }
@@ -170,7 +170,7 @@ pub struct DrawPosting {
 
 /// What a pool or a fiat balance loses or gets back by a transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SourceBooking {
+pub struct SourcePosting {
     /// Which one.
     pub currency: Currency,
     /// Leaves what is outstanding.
@@ -181,9 +181,9 @@ pub struct SourceBooking {
     pub completed: Minor,
 }
 
-impl SourceBooking {
-    pub(crate) fn nothing(currency: Currency) -> SourceBooking {
-        SourceBooking { currency, held: Minor::ZERO, available: Minor::ZERO, completed: Minor::ZERO }
+impl SourcePosting {
+    pub(crate) fn nothing(currency: Currency) -> SourcePosting {
+        SourcePosting { currency, held: Minor::ZERO, available: Minor::ZERO, completed: Minor::ZERO }
     }
 
     pub(crate) fn is_nothing(&self) -> bool {

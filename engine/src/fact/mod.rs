@@ -26,16 +26,16 @@ pub use bounds::{BoundsError, DRAWS_MAX};
 pub use calendar::{Closed, Day};
 pub use controls::{Blocked, Controls, ControlsError, VelocityRule};
 pub use decision::{
-    AmountMaxSeen, Approval, Capacity, Decided, FundsSeen, Source, State, UserSeen, Values, VelocitySeen, Verdict, Way,
-    Window,
+    AmountMaxSeen, Approval, AuthorizationState, Capacity, Decided, FundingRoute, FundsSeen, Inputs, Source, UserSeen,
+    VelocitySeen, Verdict, Window,
 };
-pub use evidence::{Booked, BreakKind, Discrepancy, DrawPosting, Effect, Flow, Posting, Progress, SourceBooking};
+pub use evidence::{BreakKind, Discrepancy, DrawPosting, Effect, Flow, Posted, Posting, Progress, SourcePosting};
 pub use pool::{PoolCredited, PoolLimited, PoolReported, PoolSynced};
 pub use prefund::{PrefundOrdered, PrefundProposed, PrefundSent};
 pub use reason::{DUPLICATE_MISMATCH, Reason};
 pub(crate) use record::EncodedRequest;
 pub use record::{RECORD_VERSION, Record, RecordError};
-pub use release::{DrawReturn, PoolReturn, ReturnCause, Returned};
+pub use release::{DrawRelease, HoldReleased, PoolRelease, ReleaseCause};
 pub use request::{Channel, Kind, Merchant, Request};
 pub use touches::Touches;
 pub use user::{
@@ -56,7 +56,7 @@ pub enum Fact {
     /// An authorization or increment was decided, or an unacceptable reversal refused.
     Decided(Box<Decided>),
     /// Something held was given back, or a tombstone was set.
-    Returned(Box<Returned>),
+    HoldReleased(Box<HoldReleased>),
     /// A user was imported, or imported again.
     UserImported(Box<Import>),
     /// The partner gave a new figure of a user's funds.
@@ -107,7 +107,7 @@ pub enum Fact {
         reason: CompactString,
     },
     /// A transaction of UR's was booked on what we hold, or on nothing of ours.
-    Booked(Box<Booked>),
+    Posted(Box<Posted>),
     /// UR reported a user's account or balances.
     UserReported(Box<UserReported>),
     /// UR reported a pool's balance.

@@ -69,11 +69,11 @@ impl Record {
     /// As [`Record::encode`], of a record that answers this request: a decision is not encoded twice.
     pub(crate) fn encode_around(&self, request: &EncodedRequest) -> Vec<u8> {
         let Fact::Decided(decided) = &self.fact else { return self.encode() };
-        let Decided { request: _, fingerprint, values, verdict } = &**decided;
+        let Decided { request: _, fingerprint, inputs, verdict } = &**decided;
         let mut buffer = Buffer(Vec::with_capacity(RECORD_BYTES_USUAL));
         buffer.put(&(RECORD_VERSION, self.at, &self.author, DECIDED));
         buffer.0.extend_from_slice(&request.0);
-        buffer.put(&(fingerprint, values, verdict));
+        buffer.put(&(fingerprint, inputs, verdict));
         buffer.0
     }
 

@@ -3,16 +3,16 @@
 use compact_str::CompactString;
 use serde::{Deserialize, Serialize};
 
-use super::{Request, State};
+use super::{AuthorizationState, Request};
 use crate::bytes::Fingerprint;
 use crate::ids::{AuthorizationId, Sequence, UrId};
 use crate::money::{ChfMinor, Currency, Minor};
 
 /// A reversal, an advice or a release.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Returned {
+pub struct HoldReleased {
     /// Why.
-    pub cause: ReturnCause,
+    pub cause: ReleaseCause,
     /// The root authorization.
     pub root: AuthorizationId,
     /// The account holder whose row it changes; `None` where nothing was held.
@@ -22,18 +22,18 @@ pub struct Returned {
     /// Asked for more than remained, or for another user, card or currency than the authorization's.
     pub mismatch: bool,
     /// The state of the authorization after it.
-    pub state: State,
+    pub state: AuthorizationState,
     /// Per draw, oldest first.
-    pub draws: Vec<DrawReturn>,
+    pub draws: Vec<DrawRelease>,
     /// What a pool gets back.
-    pub pool: Option<PoolReturn>,
+    pub pool: Option<PoolRelease>,
     /// UR's own reversal uses the limit again, as the contract does (docs/ur-facts.md, "What reversals do").
     pub limit_added: ChfMinor,
 }
 
 /// Why something is given back.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum ReturnCause {
+pub enum ReleaseCause {
     /// UR's reversal or advice.
     Requested {
         /// The callback.
@@ -57,7 +57,7 @@ pub enum ReturnCause {
 
 /// What one draw gives back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct DrawReturn {
+pub struct DrawRelease {
     /// The record that took it.
     pub sequence: Sequence,
     /// Of its amount, in the transaction currency.
@@ -74,7 +74,7 @@ pub struct DrawReturn {
 
 /// What a pool gets back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PoolReturn {
+pub struct PoolRelease {
     /// Which pool.
     pub currency: Currency,
     /// Leaves `held`.

@@ -3,7 +3,7 @@
 use compact_str::CompactString;
 use smallvec::SmallVec;
 
-use super::{Discrepancy, Fact, PoolCredited, Posting, ReturnCause, Source, Verdict};
+use super::{Discrepancy, Fact, PoolCredited, Posting, ReleaseCause, Source, Verdict};
 use crate::ids::{AlertId, AuthorizationId, BreakId, ClosureId, PrefundId, Sequence, UrId};
 use crate::money::Currency;
 
@@ -73,14 +73,14 @@ impl Fact {
                 pools: decided.verdict.pool().into_iter().collect(),
                 ..Touches::nothing()
             },
-            Fact::Returned(returned) => Touches {
+            Fact::HoldReleased(returned) => Touches {
                 user: returned.user.as_ref(),
                 root: Some(&returned.root),
                 answer: returned.cause.answered(),
                 pools: returned.pool.map(|pool| pool.currency).into_iter().collect(),
                 ..Touches::nothing()
             },
-            Fact::Booked(booked) => Touches {
+            Fact::Posted(booked) => Touches {
                 user: booked.user.as_ref(),
                 root: Some(&booked.root),
                 posting: Some(&booked.posting),
@@ -124,7 +124,7 @@ impl Fact {
     /// The breaks that this opens as the record at `sequence`.
     pub fn breaks(&self, sequence: Sequence) -> impl Iterator<Item = (BreakId, &Discrepancy)> {
         let breaks = match self {
-            Fact::Booked(booked) => booked.breaks.as_slice(),
+            Fact::Posted(booked) => booked.breaks.as_slice(),
             Fact::BreakOpened(discrepancy) => std::slice::from_ref(&**discrepancy),
             _ => &[],
         };
@@ -149,13 +149,13 @@ impl Verdict {
     }
 }
 
-impl ReturnCause {
+impl ReleaseCause {
     /// The id whose answer it gives or changes.
     fn answered(&self) -> Option<&AuthorizationId> {
         match self {
-            ReturnCause::Requested { request, .. } => Some(&request.id),
-            ReturnCause::Late { id } => Some(id),
-            ReturnCause::Person { .. } | ReturnCause::Expired => None,
+            ReleaseCause::Requested { request, .. } => Some(&request.id),
+            ReleaseCause::Late { id } => Some(id),
+            ReleaseCause::Person { .. } | ReleaseCause::Expired => None,
         }
     }
 }

@@ -9,8 +9,8 @@ mod queue;
 mod ticket;
 mod writer;
 
-pub use queue::{Claim, NoPlace, Permit, QUEUE_RECORDS_MAX, Settles};
-pub use ticket::{Settled, Wait, Word};
+pub use queue::{Claim, NoPlace, Permit, QUEUE_RECORDS_MAX, Resolves};
+pub use ticket::{Durability, Ticket, Wait};
 pub use writer::{GROUP_RECORDS_MAX, OnFailure};
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

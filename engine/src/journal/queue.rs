@@ -7,7 +7,7 @@ use crossbeam::atomic::AtomicCell;
 use crossbeam::utils::CachePadded;
 
 use super::Journal;
-use super::ticket::Word;
+use super::ticket::Ticket;
 use crate::ids::Sequence;
 
 /// Records that may be claimed and not yet durable. At 200 bytes each a full queue is 13 MB; at 100,000 decisions a
@@ -25,21 +25,21 @@ pub enum NoPlace {
     Unavailable,
 }
 
-/// What a durable record settles.
+/// What a durable record resolves.
 #[derive(Debug)]
-pub enum Settles {
+pub enum Resolves {
     /// Nobody waits.
     Nothing,
     /// A decision, or any other record somebody waits for.
-    Decision(Arc<Word>),
+    Decision(Arc<Ticket>),
     /// The release of a late decision.
-    Release(Arc<Word>),
+    Release(Arc<Ticket>),
 }
 
 #[derive(Debug)]
 pub(super) struct Published {
     pub(super) payload: Vec<u8>,
-    pub(super) settles: Settles,
+    pub(super) resolves: Resolves,
 }
 
 /// A place in the ring: empty, or one published record.
@@ -106,9 +106,9 @@ impl Claim<'_> {
     ///
     /// # Panics
     /// Another record is still in its place: the bound of the queue does not hold, and a record would be lost.
-    pub fn publish(self, payload: Vec<u8>, settles: Settles) {
+    pub fn publish(self, payload: Vec<u8>, resolves: Resolves) {
         let queue = &self.journal.queue;
-        let before = queue.slot(self.sequence).swap(Some(Box::new(Published { payload, settles })));
+        let before = queue.slot(self.sequence).swap(Some(Box::new(Published { payload, resolves })));
         assert!(before.is_none(), "record {}: its place in the journal's queue is taken", self.sequence);
         // Pairs with the fence in `Writer::rest`: either it sees the record, or this sees it idle.
         fence(Ordering::SeqCst);

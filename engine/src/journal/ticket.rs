@@ -1,4 +1,4 @@
-//! The word of a request: one small state, moved once, that says whether its record is durable.
+//! The ticket of a request: one small state, moved once, that says whether its record is durable.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -20,7 +20,7 @@ const FAILED: u8 = 4;
 
 /// How a request's record ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Settled {
+pub enum Durability {
     /// The decision is durable: its answer may go out.
     Durable,
     /// The decision was late and its release is durable: it is answered `deadline_exceeded`.
@@ -32,26 +32,26 @@ pub enum Settled {
 /// Pending → Durable by the journal, or Pending → Late by the waiter, whichever compare-and-swap comes first. A late
 /// one is settled by the durability of its release.
 #[derive(Debug, Default)]
-pub struct Word {
+pub struct Ticket {
     state: AtomicU8,
     /// Nearly always one: only duplicates of a pending request make more.
     waiting: Mutex<SmallVec<[Waker; 1]>>,
 }
 
-impl Word {
-    /// A word whose record is on its way.
+impl Ticket {
+    /// A ticket whose record is on its way.
     #[must_use]
-    pub fn pending() -> Arc<Word> {
-        Arc::new(Word::default())
+    pub fn pending() -> Arc<Ticket> {
+        Arc::new(Ticket::default())
     }
 
     /// How it ended, if it has.
     #[must_use]
-    pub fn settled(&self) -> Option<Settled> {
+    pub fn durability(&self) -> Option<Durability> {
         match self.state.load(Ordering::Acquire) {
-            DURABLE => Some(Settled::Durable),
-            RELEASED => Some(Settled::Released),
-            FAILED => Some(Settled::Failed),
+            DURABLE => Some(Durability::Durable),
+            RELEASED => Some(Durability::Released),
+            FAILED => Some(Durability::Failed),
             _ => None,
         }
     }
@@ -90,13 +90,13 @@ impl Word {
         }
     }
 
-    /// Waits until it is settled. Any number may wait on one word: duplicates of a pending request do.
+    /// Waits until its durability is known. Any number may wait on one ticket: duplicates of a pending request do.
     pub fn wait(&self) -> Wait<'_> {
-        Wait { word: self }
+        Wait { ticket: self }
     }
 
-    /// Blocks this thread until it is settled.
-    pub fn block(&self) -> Settled {
+    /// Blocks this thread until its durability is known.
+    pub fn block(&self) -> Durability {
         struct Unpark(std::thread::Thread);
         impl std::task::Wake for Unpark {
             fn wake(self: Arc<Self>) {
@@ -108,30 +108,30 @@ impl Word {
         let mut wait = self.wait();
         loop {
             match Pin::new(&mut wait).poll(&mut context) {
-                Poll::Ready(settled) => return settled,
+                Poll::Ready(durability) => return durability,
                 Poll::Pending => std::thread::park(),
             }
         }
     }
 }
 
-/// The future of [`Word::wait`].
+/// The future of [`Ticket::wait`].
 #[derive(Debug)]
 pub struct Wait<'a> {
-    word: &'a Word,
+    ticket: &'a Ticket,
 }
 
 impl Future for Wait<'_> {
-    type Output = Settled;
+    type Output = Durability;
 
-    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Settled> {
-        if let Some(settled) = self.word.settled() {
-            return Poll::Ready(settled);
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Durability> {
+        if let Some(durability) = self.ticket.durability() {
+            return Poll::Ready(durability);
         }
-        let mut waiting = self.word.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        // Settled between the look and the lock: the wakers are already taken.
-        if let Some(settled) = self.word.settled() {
-            return Poll::Ready(settled);
+        let mut waiting = self.ticket.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        // Resolved between the look and the lock: the wakers are already taken.
+        if let Some(durability) = self.ticket.durability() {
+            return Poll::Ready(durability);
         }
         if !waiting.iter().any(|waker| waker.will_wake(context.waker())) {
             waiting.push(context.waker().clone());
@@ -146,28 +146,28 @@ mod tests {
 
     #[test]
     fn a_word_moves_once_from_pending() {
-        let word = Word::pending();
-        assert_eq!(word.settled(), None);
-        word.decision_durable();
-        assert!(!word.give_up(), "durable first: the waiter may answer");
-        assert_eq!(word.settled(), Some(Settled::Durable));
+        let ticket = Ticket::pending();
+        assert_eq!(ticket.durability(), None);
+        ticket.decision_durable();
+        assert!(!ticket.give_up(), "durable first: the waiter may answer");
+        assert_eq!(ticket.durability(), Some(Durability::Durable));
 
-        let word = Word::pending();
-        assert!(word.give_up());
-        word.decision_durable();
-        assert_eq!(word.settled(), None, "late first: the decision's durability no longer counts");
-        word.release_durable();
-        assert_eq!(word.settled(), Some(Settled::Released));
+        let ticket = Ticket::pending();
+        assert!(ticket.give_up());
+        ticket.decision_durable();
+        assert_eq!(ticket.durability(), None, "late first: the decision's durability no longer counts");
+        ticket.release_durable();
+        assert_eq!(ticket.durability(), Some(Durability::Released));
     }
 
     #[test]
     fn every_waiter_is_woken() {
-        let word = Word::pending();
+        let ticket = Ticket::pending();
         std::thread::scope(|scope| {
-            let waiters: Vec<_> = (0..8).map(|_| scope.spawn(|| word.block())).collect();
-            word.failed();
+            let waiters: Vec<_> = (0..8).map(|_| scope.spawn(|| ticket.block())).collect();
+            ticket.failed();
             for waiter in waiters {
-                assert_eq!(waiter.join().unwrap(), Settled::Failed);
+                assert_eq!(waiter.join().unwrap(), Durability::Failed);
             }
         });
     }

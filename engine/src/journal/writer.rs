@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{Ordering, fence};
 use std::time::Duration;
 
-use super::queue::{Published, QUEUE_RECORDS_MAX, Queue, Settles};
+use super::queue::{Published, QUEUE_RECORDS_MAX, Queue, Resolves};
 use crate::ids::Sequence;
 use crate::store::{Chain, Entry, Store, StoreError, chained};
 
@@ -32,9 +32,9 @@ pub(super) struct Writer {
 impl Writer {
     pub(super) fn run(mut self) {
         let mut entries = Vec::with_capacity(GROUP_RECORDS_MAX);
-        let mut settles = Vec::with_capacity(GROUP_RECORDS_MAX);
+        let mut resolves = Vec::with_capacity(GROUP_RECORDS_MAX);
         loop {
-            self.gather(&mut entries, &mut settles);
+            self.gather(&mut entries, &mut resolves);
             if entries.is_empty() {
                 if self.is_done() {
                     return;
@@ -45,22 +45,22 @@ impl Writer {
             // Where every core is busy deciding, more records are a moment away, and one write serves them all; where
             // one is free this returns at once.
             std::thread::yield_now();
-            self.gather(&mut entries, &mut settles);
+            self.gather(&mut entries, &mut resolves);
             let durable = self.append(&entries);
-            self.settle(&mut settles, durable);
+            self.settle(&mut resolves, durable);
             entries.clear();
         }
     }
 
     /// Takes what was published, in order, up to a group.
-    fn gather(&mut self, entries: &mut Vec<Entry>, settles: &mut Vec<Settles>) {
+    fn gather(&mut self, entries: &mut Vec<Entry>, resolves: &mut Vec<Resolves>) {
         while entries.len() < GROUP_RECORDS_MAX {
             let found = self.found.take().or_else(|| self.queue.slot(self.next).take());
             let Some(published) = found else { return };
-            let Published { payload, settles: settled } = *published;
+            let Published { payload, resolves: durability } = *published;
             self.chain = chained(&self.chain, &payload);
             entries.push(Entry { sequence: self.next, chain: self.chain, payload });
-            settles.push(settled);
+            resolves.push(durability);
             self.next = self.next.next();
         }
     }
@@ -86,14 +86,14 @@ impl Writer {
         }
     }
 
-    fn settle(&self, settles: &mut Vec<Settles>, durable: bool) {
-        self.queue.occupied.fetch_sub(settles.len() as u64, Ordering::AcqRel);
-        for settled in settles.drain(..) {
-            match (settled, durable) {
-                (Settles::Nothing, _) => {}
-                (Settles::Decision(word), true) => word.decision_durable(),
-                (Settles::Release(word), true) => word.release_durable(),
-                (Settles::Decision(word) | Settles::Release(word), false) => word.failed(),
+    fn settle(&self, resolves: &mut Vec<Resolves>, durable: bool) {
+        self.queue.occupied.fetch_sub(resolves.len() as u64, Ordering::AcqRel);
+        for durability in resolves.drain(..) {
+            match (durability, durable) {
+                (Resolves::Nothing, _) => {}
+                (Resolves::Decision(ticket), true) => ticket.decision_durable(),
+                (Resolves::Release(ticket), true) => ticket.release_durable(),
+                (Resolves::Decision(ticket) | Resolves::Release(ticket), false) => ticket.failed(),
             }
         }
     }

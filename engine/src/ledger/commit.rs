@@ -9,12 +9,12 @@ use std::ops::Deref;
 use std::sync::{Arc, MutexGuard};
 
 use crossbeam::sync::ShardedLockReadGuard;
-use dashmap::mapref::entry::Entry as Place;
+use dashmap::mapref::entry::Entry as MapEntry;
 
 use super::{Ledger, Shared};
 use crate::fact::{Author, Fact, Record};
 use crate::ids::Sequence;
-use crate::journal::{NoPlace, Permit, Settles, Word};
+use crate::journal::{NoPlace, Permit, Resolves, Ticket};
 use crate::rows::legal::assert_changed;
 use crate::rows::{Row, Shelves};
 use crate::time::UnixMillis;
@@ -32,13 +32,13 @@ impl Ledger {
         at: UnixMillis,
         fact: Fact,
         apply: impl FnOnce(&mut G, Sequence, &Record),
-    ) -> Result<Arc<Word>, NoPlace> {
+    ) -> Result<Arc<Ticket>, NoPlace> {
         let permit = self.journal.reserve()?;
-        let word = Word::pending();
+        let ticket = Ticket::pending();
         let record = Record { at, author: author.clone(), fact };
         let payload = record.encode();
-        commit_reserved(permit, shared, &record, payload, Settles::Decision(Arc::clone(&word)), apply);
-        Ok(word)
+        commit_reserved(permit, shared, &record, payload, Resolves::Decision(Arc::clone(&ticket)), apply);
+        Ok(ticket)
     }
 
     /// Commits a fact that touches shelves only.
@@ -52,7 +52,7 @@ impl Ledger {
         author: &Author,
         at: UnixMillis,
         fact: Fact,
-    ) -> Result<Arc<Word>, NoPlace> {
+    ) -> Result<Arc<Ticket>, NoPlace> {
         self.commit(shared, author, at, fact, |_, sequence, record| {
             shelves.apply(&record.fact.touches(sequence), sequence, record);
         })
@@ -65,13 +65,13 @@ pub(super) fn commit_reserved<G: Deref<Target = Shared>, T>(
     mut shared: G,
     record: &Record,
     payload: Vec<u8>,
-    settles: Settles,
+    resolves: Resolves,
     apply: impl FnOnce(&mut G, Sequence, &Record) -> T,
 ) -> T {
     shared.lower_pools(&record.fact);
     let claim = permit.claim();
     let sequence = claim.sequence;
-    claim.publish(payload, settles);
+    claim.publish(payload, resolves);
     let applied = apply(&mut shared, sequence, record);
     shared.raise_pools(sequence, &record.fact);
     applied
@@ -85,13 +85,13 @@ pub(super) fn fold<R: Row>(row: &mut R, sequence: Sequence, record: &Record) {
 }
 
 /// Folds a record into the place of a row that it touches, as [`crate::rows::Shelf::apply`] does.
-pub(super) fn fold_into<R: Row>(place: Place<'_, R::Key, Box<R>>, sequence: Sequence, record: &Record)
+pub(super) fn fold_into<R: Row>(place: MapEntry<'_, R::Key, Box<R>>, sequence: Sequence, record: &Record)
 where
     R::Key: Hash,
 {
     match place {
-        Place::Occupied(mut row) => fold(&mut **row.get_mut(), sequence, record),
-        Place::Vacant(place) => {
+        MapEntry::Occupied(mut row) => fold(&mut **row.get_mut(), sequence, record),
+        MapEntry::Vacant(place) => {
             R::open(place.key(), sequence, record).map(|row| place.insert(Box::new(row)));
         }
     }
@@ -101,7 +101,7 @@ impl Shared {
     /// What lowers an available figure, before its record claims a place. A decision took from its pool while it was
     /// decided; a report or a credit replaces figures while no decision runs.
     fn lower_pools(&self, fact: &Fact) {
-        if let Fact::Booked(booked) = fact {
+        if let Fact::Posted(booked) = fact {
             for change in &booked.pools {
                 if let Some(pool) = self.pool(change.currency) {
                     pool.lower(change.available);
@@ -113,14 +113,14 @@ impl Shared {
     /// What raises an available figure, after its record has claimed its place.
     fn raise_pools(&self, sequence: Sequence, fact: &Fact) {
         match fact {
-            Fact::Returned(returned) => {
+            Fact::HoldReleased(returned) => {
                 if let Some(back) = returned.pool
                     && let Some(pool) = self.pool(back.currency)
                 {
                     pool.give_back(back.held, back.available);
                 }
             }
-            Fact::Booked(booked) => {
+            Fact::Posted(booked) => {
                 for change in &booked.pools {
                     if let Some(pool) = self.pool(change.currency) {
                         pool.book(sequence, change);

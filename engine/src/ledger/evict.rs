@@ -15,14 +15,14 @@ impl Ledger {
     /// # Errors
     /// The journal could not be read.
     pub fn evict(&self, now: UnixMillis) -> Result<usize, StoreError> {
-        self.evict_by_and_by(now, &mut || {})
+        self.evict_with_rests(now, &mut || {})
     }
 
     /// As [`Ledger::evict`], with a rest after about each millisecond of work, while decisions go on.
     ///
     /// # Errors
     /// As there.
-    pub fn evict_by_and_by(&self, now: UnixMillis, rest: &mut dyn FnMut()) -> Result<usize, StoreError> {
+    pub fn evict_with_rests(&self, now: UnixMillis, rest: &mut dyn FnMut()) -> Result<usize, StoreError> {
         let mut tail = self.tail.lock().unwrap_or_else(PoisonError::into_inner);
         let (watermark, since) = (tail.watermark, Self::kept_since(now));
         let mut forgotten = 0;

@@ -1,12 +1,12 @@
-//! Gathers the values that the ladder looks at, once, under the user's guard.
+//! Gathers the inputs that the ladder looks at, once, under the user's guard.
 
 use smallvec::{SmallVec, smallvec};
 
 use super::{Policy, Shared};
 use crate::contract::pricing::Price;
 use crate::fact::{
-    AmountMaxSeen, Blocked, Capacity, Controls, FundingPolicy, FundsSeen, Kind, Request, Source, State, UserSeen,
-    Values, VelocitySeen, Way,
+    AmountMaxSeen, AuthorizationState, Blocked, Capacity, Controls, FundingPolicy, FundingRoute, FundsSeen, Inputs,
+    Kind, Request, Source, UserSeen, VelocitySeen,
 };
 use crate::money::{Currency, Minor};
 use crate::rows::{Authorization, Card, User};
@@ -24,7 +24,7 @@ pub(super) struct Scene<'a> {
 }
 
 impl Scene<'_> {
-    pub(super) fn values(&self) -> Values {
+    pub(super) fn inputs(&self) -> Inputs {
         let request = self.request;
         let now = self.moment.at.seconds();
         let card = self.user.and_then(|user| user.card(&request.card));
@@ -35,13 +35,13 @@ impl Scene<'_> {
             blocked.or(controls.blocked(&request.merchant, request.channel))
         });
         let sources = self.sources(card, parent);
-        Values {
+        Inputs {
             now,
             program_suspended: self.shared.program.suspended,
             user: self.user.map(|user| self.user_seen(user, now)),
             card: card.map(|card| card.status),
             reversed_before: request.kind == Kind::Authorization
-                && self.root.is_some_and(|root| root.state == State::Tombstoned),
+                && self.root.is_some_and(|root| root.state == AuthorizationState::Tombstoned),
             parent_found: request.kind != Kind::Incremental || parent.is_some(),
             blocked,
             amount_max: controls
@@ -55,7 +55,7 @@ impl Scene<'_> {
             time_trusted: self.moment.trusted,
             limit_weight: self.policy.limit_weight,
             fx_buffer_bps: self.policy.fx_buffer_bps,
-            ways: sources.iter().flat_map(|source| self.ways(*source, card, parent)).collect(),
+            routes: sources.iter().flat_map(|source| self.routes(*source, card, parent)).collect(),
             sources,
         }
     }
@@ -112,12 +112,17 @@ impl Scene<'_> {
 
     /// Rules (1) to (3) of pricing. An increment is paid in its parent's currency, so that there is one hold to give
     /// back in the currency in which it was paid.
-    fn ways(&self, source: Source, card: Option<&Card>, parent: Option<&Authorization>) -> SmallVec<[Way; 1]> {
+    fn routes(
+        &self,
+        source: Source,
+        card: Option<&Card>,
+        parent: Option<&Authorization>,
+    ) -> SmallVec<[FundingRoute; 1]> {
         let transaction = self.request.currency.booked();
         if let Some(parent) = parent {
             let paid_in = parent.paid_currency;
             let price = if paid_in == transaction { Some(Some(Price::Direct)) } else { self.price(paid_in) };
-            return price.map(|price| self.way(source, paid_in, price)).into_iter().flatten().collect();
+            return price.map(|price| self.route(source, paid_in, price)).into_iter().flatten().collect();
         }
         let Some(card) = card else { return SmallVec::new() };
         // The card's own pool or balance may be missing: that is an empty one, not an unsupported currency.
@@ -126,9 +131,9 @@ impl Scene<'_> {
                 Source::Crypto => self.shared.pool(transaction).is_some(),
                 Source::Fiat => self.user.is_some_and(|user| user.fiat_in(transaction).is_some()),
             };
-        let direct = direct_exists.then(|| self.way(source, transaction, Some(Price::Direct))).flatten();
+        let direct = direct_exists.then(|| self.route(source, transaction, Some(Price::Direct))).flatten();
         let converted = (card.currency != transaction)
-            .then(|| self.price(card.currency).and_then(|price| self.way(source, card.currency, price)))
+            .then(|| self.price(card.currency).and_then(|price| self.route(source, card.currency, price)))
             .flatten();
         direct.into_iter().chain(converted).collect()
     }
@@ -145,7 +150,7 @@ impl Scene<'_> {
         }
     }
 
-    fn way(&self, source: Source, currency: Currency, price: Option<Price>) -> Option<Way> {
+    fn route(&self, source: Source, currency: Currency, price: Option<Price>) -> Option<FundingRoute> {
         let rates = &self.shared.program.rates;
         let capacity = match source {
             Source::Crypto => {
@@ -169,7 +174,7 @@ impl Scene<'_> {
                 }
             }
         };
-        Some(Way { currency, price, chf_rate: rates.chf_rate(currency), capacity })
+        Some(FundingRoute { currency, price, chf_rate: rates.chf_rate(currency), capacity })
     }
 
     fn is_stale(&self, reported_at: UnixMillis) -> bool {

@@ -8,7 +8,7 @@
 use std::sync::{MutexGuard, PoisonError};
 
 use crossbeam::sync::{ShardedLockReadGuard, ShardedLockWriteGuard};
-use dashmap::mapref::entry::Entry as Place;
+use dashmap::mapref::entry::Entry as MapEntry;
 
 use super::{Admin, AnswerSlot, Ledger, Shared};
 use crate::ids::{AuthorizationId, Sequence};
@@ -56,32 +56,32 @@ impl Ledger {
     pub(super) fn answer(
         &self,
         id: &AuthorizationId,
-    ) -> Result<Place<'_, AuthorizationId, Box<AnswerSlot>>, StoreError> {
+    ) -> Result<MapEntry<'_, AuthorizationId, Box<AnswerSlot>>, StoreError> {
         let place = match self.answers.entry(id.clone()) {
-            Place::Vacant(place) => place,
+            MapEntry::Vacant(place) => place,
             known => return Ok(known),
         };
         let Some(answer) = load::<Answer>(&*self.store, id)? else {
-            return Ok(Place::Vacant(place));
+            return Ok(MapEntry::Vacant(place));
         };
         self.not_ahead(answer.sequence)?;
-        Ok(Place::Occupied(place.insert_entry(Box::new(AnswerSlot { answer, word: None }))))
+        Ok(MapEntry::Occupied(place.insert_entry(Box::new(AnswerSlot { answer, ticket: None }))))
     }
 
     /// The root authorization's place, as [`Ledger::answer`].
     pub(super) fn authorization(
         &self,
         root: &AuthorizationId,
-    ) -> Result<Place<'_, AuthorizationId, Box<Authorization>>, StoreError> {
+    ) -> Result<MapEntry<'_, AuthorizationId, Box<Authorization>>, StoreError> {
         let place = match self.authorizations.entry(root.clone()) {
-            Place::Vacant(place) => place,
+            MapEntry::Vacant(place) => place,
             known => return Ok(known),
         };
         let Some(row) = load::<Authorization>(&*self.store, root)? else {
-            return Ok(Place::Vacant(place));
+            return Ok(MapEntry::Vacant(place));
         };
         self.not_ahead(row.sequence)?;
-        Ok(Place::Occupied(place.insert_entry(Box::new(row))))
+        Ok(MapEntry::Occupied(place.insert_entry(Box::new(row))))
     }
 
     /// A row is written only once every record that it holds is durable.

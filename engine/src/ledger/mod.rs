@@ -19,7 +19,7 @@ mod write_rows;
 
 pub use change::{AlertChange, Change, ChangeError, ClosureChange, CursorChange, PrefundChange, Receipt, Reflected};
 pub use page::Page;
-pub use post::Booking;
+pub use post::PostingReceipt;
 pub use read::Found;
 pub use submit::{GaveUp, Refusal, Reply, Submission};
 pub use write_rows::RowsWritten;
@@ -33,12 +33,12 @@ use dashmap::DashMap;
 
 use card_owners::Cards;
 use pool::Pool;
-use write_rows::Tail;
+use write_rows::Progress;
 
 use crate::contract::limit::LIMIT_WEIGHT_MAX;
 use crate::fact::{Controls, FundingPolicy};
 use crate::ids::{AuthorizationId, UrId};
-use crate::journal::{Journal, OnFailure, Word};
+use crate::journal::{Journal, OnFailure, Ticket};
 use crate::money::Currency;
 use crate::rows::{Answer, Authorization, Keys, PostingRow, Program, Shelf, Shelves, State, User};
 use crate::store::{Store, StoreError};
@@ -89,12 +89,12 @@ impl Default for Policy {
     }
 }
 
-/// An answered id in memory, with the word of its record.
+/// An answered id in memory, with the ticket of its record.
 #[derive(Debug)]
 struct AnswerSlot {
     answer: Answer,
     /// `None` once loaded from disk: durable.
-    word: Option<Arc<Word>>,
+    ticket: Option<Arc<Ticket>>,
 }
 
 /// What every decision shares.
@@ -131,7 +131,7 @@ pub struct Ledger {
     store: Arc<dyn Store>,
     /// The latest time stamped on a record.
     latest: AtomicU64,
-    tail: Mutex<Tail>,
+    tail: Mutex<Progress>,
 }
 
 impl std::fmt::Debug for Ledger {
@@ -182,7 +182,7 @@ impl Ledger {
             journal,
             store,
             latest: AtomicU64::new(program.at.0),
-            tail: Mutex::new(Tail::at(watermark)),
+            tail: Mutex::new(Progress::at(watermark)),
         };
         for (id, user) in users {
             ledger.users.insert(id, Box::new(user));
@@ -191,7 +191,7 @@ impl Ledger {
             ledger.authorizations.insert(id, Box::new(authorization));
         }
         for (id, answer) in answers {
-            ledger.answers.insert(id, Box::new(AnswerSlot { answer, word: None }));
+            ledger.answers.insert(id, Box::new(AnswerSlot { answer, ticket: None }));
         }
         Ok(ledger)
     }

@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 
 use crossbeam::utils::CachePadded;
 
-use crate::fact::SourceBooking;
+use crate::fact::SourcePosting;
 use crate::ids::Sequence;
 use crate::money::{Currency, Minor, SUM_MAX};
 use crate::rows::{Completions, PoolFigures, returned};
@@ -124,7 +124,7 @@ impl Pool {
     }
 
     /// The rest of a transaction: what rises, and what is settled; after its record has its place in the journal.
-    pub(super) fn book(&self, sequence: Sequence, booking: &SourceBooking) {
+    pub(super) fn book(&self, sequence: Sequence, booking: &SourcePosting) {
         shift(&self.available, booking.available.max(Minor::ZERO));
         self.lower_held(booking.held);
         let mut completions = self.completions.lock().unwrap_or_else(PoisonError::into_inner);

@@ -2,18 +2,18 @@
 
 use std::sync::Arc;
 
-use dashmap::mapref::entry::Entry as Place;
+use dashmap::mapref::entry::Entry as MapEntry;
 
 use super::change::{ChangeError, in_range};
 use super::commit::{fold, fold_into};
 use super::{Ledger, Shared};
 use crate::contract::limit::to_chf;
 use crate::fact::{
-    Author, Booked, BreakKind, Discrepancy, DrawPosting, Effect, Fact, Flow, FundingPolicy, Posting, Source,
-    SourceBooking,
+    Author, BreakKind, Discrepancy, DrawPosting, Effect, Fact, Flow, FundingPolicy, Posted, Posting, Source,
+    SourcePosting,
 };
 use crate::ids::{AuthorizationId, Sequence};
-use crate::journal::Word;
+use crate::journal::Ticket;
 use crate::money::{ChfMinor, Currency, Minor, Money, ROOM_MAX};
 use crate::rows::encoding::load;
 use crate::rows::{Authorization, PostingRow, Shelf, User};
@@ -23,15 +23,15 @@ use crate::time::Moment;
 
 /// What became of a transaction.
 #[derive(Clone, Debug)]
-pub struct Booking {
+pub struct PostingReceipt {
     /// The authorization it was booked on.
     pub root: AuthorizationId,
     /// What it did.
     pub effect: Effect,
     /// How many breaks it opened.
     pub breaks: usize,
-    /// Settled once it is durable.
-    pub word: Arc<Word>,
+    /// Resolved once it is durable.
+    pub ticket: Arc<Ticket>,
 }
 
 impl Ledger {
@@ -40,33 +40,33 @@ impl Ledger {
     ///
     /// # Errors
     /// It had no effect; it will come again.
-    pub fn book(
+    pub fn post(
         &self,
         posting: &Posting,
         matched: Option<&AuthorizationId>,
         tolerance: Tolerance,
         now: Moment,
-    ) -> Result<Option<Booking>, ChangeError> {
+    ) -> Result<Option<PostingReceipt>, ChangeError> {
         in_range("amount", posting.amount.amount)?;
         let own = unmatched_id(posting).ok_or_else(|| ChangeError::Invalid("a transaction needs a name".to_owned()))?;
         // Held to the end: the same transaction, told twice at once, is booked once.
         let mut postings = self.lock_postings();
-        let known = self.booked_on_locked(&postings, posting)?;
+        let known = self.posted_on_locked(&postings, posting)?;
         let root = known.or_else(|| matched.cloned()).unwrap_or(own);
         let shared = self.read_shared();
         let place = self.authorization(&root)?;
-        if let Place::Occupied(row) = &place
+        if let MapEntry::Occupied(row) = &place
             && row.get().user != posting.user
         {
             return Err(ChangeError::Invalid(format!("{root} is another account's than {}", posting.user)));
         }
         let row = match &place {
-            Place::Occupied(row) => Some(&**row.get()),
-            Place::Vacant(_) => None,
+            MapEntry::Occupied(row) => Some(&**row.get()),
+            MapEntry::Vacant(_) => None,
         };
         let Some(judged) = judge(posting, row, tolerance) else {
             // A row that was only fetched to say so is on the disk: it need not stay.
-            if let Place::Occupied(row) = place
+            if let MapEntry::Occupied(row) = place
                 && row.get().sequence <= self.store.watermark()?
             {
                 row.remove();
@@ -77,11 +77,11 @@ impl Ledger {
         let mut user = self.users.get_mut(&owner);
         let at = self.stamp(now);
         let owned = user.as_deref().map(|user| &**user);
-        let booked = self.booked(posting, root.clone(), row, owned, &shared, judged);
+        let booked = self.posted(posting, root.clone(), row, owned, &shared, judged);
         let booked = if has_room(&booked, row, owned, &shared) { booked } else { beyond_bounds(booked, row) };
         let (effect, breaks) = (booked.effect, booked.breaks.len());
-        let fact = Fact::Booked(Box::new(booked));
-        let word = self.commit(shared, &Author::Ur, at, fact, |_, sequence, record| {
+        let fact = Fact::Posted(Box::new(booked));
+        let ticket = self.commit(shared, &Author::Ur, at, fact, |_, sequence, record| {
             if let Some(user) = &mut user {
                 fold(&mut ***user, sequence, record);
             }
@@ -92,18 +92,18 @@ impl Ledger {
                 self.lock_shelves().apply(&touches, sequence, record);
             }
         })?;
-        Ok(Some(Booking { root, effect, breaks, word }))
+        Ok(Some(PostingReceipt { root, effect, breaks, ticket }))
     }
 
     /// The authorization that a transaction was booked on.
     ///
     /// # Errors
     /// Rows on disk could not be read.
-    pub fn booked_on(&self, posting: &Posting) -> Result<Option<AuthorizationId>, StoreError> {
-        self.booked_on_locked(&self.lock_postings(), posting)
+    pub fn posted_on(&self, posting: &Posting) -> Result<Option<AuthorizationId>, StoreError> {
+        self.posted_on_locked(&self.lock_postings(), posting)
     }
 
-    fn booked_on_locked(
+    fn posted_on_locked(
         &self,
         postings: &Shelf<PostingRow>,
         posting: &Posting,
@@ -116,7 +116,7 @@ impl Ledger {
         Ok(row.map(|row| row.root))
     }
 
-    fn booked(
+    fn posted(
         &self,
         posting: &Posting,
         root: AuthorizationId,
@@ -124,7 +124,7 @@ impl Ledger {
         user: Option<&User>,
         shared: &Shared,
         judged: Judged,
-    ) -> Booked {
+    ) -> Posted {
         let Judged { effect, state, mut draws, captured, given_back, completes, discrepancies } = judged;
         for draw in draws.iter_mut().filter(|draw| draw.is_back) {
             draw.funds = funds_back(user, draw);
@@ -155,15 +155,15 @@ impl Ledger {
                 pools = changed(&|sequence| shared.pool(held_in).is_none_or(|pool| pool.is_unreflected(sequence)));
                 if effect == Effect::Refunded {
                     // No hold rises by it, only UR's balance.
-                    pools.push(SourceBooking::nothing(posting.amount.currency));
+                    pools.push(SourcePosting::nothing(posting.amount.currency));
                 }
                 // A pool that nobody opened is not ours.
-                pools.retain(|pool: &SourceBooking| shared.pool(pool.currency).is_some());
+                pools.retain(|pool: &SourcePosting| shared.pool(pool.currency).is_some());
             }
             Some(Source::Fiat) => fiat = changed(&|_| true),
             None => {}
         }
-        Booked {
+        Posted {
             posting: posting.clone(),
             root,
             user: user.is_some().then(|| row.map_or(&posting.user, |row| &row.user).clone()),
@@ -211,11 +211,11 @@ impl Ledger {
 }
 
 /// Whether every figure that it raises has room for it. What UR shows is bounded one by one; what it comes to is not.
-fn has_room(booked: &Booked, row: Option<&Authorization>, user: Option<&User>, shared: &Shared) -> bool {
-    let pool_has_room = |booking: &SourceBooking| {
+fn has_room(booked: &Posted, row: Option<&Authorization>, user: Option<&User>, shared: &Shared) -> bool {
+    let pool_has_room = |booking: &SourcePosting| {
         booking.available >= Minor::ZERO || shared.pool(booking.currency).is_none_or(|pool| pool.available().has_room())
     };
-    let balance_has_room = |booking: &SourceBooking| {
+    let balance_has_room = |booking: &SourcePosting| {
         let balance = user.and_then(|user| user.fiat_in(booking.currency));
         balance.is_none_or(|balance| balance.held.has_room())
     };
@@ -226,7 +226,7 @@ fn has_room(booked: &Booked, row: Option<&Authorization>, user: Option<&User>, s
 
 /// A transaction that moves nothing here, because a figure has no room for it: a break for a person. It is known from now
 /// on, so that it does not come again.
-fn beyond_bounds(booked: Booked, row: Option<&Authorization>) -> Booked {
+fn beyond_bounds(booked: Posted, row: Option<&Authorization>) -> Posted {
     let Money { amount, currency } = booked.posting.amount;
     let found = Discrepancy {
         kind: BreakKind::AmountMismatch,
@@ -235,7 +235,7 @@ fn beyond_bounds(booked: Booked, row: Option<&Authorization>) -> Booked {
         ours: compact_str::format_compact!("{ROOM_MAX} {currency}"),
         theirs: compact_str::format_compact!("{amount} {currency}"),
     };
-    Booked {
+    Posted {
         effect: Effect::Noted,
         state: row.map_or(booked.state, |row| row.state),
         draws: Vec::new(),
@@ -258,25 +258,25 @@ struct Taken<'a> {
 
 impl Taken<'_> {
     /// For each currency concerned: nearly always one, two where UR settled in another than we hold.
-    fn bookings(&self, held_in: Currency, is_unreflected: &dyn Fn(Sequence) -> bool) -> Vec<SourceBooking> {
+    fn bookings(&self, held_in: Currency, is_unreflected: &dyn Fn(Sequence) -> bool) -> Vec<SourcePosting> {
         let paid = |draws: &mut dyn Iterator<Item = &DrawPosting>| draws.map(|draw| draw.paid).sum();
         let held = paid(&mut self.draws.iter());
         let open = paid(&mut self.draws.iter().filter(|draw| is_unreflected(draw.sequence)));
         let is_back = self.draws.iter().any(|draw| draw.is_back);
         let Money { amount, currency } = self.captured;
         if is_back {
-            return vec![SourceBooking { currency: held_in, held, available: open, completed: Minor::ZERO }];
+            return vec![SourcePosting { currency: held_in, held, available: open, completed: Minor::ZERO }];
         }
         if currency != held_in {
-            let freed = SourceBooking { currency: held_in, held, available: open, completed: Minor::ZERO };
-            let taken = SourceBooking { currency, held: Minor::ZERO, available: -amount, completed: amount };
+            let freed = SourcePosting { currency: held_in, held, available: open, completed: Minor::ZERO };
+            let taken = SourcePosting { currency, held: Minor::ZERO, available: -amount, completed: amount };
             return vec![freed, taken];
         }
         let beyond = amount - held;
         // A report that already holds the debit need not hold less of it: what is given up counts only where it was open.
         let available = if beyond > Minor::ZERO { -beyond } else { (-beyond).min(open) };
         let completed = open - available;
-        vec![SourceBooking { currency, held, available, completed }]
+        vec![SourcePosting { currency, held, available, completed }]
     }
 }
 

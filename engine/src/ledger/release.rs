@@ -2,22 +2,24 @@
 
 use std::sync::Arc;
 
-use dashmap::mapref::entry::Entry as Place;
+use dashmap::mapref::entry::Entry as MapEntry;
 
 use super::change::{ChangeError, not_found};
 use super::commit::fold;
 use super::{Ledger, Shared};
 use crate::bytes::Fingerprint;
 use crate::contract::limit::to_chf;
-use crate::fact::{Author, DrawReturn, Fact, PoolReturn, Request, ReturnCause, Returned, Source, State};
+use crate::fact::{
+    Author, AuthorizationState, DrawRelease, Fact, HoldReleased, PoolRelease, ReleaseCause, Request, Source,
+};
 use crate::ids::{AuthorizationId, Sequence};
-use crate::journal::Word;
+use crate::journal::Ticket;
 use crate::money::{ChfMinor, Minor};
 use crate::rows::{Answer, Authorization, Draw, User};
 use crate::time::{Moment, UnixMillis};
 
 /// A return from an authorization that is there.
-struct Plan<'a> {
+struct ReleasePlan<'a> {
     row: &'a Authorization,
     user: Option<&'a User>,
     amount: Minor,
@@ -28,8 +30,8 @@ struct Plan<'a> {
     unbooked: bool,
 }
 
-impl Plan<'_> {
-    fn draws(&self) -> Vec<DrawReturn> {
+impl ReleasePlan<'_> {
+    fn draws(&self) -> Vec<DrawRelease> {
         let mut left = self.amount;
         let mut order: Vec<&Draw> = self.row.draws.iter().collect();
         order.sort_by_key(|draw| Some(draw.sequence) != self.first);
@@ -46,7 +48,7 @@ impl Plan<'_> {
             let (held, held_after) = (draw.held_at(draw.remaining), draw.held_at(stays));
             let own = self.user.and_then(|user| user.holds().iter().find(|hold| hold.sequence == draw.sequence));
             let funds = own.map_or(Minor::ZERO, |hold| hold.funds);
-            draws.push(DrawReturn {
+            draws.push(DrawRelease {
                 sequence: draw.sequence,
                 amount,
                 paid: held - held_after,
@@ -58,14 +60,14 @@ impl Plan<'_> {
         draws
     }
 
-    fn pool(&self, shared: &Shared, draws: &[DrawReturn]) -> Option<PoolReturn> {
+    fn pool(&self, shared: &Shared, draws: &[DrawRelease]) -> Option<PoolRelease> {
         if self.row.source != Some(Source::Crypto) {
             return None;
         }
         let currency = self.row.paid_currency;
         let pool = shared.pool(currency)?;
-        let sum = |draws: &mut dyn Iterator<Item = &DrawReturn>| draws.map(|draw| draw.paid).sum();
-        Some(PoolReturn {
+        let sum = |draws: &mut dyn Iterator<Item = &DrawRelease>| draws.map(|draw| draw.paid).sum();
+        Some(PoolRelease {
             currency,
             held: sum(&mut draws.iter()),
             available: sum(&mut draws.iter().filter(|draw| pool.is_unreflected(draw.sequence))),
@@ -87,22 +89,23 @@ impl Ledger {
         let id = request.root().clone();
         let requested = request.amount;
         let ours = root.is_none_or(|row| row.is_of(&request));
-        let cause = ReturnCause::Requested { request: Box::new(request), fingerprint };
+        let cause = ReleaseCause::Requested { request: Box::new(request), fingerprint };
         let Some(row) = root.filter(|_| ours) else {
-            let state = root.map_or(State::Tombstoned, |row| row.state);
+            let state = root.map_or(AuthorizationState::Tombstoned, |row| row.state);
             return nothing_returned(cause, id, state, !ours);
         };
         // What UR's transactions showed already is given back once.
         let shown = row.shown_before().min(requested);
         let amount = (requested - shown).min(row.remaining());
-        let held_something = !matches!(row.state, State::Declined | State::Tombstoned);
+        let held_something = !matches!(row.state, AuthorizationState::Declined | AuthorizationState::Tombstoned);
         let mismatch = held_something && requested - shown > row.remaining();
-        let plan = Plan { row, user, amount, first: None, unbooked: false };
+        let plan = ReleasePlan { row, user, amount, first: None, unbooked: false };
         let draws = plan.draws();
         let pool = plan.pool(shared, &draws);
         let limit_added = self.limit_used_again(shared, row, &draws);
-        let state = if row.state.is_open() && amount == row.remaining() { State::Reversed } else { row.state };
-        Fact::Returned(Box::new(Returned {
+        let state =
+            if row.state.is_open() && amount == row.remaining() { AuthorizationState::Reversed } else { row.state };
+        Fact::HoldReleased(Box::new(HoldReleased {
             cause,
             root: id,
             user: Some(row.user.clone()),
@@ -116,7 +119,7 @@ impl Ledger {
     }
 
     /// The contract books the money that comes back as a use of the limit, too, at the rates of the day.
-    fn limit_used_again(&self, shared: &Shared, row: &Authorization, draws: &[DrawReturn]) -> ChfMinor {
+    fn limit_used_again(&self, shared: &Shared, row: &Authorization, draws: &[DrawRelease]) -> ChfMinor {
         let paid = draws.iter().map(|draw| draw.paid).sum::<Minor>();
         let by_rate = shared.program.rates.chf_rate(row.paid_currency).and_then(|rate| to_chf(paid, rate));
         let as_spent = || draws.iter().map(|draw| draw.spent).sum::<ChfMinor>();
@@ -132,40 +135,45 @@ impl Ledger {
         user: Option<&User>,
         row: Option<&Authorization>,
     ) -> Fact {
-        let cause = ReturnCause::Late { id: id.clone() };
+        let cause = ReleaseCause::Late { id: id.clone() };
         let draw = row.and_then(|row| Some((row, row.draws.iter().find(|draw| draw.sequence == answer.decided)?)));
         let Some((row, draw)) = draw else {
             // A declined decision took nothing; only its answer changes.
-            return nothing_returned(cause, root.clone(), row.map_or(State::Declined, |row| row.state), false);
+            return nothing_returned(
+                cause,
+                root.clone(),
+                row.map_or(AuthorizationState::Declined, |row| row.state),
+                false,
+            );
         };
         let amount = draw.amount.min(row.remaining());
-        released(cause, root, &Plan { row, user, amount, first: Some(draw.sequence), unbooked: true }, shared)
+        released(cause, root, &ReleasePlan { row, user, amount, first: Some(draw.sequence), unbooked: true }, shared)
     }
 
     /// A person's release of all that remains, or its expiry. The limit comes back only if UR was never seen to book it.
     pub(super) fn given_up(
-        cause: ReturnCause,
+        cause: ReleaseCause,
         root: &AuthorizationId,
         shared: &Shared,
         user: Option<&User>,
         row: &Authorization,
     ) -> Fact {
         let unbooked = row.returned.is_zero() && row.posted.is_none();
-        released(cause, root, &Plan { row, user, amount: row.remaining(), first: None, unbooked }, shared)
+        released(cause, root, &ReleasePlan { row, user, amount: row.remaining(), first: None, unbooked }, shared)
     }
 }
 
-fn released(cause: ReturnCause, root: &AuthorizationId, plan: &Plan<'_>, shared: &Shared) -> Fact {
+fn released(cause: ReleaseCause, root: &AuthorizationId, plan: &ReleasePlan<'_>, shared: &Shared) -> Fact {
     let row = plan.row;
     let draws = plan.draws();
     let over = row.state.is_open() && plan.amount == row.remaining();
     // What UR settled in part and never asked for again is settled.
     let end = match (&cause, &row.posted) {
-        (ReturnCause::Expired, Some(posted)) if !posted.captured.is_zero() => State::Cleared,
-        (ReturnCause::Expired, _) => State::Expired,
-        _ => State::Released,
+        (ReleaseCause::Expired, Some(posted)) if !posted.captured.is_zero() => AuthorizationState::Cleared,
+        (ReleaseCause::Expired, _) => AuthorizationState::Expired,
+        _ => AuthorizationState::Released,
     };
-    Fact::Returned(Box::new(Returned {
+    Fact::HoldReleased(Box::new(HoldReleased {
         cause,
         root: root.clone(),
         user: Some(row.user.clone()),
@@ -178,8 +186,8 @@ fn released(cause: ReturnCause, root: &AuthorizationId, plan: &Plan<'_>, shared:
     }))
 }
 
-fn nothing_returned(cause: ReturnCause, root: AuthorizationId, state: State, mismatch: bool) -> Fact {
-    Fact::Returned(Box::new(Returned {
+fn nothing_returned(cause: ReleaseCause, root: AuthorizationId, state: AuthorizationState, mismatch: bool) -> Fact {
+    Fact::HoldReleased(Box::new(HoldReleased {
         cause,
         root,
         user: None,
@@ -198,10 +206,10 @@ impl Ledger {
         author: &Author,
         at: UnixMillis,
         root: &AuthorizationId,
-        cause: ReturnCause,
-    ) -> Result<Arc<Word>, ChangeError> {
+        cause: ReleaseCause,
+    ) -> Result<Arc<Ticket>, ChangeError> {
         let shared = self.read_shared();
-        let Place::Occupied(mut row) = self.authorization(root)? else {
+        let MapEntry::Occupied(mut row) = self.authorization(root)? else {
             return Err(not_found("authorization", root));
         };
         let row = row.get_mut();
@@ -225,7 +233,7 @@ impl Ledger {
     ///
     /// # Errors
     /// There is no such authorization, or it holds nothing.
-    pub fn expire(&self, root: &AuthorizationId, now: Moment) -> Result<Arc<Word>, ChangeError> {
-        self.release(&Author::Engine, self.stamp(now), root, ReturnCause::Expired)
+    pub fn expire(&self, root: &AuthorizationId, now: Moment) -> Result<Arc<Ticket>, ChangeError> {
+        self.release(&Author::Engine, self.stamp(now), root, ReleaseCause::Expired)
     }
 }

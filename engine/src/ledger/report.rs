@@ -6,7 +6,7 @@ use super::Ledger;
 use super::change::{ChangeError, has_room, in_range, not_found};
 use crate::fact::{Author, Fact, PoolSynced, ReportedAccount, UserReported};
 use crate::ids::{Sequence, UrId};
-use crate::journal::Word;
+use crate::journal::Ticket;
 use crate::money::{Currency, Minor, Money};
 use crate::rows::Reading;
 use crate::time::Moment;
@@ -23,7 +23,7 @@ impl Ledger {
         balances: Option<Vec<Money>>,
         seen_through: Sequence,
         now: Moment,
-    ) -> Result<Arc<Word>, ChangeError> {
+    ) -> Result<Arc<Ticket>, ChangeError> {
         if let Some(account) = &account {
             in_range("limit.usedLimit", Minor(account.limit.used.0))?;
             in_range("limit.clientLimit", Minor(account.limit.client.0))?;
@@ -47,7 +47,7 @@ impl Ledger {
         balance: Minor,
         seen_through: Sequence,
         now: Moment,
-    ) -> Result<(Arc<Word>, Minor), ChangeError> {
+    ) -> Result<(Arc<Ticket>, Minor), ChangeError> {
         in_range("balance", balance)?;
         let at = self.stamp(now);
         let shared = self.stop_decisions();
@@ -65,7 +65,7 @@ impl Ledger {
             available_change: available - before.available,
             credits_shown,
         };
-        let word = self.program_change(&Author::Ur, at, shared, Fact::PoolSynced(synced))?;
-        Ok((word, unexplained))
+        let ticket = self.program_change(&Author::Ur, at, shared, Fact::PoolSynced(synced))?;
+        Ok((ticket, unexplained))
     }
 }

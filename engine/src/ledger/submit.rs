@@ -2,24 +2,24 @@
 
 use std::sync::Arc;
 
-use dashmap::mapref::entry::Entry as Place;
+use dashmap::mapref::entry::Entry as MapEntry;
 
 use super::commit::{commit_reserved, fold, fold_into};
 use super::gather::Scene;
 use super::{AnswerSlot, Ledger, Shared};
 use crate::bytes::Fingerprint;
 use crate::fact::{
-    Approval, Author, Capacity, Decided, EncodedRequest, Fact, Reason, Record, Request, Source, Values, Verdict,
+    Approval, Author, Capacity, Decided, EncodedRequest, Fact, Inputs, Reason, Record, Request, Source, Verdict,
 };
 use crate::ids::{AuthorizationId, Sequence};
-use crate::journal::{NoPlace, Settled, Settles, Word};
+use crate::journal::{Durability, NoPlace, Resolves, Ticket};
 use crate::money::{Currency, Minor};
 use crate::rows::{Answer, Authorization, Outcome, Row, User};
 use crate::rules::{Plan, decide, largest_approvable};
 use crate::store::StoreError;
 use crate::time::Moment;
 
-/// Attempts to take from a pool before declining: one for each way a decision may be paid, one for the partial
+/// Attempts to take from a pool before declining: one for each route by which a decision may be paid, one for the partial
 /// amount, and one more. Each failure lowers the figure the next attempt decides on.
 const TAKE_ATTEMPTS_MAX: usize = 4;
 
@@ -36,25 +36,25 @@ pub struct Reply {
     pub outcome: Option<Outcome>,
 }
 
-/// A callback that was taken in. The reply may go out once `word` is settled as durable.
+/// A callback that was taken in. The reply may go out once `ticket` is durable.
 #[derive(Clone, Debug)]
 pub struct Submission {
     /// The reply.
     pub reply: Reply,
     /// `None`: it may go out at once.
-    pub word: Option<Arc<Word>>,
+    pub ticket: Option<Arc<Ticket>>,
 }
 
 impl Submission {
-    /// The reply once its word is settled; `None` where the journal failed (`outcome_unknown`).
+    /// The reply once its ticket is resolved; `None` where the journal failed (`outcome_unknown`).
     #[must_use]
-    pub fn reply_when(self, settled: Settled) -> Option<Reply> {
-        match settled {
-            Settled::Durable => Some(self.reply),
-            Settled::Released => {
+    pub fn reply_when(self, durability: Durability) -> Option<Reply> {
+        match durability {
+            Durability::Durable => Some(self.reply),
+            Durability::Released => {
                 Some(Reply { outcome: Some(Outcome::Declined(Reason::DeadlineExceeded)), ..self.reply })
             }
-            Settled::Failed => None,
+            Durability::Failed => None,
         }
     }
 }
@@ -73,7 +73,7 @@ pub enum Refusal {
 /// How a waiter's giving up ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GaveUp {
-    /// It was settled already, or will be by its release: wait for the word again.
+    /// It was resolved already, or will be by its release: wait for the ticket again.
     WaitAgain,
     /// The hold stands and nobody can say whether it is durable: `outcome_unknown`.
     Unknown,
@@ -81,7 +81,7 @@ pub enum GaveUp {
 
 impl Ledger {
     /// Takes in one callback: answers a known id, decides an authorization or increment, or acknowledges a reversal
-    /// or advice. Runs in the caller's thread; only the word's durability is waited for elsewhere.
+    /// or advice. Runs in the caller's thread; only the ticket's durability is waited for elsewhere.
     ///
     /// # Errors
     /// It was not taken in, and had no effect.
@@ -90,15 +90,15 @@ impl Ledger {
         let fingerprint = encoded.fingerprint();
         let shared = self.read_shared();
         let place = match self.answer(&request.id)? {
-            Place::Occupied(slot) => return Ok(known(&request, fingerprint, slot.get())),
-            Place::Vacant(place) => place,
+            MapEntry::Occupied(slot) => return Ok(known(&request, fingerprint, slot.get())),
+            MapEntry::Vacant(place) => place,
         };
         let root = self.authorization(request.root())?;
         // Its place is held even where there is no such user: an import must come before or after, not between.
         let owner = self.users.entry(request.user.clone());
         let user = match &owner {
-            Place::Occupied(row) => Some(&**row.get()),
-            Place::Vacant(_) => None,
+            MapEntry::Occupied(row) => Some(&**row.get()),
+            MapEntry::Vacant(_) => None,
         };
         let permit = match self.journal.reserve() {
             Ok(permit) => permit,
@@ -107,29 +107,29 @@ impl Ledger {
         };
         let moment = Moment { at: self.stamp(now), ..now };
         let existing = match &root {
-            Place::Occupied(row) => Some(&**row.get()),
-            Place::Vacant(_) => None,
+            MapEntry::Occupied(row) => Some(&**row.get()),
+            MapEntry::Vacant(_) => None,
         };
         let fact = if request.kind.is_decided() || !request.amount_is_valid() {
             self.decided(request, fingerprint, &shared, user, existing, moment)
         } else {
             self.returned(request, fingerprint, &shared, user, existing)
         };
-        let word = Word::pending();
-        let settles = Settles::Decision(Arc::clone(&word));
+        let ticket = Ticket::pending();
+        let resolves = Resolves::Decision(Arc::clone(&ticket));
         let record = Record { at: moment.at, author: Author::Ur, fact };
         let payload = record.encode_around(&encoded);
-        let reply = commit_reserved(permit, shared, &record, payload, settles, |_, sequence, record| {
+        let reply = commit_reserved(permit, shared, &record, payload, resolves, |_, sequence, record| {
             if record.fact.touches(sequence).user.is_some() {
                 fold_into(owner, sequence, record);
             }
             fold_into(root, sequence, record);
             let answer = answer_of(place.key(), sequence, record);
             let reply = reply(place.key().clone(), &answer);
-            place.insert(Box::new(AnswerSlot { answer, word: Some(Arc::clone(&word)) }));
+            place.insert(Box::new(AnswerSlot { answer, ticket: Some(Arc::clone(&ticket)) }));
             reply
         });
-        Ok(Submission { reply, word: Some(word) })
+        Ok(Submission { reply, ticket: Some(ticket) })
     }
 
     /// Decides by the ladder. Takes from the pool, as the last step that can fail, where it approves from one.
@@ -143,46 +143,46 @@ impl Ledger {
         moment: Moment,
     ) -> Fact {
         let scene = Scene { policy: &self.policy, shared, request: &request, user, root, moment };
-        let mut values = scene.values();
-        let verdict = self.reach_verdict(&request, &mut values, shared);
-        Fact::Decided(Box::new(Decided { request, fingerprint, values, verdict }))
+        let mut inputs = scene.inputs();
+        let verdict = self.reach_verdict(&request, &mut inputs, shared);
+        Fact::Decided(Box::new(Decided { request, fingerprint, inputs, verdict }))
     }
 
-    fn reach_verdict(&self, request: &Request, values: &mut Values, shared: &Shared) -> Verdict {
+    fn reach_verdict(&self, request: &Request, inputs: &mut Inputs, shared: &Shared) -> Verdict {
         if !request.kind.is_decided() {
             // A reversal or advice climbs no ladder; one that comes here has an amount that means nothing.
             return Verdict::Declined(Reason::AmountInvalid);
         }
         for _ in 0..TAKE_ATTEMPTS_MAX {
-            let plan = match self.plan(request, values) {
+            let plan = match self.plan(request, inputs) {
                 Ok(plan) => plan,
                 Err(reason) => return Verdict::Declined(reason),
             };
             match take(shared, &plan.approval) {
                 Ok(()) => return Verdict::Approved(plan.approval),
-                Err(left) => note_pool(values, plan.way, left),
+                Err(left) => note_pool(inputs, plan.route, left),
             }
         }
         Verdict::Declined(Reason::PoolExhausted)
     }
 
-    fn plan(&self, request: &Request, values: &Values) -> Result<Plan, Reason> {
-        let full = decide(request, request.amount, values);
+    fn plan(&self, request: &Request, inputs: &Inputs) -> Result<Plan, Reason> {
+        let full = decide(request, request.amount, inputs);
         if full.is_ok() || !self.policy.partial_approval || !request.partial_approval_allowed {
             return full;
         }
-        let part = largest_approvable(request, values);
-        if part.is_zero() { full } else { decide(request, part, values) }
+        let part = largest_approvable(request, inputs);
+        if part.is_zero() { full } else { decide(request, part, inputs) }
     }
 
     /// Gives up waiting for a decision at its deadline. Where it was not durable, what it took is released, and the
-    /// word is settled by the durability of that.
+    /// ticket is resolved by the durability of that.
     pub fn give_up(&self, submission: &Submission, now: Moment) -> GaveUp {
-        let Some(word) = &submission.word else { return GaveUp::WaitAgain };
+        let Some(ticket) = &submission.ticket else { return GaveUp::WaitAgain };
         let Reply { id, root, outcome, .. } = &submission.reply;
         if !matches!(outcome, Some(Outcome::Approved { .. } | Outcome::Declined(_))) {
             // What a reversal gave back stays given back; UR asks again and gets the stored answer.
-            return if word.settled().is_some() { GaveUp::WaitAgain } else { GaveUp::Unknown };
+            return if ticket.durability().is_some() { GaveUp::WaitAgain } else { GaveUp::Unknown };
         }
         let shared = self.read_shared();
         let Some(mut slot) = self.answers.get_mut(id) else { return GaveUp::WaitAgain };
@@ -190,7 +190,7 @@ impl Ledger {
         let owner = row.as_ref().map(|row| row.user.clone());
         let mut user = owner.as_ref().and_then(|owner| self.users.get_mut(owner));
         let Ok(permit) = self.journal.reserve() else { return GaveUp::Unknown };
-        if !word.give_up() {
+        if !ticket.give_up() {
             return GaveUp::WaitAgain;
         }
         let at = self.stamp(now);
@@ -204,8 +204,8 @@ impl Ledger {
         );
         let record = Record { at, author: Author::Engine, fact };
         let payload = record.encode();
-        let settles = Settles::Release(Arc::clone(word));
-        commit_reserved(permit, shared, &record, payload, settles, |_, sequence, record| {
+        let resolves = Resolves::Release(Arc::clone(ticket));
+        commit_reserved(permit, shared, &record, payload, resolves, |_, sequence, record| {
             if let Some(user) = user.as_mut().filter(|_| record.fact.touches(sequence).user.is_some()) {
                 fold(&mut ***user, sequence, record);
             }
@@ -232,9 +232,9 @@ fn take(shared: &Shared, approval: &Approval) -> Result<(), Minor> {
 }
 
 /// The look at the pool was stale: decide again on what was really there.
-fn note_pool(values: &mut Values, way: usize, left: Minor) {
-    if let Some(way) = values.ways.get_mut(way)
-        && let Capacity::Pool { available, .. } = &mut way.capacity
+fn note_pool(inputs: &mut Inputs, route: usize, left: Minor) {
+    if let Some(route) = inputs.routes.get_mut(route)
+        && let Capacity::Pool { available, .. } = &mut route.capacity
     {
         *available = left;
     }
@@ -242,11 +242,11 @@ fn note_pool(values: &mut Values, way: usize, left: Minor) {
 
 fn known(request: &Request, fingerprint: Fingerprint, slot: &AnswerSlot) -> Submission {
     if slot.answer.fingerprint == fingerprint {
-        return Submission { reply: reply(request.id.clone(), &slot.answer), word: slot.word.clone() };
+        return Submission { reply: reply(request.id.clone(), &slot.answer), ticket: slot.ticket.clone() };
     }
     let reply =
         Reply { id: request.id.clone(), root: request.root().clone(), currency: request.currency, outcome: None };
-    Submission { reply, word: None }
+    Submission { reply, ticket: None }
 }
 
 fn reply(id: AuthorizationId, answer: &Answer) -> Reply {
@@ -257,5 +257,5 @@ fn reply(id: AuthorizationId, answer: &Answer) -> Reply {
 fn unavailable(request: &Request) -> Submission {
     let outcome = Some(Outcome::Declined(Reason::JournalUnavailable));
     let reply = Reply { id: request.id.clone(), root: request.root().clone(), currency: request.currency, outcome };
-    Submission { reply, word: None }
+    Submission { reply, ticket: None }
 }

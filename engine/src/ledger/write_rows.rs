@@ -10,7 +10,7 @@ use compact_str::CompactString;
 use super::Ledger;
 use super::pool::Pool;
 use crate::ids::{AuthorizationId, Sequence, UrId};
-use crate::journal::Settled;
+use crate::journal::Durability;
 use crate::rows::encoding::encode;
 use crate::rows::{Answer, Authorization, PROGRAM_KEY, PoolRow, PostingRow, ProgramRow, Row, User, encode_row};
 use crate::store::{RowBytes, StoreError, Table};
@@ -27,16 +27,16 @@ pub(super) const BATCH: usize = 128;
 
 /// Where the tail stands.
 #[derive(Debug)]
-pub(super) struct Tail {
+pub(super) struct Progress {
     /// Every row on disk holds at least the records up to here.
     pub(super) watermark: Sequence,
     /// What the records up to here left in memory was looked at for eviction.
     pub(super) evicted: Sequence,
 }
 
-impl Tail {
-    pub(super) fn at(watermark: Sequence) -> Tail {
-        Tail { watermark, evicted: watermark }
+impl Progress {
+    pub(super) fn at(watermark: Sequence) -> Progress {
+        Progress { watermark, evicted: watermark }
     }
 }
 
@@ -72,14 +72,14 @@ impl Ledger {
     /// # Errors
     /// The store failed; the process must stop.
     pub fn write_rows(&self) -> Result<RowsWritten, StoreError> {
-        self.write_rows_by_and_by(&mut || {})
+        self.write_rows_with_rests(&mut || {})
     }
 
     /// As [`Ledger::write_rows`], with a rest after about each millisecond of work, while decisions go on.
     ///
     /// # Errors
     /// As there.
-    pub fn write_rows_by_and_by(&self, rest: &mut dyn FnMut()) -> Result<RowsWritten, StoreError> {
+    pub fn write_rows_with_rests(&self, rest: &mut dyn FnMut()) -> Result<RowsWritten, StoreError> {
         let mut tail = self.tail.lock().unwrap_or_else(PoisonError::into_inner);
         let (cut, mut rows) = self.cut()?;
         if cut == tail.watermark {
@@ -188,10 +188,10 @@ impl Ledger {
 
     fn encode_answer(&self, id: &AuthorizationId) -> Result<Option<(Sequence, RowBytes)>, StoreError> {
         let Some(mut slot) = self.answers.get_mut(id) else { return Ok(None) };
-        // What is durable needs no word any more: the answer alone says it.
-        let settled = slot.word.as_ref().and_then(|word| word.settled());
-        if matches!(settled, Some(Settled::Durable | Settled::Released)) {
-            slot.word = None;
+        // What is durable needs no ticket any more: the answer alone says it.
+        let durability = slot.ticket.as_ref().and_then(|ticket| ticket.durability());
+        if matches!(durability, Some(Durability::Durable | Durability::Released)) {
+            slot.ticket = None;
         }
         Ok(Some((slot.answer.sequence, encode_row(id, &slot.answer)?)))
     }

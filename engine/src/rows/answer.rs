@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Row;
 use crate::bytes::Fingerprint;
-use crate::fact::{Fact, Reason, Record, ReturnCause, Source, Touches, Verdict};
+use crate::fact::{Fact, Reason, Record, ReleaseCause, Source, Touches, Verdict};
 use crate::ids::{AuthorizationId, Sequence};
 use crate::money::{Currency, Minor};
 use crate::store::Table;
@@ -72,11 +72,11 @@ impl Row for Answer {
                 };
                 (&decided.request, decided.fingerprint, outcome)
             }
-            Fact::Returned(returned) => match &returned.cause {
-                ReturnCause::Requested { request, fingerprint } => {
+            Fact::HoldReleased(returned) => match &returned.cause {
+                ReleaseCause::Requested { request, fingerprint } => {
                     (&**request, *fingerprint, Outcome::Acknowledged { amount: returned.amount })
                 }
-                ReturnCause::Late { .. } | ReturnCause::Person { .. } | ReturnCause::Expired => return None,
+                ReleaseCause::Late { .. } | ReleaseCause::Person { .. } | ReleaseCause::Expired => return None,
             },
             _ => return None,
         };
@@ -93,8 +93,8 @@ impl Row for Answer {
         if sequence <= self.sequence {
             return;
         }
-        if let Fact::Returned(returned) = &record.fact
-            && matches!(returned.cause, ReturnCause::Late { .. })
+        if let Fact::HoldReleased(returned) = &record.fact
+            && matches!(returned.cause, ReleaseCause::Late { .. })
         {
             self.outcome = Outcome::Declined(Reason::DeadlineExceeded);
             self.sequence = sequence;

@@ -7,8 +7,8 @@ use super::Row;
 use super::legal::Broken;
 use crate::bytes::Fingerprint;
 use crate::fact::{
-    Booked, DRAWS_MAX, Decided, Effect, Fact, Kind, Record, Request, ReturnCause, Returned, Source, State, Touches,
-    Verdict,
+    AuthorizationState, DRAWS_MAX, Decided, Effect, Fact, HoldReleased, Kind, Posted, Record, ReleaseCause, Request,
+    Source, Touches, Verdict,
 };
 use crate::ids::{AuthorizationId, CardId, Sequence, UrId};
 use crate::money::{ChfMinor, Currency, Minor, Money};
@@ -54,7 +54,7 @@ pub struct Authorization {
     /// The last record folded into this row.
     pub sequence: Sequence,
     /// Where it stands.
-    pub state: State,
+    pub state: AuthorizationState,
     /// The account holder.
     pub user: UrId,
     /// The card.
@@ -76,7 +76,7 @@ pub struct Authorization {
     /// Every record that concerns it, oldest first.
     pub events: SmallVec<[Sequence; 2]>,
     /// What UR's transactions did to it; boxed, because most have none yet.
-    pub posted: Option<Box<Posted>>,
+    pub posted: Option<Box<PostedTotals>>,
 }
 
 impl Row for Authorization {
@@ -91,13 +91,13 @@ impl Row for Authorization {
     fn open(_: &AuthorizationId, sequence: Sequence, record: &Record) -> Option<Authorization> {
         let (request, state) = match &record.fact {
             Fact::Decided(decided) if decided.request.kind == Kind::Authorization => {
-                (&decided.request, State::Declined)
+                (&decided.request, AuthorizationState::Declined)
             }
-            Fact::Returned(returned) => match &returned.cause {
-                ReturnCause::Requested { request, .. } => (&**request, State::Tombstoned),
-                ReturnCause::Late { .. } | ReturnCause::Person { .. } | ReturnCause::Expired => return None,
+            Fact::HoldReleased(returned) => match &returned.cause {
+                ReleaseCause::Requested { request, .. } => (&**request, AuthorizationState::Tombstoned),
+                ReleaseCause::Late { .. } | ReleaseCause::Person { .. } | ReleaseCause::Expired => return None,
             },
-            Fact::Booked(booked) => return Some(Authorization::posted(sequence, booked)),
+            Fact::Posted(booked) => return Some(Authorization::posted(sequence, booked)),
             _ => return None,
         };
         let mut row = Authorization {
@@ -133,8 +133,8 @@ impl Row for Authorization {
         }
         match &record.fact {
             Fact::Decided(decided) => self.decided(sequence, decided),
-            Fact::Returned(returned) => self.give_back(returned),
-            Fact::Booked(booked) => self.book(booked),
+            Fact::HoldReleased(returned) => self.give_back(returned),
+            Fact::Posted(booked) => self.post(booked),
             _ => return,
         }
         self.events.push(sequence);
@@ -144,7 +144,7 @@ impl Row for Authorization {
 
 impl Authorization {
     /// The row of what UR settled without asking us.
-    fn posted(sequence: Sequence, booked: &Booked) -> Authorization {
+    fn posted(sequence: Sequence, booked: &Posted) -> Authorization {
         let mut row = Authorization {
             sequence: Sequence::ZERO,
             state: booked.state,
@@ -160,7 +160,7 @@ impl Authorization {
             events: smallvec![sequence],
             posted: None,
         };
-        row.book(booked);
+        row.post(booked);
         row.sequence = sequence;
         row
     }
@@ -169,7 +169,7 @@ impl Authorization {
         let Verdict::Approved(approval) = &decided.verdict else { return };
         // More on one that UR knows already leaves it known.
         if !self.state.is_open() {
-            self.state = State::Approved;
+            self.state = AuthorizationState::Approved;
         }
         self.source = Some(approval.source);
         self.paid_currency = approval.paid.currency;
@@ -185,8 +185,8 @@ impl Authorization {
         });
     }
 
-    fn give_back(&mut self, returned: &Returned) {
-        if let ReturnCause::Requested { request, .. } = &returned.cause
+    fn give_back(&mut self, returned: &HoldReleased) {
+        if let ReleaseCause::Requested { request, .. } = &returned.cause
             && !returned.mismatch
         {
             let paid = self.paid().share_rounded_up(request.amount.0, self.authorized.0);
@@ -202,7 +202,7 @@ impl Authorization {
         }
     }
 
-    fn book(&mut self, booked: &Booked) {
+    fn post(&mut self, booked: &Posted) {
         self.state = booked.state;
         for lost in &booked.draws {
             if let Some(draw) = self.draws.iter_mut().find(|draw| draw.sequence == lost.sequence) {
@@ -294,7 +294,7 @@ impl Authorization {
 
 /// What postings did to an authorization so far.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Posted {
+pub struct PostedTotals {
     /// The keys of all of them.
     pub seen: Vec<Fingerprint>,
     /// Taken by UR in all, in the currency paid in.

@@ -105,7 +105,7 @@ impl User {
                 return broken("fiat.held", balance.held, BEYOND);
             }
         }
-        if matches!(fact, Fact::Returned(_) | Fact::Booked(_)) {
+        if matches!(fact, Fact::HoldReleased(_) | Fact::Posted(_)) {
             for hold in self.holds() {
                 if hold.paid.amount < Minor::ZERO || hold.funds < Minor::ZERO {
                     return broken("hold", hold.paid.amount.min(hold.funds), NEGATIVE);

@@ -23,7 +23,7 @@ mod user;
 
 pub use alert::{Acknowledgement, Alert, AlertEnd};
 pub use answer::{Answer, Outcome};
-pub use authorization::{Authorization, Draw, Posted};
+pub use authorization::{Authorization, Draw, PostedTotals};
 pub use breaks::{Break, Resolution};
 pub use closure::Closure;
 pub use completions::Completions;
@@ -32,7 +32,7 @@ pub use legal::FoldError;
 pub use pool::{PoolFigures, Reading};
 pub(crate) use pool::{PoolRow, returned};
 pub(crate) use posting::PostingRow;
-pub use prefund::{Prefund, PrefundState, Step};
+pub use prefund::{Prefund, PrefundState, PrefundStep};
 pub use program::Program;
 pub(crate) use program::{Keys, PROGRAM_KEY, ProgramRow};
 pub use shelf::{KeyBytes, Row, RowKey};

@@ -138,7 +138,7 @@ impl PoolFigures {
                     self.held += approval.paid.amount;
                 }
             }
-            Fact::Returned(returned) => {
+            Fact::HoldReleased(returned) => {
                 if let Some(pool) = returned.pool.filter(|pool| pool.currency == self.currency) {
                     self.available += pool.available;
                     self.held -= pool.held;
@@ -160,7 +160,7 @@ impl PoolFigures {
                 self.reserve = limited.reserve;
                 self.available += limited.available_change;
             }
-            Fact::Booked(booked) => {
+            Fact::Posted(booked) => {
                 let currency = self.currency;
                 for pool in booked.pools.iter().filter(|pool| pool.currency == currency) {
                     self.available += pool.available;

@@ -25,7 +25,7 @@ impl Row for PostingRow {
     }
 
     fn open(_: &CompactString, sequence: Sequence, record: &Record) -> Option<PostingRow> {
-        let Fact::Booked(booked) = &record.fact else { return None };
+        let Fact::Posted(booked) = &record.fact else { return None };
         Some(PostingRow { sequence, root: booked.root.clone() })
     }
 
@@ -35,7 +35,7 @@ impl Row for PostingRow {
 
     fn apply(&mut self, sequence: Sequence, record: &Record) {
         if sequence > self.sequence
-            && let Fact::Booked(booked) = &record.fact
+            && let Fact::Posted(booked) = &record.fact
         {
             self.root = booked.root.clone();
             self.sequence = sequence;

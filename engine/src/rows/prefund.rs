@@ -62,7 +62,7 @@ impl PrefundState {
 
 /// Something that was done to a prefund.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Step {
+pub struct PrefundStep {
     /// When.
     pub at: UnixMillis,
     /// Who: a person's name, or `engine`.
@@ -87,19 +87,19 @@ pub struct Prefund {
     /// When the credit is expected.
     pub expected_at: Option<UnixMillis>,
     /// `None` where a person sent it without a proposal.
-    pub proposed: Option<Step>,
+    pub proposed: Option<PrefundStep>,
     /// `None` as above, or as long as nobody has.
-    pub approved: Option<Step>,
+    pub approved: Option<PrefundStep>,
     /// Once it is asked of UR, and what is; `None` where a person sent it.
-    pub ordered: Option<(Step, PrefundOrdered)>,
+    pub ordered: Option<(PrefundStep, PrefundOrdered)>,
     /// Once it was.
-    pub sent: Option<Step>,
+    pub sent: Option<PrefundStep>,
     /// What was credited of it so far.
     pub credited: Minor,
     /// When something was last credited.
     pub credited_at: Option<UnixMillis>,
     /// Once it was given up, and why.
-    pub cancelled: Option<(Step, CompactString)>,
+    pub cancelled: Option<(PrefundStep, CompactString)>,
 }
 
 impl Row for Prefund {
@@ -116,7 +116,7 @@ impl Row for Prefund {
 
     fn open(id: &PrefundId, sequence: Sequence, record: &Record) -> Option<Prefund> {
         let Record { at, author, fact } = record;
-        let step = || Some(Step { at: *at, by: author.name().into() });
+        let step = || Some(PrefundStep { at: *at, by: author.name().into() });
         let begun = |currency, amount, reference: &CompactString, expected_at| Prefund {
             sequence,
             id: *id,
@@ -157,7 +157,7 @@ impl Row for Prefund {
         if sequence <= self.sequence || !self.is_open() {
             return;
         }
-        let step = || Step { at: *at, by: author.name().into() };
+        let step = || PrefundStep { at: *at, by: author.name().into() };
         match fact {
             Fact::PrefundApproved { .. } => self.approved = Some(step()),
             Fact::PrefundOrdered(ordered) => self.ordered = Some((step(), (**ordered).clone())),

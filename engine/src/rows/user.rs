@@ -7,8 +7,8 @@ use super::legal::Broken;
 use super::{Completions, NewSpend, Row, Spends};
 use crate::contract::limit::ClientLimit;
 use crate::fact::{
-    AccountStatus, Approval, Booked, CardStatus, Controls, Decided, Fact, FundingPolicy, FundsReplaced, Import,
-    ImportedCard, Record, Returned, Source, State, Touches, UserReported, Verdict,
+    AccountStatus, Approval, AuthorizationState, CardStatus, Controls, Decided, Fact, FundingPolicy, FundsReplaced,
+    HoldReleased, Import, ImportedCard, Posted, Record, Source, Touches, UserReported, Verdict,
 };
 use crate::ids::{AuthorizationId, CardId, Sequence, UrId};
 use crate::money::{ChfMinor, Currency, Minor, Money};
@@ -194,7 +194,7 @@ impl Row for User {
                     self.approve(sequence, at, decided, approval);
                 }
             }
-            Fact::Returned(returned) => self.give_back(sequence, at, returned),
+            Fact::HoldReleased(returned) => self.give_back(sequence, at, returned),
             Fact::UserImported(import) => self.import(sequence, at, import),
             Fact::FundsReplaced(replaced) => self.replace_funds(replaced),
             Fact::UserSuspended { suspended, .. } => self.suspended = *suspended,
@@ -204,7 +204,7 @@ impl Row for User {
                 self.with_card(card, |card| card.controls.clone_from(controls));
             }
             Fact::CardAdded { card, .. } => self.add_card(card),
-            Fact::Booked(booked) => self.book(sequence, at, booked),
+            Fact::Posted(booked) => self.post(sequence, at, booked),
             Fact::UserReported(report) => self.report(sequence, at, report),
             Fact::PoolReported(_)
             | Fact::PoolCredited(_)
@@ -360,11 +360,11 @@ impl User {
         });
     }
 
-    fn give_back(&mut self, sequence: Sequence, at: UnixMillis, returned: &Returned) {
+    fn give_back(&mut self, sequence: Sequence, at: UnixMillis, returned: &HoldReleased) {
         for draw in &returned.draws {
             let spends = &mut self.rest_mut().spends;
             spends.lower(draw.sequence, draw.spent, draw.unreflected);
-            if returned.state == State::Cleared {
+            if returned.state == AuthorizationState::Cleared {
                 // What UR settled of it is all that it will.
                 spends.complete(draw.sequence, sequence);
             }
@@ -408,11 +408,11 @@ impl User {
         }
     }
 
-    fn book(&mut self, sequence: Sequence, at: UnixMillis, booked: &Booked) {
+    fn post(&mut self, sequence: Sequence, at: UnixMillis, booked: &Posted) {
         for lost in &booked.draws {
             let spends = &mut self.rest_mut().spends;
             spends.lower(lost.sequence, lost.spent, lost.unreflected);
-            if !lost.is_back && booked.state != State::PartlyCleared {
+            if !lost.is_back && booked.state != AuthorizationState::PartlyCleared {
                 spends.complete(lost.sequence, sequence);
             }
             self.lower_hold(lost.sequence, lost.paid, lost.funds);

@@ -1,9 +1,9 @@
-//! Why a request was decided as it was: the ladder, climbed again over the stored values with an observer.
+//! Why a request was decided as it was: the ladder, climbed again over the stored inputs with an observer.
 
-use super::ladder::{Observer, Seen, climb};
+use super::ladder::{Observer, Shown, climb};
 use super::{decide, largest_approvable};
 use crate::contract::limit::LIMIT_PERIOD_SECONDS;
-use crate::fact::{Reason, Request, Source, Values, Window};
+use crate::fact::{Inputs, Reason, Request, Source, Window};
 use crate::money::Minor;
 use crate::time::UnixSeconds;
 
@@ -41,35 +41,35 @@ pub struct Explanation {
 struct Recorder(Vec<Rung>);
 
 impl Observer for Recorder {
-    fn saw(&mut self, check: Reason, passed: bool, values: impl FnOnce() -> Seen) {
+    fn saw(&mut self, check: Reason, passed: bool, values: impl FnOnce() -> Shown) {
         self.0.push(Rung { check, passed, values: values() });
     }
 }
 
-/// Climbs the ladder again over the stored values, recording every check. Reversals and advices climb none.
+/// Climbs the ladder again over the stored inputs, recording every check. Reversals and advices climb none.
 #[must_use]
-pub fn explain(request: &Request, values: &Values) -> Explanation {
+pub fn explain(request: &Request, inputs: &Inputs) -> Explanation {
     let mut sources = Vec::new();
     if !request.kind.is_decided() {
         return Explanation { sources, approved_up_to: None, approved_after: None };
     }
-    for source in &values.sources {
+    for source in &inputs.sources {
         let mut recorder = Recorder(Vec::new());
-        let climbed = climb(request, request.amount, values, *source, &mut recorder);
+        let climbed = climb(request, request.amount, inputs, *source, &mut recorder);
         sources.push(SourceExplanation { source: *source, rungs: recorder.0 });
         if climbed.is_ok() {
             return Explanation { sources, approved_up_to: None, approved_after: None };
         }
     }
-    let up_to = Some(largest_approvable(request, values)).filter(|amount| *amount > Minor::ZERO);
-    Explanation { sources, approved_up_to: up_to, approved_after: approved_after(request, values) }
+    let up_to = Some(largest_approvable(request, inputs)).filter(|amount| *amount > Minor::ZERO);
+    Explanation { sources, approved_up_to: up_to, approved_after: approved_after(request, inputs) }
 }
 
-/// The first time at which the same request over the same values, aged, would pass: the end of UR's limit period, or
+/// The first time at which the same request over the same inputs, aged, would pass: the end of UR's limit period, or
 /// the oldest approval leaving a velocity window.
-fn approved_after(request: &Request, values: &Values) -> Option<UnixSeconds> {
-    let reason = decide(request, request.amount, values).err()?;
-    let mut aged = values.clone();
+fn approved_after(request: &Request, inputs: &Inputs) -> Option<UnixSeconds> {
+    let reason = decide(request, request.amount, inputs).err()?;
+    let mut aged = inputs.clone();
     let after = match reason {
         Reason::LimitExceeded => {
             let user = aged.user.as_mut()?;

@@ -1,33 +1,34 @@
-//! The ladder of declines: one flat list of checks over values that were gathered before, in documented precedence.
+//! The ladder of declines: one flat list of checks over inputs that were gathered before, in documented precedence.
 //!
-//! The values are stored with the decision. Explaining it later runs this very ladder over them again with an
+//! The inputs are stored with the decision. Explaining it later runs this very ladder over them again with an
 //! observer, so the explanation cannot differ from the decision.
 
 use crate::contract::limit::to_chf;
 use crate::contract::pricing::{Conversion, Price};
 use crate::fact::{
-    AccountStatus, AmountMaxSeen, Approval, Capacity, CardStatus, Reason, Request, Source, Values, VelocitySeen, Way,
+    AccountStatus, AmountMaxSeen, Approval, Capacity, CardStatus, FundingRoute, Inputs, Reason, Request, Source,
+    VelocitySeen,
 };
 use crate::money::{ChfMinor, Minor, Money};
 
-/// What an approval would take, and on which way.
+/// What an approval would take, and on which route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Plan {
-    /// Index into [`Values::ways`].
-    pub way: usize,
+    /// Index into [`Inputs::routes`].
+    pub route: usize,
     /// What it takes.
     pub approval: Approval,
 }
 
-/// Decides `amount` of the request over the values: the first source in order that passes the whole ladder, else the
+/// Decides `amount` of the request over the inputs: the first source in order that passes the whole ladder, else the
 /// reason with the highest precedence among the sources'.
 ///
 /// # Errors
 /// The reason to decline.
-pub fn decide(request: &Request, amount: Minor, values: &Values) -> Result<Plan, Reason> {
+pub fn decide(request: &Request, amount: Minor, inputs: &Inputs) -> Result<Plan, Reason> {
     let mut declined: Option<Reason> = None;
-    for source in &values.sources {
-        match climb(request, amount, values, *source, &mut Silent) {
+    for source in &inputs.sources {
+        match climb(request, amount, inputs, *source, &mut Silent) {
             Ok(plan) => return Ok(plan),
             Err(reason) => declined = Some(declined.map_or(reason, |other| other.min(reason))),
         }
@@ -38,7 +39,7 @@ pub fn decide(request: &Request, amount: Minor, values: &Values) -> Result<Plan,
 /// The largest amount up to the request's that would be approved, in the transaction currency: the floor of the
 /// tightest bound. Zero where none would.
 #[must_use]
-pub fn largest_approvable(request: &Request, values: &Values) -> Minor {
+pub fn largest_approvable(request: &Request, inputs: &Inputs) -> Minor {
     // A smaller amount passes wherever a larger one does, so bisection finds the edge.
     if !request.amount_is_valid() {
         return Minor::ZERO;
@@ -46,65 +47,65 @@ pub fn largest_approvable(request: &Request, values: &Values) -> Minor {
     let (mut passes, mut fails) = (0, request.amount.0 + 1);
     while fails - passes > 1 {
         let middle = passes + (fails - passes) / 2;
-        if decide(request, Minor(middle), values).is_ok() { passes = middle } else { fails = middle }
+        if decide(request, Minor(middle), inputs).is_ok() { passes = middle } else { fails = middle }
     }
     Minor(passes)
 }
 
 /// Watches the checks as they are made.
 pub(super) trait Observer {
-    fn saw(&mut self, check: Reason, passed: bool, values: impl FnOnce() -> Seen);
+    fn saw(&mut self, check: Reason, passed: bool, values: impl FnOnce() -> Shown);
 }
 
 /// The values of one check, by name.
-pub(super) type Seen = Vec<(&'static str, String)>;
+pub(super) type Shown = Vec<(&'static str, String)>;
 
 /// The hot path looks at nothing.
 struct Silent;
 
 impl Observer for Silent {
     #[inline]
-    fn saw(&mut self, _: Reason, _: bool, _: impl FnOnce() -> Seen) {}
+    fn saw(&mut self, _: Reason, _: bool, _: impl FnOnce() -> Shown) {}
 }
 
 /// The ladder for one source: every check in order, the first that fails is the reason.
 pub(super) fn climb<O: Observer>(
     request: &Request,
     amount: Minor,
-    values: &Values,
+    inputs: &Inputs,
     source: Source,
     observer: &mut O,
 ) -> Result<Plan, Reason> {
-    let mut check = |reason: Reason, passed: bool, seen: &dyn Fn() -> Seen| {
+    let mut check = |reason: Reason, passed: bool, seen: &dyn Fn() -> Shown| {
         observer.saw(reason, passed, seen);
         if passed { Ok(()) } else { Err(reason) }
     };
-    let status = values.user.map(|user| user.status);
+    let status = inputs.user.map(|user| user.status);
     let status_is = |bad: &[AccountStatus]| status.is_some_and(|status| bad.contains(&status));
-    let nothing = || Seen::new();
+    let nothing = || Shown::new();
     let status_seen = || vec![("status", status.map_or("none".to_owned(), |status| format!("{status:?}")))];
-    let card_seen = || vec![("card", values.card.map_or("none".to_owned(), |card| format!("{card:?}")))];
+    let card_seen = || vec![("card", inputs.card.map_or("none".to_owned(), |card| format!("{card:?}")))];
 
-    check(Reason::ProgramSuspended, !values.program_suspended, &nothing)?;
-    check(Reason::UnknownUser, values.user.is_some(), &nothing)?;
-    check(Reason::UnknownCard, values.card.is_some(), &card_seen)?;
-    check(Reason::AlreadyReversed, !values.reversed_before, &nothing)?;
-    check(Reason::ParentNotFound, values.parent_found, &nothing)?;
+    check(Reason::ProgramSuspended, !inputs.program_suspended, &nothing)?;
+    check(Reason::UnknownUser, inputs.user.is_some(), &nothing)?;
+    check(Reason::UnknownCard, inputs.card.is_some(), &card_seen)?;
+    check(Reason::AlreadyReversed, !inputs.reversed_before, &nothing)?;
+    check(Reason::ParentNotFound, inputs.parent_found, &nothing)?;
     check(Reason::AccountClosed, !status_is(&[AccountStatus::Closed]), &status_seen)?;
     check(Reason::AccountBlocked, !status_is(&[AccountStatus::Blocked]), &status_seen)?;
     check(Reason::AccountSoftBlocked, !status_is(&[AccountStatus::SoftBlocked]), &status_seen)?;
     check(Reason::AccountNotLive, !status_is(&[AccountStatus::Na, AccountStatus::Tourist]), &status_seen)?;
-    check(Reason::UserSuspended, values.user.is_some_and(|user| !user.suspended), &nothing)?;
-    check(Reason::CardFrozen, values.card != Some(CardStatus::Frozen), &card_seen)?;
-    check(Reason::CardDeleted, values.card != Some(CardStatus::Deleted), &card_seen)?;
+    check(Reason::UserSuspended, inputs.user.is_some_and(|user| !user.suspended), &nothing)?;
+    check(Reason::CardFrozen, inputs.card != Some(CardStatus::Frozen), &card_seen)?;
+    check(Reason::CardDeleted, inputs.card != Some(CardStatus::Deleted), &card_seen)?;
     check(Reason::AmountInvalid, request.amount_is_valid(), &|| vec![("amount", request.amount.to_string())])?;
 
-    let figures = Figures::of(request, amount, values, source);
-    let priced = figures.as_ref();
-    check(Reason::CurrencyUnsupported, priced.is_some(), &|| price_seen(values, priced))?;
-    let Some(figures) = figures else { return Err(Reason::CurrencyUnsupported) };
+    let quote = Quote::of(request, amount, inputs, source);
+    let priced = quote.as_ref();
+    check(Reason::CurrencyUnsupported, priced.is_some(), &|| price_seen(inputs, priced))?;
+    let Some(quote) = quote else { return Err(Reason::CurrencyUnsupported) };
 
-    let blocked = values.blocked;
+    let blocked = inputs.blocked;
     let merchant = &request.merchant;
     let named = |name: &'static str, value: &Option<compact_str::CompactString>| {
         vec![(name, value.as_deref().unwrap_or("not given").to_owned())]
@@ -114,70 +115,70 @@ pub(super) fn climb<O: Observer>(
     check(Reason::MerchantBlocked, !blocked.merchant, &|| named("merchant", &merchant.id))?;
     check(Reason::ChannelBlocked, !blocked.channel, &|| vec![("channel", format!("{:?}", request.channel))])?;
 
-    let within_max = values.amount_max.iter().all(|seen| figures.is_within(request, amount, seen));
+    let within_max = inputs.amount_max.iter().all(|seen| quote.is_within(request, amount, seen));
     check(Reason::TransactionAmountLimit, within_max, &|| {
-        let maxima = values.amount_max.iter().map(|seen| ("max", seen.max.to_string()));
+        let maxima = inputs.amount_max.iter().map(|seen| ("max", seen.max.to_string()));
         maxima.chain([("amount", Money { amount, currency: request.currency }.to_string())]).collect()
     })?;
     let amount_fits = |seen: &VelocitySeen| {
         // A window at the end of i64 exceeds every bound.
-        let total = seen.window.spent.saturating_add(figures.spent);
+        let total = seen.window.spent.saturating_add(quote.spent);
         seen.rule.amount_max.is_none_or(|max| total <= max)
     };
-    check(Reason::VelocityAmount, values.velocity.iter().all(amount_fits), &|| velocity_seen(values, &figures))?;
+    check(Reason::VelocityAmount, inputs.velocity.iter().all(amount_fits), &|| velocity_seen(inputs, &quote))?;
     let count_fits = |seen: &VelocitySeen| seen.rule.count_max.is_none_or(|max| seen.window.count < max);
-    check(Reason::VelocityCount, values.velocity.iter().all(count_fits), &|| velocity_seen(values, &figures))?;
+    check(Reason::VelocityCount, inputs.velocity.iter().all(count_fits), &|| velocity_seen(inputs, &quote))?;
 
-    let young = |age: u64| values.rates_max_age_seconds.is_none_or(|max| age <= max);
-    let rates_fresh = !figures.way.needs_rates() || values.rates_age_seconds.is_some_and(young);
+    let young = |age: u64| inputs.rates_max_age_seconds.is_none_or(|max| age <= max);
+    let rates_fresh = !quote.route.needs_rates() || inputs.rates_age_seconds.is_some_and(young);
     check(Reason::RatesStale, rates_fresh, &|| {
-        vec![("age_seconds", values.rates_age_seconds.map_or("never set".to_owned(), |age| age.to_string()))]
+        vec![("age_seconds", inputs.rates_age_seconds.map_or("never set".to_owned(), |age| age.to_string()))]
     })?;
-    let user_fresh = values.user.is_some_and(|user| !user.stale);
-    let pool_fresh = !matches!(figures.way.capacity, Capacity::Pool { stale: true, .. });
-    check(Reason::StateStale, user_fresh && pool_fresh && values.time_trusted, &|| {
+    let user_fresh = inputs.user.is_some_and(|user| !user.stale);
+    let pool_fresh = !matches!(quote.route.capacity, Capacity::Pool { stale: true, .. });
+    check(Reason::StateStale, user_fresh && pool_fresh && inputs.time_trusted, &|| {
         vec![
             ("user_fresh", user_fresh.to_string()),
             ("pool_fresh", pool_fresh.to_string()),
-            ("time_trusted", values.time_trusted.to_string()),
+            ("time_trusted", inputs.time_trusted.to_string()),
         ]
     })?;
 
-    let headroom = values.user.map_or(ChfMinor::ZERO, |user| user.headroom);
-    check(Reason::LimitExceeded, figures.limit <= headroom, &|| {
-        vec![("chf", figures.limit.to_string()), ("headroom", headroom.to_string())]
+    let headroom = inputs.user.map_or(ChfMinor::ZERO, |user| user.headroom);
+    check(Reason::LimitExceeded, quote.limit <= headroom, &|| {
+        vec![("chf", quote.limit.to_string()), ("headroom", headroom.to_string())]
     })?;
-    let covered = figures.is_covered_by_user();
-    check(Reason::InsufficientUserFunds, covered, &|| figures.user_capacity_seen())?;
-    let allowed = !matches!(figures.way.capacity, Capacity::Balance { allowance: false, .. });
+    let covered = quote.is_covered_by_user();
+    check(Reason::InsufficientUserFunds, covered, &|| quote.user_capacity_seen())?;
+    let allowed = !matches!(quote.route.capacity, Capacity::Balance { allowance: false, .. });
     check(Reason::FiatAllowanceMissing, allowed, &nothing)?;
-    let left = figures.left_in_pool();
-    let pool_seen = || figures.pool_seen();
+    let left = quote.left_in_pool();
+    let pool_seen = || quote.pool_seen();
     let in_reserve = left.is_some_and(|(left, reserve)| left >= Minor::ZERO && left < reserve);
     check(Reason::PoolReserveHeld, !in_reserve, &pool_seen)?;
     check(Reason::PoolExhausted, left.is_none_or(|(left, _)| left >= Minor::ZERO), &pool_seen)?;
-    Ok(Plan { way: figures.index, approval: figures.approval(amount) })
+    Ok(Plan { route: quote.index, approval: quote.approval(amount) })
 }
 
-/// What an amount comes to on the way chosen for a source.
-struct Figures {
+/// What an amount comes to on the route chosen for a source.
+struct Quote {
     index: usize,
-    way: Way,
+    route: FundingRoute,
     paid: Minor,
     spent: ChfMinor,
     limit: ChfMinor,
     funds: Option<Money>,
 }
 
-impl Figures {
-    /// Chooses the first way of the source that can be priced and is covered, else the last that can be priced.
-    fn of(request: &Request, amount: Minor, values: &Values, source: Source) -> Option<Figures> {
-        let ways = values.ways.iter().enumerate().filter(|(_, way)| way.source() == source);
-        let mut chosen: Option<Figures> = None;
-        for (index, way) in ways {
-            let Some(figures) = Figures::on(request, amount, values, index, *way) else { continue };
-            let covered = way.covers(figures.paid);
-            chosen = Some(figures);
+impl Quote {
+    /// Chooses the first route of the source that can be priced and is covered, else the last that can be priced.
+    fn of(request: &Request, amount: Minor, inputs: &Inputs, source: Source) -> Option<Quote> {
+        let routes = inputs.routes.iter().enumerate().filter(|(_, route)| route.source() == source);
+        let mut chosen: Option<Quote> = None;
+        for (index, route) in routes {
+            let Some(quote) = Quote::on(request, amount, inputs, index, *route) else { continue };
+            let covered = route.covers(quote.paid);
+            chosen = Some(quote);
             if covered {
                 break;
             }
@@ -185,20 +186,20 @@ impl Figures {
         chosen
     }
 
-    /// `None` where it cannot be priced. Without any rates the figures stay zero: `rates_stale` stops it further up.
-    fn on(request: &Request, amount: Minor, values: &Values, index: usize, way: Way) -> Option<Figures> {
-        let rates_never_set = values.rates_age_seconds.is_none();
-        let paid = match way.price {
-            Some(price) => price.paid(request.amounts_for(amount), values.fx_buffer_bps)?,
+    /// `None` where it cannot be priced. Without any rates the quote stays zero: `rates_stale` stops it further up.
+    fn on(request: &Request, amount: Minor, inputs: &Inputs, index: usize, route: FundingRoute) -> Option<Quote> {
+        let rates_never_set = inputs.rates_age_seconds.is_none();
+        let paid = match route.price {
+            Some(price) => price.paid(request.amounts_for(amount), inputs.fx_buffer_bps)?,
             None => Minor::ZERO,
         };
-        let spent = match way.chf_rate {
+        let spent = match route.chf_rate {
             Some(rate) => to_chf(paid, rate)?,
             None if rates_never_set => ChfMinor::ZERO,
             None => return None,
         };
-        let limit = spent.times(values.limit_weight);
-        let funds = match way.capacity {
+        let limit = spent.times(inputs.limit_weight);
+        let funds = match route.capacity {
             Capacity::Pool { funds: Some(funds), .. } => match funds.conversion {
                 Some(Conversion::SAME) => Some(Money { amount: paid, currency: funds.currency }),
                 Some(conversion) => Some(Money { amount: conversion.ceil(paid)?, currency: funds.currency }),
@@ -207,7 +208,7 @@ impl Figures {
             },
             _ => None,
         };
-        Some(Figures { index, way, paid, spent, limit, funds })
+        Some(Quote { index, route, paid, spent, limit, funds })
     }
 
     /// Compared in the bound's own currency where it is the transaction's, else in francs; what cannot be compared
@@ -220,7 +221,7 @@ impl Figures {
     }
 
     fn is_covered_by_user(&self) -> bool {
-        match self.way.capacity {
+        match self.route.capacity {
             Capacity::Pool { funds: Some(seen), .. } => {
                 self.funds.is_some_and(|needed| needed.amount <= seen.available)
             }
@@ -230,7 +231,7 @@ impl Figures {
     }
 
     fn left_in_pool(&self) -> Option<(Minor, Minor)> {
-        match self.way.capacity {
+        match self.route.capacity {
             Capacity::Pool { available, reserve, .. } => Some((available - self.paid, reserve)),
             Capacity::Balance { .. } => None,
         }
@@ -238,46 +239,46 @@ impl Figures {
 
     fn approval(&self, amount: Minor) -> Approval {
         Approval {
-            source: self.way.source(),
+            source: self.route.source(),
             amount,
-            paid: Money { amount: self.paid, currency: self.way.currency },
+            paid: Money { amount: self.paid, currency: self.route.currency },
             spent: self.spent,
             limit: self.limit,
             funds: self.funds,
         }
     }
 
-    fn user_capacity_seen(&self) -> Seen {
-        match self.way.capacity {
+    fn user_capacity_seen(&self) -> Shown {
+        match self.route.capacity {
             Capacity::Pool { funds: Some(funds), .. } => vec![
                 ("needed", self.funds.map_or("0".to_owned(), |needed| needed.to_string())),
                 ("available", Money { amount: funds.available, currency: funds.currency }.to_string()),
             ],
             Capacity::Pool { funds: None, .. } => vec![("available", "no funds were given for this user".to_owned())],
             Capacity::Balance { available, .. } => vec![
-                ("needed", Money { amount: self.paid, currency: self.way.currency }.to_string()),
-                ("available", Money { amount: available, currency: self.way.currency }.to_string()),
+                ("needed", Money { amount: self.paid, currency: self.route.currency }.to_string()),
+                ("available", Money { amount: available, currency: self.route.currency }.to_string()),
             ],
         }
     }
 
-    fn pool_seen(&self) -> Seen {
-        match self.way.capacity {
+    fn pool_seen(&self) -> Shown {
+        match self.route.capacity {
             Capacity::Pool { available, reserve, .. } => vec![
-                ("pool", self.way.currency.to_string()),
+                ("pool", self.route.currency.to_string()),
                 ("needed", self.paid.to_string()),
                 ("available", available.to_string()),
                 ("reserve", reserve.to_string()),
             ],
-            Capacity::Balance { .. } => Seen::new(),
+            Capacity::Balance { .. } => Shown::new(),
         }
     }
 }
 
-fn price_seen(values: &Values, figures: Option<&Figures>) -> Seen {
-    let Some(figures) = figures else { return vec![("ways", values.ways.len().to_string())] };
-    let mut seen = vec![("paid", Money { amount: figures.paid, currency: figures.way.currency }.to_string())];
-    match figures.way.price {
+fn price_seen(inputs: &Inputs, quote: Option<&Quote>) -> Shown {
+    let Some(quote) = quote else { return vec![("ways", inputs.routes.len().to_string())] };
+    let mut seen = vec![("paid", Money { amount: quote.paid, currency: quote.route.currency }.to_string())];
+    match quote.route.price {
         Some(Price::Converted(conversion) | Price::Settled { conversion, .. }) => {
             seen.push(("rate", conversion.rate.to_string()));
             seen.push(("spread", conversion.spread.to_string()));
@@ -287,9 +288,9 @@ fn price_seen(values: &Values, figures: Option<&Figures>) -> Seen {
     seen
 }
 
-fn velocity_seen(values: &Values, figures: &Figures) -> Seen {
-    let mut seen = vec![("chf", figures.spent.to_string())];
-    for velocity in &values.velocity {
+fn velocity_seen(inputs: &Inputs, quote: &Quote) -> Shown {
+    let mut seen = vec![("chf", quote.spent.to_string())];
+    for velocity in &inputs.velocity {
         seen.push(("window_seconds", velocity.rule.window_seconds.to_string()));
         seen.push(("count", velocity.window.count.to_string()));
         seen.push(("spent_chf", velocity.window.spent.to_string()));

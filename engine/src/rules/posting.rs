@@ -7,10 +7,10 @@ use compact_str::CompactString;
 
 use super::Tolerance;
 use crate::bytes::Fingerprint;
-use crate::fact::{BreakKind, Discrepancy, DrawPosting, Effect, Flow, Posting, Progress, State};
+use crate::fact::{AuthorizationState, BreakKind, Discrepancy, DrawPosting, Effect, Flow, Posting, Progress};
 use crate::ids::{AuthorizationId, Sequence};
 use crate::money::{ChfMinor, Minor, Money};
-use crate::rows::{Authorization, Draw, Posted};
+use crate::rows::{Authorization, Draw, PostedTotals};
 
 impl DrawPosting {
     /// Nothing is held of it any more, and UR shows that it used the limit.
@@ -33,7 +33,7 @@ pub struct Judged {
     /// In one word.
     pub effect: Effect,
     /// The authorization's state after it.
-    pub state: State,
+    pub state: AuthorizationState,
     /// What each draw loses, oldest first.
     pub draws: Vec<DrawPosting>,
     /// UR took it: a debit of the source that `draws` does not account for in full.
@@ -64,8 +64,9 @@ pub fn judge(posting: &Posting, row: Option<&Authorization>, tolerance: Toleranc
     let case = Case { posting, row, tolerance };
     Some(match (posting.flow, posting.progress) {
         (Flow::Out, Progress::Pending) => {
-            let state = if row.state == State::Approved { State::Confirmed } else { row.state };
-            let effect = if row.state == State::Approved { Effect::Confirmed } else { Effect::Noted };
+            let state =
+                if row.state == AuthorizationState::Approved { AuthorizationState::Confirmed } else { row.state };
+            let effect = if row.state == AuthorizationState::Approved { Effect::Confirmed } else { Effect::Noted };
             Judged { state, ..case.nothing(effect) }
         }
         (Flow::Out, Progress::Completed) => case.settled(),
@@ -94,7 +95,7 @@ fn unmatched(posting: &Posting) -> Option<Judged> {
     };
     Some(Judged {
         effect,
-        state: State::ForcePosted,
+        state: AuthorizationState::ForcePosted,
         draws: Vec::new(),
         captured,
         given_back,
@@ -131,9 +132,9 @@ impl Case<'_> {
         Discrepancy { kind, subject, field: field.into(), ours, theirs }
     }
 
-    fn posted(&self) -> &Posted {
-        const NONE: &Posted =
-            &Posted { seen: Vec::new(), captured: Minor::ZERO, returned: Minor::ZERO, refunded: Minor::ZERO };
+    fn posted(&self) -> &PostedTotals {
+        const NONE: &PostedTotals =
+            &PostedTotals { seen: Vec::new(), captured: Minor::ZERO, returned: Minor::ZERO, refunded: Minor::ZERO };
         self.row.posted.as_deref().unwrap_or(NONE)
     }
 
@@ -144,32 +145,32 @@ impl Case<'_> {
         let nothing = Judged { captured, ..self.nothing(Effect::Noted) };
         let state = |row: &Authorization| CompactString::from(row.state.name());
         match row.state {
-            State::Declined | State::Tombstoned => {
+            AuthorizationState::Declined | AuthorizationState::Tombstoned => {
                 let stand_in = self.broken(BreakKind::StandIn, "state", state(row), "completed".into());
                 Judged {
                     effect: Effect::ForcePosted,
-                    state: State::ForcePosted,
+                    state: AuthorizationState::ForcePosted,
                     discrepancies: vec![stand_in],
                     ..nothing
                 }
             }
             // A debit that UR reversed is shown as both: taken, and given back.
-            State::Reversed if self.is_announced(self.row.captured() + captured) => {
+            AuthorizationState::Reversed if self.is_announced(self.row.captured() + captured) => {
                 Judged { draws: row.draws.iter().map(DrawPosting::settled_late).collect(), ..nothing }
             }
-            State::Reversed | State::Released | State::Expired => {
+            AuthorizationState::Reversed | AuthorizationState::Released | AuthorizationState::Expired => {
                 // What expired may still be settled: that is why clearings are late. What UR itself reversed may not.
-                let conflict = (row.state == State::Reversed)
+                let conflict = (row.state == AuthorizationState::Reversed)
                     .then(|| self.broken(BreakKind::StatusConflict, "state", state(row), "completed".into()));
                 Judged {
                     effect: Effect::LateCleared,
-                    state: State::Cleared,
+                    state: AuthorizationState::Cleared,
                     draws: row.draws.iter().map(DrawPosting::settled_late).collect(),
                     discrepancies: conflict.into_iter().collect(),
                     ..nothing
                 }
             }
-            State::Cleared | State::ForcePosted => {
+            AuthorizationState::Cleared | AuthorizationState::ForcePosted => {
                 let (before, paid) = (self.row.captured(), self.row.paid());
                 // The last of several parts may be so small that the others seemed to be all.
                 if before + captured <= paid + self.tolerance.of(paid) {
@@ -180,7 +181,9 @@ impl Case<'_> {
                 let twice = self.broken(kind, "captured", ours, shown(posting.amount));
                 Judged { effect: Effect::Cleared, discrepancies: vec![twice], ..nothing }
             }
-            State::Approved | State::Confirmed | State::PartlyCleared => self.captured(),
+            AuthorizationState::Approved | AuthorizationState::Confirmed | AuthorizationState::PartlyCleared => {
+                self.captured()
+            }
         }
     }
 
@@ -199,7 +202,7 @@ impl Case<'_> {
         if posting.amount.currency != held.currency {
             let other = self.broken(BreakKind::CurrencyMismatch, "currency", shown(held), shown(posting.amount));
             return Judged {
-                state: State::Cleared,
+                state: AuthorizationState::Cleared,
                 draws: draws(row, WHOLE, false),
                 captured: amount,
                 discrepancies: vec![other],
@@ -215,7 +218,7 @@ impl Case<'_> {
             let lost = draws.iter().map(|draw| draw.paid).sum::<Minor>();
             if lost < held.amount {
                 return Judged {
-                    state: State::PartlyCleared,
+                    state: AuthorizationState::PartlyCleared,
                     draws,
                     captured: amount,
                     ..self.nothing(Effect::PartlyCleared)
@@ -226,7 +229,7 @@ impl Case<'_> {
         let differs = amount > due.amount || (within && amount < due.amount);
         let discrepancy = differs.then(|| self.broken(kind, "amount", shown(due), shown(posting.amount)));
         Judged {
-            state: State::Cleared,
+            state: AuthorizationState::Cleared,
             draws: draws(row, WHOLE, false),
             captured: amount,
             discrepancies: discrepancy.into_iter().collect(),
@@ -251,7 +254,7 @@ impl Case<'_> {
         for (lost, draw) in draws.iter_mut().zip(&row.draws) {
             lost.unreflected = draw.limit;
         }
-        Judged { state: State::Reversed, draws, ..self.nothing(Effect::Reversed) }
+        Judged { state: AuthorizationState::Reversed, draws, ..self.nothing(Effect::Reversed) }
     }
 
     /// UR gave money back: what a callback announced, what was not settled yet, or a refund.
@@ -260,7 +263,7 @@ impl Case<'_> {
         let posted = self.posted();
         let amount = posting.amount.amount;
         let nothing = Judged { given_back: amount, ..self.nothing(Effect::Noted) };
-        if matches!(row.state, State::Declined | State::Tombstoned) {
+        if matches!(row.state, AuthorizationState::Declined | AuthorizationState::Tombstoned) {
             let wrong = self.broken(BreakKind::DirectionMismatch, "direction", "none".into(), "IN".into());
             return Judged { discrepancies: vec![wrong], ..nothing };
         }
@@ -302,7 +305,7 @@ impl Case<'_> {
         });
         Judged {
             effect: Effect::Reversed,
-            state: if whole { State::Reversed } else { row.state },
+            state: if whole { AuthorizationState::Reversed } else { row.state },
             draws: draws(row, if whole { WHOLE } else { amount }, true),
             discrepancies: drift.into_iter().collect(),
             ..nothing

@@ -20,7 +20,7 @@ use crate::ids::Sequence;
 
 /// When an append is durable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Durability {
+pub enum SyncMode {
     /// On the disk: survives the machine.
     Fsync,
     /// In the operating system: survives the process only.
@@ -81,12 +81,12 @@ const INFO_LOGS_KEPT: usize = 4;
 pub struct Rocks {
     journal: DB,
     rows: DB,
-    durability: Durability,
+    sync_mode: SyncMode,
 }
 
 impl std::fmt::Debug for Rocks {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Rocks").field("path", &self.journal.path()).field("durability", &self.durability).finish()
+        f.debug_struct("Rocks").field("path", &self.journal.path()).field("sync_mode", &self.sync_mode).finish()
     }
 }
 
@@ -189,7 +189,7 @@ impl Rocks {
     ///
     /// # Errors
     /// Another process holds it, it is corrupt, or another version wrote it.
-    pub fn open(directory: &Path, durability: Durability) -> Result<Rocks, StoreError> {
+    pub fn open(directory: &Path, sync_mode: SyncMode) -> Result<Rocks, StoreError> {
         refuse_older(directory)?;
         let made = std::fs::create_dir_all(directory);
         made.map_err(|error| StoreError::Failed(format!("the data directory cannot be made: {error}")))?;
@@ -211,7 +211,7 @@ impl Rocks {
         // The format is written once the journal is there: with it and without a journal, the journal is lost.
         let journal = DB::open(&serving(journal_options(), format.is_none()), directory.join(JOURNAL));
         let journal = journal.map_err(|error| failed(&error))?;
-        let store = Rocks { journal, rows, durability };
+        let store = Rocks { journal, rows, sync_mode };
         if format.is_none() {
             let synced = std::fs::File::open(directory).and_then(|directory| directory.sync_all());
             synced.map_err(|error| StoreError::Failed(format!("the data directory cannot be synced: {error}")))?;
@@ -244,7 +244,7 @@ impl Rocks {
         if format_of(&rows)? != Some(vec![FORMAT_VERSION]) {
             return Err(other_version(directory));
         }
-        Ok(Rocks { journal, rows, durability: Durability::Os })
+        Ok(Rocks { journal, rows, sync_mode: SyncMode::Os })
     }
 
     fn flush_all(&self) -> Result<(), StoreError> {
@@ -325,7 +325,7 @@ impl Store for Rocks {
             batch.put(entry.sequence.0.to_be_bytes(), &value);
         }
         let mut options = WriteOptions::default();
-        options.set_sync(self.durability == Durability::Fsync);
+        options.set_sync(self.sync_mode == SyncMode::Fsync);
         self.journal.write_opt(batch, &options).map_err(|error| failed(&error))
     }
 
@@ -378,7 +378,7 @@ impl Store for Rocks {
 
     fn write_rows(&self, rows: &[RowBytes], watermark: Sequence) -> Result<(), StoreError> {
         self.put_rows(rows)?;
-        if self.durability == Durability::Os {
+        if self.sync_mode == SyncMode::Os {
             // Rows reach the disk now: the records they hold must not come after them.
             self.journal.flush_wal(true).map_err(|error| failed(&error))?;
         }
@@ -434,7 +434,7 @@ mod tests {
         let store = Rocks::open_read_only(directory.path()).unwrap();
         assert_eq!((rows(&store), store.row(Table::Alerts, b"key").unwrap()), (1, None));
         drop(store);
-        let store = Rocks::open(directory.path(), Durability::Os).unwrap();
+        let store = Rocks::open(directory.path(), SyncMode::Os).unwrap();
         let row = RowBytes { table: Table::Alerts, key: b"key".to_vec(), value: b"row".to_vec() };
         store.write_rows(&[row], Sequence::ZERO).unwrap();
         assert_eq!(rows(&store), 2, "serving makes the tables that are missing");
@@ -449,24 +449,24 @@ mod tests {
         older.create_if_missing(true);
         drop(DB::open(&older, directory.path()).unwrap());
         let said = |store: Result<Rocks, StoreError>| store.unwrap_err().to_string();
-        assert!(said(Rocks::open(directory.path(), Durability::Os)).contains("another version"));
+        assert!(said(Rocks::open(directory.path(), SyncMode::Os)).contains("another version"));
         assert!(said(Rocks::open_read_only(directory.path())).contains("another version"));
         assert!(!directory.path().join(ROWS).exists());
 
         let directory = tempfile::tempdir().unwrap();
-        let store = Rocks::open(directory.path(), Durability::Os).unwrap();
+        let store = Rocks::open(directory.path(), SyncMode::Os).unwrap();
         store.rows.put_cf(store.family(META).unwrap(), FORMAT, [FORMAT_VERSION + 1]).unwrap();
         drop(store);
-        assert!(said(Rocks::open(directory.path(), Durability::Os)).contains("another version"));
+        assert!(said(Rocks::open(directory.path(), SyncMode::Os)).contains("another version"));
         assert!(said(Rocks::open_read_only(directory.path())).contains("another version"));
     }
 
     #[test]
     fn a_journal_that_is_lost_is_not_begun_anew() {
         let directory = tempfile::tempdir().unwrap();
-        drop(Rocks::open(directory.path(), Durability::Os).unwrap());
+        drop(Rocks::open(directory.path(), SyncMode::Os).unwrap());
         std::fs::remove_dir_all(directory.path().join(JOURNAL)).unwrap();
-        assert!(Rocks::open(directory.path(), Durability::Os).is_err());
+        assert!(Rocks::open(directory.path(), SyncMode::Os).is_err());
         let said = Rocks::open_read_only(directory.path()).unwrap_err().to_string();
         assert!(said.contains("journal holds nothing"), "{said}");
     }
@@ -474,7 +474,7 @@ mod tests {
     #[test]
     fn turns_leave_no_logs_behind() {
         let directory = tempfile::tempdir().unwrap();
-        let store = Rocks::open(directory.path(), Durability::Os).unwrap();
+        let store = Rocks::open(directory.path(), SyncMode::Os).unwrap();
         for turn in 1..=20 {
             let row = RowBytes { table: Table::Users, key: vec![turn], value: b"row".to_vec() };
             store.write_rows(&[row], Sequence(turn.into())).unwrap();
@@ -487,7 +487,7 @@ mod tests {
     #[test]
     fn rows_and_their_watermark_are_on_the_disk_once_written() {
         let directory = tempfile::tempdir().unwrap();
-        let store = Rocks::open(directory.path(), Durability::Os).unwrap();
+        let store = Rocks::open(directory.path(), SyncMode::Os).unwrap();
         let row = RowBytes { table: Table::Users, key: b"user".to_vec(), value: b"row".to_vec() };
         store.write_rows(&[row], Sequence(7)).unwrap();
         // What a crash would leave: closing would write more.

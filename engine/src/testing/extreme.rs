@@ -8,10 +8,10 @@ use crate::bytes::Fingerprint;
 use crate::contract::limit::ClientLimit;
 use crate::contract::pricing::{Conversion, RATE_MAX, Rates};
 use crate::fact::{
-    AccountStatus, Approval, Author, Booked, CardStatus, Channel, Decided, DrawPosting, DrawReturn, Effect, Fact, Flow,
-    FundingPolicy, FundsReplaced, Import, ImportedCard, ImportedFiat, Kind, Merchant, PoolCredited, PoolLimited,
-    PoolReported, PoolReturn, PoolSynced, Posting, Progress, Record, ReportedAccount, Request, ReturnCause, Returned,
-    Source, SourceBooking, State as Standing, UserReported, Values, Verdict,
+    AccountStatus, Approval, Author, AuthorizationState, CardStatus, Channel, Decided, DrawPosting, DrawRelease,
+    Effect, Fact, Flow, FundingPolicy, FundsReplaced, HoldReleased, Import, ImportedCard, ImportedFiat, Inputs, Kind,
+    Merchant, PoolCredited, PoolLimited, PoolRelease, PoolReported, PoolSynced, Posted, Posting, Progress, Record,
+    ReleaseCause, ReportedAccount, Request, Source, SourcePosting, UserReported, Verdict,
 };
 use crate::ids::{AuthorizationId, Sequence, UrId};
 use crate::ledger::{Change, Ledger, Policy, Reflected};
@@ -243,7 +243,7 @@ fn take(ledger: &Ledger, person: &Author, script: &mut Script<'_>, step: u64) {
                 at: UnixSeconds(START_SECONDS),
             };
             let root = script.flag().then(|| script.root());
-            let _ = ledger.book(&posting, root.as_ref(), Tolerance { drift_bps: 200 }, now);
+            let _ = ledger.post(&posting, root.as_ref(), Tolerance { drift_bps: 200 }, now);
         }
         6 => {
             let _ = ledger.sync_pool(script.currency(), script.amount(), seen_through, now);
@@ -338,12 +338,12 @@ fn fact(script: &mut Script<'_>, sequence: Sequence) -> Fact {
             Fact::Decided(Box::new(Decided {
                 request,
                 fingerprint: Fingerprint::of(b""),
-                values: no_values(),
+                inputs: no_values(),
                 verdict,
             }))
         }
         3 => {
-            let draws = (0..script.number(4)).map(|_| DrawReturn {
+            let draws = (0..script.number(4)).map(|_| DrawRelease {
                 sequence: draw(script),
                 amount: script.amount(),
                 paid: script.amount(),
@@ -353,15 +353,15 @@ fn fact(script: &mut Script<'_>, sequence: Sequence) -> Fact {
             });
             let draws = draws.collect();
             let request = Box::new(script.request(format!("n{sequence}").parse().expect("an id")));
-            Fact::Returned(Box::new(Returned {
-                cause: ReturnCause::Requested { request, fingerprint: Fingerprint::of(b"") },
+            Fact::HoldReleased(Box::new(HoldReleased {
+                cause: ReleaseCause::Requested { request, fingerprint: Fingerprint::of(b"") },
                 root: script.root(),
                 user: Some(script.user()),
                 amount: script.amount(),
                 mismatch: script.flag(),
-                state: Standing::ALL[usize::from(script.number(10))],
+                state: AuthorizationState::ALL[usize::from(script.number(10))],
                 draws,
-                pool: script.flag().then(|| PoolReturn {
+                pool: script.flag().then(|| PoolRelease {
                     currency: script.currency(),
                     held: script.amount(),
                     available: script.amount(),
@@ -369,7 +369,7 @@ fn fact(script: &mut Script<'_>, sequence: Sequence) -> Fact {
                 limit_added: script.francs(),
             }))
         }
-        4 => Fact::Booked(Box::new(booked(script))),
+        4 => Fact::Posted(Box::new(booked(script))),
         5 => Fact::UserReported(Box::new(UserReported {
             user: script.user(),
             account: script.flag().then(|| ReportedAccount {
@@ -416,7 +416,7 @@ fn fact(script: &mut Script<'_>, sequence: Sequence) -> Fact {
     }
 }
 
-fn booked(script: &mut Script<'_>) -> Booked {
+fn booked(script: &mut Script<'_>) -> Posted {
     let draws = (0..script.number(4)).map(|_| DrawPosting {
         sequence: Sequence(1 + u64::from(script.number(8))),
         amount: script.amount(),
@@ -428,7 +428,7 @@ fn booked(script: &mut Script<'_>) -> Booked {
     });
     let draws = draws.collect();
     let mut bookings = || {
-        let some = (0..script.number(4)).map(|_| SourceBooking {
+        let some = (0..script.number(4)).map(|_| SourcePosting {
             currency: script.currency(),
             held: script.amount(),
             available: script.amount(),
@@ -437,7 +437,7 @@ fn booked(script: &mut Script<'_>) -> Booked {
         some.collect()
     };
     let (pools, fiat) = (bookings(), bookings());
-    Booked {
+    Posted {
         posting: Posting {
             hash: "h".into(),
             user: script.user(),
@@ -450,7 +450,7 @@ fn booked(script: &mut Script<'_>) -> Booked {
         user: Some(script.user()),
         source: Some(Source::Crypto),
         effect: [Effect::Cleared, Effect::Refunded, Effect::Reversed, Effect::Noted][usize::from(script.number(4))],
-        state: Standing::ALL[usize::from(script.number(10))],
+        state: AuthorizationState::ALL[usize::from(script.number(10))],
         draws,
         captured: script.amount(),
         given_back: script.amount(),
@@ -463,8 +463,8 @@ fn booked(script: &mut Script<'_>) -> Booked {
 }
 
 /// A fold looks at none of them.
-fn no_values() -> Values {
-    Values {
+fn no_values() -> Inputs {
+    Inputs {
         now: UnixSeconds(START_SECONDS),
         program_suspended: false,
         user: None,
@@ -480,6 +480,6 @@ fn no_values() -> Values {
         limit_weight: 1,
         fx_buffer_bps: 0,
         sources: smallvec::SmallVec::new(),
-        ways: smallvec::SmallVec::new(),
+        routes: smallvec::SmallVec::new(),
     }
 }

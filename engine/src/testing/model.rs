@@ -309,9 +309,9 @@ impl Model {
             ("USD", "EUR") => at_least_one(floor_convert(amount, USD_TO_EUR, SPREAD)),
             // The settlement amount of a baht transaction is a fortieth, rounded up, in these scripts.
             ("THB", to) => {
-                let settled = i128::from((amount + 39) / 40) * INTERCHANGE;
+                let durability = i128::from((amount + 39) / 40) * INTERCHANGE;
                 let (rate, spread) = if to == "EUR" { (10_000, 10_000) } else { (EUR_TO_USD, SPREAD) };
-                at_least_one((settled * rate * spread / 10_000_000_000) as i64)
+                at_least_one((durability * rate * spread / 10_000_000_000) as i64)
             }
             _ => return Err("currency_unsupported"),
         };

@@ -12,7 +12,7 @@ use crate::fact::{
     Merchant, Record, Request, Source, VelocityRule,
 };
 use crate::ids::{AuthorizationId, Sequence, UrId};
-use crate::journal::Settled;
+use crate::journal::Durability;
 use crate::ledger::{Change, ChangeError, Ledger, Policy, Reflected, Reply, Submission};
 use crate::money::{ChfMinor, Currency, Minor, Money};
 use crate::recovery::{recover, verify};
@@ -245,7 +245,7 @@ impl World {
         let made = self.ledger().change(&person(), change.clone(), self.moment());
         match made {
             Ok(receipt) => {
-                if receipt.word.is_none_or(|word| word.block() == Settled::Durable) {
+                if receipt.ticket.is_none_or(|ticket| ticket.block() == Durability::Durable) {
                     return Some(Ok(()));
                 }
                 self.start(None);
@@ -466,10 +466,10 @@ impl World {
 
 /// The reply once durable; `None` where the disk failed.
 fn settle(submission: Submission) -> Option<Reply> {
-    match submission.word.clone() {
-        Some(word) => {
-            let settled = word.block();
-            submission.reply_when(settled)
+    match submission.ticket.clone() {
+        Some(ticket) => {
+            let durability = ticket.block();
+            submission.reply_when(durability)
         }
         None => Some(submission.reply),
     }

@@ -12,7 +12,7 @@ use tapgate_engine::contract::pricing::{Conversion, Rates};
 use tapgate_engine::fact::{
     AccountStatus, Author, CardStatus, Channel, Import, ImportedCard, ImportedFiat, Kind, Merchant, Request,
 };
-use tapgate_engine::journal::Settled;
+use tapgate_engine::journal::Durability;
 use tapgate_engine::ledger::{Change, ChangeError, Ledger, Policy, Reflected};
 use tapgate_engine::money::{ChfMinor, Currency, Minor, Money};
 use tapgate_engine::recovery::recover;
@@ -197,7 +197,7 @@ impl World {
 
     pub(crate) fn change(&self, change: Change) -> Result<(), ChangeError> {
         let receipt = self.ledger.change(&author(), change, at(0))?;
-        assert!(receipt.word.is_none_or(|word| word.block() == Settled::Durable));
+        assert!(receipt.ticket.is_none_or(|ticket| ticket.block() == Durability::Durable));
         Ok(())
     }
 
@@ -208,8 +208,8 @@ impl World {
 
     pub(crate) fn durable_at(&self, request: Request, seconds: u64) -> Outcome {
         let submission = self.ledger.submit(request, at(seconds)).unwrap();
-        if let Some(word) = &submission.word {
-            assert_eq!(word.block(), Settled::Durable);
+        if let Some(ticket) = &submission.ticket {
+            assert_eq!(ticket.block(), Durability::Durable);
         }
         submission.reply.outcome.expect("no mismatch")
     }

@@ -31,7 +31,7 @@ pub use errors::{ConfigError, ConfigErrors, Place};
 
 use tapgate_engine::ids::UrId;
 use tapgate_engine::ledger::Policy;
-use tapgate_engine::store::rocks::Durability;
+use tapgate_engine::store::rocks::SyncMode;
 
 use crate::http::listener::Addresses;
 use crate::http::{admin as admin_api, public};
@@ -46,7 +46,7 @@ pub struct Config {
     /// Directory of the journal and its rows; created if absent. Relative to the working directory.
     pub data_dir: PathBuf,
     /// When an answer may leave.
-    pub durability: Durability,
+    pub durability: SyncMode,
     /// The two listeners.
     pub listen: Addresses,
     /// How authorizations are decided.

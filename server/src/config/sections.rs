@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::reader::Reader;
 use super::setting::Setting;
 use super::ur::{self, Ur};
-use super::{Config, Durability, admin, auto_prefund, controls, decision, deliver, listen, reconcile, treasury};
+use super::{Config, SyncMode, admin, auto_prefund, controls, decision, deliver, listen, reconcile, treasury};
 use crate::http::{self, public};
 use crate::provider::prefunding;
 
@@ -47,7 +47,7 @@ pub(super) fn config(reader: &mut Reader<'_>, read_file: ReadFile<'_>) -> Config
     let delivery = deliver::deliver(reader, read_file);
     Config {
         data_dir: data_dir.unwrap_or_else(|| PathBuf::from("./data")),
-        durability: durability.unwrap_or(Durability::Fsync),
+        durability: durability.unwrap_or(SyncMode::Fsync),
         listen,
         policy,
         public,
@@ -63,11 +63,11 @@ pub(super) fn config(reader: &mut Reader<'_>, read_file: ReadFile<'_>) -> Config
     }
 }
 
-fn durability(setting: &Setting<'_>) -> Result<Durability, String> {
+fn durability(setting: &Setting<'_>) -> Result<SyncMode, String> {
     if setting.text()? == "replicated" {
         return Err("\"replicated\" is not in this version: use \"fsync\" or \"os\"".to_owned());
     }
-    setting.word(&[("fsync", Durability::Fsync), ("os", Durability::Os)])
+    setting.word(&[("fsync", SyncMode::Fsync), ("os", SyncMode::Os)])
 }
 
 /// From one second.

@@ -94,7 +94,7 @@ fn the_default_text_loads_and_shows_exactly_the_defaults() {
     assert_eq!((shown.reconciliation.first_look_seconds, shown.reconciliation.tolerance.drift_bps), (300, 200));
     assert_eq!(shown.listen.public.to_string(), "127.0.0.1:8480");
     assert_eq!(shown.listen.admin.to_string(), "127.0.0.1:8481");
-    assert_eq!((shown.data_dir.to_str(), shown.durability), (Some("./data"), Durability::Fsync));
+    assert_eq!((shown.data_dir.to_str(), shown.durability), (Some("./data"), SyncMode::Fsync));
     let expected = Policy {
         funding: FundingPolicy::Crypto,
         protect_runway: false,

@@ -14,7 +14,7 @@ use hyper::http::request::Parts;
 use hyper::service::Service;
 use hyper::{Method, Request, Response, StatusCode};
 use metrics::counter;
-use tapgate_engine::journal::{Settled, Word};
+use tapgate_engine::journal::{Durability, Ticket};
 use tapgate_engine::ledger::{GaveUp, Reply, Submission};
 use tapgate_engine::rules::Tolerance;
 use tapgate_engine::time::Moment;
@@ -150,8 +150,8 @@ impl Public {
                 let tolerance = self.settings.tolerance;
                 if let Applied::Booked(booking) = reconciliation::apply(&self.app.ledger, &transaction, tolerance, now)?
                 {
-                    let settled = wait(&booking.word, Instant::now() + NOTIFICATION_TIMEOUT).await;
-                    if settled != Some(Settled::Durable) {
+                    let settled = wait(&booking.ticket, Instant::now() + NOTIFICATION_TIMEOUT).await;
+                    if settled != Some(Durability::Durable) {
                         return Err(Problem::OutcomeUnknown);
                     }
                 }
@@ -171,7 +171,7 @@ impl Public {
 
     /// Waits for the record's durability, up to the deadline; then for its release's; then says that nobody knows.
     async fn settle(&self, submission: Submission, arrived: Instant) -> Result<Reply, Problem> {
-        let Some(word) = submission.word.clone() else { return Ok(submission.reply) };
+        let Some(word) = submission.ticket.clone() else { return Ok(submission.reply) };
         let deadline = arrived + self.settings.deadline;
         let settled = match wait(&word, deadline).await {
             Some(settled) => Some(settled),
@@ -196,7 +196,7 @@ impl Service<Request<Incoming>> for Public {
     }
 }
 
-async fn wait(word: &Word, until: Instant) -> Option<Settled> {
+async fn wait(word: &Ticket, until: Instant) -> Option<Durability> {
     tokio::time::timeout_at(until, word.wait()).await.ok()
 }
 

@@ -13,7 +13,7 @@ use rand::RngExt;
 use rand::rngs::ChaCha8Rng;
 use rand::seq::SliceRandom;
 use serde_json::Value;
-use tapgate_engine::fact::{BreakKind, ReportedAccount, State};
+use tapgate_engine::fact::{AuthorizationState, BreakKind, ReportedAccount};
 use tapgate_engine::ids::UrId;
 use tapgate_engine::ledger::ChangeError;
 use tapgate_engine::money::Money;
@@ -340,8 +340,8 @@ impl Stage {
             };
             let contradicted = expected.contains(&(BreakKind::StatusConflict, root.clone()));
             let ended = match booked {
-                "reversed" if !contradicted => row.state == State::Reversed,
-                _ => row.state == State::Cleared,
+                "reversed" if !contradicted => row.state == AuthorizationState::Reversed,
+                _ => row.state == AuthorizationState::Cleared,
             };
             if !ended || !row.held().amount.is_zero() {
                 let (state, held) = (row.state.name(), row.held().amount);

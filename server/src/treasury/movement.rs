@@ -41,7 +41,7 @@ pub fn movements(fact: &Fact) -> impl Iterator<Item = Movement> + '_ {
             }
             _ => (none, none),
         },
-        Fact::Returned(returned) => {
+        Fact::HoldReleased(returned) => {
             (returned.pool.map_or(none, |pool| found(pool.currency, Line::GivenBack, pool.available)), none)
         }
         Fact::PoolReported(report) => (found(report.currency, Line::Reports, report.available_change), none),
@@ -54,7 +54,7 @@ pub fn movements(fact: &Fact) -> impl Iterator<Item = Movement> + '_ {
         _ => (none, none),
     };
     let booked = match fact {
-        Fact::Booked(booked) => Some(booked),
+        Fact::Posted(booked) => Some(booked),
         _ => None,
     };
     let booked = booked.into_iter().flat_map(move |booked| {
@@ -73,7 +73,7 @@ pub fn movements(fact: &Fact) -> impl Iterator<Item = Movement> + '_ {
 pub fn spent(fact: &Fact) -> impl Iterator<Item = (Currency, Minor)> + '_ {
     let is_spending = |movement: &Movement| !matches!(movement.line, Line::Credits | Line::Reports | Line::Floors);
     let refund = match fact {
-        Fact::Booked(booked) => booked.refund(),
+        Fact::Posted(booked) => booked.refund(),
         _ => None,
     };
     let refund = refund.map(|refund| (refund.currency, Minor(-refund.amount.0)));

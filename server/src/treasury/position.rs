@@ -42,7 +42,7 @@ pub fn is_unused(figures: &PoolFigures, has_spent: bool) -> bool {
 mod tests {
     use tapgate_engine::ids::{PrefundId, Sequence};
     use tapgate_engine::money::Currency;
-    use tapgate_engine::rows::Step;
+    use tapgate_engine::rows::PrefundStep;
 
     use super::*;
     use crate::treasury::calendar::tests::zurich;
@@ -64,7 +64,7 @@ mod tests {
             proposed: None,
             approved: None,
             ordered: None,
-            sent: Some(Step { at: FRIDAY, by: "ops".into() }),
+            sent: Some(PrefundStep { at: FRIDAY, by: "ops".into() }),
             credited: Minor::ZERO,
             credited_at: None,
             cancelled: None,

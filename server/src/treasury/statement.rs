@@ -119,7 +119,7 @@ impl Statements {
             }
         }
         match fact {
-            Fact::Booked(booked) => {
+            Fact::Posted(booked) => {
                 if let Some(refund) = booked.refund() {
                     let book = self.0.entry(refund.currency).or_default();
                     // More than any report can show is shown by none.

@@ -7,7 +7,7 @@ use compact_str::CompactString;
 use super::{ChangeError, not_found};
 use crate::fact::{AlertKind, Author, Condition, Fact};
 use crate::ids::AlertId;
-use crate::journal::Word;
+use crate::journal::Ticket;
 use crate::ledger::Ledger;
 use crate::ledger::page::Page;
 use crate::rows::{Alert, Row, Shelves};
@@ -42,7 +42,7 @@ impl Ledger {
     ///
     /// # Errors
     /// It was not raised.
-    pub fn raise_alert(&self, condition: Condition, now: Moment) -> Result<Option<Arc<Word>>, ChangeError> {
+    pub fn raise_alert(&self, condition: Condition, now: Moment) -> Result<Option<Arc<Ticket>>, ChangeError> {
         let condition = Box::new(condition.bounded());
         let shared = self.read_shared();
         let shelves = self.lock_shelves();
@@ -64,7 +64,7 @@ impl Ledger {
         id: AlertId,
         condition: Condition,
         now: Moment,
-    ) -> Result<Option<Arc<Word>>, ChangeError> {
+    ) -> Result<Option<Arc<Ticket>>, ChangeError> {
         let condition = Box::new(condition.bounded());
         let shared = self.read_shared();
         let shelves = self.lock_shelves();
@@ -85,7 +85,12 @@ impl Ledger {
     ///
     /// # Errors
     /// It was not resolved.
-    pub fn resolve_alert(&self, kind: AlertKind, subject: &str, now: Moment) -> Result<Option<Arc<Word>>, ChangeError> {
+    pub fn resolve_alert(
+        &self,
+        kind: AlertKind,
+        subject: &str,
+        now: Moment,
+    ) -> Result<Option<Arc<Ticket>>, ChangeError> {
         let shared = self.read_shared();
         let shelves = self.lock_shelves();
         let Some(id) = open_alert(&shelves, kind, subject).map(|alert| alert.id) else { return Ok(None) };
@@ -99,7 +104,7 @@ impl Ledger {
         author: &Author,
         at: UnixMillis,
         change: AlertChange,
-    ) -> Result<Arc<Word>, ChangeError> {
+    ) -> Result<Arc<Ticket>, ChangeError> {
         let shared = self.read_shared();
         let shelves = self.lock_shelves();
         let (AlertChange::Acknowledge { id, .. } | AlertChange::Silence { id, .. }) = change;

@@ -7,7 +7,7 @@ use compact_str::CompactString;
 use super::{ChangeError, not_found};
 use crate::fact::{Author, Discrepancy, Fact};
 use crate::ids::BreakId;
-use crate::journal::Word;
+use crate::journal::Ticket;
 use crate::ledger::Ledger;
 use crate::rows::Break;
 use crate::store::StoreError;
@@ -18,7 +18,7 @@ impl Ledger {
     ///
     /// # Errors
     /// It was not opened.
-    pub fn open_break(&self, discrepancy: Discrepancy, now: Moment) -> Result<Option<Arc<Word>>, ChangeError> {
+    pub fn open_break(&self, discrepancy: Discrepancy, now: Moment) -> Result<Option<Arc<Ticket>>, ChangeError> {
         let shared = self.read_shared();
         let shelves = self.lock_shelves();
         let Discrepancy { kind, subject, .. } = &discrepancy;
@@ -37,7 +37,7 @@ impl Ledger {
         at: UnixMillis,
         id: BreakId,
         reason: CompactString,
-    ) -> Result<Arc<Word>, ChangeError> {
+    ) -> Result<Arc<Ticket>, ChangeError> {
         let shared = self.read_shared();
         let shelves = self.lock_shelves();
         let found = shelves.breaks.get(&id).ok_or_else(|| not_found("open break", &id))?;

@@ -6,7 +6,7 @@ use super::{ChangeError, not_found};
 use crate::fact::calendar::{CLOSURE_DAYS_MAX, CLOSURES_MAX, REASON_BYTES_MAX};
 use crate::fact::{Author, Closed, Fact};
 use crate::ids::ClosureId;
-use crate::journal::Word;
+use crate::journal::Ticket;
 use crate::ledger::Ledger;
 use crate::rows::{Closure, Row, Shelf};
 use crate::time::UnixMillis;
@@ -35,7 +35,7 @@ impl Ledger {
         author: &Author,
         at: UnixMillis,
         change: ClosureChange,
-    ) -> Result<Arc<Word>, ChangeError> {
+    ) -> Result<Arc<Ticket>, ChangeError> {
         let shared = self.read_shared();
         let shelves = self.lock_shelves();
         let closures = &shelves.closures;

@@ -7,7 +7,7 @@ use compact_str::CompactString;
 use super::ChangeError;
 use crate::fact::cursor::{CURSORS_MAX, MESSAGE_BYTES_MAX, NAME_BYTES_MAX, POSITION_BYTES_MAX, REASON_BYTES_MAX};
 use crate::fact::{Author, Fact};
-use crate::journal::Word;
+use crate::journal::Ticket;
 use crate::ledger::Ledger;
 use crate::rows::{Cursor, Shelf};
 use crate::time::{Moment, UnixMillis};
@@ -42,11 +42,11 @@ impl Ledger {
         self.lock_shelves().cursors.get(&name.into()).map(|cursor| cursor.position.clone())
     }
 
-    /// Keeps where a reader stands, as it says by itself. It survives once the word is settled.
+    /// Keeps where a reader stands, as it says by itself. It survives once the ticket is durable.
     ///
     /// # Errors
     /// It was not kept: the name or the position is too long, there are too many readers, or the journal has no place.
-    pub fn move_cursor(&self, name: &str, position: Vec<u8>, now: Moment) -> Result<Arc<Word>, ChangeError> {
+    pub fn move_cursor(&self, name: &str, position: Vec<u8>, now: Moment) -> Result<Arc<Ticket>, ChangeError> {
         self.change_cursor(&Author::Engine, self.stamp(now), CursorChange::Move { name: name.into(), position })
     }
 
@@ -55,7 +55,7 @@ impl Ledger {
         author: &Author,
         at: UnixMillis,
         change: CursorChange,
-    ) -> Result<Arc<Word>, ChangeError> {
+    ) -> Result<Arc<Ticket>, ChangeError> {
         let shared = self.read_shared();
         let shelves = self.lock_shelves();
         let cursors = &shelves.cursors;

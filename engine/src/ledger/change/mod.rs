@@ -21,9 +21,9 @@ use compact_str::CompactString;
 use super::change::users::{LIST_MAX, replaced_funds, some_unless_empty};
 use super::{Admin, Ledger};
 use crate::contract::pricing::Rates;
-use crate::fact::{Author, CardStatus, Controls, ControlsError, Fact, Import, ImportedCard, ReturnCause};
+use crate::fact::{Author, CardStatus, Controls, ControlsError, Fact, Import, ImportedCard, ReleaseCause};
 use crate::ids::{AuthorizationId, BreakId, CardId, PrefundId, Sequence, UrId};
-use crate::journal::{NoPlace, Word};
+use crate::journal::{NoPlace, Ticket};
 use crate::money::{AMOUNT_MAX, Currency, Minor, Money, ROOM_MAX};
 use crate::store::StoreError;
 use crate::time::Moment;
@@ -184,8 +184,8 @@ impl From<ControlsError> for ChangeError {
 /// A change that was made.
 #[derive(Clone, Debug)]
 pub struct Receipt {
-    /// Settled once the change is durable; `None` where the same change was made before.
-    pub word: Option<Arc<Word>>,
+    /// Resolved once the change is durable; `None` where the same change was made before.
+    pub ticket: Option<Arc<Ticket>>,
 }
 
 pub(in crate::ledger) fn not_found<T: ToString>(what: &'static str, id: &T) -> ChangeError {
@@ -209,17 +209,17 @@ pub(in crate::ledger) fn has_room(what: &str, figure: Minor) -> Result<(), Chang
 }
 
 impl Ledger {
-    /// Makes one change. It has happened, for decisions, when this returns; it survives once the word is settled.
+    /// Makes one change. It has happened, for decisions, when this returns; it survives once the ticket is durable.
     ///
     /// # Errors
     /// It was refused and had no effect.
     pub fn change(&self, author: &Author, change: Change, now: Moment) -> Result<Receipt, ChangeError> {
         let mut admin = self.lock_admin();
         if self.is_known(&admin, author, now)? {
-            return Ok(Receipt { word: None });
+            return Ok(Receipt { ticket: None });
         }
         let at = self.stamp(now);
-        let word = match change {
+        let ticket = match change {
             Change::ReportPool { currency, reported, floor, reserve, reflected } => {
                 self.report_pool(author, at, currency, [reported, floor, reserve], reflected)?
             }
@@ -241,7 +241,7 @@ impl Ledger {
             Change::Prefund(change) => self.change_prefund(author, at, change)?,
             Change::Closure(change) => self.change_closure(author, at, change)?,
             Change::Cursor(change) => self.change_cursor(author, at, change)?,
-            Change::Release { root, reason } => self.release(author, at, &root, ReturnCause::Person { reason })?,
+            Change::Release { root, reason } => self.release(author, at, &root, ReleaseCause::Person { reason })?,
             Change::ImportUser(import) => {
                 for card in &import.cards {
                     if self.owner(&admin, &card.id).is_some_and(|owner| *owner != import.user) {
@@ -250,25 +250,25 @@ impl Ledger {
                 }
                 let before = self.users.get(&import.user).map(|row| row.cards.clone()).unwrap_or_default();
                 let (user, cards) = (import.user.clone(), import.cards.clone());
-                let word = self.import(author, at, import)?;
+                let ticket = self.import(author, at, import)?;
                 // A card that is left out may be another user's from now on.
                 before.iter().for_each(|card| admin.cards.remove(&card.id, &user));
                 cards.iter().for_each(|card| admin.cards.add(&card.id, &user));
-                word
+                ticket
             }
             Change::AddCard { user, card } => {
                 if let Some(owner) = self.owner(&admin, &card.id) {
                     let whose = if *owner == user { "this user's already" } else { "another user's" };
                     return Err(ChangeError::Conflict(format!("card {} is {whose}", card.id)));
                 }
-                let word = self.user_change(author, at, &user, |row| {
+                let ticket = self.user_change(author, at, &user, |row| {
                     if row.cards.len() >= LIST_MAX {
                         return Err(ChangeError::Invalid(format!("a user has at most {LIST_MAX} cards")));
                     }
                     Ok(Fact::CardAdded { user: user.clone(), card: card.clone() })
                 })?;
                 admin.cards.add(&card.id, &user);
-                word
+                ticket
             }
             Change::ChangeCard { card, status } => {
                 let user = self.owner(&admin, &card).cloned().ok_or_else(|| not_found("card", &card))?;
@@ -303,7 +303,7 @@ impl Ledger {
             }
         };
         admin.keys.apply(at, author);
-        Ok(Receipt { word: Some(word) })
+        Ok(Receipt { ticket: Some(ticket) })
     }
 
     /// Whether this very request was made before, by its idempotency key: for whoever does something beside the change,

@@ -8,7 +8,7 @@ use compact_str::CompactString;
 use super::{ChangeError, Reflected, has_room, in_range, not_found};
 use crate::fact::{Author, Fact, PoolCredited, PoolLimited, PoolReported, Source, Verdict};
 use crate::ids::Sequence;
-use crate::journal::Word;
+use crate::journal::Ticket;
 use crate::ledger::Ledger;
 use crate::ledger::pool::Pool;
 use crate::money::{Currency, Minor};
@@ -23,7 +23,7 @@ impl Ledger {
         currency: Currency,
         amount: Minor,
         reference: CompactString,
-    ) -> Result<Arc<Word>, ChangeError> {
+    ) -> Result<Arc<Ticket>, ChangeError> {
         in_range("amount", amount)?;
         let shared = self.stop_decisions();
         let before = shared.pool(currency).ok_or_else(|| not_found("pool", &currency))?.figures();
@@ -42,7 +42,7 @@ impl Ledger {
         currency: Currency,
         [reported, floor, reserve]: [Option<Minor>; 3],
         reflected: Option<Reflected>,
-    ) -> Result<Arc<Word>, ChangeError> {
+    ) -> Result<Arc<Ticket>, ChangeError> {
         // The long way through the journal is gone before decisions are stopped; what came meanwhile is short.
         let through = self.journal.durable();
         let counted = match reflected {
@@ -117,12 +117,12 @@ fn debit_since(fact: &Fact, currency: Currency, sequence: Sequence) -> Minor {
             Verdict::Approved(approval) if approval.source == Source::Crypto => approval.paid.amount,
             _ => Minor::ZERO,
         },
-        Fact::Returned(returned) => {
+        Fact::HoldReleased(returned) => {
             let since = returned.draws.iter().filter(|draw| draw.sequence > sequence);
             -since.map(|draw| draw.paid).sum::<Minor>()
         }
         // What UR took beyond a hold is a debit of its own; what it took less is only given up where it was open.
-        Fact::Booked(booked) => {
+        Fact::Posted(booked) => {
             let own = booked.pools.iter().filter(|pool| pool.currency == currency);
             let since = booked.draws.iter().filter(|draw| draw.sequence > sequence);
             let open = since.map(|draw| draw.paid).sum();

@@ -8,7 +8,7 @@ use super::{ChangeError, in_range, not_found};
 use crate::fact::prefund::REFERENCE_BYTES_MAX;
 use crate::fact::{Author, Fact, PrefundOrdered, PrefundProposed, PrefundSent};
 use crate::ids::{PrefundId, Sequence};
-use crate::journal::Word;
+use crate::journal::Ticket;
 use crate::ledger::page::Page;
 use crate::ledger::{Ledger, Shared};
 use crate::money::{Currency, Minor};
@@ -49,7 +49,7 @@ impl Ledger {
         author: &Author,
         at: UnixMillis,
         change: PrefundChange,
-    ) -> Result<Arc<Word>, ChangeError> {
+    ) -> Result<Arc<Ticket>, ChangeError> {
         let shared = self.read_shared();
         let shelves = self.lock_shelves();
         let prefunds = &shelves.prefunds;
@@ -129,7 +129,7 @@ impl Ledger {
         at: UnixMillis,
         id: PrefundId,
         amount: Minor,
-    ) -> Result<Arc<Word>, ChangeError> {
+    ) -> Result<Arc<Ticket>, ChangeError> {
         let on_its_way = [PrefundState::Sent, PrefundState::Overdue];
         let prefund = self.prefund_in(&self.lock_shelves(), id, at, &on_its_way)?;
         self.credit_pool(author, at, prefund.currency, amount, prefund.reference)

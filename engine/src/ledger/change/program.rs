@@ -7,7 +7,7 @@ use crossbeam::sync::ShardedLockWriteGuard;
 use super::ChangeError;
 use crate::fact::{Author, Fact, Record};
 use crate::ids::Sequence;
-use crate::journal::Word;
+use crate::journal::Ticket;
 use crate::ledger::pool::Pool;
 use crate::ledger::{Ledger, Shared};
 use crate::rows::PoolFigures;
@@ -21,13 +21,13 @@ impl Ledger {
         at: UnixMillis,
         shared: ShardedLockWriteGuard<'_, Shared>,
         fact: Fact,
-    ) -> Result<Arc<Word>, ChangeError> {
+    ) -> Result<Arc<Ticket>, ChangeError> {
         let mut shelves = self.lock_shelves();
-        let word = self.commit(shared, author, at, fact, |shared, sequence, record| {
+        let ticket = self.commit(shared, author, at, fact, |shared, sequence, record| {
             shared.apply(sequence, record);
             shelves.apply(&record.fact.touches(sequence), sequence, record);
         })?;
-        Ok(word)
+        Ok(ticket)
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{ChangeError, in_range, not_found};
 use crate::fact::{Author, Controls, Fact, FundsReplaced, Import};
 use crate::ids::{AuthorizationId, UrId};
-use crate::journal::Word;
+use crate::journal::Ticket;
 use crate::ledger::Ledger;
 use crate::ledger::commit::{fold, fold_into};
 use crate::money::{Minor, Money};
@@ -20,7 +20,7 @@ impl Ledger {
         at: UnixMillis,
         user: &UrId,
         fact: impl FnOnce(&User) -> Result<Fact, ChangeError>,
-    ) -> Result<Arc<Word>, ChangeError> {
+    ) -> Result<Arc<Ticket>, ChangeError> {
         let shared = self.read_shared();
         let mut row = self.users.get_mut(user).ok_or_else(|| not_found("user", user))?;
         let fact = fact(&row)?;
@@ -32,7 +32,7 @@ impl Ledger {
         author: &Author,
         at: UnixMillis,
         import: Box<Import>,
-    ) -> Result<Arc<Word>, ChangeError> {
+    ) -> Result<Arc<Ticket>, ChangeError> {
         validate_import(&import)?;
         let shared = self.read_shared();
         let place = self.users.entry(import.user.clone());

@@ -77,7 +77,7 @@ fn about(prefund: &Prefund) -> Condition {
 mod tests {
     use tapgate_engine::ids::{PrefundId, Sequence};
     use tapgate_engine::money::Currency;
-    use tapgate_engine::rows::Step;
+    use tapgate_engine::rows::PrefundStep;
 
     use super::*;
     use crate::treasury::calendar::tests::zurich;
@@ -95,7 +95,7 @@ mod tests {
             proposed: None,
             approved: None,
             ordered: None,
-            sent: Some(Step { at: UnixMillis(1), by: "ops".into() }),
+            sent: Some(PrefundStep { at: UnixMillis(1), by: "ops".into() }),
             credited: Minor::ZERO,
             credited_at: None,
             cancelled: None,

@@ -8,7 +8,7 @@ use indicatif::ProgressBar;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use serde_json::value::RawValue;
-use tapgate_engine::fact::{Reason, State};
+use tapgate_engine::fact::{AuthorizationState, Reason};
 use tapgate_engine::ids::{AuthorizationId, CardId, UrId};
 
 use super::api::Api;
@@ -80,7 +80,7 @@ struct List {
 }
 
 fn states() -> PossibleValuesParser {
-    PossibleValuesParser::new(State::ALL.iter().map(|state| state.name()))
+    PossibleValuesParser::new(AuthorizationState::ALL.iter().map(|state| state.name()))
 }
 
 fn reason(name: &str) -> Result<Reason, String> {

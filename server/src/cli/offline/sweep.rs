@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
-use tapgate_engine::fact::{Fact, Record, ReturnCause};
+use tapgate_engine::fact::{Fact, Record, ReleaseCause};
 use tapgate_engine::ids::UrId;
 
 use super::config;
@@ -90,7 +90,7 @@ fn report(found: &DryRun, screen: Screen) -> String {
 fn rows(record: &Record) -> Vec<[String; 8]> {
     let text = ToString::to_string;
     let (mut row, breaks) = match &record.fact {
-        Fact::Booked(booked) => {
+        Fact::Posted(booked) => {
             let money = booked.posting.amount;
             let row = [
                 booked.posting.user.to_string(),
@@ -101,8 +101,8 @@ fn rows(record: &Record) -> Vec<[String; 8]> {
             ];
             (row, booked.breaks.as_slice())
         }
-        Fact::Returned(returned) => {
-            let done = if matches!(returned.cause, ReturnCause::Expired) { "expired" } else { "released" };
+        Fact::HoldReleased(returned) => {
+            let done = if matches!(returned.cause, ReleaseCause::Expired) { "expired" } else { "released" };
             let row = [
                 returned.user.as_ref().map(text).unwrap_or_default(),
                 returned.root.to_string(),

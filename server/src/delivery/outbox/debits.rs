@@ -6,7 +6,9 @@
 //! more than it was.
 
 use serde_json::{Value, json};
-use tapgate_engine::fact::{Booked, Decided, DrawPosting, DrawReturn, Fact, Record, ReturnCause, Returned, Verdict};
+use tapgate_engine::fact::{
+    Decided, DrawPosting, DrawRelease, Fact, HoldReleased, Posted, Record, ReleaseCause, Verdict,
+};
 use tapgate_engine::ids::{AuthorizationId, Sequence};
 use tapgate_engine::money::{Minor, Money};
 use tapgate_engine::rows::{Authorization, Draw};
@@ -32,17 +34,17 @@ pub(super) fn requested(decided: &Decided) -> Option<Value> {
 
 /// What draws lose with a record, given back and not settled.
 enum Lost<'a> {
-    Returned(&'a Returned),
-    Booked(&'a Booked),
+    HoldReleased(&'a HoldReleased),
+    Posted(&'a Posted),
 }
 
 impl Lost<'_> {
     fn draws(&self) -> Vec<(Sequence, Minor)> {
         match self {
-            Lost::Returned(Returned { draws, .. }) => {
-                draws.iter().map(|DrawReturn { sequence, amount, .. }| (*sequence, *amount)).collect()
+            Lost::HoldReleased(HoldReleased { draws, .. }) => {
+                draws.iter().map(|DrawRelease { sequence, amount, .. }| (*sequence, *amount)).collect()
             }
-            Lost::Booked(Booked { draws, .. }) => {
+            Lost::Posted(Posted { draws, .. }) => {
                 let back = draws.iter().filter(|lost| lost.is_back);
                 back.map(|DrawPosting { sequence, amount, .. }| (*sequence, *amount)).collect()
             }
@@ -51,12 +53,12 @@ impl Lost<'_> {
 
     fn reason(&self) -> &'static str {
         match self {
-            Lost::Returned(Returned { cause, .. }) => match cause {
-                ReturnCause::Requested { .. } => "reversed",
-                ReturnCause::Late { .. } | ReturnCause::Person { .. } => "released",
-                ReturnCause::Expired => "expired",
+            Lost::HoldReleased(HoldReleased { cause, .. }) => match cause {
+                ReleaseCause::Requested { .. } => "reversed",
+                ReleaseCause::Late { .. } | ReleaseCause::Person { .. } => "released",
+                ReleaseCause::Expired => "expired",
             },
-            Lost::Booked(_) => "rejected",
+            Lost::Posted(_) => "rejected",
         }
     }
 }
@@ -66,8 +68,8 @@ pub(super) fn given_back(history: &History, before: &Authorization) -> Vec<Value
     let (sequence, Record { fact, .. }) = history.newest();
     let root = fact.touches(*sequence).root;
     let lost = match fact {
-        Fact::Returned(returned) => Lost::Returned(returned),
-        Fact::Booked(booked) => Lost::Booked(booked),
+        Fact::HoldReleased(returned) => Lost::HoldReleased(returned),
+        Fact::Posted(booked) => Lost::Posted(booked),
         _ => return Vec::new(),
     };
     let debit = |(sequence, amount): (Sequence, Minor)| {

@@ -2,7 +2,7 @@
 
 use compact_str::{CompactString, format_compact};
 use serde_json::{Value, json};
-use tapgate_engine::fact::{AlertKind, Effect, Fact, Kind, Record, ReturnCause, Verdict};
+use tapgate_engine::fact::{AlertKind, Effect, Fact, Kind, Record, ReleaseCause, Verdict};
 use tapgate_engine::ids::{AuthorizationId, BreakId, Sequence, UrId};
 use tapgate_engine::rows::{Authorization, Row};
 
@@ -28,7 +28,7 @@ impl Telling for Events {
             return None;
         }
         match fact {
-            Fact::Decided(_) | Fact::Returned(_) | Fact::Booked(_) => {
+            Fact::Decided(_) | Fact::HoldReleased(_) | Fact::Posted(_) => {
                 fact.touches(sequence).root.cloned().map(Subject::Authorization)
             }
             Fact::BreakResolved { id, .. } => Some(Subject::Break(*id)),
@@ -64,7 +64,7 @@ fn may_be(fact: &Fact, kind: EventKind) -> bool {
         EventKind::DebitRequested => {
             matches!(fact, Fact::Decided(decided) if matches!(decided.verdict, Verdict::Approved(_)))
         }
-        EventKind::DebitReturned => matches!(fact, Fact::Returned(_) | Fact::Booked(_)),
+        EventKind::DebitReturned => matches!(fact, Fact::HoldReleased(_) | Fact::Posted(_)),
         EventKind::PoolAlertRaised => match fact {
             Fact::AlertRaised(condition) | Fact::AlertChanged { condition, .. } => is_about_pool(condition.kind),
             _ => false,
@@ -89,7 +89,7 @@ struct Happening {
 fn happenings(history: &History) -> Vec<Happening> {
     let (sequence, record) = history.newest();
     let mut all = match &record.fact {
-        Fact::Decided(_) | Fact::Returned(_) | Fact::Booked(_) => of_authorization(history),
+        Fact::Decided(_) | Fact::HoldReleased(_) | Fact::Posted(_) => of_authorization(history),
         Fact::PoolCredited(credit) => {
             let lane = pool_lane(credit.currency.as_str());
             vec![Happening { kind: EventKind::PoolCredited, lane, data: journal::entry(*sequence, record) }]
@@ -155,12 +155,12 @@ fn of_fact(fact: &Fact) -> Option<EventKind> {
             (Verdict::Approved(_), Kind::Incremental) => EventKind::AuthorizationIncremented,
             (Verdict::Approved(_), _) => EventKind::AuthorizationApproved,
         }),
-        Fact::Returned(returned) => Some(match &returned.cause {
-            ReturnCause::Requested { .. } => EventKind::AuthorizationReversed,
-            ReturnCause::Late { .. } | ReturnCause::Person { .. } => EventKind::AuthorizationReleased,
-            ReturnCause::Expired => EventKind::AuthorizationExpired,
+        Fact::HoldReleased(returned) => Some(match &returned.cause {
+            ReleaseCause::Requested { .. } => EventKind::AuthorizationReversed,
+            ReleaseCause::Late { .. } | ReleaseCause::Person { .. } => EventKind::AuthorizationReleased,
+            ReleaseCause::Expired => EventKind::AuthorizationExpired,
         }),
-        Fact::Booked(booked) => match booked.effect {
+        Fact::Posted(booked) => match booked.effect {
             Effect::Cleared | Effect::PartlyCleared | Effect::LateCleared | Effect::ForcePosted => {
                 Some(EventKind::AuthorizationCleared)
             }
@@ -180,12 +180,12 @@ fn kind_of(
     let kind = of_fact(fact)?;
     match fact {
         Fact::Decided(decided) => Some((kind, decided.request.id.clone())),
-        Fact::Returned(returned) => {
+        Fact::HoldReleased(returned) => {
             // Before its authorization it gives nothing back; of a declined one neither.
             let ends = before?.state.is_open() && !after.is_some_and(|row| row.state.is_open());
             (ends || !returned.amount.is_zero()).then(|| (kind, returned.root.clone()))
         }
-        Fact::Booked(booked) => Some((kind, booked.root.clone())),
+        Fact::Posted(booked) => Some((kind, booked.root.clone())),
         _ => None,
     }
 }

@@ -17,7 +17,7 @@ use compact_str::CompactString;
 use tapgate_engine::fact::cursor::POSITION_BYTES_MAX;
 use tapgate_engine::fact::{Author, Record};
 use tapgate_engine::ids::Sequence;
-use tapgate_engine::journal::Settled;
+use tapgate_engine::journal::Durability;
 use tapgate_engine::ledger::{Change, ChangeError, CursorChange, Ledger};
 use tapgate_engine::store::StoreError;
 
@@ -192,8 +192,8 @@ impl<T: Telling> Outbox for LedgerOutbox<T> {
             }
         };
         let receipt = self.ledger.change(by, Change::Cursor(change), self.clock.now())?;
-        match receipt.word.map(|word| word.block()) {
-            Some(Settled::Failed) => Err(OutboxError::Unknown),
+        match receipt.ticket.map(|word| word.block()) {
+            Some(Durability::Failed) => Err(OutboxError::Unknown),
             _ => Ok(()),
         }
     }

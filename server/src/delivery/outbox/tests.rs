@@ -12,7 +12,7 @@ use tapgate_engine::fact::{
     ImportedCard, Kind, Merchant, Posting, Progress, Request, Severity,
 };
 use tapgate_engine::ids::BreakId;
-use tapgate_engine::journal::{Settled, Word};
+use tapgate_engine::journal::{Durability, Ticket};
 use tapgate_engine::ledger::{AlertChange, Change, Policy};
 use tapgate_engine::money::{ChfMinor, Currency, Minor, Money};
 use tapgate_engine::recovery::recover;
@@ -93,7 +93,7 @@ impl World {
 
     fn change(&self, change: Change) {
         let receipt = self.ledger.change(&author(), change, at(1)).unwrap();
-        durable(receipt.word);
+        durable(receipt.ticket);
     }
 
     fn ask(&self, kind: Kind, id: &str, original: Option<&str>, amount: i64) {
@@ -111,7 +111,7 @@ impl World {
             merchant: Merchant::default(),
             channel: Channel::Pos,
         };
-        durable(self.ledger.submit(request, at(2)).unwrap().word);
+        durable(self.ledger.submit(request, at(2)).unwrap().ticket);
     }
 
     fn tap(&self, id: &str, amount: i64) {
@@ -128,8 +128,8 @@ impl World {
             at: UnixSeconds(START_SECONDS.cast_signed() + 60),
         };
         let root = (!root.is_empty()).then(|| root.parse().unwrap());
-        let booking = self.ledger.book(&posting, root.as_ref(), Tolerance::default(), at(3)).unwrap();
-        durable(Some(booking.unwrap().word));
+        let booking = self.ledger.post(&posting, root.as_ref(), Tolerance::default(), at(3)).unwrap();
+        durable(Some(booking.unwrap().ticket));
     }
 
     fn raise(&self, kind: AlertKind, subject: &str, severity: Severity) {
@@ -171,8 +171,8 @@ impl World {
     }
 }
 
-fn durable(word: Option<Arc<Word>>) {
-    assert_eq!(word.expect("a record was made").block(), Settled::Durable);
+fn durable(word: Option<Arc<Ticket>>) {
+    assert_eq!(word.expect("a record was made").block(), Durability::Durable);
 }
 
 fn data(message: &Message<Event>) -> Value {

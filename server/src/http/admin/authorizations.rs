@@ -8,7 +8,7 @@ use axum::Json;
 use axum::extract::{Path, Query, State};
 use serde::Deserialize;
 use serde_json::json;
-use tapgate_engine::fact::{Fact, Kind, Record, ReturnCause};
+use tapgate_engine::fact::{Fact, Kind, Record, ReleaseCause};
 use tapgate_engine::ids::AuthorizationId;
 use tapgate_engine::ledger::{Change, Found, Ledger};
 
@@ -89,8 +89,8 @@ fn listed(record: &Record) -> Option<AuthorizationId> {
         Fact::Decided(decided) if matches!(decided.request.kind, Kind::Authorization | Kind::Incremental) => {
             Some(decided.request.id.clone())
         }
-        Fact::Returned(returned) => match &returned.cause {
-            ReturnCause::Requested { .. } if returned.user.is_none() && !returned.mismatch => {
+        Fact::HoldReleased(returned) => match &returned.cause {
+            ReleaseCause::Requested { .. } if returned.user.is_none() && !returned.mismatch => {
                 Some(returned.root.clone())
             }
             _ => None,

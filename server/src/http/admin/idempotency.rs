@@ -7,7 +7,7 @@ use hyper::header::HeaderMap;
 use serde::de::DeserializeOwned;
 use tapgate_engine::bytes::Fingerprint;
 use tapgate_engine::fact::{Author, IdempotencyKey};
-use tapgate_engine::journal::Settled;
+use tapgate_engine::journal::Durability;
 use tapgate_engine::ledger::{Change, Receipt};
 
 use super::auth::Caller;
@@ -71,8 +71,8 @@ pub(super) async fn make(admin: &Admin, author: Author, change: Change) -> Resul
 }
 
 pub(super) async fn durable(receipt: Receipt) -> Result<(), Problem> {
-    match receipt.word {
-        Some(word) if word.wait().await == Settled::Failed => Err(Problem::OutcomeUnknown),
+    match receipt.ticket {
+        Some(word) if word.wait().await == Durability::Failed => Err(Problem::OutcomeUnknown),
         _ => Ok(()),
     }
 }

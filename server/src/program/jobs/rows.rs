@@ -69,15 +69,15 @@ impl Rows {
         };
         let now = clock.running();
         if before.is_none_or(|(at, _)| now - at > WRITE_INTERVAL) || behind(before) > RECORDS_MAX {
-            let mut wrote = self.ledger.write_rows_by_and_by(&mut rest)?;
+            let mut wrote = self.ledger.write_rows_with_rests(&mut rest)?;
             while wrote.more && !stopping.is_set() {
-                wrote = self.ledger.write_rows_by_and_by(&mut rest)?;
+                wrote = self.ledger.write_rows_with_rests(&mut rest)?;
             }
             done.written = Some((now, wrote.watermark.0));
         }
         if now - done.evicted > EVICTION_INTERVAL {
             done.evicted = now;
-            self.ledger.evict_by_and_by(clock.now().at, &mut rest)?;
+            self.ledger.evict_with_rests(clock.now().at, &mut rest)?;
         }
         Ok(())
     }

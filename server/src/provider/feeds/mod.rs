@@ -228,7 +228,7 @@ impl<A: UrApi> Feeds<A> {
                     self.sweeps().by(&decided.request.user, UnixMillis(first_look));
                 }
                 Fact::UserImported(import) => self.users().by(&import.user, self.now()),
-                Fact::Booked(booked) => {
+                Fact::Posted(booked) => {
                     if let Some(user) = &booked.user {
                         self.users().by(user, self.in_(AFTER_SETTLEMENT));
                     }

@@ -18,7 +18,7 @@ use compact_str::{CompactString, format_compact};
 use tapgate_engine::fact::prefund::REFERENCE_BYTES_MAX;
 use tapgate_engine::fact::{Author, PrefundOrdered, PrefundProposed, PrefundSent};
 use tapgate_engine::ids::{PrefundId, Sequence, UrId};
-use tapgate_engine::journal::Settled;
+use tapgate_engine::journal::Durability;
 use tapgate_engine::ledger::{Change, ChangeError, Ledger, Page, PrefundChange};
 use tapgate_engine::money::{Currency, Minor};
 use tapgate_engine::rows::{PoolFigures, Prefund, Row};
@@ -362,8 +362,8 @@ impl<A: UrApi> Prefunding<A> {
     /// Records a change as the engine's own, and waits until it is on the disk.
     async fn change(&self, change: PrefundChange, moment: Moment) -> Result<(), StepError> {
         let receipt = self.given.ledger.change(&Author::Engine, Change::Prefund(change), moment)?;
-        match receipt.word {
-            Some(word) if word.wait().await == Settled::Failed => Err(StepError::Journal),
+        match receipt.ticket {
+            Some(word) if word.wait().await == Durability::Failed => Err(StepError::Journal),
             _ => Ok(()),
         }
     }

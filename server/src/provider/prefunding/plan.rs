@@ -8,7 +8,7 @@ use tapgate_engine::contract::pricing::Rates;
 use tapgate_engine::fact::{Author, PrefundOrdered};
 use tapgate_engine::ids::{PrefundId, UrId};
 use tapgate_engine::money::{Currency, Minor};
-use tapgate_engine::rows::{Prefund, PrefundState, Row, Step as By};
+use tapgate_engine::rows::{Prefund, PrefundState, PrefundStep as By, Row};
 use tapgate_engine::time::UnixMillis;
 
 use super::quote::{Yardstick, fiat, usdc};

@@ -9,7 +9,7 @@ pub mod sweep;
 use metrics::counter;
 use tapgate_engine::fact::{BreakKind, Discrepancy, Fact, Flow, Posting, Progress};
 use tapgate_engine::ids::{AuthorizationId, Sequence, UrId};
-use tapgate_engine::ledger::{Booking, ChangeError, Ledger};
+use tapgate_engine::ledger::{ChangeError, Ledger, PostingReceipt};
 use tapgate_engine::money::Money;
 use tapgate_engine::rows::Authorization;
 use tapgate_engine::rules::Tolerance;
@@ -38,7 +38,7 @@ pub struct Settings {
 #[derive(Debug)]
 pub enum Applied {
     /// Booked just now.
-    Booked(Booking),
+    Booked(PostingReceipt),
     /// It was booked before, or says nothing yet.
     Known,
     /// Not a card's, or of no account of ours.
@@ -74,7 +74,7 @@ fn book(ledger: &Ledger, transaction: &Transaction, tolerance: Tolerance, now: M
         return Ok(Applied::NotOurs);
     }
     let Some(posting) = posting(transaction) else { return Ok(Applied::Known) };
-    let matched = match ledger.booked_on(&posting)? {
+    let matched = match ledger.posted_on(&posting)? {
         Some(root) => Match::One(root),
         None => {
             let named = named(ledger, transaction)?;
@@ -102,7 +102,7 @@ fn book(ledger: &Ledger, transaction: &Transaction, tolerance: Tolerance, now: M
             return Ok(Applied::Ambiguous);
         }
     };
-    Ok(ledger.book(&posting, root.as_ref(), tolerance, now)?.map_or(Applied::Known, Applied::Booked))
+    Ok(ledger.post(&posting, root.as_ref(), tolerance, now)?.map_or(Applied::Known, Applied::Booked))
 }
 
 /// The engine's form; `None` where UR does not say how far it is.

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use tapgate_engine::fact::{BreakKind, Channel, Discrepancy, Fact, State};
+use tapgate_engine::fact::{AuthorizationState, BreakKind, Channel, Discrepancy, Fact};
 use tapgate_engine::ids::{AuthorizationId, UrId};
 use tapgate_engine::ledger::{ChangeError, Ledger};
 use tapgate_engine::rows::Authorization;
@@ -221,7 +221,7 @@ fn is_lodging_or_rental(mcc: u16) -> bool {
 
 /// UR never settled it. What it never even showed, a person should know of.
 fn give_up(ledger: &Ledger, open: &Open, now: Moment) -> Result<(), ChangeError> {
-    if open.row.state == State::Approved && open.row.posted.is_none() {
+    if open.row.state == AuthorizationState::Approved && open.row.posted.is_none() {
         let discrepancy = Discrepancy {
             kind: BreakKind::MissingAtProvider,
             subject: open.root.as_str().into(),

@@ -15,7 +15,7 @@ use tapgate_engine::money::{ChfMinor, Minor, Money};
 use tapgate_engine::rows::{PoolFigures, State};
 use tapgate_engine::rules::Tolerance;
 use tapgate_engine::store::Store;
-use tapgate_engine::store::rocks::{Durability, Rocks};
+use tapgate_engine::store::rocks::{Rocks, SyncMode};
 use tapgate_engine::testing::{MemoryStore, cases};
 use tapgate_engine::time::{Moment, UnixSeconds};
 
@@ -142,7 +142,7 @@ impl World {
             at: at.seconds(),
         };
         let root = root.map(|root| format!("a{root}").parse().unwrap());
-        self.ledger.book(&posting, root.as_ref(), Tolerance::default(), moment(at)).unwrap();
+        self.ledger.post(&posting, root.as_ref(), Tolerance::default(), moment(at)).unwrap();
     }
 
     fn sync(&self, at: UnixMillis, balance: i64) {
@@ -413,7 +413,7 @@ const MEASURED_TAPS: u32 = 300_000;
 #[ignore = "measures what docs/treasury.md says that reading costs"]
 fn reading_cost() {
     let directory = tempfile::tempdir().unwrap();
-    let store = Rocks::open(directory.path(), Durability::Os).unwrap();
+    let store = Rocks::open(directory.path(), SyncMode::Os).unwrap();
     let world = World::over(Arc::new(store), 1_000, true);
     world.report(MONDAY, PLENTY, 0);
     for tap in 0..MEASURED_TAPS {

@@ -1,7 +1,9 @@
 //! Authorizations as JSON: request, decision, and explanation.
 
 use serde_json::{Map, Value, json};
-use tapgate_engine::fact::{Author, Decided, Fact, Kind, Reason, Record, Request, ReturnCause, State, Verdict};
+use tapgate_engine::fact::{
+    Author, AuthorizationState, Decided, Fact, Kind, Reason, Record, ReleaseCause, Request, Verdict,
+};
 use tapgate_engine::ids::{AuthorizationId, Sequence};
 use tapgate_engine::ledger::Found;
 use tapgate_engine::rows::{Authorization, Outcome};
@@ -34,9 +36,9 @@ pub fn author_name(author: &Author) -> &str {
 pub fn request_of(fact: &Fact) -> Option<&Request> {
     match fact {
         Fact::Decided(decided) => Some(&decided.request),
-        Fact::Returned(returned) => match &returned.cause {
-            ReturnCause::Requested { request, .. } => Some(request),
-            ReturnCause::Late { .. } | ReturnCause::Person { .. } | ReturnCause::Expired => None,
+        Fact::HoldReleased(returned) => match &returned.cause {
+            ReleaseCause::Requested { request, .. } => Some(request),
+            ReleaseCause::Late { .. } | ReleaseCause::Person { .. } | ReleaseCause::Expired => None,
         },
         _ => None,
     }
@@ -86,11 +88,11 @@ pub fn summary(id: &AuthorizationId, found: &Found, decision: Option<&Record>) -
 }
 
 /// A declined increment is declined, whatever the state of its root.
-fn state(id: &AuthorizationId, found: &Found) -> State {
+fn state(id: &AuthorizationId, found: &Found) -> AuthorizationState {
     let declined = found.answer.as_ref().is_some_and(|answer| matches!(answer.outcome, Outcome::Declined(_)));
     match &found.authorization {
         Some(row) if !declined || found.answer.as_ref().is_some_and(|answer| answer.root == *id) => row.state,
-        _ => State::Declined,
+        _ => AuthorizationState::Declined,
     }
 }
 
@@ -101,7 +103,7 @@ pub fn view(id: &AuthorizationId, found: &Found, decision: Option<&Record>, even
     let late =
         found.answer.as_ref().is_some_and(|answer| answer.outcome == Outcome::Declined(Reason::DeadlineExceeded));
     let explained = decision.and_then(|record| match &record.fact {
-        Fact::Decided(decided) => Some((decided, explain(&decided.request, &decided.values))),
+        Fact::Decided(decided) => Some((decided, explain(&decided.request, &decided.inputs))),
         _ => None,
     });
     let (trace, counterfactual) = match &explained {
@@ -169,16 +171,18 @@ fn event(sequence: Sequence, record: &Record) -> Value {
                 (kind_name(decided.request.kind), Some(false), Some(reason.name().to_owned()), None)
             }
         },
-        Fact::Returned(returned) => {
+        Fact::HoldReleased(returned) => {
             let amount = Some(returned.amount.to_string());
             match &returned.cause {
-                ReturnCause::Requested { request, .. } => (kind_name(request.kind), Some(true), None, amount),
-                ReturnCause::Late { .. } => ("release", None, Some(Reason::DeadlineExceeded.name().to_owned()), amount),
-                ReturnCause::Person { reason } => ("release", None, Some(reason.to_string()), amount),
-                ReturnCause::Expired => ("expiry", None, None, amount),
+                ReleaseCause::Requested { request, .. } => (kind_name(request.kind), Some(true), None, amount),
+                ReleaseCause::Late { .. } => {
+                    ("release", None, Some(Reason::DeadlineExceeded.name().to_owned()), amount)
+                }
+                ReleaseCause::Person { reason } => ("release", None, Some(reason.to_string()), amount),
+                ReleaseCause::Expired => ("expiry", None, None, amount),
             }
         }
-        Fact::Booked(booked) => (booked.effect.name(), None, None, Some(booked.posting.amount.amount.to_string())),
+        Fact::Posted(booked) => (booked.effect.name(), None, None, Some(booked.posting.amount.amount.to_string())),
         _ => ("other", None, None, None),
     };
     json!({

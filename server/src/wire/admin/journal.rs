@@ -1,7 +1,7 @@
 //! Records as JSON, one line each.
 
 use serde_json::{Value, json};
-use tapgate_engine::fact::{Booked, Fact, Record, Returned, SourceBooking, Verdict};
+use tapgate_engine::fact::{Fact, HoldReleased, Posted, Record, SourcePosting, Verdict};
 use tapgate_engine::ids::{AuthorizationId, Sequence};
 
 use super::authorizations::{author_name, kind_name, request_of};
@@ -30,7 +30,7 @@ fn fact(fact: &Fact) -> Value {
             };
             json!({"kind": "decided", "request": request(fact), "verdict": verdict})
         }
-        Fact::Returned(returned) => returned_view(fact, returned),
+        Fact::HoldReleased(returned) => returned_view(fact, returned),
         Fact::UserImported(import) => json!({"kind": "user_imported", "urId": import.user.as_str()}),
         Fact::FundsReplaced(replaced) => json!({
             "kind": "funds_replaced", "urId": replaced.user.as_str(), "funds": money(replaced.funds),
@@ -69,7 +69,7 @@ fn fact(fact: &Fact) -> Value {
         Fact::CardAdded { user, card } => {
             json!({"kind": "card_added", "urId": user.as_str(), "cardId": card.id.as_str()})
         }
-        Fact::Booked(booked) => booked_view(booked),
+        Fact::Posted(booked) => booked_view(booked),
         Fact::UserReported(report) => json!({
             "kind": "user_reported", "urId": report.user.as_str(), "seen_through": report.seen_through.0,
             "account": report.account.as_ref().map(|account| json!({
@@ -136,9 +136,9 @@ fn request(fact: &Fact) -> Value {
     })
 }
 
-fn booked_view(booked: &Booked) -> Value {
+fn booked_view(booked: &Posted) -> Value {
     let posting = &booked.posting;
-    let source = |booking: &SourceBooking| {
+    let source = |booking: &SourcePosting| {
         json!({
             "currency": booking.currency.as_str(), "held": booking.held.to_string(),
             "available": booking.available.to_string(), "completed": booking.completed.to_string(),
@@ -154,7 +154,7 @@ fn booked_view(booked: &Booked) -> Value {
     })
 }
 
-fn returned_view(fact: &Fact, returned: &Returned) -> Value {
+fn returned_view(fact: &Fact, returned: &HoldReleased) -> Value {
     let draws = returned.draws.iter().map(|draw| {
         json!({
             "sequence": draw.sequence.0, "amount": draw.amount.to_string(), "paid": draw.paid.to_string(),

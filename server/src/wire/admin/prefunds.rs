@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use tapgate_engine::fact::{PrefundOrdered, PrefundProposed, PrefundSent};
 use tapgate_engine::ledger::PrefundChange;
 use tapgate_engine::money::Currency;
-use tapgate_engine::rows::{Prefund, Step};
+use tapgate_engine::rows::{Prefund, PrefundStep};
 use tapgate_engine::time::UnixMillis;
 
 use super::super::forms::{amount, parsed, unix_seconds};
@@ -36,7 +36,7 @@ pub fn view(prefund: &Prefund, now: UnixMillis) -> Value {
     })
 }
 
-fn step(step: Option<&Step>) -> Option<Value> {
+fn step(step: Option<&PrefundStep>) -> Option<Value> {
     step.map(|step| json!({"at": step.at.seconds().0, "by": step.by.as_str()}))
 }
 
@@ -60,7 +60,7 @@ pub(super) fn ordered(asked: &PrefundOrdered) -> Value {
     })
 }
 
-fn ordered_by(step: &Step, asked: &PrefundOrdered) -> Value {
+fn ordered_by(step: &PrefundStep, asked: &PrefundOrdered) -> Value {
     let mut shown = ordered(asked);
     if let Some(shown) = shown.as_object_mut() {
         shown.insert("at".to_owned(), step.at.seconds().0.into());
