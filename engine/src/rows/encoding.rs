@@ -30,6 +30,5 @@ pub(crate) fn decode<T: DeserializeOwned>(table: Table, key: &[u8], bytes: &[u8]
 
 /// The row with this key, where the store has one.
 pub(crate) fn load<R: Row>(store: &dyn Store, key: &R::Key) -> Result<Option<R>, StoreError> {
-    let key = key.bytes();
-    store.row(R::TABLE, &key)?.map(|bytes| decode(R::TABLE, &key, &bytes)).transpose()
+    key.with_bytes(|key| store.row(R::TABLE, key)?.map(|bytes| decode(R::TABLE, key, &bytes)).transpose())
 }

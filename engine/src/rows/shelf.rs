@@ -64,6 +64,11 @@ pub trait RowKey: Clone + Ord {
 
     /// The key with these bytes.
     fn read(bytes: &[u8]) -> Option<Self>;
+
+    /// Its bytes for the time of a call: a decision's two look-ups copy no key.
+    fn with_bytes<T>(&self, visit: impl FnOnce(&[u8]) -> T) -> T {
+        visit(&self.bytes())
+    }
 }
 
 macro_rules! text_key {
@@ -71,6 +76,10 @@ macro_rules! text_key {
         $(impl RowKey for $key {
             fn bytes(&self) -> KeyBytes {
                 KeyBytes::from_slice(self.as_str().as_bytes())
+            }
+
+            fn with_bytes<T>(&self, visit: impl FnOnce(&[u8]) -> T) -> T {
+                visit(self.as_str().as_bytes())
             }
 
             fn read(bytes: &[u8]) -> Option<Self> {
