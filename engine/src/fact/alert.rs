@@ -1,33 +1,33 @@
-//! Conditions that somebody must know of, in words.
+//! Conditions that need an operator's attention, in words.
 
 use compact_str::CompactString;
 use serde::{Deserialize, Serialize};
 
-/// The longest subject kept, in bytes.
+/// The longest subject, in bytes.
 pub const SUBJECT_BYTES_MAX: usize = 256;
 
-/// The longest title kept, in bytes: one line of a message.
+/// The longest title, in bytes: one line of a message.
 pub const TITLE_BYTES_MAX: usize = 256;
 
-/// The longest text kept, in bytes: a paragraph.
+/// The longest text, in bytes: a paragraph.
 pub const TEXT_BYTES_MAX: usize = 2_048;
 
-/// Most facts kept, and the longest name or value of one in bytes.
+/// Maximum facts of a condition.
 pub const FACTS_MAX: usize = 16;
 
-/// See [`FACTS_MAX`].
+/// The longest name or value of a fact, in bytes.
 pub const FACT_BYTES_MAX: usize = 256;
 
-/// How soon somebody must look, least first.
+/// How soon an operator must look, least first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Severity {
-    /// To be planned for: a top-up in the coming days.
+    /// Plan for it: a top-up in the coming days.
     Notice,
-    /// In the morning.
+    /// Look in the morning.
     Warning,
-    /// Today.
+    /// Look today.
     Urgent,
-    /// At once.
+    /// Look at once.
     Critical,
 }
 
@@ -47,36 +47,36 @@ impl Severity {
     }
 }
 
-/// What is the matter.
+/// The kind of a condition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum AlertKind {
     /// A pool may run empty before a top-up sent now is credited.
     PoolLow,
-    /// A pool's balance is below what UR wants left in it.
+    /// A pool's balance is below UR's minimum.
     FloorBreached,
-    /// A top-up was not credited when it was expected.
+    /// A top-up was not credited by its expected time.
     PrefundOverdue,
     /// Less of a top-up was credited than was sent.
     PrefundShort,
-    /// A pool's balance was not reported for too long.
+    /// A pool's balance report is too old.
     ReportStale,
     /// UR's figures and ours drift apart.
     Drift,
-    /// A break stays unexplained.
+    /// A break stays open for too long.
     BreakAgeing,
-    /// More is declined than usual.
+    /// The decline rate is above normal.
     DeclineSpike,
-    /// UR settled what we declined.
+    /// UR settled a declined authorization.
     StandIn,
-    /// A receiver of deliveries stays down.
+    /// A delivery receiver stays down.
     DeliveryParked,
-    /// Records wait long for the disk.
+    /// Records wait too long for the disk.
     JournalSlow,
-    /// More was approved within an hour than is allowed.
+    /// Approvals within an hour exceeded their cap.
     HourlyCap,
-    /// An automatic top-up is refused: by UR, or by a bound of ours.
+    /// An automatic top-up was refused, by UR or by a bound of ours.
     PrefundRefused,
-    /// A receiver of deliveries rejects one message while it accepts others.
+    /// A delivery receiver rejects one message while it accepts others.
     DeliveryStuck,
 }
 
@@ -124,22 +124,20 @@ impl AlertKind {
 /// What somebody must know of, in words.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Condition {
-    /// What is the matter.
     pub kind: AlertKind,
-    /// With what: a pool's currency, a receiver, …; empty where there is only one.
+    /// The pool's currency, the receiver, …; empty for a kind with a single subject.
     pub subject: CompactString,
     /// How soon somebody must look.
     pub severity: Severity,
-    /// One line.
     pub title: CompactString,
-    /// What it means, and what to do.
+    /// The consequence and the remedy.
     pub text: CompactString,
-    /// The figures behind it, by name.
+    /// The figures behind the condition, by name.
     pub facts: Vec<(CompactString, CompactString)>,
 }
 
 impl Condition {
-    /// The condition within its bounds. It is cut and never refused: no alert is lost because its words are many.
+    /// Truncates the condition to its bounds. Never refuses: no alert is lost because its text is long.
     #[must_use]
     pub fn bounded(mut self) -> Condition {
         cut(&mut self.subject, SUBJECT_BYTES_MAX);
@@ -154,7 +152,7 @@ impl Condition {
     }
 }
 
-/// Keeps whole characters up to `bytes_max`.
+/// Truncates to whole characters within `bytes_max`.
 fn cut(text: &mut CompactString, bytes_max: usize) {
     text.truncate(text.floor_char_boundary(bytes_max));
 }

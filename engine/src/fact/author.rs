@@ -1,22 +1,22 @@
-//! Who causes a record.
+//! Authors of records.
 
 use compact_str::CompactString;
 use serde::{Deserialize, Serialize};
 
 use crate::bytes::Fingerprint;
 
-/// Who caused a record.
+/// The author of a record.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Author {
-    /// A signed callback of UR's.
+    /// UR, by a signed callback or a feed.
     Ur,
-    /// The engine itself, such as the release at the deadline.
+    /// The engine itself, such as for the release at the deadline.
     Engine,
     /// A person or program with an admin token.
     Person {
         /// The token's name.
         name: CompactString,
-        /// So that a repeated request has one effect.
+        /// Makes a repeated request have one effect.
         idempotency: Option<IdempotencyKey>,
     },
 }
@@ -36,8 +36,8 @@ impl Author {
 /// The `Idempotency-Key` of an admin request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct IdempotencyKey {
-    /// As the caller chose it.
+    /// Chosen by the caller.
     pub key: CompactString,
-    /// Of the request's method, path and body.
+    /// Hash of the request's method, path and body.
     pub fingerprint: Fingerprint,
 }

@@ -1,15 +1,15 @@
-//! Bounds of the figures in a fact. The ledger writes none beyond them; what a damaged or foreign journal holds is refused
-//! before it is folded, so that no sum over figures within them leaves 64 bits.
+//! Bounds of the figures in a fact. The ledger writes none beyond them; records of a damaged or foreign journal are
+//! refused before the fold, so that no sum over figures within them leaves 64 bits.
 
 use super::{Approval, DrawPosting, DrawRelease, Fact, HoldReleased, Posted, ReleaseCause, SourcePosting, Verdict};
 use crate::contract::limit::{ClientLimit, LIMIT_WEIGHT_MAX};
 use crate::money::{AMOUNT_MAX, ChfMinor, Minor, SUM_MAX};
 
-/// Draws of one authorization at most, itself and its increments: their sums stay within half of [`SUM_MAX`], however
-/// large each is, and every change of an authorization walks them. Beyond it an increment finds no parent.
+/// Maximum draws of one authorization (itself and its increments): their sum stays within half of [`SUM_MAX`], however
+/// large each is, and every change of an authorization walks them. At the bound an increment finds no parent.
 pub const DRAWS_MAX: usize = 1_000;
 
-/// The currencies that one transaction is booked in: what was held, and what was taken.
+/// Currencies of one posting: the hold's, the captured one's, and a refund's.
 const BOOKINGS_MAX: usize = 3;
 
 /// A fact holds a figure that no ledger writes.
@@ -17,26 +17,10 @@ const BOOKINGS_MAX: usize = 3;
 pub enum BoundsError {
     /// An amount, or a sum of them, is negative or too large.
     #[error("{figure} is {value}: beyond {least} to {most}")]
-    Figure {
-        /// Its name.
-        figure: &'static str,
-        /// What stands there.
-        value: i64,
-        /// The least it may be.
-        least: i64,
-        /// The most it may be.
-        most: i64,
-    },
+    Figure { figure: &'static str, value: i64, least: i64, most: i64 },
     /// A list is too long to be summed within bounds.
     #[error("{list} has {length} entries, {most} at most")]
-    List {
-        /// Its name.
-        list: &'static str,
-        /// How many stand there.
-        length: usize,
-        /// How many may.
-        most: usize,
-    },
+    List { list: &'static str, length: usize, most: usize },
 }
 
 fn between(figure: &'static str, value: i64, least: i64, most: i64) -> Result<(), BoundsError> {
@@ -47,17 +31,17 @@ fn amount(figure: &'static str, value: Minor) -> Result<(), BoundsError> {
     between(figure, value.0, 0, AMOUNT_MAX.0)
 }
 
-/// Francs of one amount, as often as they may count.
+/// Francs of one amount, times the largest limit weight.
 fn francs(figure: &'static str, value: ChfMinor) -> Result<(), BoundsError> {
     between(figure, value.0, 0, i64::from(LIMIT_WEIGHT_MAX) * AMOUNT_MAX.0)
 }
 
-/// What is summed over draws, or accumulated.
+/// A sum over draws, or an accumulated figure.
 fn sum(figure: &'static str, value: Minor) -> Result<(), BoundsError> {
     between(figure, value.0, 0, SUM_MAX.0)
 }
 
-/// From one accumulated figure to another.
+/// The difference of two accumulated figures.
 fn change(figure: &'static str, value: Minor) -> Result<(), BoundsError> {
     between(figure, value.0, -2 * SUM_MAX.0, 2 * SUM_MAX.0)
 }
@@ -67,10 +51,10 @@ fn length(list: &'static str, length: usize, most: usize) -> Result<(), BoundsEr
 }
 
 impl Fact {
-    /// Whether every figure that a fold adds up lies within its bounds.
+    /// Checks that every figure a fold adds up is within its bounds.
     ///
     /// # Errors
-    /// The first that does not.
+    /// The first figure that is not.
     pub fn check_bounds(&self) -> Result<(), BoundsError> {
         match self {
             Fact::Decided(decided) => match &decided.verdict {

@@ -1,4 +1,4 @@
-//! Controls: limits that people set on a program, a user or a card. All off by default.
+//! Controls: limits set by people on the program, a user or a card. All off by default.
 
 use compact_str::CompactString;
 use serde::{Deserialize, Serialize};
@@ -7,13 +7,13 @@ use super::{Channel, Merchant};
 use crate::contract::limit::LIMIT_PERIOD_SECONDS;
 use crate::money::{ChfMinor, Money};
 
-/// At most so many velocity rules on one user, card or program.
+/// Maximum velocity rules on one user, card or program.
 pub const VELOCITY_RULES_MAX: usize = 8;
 
-/// At most so many entries in one block list.
+/// Maximum entries in one block list.
 pub const BLOCK_LIST_MAX: usize = 1_000;
 
-/// The largest `count_max`: below the bound of a user's spends, so that counting within it is exact.
+/// The largest `count_max`: below the bound of a user's ring of spends, so that counting within it is exact.
 pub const VELOCITY_COUNT_MAX: u32 = 2_000;
 
 /// A bound on approved spending in a sliding window.
@@ -21,54 +21,48 @@ pub const VELOCITY_COUNT_MAX: u32 = 2_000;
 pub struct VelocityRule {
     /// Length of the window `(now − W, now]` in seconds, 1 to 2,592,000 (30 days).
     pub window_seconds: u32,
-    /// The most francs in the window, this transaction included.
+    /// Maximum francs in the window, this transaction included.
     pub amount_max: Option<ChfMinor>,
-    /// The most approvals in the window, this one included; at most [`VELOCITY_COUNT_MAX`].
+    /// Maximum approvals in the window, this one included; at most [`VELOCITY_COUNT_MAX`].
     pub count_max: Option<u32>,
 }
 
-/// What a person may restrict. An empty value restricts nothing.
+/// Restrictions set by a person. An empty value restricts nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Controls {
-    /// The most one transaction may be. In another currency it is compared in francs.
+    /// Maximum of one transaction. Other currencies are compared in francs.
     pub transaction_amount_max: Option<Money>,
-    /// Sliding windows; all must hold.
+    /// All rules must hold.
     pub velocity: Vec<VelocityRule>,
-    /// Merchant categories refused.
     pub mcc_block: Vec<u16>,
-    /// Merchant ids refused.
     pub merchant_block: Vec<CompactString>,
-    /// Countries refused (alpha-3, compared without case).
+    /// ISO 3166 alpha-3, compared without case.
     pub country_block: Vec<CompactString>,
-    /// Channels refused.
     pub channel_block: Vec<Channel>,
 }
 
 /// A control was out of range.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ControlsError {
-    /// Too many velocity rules.
     #[error("at most {VELOCITY_RULES_MAX} velocity rules are allowed")]
     TooManyVelocityRules,
-    /// A window of no or too great length.
     #[error("window_seconds must be 1 to 2592000 (30 days), got {0}")]
     Window(u32),
-    /// A count that could not be kept exactly.
+    /// A count above the bound up to which counting is exact.
     #[error("count_max must be at most {VELOCITY_COUNT_MAX}, got {0}")]
     Count(u32),
-    /// A list too long to be checked at every tap.
+    /// A block list too long to check on every authorization.
     #[error("a block list holds at most {BLOCK_LIST_MAX} entries")]
     BlockListTooLong,
-    /// A negative bound.
     #[error("amounts must not be negative")]
     NegativeAmount,
 }
 
 impl Controls {
-    /// Whether every bound is one that the engine can keep exactly.
+    /// Checks that the engine can enforce every bound exactly.
     ///
     /// # Errors
-    /// The first bound that is not.
+    /// The first bound that it cannot.
     pub fn validate(&self) -> Result<(), ControlsError> {
         if self.velocity.len() > VELOCITY_RULES_MAX {
             return Err(ControlsError::TooManyVelocityRules);
@@ -95,7 +89,7 @@ impl Controls {
         Ok(())
     }
 
-    /// Which of the lists name this merchant and channel. What UR does not tell cannot be blocked.
+    /// The block lists that name this merchant and channel. A field missing from UR's request is never blocked.
     #[must_use]
     pub fn blocked(&self, merchant: &Merchant, channel: Channel) -> Blocked {
         let named = |list: &[CompactString], value: &Option<CompactString>| {
@@ -110,21 +104,17 @@ impl Controls {
     }
 }
 
-/// Which block lists name a transaction.
+/// The block lists that name a transaction.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Blocked {
-    /// The merchant's country.
     pub country: bool,
-    /// The merchant's category.
     pub mcc: bool,
-    /// The merchant.
     pub merchant: bool,
-    /// The channel.
     pub channel: bool,
 }
 
 impl Blocked {
-    /// Blocked by either.
+    /// The union of both.
     #[must_use]
     pub fn or(self, other: Blocked) -> Blocked {
         Blocked {

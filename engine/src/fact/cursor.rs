@@ -1,16 +1,16 @@
-//! The bounds of what readers of the journal keep in it.
+//! Bounds of the journal readers' data.
 
-/// The longest name of a reader, in bytes.
+/// The longest reader name, in bytes.
 pub const NAME_BYTES_MAX: usize = 64;
 
-/// The longest position kept, in bytes: it is written again whenever it moves.
+/// The longest position, in bytes: every move writes it again.
 pub const POSITION_BYTES_MAX: usize = 16 * 1024;
 
-/// The longest name of a message kept, in bytes.
+/// The longest message name, in bytes.
 pub const MESSAGE_BYTES_MAX: usize = 64;
 
-/// The longest reason kept, in bytes: a paragraph.
+/// The longest reason, in bytes: a paragraph.
 pub const REASON_BYTES_MAX: usize = 1_024;
 
-/// Most cursors kept; those of readers that are gone stay.
+/// Maximum cursors, including those of retired readers.
 pub const CURSORS_MAX: usize = 1_024;

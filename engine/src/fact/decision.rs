@@ -1,4 +1,4 @@
-//! Decisions: what the ladder saw, and what it decided.
+//! Decisions: the ladder's inputs and its verdict.
 
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
@@ -9,32 +9,26 @@ use crate::contract::pricing::{Conversion, Price};
 use crate::money::{ChfMinor, Currency, Minor, Money};
 use crate::time::UnixSeconds;
 
-/// A decision and all that it rested on.
+/// A decision and all its inputs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Decided {
-    /// The request.
     pub request: Request,
-    /// Of the request's bytes, to know it again.
+    /// Hash of the request's bytes, to recognize a repeat.
     pub fingerprint: Fingerprint,
-    /// The values the ladder saw.
     pub inputs: Inputs,
-    /// What was decided.
     pub verdict: Verdict,
 }
 
-/// What was decided.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Verdict {
-    /// Approved, taking this.
     Approved(Approval),
-    /// Declined; nothing was taken.
+    /// Declined; nothing is held.
     Declined(Reason),
 }
 
-/// What an approval takes: each capacity exactly once.
+/// The amounts that an approval takes: each capacity exactly once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Approval {
-    /// Where it is paid from.
     pub source: Source,
     /// The approved amount, in the transaction currency.
     pub amount: Minor,
@@ -44,11 +38,11 @@ pub struct Approval {
     pub spent: ChfMinor,
     /// `spent × limit_weight`: counted against the client limit.
     pub limit: ChfMinor,
-    /// Held of the user's funds; for CRYPTO only.
+    /// Held from the user's funds; for CRYPTO only.
     pub funds: Option<Money>,
 }
 
-/// Where an approval is paid from.
+/// The funding source of an approval.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Source {
     /// UR settles from the partner's prefunded pool; the partner debits the user's crypto afterwards.
@@ -68,28 +62,28 @@ impl Source {
     }
 }
 
-/// Where an authorization stands. Those that hold something are open, all others terminal.
+/// State of an authorization. States with a hold are open, all others terminal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum AuthorizationState {
-    /// The ladder refused it.
+    /// Declined by the ladder.
     Declined,
-    /// It holds what remains of it.
+    /// Approved; the remaining amount is held.
     Approved,
-    /// Given back whole by reversals or advices.
+    /// Released in full by reversals or advices.
     Reversed,
-    /// Given back whole by the engine at the deadline, or by a person.
+    /// Released in full by the engine at the deadline, or by a person.
     Released,
-    /// Reversed before it came.
+    /// The reversal came before the authorization.
     Tombstoned,
-    /// It holds what remains of it, and UR knows it.
+    /// UR showed the authorization as pending; the remaining amount is held.
     Confirmed,
     /// UR settled a part; the rest is held.
     PartlyCleared,
-    /// UR settled it.
+    /// UR settled the authorization.
     Cleared,
-    /// Given back whole, because UR never settled it.
+    /// Released in full, because UR never settled it.
     Expired,
-    /// UR settled what was not approved.
+    /// UR settled a transaction without an approval.
     ForcePosted,
 }
 
@@ -125,71 +119,68 @@ impl AuthorizationState {
         }
     }
 
-    /// Whether it may hold something and take more.
+    /// Whether the authorization may hold an amount and accept increments.
     #[must_use]
     pub fn is_open(self) -> bool {
         matches!(self, AuthorizationState::Approved | AuthorizationState::Confirmed | AuthorizationState::PartlyCleared)
     }
 }
 
-/// Everything the ladder looks at beside the request. Stored with the decision.
+/// Every input of the ladder except the request. Stored with the decision.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Inputs {
-    /// When it was decided.
+    /// Time of the decision.
     pub now: UnixSeconds,
-    /// The whole program is suspended.
     pub program_suspended: bool,
-    /// `None`: no such user.
+    /// `None`: unknown user.
     pub user: Option<UserSeen>,
-    /// `None`: not a card of this user.
+    /// `None`: the card is not this user's.
     pub card: Option<CardStatus>,
-    /// Its reversal came first.
+    /// The reversal came before the authorization.
     pub reversed_before: bool,
-    /// For an increment: whether a live parent of the same user, card and currency is there.
+    /// For an increment: whether an open parent of the same user, card and currency exists.
     pub parent_found: bool,
-    /// What program, user and card block.
+    /// Union of the program's, user's and card's block lists.
     pub blocked: Blocked,
-    /// Bounds on one transaction.
+    /// Controls on the amount of one transaction.
     pub amount_max: Vec<AmountMaxSeen>,
-    /// Velocity rules.
     pub velocity: Vec<VelocitySeen>,
-    /// Seconds since rates were set; `None` where they never were.
+    /// `None` where rates were never set.
     pub rates_age_seconds: Option<u64>,
-    /// Older rates price nothing; `None`: they do not age.
+    /// Older rates price nothing; `None`: rates do not age.
     pub rates_max_age_seconds: Option<u64>,
-    /// The clock can be trusted.
+    /// Whether the clock is trusted.
     pub time_trusted: bool,
-    /// How often a use counts against the limit: 0, 1 or 2.
+    /// Times that a spend counts against the limit: 0, 1 or 2.
     pub limit_weight: u8,
-    /// Our own addition to cross-currency holds.
+    /// Margin added to cross-currency holds, in hundredths of a percent.
     pub fx_buffer_bps: u16,
-    /// The sources in the order they are tried.
+    /// The funding sources in the order of attempts.
     pub sources: SmallVec<[Source; 2]>,
-    /// The routes to pay, each source's in the order they are preferred.
+    /// The funding routes, each source's in order of preference.
     pub routes: SmallVec<[FundingRoute; 1]>,
 }
 
-/// The user as the ladder saw it.
+/// The user's row as seen by the ladder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UserSeen {
     /// UR's status of the account.
     pub status: AccountStatus,
     /// Suspended by the partner.
     pub suspended: bool,
-    /// UR's figures are too old to decide on.
+    /// UR's report is too old to decide on.
     pub stale: bool,
-    /// What was left of the CHF limit.
+    /// The rest of the CHF limit.
     pub headroom: ChfMinor,
-    /// When UR's period began; another 30 days later its use counts no more.
+    /// Start of UR's limit period; after 30 days its use no longer counts.
     pub limit_start: UnixSeconds,
-    /// What UR's `usedLimit` took from the headroom.
+    /// The part of UR's `usedLimit` that counts.
     pub limit_used: ChfMinor,
 }
 
 /// A control on the amount of one transaction, as seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AmountMaxSeen {
-    /// The bound.
     pub max: Money,
     /// Thousandths of a franc per unit of its currency, where known: to compare across currencies.
     pub chf_rate: Option<u32>,
@@ -198,67 +189,62 @@ pub struct AmountMaxSeen {
 /// A velocity rule as seen, without this transaction.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VelocitySeen {
-    /// The rule.
     pub rule: VelocityRule,
-    /// What its window held.
+    /// The approvals in the rule's window.
     pub window: Window,
     /// When the oldest approval leaves the window.
     pub relief_at: Option<UnixSeconds>,
 }
 
-/// The velocity of a window: what it holds, and when one more would fit.
+/// Sum of the approvals in a velocity window.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Window {
-    /// Approvals in the window.
+    /// Number of approvals.
     pub count: u32,
-    /// Francs in the window.
     pub spent: ChfMinor,
 }
 
 /// The user's funds as seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FundsSeen {
-    /// Their currency.
     pub currency: Currency,
-    /// Not held by earlier approvals.
+    /// Funds without the part held by earlier approvals.
     pub available: Minor,
-    /// From the currency paid in; `None` where it cannot be priced.
+    /// From the currency paid in; `None` where no rate converts it.
     pub conversion: Option<Conversion>,
 }
 
-/// What covers an approval on one route.
+/// The balances that cover an approval on one route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Capacity {
-    /// The partner's pool, and the user's funds.
+    /// The partner's pool and the user's funds.
     Pool {
         /// Before this transaction.
         available: Minor,
-        /// To be left after it.
+        /// The amount that must be left.
         reserve: Minor,
-        /// The report of the pool is too old to decide on.
+        /// The pool's report is too old to decide on.
         stale: bool,
-        /// `None` where the partner gave no funds: they cover nothing.
+        /// `None` where the partner set no funds: they cover nothing.
         funds: Option<FundsSeen>,
     },
     /// The user's fiat balance.
     Balance {
         /// Before this transaction.
         available: Minor,
-        /// Whether UR's card contract may take from it.
+        /// Whether UR's card contract may debit it.
         allowance: bool,
     },
 }
 
-/// One route to pay: in the transaction currency itself, or converted to the card's.
+/// One funding route: in the transaction currency itself, or converted to the card's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FundingRoute {
-    /// The currency paid in.
     pub currency: Currency,
-    /// How the amount paid follows from the request; `None` where rates would be needed but none were ever set.
+    /// Conversion of the request's amount; `None` where it needs rates but none were ever set.
     pub price: Option<Price>,
     /// Thousandths of a franc per unit of `currency`, where known.
     pub chf_rate: Option<u32>,
-    /// What covers it.
     pub capacity: Capacity,
 }
 
@@ -270,7 +256,7 @@ impl FundingRoute {
         }
     }
 
-    /// Whether the balance itself, funds and limit aside, covers `paid`.
+    /// Whether the balance alone, without funds and limit, covers `paid`.
     pub(crate) fn covers(&self, paid: Minor) -> bool {
         match self.capacity {
             Capacity::Pool { available, reserve, .. } => available - paid >= reserve,
@@ -278,7 +264,7 @@ impl FundingRoute {
         }
     }
 
-    /// Whether a rate plays a part: the same currency and francs need none.
+    /// Whether the route needs rates: a direct price in francs, without a conversion of funds, needs none.
     pub(crate) fn needs_rates(&self) -> bool {
         let funds_converted = matches!(self.capacity,
             Capacity::Pool { funds: Some(funds), .. } if funds.currency != self.currency);

@@ -1,4 +1,4 @@
-//! Evidence: UR's transactions, what they change, and how they differ from what we hold.
+//! Evidence: UR's transactions, their effects, and their differences from our authorizations.
 
 use compact_str::CompactString;
 use serde::{Deserialize, Serialize};
@@ -9,16 +9,16 @@ use crate::ids::{AuthorizationId, Sequence, UrId};
 use crate::money::{ChfMinor, Currency, Minor, Money};
 use crate::time::UnixSeconds;
 
-/// Which way the money went, seen from the account holder.
+/// Direction of the money, seen from the account holder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Flow {
-    /// UR took it.
+    /// UR debited the account.
     Out,
-    /// UR gave it back.
+    /// UR credited the account.
     In,
 }
 
-/// How far UR is with it.
+/// Settlement status at UR.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Progress {
     /// Posted, not settled.
@@ -32,70 +32,66 @@ pub enum Progress {
 /// A card transaction as UR shows it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Posting {
-    /// UR's hash of it, or what stands for one where UR gives none. One hash may come once for each progress.
+    /// UR's hash, or a substitute where UR gives none. One hash may come once per progress.
     pub hash: CompactString,
-    /// The account holder.
     pub user: UrId,
-    /// Which way.
     pub flow: Flow,
-    /// How far.
     pub progress: Progress,
     /// In the currency paid in; never negative.
     pub amount: Money,
-    /// When UR says it happened.
+    /// UR's time of the transaction.
     pub at: UnixSeconds,
 }
 
 impl Posting {
-    /// What makes it the same movement of money, however far it is: one hash may hold several, of several accounts.
+    /// Identity of the movement of money, whatever its progress: one hash may cover several movements, on several
+    /// accounts.
     #[must_use]
     pub fn place(&self) -> CompactString {
         let Posting { hash, user, flow, amount, .. } = self;
         compact_str::format_compact!("{user} {flow:?} {} {} {hash}", amount.amount, amount.currency)
     }
 
-    /// What makes it the same one when it comes again: the movement, and how far it is.
+    /// Identity of the delivery: the movement and its progress.
     #[must_use]
     pub fn key(&self) -> Fingerprint {
         Fingerprint::of(format!("{} {:?}", self.place(), self.progress).as_bytes())
     }
 }
 
-/// A transaction of UR's, and what it changes.
+/// A UR transaction and the changes it makes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Posted {
-    /// The transaction.
     pub posting: Posting,
-    /// The root authorization; one of its own where none of ours was found.
+    /// The root authorization; the posting's own where none matched.
     pub root: AuthorizationId,
-    /// The account holder whose row it changes; `None` where there is no such user.
+    /// The account holder whose row changes; `None` for an unknown user.
     pub user: Option<UrId>,
-    /// Where it was paid from, as far as we know.
+    /// The funding source, where known.
     pub source: Option<Source>,
-    /// What it did.
     pub effect: Effect,
-    /// The state of the authorization after it.
+    /// The authorization's state after the posting.
     pub state: AuthorizationState,
-    /// Per draw, oldest first.
+    /// Oldest first.
     pub draws: Vec<DrawPosting>,
-    /// UR took it, in the currency paid in.
+    /// Taken by UR, in the currency paid in.
     pub captured: Minor,
-    /// UR gave it back.
+    /// Returned by UR.
     pub given_back: Minor,
-    /// What pools lose or get back.
+    /// Changes to pools.
     pub pools: Vec<SourcePosting>,
-    /// What the user's fiat balances lose or get back.
+    /// Changes to the user's fiat balances.
     pub fiat: Vec<SourcePosting>,
-    /// UR uses the limit for it, and we have not counted it yet.
+    /// Use of the limit by UR that is not counted yet.
     pub limit_added: ChfMinor,
-    /// Returns whose use of the limit UR shows with it.
+    /// Returns whose use of the limit UR shows with this transaction.
     pub completes: Vec<Sequence>,
-    /// What is to be looked at.
+    /// Differences for an operator.
     pub breaks: Vec<Discrepancy>,
 }
 
 impl Posted {
-    /// Money that came back to an open pool after it was settled: no hold rises by it, only UR's balance.
+    /// A refund to an open pool: money returned after settlement, which raises no hold, only UR's balance.
     #[must_use]
     pub fn refund(&self) -> Option<Money> {
         let currency = self.posting.amount.currency;
@@ -103,7 +99,7 @@ impl Posted {
         is_refund.then_some(Money { amount: self.given_back, currency })
     }
 
-    /// What UR's balance of a pool may rise by: what is held no more, or a refund.
+    /// The amount that UR's balance of a pool may rise by: a released hold, or a refund.
     #[must_use]
     pub fn returned_to(&self, pool: &SourcePosting) -> Minor {
         let refund = self.refund().map_or(Minor::ZERO, |refund| refund.amount);
@@ -111,24 +107,24 @@ impl Posted {
     }
 }
 
-/// What a posting did.
+/// Effect of a posting on the authorization.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Effect {
-    /// It is known to UR; nothing moved.
+    /// UR shows the authorization as pending; nothing moved.
     Confirmed,
-    /// UR settled all of it.
+    /// UR settled the whole authorization.
     Cleared,
     /// UR settled a part; the rest stays held.
     PartlyCleared,
-    /// UR settled what we had given up: reversed, released or expired.
+    /// UR settled an authorization already reversed, released or expired.
     LateCleared,
-    /// UR took nothing, or gave back what was not settled.
+    /// UR rejected the debit, or returned an amount that was not settled.
     Reversed,
-    /// UR gave back what was settled.
+    /// UR returned a settled amount.
     Refunded,
-    /// UR settled what we never approved.
+    /// UR settled a transaction without an approval.
     ForcePosted,
-    /// It only confirms what is known, or says nothing.
+    /// No new information.
     Noted,
 }
 
@@ -149,18 +145,18 @@ impl Effect {
     }
 }
 
-/// What one draw loses to a posting.
+/// The part of one draw consumed by a posting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DrawPosting {
-    /// The record that took it.
+    /// The record that approved the draw.
     pub sequence: Sequence,
-    /// Of its amount, in the transaction currency: settled or given back.
+    /// In the transaction currency: settled or returned.
     pub amount: Minor,
-    /// Of what it holds, in the currency paid in.
+    /// The consumed part of the hold, in the currency paid in.
     pub paid: Minor,
-    /// UR never took it: funds, velocity and limit come back, too.
+    /// UR never took the amount: funds, velocity and limit are restored, too.
     pub is_back: bool,
-    /// Of the user's funds, where they come back.
+    /// The restored part of the user's funds.
     pub funds: Minor,
     /// No longer counted by velocity.
     pub spent: ChfMinor,
@@ -168,16 +164,15 @@ pub struct DrawPosting {
     pub unreflected: ChfMinor,
 }
 
-/// What a pool or a fiat balance loses or gets back by a transaction.
+/// Change of a pool or a fiat balance by a transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SourcePosting {
-    /// Which one.
     pub currency: Currency,
-    /// Leaves what is outstanding.
+    /// Subtracted from the outstanding hold.
     pub held: Minor,
-    /// By how much what is available changes.
+    /// Added to the available amount; may be negative.
     pub available: Minor,
-    /// Settled: the next report that is asked for holds it.
+    /// Settled: the next report requested from UR includes it.
     pub completed: Minor,
 }
 
@@ -191,47 +186,45 @@ impl SourcePosting {
     }
 }
 
-/// How a posting and what we hold differ beyond what explains itself.
+/// An unexplained difference between a posting and our authorization.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Discrepancy {
-    /// Of which kind.
     pub kind: BreakKind,
-    /// What of: a root authorization, a hash, a urId or a pool.
+    /// A root authorization, a hash, a urId or a pool.
     pub subject: CompactString,
-    /// The field that differs.
     pub field: CompactString,
-    /// Our value of it.
+    /// Our value.
     pub ours: CompactString,
-    /// UR's.
+    /// UR's value.
     pub theirs: CompactString,
 }
 
 /// The kinds of breaks of the three-way comparison.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum BreakKind {
-    /// We approved, and UR knows nothing of it.
+    /// UR shows nothing for an approved authorization.
     MissingAtProvider,
-    /// UR settled what we know nothing of.
+    /// UR settled a transaction that we do not know.
     OrphanAtProvider,
-    /// Another amount than we hold, beyond tolerance.
+    /// The amount differs from the hold beyond tolerance.
     AmountMismatch,
-    /// Another amount within tolerance, where currencies were converted.
+    /// The amount differs within tolerance, after a currency conversion.
     FxDrift,
-    /// Another currency than we hold.
+    /// The currency differs from the hold's.
     CurrencyMismatch,
-    /// Money went the other way.
+    /// The money moved in the other direction.
     DirectionMismatch,
-    /// The same settlement twice.
+    /// UR sent the same settlement twice.
     Duplicate,
-    /// Still on its way.
+    /// Still pending at UR.
     Timing,
     /// UR's state contradicts ours.
     StatusConflict,
-    /// We declined, and UR settled all the same.
+    /// UR settled a declined authorization.
     StandIn,
-    /// UR's figure of the limit does not hold what it must.
+    /// UR's used limit is below the use that it must include.
     LimitDrift,
-    /// UR's balance of a pool does not hold what it must.
+    /// UR's pool balance differs from its explained movements.
     PoolDrift,
 }
 

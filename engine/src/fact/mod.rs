@@ -1,7 +1,7 @@
-//! Facts: what the journal's records say.
+//! Facts: the content of the journal's records.
 //!
-//! A fact carries every change it makes, so each row folds it alone, without looking at any other row: that is what
-//! lets rows lag behind the journal each at its own place, and what makes every durable prefix a legal state.
+//! A fact carries every change it makes, so each row folds it without reading any other row. Rows may therefore lag
+//! behind the journal independently, and every durable prefix is a legal state.
 
 pub mod alert;
 mod author;
@@ -50,45 +50,30 @@ use crate::contract::pricing::Rates;
 use crate::ids::{AlertId, BreakId, CardId, ClosureId, PrefundId, UrId};
 use crate::time::UnixMillis;
 
-/// What happened.
+/// An event that changes state.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Fact {
-    /// An authorization or increment was decided, or an unacceptable reversal refused.
+    /// An authorization or increment was decided, or an invalid reversal refused.
     Decided(Box<Decided>),
-    /// Something held was given back, or a tombstone was set.
+    /// A hold was released, or a tombstone was set.
     HoldReleased(Box<HoldReleased>),
     /// A user was imported, or imported again.
     UserImported(Box<Import>),
-    /// The partner gave a new figure of a user's funds.
+    /// The partner replaced the figure of a user's funds.
     FundsReplaced(FundsReplaced),
     /// A user was suspended or resumed.
-    UserSuspended {
-        /// The user.
-        user: UrId,
-        /// The new state.
-        suspended: bool,
-    },
+    UserSuspended { user: UrId, suspended: bool },
     /// A user's controls were replaced.
     UserControlled {
-        /// The user.
         user: UrId,
         /// `None` restricts nothing.
         controls: Option<Box<Controls>>,
     },
     /// A card was frozen, made active or deleted.
-    CardChanged {
-        /// The card's user.
-        user: UrId,
-        /// The card.
-        card: CardId,
-        /// The new state.
-        status: CardStatus,
-    },
+    CardChanged { user: UrId, card: CardId, status: CardStatus },
     /// A card's controls were replaced.
     CardControlled {
-        /// The card's user.
         user: UrId,
-        /// The card.
         card: CardId,
         /// `None` restricts nothing.
         controls: Option<Box<Controls>>,
@@ -100,110 +85,72 @@ pub enum Fact {
     /// Rates were set.
     RatesReplaced(Box<Rates>),
     /// The whole program was suspended or resumed.
-    ProgramSuspended {
-        /// The new state.
-        suspended: bool,
-        /// As the person gave it.
-        reason: CompactString,
-    },
-    /// A transaction of UR's was booked on what we hold, or on nothing of ours.
+    ProgramSuspended { suspended: bool, reason: CompactString },
+    /// A UR transaction was posted on an authorization, or on one of its own.
     Posted(Box<Posted>),
     /// UR reported a user's account or balances.
     UserReported(Box<UserReported>),
     /// UR reported a pool's balance.
     PoolSynced(PoolSynced),
     /// The provider issued a card.
-    CardAdded {
-        /// The card's user.
-        user: UrId,
-        /// The card.
-        card: ImportedCard,
-    },
-    /// What is kept back in a pool was set; its balance was not reported.
+    CardAdded { user: UrId, card: ImportedCard },
+    /// A pool's floor and reserve were set; its balance was not reported.
     PoolLimited(PoolLimited),
     /// A comparison found a difference.
     BreakOpened(Box<Discrepancy>),
-    /// A break was explained, by a person or by a rule.
+    /// A break was resolved, by a person or by a rule.
     BreakResolved {
-        /// Which.
         id: BreakId,
-        /// As the person gave it, or the rule's name.
+        /// The person's words, or the rule's name.
         reason: CompactString,
     },
-    /// A condition began that somebody must know of.
+    /// A condition began that needs attention.
     AlertRaised(Box<Condition>),
-    /// An open alert's condition became another; it is told again.
+    /// An open alert's condition changed; receivers are notified again.
     AlertChanged {
-        /// Which.
         id: AlertId,
-        /// The condition as it is now.
+        /// The current condition.
         condition: Box<Condition>,
     },
-    /// An open alert is told again, because nobody acknowledged it.
-    AlertRenotified {
-        /// Which.
-        id: AlertId,
-    },
-    /// A person has taken an alert on.
-    AlertAcknowledged {
-        /// Which.
-        id: AlertId,
-        /// As the person gave it.
-        reason: Option<CompactString>,
-    },
-    /// An alert is not told again before a time.
+    /// Receivers were notified again of an unacknowledged alert.
+    AlertRenotified { id: AlertId },
+    /// An operator acknowledged an alert.
+    AlertAcknowledged { id: AlertId, reason: Option<CompactString> },
+    /// An operator silenced an alert until a time.
     AlertSilenced {
-        /// Which.
         id: AlertId,
-        /// The time. One that has passed ends the silence.
+        /// A time in the past ends the silence.
         until: UnixMillis,
     },
-    /// An alert's condition is over.
-    AlertResolved {
-        /// Which.
-        id: AlertId,
-    },
+    /// An alert's condition ended.
+    AlertResolved { id: AlertId },
     /// A top-up was proposed.
     PrefundProposed(Box<PrefundProposed>),
     /// A treasurer approved a proposed top-up.
-    PrefundApproved {
-        /// Which.
-        id: PrefundId,
-    },
+    PrefundApproved { id: PrefundId },
     /// A top-up was sent.
     PrefundSent(Box<PrefundSent>),
-    /// A top-up was given up, or what is missing of it.
-    PrefundCancelled {
-        /// Which.
-        id: PrefundId,
-        /// As the person gave it.
-        reason: CompactString,
-    },
-    /// A reader of the journal said how far it is.
+    /// A top-up, or the missing part of a short one, was cancelled.
+    PrefundCancelled { id: PrefundId, reason: CompactString },
+    /// A journal reader stored its position.
     CursorMoved {
-        /// The reader.
         name: CompactString,
-        /// As the reader wrote it; the engine does not look into it.
+        /// Opaque to the engine.
         position: Vec<u8>,
     },
-    /// Days were added to the calendar on which UR's operations credit nothing.
+    /// Days without credits by UR's operations were added to the calendar.
     ClosureAdded(Closed),
-    /// A closure was taken back.
-    ClosureRemoved {
-        /// Which.
-        id: ClosureId,
-    },
-    /// An approved top-up is asked of UR; the money may leave from here on.
+    /// A closure was removed.
+    ClosureRemoved { id: ClosureId },
+    /// An approved top-up was ordered from UR; the money may leave from here on.
     PrefundOrdered(Box<PrefundOrdered>),
-    /// A person had a reader of the journal go on without a message that nobody would take from it.
+    /// An operator skipped a message that the receiver rejects.
     MessageSkipped {
-        /// The reader.
         name: CompactString,
-        /// The message, as the reader names it.
+        /// The reader's name for the message.
         message: CompactString,
-        /// As the person gave it.
         reason: CompactString,
-        /// Where the reader stands from then on, as it wrote it.
+        /// The reader's position after the message; opaque to the engine.
         position: Vec<u8>,
     },
 }

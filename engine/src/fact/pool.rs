@@ -1,4 +1,4 @@
-//! Pools as they are reported, limited and credited.
+//! Reports, limits and credits of pools.
 
 use compact_str::CompactString;
 use serde::{Deserialize, Serialize};
@@ -6,60 +6,49 @@ use serde::{Deserialize, Serialize};
 use crate::ids::Sequence;
 use crate::money::{Currency, Minor};
 
-/// A pool's balance as reported.
+/// A pool's balance as reported by a person.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PoolReported {
-    /// Which pool.
     pub currency: Currency,
-    /// The balance.
     pub reported: Minor,
-    /// Never to be spent.
+    /// The part that must never be spent.
     pub floor: Minor,
-    /// Kept back from approvals.
+    /// The part that approvals must leave.
     pub reserve: Minor,
-    /// Debits up to this record are in the balance.
+    /// The balance reflects debits up to this record.
     pub reflected_through: Sequence,
-    /// By how much `available` changes.
     pub available_change: Minor,
 }
 
 /// A pool's balance as UR reported it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PoolSynced {
-    /// Which pool.
     pub currency: Currency,
-    /// The balance.
     pub reported: Minor,
-    /// The last record before UR was asked: what was shown completed up to here is in the balance.
+    /// The last record before the request to UR: the balance includes everything shown completed up to it.
     pub seen_through: Sequence,
-    /// By how much `available` changes.
     pub available_change: Minor,
-    /// How much of the recorded credits the balance shows.
+    /// The recorded credits that the balance now includes.
     pub credits_shown: Minor,
 }
 
-/// What is kept back in a pool.
+/// A pool's floor and reserve, set without a report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PoolLimited {
-    /// Which pool.
     pub currency: Currency,
-    /// Never to be spent.
+    /// The part that must never be spent.
     pub floor: Minor,
-    /// Kept back from approvals.
+    /// The part that approvals must leave.
     pub reserve: Minor,
-    /// By how much `available` changes.
     pub available_change: Minor,
 }
 
-/// A credit as recorded.
+/// A recorded credit.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PoolCredited {
-    /// Which pool.
     pub currency: Currency,
-    /// The credit.
     pub amount: Minor,
-    /// The payment's reference.
     pub reference: CompactString,
-    /// The part that counts at once: all of it with feeds off, nothing where UR's report must prove it first.
+    /// The part available at once: all of it with feeds off, nothing where UR's report must prove it first.
     pub counted: Minor,
 }

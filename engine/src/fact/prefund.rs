@@ -1,7 +1,7 @@
-//! Prefunds: top-ups of a pool, from the day they are proposed until UR has credited them.
+//! Prefunds: top-ups of a pool, from proposal to UR's credit.
 //!
-//! A prefund is a promise and no money: what approvals may take rises by what is credited (`PoolCredited`) or reported,
-//! never by what is on its way.
+//! A prefund is a promise, not money: the available figure rises by credits (`PoolCredited`) and reports, never by
+//! money on its way.
 
 use compact_str::CompactString;
 use serde::{Deserialize, Serialize};
@@ -13,52 +13,50 @@ use crate::time::UnixMillis;
 /// The longest reference or request id, in bytes.
 pub const REFERENCE_BYTES_MAX: usize = 128;
 
-/// A top-up as it is proposed.
+/// A proposed top-up.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PrefundProposed {
-    /// Which pool.
     pub currency: Currency,
-    /// What the pool is to be credited.
+    /// The expected credit.
     pub amount: Minor,
-    /// What the credit will name.
+    /// The reference that the credit will carry.
     pub reference: CompactString,
-    /// The `requestId` of the calls to UR. It is on the disk before the first of them, and every retry repeats it.
+    /// The `requestId` of the calls to UR. It is durable before the first call, and every retry repeats it.
     pub request_id: CompactString,
-    /// When the credit is expected, if it is sent at once.
+    /// Expected time of the credit, if sent at once.
     pub expected_at: Option<UnixMillis>,
 }
 
-/// What is asked of UR for an approved top-up. With the `requestId` of its proposal it is the whole call, so that every
-/// retry is the very same one.
+/// An order to UR for an approved top-up. With the proposal's `requestId` it is the whole call, so that every retry is
+/// identical.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PrefundOrdered {
-    /// The proposal that it carries out.
+    /// The proposal that the order executes.
     pub id: PrefundId,
-    /// The UR that is asked, by the base URL of its API. Another one knows nothing of the `requestId`.
+    /// The base URL of UR's API: another instance does not know the `requestId`.
     pub base_url: CompactString,
-    /// The address of the partner's key that signs the call, to whom the `requestId` belongs.
+    /// The address of the partner's key that signs the call; UR scopes the `requestId` to it.
     pub partner: CompactString,
-    /// The ops account that pays and is credited.
+    /// The ops account, both debited and credited.
     pub account: UrId,
-    /// The pool's currency as UR's tokens name it.
+    /// UR's token of the pool's currency.
     pub token: CompactString,
-    /// What is paid, in millionths of a USDC.
+    /// The payment, in millionths of a USDC.
     pub paid: Minor,
-    /// What UR's quote gives for it, in smallest units of the pool's currency.
+    /// UR's quote for `paid`, in smallest units of the pool's currency.
     pub quoted: Minor,
 }
 
-/// A top-up as it was sent.
+/// A sent top-up.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PrefundSent {
-    /// The proposal it carries out; `None` where a person says that money was sent.
+    /// The executed proposal; `None` where a person reports the transfer.
     pub proposal: Option<PrefundId>,
-    /// Which pool.
     pub currency: Currency,
-    /// What the pool is to be credited: UR's quote, or what the person says.
+    /// The expected credit: UR's quote, or the person's figure.
     pub amount: Minor,
-    /// What the credit will name.
+    /// The reference that the credit will carry.
     pub reference: CompactString,
-    /// When the credit is expected; one that nobody expects at any time is never overdue.
+    /// Expected time of the credit; `None` is never overdue.
     pub expected_at: Option<UnixMillis>,
 }

@@ -1,4 +1,4 @@
-//! Why an authorization is declined: the ladder's rungs, in precedence order.
+//! Decline reasons: the ladder's rungs, in precedence order.
 
 use serde::{Deserialize, Serialize};
 
@@ -93,7 +93,7 @@ reasons! {
     JournalUnavailable = "journal_unavailable", "96";
 }
 
-/// The name of the answer to a known id with other data; it is no decision and is not stored.
+/// Wire name and code of the answer to a known id with other data; it is no decision and is not stored.
 pub const DUPLICATE_MISMATCH: (&str, &str) = ("duplicate_mismatch", "94");
 
 impl std::fmt::Display for Reason {

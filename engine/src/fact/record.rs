@@ -1,4 +1,4 @@
-//! Records: the entries of the journal, and their bytes.
+//! Records: the journal's entries and their bytes.
 
 use serde::{Deserialize, Serialize};
 
@@ -12,15 +12,13 @@ pub const RECORD_VERSION: u8 = 1;
 /// One entry of the journal.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
-    /// When it was decided; never before the record it depends on.
+    /// Never before that of a record it depends on.
     pub at: UnixMillis,
-    /// Who caused it.
     pub author: Author,
-    /// What happened.
     pub fact: Fact,
 }
 
-/// A record's bytes could not be read.
+/// A record's bytes could not be decoded.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RecordError {
     /// Written by another version of the program.
@@ -28,12 +26,12 @@ pub enum RecordError {
         "record version {0} is not known to this program (it writes {RECORD_VERSION}); use the program that wrote it"
     )]
     Version(u8),
-    /// Not a record's bytes.
+    /// Not the bytes of a record.
     #[error("not a record: {0}")]
     Malformed(String),
 }
 
-/// A request's bytes: its fingerprint is theirs, and the record that decides it holds them.
+/// A request's bytes, encoded once: for its fingerprint and for the record that decides it.
 pub(crate) struct EncodedRequest(Vec<u8>);
 
 impl EncodedRequest {
@@ -43,22 +41,22 @@ impl EncodedRequest {
         EncodedRequest(buffer.0)
     }
 
-    /// Of everything in the request: the same parsed data has the same fingerprint, whatever its JSON looked like.
+    /// Hash of the whole request: the same parsed data has the same fingerprint, however its JSON was formatted.
     pub(crate) fn fingerprint(&self) -> Fingerprint {
         Fingerprint::of(&self.0)
     }
 }
 
-/// What a decision's record usually takes, and a request's part of it.
+/// Usual size of a decision's record; its request's part follows.
 const RECORD_BYTES_USUAL: usize = 320;
 
 const REQUEST_BYTES_USUAL: usize = 192;
 
-/// The place of [`Fact::Decided`] among the facts.
+/// The variant index of [`Fact::Decided`].
 const DECIDED: u8 = 0;
 
 impl Record {
-    /// The bytes of the journal: the version, then the record.
+    /// The record's bytes: the version, then the record.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         let mut buffer = Buffer(Vec::with_capacity(RECORD_BYTES_USUAL));
@@ -66,7 +64,7 @@ impl Record {
         buffer.0
     }
 
-    /// As [`Record::encode`], of a record that answers this request: a decision is not encoded twice.
+    /// As [`Record::encode`], reusing the encoded request: a decision's request is not encoded twice.
     pub(crate) fn encode_around(&self, request: &EncodedRequest) -> Vec<u8> {
         let Fact::Decided(decided) = &self.fact else { return self.encode() };
         let Decided { request: _, fingerprint, inputs, verdict } = &**decided;
@@ -77,7 +75,7 @@ impl Record {
         buffer.0
     }
 
-    /// Reads a record.
+    /// Decodes a record.
     ///
     /// # Errors
     /// The version is unknown, or the bytes are not exactly one record.

@@ -1,4 +1,4 @@
-//! Releases: what lowers a hold before UR settles it.
+//! Releases: lower a hold before UR settles it.
 
 use compact_str::CompactString;
 use serde::{Deserialize, Serialize};
@@ -11,74 +11,67 @@ use crate::money::{ChfMinor, Currency, Minor};
 /// A reversal, an advice or a release.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HoldReleased {
-    /// Why.
     pub cause: ReleaseCause,
-    /// The root authorization.
     pub root: AuthorizationId,
-    /// The account holder whose row it changes; `None` where nothing was held.
+    /// The account holder whose row changes; `None` where nothing was held.
     pub user: Option<UrId>,
-    /// Given back, in the transaction currency.
+    /// Released, in the transaction currency.
     pub amount: Minor,
-    /// Asked for more than remained, or for another user, card or currency than the authorization's.
+    /// The request exceeded the remaining amount, or named another user, card or currency than the authorization's.
     pub mismatch: bool,
-    /// The state of the authorization after it.
+    /// The authorization's state after the release.
     pub state: AuthorizationState,
-    /// Per draw, oldest first.
+    /// Oldest first.
     pub draws: Vec<DrawRelease>,
-    /// What a pool gets back.
+    /// The part released to a pool.
     pub pool: Option<PoolRelease>,
-    /// UR's own reversal uses the limit again, as the contract does (docs/ur-facts.md, "What reversals do").
+    /// UR's reversal uses the limit again, as the contract does (docs/ur-facts.md, "What reversals do").
     pub limit_added: ChfMinor,
 }
 
-/// Why something is given back.
+/// The cause of a release.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ReleaseCause {
     /// UR's reversal or advice.
     Requested {
-        /// The callback.
         request: Box<Request>,
-        /// Of its bytes, to know it again.
+        /// Hash of the request's bytes, to recognize a repeat.
         fingerprint: Fingerprint,
     },
-    /// The decision was not durable in time; it is answered `deadline_exceeded`.
+    /// The decision was not durable in time; its answer becomes `deadline_exceeded`.
     Late {
-        /// The decision's own id.
+        /// The id of the decision: an authorization's or an increment's.
         id: AuthorizationId,
     },
     /// A person released the hold.
-    Person {
-        /// As the person gave it.
-        reason: CompactString,
-    },
-    /// UR never settled it, and it is long ago.
+    Person { reason: CompactString },
+    /// UR did not settle the authorization within its time.
     Expired,
 }
 
-/// What one draw gives back.
+/// The part released of one draw.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DrawRelease {
-    /// The record that took it.
+    /// The record that approved the draw.
     pub sequence: Sequence,
-    /// Of its amount, in the transaction currency.
+    /// In the transaction currency.
     pub amount: Minor,
-    /// Of the amount paid.
+    /// In the currency paid in.
     pub paid: Minor,
-    /// Of the user's funds, where they are still held.
+    /// Released of the user's funds, where still held.
     pub funds: Minor,
     /// No longer counted by velocity.
     pub spent: ChfMinor,
-    /// No longer counted against the limit (only what UR never booked).
+    /// No longer counted against the limit (only use that UR never booked).
     pub unreflected: ChfMinor,
 }
 
-/// What a pool gets back.
+/// The part released to a pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PoolRelease {
-    /// Which pool.
     pub currency: Currency,
-    /// Leaves `held`.
+    /// Subtracted from `held`.
     pub held: Minor,
-    /// Returns to `available`: only the part that no report is proven to reflect.
+    /// Added to `available`: only the part that no report provably reflects.
     pub available: Minor,
 }

@@ -1,4 +1,4 @@
-//! What UR asks: one callback, parsed.
+//! UR's requests: one callback, parsed.
 
 use compact_str::CompactString;
 use serde::{Deserialize, Serialize};
@@ -7,21 +7,21 @@ use crate::contract::pricing::Amounts;
 use crate::ids::{AuthorizationId, CardId, UrId};
 use crate::money::{AMOUNT_MAX, Currency, Minor};
 
-/// What a callback asks for.
+/// The kind of a callback.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Kind {
     /// A new spend.
     Authorization,
-    /// More on an approved authorization: a decision of its own.
+    /// An addition to an approved authorization: a decision of its own.
     Incremental,
-    /// Gives back all or part of an authorization; always acknowledged.
+    /// Releases all or part of an authorization; always acknowledged.
     Reversal,
-    /// Gives back part of an authorization; always acknowledged.
+    /// Releases part of an authorization; always acknowledged.
     Advice,
 }
 
 impl Kind {
-    /// Whether the ladder decides it; the others are acknowledged.
+    /// Whether the ladder decides this kind; the others are acknowledged.
     #[must_use]
     pub fn is_decided(self) -> bool {
         matches!(self, Kind::Authorization | Kind::Incremental)
@@ -45,7 +45,7 @@ pub enum Channel {
     Other,
 }
 
-/// Who is paid, as far as UR tells.
+/// The merchant, as far as UR names it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Merchant {
     /// The acquirer's merchant id.
@@ -63,15 +63,11 @@ pub struct Merchant {
 /// One callback: the whole of its `data`, the envelope's timestamp aside.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Request {
-    /// Its own id.
     pub id: AuthorizationId,
-    /// What it asks.
     pub kind: Kind,
     /// The root authorization; present unless `kind` is [`Kind::Authorization`].
     pub original: Option<AuthorizationId>,
-    /// The account holder.
     pub user: UrId,
-    /// The card used.
     pub card: CardId,
     /// Transaction amount, 0 to 10^18 − 1 (decisions refuse more than 10^15).
     pub amount: Minor,
@@ -81,11 +77,9 @@ pub struct Request {
     pub settlement_amount: Option<Minor>,
     /// Settlement currency, where given.
     pub settlement_currency: Option<Currency>,
-    /// Whether the merchant accepts less.
+    /// Whether the merchant accepts a smaller amount.
     pub partial_approval_allowed: bool,
-    /// Who is paid.
     pub merchant: Merchant,
-    /// How the card was presented.
     pub channel: Channel,
 }
 
@@ -99,20 +93,20 @@ impl Request {
         }
     }
 
-    /// Whether its amount is one that can be decided: at most 10^15, and zero only for an authorization.
+    /// Whether the amount can be decided: at most 10^15, and zero only for an authorization.
     #[must_use]
     pub fn amount_is_valid(&self) -> bool {
         let zero_is_fine = self.kind == Kind::Authorization;
         self.amount <= AMOUNT_MAX && self.amount >= Minor::ZERO && (zero_is_fine || !self.amount.is_zero())
     }
 
-    /// The settlement amount, where it is given in EUR.
+    /// The settlement amount, where given in EUR.
     #[must_use]
     pub fn settlement_in_eur(&self) -> Option<Minor> {
         self.settlement_amount.filter(|_| self.settlement_currency == Some(Currency::EUR))
     }
 
-    /// What pricing needs if only `amount` of it were asked. The settlement amount shrinks alike, rounded up.
+    /// Pricing inputs for a partial `amount`. The settlement amount shrinks in proportion, rounded up.
     #[must_use]
     pub fn amounts_for(&self, amount: Minor) -> Amounts {
         let settlement_eur = self.settlement_in_eur();

@@ -1,4 +1,4 @@
-//! Which rows a fact touches.
+//! The rows that a fact touches.
 
 use compact_str::CompactString;
 use smallvec::SmallVec;
@@ -11,27 +11,22 @@ use crate::money::Currency;
 /// author's idempotency key, and is not named.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Touches<'a> {
-    /// The user.
     pub user: Option<&'a UrId>,
-    /// The root authorization.
     pub root: Option<&'a AuthorizationId>,
-    /// The id whose answer this gives or changes.
+    /// The id whose answer the fact gives or changes.
     pub answer: Option<&'a AuthorizationId>,
-    /// The movement of money at UR that this posts.
+    /// The movement of money that the fact posts.
     pub posting: Option<&'a Posting>,
     /// The pools whose figures change. An approval of nothing changes none.
     pub pools: SmallVec<[Currency; 2]>,
     /// The breaks that are opened or resolved.
     pub breaks: SmallVec<[BreakId; 1]>,
-    /// The alert.
     pub alert: Option<AlertId>,
-    /// The prefund.
     pub prefund: Option<PrefundId>,
-    /// The credit, which touches the prefund that awaits it, too: a person's credit does not name one.
+    /// A credit also touches the prefund that awaits it: a person's credit does not name one.
     pub credit: Option<&'a PoolCredited>,
     /// The reader of the journal whose cursor moves.
     pub cursor: Option<&'a CompactString>,
-    /// The closure of the calendar.
     pub closure: Option<ClosureId>,
 }
 
@@ -62,7 +57,7 @@ impl<'a> Touches<'a> {
 }
 
 impl Fact {
-    /// The rows that this touches as the record at `sequence`.
+    /// The rows that the fact touches as the record at `sequence`.
     #[must_use]
     pub fn touches(&self, sequence: Sequence) -> Touches<'_> {
         match self {
@@ -121,7 +116,7 @@ impl Fact {
         }
     }
 
-    /// The breaks that this opens as the record at `sequence`.
+    /// The breaks that the fact opens as the record at `sequence`.
     pub fn breaks(&self, sequence: Sequence) -> impl Iterator<Item = (BreakId, &Discrepancy)> {
         let breaks = match self {
             Fact::Posted(booked) => booked.breaks.as_slice(),
@@ -132,13 +127,13 @@ impl Fact {
     }
 }
 
-/// Breaks are numbered within the record that opens them.
+/// Numbers breaks within the record that opens them.
 fn opened(sequence: Sequence, breaks: &[Discrepancy]) -> impl Iterator<Item = (BreakId, &Discrepancy)> {
     (0..).zip(breaks).map(move |(number, found)| (BreakId { opened: sequence, number }, found))
 }
 
 impl Verdict {
-    /// The pool that an approval takes something from.
+    /// The pool that an approval takes a nonzero amount from.
     fn pool(&self) -> Option<Currency> {
         match self {
             Verdict::Approved(approval) if approval.source == Source::Crypto && !approval.paid.amount.is_zero() => {
@@ -150,7 +145,7 @@ impl Verdict {
 }
 
 impl ReleaseCause {
-    /// The id whose answer it gives or changes.
+    /// The id whose answer the release gives or changes.
     fn answered(&self) -> Option<&AuthorizationId> {
         match self {
             ReleaseCause::Requested { request, .. } => Some(&request.id),

@@ -1,4 +1,4 @@
-//! Users as they are imported and as UR reports them.
+//! Imports and UR's reports of users.
 
 use serde::{Deserialize, Serialize};
 
@@ -26,15 +26,14 @@ pub enum AccountStatus {
 /// Whether a card may be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum CardStatus {
-    /// May be used.
     Active,
-    /// Frozen by the user or the partner; may be made active again.
+    /// Frozen by the user or the partner; may be reactivated.
     Frozen,
-    /// Gone for good.
+    /// Permanent.
     Deleted,
 }
 
-/// Which source pays, and which is tried when the first declines.
+/// The funding source, and the fallback when it declines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum FundingPolicy {
     /// The partner's pool only.
@@ -47,80 +46,66 @@ pub enum FundingPolicy {
     FiatThenCrypto,
 }
 
-/// A user as imported.
+/// An imported user.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Import {
-    /// The user.
     pub user: UrId,
-    /// UR's status.
     pub status: AccountStatus,
-    /// UR's figures of the limit.
     pub limit: ClientLimit,
-    /// The partner's figure of the funds.
+    /// The partner's figure of the user's funds.
     pub funds: Option<Money>,
-    /// Fiat balances at UR.
     pub fiat: Vec<ImportedFiat>,
-    /// The user's own funding policy.
+    /// Overrides the program's policy.
     pub funding: Option<FundingPolicy>,
-    /// The user's cards.
     pub cards: Vec<ImportedCard>,
 }
 
-/// A card as it is imported.
+/// An imported card.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ImportedCard {
-    /// UR's id of it.
     pub id: CardId,
-    /// Whether it may be used.
     pub status: CardStatus,
-    /// The currency it is settled in.
+    /// The settlement currency.
     pub currency: Currency,
 }
 
-/// A fiat balance as it is imported.
+/// An imported fiat balance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ImportedFiat {
-    /// Its currency.
     pub currency: Currency,
-    /// As UR reports it.
     pub amount: Minor,
-    /// Whether the user allows UR's card contract to take from it.
+    /// Whether the user allows UR's card contract to debit it.
     pub allowance: bool,
 }
 
-/// A new figure of a user's funds.
+/// A replaced figure of a user's funds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FundsReplaced {
-    /// The user.
     pub user: UrId,
-    /// The new figure.
     pub funds: Money,
-    /// Above the version before.
+    /// Must be above the stored version.
     pub version: u64,
-    /// The holds whose funds part ends, by the record that approved them.
+    /// Holds whose funds part ends, by the record that approved them.
     pub ended: Vec<Sequence>,
 }
 
-/// What UR reported of a user. It holds what UR showed us completed before it was asked for.
+/// UR's report of a user. It includes everything that UR showed completed before the request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UserReported {
-    /// The user.
     pub user: UrId,
-    /// The account, where it was asked for.
+    /// `None` where it was not requested.
     pub account: Option<ReportedAccount>,
-    /// All fiat balances, where they were asked for.
+    /// All fiat balances; `None` where they were not requested.
     pub balances: Option<Vec<Money>>,
-    /// The last record before UR was asked.
+    /// The last record before the request to UR.
     pub seen_through: Sequence,
 }
 
 /// UR's figures of an account.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReportedAccount {
-    /// The status.
     pub status: AccountStatus,
-    /// The limit.
     pub limit: ClientLimit,
-    /// What UR's card contract may take from.
+    /// Whether UR's card contract may debit each currency.
     pub allowances: Vec<(Currency, bool)>,
 }

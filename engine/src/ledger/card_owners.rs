@@ -1,5 +1,5 @@
-//! Whose a card is, for changes by people. Only the hash of a card's id is kept: the id itself stands in its user's row,
-//! and who asks looks there.
+//! The owners of cards, for changes by people. Keeps only the hash of a card's id: the id itself is in its user's row,
+//! and the caller checks it there.
 
 use ahash::RandomState;
 use hashbrown::HashTable;
@@ -21,13 +21,13 @@ impl Cards {
         Cards { hasher, owners: HashTable::new() }
     }
 
-    /// Notes a card of the user's that was noted as nobody's.
+    /// Adds a card of this user; no user may own it yet.
     pub(super) fn add(&mut self, card: &CardId, user: &UrId) {
         let card_hash = self.hasher.hash_one(card);
         self.owners.insert_unique(card_hash, Owner { card_hash, user: user.clone() }, |owner| owner.card_hash);
     }
 
-    /// Forgets a card that was noted as the user's.
+    /// Removes a card of this user.
     pub(super) fn remove(&mut self, card: &CardId, user: &UrId) {
         let card_hash = self.hasher.hash_one(card);
         let is_it = |owner: &Owner| owner.card_hash == card_hash && owner.user == *user;
@@ -36,7 +36,7 @@ impl Cards {
         }
     }
 
-    /// Whose it is, of those who may have it by its hash.
+    /// The owner of the card, among the users with a card of the same hash.
     pub(super) fn owner(&self, card: &CardId, has: impl Fn(&UrId) -> bool) -> Option<&UrId> {
         let card_hash = self.hasher.hash_one(card);
         let is_it = |owner: &Owner| owner.card_hash == card_hash && has(&owner.user);

@@ -1,8 +1,8 @@
-//! The one commit: how a fact gets its place in the journal, and in which order memory changes around it.
+//! The one commit: gives a fact its place in the journal and orders the changes of memory around it.
 //!
-//! **Order of change:** what lowers a pool's available figure changes memory first and then claims its place in the
-//! journal; what raises one claims first. A decision that spends what was raised claims later, so every durable prefix
-//! of the journal is a legal state. Rows change under their guards, where order cannot be seen.
+//! **Order of change:** a fact that lowers a pool's available figure changes memory first and then claims its place in
+//! the journal; a fact that raises one claims first. A decision that spends the raised amount claims later, so every
+//! durable prefix of the journal is a legal state. Rows change under their guards, where order cannot be seen.
 
 use std::hash::Hash;
 use std::ops::Deref;
@@ -20,8 +20,8 @@ use crate::rows::{Row, Shelves};
 use crate::time::UnixMillis;
 
 impl Ledger {
-    /// Reserves a place in the queue and commits the fact. The guard over what all decisions share was taken before the
-    /// fact was decided, and is held until every row has folded it.
+    /// Reserves a place in the queue and commits the fact. The caller takes the `shared` guard before deciding the
+    /// fact; the commit holds it until every row has folded the fact.
     ///
     /// # Errors
     /// The queue has no place; nothing has changed.
@@ -59,7 +59,7 @@ impl Ledger {
     }
 }
 
-/// Commits a record whose place was reserved before it was decided. Nothing can fail any more.
+/// Commits a record whose place was reserved before the decision. Nothing can fail from here on.
 pub(super) fn commit_reserved<G: Deref<Target = Shared>, T>(
     permit: Permit<'_>,
     mut shared: G,
@@ -77,7 +77,7 @@ pub(super) fn commit_reserved<G: Deref<Target = Shared>, T>(
     applied
 }
 
-/// Folds a record into a row that it touches, and asserts what must hold of the row after it.
+/// Folds a record into a row that it touches, and asserts the row's invariants.
 #[track_caller]
 pub(super) fn fold<R: Row>(row: &mut R, sequence: Sequence, record: &Record) {
     row.apply(sequence, record);
@@ -98,8 +98,8 @@ where
 }
 
 impl Shared {
-    /// What lowers an available figure, before its record claims a place. A decision took from its pool while it was
-    /// decided; a report or a credit replaces figures while no decision runs.
+    /// Lowers available figures, before the record claims its place. A decision already took from its pool while
+    /// deciding; a report or a credit replaces figures while no decision runs.
     fn lower_pools(&self, fact: &Fact) {
         if let Fact::Posted(booked) = fact {
             for change in &booked.pools {
@@ -110,7 +110,7 @@ impl Shared {
         }
     }
 
-    /// What raises an available figure, after its record has claimed its place.
+    /// Raises available figures, after the record has claimed its place.
     fn raise_pools(&self, sequence: Sequence, fact: &Fact) {
         match fact {
             Fact::HoldReleased(returned) => {

@@ -1,4 +1,4 @@
-//! Forgetting, from memory, what has long been on disk.
+//! Evicts rows from memory that have long been on disk.
 
 use std::ops::ControlFlow;
 use std::sync::PoisonError;
@@ -9,8 +9,7 @@ use crate::store::StoreError;
 use crate::time::UnixMillis;
 
 impl Ledger {
-    /// Forgets, from memory, answers and authorizations that are on disk and were not touched for 15 minutes. Returns
-    /// how many.
+    /// Evicts answers and authorizations that are on disk and were not touched for 15 minutes. Returns their number.
     ///
     /// # Errors
     /// The journal could not be read.
@@ -18,7 +17,7 @@ impl Ledger {
         self.evict_with_rests(now, &mut || {})
     }
 
-    /// As [`Ledger::evict`], with a rest after about each millisecond of work, while decisions go on.
+    /// As [`Ledger::evict`], with a rest after about each millisecond of work, so that decisions keep running.
     ///
     /// # Errors
     /// As there.

@@ -1,4 +1,4 @@
-//! Gathers the inputs that the ladder looks at, once, under the user's guard.
+//! Gathers the inputs of the ladder, once, under the user's guard.
 
 use smallvec::{SmallVec, smallvec};
 
@@ -12,13 +12,13 @@ use crate::money::{Currency, Minor};
 use crate::rows::{Authorization, Card, User};
 use crate::time::{Moment, UnixMillis, UnixSeconds};
 
-/// What a decision is made from.
+/// The state and request behind one decision.
 pub(super) struct Scene<'a> {
     pub(super) policy: &'a Policy,
     pub(super) shared: &'a Shared,
     pub(super) request: &'a Request,
     pub(super) user: Option<&'a User>,
-    /// The row at the request's root, where there is one.
+    /// The authorization at the request's root, if any.
     pub(super) root: Option<&'a Authorization>,
     pub(super) moment: Moment,
 }
@@ -71,7 +71,7 @@ impl Scene<'_> {
         }
     }
 
-    /// The controls that apply, each with the card number it counts, if it counts one card only.
+    /// The controls that apply, each with a card number where its velocity counts one card only.
     fn controls<'b>(&'b self, card: Option<&'b Card>) -> SmallVec<[(&'b Controls, Option<u16>); 3]> {
         let own = self.user.and_then(User::controls).map(|controls| (controls, None));
         let cards = card.and_then(|card| Some((card.controls.as_deref()?, Some(card.number))));
@@ -91,7 +91,7 @@ impl Scene<'_> {
             .collect()
     }
 
-    /// The sources in the order they are tried. An increment keeps its parent's.
+    /// The funding sources in the order of attempts. An increment keeps its parent's source.
     fn sources(&self, card: Option<&Card>, parent: Option<&Authorization>) -> SmallVec<[Source; 2]> {
         if let Some(source) = parent.and_then(|parent| parent.source) {
             return smallvec![source];
@@ -110,8 +110,8 @@ impl Scene<'_> {
         }
     }
 
-    /// Rules (1) to (3) of pricing. An increment is paid in its parent's currency, so that there is one hold to give
-    /// back in the currency in which it was paid.
+    /// Rules (1) to (3) of pricing. An increment is paid in its parent's currency, so that every release is in the
+    /// currency of the one hold.
     fn routes(
         &self,
         source: Source,
@@ -125,7 +125,7 @@ impl Scene<'_> {
             return price.map(|price| self.route(source, paid_in, price)).into_iter().flatten().collect();
         }
         let Some(card) = card else { return SmallVec::new() };
-        // The card's own pool or balance may be missing: that is an empty one, not an unsupported currency.
+        // A missing pool or balance in the card's currency counts as empty, not as an unsupported currency.
         let direct_exists = card.currency == transaction
             || match source {
                 Source::Crypto => self.shared.pool(transaction).is_some(),
@@ -138,7 +138,7 @@ impl Scene<'_> {
         direct.into_iter().chain(converted).collect()
     }
 
-    /// `None`: unsupported. `Some(None)`: it needs rates, and none were ever set.
+    /// `None`: unsupported. `Some(None)`: the price needs rates, and none were ever set.
     #[expect(clippy::option_option, reason = "the two kinds of absence decline with different reasons")]
     fn price(&self, into: Currency) -> Option<Option<Price>> {
         let rates = &self.shared.program.rates;
@@ -183,6 +183,6 @@ impl Scene<'_> {
 }
 
 fn age_seconds(since: UnixMillis, now: UnixMillis) -> u64 {
-    // What was reported at a later time than a record may be stamped with is not old.
+    // A report later than the stamp is not old.
     now.0.saturating_sub(since.0) / 1000
 }

@@ -51,8 +51,8 @@ impl Ledger {
 }
 
 impl Ledger {
-    /// The answer's place, under its guard. Where memory has none the disk is asked, under the same guard: what memory
-    /// forgot is on disk, and nobody can change it or forget more of it meanwhile.
+    /// The answer's map entry, under its guard. Loads it from disk under the same guard if memory has none: evicted
+    /// rows are on disk, and no thread can change or evict this one meanwhile.
     pub(super) fn answer(
         &self,
         id: &AuthorizationId,
@@ -68,7 +68,7 @@ impl Ledger {
         Ok(MapEntry::Occupied(place.insert_entry(Box::new(AnswerSlot { answer, ticket: None }))))
     }
 
-    /// The root authorization's place, as [`Ledger::answer`].
+    /// The root authorization's map entry, as [`Ledger::answer`].
     pub(super) fn authorization(
         &self,
         root: &AuthorizationId,
@@ -84,7 +84,7 @@ impl Ledger {
         Ok(MapEntry::Occupied(place.insert_entry(Box::new(row))))
     }
 
-    /// A row is written only once every record that it holds is durable.
+    /// Checks that a loaded row holds no record that is not durable: such a row is never written.
     fn not_ahead(&self, sequence: Sequence) -> Result<(), StoreError> {
         let durable = self.journal.durable();
         if sequence <= durable {

@@ -1,6 +1,6 @@
-//! The ledger: memory that decides, and the journal it is the fold of.
+//! The ledger: decides in memory, and memory is always the fold of the journal.
 //!
-//! `locks` holds the guards and their one order, `commit` the one order of change.
+//! `locks` holds the guards and their order, `commit` the order of changes.
 
 mod card_owners;
 mod change;
@@ -44,32 +44,31 @@ use crate::rows::{Answer, Authorization, Keys, PostingRow, Program, Shelf, Shelv
 use crate::store::{Store, StoreError};
 use crate::time::{Moment, UnixMillis};
 
-/// Shards of each map: with so many, two cores meet on a lock in less than one of a thousand decisions.
+/// Shards of each map: at this count two cores meet on a lock in less than one of a thousand decisions.
 const SHARDS: usize = 1024;
 
 /// How long an answered id and its authorization stay in memory once their rows are on disk: longer than UR retries.
 const KEPT_IN_MEMORY_MILLIS: u64 = 15 * 60 * 1000;
 
-/// What the operator configured: the same for every decision of a run.
+/// Settings by the operator: the same for every decision of a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policy {
-    /// Which source pays.
     pub funding: FundingPolicy,
     /// Prefer FIAT while the pool is below its reserve.
     pub protect_runway: bool,
-    /// How often a use counts against the client limit: 0, 1 or 2.
+    /// Times that a spend counts against the client limit: 0, 1 or 2.
     pub limit_weight: u8,
-    /// Our own addition to cross-currency holds, in hundredths of a percent.
+    /// Margin added to cross-currency holds, in hundredths of a percent.
     pub fx_buffer_bps: u16,
-    /// Approve less than was asked, where UR allows it.
+    /// Approve less than the requested amount, where UR allows it.
     pub partial_approval: bool,
-    /// Rates older than this price nothing; `None`: figures set by people do not age.
+    /// Rates older than this price nothing; `None`: rates set by a person do not age.
     pub rates_max_age_seconds: Option<u64>,
-    /// Reports of users and pools older than this are not decided on; `None` as above.
+    /// Reports of users and pools older than this support no decision; `None`: reports by a person do not age.
     pub state_max_age_seconds: Option<u64>,
-    /// A recorded credit counts at once, because no report of UR's will prove it.
+    /// A recorded credit counts at once, because no UR report will prove it.
     pub credits_count_at_once: bool,
-    /// Controls on every transaction.
+    /// Controls that apply to every transaction.
     pub controls: Controls,
 }
 
@@ -89,15 +88,15 @@ impl Default for Policy {
     }
 }
 
-/// An answered id in memory, with the ticket of its record.
+/// The answer to one id in memory, with the ticket of its record.
 #[derive(Debug)]
 struct AnswerSlot {
     answer: Answer,
-    /// `None` once loaded from disk: durable.
+    /// `None` for an answer loaded from disk: it is durable.
     ticket: Option<Arc<Ticket>>,
 }
 
-/// What every decision shares.
+/// State that every decision shares.
 struct Shared {
     program: Program,
     pools: Vec<Pool>,
@@ -109,23 +108,23 @@ impl Shared {
     }
 }
 
-/// What only changes by people need.
+/// State that only changes by people use.
 struct Admin {
     keys: Keys,
     cards: Cards,
 }
 
-/// The ledger.
+/// Decides authorizations, posts transactions and applies changes; each is one record of the journal.
 pub struct Ledger {
     policy: Policy,
     admin: Mutex<Admin>,
     shared: ShardedLock<Shared>,
-    // Boxed: a map that grows moves pointers, not rows.
+    // Boxed: a growing map moves pointers, not rows.
     answers: DashMap<AuthorizationId, Box<AnswerSlot>, RandomState>,
     authorizations: DashMap<AuthorizationId, Box<Authorization>, RandomState>,
     users: DashMap<UrId, Box<User>, RandomState>,
     shelves: Mutex<Shelves>,
-    /// Where transactions were booked, as far as the disk does not know it yet.
+    /// Postings not yet written to disk.
     postings: Mutex<Shelf<PostingRow>>,
     journal: Journal,
     store: Arc<dyn Store>,
@@ -144,14 +143,14 @@ impl std::fmt::Debug for Ledger {
 }
 
 impl Ledger {
-    /// A ledger over recovered rows, appending to `store` behind them. `hash_seed` keeps the maps' layout from being
-    /// guessed; benches fix it.
+    /// Starts a ledger over recovered rows; new records follow those in `store`. `hash_seed` keeps the maps' layout
+    /// unpredictable; benches fix it.
     ///
     /// # Errors
     /// The store cannot be read, or the journal's thread cannot be started.
     ///
     /// # Panics
-    /// The policy counts a use more often than the bounds of money allow.
+    /// The policy's `limit_weight` is above the bound.
     pub fn start(
         store: Arc<dyn Store>,
         recovered: State,
@@ -196,20 +195,20 @@ impl Ledger {
         Ok(ledger)
     }
 
-    /// The journal, for its figures and to close it.
+    /// The journal: for metrics and for closing.
     #[must_use]
     pub fn journal(&self) -> &Journal {
         &self.journal
     }
 
-    /// What the operator configured.
+    /// The operator's settings.
     #[must_use]
     pub fn policy(&self) -> &Policy {
         &self.policy
     }
 
-    /// The time to stamp on a record: never before any record's, whatever the clock says. A time that is not trusted is
-    /// stamped on none: it would stand in the way of the right one, and end every limit period before it.
+    /// The time to stamp on a record: never before a time stamped already, whatever the clock says. An untrusted time
+    /// is never stamped: a time too far ahead would hold back every later stamp and end limit periods early.
     fn stamp(&self, now: Moment) -> UnixMillis {
         if !now.trusted {
             return UnixMillis(self.latest.load(Ordering::Acquire));

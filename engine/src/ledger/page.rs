@@ -1,4 +1,4 @@
-//! What is read of shelves: one row, or a page of a list.
+//! Reads shelves: one row, or a page of a list.
 
 use std::collections::BTreeMap;
 
@@ -11,21 +11,21 @@ use crate::store::StoreError;
 /// A page of a list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Page {
-    /// Only what began before this record.
+    /// Only rows begun before this record.
     pub before: Sequence,
-    /// Items at most.
+    /// Maximum number of items.
     pub limit: usize,
 }
 
 impl Ledger {
-    /// One row of a shelf, as in memory where it is there, else as on the disk.
+    /// One row of a shelf: from memory if it is there, else from disk.
     pub(super) fn shelved<R: Shelved>(&self, shelves: &Shelves, key: &R::Key) -> Result<Option<R>, StoreError> {
         let in_memory = R::shelf(shelves).get(key).cloned();
         in_memory.map_or_else(|| load(&*self.store, key), |row| Ok(Some(row)))
     }
 
-    /// The newest rows of a page that are wanted, as in memory where they are there, else as on the disk. The table is
-    /// read to its end, and what is held is the page.
+    /// The newest matching rows before the page's record, newest first: from memory if there, else from disk. Reads the
+    /// whole table but holds only the page.
     pub(super) fn newest_first<R: Shelved>(
         &self,
         page: Page,

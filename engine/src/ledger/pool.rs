@@ -11,19 +11,18 @@ use crate::money::{Currency, Minor, SUM_MAX};
 use crate::rows::{Completions, PoolFigures, returned};
 use crate::time::UnixMillis;
 
-/// A pool in memory. What decisions change is atomic; the rest changes only while no decision runs.
+/// A pool in memory. Figures that decisions change are atomic; the rest change only while no decision runs.
 #[derive(Debug)]
 pub(super) struct Pool {
     figures: PoolFigures,
     available: CachePadded<AtomicI64>,
     held: AtomicI64,
-    /// The latest of `returns`.
+    /// The first entry of `returns`.
     returned: AtomicI64,
     completions: Mutex<Completions>,
 }
 
 impl Pool {
-    /// A pool with these figures.
     #[must_use]
     pub(super) fn new(figures: PoolFigures) -> Pool {
         let available = CachePadded::new(AtomicI64::new(figures.available.0));
@@ -33,7 +32,7 @@ impl Pool {
         Pool { available, held, returned, completions, figures }
     }
 
-    /// The figures now. Exact only while no decision runs.
+    /// The current figures. Exact only while no decision runs.
     #[must_use]
     pub(super) fn figures(&self) -> PoolFigures {
         let [_, before] = self.figures.returns;
@@ -46,32 +45,31 @@ impl Pool {
         }
     }
 
-    /// The pool's currency.
     #[must_use]
     pub(super) fn currency(&self) -> Currency {
         self.figures.currency
     }
 
-    /// What approvals may take before the reserve is looked at.
+    /// The amount that approvals may take, reserve not deducted.
     #[must_use]
     pub(super) fn available(&self) -> Minor {
         Minor(self.available.load(Ordering::Acquire))
     }
 
-    /// What a decision may look at: nothing where as much is held as may ever be, whatever the balance says.
+    /// The available amount for a decision: at most zero while `held` has reached its bound, whatever the balance.
     #[must_use]
     pub(super) fn spendable(&self) -> Minor {
         let is_full = !Minor(self.held.load(Ordering::Relaxed)).has_room();
         if is_full { self.available().min(Minor::ZERO) } else { self.available() }
     }
 
-    /// What must be left after an approval.
+    /// The amount that must be left after an approval.
     #[must_use]
     pub(super) fn reserve_kept(&self) -> Minor {
         self.figures.reserve
     }
 
-    /// When the balance was last reported.
+    /// Time of the last balance report.
     #[must_use]
     pub(super) fn reported_at(&self) -> UnixMillis {
         self.figures.reported_at
@@ -86,7 +84,7 @@ impl Pool {
     /// Takes `amount`, leaving at least the reserve: the last step of a decision that can fail.
     ///
     /// # Errors
-    /// What was available where that is too little; nothing was taken.
+    /// The available amount, where it is too little; nothing was taken.
     pub(super) fn take(&self, amount: Minor) -> Result<(), Minor> {
         let enough = |available: i64| available.checked_sub(amount.0).filter(|left| *left >= self.figures.reserve.0);
         match self.available.fetch_update(Ordering::AcqRel, Ordering::Acquire, enough) {
@@ -98,14 +96,14 @@ impl Pool {
         }
     }
 
-    /// Gives back what a release freed, after its record has its place in the journal.
+    /// Restores the amounts of a release, after its record has its place in the journal.
     pub(super) fn give_back(&self, held: Minor, available: Minor) {
         shift(&self.available, available);
         self.lower_held(held);
         self.note_return(available);
     }
 
-    /// Notes what UR's balance may rise by.
+    /// Notes an amount that UR's balance may rise by.
     pub(super) fn note_return(&self, amount: Minor) {
         let more = |before| Some(returned(Minor(before), amount).0);
         // It always succeeds: `more` refuses nothing.
@@ -118,12 +116,12 @@ impl Pool {
         assert!(before >= held, "pool {currency} gives up {held} of {before} held: a hold is never below zero");
     }
 
-    /// What a transaction of UR's takes beyond what is held; may make `available` negative.
+    /// Lowers `available` by a UR transaction above its hold; `available` may become negative.
     pub(super) fn lower(&self, available: Minor) {
         shift(&self.available, available.min(Minor::ZERO));
     }
 
-    /// The rest of a transaction: what rises, and what is settled; after its record has its place in the journal.
+    /// Applies the rest of a transaction (raised and settled amounts), after its record has its place in the journal.
     pub(super) fn book(&self, sequence: Sequence, booking: &SourcePosting) {
         shift(&self.available, booking.available.max(Minor::ZERO));
         self.lower_held(booking.held);
@@ -137,7 +135,7 @@ impl Pool {
     }
 }
 
-/// Changes what is available. Bounds are checked before a record is written, so that no change leaves [`SUM_MAX`].
+/// Changes the available amount. Bounds are checked before a record is written, so that no change leaves [`SUM_MAX`].
 fn shift(available: &AtomicI64, by: Minor) {
     let after = Minor(available.fetch_add(by.0, Ordering::AcqRel)) + by;
     assert!((-SUM_MAX..=SUM_MAX).contains(&after), "a pool's available figure leaves its bounds: {after}");

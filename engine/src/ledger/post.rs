@@ -1,4 +1,4 @@
-//! UR's transactions, posted on what we hold.
+//! Posts UR's transactions on our authorizations.
 
 use std::sync::Arc;
 
@@ -21,25 +21,24 @@ use crate::rules::{Judged, Tolerance, judge, unmatched_id};
 use crate::store::StoreError;
 use crate::time::Moment;
 
-/// What became of a transaction.
+/// Result of posting a transaction.
 #[derive(Clone, Debug)]
 pub struct PostingReceipt {
-    /// The authorization it was booked on.
+    /// The authorization that the transaction was posted on.
     pub root: AuthorizationId,
-    /// What it did.
     pub effect: Effect,
-    /// How many breaks it opened.
+    /// Number of breaks that the posting opened.
     pub breaks: usize,
-    /// Resolved once it is durable.
+    /// Resolved once the posting is durable.
     pub ticket: Arc<Ticket>,
 }
 
 impl Ledger {
-    /// Books a transaction of UR's on the authorization it was matched with, or on none. `None`: it is known already, or
-    /// has not moved anything yet and matches nothing.
+    /// Posts a UR transaction on the matched authorization, or on one of its own. `None`: the transaction is already
+    /// posted, or is still pending and matches nothing.
     ///
     /// # Errors
-    /// It had no effect; it will come again.
+    /// The posting had no effect; the feed will deliver the transaction again.
     pub fn post(
         &self,
         posting: &Posting,
@@ -49,7 +48,7 @@ impl Ledger {
     ) -> Result<Option<PostingReceipt>, ChangeError> {
         in_range("amount", posting.amount.amount)?;
         let own = unmatched_id(posting).ok_or_else(|| ChangeError::Invalid("a transaction needs a name".to_owned()))?;
-        // Held to the end: the same transaction, told twice at once, is booked once.
+        // Held to the end: two concurrent deliveries of one transaction post it once.
         let mut postings = self.lock_postings();
         let known = self.posted_on_locked(&postings, posting)?;
         let root = known.or_else(|| matched.cloned()).unwrap_or(own);
@@ -65,7 +64,7 @@ impl Ledger {
             MapEntry::Vacant(_) => None,
         };
         let Some(judged) = judge(posting, row, tolerance) else {
-            // A row that was only fetched to say so is on the disk: it need not stay.
+            // A row fetched only for this check is on disk and need not stay in memory.
             if let MapEntry::Occupied(row) = place
                 && row.get().sequence <= self.store.watermark()?
             {
@@ -95,7 +94,7 @@ impl Ledger {
         Ok(Some(PostingReceipt { root, effect, breaks, ticket }))
     }
 
-    /// The authorization that a transaction was booked on.
+    /// The authorization that a transaction was posted on.
     ///
     /// # Errors
     /// Rows on disk could not be read.
@@ -134,7 +133,7 @@ impl Ledger {
             FundingPolicy::Crypto | FundingPolicy::CryptoThenFiat => Source::Crypto,
             FundingPolicy::Fiat | FundingPolicy::FiatThenCrypto => Source::Fiat,
         };
-        // What nobody asked us about was paid as the user's other spends are.
+        // A spend without an authorization is paid from the user's usual source.
         let source = row.and_then(|row| row.source).or((captured > Minor::ZERO && user.is_some()).then_some(first));
         let held_in = row.map_or(posting.amount.currency, |row| row.paid_currency);
         let mut taken = Taken { draws: &draws, captured: Money { amount: captured, ..posting.amount } };
@@ -142,7 +141,7 @@ impl Ledger {
             && posting.amount.currency != held_in
             && shared.pool(posting.amount.currency).is_none()
         {
-            // Taken in a currency that nobody opened a pool in: what was held for it is gone all the same.
+            // UR settled in a currency without a pool: the amount held for it is consumed all the same.
             let held = draws.iter().map(|draw| draw.paid).sum();
             taken.captured = Money { amount: held, currency: held_in };
         }
@@ -154,10 +153,10 @@ impl Ledger {
             Some(Source::Crypto) => {
                 pools = changed(&|sequence| shared.pool(held_in).is_none_or(|pool| pool.is_unreflected(sequence)));
                 if effect == Effect::Refunded {
-                    // No hold rises by it, only UR's balance.
+                    // A refund raises no hold, only UR's balance.
                     pools.push(SourcePosting::nothing(posting.amount.currency));
                 }
-                // A pool that nobody opened is not ours.
+                // A currency without a pool is not ours.
                 pools.retain(|pool: &SourcePosting| shared.pool(pool.currency).is_some());
             }
             Some(Source::Fiat) => fiat = changed(&|_| true),
@@ -181,8 +180,8 @@ impl Ledger {
         }
     }
 
-    /// What UR books against the limit beyond what the draws already count: settlements without a hold, what was taken
-    /// beyond one, and money that comes back (the contract counts it as a use, too).
+    /// Use of the limit that UR counts beyond the draws: settlements without a hold, amounts above a hold, and money
+    /// that comes back (the contract counts that as a use, too).
     fn limit_used_unasked(
         &self,
         shared: &Shared,
@@ -199,7 +198,7 @@ impl Ledger {
             Effect::ForcePosted | Effect::Refunded => francs(amount, currency),
             Effect::Reversed if posting.flow == Flow::In => francs(amount, currency),
             Effect::Cleared | Effect::LateCleared => {
-                // In another currency than was held nobody knows how much of it is counted: all is, once more.
+                // Settled in another currency than the hold, the counted part is unknown: count all of it again.
                 let row = row.filter(|row| row.paid_currency == currency);
                 let due = row.map_or(Minor::ZERO, |row| row.paid_and_counted() - row.captured());
                 francs((amount - due.max(Minor::ZERO)).max(Minor::ZERO), currency)
@@ -210,7 +209,7 @@ impl Ledger {
     }
 }
 
-/// Whether every figure that it raises has room for it. What UR shows is bounded one by one; what it comes to is not.
+/// Whether every figure that the posting raises has room for it. Each UR amount is bounded; their sum is not.
 fn has_room(booked: &Posted, row: Option<&Authorization>, user: Option<&User>, shared: &Shared) -> bool {
     let pool_has_room = |booking: &SourcePosting| {
         booking.available >= Minor::ZERO || shared.pool(booking.currency).is_none_or(|pool| pool.available().has_room())
@@ -224,8 +223,8 @@ fn has_room(booked: &Posted, row: Option<&Authorization>, user: Option<&User>, s
         && booked.fiat.iter().all(balance_has_room)
 }
 
-/// A transaction that moves nothing here, because a figure has no room for it: a break for a person. It is known from now
-/// on, so that it does not come again.
+/// A transaction that exceeds the room of a figure: it moves nothing and opens a break for an operator. The posting is
+/// recorded, so that the transaction is not delivered again.
 fn beyond_bounds(booked: Posted, row: Option<&Authorization>) -> Posted {
     let Money { amount, currency } = booked.posting.amount;
     let found = Discrepancy {
@@ -250,14 +249,14 @@ fn beyond_bounds(booked: Posted, row: Option<&Authorization>) -> Posted {
     }
 }
 
-/// What one transaction takes from where it is held.
+/// Amounts that one transaction takes from its hold.
 struct Taken<'a> {
     draws: &'a [DrawPosting],
     captured: Money,
 }
 
 impl Taken<'_> {
-    /// For each currency concerned: nearly always one, two where UR settled in another than we hold.
+    /// One posting per currency: nearly always one, two where UR settled in another currency than the hold.
     fn bookings(&self, held_in: Currency, is_unreflected: &dyn Fn(Sequence) -> bool) -> Vec<SourcePosting> {
         let paid = |draws: &mut dyn Iterator<Item = &DrawPosting>| draws.map(|draw| draw.paid).sum();
         let held = paid(&mut self.draws.iter());
@@ -273,14 +272,15 @@ impl Taken<'_> {
             return vec![freed, taken];
         }
         let beyond = amount - held;
-        // A report that already holds the debit need not hold less of it: what is given up counts only where it was open.
+        // A report that already includes the debit need not hold less of it: release only the part that no report
+        // includes.
         let available = if beyond > Minor::ZERO { -beyond } else { (-beyond).min(open) };
         let completed = open - available;
         vec![SourcePosting { currency, held, available, completed }]
     }
 }
 
-/// What of the user's funds comes back with a draw that UR never took.
+/// The part of the user's funds to release for a draw that UR never took.
 fn funds_back(user: Option<&User>, draw: &DrawPosting) -> Minor {
     let hold = user.and_then(|user| user.holds().iter().find(|hold| hold.sequence == draw.sequence));
     hold.map_or(Minor::ZERO, |hold| {

@@ -1,4 +1,4 @@
-//! What people and programs read. Nothing here takes more than one guard or iterates a map.
+//! Reads by people and programs. No read takes more than one guard or iterates a map.
 
 use std::ops::ControlFlow;
 
@@ -12,12 +12,12 @@ use crate::rows::{Answer, Authorization, PoolFigures, PoolRow, Program, ProgramR
 use crate::store::{Chain, StoreError, Visit};
 use crate::time::UnixMillis;
 
-/// What is known of an id: its answer, and the authorization it belongs to.
+/// The answer to an id and its authorization.
 #[derive(Clone, Debug)]
 pub struct Found {
-    /// `None` for a root that only its reversal named.
+    /// `None` for a root known only from its reversal.
     pub answer: Option<Answer>,
-    /// `None` for an increment that found no parent.
+    /// `None` for an increment without a parent.
     pub authorization: Option<Authorization>,
 }
 
@@ -28,19 +28,19 @@ impl Ledger {
         self.users.get(id).map(|row| (**row).clone())
     }
 
-    /// How many users there are.
+    /// Number of users.
     #[must_use]
     pub fn user_count(&self) -> usize {
         self.users.len()
     }
 
-    /// The user a card belongs to.
+    /// The owner of a card.
     #[must_use]
     pub fn card_owner(&self, card: &CardId) -> Option<UrId> {
         self.owner(&self.lock_admin(), card).cloned()
     }
 
-    /// The same for a change that holds the lock. No guard of a user's may be held.
+    /// The owner of a card, for a change that holds the `admin` lock. The caller must hold no user's guard.
     pub(super) fn owner<'a>(&self, admin: &'a Admin, card: &CardId) -> Option<&'a UrId> {
         admin.cards.owner(card, |user| self.users.get(user).is_some_and(|row| row.card(card).is_some()))
     }
@@ -57,19 +57,19 @@ impl Ledger {
         self.read_shared().pool(currency).map(Pool::figures)
     }
 
-    /// What holds for the whole program.
+    /// Rates and suspension of the whole program.
     #[must_use]
     pub fn program(&self) -> Program {
         self.read_shared().program.clone()
     }
 
-    /// The latest time of any record, or `now` if that is later: what a decision made now would be stamped with.
+    /// The latest time of any record, or `now` if later: the stamp of a decision made now.
     #[must_use]
     pub fn time(&self, now: UnixMillis) -> UnixMillis {
         UnixMillis(self.latest.load(std::sync::atomic::Ordering::Acquire).max(now.0))
     }
 
-    /// What is known of an authorization, an increment, a reversal or an advice.
+    /// Looks up an authorization, an increment, a reversal or an advice by its id.
     ///
     /// # Errors
     /// Rows on disk could not be read.
@@ -126,7 +126,7 @@ impl Ledger {
         decoded(visit, |visit| self.store.read_back(before, visit))
     }
 
-    /// A copy of everything in memory, for comparing it with a fold. Only while nothing else runs.
+    /// A copy of all rows in memory, to compare with a fold. Call it only while nothing else runs.
     #[cfg(feature = "testing")]
     #[must_use]
     pub fn snapshot(&self) -> State {
@@ -156,7 +156,7 @@ impl Ledger {
 
     /// The time before which an answered id may have left memory.
     pub(super) fn kept_since(now: UnixMillis) -> UnixMillis {
-        // Before the clock's first day there is nothing.
+        // Saturating: there are no records before the clock's first day.
         UnixMillis(now.0.saturating_sub(KEPT_IN_MEMORY_MILLIS))
     }
 }

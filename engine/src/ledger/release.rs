@@ -1,4 +1,4 @@
-//! What lowers a hold: UR's reversals and advices, the engine's release at the deadline, a person's release.
+//! Lowers holds: by UR's reversals and advices, by the engine at the deadline, by an operator.
 
 use std::sync::Arc;
 
@@ -18,15 +18,15 @@ use crate::money::{ChfMinor, Minor};
 use crate::rows::{Answer, Authorization, Draw, User};
 use crate::time::{Moment, UnixMillis};
 
-/// A return from an authorization that is there.
+/// A planned release from an existing authorization.
 struct ReleasePlan<'a> {
     row: &'a Authorization,
     user: Option<&'a User>,
     amount: Minor,
-    /// This draw gives back first; the others follow, oldest first. The oldest are the likeliest to be reflected in
+    /// This draw is released first; the others follow, oldest first. The oldest are the likeliest to be reflected in
     /// the pool's report already, so this never raises a pool too early.
     first: Option<Sequence>,
-    /// UR never booked it: what its draws used of the limit comes back.
+    /// UR never booked the authorization: the limit that its draws used is restored.
     unbooked: bool,
 }
 
@@ -76,8 +76,8 @@ impl ReleasePlan<'_> {
 }
 
 impl Ledger {
-    /// UR's reversal or advice: always acknowledged. More than remains is clamped; before its authorization it leaves
-    /// a tombstone; of another user, card or currency it has no effect.
+    /// Releases for UR's reversal or advice, which is always acknowledged. An amount above the remaining one is
+    /// clamped; a reversal before its authorization leaves a tombstone; another user, card or currency has no effect.
     pub(super) fn returned(
         &self,
         request: Request,
@@ -94,7 +94,7 @@ impl Ledger {
             let state = root.map_or(AuthorizationState::Tombstoned, |row| row.state);
             return nothing_returned(cause, id, state, !ours);
         };
-        // What UR's transactions showed already is given back once.
+        // Do not release again an amount that UR's transactions already released.
         let shown = row.shown_before().min(requested);
         let amount = (requested - shown).min(row.remaining());
         let held_something = !matches!(row.state, AuthorizationState::Declined | AuthorizationState::Tombstoned);
@@ -118,7 +118,7 @@ impl Ledger {
         }))
     }
 
-    /// The contract books the money that comes back as a use of the limit, too, at the rates of the day.
+    /// The contract counts returned money as a use of the limit, too, at the rates of the day.
     fn limit_used_again(&self, shared: &Shared, row: &Authorization, draws: &[DrawRelease]) -> ChfMinor {
         let paid = draws.iter().map(|draw| draw.paid).sum::<Minor>();
         let by_rate = shared.program.rates.chf_rate(row.paid_currency).and_then(|rate| to_chf(paid, rate));
@@ -126,7 +126,7 @@ impl Ledger {
         by_rate.unwrap_or_else(as_spent).times(self.policy.limit_weight)
     }
 
-    /// The release of a decision that was not durable in time: of its own draw, whatever else its authorization holds.
+    /// Releases a decision that was not durable in time: its own draw only, whatever else its authorization holds.
     pub(super) fn late(
         id: &AuthorizationId,
         root: &AuthorizationId,
@@ -150,7 +150,8 @@ impl Ledger {
         released(cause, root, &ReleasePlan { row, user, amount, first: Some(draw.sequence), unbooked: true }, shared)
     }
 
-    /// A person's release of all that remains, or its expiry. The limit comes back only if UR was never seen to book it.
+    /// Releases the whole remaining amount, by an operator or on expiry. The limit is restored only if UR never showed
+    /// the authorization as booked.
     pub(super) fn given_up(
         cause: ReleaseCause,
         root: &AuthorizationId,
@@ -167,7 +168,7 @@ fn released(cause: ReleaseCause, root: &AuthorizationId, plan: &ReleasePlan<'_>,
     let row = plan.row;
     let draws = plan.draws();
     let over = row.state.is_open() && plan.amount == row.remaining();
-    // What UR settled in part and never asked for again is settled.
+    // An authorization that UR settled in part and left to expire is cleared.
     let end = match (&cause, &row.posted) {
         (ReleaseCause::Expired, Some(posted)) if !posted.captured.is_zero() => AuthorizationState::Cleared,
         (ReleaseCause::Expired, _) => AuthorizationState::Expired,
@@ -229,7 +230,7 @@ impl Ledger {
         })?)
     }
 
-    /// Gives back what UR never settled: after its time, where nothing at UR speaks against it.
+    /// Expires an authorization that UR never settled, where nothing at UR contradicts that.
     ///
     /// # Errors
     /// There is no such authorization, or it holds nothing.

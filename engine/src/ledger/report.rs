@@ -1,4 +1,4 @@
-//! What UR reports of the figures that it owns.
+//! UR's reports of its own figures.
 
 use std::sync::Arc;
 
@@ -12,10 +12,10 @@ use crate::rows::Reading;
 use crate::time::Moment;
 
 impl Ledger {
-    /// UR's report of a user, asked for when the journal had come to `seen_through`.
+    /// Records UR's report of a user, requested when the journal ended at `seen_through`.
     ///
     /// # Errors
-    /// It had no effect.
+    /// The report was refused and had no effect.
     pub fn report_user(
         &self,
         user: &UrId,
@@ -36,11 +36,11 @@ impl Ledger {
         self.user_change(&Author::Ur, at, user, |_| Ok(Fact::UserReported(Box::new(report))))
     }
 
-    /// UR's report of a pool's balance, asked for when the journal had come to `seen_through`. Returns the part of the
-    /// change that nothing explains ([`Reading::unexplained`]).
+    /// Records UR's report of a pool's balance, requested when the journal ended at `seen_through`. Returns the
+    /// unexplained part of the change ([`Reading::unexplained`]).
     ///
     /// # Errors
-    /// There is no such pool, or the balance is out of range; it had no effect.
+    /// There is no such pool, or the balance is out of range; the report had no effect.
     pub fn sync_pool(
         &self,
         currency: Currency,

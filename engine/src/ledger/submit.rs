@@ -1,4 +1,4 @@
-//! One callback: known again, decided by the ladder, or acknowledged.
+//! Submits one callback: replays the stored answer, decides by the ladder, or acknowledges.
 
 use std::sync::Arc;
 
@@ -19,34 +19,30 @@ use crate::rules::{Plan, decide, largest_approvable};
 use crate::store::StoreError;
 use crate::time::Moment;
 
-/// Attempts to take from a pool before declining: one for each route by which a decision may be paid, one for the partial
-/// amount, and one more. Each failure lowers the figure the next attempt decides on.
+/// Attempts to take from a pool before declining: one for each funding route, one for the partial amount, and one
+/// spare. Each failure lowers the pool figure that the next attempt decides on.
 const TAKE_ATTEMPTS_MAX: usize = 4;
 
-/// What is answered to a callback.
+/// The reply to a callback.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reply {
-    /// The id asked.
     pub id: AuthorizationId,
-    /// The root authorization.
     pub root: AuthorizationId,
-    /// The transaction currency.
     pub currency: Currency,
-    /// What was answered; `None` to a known id with other data (`duplicate_mismatch`), which is not stored.
+    /// `None` for a known id with other data (`duplicate_mismatch`), which is not stored.
     pub outcome: Option<Outcome>,
 }
 
-/// A callback that was taken in. The reply may go out once `ticket` is durable.
+/// An accepted callback. The reply may be sent once `ticket` is durable.
 #[derive(Clone, Debug)]
 pub struct Submission {
-    /// The reply.
     pub reply: Reply,
-    /// `None`: it may go out at once.
+    /// `None`: the reply may be sent at once.
     pub ticket: Option<Arc<Ticket>>,
 }
 
 impl Submission {
-    /// The reply once its ticket is resolved; `None` where the journal failed (`outcome_unknown`).
+    /// The reply for a resolved ticket; `None` where the journal failed (`outcome_unknown`).
     #[must_use]
     pub fn reply_when(self, durability: Durability) -> Option<Reply> {
         match durability {
@@ -59,7 +55,7 @@ impl Submission {
     }
 }
 
-/// A callback was not taken in; it had no effect.
+/// A refused callback; it had no effect.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     /// The journal's queue is full.
@@ -70,21 +66,21 @@ pub enum Refusal {
     Store(#[from] StoreError),
 }
 
-/// How a waiter's giving up ended.
+/// Result of abandoning a wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GaveUp {
-    /// It was resolved already, or will be by its release: wait for the ticket again.
+    /// The ticket is resolved, or the release will resolve it: wait for the ticket again.
     WaitAgain,
-    /// The hold stands and nobody can say whether it is durable: `outcome_unknown`.
+    /// The hold stays and its durability is unknown: `outcome_unknown`.
     Unknown,
 }
 
 impl Ledger {
-    /// Takes in one callback: answers a known id, decides an authorization or increment, or acknowledges a reversal
-    /// or advice. Runs in the caller's thread; only the ticket's durability is waited for elsewhere.
+    /// Submits one callback: answers a known id, decides an authorization or increment, or acknowledges a reversal or
+    /// advice. Runs in the caller's thread; the caller then waits for the ticket only.
     ///
     /// # Errors
-    /// It was not taken in, and had no effect.
+    /// The callback was refused and had no effect.
     pub fn submit(&self, request: Request, now: Moment) -> Result<Submission, Refusal> {
         let encoded = EncodedRequest::of(&request);
         let fingerprint = encoded.fingerprint();
@@ -94,7 +90,7 @@ impl Ledger {
             MapEntry::Vacant(place) => place,
         };
         let root = self.authorization(request.root())?;
-        // Its place is held even where there is no such user: an import must come before or after, not between.
+        // The map entry stays locked even for an unknown user: an import must come before or after, not between.
         let owner = self.users.entry(request.user.clone());
         let user = match &owner {
             MapEntry::Occupied(row) => Some(&**row.get()),
@@ -135,7 +131,7 @@ impl Ledger {
         Ok(Submission { reply, ticket: Some(ticket) })
     }
 
-    /// Decides by the ladder. Takes from the pool, as the last step that can fail, where it approves from one.
+    /// Decides by the ladder. An approval from a pool takes from it as the last step that can fail.
     fn decided(
         &self,
         request: Request,
@@ -153,7 +149,7 @@ impl Ledger {
 
     fn reach_verdict(&self, request: &Request, inputs: &mut Inputs, shared: &Shared) -> Verdict {
         if !request.kind.is_decided() {
-            // A reversal or advice climbs no ladder; one that comes here has an amount that means nothing.
+            // The ladder does not decide reversals and advices; one that reaches it has an invalid amount.
             return Verdict::Declined(Reason::AmountInvalid);
         }
         for _ in 0..TAKE_ATTEMPTS_MAX {
@@ -178,13 +174,13 @@ impl Ledger {
         if part.is_zero() { full } else { decide(request, part, inputs) }
     }
 
-    /// Gives up waiting for a decision at its deadline. Where it was not durable, what it took is released, and the
-    /// ticket is resolved by the durability of that.
+    /// Abandons the wait for a decision at its deadline. A decision that is not durable by then is released, and the
+    /// durability of the release resolves the ticket.
     pub fn give_up(&self, submission: &Submission, now: Moment) -> GaveUp {
         let Some(ticket) = &submission.ticket else { return GaveUp::WaitAgain };
         let Reply { id, root, outcome, .. } = &submission.reply;
         if !matches!(outcome, Some(Outcome::Approved { .. } | Outcome::Declined(_))) {
-            // What a reversal gave back stays given back; UR asks again and gets the stored answer.
+            // A reversal's release stays; UR asks again and gets the stored answer.
             return if ticket.durability().is_some() { GaveUp::WaitAgain } else { GaveUp::Unknown };
         }
         let shared = self.read_shared();
@@ -221,7 +217,7 @@ impl Ledger {
     }
 }
 
-/// The answer that a callback's record gives.
+/// The answer in a callback's record.
 #[expect(clippy::expect_used, reason = "a callback without an answer, after its record is published, is a bug")]
 fn answer_of(id: &AuthorizationId, sequence: Sequence, record: &Record) -> Answer {
     Answer::open(id, sequence, record).expect("a callback's record answers it")
@@ -234,7 +230,7 @@ fn take(shared: &Shared, approval: &Approval) -> Result<(), Minor> {
     shared.pool(approval.paid.currency).map_or(Err(Minor::ZERO), |pool| pool.take(approval.paid.amount))
 }
 
-/// The look at the pool was stale: decide again on what was really there.
+/// The pool figure was stale: decide again on the current one.
 fn note_pool(inputs: &mut Inputs, route: usize, left: Minor) {
     if let Some(route) = inputs.routes.get_mut(route)
         && let Capacity::Pool { available, .. } = &mut route.capacity
@@ -256,7 +252,7 @@ fn reply(id: AuthorizationId, answer: &Answer) -> Reply {
     Reply { id, root: answer.root.clone(), currency: answer.currency, outcome: Some(answer.outcome) }
 }
 
-/// Declined without a record: there is no journal to put one in. A reversal is not acknowledged without one either.
+/// Declines without a record, because the journal is unavailable. Reversals are not acknowledged then either.
 fn unavailable(request: &Request) -> Submission {
     let outcome = Some(Outcome::Declined(Reason::JournalUnavailable));
     let reply = Reply { id: request.id.clone(), root: request.root().clone(), currency: request.currency, outcome };

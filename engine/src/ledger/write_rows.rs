@@ -1,5 +1,5 @@
-//! Rows follow the journal lazily: a tail that notes which rows records touched, writes their present state, and then
-//! moves the watermark. A second cursor forgets, from memory, what has long been on disk.
+//! Rows follow the journal lazily: a tail collects the rows that records touched, writes their current state, and then
+//! moves the watermark. A second cursor evicts old rows from memory.
 
 use std::ops::ControlFlow;
 use std::sync::PoisonError;
@@ -16,21 +16,21 @@ use crate::rows::{Answer, Authorization, PROGRAM_KEY, PoolRow, PostingRow, Progr
 use crate::store::{RowBytes, StoreError, Table};
 use crate::time::UnixMillis;
 
-/// Records whose rows are written in the order of their keys.
+/// Records whose rows are written in one pass, in key order.
 const RECORDS_MAX: usize = 50_000;
 
-/// Records whose users' rows are written once, however many of the records touched them.
+/// Records per turn: each user's row is written once per turn, however many of these records touched it.
 const RECORDS_IN_TURN: usize = 500_000;
 
-/// Rows written in one go, and records read in one: mostly less than a millisecond of work, and memory that the next batch uses again.
+/// Rows per write and records per read: mostly less than a millisecond of work, in memory that the next batch reuses.
 pub(super) const BATCH: usize = 128;
 
-/// Where the tail stands.
+/// Position of the tail.
 #[derive(Debug)]
 pub(super) struct Progress {
     /// Every row on disk holds at least the records up to here.
     pub(super) watermark: Sequence,
-    /// What the records up to here left in memory was looked at for eviction.
+    /// Eviction has examined the records up to here.
     pub(super) evicted: Sequence,
 }
 
@@ -40,18 +40,17 @@ impl Progress {
     }
 }
 
-/// What one turn of the tail wrote.
+/// Result of one turn of the tail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RowsWritten {
-    /// Rows written.
     pub rows: usize,
     /// Every row on disk now holds at least the records up to here.
     pub watermark: Sequence,
-    /// Whether more records are waiting for another turn.
+    /// Whether more records wait for another turn.
     pub more: bool,
 }
 
-/// Which rows some records touched, each as often as they did until they are sorted.
+/// Keys of the rows that a run of records touched, with repeats until sorted.
 #[derive(Default)]
 struct Touched {
     authorizations: Vec<AuthorizationId>,
@@ -59,7 +58,7 @@ struct Touched {
     postings: Vec<CompactString>,
 }
 
-/// In the order of their keys, which costs the store the least, and each once.
+/// Sorts in key order, which is cheapest for the store, and removes repeats.
 fn in_order<T: Ord>(touched: &mut Vec<T>) -> &[T] {
     touched.sort_unstable();
     touched.dedup();
@@ -67,7 +66,7 @@ fn in_order<T: Ord>(touched: &mut Vec<T>) -> &[T] {
 }
 
 impl Ledger {
-    /// Writes the rows that the next records touched and moves the watermark behind them.
+    /// Writes the rows that the next records touched and moves the watermark past those records.
     ///
     /// # Errors
     /// The store failed; the process must stop.
@@ -75,7 +74,7 @@ impl Ledger {
         self.write_rows_with_rests(&mut || {})
     }
 
-    /// As [`Ledger::write_rows`], with a rest after about each millisecond of work, while decisions go on.
+    /// As [`Ledger::write_rows`], with a rest after about each millisecond of work, so that decisions keep running.
     ///
     /// # Errors
     /// As there.
@@ -107,9 +106,9 @@ impl Ledger {
             written += self.put(in_order(&mut touched.answers), rest, Self::encode_answer)?;
             written += self.put(in_order(&mut touched.postings), rest, Self::encode_posting)?;
         }
-        // A user's row is its largest and the one touched most often: it is written once for all of these records.
+        // Users' rows are the largest and the most often touched: write each once for all of these records.
         written += self.put(in_order(&mut users), rest, Self::encode_user)?;
-        // Few, and all that changed since are in memory: they need no notes.
+        // Few rows, and every changed one is in memory: no need to collect keys.
         let newest = self.lock_shelves().encode_changed(tail.watermark, &mut |row| rows.push(row))?;
         self.await_durable(newest)?;
         self.store.write_rows(&rows, watermark)?;
@@ -120,11 +119,11 @@ impl Ledger {
         Ok(RowsWritten { rows: written, watermark, more: watermark < cut })
     }
 
-    /// Ends: makes durable what has its place in the journal, writes the rows of all of it, and has the store rest. With
-    /// these rows the next start has nothing to fold.
+    /// Closes the ledger: makes every claimed record durable, writes all rows, and closes the store. The next start
+    /// then has nothing to fold.
     ///
     /// # Errors
-    /// The store failed; the journal then holds what the rows do not.
+    /// The store failed; the journal then holds records that the rows do not.
     pub fn close(&self) -> Result<(), StoreError> {
         self.journal.close();
         while self.write_rows()?.more {}
@@ -132,8 +131,8 @@ impl Ledger {
         Ok(())
     }
 
-    /// Encodes the rows of these keys as they are now and writes them, batch by batch; returns how many. The encoder gives
-    /// the newest record that a row holds, or nothing where memory has no such row.
+    /// Encodes the current rows of these keys and writes them in batches; returns their number. `encode_one` returns
+    /// the newest record in the row, or `None` where memory has no such row.
     fn put<T>(
         &self,
         keys: &[T],
@@ -158,7 +157,8 @@ impl Ledger {
         Ok(written)
     }
 
-    /// The rows that have no guard of their own, at one place of the journal: while no decision and no change runs.
+    /// The program's and the pools' rows, which have no guard of their own, at one place of the journal: taken while no
+    /// decision and no change runs.
     fn cut(&self) -> Result<(Sequence, Vec<RowBytes>), StoreError> {
         let admin = self.lock_admin();
         let shared = self.stop_decisions();
@@ -188,7 +188,7 @@ impl Ledger {
 
     fn encode_answer(&self, id: &AuthorizationId) -> Result<Option<(Sequence, RowBytes)>, StoreError> {
         let Some(mut slot) = self.answers.get_mut(id) else { return Ok(None) };
-        // What is durable needs no ticket any more: the answer alone says it.
+        // A durable answer needs no ticket.
         let durability = slot.ticket.as_ref().and_then(|ticket| ticket.durability());
         if matches!(durability, Some(Durability::Durable | Durability::Released)) {
             slot.ticket = None;

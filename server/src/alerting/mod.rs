@@ -3,8 +3,6 @@
 //! `conditions` and `actions` are pure. `watch` checks every condition except those of delivery receivers, which
 //! `deliveries` checks.
 
-#![allow(missing_docs, reason = "a name that says what it is needs no sentence")]
-
 pub mod actions;
 pub mod conditions;
 pub mod deliveries;

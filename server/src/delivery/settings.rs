@@ -1,7 +1,5 @@
 //! What the operator configures of deliveries.
 
-#![allow(missing_docs, reason = "a name that says what it is needs no sentence")]
-
 use std::time::Duration;
 
 use lettre::message::Mailbox;

@@ -4,8 +4,6 @@
 //! the engine. They judge every answer at once, and at the end journal, users and pools are compared with them: a
 //! single disagreement fails the run. The seed determines users, cards and taps.
 
-#![allow(missing_docs, reason = "a name that says what it is needs no sentence")]
-
 mod audit;
 mod figures;
 mod partner;

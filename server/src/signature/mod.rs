@@ -7,8 +7,6 @@
 //!
 //! The `secp256k1` crate builds libsecp256k1's precomputed context once per thread, never per request.
 
-#![allow(missing_docs, reason = "a name that says what it is needs no sentence")]
-
 mod address;
 mod key;
 mod partner;

@@ -3,8 +3,6 @@
 //! All but one file are pure functions of the journal, the calendar and `now`; only `follow` reads the journal.
 //! `docs/treasury.md` explains the model and shows how well its probabilities come true.
 
-#![allow(missing_docs, reason = "a name that says what it is needs no sentence")]
-
 mod accuracy;
 pub mod burn;
 pub mod calendar;

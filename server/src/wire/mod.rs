@@ -1,7 +1,5 @@
 //! The shapes on the wire. They stop here: the engine knows no JSON, and nothing here knows HTTP.
 
-#![allow(missing_docs, reason = "a name that says what it is needs no sentence")]
-
 pub mod admin;
 pub mod callback;
 mod date;

@@ -1,4 +1,4 @@
-//! Alerts in the ledger: at most one open per kind and subject, each change a record.
+//! Alerts: at most one open per kind and subject; each change is a record.
 
 use std::sync::Arc;
 
@@ -14,34 +14,28 @@ use crate::rows::{Alert, Row, Shelves};
 use crate::store::StoreError;
 use crate::time::{Moment, UnixMillis};
 
-/// The longest silence: 30 days. What is silenced for longer is forgotten.
+/// The longest silence: 30 days. An alert silenced for longer would be forgotten.
 const SILENCE_MAX_MILLIS: u64 = 30 * 24 * 3600 * 1000;
 
-/// What a person does about an alert.
+/// An operator's change to an alert.
 #[derive(Clone, Debug)]
 pub enum AlertChange {
-    /// Take it on: it is not told again, unless it becomes worse.
-    Acknowledge {
-        /// Which.
-        id: AlertId,
-        /// As the person gives it.
-        reason: Option<CompactString>,
-    },
-    /// Have it told no more before a time, unless it becomes worse.
+    /// Acknowledge the alert: no further notification, unless it becomes more severe.
+    Acknowledge { id: AlertId, reason: Option<CompactString> },
+    /// Suppress notifications until a time, unless the alert becomes more severe.
     Silence {
-        /// Which.
         id: AlertId,
-        /// The time, at most 30 days ahead; one that has passed ends the silence.
+        /// At most 30 days ahead; a time in the past ends the silence.
         until: UnixMillis,
     },
 }
 
 impl Ledger {
-    /// Raises an alert. Where one of the same kind and subject is open it is changed if the severity is another, and left
-    /// alone else: `None`.
+    /// Raises an alert. An open alert of the same kind and subject is updated if the severity differs; otherwise
+    /// nothing changes: `None`.
     ///
     /// # Errors
-    /// It was not raised.
+    /// The alert was not raised.
     pub fn raise_alert(&self, condition: Condition, now: Moment) -> Result<Option<Arc<Ticket>>, ChangeError> {
         let condition = Box::new(condition.bounded());
         let shared = self.read_shared();
@@ -54,11 +48,11 @@ impl Ledger {
         Ok(Some(self.commit_shelved(shared, shelves, &Author::Engine, self.stamp(now), fact)?))
     }
 
-    /// Tells an open alert again, with its condition as it is now. `None` where nobody wants to be told: it is
-    /// acknowledged, silenced or over.
+    /// Notifies again of an open alert, with its current condition. `None` for an alert that is acknowledged, silenced
+    /// or resolved.
     ///
     /// # Errors
-    /// There is no such alert, or it was not noted.
+    /// There is no such alert, or the notification was not recorded.
     pub fn renotify_alert(
         &self,
         id: AlertId,
@@ -81,10 +75,10 @@ impl Ledger {
         Ok(Some(self.commit_shelved(shared, shelves, &Author::Engine, at, fact)?))
     }
 
-    /// Resolves the open alert of this kind and subject, whose condition is over; `None` where none is open.
+    /// Resolves the open alert of this kind and subject; `None` where none is open.
     ///
     /// # Errors
-    /// It was not resolved.
+    /// The alert was not resolved.
     pub fn resolve_alert(
         &self,
         kind: AlertKind,
@@ -98,7 +92,7 @@ impl Ledger {
         Ok(Some(self.commit_shelved(shared, shelves, &Author::Engine, self.stamp(now), fact)?))
     }
 
-    /// What a person does about an alert.
+    /// An operator's change to an alert.
     pub(in crate::ledger) fn change_alert(
         &self,
         author: &Author,
@@ -117,7 +111,7 @@ impl Ledger {
                 return Err(ChangeError::Conflict(format!("alert {id} was acknowledged by {}", before.by)));
             }
             (AlertChange::Acknowledge { reason, .. }, None) => Fact::AlertAcknowledged { id, reason },
-            // A time that has passed is no silence at all.
+            // Saturating: a time in the past is no silence.
             (AlertChange::Silence { until, .. }, _) if until.0.saturating_sub(at.0) > SILENCE_MAX_MILLIS => {
                 return Err(ChangeError::Invalid("an alert is silenced for 30 days at most".to_owned()));
             }
@@ -126,13 +120,13 @@ impl Ledger {
         Ok(self.commit_shelved(shared, shelves, author, at, fact)?)
     }
 
-    /// The alerts that are open, oldest first.
+    /// The open alerts, oldest first.
     #[must_use]
     pub fn open_alerts(&self) -> Vec<Alert> {
         self.lock_shelves().alerts.open().cloned().collect()
     }
 
-    /// One alert, open or over.
+    /// One alert, open or resolved.
     ///
     /// # Errors
     /// Rows on disk could not be read.
@@ -140,7 +134,7 @@ impl Ledger {
         self.shelved(&self.lock_shelves(), &id)
     }
 
-    /// A page of the alerts that are wanted, open ones and those over, newest first. Reads the whole table.
+    /// A page of the matching alerts, open and resolved, newest first. Reads the whole table.
     ///
     /// # Errors
     /// Rows on disk could not be read.

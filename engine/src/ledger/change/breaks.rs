@@ -1,4 +1,4 @@
-//! Breaks in the ledger: at most one open per kind and subject.
+//! Breaks: at most one open per kind and subject.
 
 use std::sync::Arc;
 
@@ -14,10 +14,10 @@ use crate::store::StoreError;
 use crate::time::{Moment, UnixMillis};
 
 impl Ledger {
-    /// Opens a break, unless the same one is open.
+    /// Opens a break, unless one of the same kind and subject is open.
     ///
     /// # Errors
-    /// It was not opened.
+    /// The break was not opened.
     pub fn open_break(&self, discrepancy: Discrepancy, now: Moment) -> Result<Option<Arc<Ticket>>, ChangeError> {
         let shared = self.read_shared();
         let shelves = self.lock_shelves();
@@ -30,7 +30,7 @@ impl Ledger {
         Ok(Some(self.commit_shelved(shared, shelves, &Author::Engine, self.stamp(now), fact)?))
     }
 
-    /// Explains a break.
+    /// Resolves a break with a reason.
     pub(in crate::ledger) fn resolve_break(
         &self,
         author: &Author,
@@ -47,13 +47,13 @@ impl Ledger {
         Ok(self.commit_shelved(shared, shelves, author, at, Fact::BreakResolved { id, reason })?)
     }
 
-    /// The breaks that are open, oldest first.
+    /// The open breaks, oldest first.
     #[must_use]
     pub fn open_breaks(&self) -> Vec<Break> {
         self.lock_shelves().breaks.open().cloned().collect()
     }
 
-    /// One break, open or explained.
+    /// One break, open or resolved.
     ///
     /// # Errors
     /// Rows on disk could not be read.

@@ -1,4 +1,4 @@
-//! Closures of the calendar in the ledger: few, changed by people alone, one at a time.
+//! Closures of the calendar: few, changed only by people, one at a time.
 
 use std::sync::Arc;
 
@@ -11,20 +11,17 @@ use crate::ledger::Ledger;
 use crate::rows::{Closure, Row, Shelf};
 use crate::time::UnixMillis;
 
-/// What a person does about the calendar.
+/// A person's change to the calendar.
 #[derive(Clone, Debug)]
 pub enum ClosureChange {
-    /// Add days on which nothing is credited.
+    /// Add days without credits.
     Add(Closed),
-    /// Take such days back.
-    Remove {
-        /// Which.
-        id: ClosureId,
-    },
+    /// Remove a closure.
+    Remove { id: ClosureId },
 }
 
 impl Ledger {
-    /// The closures that people added, in that order.
+    /// The open closures, in the order they were added.
     #[must_use]
     pub fn closures(&self) -> Vec<(ClosureId, Closed)> {
         self.lock_shelves().closures.open().map(|row| (row.id, row.closed.clone())).collect()

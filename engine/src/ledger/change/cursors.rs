@@ -1,4 +1,4 @@
-//! Cursors in the ledger: each move a record, which says nothing to anybody but the reader itself.
+//! Cursors: each move is a record that only its reader interprets.
 
 use std::sync::Arc;
 
@@ -12,40 +12,39 @@ use crate::ledger::Ledger;
 use crate::rows::{Cursor, Shelf};
 use crate::time::{Moment, UnixMillis};
 
-/// What a person has a reader do.
+/// A person's command to a journal reader.
 #[derive(Clone, Debug)]
 pub enum CursorChange {
-    /// Go on, or back, from another position.
+    /// Resume from another position, later or earlier.
     Move {
-        /// The reader.
         name: CompactString,
-        /// As the reader wrote it.
+        /// Opaque to the engine.
         position: Vec<u8>,
     },
-    /// Go on without a message that nobody takes from it.
+    /// Skip a message that the receiver rejects.
     Skip {
-        /// The reader.
         name: CompactString,
-        /// The message, as the reader names it: 1 to [`MESSAGE_BYTES_MAX`] bytes.
+        /// The reader's name for the message: 1 to [`MESSAGE_BYTES_MAX`] bytes.
         message: CompactString,
-        /// As the person gives it: 1 to [`REASON_BYTES_MAX`] bytes.
+        /// 1 to [`REASON_BYTES_MAX`] bytes.
         reason: CompactString,
-        /// As the reader wrote it.
+        /// Opaque to the engine.
         position: Vec<u8>,
     },
 }
 
 impl Ledger {
-    /// Where a reader stands, as it last said; `None` if it never did.
+    /// A reader's last stored position; `None` if it never stored one.
     #[must_use]
     pub fn cursor(&self, name: &str) -> Option<Vec<u8>> {
         self.lock_shelves().cursors.get(&name.into()).map(|cursor| cursor.position.clone())
     }
 
-    /// Keeps where a reader stands, as it says by itself. It survives once the ticket is durable.
+    /// Stores a reader's own position. It survives once the ticket is durable.
     ///
     /// # Errors
-    /// It was not kept: the name or the position is too long, there are too many readers, or the journal has no place.
+    /// The position was not stored: the name or the position is too long, there are too many readers, or the journal
+    /// has no place.
     pub fn move_cursor(&self, name: &str, position: Vec<u8>, now: Moment) -> Result<Arc<Ticket>, ChangeError> {
         self.change_cursor(&Author::Engine, self.stamp(now), CursorChange::Move { name: name.into(), position })
     }

@@ -28,140 +28,91 @@ use crate::money::{AMOUNT_MAX, Currency, Minor, Money, ROOM_MAX};
 use crate::store::StoreError;
 use crate::time::Moment;
 
-/// Up to which debit a reported balance is proven to reflect.
+/// The debits that a reported balance provably reflects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reflected {
-    /// Everything approved until this change.
+    /// Every approval before this change.
     Now,
-    /// Everything up to this record.
+    /// Every debit up to this record.
     Through(Sequence),
 }
 
-/// A change that a person asks for.
+/// A change requested by a person.
 #[derive(Clone, Debug)]
 pub enum Change {
     /// Import a user, or import it again.
     ImportUser(Box<Import>),
-    /// A new figure of a user's funds; the holds named in `debited` are in it.
+    /// Replace a user's funds; the new figure reflects the holds named in `debited`.
     ReplaceFunds {
-        /// The user.
         user: UrId,
-        /// The new figure.
         funds: Money,
-        /// Above the version before.
+        /// Must be above the stored version.
         version: u64,
-        /// Ids of decisions whose funds hold ends.
+        /// Ids of the decisions whose funds hold ends.
         debited: Vec<AuthorizationId>,
     },
     /// Suspend or resume a user.
-    SuspendUser {
-        /// The user.
-        user: UrId,
-        /// The new state.
-        suspended: bool,
-    },
+    SuspendUser { user: UrId, suspended: bool },
     /// Replace a user's controls.
-    ControlUser {
-        /// The user.
-        user: UrId,
-        /// The new controls.
-        controls: Controls,
-    },
+    ControlUser { user: UrId, controls: Controls },
     /// Add a card to a user.
     AddCard {
-        /// The user.
         user: UrId,
-        /// The card; no user may have it yet.
+        /// No user may own the card yet.
         card: ImportedCard,
     },
     /// Change a card's status.
-    ChangeCard {
-        /// The card.
-        card: CardId,
-        /// The new status.
-        status: CardStatus,
-    },
+    ChangeCard { card: CardId, status: CardStatus },
     /// Replace a card's controls.
-    ControlCard {
-        /// The card.
-        card: CardId,
-        /// The new controls.
-        controls: Controls,
-    },
-    /// Report a pool's balance, or set its floor and reserve. What is `None` stays.
+    ControlCard { card: CardId, controls: Controls },
+    /// Report a pool's balance, or set its floor and reserve. A `None` keeps the stored figure.
     ReportPool {
-        /// Which pool; it is opened by its first report.
+        /// The first report of a currency opens its pool.
         currency: Currency,
-        /// The balance.
         reported: Option<Minor>,
-        /// Never to be spent.
+        /// The part that must never be spent.
         floor: Option<Minor>,
-        /// Kept back from approvals.
+        /// The part that approvals must leave.
         reserve: Option<Minor>,
-        /// What the balance is proven to reflect.
         reflected: Option<Reflected>,
     },
     /// Record a credit to a pool.
-    CreditPool {
-        /// Which pool.
-        currency: Currency,
-        /// The credit.
-        amount: Minor,
-        /// The payment's reference.
-        reference: CompactString,
-    },
-    /// Record the credit of a prefund that was sent, unless it is credited already.
+    CreditPool { currency: Currency, amount: Minor, reference: CompactString },
+    /// Record the credit of a sent prefund, unless it is credited already.
     CreditPrefund {
-        /// Which.
         id: PrefundId,
-        /// The credit, as UR shows it.
+        /// The credited amount, as UR reports it.
         amount: Minor,
     },
     /// Set all rates.
     ReplaceRates(Box<Rates>),
     /// Suspend or resume the whole program.
-    SuspendProgram {
-        /// The new state.
-        suspended: bool,
-        /// As the person gives it.
-        reason: CompactString,
-    },
-    /// Release what an authorization still holds.
-    Release {
-        /// The root authorization.
-        root: AuthorizationId,
-        /// As the person gives it.
-        reason: CompactString,
-    },
+    SuspendProgram { suspended: bool, reason: CompactString },
+    /// Release everything that an authorization still holds.
+    Release { root: AuthorizationId, reason: CompactString },
     /// Explain a break.
     ResolveBreak {
-        /// Which.
         id: BreakId,
-        /// As the person gives it, or the rule's name.
+        /// The person's words, or the rule's name.
         reason: CompactString,
     },
-    /// Something about an alert.
+    /// Acknowledge or silence an alert.
     Alert(AlertChange),
-    /// Something about a prefund.
+    /// Change a prefund.
     Prefund(PrefundChange),
-    /// Something about the calendar.
+    /// Add or remove a closure of the calendar.
     Closure(ClosureChange),
-    /// Something about a reader of the journal.
+    /// Move a journal reader's cursor.
     Cursor(CursorChange),
 }
 
-/// A change was refused; it had no effect.
+/// A refused change; it had no effect.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ChangeError {
     /// There is no such user, card, pool or authorization.
     #[error("there is no {what} {id}")]
-    NotFound {
-        /// The kind of thing.
-        what: &'static str,
-        /// As it was asked for.
-        id: String,
-    },
-    /// It contradicts what is there.
+    NotFound { what: &'static str, id: String },
+    /// The change contradicts the stored state.
     #[error("{0}")]
     Conflict(String),
     /// A figure is out of range.
@@ -181,10 +132,10 @@ impl From<ControlsError> for ChangeError {
     }
 }
 
-/// A change that was made.
+/// An applied change.
 #[derive(Clone, Debug)]
 pub struct Receipt {
-    /// Resolved once the change is durable; `None` where the same change was made before.
+    /// Resolved once the change is durable; `None` for a repeated request.
     pub ticket: Option<Arc<Ticket>>,
 }
 
@@ -192,7 +143,7 @@ pub(in crate::ledger) fn not_found<T: ToString>(what: &'static str, id: &T) -> C
     ChangeError::NotFound { what, id: id.to_string() }
 }
 
-/// Figures that people set lie between nothing and [`AMOUNT_MAX`].
+/// Figures set by people are 0 to [`AMOUNT_MAX`].
 pub(in crate::ledger) fn in_range(what: &str, amount: Minor) -> Result<(), ChangeError> {
     if (Minor::ZERO..=AMOUNT_MAX).contains(&amount) {
         return Ok(());
@@ -200,7 +151,7 @@ pub(in crate::ledger) fn in_range(what: &str, amount: Minor) -> Result<(), Chang
     Err(ChangeError::Invalid(format!("{what} must be 0 to {AMOUNT_MAX}, got {amount}")))
 }
 
-/// A figure that accumulates is not raised beyond what can be added up.
+/// An accumulating figure must stay within the range that can be summed.
 pub(in crate::ledger) fn has_room(what: &str, figure: Minor) -> Result<(), ChangeError> {
     if figure.has_room() {
         return Ok(());
@@ -209,10 +160,10 @@ pub(in crate::ledger) fn has_room(what: &str, figure: Minor) -> Result<(), Chang
 }
 
 impl Ledger {
-    /// Makes one change. It has happened, for decisions, when this returns; it survives once the ticket is durable.
+    /// Applies one change. Decisions see it when this returns; it survives once the ticket is durable.
     ///
     /// # Errors
-    /// It was refused and had no effect.
+    /// The change was refused and had no effect.
     pub fn change(&self, author: &Author, change: Change, now: Moment) -> Result<Receipt, ChangeError> {
         let mut admin = self.lock_admin();
         if self.is_known(&admin, author, now)? {
@@ -251,7 +202,7 @@ impl Ledger {
                 let before = self.users.get(&import.user).map(|row| row.cards.clone()).unwrap_or_default();
                 let (user, cards) = (import.user.clone(), import.cards.clone());
                 let ticket = self.import(author, at, import)?;
-                // A card that is left out may be another user's from now on.
+                // A card missing from the import is free for another user.
                 before.iter().for_each(|card| admin.cards.remove(&card.id, &user));
                 cards.iter().for_each(|card| admin.cards.add(&card.id, &user));
                 ticket
@@ -306,8 +257,8 @@ impl Ledger {
         Ok(Receipt { ticket: Some(ticket) })
     }
 
-    /// Whether this very request was made before, by its idempotency key: for whoever does something beside the change,
-    /// and must not do it twice. What was made is durable when this returns.
+    /// Whether this request was made before, by its idempotency key: for callers with a side effect that must not
+    /// happen twice. The earlier change is durable when this returns.
     ///
     /// # Errors
     /// The key was used for another request, or the journal has failed.
@@ -324,7 +275,7 @@ impl Ledger {
                 asked.key
             )));
         }
-        // It may still be on its way to the disk, and is told to have happened only once it is there.
+        // The earlier change may not be durable yet; report it as made only once it is.
         self.await_durable(self.journal.claimed())?;
         Ok(true)
     }

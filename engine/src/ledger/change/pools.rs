@@ -43,7 +43,7 @@ impl Ledger {
         [reported, floor, reserve]: [Option<Minor>; 3],
         reflected: Option<Reflected>,
     ) -> Result<Arc<Ticket>, ChangeError> {
-        // The long way through the journal is gone before decisions are stopped; what came meanwhile is short.
+        // Read most of the journal before stopping decisions; the part written meanwhile is short.
         let through = self.journal.durable();
         let counted = match reflected {
             Some(Reflected::Through(sequence)) => self.debited(currency, sequence, sequence, through)?,
@@ -78,7 +78,7 @@ impl Ledger {
         has_room("the available figure", available)?;
         let available_change = available - before.available;
         if !is_report {
-            // The balance is as old as it was.
+            // No report: the balance keeps its age.
             let limited = PoolLimited { currency, floor, reserve, available_change };
             return self.program_change(author, at, shared, Fact::PoolLimited(limited));
         }
@@ -86,8 +86,7 @@ impl Ledger {
         self.program_change(author, at, shared, Fact::PoolReported(report))
     }
 
-    /// What decisions after `sequence` took from a pool and did not give back, by the durable records in
-    /// `(after, through]`.
+    /// Net debits of a pool by decisions after `sequence`, from the durable records in `(after, through]`.
     fn debited(
         &self,
         currency: Currency,
@@ -103,7 +102,7 @@ impl Ledger {
             if record.fact.touches(at).pools.contains(&currency) {
                 debited += debit_since(&record.fact, currency, sequence);
             }
-            // Beyond it is an error below; on no way there may the sum leave 64 bits.
+            // Stop at the bound, which is an error below: the sum must not leave 64 bits.
             if debited.has_room() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         })?;
         has_room("what was taken since then", debited)?;
@@ -121,7 +120,8 @@ fn debit_since(fact: &Fact, currency: Currency, sequence: Sequence) -> Minor {
             let since = returned.draws.iter().filter(|draw| draw.sequence > sequence);
             -since.map(|draw| draw.paid).sum::<Minor>()
         }
-        // What UR took beyond a hold is a debit of its own; what it took less is only given up where it was open.
+        // An amount that UR took above a hold is a debit of its own; an amount below it is released only where the hold
+        // was open.
         Fact::Posted(booked) => {
             let own = booked.pools.iter().filter(|pool| pool.currency == currency);
             let since = booked.draws.iter().filter(|draw| draw.sequence > sequence);

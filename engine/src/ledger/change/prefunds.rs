@@ -1,4 +1,4 @@
-//! Prefunds in the ledger: no two open ones of a pool with one reference, so that a credit that names one is that one's.
+//! Prefunds: a pool has no two open ones with the same reference, so that a credit's reference identifies one.
 
 use std::sync::Arc;
 
@@ -16,29 +16,24 @@ use crate::rows::{Prefund, PrefundState, Row, Shelf, Shelves};
 use crate::store::StoreError;
 use crate::time::UnixMillis;
 
-/// What is done about a prefund, by a person or by the automatic way.
+/// A change to a prefund, by a person or by automatic prefunding.
 #[derive(Clone, Debug)]
 pub enum PrefundChange {
-    /// Propose a top-up: on the disk before anything is asked of UR.
+    /// Propose a top-up: durable before the first call to UR.
     Propose(PrefundProposed),
-    /// Approve a proposed one. Four eyes: nobody approves what was proposed under the same name, except the engine its own.
-    Approve {
-        /// Which.
-        id: PrefundId,
-    },
-    /// Ask UR for an approved one: on the disk before UR is called, because the money may leave with the call.
+    /// Approve a proposal. Four eyes: the proposer's name may not approve, except that the engine approves its own.
+    Approve { id: PrefundId },
+    /// Order an approved top-up from UR: durable before the call, because the money may leave with the call.
     Order(PrefundOrdered),
-    /// Say that money was sent: for an approved proposal, or without one. Of one that is on its way already it is what is to
-    /// be expected in the quote's place.
+    /// Report that money was sent, for an approved proposal or without one. For a prefund already on its way, the
+    /// amount replaces UR's quote.
     Send(PrefundSent),
-    /// Give one up, or what is missing of one that is short.
+    /// Cancel a prefund, or the missing part of a short one.
     Cancel {
-        /// Which.
         id: PrefundId,
-        /// As the person gives it.
         reason: CompactString,
-        /// Whether UR has said that it was not carried out. One that is ordered is given up by nothing less: its money may
-        /// have left.
+        /// Whether UR confirmed that the transfer was not executed. An ordered prefund needs that to be cancelled: its
+        /// money may have left.
         not_executed: bool,
     },
 }
@@ -121,8 +116,7 @@ impl Ledger {
         Ok(self.commit_shelved(shared, shelves, author, at, fact)?)
     }
 
-    /// The credit of a prefund on its way, whoever saw it first: a second one finds it credited. Changes come one at a
-    /// time, so nothing happens to it in between.
+    /// Credits a prefund on its way. A second observer of the same credit finds it credited: changes run one at a time.
     pub(in crate::ledger) fn credit_prefund(
         &self,
         author: &Author,
@@ -135,7 +129,8 @@ impl Ledger {
         self.credit_pool(author, at, prefund.currency, amount, prefund.reference)
     }
 
-    /// A payment that names a deposit which we ordered and which is over is that one, told again: its names are nobody else's.
+    /// Refuses a payment that names an ordered and closed prefund: it is the same credit again, because an order's
+    /// names belong to no other payment.
     pub(in crate::ledger) fn check_new(&self, currency: Currency, reference: &str) -> Result<(), ChangeError> {
         let is_told = |prefund: &Prefund| {
             !prefund.is_open()
@@ -154,7 +149,7 @@ impl Ledger {
         })
     }
 
-    /// A prefund that must stand in one of these states.
+    /// The prefund, which must be in one of these states.
     fn prefund_in(
         &self,
         shelves: &Shelves,
@@ -175,8 +170,8 @@ impl Ledger {
         self.shelved(shelves, &id)?.ok_or_else(|| not_found("prefund", &id))
     }
 
-    /// The prefunds of a pool that were sent and of which nothing was credited yet, oldest first. They are no money: nothing
-    /// that is available rises by them.
+    /// The sent prefunds of a pool without any credit yet, oldest first. They are not money: they raise no available
+    /// figure.
     #[must_use]
     pub fn in_flight(&self, currency: Currency) -> Vec<Prefund> {
         let shelves = self.lock_shelves();
@@ -188,13 +183,13 @@ impl Ledger {
             .collect()
     }
 
-    /// The prefunds to which something may still happen, oldest first.
+    /// The open prefunds, oldest first.
     #[must_use]
     pub fn open_prefunds(&self) -> Vec<Prefund> {
         self.lock_shelves().prefunds.open().cloned().collect()
     }
 
-    /// One prefund, open or over.
+    /// One prefund, open or closed.
     ///
     /// # Errors
     /// Rows on disk could not be read.
@@ -202,7 +197,7 @@ impl Ledger {
         self.shelved(&self.lock_shelves(), &id)
     }
 
-    /// A page of the prefunds that are wanted, open ones and those over, newest first. Reads the whole table.
+    /// A page of the matching prefunds, open and closed, newest first. Reads the whole table.
     ///
     /// # Errors
     /// Rows on disk could not be read.
@@ -211,7 +206,7 @@ impl Ledger {
     }
 }
 
-/// Another open one with this reference, which a credit could not be told apart from.
+/// Refuses the reference of another open prefund: a credit could not be assigned to either.
 fn check_reference(
     prefunds: &Shelf<Prefund>,
     own: Option<PrefundId>,
@@ -237,7 +232,7 @@ fn check_transfer(shared: &Shared, currency: Currency, amount: Minor) -> Result<
     Ok(())
 }
 
-/// References and request ids are looked for byte by byte: none is empty, and none is endless.
+/// References and request ids are compared byte by byte: neither empty nor unbounded.
 fn check_name(what: &str, name: &str) -> Result<(), ChangeError> {
     if (1..=REFERENCE_BYTES_MAX).contains(&name.len()) {
         return Ok(());

@@ -1,4 +1,4 @@
-//! Changes of what all decisions share.
+//! Changes to the state that all decisions share.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use crate::rows::PoolFigures;
 use crate::time::UnixMillis;
 
 impl Ledger {
-    /// A change of what all decisions share, made while none runs.
+    /// Commits a change to the state that all decisions share, while no decision runs.
     pub(in crate::ledger) fn program_change(
         &self,
         author: &Author,

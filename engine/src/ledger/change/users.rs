@@ -1,4 +1,4 @@
-//! Changes of users: imports, funds, and whatever changes one user's row.
+//! Changes to one user's row: imports, funds, controls, cards.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use crate::rows::User;
 use crate::time::UnixMillis;
 
 impl Ledger {
-    /// A change of one user's row.
+    /// Commits a change to one user's row.
     pub(in crate::ledger) fn user_change(
         &self,
         author: &Author,
@@ -75,7 +75,7 @@ pub(in crate::ledger) fn replaced_funds(
     Ok(Fact::FundsReplaced(FundsReplaced { user: user.clone(), funds, version, ended }))
 }
 
-/// A user's lists are short: every decision walks them.
+/// Maximum length of a user's lists: every decision walks them.
 pub(super) const LIST_MAX: usize = 64;
 
 fn validate_import(import: &Import) -> Result<(), ChangeError> {

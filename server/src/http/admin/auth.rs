@@ -1,7 +1,5 @@
 //! Bearer tokens, roles, and the lockout of whoever guesses.
 
-#![allow(missing_docs, reason = "a name that says what it is needs no sentence")]
-
 use std::collections::HashMap;
 use std::fmt;
 use std::net::IpAddr;
