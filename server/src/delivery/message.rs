@@ -1,4 +1,4 @@
-//! A message, where it comes from, and the two sides that a worker stands between: an outbox and a receiver.
+//! Messages, and the two sides of a worker: an outbox and a receiver.
 
 pub mod event;
 pub mod notice;
@@ -15,24 +15,23 @@ use tapgate_engine::time::{UnixMillis, UnixSeconds};
 
 use super::tail::Position;
 
-/// Where a message comes from: the record that it tells of, and which of that record's messages it is (an approval is
-/// told of twice: `authorization.approved` and `debit.requested`). Messages are sent in this order.
+/// The origin of a message: its record, and its number among that record's messages (an approval has two:
+/// `authorization.approved` and `debit.requested`). Messages are sent in this order.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Place {
-    /// The record.
     pub record: Sequence,
-    /// Which of its messages, from 0.
+    /// The number among the record's messages, from 0.
     pub part: u16,
 }
 
 impl Place {
-    /// After the last message that this record can have.
+    /// The end of a record, behind all its messages.
     #[must_use]
     pub fn end_of(record: Sequence) -> Place {
         Place { record, part: u16::MAX }
     }
 
-    /// The record before the first one that may hold what comes after this place.
+    /// The record before the first one that may hold messages after this place.
     #[must_use]
     pub fn before_record(self) -> Sequence {
         match self.part {
@@ -41,13 +40,13 @@ impl Place {
         }
     }
 
-    /// The name of its message, the same whenever it is sent: `msg_1200_0`.
+    /// The message's name, the same on every attempt: `msg_1200_0`.
     #[must_use]
     pub fn message_id(self) -> String {
         format!("msg_{}_{}", self.record, self.part)
     }
 
-    /// The place of a message by its name, as [`Place::message_id`] writes it.
+    /// Parses a message's name, as [`Place::message_id`] writes it.
     #[must_use]
     pub fn of_message(id: &str) -> Option<Place> {
         let (record, part) = id.strip_prefix("msg_")?.split_once('_')?;
@@ -55,7 +54,7 @@ impl Place {
         (place.message_id() == id).then_some(place)
     }
 
-    /// The place before this one; the first place is its own.
+    /// The place before this one; the first place returns itself.
     #[must_use]
     pub fn before(self) -> Place {
         match self.part.checked_sub(1) {
@@ -71,121 +70,118 @@ impl fmt::Display for Place {
     }
 }
 
-/// Something to be told to a receiver.
+/// A message for a receiver.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Message<C> {
-    /// Where it comes from.
     pub place: Place,
-    /// Messages of one lane (a user, a pool) are accepted in their order; without a lane, in any.
+    /// Messages of one lane (a user, a pool) are accepted in order; without a lane, in any order.
     pub lane: Option<CompactString>,
-    /// When what it tells of happened.
+    /// The time of the record.
     pub at: UnixMillis,
-    /// What kind of thing it tells of, for people: an event's type, or `alert.` and what happened to it.
+    /// For people: an event's type, or `alert.` and the alert's change.
     pub kind: &'static str,
-    /// What is told.
     pub content: C,
 }
 
-/// What became of one attempt. Reasons are for the operator and hold no secret.
+/// The outcome of one attempt. Reasons are for the operator and hold no secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// The receiver has it.
+    /// The receiver accepted the message.
     Accepted,
-    /// It has not; the same may pass later.
+    /// The receiver did not accept it; the same message may pass later.
     Failed {
-        /// Why.
+        /// For the operator.
         reason: String,
-        /// How long it wants to be left alone.
+        /// The pause that the receiver asks for.
         retry_after: Option<Duration>,
     },
-    /// It never will until a person changes something.
+    /// No retry helps until a person changes something.
     Refused {
-        /// Why.
+        /// For the operator.
         reason: String,
     },
 }
 
 impl Outcome {
-    /// A failure of which the receiver said no more.
+    /// A failure without a pause from the receiver.
     #[must_use]
     pub fn failed(reason: impl Into<String>) -> Outcome {
         Outcome::Failed { reason: reason.into(), retry_after: None }
     }
 }
 
-/// Sends messages to one receiver. Every attempt ends: by an answer, or by its own deadline.
+/// Sends messages to one receiver. Every attempt ends: with an answer, or at its own deadline.
 pub trait Receiver: Send + Sync + 'static {
-    /// What it can send.
+    /// The content of its messages.
     type Content: Send + Sync + 'static;
 
-    /// One attempt. The same content is sent in the same bytes on every attempt; `now` is the attempt's time.
+    /// One attempt. Every attempt sends the same bytes for the same content; `now` is the attempt's time.
     fn send(&self, content: &Self::Content, now: UnixSeconds) -> impl Future<Output = Outcome> + Send;
 }
 
 /// Messages read from the journal for one receiver.
 #[derive(Clone, Debug)]
 pub struct Batch<C> {
-    /// Those after the place asked for, in their order; at most as many as asked for.
+    /// The messages after the requested place, in order, at most the requested number.
     pub messages: Vec<Message<C>>,
-    /// Up to here there are no others for this receiver; at least the last message's place.
+    /// The receiver has no other messages up to here; at least the last message's place.
     pub through: Place,
-    /// Reading stopped at a bound: there is more to be read at once.
+    /// Reading stopped at a bound: the next read finds more at once.
     pub more: bool,
 }
 
-/// What a person has a receiver do.
+/// A person's order for a receiver.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Order {
-    /// Attempt everything again, from where it stopped.
+    /// Attempt everything again, from the receiver's position.
     Resume,
-    /// Send everything from a place on again.
+    /// Send every message from a place on again.
     Replay(Place),
-    /// Give one message up that the receiver rejects.
+    /// Skip a message that the receiver rejects.
     Skip {
-        /// Which.
         place: Place,
-        /// Why, as the person gives it.
+        /// The person's reason.
         reason: String,
     },
 }
 
-/// Where messages come from and positions are kept: the journal.
+/// The source of messages and the store of positions: the journal.
 pub trait Outbox: Send + Sync + 'static {
-    /// What its messages hold.
+    /// The content of its messages.
     type Content: Clone + Send + Sync + 'static;
-    /// Why it could not read or store.
+    /// The reason why it could not read or store.
     type Error: std::error::Error + Send + Sync + 'static;
 
-    /// The durable messages after a place, at most `max`, at least one. Cheap where there are none.
+    /// The durable messages after a place, at most `max`, which is at least one. Cheap if there are none.
     ///
     /// # Errors
-    /// The journal could not be read; it is asked again.
+    /// The journal could not be read; the worker retries.
     fn after(&self, place: Place, max: usize) -> Result<Batch<Self::Content>, Self::Error>;
 
     /// The last durable record.
     fn newest(&self) -> Sequence;
 
-    /// Where a receiver stands; `None` if it is new.
+    /// A receiver's position; `None` if the receiver is new.
     ///
     /// # Errors
-    /// It could not be read; it is asked again.
+    /// The position could not be read; the worker retries.
     fn position(&self, receiver: &str) -> Result<Option<Position>, Self::Error>;
 
-    /// Keeps where a receiver stands. Nobody waits for the disk.
+    /// Stores a receiver's position. Does not wait for the disk.
     ///
     /// # Errors
-    /// It was not kept; what has been sent since the last one may be sent again.
+    /// The position was not stored; messages sent since the previous one may be sent again.
     fn store_position(&self, receiver: &str, position: &Position) -> Result<(), Self::Error>;
 
-    /// Whether this very request of a person's was kept as an order before. Waits for the disk.
+    /// Whether the same request by the same person was already stored as an order. Waits for the disk.
     ///
     /// # Errors
-    /// Its key was used for another request, or it could not be read.
+    /// The key was used for another request, or the order could not be read.
     fn is_repeated(&self, by: &Author) -> Result<bool, Self::Error>;
 
-    /// Keeps an order with where the receiver stands once it is carried out. Returns when both are durable.
+    /// Stores an order together with the receiver's position after it. Returns when both are durable.
     ///
     /// # Errors
-    /// It was not kept, or nobody can say whether it was.
+    /// The order was not stored, or its outcome is unknown.
     fn store_order(&self, receiver: &str, order: &Order, position: &Position, by: &Author) -> Result<(), Self::Error>;
 }

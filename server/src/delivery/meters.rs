@@ -6,7 +6,7 @@ use tapgate_engine::time::UnixMillis;
 
 use super::tail::{State, Tail};
 
-/// Handles, looked up once. Each series is there from the start.
+/// Handles, looked up once. Each series exists from the start.
 #[derive(Debug)]
 pub(super) struct Meters {
     lag_records: Gauge,
@@ -31,7 +31,7 @@ impl Meters {
         }
     }
 
-    /// How far the tail is behind the journal's last record.
+    /// How far the tail lags behind the journal's last record.
     pub(super) fn tell<C>(&self, tail: &Tail<C>, newest: Sequence, now: UnixMillis) {
         let behind = newest.0.saturating_sub(tail.through().record.0);
         let late = tail.oldest().map_or(0, |message| now.0.saturating_sub(message.at.0));

@@ -1,11 +1,11 @@
-//! Deliveries: what happened here is told to the partner's own systems, and treasury's alerts to people.
+//! Deliveries: events for the partner's systems, and treasury's alerts for people.
 //!
-//! Each receiver has a tail of the journal. `tail` is the state machine that decides what is sent next, what waits
-//! behind what, and when to give up until a person looks; it knows neither a network nor a clock. `worker` runs one
-//! tail: it reads messages from the [`Outbox`], lets its [`Receiver`] send them, and stores how far it is. Nothing is
-//! ever dropped: what is not accepted stays in the journal, behind the stored position.
+//! Each receiver has a tail of the journal. `tail` is the state machine: it orders the attempts and decides when a
+//! receiver is parked until a person resumes it. It knows neither network nor clock. `worker` runs one tail: it reads
+//! messages from the [`Outbox`], has the [`Receiver`] send them and stores the position. Nothing is dropped: a message
+//! that is not accepted stays in the journal, behind the stored position.
 //!
-//! At least once: whoever receives judges a repetition by the message's id, which is the same on every attempt.
+//! Delivery is at least once: a receiver recognises a repetition by the message's id, which every attempt repeats.
 
 pub mod channel;
 pub mod message;

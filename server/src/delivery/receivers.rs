@@ -1,4 +1,4 @@
-//! The receivers of the configuration: a worker for each, on a thread of their own behind all that decides.
+//! The configured receivers: one worker each, on a thread with lower priority than decisions.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -21,24 +21,23 @@ use crate::delivery::{Outbox, Receiver};
 use crate::randomness::Randomness;
 use crate::stopping::Stopping;
 
-/// One receiver, to be watched and steered.
+/// A configured receiver and the handle of its worker.
 #[derive(Debug)]
 pub struct Delivery {
     /// `webhook`, `slack`, `pagerduty` or `smtp`.
     pub kind: &'static str,
-    /// Where it listens, without what may be secret.
+    /// The address without its secret parts.
     pub url: String,
-    /// Its worker.
     pub handle: Handle<OutboxError>,
 }
 
-/// A worker that is not started yet.
+/// A worker that has not started.
 pub type PreparedWorker = Box<dyn FnOnce(Stopping) -> Running + Send>;
 
-/// A worker under way.
+/// A running worker.
 type Running = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// Why deliveries cannot be made.
+/// Reasons why deliveries cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum ReceiversError {
     /// The HTTP client.
@@ -49,7 +48,7 @@ pub enum ReceiversError {
     Outbox(#[from] OutboxError),
 }
 
-/// What all receivers are made with.
+/// The parts that all receivers share.
 struct Made<'a> {
     settings: &'a Settings,
     ledger: &'a Arc<Ledger>,
@@ -59,17 +58,17 @@ struct Made<'a> {
     workers: Vec<PreparedWorker>,
 }
 
-/// A worker for each receiver, where it stood; none of them runs yet.
+/// Builds a worker for each receiver at its stored position; none of them runs yet.
 ///
 /// # Errors
-/// TLS cannot be set up, or a position cannot be read or kept.
+/// TLS cannot be set up, or a position cannot be read or stored.
 pub fn prepare(
     settings: &Settings,
     ledger: &Arc<Ledger>,
     clock: &Arc<Clock>,
     randomness: &Randomness,
 ) -> Result<(Vec<Delivery>, Vec<PreparedWorker>), ReceiversError> {
-    // Who has no receivers needs no TLS for them.
+    // Without receivers no TLS is needed.
     let post = || Post::new(settings.guard, ATTEMPT_TIMEOUT);
     let mut made = Made { settings, ledger, clock, randomness, deliveries: Vec::new(), workers: Vec::new() };
     for WebhookReceiver { name, url, secrets, events } in &settings.webhooks {
@@ -129,7 +128,7 @@ impl Made<'_> {
     }
 }
 
-/// Runs the workers until they are asked to stop and their attempts have ended.
+/// Runs the workers until the program asks them to stop and their attempts have ended.
 pub async fn run(workers: Vec<PreparedWorker>, stopping: Stopping) {
     let mut running = JoinSet::new();
     for worker in workers {

@@ -1,15 +1,15 @@
-//! When a delivery that failed is tried again.
+//! The pause before a failed delivery is tried again.
 
 use std::time::Duration;
 
-/// The shortest pause: a receiver that restarts is not asked in vain more often than this.
+/// The shortest pause: spares a receiver that restarts.
 pub const PAUSE_MIN: Duration = Duration::from_secs(5);
-/// The longest pause, whoever asks for it: a receiver that is back is noticed within the hour.
+/// The longest pause, whatever the receiver asks for: tapgate notices within the hour that a receiver is back.
 pub const PAUSE_MAX: Duration = Duration::from_secs(3_600);
 
-/// The pause after so many failures in a row: anywhere between [`PAUSE_MIN`] and a ceiling that doubles with each of
-/// them up to [`PAUSE_MAX`], so that those who failed together do not come back together. `draw` is a random number of
-/// its whole range. A longer `retry_after` (RFC 9110, Retry-After) wins, up to [`PAUSE_MAX`].
+/// The pause after `failures` in a row: anywhere between [`PAUSE_MIN`] and a ceiling that doubles with each failure up
+/// to [`PAUSE_MAX`], so that messages that failed together do not return together. `draw` is a random number of its
+/// whole range. A longer `retry_after` (RFC 9110, Retry-After) wins, up to [`PAUSE_MAX`].
 #[must_use]
 pub fn pause(failures: u32, draw: u32, retry_after: Option<Duration>) -> Duration {
     let ceiling = PAUSE_MIN.saturating_mul(2_u32.saturating_pow(failures)).min(PAUSE_MAX);

@@ -1,4 +1,4 @@
-//! What the operator configures of deliveries.
+//! Settings of deliveries.
 
 use std::time::Duration;
 
@@ -10,12 +10,12 @@ use super::channel::mail::MailServer;
 use super::channel::secret::Secret;
 use super::channel::signing::WebhookSecret;
 
-/// The receivers of deliveries; by default none.
+/// The receivers of deliveries; none by default.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
-    /// Where deliveries may go.
+    /// The guard on receivers' addresses.
     pub guard: Guard,
-    /// How long a receiver may accept nothing before it is parked, 1 to 720 hours.
+    /// Time without an accepted message before a receiver is parked, 1 to 720 hours.
     pub park_after: Duration,
     /// The partner's own systems.
     pub webhooks: Vec<WebhookReceiver>,
@@ -29,21 +29,21 @@ pub struct Settings {
 /// A receiver of events.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WebhookReceiver {
-    /// Unique among all receivers: the position in the journal is kept under it.
+    /// Unique among all receivers: the journal keeps the receiver's position under it.
     pub name: String,
     pub url: Endpoint,
-    /// Sign each message: the present secret, then the previous one while it changes.
+    /// Each secret signs every message: the current one, and the previous one during a rotation.
     pub secrets: Vec<WebhookSecret>,
     /// Without repetition.
     pub events: Vec<EventKind>,
 }
 
-/// A chat that takes Slack's incoming webhooks.
+/// A chat with a Slack-compatible incoming webhook.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SlackReceiver {
     /// As [`WebhookReceiver::name`].
     pub name: String,
-    /// Secret: it alone permits to write to the chat.
+    /// Secret: the URL alone permits to write to the chat.
     pub url: Endpoint,
 }
 

@@ -1,14 +1,14 @@
-//! What one receiver is sent next: a pure state machine over the ordered messages that are meant for it.
+//! The order of one receiver's attempts: a pure state machine over the receiver's messages.
 //!
 //! - Within a lane a message waits until the one before it is accepted; lanes do not wait for each other.
-//! - What is held in memory is bounded: a message whose lane fails keeps its place, and once [`Limits::window`] messages
-//!   are held or accepted behind it, no more are read.
-//! - A message that fails is tried again after a pause of its own. If the receiver fails [`DOWN_AFTER`] times in a row,
-//!   whatever the message, it counts as down: then one attempt at a time finds out when it is back.
-//! - If others pass between two failures of a message, the message is to blame and not the receiver: it is tried again all
-//!   the same, and people, who may skip it, are told when it is stuck.
-//! - A receiver that accepted nothing for [`Limits::park_after`], or that refused, is parked: nothing is attempted until
-//!   a person resumes it. What it missed is still in the journal.
+//! - Memory is bounded: a message whose lane fails keeps its place, and once [`Limits::window`] messages are held or
+//!   accepted behind it, the tail reads no more.
+//! - A failed message is retried after its own pause. A receiver that fails [`DOWN_AFTER`] times in a row, with any
+//!   messages, counts as down: single attempts then probe whether it is back.
+//! - If other messages pass between two failures of a message, the message is at fault and not the receiver: it is
+//!   retried all the same, and an alert tells the operator, who may skip it, when it is stuck.
+//! - A receiver that accepts nothing for [`Limits::park_after`], or that refuses, is parked: the tail attempts nothing
+//!   until a person resumes it. The journal keeps the messages it missed.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::fmt;
@@ -25,10 +25,10 @@ use super::{Message, Place};
 /// Failures in a row after which a receiver counts as down.
 pub const DOWN_AFTER: u32 = 5;
 
-/// How long a message may be rejected while others pass before people are told: longer than a receiver takes to be
-/// deployed anew.
+/// Time of rejecting one message, while others pass, before the alert: longer than a new deployment of the receiver
+/// takes.
 pub const STUCK_AFTER: Duration = Duration::from_secs(3_600);
-/// As [`STUCK_AFTER`], once nothing else passes because the window is full behind it: a few attempts.
+/// The same once nothing else passes because the window is full behind the message: a few attempts.
 pub const STANDSTILL_AFTER: Duration = Duration::from_secs(300);
 
 /// The bounds of a tail; each at least one.
@@ -36,57 +36,56 @@ pub const STANDSTILL_AFTER: Duration = Duration::from_secs(300);
 pub struct Limits {
     /// Messages held, and accepted ones remembered, beyond the position.
     pub window: usize,
-    /// Attempts at once.
+    /// Concurrent attempts.
     pub concurrency: usize,
-    /// How long a receiver may accept nothing before it is parked.
+    /// Time without an accepted message before a receiver is parked.
     pub park_after: Duration,
 }
 
-/// How far a receiver is. Whoever continues from it attempts everything again that may not have been accepted.
+/// A receiver's progress. A tail that continues from it attempts again every message that may not have been accepted.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Position {
-    /// Everything up to here is accepted.
+    /// Every message up to here is accepted.
     pub through: Place,
-    /// What is accepted beyond it; fewer than [`Limits::window`].
+    /// Messages accepted beyond `through`; fewer than [`Limits::window`].
     pub accepted: BTreeSet<Place>,
-    /// The failure that lasts since the last success, so that a restart does not forgive it.
+    /// The failure since the last success, stored so that a restart does not reset its age.
     pub failing: Option<Trouble>,
-    /// Why it is parked.
+    /// The reason for parking.
     pub parked: Option<Trouble>,
-    /// The message that people must see to, so that a restart does not forgive it: rejected while others pass, or the
-    /// longest by a receiver that is parked.
+    /// The message that needs a person, stored so that a restart does not reset its age: rejected while others pass,
+    /// or, if the receiver is parked, rejected for the longest time.
     pub rejected: Option<Rejected>,
 }
 
-/// What is wrong with a receiver, and since when.
+/// A receiver's failure.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Trouble {
     /// The first failure after the last success, or the moment of parking.
     pub since: UnixMillis,
-    /// What the last attempt said; for people.
+    /// The last attempt's reason, for people.
     pub reason: String,
 }
 
-/// A message that failed and was not accepted since.
+/// A message that failed and has not been accepted since.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rejected {
-    /// Which.
     pub place: Place,
-    /// What kind of thing it tells of, for people.
+    /// The message's kind, for people.
     pub kind: CompactString,
-    /// Since when, and what the last attempt said. It begins anew with each failure as long as nothing else passes either:
-    /// until then the receiver may be to blame.
+    /// The failure. While no other message passes either, each attempt restarts `since`: until then the receiver may be
+    /// at fault.
     pub trouble: Trouble,
-    /// Others were accepted between two of its failures: the message is to blame.
+    /// Others were accepted between two of its failures: the message is at fault.
     pub others_pass: bool,
 }
 
-/// A message that cannot be skipped: it was accepted, was never attempted, or is not meant for the receiver.
+/// A message that cannot be skipped: accepted, never attempted, or not for this receiver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NotRejected {
-    /// Which was asked for.
+    /// The message of the request.
     pub asked: Place,
-    /// Which could be skipped.
+    /// The message that could be skipped.
     pub rejected: Option<Place>,
 }
 
@@ -106,51 +105,51 @@ impl fmt::Display for NotRejected {
     }
 }
 
-/// How a receiver does.
+/// A receiver's health.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum State {
-    /// Its last attempt was accepted, or there was none yet.
+    /// The last attempt was accepted, or there was none yet.
     Delivering,
-    /// Its last attempts failed; they are tried again.
+    /// The last attempts failed; retries continue.
     Failing(Trouble),
-    /// Nothing is attempted until a person resumes it.
+    /// No attempts until a person resumes the receiver.
     Parked(Trouble),
 }
 
-/// One attempt that failed.
+/// One failed attempt.
 #[derive(Clone, Debug)]
 pub struct Failure {
-    /// Why; for people.
+    /// For people.
     pub reason: String,
-    /// How long the receiver wants to be left alone, whatever the message.
+    /// The receiver's requested pause for all messages.
     pub retry_after: Option<Duration>,
     /// A random number of its whole range.
     pub draw: u32,
 }
 
-/// The tail of one receiver. Attempts are taken by [`Tail::next`]; each must be answered by `done`, `failed` or `refused`.
+/// The tail of one receiver. [`Tail::next`] starts an attempt; `done`, `failed` or `refused` must end it.
 #[derive(Clone, Debug)]
 pub struct Tail<C> {
     limits: Limits,
-    /// Everything up to here was offered or is not meant for this receiver.
+    /// The tail knows every message up to here.
     read: Place,
     waiting: BTreeMap<Place, Waiting<C>>,
-    /// Beyond the first that waits.
+    /// Places beyond the first waiting message.
     accepted: BTreeSet<Place>,
-    /// The first of each lane by when it is due, those under way aside.
+    /// The first message of each lane by due time, except those under way.
     heads: BTreeSet<(UnixMillis, Place)>,
-    /// What waits in each lane, in order; its first is in `heads` or under way.
+    /// The waiting messages of each lane, in order; the first one is in `heads` or under way.
     lanes: HashMap<CompactString, VecDeque<Place>>,
     under_way: BTreeSet<Place>,
     failing: Option<Trouble>,
     parked: Option<Trouble>,
-    /// Of the position it continued from, until that message is read.
+    /// From the stored position, until that message is read.
     rejected_before: Option<Rejected>,
-    /// Messages accepted, and when the last was.
+    /// Messages accepted, and the time of the last.
     passes: u64,
     passed_at: UnixMillis,
     failures_in_a_row: u32,
-    /// Attempts that failed since it counts as down, what was under way then as one.
+    /// Failed attempts since the receiver counts as down; those that were under way then count as one.
     failures_while_down: u32,
     quiet_until: UnixMillis,
 }
@@ -167,12 +166,12 @@ struct Waiting<C> {
 struct Rejection {
     trouble: Trouble,
     others_pass: bool,
-    /// Messages accepted when it failed last.
+    /// Messages accepted by the time of the last failure.
     passes: u64,
 }
 
 impl<C> Waiting<C> {
-    /// It failed, when so many other messages had been accepted.
+    /// Notes a failure; `passes` other messages had been accepted by then.
     fn reject(&mut self, now: UnixMillis, reason: &str, passes: u64) {
         let before = self.rejection.take();
         let others_pass = before.as_ref().is_some_and(|before| before.others_pass || before.passes < passes);
@@ -209,21 +208,21 @@ impl<C> Tail<C> {
         }
     }
 
-    /// After which place to read on.
+    /// The place to read on from.
     #[must_use]
     pub fn read(&self) -> Place {
         self.read
     }
 
-    /// How many messages may be offered now.
+    /// The number of messages that the tail can take now.
     #[must_use]
     pub fn room(&self) -> usize {
         let room = self.limits.window.saturating_sub(self.waiting.len() + self.accepted.len());
-        // Of a position with more places than the window holds, everything can still be read again, one by one.
+        // A position may hold more places than the window; reading one at a time still makes progress.
         if self.waiting.is_empty() { room.max(1) } else { room }
     }
 
-    /// Takes the next message. One that was offered before is known already.
+    /// Takes the next message; ignores one that it already knows.
     pub fn offer(&mut self, message: Message<C>, now: UnixMillis) {
         let place = message.place;
         if place <= self.read {
@@ -254,16 +253,16 @@ impl<C> Tail<C> {
         self.waiting.insert(place, Waiting { message: Arc::new(message), failures: 0, rejection });
     }
 
-    /// Up to here there are no messages for this receiver but those offered.
+    /// Notes that the receiver has no other messages up to here.
     pub fn read_through(&mut self, place: Place) {
         self.read = self.read.max(place);
         self.forget_accepted();
     }
 
-    /// The next message to attempt, if there is one whose time has come.
+    /// The next message to attempt, if one is due.
     pub fn next(&mut self, now: UnixMillis) -> Option<Arc<Message<C>>> {
         let (due, place) = *self.heads.first().filter(|_| self.may_attempt())?;
-        // No pause is longer than the longest: what is further away was set before the clock was set back.
+        // No pause exceeds the longest: a due time further away dates from before the clock was set back.
         if now < due.max(self.quiet_until) && due.max(self.quiet_until) <= later(now, PAUSE_MAX) {
             return None;
         }
@@ -273,13 +272,13 @@ impl<C> Tail<C> {
         Some(message)
     }
 
-    /// When [`Tail::next`] has something at the earliest, unless an attempt ends before.
+    /// The earliest time at which [`Tail::next`] has a message, unless an attempt ends before.
     #[must_use]
     pub fn next_at(&self) -> Option<UnixMillis> {
         self.heads.first().filter(|_| self.may_attempt()).map(|(due, _)| (*due).max(self.quiet_until))
     }
 
-    /// The attempt was accepted.
+    /// The receiver accepted the message.
     pub fn done(&mut self, place: Place, now: UnixMillis) {
         if !self.under_way.remove(&place) {
             return;
@@ -293,7 +292,7 @@ impl<C> Tail<C> {
         self.trust_again();
     }
 
-    /// A message is accepted or given up: what waits behind it goes on.
+    /// Accepts or skips a message, and releases the next one of its lane.
     fn pass(&mut self, place: Place, now: UnixMillis) {
         let lane = self.waiting.remove(&place).and_then(|waiting| waiting.message.lane.clone());
         if let Some(lane) = lane {
@@ -311,7 +310,7 @@ impl<C> Tail<C> {
         self.forget_accepted();
     }
 
-    /// The attempt failed: it is tried again later. Parks the receiver if it has accepted nothing for too long.
+    /// The attempt failed and will be retried. Parks the receiver if it has accepted nothing for too long.
     pub fn failed(&mut self, place: Place, now: UnixMillis, failure: Failure) {
         let Failure { reason, retry_after, draw } = failure;
         if !self.under_way.remove(&place) {
@@ -323,7 +322,7 @@ impl<C> Tail<C> {
             self.heads.insert((later(now, pause(waiting.failures, draw, retry_after)), place));
         }
         self.failures_in_a_row = self.failures_in_a_row.saturating_add(1);
-        // What was under way when it went down says nothing new.
+        // Attempts that were under way when the receiver went down add no news.
         if self.is_down() && now >= self.quiet_until {
             self.failures_while_down = self.failures_while_down.saturating_add(1);
             self.quiet_until = later(now, pause(self.failures_while_down, draw, None));
@@ -332,14 +331,14 @@ impl<C> Tail<C> {
             self.quiet_until = self.quiet_until.max(later(now, retry_after.min(PAUSE_MAX)));
         }
         let since = self.failing.as_ref().map_or(now, |failing| failing.since);
-        // Down as well: the time may have passed while nobody tried, because the process was not running.
+        // Down as well: the time may have passed without attempts, while the process was not running.
         if self.is_down() && now >= later(since, self.limits.park_after) {
             self.park(now, reason.clone());
         }
         self.failing = Some(Trouble { since, reason });
     }
 
-    /// The receiver refused for good: it is parked.
+    /// The receiver refused for good: parks it.
     pub fn refused(&mut self, place: Place, now: UnixMillis, reason: String) {
         if self.under_way.remove(&place) {
             self.heads.insert((now, place));
@@ -350,7 +349,7 @@ impl<C> Tail<C> {
         }
     }
 
-    /// A person has looked: everything is attempted again, from where it stopped.
+    /// Resumes the receiver: everything is attempted again, from its position.
     pub fn resume(&mut self, now: UnixMillis) {
         self.parked = None;
         self.waiting.values_mut().for_each(|waiting| waiting.failures = 0);
@@ -358,7 +357,7 @@ impl<C> Tail<C> {
         self.hurry(now);
     }
 
-    /// Has everything from a place on sent again. Attempts under way are forgotten: their outcomes must not be told.
+    /// Sends every message from a place on again. Forgets running attempts: the caller must not report their outcomes.
     pub fn replay(&mut self, from: Place) {
         let mut position = self.position();
         position.through = position.through.min(from.before());
@@ -366,14 +365,15 @@ impl<C> Tail<C> {
         *self = Tail::new(self.limits, position);
     }
 
-    /// A person gives up a message that is rejected, is the next of its lane and not under way: it counts as accepted, and what waits behind it
-    /// goes on. As when the receiver is resumed, what else failed is attempted again; one that is parked stays so.
+    /// Skips a message that is rejected, first in its lane and not under way: it counts as accepted, and the next one
+    /// of its lane follows. As with a resume, other failed messages are attempted again; a parked receiver stays
+    /// parked.
     ///
     /// # Errors
-    /// It is not rejected.
+    /// The message is not rejected.
     pub fn skip(&mut self, place: Place, now: UnixMillis) -> Result<(), NotRejected> {
         let is_rejected = self.waiting.get(&place).is_some_and(|waiting| waiting.rejection.is_some());
-        // After a replay others of its lane may be before it again, and it is not the one that would be attempted.
+        // After a replay, earlier messages of its lane may precede it again, and it is not the next attempt.
         let is_next = self.heads.iter().any(|(_, head)| *head == place);
         if !is_rejected || !is_next {
             return Err(NotRejected { asked: place, rejected: self.rejected().map(|rejected| rejected.place) });
@@ -385,13 +385,13 @@ impl<C> Tail<C> {
         Ok(())
     }
 
-    /// Whether an attempt at this message has not ended.
+    /// Whether an attempt at this message is running.
     #[must_use]
     pub fn is_under_way(&self, place: Place) -> bool {
         self.under_way.contains(&place)
     }
 
-    /// The message that is rejected longest while others pass; else the one that failed longest ago.
+    /// The message rejected for the longest time while others pass; else the one that failed longest ago.
     #[must_use]
     pub fn rejected(&self) -> Option<Rejected> {
         if let Some(unread) = self.rejected_before.as_ref().filter(|rejected| rejected.place > self.read) {
@@ -402,7 +402,7 @@ impl<C> Tail<C> {
         longest.and_then(|(waiting, _)| waiting.rejected())
     }
 
-    /// Whether people must be told of the message that is rejected.
+    /// Whether the rejected message needs an alert.
     #[must_use]
     pub fn is_stuck(&self, now: UnixMillis) -> bool {
         let patience = if self.stands_still() { STANDSTILL_AFTER } else { STUCK_AFTER };
@@ -410,13 +410,13 @@ impl<C> Tail<C> {
         rejected.is_some_and(|rejected| now >= later(rejected.trouble.since, patience))
     }
 
-    /// Whether the receiver is down for others, too: they passed once, and since the last of them nothing has.
+    /// Whether the receiver is down for other messages too: some passed once, and none has since.
     fn rejects_all(&self) -> bool {
         let fails = |rejection: &Rejection| !rejection.others_pass && rejection.trouble.since >= self.passed_at;
         self.is_down() && self.waiting.values().filter_map(|waiting| waiting.rejection.as_ref()).any(fails)
     }
 
-    /// Whether the window is full, and everything in it is accepted or waits for messages that are to blame.
+    /// Whether the window is full, and everything in it is accepted or waits for messages at fault.
     fn stands_still(&self) -> bool {
         let is_to_blame = |place: &Place| {
             let rejection = self.waiting.get(place).and_then(|waiting| waiting.rejection.as_ref());
@@ -425,7 +425,6 @@ impl<C> Tail<C> {
         self.room() == 0 && self.heads.iter().map(|(_, place)| place).chain(&self.under_way).all(is_to_blame)
     }
 
-    /// How far it is.
     #[must_use]
     pub fn position(&self) -> Position {
         Position {
@@ -433,12 +432,12 @@ impl<C> Tail<C> {
             accepted: self.accepted.clone(),
             failing: self.failing.clone(),
             parked: self.parked.clone(),
-            // Of a receiver that is down each failure would be another position.
+            // While the receiver is down, each failure would otherwise change the position.
             rejected: self.rejected().filter(|rejected| rejected.others_pass || self.parked.is_some()),
         }
     }
 
-    /// How it does.
+    /// The receiver's health.
     #[must_use]
     pub fn state(&self) -> State {
         match (&self.parked, &self.failing) {
@@ -448,13 +447,13 @@ impl<C> Tail<C> {
         }
     }
 
-    /// The oldest message that is not accepted, of those read.
+    /// The oldest known message that is not accepted.
     #[must_use]
     pub fn oldest(&self) -> Option<&Message<C>> {
         self.waiting.first_key_value().map(|(_, waiting)| &*waiting.message)
     }
 
-    /// Everything up to here is accepted.
+    /// Every message up to here is accepted.
     #[must_use]
     pub fn through(&self) -> Place {
         self.waiting.first_key_value().map_or(self.read, |(place, _)| place.before())
@@ -472,7 +471,7 @@ impl<C> Tail<C> {
         self.parked.is_none() && self.under_way.len() < at_once
     }
 
-    /// Whether the receiver failed so often in a row that it is only asked whether it is back.
+    /// Whether the receiver failed so often in a row that single attempts only probe it.
     #[must_use]
     pub fn is_down(&self) -> bool {
         self.failures_in_a_row >= DOWN_AFTER
@@ -487,7 +486,7 @@ impl<C> Tail<C> {
         (self.failures_in_a_row, self.failures_while_down) = (0, 0);
     }
 
-    /// Whatever waits for its pause need not any more: the pause was the receiver's, not the message's.
+    /// Ends the pauses of waiting messages: the receiver caused them.
     fn hurry(&mut self, now: UnixMillis) {
         self.quiet_until = UnixMillis(0);
         self.heads = self.heads.iter().map(|(due, place)| ((*due).min(now), *place)).collect();

@@ -1,4 +1,4 @@
-//! Whole deliveries: a journal in memory, workers, and receivers on real sockets that misbehave.
+//! Whole deliveries: a journal in memory, workers, and misbehaving receivers on real sockets.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::future::pending;
@@ -35,9 +35,9 @@ use crate::randomness::Randomness;
 
 const SECRET: &str = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD";
 const OTHER_SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
-/// Attempts that get no answer end after so much real time.
+/// Deadline of an unanswered attempt, in real time.
 const TIMEOUT: Duration = Duration::from_millis(200);
-/// An hour of pauses is 36 ms.
+/// An hour of pauses takes 36 ms.
 const SPEED: u32 = 100_000;
 
 /// A journal of events in memory, with one position.
@@ -46,15 +46,15 @@ struct Journal {
     messages: Vec<Message<Event>>,
     position: Mutex<Option<Position>>,
     stores: Mutex<u32>,
-    /// The orders kept, and whether others are.
+    /// The stored orders, and whether the journal refuses further ones.
     orders: Mutex<Vec<(Order, Author)>>,
     is_full: Mutex<bool>,
-    /// Records up to here are there, whatever the messages are.
+    /// Records exist up to here, with or without messages.
     empty_through: Mutex<Sequence>,
 }
 
 impl Journal {
-    /// Record n is of user n mod 7, and every third tells of nothing.
+    /// Record n is of user n mod 7; every third record has no message.
     fn of(records: u64) -> Arc<Journal> {
         let event = |record: u64| {
             let place = Place { record: Sequence(record), part: 0 };
@@ -74,7 +74,7 @@ impl Journal {
     }
 }
 
-/// Nothing more is kept.
+/// The journal stores no more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the journal is full")]
 struct Full;
@@ -123,31 +123,31 @@ impl Outbox for Journal {
     }
 }
 
-/// What the receiver does with one request.
+/// The receiver's reaction to one request.
 #[derive(Clone, Copy, Debug)]
 enum Answer {
     Status(u16),
     RetryAfter(u16, u32),
     Redirect(SocketAddr),
     Never,
-    /// With 204, but not before it is told to.
+    /// Answers 204 once the test permits it.
     Slow,
 }
 
-/// A receiver on a real socket. It answers by its script, then with 204.
+/// A receiver on a real socket. It follows its script, then answers 204.
 #[derive(Clone, Default)]
 struct Server {
     script: Arc<Mutex<VecDeque<Answer>>>,
     seen: Arc<Mutex<Vec<Seen>>>,
     /// The message that it answers with 422, whatever the script says.
     rejects: Arc<Mutex<Option<String>>>,
-    /// Requests without an answer that the other side has ended.
+    /// Unanswered requests that the client has closed.
     given_up: Arc<Mutex<u32>>,
-    /// Lets one slow answer go.
+    /// Releases one slow answer.
     go_on: Arc<tokio::sync::Notify>,
 }
 
-/// Counts when it is dropped.
+/// Counts on drop.
 struct Counted(Arc<Mutex<u32>>);
 
 impl Drop for Counted {
@@ -228,7 +228,7 @@ fn webhook(to: Endpoint, timeout: Duration) -> Webhook {
     Webhook::new(post, to, vec![SECRET.parse().unwrap()])
 }
 
-/// A worker under way, and how to end it.
+/// A running worker, and the means to stop it.
 struct Running {
     handle: Handle<Full>,
     stop: oneshot::Sender<()>,
@@ -257,13 +257,13 @@ impl Running {
     }
 }
 
-/// A person, with an idempotency key or without.
+/// A person, with or without an idempotency key.
 fn ops(key: &str) -> Author {
     let idempotency = IdempotencyKey { key: key.into(), fingerprint: Fingerprint::of(key.as_bytes()) };
     Author::Person { name: "ops".into(), idempotency: Some(idempotency).filter(|_| !key.is_empty()) }
 }
 
-/// Waits for what another task will do; a test that waits for nothing fails.
+/// Waits for another task; fails after a timeout.
 async fn until(what: &str, holds: impl Fn() -> bool) {
     let waiting = async {
         while !holds() {
@@ -273,7 +273,7 @@ async fn until(what: &str, holds: impl Fn() -> bool) {
     assert!(tokio::time::timeout(Duration::from_secs(20), waiting).await.is_ok(), "waited in vain until {what}");
 }
 
-/// Each message was first seen behind those before it of its user.
+/// Each user's messages first arrived in order.
 fn assert_ordered(seen: &[Seen]) {
     let mut known = BTreeSet::new();
     let mut last = [0; 7];

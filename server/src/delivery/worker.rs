@@ -1,6 +1,6 @@
-//! Runs one receiver's tail: reads messages, has them sent, keeps the position.
+//! Runs one receiver's tail: reads messages, has them sent, stores the position.
 //!
-//! One loop waits for what happens next and applies it to the tail; only the attempts themselves run beside it.
+//! One loop waits for the next event and applies it to the tail; only the attempts run beside it.
 
 use std::ops::ControlFlow;
 use std::pin::Pin;
@@ -18,36 +18,36 @@ use super::{Order, Outbox, Outcome, Place, Receiver};
 use crate::clock::Clock;
 use crate::randomness::Randomness;
 
-/// How often the journal is looked at for new messages, in real time, as all that spares the machine is.
+/// Interval of polling the journal, in real time even under a virtual clock.
 const FOLLOW_INTERVAL: Duration = Duration::from_millis(250);
-/// How often the position is stored: what a crash makes us send again.
+/// Interval of storing the position; a crash repeats the deliveries of one interval.
 const STORE_INTERVAL: Duration = Duration::from_secs(1);
-/// Records without a message that are passed before that alone is stored: reading them again takes tens of milliseconds.
-/// So a stored position, which is a record itself, makes nobody store another one.
+/// Records without a message after which the position alone is stored: reading them again takes tens of milliseconds. A
+/// stored position is a record itself; below this number it causes no other receiver to store its own.
 const PASSED_RECORDS_MAX: u64 = 10_000;
-/// What is kept of a reason, in bytes: it is stored with the position.
+/// Longest stored reason, in bytes: it is part of the position.
 pub const REASON_BYTES_MAX: usize = 512;
-/// How long attempts may take to end when the process stops; those that do not are made again after its start.
+/// Grace for running attempts when the process stops; the restart repeats those that do not end in time.
 const STOP_PATIENCE: Duration = Duration::from_secs(5);
-/// How long a skip waits for an attempt at its message: everything else waits with it, and who asked may ask again.
+/// Longest wait of a skip for a running attempt at its message: the whole loop waits, and the caller may ask again.
 const SETTLE_PATIENCE: Duration = Duration::from_secs(2);
-/// Messages read in one go.
+/// Messages per read.
 const READ_MAX: usize = 256;
-/// Orders waiting: people are few.
+/// Waiting orders: only people give them.
 const ORDERS_MAX: usize = 16;
 
-/// What is held of a receiver that is away: a few megabytes of events.
+/// Messages held for a receiver that is down: a few megabytes of events.
 pub const WINDOW: usize = 1_024;
-/// Attempts at once: a receiver that takes 100 ms for one takes 160 a second.
+/// Concurrent attempts: a receiver that needs 100 ms for each takes 160 a second.
 const CONCURRENCY: usize = 16;
 
-/// The bounds of every receiver, but for when it is parked.
+/// The bounds of every receiver, except the time until it is parked.
 #[must_use]
 pub fn limits(park_after: Duration) -> Limits {
     Limits { window: WINDOW, concurrency: CONCURRENCY, park_after }
 }
 
-/// An order, who gave it, and who waits until it is carried out.
+/// An order, its author, and the caller that waits for it.
 #[derive(Debug)]
 struct Ordered<E> {
     order: Order,
@@ -55,38 +55,37 @@ struct Ordered<E> {
     done: oneshot::Sender<Result<(), OrderError<E>>>,
 }
 
-/// How a receiver does, for people.
+/// A receiver's health, for people.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Status {
-    /// Delivering, failing or parked.
     pub state: State,
-    /// Everything up to here is accepted.
+    /// Every message up to here is accepted.
     pub through: Place,
-    /// The oldest message that is not, and when what it tells of happened.
+    /// The oldest message that is not accepted, and the time of its record.
     pub oldest: Option<(Place, UnixMillis)>,
-    /// The message that it rejects, if any; of several the one that people must see to first.
+    /// The message that the receiver rejects, if any; of several, the most urgent one.
     pub rejected: Option<Rejected>,
-    /// Whether it was rejected for so long, while others passed, that people must be told.
+    /// Whether the receiver has rejected that message for long enough, while accepting others, to raise an alert.
     pub is_stuck: bool,
-    /// Messages accepted since the process began.
+    /// Messages accepted since the process started.
     pub accepted: u64,
 }
 
-/// An order was not carried out.
+/// Reasons why an order was not carried out.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum OrderError<E> {
     /// The worker has stopped.
     #[error("deliveries have stopped: tapgate is ending")]
     Stopped,
-    /// What was to be skipped cannot be.
+    /// The message cannot be skipped.
     #[error(transparent)]
     NotRejected(NotRejected),
-    /// The outbox did not keep it.
+    /// The outbox did not store the order.
     #[error(transparent)]
     Outbox(#[from] E),
 }
 
-/// Watches and steers a worker from outside. `E` is why its outbox may not keep an order.
+/// Watches and steers a worker from outside. `E` is the outbox's error.
 #[derive(Debug)]
 pub struct Handle<E> {
     name: Arc<str>,
@@ -95,29 +94,28 @@ pub struct Handle<E> {
 }
 
 impl<E> Handle<E> {
-    /// The receiver's name.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// How it does now.
+    /// The receiver's current health.
     #[must_use]
     pub fn status(&self) -> Status {
         self.status.borrow().clone()
     }
 
-    /// How it does, whenever that changes.
+    /// The receiver's health, on every change.
     #[must_use]
     pub fn watch(&self) -> watch::Receiver<Status> {
         self.status.clone()
     }
 
-    /// Has an order carried out. When this returns it is durable, and [`Handle::status`] shows it. A repetition, by its
-    /// idempotency key, is not carried out again.
+    /// Carries out an order. On return it is durable, and [`Handle::status`] shows it. A repetition with the same
+    /// idempotency key is not carried out again.
     ///
     /// # Errors
-    /// It was not kept, and nothing is otherwise; or the worker has stopped.
+    /// The order was not stored and nothing changed, or the worker has stopped.
     pub async fn order(&self, order: Order, by: Author) -> Result<(), OrderError<E>> {
         let (done, is_done) = oneshot::channel();
         self.orders.send(Ordered { order, by, done }).await.map_err(|_| OrderError::Stopped)?;
@@ -125,14 +123,12 @@ impl<E> Handle<E> {
     }
 }
 
-/// What a worker is told once.
+/// A worker's parameters.
 #[derive(Clone, Debug)]
 pub struct Setup {
-    /// The receiver's name: under it its position is kept and its metrics are shown.
+    /// The receiver's name, for its position and its metrics.
     pub name: String,
-    /// The tail's bounds.
     pub limits: Limits,
-    /// Whose time it lives in.
     pub clock: Arc<Clock>,
     /// Spreads attempts that failed together.
     pub randomness: Randomness,
@@ -152,20 +148,20 @@ pub struct Worker<O: Outbox, R> {
     attempts: JoinSet<(Place, Outcome)>,
     stored: Position,
     stored_at: Duration,
-    /// Messages accepted since the process began, and how many of them the stored position knows of.
+    /// Messages accepted since the process started, and how many of them the stored position covers.
     accepted: u64,
     accepted_stored: u64,
-    /// Whether more can be read at once.
+    /// Whether the outbox has more messages to read at once.
     more: bool,
-    /// What the log said last of the receiver, and whether it said that the outbox fails.
+    /// The receiver's health as last logged, and whether the outbox's failure was logged.
     said: Said,
     outbox_fails: bool,
 }
 
-/// A worker, and the handle to it.
+/// A worker and its handle.
 pub type WithHandle<O, R> = (Worker<O, R>, Handle<<O as Outbox>::Error>);
 
-/// What the operator knows of a receiver from the log.
+/// A receiver's health, as far as the log shows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Said {
     Well,
@@ -173,7 +169,7 @@ enum Said {
     Parked,
 }
 
-/// What happens next.
+/// The loop's events.
 enum Event<E> {
     Ended(Result<(Place, Outcome), JoinError>),
     Ordered(Ordered<E>),
@@ -186,11 +182,11 @@ where
     O: Outbox,
     R: Receiver<Content = O::Content>,
 {
-    /// A worker that continues where its receiver stands, with a handle to it. A receiver that is new is told what
-    /// happens from now on; what happened before it gets by [`Order::Replay`].
+    /// A worker that continues from its receiver's stored position, with its handle. A new receiver starts with the
+    /// next record; [`Order::Replay`] sends older ones.
     ///
     /// # Errors
-    /// The position could not be read, or a new one not be stored.
+    /// The position could not be read, or a new one could not be stored.
     pub fn new(setup: Setup, outbox: Arc<O>, receiver: R) -> Result<WithHandle<O, R>, O::Error> {
         let Setup { name, limits, clock, randomness } = setup;
         let stored = match outbox.position(&name)? {
@@ -249,7 +245,7 @@ where
         self.clock.now().at
     }
 
-    /// Offers the tail what it has room for.
+    /// Fills the tail up to its window.
     fn read(&mut self) {
         let room = self.tail.room().min(READ_MAX);
         self.more = false;
@@ -269,7 +265,7 @@ where
         }
     }
 
-    /// Starts every attempt whose time has come.
+    /// Starts every attempt that is due.
     fn attempt(&mut self) {
         let now = self.now();
         while let Some(message) = self.tail.next(now) {
@@ -284,13 +280,13 @@ where
         }
     }
 
-    /// Stores the position if it says something that reading the journal again would not.
+    /// Stores the position if a restart could not derive it from the journal.
     fn store(&mut self) {
         let position = self.tail.position();
         if !self.is_news(&position) {
             return;
         }
-        // One that fails is not tried more often than one that succeeds.
+        // A failed store is not retried more often than a successful one is repeated.
         self.stored_at = self.clock.running();
         match self.outbox.store_position(&self.name, &position) {
             Ok(()) => self.has_stored(position),
@@ -305,7 +301,7 @@ where
         self.outbox_fails = false;
     }
 
-    /// Records passed that held no message are none, unless they are many.
+    /// Whether to store the position. Records passed without a message count only from [`PASSED_RECORDS_MAX`] on.
     fn is_news(&self, position: &Position) -> bool {
         let only_passed = Position { through: self.stored.through, ..position.clone() } == self.stored
             && self.accepted == self.accepted_stored;
@@ -313,7 +309,7 @@ where
         *position != self.stored && !(only_passed && passed.is_some_and(|passed| passed < PASSED_RECORDS_MAX))
     }
 
-    /// Said once until it works again: it is tried several times a second.
+    /// Logs an outbox failure once until it recovers: reads run several times a second.
     fn outbox_failed(&mut self, what: &str, error: &O::Error) {
         if !self.outbox_fails {
             tracing::warn!(receiver = &*self.name, %error, "deliveries cannot {what} the journal; tried again");
@@ -343,7 +339,7 @@ where
             Event::Ordered(Ordered { order, by, done }) => {
                 let carried_out = self.carry_out(order, by).await;
                 self.tell();
-                // Who asked may have left.
+                // The caller may have left.
                 let _ = done.send(carried_out);
             }
             Event::Due => {}
@@ -352,7 +348,7 @@ where
         ControlFlow::Continue(())
     }
 
-    /// Carries an order out once it is durable, or not at all. Attempts go on meanwhile; nothing else does.
+    /// Carries out an order once it is durable, or not at all. Running attempts continue meanwhile; the loop waits.
     async fn carry_out(&mut self, order: Order, by: Author) -> Result<(), OrderError<O::Error>> {
         let author = by.clone();
         if behind(&self.outbox, move |outbox| outbox.is_repeated(&author)).await? {
@@ -371,7 +367,7 @@ where
         let (name, asked, kept, author) = (Arc::clone(&self.name), order.clone(), position.clone(), by.clone());
         behind(&self.outbox, move |outbox| outbox.store_order(&name, &asked, &kept, &author)).await?;
         if let Order::Replay(_) = order {
-            // Their outcomes would be taken for those of the repetition.
+            // Their outcomes would be mistaken for those of the repetition.
             self.attempts.shutdown().await;
         }
         self.tail = tail;
@@ -389,7 +385,7 @@ where
         Ok(())
     }
 
-    /// Waits a moment for an attempt at a message that is under way: it may yet be accepted.
+    /// Waits briefly for a running attempt at the message: the receiver may yet accept it.
     async fn settle(&mut self, place: Place) {
         let patience = tokio::time::sleep(SETTLE_PATIENCE);
         tokio::pin!(patience);
@@ -423,12 +419,12 @@ where
                 self.meters.refused.increment(1);
                 self.tail.refused(place, now, bounded(reason));
             }
-            // Nothing else ends an attempt but ourselves.
+            // Only this worker ends an attempt.
             Err(error) => pass_on_panic(error),
         }
     }
 
-    /// Shows how the receiver does: always to those who look, to the log when it changes.
+    /// Publishes the receiver's health: always to watchers, to the log on a change.
     fn tell(&mut self) {
         self.meters.tell(&self.tail, self.outbox.newest(), self.now());
         let status = status_of(&self.tail, self.accepted, self.now());
@@ -436,7 +432,7 @@ where
         let say = match &status.state {
             State::Parked(_) => Said::Parked,
             State::Failing(_) if self.tail.is_down() => Said::Down,
-            // One message that fails among others that pass says nothing of the receiver.
+            // One message that fails while others pass does not mean that the receiver is down.
             State::Failing(_) => self.said,
             State::Delivering => Said::Well,
         };
@@ -481,7 +477,7 @@ where
     }
 }
 
-/// Asks the outbox for what waits for the disk, on a thread that may.
+/// Runs an outbox call that waits for the disk on a blocking thread.
 async fn behind<O: Outbox, T: Send + 'static>(
     outbox: &Arc<O>,
     ask: impl FnOnce(&O) -> Result<T, O::Error> + Send + 'static,
@@ -496,14 +492,14 @@ async fn behind<O: Outbox, T: Send + 'static>(
     }
 }
 
-/// A panic is a bug, here as there.
+/// Propagates a panic: it is a bug.
 fn pass_on_panic(error: JoinError) {
     if let Ok(panic) = error.try_into_panic() {
         std::panic::resume_unwind(panic);
     }
 }
 
-/// A reason of whole characters within its bound.
+/// Cuts a reason to its bound, on a character boundary.
 fn bounded(mut reason: String) -> String {
     reason.truncate(reason.floor_char_boundary(REASON_BYTES_MAX));
     reason

@@ -1,8 +1,8 @@
-//! Keeps deliveries out of the networks behind us (server-side request forgery).
+//! Keeps deliveries out of private networks (server-side request forgery).
 //!
-//! Whoever may configure a URL, or answers for its name in the DNS, must not reach what only this machine can reach.
-//! So the host is resolved here, *every* address it has is judged, and the connection goes to an address that was
-//! judged: a name that changes its mind between the two cannot pass. Redirects are never followed.
+//! A person who may configure a URL, or who controls its name in the DNS, must not reach addresses that only this
+//! machine can reach. So the guard resolves the host, judges *every* address of it, and the connection goes to a judged
+//! address: a name that changes between the two steps cannot pass. Redirects are never followed.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -30,11 +30,11 @@ const NOT_PUBLIC_V4: [(Ipv4Addr, u32); 15] = [
     (Ipv4Addr::new(240, 0, 0, 0), 4),     // reserved, broadcast
 ];
 
-/// The part of IPv6 that is handed out for the public internet. Loopback, unspecified, unique local, link-local,
-/// site-local, multicast and discard addresses lie outside.
+/// The allocated part of public IPv6. Loopback, unspecified, unique local, link-local, site-local, multicast and
+/// discard addresses lie outside.
 const GLOBAL_V6: (Ipv6Addr, u32) = (Ipv6Addr::new(0x2000, 0, 0, 0, 0, 0, 0, 0), 3);
 
-/// Within it, what is not public.
+/// Networks within it that are not public.
 const NOT_PUBLIC_V6: [(Ipv6Addr, u32); 4] = [
     (Ipv6Addr::new(0x2001, 0, 0, 0, 0, 0, 0, 0), 23), // protocol assignments: Teredo, benchmarks, ORCHID
     (Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0), 32), // documentation
@@ -42,10 +42,10 @@ const NOT_PUBLIC_V6: [(Ipv6Addr, u32); 4] = [
     (Ipv6Addr::new(0x3fff, 0, 0, 0, 0, 0, 0, 0), 20), // documentation
 ];
 
-/// Where a NAT64 puts IPv4 addresses (RFC 6052): on networks without IPv4 every old host has such an address.
+/// NAT64's prefix for IPv4 addresses (RFC 6052): on networks without IPv4 every old host has such an address.
 const NAT64: (Ipv6Addr, u32) = (Ipv6Addr::new(0x64, 0xff9b, 0, 0, 0, 0, 0, 0), 96);
 
-/// Whether an address belongs to the public internet. One that carries an IPv4 address is judged by that.
+/// Whether an address is public. An address that carries an IPv4 address is judged by that.
 #[must_use]
 pub fn is_public(address: IpAddr) -> bool {
     match address {
@@ -57,7 +57,7 @@ pub fn is_public(address: IpAddr) -> bool {
     }
 }
 
-/// The IPv4 address that a packet to this one would really go to.
+/// The IPv4 address that this IPv6 address leads to, if any.
 fn carried_v4(address: Ipv6Addr) -> Option<Ipv4Addr> {
     let [.., a, b, c, d] = address.octets();
     let is_nat64 = holds_v6(NAT64, address);
@@ -72,43 +72,43 @@ fn holds_v6((network, bits): (Ipv6Addr, u32), address: Ipv6Addr) -> bool {
     (network.to_bits() ^ address.to_bits()).leading_zeros() >= bits
 }
 
-/// Why nothing is sent there. A URL's path may hold a token, so only its host is named.
+/// Reasons to refuse a receiver's URL. A path may hold a token, so messages name only the host.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum GuardError {
     /// Plain HTTP.
     #[error("must begin with https://, unless deliver.allow_private is set")]
     Plain,
-    /// An address that is not of the public internet.
+    /// The address is not public.
     #[error("{host} is or has the address {address}, which is not public; if that is meant, set deliver.allow_private")]
     Private {
-        /// The host.
+        /// The host of the URL.
         host: String,
-        /// The address.
+        /// Its first address that is not public.
         address: IpAddr,
     },
     /// The name has no address.
     #[error("{host} cannot be resolved: {reason}")]
     Unresolved {
-        /// The host.
+        /// The host of the URL.
         host: String,
-        /// Why.
+        /// The resolver's error.
         reason: String,
     },
 }
 
-/// Says where deliveries may go.
+/// The policy on receivers' addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Guard {
-    /// Whether they may go to private addresses and over plain HTTP.
+    /// Permits private addresses and plain HTTP.
     pub allow_private: bool,
 }
 
 impl Guard {
-    /// Judges what the URL itself says. A name is judged when it is resolved; an address has nobody to resolve it, so
-    /// this must be asked before a URL is used.
+    /// Judges the URL itself. A name is judged when it is resolved; a literal address is never resolved, so call this
+    /// before using a URL.
     ///
     /// # Errors
-    /// Nothing may be sent there.
+    /// The URL is not permitted.
     pub fn check(self, endpoint: &Endpoint) -> Result<(), GuardError> {
         if endpoint.0.scheme() != "https" && !self.allow_private {
             return Err(GuardError::Plain);
@@ -123,7 +123,7 @@ impl Guard {
     /// The addresses of a host, all of them judged.
     ///
     /// # Errors
-    /// It has none, or one of them is not public.
+    /// The host has no address, or one of them is not public.
     pub async fn resolve(self, host: &str, port: u16) -> Result<Vec<SocketAddr>, GuardError> {
         let unresolved = |reason: String| GuardError::Unresolved { host: host.to_owned(), reason };
         let found = tokio::net::lookup_host((host, port)).await.map_err(|error| unresolved(error.to_string()))?;
@@ -135,7 +135,7 @@ impl Guard {
         Ok(addresses)
     }
 
-    /// One address that is not public condemns the host: of a name that mixes them, nobody means well.
+    /// One address that is not public condemns the host: a name that mixes both kinds is malicious.
     fn judge(self, host: &str, addresses: &[SocketAddr]) -> Result<(), GuardError> {
         let private = addresses.iter().map(SocketAddr::ip).find(|address| !self.allow_private && !is_public(*address));
         private.map_or(Ok(()), |address| Err(GuardError::Private { host: host.to_owned(), address }))
@@ -146,36 +146,36 @@ impl Resolve for Guard {
     fn resolve(&self, name: Name) -> Resolving {
         let guard = *self;
         Box::pin(async move {
-            // The client fills in the port.
+            // The client sets the port.
             let addresses = Guard::resolve(guard, name.as_str(), 0).await?;
             Ok::<Addrs, _>(Box::new(addresses.into_iter()))
         })
     }
 }
 
-/// A URL to send to. Its path and query may hold a token, so it shows only its host.
+/// A receiver's URL. `Debug` shows only the host: path and query may hold a token.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Endpoint(Url);
 
-/// Why a text is not an endpoint. The text itself is never part of the message.
+/// Reasons to reject an endpoint. No message repeats the text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("must be https://, a host, and at most a port, a path and a query; no user and no fragment")]
 pub struct EndpointError;
 
 impl Endpoint {
-    /// The host as the URL names it; an IPv6 address in brackets.
+    /// The host as in the URL; an IPv6 address in brackets.
     #[must_use]
     pub fn host(&self) -> &str {
         self.0.host_str().unwrap_or_default()
     }
 
-    /// Scheme, host and, where it is not the usual one, port: what may be shown.
+    /// Scheme, host and a non-default port: the parts that may be shown.
     #[must_use]
     pub fn origin(&self) -> String {
         self.0.origin().ascii_serialization()
     }
 
-    /// The whole of it, to be called and nothing else.
+    /// The full URL, only to be called.
     #[must_use]
     pub(in crate::delivery) fn url(&self) -> &Url {
         &self.0

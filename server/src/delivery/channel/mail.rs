@@ -17,41 +17,38 @@ use crate::delivery::{Notice, Outcome, Receiver};
 use crate::error_chain::error_chain;
 use crate::wire::rfc3339;
 
-/// The longest one attempt may take: a mail server may look twice before it takes a mail.
+/// Longest attempt: a mail server may check twice before it accepts a mail.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(60);
-/// Addresses of the server that are tried in one attempt.
+/// Server addresses tried in one attempt.
 const ADDRESSES_MAX: usize = 3;
 
-/// A mail server that takes our mails.
+/// A mail server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MailServer {
-    /// Its name, which its certificate must bear.
+    /// The host name, which the certificate must bear.
     pub host: String,
     /// 587 for submission with STARTTLS, 465 with TLS from the start.
     pub port: u16,
-    /// How the connection is kept private.
     pub tls: MailTls,
-    /// Whom we say we are.
+    /// The login; `None` sends without one.
     pub login: Option<Login>,
 }
 
-/// A user of the mail server.
+/// A login at the mail server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Login {
-    /// The name.
     pub user: String,
-    /// The password.
     pub password: Secret,
 }
 
-/// How a connection to a mail server is kept private. Certificates are verified; nothing falls back to plain text.
+/// Encryption of the connection. Certificates are verified; nothing falls back to plain text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MailTls {
-    /// By STARTTLS, without which nothing is sent.
+    /// STARTTLS; without it nothing is sent.
     Starttls,
-    /// From the start.
+    /// TLS from the start.
     Tls,
-    /// Not at all: a relay on the same machine.
+    /// Plain text, for a relay on the same machine.
     None,
 }
 
@@ -65,13 +62,13 @@ pub struct Mail {
 }
 
 impl Mail {
-    /// E-mail by a server, from one address to others.
+    /// E-mail through a server, from one address to several.
     #[must_use]
     pub fn new(guard: Guard, server: MailServer, from: Mailbox, to: Vec<Mailbox>) -> Mail {
         Mail { guard, server, from, to }
     }
 
-    /// The mail of a notice. Its id, date and content follow from the notice, so a repetition is recognised.
+    /// The mail of a notice. Its id, date and content derive from the notice, so mail programs recognise a repetition.
     fn message(&self, notice: &Notice) -> Result<Message, lettre::error::Error> {
         let domain = self.from.email.domain();
         let id = |local: &str| format!("<{}@{domain}>", one_line(local).replace([' ', '<', '>', '@'], "-"));
@@ -80,7 +77,7 @@ impl Mail {
             .subject(one_line(&notice.headline()))
             .date(UNIX_EPOCH + Duration::from_millis(notice.at.0))
             .message_id(Some(id(&notice.id)))
-            // Mail programs show one matter as one conversation.
+            // Mail programs group one alert's mails into one conversation.
             .references(id(&notice.key))
             .header(ContentType::TEXT_PLAIN);
         for to in &self.to {
@@ -89,7 +86,7 @@ impl Mail {
         message.body(text(notice))
     }
 
-    /// The addresses have been judged; the certificate must bear the name all the same.
+    /// The guard has checked the addresses; the certificate must bear the name all the same.
     fn transport(&self, address: SocketAddr) -> Result<AsyncSmtpTransport<Tokio1Executor>, String> {
         let parameters = || TlsParameters::new(self.server.host.clone()).map_err(|error| error_chain(&error));
         let tls = match self.server.tls {
@@ -110,7 +107,7 @@ impl Mail {
         Ok(transport.build())
     }
 
-    /// Tries the server's addresses until one of them says something.
+    /// Tries the server's addresses until one answers.
     async fn deliver(&self, message: Message) -> Result<(), String> {
         let MailServer { host, port, .. } = &self.server;
         let addresses = self.guard.resolve(host, *port).await.map_err(|error| error.to_string())?;
@@ -148,7 +145,7 @@ impl Receiver for Mail {
     }
 }
 
-/// The text that people read.
+/// The body of the mail.
 fn text(notice: &Notice) -> String {
     let mut text = format!("{}\n", notice.text);
     if !notice.facts.is_empty() {
@@ -165,7 +162,7 @@ fn text(notice: &Notice) -> String {
     text
 }
 
-/// Nothing in a header begins another one.
+/// Removes line ends, so that no value starts another header.
 fn one_line(text: &str) -> String {
     text.chars().map(|character| if character.is_control() { ' ' } else { character }).collect()
 }

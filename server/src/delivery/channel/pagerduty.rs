@@ -1,4 +1,4 @@
-//! Notices to whoever is on call, by PagerDuty's Events API v2.
+//! Notices to the operator on call, by PagerDuty's Events API v2.
 
 use reqwest::header::HeaderMap;
 use serde_json::{Map, Value, json};
@@ -11,13 +11,13 @@ use super::secret::Secret;
 use crate::delivery::{Notice, NoticeKind, Outcome, Receiver};
 use crate::wire::rfc3339;
 
-/// Where events go, whatever the region's host.
+/// The path for events, the same on every region's host.
 const PATH: &str = "/v2/enqueue";
-/// PagerDuty's bounds, in characters.
+/// PagerDuty's limits, in characters.
 const SUMMARY_CHARS_MAX: usize = 1_024;
 const DEDUP_KEY_CHARS_MAX: usize = 255;
 
-/// A service of PagerDuty's.
+/// A PagerDuty service.
 #[derive(Clone, Debug)]
 pub struct PagerDuty {
     post: Post,
@@ -34,7 +34,7 @@ impl PagerDuty {
 
     fn event(&self, notice: &Notice) -> Value {
         let action = match notice.kind {
-            // PagerDuty takes a second trigger of a key for news on the same incident.
+            // A second trigger of the same key updates the incident.
             NoticeKind::Raised | NoticeKind::Renotified => "trigger",
             NoticeKind::Acknowledged => "acknowledge",
             NoticeKind::Resolved => "resolve",
@@ -57,7 +57,7 @@ impl PagerDuty {
         })
     }
 
-    /// An event that PagerDuty calls invalid stays invalid, whereas its 429 and 5xx pass.
+    /// PagerDuty's 400 is permanent; its 429 and 5xx are temporary.
     fn outcome(&self, answer: &Answer) -> Outcome {
         if answer.status != 400 {
             return answer.outcome();
@@ -78,7 +78,7 @@ impl Receiver for PagerDuty {
     }
 }
 
-/// The nearest of PagerDuty's four.
+/// The nearest of PagerDuty's four severities.
 fn severity(severity: Severity) -> &'static str {
     match severity {
         Severity::Notice => "info",

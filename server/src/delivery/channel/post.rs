@@ -11,12 +11,11 @@ use super::guard::{Endpoint, Guard};
 use crate::delivery::Outcome;
 use crate::error_chain::error_chain;
 
-/// The longest one attempt may take, the answer included: what the Standard Webhooks specification recommends.
+/// Longest attempt, answer included: the Standard Webhooks specification's recommendation.
 pub const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(15);
-/// A server that is there takes a connection within milliseconds; across the world within one second.
+/// A server that is up accepts a connection within milliseconds, across the world within one second.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// What is read of an answer: enough for an error's words, and for a short answer to end, so that its connection is
-/// used again.
+/// Bytes read of an answer: enough for an error text, and for a short answer to end, so that its connection is reused.
 const ANSWER_BYTES_MAX: usize = 4_096;
 
 /// TLS could not be set up.
@@ -24,14 +23,14 @@ const ANSWER_BYTES_MAX: usize = 4_096;
 #[error("the deliveries' HTTP client: {0}")]
 pub struct PostSetUpError(String);
 
-/// Posts to receivers, within the guard's bounds. Cheap to clone; clones share their connections.
+/// Posts to receivers that the guard permits. Clones share their connections.
 #[derive(Clone, Debug)]
 pub struct Post {
     http: reqwest::Client,
     guard: Guard,
 }
 
-/// What a receiver answered.
+/// A receiver's answer.
 pub(super) struct Answer {
     pub(super) status: StatusCode,
     retry_after: Option<Duration>,
@@ -45,13 +44,13 @@ impl Post {
     /// # Errors
     /// TLS cannot be set up.
     pub fn new(guard: Guard, timeout: Duration) -> Result<Post, PostSetUpError> {
-        // The process may have installed one already: it is the same one.
+        // The process may have installed one already; it is the same provider.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let http = reqwest::Client::builder()
             .connect_timeout(CONNECT_TIMEOUT)
             .timeout(timeout)
             .redirect(redirect::Policy::none())
-            // A proxy would resolve the host by itself, and the guard would have judged nothing.
+            // A proxy would resolve the host itself and bypass the guard.
             .no_proxy()
             .dns_resolver(guard)
             .tcp_nodelay(true)
@@ -63,7 +62,7 @@ impl Post {
     /// Posts JSON.
     ///
     /// # Errors
-    /// There was no answer, and why.
+    /// No answer, with the reason.
     pub(super) async fn json(
         &self,
         to: &Endpoint,
@@ -92,21 +91,21 @@ impl Answer {
         Answer { status: StatusCode::from_u16(status).unwrap(), retry_after: None, body }
     }
 
-    /// What the status means, whoever answers.
+    /// The meaning of the status, for every receiver.
     pub(super) fn outcome(&self) -> Outcome {
         let status = self.status;
         match status.as_u16() {
             200..=299 => Outcome::Accepted,
             300..=399 => Outcome::failed(format!("HTTP {status}: redirects are not followed, give the final URL")),
             410 => Outcome::Refused { reason: format!("HTTP {status}: the receiver wants no more deliveries") },
-            // Only these two say when to come back.
+            // Only these two statuses carry a time to come back.
             429 | 503 => Outcome::Failed { reason: format!("HTTP {status}"), retry_after: self.retry_after },
             _ => Outcome::failed(format!("HTTP {status}")),
         }
     }
 }
 
-/// Seconds, or a date (RFC 9110, 10.2.3).
+/// Seconds or a date (RFC 9110, 10.2.3).
 fn retry_after(value: &HeaderValue, now: UnixSeconds) -> Option<Duration> {
     let text = value.to_str().ok()?.trim();
     if let Ok(seconds) = text.parse() {
@@ -117,7 +116,7 @@ fn retry_after(value: &HeaderValue, now: UnixSeconds) -> Option<Duration> {
     Some(at.saturating_sub(now))
 }
 
-/// What can be read of the body: an answer that breaks off was an answer all the same.
+/// Reads the body as far as it comes: an answer that breaks off still counts.
 async fn beginning(mut response: Response) -> String {
     let mut body = Vec::new();
     while let Ok(Some(chunk)) = response.chunk().await {

@@ -1,8 +1,8 @@
-//! Texts that must not be seen.
+//! Texts that no log may show.
 
 use std::fmt;
 
-/// A password or key. It never shows itself.
+/// A password or key. `Debug` hides it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
 
@@ -13,7 +13,7 @@ impl Secret {
         Secret(text)
     }
 
-    /// The text, to be sent to whom it is shared with and nowhere else.
+    /// The text, only to be sent to the service that shares it.
     #[must_use]
     pub fn reveal(&self) -> &str {
         &self.0

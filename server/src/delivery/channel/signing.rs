@@ -9,17 +9,17 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use tapgate_engine::time::UnixSeconds;
 
-/// Begins every secret.
+/// Prefix of every secret.
 const PREFIX: &str = "whsec_";
-/// Length of a secret's key, in bytes, as the specification asks for.
+/// Length of a secret's key in bytes, per the specification.
 const KEY_BYTES_MIN: usize = 24;
 const KEY_BYTES_MAX: usize = 64;
 
-/// The key that a receiver shares with us. It never shows itself.
+/// The key shared with a receiver. `Debug` hides it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct WebhookSecret(Vec<u8>);
 
-/// Why a text is not a secret. The text itself is never part of the message.
+/// Reasons to reject a secret. No message repeats the text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum WebhookSecretError {
     /// Not `whsec_` and base64.
@@ -41,8 +41,8 @@ impl WebhookSecret {
     }
 }
 
-/// The value of `webhook-signature`: one signature for each secret, so that a receiver may hold any of them while the
-/// secret changes.
+/// The value of `webhook-signature`: one signature per secret, so that a receiver may hold either secret during a
+/// rotation.
 #[must_use]
 pub fn signatures(secrets: &[WebhookSecret], id: &str, at: UnixSeconds, body: &[u8]) -> String {
     secrets.iter().map(|secret| secret.sign(id, at, body)).collect::<Vec<_>>().join(" ")

@@ -1,5 +1,5 @@
-//! Notices to a chat by an incoming webhook: Slack's, and those that take the same form (Mattermost, Rocket.Chat,
-//! Discord's `/slack`). They all know `text` and `attachments`; only Slack knows blocks.
+//! Notices to a chat by an incoming webhook: Slack's, or a compatible one (Mattermost, Rocket.Chat, Discord's
+//! `/slack`). All of them know `text` and `attachments`; only Slack knows blocks.
 
 use reqwest::header::HeaderMap;
 use serde_json::{Value, json};
@@ -18,7 +18,7 @@ pub struct Slack {
 }
 
 impl Slack {
-    /// The chat behind an incoming webhook.
+    /// The chat of an incoming webhook.
     #[must_use]
     pub fn new(post: Post, to: Endpoint) -> Slack {
         Slack { post, to }
@@ -66,7 +66,7 @@ fn color(notice: &Notice) -> &'static str {
     }
 }
 
-/// Slack's three characters of its own: so that nothing in a text becomes a link or calls everybody.
+/// Escapes Slack's three special characters, so that no text becomes a link or mentions everybody.
 fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }

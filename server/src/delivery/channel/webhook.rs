@@ -1,4 +1,4 @@
-//! Webhooks to the partner's own systems, as the Standard Webhooks specification has them.
+//! Webhooks to the partner's own systems, per the Standard Webhooks specification.
 
 use reqwest::header::{HeaderMap, HeaderValue};
 use tapgate_engine::time::UnixSeconds;
@@ -17,13 +17,13 @@ pub struct Webhook {
 }
 
 impl Webhook {
-    /// A receiver that may hold any of the secrets: the present one, and the previous one while it changes.
+    /// A receiver that may hold either secret: the current one, or the previous one during a rotation.
     #[must_use]
     pub fn new(post: Post, to: Endpoint, secrets: Vec<WebhookSecret>) -> Webhook {
         Webhook { post, to, secrets }
     }
 
-    /// The attempt's headers; `None` if the id does not fit into one.
+    /// The attempt's headers; `None` if the id does not fit into a header.
     fn headers(&self, event: &Event, now: UnixSeconds) -> Option<HeaderMap> {
         let signatures = signatures(&self.secrets, &event.id, now, &event.body);
         let mut headers = HeaderMap::new();

@@ -1,4 +1,4 @@
-//! What webhooks tell: the events of the interface, in the form of the Standard Webhooks specification.
+//! The events that webhooks send, in the form of the Standard Webhooks specification.
 
 use bytes::Bytes;
 use serde::Serialize;
@@ -7,45 +7,39 @@ use tapgate_engine::time::UnixMillis;
 
 use crate::wire::rfc3339;
 
-/// Everything that webhooks can tell of (docs/interface.md, "Out").
+/// The kinds of events (docs/interface.md, "Out").
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum EventKind {
-    /// An authorization was approved.
     AuthorizationApproved,
-    /// An authorization was declined.
     AuthorizationDeclined,
-    /// More was approved on it.
+    /// An incremental authorization was approved.
     AuthorizationIncremented,
-    /// All or part of it was given back.
+    /// All or part of the authorization was reversed.
     AuthorizationReversed,
-    /// Its hold was given up, by a person or by reconciliation.
+    /// A person or reconciliation released the hold.
     AuthorizationReleased,
-    /// Its hold ended by time.
+    /// The hold expired.
     AuthorizationExpired,
-    /// UR settled it.
+    /// UR settled the authorization.
     AuthorizationCleared,
-    /// Debit the user's crypto.
+    /// The partner must debit the user's crypto.
     DebitRequested,
-    /// Give a debit back.
+    /// The partner must return a debit.
     DebitReturned,
     /// A pool runs low.
     PoolAlertRaised,
-    /// It does not any more.
+    /// A pool no longer runs low.
     PoolAlertResolved,
-    /// A pool was credited.
     PoolCredited,
-    /// A difference was found.
     BreakOpened,
-    /// A difference was explained.
     BreakResolved,
-    /// Everything is declined from now on.
+    /// The program declines every authorization from now on.
     ProgramSuspended,
-    /// It is not any more.
+    /// The program decides again.
     ProgramResumed,
 }
 
 impl EventKind {
-    /// All of them.
     pub const ALL: [EventKind; 16] = [
         EventKind::AuthorizationApproved,
         EventKind::AuthorizationDeclined,
@@ -65,7 +59,7 @@ impl EventKind {
         EventKind::ProgramResumed,
     ];
 
-    /// The `type` on the wire, and the name in the configuration.
+    /// The `type` on the wire, which is the name in the configuration too.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -95,19 +89,18 @@ impl EventKind {
     }
 }
 
-/// One event, ready to be sent: its body is made once, so that every attempt sends the same bytes.
+/// One event. Its body is built once, so that every attempt sends the same bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {
-    /// `webhook-id`: the same for the same message whenever it is sent, 1 to 128 bytes of 0x21–0x7E.
+    /// `webhook-id`: the same on every attempt, 1 to 128 bytes of 0x21–0x7E.
     pub id: String,
-    /// What it tells of.
     pub kind: EventKind,
     /// `{"type","timestamp","data"}`.
     pub body: Bytes,
 }
 
 impl Event {
-    /// An event of a time, with the admin API's form of what it tells of.
+    /// Builds an event; `data` has the admin API's form of the resource.
     #[must_use]
     pub fn new(id: String, kind: EventKind, at: UnixMillis, data: &Value) -> Event {
         #[derive(Serialize)]
@@ -117,7 +110,7 @@ impl Event {
             data: &'a Value,
         }
         let body = Body { r#type: kind.name(), timestamp: rfc3339(at), data };
-        // Cannot fail: all of its keys are strings.
+        // Cannot fail: all keys are strings.
         let body = serde_json::to_vec(&body).unwrap_or_default();
         Event { id, kind, body: body.into() }
     }

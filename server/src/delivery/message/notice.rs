@@ -1,46 +1,44 @@
-//! What people are told: one form for Slack, PagerDuty and e-mail.
+//! Notices to people: one form for Slack, PagerDuty and e-mail.
 
 use tapgate_engine::fact::Severity;
 use tapgate_engine::time::UnixMillis;
 
-/// Something that a person should know or do.
+/// A message on an alert, for a person.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Notice {
-    /// The same for the same message whenever it is sent.
+    /// The same on every attempt.
     pub id: String,
-    /// The same for all messages on one matter, from its raising to its end.
+    /// The same for all notices on one alert, from its raising to its end.
     pub key: String,
-    /// What happened to the matter.
+    /// The alert's change.
     pub kind: NoticeKind,
-    /// How bad it is.
     pub severity: Severity,
-    /// In one line.
+    /// One line.
     pub title: String,
-    /// In a sentence or two: what it is and what to do.
+    /// One or two sentences: the problem and the remedy.
     pub text: String,
-    /// Names and figures, in the order in which they are shown.
+    /// Names and figures, in display order.
     pub facts: Vec<(String, String)>,
-    /// When.
     pub at: UnixMillis,
-    /// Where more is to be seen.
+    /// Link to the details.
     pub link: Option<String>,
 }
 
-/// What happened to the matter.
+/// An alert's change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NoticeKind {
-    /// It began.
+    /// The alert was raised.
     Raised,
-    /// It goes on, or got worse.
+    /// The alert persists, or its severity rose.
     Renotified,
-    /// A person has taken it.
+    /// A person acknowledged it.
     Acknowledged,
-    /// It is over.
+    /// The alert was resolved.
     Resolved,
 }
 
 impl NoticeKind {
-    /// As people read it.
+    /// The word in texts for people.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -51,7 +49,7 @@ impl NoticeKind {
         }
     }
 
-    /// As a kind of message, in the manner of events' types.
+    /// The kind of the message, named like an event's type.
     #[must_use]
     pub fn message_kind(self) -> &'static str {
         match self {
@@ -64,7 +62,7 @@ impl NoticeKind {
 }
 
 impl Notice {
-    /// Title with severity and what happened: `[critical, raised] Pool EUR is below its floor`.
+    /// Title with severity and change: `[critical, raised] Pool EUR is below its floor`.
     #[must_use]
     pub fn headline(&self) -> String {
         format!("[{}, {}] {}", self.severity.name(), self.kind.name(), self.title)

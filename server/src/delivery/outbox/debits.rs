@@ -1,9 +1,9 @@
-//! What the partner debits of a user's crypto for an approval, and gives back.
+//! The debits of a user's crypto that the partner makes for an approval, and returns.
 //!
-//! A debit is what the approval holds of the user's funds, in their currency, under the approving callback's id. What is
-//! given back later is a share of it, whether or not the partner has made the debit by then: `ceil(debit × remaining /
-//! amount)` still stands when `remaining` of the approval's amount remains, so all that is given back of a debit is never
-//! more than it was.
+//! A debit is the part of the user's funds that the approval holds, in their currency, under the approving callback's
+//! id. A later return is a share of it, whether or not the partner has made the debit by then: while `remaining` of the
+//! approval's amount remains, `ceil(debit × remaining / amount)` stays debited. So the returns of a debit never exceed
+//! it.
 
 use serde_json::{Value, json};
 use tapgate_engine::fact::{
@@ -15,7 +15,7 @@ use tapgate_engine::rows::{Authorization, Draw};
 
 use super::history::History;
 
-/// The debit that an approval asks for: `None` where it takes nothing of the user's funds.
+/// The debit for an approval; `None` if it holds none of the user's funds.
 pub(super) fn requested(decided: &Decided) -> Option<Value> {
     let Verdict::Approved(approval) = &decided.verdict else { return None };
     let debit = approval.funds.filter(|funds| !funds.amount.is_zero())?;
@@ -32,7 +32,7 @@ pub(super) fn requested(decided: &Decided) -> Option<Value> {
     }))
 }
 
-/// What draws lose with a record, given back and not settled.
+/// The part of each draw that a record releases without settlement.
 enum Lost<'a> {
     HoldReleased(&'a HoldReleased),
     Posted(&'a Posted),
@@ -63,7 +63,7 @@ impl Lost<'_> {
     }
 }
 
-/// What the newest record gives back of debits, one for each that was asked for. `before` is the authorization before it.
+/// The returns that the newest record causes, one per requested debit. `before` is the authorization before it.
 pub(super) fn given_back(history: &History, before: &Authorization) -> Vec<Value> {
     let (sequence, Record { fact, .. }) = history.newest();
     let root = fact.touches(*sequence).root;
@@ -88,7 +88,7 @@ pub(super) fn given_back(history: &History, before: &Authorization) -> Vec<Value
     lost.draws().into_iter().filter_map(debit).collect()
 }
 
-/// What comes back of a draw's debit when so much of its amount does.
+/// The part of a draw's debit to return when `amount` of the draw returns.
 fn share(history: &History, draw: &Draw, amount: Minor) -> Option<Money> {
     let Fact::Decided(decided) = &history.record(draw.sequence)?.fact else { return None };
     let Verdict::Approved(approval) = &decided.verdict else { return None };

@@ -1,4 +1,4 @@
-//! What webhooks are told of a record.
+//! The events that a record causes.
 
 use compact_str::{CompactString, format_compact};
 use serde_json::{Value, json};
@@ -11,7 +11,7 @@ use super::{Telling, Told, debits};
 use crate::delivery::{Event, EventKind, Place};
 use crate::wire::admin::{alerts, authorizations, breaks, journal};
 
-/// The events that one receiver wants.
+/// The kinds of events that one receiver wants.
 #[derive(Clone, Debug)]
 pub struct Events {
     /// Without repetition.
@@ -23,7 +23,7 @@ impl Telling for Events {
 
     fn subject(&self, sequence: Sequence, record: &Record) -> Option<Subject> {
         let fact = &record.fact;
-        // Most records are of kinds that a narrow receiver does not want: nothing more is read for them.
+        // A narrow receiver wants few kinds: nothing more is read for the other records.
         if !self.wanted.iter().any(|kind| may_be(fact, *kind)) {
             return None;
         }
@@ -51,7 +51,7 @@ impl Telling for Events {
     }
 }
 
-/// Whether a record can be told as this kind, as far as the record alone says.
+/// Whether the record alone permits an event of this kind.
 fn may_be(fact: &Fact, kind: EventKind) -> bool {
     match kind {
         EventKind::AuthorizationApproved
@@ -106,7 +106,7 @@ fn happenings(history: &History) -> Vec<Happening> {
         _ => Vec::new(),
     };
     let found = record.fact.breaks(*sequence).filter_map(|(id, _)| history.opened(id));
-    // What explains itself when it is found is nothing to look at.
+    // A break that is explained when it is found needs no attention.
     all.extend(found.filter(|found| found.resolved.is_none()).map(|found| Happening {
         kind: EventKind::BreakOpened,
         lane: break_lane(found.id),
@@ -123,12 +123,12 @@ fn pool_lane(currency: &str) -> CompactString {
     format_compact!("pool {currency}")
 }
 
-/// A break is opened before it is resolved.
+/// One lane, so that the opening is sent before the resolution.
 fn break_lane(id: BreakId) -> CompactString {
     format_compact!("break {id}")
 }
 
-/// What a callback, a release or a transaction of UR's did to an authorization, then to debits.
+/// Events of a callback, a release or a UR transaction: first the authorization's, then the debits'.
 fn of_authorization(history: &History) -> Vec<Happening> {
     let (sequence, record) = history.newest();
     let (before, after) = history.authorization();
@@ -147,7 +147,7 @@ fn of_authorization(history: &History) -> Vec<Happening> {
     all
 }
 
-/// What a record does to an authorization, whatever came before it.
+/// The kinds of events that a record may cause for an authorization, whatever came before it.
 fn of_fact(fact: &Fact) -> Option<EventKind> {
     match fact {
         Fact::Decided(decided) => Some(match (&decided.verdict, decided.request.kind) {
@@ -171,7 +171,7 @@ fn of_fact(fact: &Fact) -> Option<EventKind> {
     }
 }
 
-/// What happened, and of which id the resource is shown.
+/// The kind of the event, and the id of the resource that it shows.
 fn kind_of(
     fact: &Fact,
     before: Option<&Authorization>,
@@ -181,7 +181,7 @@ fn kind_of(
     match fact {
         Fact::Decided(decided) => Some((kind, decided.request.id.clone())),
         Fact::HoldReleased(returned) => {
-            // Before its authorization it gives nothing back; of a declined one neither.
+            // A reversal before its authorization releases nothing; nor does one of a decline.
             let ends = before?.state.is_open() && !after.is_some_and(|row| row.state.is_open());
             (ends || !returned.amount.is_zero()).then(|| (kind, returned.root.clone()))
         }
@@ -190,7 +190,7 @@ fn kind_of(
     }
 }
 
-/// The admin API's resource as it stood.
+/// The admin API's resource at the time of the record.
 fn resource(history: &History, id: &AuthorizationId, after: Option<Authorization>) -> Value {
     let found = history.found(id, after);
     let decision = found.answer.as_ref().and_then(|answer| history.record(answer.decided));
@@ -206,7 +206,7 @@ fn resolved(history: &History, id: BreakId) -> Option<Happening> {
     Some(Happening { kind: EventKind::BreakResolved, lane: break_lane(id), data })
 }
 
-/// Only alerts about a pool itself; a change of severity raises it anew.
+/// Only a pool's own alerts; a change of severity sends the event again.
 fn of_alert(history: &History) -> Option<Happening> {
     let alert = history.alert()?;
     if !is_about_pool(alert.condition.kind) {

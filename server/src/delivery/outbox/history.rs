@@ -1,4 +1,4 @@
-//! The records that a message is made of: the one it tells of, and those before it that concern the same thing.
+//! The records behind a message: its own, and earlier ones of the same subject.
 
 use tapgate_engine::fact::Record;
 use tapgate_engine::ids::{AlertId, AuthorizationId, BreakId, Sequence};
@@ -6,21 +6,19 @@ use tapgate_engine::ledger::{Found, Ledger};
 use tapgate_engine::rows::{Alert, Answer, Authorization, Break, Row};
 use tapgate_engine::store::StoreError;
 
-/// What a record is about.
+/// The subject of a record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Subject {
-    /// A root authorization.
     Authorization(AuthorizationId),
-    /// An alert.
     Alert(AlertId),
-    /// A break that was found earlier.
+    /// A break found earlier.
     Break(BreakId),
-    /// Itself: nothing before it matters.
+    /// The record alone: no earlier record matters.
     Itself,
 }
 
-/// Records of one subject, oldest first; the newest is the one that is told of. What came later is not in it, so
-/// whatever is folded from it stands as it stood then.
+/// Records of one subject, oldest first; the newest is the message's own. Later records are absent, so every fold shows
+/// the state at that record.
 #[derive(Clone, Debug)]
 pub struct History {
     before: Vec<(Sequence, Record)>,
@@ -34,7 +32,7 @@ impl History {
         History { before, newest }
     }
 
-    /// Reads what concerns the subject before a record.
+    /// Reads the subject's earlier records.
     pub(super) fn read(
         ledger: &Ledger,
         subject: &Subject,
@@ -57,24 +55,23 @@ impl History {
         Ok(History { before, newest: (sequence, record) })
     }
 
-    /// The record that is told of.
+    /// The message's own record.
     #[must_use]
     pub fn newest(&self) -> &(Sequence, Record) {
         &self.newest
     }
 
-    /// All of them, oldest first.
     pub fn all(&self) -> impl Iterator<Item = &(Sequence, Record)> {
         self.before.iter().chain([&self.newest])
     }
 
-    /// The record at a place, if it is one of them.
+    /// The record at `sequence`, if it is part of the history.
     #[must_use]
     pub fn record(&self, sequence: Sequence) -> Option<&Record> {
         self.all().find(|(at, _)| *at == sequence).map(|(_, record)| record)
     }
 
-    /// The authorization before the newest record, and after it.
+    /// The authorization before and after the newest record.
     #[must_use]
     pub fn authorization(&self) -> (Option<Authorization>, Option<Authorization>) {
         let root = |record: &Record, sequence| record.fact.touches(sequence).root.cloned();
@@ -84,7 +81,7 @@ impl History {
         (before, after)
     }
 
-    /// What was known of an id then: its answer, and the authorization it belongs to.
+    /// The id's entry at that time: its answer, and its root authorization.
     #[must_use]
     pub fn found(&self, id: &AuthorizationId, authorization: Option<Authorization>) -> Found {
         let answers = |(sequence, record): &&(Sequence, Record)| record.fact.touches(*sequence).answer == Some(id);
@@ -92,7 +89,7 @@ impl History {
         Found { answer, authorization }
     }
 
-    /// The alert as it stood.
+    /// The alert after the newest record.
     #[must_use]
     pub fn alert(&self) -> Option<Alert> {
         let (sequence, newest) = &self.newest;
@@ -100,7 +97,7 @@ impl History {
         self.all().fold(None, |row, entry| folded(&id, row, entry))
     }
 
-    /// The break as it was found.
+    /// The break as found.
     #[must_use]
     pub fn opened(&self, id: BreakId) -> Option<Break> {
         Break::open(&id, id.opened, self.record(id.opened)?)

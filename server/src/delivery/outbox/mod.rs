@@ -1,9 +1,9 @@
-//! The outbox: what the journal's records mean to receivers of deliveries, and where those stand.
+//! The outbox: derives receivers' messages from the journal's records, and keeps receivers' positions.
 //!
-//! There is no queue beside the journal. A message is made from its record, and from the records before it that concern
-//! the same thing, whenever it is read: so its bytes are the same on every attempt and after every restart. `events` and
-//! `notices` say, purely, what a record is told as; this file reads the records and keeps positions as cursors of the
-//! journal. Nothing is removed from the journal that a receiver has not accepted.
+//! There is no queue beside the journal. Each read builds a message anew from its record and the earlier records of the
+//! same subject, so its bytes are the same on every attempt and after every restart. `events` and `notices` derive
+//! messages purely; this file reads the records and keeps positions as cursors of the journal. The journal keeps every
+//! record that a receiver has not accepted.
 
 pub mod debits;
 pub mod events;
@@ -26,50 +26,48 @@ use crate::clock::Clock;
 use crate::delivery::worker::{REASON_BYTES_MAX, WINDOW};
 use crate::delivery::{Batch, Message, Order, Outbox, Place, Position};
 
-/// Records looked at in one go, a few milliseconds of reading: the deliveries' thread is not held longer by one receiver.
+/// Records per read, a few milliseconds: no receiver holds the deliveries' thread for longer.
 const RECORDS_MAX: usize = 1_000;
 
-/// The version of a position's bytes. Version 1 ended before the message that is rejected.
+/// The version of a position's encoding. Version 1 ended before the rejected message.
 const POSITION_VERSION: u8 = 2;
 
 // A place takes at most 13 bytes, each of the three troubles a time and a reason.
 const _: () = assert!(WINDOW * 13 + 3 * (REASON_BYTES_MAX + 16) + 128 <= POSITION_BYTES_MAX);
 
-/// What one kind of receiver is told.
+/// The messages of one kind of receiver.
 pub trait Telling: Send + Sync + 'static {
-    /// What it can send.
+    /// The content of a message.
     type Content: Clone + Send + Sync + 'static;
 
-    /// What the record at `sequence` is about; `None` if nobody is told of it.
+    /// The subject of the record at `sequence`; `None` if no receiver of the kind wants it.
     fn subject(&self, sequence: Sequence, record: &Record) -> Option<Subject>;
 
-    /// The messages of the newest record of a history, in their order. Their parts do not depend on who is told.
+    /// The messages of a history's newest record, in order. Their part numbers do not depend on the receiver.
     fn tell(&self, history: &History) -> Vec<Told<Self::Content>>;
 }
 
 /// One message of a record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Told<C> {
-    /// Which of the record's messages it is.
+    /// The message's number within its record.
     pub part: u16,
-    /// What must keep its order with it.
+    /// Messages of one lane keep their order.
     pub lane: Option<CompactString>,
-    /// What kind of thing it tells of, for people.
+    /// The kind of event or notice, for people.
     pub kind: &'static str,
-    /// What is told.
     pub content: C,
 }
 
-/// Why messages could not be read, or a position not be kept.
+/// Reasons why messages could not be read or a position could not be stored.
 #[derive(Debug, thiserror::Error)]
 pub enum OutboxError {
     /// The journal could not be read.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The position was not kept.
     #[error(transparent)]
     Change(#[from] ChangeError),
-    /// The journal failed while an order was on its way to the disk.
+    /// The journal failed while it wrote an order.
     #[error("the journal failed: nobody can say whether the order was kept")]
     Unknown,
     /// A stored position cannot be read.
@@ -78,9 +76,9 @@ pub enum OutboxError {
          it, or give the receiver another name, which then begins at the journal's end"
     )]
     Position {
-        /// Whose.
+        /// The receiver's name.
         receiver: String,
-        /// What is wrong with it.
+        /// The fault in the stored bytes.
         reason: String,
     },
 }
@@ -93,7 +91,6 @@ pub struct LedgerOutbox<T> {
 }
 
 impl<T: Telling> LedgerOutbox<T> {
-    /// An outbox over a running ledger.
     pub fn new(ledger: Arc<Ledger>, clock: Arc<Clock>, telling: T) -> LedgerOutbox<T> {
         LedgerOutbox { ledger, clock, telling }
     }
@@ -123,7 +120,7 @@ impl<T: Telling> Outbox for LedgerOutbox<T> {
         }
         let mut read = 0;
         let mut failed = None;
-        // The record of the place itself may have more to tell.
+        // The place's own record may hold further messages.
         self.ledger.records(place.before_record(), &mut |sequence, record, _| {
             batch.more = read == RECORDS_MAX;
             if sequence > newest || batch.more {
@@ -150,7 +147,7 @@ impl<T: Telling> Outbox for LedgerOutbox<T> {
             }
         })?;
         match failed {
-            // What was read before is sent; the rest is asked for again.
+            // The messages read so far are sent; the next read tries the rest again.
             Some(error) if batch.messages.is_empty() => Err(error.into()),
             _ => Ok(batch),
         }
@@ -166,7 +163,7 @@ impl<T: Telling> Outbox for LedgerOutbox<T> {
         let read = |bytes: &[u8]| postcard::from_bytes(bytes).map(Some).map_err(|error| unreadable(error.to_string()));
         match bytes.split_first() {
             Some((&POSITION_VERSION, rest)) => read(rest),
-            // A message that is rejected is absent: one byte of zero.
+            // Without a rejected message: one byte of zero.
             Some((1, rest)) => read(&[rest, &[0]].concat()),
             Some((version, _)) => Err(unreadable(format!("version {version}"))),
             None => Err(unreadable("it is empty".to_owned())),
@@ -174,7 +171,7 @@ impl<T: Telling> Outbox for LedgerOutbox<T> {
     }
 
     fn store_position(&self, receiver: &str, position: &Position) -> Result<(), OutboxError> {
-        // Nobody waits for the disk: what a crash forgets is sent again.
+        // Not waited for: deliveries whose position a crash loses are sent again.
         self.ledger.move_cursor(receiver, bytes(receiver, position)?, self.clock.now())?;
         Ok(())
     }

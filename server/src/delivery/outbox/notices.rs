@@ -1,4 +1,4 @@
-//! What people are told of alerts, by chat, pager and e-mail.
+//! Notices on alerts, for chat, pager and e-mail.
 
 use tapgate_engine::fact::{Fact, Record};
 use tapgate_engine::ids::Sequence;
@@ -8,7 +8,7 @@ use super::history::{History, Subject};
 use super::{Telling, Told};
 use crate::delivery::{Notice, NoticeKind, Place};
 
-/// Alerts, as people are told of them.
+/// The notices of alerts.
 #[derive(Clone, Copy, Debug)]
 pub struct Notices;
 
@@ -17,7 +17,7 @@ impl Telling for Notices {
 
     fn subject(&self, sequence: Sequence, record: &Record) -> Option<Subject> {
         match &record.fact {
-            // Silence is for whoever asked for it.
+            // The operator who silences an alert needs no notice of it.
             Fact::AlertSilenced { .. } => None,
             fact => fact.touches(sequence).alert.map(Subject::Alert),
         }
@@ -35,14 +35,14 @@ impl Telling for Notices {
     }
 }
 
-/// What a record of an alert is told as; `alert` is the row after it.
+/// The notice of an alert's record; `alert` is the row after it.
 fn notice((sequence, record): &(Sequence, Record), alert: &Alert) -> Option<Notice> {
     let by = record.author.name();
     let condition = &alert.condition;
     let words = condition.text.to_string();
     let (kind, text) = match &record.fact {
         Fact::AlertRaised(_) => (NoticeKind::Raised, words),
-        // Who has taken it on, or silenced it, is not told that it became better.
+        // An acknowledged or silenced alert sends no notice when its severity falls.
         Fact::AlertChanged { .. } if alert.is_quiet(record.at) => return None,
         Fact::AlertChanged { .. } | Fact::AlertRenotified { .. } => (NoticeKind::Renotified, words),
         Fact::AlertAcknowledged { reason, .. } => {

@@ -1,4 +1,4 @@
-//! What a journal is told as: by example, after restarts, and however it is read.
+//! The messages of a journal: by example, after restarts, and for every size of read.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -148,7 +148,7 @@ impl World {
         LedgerOutbox::new(Arc::clone(&self.ledger), Arc::new(Clock::start()), telling)
     }
 
-    /// Everything webhooks are told, read in steps of so many messages.
+    /// Every webhook event, `max` messages at a time.
     fn events_by(&self, max: usize) -> Vec<Message<Event>> {
         read(&self.outbox(Events { wanted: EventKind::ALL.to_vec() }), max)
     }
@@ -161,7 +161,7 @@ impl World {
         read(&self.outbox(Notices), 1_000)
     }
 
-    /// Kind and data of the events after so many.
+    /// Kind and data of the events after the first `after` ones.
     fn told(&self, after: usize) -> Vec<(&'static str, Value)> {
         self.events().iter().skip(after).map(|message| (message.content.kind.name(), data(message))).collect()
     }
@@ -240,7 +240,7 @@ fn all_that_comes_back_of_a_debit_is_the_debit_whether_or_not_it_was_made() {
     let before = world.events().len();
     assert_eq!(world.kinds(2), ["authorization.incremented", "debit.requested"]);
     world.ask(Kind::Reversal, "r1", Some("a1"), 333);
-    // The partner has debited both: nothing of the funds is held any more.
+    // The partner has debited both: the user's funds hold nothing.
     let debited = vec!["a1".parse().unwrap(), "i1".parse().unwrap()];
     let funds = Money { amount: Minor(90_000), currency: Currency::USD };
     world.change(Change::ReplaceFunds { user: "user".parse().unwrap(), funds, version: 1, debited });
@@ -264,7 +264,7 @@ fn all_that_comes_back_of_a_debit_is_the_debit_whether_or_not_it_was_made() {
     };
     // ceil(999 × 1.0907), ceil(500 × 1.0907).
     assert_eq!((back("a1"), back("i1")), (1_090, 546));
-    // ceil(1090 × 666 / 999) = 727 still stands after the first third.
+    // ceil(1090 × 666 / 999) = 727 stays debited after the first third.
     assert_eq!((&told[1].1["reason"], &told[1].1["amount"]), (&json!("reversed"), &json!("363")));
     assert_eq!((&told[5].1["reason"], &told[5].1["currency"]), (&json!("released"), &json!("USD")));
     assert_eq!(told[4].1["state"], "released");
@@ -374,7 +374,7 @@ fn eventful() -> World {
 fn what_is_told_of_a_record_never_changes() {
     let world = eventful();
     let (events, notices) = (world.events(), world.notices());
-    // A journal that ends anywhere tells of its records what the whole one tells of them.
+    // A journal cut at any record yields the same messages for the records it has.
     for last in 1..=world.ledger.journal().durable().0 {
         let short = World::over(world.store.crashed_after(Sequence(last)));
         let expected: Vec<_> = events.iter().filter(|message| message.place.record.0 <= last).cloned().collect();
@@ -433,7 +433,7 @@ fn each_kind_by_itself_is_told_as_it_is_among_all() {
     }
 }
 
-/// Counts what is looked up beside reading the journal from one end to the other.
+/// Counts look-ups beside the sequential read.
 #[derive(Debug)]
 struct Counted {
     inner: Arc<MemoryStore>,

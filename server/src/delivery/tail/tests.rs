@@ -1,4 +1,4 @@
-//! Scenarios, and a receiver that fails at random against what it must have seen in the end.
+//! Scenarios, and a receiver that fails at random: compares the messages it saw with those it must see.
 
 use std::collections::BTreeSet;
 
@@ -24,7 +24,7 @@ fn failure() -> Failure {
     Failure { reason: "HTTP 500".to_owned(), retry_after: None, draw: 0 }
 }
 
-/// A tail that was offered records 1, 2, … of these lanes at time 0.
+/// A tail that took records 1, 2, … of these lanes at time 0.
 fn tail(lanes: &[&str]) -> Tail<()> {
     let mut tail = Tail::new(LIMITS, Position::default());
     for (record, lane) in (1..).zip(lanes) {
@@ -241,7 +241,7 @@ fn a_replay_sends_everything_from_a_place_on_again() {
     assert_eq!(tail.read(), place(2).before(), "what is still to be accepted is not left out");
 }
 
-/// The record that is rejected, since when, and whether others pass.
+/// The rejected record, the start of its rejection, and whether others pass.
 fn rejected(tail: &Tail<()>) -> Option<(u64, u64, bool)> {
     tail.rejected().map(|rejected| (rejected.place.record.0, rejected.trouble.since.0, rejected.others_pass))
 }
@@ -441,24 +441,24 @@ fn places_are_ordered_by_record_then_part() {
     assert_eq!(second.to_string(), "3-1");
 }
 
-/// What happens next to the tail of the property tests.
+/// Steps of the property tests.
 #[derive(Clone, Debug)]
 enum Step {
-    /// Reads what there is room for.
+    /// Reads as many messages as fit.
     Read,
-    /// Takes attempts and keeps them under way.
+    /// Starts attempts and leaves them running.
     Attempt,
-    /// One of those under way reaches the receiver; its answer may be lost.
+    /// A running attempt reaches the receiver; its answer may be lost.
     Answer { which: usize, fails: bool, answer_is_lost: bool, draw: u32, retry_after: Option<u16> },
     /// Time passes.
     Pass(u32),
-    /// The position is stored.
+    /// The worker stores the position.
     Store,
-    /// The process ends without a word and starts again.
+    /// The process crashes and restarts.
     Crash,
-    /// A person resumes it.
+    /// A person resumes the receiver.
     Resume,
-    /// A person gives up what is rejected, which is kept at once.
+    /// A person skips the rejected message; the order is stored at once.
     Skip,
 }
 
@@ -484,7 +484,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     proptest::collection::vec(step, 0..200)
 }
 
-/// A journal, a tail, a store, and a receiver that notes what it saw.
+/// A journal, a tail, a store, and a receiver that records every message it saw.
 struct World {
     lanes: Vec<u8>,
     tail: Tail<()>,
@@ -506,7 +506,7 @@ impl World {
         self.lanes[usize::try_from(record).unwrap() - 1]
     }
 
-    /// Record n is meant for the receiver unless its lane is 0; lane 1 is no lane.
+    /// Record n is for the receiver unless its lane is 0; lane 1 means no lane.
     fn read(&mut self) {
         let mut room = self.tail.room();
         while room > 0 && self.tail.read().record.0 < self.lanes.len() as u64 {
@@ -553,7 +553,8 @@ impl World {
             Step::Pass(millis) => self.now.0 += u64::from(*millis),
             Step::Store => self.stored = self.tail.position(),
             Step::Crash => {
-                // What was under way may still arrive, or not; the worst is that it was seen and nobody knows.
+                // Running attempts may still arrive or not; in the worst case the receiver saw the message and the tail
+                // does not know.
                 self.seen.append(&mut self.under_way);
                 self.tail = Tail::new(LIMITS, self.stored.clone());
             }
@@ -568,7 +569,7 @@ impl World {
         }
     }
 
-    /// The receiver is well from now on, and somebody resumes it.
+    /// From now on the receiver accepts everything, and a person resumes it.
     fn recover(&mut self) {
         self.tail.resume(self.now);
         for _ in 0..10_000 {
@@ -589,7 +590,7 @@ impl World {
         panic!("it never ends");
     }
 
-    /// Each message when it was first seen.
+    /// Each message at its first arrival.
     fn first_seen(&self) -> Vec<u64> {
         let mut known = BTreeSet::new();
         self.seen.iter().copied().filter(|record| known.insert(*record)).collect()
@@ -599,8 +600,8 @@ impl World {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(cases(512)))]
 
-    /// Whatever fails, is lost, or crashes: in the end each message was seen, each lane in its order, and what the
-    /// position calls accepted was accepted.
+    /// After any failures, losses and crashes, the receiver has seen each message, each lane in order, and every
+    /// message that the position calls accepted was accepted.
     #[test]
     fn nothing_is_lost_and_lanes_keep_their_order(lanes in proptest::collection::vec(0..6_u8, 0..60), steps in steps()) {
         let mut world = World::new(lanes);
@@ -638,7 +639,7 @@ proptest! {
         }
     }
 
-    /// Within the window, a lane that always fails holds up nobody else, and no longer than its own pauses.
+    /// Within the window, a lane that always fails delays no other lane, and waits no longer than its own pauses.
     #[test]
     fn a_failing_lane_never_blocks_others(lanes in proptest::collection::vec(2..6_u8, 1..=8), bad in 2..6_u8) {
         let mut world = World::new(lanes);

@@ -1,15 +1,15 @@
-//! Keeps a UR that is away from being asked in vain.
+//! Stops calls to UR while it is down.
 
 use std::time::Duration;
 
-/// Failures in a row that open it.
+/// Failures in a row that open the breaker.
 const FAILURES_MAX: u32 = 5;
-/// How long it is open at first, and at most; each failed trial doubles it.
+/// The first and the longest pause; each failed trial doubles it.
 const PAUSE_MIN: Duration = Duration::from_secs(1);
 const PAUSE_MAX: Duration = Duration::from_secs(60);
 
-/// Closed: calls pass. Open: none does until the pause is over; then one tries, and its outcome decides. The caller
-/// brings the time, counted from any fixed point.
+/// Closed: calls pass. Open: no call passes until the pause is over; then one tries, and its outcome decides. The
+/// caller supplies the time, counted from any fixed point.
 #[derive(Debug, Default)]
 pub struct Breaker {
     failures: u32,
@@ -19,7 +19,7 @@ pub struct Breaker {
 }
 
 impl Breaker {
-    /// Whether a call may go out now. Where it may, its outcome must be told.
+    /// Whether a call may go out now. If it may, the caller must report its outcome.
     pub fn admit(&mut self, now: Duration) -> bool {
         match self.open_until {
             None => true,
@@ -31,7 +31,7 @@ impl Breaker {
         }
     }
 
-    /// A call ended. Returns whether this opened or closed it.
+    /// Reports a call's outcome. Returns whether it opened or closed the breaker.
     pub fn ended(&mut self, failed: bool, now: Duration) -> bool {
         let was_open = self.open_until.is_some();
         if !failed {
@@ -39,7 +39,7 @@ impl Breaker {
             return was_open;
         }
         self.failures = self.failures.saturating_add(1);
-        // What was under way when it opened says nothing new.
+        // Calls that were under way when it opened add no news.
         if (was_open && self.is_tried) || (!was_open && self.failures >= FAILURES_MAX) {
             self.pause = (self.pause * 2).clamp(PAUSE_MIN, PAUSE_MAX);
             self.open_until = Some(now + self.pause);
@@ -48,12 +48,12 @@ impl Breaker {
         !was_open && self.open_until.is_some()
     }
 
-    /// A call was given up without an outcome: the next one may try.
+    /// A call was dropped without an outcome: the next one may try.
     pub fn abandoned(&mut self) {
         self.is_tried = false;
     }
 
-    /// Whether calls are held back.
+    /// Whether the breaker holds calls back.
     #[must_use]
     pub fn is_open(&self) -> bool {
         self.open_until.is_some()

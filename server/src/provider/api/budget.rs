@@ -1,15 +1,15 @@
-//! How many calls a minute there are, and who may have them.
+//! The budget of calls a minute, shared by priority.
 
 use std::time::Duration;
 
-/// Who asks. The share of a full budget that each must leave to those above.
+/// A call's priority: each level leaves a share of the full budget to the levels above.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Priority {
-    /// What holds money or decisions: open holds, the pools' balance, rates.
+    /// Calls that affect money or decisions: open holds, the pools' balance, rates.
     High,
     /// Users seen lately.
     Normal,
-    /// Everybody else, by age.
+    /// All other users, by age.
     Low,
 }
 
@@ -23,8 +23,8 @@ impl Priority {
     }
 }
 
-/// A bucket of calls that fills evenly and holds a tenth of a minute's worth. The caller brings the time, counted from
-/// any fixed point.
+/// A bucket of calls that fills evenly and holds a tenth of a minute's worth. The caller supplies the time, counted
+/// from any fixed point.
 #[derive(Debug)]
 pub struct Budget {
     per_second: f64,
@@ -52,7 +52,7 @@ impl Budget {
     /// Takes a call.
     ///
     /// # Errors
-    /// How long to wait before asking again.
+    /// The time to wait before the next try.
     pub fn take(&mut self, priority: Priority, now: Duration) -> Result<(), Duration> {
         if let Some(pause) = self.paused_until.checked_sub(now).filter(|pause| !pause.is_zero()) {
             return Err(pause);
@@ -68,7 +68,7 @@ impl Budget {
         Err(Duration::from_secs_f64((needed - self.calls) / self.per_second).max(Duration::from_millis(1)))
     }
 
-    /// UR said that it is too much: nobody calls for `pause`, and the bucket is empty after it.
+    /// UR reported too many calls: nothing goes out for `pause`, and the bucket is empty after it.
     pub fn pause(&mut self, pause: Duration, now: Duration) {
         self.paused_until = self.paused_until.max(now + pause);
         self.at = self.paused_until;

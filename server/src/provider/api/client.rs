@@ -1,5 +1,5 @@
-//! The HTTPS client: signs each call, shares the budget, retries what is worth retrying, and trusts no answer before
-//! its form, and its signature where there is one, are checked.
+//! The HTTPS client: signs each call, shares the budget, retries transient failures, and checks the form of each
+//! answer, and its signature if there is one, before it trusts it.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -21,18 +21,18 @@ use crate::wire::ur::{
 };
 use crate::wire::{Digits, Malformed};
 
-/// A server that is there takes a connection within milliseconds; across the world within one second.
+/// A server that is up accepts a connection within milliseconds, across the world within one second.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// The longest wait for one answer; UR's own chain calls take seconds.
+/// Longest wait for one answer; UR's own chain calls take seconds.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(15);
-/// A page of a hundred transactions is a hundred kilobytes.
+/// A page of a hundred transactions has a hundred kilobytes.
 const ANSWER_BYTES_MAX: usize = 4 << 20;
-/// Attempts of one call, the first included, where its caller need not tell them apart.
+/// Attempts of one call, the first included, unless its caller must tell them apart.
 const ATTEMPTS_MAX: u32 = 4;
-/// The pause before the second attempt; each further one is twice as long. Where UR says "too many", four times that.
+/// The pause before the second attempt; each further one is twice as long. After "too many" from UR, four times that.
 const BACKOFF: Duration = Duration::from_millis(250);
 const RATE_LIMITED_BACKOFF: Duration = Duration::from_secs(1);
-/// How far ahead our deadlines lie: room for a clock that differs, less than UR's bound.
+/// Distance of our deadlines: room for clocks that differ, below UR's bound.
 const DEADLINE_AHEAD_SECONDS: u64 = PARTNER_DEADLINE_AHEAD_SECONDS_MAX / 2;
 
 /// The client could not be set up.
@@ -40,16 +40,16 @@ const DEADLINE_AHEAD_SECONDS: u64 = PARTNER_DEADLINE_AHEAD_SECONDS_MAX / 2;
 #[error("UR's client: {0}")]
 pub struct ClientSetUpError(String);
 
-/// How UR is asked.
+/// Settings of calls to UR.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
     /// Base of UR's API.
     pub base_url: String,
     /// Signs each call.
     pub key: SigningKey,
-    /// May sign answers.
+    /// Keys that may sign answers.
     pub signers: Vec<Address>,
-    /// Of all calls together, 1 to 100,000.
+    /// For all calls together, 1 to 100,000.
     pub calls_per_minute: u32,
 }
 
@@ -87,7 +87,7 @@ impl Client {
     /// The base is not an http(s) URL, or TLS cannot be set up.
     pub fn new(settings: Settings, clock: Arc<Clock>, randomness: Randomness) -> Result<Client, ClientSetUpError> {
         let Settings { base_url, key, signers, calls_per_minute } = settings;
-        // The process may have installed one already: it is the same one.
+        // The process may have installed one already; it is the same provider.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let base = base_url.trim_end_matches('/').parse::<Url>();
         let base = base.map_err(|error| ClientSetUpError(format!("{base_url}: {error}")))?;
@@ -111,7 +111,7 @@ impl Client {
         })
     }
 
-    /// Whether UR has failed so often that it is not asked for a while.
+    /// Whether the breaker holds calls back.
     #[must_use]
     pub fn is_paused(&self) -> bool {
         self.breaker().is_open()
@@ -125,7 +125,7 @@ impl Client {
         self.budget.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The whole answer of a call that UR did not refuse.
+    /// The complete answer of a call that UR did not refuse.
     async fn call(&self, call: Call<'_>) -> Result<Value, UrError> {
         let mut attempt = 1;
         loop {
@@ -137,7 +137,7 @@ impl Client {
                 Err(error) => error,
             };
             let doubled = 2_u32.saturating_pow(attempt - 1);
-            // Full jitter: callers that failed together do not come back together.
+            // Full jitter: callers that failed together do not return together.
             let jitter = self.randomness.within(0.5..1.5);
             if error.refusal() == Some(RefusalCode::RateLimited) {
                 let pause = (RATE_LIMITED_BACKOFF * doubled).mul_f64(jitter);
@@ -227,7 +227,7 @@ impl Client {
         };
         match read(&body) {
             Ok(Answer::Refused { code, message }) => {
-                // A status that says more than an unknown code does wins.
+                // A status that says more than an unknown code wins.
                 let kind = match (RefusalCode::of(code), by_status()) {
                     (RefusalCode::Invalid, Some(status)) => status,
                     (kind, _) => kind,
@@ -265,7 +265,7 @@ impl Client {
     }
 }
 
-/// Tells the breaker of a call whose caller went away.
+/// Reports a dropped call to the breaker.
 struct Abandoned<'a>(&'a Client);
 
 impl Drop for Abandoned<'_> {
@@ -274,7 +274,7 @@ impl Drop for Abandoned<'_> {
     }
 }
 
-/// The URL's host is in it, no secret is.
+/// Contains the URL's host, but no secret.
 fn broken(path: &'static str, error: &reqwest::Error) -> UrError {
     if error.is_timeout() { UrError::Timeout(path) } else { UrError::Unreachable(error_chain(error)) }
 }
@@ -283,7 +283,7 @@ fn decoded<T>(path: &'static str, read: Result<T, Malformed>) -> Result<T, UrErr
     read.map_err(|error| UrError::Malformed { path, error })
 }
 
-/// UR's numbers of accounts are int64 on its wire; an id that is no number goes as text and is UR's to refuse.
+/// UR's account numbers are int64 on its wire; any other id goes as text, for UR to refuse.
 fn number(user: &UrId) -> Value {
     user.as_str().parse::<i64>().map_or_else(|_| json!(user.as_str()), |number| json!(number))
 }

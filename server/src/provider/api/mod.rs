@@ -1,7 +1,7 @@
-//! UR as the engine asks it: a trait with every endpoint that is used, and its client over HTTPS.
+//! UR's API: a trait with every endpoint in use, and its client over HTTPS.
 //!
-//! Calls are few and precious: UR's limits are unknown, so all callers share one budget a minute by priority, and a
-//! breaker keeps a UR that is away from being asked in vain. Decisions never come here.
+//! UR's limits are unknown, so all callers share one budget a minute by priority, and a breaker stops calls while UR is
+//! down. Decisions never call UR.
 
 mod breaker;
 mod budget;
@@ -21,22 +21,22 @@ use crate::wire::ur::{
     Balance, Cursor, DepositQuote, OnrampQuote, Page, Profile, Rate, RefusalCode, Token, Transaction,
 };
 
-/// UR's codes for a request that is wrong in itself (seed 003): a field missing, of the wrong form, or out of range.
+/// UR's codes for an invalid request (seed 003): a field missing, malformed or out of range.
 const BAD_REQUEST: std::ops::RangeInclusive<i64> = 20_001..=20_003;
 
-/// Why UR did not answer a call.
+/// Reasons why a call failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum UrError {
-    /// UR refused it.
+    /// UR refused the call.
     #[error("UR refused {path}: {code} {message:?}")]
     Refused {
         /// The endpoint.
         path: &'static str,
-        /// What the code means.
+        /// The code's meaning.
         kind: RefusalCode,
-        /// UR's code, or the HTTP status where it gave none.
+        /// UR's code, or the HTTP status if it sent none.
         code: i64,
-        /// As UR said it.
+        /// UR's text.
         message: String,
     },
     /// No connection, or it broke.
@@ -45,24 +45,24 @@ pub enum UrError {
     /// No answer in time.
     #[error("UR did not answer {0} in time")]
     Timeout(&'static str),
-    /// An answer of no known form.
+    /// An answer of unknown form.
     #[error("UR's answer to {path} cannot be read: {error}")]
     Malformed {
         /// The endpoint.
         path: &'static str,
-        /// What is wrong with it.
+        /// The fault in the answer.
         error: Malformed,
     },
-    /// The answer bears a signature that is not one of UR's.
+    /// The answer's signature is not UR's.
     #[error("UR's answer to {0} bears a signature that is not UR's: check ur.base_url and ur.signers")]
     Signature(&'static str),
-    /// UR has failed so often that it is not asked for a while.
+    /// The breaker holds calls back.
     #[error("UR has failed repeatedly and is not asked before its pause is over")]
     Paused,
 }
 
 impl UrError {
-    /// Whether the same call may pass later without anybody doing anything.
+    /// Whether the same call may pass later without any change.
     #[must_use]
     pub fn is_transient(&self) -> bool {
         match self {
@@ -72,8 +72,8 @@ impl UrError {
         }
     }
 
-    /// Whether UR itself has said, by a code whose meaning it publishes, that what was asked is not done and never will be. A
-    /// status without a code may be a proxy's; of an unknown code nobody knows whether it means "again", "later" or "never".
+    /// Whether UR itself has said, by a published code, that the request was not executed and never will be. A status
+    /// without a code may come from a proxy; an unknown code may mean "again", "later" or "never".
     #[must_use]
     pub fn is_final(&self) -> bool {
         match self {
@@ -83,7 +83,7 @@ impl UrError {
         }
     }
 
-    /// What UR's code means, where it refused.
+    /// The meaning of UR's code, if UR refused.
     #[must_use]
     pub fn refusal(&self) -> Option<RefusalCode> {
         match self {
@@ -92,16 +92,16 @@ impl UrError {
         }
     }
 
-    /// Whether UR itself is at fault: what the breaker counts.
+    /// Whether UR itself failed: the failures that the breaker counts.
     fn is_failure(&self) -> bool {
         self.is_transient() && self.refusal() != Some(RefusalCode::RateLimited)
     }
 }
 
-/// Which transactions `/v1/transactions` shall give (seed 004).
+/// Filter of `/v1/transactions` (seed 004).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TransactionFilter {
-    /// One type.
+    /// A single type.
     pub kind: Option<&'static str>,
     /// Not before, in unix seconds.
     pub from: Option<i64>,
@@ -119,58 +119,51 @@ pub struct TransactionFilter {
     pub page_size: u8,
 }
 
-/// Which page of them.
+/// A page of the list.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum At {
-    /// The first.
+    /// The first page.
     #[default]
     Start,
-    /// The one after a page, by its `next`.
+    /// The page after another, by its `next`.
     After(Cursor),
-    /// The one before a page, by its `previous`.
+    /// The page before another, by its `previous`.
     Before(Cursor),
 }
 
-/// What an amount would become, before it is paid.
+/// A request for the output of an amount before it is paid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct QuoteAsked<'a> {
-    /// Whose.
     pub user: &'a UrId,
-    /// The token paid.
     pub input: &'a str,
-    /// The token wanted.
     pub output: &'a str,
-    /// In smallest units of the token paid.
+    /// In smallest units of `input`.
     pub amount: Minor,
 }
 
-/// An exchange of tokens, or a deposit: what is paid, what it becomes, and the id that makes a repetition harmless.
+/// An exchange of tokens or a deposit: the payment, its output, and the id that makes a repetition harmless.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Exchange {
-    /// Whose.
     pub user: UrId,
-    /// The token paid.
     pub input: String,
-    /// The token wanted.
     pub output: String,
     /// In smallest units of the token paid.
     pub amount: Minor,
-    /// Stored before the call and the same again at every retry.
+    /// Stored before the call, and the same at every retry.
     pub request_id: String,
 }
 
 /// An onramp by a quote.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Onramp {
-    /// As the quote named itself.
+    /// The quote's own id.
     pub quote: String,
     /// As [`Exchange::request_id`].
     pub request_id: String,
-    /// Whose.
     pub user: UrId,
     /// The fiat token paid.
     pub input: String,
-    /// In its smallest units.
+    /// In smallest units of the fiat token.
     pub amount: Minor,
 }
 
@@ -183,13 +176,13 @@ pub struct Mint {
     pub address: String,
     /// The wallet's signature.
     pub signature: String,
-    /// What was signed.
+    /// The signed text.
     pub hash: String,
-    /// Until when the signature holds, in unix seconds.
+    /// The signature's deadline, in unix seconds.
     pub deadline: u64,
 }
 
-/// What the engine asks UR. Every call may wait for the budget; none outlives the client's deadline by more than that.
+/// The engine's calls to UR. A call may wait for the budget; besides that it ends within the client's deadline.
 pub trait UrApi: Send + Sync + 'static {
     /// `/v1/profile`.
     fn profile(&self, user: &UrId, priority: Priority) -> impl Future<Output = Result<Profile, UrError>> + Send;
@@ -206,7 +199,7 @@ pub trait UrApi: Send + Sync + 'static {
         priority: Priority,
     ) -> impl Future<Output = Result<Page<Transaction>, UrError>> + Send;
 
-    /// `/v1/transaction/query`. The batch fails whole with [`RefusalCode::NotFound`] where one is not there.
+    /// `/v1/transaction/query`. The batch fails whole with [`RefusalCode::NotFound`] if one transaction is missing.
     fn transactions_of(
         &self,
         pairs: &[(UrId, String)],
@@ -230,7 +223,8 @@ pub trait UrApi: Send + Sync + 'static {
     /// `/v1/deposit/quote`.
     fn deposit_quote(&self, asked: &QuoteAsked<'_>) -> impl Future<Output = Result<DepositQuote, UrError>> + Send;
 
-    /// `/v1/deposit`; the transaction's hash. One attempt: what a refusal proves depends on whether another went before it.
+    /// `/v1/deposit`; the transaction's hash. One attempt: a refusal proves something only if no attempt went before
+    /// it.
     fn deposit(&self, asked: &Exchange) -> impl Future<Output = Result<String, UrError>> + Send;
 
     /// `/v1/onramp/quote`.
@@ -239,6 +233,6 @@ pub trait UrApi: Send + Sync + 'static {
     /// `/v1/onramp`; the transaction's hash.
     fn onramp(&self, asked: &Onramp) -> impl Future<Output = Result<String, UrError>> + Send;
 
-    /// `/v1/mint/nft`; the account's id. [`RefusalCode::Exists`] means: there is one, reuse it.
+    /// `/v1/mint/nft`; the account's id. [`RefusalCode::Exists`] means that there is one: reuse it.
     fn mint(&self, asked: &Mint) -> impl Future<Output = Result<UrId, UrError>> + Send;
 }

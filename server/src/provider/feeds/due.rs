@@ -1,11 +1,11 @@
-//! Who is to be asked about, and when: earliest first, each once.
+//! Accounts to query and their due times: earliest first, each once.
 
 use std::collections::{BTreeSet, HashMap};
 
 use tapgate_engine::ids::UrId;
 use tapgate_engine::time::UnixMillis;
 
-/// Accounts by the time they are due.
+/// Accounts by due time.
 #[derive(Debug, Default)]
 pub struct Due {
     order: BTreeSet<(UnixMillis, UrId)>,
@@ -13,14 +13,14 @@ pub struct Due {
 }
 
 impl Due {
-    /// Makes an account due at a time, where it is not due earlier.
+    /// Makes an account due at a time, unless it is due earlier.
     pub fn by(&mut self, user: &UrId, at: UnixMillis) {
         if self.times.get(user).is_none_or(|before| at < *before) {
             self.set(user, at);
         }
     }
 
-    /// Makes an account due at a time, whatever was before.
+    /// Makes an account due at a time, whatever its earlier due time.
     pub fn set(&mut self, user: &UrId, at: UnixMillis) {
         if let Some(before) = self.times.insert(user.clone(), at) {
             self.order.remove(&(before, user.clone()));
@@ -28,7 +28,7 @@ impl Due {
         self.order.insert((at, user.clone()));
     }
 
-    /// The account that is due for the longest time, and since when; it is no longer due.
+    /// Removes and returns the account that has been due longest, with its due time.
     pub fn next(&mut self, now: UnixMillis) -> Option<(UrId, UnixMillis)> {
         let (at, user) = self.order.first().filter(|(at, _)| *at <= now).cloned()?;
         self.order.remove(&(at, user.clone()));
@@ -36,19 +36,19 @@ impl Due {
         Some((user, at))
     }
 
-    /// How many are due: a look at each of them.
+    /// The number of due accounts: a scan over all of them.
     #[must_use]
     pub fn due(&self, now: UnixMillis) -> usize {
         self.order.iter().take_while(|(at, _)| *at <= now).count()
     }
 
-    /// How many are waiting, due or not.
+    /// The number of accounts, due or not.
     #[must_use]
     pub fn len(&self) -> usize {
         self.times.len()
     }
 
-    /// Whether nobody is.
+    /// Whether there is no account.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.times.is_empty()

@@ -1,6 +1,7 @@
-//! The figures that UR owns, fetched at their own cadence: pools, rates, users. And the sweeps, which share the budget.
+//! UR's figures, fetched at their own intervals: pools, rates, users; and the sweeps, which share the budget.
 //!
-//! A report holds what UR had shown us completed *before it was asked*: each task notes the journal's last record first.
+//! A report includes every movement that UR had shown us as completed *before we asked*: each task first notes the
+//! journal's last record.
 
 mod due;
 
@@ -30,33 +31,33 @@ use crate::provider::reconciliation::sweep::{SweepError, Sweeps};
 use crate::randomness::Randomness;
 use crate::wire::ur::RefusalCode;
 
-/// How soon after UR showed a settlement the figures are asked for that must hold it: several at once are one call.
+/// Delay between a settlement at UR and reading the figures that must include it: several settlements share one call.
 const AFTER_SETTLEMENT: Duration = Duration::from_secs(2);
-/// How long an account that failed is left alone.
+/// Pause after an account's failure.
 const AFTER_FAILURE: Duration = Duration::from_secs(20);
-/// How long one is whose transactions are not understood: until somebody looked, probably.
+/// Pause after transactions that tapgate cannot interpret: they probably need a person.
 const AFTER_UNCLEAR: Duration = Duration::from_secs(3_600);
-/// How long an account without holds waits for what others leave of the budget: those behind it wait with it.
+/// Longest wait of an account without holds for its share of the budget; the accounts behind it wait too.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// How often the journal is looked at for who is to be asked about.
+/// Interval of reading the journal for accounts to query.
 const FOLLOW_INTERVAL: Duration = Duration::from_secs(1);
-/// How long a loop with nothing due waits.
+/// Wait of a loop with nothing due.
 const IDLE: Duration = Duration::from_millis(500);
-/// How often it is told how far the sweeps are; in the log, from so many accounts on.
+/// Interval of reporting the sweeps' backlog; the log shows it from [`SWEEPS_DUE_TOLD`] accounts on.
 const TELL_INTERVAL: Duration = Duration::from_secs(30);
 const SWEEPS_DUE_TOLD: usize = 1_000;
-/// Records looked at in one go.
+/// Records per read.
 const RECORDS_MAX: usize = 10_000;
-/// Hints waiting; one that finds no room is made up for by the next turn of its account.
+/// Waiting hints; the account's next turn makes up for one that finds no room.
 pub const HINTS_MAX: usize = 10_000;
 
-/// What UR's contract adds to a settlement amount (docs/ur-facts.md, "How UR prices").
+/// UR's surcharge on a settlement amount (docs/ur-facts.md, "How UR prices").
 const INTERCHANGE_PERCENT: u8 = 1;
 
-/// The fiat currencies of UR's, where `/v1/tokens` does not say.
+/// UR's fiat currencies, where `/v1/tokens` does not say.
 const FIAT: [&str; 7] = ["USD", "EUR", "CHF", "JPY", "CNH", "SGD", "HKD"];
 
-/// A task could not do its turn.
+/// Reasons why a task failed its turn.
 #[derive(Debug, thiserror::Error)]
 enum FeedError {
     #[error(transparent)]
@@ -67,26 +68,23 @@ enum FeedError {
     Sweep(#[from] SweepError),
 }
 
-/// Who is known when feeds start.
+/// The accounts known when the feeds start.
 #[derive(Debug, Default)]
 pub struct Known {
-    /// Every account.
     pub users: Vec<UrId>,
-    /// Those with something held.
+    /// Accounts with open holds.
     pub holding: Vec<UrId>,
 }
 
-/// What the feeds are given, beside UR.
+/// The parts that the feeds need besides UR.
 pub struct Given {
-    /// Where figures are reported.
+    /// Receives the figures.
     pub ledger: Arc<Ledger>,
-    /// Whose time they live in.
     pub clock: Arc<Clock>,
-    /// Spreads what would happen at once.
+    /// Spreads tasks that would coincide.
     pub randomness: Randomness,
-    /// Follows deposits, which share a turn with the pools' balances.
+    /// Follows deposits, in the same turn as the pools' balances.
     pub credits: Credits,
-    /// As configured.
     pub settings: Settings,
 }
 
@@ -95,35 +93,32 @@ pub struct Given {
 pub struct Settings {
     /// The account whose balances are the pools'.
     pub ops_account: Option<UrId>,
-    /// How often the pools' balances are read.
     pub pools_interval: Duration,
-    /// How often rates are.
     pub rates_interval: Duration,
-    /// How often each account's figures are; the budget may make it longer.
+    /// The interval for each account; the budget may lengthen it.
     pub users_interval: Duration,
-    /// Of the client that asks.
+    /// The client's budget.
     pub calls_per_minute: u32,
-    /// When silence means something, and which differences matter.
     pub reconciliation: reconciliation::Settings,
 }
 
-/// Fetches and sweeps until it is dropped.
+/// Fetches and sweeps until dropped.
 pub struct Feeds<A> {
     given: Given,
     api: Arc<A>,
     users: Mutex<Due>,
     sweeps: Mutex<Due>,
-    /// The last success of each feed, for their ages.
+    /// The last success of each feed, for its age.
     fresh: Mutex<HashMap<&'static str, UnixMillis>>,
 }
 
 impl<A: UrApi> Feeds<A> {
-    /// Feeds for accounts that are known already.
+    /// Feeds for the accounts known at start.
     #[must_use]
     pub fn new(given: Given, api: Arc<A>, known: &Known) -> Feeds<A> {
         let now = given.clock.now().at;
         let (mut users, mut sweeps) = (Due::default(), Due::default());
-        // Spread over one interval, so that a restart asks for nobody twice at once.
+        // Spread over one interval, so that a restart queries no account twice at once.
         let spread = millis(given.settings.users_interval);
         for (place, user) in (0_u64..).zip(&known.users) {
             users.by(user, UnixMillis(now.0 + place * spread / (known.users.len() as u64).max(1)));
@@ -136,7 +131,7 @@ impl<A: UrApi> Feeds<A> {
         Feeds { given, api, users, sweeps, fresh: Mutex::default() }
     }
 
-    /// Runs every feed. `hints` names accounts of which UR has said that something changed.
+    /// Runs every feed. `hints` names accounts that UR reported as changed.
     pub async fn run(self, hints: mpsc::Receiver<UrId>) {
         let Settings { pools_interval: pools, rates_interval: rates, .. } = self.given.settings.clone();
         let feeds = Arc::new(self);
@@ -158,7 +153,7 @@ impl<A: UrApi> Feeds<A> {
         self.sweeps.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// So that what began together does not stay together.
+    /// The interval, varied at random by a tenth, so that accounts that start together do not stay together.
     fn jittered(&self, interval: Duration) -> Duration {
         interval.mul_f64(self.given.randomness.within(0.9..1.1))
     }
@@ -175,7 +170,7 @@ impl<A: UrApi> Feeds<A> {
         self.fresh.lock().unwrap_or_else(PoisonError::into_inner).insert(feed, self.now());
     }
 
-    /// Seconds since a feed last succeeded, or since there is one.
+    /// Seconds since a feed's last success, or since the start.
     fn tell_age(&self, feed: &'static str, since: UnixMillis) {
         let fresh = self.fresh.lock().unwrap_or_else(PoisonError::into_inner).get(feed).copied().unwrap_or(since);
         let age = self.now().0.saturating_sub(fresh.0);
@@ -201,11 +196,11 @@ impl<A: UrApi> Feeds<A> {
         while let Some(user) = hints.recv().await {
             self.users().by(&user, self.now());
         }
-        // Without anybody to hint, the others go on.
+        // The other tasks run without hints too.
         std::future::pending::<()>().await;
     }
 
-    /// Notes who spent, and whose figures UR changed.
+    /// Notes the accounts that spent, and those whose figures UR changed.
     async fn follow_journal(self: Arc<Self>) {
         let mut cursor = self.given.ledger.journal().durable();
         loop {
@@ -248,7 +243,7 @@ impl<A: UrApi> Feeds<A> {
         let ledger = &self.given.ledger;
         let seen_through = ledger.journal().claimed();
         let balances = self.api.balance(ops, Priority::High).await?;
-        // What has arrived of automatic prefunds is recorded before the report that shows it.
+        // Credits of automatic prefunds are recorded before the report that includes them.
         credits::follow(&self.given.credits, &self.api).await;
         for balance in balances {
             let now = self.given.clock.now();
@@ -265,9 +260,9 @@ impl<A: UrApi> Feeds<A> {
             }
             let shown_early = ledger.pool(balance.currency).map_or(Minor::ZERO, |pool| pool.shown_early);
             let (_, unexplained) = ledger.sync_pool(balance.currency, balance.amount, seen_through, now)?;
-            // A rise no larger than the money on its way is that money, shown before anybody has recorded its credit.
+            // A rise up to the amount of open prefunds is their money, shown before its credit is recorded.
             let on_its_way = ledger.in_flight(balance.currency);
-            // Nobody bounds how many prefunds are open; more than any figure explains no more.
+            // The number of open prefunds has no bound; a sum beyond any figure explains no more.
             let sum = on_its_way.iter().fold(Minor::ZERO, |sum, prefund| (sum + prefund.amount).min(SUM_MAX));
             let awaited = (sum - shown_early).max(Minor::ZERO);
             let drift = unexplained - unexplained.clamp(Minor::ZERO, awaited);
@@ -286,7 +281,7 @@ impl<A: UrApi> Feeds<A> {
         Ok(())
     }
 
-    /// What a dollar buys of each currency, and francs per unit; every other pair follows from these.
+    /// Each currency's rate to the dollar, and francs per unit; all other pairs follow from these.
     async fn rates(self: Arc<Self>) -> Result<(), FeedError> {
         let tokens = self.api.tokens(Priority::High).await?;
         let fiat: Vec<String> = tokens.into_iter().filter(|token| token.is_fiat).map(|token| token.symbol).collect();
@@ -296,7 +291,7 @@ impl<A: UrApi> Feeds<A> {
             let Ok(currency) = symbol.trim_end_matches("24").parse::<Currency>().map(Currency::booked) else {
                 continue;
             };
-            // A token may be listed once a chain, and under two names.
+            // A token may be listed once per chain, and under two names.
             if !seen.insert(currency) {
                 continue;
             }
@@ -308,11 +303,11 @@ impl<A: UrApi> Feeds<A> {
             }
             if currency != Currency::CHF {
                 let rate = self.api.exchange_rate(symbol, "CHF", Priority::High).await?;
-                // On 10,000 there, in thousandths here; a currency worth less than that is counted as worth that.
+                // UR quotes on 10,000, the ledger in thousandths; a currency below one thousandth counts as one.
                 chf.push((currency, (rate.rate / 10).max(1)));
             }
         }
-        // UR's API does not tell the interchange; a person may have set another.
+        // UR's API does not report the interchange; a person may have set another.
         let before = self.given.ledger.program().rates;
         let interchange_percent = before.set_at.map_or(INTERCHANGE_PERCENT, |_| before.interchange_percent);
         let rates = Rates { chf, pairs, interchange_percent, set_at: None };
@@ -331,7 +326,7 @@ impl<A: UrApi> Feeds<A> {
             let behind = Duration::from_millis(self.now().0.saturating_sub(since.0));
             metrics::gauge!("tapgate_feed_users_behind_seconds").set(behind.as_secs_f64());
             let again = match self.user(&user, behind > PATIENCE).await {
-                // Nobody of ours: a hint named somebody else.
+                // Not our account: the hint named another one.
                 Ok(false) => continue,
                 Ok(true) => {
                     self.succeeded("users");
@@ -346,7 +341,7 @@ impl<A: UrApi> Feeds<A> {
         }
     }
 
-    /// One account's limit, status, allowances and balances; false where it is none of ours.
+    /// Reads one account's limit, status, allowances and balances; false if the account is not ours.
     async fn user(&self, user: &UrId, is_urgent: bool) -> Result<bool, FeedError> {
         let ledger = &self.given.ledger;
         let Some(row) = ledger.user(user) else { return Ok(false) };
@@ -354,7 +349,7 @@ impl<A: UrApi> Feeds<A> {
         let seen_through = ledger.journal().claimed();
         let profile = match self.api.profile(user, priority).await {
             Err(error) if error.refusal() == Some(RefusalCode::Blocked) => {
-                // UR refuses to serve the account at all: nothing of its may be approved.
+                // UR refuses to serve the account: none of its authorizations may be approved.
                 let account =
                     ReportedAccount { status: AccountStatus::Blocked, limit: row.limit, allowances: Vec::new() };
                 ledger.report_user(user, Some(account), None, seen_through, self.given.clock.now())?;
@@ -377,8 +372,8 @@ impl<A: UrApi> Feeds<A> {
         Ok(true)
     }
 
-    /// Within one period UR's figure only rises, by what we know to be settled and by more; below that, the weight or a
-    /// rate is wrong.
+    /// Within one period UR's figure only rises, by settlements that we know and by others; a lower figure means a
+    /// wrong weight or rate.
     fn compare_limit(
         &self,
         user: &UrId,
@@ -401,7 +396,7 @@ impl<A: UrApi> Feeds<A> {
         Ok(())
     }
 
-    /// How far the sweeps are: a start after a long stop, or a UR that was away, has them behind for long.
+    /// Reports the sweeps' backlog: it stays long after a long stop or an outage of UR.
     fn tell_sweeps(&self) {
         let (due, waiting) = {
             let sweeps = self.sweeps();

@@ -1,4 +1,4 @@
-//! The end of an automatic prefund: UR shows its transaction as completed, or as rejected.
+//! The end of an automatic prefund: UR shows its transaction as completed or rejected.
 
 use std::sync::Arc;
 
@@ -15,50 +15,50 @@ use crate::clock::Clock;
 use crate::provider::api::{Priority, UrApi, UrError};
 use crate::wire::ur::{Direction, Page, RefusalCode, Status, Transaction};
 
-/// What UR shows as rejected for so long stays so. Given up earlier, a mistake of UR's that it takes back would be paid twice.
+/// Time after which a rejection at UR is final. Abandoning the prefund earlier would pay twice if UR withdraws the
+/// rejection.
 const REJECTED_MS: u64 = 3_600_000;
 
-/// What following deposits to their end is given, beside UR.
+/// The parts that following deposits needs besides UR.
 #[derive(Clone)]
 pub struct Credits {
-    /// Prefunds on their way, and where their end is recorded.
+    /// Holds the open prefunds and records their end.
     pub ledger: Arc<Ledger>,
-    /// Whose time it lives in.
     pub clock: Arc<Clock>,
-    /// Where the job of prefunds shows what it does next.
+    /// Shows the next steps of the prefunding job.
     pub board: Arc<Board>,
-    /// By how much a credit may differ from its quote, in basis points.
+    /// Permitted difference between a credit and its quote, in basis points.
     pub quote_tolerance_bps: u16,
 }
 
-/// A deposit on its way, as UR knows it.
+/// An open deposit, as UR knows it.
 struct OnItsWay {
     id: PrefundId,
     currency: Currency,
-    /// What UR's quote gave for it.
+    /// The output of UR's quote.
     quoted: Minor,
     expected_at: Option<UnixMillis>,
     account: UrId,
     hash: CompactString,
 }
 
-/// What UR shows of it.
+/// UR's view of a deposit.
 #[derive(Debug, PartialEq, Eq)]
 enum Shown {
-    /// Nothing yet, or not the end.
+    /// Not shown yet, or not final.
     UnderWay,
-    /// It is in the pool.
+    /// The pool received the money.
     Credited(Minor),
-    /// Nothing moved.
+    /// No money moved.
     Rejected,
-    /// Something that a person must look at.
+    /// An answer that a person must check.
     Strange(String),
 }
 
-/// Asks UR about the deposits that are on their way, and records what has arrived.
+/// Asks UR about open deposits and records arrivals.
 ///
-/// Called between reading the pools' balances and reporting them: what a balance holds UR shows as completed, so its credit
-/// is recorded before the report that shows it, and the rise explains itself.
+/// Call this between reading the pools' balances and reporting them: UR shows a deposit as completed once a balance
+/// includes it, so the credit is recorded before the report that includes it and explains the rise.
 pub async fn follow<A: UrApi>(credits: &Credits, api: &Arc<A>) {
     follow_at(credits, api, credits.clock.now()).await;
 }
@@ -79,7 +79,7 @@ pub(super) async fn follow_at<A: UrApi>(credits: &Credits, api: &Arc<A>, now: Mo
     }
 }
 
-/// A batch fails whole where one transaction is not there yet: then each is asked for by itself.
+/// A batch fails whole if one transaction is missing: then each is queried alone.
 async fn ask<A: UrApi>(api: &Arc<A>, deposits: &[OnItsWay]) -> Result<Vec<Transaction>, UrError> {
     let pair = |deposit: &OnItsWay| (deposit.account.clone(), deposit.hash.to_string());
     let pairs: Vec<_> = deposits.iter().map(pair).collect();
@@ -119,14 +119,14 @@ impl OnItsWay {
         })
     }
 
-    /// A rate moves between the quote and the credit. What is off by no more than a quote may be is what it came to, and no
-    /// more is waited for; beyond that it is short, and people are told.
+    /// Rates move between quote and credit. A difference within the quote's tolerance closes the prefund at the
+    /// credited amount; a larger one leaves it short and raises an alert.
     fn is_as_quoted(&self, amount: Minor, tolerance_bps: u16) -> bool {
         let off = (i128::from(amount.0) - i128::from(self.quoted.0)).abs();
         off * 10_000 <= i128::from(self.quoted.0) * i128::from(tolerance_bps)
     }
 
-    /// What is to be credited in the quote's place.
+    /// The amount to expect in place of the quote's.
     fn came_to(&self, amount: Minor) -> Change {
         Change::Prefund(PrefundChange::Send(PrefundSent {
             proposal: Some(self.id),
@@ -137,7 +137,7 @@ impl OnItsWay {
         }))
     }
 
-    /// A transaction may be shown once for each step of its way: the furthest counts.
+    /// UR may show a transaction once per step: the furthest step counts.
     fn shown(&self, rows: &[Transaction]) -> Shown {
         let own = || rows.iter().filter(|row| row.hash.eq_ignore_ascii_case(&self.hash) && row.user == self.account);
         if let Some(row) = own().find(|row| row.status == Status::Completed) {
@@ -157,7 +157,7 @@ impl OnItsWay {
         }
         let change = match shown {
             Shown::UnderWay => return Ok(()),
-            // A factor of a hundred lies between the two forms of amounts on UR's wire.
+            // UR's wire has two forms of amounts, a factor of a hundred apart.
             Shown::Credited(amount) if amount > self.quoted && !self.is_as_quoted(amount, tolerance_bps) => {
                 tracing::error!(prefund = %id, %currency, hash = %self.hash, quoted = %self.quoted, %amount, "UR credited far more than it quoted");
                 return Ok(());

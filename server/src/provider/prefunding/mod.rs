@@ -1,9 +1,10 @@
-//! Automatic prefunds: what forecasts suggest is proposed, quoted, ordered from UR and followed until it is credited.
+//! Automatic prefunds: the job proposes the forecast's suggestions, asks for quotes, orders from UR and follows orders
+//! until they are credited.
 //!
-//! **Money leaves at most once.** The `requestId` is on the disk with the proposal, the whole call with the order, each before
-//! the step that rests on it; until UR answers, the very same call is made again, by this process or the next one. UR's own
-//! final refusal ends an order only where it answers the first call ever made for it: an earlier one whose answer was lost may
-//! have been carried out. The bounds of a day are counted from the orders in the ledger.
+//! **Money leaves at most once.** The `requestId` is on disk with the proposal and the whole call with the order, each
+//! before the step that depends on it; until UR answers, this process or the next one repeats exactly the same call.
+//! UR's final refusal ends an order only if it answers the order's first call: an earlier call whose answer was lost
+//! may have been executed. The daily bounds count the orders in the ledger.
 
 pub mod credits;
 pub mod plan;
@@ -38,45 +39,42 @@ use crate::treasury::follow::Follower;
 use crate::treasury::position::is_unused;
 use crate::wire::Malformed;
 
-/// What is paid, as UR's tokens name it.
+/// UR's name for the token that pays.
 const USDC: &str = "USDC";
 
-/// Steps of one turn: each pool's way from the proposal to the answer is four.
+/// Steps of one turn: each pool needs four from the proposal to the answer.
 const STEPS_MAX: usize = 100;
 
-/// Quotes of one order: the first knows no fees, the next corrects for them, the last for rounding.
+/// Quotes per order: the first ignores fees, the second corrects for them, the third for rounding.
 const QUOTES_MAX: usize = 3;
 
-/// After an order without an answer it is made again after so long, each time twice as long, up to the other.
+/// Pause before an unanswered order is repeated; each further pause is twice as long, up to the maximum.
 const AGAIN_MS: u64 = 5_000;
 const AGAIN_MS_MAX: u64 = 600_000;
 
-/// Attempts that came to no end, from which on somebody must know.
+/// Failed attempts after which an alert is raised.
 const ATTEMPTS_TOLD: u32 = 5;
 
-/// After a quote that is not taken, and between the quotes of a dry run.
+/// Pause after an unacceptable quote, and between the quotes of a dry run.
 const QUOTE_AGAIN_MS: u64 = 600_000;
 
-/// How far back prefunds that are over are looked at: longer than any wait after a refusal.
+/// Age up to which closed prefunds count: longer than any wait after a refusal.
 const LOOK_BACK_MS: u64 = 30 * 86_400_000;
 
-/// The shortest interval in real time, where a virtual clock runs fast.
+/// The shortest interval in real time, for a fast virtual clock.
 const INTERVAL_MIN: Duration = Duration::from_millis(100);
 
-/// The last look, for people.
+/// The last check, for people.
 #[derive(Clone, Debug)]
 pub struct Looked {
-    /// When.
     pub at: UnixMillis,
-    /// What was ordered on this day, in millionths of a USDC.
+    /// Orders of the day, in millionths of a USDC.
     pub ordered_today: Minor,
-    /// When the day ends.
     pub day_ends: UnixMillis,
-    /// Every pool's next step.
     pub planned: Vec<Planned>,
 }
 
-/// What the job knows and others show.
+/// The job's state, for others to show.
 #[derive(Debug, Default)]
 pub struct Board(Mutex<Inside>);
 
@@ -84,14 +82,14 @@ pub struct Board(Mutex<Inside>);
 struct Inside {
     looked: Option<Looked>,
     notes: BTreeMap<Subject, Note>,
-    /// Orders that this process has recorded and not called yet: of no other is it known that no call went before.
+    /// Orders that this process has recorded and not called yet: only for these it is certain that no call went out.
     uncalled: BTreeSet<PrefundId>,
-    /// Since when UR shows what was sent as rejected.
+    /// Start of each rejection at UR.
     rejected: BTreeMap<PrefundId, UnixMillis>,
 }
 
 impl Board {
-    /// The last look; `None` before the first one, or where nothing is asked of UR.
+    /// The last check; `None` before the first one, or if the mode is off.
     #[must_use]
     pub fn looked(&self) -> Option<Looked> {
         self.lock().looked.clone()
@@ -102,7 +100,7 @@ impl Board {
     }
 }
 
-/// A fresh `requestId` that nobody can guess, in the form of a random UUID.
+/// A new unpredictable `requestId`, in the form of a random UUID.
 #[must_use]
 pub fn request_id(randomness: &Randomness) -> CompactString {
     let random = u128::from(randomness.bits()) << 64 | u128::from(randomness.bits());
@@ -112,7 +110,7 @@ pub fn request_id(randomness: &Randomness) -> CompactString {
     format_compact!("{}-{}-{}-{}-{}", part(0..8), part(8..12), part(12..16), part(16..20), part(20..32))
 }
 
-/// Why a step did not come to its end.
+/// Reasons why a step failed.
 #[derive(Debug, thiserror::Error)]
 enum StepError {
     #[error(transparent)]
@@ -125,49 +123,48 @@ enum StepError {
     Store(#[from] StoreError),
     #[error("the journal has failed")]
     Journal,
-    /// A bound of ours, in words.
+    /// One of our bounds.
     #[error("{0}")]
     Refused(String),
 }
 
-/// Carries the plan out.
+/// The job that executes the plan.
 pub struct Prefunding<A> {
     given: Given,
     api: Arc<A>,
     desk: Desk,
 }
 
-/// What the job is given, beside UR.
+/// The parts that the job needs besides UR.
 #[derive(Clone)]
 pub struct Given {
-    /// Prefunds, pools and rates.
+    /// Holds prefunds, pools and rates.
     pub ledger: Arc<Ledger>,
-    /// Whose time it lives in.
     pub clock: Arc<Clock>,
-    /// Nothing is begun that the store might not keep.
+    /// Stops new orders that the store might not keep.
     pub health: Arc<Health>,
-    /// The forecasts.
+    /// Supplies the forecasts.
     pub treasury: Arc<Follower>,
-    /// Where it shows what it does next.
+    /// Shows the next steps.
     pub board: Arc<Board>,
-    /// Makes request ids.
+    /// Draws request ids.
     pub randomness: Randomness,
-    /// As configured.
     pub settings: Settings,
 }
 
 impl<A: UrApi> Prefunding<A> {
-    /// For the ops account, which pays and is credited; `partner` is the address of the key that signs the calls of `api`.
+    /// A job for the ops account, which pays and is credited; `partner` is the address of the key that signs the calls
+    /// of `api`.
     #[must_use]
     pub fn new(given: Given, api: Arc<A>, account: UrId, partner: Address) -> Prefunding<A> {
         let (base_url, partner) = (given.settings.base_url.clone(), format_compact!("{partner}"));
         Prefunding { given, api, desk: Desk { base_url, partner, account } }
     }
 
-    /// Looks and acts until it is dropped. Cut off at any point it goes on there: every step is on the disk before the next.
+    /// Checks and acts until dropped. It may be cut off at any point: each step is on disk before the next one.
     pub async fn run(self) {
         let interval = self.given.clock.real(self.given.settings.interval).max(INTERVAL_MIN);
-        // Counted from the start: a first refusal is a rise.
+        // Counters start at 0, so that the first refusal shows as a rise.
         metrics::counter!("tapgate_prefund_ordered_micro_usdc_total").increment(0);
         for by in ["ur", "bound"] {
             metrics::counter!("tapgate_prefund_refusals_total", "by" => by).increment(0);
@@ -180,7 +177,7 @@ impl<A: UrApi> Prefunding<A> {
         }
     }
 
-    /// Looks, and makes one step after the other until nothing is to be done at `moment`.
+    /// Checks, and takes one step after the other until none is left at `moment`.
     async fn turn(&self, moment: Moment) -> Result<(), StepError> {
         for _ in 0..STEPS_MAX {
             let seen = look(&self.given, &self.desk, moment).await?;
@@ -188,12 +185,12 @@ impl<A: UrApi> Prefunding<A> {
             let next = planned.iter().find(|planned| planned.step != Step::Wait).cloned();
             let Seen { ordered_today, day_ends, now: at, .. } = seen;
             self.given.board.lock().looked = Some(Looked { at, ordered_today, day_ends, planned });
-            // A time that is not trusted belongs to no day, and what the store cannot keep must not be begun.
+            // An untrusted time belongs to no day, and a full store must not begin an order.
             let may_act = moment.trusted && self.given.health.ready().is_ok();
             let Some(next) = next.filter(|_| may_act) else { return Ok(()) };
             let subject = next.prefund.map_or(Subject::Pool(next.currency), Subject::Prefund);
             match self.step(&seen, &next, moment).await {
-                // A quote of a dry run is what is noted.
+                // A dry run's result is its note.
                 Ok(()) if matches!(next.step, Step::Quote(_)) => {}
                 Ok(()) => drop(self.given.board.lock().notes.remove(&subject)),
                 Err(StepError::Journal) => return Err(StepError::Journal),
@@ -203,7 +200,7 @@ impl<A: UrApi> Prefunding<A> {
         Ok(())
     }
 
-    /// A step that did not come to its end is not tried again at once.
+    /// Notes a failed step, so that it is not retried at once.
     fn note(&self, subject: Subject, seen: &Seen, next: &Planned, error: &StepError) {
         let mut inside = self.given.board.lock();
         let attempts = inside.notes.get(&subject).map_or(0, |note| note.attempts).saturating_add(1);
@@ -272,9 +269,9 @@ impl<A: UrApi> Prefunding<A> {
         }
     }
 
-    /// Makes the call that is in the ledger, and records UR's answer to it.
+    /// Makes the recorded call, and records UR's answer.
     async fn order(&self, calendar: &CreditCalendar, id: PrefundId, moment: Moment) -> Result<(), StepError> {
-        // As it stands now: somebody may have given it up since the look.
+        // The current row: a person may have abandoned the prefund since the check.
         let prefund = self.given.ledger.open_prefunds().into_iter().find(|prefund| prefund.id == id);
         let Some(prefund) = prefund.filter(|prefund| prefund.sent.is_none()) else { return Ok(()) };
         let Some((_, ordered)) = &prefund.ordered else { return Ok(()) };
@@ -285,10 +282,10 @@ impl<A: UrApi> Prefunding<A> {
             amount: ordered.paid,
             request_id: prefund.request_id.as_deref().unwrap_or_default().to_owned(),
         };
-        // Forgotten before the call: whoever is cut off in it does not know what became of it.
+        // Removed before the call: if the job is cut off in it, the call's outcome is unknown.
         let is_first = self.given.board.lock().uncalled.remove(&id);
         match self.api.deposit(&asked).await {
-            // The ledger would refuse it at every attempt.
+            // The ledger would refuse the answer at every attempt.
             Ok(hash) if hash.len() > REFERENCE_BYTES_MAX => {
                 let error = Malformed(format!("its txHash has {} bytes, more than {REFERENCE_BYTES_MAX}", hash.len()));
                 Err(UrError::Malformed { path: "/v1/deposit", error }.into())
@@ -309,7 +306,7 @@ impl<A: UrApi> Prefunding<A> {
                 })
             }
             Err(UrError::Paused) => {
-                // Nothing was called.
+                // No call went out.
                 if is_first {
                     self.given.board.lock().uncalled.insert(id);
                 }
@@ -326,8 +323,8 @@ impl<A: UrApi> Prefunding<A> {
         }
     }
 
-    /// What must be paid so that `amount` comes out of it, and what does, by UR's quotes. Every quote is judged, and the last
-    /// one is within the bounds.
+    /// The payment that yields `amount`, and its output, by UR's quotes. Every quote is checked, and the last one is
+    /// within the bounds.
     async fn quoted(
         &self,
         seen: &Seen,
@@ -359,7 +356,7 @@ impl<A: UrApi> Prefunding<A> {
         Ok(token.map_or_else(|| currency.as_str().into(), |token| token.symbol.into()))
     }
 
-    /// Records a change as the engine's own, and waits until it is on the disk.
+    /// Records a change by the engine itself, and waits until it is durable.
     async fn change(&self, change: PrefundChange, moment: Moment) -> Result<(), StepError> {
         let receipt = self.given.ledger.change(&Author::Engine, Change::Prefund(change), moment)?;
         match receipt.ticket {
@@ -369,7 +366,7 @@ impl<A: UrApi> Prefunding<A> {
     }
 }
 
-/// Everything that the plan rests on.
+/// The plan's inputs.
 async fn look(given: &Given, desk: &Desk, moment: Moment) -> Result<Seen, StoreError> {
     let (settings, now) = (&given.settings, given.ledger.time(moment.at));
     let (ledger, since) = (Arc::clone(&given.ledger), UnixMillis(now.0.saturating_sub(LOOK_BACK_MS)));
@@ -414,7 +411,7 @@ async fn look(given: &Given, desk: &Desk, moment: Moment) -> Result<Seen, StoreE
     })
 }
 
-/// The pools that are used, or are about to be.
+/// The pools in use, or about to be.
 fn needs(given: &Given, prefunds: &[Prefund], now: UnixMillis) -> Vec<Need> {
     let mut pools = given.ledger.pools();
     pools.sort_by_key(|pool| pool.currency);

@@ -1,4 +1,4 @@
-//! What is to be done next about each pool's automatic top-up, and why: purely.
+//! The next step of each pool's automatic top-up, and its reason: a pure function.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -16,16 +16,17 @@ use super::settings::{AutoPrefund, AutoPrefundMode};
 use crate::treasury::calendar::CreditCalendar;
 
 const HOUR_MS: u64 = 3_600_000;
-/// After a refusal an hour passes before the next proposal, after each further one twice as long, up to a day.
+/// Longest wait after refusals: one hour after the first, each further one twice as long.
 const WAIT_HOURS_MAX: u64 = 24;
 
-/// So long an order is made again: whether UR still knows an older `requestId`, and does not pay for it anew, nobody says.
+/// Time for which an order is repeated: nothing guarantees that UR still recognises an older `requestId` instead of
+/// paying again.
 const REPEATED_MS: u64 = 24 * HOUR_MS;
 
-/// Who orders, and where. A `requestId` makes a repetition harmless only there.
+/// The parties of an order. A `requestId` makes a repetition harmless only between the same ones.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Desk {
-    /// UR's, as configured.
+    /// UR's API, as configured.
     pub base_url: CompactString,
     /// The address of the partner's key.
     pub partner: CompactString,
@@ -33,92 +34,85 @@ pub struct Desk {
     pub account: UrId,
 }
 
-/// Everything that is looked at.
+/// The plan's inputs.
 #[derive(Clone, Debug)]
 pub struct Seen {
-    /// As configured.
     pub settings: AutoPrefund,
-    /// Where orders are made now.
+    /// The parties of orders now.
     pub desk: Desk,
-    /// Why nothing new may be begun now.
+    /// The reason to begin nothing new now.
     pub held_back: Option<String>,
-    /// Every pool that is used.
+    /// One entry for each pool in use.
     pub needs: Vec<Need>,
-    /// Prefunds with a `requestId`, open and over, newest first.
+    /// Prefunds with a `requestId`, open and closed, newest first.
     pub prefunds: Vec<Prefund>,
-    /// What was ordered since the day began, sent or not, in millionths of a USDC.
+    /// Orders since the day began, sent or not, in millionths of a USDC.
     pub ordered_today: Minor,
-    /// When the day ends.
     pub day_ends: UnixMillis,
-    /// The ledger's rates; `None` where they are too old to judge a quote by.
+    /// The ledger's rates; `None` if they are too old to judge a quote.
     pub rates: Option<Rates>,
-    /// When money sent now is credited, in whose words times are told.
+    /// Predicts credits, and formats times in its zone.
     pub calendar: CreditCalendar,
-    /// What came of the last attempts.
+    /// Results of the last attempts.
     pub notes: BTreeMap<Subject, Note>,
-    /// The time of all this.
     pub now: UnixMillis,
 }
 
-/// A pool and what it needs.
+/// A pool and its need.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Need {
-    /// Which.
     pub currency: Currency,
-    /// What the forecast suggests to send, or why it says nothing.
+    /// The forecast's suggestion, or the reason why there is none.
     pub suggested: Result<Minor, String>,
 }
 
 impl Need {
-    /// Whether less than this is suggested by now.
+    /// Whether the current suggestion is below an amount.
     fn is_below(&self, amount: Minor) -> bool {
         self.suggested.as_ref().is_ok_and(|suggested| *suggested < amount)
     }
 }
 
-/// What an attempt was about.
+/// The subject of an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Subject {
-    /// A prefund.
     Prefund(PrefundId),
-    /// What would be a pool's prefund, in a dry run.
+    /// The pool's hypothetical prefund in a dry run.
     Pool(Currency),
 }
 
-/// What came of an attempt, until the next one.
+/// The result of an attempt, until the next one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Note {
-    /// It is not tried again before.
+    /// No new attempt before this time.
     pub until: UnixMillis,
-    /// How often it did not come to its end.
+    /// Attempts that failed.
     pub attempts: u32,
-    /// In words.
     pub why: String,
-    /// Whether somebody must know.
+    /// Whether the operator must know.
     pub is_refused: bool,
 }
 
-/// What to do.
+/// The next action.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// Nothing now.
     Wait,
-    /// Propose a top-up of so much.
+    /// Propose a top-up of this amount.
     Propose(Minor),
-    /// Approve what tapgate itself proposed.
+    /// Approve tapgate's own proposal.
     Approve(PrefundId),
-    /// Ask UR for a quote, and order if it is good.
+    /// Ask UR for a quote, and order if it is acceptable.
     Order(PrefundId, Minor),
-    /// Ask UR for the very same order again.
+    /// Repeat the same order to UR.
     OrderAgain(PrefundId),
-    /// Give up what tapgate itself proposed and has not ordered: less is needed by now.
+    /// Abandon tapgate's own proposal before it is ordered: less is needed now.
     GiveUp(PrefundId),
     /// Ask UR for a quote, for the log.
     Quote(Minor),
 }
 
 impl Step {
-    /// As it is shown.
+    /// The name in the admin API.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -136,23 +130,19 @@ impl Step {
 /// The next step of a pool, or of one of its prefunds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Planned {
-    /// The pool.
     pub currency: Currency,
-    /// The prefund, where there is one.
     pub prefund: Option<PrefundId>,
-    /// What it is, or would be, credited; in smallest units.
+    /// The expected credit, in smallest units.
     pub amount: Option<Minor>,
-    /// What to do.
     pub step: Step,
-    /// Why, in words.
     pub why: String,
-    /// Whether a top-up that is wanted is refused, by UR or by a bound: somebody must know.
+    /// Whether UR or a bound refuses a needed top-up: the operator must know.
     pub is_refused: bool,
-    /// Whether it is asked of UR already, so that the money may have left.
+    /// Whether UR was asked for it already, so that the money may have left.
     pub is_ordered: bool,
 }
 
-/// The prefunds of a pool that came to nothing since the last one that was sent.
+/// A pool's failed prefunds since the last one that was sent.
 #[derive(Debug)]
 struct Failures<'a> {
     count: u32,
@@ -162,7 +152,7 @@ struct Failures<'a> {
     reason: &'a str,
 }
 
-/// The next steps, one of each pool at least.
+/// The next steps, at least one per pool.
 #[must_use]
 pub fn plan(seen: &Seen) -> Vec<Planned> {
     let mut planned = Vec::new();
@@ -179,14 +169,14 @@ pub fn plan(seen: &Seen) -> Vec<Planned> {
 }
 
 impl Seen {
-    /// A pool's own rate and what a quote may differ from it.
+    /// A pool's own rate and the quote's tolerance.
     #[must_use]
     pub fn yardstick(&self, currency: Currency) -> Option<Yardstick> {
         let conversion = self.rates.as_ref()?.conversion(Currency::USD, currency)?;
         Some(Yardstick { rate: conversion.rate, tolerance_bps: self.settings.quote_tolerance_bps })
     }
 
-    /// What may still be ordered today, in millionths of a USDC.
+    /// The rest of today's bound, in millionths of a USDC.
     #[must_use]
     pub fn left_today(&self) -> Minor {
         (self.settings.daily_max - self.ordered_today).max(Minor::ZERO)
@@ -195,7 +185,7 @@ impl Seen {
     /// Whether a cost is within the bounds.
     ///
     /// # Errors
-    /// Which bound it breaks, in words.
+    /// The bound that it breaks.
     pub fn check_bounds(&self, cost: Minor) -> Result<(), String> {
         let (single, daily) = (self.settings.single_max, self.settings.daily_max);
         if cost > single {
@@ -213,7 +203,7 @@ impl Seen {
         Ok(())
     }
 
-    /// A pool without a prefund under way.
+    /// Plans a pool without an open prefund.
     fn begin(&self, need: &Need) -> Planned {
         let currency = need.currency;
         let wait = |why: String, is_refused| {
@@ -234,7 +224,7 @@ impl Seen {
             return wait(why.clone(), false);
         }
         let Some(yardstick) = self.yardstick(currency) else { return wait(self.no_rate(currency), true) };
-        // A bounded top-up is better than none: the rest is suggested again once this one is credited.
+        // A bounded top-up is better than none: the forecast suggests the rest again once this one is credited.
         let (single, left) = (self.settings.single_max, self.left_today());
         let amount = suggested.min(yardstick.least_output(single.min(left)));
         let bounded = if amount < suggested {
@@ -259,13 +249,13 @@ impl Seen {
         Planned { currency, prefund: None, amount: Some(amount), step, why, is_refused: false, is_ordered: false }
     }
 
-    /// A prefund under way.
+    /// Plans an open prefund.
     fn go_on(&self, need: &Need, prefund: &Prefund) -> Planned {
         let (id, currency) = (prefund.id, prefund.currency);
         let state = prefund.state(self.now);
         let is_sent = prefund.sent.is_some();
         let is_own = prefund.proposed.as_ref().is_some_and(|step| step.by == Author::Engine.name());
-        // Until one is sent, an earlier refusal stands.
+        // Until a prefund is sent, an earlier refusal stays visible.
         let is_wanted = !is_sent && self.settings.mode.orders();
         let was_refused = is_wanted && self.failures(currency).is_some_and(|failures| failures.is_refusal());
         let planned = |step, why, is_refused: bool| Planned {
@@ -283,7 +273,7 @@ impl Seen {
             wait(format!("{}; tried again {}", note.why, self.calendar.wall_time(note.until)), note.is_refused)
         };
         match state {
-            // Whatever the mode: the money may have left.
+            // In every mode: the money may have left.
             PrefundState::Ordered => match (self.ends_repetition(prefund), note) {
                 (Some(why), _) => wait(why, true),
                 (None, Some(note)) => noted(note),
@@ -326,7 +316,7 @@ impl Seen {
         }
     }
 
-    /// Why an order is not made again, and what a person can do.
+    /// Why an order is not repeated, and the remedy.
     fn ends_repetition(&self, prefund: &Prefund) -> Option<String> {
         let (step, PrefundOrdered { base_url, partner, account, .. }) = prefund.ordered.as_ref()?;
         let now = &self.desk;
@@ -350,7 +340,7 @@ impl Seen {
         ))
     }
 
-    /// What came of the last attempt, as long as it counts.
+    /// The last attempt's result, while it counts.
     fn note(&self, subject: Subject) -> Option<&Note> {
         self.notes.get(&subject).filter(|note| note.until > self.now)
     }
@@ -362,7 +352,7 @@ impl Seen {
         }
     }
 
-    /// What came to nothing, and until when nothing is proposed because of it.
+    /// The failures, and the end of the wait that they cause.
     fn waits_after(&self, currency: Currency) -> Option<(Failures<'_>, UnixMillis)> {
         let failures = self.failures(currency)?;
         let doubled = 1_u64.checked_shl(failures.count.saturating_sub(1)).unwrap_or(u64::MAX);
@@ -371,7 +361,8 @@ impl Seen {
         (until > self.now).then_some((failures, until))
     }
 
-    /// A person's own proposal that a person took back is nobody's failure, nor is what tapgate gave up before it was ordered.
+    /// A person who withdraws a person's proposal causes no failure, nor does tapgate when it abandons a proposal
+    /// before ordering.
     fn failures(&self, currency: Currency) -> Option<Failures<'_>> {
         let of_pool = self.prefunds.iter().filter(|prefund| prefund.currency == currency);
         let since = of_pool.take_while(|prefund| prefund.cancelled.is_some() || prefund.sent.is_none());
@@ -392,7 +383,7 @@ impl Seen {
 }
 
 impl Failures<'_> {
-    /// UR's refusal, and not a person's decision.
+    /// Whether UR refused, and not a person.
     fn is_refusal(&self) -> bool {
         self.given_up.by == Author::Engine.name()
     }
@@ -415,7 +406,7 @@ mod tests {
     /// Friday 2026-09-11 10:00 in Zurich.
     const NOW: UnixMillis = UnixMillis(1_789_113_600_000);
 
-    /// What is to be done about a EUR pool for which 1,000.00 are suggested.
+    /// The plan for a EUR pool with a suggestion of 1,000.00.
     fn seen(mode: AutoPrefundMode, prefunds: Vec<Prefund>) -> Seen {
         let dollars = ((Currency::USD, Currency::EUR), Conversion { rate: 9_168, spread: 10_150 });
         let settings = AutoPrefund {
@@ -492,7 +483,7 @@ mod tests {
         PrefundId(Sequence(number))
     }
 
-    /// The one step, a part of its words, and whether somebody must know.
+    /// The only step, a part of its reason, and whether the operator must know.
     #[track_caller]
     fn check(seen: &Seen, step: Step, words: &str, is_refused: bool) {
         let planned = plan(seen);
@@ -521,7 +512,7 @@ mod tests {
         }
         check(&seen(Off, vec![proposed(7, "engine")]), WAIT, "proposed, and not ordered: the mode is off", false);
         check(&seen(Off, vec![approved(8), given_up(7, "engine", 2)]), WAIT, "approved, and not ordered", false);
-        // What a person proposes a treasurer approves in every mode.
+        // In every mode a treasurer approves a person's proposal.
         check(
             &seen(Automatic, vec![proposed(7, "ops")]),
             WAIT,
@@ -545,7 +536,7 @@ mod tests {
         );
         let still = Seen { held_back: Some("suspended".into()), prefunds: vec![ordered(7)], ..plain() };
         check(&still, Step::OrderAgain(id(7)), "UR has not answered", false);
-        // What is credited, short or given up is under way no more.
+        // A credited, short or abandoned prefund is no longer open.
         for over in [Minor(100_000), Minor(99_000)] {
             check(
                 &Seen { prefunds: vec![Prefund { credited: over, ..sent(7) }], ..plain() },
@@ -582,11 +573,11 @@ mod tests {
             stays(Ok(200_000));
             stays(Err("nothing can be foretold"));
         }
-        // What a person wants, and what may have left, is nothing to take back.
+        // A person's proposal is not abandoned, nor is an order whose money may have left.
         check(&needed(Ok(0), proposed(7, "ops")), WAIT, "waits for a treasurer", false);
         check(&needed(Ok(0), ordered(7)), Step::OrderAgain(id(7)), "", false);
         check(&needed(Ok(0), sent(7)), WAIT, "on its way", false);
-        // It is no failure: the next one waits for nothing.
+        // This is no failure: the next proposal does not wait.
         let given_up = Prefund { ordered: None, ..given_up(7, "engine", 0) };
         check(&seen(AutoPrefundMode::Approval, vec![given_up]), PROPOSE, "", false);
     }
@@ -615,7 +606,7 @@ mod tests {
             "of daily_max_usdc (5000.00 USDC) 1000.00 USDC are left until Sat 12 Sep 00:00",
             true,
         );
-        // What is left of the day is better than none, as long as UR takes it.
+        // The rest of the day's bound is better than nothing, if UR accepts that little.
         check(&spent(Vec::new()), Step::Propose(Minor(89_388)), "893.88 EUR within what daily_max_usdc leaves", false);
         let left = |left: i64| Seen { ordered_today: Minor(5_000_000_000 - left), ..plain(Vec::new()) };
         check(&left(3_000_000), Step::Propose(Minor(268)), "", false);
@@ -653,11 +644,11 @@ mod tests {
         let many = |hours_ago| (1..=9).rev().map(|number| given_up(number, "engine", hours_ago)).collect();
         check(&plain(many(23)), WAIT, "again Fri 11 Sep 11:00", true);
         check(&plain(many(24)), PROPOSE, "", false);
-        // A person's decision is respected, and nobody need be told.
+        // A person's decision needs no alert.
         check(&plain(vec![given_up(7, "ops", 0)]), WAIT, "given up by ops", false);
         let own = Prefund { proposed: Some(by("ops", 2)), ..given_up(7, "ops", 0) };
         check(&plain(vec![own]), PROPOSE, "", false);
-        // One that was sent ends the count; one that waits for its approval does not.
+        // A sent prefund ends the count; one that awaits approval does not.
         let credited = Prefund { credited: Minor(100_000), ..sent(8) };
         check(&plain(vec![credited, given_up(7, "engine", 0)]), PROPOSE, "", false);
         check(&plain(vec![proposed(8, "engine"), given_up(7, "engine", 2)]), WAIT, "waits for a treasurer", true);

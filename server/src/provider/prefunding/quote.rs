@@ -1,48 +1,47 @@
-//! What a top-up costs in USDC, and whether what UR quotes for it can be right.
+//! The cost of a top-up in USDC, and the check of UR's quotes.
 
 use tapgate_engine::money::{Currency, Minor};
 
 use crate::wire::ur::{FIAT_DECIMALS, STABLECOIN_DECIMALS};
 
-/// The least that UR takes, in millionths of a USDC: 3 USDC (seed 003).
+/// UR's least amount, in millionths of a USDC: 3 USDC (seed 003).
 const PAID_MIN: i64 = 3_000_000;
 
-/// What is paid are whole cents of a USDC, in millionths.
+/// Payments are whole cents of a USDC; here in millionths.
 const CENT: i128 = 10_000;
 
-/// From a dollar's millionths and a rate on 10,000 to hundredths of the other currency.
+/// Factor from a dollar's millionths and a rate on 10,000 to hundredths of the other currency.
 const SCALE: i128 = 100_000_000;
 
 const BPS: i128 = 10_000;
 
-/// A dollar's worth in a pool's currency, on 10,000, and by how much a quote may differ from it.
+/// A pool's own rate to the dollar, and the tolerance of quotes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Yardstick {
     /// Units of the pool's currency for one dollar, on 10,000; above 0.
     pub rate: u32,
-    /// In basis points.
     pub tolerance_bps: u16,
 }
 
 impl Yardstick {
-    /// What an amount of the pool's currency costs in millionths of a USDC, without fees: up to whole cents, and at least
-    /// what UR takes. `None` beyond what an amount can be.
+    /// The cost of an amount of the pool's currency in millionths of a USDC, without fees: rounded up to whole cents,
+    /// and at least UR's least amount. `None` if it exceeds the range of an amount.
     #[must_use]
     pub fn cost(self, amount: Minor) -> Option<Minor> {
         in_cents(i128::from(amount.0) * SCALE, i128::from(self.rate))
     }
 
-    /// The most that can be had for so many millionths of a USDC if the quote is as bad as it may be; floors.
+    /// The output of a payment in millionths of a USDC at the worst quote within the tolerance; floors.
     #[must_use]
     pub fn least_output(self, paid: Minor) -> Minor {
         fit(self.worth(paid) * (BPS - i128::from(self.tolerance_bps)) / BPS).unwrap_or(Minor::ZERO)
     }
 
-    /// Whether a quote can be right.
+    /// Whether a quote is plausible.
     ///
     /// # Errors
-    /// In words, how far it is off. One that gives too much is a mistake of UR's or of our rates: a factor of a hundred
-    /// lies between the two forms of amounts on UR's wire.
+    /// The deviation. A quote that yields too much is an error of UR's or of our rates: UR's wire has two forms of
+    /// amounts, a factor of a hundred apart.
     pub fn judge(self, paid: Minor, output: Minor) -> Result<(), String> {
         let worth = self.worth(paid);
         let off = i128::from(output.0) - worth;
@@ -66,7 +65,7 @@ impl Yardstick {
     }
 }
 
-/// What must be paid to have `wanted` where `paid` was quoted at `output`; `None` where nothing comes out of it.
+/// The payment for `wanted` if `paid` was quoted at `output`; `None` if the quote yields nothing.
 #[must_use]
 pub fn corrected(paid: Minor, output: Minor, wanted: Minor) -> Option<Minor> {
     in_cents(i128::from(paid.0) * i128::from(wanted.0), i128::from(output.0))
@@ -92,7 +91,7 @@ pub fn usdc(paid: Minor) -> String {
     format!("{}.{:02} USDC", cents / 100, cents % 100)
 }
 
-/// An amount of a pool for people.
+/// A pool's amount for people.
 #[must_use]
 pub fn fiat(amount: Minor, currency: Currency) -> String {
     let one = 10_i64.pow(FIAT_DECIMALS);

@@ -1,4 +1,4 @@
-//! What the operator configures of automatic prefunds.
+//! Settings of automatic prefunds.
 
 use std::time::Duration;
 
@@ -8,24 +8,24 @@ use tapgate_engine::money::Minor;
 /// The settings of automatic prefunds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
-    /// Who decides, and the bounds.
+    /// The mode and the bounds.
     pub auto_prefund: AutoPrefund,
-    /// UR's API, to which orders are bound.
+    /// UR's API; orders are bound to it.
     pub base_url: CompactString,
-    /// How often the plan is made anew.
+    /// The interval of planning.
     pub interval: Duration,
-    /// Older rates judge no quote.
+    /// Older rates do not judge a quote.
     pub rates_max_age_seconds: Option<u64>,
-    /// A pool with an older report is not topped up.
+    /// A pool with an older report gets no top-up.
     pub report_stale_seconds: u32,
 }
 
-/// Who approves an automatic top-up.
+/// The approver of automatic top-ups.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AutoPrefundMode {
-    /// Nothing is proposed or ordered.
+    /// No proposals and no orders.
     Off,
-    /// UR is asked for quotes, and nothing is recorded or ordered.
+    /// tapgate asks UR for quotes, but records and orders nothing.
     DryRun,
     /// tapgate proposes, a treasurer approves, tapgate orders.
     Approval,
@@ -34,11 +34,10 @@ pub enum AutoPrefundMode {
 }
 
 impl AutoPrefundMode {
-    /// Every mode.
     pub const ALL: &[AutoPrefundMode] =
         &[AutoPrefundMode::Off, AutoPrefundMode::DryRun, AutoPrefundMode::Approval, AutoPrefundMode::Automatic];
 
-    /// The word of the configuration.
+    /// The word in the configuration.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -49,21 +48,22 @@ impl AutoPrefundMode {
         }
     }
 
-    /// Whether top-ups are ordered.
+    /// Whether the mode places orders.
     #[must_use]
     pub fn orders(self) -> bool {
         matches!(self, AutoPrefundMode::Approval | AutoPrefundMode::Automatic)
     }
 }
 
-/// Whether top-ups are ordered, and their bounds.
+/// The mode of automatic top-ups, and their bounds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AutoPrefund {
     pub mode: AutoPrefundMode,
-    /// The most that is ordered within one day of the calendar's time zone, over all pools, in millionths of a USDC.
+    /// The most ordered per day of the calendar's time zone, over all pools, in millionths of a USDC.
     pub daily_max: Minor,
-    /// The most of one order, likewise; not above `daily_max`.
+    /// The most per order, in millionths of a USDC; not above `daily_max`.
     pub single_max: Minor,
-    /// By how much what a quote gives, fees included, may differ from the ledger's own rate, in basis points, 0 to 1,000.
+    /// Permitted difference between a quote's output, after fees, and the ledger's own rate, in basis points, 0 to
+    /// 1,000.
     pub quote_tolerance_bps: u16,
 }

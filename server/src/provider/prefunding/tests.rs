@@ -1,4 +1,4 @@
-//! The whole way on an injected clock, with a UR that loses answers, and with a crash after every record.
+//! The whole sequence on an injected clock, with a UR that loses answers, and with a crash after every record.
 
 use std::path::Path;
 
@@ -22,26 +22,26 @@ use crate::wire::ur::{Direction, RefusalCode, Status, Transaction};
 const WEEKS: u64 = 3;
 const AUTOMATIC: &str = "mode = \"automatic\"\ndaily_max_usdc = 20000";
 
-/// So many minutes after the weeks.
+/// Minutes after those weeks.
 fn later(minutes: u64) -> UnixMillis {
     UnixMillis(MONDAY.0 + WEEKS * 168 * HOUR_MS + minutes * 60_000)
 }
 
-/// What UR did: by request id the rest of the call, and after which durable record it came.
+/// UR's calls: by request id the other parameters, and the number of durable records at the call.
 #[derive(Clone, Debug, Default)]
 struct Deposits(BTreeMap<String, (Exchange, Sequence)>);
 
-/// A UR that makes each deposit once by its request id, and answers as a test wants it.
+/// A UR that executes each deposit once by its request id, and answers as the test demands.
 struct Ur {
     ledger: Mutex<Option<Arc<Ledger>>>,
     deposits: Mutex<Deposits>,
     calls: Mutex<u32>,
-    /// Answers that are lost, whatever they said.
+    /// Calls whose answers are lost.
     lost: Mutex<u32>,
     refusal: Mutex<Option<UrError>>,
-    /// Refuses only what it has carried out already, as a check of parameters may.
+    /// Refuses only deposits that it has executed already, as a parameter check may.
     refuses_repeats: Mutex<bool>,
-    /// What it calls a deposit; by its request id if there is nothing else.
+    /// The deposit's transaction hash; the request id if there is none.
     hash: Mutex<Option<String>>,
     fee_bps: Mutex<i128>,
     shown: Mutex<Vec<Transaction>>,
@@ -216,7 +216,7 @@ fn only(ledger: &Ledger) -> Prefund {
     only.clone()
 }
 
-/// What the feeds follow credits with.
+/// The parts that follow credits.
 fn credits_of(job: &Prefunding<Ur>) -> credits::Credits {
     let Given { ledger, clock, board, settings, .. } = job.given.clone();
     credits::Credits { ledger, clock, board, quote_tolerance_bps: settings.auto_prefund.quote_tolerance_bps }
@@ -263,7 +263,7 @@ async fn a_low_pool_is_topped_up_once_and_its_credit_explains_the_rise() {
     assert_eq!(sent.state(later(1)), PrefundState::Sent);
     assert_eq!(sent.reference, format!("0x{}", sent.request_id.clone().unwrap()));
     assert_eq!((sent.amount, ur.quote(ordered.paid)), (ordered.quoted, ordered.quoted));
-    // The quote's fees are paid on top of what was suggested, to the cent.
+    // The quote's fees come on top of the suggested amount, to the cent.
     let suggested = planned(&job).amount.unwrap();
     assert!(sent.amount >= suggested && sent.amount.0 <= suggested.0 + 100, "{sent:?}");
     assert_eq!(sent.expected_at, job.given.treasury.calendar(&world.ledger).window(later(1)).map(|it| it.credited_at));
@@ -272,7 +272,7 @@ async fn a_low_pool_is_topped_up_once_and_its_credit_explains_the_rise() {
     job.turn(moment(later(2))).await.unwrap();
     assert_eq!((*ur.calls.lock().unwrap(), ur.deposits().0.len()), (1, 1));
 
-    // UR's books rise; the transaction is shown only later than the balance was read.
+    // UR's balance rises; the transaction appears only after the balance was read.
     credits::follow(&credits_of(&job), &job.api).await;
     assert_eq!(only(&world.ledger).state(later(2)), PrefundState::Sent);
     ur.shown.lock().unwrap().push(completed(&sent.reference, sent.amount));
@@ -327,7 +327,7 @@ async fn after_a_crash_at_any_record_the_money_has_left_once() {
     assert_eq!(end.0 - begun.0, 4, "proposed, approved, ordered, sent");
     let (_, (_, called_after)) = ur.deposits().0.into_iter().next().unwrap();
     for last in begun.0..=end.0 {
-        // The crash may have come before the call that follows the record, or after it.
+        // The crash may precede or follow the call that comes after the record.
         for has_called in [false, true] {
             let deposits = if has_called && last >= called_after.0 { ur.deposits() } else { Deposits::default() };
             if last > called_after.0 && !has_called {
@@ -408,7 +408,7 @@ async fn what_is_no_final_word_leaves_an_order_open_and_is_told() {
     let (_, world) = low_pool();
     let ur = Ur::new(&world.ledger);
     let job = job(&world.ledger, &ur, AUTOMATIC);
-    // A proxy's status, a key or a code that is not known, an answer of no form.
+    // A proxy's status, an unknown key or code, a malformed answer.
     let malformed = UrError::Malformed { path: "/v1/deposit", error: Malformed("?".to_owned()) };
     let open = [
         refused(RefusalCode::Invalid, 403),
@@ -432,7 +432,7 @@ async fn a_refusal_of_urs_ends_it_for_an_hour_and_is_told() {
     let (_, world) = low_pool();
     let ur = Ur::new(&world.ledger);
     let job = job(&world.ledger, &ur, AUTOMATIC);
-    // A call that the client does not make is none.
+    // A call that the client does not make does not count.
     *ur.refusal.lock().unwrap() = Some(UrError::Paused);
     job.turn(moment(later(1))).await.unwrap();
     assert_eq!(only(&world.ledger).state(later(1)), PrefundState::Ordered);
@@ -506,7 +506,7 @@ async fn a_deposit_that_ur_rejects_later_is_given_up() {
     job.turn(moment(later(1))).await.unwrap();
     let hash = only(&world.ledger).reference;
     let show = |status| *ur.shown.lock().unwrap() = vec![Transaction { status, ..completed(&hash, Minor(1)) }];
-    // What UR takes back within the hour is on its way all the time, and each look begins a new hour.
+    // A deposit whose rejection UR withdraws within the hour stays under way, and each check starts a new hour.
     let shown = [
         (2, Status::Rejected),
         (61, Status::Rejected),
@@ -582,7 +582,7 @@ async fn the_days_bound_is_counted_in_the_ledger_and_ends_with_the_day() {
     let looked = job.given.board.looked().unwrap();
     let words: Vec<_> = looked.planned.iter().map(|planned| planned.why.as_str()).collect();
     assert!(words[1].contains("of daily_max_usdc") && words[2].contains("single_max_usdc allows 700.00"), "{words:?}");
-    // Given up or not, it was ordered today; and another process counts the same.
+    // Abandoned or not, it counts for today, and a new process counts the same.
     let lost = PrefundChange::Cancel { id: first, reason: "lost".into(), not_executed: false };
     world.ledger.change(&person, Change::Prefund(lost), moment(later(2))).unwrap();
     world.drained();

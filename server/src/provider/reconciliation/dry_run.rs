@@ -1,4 +1,4 @@
-//! What sweeps would change, changing nothing: they run over the data directory, and what they record stays in memory.
+//! A dry run of sweeps over the data directory: its records stay in memory.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -17,19 +17,18 @@ use crate::clock::Clock;
 use crate::provider::api::{self, Client, ClientSetUpError};
 use crate::randomness::Randomness;
 
-/// The part of the budget that a dry run takes: the server beside it goes on asking.
+/// The dry run's share of the budget (one half): a running server needs the rest.
 const BUDGET_SHARE: u32 = 2;
 
-/// Why there was no dry run.
+/// Reasons why a dry run failed.
 #[derive(Debug, thiserror::Error)]
 pub enum DryRunError {
-    /// Without a key nothing can be asked.
+    /// Without a key no call can be signed.
     #[error("ur.partner_key is not set: UR cannot be asked without it")]
     NoKey,
     /// The data directory cannot be read.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// Nor recovered.
     #[error(transparent)]
     Recovery(#[from] RecoveryError),
     /// A record cannot be read.
@@ -40,36 +39,36 @@ pub enum DryRunError {
     Client(#[from] ClientSetUpError),
 }
 
-/// The server whose sweeps are made.
+/// The server whose sweeps are simulated.
 pub struct Given {
-    /// Its data directory; it may go on serving.
+    /// The data directory; the server may keep running.
     pub data_dir: PathBuf,
-    /// What its ledger decides by.
+    /// The ledger's policy.
     pub policy: Policy,
-    /// How it asks UR.
+    /// UR's API.
     pub api: Option<api::Settings>,
-    /// How it reconciles.
+    /// The rules of reconciliation.
     pub settings: Settings,
 }
 
-/// What would happen.
+/// The result of a dry run.
 #[derive(Debug, Default)]
 pub struct DryRun {
-    /// Accounts that were asked about.
+    /// Accounts queried.
     pub accounts: usize,
     /// Transactions that UR showed.
     pub shown: usize,
-    /// What would be recorded, in order; the sequences are those it would have if nothing else happened.
+    /// The records that sweeps would write, in order; with the sequences they would have if nothing else happened.
     pub records: Vec<(Sequence, Record)>,
-    /// Accounts whose sweep did not come to its end, and why.
+    /// Accounts whose sweep failed, with the reason.
     pub failed: Vec<(UrId, String)>,
 }
 
-/// Sweeps the accounts, or everybody of whom UR has something to show yet. Silence is believed at once. `progress` is told
-/// how many accounts are done, and of how many.
+/// Sweeps the given accounts, or every account with something for UR to show. Believes silence at once. `progress`
+/// receives the number of finished accounts and the total.
 ///
 /// # Errors
-/// Nothing could be swept; an account that fails is told in the result.
+/// No sweep was possible; the result lists single accounts that failed.
 pub async fn dry_run(
     given: Given,
     accounts: Vec<UrId>,

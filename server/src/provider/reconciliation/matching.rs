@@ -1,4 +1,4 @@
-//! Which authorization a transaction of UR's belongs to. Pure: it is given what is known, and asks nobody.
+//! Matches a UR transaction with an authorization. Pure: all inputs are arguments.
 
 use tapgate_engine::ids::{AuthorizationId, UrId};
 use tapgate_engine::money::{Currency, Minor};
@@ -7,41 +7,39 @@ use tapgate_engine::time::UnixSeconds;
 
 use crate::wire::ur::{Direction, Transaction};
 
-/// How far UR's time of a transaction may lie before its authorization's: clocks differ.
+/// Longest time by which UR's transaction may precede its authorization: clocks differ.
 const BEFORE_SECONDS_MAX: i64 = 3_600;
-/// And how far behind it: UR's indexer lags, and settlement takes days.
+/// Longest time by which it may follow: UR's indexer lags, and settlement takes days.
 const AFTER_SECONDS_MAX: i64 = 10 * 86_400;
 
-/// An authorization that a transaction may belong to.
+/// An authorization that may match a transaction.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Candidate {
-    /// The root authorization.
     pub root: AuthorizationId,
     /// The account holder.
     pub user: UrId,
-    /// The currency it is paid in.
+    /// The currency of payment.
     pub currency: Currency,
-    /// What it holds in that currency.
+    /// The held amount in that currency.
     pub held: Minor,
-    /// The merchant's category, where the request told it.
+    /// The merchant's category, if the request had it.
     pub mcc: Option<u16>,
-    /// When it was decided.
+    /// The time of the decision.
     pub at: UnixSeconds,
 }
 
-/// What was found.
+/// The result of matching.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Match {
-    /// This one.
     One(AuthorizationId),
-    /// So many would fit: none is taken.
+    /// The number of authorizations that fit; none is chosen.
     Several(usize),
-    /// None of ours.
+    /// None of ours fits.
     Nothing,
 }
 
-/// The authorization that UR's reference names, where it is of the same account; else the only one of those holding
-/// something whose currency, amount, category and time fit.
+/// The authorization that UR's reference names, if it belongs to the same account; else the only open one whose
+/// currency, amount, category and time fit.
 #[must_use]
 pub fn find(
     transaction: &Transaction,
@@ -61,7 +59,7 @@ pub fn find(
             && (candidate.mcc.is_none() || transaction.mcc.is_none() || candidate.mcc == transaction.mcc)
             && (-BEFORE_SECONDS_MAX..=AFTER_SECONDS_MAX).contains(&apart)
     };
-    // Money that comes back names what it belongs to, or nobody can know.
+    // A refund must name its authorization: otherwise the match is a guess.
     let fitting: Vec<_> = match transaction.direction {
         Direction::Out => holding.iter().filter(fits).collect(),
         Direction::In => Vec::new(),
@@ -70,7 +68,7 @@ pub fn find(
         [] => Match::Nothing,
         [one] => Match::One(one.root.clone()),
         [first, others @ ..] if others.iter().all(|other| other.held == first.held) => {
-            // Which of several equal ones it is makes no difference to anybody's money: the oldest.
+            // Between equal ones the choice moves nobody's money: the oldest.
             let oldest = fitting.iter().min_by_key(|candidate| (candidate.at, candidate.root.as_str()));
             Match::One(oldest.unwrap_or(first).root.clone())
         }

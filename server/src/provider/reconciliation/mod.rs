@@ -1,6 +1,6 @@
-//! Reconciliation: UR's transactions are matched with what we hold and booked; what stays silent is asked for.
+//! Reconciliation: matches UR's transactions with our holds and posts them; queries UR about holds it is silent on.
 //!
-//! `matching` is pure; here is what surrounds it: where candidates come from, and what a sweep does.
+//! `matching` is pure; this module adds the search for candidates and the sweep.
 
 pub mod dry_run;
 pub mod matching;
@@ -19,38 +19,38 @@ use tapgate_engine::time::{Moment, UnixSeconds};
 use crate::wire::ur::{Direction, Status, Transaction};
 use matching::{Candidate, Match};
 
-/// How UR's transactions are compared with our holds.
+/// The rules for comparing UR's transactions with our holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Settings {
-    /// After an approval, when UR is first asked for it, 1 to 86,400.
+    /// Time from an approval to the first query, 1 to 86,400.
     pub first_look_seconds: u32,
-    /// What UR never showed is given up after this time, 1 to 2,592,000.
+    /// Time after which an authorization that UR never showed is released, 1 to 2,592,000.
     pub silence_seconds: u32,
-    /// What UR showed and never settles expires after this time, 1 to 7,776,000.
+    /// Time after which an authorization that UR showed but never settled expires, 1 to 7,776,000.
     pub expiry_seconds: u32,
-    /// The same of lodging and car rental.
+    /// The same for lodging and car rental.
     pub long_expiry_seconds: u32,
     /// Its drift is 0 to 1,000 basis points.
     pub tolerance: Tolerance,
 }
 
-/// What became of a transaction.
+/// The result of applying a transaction.
 #[derive(Debug)]
 pub enum Applied {
-    /// Booked just now.
+    /// Posted now.
     Booked(PostingReceipt),
-    /// It was booked before, or says nothing yet.
+    /// Posted earlier, or not informative yet.
     Known,
-    /// Not a card's, or of no account of ours.
+    /// Not a card transaction, or not of our accounts.
     NotOurs,
-    /// It fits several authorizations; a break says so.
+    /// Several authorizations fit; a break reports it.
     Ambiguous,
 }
 
-/// Books a transaction that UR showed, by a notification or when asked.
+/// Posts a transaction that UR showed, in a notification or on a query.
 ///
 /// # Errors
-/// It had no effect; it is to be shown again.
+/// The transaction had no effect; the caller must present it again.
 pub fn apply(
     ledger: &Ledger,
     transaction: &Transaction,
@@ -105,7 +105,7 @@ fn book(ledger: &Ledger, transaction: &Transaction, tolerance: Tolerance, now: M
     Ok(ledger.post(&posting, root.as_ref(), tolerance, now)?.map_or(Applied::Known, Applied::Booked))
 }
 
-/// The engine's form; `None` where UR does not say how far it is.
+/// Converts to the engine's form; `None` if UR does not give the status.
 fn posting(transaction: &Transaction) -> Option<Posting> {
     let progress = match transaction.status {
         Status::Pending => Progress::Pending,
@@ -118,7 +118,7 @@ fn posting(transaction: &Transaction) -> Option<Posting> {
         Direction::In => Flow::In,
     };
     let Transaction { user, amount, currency, at, .. } = transaction;
-    // Without a hash, what it is made of must do.
+    // Without a hash, the transaction's content identifies it.
     let hash = match transaction.hash.as_str() {
         "" => compact_str::format_compact!("none:{user}:{flow:?}:{amount}:{currency}:{}", at.0),
         hash => hash.into(),
@@ -140,7 +140,7 @@ fn named(ledger: &Ledger, transaction: &Transaction) -> Result<Option<Candidate>
     Ok(None)
 }
 
-/// The authorizations of a user's that hold something, oldest first.
+/// A user's authorizations with an open hold, oldest first.
 fn open_roots(ledger: &Ledger, user: &UrId) -> Result<Vec<(AuthorizationId, Authorization)>, StoreError> {
     let mut found: Vec<(AuthorizationId, Authorization)> = Vec::new();
     let holder = ledger.user(user);
@@ -156,7 +156,7 @@ fn open_roots(ledger: &Ledger, user: &UrId) -> Result<Vec<(AuthorizationId, Auth
     Ok(found)
 }
 
-/// What a transaction of a user's may belong to.
+/// A user's candidates for a transaction.
 fn holding(ledger: &Ledger, user: &UrId) -> Result<Vec<Candidate>, StoreError> {
     let mut candidates = Vec::new();
     for (root, row) in open_roots(ledger, user)? {
@@ -171,7 +171,7 @@ fn candidate(root: AuthorizationId, row: &Authorization, mcc: Option<u16>, at: U
     Candidate { root, user: row.user.clone(), currency: held.currency, held: held.amount, mcc, at }
 }
 
-/// The category and time of the request that a record decided.
+/// Category and time of the request behind a record.
 fn decided(ledger: &Ledger, sequence: Option<Sequence>) -> Result<(Option<u16>, UnixSeconds), StoreError> {
     let record = sequence.map_or(Ok(None), |sequence| ledger.record(sequence))?;
     Ok(record.map_or((None, UnixSeconds(0)), |record| {

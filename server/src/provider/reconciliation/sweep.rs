@@ -1,4 +1,4 @@
-//! A sweep: UR is asked for an account's card transactions, and what it stays silent about is given up in its time.
+//! A sweep: queries an account's card transactions at UR, and releases holds on which UR stays silent for too long.
 
 use std::collections::HashMap;
 
@@ -13,16 +13,16 @@ use super::{Applied, Settings, apply, open_roots};
 use crate::clock::Clock;
 use crate::provider::api::{At, Priority, TransactionFilter, UrApi, UrError};
 
-/// Silence is believed after so many sweeps.
+/// Sweeps in a row that must show silence before it is believed.
 const CLEAN_SWEEPS_MIN: u32 = 2;
-/// The longest between two looks at the same account; else half of what its youngest hold is old.
+/// Longest time between two sweeps of an account; otherwise half the age of its youngest hold.
 const LOOK_SECONDS_MAX: i64 = 6 * 3_600;
-/// UR's time of a transaction may lie before ours.
+/// UR's time of a transaction may precede ours by this much.
 const CLOCKS_DIFFER_SECONDS: i64 = 3_600;
-/// Pages of a hundred that one sweep reads; an account with more is one that nobody should guess about.
+/// Pages of a hundred per sweep; an account with more needs a person.
 const PAGES_MAX: usize = 100;
 
-/// A sweep did not come to its end; nothing it found is lost, and it will be made again.
+/// Reasons why a sweep failed. It loses nothing, and runs again.
 #[derive(Debug, thiserror::Error)]
 pub enum SweepError {
     /// UR did not answer.
@@ -34,21 +34,21 @@ pub enum SweepError {
     /// Rows on disk could not be read.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// UR showed what cannot be read, or more than can be looked through.
+    /// UR showed unreadable transactions, or too many to read.
     #[error("{0}")]
     Unclear(String),
 }
 
-/// What a sweep found and did.
+/// The result of a sweep.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Swept {
     /// Transactions that UR showed.
     pub shown: usize,
-    /// Of these, booked just now.
+    /// Of these, newly posted.
     pub booked: usize,
-    /// Given up: UR never settled them.
+    /// Released: UR never settled them.
     pub expired: usize,
-    /// When to look again; `None`: there is nothing to wait for.
+    /// The time of the next sweep; `None` if there is nothing to wait for.
     pub again_at: Option<UnixSeconds>,
 }
 
@@ -58,7 +58,7 @@ impl Swept {
     }
 }
 
-/// What is remembered between sweeps. A restart forgets it, and silence is only believed later.
+/// The memory between sweeps. A restart loses it, and silence is believed later.
 #[derive(Debug)]
 pub struct Sweeps {
     rules: Settings,
@@ -66,13 +66,13 @@ pub struct Sweeps {
     clean: HashMap<AuthorizationId, u32>,
 }
 
-/// One authorization that holds something.
+/// An authorization with an open hold.
 struct Open {
     root: AuthorizationId,
     row: Authorization,
-    /// When its first part was approved: UR's transactions of it cannot be older.
+    /// Approval of its first part: none of its UR transactions is older.
     since: UnixSeconds,
-    /// When its youngest part was: an increment of yesterday is not old because its stay began a month ago.
+    /// Approval of its youngest part: yesterday's increment is not old because its stay began a month ago.
     at: UnixSeconds,
     is_long: bool,
 }
@@ -84,7 +84,7 @@ impl Sweeps {
         Sweeps { rules, clean_min: CLEAN_SWEEPS_MIN, clean: HashMap::new() }
     }
 
-    /// Sweeps that believe silence at once: to show what would be given up.
+    /// Sweeps that believe silence at once, to show the holds that would be released.
     #[must_use]
     pub fn for_dry_run(rules: Settings) -> Sweeps {
         Sweeps { clean_min: 1, ..Sweeps::new(rules) }
@@ -93,7 +93,7 @@ impl Sweeps {
     /// Sweeps one account.
     ///
     /// # Errors
-    /// It did not come to its end.
+    /// The sweep failed.
     pub async fn sweep(
         &mut self,
         ledger: &Ledger,
@@ -104,7 +104,7 @@ impl Sweeps {
         let mut swept = Swept::default();
         let tolerance = self.rules.tolerance;
         let before = open(ledger, user)?;
-        // What is given back holds nothing any more, but uses the limit until UR has shown both.
+        // A reversed authorization holds nothing, but uses the limit until UR has shown both movements.
         let since = before.iter().map(|open| open.since).chain(self.unshown_since(ledger, clock, user));
         let Some(oldest) = since.min() else { return Ok(swept) };
         let filter = TransactionFilter {
@@ -116,7 +116,7 @@ impl Sweeps {
         let (mut at, mut unclear) = (At::Start, None);
         for page in 1.. {
             let shown = api.transactions(user, &filter, at, Priority::High).await?;
-            // What can be read is booked, whatever stands beside it.
+            // Readable transactions are posted, whatever the others are.
             unclear = unclear.or(shown.unreadable.first().map(ToString::to_string));
             for transaction in &shown.rows {
                 swept.shown += 1;
@@ -140,7 +140,7 @@ impl Sweeps {
             swept.look_again(Some(self.until_shown(since, clock.now().at.seconds())));
         }
         for open in open(ledger, user)? {
-            // Silence is only believed where everything that was shown is understood.
+            // Silence counts only if every shown transaction is understood.
             if unclear.is_none() && self.is_given_up(&open, clock.now()) {
                 give_up(ledger, &open, clock.now())?;
                 self.clean.remove(&open.root);
@@ -173,14 +173,14 @@ impl Sweeps {
         now.trusted && *sweeps >= self.clean_min && age >= i64::from(patience)
     }
 
-    /// Since when an account's limit counts what UR has not shown. Not for ever: UR may never show what it took and gave
-    /// back at once, and what expired it has not taken.
+    /// The start of the oldest movement in an account's limit that UR has not shown. Bounded: UR may never show an
+    /// amount that it took and returned at once, and it has not taken an expired one.
     fn unshown_since(&self, ledger: &Ledger, clock: &Clock, user: &UrId) -> Option<UnixSeconds> {
         let oldest = clock.now().at.seconds().plus(-i64::from(self.rules.expiry_seconds));
         ledger.user(user)?.spends().unshown_since(oldest)
     }
 
-    /// When to look for it again: ever more seldom.
+    /// The time of the next query, at growing intervals.
     fn until_shown(&self, since: UnixSeconds, now: UnixSeconds) -> UnixSeconds {
         let age = now.0.saturating_sub(since.0);
         now.plus((age / 2).max(i64::from(self.rules.first_look_seconds)))
@@ -196,7 +196,7 @@ impl Sweeps {
     }
 }
 
-/// What of an account's holds something now.
+/// An account's authorizations with open holds.
 fn open(ledger: &Ledger, user: &UrId) -> Result<Vec<Open>, SweepError> {
     let mut found = Vec::new();
     for (root, row) in open_roots(ledger, user)? {
@@ -219,7 +219,7 @@ fn is_lodging_or_rental(mcc: u16) -> bool {
     matches!(mcc, 3_351..=3_999 | 7_011 | 7_512)
 }
 
-/// UR never settled it. What it never even showed, a person should know of.
+/// Releases a hold that UR never settled. One that UR never even showed opens a break for the operator.
 fn give_up(ledger: &Ledger, open: &Open, now: Moment) -> Result<(), ChangeError> {
     if open.row.state == AuthorizationState::Approved && open.row.posted.is_none() {
         let discrepancy = Discrepancy {

@@ -1,4 +1,4 @@
-//! Every kind of address, at both of its ends.
+//! Every kind of address, at both ends of its range.
 
 use super::*;
 
@@ -28,7 +28,7 @@ fn of_ipv4_only_the_public_internet_is_public() {
     ] {
         for inside in [first, last] {
             check(inside, false);
-            // In each of its disguises it is what it is.
+            // An IPv6 address that embeds it gets the same verdict.
             check(&format!("::ffff:{inside}"), false);
             check(&format!("64:ff9b::{inside}"), false);
         }
