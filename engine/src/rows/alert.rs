@@ -1,7 +1,7 @@
-//! Alerts: conditions that somebody must know of, from the moment they are raised until they are over.
+//! Alerts: conditions that need an operator's attention, from raising to resolution.
 //!
-//! A condition is named by its kind and its subject, and at most one alert of that name is open at a time: a pool that
-//! runs lower is the same alert with another severity, not a second one.
+//! Kind and subject identify a condition, and at most one alert of a condition is open: a pool that runs lower changes
+//! the severity of the open alert instead of raising a second one.
 
 use compact_str::CompactString;
 use serde::{Deserialize, Serialize};
@@ -17,43 +17,36 @@ use crate::time::UnixMillis;
 pub struct Alert {
     /// The last record folded into this row.
     pub sequence: Sequence,
-    /// Which it is.
     pub id: AlertId,
-    /// The condition as it was last told.
+    /// The condition as last notified.
     pub condition: Condition,
-    /// When it was raised.
     pub raised_at: UnixMillis,
-    /// When it was last told to anybody.
     pub last_notified_at: UnixMillis,
-    /// How often; the raising is the first time.
+    /// Number of notifications; raising is the first.
     pub notified: u32,
-    /// Who has taken it on.
     pub acknowledged: Option<Acknowledgement>,
-    /// It is not told again before this time.
+    /// No notification before this time.
     pub silenced_until: Option<UnixMillis>,
-    /// How it ended, once it has.
+    /// `None` while open.
     pub resolved: Option<AlertEnd>,
-    /// Every record that changed it, oldest first: with them it can be shown as it stood at any of them.
+    /// Every record that changed the alert, oldest first: enough to show its state at any of them.
     pub events: Vec<Sequence>,
 }
 
-/// Who has taken an alert on.
+/// An operator's acknowledgement of an alert.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Acknowledgement {
-    /// When.
     pub at: UnixMillis,
-    /// The person's name.
+    /// The operator's name.
     pub by: CompactString,
-    /// As the person gave it.
     pub reason: Option<CompactString>,
 }
 
-/// How an alert ended.
+/// The resolution of an alert.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AlertEnd {
-    /// When.
     pub at: UnixMillis,
-    /// Who said so; `engine` where the condition was seen to be over.
+    /// A person's name, or `engine` where the condition ended.
     pub by: CompactString,
 }
 
@@ -85,7 +78,7 @@ impl Row for Alert {
         self.sequence
     }
 
-    /// An alert that is over stays as it is.
+    /// A resolved alert does not change.
     fn apply(&mut self, sequence: Sequence, record: &Record) {
         let Record { at, author, fact } = record;
         let at = *at;
@@ -112,7 +105,7 @@ impl Row for Alert {
 }
 
 impl Alert {
-    /// Whether nobody wants to be told again at `now`: somebody has taken it on, silenced it, or it is over.
+    /// Whether notifications are off at `now`: the alert is acknowledged, silenced or resolved.
     #[must_use]
     pub fn is_quiet(&self, now: UnixMillis) -> bool {
         !self.is_open() || self.acknowledged.is_some() || self.silenced_until.is_some_and(|until| now < until)
@@ -120,7 +113,7 @@ impl Alert {
 
     fn change(&mut self, at: UnixMillis, condition: &Condition) {
         if condition.severity > self.condition.severity {
-            // Who has taken on a notice has not taken on what became critical.
+            // An acknowledgement of a notice does not cover a later, more severe condition.
             self.acknowledged = None;
             self.silenced_until = None;
         }

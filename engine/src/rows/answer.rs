@@ -1,4 +1,4 @@
-//! Answers: what was said to an id.
+//! Answers: the stored reply to each id.
 
 use serde::{Deserialize, Serialize};
 
@@ -10,23 +10,21 @@ use crate::money::{Currency, Minor};
 use crate::store::Table;
 use crate::time::UnixMillis;
 
-/// What was answered to an id.
+/// The outcome of a callback.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Outcome {
     /// Approved, in full or in part.
     Approved {
-        /// Where it is paid from.
         source: Source,
         /// In the transaction currency.
         amount: Minor,
-        /// Less than was asked.
+        /// The amount is below the requested one.
         partial: bool,
     },
-    /// Declined.
     Declined(Reason),
-    /// A reversal or advice: given back, in the transaction currency.
+    /// A reversal or advice was acknowledged.
     Acknowledged {
-        /// Nothing where nothing was held.
+        /// Released, in the transaction currency; zero where nothing was held.
         amount: Minor,
     },
 }
@@ -34,19 +32,16 @@ pub enum Outcome {
 /// The row of an answered id.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Answer {
-    /// The last record that gave or changed it.
+    /// The last record that gave or changed the answer.
     pub sequence: Sequence,
-    /// The record of the decision, which holds the request and the values seen.
+    /// The record of the decision, with the request and the inputs.
     pub decided: Sequence,
-    /// When it was decided.
+    /// Time of the decision.
     pub at: UnixMillis,
-    /// Of the request, to know the same one again.
+    /// Hash of the request, to recognize a repeat.
     pub fingerprint: Fingerprint,
-    /// The root authorization.
     pub root: AuthorizationId,
-    /// The transaction currency.
     pub currency: Currency,
-    /// What was answered.
     pub outcome: Outcome,
 }
 
@@ -88,7 +83,7 @@ impl Row for Answer {
         self.sequence
     }
 
-    /// A decision that was late is answered `deadline_exceeded` for ever.
+    /// A late decision is answered `deadline_exceeded` permanently.
     fn apply(&mut self, sequence: Sequence, record: &Record) {
         if sequence <= self.sequence {
             return;

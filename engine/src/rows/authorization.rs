@@ -14,34 +14,34 @@ use crate::ids::{AuthorizationId, CardId, Sequence, UrId};
 use crate::money::{ChfMinor, Currency, Minor, Money};
 use crate::store::Table;
 
-/// What one approved decision took and what of it still stands. An authorization and each of its increments is one, so
-/// an increment adds exactly what it took, whatever was given back before.
+/// The amounts that one approved decision took, and their remaining part. An authorization and each of its increments
+/// is a draw of its own, so an increment adds exactly its own amount, whatever was released before.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Draw {
-    /// The record that approved it.
+    /// The record of the approval.
     pub sequence: Sequence,
-    /// Its own id: the authorization's or an increment's.
+    /// The id of the decision: the authorization's or an increment's.
     pub id: AuthorizationId,
     /// The approved amount, in the transaction currency.
     pub amount: Minor,
-    /// What of it was neither given back nor settled.
+    /// The part of `amount` neither released nor settled.
     pub remaining: Minor,
     /// Taken for `amount`, in the currency paid in.
     pub paid: Minor,
-    /// Francs it was counted with in velocity.
+    /// Francs counted by velocity.
     pub spent: ChfMinor,
-    /// Francs that count against the limit for it.
+    /// Francs counted against the limit.
     pub limit: ChfMinor,
 }
 
 impl Draw {
-    /// What stands held of it when `remaining` of its amount remains: `ceil(paid × remaining / amount)`.
+    /// The held amount when `remaining` of `amount` remains: `ceil(paid × remaining / amount)`.
     #[must_use]
     pub fn held_at(&self, remaining: Minor) -> Minor {
         self.paid.share_rounded_up(remaining.0, self.amount.0)
     }
 
-    /// What it counts for in velocity when `remaining` of its amount remains.
+    /// The francs counted by velocity when `remaining` of `amount` remains.
     #[must_use]
     pub fn spent_at(&self, remaining: Minor) -> ChfMinor {
         self.spent.share_rounded_up(remaining.0, self.amount.0)
@@ -53,29 +53,25 @@ impl Draw {
 pub struct Authorization {
     /// The last record folded into this row.
     pub sequence: Sequence,
-    /// Where it stands.
     pub state: AuthorizationState,
-    /// The account holder.
     pub user: UrId,
-    /// The card.
     pub card: CardId,
     /// The transaction currency.
     pub currency: Currency,
-    /// Where it is paid from, once approved.
+    /// `None` until approved.
     pub source: Option<Source>,
-    /// The currency it is paid in.
     pub paid_currency: Currency,
-    /// Approved in all: the authorization and its increments, in the transaction currency.
+    /// Approved in total: the authorization and its increments, in the transaction currency.
     pub authorized: Minor,
-    /// Given back, in the transaction currency.
+    /// Released, in the transaction currency.
     pub returned: Minor,
-    /// Given back on the word of UR's reversals and advices, in the currency paid in: UR's transactions will show it.
+    /// Released on UR's reversals and advices, in the currency paid in: UR's transactions will show it.
     pub announced: Minor,
     /// The approved decisions, oldest first.
     pub draws: SmallVec<[Draw; 1]>,
-    /// Every record that concerns it, oldest first.
+    /// Every record that touched the authorization, oldest first.
     pub events: SmallVec<[Sequence; 2]>,
-    /// What UR's transactions did to it; boxed, because most have none yet.
+    /// Totals of UR's postings; boxed, because most authorizations have none yet.
     pub posted: Option<Box<PostedTotals>>,
 }
 
@@ -143,7 +139,7 @@ impl Row for Authorization {
 }
 
 impl Authorization {
-    /// The row of what UR settled without asking us.
+    /// The row of a settlement without an authorization.
     fn posted(sequence: Sequence, booked: &Posted) -> Authorization {
         let mut row = Authorization {
             sequence: Sequence::ZERO,
@@ -167,7 +163,7 @@ impl Authorization {
 
     fn decided(&mut self, sequence: Sequence, decided: &Decided) {
         let Verdict::Approved(approval) = &decided.verdict else { return };
-        // More on one that UR knows already leaves it known.
+        // An increment on a confirmed authorization leaves it confirmed.
         if !self.state.is_open() {
             self.state = AuthorizationState::Approved;
         }
@@ -220,26 +216,27 @@ impl Authorization {
         *back += booked.given_back;
     }
 
-    /// What was approved in all, in the currency it is paid in.
+    /// The total approved, in the currency paid in.
     #[must_use]
     pub fn paid(&self) -> Minor {
         self.draws.iter().map(|draw| draw.paid).sum()
     }
 
-    /// What was paid for the draws that count against the limit; those given back as never taken do not.
+    /// The amount paid for draws that count against the limit, without draws released as never taken.
     #[must_use]
     pub fn paid_and_counted(&self) -> Minor {
         let counted = self.draws.iter().filter(|draw| !draw.limit.is_zero());
         counted.map(|draw| draw.paid).sum()
     }
 
-    /// What UR has settled of it, in the currency paid in.
+    /// The amount that UR has settled, in the currency paid in.
     #[must_use]
     pub fn captured(&self) -> Minor {
         self.posted.as_ref().map_or(Minor::ZERO, |posted| posted.captured)
     }
 
-    /// What UR's transactions gave back before a callback announced it, in the transaction currency, rounded down.
+    /// The amount that UR's transactions returned before a callback announced it, in the transaction currency, rounded
+    /// down.
     #[must_use]
     pub fn shown_before(&self) -> Minor {
         let shown = self.posted.as_ref().map_or(Minor::ZERO, |posted| posted.returned - self.announced);
@@ -248,36 +245,36 @@ impl Authorization {
             return Minor::ZERO;
         }
         let amount = i128::from(self.authorized.0) * i128::from(shown.0) / i128::from(paid.0);
-        // More than any request is all of a request.
+        // Saturating: an amount above any request covers the whole request.
         Minor(i64::try_from(amount).unwrap_or(i64::MAX))
     }
 
-    /// The id of the authorization itself, where it was approved.
+    /// The id of the authorization itself, if approved.
     #[must_use]
     pub fn root_of_draws(&self) -> Option<&AuthorizationId> {
         self.draws.first().map(|draw| &draw.id)
     }
 
-    /// What was neither given back nor settled, in the transaction currency.
+    /// The amount neither released nor settled, in the transaction currency.
     #[must_use]
     pub fn remaining(&self) -> Minor {
         self.draws.iter().map(|draw| draw.remaining).sum()
     }
 
-    /// What stands held, in the currency it is paid in: the sum over its draws, nothing in the end.
+    /// The held amount, in the currency paid in: the sum over the draws, zero at the end.
     #[must_use]
     pub fn held(&self) -> Money {
         let held = self.draws.iter().map(|draw| draw.held_at(draw.remaining));
         Money { amount: held.sum(), currency: self.paid_currency }
     }
 
-    /// Whether an increment of this request may be added to it.
+    /// Whether the authorization accepts this increment.
     #[must_use]
     pub fn accepts(&self, request: &Request) -> bool {
         self.state.is_open() && self.is_of(request) && self.draws.len() < DRAWS_MAX
     }
 
-    /// Whether what UR settled and gave back of it has room for one more amount each.
+    /// Whether the settled and returned totals have room for one more amount each.
     #[must_use]
     pub fn has_room(&self) -> bool {
         self.posted
@@ -285,22 +282,22 @@ impl Authorization {
             .is_none_or(|posted| posted.captured.has_room() && posted.returned.has_room() && posted.refunded.has_room())
     }
 
-    /// Whether the request is of the same user, card and currency.
+    /// Whether the request names the same user, card and currency.
     #[must_use]
     pub fn is_of(&self, request: &Request) -> bool {
         self.user == request.user && self.card == request.card && self.currency == request.currency
     }
 }
 
-/// What postings did to an authorization so far.
+/// Totals of the postings on an authorization.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PostedTotals {
-    /// The keys of all of them.
+    /// The keys of the postings.
     pub seen: Vec<Fingerprint>,
-    /// Taken by UR in all, in the currency paid in.
+    /// Total taken by UR, in the currency paid in.
     pub captured: Minor,
-    /// Given back by UR of what it had not taken: reversals, in the currency paid in.
+    /// Reversed by UR before settlement, in the currency paid in.
     pub returned: Minor,
-    /// Given back by UR of what it had taken.
+    /// Refunded by UR after settlement, in the currency paid in.
     pub refunded: Minor,
 }

@@ -1,4 +1,4 @@
-//! Breaks: differences between what we hold and what UR shows, from the day they open until they are explained.
+//! Breaks: differences between our figures and UR's, from opening to resolution.
 
 use compact_str::CompactString;
 use serde::{Deserialize, Serialize};
@@ -9,34 +9,29 @@ use crate::ids::{BreakId, Sequence};
 use crate::store::Table;
 use crate::time::UnixMillis;
 
-/// One difference.
+/// One break.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Break {
     /// The last record folded into this row.
     pub sequence: Sequence,
-    /// Which it is.
     pub id: BreakId,
-    /// What differs.
     pub discrepancy: Discrepancy,
-    /// When it was found.
     pub opened_at: UnixMillis,
-    /// How it ended, once it has.
+    /// `None` while open.
     pub resolved: Option<Resolution>,
 }
 
-/// How a break was explained.
+/// The resolution of a break.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Resolution {
-    /// When.
     pub at: UnixMillis,
-    /// Who: a person's name, or `rule`.
+    /// A person's name, or `rule`.
     pub by: CompactString,
-    /// In words.
     pub reason: CompactString,
 }
 
 impl Break {
-    /// The break as it is found. A difference within tolerance explains itself.
+    /// Opens a break. A difference within tolerance is resolved at once.
     #[must_use]
     pub fn opened(id: BreakId, at: UnixMillis, discrepancy: Discrepancy) -> Break {
         let resolved = (discrepancy.kind == BreakKind::FxDrift).then(|| Resolution {
@@ -48,7 +43,7 @@ impl Break {
     }
 }
 
-/// Who resolves what nobody needs to look at.
+/// The resolver's name for breaks that need no operator.
 const RULE: &str = "rule";
 
 impl Row for Break {
@@ -68,7 +63,7 @@ impl Row for Break {
         self.sequence
     }
 
-    /// A break that is explained stays as it is.
+    /// A resolved break does not change.
     fn apply(&mut self, sequence: Sequence, record: &Record) {
         if sequence > self.sequence
             && self.is_open()

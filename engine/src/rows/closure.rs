@@ -1,4 +1,4 @@
-//! Closures of the calendar, as people added them.
+//! Closures of the calendar, added by people.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,16 +7,13 @@ use crate::fact::{Closed, Fact, Record, Touches};
 use crate::ids::{ClosureId, Sequence};
 use crate::store::Table;
 
-/// One closure.
+/// One closure of the calendar.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Closure {
     /// The last record folded into this row.
     pub sequence: Sequence,
-    /// The record that added it.
     pub id: ClosureId,
-    /// The days, and why.
     pub closed: Closed,
-    /// Whether a person has removed it.
     pub removed: bool,
 }
 

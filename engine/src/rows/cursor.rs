@@ -1,7 +1,7 @@
-//! Cursors: how far readers of the journal are, kept in the journal itself.
+//! Cursors: the positions of journal readers, kept in the journal itself.
 //!
-//! What sends the journal's records elsewhere must go on where it stopped, wherever it is started next. So its position
-//! is a record like any other: it is recovered, verified and copied with them.
+//! A reader that delivers the journal's records must resume where it stopped, wherever it restarts. So its position is
+//! a record like any other: recovered, verified and copied with the rest.
 
 use compact_str::CompactString;
 use serde::{Deserialize, Serialize};
@@ -11,14 +11,14 @@ use crate::fact::{Fact, Record, Touches};
 use crate::ids::Sequence;
 use crate::store::Table;
 
-/// How far one reader is.
+/// The position of one reader.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cursor {
     /// The last record folded into this row.
     pub sequence: Sequence,
-    /// The reader.
+    /// The reader's name.
     pub name: CompactString,
-    /// As the reader wrote it.
+    /// Opaque to the engine.
     pub position: Vec<u8>,
 }
 

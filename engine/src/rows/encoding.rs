@@ -28,7 +28,7 @@ pub(crate) fn decode<T: DeserializeOwned>(table: Table, key: &[u8], bytes: &[u8]
     }
 }
 
-/// The row with this key, where the store has one.
+/// Loads the row with this key, if stored.
 pub(crate) fn load<R: Row>(store: &dyn Store, key: &R::Key) -> Result<Option<R>, StoreError> {
     key.with_bytes(|key| store.row(R::TABLE, key)?.map(|bytes| decode(R::TABLE, key, &bytes)).transpose())
 }

@@ -1,5 +1,5 @@
-//! What holds of every row after every record. The ledger asserts it after it has changed a row; a start that meets a
-//! record which would break it stops with that record's sequence.
+//! Invariants of every row after every record. The ledger asserts them after changing a row; a start stops at a record
+//! that would break them and names its sequence.
 
 use std::fmt;
 
@@ -15,17 +15,16 @@ pub enum FoldError {
     /// A row could not be read.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// No ledger wrote it: its figures, or those of a row after it, are beyond what can be.
+    /// No ledger wrote the record: its figures, or those of a row after it, are out of bounds.
     #[error("record {sequence}: {reason}")]
     Illegal {
-        /// The record.
         sequence: Sequence,
-        /// The row or the field, and what is wrong with it.
+        /// The row or field, and its fault.
         reason: String,
     },
 }
 
-/// A row does not hold what every row must.
+/// A row that breaks an invariant.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{row} has {figure} {value}: {rule}")]
 pub struct Broken {
@@ -89,7 +88,7 @@ impl Authorization {
 }
 
 impl User {
-    /// Every decision of a user comes here: its holds are walked only where `fact` lowered one.
+    /// Runs on every decision: it walks the user's holds only where `fact` lowered one.
     ///
     /// # Errors
     /// A hold is below zero, or a sum is beyond its bound.
@@ -118,7 +117,7 @@ impl User {
 
 impl PoolFigures {
     /// # Errors
-    /// What is held is below zero, or a sum is beyond its bound.
+    /// The held amount is below zero, or a sum is beyond its bound.
     pub fn check(&self) -> Result<(), Broken> {
         let broken =
             |(figure, value)| Err(Broken::of(format_args!("the pool {}", self.currency), figure, value, BEYOND));
@@ -139,7 +138,7 @@ impl PoolFigures {
 
 impl State {
     /// # Errors
-    /// A row that the record changed does not hold what it must.
+    /// A row that the record changed breaks an invariant.
     pub(super) fn check_changed(&self, touches: &Touches<'_>, fact: &Fact) -> Result<(), Broken> {
         self.users.check(touches, fact)?;
         self.authorizations.check(touches, fact)?;
@@ -153,10 +152,11 @@ impl FoldError {
     }
 }
 
-/// What must hold of a row that a record has just changed: it holds that record as its last, and no figure is broken.
+/// Asserts the invariants of a row just changed by a record: the record is the row's last, and no figure is out of
+/// bounds.
 ///
 /// # Panics
-/// It does not: the process ends before an answer rests on it.
+/// An invariant is broken: the process ends before an answer rests on the row.
 #[track_caller]
 #[expect(clippy::panic, reason = "a broken invariant ends the process, with the record and the row")]
 pub(crate) fn assert_changed(sequence: Sequence, row: Sequence, checked: Result<(), Broken>) {

@@ -1,7 +1,7 @@
-//! Rows: what is kept, and how each row folds a record.
+//! Rows: the stored state, and how each row folds a record.
 //!
-//! Recovery, verification and the tests fold with the very functions (`apply` of each row) that decisions use in
-//! memory, so there is one definition of what a record means.
+//! Recovery, verification and the tests fold with the same functions (`apply` of each row) that decisions use in
+//! memory, so a record has one meaning.
 
 mod alert;
 mod answer;

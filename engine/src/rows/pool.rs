@@ -10,44 +10,43 @@ use crate::money::{Currency, Minor, SUM_MAX};
 use crate::store::Table;
 use crate::time::UnixMillis;
 
-/// How long a rise that nothing explained may still turn out to be a credit: a day. Longer, and it would swallow another.
+/// How long an unexplained rise may still turn out to be a credit: a day. Longer, and it would swallow another credit.
 const SHOWN_EARLY_KEPT_MILLIS: u64 = 86_400_000;
 
 /// A pool's figures: its row.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PoolFigures {
-    /// The pool's currency.
     pub currency: Currency,
-    /// The balance as UR, or a person, last reported it.
+    /// The balance last reported by UR or a person.
     pub reported: Minor,
-    /// When.
+    /// Time of that report.
     pub reported_at: UnixMillis,
     /// The part of the balance that must never be spent.
     pub floor: Minor,
     /// The part kept for a person to release: approvals stop above it.
     pub reserve: Minor,
-    /// `reported − floor − unreflected`; negative only by reports and by what UR settled without asking.
+    /// `reported − floor − unreflected`; negative only by reports and by settlements without an authorization.
     pub available: Minor,
-    /// Outstanding holds, for people; never subtracted again.
+    /// Outstanding holds, for display; already subtracted from `available`.
     pub held: Minor,
-    /// Debits up to this record are in `reported`.
+    /// `reported` reflects debits up to this record.
     pub reflected_through: Sequence,
-    /// Settled debits that no report is proven to hold yet.
+    /// Settled debits that no report provably includes yet.
     pub completions: Completions,
-    /// The last record before UR was asked for `reported`, or that of the person who reported it.
+    /// The last record before the request for `reported`, or the record of the person's report.
     pub seen_through: Sequence,
     /// Recorded credits that no report has shown yet.
     pub credits_due: Minor,
-    /// What reports showed more, or less, than anything explains: a credit that is recorded later may be in the balance.
+    /// The unexplained part of reports: it may be a credit that is recorded later. Negative where reports showed less.
     pub shown_early: Minor,
-    /// When a report last did.
+    /// Time of the last report with an unexplained part.
     pub shown_early_at: UnixMillis,
-    /// Given back since the last report, and between it and the one before: UR's balance may rise by it now or later.
+    /// Released after the last report, and between it and the one before: UR's balance may rise by it now or later.
     pub returns: [Minor; 2],
 }
 
 impl PoolFigures {
-    /// A pool nobody has reported yet.
+    /// A pool without any report.
     #[must_use]
     pub fn empty(currency: Currency) -> PoolFigures {
         PoolFigures {
@@ -68,27 +67,27 @@ impl PoolFigures {
         }
     }
 
-    /// Approved amounts not proven to be in `reported`.
+    /// Approved amounts that `reported` does not provably reflect.
     #[must_use]
     pub fn unreflected(&self) -> Minor {
         self.reported - self.floor - self.available
     }
 
-    /// What may have been given back since the last report held it.
+    /// Releases that the last report may not include.
     #[must_use]
     pub fn returns_due(&self) -> Minor {
         self.returns.iter().copied().sum()
     }
 
-    /// What UR's balance, asked for when the journal had come to `seen_through`, says beside these figures.
+    /// Interprets UR's balance, requested when the journal ended at `seen_through`, against these figures.
     #[must_use]
     pub fn read(&self, balance: Minor, seen_through: Sequence) -> Reading {
         let proven = self.completions.through(seen_through, self.currency);
         let unreflected = (self.unreflected() - proven).max(Minor::ZERO);
         let change = balance - (self.reported - proven);
         let credits_shown = self.credits_due.min(change).max(Minor::ZERO);
-        // Debits may be in a balance before we are shown that they are settled: in this one, or in the one before.
-        // And what was given back since may be in it, or be taken still: UR gives back after we have said so.
+        // A balance may include debits before UR shows them settled: this balance or the one before. It may include
+        // recent releases or not: UR credits them after acknowledging ours.
         let returns = self.returns_due();
         let falls = -(unreflected + returns);
         let rises = credits_shown + proven + returns;
@@ -99,7 +98,7 @@ impl PoolFigures {
         }
     }
 
-    /// Waits for a report to show a credit, unless one has before it was recorded.
+    /// Adds a credit that a report must still show, unless a report showed it before the credit was recorded.
     fn await_credit(&mut self, at: UnixMillis, due: Minor) {
         self.forget_unexplained(at);
         let shown = due.min(self.shown_early).max(Minor::ZERO);
@@ -147,7 +146,7 @@ impl PoolFigures {
             }
             Fact::PoolReported(report) if report.currency == self.currency => {
                 self.report(at, report);
-                // A report of UR's that was asked for before says less than a person does now.
+                // A UR report requested before this record is older than the person's.
                 self.seen_through = sequence;
             }
             Fact::PoolCredited(credit) if credit.currency == self.currency => {
@@ -177,7 +176,7 @@ impl PoolFigures {
                 self.available += synced.available_change;
                 self.seen_through = synced.seen_through;
                 self.completions.forget(synced.seen_through, self.currency);
-                // A journal that was written under older rules may show more than is waited for.
+                // A journal written under older rules may show more than is due.
                 self.credits_due = (self.credits_due - synced.credits_shown).max(Minor::ZERO);
                 let [latest, _] = self.returns;
                 self.returns = [Minor::ZERO, latest];
@@ -192,29 +191,29 @@ impl PoolFigures {
         self.floor = report.floor;
         self.reserve = report.reserve;
         self.available += report.available_change;
-        // Whoever says what the balance is says what it holds: no credit that was recorded is waited for beside it.
+        // A person's balance includes every recorded credit: none is due in addition.
         (self.credits_due, self.shown_early) = (Minor::ZERO, Minor::ZERO);
         if report.reflected_through > self.reflected_through {
-            // What a person says is in the balance is not taken off it again by a report of UR's. What came after counts
-            // as not yet in it until a person says so again: never too early.
+            // A UR report must not deduct debits again that a person declared reflected. Later debits count as not
+            // reflected until a person declares them: never too early.
             self.completions = Completions::default();
         }
         self.reflected_through = report.reflected_through;
     }
 }
 
-/// What was given back since a report, and one part more. Saturating is its meaning: no balance, and no fall of one, is as
-/// large as [`SUM_MAX`], so more explains no more.
+/// Adds to the releases since a report. Saturating at [`SUM_MAX`] is the meaning: no balance, and no fall of one, is as
+/// large, so more explains no more.
 pub(crate) fn returned(before: Minor, part: Minor) -> Minor {
     (before + part.max(Minor::ZERO)).min(SUM_MAX)
 }
 
-/// What a balance of UR's says.
+/// The interpretation of a UR balance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reading {
-    /// What approvals may take.
+    /// The amount that approvals may take.
     pub available: Minor,
-    /// How much of the recorded credits it shows.
+    /// The recorded credits that the balance now includes.
     pub credits_shown: Minor,
     /// The part of the change that neither settlements, holds, returns nor recorded credits explain.
     pub unexplained: Minor,

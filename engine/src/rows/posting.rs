@@ -1,4 +1,4 @@
-//! Where UR's transactions were posted.
+//! The authorizations on which UR's transactions were posted.
 
 use compact_str::CompactString;
 use serde::{Deserialize, Serialize};
@@ -8,7 +8,7 @@ use crate::fact::{Fact, Posting, Record, Touches};
 use crate::ids::{AuthorizationId, Sequence};
 use crate::store::Table;
 
-/// Where a movement of money at UR was posted, however far it was.
+/// The authorization on which a movement of money at UR was posted, whatever its progress.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct PostingRow {
     pub(crate) sequence: Sequence,

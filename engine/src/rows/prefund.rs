@@ -1,4 +1,4 @@
-//! Prefunds: from the day they are proposed until UR has credited them.
+//! Prefunds: from proposal to UR's credit.
 
 use compact_str::CompactString;
 use serde::{Deserialize, Serialize};
@@ -10,24 +10,23 @@ use crate::money::{Currency, Minor};
 use crate::store::Table;
 use crate::time::UnixMillis;
 
-/// Where a prefund stands.
+/// State of a prefund.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum PrefundState {
-    /// Nobody has approved it.
+    /// Awaits approval.
     Proposed,
-    /// It may be sent.
+    /// Approved; may be sent.
     Approved,
-    /// UR was asked for it, or is about to be: whether money has left is not known before UR answers.
+    /// The order to UR was sent, or is about to be: whether money has left is unknown until UR answers.
     Ordered,
-    /// On its way.
+    /// The money is on its way.
     Sent,
-    /// On its way for longer than expected.
+    /// The money is on its way past the expected time.
     Overdue,
-    /// Less was credited than was sent.
+    /// The credit was below the amount sent.
     Short,
-    /// All of it was credited.
+    /// Credited in full.
     Credited,
-    /// Given up.
     Cancelled,
 }
 
@@ -60,45 +59,41 @@ impl PrefundState {
     }
 }
 
-/// Something that was done to a prefund.
+/// A step in a prefund's life.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PrefundStep {
-    /// When.
     pub at: UnixMillis,
-    /// Who: a person's name, or `engine`.
+    /// A person's name, or `engine`.
     pub by: CompactString,
 }
 
-/// One top-up.
+/// A top-up of one pool.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Prefund {
     /// The last record folded into this row.
     pub sequence: Sequence,
-    /// Which it is.
     pub id: PrefundId,
-    /// Which pool.
     pub currency: Currency,
-    /// What the pool is to be credited.
+    /// The expected credit.
     pub amount: Minor,
-    /// What the credit will name; no two open prefunds of a pool have the same.
+    /// The reference that the credit will carry; unique among a pool's open prefunds.
     pub reference: CompactString,
-    /// The `requestId` of the calls to UR; `None` where a person sent it.
+    /// The `requestId` of the calls to UR; `None` where a person sent the money.
     pub request_id: Option<CompactString>,
-    /// When the credit is expected.
+    /// `None` is never overdue.
     pub expected_at: Option<UnixMillis>,
-    /// `None` where a person sent it without a proposal.
+    /// `None` where a person sent the money without a proposal.
     pub proposed: Option<PrefundStep>,
-    /// `None` as above, or as long as nobody has.
+    /// `None` without a proposal, or before approval.
     pub approved: Option<PrefundStep>,
-    /// Once it is asked of UR, and what is; `None` where a person sent it.
+    /// The order to UR; `None` where a person sent the money.
     pub ordered: Option<(PrefundStep, PrefundOrdered)>,
-    /// Once it was.
     pub sent: Option<PrefundStep>,
-    /// What was credited of it so far.
+    /// The amount credited so far.
     pub credited: Minor,
-    /// When something was last credited.
+    /// Time of the last credit.
     pub credited_at: Option<UnixMillis>,
-    /// Once it was given up, and why.
+    /// The cancellation and its reason.
     pub cancelled: Option<(PrefundStep, CompactString)>,
 }
 
@@ -151,7 +146,7 @@ impl Row for Prefund {
         self.sequence
     }
 
-    /// A prefund that is over stays as it is.
+    /// A closed prefund does not change.
     fn apply(&mut self, sequence: Sequence, record: &Record) {
         let Record { at, author, fact } = record;
         if sequence <= self.sequence || !self.is_open() {
@@ -162,7 +157,7 @@ impl Row for Prefund {
             Fact::PrefundApproved { .. } => self.approved = Some(step()),
             Fact::PrefundOrdered(ordered) => self.ordered = Some((step(), (**ordered).clone())),
             Fact::PrefundSent(sent) => {
-                // Said again, it is only expected otherwise.
+                // A repeated report of the transfer only changes the expectation.
                 self.sent.get_or_insert_with(step);
                 self.amount = sent.amount;
                 self.reference = sent.reference.clone();
@@ -178,14 +173,14 @@ impl Row for Prefund {
         self.sequence = sequence;
     }
 
-    /// What is short waits for the rest, or for a person to give that up.
+    /// A short prefund stays open until the rest is credited or a person cancels it.
     fn is_open(&self) -> bool {
         self.cancelled.is_none() && self.credited < self.amount
     }
 }
 
 impl Prefund {
-    /// Where it stands at `now`.
+    /// The state at `now`.
     #[must_use]
     pub fn state(&self, now: UnixMillis) -> PrefundState {
         if self.cancelled.is_some() {
@@ -206,20 +201,21 @@ impl Prefund {
         }
     }
 
-    /// Whether it was sent and nothing of it was credited. The rest of a short one is not counted on: a fee that was
-    /// taken off does not come.
+    /// Whether the money was sent and nothing was credited. Excludes the rest of a short prefund: a deducted fee does
+    /// not arrive.
     #[must_use]
     pub fn is_in_flight(&self) -> bool {
         self.sent.is_some() && self.is_open() && self.credited.is_zero()
     }
 
-    /// Whether a credit is this one's. Whatever stage it is at: a credit that names it proves that it was sent.
+    /// Whether a credit belongs to this prefund, at any stage: a credit that names it proves that it was sent.
     #[must_use]
     pub fn awaits(&self, credit: &PoolCredited) -> bool {
         self.is_open() && self.currency == credit.currency && self.is_named(&credit.reference)
     }
 
-    /// Whether a payment's reference names it: its own, or the `requestId`, which people were told before UR gave it another.
+    /// Whether a payment's reference names this prefund: by its own reference, or by the `requestId`, which people saw
+    /// before UR assigned another reference.
     #[must_use]
     pub fn is_named(&self, reference: &str) -> bool {
         self.reference == reference || self.request_id.as_deref() == Some(reference)

@@ -1,4 +1,4 @@
-//! What holds for the whole program, and the idempotency keys of people's requests.
+//! State of the whole program, and the idempotency keys of people's requests.
 
 use std::collections::BTreeMap;
 
@@ -17,14 +17,13 @@ const IDEMPOTENCY_KEPT_MILLIS: u64 = 24 * 3600 * 1000;
 /// The key of the program's one row.
 pub(crate) const PROGRAM_KEY: &[u8] = b"program";
 
-/// What holds for the whole program, beside its pools.
+/// State of the whole program, except its pools.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Program {
-    /// Nothing is approved while it is suspended.
+    /// Nothing is approved while suspended.
     pub suspended: bool,
-    /// As the person gave it.
+    /// The person's reason for suspending or resuming.
     pub reason: CompactString,
-    /// UR's rates.
     pub rates: Rates,
 }
 
@@ -71,7 +70,7 @@ pub(crate) struct ProgramRow {
 }
 
 impl ProgramRow {
-    /// Folds one record; every record moves the time, and its author's idempotency key.
+    /// Folds one record; every record advances the time and adds its author's idempotency key.
     pub(crate) fn apply(&mut self, sequence: Sequence, record: &Record) {
         if sequence > self.sequence {
             self.program.apply(record.at, &record.fact);

@@ -1,4 +1,4 @@
-//! Shelves: rows of one kind by their keys, and all that is the same for every kind.
+//! Shelves: rows of one kind by key, with the behaviour that all kinds share.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -14,24 +14,23 @@ use crate::ids::{AlertId, AuthorizationId, BreakId, ClosureId, PrefundId, Sequen
 use crate::money::Currency;
 use crate::store::{RowBytes, Store, StoreError, Table};
 
-/// A kind of stored thing: where its rows are kept, which records touch one, and how it folds them.
+/// A kind of stored row: its table, the records that touch it, and its fold.
 pub trait Row: Clone + PartialEq + Serialize + DeserializeOwned {
-    /// The table.
     const TABLE: Table;
-    /// Whether the open rows are loaded at the start. Others are loaded once a record or a request names them.
+    /// Whether the open rows are loaded at the start. Other rows are loaded when a record or a request names them.
     const LOADED_AT_START: bool = true;
-    /// What names a row within its table.
+    /// The key of a row within its table.
     type Key: RowKey;
 
-    /// The rows of this kind among those that a fact touches.
+    /// The keys of this kind among the rows that a fact touches.
     fn touched(touches: &Touches<'_>) -> impl Iterator<Item = Self::Key>;
 
-    /// Whether a fact may touch open rows that it does not name: every one of them then looks at its record.
+    /// Whether a fact may touch open rows that it does not name: then every open row folds its record.
     fn touches_unnamed(_: &Touches<'_>) -> bool {
         false
     }
 
-    /// The row that a record makes where there is none.
+    /// The row that a record creates.
     fn open(key: &Self::Key, sequence: Sequence, record: &Record) -> Option<Self>;
 
     /// The last record folded into the row.
@@ -40,26 +39,26 @@ pub trait Row: Clone + PartialEq + Serialize + DeserializeOwned {
     /// Folds one record that touches the row. A record that the row already holds changes nothing.
     fn apply(&mut self, sequence: Sequence, record: &Record);
 
-    /// What must hold of the row after `fact` has changed it.
+    /// Checks the row's invariants after `fact` has changed it.
     ///
     /// # Errors
-    /// A figure is broken.
+    /// A figure is out of bounds.
     fn check(&self, _: &Fact) -> Result<(), Broken> {
         Ok(())
     }
 
-    /// Whether something may still happen to it. An open row stays in memory.
+    /// Whether the row may still change. An open row stays in memory.
     fn is_open(&self) -> bool {
         Self::LOADED_AT_START
     }
 }
 
-/// The bytes of most keys.
+/// The bytes of a key; most fit inline.
 pub type KeyBytes = SmallVec<[u8; 24]>;
 
-/// What names a row: the order of keys is the order of their bytes.
+/// The key of a row: keys sort as their bytes do.
 pub trait RowKey: Clone + Ord {
-    /// The bytes it has on the disk.
+    /// The key's bytes on disk.
     fn bytes(&self) -> KeyBytes;
 
     /// The key with these bytes.
@@ -91,7 +90,7 @@ macro_rules! text_key {
 
 text_key!(UrId, AuthorizationId, Currency, compact_str::CompactString);
 
-/// Rows that are named by the record that began them sort by age.
+/// Keys made of the record that began the row sort by age.
 macro_rules! record_key {
     ($($key:ident),*) => {
         $(impl RowKey for $key {
@@ -122,7 +121,7 @@ impl RowKey for BreakId {
     }
 }
 
-/// The rows of one kind in memory: those that are open, those that ended lately, and those that a record named.
+/// The rows of one kind in memory: open rows, recently closed rows, and rows that a record named.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Shelf<R: Row>(BTreeMap<R::Key, R>);
 
@@ -160,12 +159,12 @@ impl<R: Row> Shelf<R> {
         self.0.len()
     }
 
-    /// The open rows, in the order of their keys.
+    /// The open rows, in key order.
     pub(crate) fn open(&self) -> impl Iterator<Item = &R> {
         self.0.values().filter(|row| row.is_open())
     }
 
-    /// Loads the touched rows that are not here.
+    /// Loads the touched rows that are not in memory.
     pub(crate) fn fetch(&mut self, touches: &Touches<'_>, store: &dyn Store) -> Result<(), StoreError> {
         for key in R::touched(touches) {
             if let Entry::Vacant(place) = self.0.entry(key)
@@ -177,7 +176,7 @@ impl<R: Row> Shelf<R> {
         Ok(())
     }
 
-    /// Folds a record into every row that it touches, each by itself, and opens the rows that it makes.
+    /// Folds a record into every row that it touches, each independently, and opens the rows that it creates.
     pub(crate) fn apply(&mut self, touches: &Touches<'_>, sequence: Sequence, record: &Record) {
         for key in R::touched(touches) {
             match self.0.entry(key) {
@@ -197,12 +196,12 @@ impl<R: Row> Shelf<R> {
         R::touched(touches).filter_map(|key| self.0.get(&key)).try_for_each(|row| row.check(fact))
     }
 
-    /// Loads the open rows, where this kind is loaded at the start.
+    /// Loads the open rows, for a kind that is loaded at the start.
     pub(crate) fn load(&mut self, store: &dyn Store) -> Result<(), StoreError> {
         if R::LOADED_AT_START { self.load_where(store, R::is_open) } else { Ok(()) }
     }
 
-    /// Loads the rows that are not here.
+    /// Loads the rows that are not in memory.
     pub(crate) fn load_rest(&mut self, store: &dyn Store) -> Result<(), StoreError> {
         self.load_where(store, |_| true)
     }
@@ -215,12 +214,12 @@ impl<R: Row> Shelf<R> {
         })
     }
 
-    /// The newest record that any of the rows holds.
+    /// The newest record in any of the rows.
     pub(crate) fn newest(&self) -> Sequence {
         self.0.values().map(R::sequence).max().unwrap_or(Sequence::ZERO)
     }
 
-    /// Encodes the rows that hold a record after `since`, and gives the newest that any of them holds.
+    /// Encodes the rows with a record after `since`, and returns the newest record in any of them.
     pub(crate) fn encode_changed(
         &self,
         since: Sequence,
@@ -234,18 +233,18 @@ impl<R: Row> Shelf<R> {
         Ok(newest)
     }
 
-    /// Forgets the rows that are over and on the disk.
+    /// Evicts closed rows whose last record is at or before the watermark.
     pub(crate) fn forget(&mut self, watermark: Sequence) {
         self.0.retain(|_, row| row.is_open() || row.sequence() > watermark);
     }
 }
 
-/// The bytes of a row and its key.
+/// Encodes a row and its key.
 pub(crate) fn encode_row<R: Row>(key: &R::Key, row: &R) -> Result<RowBytes, StoreError> {
     encode(R::TABLE, &key.bytes(), row)
 }
 
-/// Visits every row of a kind on the disk, in the order of their keys.
+/// Visits every row of a kind on disk, in key order.
 pub(crate) fn each_stored<R: Row>(store: &dyn Store, visit: &mut dyn FnMut(R::Key, R)) -> Result<(), StoreError> {
     store.rows(R::TABLE, &mut |key, bytes| {
         let named = R::Key::read(key).ok_or_else(|| {
@@ -256,15 +255,14 @@ pub(crate) fn each_stored<R: Row>(store: &dyn Store, visit: &mut dyn FnMut(R::Ke
     })
 }
 
-/// Which of the shelves a kind has: for a kind that is listed below.
+/// Selects a kind's shelf, for each kind listed below.
 pub(crate) trait Shelved: Row {
-    /// Its shelf.
     fn shelf(shelves: &Shelves) -> &Shelf<Self>;
 }
 
 macro_rules! shelves {
     ($($name:ident: $row:ty,)*) => {
-        /// The kinds that people and programs change now and then, each with all of its open rows in memory.
+        /// The kinds that people and programs change rarely, each with all open rows in memory.
         #[derive(Clone, Debug, Default, PartialEq, Eq)]
         pub(crate) struct Shelves {
             $(pub(crate) $name: Shelf<$row>,)*

@@ -1,4 +1,4 @@
-//! What a user spent lately: the unreflected uses of the CHF limit and the velocity windows, in one bounded ring.
+//! A user's recent spends: the unreflected uses of the CHF limit and the velocity windows, in one bounded ring.
 
 use std::collections::VecDeque;
 
@@ -13,28 +13,28 @@ use crate::time::UnixSeconds;
 
 const _: () = assert!((VELOCITY_COUNT_MAX as usize) < SPENDS_MAX);
 
-/// The most spends a user's ring holds. Beyond it the two oldest become one that keeps the later time: it can only
-/// count longer than it should, never shorter.
+/// Maximum spends in a user's ring. Beyond it the two oldest merge into one with the later time: the merged spend can
+/// only count longer than it should, never shorter.
 pub const SPENDS_MAX: usize = 2_048;
 
-/// From so many spends on, room for more is made as the collection likes.
+/// From this length on, the ring grows as the collection does by default.
 const GROWN: usize = 4;
 
-/// The card number of a merged spend whose parts were of different cards: it counts for every card.
+/// The card number of spends merged across cards: it counts for every card.
 const ANY_CARD: u16 = u16::MAX;
 
-/// One approved decision (or UR's reversal, which uses limit again), or several merged.
+/// One approved decision (or UR's reversal, which uses the limit again), or several merged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Spend {
-    /// The records it came from lie in `first..=last`.
+    /// The spend's records lie in `first..=last`.
     first: Sequence,
     last: Sequence,
     at: UnixSeconds,
     card: u16,
     /// Approvals counted by velocity.
     count: u32,
-    /// Francs counted by velocity; reversals and releases lower it. Merged ones that reach the end of `i64` stay there
-    /// until they drop out, and so do `unreflected` ones: they count longer than they should, never shorter.
+    /// Francs counted by velocity; reversals and releases lower it. Saturating: a merged sum at the end of `i64` stays
+    /// there until it drops out, and so does `unreflected`. Such spends count longer than they should, never shorter.
     spent: ChfMinor,
     /// Francs that count against the client limit and are not known to be in UR's `usedLimit`.
     unreflected: ChfMinor,
@@ -54,32 +54,29 @@ pub struct Spends {
     ring: VecDeque<Spend>,
 }
 
-/// What one record adds to a user's spends.
+/// A record's addition to a user's spends.
 #[derive(Clone, Copy, Debug)]
 pub struct NewSpend {
-    /// The record.
     pub sequence: Sequence,
-    /// When.
     pub at: UnixSeconds,
     /// The number of the card within its user.
     pub card: u16,
     /// 1 for an approval, 0 for a reversal's use of the limit.
     pub count: u32,
-    /// Francs for velocity.
+    /// Francs counted by velocity.
     pub spent: ChfMinor,
-    /// Francs against the limit.
+    /// Francs counted against the limit.
     pub unreflected: ChfMinor,
-    /// UR uses the limit for it already.
+    /// Whether UR has counted the use already.
     pub is_completed: bool,
 }
 
 impl Spends {
-    /// None.
     pub const NONE: Spends = Spends { ring: VecDeque::new() };
 
-    /// Adds a spend and forgets what no window can see any more.
+    /// Adds a spend and drops spends that no window can include any more.
     pub fn add(&mut self, new: NewSpend) {
-        // Two requests may be stamped in the other order than they are recorded; the ring stays sorted by time.
+        // Two requests may be recorded in the opposite order of their stamps; the ring stays sorted by time.
         let at = self.ring.back().map_or(new.at, |latest| latest.at.max(new.at));
         while self.ring.front().is_some_and(|oldest| outlived(oldest.at, at)) {
             self.ring.pop_front();
@@ -95,7 +92,7 @@ impl Spends {
             completed: if new.is_completed { new.sequence } else { Sequence::ZERO },
         };
         if self.ring.len() == self.ring.capacity() && self.ring.len() < GROWN {
-            // Many users spend once or twice in a month: room for four at once would be most of what they take.
+            // Many users spend once or twice in a month: room for four at once would be most of their row.
             self.ring.reserve_exact(self.ring.len().max(1));
         }
         self.ring.push_back(spend);
@@ -118,17 +115,17 @@ impl Spends {
         }
     }
 
-    /// Notes that UR uses the limit for the spend of `record`, as `shown` by a later one.
+    /// Marks the spend of `record` as counted by UR, as shown by the later record `shown`.
     pub fn complete(&mut self, record: Sequence, shown: Sequence) {
         let place = self.ring.partition_point(|spend| spend.last < record);
-        // One of several merged says nothing of the others.
+        // Evidence for one of several merged spends proves nothing about the others.
         if let Some(spend) = self.ring.get_mut(place).filter(|spend| (spend.first, spend.last) == (record, record)) {
             spend.completed = shown;
         }
     }
 
-    /// Francs of what was used after the record `since`, UR had shown completed by `through`, and no figure is proven to
-    /// hold yet. Not of what UR's own transaction brought: nobody knows when UR used the limit for that.
+    /// Francs used after the record `since` that UR showed completed by `through` and no figure provably includes yet.
+    /// Excludes uses from UR's own transactions: when UR counted those is unknown.
     #[must_use]
     pub fn completed(&self, since: Sequence, through: Sequence) -> ChfMinor {
         let was_ours = |spend: &Spend| spend.first > since && spend.completed > spend.last;
@@ -136,21 +133,21 @@ impl Spends {
         total(done.map(|spend| spend.unreflected))
     }
 
-    /// When the oldest use after a time happened that counts and that UR has not shown completed.
+    /// Time of the oldest counted use after a time that UR has not shown completed.
     #[must_use]
     pub fn unshown_since(&self, after: UnixSeconds) -> Option<UnixSeconds> {
         let is_unshown = |spend: &&Spend| spend.completed == Sequence::ZERO && !spend.unreflected.is_zero();
         self.ring.iter().filter(|spend| spend.at > after).find(is_unshown).map(|spend| spend.at)
     }
 
-    /// UR's figure was asked for after `through`: it holds what was completed by then.
+    /// Stops counting uses completed by `through`: UR's figure, requested later, includes them.
     pub fn reflect(&mut self, through: Sequence) {
         for spend in self.ring.iter_mut().filter(|spend| spend.is_completed_by(through)) {
             spend.unreflected = ChfMinor::ZERO;
         }
     }
 
-    /// Lowers what the spend of `record` counts for, where it is still in the ring.
+    /// Lowers the counts of the spend of `record`, if it is still in the ring.
     pub fn lower(&mut self, record: Sequence, spent: ChfMinor, unreflected: ChfMinor) {
         let place = self.ring.partition_point(|spend| spend.last < record);
         if let Some(spend) = self.ring.get_mut(place).filter(|spend| spend.first <= record) {
@@ -159,28 +156,28 @@ impl Spends {
         }
     }
 
-    /// Francs that count against the limit beside UR's own figure. A use drops out after 30 days.
+    /// Francs that count against the limit in addition to UR's own figure. A use drops out after 30 days.
     #[must_use]
     pub fn unreflected(&self, now: UnixSeconds) -> ChfMinor {
         let live = self.ring.iter().filter(|spend| !outlived(spend.at, now));
         total(live.map(|spend| spend.unreflected))
     }
 
-    /// What lies in `(now − window, now]`, of one card or of all.
+    /// The spends in `(now − window, now]`, of one card or of all.
     #[must_use]
     pub fn window(&self, now: UnixSeconds, window_seconds: u32, card: Option<u16>) -> Window {
         let since = now.plus(-i64::from(window_seconds));
         let seen = self.ring.iter().rev().take_while(|spend| spend.at > since);
         let seen = seen.filter(|spend| card.is_none_or(|card| spend.card == card || spend.card == ANY_CARD));
-        // At their ends they exceed every bound.
+        // Saturating: sums at their ends exceed every bound.
         seen.fold(Window::default(), |window, spend| Window {
             count: window.count.saturating_add(spend.count),
             spent: window.spent.saturating_add(spend.spent),
         })
     }
 
-    /// When the oldest approval of a window leaves it, so that a declined one may be tried again; `None` where the
-    /// window is empty.
+    /// Time when the oldest approval leaves a window, so that a declined request may be retried; `None` for an empty
+    /// window.
     #[must_use]
     pub fn relief_at(&self, now: UnixSeconds, window_seconds: u32, card: Option<u16>) -> Option<UnixSeconds> {
         let since = now.plus(-i64::from(window_seconds));
@@ -190,18 +187,18 @@ impl Spends {
     }
 }
 
-/// What is left of a spend. Nothing is less than nothing, and how far beyond `i64` the parts of a merged one went is not
-/// known.
+/// The rest of a spend, at least zero. A sum at the end of `i64` stays there: how far its parts exceeded `i64` is
+/// unknown.
 fn lowered(francs: ChfMinor, by: ChfMinor) -> ChfMinor {
     if francs.0 == i64::MAX { francs } else { (francs - by).max(ChfMinor::ZERO) }
 }
 
-/// Non-negative francs, held at the end of `i64`: there they exceed every limit and every bound.
+/// Sums non-negative francs, saturating at the end of `i64`: there they exceed every limit and every bound.
 fn total(francs: impl Iterator<Item = ChfMinor>) -> ChfMinor {
     francs.fold(ChfMinor::ZERO, ChfMinor::saturating_add)
 }
 
-/// A use drops out of the limit 30 days after it happened, as strictly as the contract ends a period.
+/// Whether a use has dropped out of the limit: 30 days after it happened, as strictly as the contract ends a period.
 fn outlived(at: UnixSeconds, now: UnixSeconds) -> bool {
     at.plus(LIMIT_PERIOD_SECONDS) < now
 }

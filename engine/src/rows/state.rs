@@ -8,7 +8,7 @@ use crate::ids::{Sequence, UrId};
 use crate::store::{RowBytes, Store, StoreError, Table};
 use crate::time::{UnixMillis, UnixSeconds};
 
-/// Plain rows, as far as they were needed.
+/// Rows in memory, as far as they were needed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct State {
     pub(crate) users: Shelf<User>,
@@ -21,10 +21,11 @@ pub struct State {
 }
 
 impl State {
-    /// The rows that recovery needs at once. Authorizations, answers and postings are looked up as records name them.
+    /// Loads the rows that recovery needs at once. Authorizations, answers and postings are loaded when a record names
+    /// them.
     ///
     /// # Errors
-    /// The store cannot be read or holds what no version of this program wrote.
+    /// The store cannot be read or holds data that no version of this program wrote.
     pub fn load(store: &dyn Store) -> Result<State, StoreError> {
         let mut state = State::default();
         state.users.load(store)?;
@@ -36,14 +37,14 @@ impl State {
         Ok(state)
     }
 
-    /// The newest record that any of the rows holds.
+    /// The newest record in any of the rows.
     #[must_use]
     pub fn newest_row(&self) -> Sequence {
         let rows = [self.users.newest(), self.pools.newest(), self.shelves.newest()];
         rows.into_iter().fold(self.program.sequence, Sequence::max)
     }
 
-    /// Every account, and those of which UR has something to show yet.
+    /// All accounts, and those with activity that UR has yet to show.
     #[must_use]
     pub fn accounts(&self) -> (Vec<UrId>, Vec<UrId>) {
         let waits = |user: &User| !user.holds().is_empty() || user.spends().unshown_since(UnixSeconds(0)).is_some();
@@ -57,7 +58,7 @@ impl State {
         self.program.at
     }
 
-    /// The rows that [`State::load`] leaves on the disk.
+    /// Loads the rows that [`State::load`] leaves on disk.
     ///
     /// # Errors
     /// As for [`State::load`].
@@ -68,11 +69,11 @@ impl State {
         self.shelves.load_rest(store)
     }
 
-    /// Folds one record, each row by itself: a row that already holds the record is left as it is. Rows that are not
-    /// here are looked up in `store`, where one is given.
+    /// Folds one record, each row independently: a row that already holds the record stays unchanged. Rows not in
+    /// memory are loaded from `store`, if given.
     ///
     /// # Errors
-    /// The store cannot be read, or no ledger wrote this record: nothing may rest on the state then.
+    /// The store cannot be read, or no ledger wrote this record: the state must not be used then.
     pub fn fold(&mut self, sequence: Sequence, record: &Record, store: Option<&dyn Store>) -> Result<(), FoldError> {
         record.fact.check_bounds().map_err(|error| FoldError::illegal(sequence, &error))?;
         let touches = record.fact.touches(sequence);
@@ -92,8 +93,8 @@ impl State {
         self.check_changed(&touches, &record.fact).map_err(|broken| FoldError::illegal(sequence, &broken))
     }
 
-    /// A hash of every row, so that two states are equal iff their hashes are. Pools and the program are cut at
-    /// different records by different ways to the same state, so their sequence is left out.
+    /// A hash of every row: two states are equal iff their hashes are. It excludes the sequence of pools and the
+    /// program, which different ways to the same state cut at different records.
     ///
     /// # Errors
     /// A row cannot be encoded.
@@ -119,7 +120,7 @@ impl State {
         Ok(*hasher.finalize().as_bytes())
     }
 
-    /// How many rows of each kind: users, authorizations, answers, pools.
+    /// Number of rows of each kind: users, authorizations, answers, pools.
     #[must_use]
     pub fn counts(&self) -> [usize; 4] {
         [self.users.len(), self.authorizations.len(), self.answers.len(), self.pools.len()]

@@ -15,97 +15,88 @@ use crate::money::{ChfMinor, Currency, Minor, Money};
 use crate::store::Table;
 use crate::time::{UnixMillis, UnixSeconds};
 
-/// The partner's own figure of what a user can cover.
+/// The partner's figure of the user's funds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Funds {
-    /// As the partner last said it.
+    /// As the partner last set it.
     pub amount: Minor,
-    /// Its currency.
     pub currency: Currency,
-    /// The partner's version of it; only ever rises, except by an import (0).
+    /// The partner's version of the figure; only rises, except that an import resets it to 0.
     pub version: u64,
     /// Held for approvals that the partner has not debited yet.
     pub held: Minor,
 }
 
 impl Funds {
-    /// What further approvals may take.
+    /// The amount that further approvals may take.
     #[must_use]
     pub fn available(&self) -> Minor {
         self.amount - self.held
     }
 }
 
-/// One of the user's fiat balances at UR.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FiatBalance {
-    /// Its currency.
     pub currency: Currency,
     /// As UR last reported it.
     pub amount: Minor,
-    /// Whether the user allows UR's card contract to take from it.
+    /// Whether the user allows UR's card contract to debit it.
     pub allowance: bool,
     /// Held for approvals that `amount` does not reflect.
     pub held: Minor,
 }
 
 impl FiatBalance {
-    /// What further approvals may take.
+    /// The amount that further approvals may take.
     #[must_use]
     pub fn available(&self) -> Minor {
         self.amount - self.held
     }
 }
 
-/// One of the user's cards.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Card {
-    /// UR's id of it.
     pub id: CardId,
-    /// Whether it may be used.
     pub status: CardStatus,
-    /// The currency it is settled in.
+    /// The settlement currency.
     pub currency: Currency,
-    /// What a person restricts on it.
     pub controls: Option<Box<Controls>>,
-    /// Its number within the user, for the velocity of one card. Kept when the card is imported again.
+    /// Number of the card within the user, for the velocity of one card. A re-import keeps it.
     pub number: u16,
 }
 
-/// What one approved decision still holds.
+/// The amounts that one approved decision still holds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hold {
-    /// The record that approved it.
+    /// The record of the approval.
     pub sequence: Sequence,
     /// The id of the decision: an authorization's or an increment's.
     pub id: AuthorizationId,
-    /// Its root authorization.
     pub root: AuthorizationId,
-    /// Where it is held.
     pub source: Source,
-    /// The amount held at that source.
+    /// The amount held at the source.
     pub paid: Money,
-    /// Held of the user's funds, in their currency; zero once the partner has debited it.
+    /// Held of the user's funds, in their currency; zero once the partner has debited them.
     pub funds: Minor,
 }
 
 impl Hold {
-    /// Whether it holds nothing any more: UR settled it or it was given back, and the partner debited the user.
+    /// Whether nothing is held any more: the hold was settled or released, and the partner debited the user.
     #[must_use]
     pub fn is_over(&self) -> bool {
         self.paid.amount.is_zero() && self.funds.is_zero()
     }
 }
 
-/// From where UR's use of the limit is followed, within one of its periods: whether UR counts at the authorization or at
-/// the settlement, what was used after `since` and settled must be in its figure beside `used`.
+/// Baseline of UR's use of the limit within one limit period: whether UR counts at the authorization or at the
+/// settlement, its figure must include `used` and every use after `since` that settled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LimitBase {
-    /// UR's figure then.
+    /// UR's figure at the baseline.
     pub used: ChfMinor,
-    /// The record that brought it.
+    /// The record of that report.
     pub since: Sequence,
-    /// Used since, and in UR's last figure.
+    /// Use after the baseline that UR's last figure includes.
     pub confirmed: ChfMinor,
 }
 
@@ -115,39 +106,35 @@ impl LimitBase {
     }
 }
 
-/// Everything the engine knows of one user.
+/// The engine's whole state of one user.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct User {
     /// The last record folded into this row.
     pub sequence: Sequence,
-    /// UR's status of the account.
     pub status: AccountStatus,
     /// Suspended by the partner.
     pub suspended: bool,
-    /// UR's figures of the limit.
     pub limit: ClientLimit,
-    /// From where its use is followed.
     pub limit_base: LimitBase,
-    /// When UR's figures were last reported.
+    /// Time of UR's last report.
     pub reported_at: UnixMillis,
-    /// The partner's figure; `None` covers nothing.
+    /// `None` covers nothing.
     pub funds: Option<Funds>,
-    /// The user's own funding policy, where it differs from the program's.
+    /// Overrides the program's policy.
     pub funding: Option<FundingPolicy>,
-    /// The user's cards, deleted ones included.
+    /// Includes deleted cards.
     pub cards: SmallVec<[Card; 1]>,
-    /// What most users do not have.
     rest: Option<Box<Rest>>,
 }
 
-/// What most users do not have: who never spent, has no fiat balance and no controls takes no room for any of it.
+/// Fields that most users lack: a user without spends, fiat balances and controls takes no room for them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Rest {
     fiat: Vec<FiatBalance>,
     controls: Option<Box<Controls>>,
     spends: Spends,
     holds: SmallVec<[Hold; 1]>,
-    /// Settled debits of fiat balances that no report is proven to hold yet; boxed, because most have none.
+    /// Settled debits of fiat balances that no report provably includes yet; boxed, because most users have none.
     completions: Option<Box<Completions>>,
 }
 
@@ -262,13 +249,13 @@ impl User {
         self.rest.get_or_insert_default()
     }
 
-    /// Fiat balances at UR.
+    /// The user's fiat balances at UR.
     #[must_use]
     pub fn fiat(&self) -> &[FiatBalance] {
         &self.rest().fiat
     }
 
-    /// What a person restricts on the user.
+    /// The user's controls.
     #[must_use]
     pub fn controls(&self) -> Option<&Controls> {
         self.rest().controls.as_deref()
@@ -280,13 +267,13 @@ impl User {
         &self.rest().spends
     }
 
-    /// What stands held, oldest first.
+    /// The open holds, oldest first.
     #[must_use]
     pub fn holds(&self) -> &[Hold] {
         &self.rest().holds
     }
 
-    /// The card with this id, where it is one of the user's.
+    /// The user's card with this id.
     #[must_use]
     pub fn card(&self, id: &CardId) -> Option<&Card> {
         self.cards.iter().find(|card| card.id == *id)
@@ -298,28 +285,28 @@ impl User {
         self.fiat().iter().find(|balance| balance.currency == currency)
     }
 
-    /// What is left of the CHF limit: reported plus unreflected, at least nothing.
+    /// The rest of the CHF limit: the client limit minus reported and unreflected use, at least zero.
     #[must_use]
     pub fn headroom(&self, id: &UrId, now: UnixSeconds) -> ChfMinor {
         if id.is_unlimited() {
             return ChfMinor(i64::MAX);
         }
-        // Uses that reach the end of i64 leave nothing of any limit.
+        // Saturating: use at the end of i64 exhausts any limit.
         let taken = self.limit.counted_use(now).saturating_add(self.spends().unreflected(now));
         self.limit.client.saturating_sub(taken).max(ChfMinor::ZERO)
     }
 
-    /// What UR's figure of this period, asked for after `seen_through`, must be at least: half of what settled, for UR may
-    /// settle less than was approved, or price it otherwise.
+    /// The least that UR's figure of this period, requested after `seen_through`, must show: half of the settled use,
+    /// because UR may settle less than the approved amount, or price it otherwise.
     #[must_use]
     pub fn limit_used_min(&self, seen_through: Sequence) -> ChfMinor {
         let base = self.limit_base;
-        // Uses that reach the end of i64 are more than UR can report of any limit.
+        // Saturating: use at the end of i64 exceeds any figure that UR can report.
         let settled = base.confirmed.saturating_add(self.spends().completed(base.since, seen_through));
         self.limit.used.max(base.used.saturating_add(ChfMinor(settled.0 / 2)))
     }
 
-    /// What is empty takes no room, and equals what never was.
+    /// Drops empty fields, so that a user left with nothing equals one who never had anything.
     fn tidy(&mut self) {
         if let Some(rest) = &mut self.rest {
             rest.completions.take_if(|completions| **completions == Completions::default());
@@ -365,7 +352,7 @@ impl User {
             let spends = &mut self.rest_mut().spends;
             spends.lower(draw.sequence, draw.spent, draw.unreflected);
             if returned.state == AuthorizationState::Cleared {
-                // What UR settled of it is all that it will.
+                // UR has settled the draw as far as it ever will.
                 spends.complete(draw.sequence, sequence);
             }
             let held_at = self.lower_hold(draw.sequence, draw.paid, draw.funds);
@@ -376,7 +363,7 @@ impl User {
         self.use_limit(sequence, at, returned.limit_added, false);
     }
 
-    /// Lowers what a draw holds, here and of the funds; gives where it is held, if it holds something.
+    /// Lowers a draw's hold and its held funds; returns the source and currency of a hold that still existed.
     fn lower_hold(&mut self, draw: Sequence, paid: Minor, funds: Minor) -> Option<(Source, Currency)> {
         let holds = &mut self.rest.as_mut()?.holds;
         let place = holds.iter().position(|hold| hold.sequence == draw)?;
@@ -393,7 +380,7 @@ impl User {
         Some(held_at)
     }
 
-    /// Counts a use of the limit that is no spend of the user's.
+    /// Counts a use of the limit that is not a spend of the user.
     fn use_limit(&mut self, sequence: Sequence, at: UnixMillis, francs: ChfMinor, is_completed: bool) {
         if !francs.is_zero() {
             self.rest_mut().spends.add(NewSpend {
@@ -432,7 +419,7 @@ impl User {
         if let Some(account) = &report.account {
             if account.limit.start == self.limit.start {
                 let proven = self.spends().completed(self.limit_base.since, report.seen_through);
-                // At the end of i64 it says no more than that UR must have reached any limit.
+                // Saturating: at the end of i64 UR must have reached any limit.
                 self.limit_base.confirmed = self.limit_base.confirmed.saturating_add(proven);
             } else {
                 self.limit_base = LimitBase::at(sequence, account.limit);
@@ -458,7 +445,7 @@ impl User {
         }
     }
 
-    /// Changes the balance in a currency; one that nobody named before is empty and may not be taken from.
+    /// Changes the balance in a currency; a new balance starts empty and without an allowance.
     fn with_balance(&mut self, currency: Currency, change: impl FnOnce(&mut FiatBalance)) {
         let fiat = &mut self.rest_mut().fiat;
         if let Some(balance) = fiat.iter_mut().find(|balance| balance.currency == currency) {
@@ -473,8 +460,8 @@ impl User {
         self.with_balance(currency, |balance| balance.held += change);
     }
 
-    /// Replaces status, limit, funds (version 0), fiat balances and cards. Holds, spends, suspension, controls and the
-    /// controls of cards that are still there stay.
+    /// Replaces status, limit, funds (version 0), fiat balances and cards. Keeps holds, spends, suspension, controls,
+    /// and the controls of cards that are imported again.
     fn import(&mut self, sequence: Sequence, at: UnixMillis, import: &Import) {
         let funds_held = self.funds.map_or(Minor::ZERO, |funds| funds.held);
         self.status = import.status;
@@ -506,7 +493,7 @@ impl User {
         }));
         for old in before.into_iter().filter(|old| !old.held.is_zero()) {
             if fiat.iter().all(|new| new.currency != old.currency) {
-                // A balance that is gone still owes what it holds.
+                // A balance missing from the import still owes its holds.
                 fiat.push(FiatBalance { amount: Minor::ZERO, allowance: false, ..old });
             }
         }
@@ -519,7 +506,8 @@ impl User {
             let old = before.iter().find(|old| old.id == new.id);
             let number = old.map_or_else(
                 || {
-                    // The last number is that of every card: it counts longer than it should, never shorter.
+                    // Saturating: cards beyond the last number share it, so they count longer than they should, never
+                    // shorter.
                     next = next.saturating_add(1);
                     next
                 },
@@ -536,7 +524,7 @@ impl User {
     }
 
     fn add_card(&mut self, new: &ImportedCard) {
-        // As for an imported one.
+        // Saturating as for an imported card.
         let number = self.cards.iter().map(|card| card.number).max().unwrap_or(0).saturating_add(1);
         let ImportedCard { id, status, currency } = new.clone();
         self.cards.push(Card { id, status, currency, controls: None, number });
