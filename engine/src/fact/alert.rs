@@ -121,13 +121,12 @@ impl AlertKind {
     }
 }
 
-/// What somebody must know of, in words.
+/// A condition that needs an operator's attention, in words.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Condition {
     pub kind: AlertKind,
     /// The pool's currency, the receiver, …; empty for a kind with a single subject.
     pub subject: CompactString,
-    /// How soon somebody must look.
     pub severity: Severity,
     pub title: CompactString,
     /// The consequence and the remedy.

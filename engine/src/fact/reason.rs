@@ -37,7 +37,7 @@ reasons! {
     UnknownUser = "unknown_user", "14";
     /// The card is not one of this user's.
     UnknownCard = "unknown_card", "14";
-    /// Its reversal came before the authorization.
+    /// The reversal came before the authorization.
     AlreadyReversed = "already_reversed", "12";
     /// An increment without a live parent of the same user, card and currency.
     ParentNotFound = "parent_not_found", "12";
@@ -57,7 +57,7 @@ reasons! {
     CardDeleted = "card_deleted", "14";
     /// The amount is above 10^15, or zero where it must not be.
     AmountInvalid = "amount_invalid", "13";
-    /// The transaction cannot be priced.
+    /// The transaction currency cannot be priced.
     CurrencyUnsupported = "currency_unsupported", "12";
     /// A control blocks the merchant's country.
     CountryBlocked = "country_blocked", "62";
@@ -75,19 +75,19 @@ reasons! {
     VelocityCount = "velocity_count", "65";
     /// Rates were never set or are too old to price with.
     RatesStale = "rates_stale", "96";
-    /// A figure of UR's is too old, or time cannot be trusted.
+    /// UR's report is too old, or the clock is not trusted.
     StateStale = "state_stale", "96";
     /// Above the CHF client limit.
     LimitExceeded = "limit_exceeded", "61";
-    /// The user's funds, or fiat balance, do not cover it.
+    /// The user's funds or fiat balance do not cover the amount.
     InsufficientUserFunds = "insufficient_user_funds", "51";
     /// The user gave no allowance on the fiat balance.
     FiatAllowanceMissing = "fiat_allowance_missing", "57";
-    /// The pool covers it only by going into its reserve.
+    /// The pool covers the amount only from its reserve.
     PoolReserveHeld = "pool_reserve_held", "51";
-    /// The pool does not cover it.
+    /// The pool does not cover the amount.
     PoolExhausted = "pool_exhausted", "51";
-    /// It was not durable in time; what it held was released.
+    /// The decision was not durable in time; its hold was released.
     DeadlineExceeded = "deadline_exceeded", "91";
     /// The journal has failed; nothing can be approved.
     JournalUnavailable = "journal_unavailable", "96";

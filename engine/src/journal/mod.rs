@@ -1,9 +1,9 @@
-//! The journal: one ordered list of records, written ahead of every answer by one thread, in groups.
+//! The journal: one ordered list of records; one thread appends them in groups, before any answer is sent.
 //!
-//! A record's place in the bounded queue *is* its sequence: it is claimed where the decision is made, under the guards
-//! of the rows it changes, so every row knows the last record it holds. Claiming is one atomic addition; the journal
-//! thread takes the records in that order, chains their hashes and appends them as one group. While it waits for the
-//! disk the next group gathers, so there is no added delay.
+//! A record's place in the bounded queue *is* its sequence. The decision claims it under the guards of the rows it
+//! changes, so every row knows its last record. Claiming is one atomic addition; the journal thread takes the records
+//! in that order, chains their hashes and appends them as one group. While it waits for the disk the next group
+//! gathers, so there is no added delay.
 
 mod queue;
 mod ticket;
@@ -25,7 +25,7 @@ use crate::store::{Store, StoreError};
 use queue::Queue;
 use writer::Writer;
 
-/// The journal. Dropping it writes what was published and stops its thread.
+/// Dropping the journal writes published records and stops its thread.
 pub struct Journal {
     queue: Arc<Queue>,
     writer: Thread,
@@ -39,7 +39,7 @@ impl std::fmt::Debug for Journal {
 }
 
 impl Journal {
-    /// Starts the journal thread behind what `store` already holds.
+    /// Starts the journal thread after the last record in `store`.
     ///
     /// # Errors
     /// The store cannot be read, or the thread cannot be started.
@@ -70,13 +70,13 @@ impl Journal {
         Ok(Journal { queue, writer: handle.thread().clone(), handle: Mutex::new(Some(handle)) })
     }
 
-    /// Reserves a place: the step of a decision that can fail for want of room, before anything is changed.
+    /// Reserves a place: the step of a decision that can fail for lack of room, before any change.
     ///
     /// # Errors
     /// No place is free, or the journal is not available.
     pub fn reserve(&self) -> Result<Permit<'_>, NoPlace> {
-        // Occupied first, then the look at `closing`; the writer looks the other way round. So either this sees it
-        // closing or the writer sees the place and waits for its record.
+        // Increment `occupied` first, then read `closing`; the writer reads in the opposite order. So either this
+        // thread sees `closing`, or the writer sees the place and waits for its record.
         let before = self.queue.occupied.fetch_add(1, Ordering::SeqCst);
         let permit = Permit { journal: self };
         if self.queue.failed.load(Ordering::Acquire) || self.queue.closing.load(Ordering::SeqCst) {
@@ -85,7 +85,7 @@ impl Journal {
         if before >= QUEUE_RECORDS_MAX { Err(NoPlace::Full) } else { Ok(permit) }
     }
 
-    /// The last place claimed.
+    /// The last claimed place.
     #[must_use]
     pub fn claimed(&self) -> Sequence {
         Sequence(self.queue.claimed.load(Ordering::Acquire))
@@ -97,13 +97,13 @@ impl Journal {
         Sequence(self.queue.durable.load(Ordering::Acquire))
     }
 
-    /// Whether it has failed.
+    /// Whether the journal has failed.
     #[must_use]
     pub fn has_failed(&self) -> bool {
         self.queue.failed.load(Ordering::Acquire)
     }
 
-    /// Refuses new records, makes durable what has a place, and stops the thread.
+    /// Refuses new records, makes claimed records durable, and stops the thread.
     pub fn close(&self) {
         self.queue.closing.store(true, Ordering::SeqCst);
         self.writer.unpark();

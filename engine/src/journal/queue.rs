@@ -10,27 +10,26 @@ use super::Journal;
 use super::ticket::Ticket;
 use crate::ids::Sequence;
 
-/// Records that may be claimed and not yet durable. At 200 bytes each a full queue is 13 MB; at 100,000 decisions a
-/// second it is more than half a second of work, beyond which a caller is better served by being shed.
+/// Maximum records claimed and not yet durable. At 200 bytes each a full queue is 13 MB; at 100,000 decisions a second
+/// it is more than half a second of work, beyond which shedding serves the caller better.
 pub const QUEUE_RECORDS_MAX: u64 = 65_536;
 
-/// Why there is no place in the queue.
+/// The queue has no place for a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NoPlace {
-    /// The bound is reached: shed the request, try later.
+    /// The bound is reached: shed the request, retry later.
     #[error("the journal's queue is full")]
     Full,
-    /// The journal failed or is closing: nothing can be recorded any more.
+    /// The journal failed or is closing: it accepts no more records.
     #[error("the journal is not available")]
     Unavailable,
 }
 
-/// What a durable record resolves.
+/// The waiter that a durable record resolves.
 #[derive(Debug)]
 pub enum Resolves {
-    /// Nobody waits.
     Nothing,
-    /// A decision, or any other record somebody waits for.
+    /// A decision, or any other record with a waiter.
     Decision(Arc<Ticket>),
     /// The release of a late decision.
     Release(Arc<Ticket>),
@@ -62,14 +61,14 @@ pub(super) struct Queue {
 }
 
 impl Queue {
-    /// The place of a record. Every sequence has one: a record is never dropped for want of it.
+    /// The slot of a record. Every sequence has one: a record is never dropped for lack of a slot.
     #[expect(clippy::indexing_slicing, reason = "the index is below the ring's length")]
     pub(super) fn slot(&self, sequence: Sequence) -> &Slot {
         &self.slots[(sequence.0 % QUEUE_RECORDS_MAX) as usize]
     }
 }
 
-/// A reserved place in the queue: holding it, a record can no longer be refused. Dropping it gives the place back.
+/// A reserved place in the queue: its record can no longer be refused. Dropping the permit releases the place.
 #[derive(Debug)]
 pub struct Permit<'a> {
     pub(super) journal: &'a Journal,
@@ -81,12 +80,11 @@ impl Drop for Permit<'_> {
     }
 }
 
-/// A claimed place: the record's sequence. It must be published; until then the journal waits for it.
+/// A claimed place: the record's sequence. The holder must publish it; the journal waits until then.
 #[derive(Debug)]
 #[must_use = "the journal waits for every claimed record"]
 pub struct Claim<'a> {
     pub(super) journal: &'a Journal,
-    /// The record's place.
     pub sequence: Sequence,
 }
 
@@ -105,7 +103,7 @@ impl Claim<'_> {
     /// Hands the record to the journal thread.
     ///
     /// # Panics
-    /// Another record is still in its place: the bound of the queue does not hold, and a record would be lost.
+    /// Another record is still in the slot: the queue's bound is broken, and a record would be lost.
     pub fn publish(self, payload: Vec<u8>, resolves: Resolves) {
         let queue = &self.journal.queue;
         let before = queue.slot(self.sequence).swap(Some(Box::new(Published { payload, resolves })));

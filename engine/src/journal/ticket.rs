@@ -1,4 +1,4 @@
-//! The ticket of a request: one small state, moved once, that says whether its record is durable.
+//! The ticket of a request: one small state, changed once, that shows whether its record is durable.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -18,34 +18,34 @@ const RELEASED: u8 = 3;
 
 const FAILED: u8 = 4;
 
-/// How a request's record ended.
+/// The outcome of a request's record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Durability {
-    /// The decision is durable: its answer may go out.
+    /// The decision is durable: its answer may be sent.
     Durable,
-    /// The decision was late and its release is durable: it is answered `deadline_exceeded`.
+    /// The decision was late and its release is durable: the answer is `deadline_exceeded`.
     Released,
-    /// The journal failed after the record had its place: nobody knows whether it is durable.
+    /// The journal failed after the record had its place: its durability is unknown.
     Failed,
 }
 
-/// Pending → Durable by the journal, or Pending → Late by the waiter, whichever compare-and-swap comes first. A late
-/// one is settled by the durability of its release.
+/// Pending → Durable by the journal, or Pending → Late by the waiter: the first compare-and-swap wins. The durability
+/// of its release resolves a late ticket.
 #[derive(Debug, Default)]
 pub struct Ticket {
     state: AtomicU8,
-    /// Nearly always one: only duplicates of a pending request make more.
+    /// Nearly always one waker: only duplicates of a pending request add more.
     waiting: Mutex<SmallVec<[Waker; 1]>>,
 }
 
 impl Ticket {
-    /// A ticket whose record is on its way.
+    /// A ticket for a record not yet durable.
     #[must_use]
     pub fn pending() -> Arc<Ticket> {
         Arc::new(Ticket::default())
     }
 
-    /// How it ended, if it has.
+    /// The outcome, once known.
     #[must_use]
     pub fn durability(&self) -> Option<Durability> {
         match self.state.load(Ordering::Acquire) {
@@ -56,26 +56,26 @@ impl Ticket {
         }
     }
 
-    /// Gives up waiting. True if the decision was not durable yet: its release must now be recorded.
+    /// Abandons the wait. True if the decision was not durable yet: the caller must then record its release.
     #[must_use]
     pub(crate) fn give_up(&self) -> bool {
         self.state.compare_exchange(PENDING, LATE, Ordering::AcqRel, Ordering::Acquire).is_ok()
     }
 
-    /// The decision's record is durable. A late one stays late until its release is.
+    /// Notes that the decision's record is durable. A late ticket stays late until its release is durable.
     pub(crate) fn decision_durable(&self) {
         if self.state.compare_exchange(PENDING, DURABLE, Ordering::AcqRel, Ordering::Acquire).is_ok() {
             self.wake();
         }
     }
 
-    /// The release of a late decision is durable.
+    /// Notes that the release of a late decision is durable.
     pub(crate) fn release_durable(&self) {
         self.state.store(RELEASED, Ordering::Release);
         self.wake();
     }
 
-    /// The journal failed.
+    /// Notes that the journal failed.
     pub(crate) fn failed(&self) {
         let fail = |state| (state == PENDING || state == LATE).then_some(FAILED);
         if self.state.fetch_update(Ordering::AcqRel, Ordering::Acquire, fail).is_ok() {
@@ -90,12 +90,13 @@ impl Ticket {
         }
     }
 
-    /// Waits until its durability is known. Any number may wait on one ticket: duplicates of a pending request do.
+    /// Waits until the durability is known. Any number of tasks may wait on one ticket: duplicates of a pending request
+    /// do.
     pub fn wait(&self) -> Wait<'_> {
         Wait { ticket: self }
     }
 
-    /// Blocks this thread until its durability is known.
+    /// Blocks this thread until the durability is known.
     pub fn block(&self) -> Durability {
         struct Unpark(std::thread::Thread);
         impl std::task::Wake for Unpark {
@@ -129,7 +130,7 @@ impl Future for Wait<'_> {
             return Poll::Ready(durability);
         }
         let mut waiting = self.ticket.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        // Resolved between the look and the lock: the wakers are already taken.
+        // Resolved between the check and the lock: the wakers are already taken.
         if let Some(durability) = self.ticket.durability() {
             return Poll::Ready(durability);
         }

@@ -1,4 +1,4 @@
-//! The journal thread: it takes published records in order, chains their hashes and appends them in groups.
+//! The journal thread: takes published records in order, chains their hashes and appends them in groups.
 
 use std::sync::Arc;
 use std::sync::atomic::{Ordering, fence};
@@ -8,12 +8,13 @@ use super::queue::{Published, QUEUE_RECORDS_MAX, Queue, Resolves};
 use crate::ids::Sequence;
 use crate::store::{Chain, Entry, Store, StoreError, chained};
 
-/// Records in one group: what 200-byte records fill in about 1 ms of writing, so that a group never delays the next.
+/// Maximum records in one group: 200-byte records fill it in about 1 ms of writing, so that a group never delays the
+/// next.
 pub const GROUP_RECORDS_MAX: usize = 4_096;
 
 const _: () = assert!((GROUP_RECORDS_MAX as u64) < QUEUE_RECORDS_MAX);
 
-/// How often a closing journal looks whether the last reserved place was used or given back.
+/// How often a closing journal checks whether the last reserved place was used or released.
 const CLOSING_LOOK_INTERVAL: Duration = Duration::from_millis(1);
 
 /// Called once, with the error, when the journal has failed.
@@ -23,7 +24,7 @@ pub(super) struct Writer {
     pub(super) queue: Arc<Queue>,
     pub(super) store: Arc<dyn Store>,
     pub(super) next: Sequence,
-    /// The record at `next`, where a look before resting found it.
+    /// The record at `next`, if a check before resting found it.
     pub(super) found: Option<Box<Published>>,
     pub(super) chain: Chain,
     pub(super) on_failure: Option<OnFailure>,
@@ -42,8 +43,8 @@ impl Writer {
                 self.rest();
                 continue;
             }
-            // Where every core is busy deciding, more records are a moment away, and one write serves them all; where
-            // one is free this returns at once.
+            // While every core is busy deciding, more records are a moment away, and one write serves them all; with an
+            // idle core this returns at once.
             std::thread::yield_now();
             self.gather(&mut entries, &mut resolves);
             let durable = self.append(&entries);
@@ -52,7 +53,7 @@ impl Writer {
         }
     }
 
-    /// Takes what was published, in order, up to a group.
+    /// Takes published records in order, up to a group.
     fn gather(&mut self, entries: &mut Vec<Entry>, resolves: &mut Vec<Resolves>) {
         while entries.len() < GROUP_RECORDS_MAX {
             let found = self.found.take().or_else(|| self.queue.slot(self.next).take());
@@ -65,7 +66,7 @@ impl Writer {
         }
     }
 
-    /// Never tries again after a failure: what a second attempt reports as written may not be.
+    /// Never retries after a failure: a second attempt may report records as written that are not.
     fn append(&mut self, entries: &[Entry]) -> bool {
         if self.queue.failed.load(Ordering::Acquire) {
             return false;
@@ -98,7 +99,7 @@ impl Writer {
         }
     }
 
-    /// Closing, and nothing is reserved or claimed any more.
+    /// Whether the journal is closing and no place is reserved or claimed.
     fn is_done(&self) -> bool {
         self.queue.closing.load(Ordering::SeqCst) && self.queue.occupied.load(Ordering::SeqCst) == 0
     }
@@ -110,7 +111,7 @@ impl Writer {
         self.found = self.queue.slot(self.next).take();
         if self.found.is_none() {
             if self.queue.closing.load(Ordering::SeqCst) {
-                // A place that is given back unused wakes nobody.
+                // A place released unused wakes no thread.
                 std::thread::park_timeout(CLOSING_LOOK_INTERVAL);
             } else {
                 std::thread::park();

@@ -106,7 +106,7 @@ impl Pool {
     /// Notes an amount that UR's balance may rise by.
     pub(super) fn note_return(&self, amount: Minor) {
         let more = |before| Some(returned(Minor(before), amount).0);
-        // It always succeeds: `more` refuses nothing.
+        // Always succeeds: `more` refuses nothing.
         let _ = self.returned.fetch_update(Ordering::AcqRel, Ordering::Acquire, more);
     }
 

@@ -1,4 +1,4 @@
-//! Why a request was decided as it was: the ladder, climbed again over the stored inputs with an observer.
+//! Explains a decision: climbs the ladder again over the stored inputs with an observer.
 
 use super::ladder::{Observer, Shown, climb};
 use super::{decide, largest_approvable};
@@ -10,31 +10,29 @@ use crate::time::UnixSeconds;
 /// One check of an explained decision.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rung {
-    /// The check, by the reason it declines with.
+    /// The check, named by its decline reason.
     pub check: Reason,
-    /// Whether it passed.
     pub passed: bool,
-    /// What it saw.
+    /// The checked values, by name.
     pub values: Vec<(&'static str, String)>,
 }
 
-/// The checks of one source.
+/// The checks of one funding source.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SourceExplanation {
-    /// The source tried.
     pub source: Source,
-    /// Its checks in order, up to the first that failed.
+    /// The checks in order, up to the first failed one.
     pub rungs: Vec<Rung>,
 }
 
-/// Why a request was decided as it was.
+/// The explanation of a decision.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Explanation {
-    /// The sources in the order they were tried, up to the one that was approved.
+    /// The attempted sources in order, up to the approved one.
     pub sources: Vec<SourceExplanation>,
-    /// Up to this amount it would have been approved, where it was declined and some amount would.
+    /// For a declined request, the largest amount that would have been approved, if any.
     pub approved_up_to: Option<Minor>,
-    /// After this time it would have been approved, where time alone is what it lacked.
+    /// The time after which the same request would be approved, if waiting alone is enough.
     pub approved_after: Option<UnixSeconds>,
 }
 
@@ -46,7 +44,7 @@ impl Observer for Recorder {
     }
 }
 
-/// Climbs the ladder again over the stored inputs, recording every check. Reversals and advices climb none.
+/// Climbs the ladder again over the stored inputs and records every check. Reversals and advices have no checks.
 #[must_use]
 pub fn explain(request: &Request, inputs: &Inputs) -> Explanation {
     let mut sources = Vec::new();
@@ -73,7 +71,7 @@ fn approved_after(request: &Request, inputs: &Inputs) -> Option<UnixSeconds> {
     let after = match reason {
         Reason::LimitExceeded => {
             let user = aged.user.as_mut()?;
-            // What is left of an unlimited account's limit stands at the end of i64 already.
+            // Saturating: the headroom of an unlimited account is at the end of i64 already.
             user.headroom = user.headroom.saturating_add(user.limit_used);
             user.limit_start.plus(LIMIT_PERIOD_SECONDS + 1)
         }

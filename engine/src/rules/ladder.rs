@@ -1,7 +1,7 @@
-//! The ladder of declines: one flat list of checks over inputs that were gathered before, in documented precedence.
+//! The ladder of declines: one flat list of checks over gathered inputs, in documented precedence.
 //!
-//! The inputs are stored with the decision. Explaining it later runs this very ladder over them again with an
-//! observer, so the explanation cannot differ from the decision.
+//! The inputs are stored with the decision. An explanation climbs the same ladder over them again with an observer, so
+//! it cannot differ from the decision.
 
 use crate::contract::limit::to_chf;
 use crate::contract::pricing::{Conversion, Price};
@@ -11,17 +11,16 @@ use crate::fact::{
 };
 use crate::money::{ChfMinor, Minor, Money};
 
-/// What an approval would take, and on which route.
+/// A possible approval and its funding route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Plan {
     /// Index into [`Inputs::routes`].
     pub route: usize,
-    /// What it takes.
     pub approval: Approval,
 }
 
-/// Decides `amount` of the request over the inputs: the first source in order that passes the whole ladder, else the
-/// reason with the highest precedence among the sources'.
+/// Decides `amount` of the request over the inputs: approves from the first source that passes the whole ladder, else
+/// declines with the sources' reason of highest precedence.
 ///
 /// # Errors
 /// The reason to decline.
@@ -37,7 +36,7 @@ pub fn decide(request: &Request, amount: Minor, inputs: &Inputs) -> Result<Plan,
 }
 
 /// The largest amount up to the request's that would be approved, in the transaction currency: the floor of the
-/// tightest bound. Zero where none would.
+/// tightest bound. Zero if none would.
 #[must_use]
 pub fn largest_approvable(request: &Request, inputs: &Inputs) -> Minor {
     // A smaller amount passes wherever a larger one does, so bisection finds the edge.
@@ -52,7 +51,7 @@ pub fn largest_approvable(request: &Request, inputs: &Inputs) -> Minor {
     Minor(passes)
 }
 
-/// Watches the checks as they are made.
+/// Observes each check.
 pub(super) trait Observer {
     fn saw(&mut self, check: Reason, passed: bool, values: impl FnOnce() -> Shown);
 }
@@ -60,7 +59,7 @@ pub(super) trait Observer {
 /// The values of one check, by name.
 pub(super) type Shown = Vec<(&'static str, String)>;
 
-/// The hot path looks at nothing.
+/// Ignores every check: for the hot path.
 struct Silent;
 
 impl Observer for Silent {
@@ -68,7 +67,7 @@ impl Observer for Silent {
     fn saw(&mut self, _: Reason, _: bool, _: impl FnOnce() -> Shown) {}
 }
 
-/// The ladder for one source: every check in order, the first that fails is the reason.
+/// The ladder for one source: every check in order; the first failed one is the reason.
 pub(super) fn climb<O: Observer>(
     request: &Request,
     amount: Minor,
@@ -121,7 +120,7 @@ pub(super) fn climb<O: Observer>(
         maxima.chain([("amount", Money { amount, currency: request.currency }.to_string())]).collect()
     })?;
     let amount_fits = |seen: &VelocitySeen| {
-        // A window at the end of i64 exceeds every bound.
+        // Saturating: a window at the end of i64 exceeds every bound.
         let total = seen.window.spent.saturating_add(quote.spent);
         seen.rule.amount_max.is_none_or(|max| total <= max)
     };
@@ -160,7 +159,7 @@ pub(super) fn climb<O: Observer>(
     Ok(Plan { route: quote.index, approval: quote.approval(amount) })
 }
 
-/// What an amount comes to on the route chosen for a source.
+/// The price of an amount on a source's chosen route.
 struct Quote {
     index: usize,
     route: FundingRoute,
@@ -171,7 +170,7 @@ struct Quote {
 }
 
 impl Quote {
-    /// Chooses the first route of the source that can be priced and is covered, else the last that can be priced.
+    /// Chooses the source's first route that can be priced and covers the amount, else the last that can be priced.
     fn of(request: &Request, amount: Minor, inputs: &Inputs, source: Source) -> Option<Quote> {
         let routes = inputs.routes.iter().enumerate().filter(|(_, route)| route.source() == source);
         let mut chosen: Option<Quote> = None;
@@ -186,7 +185,7 @@ impl Quote {
         chosen
     }
 
-    /// `None` where it cannot be priced. Without any rates the quote stays zero: `rates_stale` stops it further up.
+    /// `None` where the route cannot be priced. Without any rates the quote stays zero: `rates_stale` declines first.
     fn on(request: &Request, amount: Minor, inputs: &Inputs, index: usize, route: FundingRoute) -> Option<Quote> {
         let rates_never_set = inputs.rates_age_seconds.is_none();
         let paid = match route.price {
@@ -211,7 +210,7 @@ impl Quote {
         Some(Quote { index, route, paid, spent, limit, funds })
     }
 
-    /// Compared in the bound's own currency where it is the transaction's, else in francs; what cannot be compared
+    /// Compares in the bound's currency if it is the transaction's, else in francs; an amount that cannot be compared
     /// is not within.
     fn is_within(&self, request: &Request, amount: Minor, seen: &AmountMaxSeen) -> bool {
         if seen.max.currency.booked() == request.currency.booked() {
@@ -294,7 +293,7 @@ fn velocity_seen(inputs: &Inputs, quote: &Quote) -> Shown {
         seen.push(("window_seconds", velocity.rule.window_seconds.to_string()));
         seen.push(("count", velocity.window.count.to_string()));
         seen.push(("spent_chf", velocity.window.spent.to_string()));
-        // Every rule gives every name, so that the values of one rule stand at one place among those of all.
+        // Every rule shows every name, so that a rule's values have the same index under each name.
         let unbounded = || "none".to_owned();
         seen.push(("count_max", velocity.rule.count_max.map_or_else(unbounded, |max| max.to_string())));
         seen.push(("amount_max_chf", velocity.rule.amount_max.map_or_else(unbounded, |max| max.to_string())));

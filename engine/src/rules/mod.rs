@@ -1,4 +1,4 @@
-//! Rules: what is decided, purely, from rows and facts.
+//! Rules: pure decisions from rows and facts.
 
 mod explain;
 mod ladder;

@@ -1,7 +1,7 @@
-//! UR's transactions: what UR really booked, and what that does to what we hold.
+//! Judges UR's transactions: their effect on our authorizations.
 //!
-//! A posting says how far a debit is (pending, completed, rejected) or gives money back. What it does is decided here,
-//! purely, from the authorization as it stands; the ledger only carries it out.
+//! A posting shows a debit's progress (pending, completed, rejected) or returns money. Its effect is decided here,
+//! purely, from the authorization; the ledger only applies it.
 
 use compact_str::CompactString;
 
@@ -13,7 +13,7 @@ use crate::money::{ChfMinor, Minor, Money};
 use crate::rows::{Authorization, Draw, PostedTotals};
 
 impl DrawPosting {
-    /// Nothing is held of it any more, and UR shows that it used the limit.
+    /// The draw holds nothing any more, and UR shows that it used the limit.
     fn settled_late(draw: &Draw) -> DrawPosting {
         DrawPosting {
             sequence: draw.sequence,
@@ -27,34 +27,33 @@ impl DrawPosting {
     }
 }
 
-/// What a posting comes to.
+/// The effect of a posting.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Judged {
-    /// In one word.
     pub effect: Effect,
-    /// The authorization's state after it.
+    /// The authorization's state after the posting.
     pub state: AuthorizationState,
-    /// What each draw loses, oldest first.
+    /// The consumed part of each draw, oldest first.
     pub draws: Vec<DrawPosting>,
-    /// UR took it: a debit of the source that `draws` does not account for in full.
+    /// Taken by UR: a debit of the source that `draws` does not account for in full.
     pub captured: Minor,
-    /// UR gave it back.
+    /// Returned by UR.
     pub given_back: Minor,
-    /// Returns whose use of the limit UR shows with it.
+    /// Returns whose use of the limit UR shows with this transaction.
     pub completes: Vec<Sequence>,
-    /// What is to be looked at.
+    /// Differences for an operator.
     pub discrepancies: Vec<Discrepancy>,
 }
 
-/// The row that a posting nobody can match makes: its id is one that UR cannot give to an authorization of its own.
+/// The id of the row for an unmatched posting: UR cannot assign it to an authorization of its own.
 #[must_use]
 pub fn unmatched_id(posting: &Posting) -> Option<AuthorizationId> {
     let Fingerprint(bytes) = Fingerprint::of(posting.place().as_bytes());
     format!("posted:{:032x}", u128::from_be_bytes(bytes)).parse().ok()
 }
 
-/// What a posting comes to, for the authorization that it was matched with, if with any. `None`: it is known already, or
-/// has not moved anything yet.
+/// Judges a posting for its matched authorization, if any. `None`: the posting is already known, or is pending and
+/// unmatched.
 #[must_use]
 pub fn judge(posting: &Posting, row: Option<&Authorization>, tolerance: Tolerance) -> Option<Judged> {
     let Some(row) = row else { return unmatched(posting) };
@@ -76,7 +75,7 @@ pub fn judge(posting: &Posting, row: Option<&Authorization>, tolerance: Toleranc
     })
 }
 
-/// Money that moved without an authorization of ours. What has not moved yet may still find one.
+/// Money that moved without a matched authorization. A pending posting may still match one.
 fn unmatched(posting: &Posting) -> Option<Judged> {
     if posting.progress != Progress::Completed {
         return None;
@@ -154,12 +153,13 @@ impl Case<'_> {
                     ..nothing
                 }
             }
-            // A debit that UR reversed is shown as both: taken, and given back.
+            // UR shows a reversed debit as both: taken, and returned.
             AuthorizationState::Reversed if self.is_announced(self.row.captured() + captured) => {
                 Judged { draws: row.draws.iter().map(DrawPosting::settled_late).collect(), ..nothing }
             }
             AuthorizationState::Reversed | AuthorizationState::Released | AuthorizationState::Expired => {
-                // What expired may still be settled: that is why clearings are late. What UR itself reversed may not.
+                // An expired authorization may still be settled: that is why clearings are late. One that UR itself
+                // reversed may not.
                 let conflict = (row.state == AuthorizationState::Reversed)
                     .then(|| self.broken(BreakKind::StatusConflict, "state", state(row), "completed".into()));
                 Judged {
@@ -172,7 +172,7 @@ impl Case<'_> {
             }
             AuthorizationState::Cleared | AuthorizationState::ForcePosted => {
                 let (before, paid) = (self.row.captured(), self.row.paid());
-                // The last of several parts may be so small that the others seemed to be all.
+                // The last of several parts may be so small that the earlier parts looked like the whole.
                 if before + captured <= paid + self.tolerance.of(paid) {
                     return Judged { effect: Effect::Cleared, ..nothing };
                 }
@@ -187,14 +187,14 @@ impl Case<'_> {
         }
     }
 
-    /// Whether so much in all is what we gave back on UR's word. Several small returns may differ by what one large one
-    /// explains.
+    /// Whether we released this total on UR's request already. The tolerance is that of the whole announced amount,
+    /// however many returns it took.
     fn is_announced(&self, amount: Minor) -> bool {
         let announced = self.row.announced;
         !announced.is_zero() && amount <= announced + self.tolerance.of(announced)
     }
 
-    /// A settlement of what stands held.
+    /// A settlement of a held amount.
     fn captured(&self) -> Judged {
         let Case { posting, row, tolerance } = *self;
         let (held, amount) = (row.held(), posting.amount.amount);
@@ -209,7 +209,7 @@ impl Case<'_> {
                 ..self.nothing(Effect::Cleared)
             };
         }
-        // UR shows a debit whole, and what came back beside it; another provider settles what is left.
+        // UR shows the whole debit and the returns beside it; another provider settles the rest.
         let is_left = !tolerance.holds(due.amount, amount) && tolerance.holds(held.amount, amount);
         let due = if is_left { held } else { due };
         let within = tolerance.holds(due.amount, amount);
@@ -237,7 +237,7 @@ impl Case<'_> {
         }
     }
 
-    /// UR took nothing after all.
+    /// UR rejected the debit.
     fn rejected(&self) -> Judged {
         let row = self.row;
         if !row.state.is_open() {
@@ -250,14 +250,14 @@ impl Case<'_> {
             return Judged { discrepancies: vec![conflict], ..self.nothing(Effect::Noted) };
         }
         let mut draws = draws(row, WHOLE, true);
-        // UR never took it, so it never used the limit.
+        // UR never took the amount, so it never used the limit.
         for (lost, draw) in draws.iter_mut().zip(&row.draws) {
             lost.unreflected = draw.limit;
         }
         Judged { state: AuthorizationState::Reversed, draws, ..self.nothing(Effect::Reversed) }
     }
 
-    /// UR gave money back: what a callback announced, what was not settled yet, or a refund.
+    /// UR returned money: an announced release, an unsettled amount, or a refund.
     fn given_back(&self) -> Judged {
         let Case { posting, row, tolerance } = *self;
         let posted = self.posted();
@@ -313,10 +313,10 @@ impl Case<'_> {
     }
 }
 
-/// More than anything can hold.
+/// Above any hold.
 const WHOLE: Minor = Minor(i64::MAX);
 
-/// What the draws lose, oldest first, when so much of what they hold goes.
+/// Distributes a consumed amount of the hold over the draws, oldest first.
 fn draws(row: &Authorization, paid: Minor, is_back: bool) -> Vec<DrawPosting> {
     let mut left = paid;
     let mut lost = Vec::with_capacity(row.draws.len());
@@ -325,7 +325,7 @@ fn draws(row: &Authorization, paid: Minor, is_back: bool) -> Vec<DrawPosting> {
         let amount = if left >= held { draw.remaining } else { amount_for(draw, left) };
         let stays = draw.remaining - amount;
         let paid = held - draw.held_at(stays);
-        // A part leaves draws alone; the whole says of each that it is settled.
+        // A partial amount skips untouched draws; the whole marks every draw as settled.
         if amount.is_zero() && !is_back && left < WHOLE {
             continue;
         }
@@ -345,7 +345,7 @@ fn draws(row: &Authorization, paid: Minor, is_back: bool) -> Vec<DrawPosting> {
     lost
 }
 
-/// How much of a draw's amount a part of what it holds pays for, rounded down: what stays held never falls short.
+/// The part of a draw's amount that a part of its hold pays for, rounded down: the rest of the hold never falls short.
 fn amount_for(draw: &Draw, paid: Minor) -> Minor {
     if draw.paid.is_zero() {
         return Minor::ZERO;

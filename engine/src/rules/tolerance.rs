@@ -1,8 +1,8 @@
-//! How far two figures may differ before a person looks.
+//! Tolerance: the difference of two figures that needs no operator.
 
 use crate::money::Minor;
 
-/// How far two figures may differ before a person looks: one smallest unit, or this share, whichever is more.
+/// The difference of two figures that needs no operator: one smallest unit, or this share, whichever is more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tolerance {
     /// In hundredths of a percent; the design's drift is 200.
@@ -10,7 +10,7 @@ pub struct Tolerance {
 }
 
 impl Tolerance {
-    /// The most that two figures near `amount` may differ.
+    /// The largest tolerated difference of two figures near `amount`.
     #[must_use]
     pub fn of(self, amount: Minor) -> Minor {
         amount.share_rounded_up(i64::from(self.drift_bps), 10_000).max(Minor(1))

@@ -1,4 +1,4 @@
-//! What the journal and the rows are kept in, as a trait: RocksDB in production, memory and failing ones in tests.
+//! Storage of the journal and the rows, as a trait: RocksDB in production, memory and failing stores in tests.
 
 mod overlay;
 #[cfg(feature = "rocksdb")]
@@ -25,12 +25,11 @@ pub fn chained(before: &Chain, payload: &[u8]) -> Chain {
     *hasher.finalize().as_bytes()
 }
 
-/// A record with its place and its link.
+/// An encoded record with its place and its link.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
-    /// Its place.
     pub sequence: Sequence,
-    /// The link of the chain at it.
+    /// The chain's link at this record.
     pub chain: Chain,
     /// The record's bytes.
     pub payload: Vec<u8>,
@@ -51,13 +50,13 @@ pub enum Table {
     Program,
     /// Breaks by the record that opened them.
     Breaks,
-    /// Where UR's transactions were booked, by their hash.
+    /// Posted authorizations by the movement of money.
     Postings,
     /// Alerts by the record that raised them.
     Alerts,
     /// Prefunds by the record that began them.
     Prefunds,
-    /// How far readers of the journal are, by their names.
+    /// Positions of journal readers by name.
     Cursors,
     /// Closures of the calendar by the record that added them.
     Closures,
@@ -80,14 +79,11 @@ impl Table {
     ];
 }
 
-/// A row to be written.
+/// An encoded row.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RowBytes {
-    /// The table.
     pub table: Table,
-    /// The key within it.
     pub key: Vec<u8>,
-    /// The row's bytes.
     pub value: Vec<u8>,
 }
 
@@ -97,23 +93,23 @@ pub enum StoreError {
     /// The operating system or the storage engine refused.
     #[error("storage failed: {0}")]
     Failed(String),
-    /// What is stored is not what was written.
+    /// The stored bytes differ from the written ones.
     #[error("storage is corrupt: {0}; restore a backup or move the directory aside, do not delete parts of it")]
     Corrupt(String),
 }
 
-/// Visits an entry; `Break` ends the reading.
+/// Visits an entry; `Break` ends the read.
 pub type Visit<'a> = &'a mut dyn FnMut(Entry) -> ControlFlow<()>;
 
-/// Visits a row by its key; an error ends the reading.
+/// Visits a row by its key; an error ends the read.
 pub type VisitRow<'a> = &'a mut dyn FnMut(&[u8], &[u8]) -> Result<(), StoreError>;
 
-/// Keeps the journal and the rows. Appends come from one thread only, in order.
+/// Stores the journal and the rows. Appends come from one thread only, in order.
 pub trait Store: Send + Sync + 'static {
     /// Appends the entries and makes them durable before it returns.
     ///
     /// # Errors
-    /// Whether any of them is durable is then unknown.
+    /// The append failed; the entries' durability is then unknown.
     fn append(&self, entries: &[Entry]) -> Result<(), StoreError>;
 
     /// The last entry's place and link.
@@ -149,14 +145,14 @@ pub trait Store: Send + Sync + 'static {
     /// Writes rows, durable or not: [`Store::write_rows`] makes them so before it sets the watermark.
     ///
     /// # Errors
-    /// Some of them may be there, and hold nothing but what is in the journal.
+    /// The write failed; some rows may be written, and hold nothing beyond the journal.
     fn put_rows(&self, rows: &[RowBytes]) -> Result<(), StoreError>;
 
-    /// Writes rows, makes all that were written durable, and then sets the watermark: every row holds at least the records
+    /// Writes rows, makes all written rows durable, and then sets the watermark: every row holds at least the records
     /// up to it.
     ///
     /// # Errors
-    /// The watermark is then unchanged, or unknown.
+    /// The write failed; the watermark is then unchanged or unknown.
     fn write_rows(&self, rows: &[RowBytes], watermark: Sequence) -> Result<(), StoreError>;
 
     /// The watermark last set.
@@ -165,7 +161,7 @@ pub trait Store: Send + Sync + 'static {
     /// The store cannot be read.
     fn watermark(&self) -> Result<Sequence, StoreError>;
 
-    /// Ends what the store does in the background, and waits for that: the process is about to end, and whoever still holds
-    /// the store writes no more.
+    /// Ends the store's background work and waits for it. Called just before the process ends: remaining holders of the
+    /// store write no more.
     fn close(&self) {}
 }

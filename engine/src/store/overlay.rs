@@ -1,4 +1,4 @@
-//! A store that reads another and keeps to itself what is written: to see what would be recorded, and record nothing.
+//! A store that reads another and keeps writes in memory: for a dry run that records nothing.
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::{Chain, Entry, RowBytes, Store, StoreError, Table, Visit, VisitRow};
 use crate::ids::Sequence;
 
-/// What was written, in memory: as much as a rehearsal writes.
+/// The writes of a dry run, in memory.
 #[derive(Debug, Default)]
 struct Written {
     entries: Vec<Entry>,
@@ -22,7 +22,7 @@ pub struct Overlay {
 }
 
 impl Overlay {
-    /// Lies over a store.
+    /// Creates an overlay over a store.
     #[must_use]
     pub fn over(beneath: Arc<dyn Store>) -> Overlay {
         Overlay { beneath, written: Mutex::default() }

@@ -1,10 +1,10 @@
 //! The store on RocksDB: the only file that names it.
 //!
 //! Two databases: `journal`, with monotone keys, written through the synced write-ahead log and moved down the levels
-//! without being rewritten; and `rows`, written without any log: tables are flushed, and only then the watermark that says
-//! so. A database has one queue of writers and holds them all back where it falls behind: in two, no decision ever waits
-//! for a row to be written. The log is recovered strictly: an incomplete last write is dropped (it was never
-//! acknowledged), anything else that does not check stops the start.
+//! without being rewritten; and `rows`, written without any log: tables are flushed first, and only then their
+//! watermark. One database has one queue of writers and stalls all of them when it falls behind: with two, no decision
+//! ever waits for a row. The log is recovered strictly: an incomplete last write is dropped (it was never
+//! acknowledged); any other failed check stops the start.
 
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -43,18 +43,18 @@ const FORMAT_VERSION: u8 = 6;
 /// Bloom filter bits per key: 1 % false positives, so that a new id costs no read.
 const BLOOM_BITS_PER_KEY: f64 = 10.0;
 
-/// Writes in memory before the journal is flushed; bounds what recovery re-reads from the log.
+/// Bytes in memory before the journal is flushed; bounds the log that recovery reads again.
 const JOURNAL_BUFFER_BYTES: usize = 64 << 20;
 
-/// Rows written at once; of 200 bytes each they are 50 KB.
+/// Rows per write; of 200 bytes each they are 50 KB.
 const ROWS_IN_BATCH: usize = 256;
 
-/// Where files beside the log go through the page cache they reach the disk in pieces of this size, so that no sync of the
+/// Files beside the log that go through the page cache reach the disk in pieces of this size, so that no sync of the
 /// log waits behind a whole file.
 const BYTES_PER_SYNC: u64 = 512 << 10;
 
-/// What flushes and compactions of either database may write a second: several times what the engine can make of journal and rows, and so
-/// little at once that the log's syncs find their way between.
+/// Write rate of flushes and compactions of either database, per second: several times the engine's output of journal
+/// and rows, and small enough for the log's syncs to pass between.
 const BACKGROUND_BYTES_PER_SECOND: i64 = 32 << 20;
 
 const BACKGROUND_REFILL_MICROS: i64 = 20_000;
@@ -62,16 +62,16 @@ const BACKGROUND_REFILL_MICROS: i64 = 20_000;
 /// RocksDB's default: once in ten times compactions come before flushes.
 const BACKGROUND_FAIRNESS: i32 = 10;
 
-/// Buffers of the journal: at a low priority a flush may take a while, and writes must not wait for it.
+/// Buffers of the journal: a low-priority flush may take a while, and writes must not wait for it.
 const JOURNAL_BUFFERS_MAX: i32 = 3;
 
 /// Rows in memory before some table is flushed.
 const ROWS_BUFFER_BYTES: usize = 64 << 20;
 
-/// More files than there will be.
+/// Above any number of files.
 const NEVER: i32 = 1 << 20;
 
-/// Flushes, and compactions, at once: one of each database.
+/// Concurrent flushes, and compactions: one for each database.
 const BACKGROUND_THREADS: i32 = 2;
 
 /// RocksDB's own diagnostic log.
@@ -115,8 +115,8 @@ fn options() -> Options {
     options.set_keep_log_file_num(INFO_LOGS_KEPT);
     options.set_bytes_per_sync(BYTES_PER_SYNC);
     options.set_ratelimiter(BACKGROUND_BYTES_PER_SECOND, BACKGROUND_REFILL_MICROS, BACKGROUND_FAIRNESS);
-    // Flushes and compactions have all the time that decisions leave. Without an environment of its own the store runs
-    // them as RocksDB does.
+    // Flushes and compactions run in the time that decisions leave. Without an environment of its own the store runs
+    // them by RocksDB's defaults.
     if let Ok(mut env) = Env::new() {
         env.set_background_threads(BACKGROUND_THREADS);
         env.set_high_priority_background_threads(BACKGROUND_THREADS);
@@ -127,13 +127,13 @@ fn options() -> Options {
     options
 }
 
-/// Whether files in this directory can be written past the page cache; not every file system can. Through it, a file
-/// system's journal has each sync of the log wait for whatever else was written to it.
+/// Whether files in this directory can be written past the page cache; some file systems cannot. Through the page
+/// cache, a file system's journal makes each sync of the log wait for other writes.
 fn takes_direct_io(directory: &Path) -> bool {
     let probe = directory.join("direct-io");
     let flags = OFlags::CREATE | OFlags::WRONLY | OFlags::DIRECT | OFlags::CLOEXEC;
     let opened = rustix::fs::open(&probe, flags, Mode::RUSR | Mode::WUSR).is_ok();
-    // Nothing reads it; the next start writes it again.
+    // Nothing reads the probe; the next start writes it again.
     let _ = std::fs::remove_file(&probe);
     opened
 }
@@ -149,7 +149,7 @@ fn journal_options() -> Options {
 fn family(name: &str) -> ColumnFamilyDescriptor {
     let mut options = Options::default();
     options.set_compression_type(DBCompressionType::Snappy);
-    // Where compactions fall behind, reads of rows get slower, and that is all: the thread that writes them must go on.
+    // Compactions that fall behind only slow reads of rows: the thread that writes rows must never stall.
     options.set_level_zero_slowdown_writes_trigger(NEVER);
     options.set_level_zero_stop_writes_trigger(NEVER);
     options.set_soft_pending_compaction_bytes_limit(0);
@@ -164,7 +164,7 @@ fn families() -> impl Iterator<Item = ColumnFamilyDescriptor> {
     std::iter::once(META).chain(Table::ALL.into_iter().map(table_name)).map(family)
 }
 
-/// Where a version before this one kept its data, there is a database in the directory itself.
+/// An earlier version kept its database in the directory itself.
 fn refuse_older(directory: &Path) -> Result<(), StoreError> {
     if directory.join("CURRENT").is_file() { Err(other_version(directory)) } else { Ok(()) }
 }
@@ -176,7 +176,7 @@ fn other_version(directory: &Path) -> StoreError {
     ))
 }
 
-/// RocksDB names the file and place of what does not check.
+/// RocksDB's error names the file and place of the failed check.
 fn failed(error: &rocksdb::Error) -> StoreError {
     match error.kind() {
         rocksdb::ErrorKind::Corruption => StoreError::Corrupt(error.to_string()),
@@ -185,7 +185,7 @@ fn failed(error: &rocksdb::Error) -> StoreError {
 }
 
 impl Rocks {
-    /// Opens the data directory, creating it where there is none. What was re-read from the log is made durable.
+    /// Opens the data directory, creating it if missing. Makes records read again from the log durable.
     ///
     /// # Errors
     /// Another process holds it, it is corrupt, or another version wrote it.
@@ -208,7 +208,7 @@ impl Rocks {
         if format.as_ref().is_some_and(|version| version != &[FORMAT_VERSION]) {
             return Err(other_version(directory));
         }
-        // The format is written once the journal is there: with it and without a journal, the journal is lost.
+        // The format is written after the journal is created: a format without a journal means the journal is lost.
         let journal = DB::open(&serving(journal_options(), format.is_none()), directory.join(JOURNAL));
         let journal = journal.map_err(|error| failed(&error))?;
         let store = Rocks { journal, rows, sync_mode };
@@ -221,10 +221,10 @@ impl Rocks {
         Ok(store)
     }
 
-    /// Opens the data directory to read only; nothing in it is changed.
+    /// Opens the data directory read-only; changes nothing in it.
     ///
     /// # Errors
-    /// There is none, it is corrupt, or another version wrote it.
+    /// There is no such directory, it is corrupt, or another version wrote it.
     pub fn open_read_only(directory: &Path) -> Result<Rocks, StoreError> {
         refuse_older(directory)?;
         let [rows, journal] = [ROWS, JOURNAL].map(|name| directory.join(name));
@@ -234,10 +234,10 @@ impl Rocks {
                 return Err(StoreError::Failed(format!("{directory} is not a data directory: {half} holds nothing")));
             }
         }
-        // An older program may have written it: nothing is created here, so a table that came later is not there.
+        // An older program may have written the directory: a table added later is missing, and nothing is created here.
         let existing = DB::list_cf(&options(), &rows).map_err(|error| failed(&error))?;
         let families = families().filter(|family| existing.iter().any(|name| name == family.name()));
-        // A program may be writing it: the journal, opened last, reaches at least as far as the rows.
+        // A running program may be writing: the journal, opened last, reaches at least as far as the rows.
         let rows = DB::open_cf_descriptors_read_only(&options(), rows, families, false);
         let rows = rows.map_err(|error| failed(&error))?;
         let journal = DB::open_for_read_only(&journal_options(), journal, false).map_err(|error| failed(&error))?;
@@ -262,12 +262,12 @@ impl Rocks {
         self.rows.cf_handle(name).ok_or_else(|| StoreError::Corrupt(format!("column family {name} is missing")))
     }
 
-    /// A table; `None` where the directory is older than the table and opened to read only, so that it holds no row.
+    /// A table; `None` where a directory older than the table is opened read-only, so that it has no row.
     fn table(&self, table: Table) -> Option<ColumnFamilyRef<'_>> {
         self.rows.cf_handle(table_name(table))
     }
 
-    /// Written without a log, too: a flush makes it durable, and leaves no log behind.
+    /// Written without a log, too: a flush makes it durable and leaves no log behind.
     fn put_meta(&self, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
         let put = self.rows.put_cf_opt(self.family(META)?, key, value, &unlogged());
         put.map_err(|error| failed(&error))?;
@@ -287,7 +287,7 @@ impl Rocks {
     }
 }
 
-/// The version that wrote these rows; nothing where they are new.
+/// The version that wrote these rows; `None` for new rows.
 fn format_of(rows: &DB) -> Result<Option<Vec<u8>>, StoreError> {
     let meta = rows.cf_handle(META).ok_or_else(|| StoreError::Corrupt(format!("column family {META} is missing")))?;
     rows.get_cf(meta, FORMAT).map_err(|error| failed(&error))
@@ -339,7 +339,7 @@ impl Store for Rocks {
     }
 
     fn read(&self, after: Sequence, visit: Visit<'_>) -> Result<(), StoreError> {
-        // Anybody may ask for what comes after the last number there is.
+        // A caller may read after the last possible sequence.
         let Some(first) = after.0.checked_add(1) else { return Ok(()) };
         self.visit_journal(IteratorMode::From(&first.to_be_bytes(), Direction::Forward), visit)
     }
@@ -365,7 +365,7 @@ impl Store for Rocks {
 
     fn put_rows(&self, rows: &[RowBytes]) -> Result<(), StoreError> {
         let unlogged = unlogged();
-        // The watermark makes them one, so the batches need not be: small ones stay in the processor's cache.
+        // The watermark makes the rows atomic, so the batches need not be: small batches stay in the processor's cache.
         for some in rows.chunks(ROWS_IN_BATCH) {
             let mut batch = WriteBatch::default();
             for row in some {
@@ -379,7 +379,7 @@ impl Store for Rocks {
     fn write_rows(&self, rows: &[RowBytes], watermark: Sequence) -> Result<(), StoreError> {
         self.put_rows(rows)?;
         if self.sync_mode == SyncMode::Os {
-            // Rows reach the disk now: the records they hold must not come after them.
+            // Rows reach the disk now: their records must be there first.
             self.journal.flush_wal(true).map_err(|error| failed(&error))?;
         }
         self.flush_rows(Table::ALL.into_iter().map(table_name))?;
@@ -490,7 +490,7 @@ mod tests {
         let store = Rocks::open(directory.path(), SyncMode::Os).unwrap();
         let row = RowBytes { table: Table::Users, key: b"user".to_vec(), value: b"row".to_vec() };
         store.write_rows(&[row], Sequence(7)).unwrap();
-        // What a crash would leave: closing would write more.
+        // A copy of the state after a crash: closing would write more.
         let crashed = tempfile::tempdir().unwrap();
         for half in [JOURNAL, ROWS] {
             std::fs::create_dir(crashed.path().join(half)).unwrap();
