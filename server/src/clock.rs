@@ -8,8 +8,8 @@ use tokio::time::Instant;
 
 use crate::stopping::Stopping;
 
-/// A step of wall time against monotonic time beyond which decisions are gated: a forward jump would end every
-/// 30-day window. Adjustments by time synchronisation are far smaller.
+/// A jump of wall time against monotonic time beyond which decisions are gated: a forward jump would end every 30-day
+/// window. Time synchronisation adjusts far less.
 const JUMP_MILLIS_MAX: u64 = 60_000;
 
 /// Wall time, watched against monotonic time; or, in the sandbox, a virtual time that runs faster.
@@ -17,20 +17,20 @@ const JUMP_MILLIS_MAX: u64 = 60_000;
 pub struct Clock {
     started: Instant,
     started_at: UnixMillis,
-    /// How many times as fast as real time it runs; wall time is not looked at then. 0: wall time.
+    /// The virtual time's speed relative to real time. 0: wall time.
     speed: u32,
     jumped: AtomicBool,
 }
 
 impl Clock {
-    /// A clock that trusts wall time as it is now.
+    /// A clock that trusts the current wall time.
     #[must_use]
     pub fn start() -> Clock {
         Clock { started: Instant::now(), started_at: wall(), speed: 0, jumped: AtomicBool::new(false) }
     }
 
-    /// Looks at records that bear times up to `latest`. If those lie in the clock's future, one of the two was wrong: the
-    /// clock is not trusted.
+    /// Compares the clock with the newest of the stored times. If `latest` lies in the future, either the clock or the
+    /// stored time is wrong, and the clock is not trusted.
     pub fn check_behind(&self, latest: UnixMillis) {
         let now = self.now().at;
         if latest.0 > now.0.saturating_add(JUMP_MILLIS_MAX) {
@@ -44,13 +44,13 @@ impl Clock {
         }
     }
 
-    /// A virtual clock that begins at wall time and runs `speed` times as fast as real time.
+    /// A virtual clock that starts at wall time and runs at `speed` times real time.
     #[must_use]
     pub fn accelerated(speed: u32) -> Clock {
         Clock { speed, ..Clock::start() }
     }
 
-    /// The time now. Once wall time has jumped it is not trusted until the process is started again.
+    /// The current time. After a jump the clock is not trusted until the process restarts.
     pub fn now(&self) -> Moment {
         let elapsed = self.started.elapsed();
         if self.speed == 0 {
@@ -61,23 +61,23 @@ impl Clock {
         Moment { at, trusted: !self.jumped.load(Ordering::Acquire) }
     }
 
-    /// When it was started.
+    /// The time at start.
     #[must_use]
     pub fn started_at(&self) -> UnixMillis {
         self.started_at
     }
 
-    /// How long it runs, in its own time.
+    /// The running time on this clock.
     pub fn elapsed(&self) -> Duration {
         self.started.elapsed() * self.speed.max(1)
     }
 
-    /// How long it runs in real time, whatever its speed.
+    /// The running time in real time, whatever the speed.
     pub fn running(&self) -> Duration {
         self.started.elapsed()
     }
 
-    /// Rests for a time of its own, and at least for another in real time; shorter where the end is asked for.
+    /// Sleeps for a duration on this clock, at least `real_min` in real time; returns early on a request to stop.
     pub async fn rest(&self, duration: Duration, real_min: Duration, stopping: &mut Stopping) {
         tokio::select! {
             () = stopping.set() => {}
@@ -85,12 +85,12 @@ impl Clock {
         }
     }
 
-    /// Waits for so much of its own time.
+    /// Sleeps for a duration on this clock.
     pub async fn sleep(&self, duration: Duration) {
         tokio::time::sleep(self.real(duration)).await;
     }
 
-    /// How long so much of its own time takes.
+    /// Converts a duration on this clock to real time.
     #[must_use]
     pub fn real(&self, duration: Duration) -> Duration {
         duration / self.speed.max(1)

@@ -1,6 +1,6 @@
-//! Errors with what caused them, on one line.
+//! Errors with their causes, on one line.
 
-/// The error, then each cause behind it that it does not name itself.
+/// The error, then each cause that the error before does not mention.
 #[must_use]
 pub(crate) fn error_chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();

@@ -1,22 +1,22 @@
-//! Whether the process takes requests, and why not.
+//! Whether the process takes requests, and the reason if it does not.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Why requests are not taken.
+/// Reasons to take no requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NotReady {
-    /// The process is about to end, as it was asked to.
+    /// The process shuts down as requested.
     Stopping,
-    /// The process is about to end: nothing more can be kept.
+    /// The journal failed; the process ends.
     Failed,
-    /// Nothing has become durable for a while.
+    /// No sync has completed for a while.
     Stalled,
-    /// What the store holds in memory might find no room.
+    /// The disk might be too full for the store's buffers.
     DiskLow,
 }
 
 impl NotReady {
-    /// For the operator who asks.
+    /// The text for the operator.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -28,7 +28,7 @@ impl NotReady {
     }
 }
 
-/// Whether requests are taken. Each cause against it is set and cleared by the job that watches it.
+/// Whether the process takes requests. Each reason against it is set and cleared by the job that watches it.
 #[derive(Debug, Default)]
 pub struct Health {
     stopping: AtomicBool,
@@ -43,31 +43,31 @@ impl Health {
         self.stopping.store(true, Ordering::Release);
     }
 
-    /// The journal failed; the process is about to end.
+    /// The journal failed; the process ends.
     pub fn set_failed(&self) {
         self.failed.store(true, Ordering::Release);
     }
 
-    /// Nothing has become durable for a while.
+    /// Records whether syncs have stopped completing.
     pub fn set_stalled(&self, stalled: bool) {
         self.stalled.store(stalled, Ordering::Release);
     }
 
-    /// Whether nothing has become durable for a while.
+    /// Whether syncs have stopped completing.
     #[must_use]
     pub fn is_stalled(&self) -> bool {
         self.stalled.load(Ordering::Acquire)
     }
 
-    /// The disk is nearly full.
+    /// Records whether the disk is nearly full.
     pub fn set_disk_low(&self, low: bool) {
         self.disk_low.store(low, Ordering::Release);
     }
 
-    /// Whether a request may be taken at the edge. A failed journal is no reason to shed: it declines.
+    /// Whether the listener takes a request. It takes requests after a journal failure too: they are declined.
     ///
     /// # Errors
-    /// The reason to shed it.
+    /// The reason to shed the request.
     pub fn admit(&self) -> Result<(), NotReady> {
         if self.stalled.load(Ordering::Acquire) {
             return Err(NotReady::Stalled);

@@ -1,7 +1,7 @@
-//! The server of tapgate: UR's callbacks in, answers out, and the admin side.
+//! The server of tapgate: UR's callbacks and their answers, and the admin side.
 //!
-//! `program` wires the parts together; `http` is thin; `wire` holds the JSON shapes; `signature` and `config` are pure; `clock`
-//! alone reads wall time.
+//! `program` wires the parts together; `http` is thin; `wire` holds the JSON shapes; `signature` and `config` are pure;
+//! only `clock` reads wall time.
 
 pub mod alerting;
 pub mod cli;

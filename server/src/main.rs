@@ -10,7 +10,7 @@ fn main() -> ExitCode {
     tapgate::cli::run()
 }
 
-/// The release profile aborts by itself. A debug build unwinds, as tests must, and would survive a panic in a task.
+/// The release profile aborts on a panic. A debug build unwinds, which tests need, and would survive a panic in a task.
 fn abort_on_panic() {
     let report = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {

@@ -1,4 +1,4 @@
-//! The only source of randomness, so that a test or a simulator can bring its own.
+//! The only source of randomness, so that tests and simulators can replace it.
 
 use std::fmt;
 use std::ops::Range;
@@ -6,15 +6,15 @@ use std::sync::Arc;
 
 use rand::RngExt;
 
-/// The fraction's bits: every value of them is exact in a double.
+/// Bits of a fraction: a double represents all of them exactly.
 const FRACTION_BITS: u32 = 53;
 
-/// Draws numbers. Cheap to clone.
+/// A random number generator. Cheap to clone.
 #[derive(Clone)]
 pub struct Randomness(Arc<dyn Fn() -> u64 + Send + Sync>);
 
 impl Randomness {
-    /// The system's generator: its numbers cannot be guessed.
+    /// The system's unpredictable generator.
     #[must_use]
     pub fn of_system() -> Randomness {
         Randomness::new(|| rand::rng().random())
@@ -37,7 +37,7 @@ impl Randomness {
         u32::try_from(self.bits() >> u32::BITS).unwrap_or(u32::MAX)
     }
 
-    /// A number of the range; rounding may give its end.
+    /// A number in the range; rounding may yield its end.
     #[must_use]
     pub fn within(&self, range: Range<f64>) -> f64 {
         let fraction = (self.bits() >> (u64::BITS - FRACTION_BITS)) as f64 / (1_u64 << FRACTION_BITS) as f64;

@@ -1,8 +1,8 @@
-//! Asks a job to stop.
+//! Stops jobs.
 
 use tokio::sync::watch;
 
-/// The asking side. Dropping it asks, too.
+/// The side that requests the stop. Dropping it requests the stop too.
 #[derive(Debug)]
 pub struct Stop(watch::Sender<bool>);
 
@@ -10,7 +10,7 @@ pub struct Stop(watch::Sender<bool>);
 #[derive(Clone, Debug)]
 pub struct Stopping(watch::Receiver<bool>);
 
-/// Both sides, for one job.
+/// Both sides for one job.
 #[must_use]
 pub fn stopping() -> (Stop, Stopping) {
     let (stop, stopping) = watch::channel(false);
@@ -18,7 +18,7 @@ pub fn stopping() -> (Stop, Stopping) {
 }
 
 impl Stop {
-    /// Asks the job to stop.
+    /// Requests the stop.
     pub fn stop(&self) {
         // Fails only if the job has ended already.
         let _ = self.0.send(true);
@@ -32,9 +32,9 @@ impl Stopping {
         *self.0.borrow() || self.0.has_changed().is_err()
     }
 
-    /// Waits until the job must stop.
+    /// Waits for the request to stop.
     pub async fn set(&mut self) {
-        // An error means that the asking side was dropped.
+        // An error means that the requesting side was dropped.
         let _ = self.0.wait_for(|stopping| *stopping).await;
     }
 }

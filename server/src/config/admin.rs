@@ -6,10 +6,10 @@ use super::reader::Reader;
 use super::setting::Setting;
 use crate::http::admin::auth::{Role, Token, TokenHash};
 
-/// SHA-256 of nothing: as a token's hash it would let an empty token in.
+/// SHA-256 of the empty text: as a token's hash it would admit an empty token.
 const SHA256_OF_NOTHING: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
-/// Most admin tokens: every request with a token is compared with all of them.
+/// Most admin tokens: every request's token is compared with all of them.
 const TOKENS_MAX: usize = 100;
 
 pub(super) fn tokens(reader: &mut Reader<'_>) -> Vec<Token> {
@@ -33,14 +33,14 @@ pub(super) fn tokens(reader: &mut Reader<'_>) -> Vec<Token> {
 fn token<'a>(reader: &mut Reader<'a>, item: &Setting<'a>) -> Option<Token> {
     let roles = [("viewer", Role::Viewer), ("operator", Role::Operator), ("treasurer", Role::Treasurer)];
     let fields = reader.table(item, &["name", "role", "sha256"])?;
-    // All three are read before any of them may end this, so that all their faults are reported.
+    // Reads all three before it returns, so that all their errors are reported.
     let name = reader.required_field(&fields, "name", |setting| setting.parsed(token_name));
     let role = reader.required_field(&fields, "role", |setting| setting.word(&roles));
     let sha256 = reader.required_field(&fields, "sha256", token_hash);
     Some(Token { name: name?, role: role?, sha256: sha256? })
 }
 
-/// The journal names its authors so, and who approves must not be who proposed.
+/// A token's name, which the journal shows as the author of changes; those of tapgate and UR are reserved.
 fn token_name(text: &str) -> Result<String, &'static str> {
     if [Author::Engine.name(), Author::Ur.name()].contains(&text) {
         return Err("must be neither engine nor ur: the journal names tapgate itself and UR so");
@@ -53,7 +53,7 @@ fn token_name(text: &str) -> Result<String, &'static str> {
     }
 }
 
-/// The value is never repeated: it may be the token itself, put there by mistake.
+/// No message repeats the value: an operator may paste the token itself.
 fn token_hash(setting: &Setting<'_>) -> Result<TokenHash, String> {
     const FORM: &str = "must be the token's SHA-256 in 64 hexadecimal digits";
     let text = setting.text()?;

@@ -1,11 +1,11 @@
-//! The section `[treasury.auto_prefund]`: top-ups that tapgate orders from UR itself, and their bounds.
+//! The section `[treasury.auto_prefund]`: top-ups that tapgate orders from UR, and their bounds.
 
 use tapgate_engine::money::Minor;
 
 use super::reader::Reader;
 use crate::provider::prefunding::{AutoPrefund, AutoPrefundMode};
 
-/// Largest bound, in whole USDC: 10^9, which in millionths is the largest amount there is.
+/// Largest bound, in whole USDC: 10^9, which in millionths is the largest amount.
 const USDC_MAX: u64 = 1_000_000_000;
 
 /// Millionths of a USDC.
@@ -14,7 +14,7 @@ const USDC: i64 = 1_000_000;
 /// Largest tolerance, in basis points: a tenth.
 const TOLERANCE_BPS_MAX: u16 = 1_000;
 
-/// What a quote may cost where nothing else is said: the fees and the spread of UR's published contract, and a little.
+/// Default tolerance: the fees and the spread of UR's published contract, with a margin.
 const TOLERANCE_BPS: u16 = 250;
 
 const KEYS: [&str; 4] = ["mode", "daily_max_usdc", "single_max_usdc", "quote_tolerance_bps"];

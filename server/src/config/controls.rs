@@ -1,4 +1,4 @@
-//! The section `[controls]`: program-wide controls, of the same fields as a user's in `docs/interface.md`.
+//! The section `[controls]`: program-wide controls, with the same fields as a user's in `docs/interface.md`.
 
 use compact_str::CompactString;
 use tapgate_engine::fact::controls::{BLOCK_LIST_MAX, VELOCITY_COUNT_MAX, VELOCITY_RULES_MAX};

@@ -1,4 +1,4 @@
-//! The section `[decision]`: parameters of every decision.
+//! The section `[decision]`: the parameters of every decision.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use super::setting::Setting;
 /// Largest buffer on holds across currencies: half again, in basis points.
 const FX_BUFFER_BPS_MAX: u16 = 5_000;
 
-/// What the engine decides by. Without feeds, people set the figures, and their age says nothing about them.
+/// The engine's decision policy. Without feeds people set the figures, so their age means nothing.
 pub(super) fn policy(reader: &mut Reader<'_>, is_fed: bool, controls: Controls) -> Policy {
     let funding = [
         ("crypto", FundingPolicy::Crypto),

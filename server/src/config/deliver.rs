@@ -18,16 +18,16 @@ use crate::delivery::settings::{MailReceiver, PagerDutyReceiver, Settings, Slack
 /// Most receivers of one kind: each reads the whole journal.
 const RECEIVERS_MAX: usize = 16;
 
-/// Most addresses of an e-mail.
+/// Most recipients of an e-mail.
 const MAIL_TO_MAX: usize = 32;
 
-/// Longest time until a receiver is parked, in hours: 30 days.
+/// Longest time before a receiver is parked, in hours: 30 days.
 const PARK_AFTER_HOURS_MAX: u32 = 720;
 
-/// Where PagerDuty takes events; other regions have hosts of their own.
+/// PagerDuty's default host for events; other regions have their own.
 const PAGERDUTY_URL: &str = "https://events.pagerduty.com";
 
-/// What all receivers are read with.
+/// The inputs for reading all receivers.
 struct Receivers<'f> {
     guard: Guard,
     read_file: ReadFile<'f>,
@@ -129,7 +129,7 @@ impl Receivers<'_> {
         Some(MailReceiver { name: name?, server, from: from?, to: to? })
     }
 
-    /// What is not named is named by its kind; a second one of the kind then needs a name.
+    /// The receiver's name; by default its kind, so a second receiver of the kind needs a name.
     fn name<'a>(
         &mut self,
         reader: &mut Reader<'a>,
@@ -153,7 +153,7 @@ impl Receivers<'_> {
         reader.required_field(fields, key, |setting| setting.text().and_then(|text| endpoint(text, self.guard)))
     }
 
-    /// A secret, itself or as the content of a file. No message repeats either.
+    /// A secret, inline or from a file. No message repeats it.
     fn secret<'a, T>(
         &self,
         reader: &mut Reader<'a>,
@@ -167,7 +167,7 @@ impl Receivers<'_> {
         }
         let given = reader.field(fields, key, |setting| setting.text().and_then(&parse));
         let read = |path: &str| {
-            // Where a path is expected, the secret itself is easily put by mistake: it is not repeated.
+            // An operator may paste the secret in place of the path, so no message repeats the value.
             let content = (self.read_file)(Path::new(path)).map_err(|error| format!("cannot be read: {error}"))?;
             parse(content.trim_end_matches(['\r', '\n'])).map_err(|error| format!("in that file: {error}"))
         };
@@ -175,7 +175,7 @@ impl Receivers<'_> {
     }
 }
 
-/// The value is never repeated: its path may hold a token.
+/// No message repeats the value: its path may hold a token.
 fn endpoint(text: &str, guard: Guard) -> Result<Endpoint, String> {
     let endpoint: Endpoint =
         text.parse().map_err(|error: crate::delivery::channel::guard::EndpointError| error.to_string())?;
@@ -250,13 +250,13 @@ fn receiver_name(text: &str) -> Result<String, &'static str> {
     if fits { Ok(text.to_owned()) } else { Err("must be 1 to 64 letters, digits, '.', '_' or '-'") }
 }
 
-/// The value is never repeated.
+/// No message repeats the value.
 fn routing_key(text: &str) -> Result<Secret, String> {
     let is_key = text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_alphanumeric());
     if is_key { Ok(Secret::new(text.to_owned())) } else { Err("a routing key is 32 letters and digits".to_owned()) }
 }
 
-/// The value is never repeated.
+/// No message repeats the value.
 fn not_blank(text: &str) -> Result<Secret, String> {
     if text.is_empty() { Err("must not be empty".to_owned()) } else { Ok(Secret::new(text.to_owned())) }
 }

@@ -1,4 +1,4 @@
-//! The file and the environment, parsed but not yet judged.
+//! The file and the environment, parsed but not yet checked.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -8,34 +8,34 @@ use toml::de::{DeTable, DeValue};
 use super::errors::{Place, variable_of};
 use super::setting::{Given, Setting};
 
-/// The file's text without the lines that TOML's parser cannot get past, and everything that is not TOML in it.
+/// The file's text without the lines at which TOML's parser stops, and all syntax errors.
 pub(super) struct Text<'t> {
     text: Cow<'t, str>,
     syntax_errors: BTreeMap<usize, String>,
 }
 
-/// What the operator wrote.
+/// The operator's file and environment.
 pub(super) struct Document<'a> {
     pub(super) file_name: &'a str,
     text: &'a str,
     pub(super) root: DeTable<'a>,
     variables: BTreeMap<&'a str, Variable<'a>>,
-    /// The lines on which the text is not TOML, with the reasons.
+    /// The lines with syntax errors, and the reasons.
     pub(super) syntax_errors: &'a BTreeMap<usize, String>,
 }
 
 struct Variable<'a> {
     text: &'a str,
-    /// What the text means as TOML, if anything.
+    /// The text parsed as TOML, if it is TOML.
     value: Option<DeValue<'a>>,
 }
 
 impl<'t> Text<'t> {
-    /// The parser recovers from most errors, but ends at a key without a value and would leave what follows unjudged.
-    /// Such a line is reported and read as an empty one; every other byte keeps its place.
+    /// Parses the text. The parser recovers from most errors, but stops at a key without a value and would leave the
+    /// rest unchecked. Such a line is reported and blanked; every other byte keeps its place.
     pub(super) fn read(text: &'t str) -> Text<'t> {
         let mut read = Text { text: Cow::Borrowed(text), syntax_errors: BTreeMap::new() };
-        // Ends: an empty line never has to go again.
+        // Terminates: a blank line is never blanked again.
         loop {
             let lines_to_go = read.parse_once();
             if lines_to_go.is_empty() {
@@ -49,7 +49,7 @@ impl<'t> Text<'t> {
         }
     }
 
-    /// Notes the errors of the text as it is, and gives the lines that have to go.
+    /// Records the syntax errors of the current text, and returns the lines to blank.
     fn parse_once(&mut self) -> BTreeSet<usize> {
         let (_, errors) = DeTable::parse_recoverable(&self.text);
         let mut lines_to_go = BTreeSet::new();
@@ -61,7 +61,7 @@ impl<'t> Text<'t> {
             {
                 lines_to_go.insert(line);
             }
-            // What follows the first error of a line is mostly its consequence.
+            // Later errors of a line mostly follow from its first.
             self.syntax_errors.entry(line).or_insert_with(|| format!("not TOML: {}", error.message()));
         }
         lines_to_go
@@ -69,7 +69,7 @@ impl<'t> Text<'t> {
 }
 
 impl<'a> Document<'a> {
-    /// `variables` are those of the environment that override settings, by name.
+    /// `variables` are the environment's overrides, by name.
     pub(super) fn parse(
         text: &'a Text<'_>,
         file_name: &'a str,
@@ -85,7 +85,7 @@ impl<'a> Document<'a> {
         Document { file_name, text: &text.text, root: root.into_inner(), variables, syntax_errors }
     }
 
-    /// The setting as the environment or else the file gives it.
+    /// The setting from the environment, or else from the file.
     pub(super) fn find(&self, path: &str) -> Option<Setting<'_>> {
         let name = variable_of(path);
         if let Some(Variable { text, value }) = self.variables.get(name.as_str()) {
@@ -101,7 +101,7 @@ impl<'a> Document<'a> {
         Some(Setting { path: path.to_owned(), place, given: Given::Toml(value.get_ref()) })
     }
 
-    /// Where a setting that is not given would belong: its section's header, if there is one.
+    /// The place for a missing setting: its section's header, if there is one.
     pub(super) fn home(&self, path: &str) -> Place {
         let section = path.split_once('.').and_then(|(section, _)| self.root.get_key_value(section));
         section.map_or(Place::File, |(key, _)| self.line(key.span().start))
@@ -111,7 +111,7 @@ impl<'a> Document<'a> {
         Place::Line(line_of(self.text, offset))
     }
 
-    /// Where a part of a setting's value was given: on its own line of the file, or in the same variable.
+    /// The place of a part of a setting's value: its own line of the file, or the same variable.
     pub(super) fn place_within(&self, whole: &Place, offset: usize) -> Place {
         match whole {
             Place::Variable(name) => Place::Variable(name.clone()),
@@ -123,14 +123,14 @@ impl<'a> Document<'a> {
         self.variables.keys().copied()
     }
 
-    /// Whether a syntax error between a line and the next section's header may have swallowed a setting.
+    /// Whether a syntax error between a line and the next section's header may have hidden a setting.
     pub(super) fn is_incomplete_from(&self, line: usize) -> bool {
         let is_next_header = |(text, number): &(&str, usize)| *number > line && text.trim_start().starts_with('[');
         let end = self.text.lines().zip(1..).find(is_next_header).map_or(usize::MAX, |(_, number)| number);
         self.syntax_errors.range(line..end).next().is_some()
     }
 
-    /// Whether a line is itself no TOML, or stands below a section's broken header and so belongs to nobody knows what.
+    /// Whether a line is not TOML, or stands below a broken section header, so that its section is unknown.
     pub(super) fn is_misread(&self, line: usize) -> bool {
         let header = self.text.lines().zip(1..=line).filter(|(text, _)| text.trim_start().starts_with('[')).last();
         let is_broken = |line| self.syntax_errors.contains_key(&line);
@@ -138,7 +138,7 @@ impl<'a> Document<'a> {
     }
 }
 
-/// The line, from 1, of a byte of the text. Past its end: the last line that holds something.
+/// The line of a byte of the text, from 1. Past the end: the last line that is not blank.
 fn line_of(text: &str, offset: usize) -> usize {
     let before = text.as_bytes().get(..offset).unwrap_or(text.trim_end().as_bytes());
     before.iter().filter(|byte| **byte == b'\n').count() + 1

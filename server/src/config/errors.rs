@@ -1,34 +1,33 @@
-//! What is wrong with a configuration, and where.
+//! The errors of a configuration, with their places.
 
 use std::fmt;
 
-/// Begins the name of every environment variable that overrides a setting.
+/// Prefix of every environment variable that overrides a setting.
 pub(super) const VARIABLE_PREFIX: &str = "TAPGATE__";
 
-/// Where a setting was given. Ordered as the messages are: the file from its top, then what the file lacks, then the
+/// The place of a setting. Sorted like the messages: the file from its top, then settings that the file lacks, then the
 /// environment.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Place {
     /// A line of the file, from 1.
     Line(usize),
-    /// Nowhere in the file.
+    /// Missing from the file.
     File,
-    /// An environment variable, by its name.
+    /// An environment variable, by name.
     Variable(String),
 }
 
 /// One bad setting.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigError {
-    /// Where it was given.
     pub place: Place,
-    /// Its path, such as `admin.tokens[0].role`; empty where the text is not TOML.
+    /// Its path, such as `admin.tokens[0].role`; empty for text that is not TOML.
     pub setting: String,
-    /// What is wrong with it, without any secret.
+    /// The error, without any secret.
     pub message: String,
 }
 
-/// Every bad setting of a configuration. Shown one a line.
+/// Every bad setting of a configuration. Displayed one per line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigErrors {
     file_name: String,
@@ -41,7 +40,7 @@ impl ConfigErrors {
         ConfigErrors { file_name: file_name.to_owned(), errors }
     }
 
-    /// The bad settings in the order in which they are shown; at least one.
+    /// The bad settings in display order; at least one.
     pub fn iter(&self) -> impl Iterator<Item = &ConfigError> {
         self.errors.iter()
     }
@@ -51,7 +50,7 @@ impl fmt::Display for ConfigErrors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let file = &self.file_name;
         for (index, ConfigError { place, setting, message }) in self.errors.iter().enumerate() {
-            // A quoted key may hold anything, line ends too.
+            // A quoted key may hold anything, even line ends.
             let setting = &setting.escape_debug().to_string();
             if index > 0 {
                 f.write_str("\n")?;
@@ -59,7 +58,7 @@ impl fmt::Display for ConfigErrors {
             match place {
                 Place::Line(line) => write!(f, "{file}:{line}: ")?,
                 Place::File => write!(f, "{file}: ")?,
-                // The variable's name says the setting; only what lies within its value is left to say.
+                // The variable's name already names the setting; only the path within its value is added.
                 Place::Variable(name) => write!(f, "environment {name}{}: ", within(name, setting))?,
             }
             if !setting.is_empty() && !matches!(place, Place::Variable(_)) {

@@ -1,4 +1,4 @@
-//! The section `[listen]`: where the two listeners listen.
+//! The section `[listen]`: the addresses of the two listeners.
 
 use std::net::SocketAddr;
 
@@ -12,7 +12,7 @@ pub(super) fn listen(reader: &mut Reader<'_>) -> Addresses {
     let same_host = public.ip() == admin.ip() || public.ip().is_unspecified() || admin.ip().is_unspecified();
     if public.port() != 0 && public.port() == admin.port() && same_host {
         let message = format!("collides with the other listener: public is {public}, admin is {admin}");
-        // Where neither is given, the defaults hold, and they do not collide.
+        // The defaults do not collide.
         if let Some(given) = reader.find("listen.admin").or_else(|| reader.find("listen.public")) {
             reader.report(&given, message);
         }

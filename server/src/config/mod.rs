@@ -1,11 +1,12 @@
 //! The configuration: a TOML file, overridden by the environment, checked as a whole.
 //!
-//! [`Config::load`] reports **every** bad setting at once, each with its place: `tapgate.toml:12: decision.limit_weight:
-//! must be 0, 1 or 2, got 7`. Nothing is silently ignored: unknown keys, unknown `TAPGATE__…` variables and sections of
-//! other versions are errors. The function is pure: the environment is an argument and files are read by a closure.
+//! [`Config::load`] reports **every** bad setting at once, each with its place: `tapgate.toml:12:
+//! decision.limit_weight: must be 0, 1 or 2, got 7`. It ignores nothing silently: unknown keys, unknown `TAPGATE__…`
+//! variables and sections of other versions are errors. The function is pure: the environment is an argument, and a
+//! closure reads files.
 //!
-//! - `TAPGATE__SECTION__KEY` overrides `section.key`; the value in the file is then not looked at. Strings are taken as
-//!   they stand (TOML quotes around them are removed), everything else is TOML: `TAPGATE__UR__SIGNERS='["0x…"]'`.
+//! - `TAPGATE__SECTION__KEY` overrides `section.key`; the value in the file is then ignored. Strings are taken
+//!   literally (TOML quotes around them are removed); everything else is TOML: `TAPGATE__UR__SIGNERS='["0x…"]'`.
 //! - A secret `key` may instead be given as `key_file`, the path of a file that holds nothing else.
 //! - Neither error messages nor `Debug` show a secret.
 
@@ -39,49 +40,43 @@ use crate::provider::{api, feeds, prefunding, reconciliation};
 use crate::treasury::follow;
 use crate::{alerting, delivery};
 
-/// Everything that `tapgate serve` is told: the settings of each part, in its own type. Defaults and ranges are those of
-/// [`default_text`].
+/// The configuration of `tapgate serve`: the settings of each part, in its own type. [`default_text`] lists defaults
+/// and ranges.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
-    /// Directory of the journal and its rows; created if absent. Relative to the working directory.
+    /// The directory of the journal and its rows, relative to the working directory; created if absent.
     pub data_dir: PathBuf,
-    /// When an answer may leave.
+    /// The point at which an answer may leave.
     pub durability: SyncMode,
-    /// The two listeners.
     pub listen: Addresses,
-    /// How authorizations are decided.
     pub policy: Policy,
-    /// How UR's callbacks are recognised and answered.
+    /// Authentication and answers of UR's callbacks.
     pub public: public::Settings,
-    /// Access to the admin API.
     pub admin: admin_api::Settings,
-    /// How UR is asked; `None` without a key to sign calls with.
+    /// The client of UR's API; `None` without a key to sign calls.
     pub api: Option<api::Settings>,
     /// The account that holds the pools at UR.
     pub ops_account: Option<UrId>,
-    /// How often figures are read from UR; `None`: they come only through the admin API.
+    /// The intervals of reading figures from UR; `None`: they come only through the admin API.
     pub feeds: Option<feeds::Settings>,
-    /// How UR's transactions are compared with our holds.
+    /// The rules for comparing UR's transactions with our holds.
     pub reconciliation: reconciliation::Settings,
-    /// When top-ups are credited and needed.
+    /// Credit times and forecasts of top-ups.
     pub treasury: follow::Settings,
-    /// Alerts.
     pub watch: alerting::watch::Settings,
-    /// Top-ups that are ordered from UR.
     pub prefunding: prefunding::Settings,
-    /// The receivers of deliveries.
     pub delivery: delivery::settings::Settings,
 }
 
 impl Config {
     /// Reads the configuration from the text of a TOML file and the environment.
     ///
-    /// `file_name` only names the file in messages. Variables that do not begin with `TAPGATE__` are somebody else's.
-    /// `read_file` gives the content of a secret's file; line ends at its end are dropped.
+    /// `file_name` only names the file in messages. Variables without the prefix `TAPGATE__` belong to other programs
+    /// and are ignored. `read_file` returns the content of a secret's file; line ends at its end are dropped.
     ///
     /// # Errors
-    /// Every bad setting, in the order of the file and then of the environment. Settings below a
-    /// broken section header are not judged, because nobody knows to which section they belong.
+    /// Every bad setting, in the order of the file and then of the environment. Settings below a broken section header
+    /// are not checked, because their section is unknown.
     pub fn load(
         text: &str,
         file_name: &str,

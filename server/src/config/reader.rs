@@ -1,4 +1,4 @@
-//! Reads settings one by one and collects what is wrong with them, then with what nobody read.
+//! Reads settings one by one and collects their errors, then reports the settings that no part read.
 
 use std::collections::BTreeSet;
 
@@ -8,18 +8,18 @@ use super::document::Document;
 use super::errors::{ConfigError, ConfigErrors, Place, setting_of, variable_of};
 use super::setting::{Given, Setting, shown_name, wrong_type};
 
-/// Sections of the interface that this version does not have. They are named so that nobody believes them in force.
+/// Sections of the interface that this version lacks. Named, so that no operator believes them in force.
 const SECTIONS_OF_OTHER_VERSIONS: [&str; 3] = ["replication", "tls", "telemetry"];
 
 const NOT_IN_THIS_VERSION: &str = "is not in this version: remove it";
 
-/// Begins every message on a setting that must be given and is not.
+/// Prefix of every message on a missing setting that is required.
 const MISSING: &str = "is missing";
 
-/// A name is taken for a known one if they differ by one edit at most for so many letters (and always by one).
+/// Letters per permitted edit between an unknown name and a known one (one edit is always permitted).
 const LETTERS_PER_EDIT: usize = 3;
 
-/// Reads a document. What is asked for becomes a known setting; [`Reader::finish`] reports the others.
+/// Reads a document. Each setting that a part reads becomes known; [`Reader::finish`] reports the others.
 pub(super) struct Reader<'a> {
     document: &'a Document<'a>,
     known: BTreeSet<&'static str>,
@@ -44,13 +44,13 @@ impl<'a> Reader<'a> {
         Reader { document, known: BTreeSet::new(), errors: Vec::new() }
     }
 
-    /// The setting, if it is given.
+    /// The setting, if given.
     pub(super) fn find(&mut self, path: &'static str) -> Option<Setting<'a>> {
         self.known.insert(path);
         self.document.find(path)
     }
 
-    /// The setting's value, if it is given and good.
+    /// The setting's value, if given and good.
     pub(super) fn value<T>(
         &mut self,
         path: &'static str,
@@ -60,7 +60,7 @@ impl<'a> Reader<'a> {
         self.judge(&setting, read(&setting))
     }
 
-    /// The good items of a list; a bad item is reported at its own line. `None` if there is no list.
+    /// The good items of a list; a bad item is reported at its own line. `None` without a list.
     pub(super) fn list<T>(
         &mut self,
         path: &'static str,
@@ -71,7 +71,7 @@ impl<'a> Reader<'a> {
         self.items(&setting, items_max, &mut read)
     }
 
-    /// As [`Reader::list`], of a key of a table.
+    /// As [`Reader::list`], for a table's key.
     pub(super) fn field_list<T>(
         &mut self,
         fields: &Fields<'a>,
@@ -106,7 +106,7 @@ impl<'a> Reader<'a> {
         Some(good)
     }
 
-    /// The setting as a table that holds only these keys.
+    /// The setting as a table with no other keys than these.
     pub(super) fn table(&mut self, setting: &Setting<'a>, keys: &[&str]) -> Option<Fields<'a>> {
         let table = setting.toml("a table").and_then(|value| value.as_table().ok_or_else(|| setting.not("a table")));
         let table = self.judge(setting, table)?;
@@ -124,7 +124,7 @@ impl<'a> Reader<'a> {
         Some(Fields { path: setting.path.clone(), place: setting.place.clone(), table })
     }
 
-    /// A key of a table, if it is there and good.
+    /// A table's key, if given and good.
     pub(super) fn field<T>(
         &mut self,
         fields: &Fields<'a>,
@@ -144,7 +144,7 @@ impl<'a> Reader<'a> {
         })
     }
 
-    /// A key of a table that must be there.
+    /// A required key of a table.
     pub(super) fn required_field<T>(
         &mut self,
         fields: &Fields<'a>,
@@ -158,7 +158,7 @@ impl<'a> Reader<'a> {
         self.field(fields, key, read)
     }
 
-    /// Reports what is wrong with a setting, if anything is.
+    /// Reports a setting's error, if there is one.
     pub(super) fn judge<T>(&mut self, setting: &Setting<'a>, result: Result<T, String>) -> Option<T> {
         result.map_err(|message| self.report(setting, message)).ok()
     }
@@ -167,13 +167,13 @@ impl<'a> Reader<'a> {
         self.errors.push(ConfigError { place: setting.place.clone(), setting: setting.path.clone(), message });
     }
 
-    /// Reports a setting that must be given and is not.
+    /// Reports a missing setting that is required.
     pub(super) fn missing(&mut self, path: &'static str, message: &str) {
         let place = self.document.home(path);
         self.errors.push(ConfigError { place, setting: path.to_owned(), message: format!("{MISSING}: {message}") });
     }
 
-    /// Everything that is wrong, once all settings have been asked for.
+    /// All errors, once every setting has been read.
     pub(super) fn finish(mut self) -> Option<ConfigErrors> {
         self.report_unknown_keys();
         self.report_unknown_variables();
@@ -185,7 +185,7 @@ impl<'a> Reader<'a> {
         for (key, value) in &self.document.root {
             let name: &str = key.get_ref();
             let place = self.document.line(key.span().start);
-            // A quoted key may hold a dot and is then not the path that it looks like.
+            // A quoted key may hold a dot, so it is not the path that it resembles.
             if self.known.contains(name) && !name.contains('.') {
                 continue;
             }
@@ -231,8 +231,8 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Adds the syntax errors, and drops what is only their consequence: faults found in a misread line, and settings
-    /// that seem to be missing or unknown because they could not be read.
+    /// Adds the syntax errors and drops their consequences: errors found in a misread line, and settings that seem
+    /// missing or unknown because they could not be read.
     fn report_syntax(&mut self) {
         let document = self.document;
         if document.syntax_errors.is_empty() {
@@ -259,8 +259,8 @@ impl<'a> Reader<'a> {
         self.sections().any(|section| section == name)
     }
 
-    /// The known setting that was probably meant: one of the same section with nearly the same key, else the same key
-    /// in another section, else one with nearly the same path.
+    /// The known setting that the operator probably meant: in the same section with nearly the same key, else with the
+    /// same key in another section, else with nearly the same path.
     fn suggestion(&self, path: &str) -> Option<String> {
         let parts = |path: &'static str| path.rsplit_once('.').unwrap_or(("", path));
         let (section, key) = path.rsplit_once('.').unwrap_or(("", path));
@@ -280,7 +280,7 @@ fn unknown(meant: Option<String>) -> String {
     }
 }
 
-/// The candidate that differs least, if it differs little.
+/// The closest candidate, if it is close enough.
 pub(super) fn nearest<'n>(name: &str, candidates: impl IntoIterator<Item = &'n str>) -> Option<&'n str> {
     let edits_max = (name.chars().count() / LETTERS_PER_EDIT).max(1);
     candidates

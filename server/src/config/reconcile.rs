@@ -1,4 +1,4 @@
-//! The section `[reconcile]`: how UR's transactions are compared with our holds.
+//! The section `[reconcile]`: the rules for comparing UR's transactions with our holds.
 
 use tapgate_engine::rules::Tolerance;
 

@@ -10,17 +10,17 @@ use super::{Config, SyncMode, admin, auto_prefund, controls, decision, deliver, 
 use crate::http::{self, public};
 use crate::provider::prefunding;
 
-/// Longest age of figures, in seconds: UR's limit window of 30 days, beyond which no figure says anything.
+/// Longest age of figures, in seconds: UR's limit window of 30 days, beyond which no figure means anything.
 pub(super) const MAX_AGE_SECONDS_MAX: u32 = 2_592_000;
 
 /// Longest interval of a feed, in seconds: a day.
 pub(super) const INTERVAL_SECONDS_MAX: u32 = 86_400;
 
-/// How a file is read whose path a setting names.
+/// Reads a file whose path a setting names.
 pub(super) type ReadFile<'f> = &'f dyn Fn(&Path) -> io::Result<String>;
 
-/// The configuration. What is missing or bad is read as its default (or as nothing) and is among the reader's errors,
-/// so the result only counts if there are none.
+/// The configuration. A missing or bad setting becomes its default (or nothing) and adds to the reader's errors, so the
+/// result counts only without errors.
 pub(super) fn config(reader: &mut Reader<'_>, read_file: ReadFile<'_>) -> Config {
     let data_dir = reader.value("data_dir", |setting| setting.parsed(not_empty)).map(PathBuf::from);
     let durability = reader.value("durability", durability);
@@ -70,7 +70,7 @@ fn durability(setting: &Setting<'_>) -> Result<SyncMode, String> {
     setting.word(&[("fsync", SyncMode::Fsync), ("os", SyncMode::Os)])
 }
 
-/// From one second.
+/// At least one second.
 pub(super) fn seconds(reader: &mut Reader<'_>, path: &'static str, most: u32, default: u32) -> u32 {
     reader.value(path, |setting| setting.integer(1..=most)).unwrap_or(default)
 }

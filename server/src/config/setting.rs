@@ -1,4 +1,4 @@
-//! One setting's value, and the forms it is read in.
+//! One setting's value, and the forms it may take.
 
 use std::fmt::Display;
 use std::ops::RangeInclusive;
@@ -11,7 +11,7 @@ use super::errors::Place;
 /// Longest piece of a bad value that a message repeats, in characters.
 const ECHO_CHARS_MAX: usize = 60;
 
-/// Longest unknown name that a message repeats, in characters: longer than every known one, shorter than any key.
+/// Longest unknown name that a message repeats, in characters: longer than every known name, shorter than any key.
 const NAME_CHARS_MAX: usize = 32;
 
 /// A value with its path and its place.
@@ -21,17 +21,17 @@ pub(super) struct Setting<'a> {
     pub(super) given: Given<'a>,
 }
 
-/// A value as it was given.
+/// The raw value.
 #[derive(Clone, Copy)]
 pub(super) enum Given<'a> {
-    /// In TOML.
+    /// From the file.
     Toml(&'a DeValue<'a>),
-    /// By a variable, whose text may stand for a string or be TOML.
+    /// From a variable: its text is a string, or TOML.
     Text { text: &'a str, value: Option<&'a DeValue<'a>> },
 }
 
 impl<'a> Setting<'a> {
-    /// A string. Its content is in no error of this function, so it may be a secret.
+    /// A string. No error of this function repeats its content, so it may be a secret.
     pub(super) fn text(&self) -> Result<&'a str, String> {
         match self.given {
             Given::Toml(DeValue::String(text)) | Given::Text { value: Some(DeValue::String(text)), .. } => Ok(text),
@@ -40,7 +40,7 @@ impl<'a> Setting<'a> {
         }
     }
 
-    /// A string that `parse` understands, shown in the error if it does not.
+    /// A string that `parse` accepts; the error repeats one that it rejects.
     pub(super) fn parsed<T, E: Display>(&self, parse: impl FnOnce(&str) -> Result<T, E>) -> Result<T, String> {
         let text = self.text()?;
         parse(text).map_err(|error| format!("{error}, got {}", quoted(text)))
@@ -71,7 +71,7 @@ impl<'a> Setting<'a> {
             .ok_or_else(|| format!("{}, got {}", must_be(), cut(&integer.to_string())))
     }
 
-    /// A number within a range, with or without a point.
+    /// A number within a range, with or without a decimal point.
     pub(super) fn decimal(&self, range: RangeInclusive<Decimal>) -> Result<Decimal, String> {
         let text = match self.toml("a number")? {
             DeValue::Integer(integer) if integer.radix() == 10 => integer.as_str(),
@@ -90,7 +90,7 @@ impl<'a> Setting<'a> {
         }
     }
 
-    /// The value as TOML, for everything that is no string.
+    /// The value as TOML, for every type but strings.
     pub(super) fn toml(&self, expected: &str) -> Result<&'a DeValue<'a>, String> {
         match self.given {
             Given::Toml(value) | Given::Text { value: Some(value), .. } => Ok(value),
@@ -98,11 +98,11 @@ impl<'a> Setting<'a> {
         }
     }
 
-    /// That the value is of another type than expected.
+    /// The message on a wrong type.
     pub(super) fn not(&self, expected: &str) -> String {
         match self.given {
             Given::Toml(value) => wrong_type(expected, value),
-            // An unquoted address is an integer in TOML: its accidental type would only confuse.
+            // An unquoted address is an integer in TOML: naming that type would confuse.
             Given::Text { .. } => format!("must be {expected}, in TOML"),
         }
     }
@@ -113,12 +113,12 @@ pub(super) fn wrong_type(expected: &str, given: &DeValue<'_>) -> String {
     format!("must be {expected}, got {article} {}", given.type_str())
 }
 
-/// A piece of a bad value, on one line and not too long.
+/// A piece of a bad value, short and on one line.
 pub(super) fn quoted(text: &str) -> String {
     format!("\"{}\"", cut(&text.escape_debug().to_string()))
 }
 
-/// An unknown name, unless it is so long that it may be a secret on the wrong side of its `=`.
+/// An unknown name, unless its length suggests a secret on the wrong side of the `=`.
 pub(super) fn shown_name(name: &str) -> String {
     match name.chars().count() {
         0..=NAME_CHARS_MAX => name.to_owned(),

@@ -1,4 +1,4 @@
-//! Configurations as text, and all that is said about them.
+//! Configurations as text, with all their messages.
 
 use std::time::Duration;
 
@@ -50,7 +50,7 @@ fn load(text: &str, environment: &[(&str, &str)]) -> Result<Config, ConfigErrors
     Config::load(&fill(text), "tapgate.toml", environment, read_file)
 }
 
-/// Everything said about the text, line by line; nothing where it loads. What is secret is never said.
+/// Every message on the text, line by line; empty if it loads. No message holds a secret.
 #[track_caller]
 fn check(text: &str, environment: &[(&str, &str)], expected: &[&str]) {
     let said = load(text, environment).map_or_else(|errors| errors.to_string(), |_| String::new());
@@ -646,7 +646,7 @@ fn a_bad_key_is_reported_without_its_digits() {
 
 #[test]
 fn a_syntax_error_neither_hides_bad_settings_nor_invents_any() {
-    // What stands on line 3 is not TOML; what is wrong before and behind it is said all the same.
+    // Line 3 is not TOML; the errors before and after it are reported all the same.
     let line_3 = |line: &str, message: &str| {
         let text = format!("data_dir = 5\n[ur]\n{line}\nfeeds = 1\n[decision]\ndeadline_ms = 1\ncolor = 2\n");
         let expected = [

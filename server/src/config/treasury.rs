@@ -1,4 +1,4 @@
-//! The section `[treasury]`: when UR credits top-ups, and when people are told that one is needed.
+//! The section `[treasury]`: UR's credit times for top-ups, and alerts on pools.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -21,7 +21,7 @@ use crate::treasury::forecast::Rules;
 use crate::treasury::holidays::{self, Holidays};
 use crate::treasury::level::Thresholds;
 
-/// Most holiday files: countries through which one top-up passes.
+/// Most holiday files: the countries that one top-up passes through.
 const HOLIDAY_FILES_MAX: usize = 16;
 
 /// Largest caution, in standard deviations: beyond it money only lies idle.
@@ -39,7 +39,7 @@ const OVER_CAPTURE_BPS_MAX: u16 = 5_000;
 /// Longest wait before an alert is repeated, in seconds: a week.
 const RENOTIFY_SECONDS_MAX: u32 = 604_800;
 
-/// Oldest report before it is told, in seconds: as old as a decision may use it.
+/// Longest age of a report before its alert, in seconds: the age up to which a decision may use it.
 const REPORT_STALE_SECONDS_MAX: u32 = 2_592_000;
 
 /// Largest hourly cap, in francs: 10^12.
@@ -55,7 +55,7 @@ const DAYS: [(&str, Weekday); 7] = [
     ("sun", Weekday::Sunday),
 ];
 
-/// Settings are small decimals, which all have a nearest float.
+/// Settings are small decimals; each has a nearest float.
 fn float(decimal: Decimal) -> f64 {
     decimal.to_f64().unwrap_or_default()
 }
@@ -85,7 +85,7 @@ pub(super) fn treasury(reader: &mut Reader<'_>, read_file: ReadFile<'_>) -> Sett
     Settings { calendar, rules }
 }
 
-/// Of the same section: when people are told.
+/// The thresholds of alerts, from the same section.
 pub(super) fn watch(reader: &mut Reader<'_>, is_fed: bool, auto_prefund: AutoPrefundMode) -> watch::Settings {
     let interval = reader.value("treasury.watch_interval_seconds", |setting| setting.integer(1..=3_600));
     let renotify_seconds =
@@ -112,7 +112,7 @@ fn calendar(reader: &mut Reader<'_>, read_file: ReadFile<'_>) -> CreditCalendar 
     let cut_off = reader.value("treasury.cut_off", |setting| setting.parsed(wall_time));
     let lead_hours = reader.value("treasury.lead_hours", |setting| setting.integer(0..=LEAD_HOURS_MAX));
     CreditCalendar {
-        // The zone of the default is in the binary's own copy.
+        // The binary embeds the default's time zone.
         time_zone: time_zone.or_else(|| time_zone_named("Europe/Zurich")).unwrap_or(TimeZone::UTC),
         cut_off: cut_off.unwrap_or(Time::constant(14, 0, 0, 0)),
         lead_hours: lead_hours.unwrap_or(4),
@@ -136,7 +136,7 @@ fn working_days(reader: &mut Reader<'_>) -> BTreeSet<WorkingDay> {
     days.into_iter().map(WorkingDay::from).collect()
 }
 
-/// The days of all files together: a top-up passes through every country.
+/// The holidays of all files together: a top-up passes through every country.
 fn holidays(reader: &mut Reader<'_>, read_file: ReadFile<'_>) -> Holidays {
     let files = reader.list("treasury.holidays", HOLIDAY_FILES_MAX, |reader, item| {
         let path = reader.judge(item, item.text())?;

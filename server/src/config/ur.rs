@@ -1,4 +1,4 @@
-//! The section `[ur]`: how UR is reached and recognised (docs/ur-facts.md, Authentication).
+//! The section `[ur]`: UR's address and authentication (docs/ur-facts.md, Authentication).
 
 use std::path::Path;
 use std::time::Duration;
@@ -11,19 +11,19 @@ use super::setting::Setting;
 use crate::provider::{api, feeds, reconciliation};
 use crate::signature::{Address, SigningKey, WebhookPolicy};
 
-/// Most signers: each is a key that can approve spending, and a rotation needs two.
+/// Most signers: each key can approve spending, and a rotation needs two.
 const SIGNERS_MAX: usize = 16;
 
 /// Longest signature window, in seconds: within it a captured request can be replayed.
 const TIMESTAMP_WINDOW_SECONDS_MAX: u64 = 3_600;
 
-/// Calls to UR a minute where nothing else is agreed: the least tier of UR's issuer (docs/ur-facts.md).
+/// Default calls to UR a minute: the lowest tier of UR's issuer (docs/ur-facts.md).
 const CALLS_PER_MINUTE: u32 = 80;
 
 /// Most calls a minute: more than any tier.
 const CALLS_PER_MINUTE_MAX: u32 = 100_000;
 
-/// The settings of all that UR asks and of all that ask UR.
+/// The settings of our calls to UR and of UR's calls to us.
 pub(super) struct Ur {
     pub(super) base_url: String,
     pub(super) signatures: WebhookPolicy,
@@ -79,7 +79,7 @@ fn signers(reader: &mut Reader<'_>) -> Vec<Address> {
     let mut items = 0_usize;
     let signers = reader.list("ur.signers", SIGNERS_MAX, |reader, item| {
         items += 1;
-        // Not repeated in the message: where an address is expected, a private key is easily put by mistake.
+        // An operator may paste a private key in place of the address, so the message does not repeat the value.
         let address = item.text().and_then(|text| text.parse::<Address>().map_err(|error| error.to_string()));
         let address = reader.judge(item, address)?;
         if seen.contains(&address) {
@@ -98,7 +98,7 @@ fn signers(reader: &mut Reader<'_>) -> Vec<Address> {
     signers.unwrap_or_default()
 }
 
-/// The key itself or the content of its file. No message repeats either.
+/// The key, inline or from a file. No message repeats it.
 fn partner_key(reader: &mut Reader<'_>, read_file: ReadFile<'_>) -> Option<SigningKey> {
     let parse = |text: &str| text.parse::<SigningKey>().map_err(|error| error.to_string());
     let key = reader.find("ur.partner_key");
@@ -127,7 +127,7 @@ fn partner_key(reader: &mut Reader<'_>, read_file: ReadFile<'_>) -> Option<Signi
     }
 }
 
-/// The value is never repeated: it may hold credentials, which have no place in it.
+/// No message repeats the value: it may hold credentials, which do not belong there.
 fn base_url(setting: &Setting<'_>) -> Result<String, String> {
     const FORM: &str = "must be http:// or https://, a host, and at most a port and a path; no user, query or fragment";
     let text = setting.text()?;

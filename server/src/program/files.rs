@@ -1,10 +1,10 @@
-//! The data directory, beside what the store keeps in it.
+//! The data directory's files beside the store.
 
 use std::path::{Path, PathBuf};
 
 use crate::treasury::follow::Cache;
 
-/// Treasury's cache, in the data directory.
+/// The file of treasury's cache.
 const TREASURY_CACHE: &str = "treasury.cache";
 
 /// A file that is replaced as a whole.
@@ -21,7 +21,7 @@ impl Cache for CacheFile {
         std::fs::read(&self.0).ok()
     }
 
-    // A torn file is seen by its check sum, so nothing need be synced.
+    // No sync: the checksum detects a torn file.
     fn replace(&self, bytes: &[u8]) -> std::io::Result<()> {
         let written = self.0.with_extension("cache.new");
         std::fs::write(&written, bytes)?;
@@ -29,7 +29,7 @@ impl Cache for CacheFile {
     }
 }
 
-/// `None` where the system does not say: a missing figure must not stop the service.
+/// `None` if the system does not report it: a missing figure must not stop the service.
 pub(super) fn free_bytes(directory: &Path) -> Option<u64> {
     let figures = rustix::fs::statvfs(directory).ok()?;
     Some(figures.f_bavail.saturating_mul(figures.f_frsize))

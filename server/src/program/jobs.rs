@@ -1,4 +1,4 @@
-//! The list of background jobs, each made with what it uses.
+//! The list of background jobs, each built from the parts that it uses.
 
 mod rows;
 mod watchdog;
@@ -29,10 +29,10 @@ use crate::treasury::follow::{Cache, Following};
 
 /// Yields to decisions: about a tenth of a contended core.
 const BEHIND_DECISIONS: Option<i32> = Some(10);
-/// Takes long, so that it must not run on a thread that decides.
+/// Takes long, so it must not run on a thread that decides.
 const BESIDE_DECISIONS: Option<i32> = Some(0);
 
-/// What jobs need beside what handlers share.
+/// The parts that jobs need besides the handlers' shared ones.
 pub(super) struct Parts<A> {
     pub(super) workers: Vec<PreparedWorker>,
     pub(super) cache: Arc<dyn Cache>,
@@ -47,7 +47,7 @@ pub(super) struct Parts<A> {
     pub(super) admin: TcpListener,
 }
 
-/// UR's API, and the settings of those that call it.
+/// UR's API, and the settings of the jobs that call it.
 pub(super) struct Provider<A> {
     pub(super) api: Arc<A>,
     /// The address of the key that signs calls.
@@ -55,7 +55,7 @@ pub(super) struct Provider<A> {
     pub(super) feeds: feeds::Settings,
 }
 
-/// Every job, in the order of their start.
+/// All jobs, in starting order.
 pub(super) fn list<A: UrApi>(app: &Arc<App>, config: &Config, parts: Parts<A>) -> Vec<Job> {
     let Parts { workers, cache, free_bytes, rest, on_failure, provider, known, hinted, public, admin } = parts;
     let (ledger, clock) = (|| Arc::clone(&app.ledger), || Arc::clone(&app.clock));
@@ -113,7 +113,7 @@ fn of_provider<A: UrApi>(
     let feeds = Feeds::new(feeds, Arc::clone(&api), known);
     tracing::info!(base_url = prefunds.base_url.as_str(), calls_per_minute, "feeds are read from UR");
     let mut jobs = vec![Job::cut_off("feeds", feeds.run(hinted))];
-    // In every mode: an order that was placed is followed to its end.
+    // In every mode: a placed order is followed to its end.
     if let Some(account) = config.ops_account.clone() {
         tracing::info!(mode = prefunds.auto_prefund.mode.name(), "automatic prefunds");
         let given = prefunding::Given {

@@ -1,4 +1,4 @@
-//! The wiring: starts the store, the ledger, the listeners and the jobs, and stops them without losing anything.
+//! The wiring: starts the store, the ledger, the listeners and the jobs, and stops them without loss.
 
 mod files;
 mod jobs;

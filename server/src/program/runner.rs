@@ -1,4 +1,4 @@
-//! Runs background jobs: they start in the order of their list and stop in reverse, so that a job outlives those that use it.
+//! Runs background jobs: they start in list order and stop in reverse, so that a job outlives its users.
 
 use std::pin::Pin;
 
@@ -6,21 +6,21 @@ use tokio::sync::oneshot;
 
 use crate::stopping::{Stop, Stopping, stopping};
 
-/// A started job: it ends by itself, or after it is asked to stop.
+/// A started job: it ends by itself or on request.
 pub type Running = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// A job that is not started yet.
+/// A job that has not started.
 pub struct Job {
-    /// In logs, and of its thread.
+    /// The name in logs and of its thread.
     pub name: &'static str,
-    /// On the scale of nice(1), for a job with its own thread; `None` for a job on the runtime that serves requests.
+    /// The nice(1) level of a job with its own thread; `None` for a job on the runtime that serves requests.
     pub niceness: Option<i32>,
-    /// Runs the job until it is asked to stop.
+    /// Runs the job until asked to stop.
     pub run: Box<dyn FnOnce(Stopping) -> Running + Send>,
 }
 
 impl Job {
-    /// A job that stops by itself when it is asked to.
+    /// A job that stops by itself on request.
     pub fn new<F>(name: &'static str, niceness: Option<i32>, run: impl FnOnce(Stopping) -> F + Send + 'static) -> Job
     where
         F: Future<Output = ()> + Send + 'static,
@@ -28,7 +28,7 @@ impl Job {
         Job { name, niceness, run: Box::new(|stopping| Box::pin(run(stopping))) }
     }
 
-    /// A job that may be cut off at any point: after a restart it does again what it had not finished.
+    /// A job that may be cut off at any point: after a restart it repeats its unfinished work.
     pub fn cut_off(name: &'static str, running: impl Future<Output = ()> + Send + 'static) -> Job {
         Job::new(name, None, |mut stopping: Stopping| async move {
             tokio::select! {
@@ -39,16 +39,16 @@ impl Job {
     }
 }
 
-/// Where jobs run.
+/// The place where jobs run.
 pub trait Spawn {
     /// Runs a job under this name and niceness.
     ///
     /// # Errors
-    /// The system gives no thread.
+    /// The system grants no thread.
     fn spawn(&self, name: &'static str, niceness: Option<i32>, running: Running) -> std::io::Result<()>;
 }
 
-/// In production: a job with a niceness on its own thread, the others on the runtime that serves requests.
+/// Production: a job with a niceness gets its own thread, the others share the runtime that serves requests.
 #[derive(Clone, Copy, Debug)]
 pub struct Threads;
 
@@ -66,7 +66,7 @@ impl Spawn for Threads {
                 let _ = rustix::process::setpriority_process(None, niceness);
             }
             runtime.block_on(running);
-            // Does not wait for a name that is still being resolved.
+            // Does not wait for a pending name resolution.
             runtime.shutdown_background();
         })?;
         Ok(())
@@ -84,10 +84,10 @@ struct Started {
 }
 
 impl Jobs {
-    /// Starts a job, after those that are started already.
+    /// Starts a job after the jobs that already run.
     ///
     /// # Errors
-    /// The job was not started; the others keep running.
+    /// The job did not start; the others keep running.
     pub fn start(&mut self, job: Job, spawn: &dyn Spawn) -> std::io::Result<()> {
         let Job { name, niceness, run } = job;
         let (stop, stopping) = stopping();
@@ -103,7 +103,7 @@ impl Jobs {
         Ok(())
     }
 
-    /// Stops the job of this name and waits for its end; does nothing if no such job is started.
+    /// Stops the job of this name and waits for its end; does nothing if no such job runs.
     pub async fn stop(&mut self, name: &str) {
         if let Some(place) = self.0.iter().rposition(|started| started.name == name) {
             self.0.remove(place).stop().await;
@@ -121,7 +121,7 @@ impl Jobs {
 impl Started {
     async fn stop(self) {
         self.stop.stop();
-        // An error means that the job has ended, too: a panic has aborted the process already.
+        // An error means that the job has ended too: a panic has aborted the process already.
         let _ = self.ended.await;
         tracing::debug!(job = self.name, "stopped");
     }

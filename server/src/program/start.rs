@@ -1,4 +1,4 @@
-//! The start: recovers the state, makes every part with what it uses, and starts the jobs.
+//! The start: recovers the state, builds every part from its inputs, and starts the jobs.
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
@@ -30,7 +30,7 @@ use crate::treasury::follow::Follower;
 /// Serves until a signal or a failure ends it.
 ///
 /// # Errors
-/// It could not start, or the journal failed.
+/// The server could not start, or the journal failed.
 pub async fn serve(config: Config) -> Result<(), ServeError> {
     warn_of_what_is_missing(&config);
     let mut terminate = signal(SignalKind::terminate()).map_err(|error| ServeError::SetUp(error.to_string()))?;
@@ -43,7 +43,7 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
     server.stop().await
 }
 
-/// The engine, its jobs and its listeners, running.
+/// The running engine, its jobs and its listeners.
 pub struct Server {
     pub(super) app: Arc<App>,
     addresses: Addresses,
@@ -52,10 +52,10 @@ pub struct Server {
 }
 
 impl Server {
-    /// Recovers the state and begins to listen.
+    /// Recovers the state and starts to listen.
     ///
     /// # Errors
-    /// The state could not be recovered, or an address is taken.
+    /// The state could not be recovered, or an address is in use.
     pub async fn start(config: Config, clock: Arc<Clock>) -> Result<Server, ServeError> {
         let (failed, failures) = mpsc::unbounded_channel();
         let (hints, hinted) = mpsc::channel(feeds::HINTS_MAX);
@@ -71,7 +71,7 @@ impl Server {
             free_bytes: Box::new(move || free_bytes(&data_dir)),
             rest: Box::new(std::thread::sleep),
             on_failure: Box::new(move |error| {
-                // The receiver lives as long as the process serves.
+                // The receiver lives as long as the process.
                 let _ = failed.send(error);
             }),
             provider: provider(&app, &config)?,
@@ -90,20 +90,20 @@ impl Server {
         Ok(Server { app, addresses, failures, jobs })
     }
 
-    /// What the listeners share.
+    /// The listeners' shared parts.
     #[must_use]
     pub fn app(&self) -> &Arc<App> {
         &self.app
     }
 
-    /// The addresses listened on, with the ports that the system chose where the configuration left it to.
+    /// The listeners' addresses; with the system's choice for port 0.
     #[must_use]
     pub fn addresses(&self) -> Addresses {
         self.addresses
     }
 }
 
-/// UR's client, where one is configured: without a key nothing can be asked.
+/// UR's client, if configured: without a key no call can be signed.
 fn provider(app: &App, config: &Config) -> Result<Option<Provider<Client>>, ServeError> {
     let Some((settings, feeds)) = config.api.clone().zip(config.feeds.clone()) else { return Ok(None) };
     let partner = settings.key.address();
@@ -112,7 +112,7 @@ fn provider(app: &App, config: &Config) -> Result<Option<Provider<Client>>, Serv
     Ok(Some(Provider { api: Arc::new(client), partner, feeds }))
 }
 
-/// Recovers the state from the data directory, and makes what handlers share.
+/// Recovers the state from the data directory, and builds the handlers' shared parts.
 fn recovered(
     config: &Config,
     clock: Arc<Clock>,
@@ -136,7 +136,7 @@ fn recovered(
     let policy = config.policy.clone();
     let hash_seed = RandomState::new().hash_one("tapgate");
     let on_failure = Box::new(move |error| {
-        // The receiver lives as long as the process serves.
+        // The receiver lives as long as the process.
         let _ = failed.send(error);
     });
     let ledger = Ledger::start(store, recovered.state, policy, hash_seed, on_failure).map_err(in_store)?;

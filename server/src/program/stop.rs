@@ -1,4 +1,4 @@
-//! The end: of a journal that failed, or as it was asked for.
+//! The end, after a journal failure or on request.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,29 +8,29 @@ use tapgate_engine::store::StoreError;
 
 use super::start::Server;
 
-/// After a failed journal, how long requests under way may still be answered `outcome_unknown`.
+/// Time after a journal failure in which open requests may still be answered `outcome_unknown`.
 const LAST_ANSWERS: Duration = Duration::from_secs(1);
 
-/// Why serving ended badly.
+/// Reasons why serving failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
-    /// The data directory.
+    /// The data directory could not be opened.
     #[error("{directory}: {error}")]
     Store {
-        /// As configured.
+        /// The configured path.
         directory: String,
-        /// What the store said.
+        /// The store's error.
         error: StoreError,
     },
     /// The state could not be recovered.
     #[error("the state could not be recovered: {0}")]
     Recovery(#[from] RecoveryError),
-    /// An address could not be listened on.
+    /// An address could not be bound.
     #[error("cannot listen on {address}: {error}")]
     Listen {
-        /// As configured.
+        /// The configured address.
         address: std::net::SocketAddr,
-        /// What the system said.
+        /// The system's error.
         error: std::io::Error,
     },
     /// The process could not be set up.
@@ -53,7 +53,7 @@ impl Server {
         }
     }
 
-    /// Ends after the journal failed: what is under way is still answered, then the process must end.
+    /// Ends after a journal failure: open requests still get their answer, then the process must end.
     pub async fn fail(self, error: StoreError) -> ServeError {
         self.app.health.set_failed();
         tracing::error!(%error, "the journal failed; the process ends");
@@ -61,10 +61,10 @@ impl Server {
         ServeError::Journal(error)
     }
 
-    /// Ends without losing anything: requests under way end first, then everything is written.
+    /// Ends without loss: open requests end first, then everything is written.
     ///
     /// # Errors
-    /// The journal failed meanwhile.
+    /// The journal failed in the meantime.
     pub async fn stop(mut self) -> Result<(), ServeError> {
         tracing::info!("stopping: no new connections, requests under way end first");
         self.app.health.set_stopping();

@@ -1,4 +1,4 @@
-//! Logs for the operator at night, and the metrics' names (`docs/metrics.md`).
+//! Logs for the operator, and the names of the metrics (`docs/metrics.md`).
 
 use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
@@ -8,21 +8,21 @@ use tracing_subscriber::EnvFilter;
 const DECISION_BUCKETS: [f64; 14] =
     [0.000_05, 0.000_1, 0.000_2, 0.000_5, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 0.5];
 
-/// Upper bounds of the histogram of calls to UR, in seconds: from its nearest answer to the client's patience.
+/// Upper bounds of the histogram of calls to UR, in seconds: from its fastest answer to the client's timeout.
 const CALL_BUCKETS: [f64; 10] = [0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 15.0];
 
-/// Logs to stderr; `TAPGATE_LOG` filters as `RUST_LOG` does elsewhere, `level` where it says nothing.
+/// Logs to stderr; `TAPGATE_LOG` filters like `RUST_LOG`, `level` applies without it.
 pub fn start_logging(level: &str) {
     let filter = EnvFilter::try_from_env("TAPGATE_LOG").unwrap_or_else(|_| EnvFilter::new(level));
     let logging = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    // A second start in one process keeps the first.
+    // A second start in one process keeps the first subscriber.
     let _ = logging.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).try_init();
 }
 
 /// Installs the recorder of metrics.
 ///
 /// # Errors
-/// One is installed already.
+/// A recorder is installed already.
 pub fn start_metrics() -> Result<PrometheusHandle, BuildError> {
     let decision = Matcher::Full("tapgate_decision_seconds".to_owned());
     let call = Matcher::Full("tapgate_ur_call_seconds".to_owned());

@@ -1,4 +1,4 @@
-//! Writes rows behind the journal, and relieves memory of old answers.
+//! Writes rows behind the journal, and evicts old answers from memory.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,40 +9,40 @@ use tapgate_engine::store::StoreError;
 use crate::clock::Clock;
 use crate::stopping::Stopping;
 
-/// How often rows follow the journal, or after how many records: bounds what a restart must fold, to about a second. A
-/// user's row that many records touched meanwhile is written once.
+/// Interval of writing rows, or number of records: bounds the fold after a restart to about a second. A user's row that
+/// many records touched in between is written once.
 const WRITE_INTERVAL: Duration = Duration::from_secs(60);
 const RECORDS_MAX: u64 = 500_000;
-/// How often this is checked.
+/// Interval of checking this.
 const LOOK_INTERVAL: Duration = Duration::from_secs(5);
-/// A rest takes four times the work before it, at most 10 ms, which spreads the work over the interval; beyond this many records
-/// behind, the job works without a rest.
+/// A rest takes four times the work before it, at most 10 ms, which spreads the work over the interval; beyond this
+/// many records behind, the job works without rest.
 const REST: u32 = 4;
 const REST_MAX: Duration = Duration::from_millis(10);
 const BEHIND_MAX: u64 = 2 * RECORDS_MAX;
-/// How often memory is relieved of old answers.
+/// Interval of evicting old answers.
 const EVICTION_INTERVAL: Duration = Duration::from_secs(30);
 
-/// The job that writes rows. It blocks its thread, which must be its own.
+/// The job that writes rows. It blocks its thread, so it needs its own.
 pub(super) struct Rows {
     pub(super) ledger: Arc<Ledger>,
     pub(super) clock: Arc<Clock>,
-    /// Blocks the thread for a while, between two pieces of work.
+    /// Blocks the thread between two pieces of work.
     pub(super) rest: Box<dyn Fn(Duration) + Send>,
-    /// Told why nothing can be written any more.
+    /// Receives the error after which no row can be written.
     pub(super) on_failure: Box<dyn FnOnce(StoreError) + Send>,
 }
 
 /// The times of the last work, by [`Clock::running`].
 struct Done {
-    /// The start of the last write, and the record up to which the rows are complete. `None` after a start, so that rows are
-    /// written at once: a process that always dies early must not leave ever more to fold.
+    /// The start of the last write, and the record up to which the rows are complete. `None` after a start, so that the
+    /// first write is immediate: otherwise a process that always dies early would have ever more to fold.
     written: Option<(Duration, u64)>,
     evicted: Duration,
 }
 
 impl Rows {
-    /// Writes until it is asked to stop, or writing fails.
+    /// Writes until asked to stop, or until a write fails.
     pub(super) async fn run(self, mut stopping: Stopping) {
         let mut done = Done { written: None, evicted: self.clock.running() };
         while !stopping.is_set() {

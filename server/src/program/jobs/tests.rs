@@ -1,4 +1,4 @@
-//! Every job on one paused runtime: it starts, does a turn, and stops as it is asked to.
+//! Every job on one paused runtime: it starts, takes a turn, and stops on request.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -30,12 +30,12 @@ use crate::treasury::follow::{Cache, Follower};
 use crate::wire::ur as wire;
 
 const PARTNER_KEY: &str = "0x59c6995e998f97a5a0044966f0945389dc9e86dae88c7a8412f4603b6b78690d";
-/// What UR says of the ops account's euros.
+/// The ops account's euros at UR.
 const BALANCE: Minor = Minor(54_321);
-/// How much virtual time a job may take for a turn, and to stop.
+/// Virtual time that a job may take for a turn, and to stop.
 const PATIENCE: Duration = Duration::from_secs(600);
 
-/// Runs every job on the runtime of the test.
+/// Runs every job on the test's runtime.
 struct Here;
 
 impl Spawn for Here {
@@ -45,7 +45,7 @@ impl Spawn for Here {
     }
 }
 
-/// A UR that knows the ops account's balance, and nothing else.
+/// A UR that knows only the ops account's balance.
 struct Ur;
 
 impl UrApi for Ur {
@@ -108,7 +108,7 @@ impl UrApi for Ur {
     }
 }
 
-/// A receiver that accepts and counts.
+/// A receiver that accepts and counts messages.
 struct Accepting(Arc<AtomicUsize>);
 
 impl Receiver for Accepting {
@@ -129,7 +129,7 @@ fn config() -> Config {
     Config::load(&text, "test.toml", [], no_files).unwrap()
 }
 
-/// A program with a pool below its floor, and what its jobs leave behind.
+/// A program with a pool below its floor, and the effects of its jobs.
 struct Stage {
     world: World,
     app: Arc<App>,
@@ -181,7 +181,7 @@ async fn stage() -> (Stage, Vec<Job>) {
     (stage, jobs)
 }
 
-/// Lets virtual time pass until it holds.
+/// Lets virtual time pass until the condition holds.
 async fn until(what: &str, mut holds: impl FnMut() -> bool) {
     let waiting = async {
         while !holds() {
@@ -192,7 +192,7 @@ async fn until(what: &str, mut holds: impl FnMut() -> bool) {
 }
 
 impl Stage {
-    /// Whether a job of this name has done its turn.
+    /// Whether the job of this name has taken its turn.
     fn has_turned(&self, job: &str) -> bool {
         let ledger = &self.app.ledger;
         match job {
@@ -221,7 +221,7 @@ async fn every_job_starts_does_a_turn_and_stops() {
     let (stage, jobs) = stage().await;
     let mut names = BTreeSet::new();
     let mut running = Jobs::default();
-    // The watch raises what the deliveries tell of.
+    // The watch raises the alert that the deliveries send.
     let (deliveries, others): (Vec<_>, Vec<_>) = jobs.into_iter().partition(|job| job.name == "deliveries");
     for job in others.into_iter().chain(deliveries) {
         let name = job.name;

@@ -1,4 +1,4 @@
-//! Sheds requests at the edge while no sync completes or the disk is nearly full.
+//! Sheds requests while no sync completes or the disk is nearly full.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,25 +9,25 @@ use crate::clock::Clock;
 use crate::health::Health;
 use crate::stopping::Stopping;
 
-/// How often the watchdog looks.
+/// Interval of the checks.
 const LOOK_INTERVAL: Duration = Duration::from_millis(100);
-/// Without a completed sync for this long, requests are shed at the edge.
+/// Time without a completed sync after which requests are shed.
 const STALL_AFTER: Duration = Duration::from_secs(1);
-/// Free space below which requests are shed: what the store has in memory only to write later is bounded by four
-/// buffers of 64 MiB, and must still find room.
+/// Free space below which requests are shed: the store keeps at most four buffers of 64 MiB in memory and must still
+/// have room to write them.
 const DISK_FREE_BYTES_MIN: u64 = 256 << 20;
 
-/// Watches the journal's syncs and the room on the disk.
+/// The job that watches the journal's syncs and the free space.
 pub(super) struct Watchdog {
     pub(super) ledger: Arc<Ledger>,
     pub(super) clock: Arc<Clock>,
     pub(super) health: Arc<Health>,
-    /// Room on the disk; `None` if the system does not tell: a missing figure must not stop the service.
+    /// The free space; `None` if the system does not report it: a missing figure must not stop the service.
     pub(super) free_bytes: Box<dyn Fn() -> Option<u64> + Send + Sync>,
 }
 
 impl Watchdog {
-    /// Watches until it is asked to stop.
+    /// Watches until asked to stop.
     pub(super) async fn run(self, mut stopping: Stopping) {
         let Watchdog { ledger, clock, health, free_bytes } = &self;
         let journal = ledger.journal();
