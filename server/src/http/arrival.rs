@@ -1,4 +1,4 @@
-//! When a request's first byte was read: the instant its deadline runs from.
+//! The arrival of a request's first byte: the start of its deadline.
 
 use std::io;
 use std::pin::Pin;
@@ -8,18 +8,18 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
-/// Of one connection: when the first byte after the last answer was read. Every request carries it in its extensions.
+/// The arrival of a connection's first byte after its last answer. Every request carries it in its extensions.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Arrival(Arc<Mutex<Option<Instant>>>);
 
 impl Arrival {
-    /// When the present request's first byte was read. A request that was read together with the one before counts
-    /// from now: its turn has only come.
+    /// The arrival of the current request's first byte. A request that was read together with the previous one counts
+    /// from now, as its turn has just come.
     pub(super) fn of_request(&self) -> Instant {
         (*self.lock()).unwrap_or_else(Instant::now)
     }
 
-    /// The present request is read to its end: the next byte is the next request's.
+    /// The current request is read to its end: the next byte belongs to the next request.
     pub(super) fn forget(&self) {
         *self.lock() = None;
     }
@@ -33,7 +33,7 @@ impl Arrival {
     }
 }
 
-/// A stream that notes its bytes' arrival.
+/// A stream that records its bytes' arrival.
 #[derive(Debug)]
 pub(super) struct Noted<S> {
     inner: S,

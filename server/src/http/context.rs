@@ -1,4 +1,4 @@
-//! What the handlers of both listeners share.
+//! The shared parts of both listeners' handlers.
 
 use std::sync::Arc;
 
@@ -16,28 +16,24 @@ use crate::treasury::follow::Follower;
 
 /// The running program.
 pub struct App {
-    /// Decides and records.
     pub ledger: Arc<Ledger>,
-    /// Wall time.
     pub clock: Arc<Clock>,
     /// Renders `/metrics`.
     pub metrics: PrometheusHandle,
-    /// Whether requests are taken.
     pub health: Arc<Health>,
-    /// What the journal says of the pools' spending.
+    /// The pools' spending, from the journal.
     pub treasury: Arc<Follower>,
-    /// Accounts of which UR has said that something changed, for the feeds.
+    /// Accounts that UR reported as changed, for the feeds.
     pub hints: mpsc::Sender<UrId>,
-    /// The receivers of deliveries, as configured.
     pub deliveries: Arc<[Delivery]>,
-    /// What is done next about automatic prefunds.
+    /// The next steps of automatic prefunds.
     pub prefunding: Arc<Board>,
-    /// Makes request ids.
+    /// Draws request ids.
     pub randomness: Randomness,
 }
 
 impl App {
-    /// Ready for requests; treasury has read nothing yet, and nothing is planned.
+    /// An app that is ready for requests; treasury has read nothing yet, and nothing is planned.
     #[must_use]
     pub fn new(
         ledger: Arc<Ledger>,

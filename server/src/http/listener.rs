@@ -1,4 +1,4 @@
-//! A listener with bounds: on connections, on the time a header may take, on its size; and a graceful end.
+//! A listener with bounds on connections, header size and header time, and a graceful end.
 
 use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
@@ -17,7 +17,7 @@ use tokio::sync::Semaphore;
 use super::arrival::{Arrival, Noted};
 use crate::stopping::Stopping;
 
-/// Where the two listeners listen. They never collide, except that port 0 (any free port) may be given twice.
+/// The addresses of the two listeners. They never collide, except that both may have port 0 (any free port).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Addresses {
     /// For UR's webhooks.
@@ -26,26 +26,27 @@ pub struct Addresses {
     pub admin: SocketAddr,
 }
 
-/// The address a request came from, as an extension of it.
+/// The peer's address, as an extension of the request.
 #[derive(Clone, Copy, Debug)]
 pub struct Peer(pub IpAddr);
 
-/// Connections at once; beyond them the next waits to be accepted. UR keeps a few dozen; the bound keeps a flood from taking all file descriptors.
+/// Concurrent connections; the next one waits to be accepted. UR keeps a few dozen; the bound keeps a flood from taking
+/// all file descriptors.
 const CONNECTIONS_MAX: usize = 4_096;
 
-/// A request's header must be complete this long after its connection is idle no more.
+/// Time from a request's first byte until its header must be complete.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The most a request's header may take, in bytes: signatures and ids need less than one.
+/// Largest header of a request, in bytes; signatures and ids need less than a kilobyte.
 const HEADER_BYTES_MAX: usize = 16 * 1024;
 
-/// How long requests under way may take to end when the process does: more than any decision's deadline.
+/// Grace for open requests when the process ends: more than any decision's deadline.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long to wait after a failed accept (out of file descriptors, say) before the next.
+/// Pause after a failed accept (out of file descriptors, say).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// Serves connections until the end is asked for; then lets the requests under way end.
+/// Serves connections until asked to stop; then lets the open requests end.
 pub async fn serve<S, B>(listener: TcpListener, service: S, mut stopping: Stopping)
 where
     S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + Sync + 'static,
@@ -57,7 +58,7 @@ where
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let graceful = GracefulShutdown::new();
     loop {
-        // With every place taken, the end must still be heard.
+        // With all connections taken, a request to stop must still be noticed.
         let place = tokio::select! {
             place = Arc::clone(&places).acquire_owned() => place,
             () = stopping.set() => break,
@@ -75,7 +76,7 @@ where
                 continue;
             }
         };
-        // An answer is one small write: waiting for more to send would only delay it.
+        // An answer is one small write: Nagle's algorithm would only delay it.
         let _ = stream.set_nodelay(true);
         let service = service.clone();
         let arrival = Arrival::default();

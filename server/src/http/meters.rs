@@ -1,4 +1,4 @@
-//! The public listener's counters, looked up once: doing it for each request costs more than the decision.
+//! The public listener's counters, looked up once: a look-up per request costs more than the decision.
 
 use metrics::{Counter, Histogram, counter, histogram};
 use tapgate_engine::fact::{DUPLICATE_MISMATCH, Reason, Source};
@@ -7,10 +7,10 @@ use tapgate_engine::rows::Outcome;
 
 use crate::wire::callback::CARD_AUTHORIZATION;
 
-/// The events UR is known to send.
+/// The events that UR is known to send.
 const EVENTS: [&str; 5] = [CARD_AUTHORIZATION, "transaction", "allowance", "kyc_status", "sumsub_kyc_result"];
 
-/// Handles of the callbacks' metrics (`docs/metrics.md`). Each series is there from the start, at 0.
+/// Handles of the callbacks' metrics (`docs/metrics.md`). Each series exists from the start, at 0.
 #[derive(Debug)]
 pub(super) struct Meters {
     /// From the first byte of an authorization callback to its durable answer.
@@ -20,7 +20,7 @@ pub(super) struct Meters {
     approved_crypto: Counter,
     approved_fiat: Counter,
     acknowledged: Counter,
-    /// By reason, in the order of the ladder.
+    /// By reason, in the ladder's order.
     declined: Vec<Counter>,
     mismatched: Counter,
     events: [Counter; EVENTS.len()],
@@ -28,7 +28,7 @@ pub(super) struct Meters {
 }
 
 impl Meters {
-    /// Registers with the process's recorder, which must be installed before.
+    /// Registers with the process's recorder, which must be installed first.
     pub(super) fn new() -> Meters {
         let decisions = |outcome: &'static str, reason: &'static str, source: &'static str| counter!("tapgate_decisions_total", "outcome" => outcome, "reason" => reason, "source" => source);
         let event = |name: &'static str| counter!("tapgate_events_total", "event" => name);

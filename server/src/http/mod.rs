@@ -1,4 +1,4 @@
-//! The two listeners: UR's callbacks in public, people and programs on the admin side. Handlers are thin.
+//! The two listeners: the public one for UR's callbacks, the admin one for people and programs. Handlers are thin.
 
 pub mod admin;
 mod arrival;

@@ -1,4 +1,4 @@
-//! What went wrong, as HTTP says it: the one place where errors become responses, for both listeners.
+//! Errors as HTTP responses, for both listeners; the only place that converts them.
 
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
@@ -13,13 +13,13 @@ use crate::delivery::worker::OrderError;
 use crate::health::NotReady;
 use crate::signature::SignatureError;
 
-/// Seconds after which a shed caller may try again: one group of the journal is long done by then.
+/// Seconds after which a shed caller may try again: the journal has completed a group by then.
 const RETRY_AFTER_SECONDS: u64 = 1;
 
-/// A request that is not answered with what it asked for. None of them approves anything.
+/// A request without its regular answer. No variant approves anything.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Problem {
-    /// 404: no such route, or no such thing.
+    /// 404: no such route or resource.
     #[error("{0}")]
     NotFound(String),
     /// 405.
@@ -37,7 +37,7 @@ pub enum Problem {
     /// 415.
     #[error("the content type must be application/json")]
     UnsupportedMediaType,
-    /// 400: not JSON, or not of the form asked for.
+    /// 400: not JSON, or not of the expected form.
     #[error("{0}")]
     Malformed(String),
     /// 400: well-formed, but out of range.
@@ -61,7 +61,7 @@ pub enum Problem {
     /// 503: shed; nothing was decided.
     #[error("too many requests are waiting; try again")]
     Overloaded,
-    /// 503: it was given to the journal, and nobody can say whether it is durable.
+    /// 503: the journal has it, and its durability is unknown.
     #[error("the outcome is unknown: a hold may stand until it is reconciled; ask again with the same id")]
     OutcomeUnknown,
     /// 503: not serving now.
@@ -115,7 +115,7 @@ impl Problem {
         }
     }
 
-    /// Seconds for the `Retry-After` header, where trying again soon makes sense.
+    /// Seconds for the `Retry-After` header, if an early retry makes sense.
     #[must_use]
     pub fn retry_after_seconds(&self) -> Option<u64> {
         matches!(self, Problem::Overloaded | Problem::NotReady(_)).then_some(RETRY_AFTER_SECONDS)

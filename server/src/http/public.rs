@@ -1,4 +1,4 @@
-//! `POST /webhooks/ur`: the order of checks is the interface's.
+//! `POST /webhooks/ur`: the interface defines the order of the checks.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -33,7 +33,7 @@ use crate::wire::callback::{self, CARD_AUTHORIZATION, Envelope};
 use crate::wire::ur::Transaction;
 use crate::wire::{Digits, Malformed};
 
-/// The one route.
+/// The only route.
 const PATH: &str = "/webhooks/ur";
 
 /// A callback needs about 500 bytes; UR's largest event a few thousand.
@@ -41,32 +41,32 @@ const BODY_BYTES_MAX: usize = 64 * 1024;
 
 const TOO_LARGE: Problem = Problem::TooLarge { bytes_max: BODY_BYTES_MAX };
 
-/// UR waits 500 ms; a body that takes four times as long is nobody's callback.
+/// UR waits 500 ms; no callback's body takes four times as long.
 const BODY_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// What is still read of a refused body, and for how long: a sender's socket buffers, and a few round trips.
+/// Bytes still read of a refused body, and time for it: a sender's socket buffers, and a few round trips.
 const SWALLOWED_BYTES_MAX: usize = 1024 * 1024;
 const SWALLOW_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// How long after its deadline a late decision's release may take to be durable: UR's 500 ms less the deadline's 400
-/// ms, less half of that for the way back.
+/// Time after its deadline for a late decision's release to become durable: UR's 500 ms less the deadline's 400 ms,
+/// less half of the rest for the way back.
 const RELEASE_TIMEOUT: Duration = Duration::from_millis(50);
 
-/// UR's notifications may wait longer than its callbacks: it sends them again.
+/// UR's notifications may wait longer than its callbacks: UR repeats them.
 const NOTIFICATION_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How callbacks are recognised and answered.
+/// Authentication and answers of callbacks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
     /// A captured request can be replayed within its window, 1 to 3,600 seconds.
     pub signatures: WebhookPolicy,
-    /// The latest an approval may be answered after the request's arrival, 50 to 450 ms: inside UR's 500 ms.
+    /// The latest time for an approval after the request's arrival, 50 to 450 ms: inside UR's 500 ms.
     pub deadline: Duration,
-    /// Within it, a transaction that UR notifies is as we authorized it.
+    /// Permitted difference between a transaction in UR's notification and our authorization.
     pub tolerance: Tolerance,
 }
 
-/// Answers UR.
+/// The service that answers UR.
 #[derive(Clone)]
 pub struct Public {
     app: Arc<App>,
@@ -105,7 +105,7 @@ impl Public {
         response
     }
 
-    /// Everything that can be said without the body comes before it is read.
+    /// The checks that need no body come before it is read.
     async fn answer(&self, head: &Parts, upload: &mut Upload, arrived: Instant) -> Result<Vec<u8>, Problem> {
         if head.uri.path() != PATH {
             return Err(Problem::NotFound(format!("there is nothing here but POST {PATH}")));
@@ -140,8 +140,8 @@ impl Public {
         Ok(callback::render(&reply))
     }
 
-    /// An event that asks for nothing. It comes at least once, in any order: a transaction is acknowledged once it is
-    /// durable; what else names an account only says that its figures are to be asked for.
+    /// An event without an answer of its own. It arrives at least once, in any order: a transaction is acknowledged
+    /// once it is durable; any other event that names an account only makes the feeds query its figures.
     async fn notified(&self, event: &str, body: &[u8], now: Moment) -> Result<Vec<u8>, Problem> {
         match event {
             "transaction" => {
@@ -160,7 +160,7 @@ impl Public {
                 let data = callback::data(body).unwrap_or_default();
                 let user = data.get("urId").cloned().and_then(|id| serde_json::from_value::<Digits>(id).ok());
                 if let Some(user) = user.and_then(|id| id.0.parse().ok()) {
-                    // Without room, the account's own turn makes up for it.
+                    // If the queue is full, the account's own turn makes up for it.
                     let _ = self.app.hints.try_send(user);
                 }
             }
@@ -169,14 +169,15 @@ impl Public {
         Ok(callback::RECEIVED.to_vec())
     }
 
-    /// Waits for the record's durability, up to the deadline; then for its release's; then says that nobody knows.
+    /// Waits for the record's durability up to the deadline, then for its release's; then answers that the outcome is
+    /// unknown.
     async fn settle(&self, submission: Submission, arrived: Instant) -> Result<Reply, Problem> {
         let Some(word) = submission.ticket.clone() else { return Ok(submission.reply) };
         let deadline = arrived + self.settings.deadline;
         let settled = match wait(&word, deadline).await {
             Some(settled) => Some(settled),
             None => match self.app.ledger.give_up(&submission, self.app.clock.now()) {
-                // A request that itself arrived late has its release to wait for all the same.
+                // A request that itself arrived late still has its release to wait for.
                 GaveUp::WaitAgain => wait(&word, deadline.max(Instant::now()) + RELEASE_TIMEOUT).await,
                 GaveUp::Unknown => None,
             },
@@ -200,14 +201,14 @@ async fn wait(word: &Ticket, until: Instant) -> Option<Durability> {
     tokio::time::timeout_at(until, word.wait()).await.ok()
 }
 
-/// A content type that is there must be JSON; parameters such as a charset do not matter.
+/// A content type, if present, must be JSON; parameters such as a charset do not matter.
 fn check_content_type(headers: &HeaderMap) -> Result<(), Problem> {
     let Some(value) = headers.get(CONTENT_TYPE) else { return Ok(()) };
     let essence = value.to_str().unwrap_or_default().split(';').next().unwrap_or_default().trim();
     if essence.eq_ignore_ascii_case("application/json") { Ok(()) } else { Err(Problem::UnsupportedMediaType) }
 }
 
-/// A request's body and whether it was read to its end.
+/// A request's body, and whether it was read to its end.
 struct Upload {
     body: Incoming,
     ended: bool,
@@ -218,7 +219,7 @@ impl Upload {
         let mut read = BytesMut::with_capacity(usize::try_from(self.body.size_hint().lower()).unwrap_or(0));
         while let Some(frame) = self.body.frame().await {
             let frame = frame.map_err(|_| Problem::Malformed("the body broke off".to_owned()))?;
-            // Trailers say nothing here.
+            // Trailers carry nothing here.
             let Ok(data) = frame.into_data() else { continue };
             if read.len() + data.len() > BODY_BYTES_MAX {
                 return Err(TOO_LARGE);
@@ -229,8 +230,8 @@ impl Upload {
         Ok(read.freeze())
     }
 
-    /// Reads, within bounds, what a refused sender is still sending: closing a connection on unread bytes resets it,
-    /// and the sender would not see why it was refused.
+    /// Reads, within bounds, the rest of a refused body: closing a connection on unread bytes resets it, and the sender
+    /// would not see the reason.
     async fn swallow(mut self) {
         let swallowed = async {
             let mut left = SWALLOWED_BYTES_MAX;
@@ -239,12 +240,12 @@ impl Upload {
                 left = rest;
             }
         };
-        // Whoever takes longer is cut off.
+        // A slower sender is cut off.
         let _ = tokio::time::timeout(SWALLOW_TIMEOUT, swallowed).await;
     }
 }
 
-/// A signed header that comes twice could be read one way here and another way by a proxy: refused.
+/// Refuses a signed header that comes twice: a proxy could read the other value.
 fn signed(headers: &HeaderMap) -> Result<WebhookHeaders<'_>, SignatureError> {
     let one = |name: &str| {
         let mut values = headers.get_all(name).iter();

@@ -1,4 +1,4 @@
-//! One HTTP request to a receiver, and what its answer means.
+//! One HTTP request to a receiver, and the meaning of its answer.
 
 use std::time::{Duration, UNIX_EPOCH};
 

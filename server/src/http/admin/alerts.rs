@@ -1,4 +1,4 @@
-//! Alerts: listed, shown, taken on or silenced by a person.
+//! Alerts: lists and shows them; a person acknowledges or silences one.
 
 use axum::extract::{Path, Query, State};
 use axum::routing::{get, post};
@@ -15,7 +15,7 @@ use super::{Admin, Answer, Gate, blocking, id, malformed, no_such};
 use crate::http::problem::Problem;
 use crate::wire::admin::alerts::{AcknowledgeForm, SilenceForm, view};
 
-/// Filters of the list; all must hold.
+/// Filters of the list; all must match.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Filters {
@@ -27,7 +27,7 @@ pub(super) struct Filters {
     cursor: Option<u64>,
 }
 
-/// Which alerts are wanted; the open ones where nobody says.
+/// The alerts to list; by default the open ones.
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Wanted {

@@ -1,4 +1,4 @@
-//! Bearer tokens, roles, and the lockout of whoever guesses.
+//! Bearer tokens, roles, and the lockout of addresses that guess tokens.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -11,23 +11,23 @@ use subtle::ConstantTimeEq;
 
 use crate::http::problem::Problem;
 
-/// Wrong tokens from one address within the window before it is locked out.
+/// Wrong tokens from one address within the window before its lockout.
 const WRONG_TOKENS_MAX: u32 = 20;
-/// Length of that window, and of the lockout.
+/// Length of the window and of the lockout.
 const WINDOW_MILLIS: u64 = 60_000;
-/// Addresses remembered; beyond it the oldest are forgotten.
+/// Addresses remembered; beyond it expired ones are dropped, or else all.
 const ADDRESSES_MAX: usize = 10_000;
 
-/// A bearer token; itself it is nowhere kept.
+/// A bearer token, known only by its hash.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Token {
-    /// Unique. The author that the journal names for changes: 1 to 64 of letters, digits, `.`, `_` and `-`.
+    /// Unique. The author of changes in the journal: 1 to 64 of letters, digits, `.`, `_` and `-`.
     pub name: String,
     pub role: Role,
     pub sha256: TokenHash,
 }
 
-/// What a token permits (docs/interface.md, admin listener).
+/// The permissions of a token (docs/interface.md, admin listener).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
     /// Reading.
@@ -48,22 +48,22 @@ impl fmt::Debug for TokenHash {
     }
 }
 
-/// What a request wants to do.
+/// The access that a request needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Access {
     /// Any role.
     Read,
     /// Pools, rates, credits, alerts, deliveries and prefunds: operator and treasurer.
     Treasury,
-    /// The approval of a prefund, and the end of one whose money may have left: treasurer alone. In automatic mode tapgate
-    /// approves its own: floor, reserve and rates, which operators set, move what is suggested, and the bounds of the
-    /// configuration alone hold it.
+    /// Approving a prefund, and abandoning one whose money may have left: treasurer only. In automatic mode tapgate
+    /// approves its own prefunds. Operators set floor, reserve and rates, which change the suggestion, so only the
+    /// configured bounds limit it.
     Approve,
     /// Everything else: operator.
     Operate,
 }
 
-/// Who asks, once the token is known.
+/// The owner of a valid token.
 #[derive(Clone, Debug)]
 pub(super) struct Caller {
     pub(super) name: String,
@@ -71,7 +71,7 @@ pub(super) struct Caller {
 }
 
 impl Caller {
-    /// Whether the role may do it.
+    /// Checks that the role permits the access.
     pub(super) fn may(&self, access: Access) -> Result<(), Problem> {
         match (self.role, access) {
             (_, Access::Read)
@@ -84,7 +84,7 @@ impl Caller {
     }
 }
 
-/// The token's owner. Every configured token is compared, each in constant time.
+/// The token's owner. Compares every configured token, each in constant time.
 pub(super) fn caller(headers: &HeaderMap, tokens: &[Token]) -> Option<Caller> {
     let value = headers.get(AUTHORIZATION)?.to_str().ok()?;
     let (scheme, token) = value.split_once(' ')?;
@@ -108,7 +108,7 @@ pub(super) struct Lockout {
 }
 
 impl Lockout {
-    /// Notes a wrong token; says what to answer.
+    /// Counts a wrong token, and returns the answer.
     pub(super) fn wrong_token(&self, from: IpAddr, now_millis: u64) -> Problem {
         let mut wrong = self.wrong.lock().unwrap_or_else(PoisonError::into_inner);
         if wrong.len() >= ADDRESSES_MAX {

@@ -1,4 +1,4 @@
-//! Authorizations: listed, shown, released.
+//! Authorizations: lists, shows and releases them.
 
 use axum::Router;
 use axum::routing::{get, post};
@@ -20,7 +20,7 @@ use crate::http::problem::Problem;
 use crate::wire::admin::ReasonForm;
 use crate::wire::admin::authorizations as wire;
 
-/// Records that one page of a list looks at: tens of milliseconds of reading.
+/// Records read for one page: tens of milliseconds.
 const RECORDS_PER_PAGE_MAX: usize = 200_000;
 
 pub(super) fn routes(gate: &Gate) -> Router<Admin> {
@@ -58,7 +58,7 @@ fn decision(ledger: &Ledger, found: &Found) -> Result<Option<Record>, Problem> {
     }
 }
 
-/// Filters of the list; all must hold.
+/// Filters of the list; all must match.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct Filters {
@@ -83,7 +83,8 @@ impl Filters {
     }
 }
 
-/// The id that a record lists: a decision's, or the root that a reversal without authorization left a tombstone for.
+/// The id under which a record is listed: a decision's, or the root of a tombstone that a reversal without
+/// authorization left.
 fn listed(record: &Record) -> Option<AuthorizationId> {
     match &record.fact {
         Fact::Decided(decided) if matches!(decided.request.kind, Kind::Authorization | Kind::Incremental) => {
@@ -99,7 +100,7 @@ fn listed(record: &Record) -> Option<AuthorizationId> {
     }
 }
 
-/// Newest first. A page looks at a bounded part of the journal, so it may hold few items and still name a next page.
+/// Newest first. A page reads a bounded part of the journal, so it may hold few items and still have a next page.
 async fn list(
     State(admin): State<Admin>,
     query: Result<Query<Filters>, axum::extract::rejection::QueryRejection>,

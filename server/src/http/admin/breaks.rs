@@ -1,4 +1,4 @@
-//! Breaks: listed, shown, explained by a person.
+//! Breaks: lists and shows them; a person resolves one.
 
 use axum::extract::{Path, Query, State};
 use axum::routing::{get, post};
@@ -15,7 +15,7 @@ use crate::http::problem::Problem;
 use crate::wire::admin::ReasonForm;
 use crate::wire::admin::breaks::view;
 
-/// Filters of the list; all must hold.
+/// Filters of the list; all must match.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Filters {
@@ -28,7 +28,7 @@ pub(super) fn routes(gate: &Gate) -> Router<Admin> {
     gate.admit(Access::Read, read).merge(gate.admit(Access::Operate, operate))
 }
 
-/// The open ones, oldest first.
+/// Open breaks, oldest first.
 async fn list(
     State(admin): State<Admin>,
     query: Result<Query<Filters>, axum::extract::rejection::QueryRejection>,

@@ -1,4 +1,4 @@
-//! When top-ups are credited: shown, and days closed by people.
+//! The calendar of credits: shows it; people close days.
 
 use axum::extract::{Path, State};
 use axum::routing::{delete, get, post};
@@ -30,14 +30,14 @@ fn shown(admin: &Admin) -> Json<serde_json::Value> {
     Json(view(&app.treasury.calendar(&app.ledger), &app.ledger.closures(), &pools, now))
 }
 
-/// Closes days; answers with the calendar as it is then.
+/// Closes days; returns the calendar afterwards.
 async fn add(State(admin): State<Admin>, asked: Asked) -> Answer {
     let change = asked.form::<ClosureForm>()?.change().map_err(malformed)?;
     make(&admin, asked.author, Change::Closure(change)).await?;
     Ok(shown(&admin))
 }
 
-/// Takes a closure back.
+/// Withdraws a closure.
 async fn remove(State(admin): State<Admin>, Path(text): Path<String>, asked: Asked) -> Answer {
     let id: ClosureId = id("closure", &text)?;
     make(&admin, asked.author, Change::Closure(ClosureChange::Remove { id })).await?;

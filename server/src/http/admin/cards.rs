@@ -1,4 +1,4 @@
-//! Cards: frozen, activated, deleted, restricted.
+//! Cards: freezes, activates, deletes and restricts them.
 
 use axum::extract::{Path, State};
 use axum::routing::put;
@@ -26,7 +26,7 @@ async fn change(State(admin): State<Admin>, Path(text): Path<String>, asked: Ask
     let mut author = asked.author;
     for change in [status, controls].into_iter().flatten() {
         make(&admin, author.clone(), change).await?;
-        // One key names one record; what follows in the same request repeats without harm.
+        // The key names one record; the rest of the request may safely repeat.
         if let Author::Person { idempotency, .. } = &mut author {
             *idempotency = None;
         }

@@ -1,4 +1,4 @@
-//! Receivers of deliveries: how they do, and a person who has them go on or back.
+//! Receivers of deliveries: lists their health; a person resumes, replays or skips.
 
 use axum::extract::{Path, State};
 use axum::routing::{get, post};

@@ -1,4 +1,4 @@
-//! A change as a person sends it: with an author, an idempotency key perhaps, and answered once it is durable.
+//! A person's change: with an author, perhaps an idempotency key, and answered once it is durable.
 
 use axum::body::Bytes;
 use axum::extract::{FromRequest, Request};
@@ -15,12 +15,12 @@ use super::{Admin, blocking};
 use crate::http::problem::Problem;
 use crate::wire::admin::parse;
 
-/// The header that makes a repeated request one change.
+/// The header that makes repeated requests one change.
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
 /// Its longest value.
 const IDEMPOTENCY_KEY_BYTES_MAX: usize = 128;
 
-/// A change as it came: its body, and its author.
+/// A request for a change: its body and its author.
 pub(super) struct Asked {
     body: Bytes,
     pub(super) author: Author,
@@ -57,7 +57,7 @@ impl Asked {
         parse(&self.body).map_err(|error| Problem::Malformed(error.to_string()))
     }
 
-    /// As [`Asked::form`], where nothing need be said.
+    /// As [`Asked::form`]; an empty body is the default.
     pub(super) fn form_or_default<T: DeserializeOwned + Default>(&self) -> Result<T, Problem> {
         if self.body.is_empty() { Ok(T::default()) } else { self.form() }
     }

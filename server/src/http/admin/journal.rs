@@ -1,4 +1,4 @@
-//! The journal, as one JSON object a record.
+//! The journal, one JSON object per record.
 
 use std::ops::ControlFlow;
 
@@ -15,10 +15,10 @@ use super::{Admin, Gate, blocking};
 use crate::http::problem::Problem;
 use crate::wire::admin::journal::entry;
 
-/// Records in one answer of the journal, unless asked for fewer.
+/// Most records in one answer, and the default number.
 const RECORDS_MAX: usize = 10_000;
 
-/// Where to read the journal.
+/// The part of the journal to read.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Part {
@@ -32,7 +32,7 @@ pub(super) fn routes(gate: &Gate) -> Router<Admin> {
     gate.admit(Access::Read, read)
 }
 
-/// The durable records after `from`, one JSON object a line.
+/// The durable records after `from`, one JSON object per line.
 async fn read(
     State(admin): State<Admin>,
     query: Result<Query<Part>, axum::extract::rejection::QueryRejection>,

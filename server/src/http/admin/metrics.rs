@@ -1,4 +1,4 @@
-//! `/metrics`: what counters hold, and figures that are read when it is asked for.
+//! `/metrics`: counters, and figures read on request.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ use crate::http::context::App;
 use crate::http::problem::Problem;
 
 pub(super) async fn show(State(admin): State<Admin>) -> Result<Response, Problem> {
-    // Forecasts are among them, which no decision must wait for.
+    // Forecasts take long, and no decision may wait for them.
     let rendered = tokio::task::spawn_blocking(move || render(&admin.app)).await;
     let mut response = Response::new(Body::from(rendered.map_err(|_| Problem::Internal)?));
     let text = HeaderValue::from_static("text/plain; version=0.0.4");
@@ -25,7 +25,7 @@ pub(super) async fn show(State(admin): State<Admin>) -> Result<Response, Problem
     Ok(response)
 }
 
-/// The text of `/metrics`. Figures that the ledger keeps anyway are read here, so that deciding pays nothing for them.
+/// The text of `/metrics`. Reads here the figures that the ledger keeps anyway, so that decisions pay nothing for them.
 fn render(app: &App) -> String {
     let journal = app.ledger.journal();
     gauge!("tapgate_journal_sequence", "kind" => "claimed").set(figure(journal.claimed().0));
@@ -54,7 +54,7 @@ fn render(app: &App) -> String {
     app.metrics.render()
 }
 
-/// A pool's forecast; not a number while there is none.
+/// A pool's forecast; NaN without one.
 fn show_forecast(app: &App, figures: &PoolFigures) {
     let now = app.ledger.time(app.clock.now().at);
     let pool_forecast =
@@ -73,7 +73,7 @@ fn show_forecast(app: &App, figures: &PoolFigures) {
     set("tapgate_pool_suggested", forecast.map(|forecast| figure(forecast.suggested.0.unsigned_abs())));
 }
 
-/// Prometheus knows only floating point: exact up to 2^53, which amounts of at most 10^15 stay below.
+/// Prometheus knows only floating point: exact up to 2^53, above any amount (at most 10^15).
 #[expect(clippy::cast_precision_loss, reason = "a metric is read by people and alerts, never booked")]
 fn figure(number: u64) -> f64 {
     number as f64

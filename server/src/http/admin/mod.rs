@@ -1,4 +1,4 @@
-//! The admin API. Handlers are thin: parse, ask the ledger, show the resource.
+//! The admin API. Handlers are thin: parse, call the ledger, show the resource.
 
 mod alerts;
 pub mod auth;
@@ -37,21 +37,21 @@ use crate::http::problem::Problem;
 use crate::provider::prefunding::AutoPrefund;
 use crate::wire::Malformed;
 
-/// The most an admin request may be, but for an import.
+/// Largest admin request, imports excepted.
 const BODY_BYTES_MAX: usize = 1 << 20;
 
-/// Access to the admin API, and what it says of the configuration.
+/// Access to the admin API, and the settings that it uses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
-    /// With none, all that needs a token is refused.
+    /// Without tokens, every request that needs one is refused.
     pub tokens: Vec<Token>,
-    /// Of imported cards that name no currency of their own.
+    /// The currency of imported cards that name none.
     pub card_currency: Currency,
-    /// Shown, and the mode judges proposals.
+    /// Shown to callers; the mode affects proposals.
     pub auto_prefund: AutoPrefund,
 }
 
-/// What handlers share.
+/// The handlers' shared parts.
 #[derive(Clone)]
 struct Admin {
     app: Arc<App>,
@@ -105,7 +105,7 @@ pub fn service(app: Arc<App>, settings: Settings) -> Router {
         .with_state(admin)
 }
 
-/// Lets a request through whose token's role may do what it wants; hands the caller on to the handler.
+/// Admits a request if its token's role permits the access; passes the caller to the handler.
 async fn guard(admin: Admin, access: Access, mut request: Request, next: Next) -> Response {
     let Some(caller) = auth::caller(request.headers(), &admin.settings.tokens) else {
         let from = request.extensions().get::<Peer>().map_or(IpAddr::from([0, 0, 0, 0]), |peer| peer.0);
@@ -130,7 +130,7 @@ async fn ready(State(admin): State<Admin>) -> Answer {
     Ok(axum::Json(serde_json::json!({"status": "ready"})))
 }
 
-/// Runs what reads the disk off the async threads.
+/// Runs a disk read off the async threads.
 async fn blocking<T: Send + 'static>(
     ledger: &Arc<Ledger>,
     read: impl FnOnce(&Ledger) -> Result<T, Problem> + Send + 'static,
@@ -143,7 +143,7 @@ fn no_such(what: &str, id: &str) -> Problem {
     Problem::NotFound(format!("there is no {what} {id}"))
 }
 
-/// An id in a path that cannot be one names nothing.
+/// An invalid id in a path means that nothing is found.
 fn id<T: std::str::FromStr>(what: &str, text: &str) -> Result<T, Problem> {
     text.parse().map_err(|_| no_such(what, text))
 }

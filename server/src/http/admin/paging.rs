@@ -6,12 +6,12 @@ use tapgate_engine::ledger::Page;
 
 use crate::http::problem::Problem;
 
-/// Items on a page, unless asked for fewer or more.
+/// Default number of items on a page.
 const ITEMS_DEFAULT: usize = 100;
-/// Items on a page at most.
+/// Most items on a page.
 const ITEMS_MAX: usize = 1_000;
 
-/// Which part of a list is asked for.
+/// The requested page.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct PageAsked {
     pub(super) before: Sequence,
@@ -19,7 +19,7 @@ pub(super) struct PageAsked {
 }
 
 impl PageAsked {
-    /// As a request gives it: items on a page, and the `next` of the page before.
+    /// Checks a request's `limit` and its cursor, the `next` of the previous page.
     pub(super) fn new(limit: Option<usize>, cursor: Option<u64>) -> Result<PageAsked, Problem> {
         let limit = limit.unwrap_or(ITEMS_DEFAULT);
         if !(1..=ITEMS_MAX).contains(&limit) {
@@ -28,12 +28,12 @@ impl PageAsked {
         Ok(PageAsked { before: Sequence(cursor.unwrap_or(u64::MAX)), limit })
     }
 
-    /// The page to read: one item more than is shown, to know whether there is a next one.
+    /// The page to read, with one extra item that shows whether there is a next page.
     pub(super) fn page(self) -> Page {
         Page { before: self.before, limit: self.limit + 1 }
     }
 
-    /// The list's answer, of what that page held.
+    /// The list's answer, from the items found for that page.
     pub(super) fn answer<T>(
         self,
         mut found: Vec<T>,

@@ -1,4 +1,4 @@
-//! Pools: listed, shown, reported, credited; and the rates that price what they pay.
+//! Pools: lists and shows them, records reports and credits; and sets the rates for payments.
 
 use axum::extract::{Path, State};
 use axum::routing::{get, post, put};
@@ -39,7 +39,7 @@ fn show(admin: &Admin, currency: Currency) -> Answer {
     Ok(Json(view(&pool)))
 }
 
-/// A pool is opened by its first report, so what is no currency is a mistake and not merely absent.
+/// A pool is opened by its first report, so an invalid currency is an error in the request, not a missing pool.
 fn currency(code: &str) -> Result<Currency, Problem> {
     code.parse().map_err(|error| Problem::BadRequest(format!("{code:?}: {error}")))
 }

@@ -1,4 +1,4 @@
-//! Prefunds: listed, shown, said to be sent, approved, given up.
+//! Prefunds: lists, shows, records as sent, approves and abandons them.
 
 use axum::extract::{Extension, Path, Query, State};
 use axum::routing::{get, post};
@@ -21,7 +21,7 @@ use crate::provider::prefunding;
 use crate::treasury::calendar::DAYS_AHEAD_MAX;
 use crate::wire::admin::prefunds::{CancelForm, PrefundForm, ProposalForm, view};
 
-/// Filters of the list; all must hold.
+/// Filters of the list; all must match.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Filters {
@@ -82,7 +82,7 @@ fn now(admin: &Admin) -> UnixMillis {
     admin.app.ledger.time(admin.app.clock.now().at)
 }
 
-/// A person says that money was sent.
+/// A person records money as sent.
 async fn send(State(admin): State<Admin>, asked: Asked) -> Answer {
     let form: PrefundForm = asked.form()?;
     let sent = expected(&admin, form.sent().map_err(malformed)?)?;
@@ -93,8 +93,8 @@ async fn send(State(admin): State<Admin>, asked: Asked) -> Answer {
     Ok(Json(view(&found.ok_or(Problem::Internal)?, now(&admin))))
 }
 
-/// With the credit that the calendar expects of money sent now, where the person expects none: what nobody expects would
-/// never be overdue.
+/// Without an expected time from the person, takes the calendar's credit time for money sent now: a prefund without one
+/// would never be overdue.
 fn expected(admin: &Admin, sent: PrefundSent) -> Result<PrefundSent, Problem> {
     if sent.expected_at.is_some() {
         return Ok(sent);
@@ -109,13 +109,13 @@ fn expected(admin: &Admin, sent: PrefundSent) -> Result<PrefundSent, Problem> {
     Ok(PrefundSent { expected_at: Some(window.credited_at), ..sent })
 }
 
-/// What is done next about automatic prefunds, and why.
+/// The next steps of automatic prefunds, and their reasons.
 async fn automatic(State(admin): State<Admin>) -> Answer {
     let looked = admin.app.prefunding.looked();
     Ok(Json(automatic_view(&admin.settings.auto_prefund, looked.as_ref())))
 }
 
-/// A person wants a top-up ordered from UR: proposed like tapgate's own, and a treasurer approves it in every mode.
+/// A person proposes a top-up to order from UR: like tapgate's own, but in every mode a treasurer must approve it.
 async fn propose(State(admin): State<Admin>, asked: Asked) -> Answer {
     let form: ProposalForm = asked.form()?;
     let mode = admin.settings.auto_prefund.mode;
@@ -130,20 +130,20 @@ async fn propose(State(admin): State<Admin>, asked: Asked) -> Answer {
     let (currency, reference, by) = (proposed.currency, proposed.reference.clone(), asked.author.name().to_owned());
     make(&admin, asked.author, Change::Prefund(change)).await?;
     let found = blocking(&admin.app.ledger, move |ledger| {
-        // A request that was repeated under its idempotency key has proposed nothing anew.
+        // A request repeated under its idempotency key proposes nothing new.
         let made = newest_of(ledger, currency, &reference)?;
         made.map_or_else(|| newest_by(ledger, currency, &by), |made| Ok(Some(made)))
     });
     Ok(Json(view(&found.await?.ok_or(Problem::Internal)?, now(&admin))))
 }
 
-/// The newest prefund that a credit with this reference would be, or was.
+/// The newest prefund of a currency with this reference.
 fn newest_of(ledger: &Ledger, currency: Currency, reference: &str) -> Result<Option<Prefund>, Problem> {
     let named = |prefund: &Prefund| prefund.currency == currency && prefund.reference == reference;
     Ok(ledger.prefunds(Page { before: Sequence(u64::MAX), limit: 1 }, &named)?.pop())
 }
 
-/// The newest prefund that somebody proposed.
+/// The newest prefund of a currency that this author proposed.
 fn newest_by(ledger: &Ledger, currency: Currency, by: &str) -> Result<Option<Prefund>, Problem> {
     let own =
         |prefund: &Prefund| prefund.currency == currency && prefund.proposed.as_ref().is_some_and(|step| step.by == by);
@@ -167,7 +167,7 @@ async fn cancel(
     let found = blocking(&admin.app.ledger, move |ledger| Ok(ledger.prefund(id)?)).await?;
     let may_have_left = found
         .is_some_and(|prefund| prefund.request_id.is_some() && (prefund.ordered.is_some() || prefund.sent.is_some()));
-    // With it out of the way the same amount is ordered anew: as good as an approval.
+    // Without this prefund tapgate orders the same amount anew, so abandoning it needs an approver's role.
     if may_have_left || not_executed {
         caller.may(Access::Approve)?;
     }

@@ -1,4 +1,4 @@
-//! The switch over every decision; and what the program holds, counted.
+//! The switch that suspends every decision; and the program's counts.
 
 use axum::extract::State;
 use axum::routing::{get, post};

@@ -1,4 +1,4 @@
-//! What is to be expected of a pool, and what moved it on a day.
+//! A pool's forecast, and its movements of a day.
 
 use axum::Router;
 use axum::routing::get;
@@ -19,10 +19,10 @@ use crate::treasury::follow::CatchingUp;
 use crate::treasury::level::Level;
 use crate::wire::admin::calendar::day;
 
-/// Asks treasury, once it has read what is durable now; off the async threads, where decisions are made.
+/// Queries treasury once it has read every durable record; off the async threads, which decide.
 ///
 /// # Errors
-/// The journal is still being read for the first time, or cannot be read; or the answer's own.
+/// The first read of the journal is still running, or the journal cannot be read; or the query's own error.
 async fn ask<T: Send + 'static>(
     admin: &Admin,
     asked: impl FnOnce(&App) -> Result<T, Problem> + Send + 'static,
@@ -63,7 +63,7 @@ async fn forecast(State(admin): State<Admin>, Path(code): Path<String>) -> Answe
     shown.await.map(Json)
 }
 
-/// The day that is asked for; today where none is.
+/// The requested day; by default today.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Asked {

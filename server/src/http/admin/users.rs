@@ -1,5 +1,5 @@
-//! Users: shown, funded, suspended, restricted; imported line by line as the body arrives. Importing again replaces, so that a
-//! broken-off import is sent again.
+//! Users: shows, funds, suspends and restricts them; imports them line by line as the body arrives. An import replaces,
+//! so a broken import can be sent again.
 
 use axum::body::Body;
 use axum::extract::{DefaultBodyLimit, Extension, Path, State};
@@ -21,13 +21,13 @@ use crate::wire::admin::controls::ControlsForm;
 use crate::wire::admin::users::{FundsForm, ImportLine, view};
 use crate::wire::admin::{SuspensionForm, parse};
 
-/// The most one import may be: about 200,000 users. Larger ones come in parts.
+/// Largest import: about 200,000 users. Split larger ones.
 const IMPORT_BYTES_MAX: usize = 64 << 20;
-/// The longest line: a user with 64 cards needs a tenth of it.
+/// Longest line: a user with 64 cards needs a tenth of it.
 const LINE_BYTES_MAX: usize = 64 * 1024;
 /// Lines whose records may wait for the disk at once: a small part of the journal's queue, so that taps have room.
 const LINES_IN_FLIGHT_MAX: usize = 1_000;
-/// Bad lines that are told one by one; more are only counted.
+/// Bad lines listed one by one; further ones are only counted.
 const REJECTED_SHOWN_MAX: usize = 1_000;
 
 pub(super) fn routes(gate: &Gate) -> Router<Admin> {
@@ -71,7 +71,7 @@ async fn controls(State(admin): State<Admin>, Path(text): Path<String>, asked: A
     show(&admin, &user)
 }
 
-/// One import under way.
+/// A running import.
 struct Import<'a> {
     admin: &'a Admin,
     author: Author,

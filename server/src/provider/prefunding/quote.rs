@@ -40,7 +40,7 @@ impl Yardstick {
     /// Whether a quote is plausible.
     ///
     /// # Errors
-    /// The deviation. A quote that yields too much is an error of UR's or of our rates: UR's wire has two forms of
+    /// The deviation. A quote that yields too much is an error in UR's or our rates: UR's wire has two forms of
     /// amounts, a factor of a hundred apart.
     pub fn judge(self, paid: Minor, output: Minor) -> Result<(), String> {
         let worth = self.worth(paid);

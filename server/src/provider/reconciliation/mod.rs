@@ -127,7 +127,7 @@ fn posting(transaction: &Transaction) -> Option<Posting> {
     Some(Posting { hash, user: user.clone(), flow, progress, amount, at: *at })
 }
 
-/// The authorization that one of UR's references names.
+/// The authorization that a UR reference names.
 fn named(ledger: &Ledger, transaction: &Transaction) -> Result<Option<Candidate>, StoreError> {
     for reference in &transaction.references {
         let Ok(id) = reference.parse::<AuthorizationId>() else { continue };
