@@ -1,7 +1,7 @@
 //! The guards, each taken in one place.
 //!
 //! **Locks, in their one order:** `admin` (changes by people, one at a time) or `postings` (UR's transactions, one at a
-//! time) → `shared` (what all decisions share; read by decisions through a sharded lock, written only by changes to the
+//! time) → `shared` (state of all decisions; read by decisions through a sharded lock, written only by changes to the
 //! program and its pools) → `answers` → `authorizations` → `users` → `shelves`. Never two guards in one map, never one
 //! across an await: nothing here is async.
 

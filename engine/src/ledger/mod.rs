@@ -50,7 +50,7 @@ const SHARDS: usize = 1024;
 /// How long an answered id and its authorization stay in memory once their rows are on disk: longer than UR retries.
 const KEPT_IN_MEMORY_MILLIS: u64 = 15 * 60 * 1000;
 
-/// Settings by the operator: the same for every decision of a run.
+/// The operator's settings: the same for every decision of a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policy {
     pub funding: FundingPolicy,

@@ -86,8 +86,8 @@ impl PoolFigures {
         let unreflected = (self.unreflected() - proven).max(Minor::ZERO);
         let change = balance - (self.reported - proven);
         let credits_shown = self.credits_due.min(change).max(Minor::ZERO);
-        // A balance may include debits before UR shows them settled: this balance or the one before. It may include
-        // recent releases or not: UR credits them after acknowledging ours.
+        // A balance may include debits before UR shows them settled: this balance or the one before. It may or may not
+        // include recent releases: UR returns the money after our acknowledgement.
         let returns = self.returns_due();
         let falls = -(unreflected + returns);
         let rises = credits_shown + proven + returns;

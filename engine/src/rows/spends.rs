@@ -133,7 +133,7 @@ impl Spends {
         total(done.map(|spend| spend.unreflected))
     }
 
-    /// Time of the oldest counted use after a time that UR has not shown completed.
+    /// Time of the oldest use later than `after` that counts and that UR has not shown completed.
     #[must_use]
     pub fn unshown_since(&self, after: UnixSeconds) -> Option<UnixSeconds> {
         let is_unshown = |spend: &&Spend| spend.completed == Sequence::ZERO && !spend.unreflected.is_zero();

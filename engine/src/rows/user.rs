@@ -506,8 +506,7 @@ impl User {
             let old = before.iter().find(|old| old.id == new.id);
             let number = old.map_or_else(
                 || {
-                    // Saturating: cards beyond the last number share it, so they count longer than they should, never
-                    // shorter.
+                    // Saturating: the last number counts for every card, so longer than it should, never shorter.
                     next = next.saturating_add(1);
                     next
                 },
