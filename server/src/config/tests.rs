@@ -38,7 +38,7 @@ fn read_file(path: &Path) -> io::Result<String> {
     }
 }
 
-/// Loads a text in which `SIGNER`, `KEY`, `HASH` and `OTHER` stand for real ones.
+/// Loads a text in which `SIGNER`, `KEY`, `HASH` and `OTHER` are placeholders of real ones.
 fn load(text: &str, environment: &[(&str, &str)]) -> Result<Config, ConfigErrors> {
     let fill = |text: &str| {
         let text = text.replace("SIGNER", SIGNER).replace("KEY!", KEY);

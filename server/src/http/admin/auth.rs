@@ -30,11 +30,11 @@ pub struct Token {
 /// The permissions of a token (docs/interface.md, admin listener).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
-    /// Reading.
+    /// Read only.
     Viewer,
     /// Everything but approving prefunds.
     Operator,
-    /// Reading, and pools, rates, credits, alerts and prefunds.
+    /// Reading, and changes to pools, rates, credits, alerts and prefunds.
     Treasurer,
 }
 

@@ -53,7 +53,7 @@ pub struct Settings {
     pub calls_per_minute: u32,
 }
 
-/// Asks UR over HTTPS.
+/// The client of UR's API.
 pub struct Client {
     http: reqwest::Client,
     base: Url,

@@ -170,11 +170,9 @@ pub struct Onramp {
 /// A user's consent to an account, as the user's wallet signed it (seed 004, "Mint URID").
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mint {
-    /// The user's e-mail address.
     pub email: String,
-    /// The user's wallet.
+    /// The address of the user's wallet.
     pub address: String,
-    /// The wallet's signature.
     pub signature: String,
     /// The signed text.
     pub hash: String,

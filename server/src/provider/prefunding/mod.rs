@@ -422,7 +422,7 @@ fn needs(given: &Given, prefunds: &[Prefund], now: UnixMillis) -> Vec<Need> {
     let stale_ms = u64::from(given.settings.report_stale_seconds) * 1_000;
     let suggested = |figures: &PoolFigures| {
         if given.settings.auto_prefund.mode == AutoPrefundMode::Off {
-            // Nobody asks.
+            // In this mode the plan proposes nothing.
             return Ok(Minor::ZERO);
         }
         if figures.reported_at.0.saturating_add(stale_ms) < now.0 {
