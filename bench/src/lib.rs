@@ -250,7 +250,7 @@ pub fn submit(ledger: &Ledger, request: Request) -> Submission {
 
 /// Waits for a submission's durability.
 pub fn wait(submission: &Submission) {
-    if let Some(word) = &submission.ticket {
-        assert!(word.block() == Durability::Durable, "the journal failed");
+    if let Some(ticket) = &submission.ticket {
+        assert!(ticket.block() == Durability::Durable, "the journal failed");
     }
 }

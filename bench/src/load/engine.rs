@@ -141,8 +141,8 @@ async fn decide(
             break;
         }
         let submission = submit(&ledger, asked);
-        if let Some(word) = &submission.ticket
-            && word.wait().await != Durability::Durable
+        if let Some(ticket) = &submission.ticket
+            && ticket.wait().await != Durability::Durable
         {
             return Err(Failed("the journal failed".to_owned()));
         }

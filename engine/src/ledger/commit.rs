@@ -123,7 +123,7 @@ impl Shared {
             Fact::Posted(booked) => {
                 for change in &booked.pools {
                     if let Some(pool) = self.pool(change.currency) {
-                        pool.book(sequence, change);
+                        pool.post(sequence, change);
                         pool.note_return(booked.returned_to(change));
                     }
                 }

@@ -122,7 +122,7 @@ impl Pool {
     }
 
     /// Applies the rest of a transaction (raised and settled amounts), after its record has its place in the journal.
-    pub(super) fn book(&self, sequence: Sequence, booking: &SourcePosting) {
+    pub(super) fn post(&self, sequence: Sequence, booking: &SourcePosting) {
         shift(&self.available, booking.available.max(Minor::ZERO));
         self.lower_held(booking.held);
         let mut completions = self.completions.lock().unwrap_or_else(PoisonError::into_inner);

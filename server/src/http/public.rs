@@ -134,7 +134,7 @@ impl Public {
         check_freshness(envelope.timestamp, now_seconds, self.settings.signatures.timestamp_window_seconds)?;
         let request = envelope.request().map_err(|error| Problem::Malformed(error.to_string()))?;
         let submission = self.app.ledger.submit(request, now)?;
-        let reply = self.settle(submission, arrived).await?;
+        let reply = self.reply_once_durable(submission, arrived).await?;
         self.meters.decision_seconds.record(arrived.elapsed().as_secs_f64());
         self.meters.decision(&reply);
         Ok(callback::render(&reply))
@@ -171,18 +171,18 @@ impl Public {
 
     /// Waits for the record's durability up to the deadline, then for its release's; then answers that the outcome is
     /// unknown.
-    async fn settle(&self, submission: Submission, arrived: Instant) -> Result<Reply, Problem> {
-        let Some(word) = submission.ticket.clone() else { return Ok(submission.reply) };
+    async fn reply_once_durable(&self, submission: Submission, arrived: Instant) -> Result<Reply, Problem> {
+        let Some(ticket) = submission.ticket.clone() else { return Ok(submission.reply) };
         let deadline = arrived + self.settings.deadline;
-        let settled = match wait(&word, deadline).await {
-            Some(settled) => Some(settled),
+        let durability = match wait(&ticket, deadline).await {
+            Some(durability) => Some(durability),
             None => match self.app.ledger.give_up(&submission, self.app.clock.now()) {
                 // A request that itself arrived late still has its release to wait for.
-                GaveUp::WaitAgain => wait(&word, deadline.max(Instant::now()) + RELEASE_TIMEOUT).await,
+                GaveUp::WaitAgain => wait(&ticket, deadline.max(Instant::now()) + RELEASE_TIMEOUT).await,
                 GaveUp::Unknown => None,
             },
         };
-        settled.and_then(|settled| submission.reply_when(settled)).ok_or(Problem::OutcomeUnknown)
+        durability.and_then(|durability| submission.reply_when(durability)).ok_or(Problem::OutcomeUnknown)
     }
 }
 
@@ -197,8 +197,8 @@ impl Service<Request<Incoming>> for Public {
     }
 }
 
-async fn wait(word: &Ticket, until: Instant) -> Option<Durability> {
-    tokio::time::timeout_at(until, word.wait()).await.ok()
+async fn wait(ticket: &Ticket, until: Instant) -> Option<Durability> {
+    tokio::time::timeout_at(until, ticket.wait()).await.ok()
 }
 
 /// A content type, if present, must be JSON; parameters such as a charset do not matter.

@@ -189,7 +189,7 @@ impl<T: Telling> Outbox for LedgerOutbox<T> {
             }
         };
         let receipt = self.ledger.change(by, Change::Cursor(change), self.clock.now())?;
-        match receipt.ticket.map(|word| word.block()) {
+        match receipt.ticket.map(|ticket| ticket.block()) {
             Some(Durability::Failed) => Err(OutboxError::Unknown),
             _ => Ok(()),
         }

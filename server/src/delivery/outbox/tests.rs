@@ -171,8 +171,8 @@ impl World {
     }
 }
 
-fn durable(word: Option<Arc<Ticket>>) {
-    assert_eq!(word.expect("a record was made").block(), Durability::Durable);
+fn durable(ticket: Option<Arc<Ticket>>) {
+    assert_eq!(ticket.expect("a record was made").block(), Durability::Durable);
 }
 
 fn data(message: &Message<Event>) -> Value {

@@ -72,7 +72,7 @@ pub(super) async fn make(admin: &Admin, author: Author, change: Change) -> Resul
 
 pub(super) async fn durable(receipt: Receipt) -> Result<(), Problem> {
     match receipt.ticket {
-        Some(word) if word.wait().await == Durability::Failed => Err(Problem::OutcomeUnknown),
+        Some(ticket) if ticket.wait().await == Durability::Failed => Err(Problem::OutcomeUnknown),
         _ => Ok(()),
     }
 }

@@ -360,7 +360,7 @@ impl<A: UrApi> Prefunding<A> {
     async fn change(&self, change: PrefundChange, moment: Moment) -> Result<(), StepError> {
         let receipt = self.given.ledger.change(&Author::Engine, Change::Prefund(change), moment)?;
         match receipt.ticket {
-            Some(word) if word.wait().await == Durability::Failed => Err(StepError::Journal),
+            Some(ticket) if ticket.wait().await == Durability::Failed => Err(StepError::Journal),
             _ => Ok(()),
         }
     }
