@@ -7,8 +7,8 @@ SHELL := bash
 # RocksDB is 370 C++ files: with the compiler cache they are compiled once per machine, not once per clone. Looked up
 # when a command starts, because `install` may have brought the cache only just now. A CC of the caller's is respected.
 CCACHE = $(if $(shell command -v ccache),ccache )
-# It takes the language of the compiler's messages for part of the input: one language, whoever builds.
-unexport LANG LC_ALL LC_CTYPE LC_MESSAGES
+# It takes the language of the compiler's messages for part of the input, which a shell, or Python in between, sets at will.
+export CCACHE_SLOPPINESS = locale
 ifeq ($(origin CC),default)
 export CC = $(CCACHE)cc
 endif
