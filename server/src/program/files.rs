@@ -24,8 +24,9 @@ impl Cache for CacheFile {
     // No sync: the checksum detects a torn file.
     fn replace(&self, bytes: &[u8]) -> std::io::Result<()> {
         let written = self.0.with_extension("cache.new");
-        std::fs::write(&written, bytes)?;
-        std::fs::rename(written, &self.0)
+        std::fs::write(&written, bytes)
+            .and_then(|()| std::fs::rename(&written, &self.0))
+            .map_err(|error| std::io::Error::new(error.kind(), format!("{}: {error}", self.0.display())))
     }
 }
 

@@ -75,15 +75,16 @@ pub(super) fn list<A: UrApi>(app: &Arc<App>, config: &Config, parts: Parts<A>) -
         deliveries,
         Job::new("watch", BESIDE_DECISIONS, |stopping| watch.run(stopping)),
     ];
-    if let Some(provider) = provider {
-        jobs.extend(of_provider(app, config, provider, &known, hinted));
-    }
     let answers = Public::new(Arc::clone(app), config.public.clone());
     let router = TowerToHyperService::new(admin::service(Arc::clone(app), config.admin.clone()));
     jobs.push(Job::new("listeners", None, |stopping| async move {
         let admin = listener::serve(admin, router, stopping.clone());
         tokio::join!(listener::serve(public, answers, stopping), admin);
     }));
+    // Last, so that calls to UR end first at a stop: requests in progress may take their time.
+    if let Some(provider) = provider {
+        jobs.extend(of_provider(app, config, provider, &known, hinted));
+    }
     jobs
 }
 
