@@ -113,7 +113,7 @@ lint: install ## formatting, clippy, licences and sources of dependencies, the f
 	rustfmt --check --edition 2024 fuzz/fuzz_targets/*.rs fuzz/src/*.rs
 	$(CARGO_SHOWN) clippy --workspace --all-targets --all-features -- -D warnings
 	cargo clippy --package tapgate-engine --all-targets --no-default-features -- -D warnings
-	cargo clippy --package tapgate -- -D warnings
+	cargo clippy --package tapgate-engine --no-default-features -- -D warnings
 	@scripts/install-cargo-tool.sh cargo-deny '$(TOOLS)'
 # The advisory database is fetched from a host that CI does not reach: `make audit` has it.
 	'$(CARGO_DENY)' --log-level error --locked check bans licenses sources

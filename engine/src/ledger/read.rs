@@ -8,7 +8,9 @@ use crate::fact::Record;
 use crate::ids::{AuthorizationId, CardId, Sequence, UrId};
 use crate::money::Currency;
 use crate::rows::encoding::load;
-use crate::rows::{Answer, Authorization, PoolFigures, PoolRow, Program, ProgramRow, State, User};
+use crate::rows::{Answer, Authorization, PoolFigures, Program, User};
+#[cfg(feature = "testing")]
+use crate::rows::{PoolRow, ProgramRow, State};
 use crate::store::{Chain, StoreError, Visit};
 use crate::time::UnixMillis;
 

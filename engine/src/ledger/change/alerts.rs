@@ -131,7 +131,7 @@ impl Ledger {
     /// # Errors
     /// Rows on disk could not be read.
     pub fn alert(&self, id: AlertId) -> Result<Option<Alert>, StoreError> {
-        self.shelved(&self.lock_shelves(), &id)
+        self.read_shelved(&id)
     }
 
     /// A page of the matching alerts, open and resolved, newest first. Reads the whole table.

@@ -58,6 +58,6 @@ impl Ledger {
     /// # Errors
     /// Rows on disk could not be read.
     pub fn break_by_id(&self, id: BreakId) -> Result<Option<Break>, StoreError> {
-        self.shelved(&self.lock_shelves(), &id)
+        self.read_shelved(&id)
     }
 }

@@ -194,7 +194,7 @@ impl Ledger {
     /// # Errors
     /// Rows on disk could not be read.
     pub fn prefund(&self, id: PrefundId) -> Result<Option<Prefund>, StoreError> {
-        self.shelved(&self.lock_shelves(), &id)
+        self.read_shelved(&id)
     }
 
     /// A page of the matching prefunds, open and closed, newest first. Reads the whole table.

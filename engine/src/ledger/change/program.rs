@@ -22,10 +22,13 @@ impl Ledger {
         shared: ShardedLockWriteGuard<'_, Shared>,
         fact: Fact,
     ) -> Result<Arc<Ticket>, ChangeError> {
-        let mut shelves = self.lock_shelves();
         let ticket = self.commit(shared, author, at, fact, |shared, sequence, record| {
             shared.apply(sequence, record);
-            shelves.apply(&record.fact.touches(sequence), sequence, record);
+            let touches = record.fact.touches(sequence);
+            // Decisions wait meanwhile, so the shelves' lock is taken only for the one change that touches a shelf: a credit.
+            if touches.credit.is_some() {
+                self.lock_shelves().apply(&touches, sequence, record);
+            }
         })?;
         Ok(ticket)
     }
