@@ -20,14 +20,17 @@ pub struct Page {
 impl Ledger {
     /// One row of a shelf under its lock: from memory if it is there, else from disk.
     pub(super) fn shelved<R: Shelved>(&self, shelves: &Shelves, key: &R::Key) -> Result<Option<R>, StoreError> {
-        let in_memory = R::shelf(shelves).get(key).cloned();
-        in_memory.map_or_else(|| load(&*self.store, key), |row| Ok(Some(row)))
+        self.or_stored(R::shelf(shelves).get(key).cloned(), key)
     }
 
     /// As [`Ledger::shelved`], for a caller that only reads: the disk is read without the lock. A row leaves memory only
     /// once it is on disk.
     pub(super) fn read_shelved<R: Shelved>(&self, key: &R::Key) -> Result<Option<R>, StoreError> {
         let in_memory = R::shelf(&self.lock_shelves()).get(key).cloned();
+        self.or_stored(in_memory, key)
+    }
+
+    fn or_stored<R: Shelved>(&self, in_memory: Option<R>, key: &R::Key) -> Result<Option<R>, StoreError> {
         in_memory.map_or_else(|| load(&*self.store, key), |row| Ok(Some(row)))
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crossbeam::sync::ShardedLockWriteGuard;
 
 use super::ChangeError;
-use crate::fact::{Author, Fact, Record};
+use crate::fact::{Author, Fact, Record, Touches};
 use crate::ids::Sequence;
 use crate::journal::Ticket;
 use crate::ledger::pool::Pool;
@@ -23,8 +23,8 @@ impl Ledger {
         fact: Fact,
     ) -> Result<Arc<Ticket>, ChangeError> {
         let ticket = self.commit(shared, author, at, fact, |shared, sequence, record| {
-            shared.apply(sequence, record);
             let touches = record.fact.touches(sequence);
+            shared.apply(&touches, sequence, record);
             // Decisions wait meanwhile, so the shelves' lock is taken only for the one change that touches a shelf: a credit.
             if touches.credit.is_some() {
                 self.lock_shelves().apply(&touches, sequence, record);
@@ -36,9 +36,9 @@ impl Ledger {
 
 impl Shared {
     /// Folds a record into the program and its pools.
-    fn apply(&mut self, sequence: Sequence, record: &Record) {
+    fn apply(&mut self, touches: &Touches<'_>, sequence: Sequence, record: &Record) {
         self.program.apply(record.at, &record.fact);
-        for currency in record.fact.touches(sequence).pools {
+        for &currency in &touches.pools {
             let mut figures = self.pool(currency).map_or_else(|| PoolFigures::empty(currency), Pool::figures);
             figures.apply(sequence, record.at, &record.fact);
             match self.pools.iter_mut().find(|pool| pool.currency() == currency) {
