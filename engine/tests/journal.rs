@@ -31,6 +31,63 @@ fn a_duplicate_waits_for_the_first_and_gets_its_answer() {
 }
 
 #[test]
+fn a_mismatch_waits_for_the_decision_it_contradicts() {
+    let store = Gated::new(MemoryStore::new(), true);
+    let world = World::with_store(store.clone());
+    store.set_open(false);
+    let first = world.ledger.submit(tap("a1", 1000), at(10)).unwrap();
+    let other = world.ledger.submit(tap("a1", 1001), at(10)).unwrap();
+    assert_eq!(other.reply.outcome, None);
+    let ticket = other.ticket.clone().expect("the id is not known for good yet");
+    assert_eq!(ticket.durability(), None);
+    assert_eq!(world.ledger.give_up(&other, at(11)), GaveUp::Unknown, "it releases nothing");
+    assert_eq!(world.ledger.give_up(&first, at(11)), GaveUp::WaitAgain);
+    store.set_open(true);
+    let released = ticket.block();
+    assert_eq!(released, Durability::Released);
+    assert_eq!(other.reply_when(released).map(|reply| reply.outcome), Some(None), "late or not, the id is taken");
+    world.close_and_check(&store.inner);
+}
+
+#[test]
+fn a_mismatch_with_a_decision_that_failed_is_unknown() {
+    let inner = MemoryStore::new();
+    let world = World::with_store(FailAfter::new(inner, World::SET_UP_RECORDS));
+    world.ledger.submit(tap("a1", 1000), at(10)).unwrap();
+    let other = world.ledger.submit(tap("a1", 1001), at(10)).unwrap();
+    let durability = other.ticket.clone().unwrap().block();
+    assert_eq!(other.reply_when(durability), None);
+}
+
+#[test]
+fn a_reader_waits_for_the_records_it_may_have_seen() {
+    let store = Gated::new(MemoryStore::new(), true);
+    let world = World::with_store(store.clone());
+    world.drained();
+    let journal = world.ledger.journal();
+    assert!(journal.await_durable(journal.claimed()).is_none(), "everything is durable");
+    store.set_open(false);
+    let submission = world.ledger.submit(tap("a1", 1000), at(10)).unwrap();
+    let readers = [journal.await_durable(journal.claimed()), journal.await_durable(journal.claimed())];
+    let [first, second] = readers.map(|ticket| ticket.expect("the approval is under way"));
+    assert!(Arc::ptr_eq(&first, &second), "one ticket a place, however many readers");
+    assert_eq!(first.durability(), None);
+    store.set_open(true);
+    assert_eq!(first.block(), Durability::Durable);
+    assert_eq!(submission.ticket.unwrap().block(), Durability::Durable);
+}
+
+#[test]
+fn a_reader_learns_that_the_journal_failed() {
+    let world = World::with_store(FailAfter::new(MemoryStore::new(), World::SET_UP_RECORDS));
+    world.ledger.submit(tap("a1", 1000), at(10)).unwrap();
+    let journal = world.ledger.journal();
+    for _ in 0..2 {
+        assert_eq!(journal.await_durable(journal.claimed()).map(|ticket| ticket.block()), Some(Durability::Failed));
+    }
+}
+
+#[test]
 fn a_late_decision_is_released_and_answered_deadline_exceeded_for_ever() {
     let store = Gated::new(MemoryStore::new(), true);
     let world = World::with_store(store.clone());

@@ -5,7 +5,9 @@
 use std::time::{Duration, Instant};
 
 use tapgate::health::Health;
+use tapgate_engine::fact::{Channel, Kind, Merchant, Request};
 use tapgate_engine::ids::Sequence;
+use tapgate_engine::money::{Currency, Minor};
 use tapgate_engine::testing::{FailAfter, Gated, MemoryStore};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -96,4 +98,66 @@ async fn what_is_shed_at_the_edge_is_not_decided() {
     }
     assert_eq!(server.app.ledger.journal().claimed(), Sequence::ZERO);
     server.check("shed", 200, UNKNOWN_USER).await;
+}
+
+/// GETs as a viewer: the status, and the body.
+async fn read(server: &Server, path: &str) -> (u16, String) {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let http = reqwest::Client::builder().no_proxy().tls_certs_only([]).build().unwrap();
+    let answer = http.get(format!("http://{}/api/v1{path}", server.admin)).bearer_auth("viewer").send().await.unwrap();
+    (answer.status().as_u16(), answer.text().await.unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_read_shows_what_the_disk_does_not_have() {
+    let store = Gated::new(MemoryStore::new(), true);
+    let server = Server::over(store.clone()).await;
+    store.set_open(false);
+    let asked = server.app.ledger.submit(unknown_user("pending"), server.app.clock.now()).unwrap();
+    let paths = ["/authorizations/pending", "/stats", "/program", "/alerts", "/breaks", "/pools", "/users/1"];
+    let mut reads = tokio::task::JoinSet::new();
+    let server = std::sync::Arc::new(server);
+    for path in paths {
+        let server = std::sync::Arc::clone(&server);
+        reads.spawn(async move { (path, read(&server, path).await) });
+    }
+    // Every read that is answered before the disk opens is an answer too early.
+    let early = tokio::time::timeout(Duration::from_millis(200), reads.join_next()).await;
+    assert!(early.is_err(), "{early:?}");
+    store.set_open(true);
+    while let Some(done) = reads.join_next().await {
+        let (path, (status, body)) = done.unwrap();
+        assert_eq!(status, if path == "/users/1" { 404 } else { 200 }, "{path}: {body}");
+    }
+    assert!(asked.ticket.unwrap().durability().is_some());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_read_that_the_disk_holds_up_is_refused() {
+    let store = Gated::new(MemoryStore::new(), false);
+    let server = Server::over(store.clone()).await;
+    server.app.ledger.submit(unknown_user("stuck"), server.app.clock.now()).unwrap();
+    let (status, body) = read(&server, "/authorizations/stuck").await;
+    assert_eq!((status, body.contains("not_ready")), (503, true), "{body}");
+    server.app.health.set_stalled(true);
+    let (status, _) = read(&server, "/authorizations/stuck").await;
+    assert_eq!(status, 503, "a stall that is known is not waited for");
+    store.set_open(true);
+}
+
+fn unknown_user(id: &str) -> Request {
+    Request {
+        id: id.parse().unwrap(),
+        kind: Kind::Authorization,
+        original: None,
+        user: "1".parse().unwrap(),
+        card: "c".parse().unwrap(),
+        amount: Minor(1),
+        currency: Currency::EUR,
+        settlement_amount: None,
+        settlement_currency: None,
+        partial_approval_allowed: false,
+        merchant: Merchant::default(),
+        channel: Channel::Pos,
+    }
 }

@@ -54,6 +54,7 @@ impl Journal {
             idle: AtomicBool::new(false),
             closing: AtomicBool::new(false),
             failed: AtomicBool::new(false),
+            awaited: Mutex::default(),
         });
         let writer = Writer {
             queue: Arc::clone(&queue),
@@ -95,6 +96,12 @@ impl Journal {
     #[must_use]
     pub fn durable(&self) -> Sequence {
         Sequence(self.queue.durable.load(Ordering::Acquire))
+    }
+
+    /// A ticket that resolves once every place up to `sequence` is durable; `None` if they are.
+    #[must_use]
+    pub fn await_durable(&self, sequence: Sequence) -> Option<Arc<Ticket>> {
+        self.queue.await_durable(sequence)
     }
 
     /// Whether the journal has failed.

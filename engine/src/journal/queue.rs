@@ -1,7 +1,8 @@
 //! The queue between decisions and the disk: a ring of places, claimed in order and filled as records are encoded.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crossbeam::atomic::AtomicCell;
 use crossbeam::utils::CachePadded;
@@ -58,6 +59,9 @@ pub(super) struct Queue {
     pub(super) idle: AtomicBool,
     pub(super) closing: AtomicBool,
     pub(super) failed: AtomicBool,
+    /// Readers that wait for a place to be durable, one ticket a place: bounded by the queue, because each place is
+    /// claimed and not durable.
+    pub(super) awaited: Mutex<BTreeMap<Sequence, Arc<Ticket>>>,
 }
 
 impl Queue {
@@ -65,6 +69,34 @@ impl Queue {
     #[expect(clippy::indexing_slicing, reason = "the index is below the ring's length")]
     pub(super) fn slot(&self, sequence: Sequence) -> &Slot {
         &self.slots[(sequence.0 % QUEUE_RECORDS_MAX) as usize]
+    }
+
+    /// The ticket of everything up to `sequence`; `None` if it is durable.
+    pub(super) fn await_durable(&self, sequence: Sequence) -> Option<Arc<Ticket>> {
+        // The writer moves `durable` or `failed` before it takes this lock: either it finds the ticket, or the new state
+        // is seen here.
+        let mut awaited = self.awaited.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.durable.load(Ordering::Acquire) >= sequence.0 {
+            return None;
+        }
+        let ticket = awaited.entry(sequence).or_insert_with(Ticket::pending);
+        if self.failed.load(Ordering::Acquire) {
+            ticket.failed();
+        }
+        Some(Arc::clone(ticket))
+    }
+
+    /// Resolves the tickets of durable places, or all of them after a failure.
+    pub(super) fn resolve_awaited(&self) {
+        let mut awaited = self.awaited.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.failed.load(Ordering::Acquire) {
+            awaited.values().for_each(|ticket| ticket.failed());
+            return;
+        }
+        let rest = awaited.split_off(&Sequence(self.durable.load(Ordering::Acquire)).next());
+        let durable = std::mem::replace(&mut *awaited, rest);
+        drop(awaited);
+        durable.values().for_each(|ticket| ticket.decision_durable());
     }
 }
 

@@ -48,6 +48,7 @@ impl Writer {
             std::thread::yield_now();
             self.gather(&mut entries, &mut resolves);
             let durable = self.append(&entries);
+            self.queue.resolve_awaited();
             self.settle(&mut resolves, durable);
             entries.clear();
         }

@@ -12,6 +12,7 @@ use dashmap::mapref::entry::Entry as MapEntry;
 
 use super::{Admin, AnswerSlot, Ledger, Shared};
 use crate::ids::{AuthorizationId, Sequence};
+use crate::journal::Durability;
 use crate::rows::encoding::load;
 use crate::rows::{Answer, Authorization, PostingRow, Shelf, Shelves};
 use crate::store::StoreError;
@@ -40,13 +41,10 @@ impl Ledger {
 
     /// Waits until everything up to `sequence` is durable.
     pub(super) fn await_durable(&self, sequence: Sequence) -> Result<(), StoreError> {
-        while self.journal.durable() < sequence {
-            if self.journal.has_failed() {
-                return Err(StoreError::Failed("the journal has failed".to_owned()));
-            }
-            std::thread::park_timeout(std::time::Duration::from_micros(100));
+        match self.journal.await_durable(sequence).map(|ticket| ticket.block()) {
+            None | Some(Durability::Durable | Durability::Released) => Ok(()),
+            Some(Durability::Failed) => Err(StoreError::Failed("the journal has failed".to_owned())),
         }
-        Ok(())
     }
 }
 

@@ -47,6 +47,8 @@ impl Submission {
     pub fn reply_when(self, durability: Durability) -> Option<Reply> {
         match durability {
             Durability::Durable => Some(self.reply),
+            // The mismatch is with the id, whatever became of its decision.
+            Durability::Released if self.reply.outcome.is_none() => Some(self.reply),
             Durability::Released => {
                 Some(Reply { outcome: Some(Outcome::Declined(Reason::DeadlineExceeded)), ..self.reply })
             }
@@ -180,7 +182,7 @@ impl Ledger {
         let Some(ticket) = &submission.ticket else { return GaveUp::WaitAgain };
         let Reply { id, root, outcome, .. } = &submission.reply;
         if !matches!(outcome, Some(Outcome::Approved { .. } | Outcome::Declined(_))) {
-            // A reversal's release stays; UR asks again and gets the stored answer.
+            // A reversal's release stays, and a mismatch changes nothing; UR asks again and gets the stored answer.
             return if ticket.durability().is_some() { GaveUp::WaitAgain } else { GaveUp::Unknown };
         }
         let shared = self.read_shared();
@@ -240,12 +242,13 @@ fn note_pool(inputs: &mut Inputs, route: usize, left: Minor) {
 }
 
 fn known(request: &Request, fingerprint: Fingerprint, slot: &AnswerSlot) -> Submission {
-    if slot.answer.fingerprint == fingerprint {
-        return Submission { reply: reply(request.id.clone(), &slot.answer), ticket: slot.ticket.clone() };
-    }
-    let reply =
-        Reply { id: request.id.clone(), root: request.root().clone(), currency: request.currency, outcome: None };
-    Submission { reply, ticket: None }
+    let reply = if slot.answer.fingerprint == fingerprint {
+        reply(request.id.clone(), &slot.answer)
+    } else {
+        Reply { id: request.id.clone(), root: request.root().clone(), currency: request.currency, outcome: None }
+    };
+    // A mismatch waits too: it says that the id is known, and a crash may yet make it unknown.
+    Submission { reply, ticket: slot.ticket.clone() }
 }
 
 fn reply(id: AuthorizationId, answer: &Answer) -> Reply {

@@ -148,12 +148,19 @@ impl Public {
                 let malformed = |error: Malformed| Problem::Malformed(format!("data: {error}"));
                 let transaction = callback::data(body).and_then(|data| Transaction::read(&data)).map_err(malformed)?;
                 let tolerance = self.settings.tolerance;
-                if let Applied::Booked(booking) = reconciliation::apply(&self.app.ledger, &transaction, tolerance, now)?
-                {
-                    let settled = wait(&booking.ticket, Instant::now() + NOTIFICATION_TIMEOUT).await;
-                    if settled != Some(Durability::Durable) {
-                        return Err(Problem::OutcomeUnknown);
+                let ticket = match reconciliation::apply(&self.app.ledger, &transaction, tolerance, now)? {
+                    Applied::Booked(booking) => Some(booking.ticket),
+                    // The record of the first delivery, or of a break, may be under way.
+                    Applied::Known | Applied::Ambiguous => {
+                        let journal = self.app.ledger.journal();
+                        journal.await_durable(journal.claimed())
                     }
+                    Applied::NotOurs => None,
+                };
+                if let Some(ticket) = ticket
+                    && wait(&ticket, Instant::now() + NOTIFICATION_TIMEOUT).await != Some(Durability::Durable)
+                {
+                    return Err(Problem::OutcomeUnknown);
                 }
             }
             "allowance" | "kyc_status" | "sumsub_kyc_result" | "card_status" | "prefund" => {

@@ -20,6 +20,7 @@ mod views;
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ::metrics::counter;
 use axum::Router;
@@ -27,11 +28,13 @@ use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use tapgate_engine::journal::Durability;
 use tapgate_engine::ledger::Ledger;
 use tapgate_engine::money::Currency;
 
 use self::auth::{Access, Lockout, Token};
 use super::listener::Peer;
+use crate::health::NotReady;
 use crate::http::context::App;
 use crate::http::problem::Problem;
 use crate::provider::prefunding::AutoPrefund;
@@ -39,6 +42,9 @@ use crate::wire::Malformed;
 
 /// Largest admin request, imports excepted.
 const BODY_BYTES_MAX: usize = 1 << 20;
+
+/// Longest wait of an answer for the durability of what it shows: by then the disk counts as stalled.
+const SHOWN_DURABLE_MAX: Duration = Duration::from_secs(1);
 
 /// Access to the admin API, and the settings that it uses.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -115,7 +121,27 @@ async fn guard(admin: Admin, access: Access, mut request: Request, next: Next) -
         return problem.into_response();
     }
     request.extensions_mut().insert(caller);
-    next.run(request).await
+    let response = next.run(request).await;
+    match shown_durable(&admin.app).await {
+        Err(problem) if !response.status().is_server_error() => problem.into_response(),
+        _ => response,
+    }
+}
+
+/// Waits until everything that an answer may show is durable: handlers read memory, which is ahead of the disk, and a
+/// crash would take back what a person has read. A refusal shows the state as well as a resource does.
+async fn shown_durable(app: &App) -> Result<(), Problem> {
+    let journal = app.ledger.journal();
+    let Some(ticket) = journal.await_durable(journal.claimed()) else { return Ok(()) };
+    // A stalled disk is known: no reader waits for it in vain.
+    if app.health.is_stalled() {
+        return Err(NotReady::Stalled.into());
+    }
+    match tokio::time::timeout(SHOWN_DURABLE_MAX, ticket.wait()).await {
+        Ok(Durability::Durable | Durability::Released) => Ok(()),
+        Ok(Durability::Failed) => Err(NotReady::Failed.into()),
+        Err(_) => Err(NotReady::Stalled.into()),
+    }
 }
 
 async fn count(request: Request, next: Next) -> Response {
