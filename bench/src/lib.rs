@@ -69,6 +69,10 @@ impl Store for Sink {
         Ok(())
     }
 
+    fn delete_rows(&self, _: Table, _: &[Vec<u8>]) -> Result<(), StoreError> {
+        Ok(())
+    }
+
     fn put_rows(&self, _: &[RowBytes]) -> Result<(), StoreError> {
         Ok(())
     }

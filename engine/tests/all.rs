@@ -2,10 +2,12 @@
 
 mod alerts;
 mod bounds;
+mod clock;
 mod closures;
 pub mod corpora;
 mod cursors;
 mod floors;
+mod growth;
 mod hostile;
 mod journal;
 mod model;

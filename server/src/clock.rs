@@ -1,6 +1,6 @@
 //! The only reader of wall time.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use tapgate_engine::time::{Moment, UnixMillis};
@@ -12,36 +12,52 @@ use crate::stopping::Stopping;
 /// window. Time synchronisation adjusts far less.
 const JUMP_MILLIS_MAX: u64 = 60_000;
 
-/// Wall time, watched against monotonic time; or, in the sandbox, a virtual time that runs faster.
+/// Why the clock is not trusted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Doubt {
+    /// The journal's last record is later than the wall clock: one of them is wrong.
+    JournalAhead {
+        /// The time of the last record.
+        latest: UnixMillis,
+    },
+    /// The wall clock jumped against monotonic time.
+    Jumped {
+        /// The time by monotonic time.
+        expected: UnixMillis,
+    },
+}
+
+/// Wall time, watched against monotonic time and the journal; or, in the sandbox, a virtual time that runs faster.
 #[derive(Debug)]
 pub struct Clock {
     started: Instant,
-    started_at: UnixMillis,
+    /// Wall time at the start, in milliseconds; or at that instant by the first wall time that the journal is not ahead of.
+    started_at: AtomicU64,
     /// The virtual time's speed relative to real time. 0: wall time.
     speed: u32,
-    jumped: AtomicBool,
+    /// The time of the journal's last record at the start, while it lies in the future; else 0.
+    ahead: AtomicU64,
+    doubted: AtomicBool,
 }
 
 impl Clock {
     /// A clock that trusts the current wall time.
     #[must_use]
     pub fn start() -> Clock {
-        Clock { started: Instant::now(), started_at: wall(), speed: 0, jumped: AtomicBool::new(false) }
+        Clock {
+            started: Instant::now(),
+            started_at: AtomicU64::new(wall().0),
+            speed: 0,
+            ahead: AtomicU64::new(0),
+            doubted: AtomicBool::new(false),
+        }
     }
 
-    /// Compares the clock with the newest of the stored times. If `latest` lies in the future, either the clock or the
+    /// Compares the clock with the newest of the stored times. While `latest` lies in the future, either the clock or the
     /// stored time is wrong, and the clock is not trusted.
     pub fn check_behind(&self, latest: UnixMillis) {
-        let now = self.now().at;
-        if latest.0 > now.0.saturating_add(JUMP_MILLIS_MAX) {
-            tracing::error!(
-                wall_millis = now.0,
-                latest_millis = latest.0,
-                "the journal's last record is more than a minute ahead of the wall clock: every decision is declined with \
-                 state_stale; set the clock right, then restart tapgate"
-            );
-            self.jumped.store(true, Ordering::Release);
-        }
+        self.ahead.store(latest.0, Ordering::Release);
+        self.now();
     }
 
     /// A virtual clock that starts at wall time and runs at `speed` times real time.
@@ -50,21 +66,33 @@ impl Clock {
         Clock { speed, ..Clock::start() }
     }
 
-    /// The current time. After a jump the clock is not trusted until the process restarts.
+    /// The current time. It is not trusted while the clock has jumped, or while the journal is ahead of it; that ends by
+    /// itself once the clock is right.
     pub fn now(&self) -> Moment {
         let elapsed = self.started.elapsed();
-        if self.speed == 0 {
-            return self.judge(wall(), elapsed);
+        let at = if self.speed == 0 {
+            wall()
+        } else {
+            let elapsed = u64::try_from((elapsed * self.speed).as_millis()).unwrap_or(u64::MAX);
+            UnixMillis(self.started_at().0.saturating_add(elapsed))
+        };
+        let doubt = self.judge(at, elapsed);
+        if self.doubted.swap(doubt.is_some(), Ordering::AcqRel) != doubt.is_some() {
+            tell(at, doubt);
         }
-        let elapsed = u64::try_from((elapsed * self.speed).as_millis()).unwrap_or(u64::MAX);
-        let at = UnixMillis(self.started_at.0.saturating_add(elapsed));
-        Moment { at, trusted: !self.jumped.load(Ordering::Acquire) }
+        Moment { at, trusted: doubt.is_none() }
+    }
+
+    /// Why the clock is not trusted; `None` while it is.
+    pub fn doubt(&self) -> Option<Doubt> {
+        let moment = self.now();
+        if moment.trusted { None } else { self.judge(moment.at, self.started.elapsed()) }
     }
 
     /// The time at start.
     #[must_use]
     pub fn started_at(&self) -> UnixMillis {
-        self.started_at
+        UnixMillis(self.started_at.load(Ordering::Acquire))
     }
 
     /// The running time on this clock.
@@ -96,18 +124,40 @@ impl Clock {
         duration / self.speed.max(1)
     }
 
-    fn judge(&self, at: UnixMillis, elapsed: Duration) -> Moment {
+    fn judge(&self, at: UnixMillis, elapsed: Duration) -> Option<Doubt> {
         let elapsed = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
-        let expected = self.started_at.0.saturating_add(elapsed);
-        if at.0.abs_diff(expected) > JUMP_MILLIS_MAX && !self.jumped.swap(true, Ordering::AcqRel) {
-            tracing::error!(
-                wall_millis = at.0,
-                expected_millis = expected,
-                "the wall clock jumped by more than a minute: every decision is declined with state_stale; \
-                 set the clock right, then restart tapgate"
-            );
+        let latest = UnixMillis(self.ahead.load(Ordering::Acquire));
+        if latest.0 > at.0.saturating_add(JUMP_MILLIS_MAX) {
+            return Some(Doubt::JournalAhead { latest });
         }
-        Moment { at, trusted: !self.jumped.load(Ordering::Acquire) }
+        if self.speed > 0 {
+            return None;
+        }
+        let was_ahead = latest.0 > self.started_at().0.saturating_add(JUMP_MILLIS_MAX);
+        if was_ahead {
+            // The clock was wrong at the start and has been set right: monotonic time is measured from here on.
+            self.started_at.store(at.0.saturating_sub(elapsed), Ordering::Release);
+        }
+        let expected = UnixMillis(self.started_at().0.saturating_add(elapsed));
+        (at.0.abs_diff(expected.0) > JUMP_MILLIS_MAX).then_some(Doubt::Jumped { expected })
+    }
+}
+
+fn tell(at: UnixMillis, doubt: Option<Doubt>) {
+    match doubt {
+        None => tracing::info!(wall_millis = at.0, "the clock is trusted again: decisions are made"),
+        Some(Doubt::JournalAhead { latest }) => tracing::error!(
+            wall_millis = at.0,
+            latest_millis = latest.0,
+            "the journal's last record is more than a minute ahead of the wall clock: every decision is declined with \
+             state_stale; set the clock right, or the journal with tapgate journal set-clock"
+        ),
+        Some(Doubt::Jumped { expected }) => tracing::error!(
+            wall_millis = at.0,
+            expected_millis = expected.0,
+            "the wall clock jumped by more than a minute: every decision is declined with state_stale; set the clock right; \
+             if it is right now, restart tapgate"
+        ),
     }
 }
 
@@ -120,16 +170,37 @@ fn wall() -> UnixMillis {
 mod tests {
     use super::*;
 
+    fn clock(started_at: u64) -> Clock {
+        Clock { started_at: AtomicU64::new(started_at), ..Clock::start() }
+    }
+
     #[test]
-    fn a_jump_against_monotonic_time_is_not_trusted_until_restart() {
-        let clock = Clock { started_at: UnixMillis(1_000_000), ..Clock::start() };
+    fn a_jump_against_monotonic_time_is_not_trusted_until_it_is_undone() {
+        let clock = clock(1_000_000);
         let check = |at: u64, elapsed_ms: u64, trusted: bool| {
-            let moment = clock.judge(UnixMillis(at), Duration::from_millis(elapsed_ms));
-            assert_eq!(moment, Moment { at: UnixMillis(at), trusted });
+            let doubt = clock.judge(UnixMillis(at), Duration::from_millis(elapsed_ms));
+            assert_eq!(doubt.is_none(), trusted, "{doubt:?}");
         };
         check(1_005_000, 5_000, true);
         check(1_065_000, 5_000, true);
         check(1_065_001, 5_000, false);
-        check(1_006_000, 6_000, false);
+        check(944_999, 5_000, false);
+        check(1_006_000, 6_000, true);
+    }
+
+    #[test]
+    fn a_journal_from_the_future_is_waited_for_or_met_by_a_clock_that_is_set_right() {
+        let hour = 3_600_000;
+        let elapsed = Duration::from_millis;
+        let ahead = Doubt::JournalAhead { latest: UnixMillis(10 * hour) };
+        let clock = clock(9 * hour);
+        clock.ahead.store(10 * hour, Ordering::Release);
+        assert_eq!(clock.judge(UnixMillis(9 * hour), elapsed(0)), Some(ahead));
+        assert_eq!(clock.judge(UnixMillis(9 * hour + 60_000), elapsed(60_000)), Some(ahead));
+        // It was an hour slow, and is set.
+        assert_eq!(clock.judge(UnixMillis(10 * hour + 120_000), elapsed(120_000)), None);
+        assert_eq!(clock.judge(UnixMillis(10 * hour + 180_000), elapsed(180_000)), None);
+        let jumped = clock.judge(UnixMillis(12 * hour), elapsed(240_000));
+        assert_eq!(jumped, Some(Doubt::Jumped { expected: UnixMillis(10 * hour + 240_000) }), "once is enough");
     }
 }

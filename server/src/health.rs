@@ -12,7 +12,7 @@ pub enum NotReady {
     /// No sync has completed for a while.
     Stalled,
     /// The disk might be too full for the store's buffers.
-    DiskLow,
+    DiskFull,
 }
 
 impl NotReady {
@@ -23,7 +23,7 @@ impl NotReady {
             NotReady::Stopping => "shutting down",
             NotReady::Failed => "the journal has failed",
             NotReady::Stalled => "the disk has not completed a write for a second",
-            NotReady::DiskLow => "the disk is nearly full",
+            NotReady::DiskFull => "the disk is full",
         }
     }
 }
@@ -34,6 +34,7 @@ pub struct Health {
     stopping: AtomicBool,
     failed: AtomicBool,
     stalled: AtomicBool,
+    disk_full: AtomicBool,
     disk_low: AtomicBool,
 }
 
@@ -59,9 +60,20 @@ impl Health {
         self.stalled.load(Ordering::Acquire)
     }
 
-    /// Records whether the disk is nearly full.
+    /// Records whether the disk is so full that requests are shed.
+    pub fn set_disk_full(&self, full: bool) {
+        self.disk_full.store(full, Ordering::Release);
+    }
+
+    /// Records whether the disk is nearly full: decisions decline then, and nothing is shed.
     pub fn set_disk_low(&self, low: bool) {
         self.disk_low.store(low, Ordering::Release);
+    }
+
+    /// Whether the disk is nearly full.
+    #[must_use]
+    pub fn is_disk_low(&self) -> bool {
+        self.disk_low.load(Ordering::Acquire)
     }
 
     /// Whether the listener takes a request. It takes requests after a journal failure too: they are declined.
@@ -72,8 +84,8 @@ impl Health {
         if self.stalled.load(Ordering::Acquire) {
             return Err(NotReady::Stalled);
         }
-        if self.disk_low.load(Ordering::Acquire) {
-            return Err(NotReady::DiskLow);
+        if self.disk_full.load(Ordering::Acquire) {
+            return Err(NotReady::DiskFull);
         }
         Ok(())
     }

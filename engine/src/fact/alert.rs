@@ -78,6 +78,10 @@ pub enum AlertKind {
     PrefundRefused,
     /// A delivery receiver rejects one message while it accepts others.
     DeliveryStuck,
+    /// The clock cannot be trusted: it jumped, or the journal is ahead of it.
+    ClockWrong,
+    /// The disk is nearly full.
+    DiskLow,
 }
 
 impl AlertKind {
@@ -97,6 +101,8 @@ impl AlertKind {
         AlertKind::HourlyCap,
         AlertKind::PrefundRefused,
         AlertKind::DeliveryStuck,
+        AlertKind::ClockWrong,
+        AlertKind::DiskLow,
     ];
 
     /// The name on the wire.
@@ -117,6 +123,8 @@ impl AlertKind {
             AlertKind::HourlyCap => "hourly_cap",
             AlertKind::PrefundRefused => "prefund_refused",
             AlertKind::DeliveryStuck => "delivery_stuck",
+            AlertKind::ClockWrong => "clock_wrong",
+            AlertKind::DiskLow => "disk_low",
         }
     }
 }

@@ -119,7 +119,11 @@ impl Fact {
             | Fact::CursorMoved { .. }
             | Fact::ClosureAdded(_)
             | Fact::ClosureRemoved { .. }
-            | Fact::MessageSkipped { .. } => Ok(()),
+            | Fact::MessageSkipped { .. }
+            | Fact::Aged { .. }
+            | Fact::UserAged { .. }
+            | Fact::ClockSet(_)
+            | Fact::PolicyApplied(_) => Ok(()),
         }
     }
 }

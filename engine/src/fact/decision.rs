@@ -151,6 +151,8 @@ pub struct Inputs {
     pub rates_max_age_seconds: Option<u64>,
     /// Whether the clock is trusted.
     pub time_trusted: bool,
+    /// Whether the disk is nearly full.
+    pub disk_low: bool,
     /// Times that a spend counts against the limit: 0, 1 or 2.
     pub limit_weight: u8,
     /// Margin added to cross-currency holds, in hundredths of a percent.

@@ -7,10 +7,12 @@ pub mod alert;
 mod author;
 mod bounds;
 pub mod calendar;
+mod clock;
 pub mod controls;
 pub mod cursor;
 mod decision;
 mod evidence;
+mod policy;
 mod pool;
 pub mod prefund;
 mod reason;
@@ -24,12 +26,14 @@ pub use alert::{AlertKind, Condition, Severity};
 pub use author::{Author, IdempotencyKey};
 pub use bounds::{BoundsError, DRAWS_MAX};
 pub use calendar::{Closed, Day};
+pub use clock::{CLOCK_REASON_BYTES_MAX, ClockSet};
 pub use controls::{Blocked, Controls, ControlsError, VelocityRule};
 pub use decision::{
     AmountMaxSeen, Approval, AuthorizationState, Capacity, Decided, FundingRoute, FundsSeen, Inputs, Source, UserSeen,
     VelocitySeen, Verdict, Window,
 };
 pub use evidence::{BreakKind, Discrepancy, DrawPosting, Effect, Flow, Posted, Posting, Progress, SourcePosting};
+pub use policy::Policy;
 pub use pool::{PoolCredited, PoolLimited, PoolReported, PoolSynced};
 pub use prefund::{PrefundOrdered, PrefundProposed, PrefundSent};
 pub use reason::{DUPLICATE_MISMATCH, Reason};
@@ -47,8 +51,8 @@ use compact_str::CompactString;
 use serde::{Deserialize, Serialize};
 
 use crate::contract::pricing::Rates;
-use crate::ids::{AlertId, BreakId, CardId, ClosureId, PrefundId, UrId};
-use crate::time::UnixMillis;
+use crate::ids::{AlertId, BreakId, CardId, ClosureId, PrefundId, Sequence, UrId};
+use crate::time::{UnixMillis, UnixSeconds};
 
 /// An event that changes state.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -153,4 +157,21 @@ pub enum Fact {
         /// The reader's position after the message; opaque to the engine.
         position: Vec<u8>,
     },
+    /// A day of the journal ended: what ages by time is over up to here.
+    Aged {
+        /// Idempotency keys of records up to here are forgotten: they are a day old or older.
+        keys_through: Sequence,
+    },
+    /// What no window of a user can include any more left its row.
+    UserAged {
+        user: UrId,
+        /// Earlier spends are over.
+        before: UnixSeconds,
+        /// Later times in the row become this one: only a clock that was wrong stamped them.
+        latest: UnixMillis,
+    },
+    /// A person set a journal right whose last record lay in the future.
+    ClockSet(Box<ClockSet>),
+    /// The decision settings changed, or are recorded for the first time.
+    PolicyApplied(Box<Policy>),
 }

@@ -3,12 +3,12 @@
 use compact_str::CompactString;
 use smallvec::SmallVec;
 
-use super::{Discrepancy, Fact, PoolCredited, Posting, ReleaseCause, Source, Verdict};
+use super::{Author, Discrepancy, Fact, PoolCredited, Posting, Record, ReleaseCause, Source, Verdict};
 use crate::ids::{AlertId, AuthorizationId, BreakId, ClosureId, PrefundId, Sequence, UrId};
 use crate::money::Currency;
 
-/// The rows that a fact touches: exactly these fold it. The program's row folds every record, for its time and its
-/// author's idempotency key, and is not named.
+/// The rows that a record touches: exactly these fold it. The program's row folds every record, for its time, and is not
+/// named.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Touches<'a> {
     pub user: Option<&'a UrId>,
@@ -28,6 +28,8 @@ pub struct Touches<'a> {
     /// The reader of the journal whose cursor moves.
     pub cursor: Option<&'a CompactString>,
     pub closure: Option<ClosureId>,
+    /// The author's name and idempotency key.
+    pub key: Option<(&'a CompactString, &'a CompactString)>,
 }
 
 impl<'a> Touches<'a> {
@@ -53,6 +55,18 @@ impl<'a> Touches<'a> {
 
     fn cursor(name: &'a CompactString) -> Touches<'a> {
         Touches { cursor: Some(name), ..Touches::nothing() }
+    }
+}
+
+impl Record {
+    /// The rows that the record at `sequence` touches: those of its fact, and its author's key.
+    #[must_use]
+    pub fn touches(&self, sequence: Sequence) -> Touches<'_> {
+        let key = match &self.author {
+            Author::Person { name, idempotency: Some(made) } => Some((name, &made.key)),
+            Author::Person { .. } | Author::Ur | Author::Engine => None,
+        };
+        Touches { key, ..self.fact.touches(sequence) }
     }
 }
 
@@ -90,12 +104,16 @@ impl Fact {
             | Fact::UserControlled { user, .. }
             | Fact::CardChanged { user, .. }
             | Fact::CardControlled { user, .. }
-            | Fact::CardAdded { user, .. } => Touches::user(user),
+            | Fact::CardAdded { user, .. }
+            | Fact::UserAged { user, .. } => Touches::user(user),
             Fact::PoolReported(report) => Touches::pool(report.currency),
             Fact::PoolSynced(synced) => Touches::pool(synced.currency),
             Fact::PoolLimited(limited) => Touches::pool(limited.currency),
             Fact::PoolCredited(credit) => Touches { credit: Some(credit), ..Touches::pool(credit.currency) },
-            Fact::RatesReplaced(_) | Fact::ProgramSuspended { .. } => Touches::nothing(),
+            Fact::RatesReplaced(_) | Fact::ProgramSuspended { .. } | Fact::Aged { .. } | Fact::PolicyApplied(_) => {
+                Touches::nothing()
+            }
+            Fact::ClockSet(set) => Touches { pools: set.pools.iter().copied().collect(), ..Touches::nothing() },
             Fact::BreakOpened(_) => {
                 Touches { breaks: SmallVec::from_iter([BreakId { opened: sequence, number: 0 }]), ..Touches::nothing() }
             }

@@ -37,7 +37,13 @@ impl Ledger {
         let ticket = Ticket::pending();
         let record = Record { at, author: author.clone(), fact };
         let payload = record.encode();
-        commit_reserved(permit, shared, &record, payload, Resolves::Decision(Arc::clone(&ticket)), apply);
+        let resolves = Resolves::Decision(Arc::clone(&ticket));
+        commit_reserved(permit, shared, &record, payload, resolves, |shared, sequence, record| {
+            apply(shared, sequence, record);
+            if let Author::Person { idempotency: Some(_), .. } = &record.author {
+                self.lock_keys().apply(&record.touches(sequence), sequence, record);
+            }
+        });
         Ok(ticket)
     }
 

@@ -21,6 +21,7 @@ pub(super) struct Scene<'a> {
     /// The authorization at the request's root, if any.
     pub(super) root: Option<&'a Authorization>,
     pub(super) moment: Moment,
+    pub(super) disk_low: bool,
 }
 
 impl Scene<'_> {
@@ -53,6 +54,7 @@ impl Scene<'_> {
             rates_age_seconds: rates.set_at.map(|set_at| age_seconds(set_at, self.moment.at)),
             rates_max_age_seconds: self.policy.rates_max_age_seconds,
             time_trusted: self.moment.trusted,
+            disk_low: self.disk_low,
             limit_weight: self.policy.limit_weight,
             fx_buffer_bps: self.policy.fx_buffer_bps,
             routes: sources.iter().flat_map(|source| self.routes(*source, card, parent)).collect(),

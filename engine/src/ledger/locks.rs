@@ -2,7 +2,7 @@
 //!
 //! **Locks, in their one order:** `admin` (changes by people, one at a time) or `postings` (UR's transactions, one at a
 //! time) → `shared` (state of all decisions; read by decisions through a sharded lock, written only by changes to the
-//! program and its pools) → `answers` → `authorizations` → `users` → `shelves`. Never two guards in one map, never one
+//! program and its pools) → `answers` → `authorizations` → `users` → `shelves` → `keys`. Never two guards in one map, never one
 //! across an await: nothing here is async.
 
 use std::sync::{MutexGuard, PoisonError};
@@ -14,7 +14,7 @@ use super::{Admin, AnswerSlot, Ledger, Shared};
 use crate::ids::{AuthorizationId, Sequence};
 use crate::journal::Durability;
 use crate::rows::encoding::load;
-use crate::rows::{Answer, Authorization, PostingRow, Shelf, Shelves};
+use crate::rows::{Answer, Authorization, KeyRow, PostingRow, Shelf, Shelves};
 use crate::store::StoreError;
 
 impl Ledger {
@@ -28,6 +28,10 @@ impl Ledger {
 
     pub(super) fn lock_postings(&self) -> MutexGuard<'_, Shelf<PostingRow>> {
         self.postings.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn lock_keys(&self) -> MutexGuard<'_, Shelf<KeyRow>> {
+        self.keys.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn read_shared(&self) -> ShardedLockReadGuard<'_, Shared> {

@@ -2,6 +2,7 @@
 //!
 //! `locks` holds the guards and their order, `commit` the order of changes.
 
+mod age;
 mod card_owners;
 mod change;
 mod commit;
@@ -17,6 +18,7 @@ mod report;
 mod submit;
 mod write_rows;
 
+pub use crate::fact::Policy;
 pub use change::{AlertChange, Change, ChangeError, ClosureChange, CursorChange, PrefundChange, Receipt, Reflected};
 pub use page::Page;
 pub use post::PostingReceipt;
@@ -24,7 +26,7 @@ pub use read::Found;
 pub use submit::{GaveUp, Refusal, Reply, Submission};
 pub use write_rows::RowsWritten;
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use ahash::RandomState;
@@ -36,11 +38,10 @@ use pool::Pool;
 use write_rows::Progress;
 
 use crate::contract::limit::LIMIT_WEIGHT_MAX;
-use crate::fact::{Controls, FundingPolicy};
 use crate::ids::{AuthorizationId, UrId};
 use crate::journal::{Journal, OnFailure, Ticket};
 use crate::money::Currency;
-use crate::rows::{Answer, Authorization, Keys, PostingRow, Program, Shelf, Shelves, State, User};
+use crate::rows::{Aged, Answer, Authorization, KeyRow, PostingRow, Program, Shelf, Shelves, State, User};
 use crate::store::{Store, StoreError};
 use crate::time::{Moment, UnixMillis};
 
@@ -49,44 +50,6 @@ const SHARDS: usize = 1024;
 
 /// How long an answered id and its authorization stay in memory once their rows are on disk: longer than UR retries.
 const KEPT_IN_MEMORY_MILLIS: u64 = 15 * 60 * 1000;
-
-/// The operator's settings: the same for every decision of a run.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Policy {
-    pub funding: FundingPolicy,
-    /// Prefer FIAT while the pool is below its reserve.
-    pub protect_runway: bool,
-    /// Times that a spend counts against the client limit: 0, 1 or 2.
-    pub limit_weight: u8,
-    /// Margin added to cross-currency holds, in hundredths of a percent.
-    pub fx_buffer_bps: u16,
-    /// Approve less than the requested amount, where UR allows it.
-    pub partial_approval: bool,
-    /// Rates older than this price nothing; `None`: rates set by a person do not age.
-    pub rates_max_age_seconds: Option<u64>,
-    /// Reports of users and pools older than this support no decision; `None`: reports by a person do not age.
-    pub state_max_age_seconds: Option<u64>,
-    /// A recorded credit counts at once, because no UR report will prove it.
-    pub credits_count_at_once: bool,
-    /// Controls that apply to every transaction.
-    pub controls: Controls,
-}
-
-impl Default for Policy {
-    fn default() -> Self {
-        Policy {
-            funding: FundingPolicy::Crypto,
-            protect_runway: false,
-            limit_weight: 1,
-            fx_buffer_bps: 0,
-            partial_approval: false,
-            rates_max_age_seconds: None,
-            state_max_age_seconds: None,
-            credits_count_at_once: true,
-            controls: Controls::default(),
-        }
-    }
-}
 
 /// The answer to one id in memory, with the ticket of its record.
 #[derive(Debug)]
@@ -110,8 +73,9 @@ impl Shared {
 
 /// State that only changes by people use.
 struct Admin {
-    keys: Keys,
     cards: Cards,
+    /// The end of the journal's last day.
+    aged: Aged,
 }
 
 /// Decides authorizations, posts transactions and applies changes; each is one record of the journal.
@@ -126,6 +90,10 @@ pub struct Ledger {
     shelves: Mutex<Shelves>,
     /// Postings not yet written to disk.
     postings: Mutex<Shelf<PostingRow>>,
+    /// Idempotency keys not yet written to disk.
+    keys: Mutex<Shelf<KeyRow>>,
+    /// The disk is nearly full: nothing is approved, so that reversals and settlements still find room.
+    disk_low: AtomicBool,
     journal: Journal,
     store: Arc<dyn Store>,
     /// The latest time stamped on a record.
@@ -163,8 +131,8 @@ impl Ledger {
         let hasher =
             RandomState::with_seeds(hash_seed, !hash_seed, hash_seed.rotate_left(17), hash_seed.rotate_left(41));
         let watermark = store.watermark()?;
-        let State { users, authorizations, answers, postings, pools, shelves, program } = recovered;
-        let mut admin = Admin { keys: program.keys, cards: Cards::new(hasher.clone()) };
+        let State { users, authorizations, answers, postings, keys, pools, shelves, program } = recovered;
+        let mut admin = Admin { cards: Cards::new(hasher.clone()), aged: program.aged };
         for (id, user) in users.iter() {
             user.cards.iter().for_each(|card| admin.cards.add(&card.id, id));
         }
@@ -178,6 +146,8 @@ impl Ledger {
             users: DashMap::with_hasher_and_shard_amount(hasher, SHARDS),
             shelves: Mutex::new(shelves),
             postings: Mutex::new(postings),
+            keys: Mutex::new(keys),
+            disk_low: AtomicBool::new(false),
             journal,
             store,
             latest: AtomicU64::new(program.at.0),
@@ -205,6 +175,11 @@ impl Ledger {
     #[must_use]
     pub fn policy(&self) -> &Policy {
         &self.policy
+    }
+
+    /// Gates approvals while the disk is nearly full.
+    pub fn set_disk_low(&self, low: bool) {
+        self.disk_low.store(low, Ordering::Release);
     }
 
     /// The time to stamp on a record: never before a time stamped already, whatever the clock says. An untrusted time

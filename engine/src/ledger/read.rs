@@ -146,11 +146,12 @@ impl Ledger {
             answers: self.answers.iter().map(|slot| (slot.key().clone(), slot.answer.clone())).collect(),
             pools: pools.collect(),
             postings: self.lock_postings().clone(),
+            keys: self.lock_keys().clone(),
             shelves: self.lock_shelves().clone(),
             program: ProgramRow {
                 sequence,
                 program: shared.program.clone(),
-                keys: admin.keys.clone(),
+                aged: admin.aged,
                 at: UnixMillis(self.latest.load(std::sync::atomic::Ordering::Acquire)),
             },
         }

@@ -55,7 +55,7 @@ impl Ledger {
         if seen_through < before.seen_through {
             return Err(ChangeError::Conflict(format!("pool {currency} was reported later than that already")));
         }
-        let Reading { available, credits_shown, unexplained } = before.read(balance, seen_through);
+        let Reading { available, credits_shown, unexplained } = before.read(at, balance, seen_through);
         has_room("the available figure", available)?;
         has_room("what nothing explains", before.shown_early + unexplained)?;
         let synced = PoolSynced {

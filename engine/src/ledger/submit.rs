@@ -1,6 +1,7 @@
 //! Submits one callback: replays the stored answer, decides by the ladder, or acknowledges.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use dashmap::mapref::entry::Entry as MapEntry;
 
@@ -143,7 +144,8 @@ impl Ledger {
         root: Option<&Authorization>,
         moment: Moment,
     ) -> Fact {
-        let scene = Scene { policy: &self.policy, shared, request: &request, user, root, moment };
+        let disk_low = self.disk_low.load(Ordering::Relaxed);
+        let scene = Scene { policy: &self.policy, shared, request: &request, user, root, moment, disk_low };
         let mut inputs = scene.inputs();
         let verdict = self.reach_verdict(&request, &mut inputs, shared);
         Fact::Decided(Box::new(Decided { request, fingerprint, inputs, verdict }))

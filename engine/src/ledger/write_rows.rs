@@ -12,7 +12,9 @@ use super::pool::Pool;
 use crate::ids::{AuthorizationId, Sequence, UrId};
 use crate::journal::Durability;
 use crate::rows::encoding::encode;
-use crate::rows::{Answer, Authorization, PROGRAM_KEY, PoolRow, PostingRow, ProgramRow, Row, User, encode_row};
+use crate::rows::{
+    Answer, Authorization, CallersKey, KeyRow, PROGRAM_KEY, PoolRow, PostingRow, ProgramRow, Row, User, encode_row,
+};
 use crate::store::{RowBytes, StoreError, Table};
 use crate::time::UnixMillis;
 
@@ -32,11 +34,13 @@ pub(super) struct Progress {
     pub(super) watermark: Sequence,
     /// Eviction has examined the records up to here.
     pub(super) evicted: Sequence,
+    /// No key used up to here has a row on disk. Zero at a start: the first turn looks again.
+    pub(super) keys_collected: Sequence,
 }
 
 impl Progress {
     pub(super) fn at(watermark: Sequence) -> Progress {
-        Progress { watermark, evicted: watermark }
+        Progress { watermark, evicted: watermark, keys_collected: Sequence::ZERO }
     }
 }
 
@@ -56,6 +60,7 @@ struct Touched {
     authorizations: Vec<AuthorizationId>,
     answers: Vec<AuthorizationId>,
     postings: Vec<CompactString>,
+    keys: Vec<CallersKey>,
 }
 
 /// Sorts in key order, which is cheapest for the store, and removes repeats.
@@ -90,10 +95,11 @@ impl Ledger {
             let mut touched = Touched::default();
             let (after, upto) = (watermark, read + RECORDS_MAX);
             self.records(after, &mut |sequence, record, _| {
-                let touches = record.fact.touches(sequence);
+                let touches = record.touches(sequence);
                 touched.authorizations.extend(Authorization::touched(&touches));
                 touched.answers.extend(Answer::touched(&touches));
                 touched.postings.extend(PostingRow::touched(&touches));
+                touched.keys.extend(KeyRow::touched(&touches));
                 users.extend(User::touched(&touches));
                 watermark = sequence;
                 read += 1;
@@ -105,6 +111,7 @@ impl Ledger {
             written += self.put(in_order(&mut touched.authorizations), rest, Self::encode_authorization)?;
             written += self.put(in_order(&mut touched.answers), rest, Self::encode_answer)?;
             written += self.put(in_order(&mut touched.postings), rest, Self::encode_posting)?;
+            written += self.put(in_order(&mut touched.keys), rest, Self::encode_key)?;
         }
         // Users' rows are the largest and the most often touched: write each once for all of these records.
         written += self.put(in_order(&mut users), rest, Self::encode_user)?;
@@ -114,6 +121,7 @@ impl Ledger {
         self.store.write_rows(&rows, watermark)?;
         written += rows.len();
         self.lock_postings().forget(watermark);
+        self.lock_keys().forget(watermark);
         self.lock_shelves().forget(watermark);
         tail.watermark = watermark;
         Ok(RowsWritten { rows: written, watermark, more: watermark < cut })
@@ -165,7 +173,7 @@ impl Ledger {
         let cut = self.journal.claimed();
         let at = UnixMillis(self.latest.load(Ordering::Acquire));
         let figures: Vec<_> = shared.pools.iter().map(Pool::figures).collect();
-        let program = ProgramRow { sequence: cut, program: shared.program.clone(), keys: admin.keys.clone(), at };
+        let program = ProgramRow { sequence: cut, program: shared.program.clone(), aged: admin.aged, at };
         drop(shared);
         drop(admin);
         let mut rows = vec![encode(Table::Program, PROGRAM_KEY, &program)?];
@@ -200,5 +208,11 @@ impl Ledger {
         let postings = self.lock_postings();
         let Some(booked) = postings.get(place) else { return Ok(None) };
         Ok(Some((booked.sequence, encode_row(place, booked)?)))
+    }
+
+    fn encode_key(&self, key: &CallersKey) -> Result<Option<(Sequence, RowBytes)>, StoreError> {
+        let keys = self.lock_keys();
+        let Some(made) = keys.get(key) else { return Ok(None) };
+        Ok(Some((made.sequence, encode_row(key, made)?)))
     }
 }

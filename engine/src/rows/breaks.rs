@@ -34,7 +34,7 @@ impl Break {
     /// Opens a break. A difference within tolerance is resolved at once.
     #[must_use]
     pub fn opened(id: BreakId, at: UnixMillis, discrepancy: Discrepancy) -> Break {
-        let resolved = (discrepancy.kind == BreakKind::FxDrift).then(|| Resolution {
+        let resolved = is_explained(&discrepancy).then(|| Resolution {
             at,
             by: CompactString::const_new(RULE),
             reason: CompactString::const_new("within tolerance"),
@@ -46,6 +46,11 @@ impl Break {
 /// The resolver's name for breaks that need no operator.
 const RULE: &str = "rule";
 
+/// Whether a rule explains the difference where it is found: a cent of drift at a settlement.
+fn is_explained(discrepancy: &Discrepancy) -> bool {
+    discrepancy.kind == BreakKind::FxDrift
+}
+
 impl Row for Break {
     const TABLE: Table = Table::Breaks;
     type Key = BreakId;
@@ -56,7 +61,9 @@ impl Row for Break {
 
     fn open(id: &BreakId, sequence: Sequence, record: &Record) -> Option<Break> {
         let (_, discrepancy) = record.fact.breaks(sequence).find(|(opened, _)| opened == id)?;
-        Some(Break::opened(*id, record.at, discrepancy.clone()))
+        // An explained difference is in the record that found it. A row of its own would never change, and every start would
+        // read those of all settlements.
+        (!is_explained(discrepancy)).then(|| Break::opened(*id, record.at, discrepancy.clone()))
     }
 
     fn sequence(&self) -> Sequence {

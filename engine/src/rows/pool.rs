@@ -13,6 +13,26 @@ use crate::time::UnixMillis;
 /// How long an unexplained rise may still turn out to be a credit: a day. Longer, and it would swallow another credit.
 const SHOWN_EARLY_KEPT_MILLIS: u64 = 86_400_000;
 
+/// How long a recorded credit may explain a rise of UR's balance: a week, longer than UR's operations take over any
+/// holidays. A credit that no report has shown by then explains no later rise: the rise of another day is drift.
+pub const CREDIT_AWAITED_MILLIS: u64 = 7 * 86_400_000;
+
+/// Maximum credits awaited one by one; beyond it the two oldest merge, and end with the later.
+const CREDITS_MAX: usize = 64;
+
+/// A recorded credit that no report has shown yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AwaitedCredit {
+    at: UnixMillis,
+    amount: Minor,
+}
+
+impl AwaitedCredit {
+    fn is_over(&self, at: UnixMillis) -> bool {
+        at.0 > self.at.0.saturating_add(CREDIT_AWAITED_MILLIS)
+    }
+}
+
 /// A pool's figures: its row.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PoolFigures {
@@ -35,8 +55,10 @@ pub struct PoolFigures {
     pub completions: Completions,
     /// The last record before the request for `reported`, or the record of the person's report.
     pub seen_through: Sequence,
-    /// Recorded credits that no report has shown yet.
+    /// Recorded credits that no report has shown yet: the sum of those awaited.
     pub credits_due: Minor,
+    /// Oldest first; a report shows the oldest first.
+    pub credits_awaited: Vec<AwaitedCredit>,
     /// The unexplained part of reports: it may be a credit that is recorded later. Negative where reports showed less.
     pub shown_early: Minor,
     /// Time of the last report with an unexplained part.
@@ -61,6 +83,7 @@ impl PoolFigures {
             completions: Completions::default(),
             seen_through: Sequence::ZERO,
             credits_due: Minor::ZERO,
+            credits_awaited: Vec::new(),
             shown_early: Minor::ZERO,
             shown_early_at: UnixMillis(0),
             returns: [Minor::ZERO; 2],
@@ -79,13 +102,21 @@ impl PoolFigures {
         self.returns.iter().copied().sum()
     }
 
-    /// Interprets UR's balance, requested when the journal ended at `seen_through`, against these figures.
+    /// Recorded credits that no report has shown within [`CREDIT_AWAITED_MILLIS`]: from `at` on they explain nothing.
     #[must_use]
-    pub fn read(&self, balance: Minor, seen_through: Sequence) -> Reading {
+    pub fn credits_overdue(&self, at: UnixMillis) -> Minor {
+        self.credits_awaited.iter().filter(|credit| credit.is_over(at)).map(|credit| credit.amount).sum()
+    }
+
+    /// Interprets UR's balance, recorded at `at` and requested when the journal ended at `seen_through`, against these
+    /// figures.
+    #[must_use]
+    pub fn read(&self, at: UnixMillis, balance: Minor, seen_through: Sequence) -> Reading {
         let proven = self.completions.through(seen_through, self.currency);
         let unreflected = (self.unreflected() - proven).max(Minor::ZERO);
         let change = balance - (self.reported - proven);
-        let credits_shown = self.credits_due.min(change).max(Minor::ZERO);
+        let due = self.credits_due - self.credits_overdue(at);
+        let credits_shown = due.min(change).max(Minor::ZERO);
         // A balance may include debits before UR shows them settled: this balance or the one before. It may or may not
         // include recent releases: UR returns the money after our acknowledgement.
         let returns = self.returns_due();
@@ -103,7 +134,31 @@ impl PoolFigures {
         self.forget_unexplained(at);
         let shown = due.min(self.shown_early).max(Minor::ZERO);
         self.shown_early -= shown;
-        self.credits_due += due - shown;
+        if due > shown {
+            self.credits_due += due - shown;
+            self.credits_awaited.push(AwaitedCredit { at, amount: due - shown });
+        }
+        if self.credits_awaited.len() > CREDITS_MAX {
+            let oldest = self.credits_awaited.remove(0);
+            if let Some(next) = self.credits_awaited.first_mut() {
+                next.amount += oldest.amount;
+            }
+        }
+    }
+
+    /// Takes the shown credits off the awaited ones, oldest first, and ends those that are over.
+    fn show_credits(&mut self, at: UnixMillis, shown: Minor) {
+        let mut left = shown;
+        self.credits_awaited.retain_mut(|credit| {
+            if credit.is_over(at) {
+                return false;
+            }
+            let part = left.min(credit.amount);
+            left -= part;
+            credit.amount -= part;
+            !credit.amount.is_zero()
+        });
+        self.credits_due = self.credits_awaited.iter().map(|credit| credit.amount).sum();
     }
 
     fn note_unexplained(&mut self, at: UnixMillis, unexplained: Minor) {
@@ -169,17 +224,21 @@ impl PoolFigures {
                 }
             }
             Fact::PoolSynced(synced) if synced.currency == self.currency => {
-                let unexplained = self.read(synced.reported, synced.seen_through).unexplained;
+                let unexplained = self.read(at, synced.reported, synced.seen_through).unexplained;
                 self.note_unexplained(at, unexplained);
                 self.reported = synced.reported;
                 self.reported_at = at;
                 self.available += synced.available_change;
                 self.seen_through = synced.seen_through;
                 self.completions.forget(synced.seen_through, self.currency);
-                // A journal written under older rules may show more than is due.
-                self.credits_due = (self.credits_due - synced.credits_shown).max(Minor::ZERO);
+                self.show_credits(at, synced.credits_shown);
                 let [latest, _] = self.returns;
                 self.returns = [Minor::ZERO, latest];
+            }
+            Fact::ClockSet(set) => {
+                self.reported_at = self.reported_at.min(set.to);
+                self.shown_early_at = self.shown_early_at.min(set.to);
+                self.credits_awaited.iter_mut().for_each(|credit| credit.at = credit.at.min(set.to));
             }
             _ => {}
         }
@@ -193,6 +252,7 @@ impl PoolFigures {
         self.available += report.available_change;
         // A person's balance includes every recorded credit: none is due in addition.
         (self.credits_due, self.shown_early) = (Minor::ZERO, Minor::ZERO);
+        self.credits_awaited.clear();
         if report.reflected_through > self.reflected_through {
             // A UR report must not deduct debits again that a person declared reflected. Later debits count as not
             // reflected until a person declares them: never too early.

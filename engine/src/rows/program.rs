@@ -1,18 +1,12 @@
-//! State of the whole program, and the idempotency keys of people's requests.
-
-use std::collections::BTreeMap;
+//! State of the whole program.
 
 use compact_str::CompactString;
 use serde::{Deserialize, Serialize};
 
-use crate::bytes::Fingerprint;
 use crate::contract::pricing::Rates;
-use crate::fact::{Author, Fact, Record};
+use crate::fact::{Fact, Policy, Record};
 use crate::ids::Sequence;
 use crate::time::UnixMillis;
-
-/// How long an idempotency key is kept: 24 hours.
-const IDEMPOTENCY_KEPT_MILLIS: u64 = 24 * 3600 * 1000;
 
 /// The key of the program's one row.
 pub(crate) const PROGRAM_KEY: &[u8] = b"program";
@@ -25,6 +19,8 @@ pub struct Program {
     /// The person's reason for suspending or resuming.
     pub reason: CompactString,
     pub rates: Rates,
+    /// The decision settings last recorded.
+    pub policy: Option<Box<Policy>>,
 }
 
 impl Program {
@@ -36,27 +32,21 @@ impl Program {
                 self.suspended = *suspended;
                 self.reason = reason.clone();
             }
+            Fact::PolicyApplied(policy) => self.policy = Some(policy.clone()),
+            // Rates from the future would never be stale.
+            Fact::ClockSet(set) => self.rates.set_at = self.rates.set_at.map(|set_at| set_at.min(set.to)),
             _ => {}
         }
     }
 }
 
-/// The idempotency keys of the last 24 hours, by the caller's name and key.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Keys(BTreeMap<(CompactString, CompactString), (Fingerprint, UnixMillis)>);
-
-impl Keys {
-    pub(crate) fn get(&self, name: &str, key: &str, now: UnixMillis) -> Option<Fingerprint> {
-        let (fingerprint, at) = self.0.get(&(name.into(), key.into()))?;
-        (at.0 + IDEMPOTENCY_KEPT_MILLIS >= now.0).then_some(*fingerprint)
-    }
-
-    pub(crate) fn apply(&mut self, now: UnixMillis, author: &Author) {
-        if let Author::Person { name, idempotency: Some(idempotency) } = author {
-            self.0.retain(|_, (_, at)| at.0 + IDEMPOTENCY_KEPT_MILLIS >= now.0);
-            self.0.insert((name.clone(), idempotency.key.clone()), (idempotency.fingerprint, now));
-        }
-    }
+/// The last record that ended a day.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Aged {
+    pub(crate) sequence: Sequence,
+    pub(crate) at: UnixMillis,
+    /// Idempotency keys of records up to here are forgotten.
+    pub(crate) keys_through: Sequence,
 }
 
 /// The program's row.
@@ -64,19 +54,29 @@ impl Keys {
 pub(crate) struct ProgramRow {
     pub(crate) sequence: Sequence,
     pub(crate) program: Program,
-    pub(crate) keys: Keys,
-    /// The latest time of any record: decisions never go back before it.
+    pub(crate) aged: Aged,
+    /// The latest time of any record since the clock was last set: decisions never go back before it.
     pub(crate) at: UnixMillis,
 }
 
 impl ProgramRow {
-    /// Folds one record; every record advances the time and adds its author's idempotency key.
+    /// Folds one record; every record advances the time.
     pub(crate) fn apply(&mut self, sequence: Sequence, record: &Record) {
         if sequence > self.sequence {
             self.program.apply(record.at, &record.fact);
-            self.keys.apply(record.at, &record.author);
-            self.at = self.at.max(record.at);
+            self.aged.apply(sequence, record.at, &record.fact);
+            self.at = if let Fact::ClockSet(set) = &record.fact { set.to } else { self.at.max(record.at) };
             self.sequence = sequence;
+        }
+    }
+}
+
+impl Aged {
+    pub(crate) fn apply(&mut self, sequence: Sequence, at: UnixMillis, fact: &Fact) {
+        match fact {
+            Fact::Aged { keys_through } => *self = Aged { sequence, at, keys_through: *keys_through },
+            Fact::ClockSet(set) => self.at = self.at.min(set.to),
+            _ => {}
         }
     }
 }

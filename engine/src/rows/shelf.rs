@@ -233,6 +233,11 @@ impl<R: Row> Shelf<R> {
         Ok(newest)
     }
 
+    /// Drops the rows whose last record is at or before `through`.
+    pub(crate) fn drop_through(&mut self, through: Sequence) {
+        self.0.retain(|_, row| row.sequence() > through);
+    }
+
     /// Evicts closed rows whose last record is at or before the watermark.
     pub(crate) fn forget(&mut self, watermark: Sequence) {
         self.0.retain(|_, row| row.is_open() || row.sequence() > watermark);

@@ -2,8 +2,10 @@
 
 use std::collections::VecDeque;
 
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::spend_bytes::{pack, unpack};
 use crate::contract::limit::LIMIT_PERIOD_SECONDS;
 use crate::fact::Window;
 use crate::fact::controls::VELOCITY_COUNT_MAX;
@@ -13,9 +15,12 @@ use crate::time::UnixSeconds;
 
 const _: () = assert!((VELOCITY_COUNT_MAX as usize) < SPENDS_MAX);
 
-/// Maximum spends in a user's ring. Beyond it the two oldest merge into one with the later time: the merged spend can
-/// only count longer than it should, never shorter.
+/// Spends that a user's ring keeps one by one: the newest. Older ones of one hour merge into one with the latest time:
+/// it counts an hour longer than it should at most, never shorter.
 pub const SPENDS_MAX: usize = 2_048;
+
+/// The hour, in seconds, whose older spends merge: a ring has at most one a hour of its period beyond [`SPENDS_MAX`].
+const MERGED_SECONDS: i64 = 3_600;
 
 /// From this length on, the ring grows as the collection does by default.
 const GROWN: usize = 4;
@@ -24,34 +29,84 @@ const GROWN: usize = 4;
 const ANY_CARD: u16 = u16::MAX;
 
 /// One approved decision (or UR's reversal, which uses the limit again), or several merged.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Spend {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Spend {
     /// The spend's records lie in `first..=last`.
-    first: Sequence,
-    last: Sequence,
-    at: UnixSeconds,
-    card: u16,
+    pub(super) first: Sequence,
+    pub(super) last: Sequence,
+    pub(super) at: UnixSeconds,
+    pub(super) card: u16,
     /// Approvals counted by velocity.
-    count: u32,
+    pub(super) count: u32,
     /// Francs counted by velocity; reversals and releases lower it. Saturating: a merged sum at the end of `i64` stays
-    /// there until it drops out, and so does `unreflected`. Such spends count longer than they should, never shorter.
-    spent: ChfMinor,
-    /// Francs that count against the client limit and are not known to be in UR's `usedLimit`.
-    unreflected: ChfMinor,
-    /// The record that showed UR's use of the limit; zero while none has.
-    completed: Sequence,
+    /// there until it drops out, and so do `unshown` and `shown`. Such spends count longer than they should, never
+    /// shorter.
+    pub(super) spent: ChfMinor,
+    /// Francs that count against the client limit, whose use UR has not shown. A use that UR never shows stays here until
+    /// it drops out, and keeps nothing else from being proven.
+    pub(super) unshown: ChfMinor,
+    /// Francs that count against the client limit, whose use UR showed by the record `completed`, and that are not known
+    /// to be in UR's `usedLimit`.
+    pub(super) shown: ChfMinor,
+    /// The record that showed UR's use of the limit; zero where nothing is shown.
+    pub(super) completed: Sequence,
 }
 
 impl Spend {
+    /// The spend before the first.
+    pub(super) const NONE: Spend = Spend {
+        first: Sequence::ZERO,
+        last: Sequence::ZERO,
+        at: UnixSeconds(0),
+        card: 0,
+        count: 0,
+        spent: ChfMinor::ZERO,
+        unshown: ChfMinor::ZERO,
+        shown: ChfMinor::ZERO,
+        completed: Sequence::ZERO,
+    };
+
     fn is_completed_by(&self, through: Sequence) -> bool {
         self.completed > Sequence::ZERO && self.completed <= through
+    }
+
+    /// Francs that count against the limit.
+    fn counted(&self) -> i128 {
+        i128::from(self.unshown.0) + i128::from(self.shown.0)
+    }
+
+    /// Takes an older spend in.
+    fn merge(&mut self, older: &Spend) {
+        self.first = older.first;
+        self.card = if self.card == older.card { self.card } else { ANY_CARD };
+        self.count = self.count.saturating_add(older.count);
+        self.spent = self.spent.saturating_add(older.spent);
+        self.unshown = self.unshown.saturating_add(older.unshown);
+        self.shown = self.shown.saturating_add(older.shown);
+        self.completed = self.completed.max(older.completed);
     }
 }
 
 /// A user's spends of the last 30 days, oldest first.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Spends {
     ring: VecDeque<Spend>,
+    /// Francs that count against the limit, of the whole ring: a decision does not walk it.
+    counted: i128,
+}
+
+impl Serialize for Spends {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bytes(&pack(self.ring.iter()))
+    }
+}
+
+impl<'de> Deserialize<'de> for Spends {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Spends, D::Error> {
+        let bytes = Vec::<u8>::deserialize(deserializer)?;
+        let ring = unpack(&bytes).ok_or_else(|| D::Error::custom("not the bytes of spends"))?;
+        Ok(Spends { counted: ring.iter().map(Spend::counted).sum(), ring: ring.into() })
+    }
 }
 
 /// A record's addition to a user's spends.
@@ -72,15 +127,15 @@ pub struct NewSpend {
 }
 
 impl Spends {
-    pub const NONE: Spends = Spends { ring: VecDeque::new() };
+    pub const NONE: Spends = Spends { ring: VecDeque::new(), counted: 0 };
 
     /// Adds a spend and drops spends that no window can include any more.
     pub fn add(&mut self, new: NewSpend) {
         // Two requests may be recorded in the opposite order of their stamps; the ring stays sorted by time.
         let at = self.ring.back().map_or(new.at, |latest| latest.at.max(new.at));
-        while self.ring.front().is_some_and(|oldest| outlived(oldest.at, at)) {
-            self.ring.pop_front();
-        }
+        self.drop_before(at.plus(-LIMIT_PERIOD_SECONDS));
+        let (unshown, shown) =
+            if new.is_completed { (ChfMinor::ZERO, new.unreflected) } else { (new.unreflected, ChfMinor::ZERO) };
         let spend = Spend {
             first: new.sequence,
             last: new.sequence,
@@ -88,40 +143,84 @@ impl Spends {
             card: new.card,
             count: new.count,
             spent: new.spent,
-            unreflected: new.unreflected,
-            completed: if new.is_completed { new.sequence } else { Sequence::ZERO },
+            unshown,
+            shown,
+            completed: if shown.is_zero() { Sequence::ZERO } else { new.sequence },
         };
         if self.ring.len() == self.ring.capacity() && self.ring.len() < GROWN {
             // Many users spend once or twice in a month: room for four at once would be most of their row.
             self.ring.reserve_exact(self.ring.len().max(1));
         }
+        self.counted += spend.counted();
         self.ring.push_back(spend);
-        if self.ring.len() > SPENDS_MAX {
-            self.merge_oldest();
+        self.merge_oldest();
+    }
+
+    /// Merges the spend that is no longer among the newest into the merged one of its hour.
+    fn merge_oldest(&mut self) {
+        let Some(place) = self.ring.len().checked_sub(SPENDS_MAX + 1) else { return };
+        let Some(before) = place.checked_sub(1) else { return };
+        let (Some(older), Some(newer)) = (self.ring.get(before).copied(), self.ring.get_mut(place)) else { return };
+        if older.at.0.div_euclid(MERGED_SECONDS) == newer.at.0.div_euclid(MERGED_SECONDS) {
+            let counted = older.counted() + newer.counted();
+            newer.merge(&older);
+            // A sum at its end counts less than its parts.
+            self.counted += newer.counted() - counted;
+            self.ring.remove(before);
         }
     }
 
-    fn merge_oldest(&mut self) {
-        let Some(oldest) = self.ring.pop_front() else { return };
-        if let Some(next) = self.ring.front_mut() {
-            next.first = oldest.first;
-            next.card = if next.card == oldest.card { next.card } else { ANY_CARD };
-            next.count = next.count.saturating_add(oldest.count);
-            next.spent = next.spent.saturating_add(oldest.spent);
-            // A part that UR has not shown keeps the whole counted.
-            let both = oldest.completed > Sequence::ZERO && next.completed > Sequence::ZERO;
-            next.completed = if both { next.completed.max(oldest.completed) } else { Sequence::ZERO };
-            next.unreflected = next.unreflected.saturating_add(oldest.unreflected);
+    /// Drops the spends before `before`, and brings times later than `latest` back to it.
+    pub fn age(&mut self, before: UnixSeconds, latest: UnixSeconds) {
+        self.drop_before(before);
+        for spend in self.ring.iter_mut().rev().take_while(|spend| spend.at > latest) {
+            spend.at = latest;
+        }
+        if self.ring.capacity() > GROWN.max(4 * self.ring.len()) {
+            self.ring.shrink_to_fit();
+        }
+    }
+
+    /// Whether [`Spends::age`] would change anything.
+    #[must_use]
+    pub fn ages(&self, before: UnixSeconds, latest: UnixSeconds) -> bool {
+        self.ring.front().is_some_and(|oldest| oldest.at < before)
+            || self.ring.back().is_some_and(|newest| newest.at > latest)
+    }
+
+    /// Time of the newest spend.
+    #[must_use]
+    pub fn newest(&self) -> Option<UnixSeconds> {
+        self.ring.back().map(|spend| spend.at)
+    }
+
+    fn drop_before(&mut self, before: UnixSeconds) {
+        while let Some(oldest) = self.ring.front().filter(|oldest| oldest.at < before) {
+            self.counted -= oldest.counted();
+            self.ring.pop_front();
+        }
+    }
+
+    /// Changes the spend of `record`, if it is in the ring.
+    fn change(&mut self, record: Sequence, change: impl FnOnce(&mut Spend)) {
+        let place = self.ring.partition_point(|spend| spend.last < record);
+        if let Some(spend) = self.ring.get_mut(place).filter(|spend| spend.first <= record) {
+            self.counted -= spend.counted();
+            change(spend);
+            self.counted += spend.counted();
         }
     }
 
     /// Marks the spend of `record` as counted by UR, as shown by the later record `shown`.
     pub fn complete(&mut self, record: Sequence, shown: Sequence) {
-        let place = self.ring.partition_point(|spend| spend.last < record);
-        // Evidence for one of several merged spends proves nothing about the others.
-        if let Some(spend) = self.ring.get_mut(place).filter(|spend| (spend.first, spend.last) == (record, record)) {
-            spend.completed = shown;
-        }
+        self.change(record, |spend| {
+            // Evidence for one of several merged spends proves nothing about the others.
+            if spend.first == spend.last && spend.counted() != 0 {
+                spend.shown = spend.shown.saturating_add(spend.unshown);
+                spend.unshown = ChfMinor::ZERO;
+                spend.completed = shown;
+            }
+        });
     }
 
     /// Francs used after the record `since` that UR showed completed by `through` and no figure provably includes yet.
@@ -130,44 +229,55 @@ impl Spends {
     pub fn completed(&self, since: Sequence, through: Sequence) -> ChfMinor {
         let was_ours = |spend: &Spend| spend.first > since && spend.completed > spend.last;
         let done = self.ring.iter().filter(|spend| was_ours(spend) && spend.is_completed_by(through));
-        total(done.map(|spend| spend.unreflected))
+        total(done.map(|spend| spend.shown))
     }
 
     /// Time of the oldest use later than `after` that counts and that UR has not shown completed.
     #[must_use]
     pub fn unshown_since(&self, after: UnixSeconds) -> Option<UnixSeconds> {
-        let is_unshown = |spend: &&Spend| spend.completed == Sequence::ZERO && !spend.unreflected.is_zero();
-        self.ring.iter().filter(|spend| spend.at > after).find(is_unshown).map(|spend| spend.at)
+        self.later_than(after).find(|spend| !spend.unshown.is_zero()).map(|spend| spend.at)
     }
 
     /// Stops counting uses completed by `through`: UR's figure, requested later, includes them.
     pub fn reflect(&mut self, through: Sequence) {
         for spend in self.ring.iter_mut().filter(|spend| spend.is_completed_by(through)) {
-            spend.unreflected = ChfMinor::ZERO;
+            self.counted -= i128::from(spend.shown.0);
+            (spend.shown, spend.completed) = (ChfMinor::ZERO, Sequence::ZERO);
         }
     }
 
     /// Lowers the counts of the spend of `record`, if it is still in the ring.
     pub fn lower(&mut self, record: Sequence, spent: ChfMinor, unreflected: ChfMinor) {
-        let place = self.ring.partition_point(|spend| spend.last < record);
-        if let Some(spend) = self.ring.get_mut(place).filter(|spend| spend.first <= record) {
+        self.change(record, |spend| {
             spend.spent = lowered(spend.spent, spent);
-            spend.unreflected = lowered(spend.unreflected, unreflected);
-        }
+            // Of several merged spends the shown part first: the unshown one counts longer.
+            let of_shown = unreflected.min(spend.shown);
+            spend.shown = lowered(spend.shown, of_shown);
+            spend.unshown = lowered(spend.unshown, unreflected - of_shown);
+            if spend.shown.is_zero() {
+                spend.completed = Sequence::ZERO;
+            }
+        });
     }
 
     /// Francs that count against the limit in addition to UR's own figure. A use drops out after 30 days.
     #[must_use]
     pub fn unreflected(&self, now: UnixSeconds) -> ChfMinor {
-        let live = self.ring.iter().filter(|spend| !outlived(spend.at, now));
-        total(live.map(|spend| spend.unreflected))
+        let over: i128 = self.over(now).map(Spend::counted).sum();
+        // Saturating at the end of `i64`: there it exceeds every limit.
+        ChfMinor(i64::try_from(self.counted - over).unwrap_or(i64::MAX))
+    }
+
+    /// The spends that dropped out of the limit and are still in the ring: mostly none, because each new spend and each day
+    /// takes them away.
+    fn over(&self, now: UnixSeconds) -> impl Iterator<Item = &Spend> {
+        self.ring.iter().take_while(move |spend| outlived(spend.at, now))
     }
 
     /// The spends in `(now − window, now]`, of one card or of all.
     #[must_use]
     pub fn window(&self, now: UnixSeconds, window_seconds: u32, card: Option<u16>) -> Window {
-        let since = now.plus(-i64::from(window_seconds));
-        let seen = self.ring.iter().rev().take_while(|spend| spend.at > since);
+        let seen = self.later_than(now.plus(-i64::from(window_seconds)));
         let seen = seen.filter(|spend| card.is_none_or(|card| spend.card == card || spend.card == ANY_CARD));
         // Saturating: sums at their ends exceed every bound.
         seen.fold(Window::default(), |window, spend| Window {
@@ -180,10 +290,15 @@ impl Spends {
     /// window.
     #[must_use]
     pub fn relief_at(&self, now: UnixSeconds, window_seconds: u32, card: Option<u16>) -> Option<UnixSeconds> {
-        let since = now.plus(-i64::from(window_seconds));
         let counts = |spend: &&Spend| card.is_none_or(|card| spend.card == card || spend.card == ANY_CARD);
-        let oldest = self.ring.iter().filter(|spend| spend.at > since && spend.count > 0).find(counts)?;
+        let seen = self.later_than(now.plus(-i64::from(window_seconds)));
+        let oldest = seen.filter(|spend| spend.count > 0).find(counts)?;
         Some(oldest.at.plus(i64::from(window_seconds)))
+    }
+
+    /// The spends later than `since`, oldest first.
+    fn later_than(&self, since: UnixSeconds) -> impl Iterator<Item = &Spend> {
+        self.ring.range(self.ring.partition_point(|spend| spend.at <= since)..)
     }
 }
 
@@ -244,18 +359,101 @@ mod tests {
     }
 
     #[test]
-    fn a_full_ring_merges_its_oldest_and_forgets_nothing() {
+    fn a_full_ring_merges_the_older_spends_of_an_hour_and_forgets_nothing() {
         let mut spends = Spends::default();
         let total = i64::try_from(SPENDS_MAX).unwrap() + 100;
         for n in 1..=total {
             spends.add(spend(n.unsigned_abs(), n, 1));
         }
-        assert_eq!(spends.ring.len(), SPENDS_MAX);
+        assert_eq!(spends.ring.len(), SPENDS_MAX + 1);
         assert_eq!(spends.unreflected(UnixSeconds(total)), ChfMinor(total));
         spends.lower(Sequence(3), ChfMinor(1), ChfMinor(1));
         assert_eq!(spends.unreflected(UnixSeconds(total)), ChfMinor(total - 1), "found inside the merged one");
         spends.lower(Sequence(total.unsigned_abs() + 5), ChfMinor(1), ChfMinor(1));
         assert_eq!(spends.unreflected(UnixSeconds(total)), ChfMinor(total - 1), "an unknown record lowers nothing");
+    }
+
+    /// A tap every twenty minutes: seventy a day.
+    const GAP_SECONDS: i64 = 24 * 3600 / 70;
+
+    #[test]
+    fn a_busy_year_keeps_no_more_than_its_last_thirty_days() {
+        let mut spends = Spends::default();
+        let taps = 365 * 70_i64;
+        let mut walked = 0;
+        for n in 1..=taps {
+            let now = UnixSeconds(n * GAP_SECONDS);
+            walked += spends.over(now).count();
+            let expected = n.min(LIMIT_PERIOD_SECONDS / GAP_SECONDS + 1);
+            spends.add(spend(n.unsigned_abs() * 50_000, now.0, 1_250));
+            let exact = i128::from(expected) * 1_250;
+            let late = i128::from(3_600 / GAP_SECONDS + 1) * 1_250;
+            let counted = i128::from(spends.unreflected(now).0);
+            assert!((exact..=exact + late).contains(&counted), "tap {n}: {counted}, exactly {exact}");
+            let day = spends.window(now, 86_400, None);
+            assert_eq!(i64::from(day.count), n.min(86_400 / GAP_SECONDS + 1), "windows within the newest are exact");
+        }
+        assert!(i64::try_from(walked).unwrap() <= taps, "{walked} spends walked by {taps} decisions: one each");
+        assert!(spends.ring.len() <= SPENDS_MAX + 721);
+        assert!(pack(spends.ring.iter()).len() < 20_000, "{} bytes", pack(spends.ring.iter()).len());
+    }
+
+    #[test]
+    fn however_many_spends_a_month_holds_the_ring_is_bounded() {
+        let mut spends = Spends::default();
+        for n in 1..=60_000_i64 {
+            spends.add(spend(n.unsigned_abs(), n * 43, 1));
+        }
+        assert!(spends.ring.len() <= SPENDS_MAX + 721, "{}", spends.ring.len());
+        assert_eq!(spends.unreflected(UnixSeconds(60_000 * 43)), ChfMinor(60_000), "30 days less a few seconds");
+    }
+
+    #[test]
+    fn a_use_that_ur_never_shows_keeps_no_other_from_being_proven() {
+        let mut spends = Spends::default();
+        let total = u64::try_from(SPENDS_MAX).unwrap() + 100;
+        for n in 1..=total {
+            spends.add(spend(n, n.cast_signed(), 1));
+            if n != 7 {
+                spends.complete(Sequence(n), Sequence(n));
+            }
+        }
+        spends.reflect(Sequence(total));
+        assert_eq!(spends.unreflected(UnixSeconds(total.cast_signed())), ChfMinor(1), "the seventh alone");
+        assert_eq!(spends.unreflected(UnixSeconds(3_600 + LIMIT_PERIOD_SECONDS)), ChfMinor(0), "and for 30 days");
+    }
+
+    #[test]
+    fn spends_age_without_a_new_one_and_come_back_from_the_future() {
+        let mut spends = Spends::default();
+        for n in 1..=10 {
+            spends.add(spend(n, 100 * n.cast_signed(), 5));
+        }
+        assert!(!spends.ages(UnixSeconds(100), UnixSeconds(1_000)));
+        assert!(spends.ages(UnixSeconds(101), UnixSeconds(1_000)) && spends.ages(UnixSeconds(100), UnixSeconds(999)));
+        spends.age(UnixSeconds(201), UnixSeconds(850));
+        assert_eq!((spends.ring.len(), spends.newest()), (8, Some(UnixSeconds(850))));
+        assert_eq!(spends.unreflected(UnixSeconds(1_000)), ChfMinor(40));
+        assert_eq!(spends.window(UnixSeconds(850), 100, None).count, 3);
+        spends.age(UnixSeconds(10_000), UnixSeconds(10_000));
+        assert_eq!(spends, Spends::default(), "as one who never spent");
+    }
+
+    #[test]
+    fn spends_are_stored_and_read_back() {
+        let mut spends = Spends::default();
+        for n in 1..=9 {
+            spends.add(NewSpend {
+                card: u16::from(n % 2 == 0),
+                is_completed: n % 3 == 0,
+                ..spend(n * 1_000, 7 * n.cast_signed(), 90)
+            });
+        }
+        spends.complete(Sequence(2_000), Sequence(70_000));
+        spends.lower(Sequence(4_000), ChfMinor(10), ChfMinor(20));
+        let stored = postcard::to_allocvec(&spends).unwrap();
+        assert_eq!(postcard::from_bytes::<Spends>(&stored).unwrap(), spends);
+        assert!(postcard::from_bytes::<Spends>(&[1, 0x7F]).is_err(), "no spend is that short");
     }
 
     #[test]

@@ -2,8 +2,8 @@
 
 use super::encoding::{decode, encode};
 use super::legal::FoldError;
-use super::{Answer, Authorization, PROGRAM_KEY, PoolRow, PostingRow, ProgramRow, Shelf, Shelves, User};
-use crate::fact::Record;
+use super::{Answer, Authorization, KeyRow, PROGRAM_KEY, PoolRow, PostingRow, ProgramRow, Shelf, Shelves, User};
+use crate::fact::{Fact, Record};
 use crate::ids::{Sequence, UrId};
 use crate::store::{RowBytes, Store, StoreError, Table};
 use crate::time::{UnixMillis, UnixSeconds};
@@ -16,6 +16,7 @@ pub struct State {
     pub(crate) answers: Shelf<Answer>,
     pub(crate) postings: Shelf<PostingRow>,
     pub(crate) pools: Shelf<PoolRow>,
+    pub(crate) keys: Shelf<KeyRow>,
     pub(crate) shelves: Shelves,
     pub(crate) program: ProgramRow,
 }
@@ -66,6 +67,9 @@ impl State {
         self.authorizations.load_rest(store)?;
         self.answers.load_rest(store)?;
         self.postings.load_rest(store)?;
+        self.keys.load_rest(store)?;
+        // Rows of forgotten keys may still be on disk.
+        self.keys.drop_through(self.program.aged.keys_through);
         self.shelves.load_rest(store)
     }
 
@@ -76,20 +80,25 @@ impl State {
     /// The store cannot be read, or no ledger wrote this record: the state must not be used then.
     pub fn fold(&mut self, sequence: Sequence, record: &Record, store: Option<&dyn Store>) -> Result<(), FoldError> {
         record.fact.check_bounds().map_err(|error| FoldError::illegal(sequence, &error))?;
-        let touches = record.fact.touches(sequence);
+        let touches = record.touches(sequence);
         if let Some(store) = store {
             self.authorizations.fetch(&touches, store)?;
             self.answers.fetch(&touches, store)?;
             self.postings.fetch(&touches, store)?;
+            self.keys.fetch(&touches, store)?;
             self.shelves.fetch(&touches, store)?;
         }
         self.users.apply(&touches, sequence, record);
         self.authorizations.apply(&touches, sequence, record);
         self.answers.apply(&touches, sequence, record);
         self.postings.apply(&touches, sequence, record);
+        self.keys.apply(&touches, sequence, record);
         self.pools.apply(&touches, sequence, record);
         self.shelves.apply(&touches, sequence, record);
         self.program.apply(sequence, record);
+        if let Fact::Aged { keys_through } = &record.fact {
+            self.keys.drop_through(*keys_through);
+        }
         self.check_changed(&touches, &record.fact).map_err(|broken| FoldError::illegal(sequence, &broken))
     }
 
@@ -112,11 +121,12 @@ impl State {
         self.authorizations.encode_changed(all, &mut add)?;
         self.answers.encode_changed(all, &mut add)?;
         self.postings.encode_changed(all, &mut add)?;
+        self.keys.encode_changed(all, &mut add)?;
         self.shelves.encode_changed(all, &mut add)?;
         for (currency, pool) in self.pools.iter() {
             add(encode(Table::Pools, currency.as_str().as_bytes(), &pool.figures)?);
         }
-        add(encode(Table::Program, PROGRAM_KEY, &(&self.program.program, &self.program.keys))?);
+        add(encode(Table::Program, PROGRAM_KEY, &(&self.program.program, &self.program.aged))?);
         Ok(*hasher.finalize().as_bytes())
     }
 

@@ -193,6 +193,7 @@ impl Row for User {
             Fact::CardAdded { card, .. } => self.add_card(card),
             Fact::Posted(booked) => self.post(sequence, at, booked),
             Fact::UserReported(report) => self.report(sequence, at, report),
+            Fact::UserAged { before, latest, .. } => self.age(*before, *latest),
             Fact::PoolReported(_)
             | Fact::PoolCredited(_)
             | Fact::PoolSynced(_)
@@ -215,7 +216,10 @@ impl Row for User {
             | Fact::ClosureAdded(_)
             | Fact::ClosureRemoved { .. }
             | Fact::PrefundOrdered(_)
-            | Fact::MessageSkipped { .. } => {}
+            | Fact::MessageSkipped { .. }
+            | Fact::Aged { .. }
+            | Fact::ClockSet(_)
+            | Fact::PolicyApplied(_) => {}
         }
         self.tidy();
         self.sequence = sequence;
@@ -304,6 +308,18 @@ impl User {
         // Saturating: use at the end of i64 exceeds any figure that UR can report.
         let settled = base.confirmed.saturating_add(self.spends().completed(base.since, seen_through));
         self.limit.used.max(base.used.saturating_add(ChfMinor(settled.0 / 2)))
+    }
+
+    /// Whether a [`Fact::UserAged`] would change the row.
+    pub(crate) fn ages(&self, before: UnixSeconds, latest: UnixMillis) -> bool {
+        self.reported_at > latest || self.spends().ages(before, latest.seconds())
+    }
+
+    fn age(&mut self, before: UnixSeconds, latest: UnixMillis) {
+        self.reported_at = self.reported_at.min(latest);
+        if let Some(rest) = &mut self.rest {
+            rest.spends.age(before, latest.seconds());
+        }
     }
 
     /// Drops empty fields, so that a user left with nothing equals one who never had anything.

@@ -135,11 +135,13 @@ pub(super) fn climb<O: Observer>(
     })?;
     let user_fresh = inputs.user.is_some_and(|user| !user.stale);
     let pool_fresh = !matches!(quote.route.capacity, Capacity::Pool { stale: true, .. });
-    check(Reason::StateStale, user_fresh && pool_fresh && inputs.time_trusted, &|| {
+    let trusted = inputs.time_trusted && !inputs.disk_low;
+    check(Reason::StateStale, user_fresh && pool_fresh && trusted, &|| {
         vec![
             ("user_fresh", user_fresh.to_string()),
             ("pool_fresh", pool_fresh.to_string()),
             ("time_trusted", inputs.time_trusted.to_string()),
+            ("disk_has_room", (!inputs.disk_low).to_string()),
         ]
     })?;
 

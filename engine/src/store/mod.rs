@@ -60,11 +60,13 @@ pub enum Table {
     Cursors,
     /// Closures of the calendar by the record that added them.
     Closures,
+    /// Idempotency keys by their caller's name and the key.
+    Keys,
 }
 
 impl Table {
     /// Every table.
-    pub const ALL: [Table; 11] = [
+    pub const ALL: [Table; 12] = [
         Table::Users,
         Table::Authorizations,
         Table::Answers,
@@ -76,6 +78,7 @@ impl Table {
         Table::Prefunds,
         Table::Cursors,
         Table::Closures,
+        Table::Keys,
     ];
 }
 
@@ -147,6 +150,12 @@ pub trait Store: Send + Sync + 'static {
     /// # Errors
     /// The write failed; some rows may be written, and hold nothing beyond the journal.
     fn put_rows(&self, rows: &[RowBytes]) -> Result<(), StoreError>;
+
+    /// Deletes rows, durable or not: a row that comes back after a crash is one that nothing reads.
+    ///
+    /// # Errors
+    /// The write failed; some rows may be deleted.
+    fn delete_rows(&self, table: Table, keys: &[Vec<u8>]) -> Result<(), StoreError>;
 
     /// Writes rows, makes all written rows durable, and then sets the watermark: every row holds at least the records
     /// up to it.

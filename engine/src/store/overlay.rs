@@ -11,7 +11,8 @@ use crate::ids::Sequence;
 #[derive(Debug, Default)]
 struct Written {
     entries: Vec<Entry>,
-    rows: BTreeMap<(Table, Vec<u8>), Vec<u8>>,
+    /// `None`: deleted.
+    rows: BTreeMap<(Table, Vec<u8>), Option<Vec<u8>>>,
     watermark: Option<Sequence>,
 }
 
@@ -69,7 +70,7 @@ impl Store for Overlay {
 
     fn row(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
         let written = self.written().rows.get(&(table, key.to_vec())).cloned();
-        written.map_or_else(|| self.beneath.row(table, key), |value| Ok(Some(value)))
+        written.map_or_else(|| self.beneath.row(table, key), Ok)
     }
 
     fn rows(&self, table: Table, visit: VisitRow<'_>) -> Result<(), StoreError> {
@@ -79,14 +80,22 @@ impl Store for Overlay {
             Ok(())
         })?;
         for ((_, key), value) in self.written().rows.iter().filter(|((of, _), _)| *of == table) {
-            rows.insert(key.clone(), value.clone());
+            match value {
+                Some(value) => rows.insert(key.clone(), value.clone()),
+                None => rows.remove(key),
+            };
         }
         rows.iter().try_for_each(|(key, value)| visit(key, value))
     }
 
     fn put_rows(&self, rows: &[RowBytes]) -> Result<(), StoreError> {
-        let rows = rows.iter().map(|row| ((row.table, row.key.clone()), row.value.clone()));
+        let rows = rows.iter().map(|row| ((row.table, row.key.clone()), Some(row.value.clone())));
         self.written().rows.extend(rows);
+        Ok(())
+    }
+
+    fn delete_rows(&self, table: Table, keys: &[Vec<u8>]) -> Result<(), StoreError> {
+        self.written().rows.extend(keys.iter().map(|key| ((table, key.clone()), None)));
         Ok(())
     }
 

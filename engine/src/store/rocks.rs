@@ -103,6 +103,7 @@ fn table_name(table: Table) -> &'static str {
         Table::Prefunds => "prefunds",
         Table::Cursors => "cursors",
         Table::Closures => "closures",
+        Table::Keys => "keys",
     }
 }
 
@@ -371,6 +372,16 @@ impl Store for Rocks {
             for row in some {
                 batch.put_cf(self.family(table_name(row.table))?, &row.key, &row.value);
             }
+            self.rows.write_opt(batch, &unlogged).map_err(|error| failed(&error))?;
+        }
+        Ok(())
+    }
+
+    fn delete_rows(&self, table: Table, keys: &[Vec<u8>]) -> Result<(), StoreError> {
+        let (unlogged, family) = (unlogged(), self.family(table_name(table))?);
+        for some in keys.chunks(ROWS_IN_BATCH) {
+            let mut batch = WriteBatch::default();
+            some.iter().for_each(|key| batch.delete_cf(family, key));
             self.rows.write_opt(batch, &unlogged).map_err(|error| failed(&error))?;
         }
         Ok(())

@@ -477,6 +477,7 @@ fn no_values() -> Inputs {
         rates_age_seconds: None,
         rates_max_age_seconds: None,
         time_trusted: true,
+        disk_low: false,
         limit_weight: 1,
         fx_buffer_bps: 0,
         sources: smallvec::SmallVec::new(),

@@ -105,6 +105,14 @@ impl Store for MemoryStore {
         Ok(())
     }
 
+    fn delete_rows(&self, table: Table, keys: &[Vec<u8>]) -> Result<(), StoreError> {
+        let mut kept = self.kept();
+        for key in keys {
+            kept.rows.remove(&(table, key.clone()));
+        }
+        Ok(())
+    }
+
     fn write_rows(&self, rows: &[RowBytes], watermark: Sequence) -> Result<(), StoreError> {
         self.put_rows(rows)?;
         self.kept().watermark = watermark;
@@ -136,6 +144,9 @@ macro_rules! forward_reads {
         }
         fn put_rows(&self, rows: &[RowBytes]) -> Result<(), StoreError> {
             self.inner.put_rows(rows)
+        }
+        fn delete_rows(&self, table: Table, keys: &[Vec<u8>]) -> Result<(), StoreError> {
+            self.inner.delete_rows(table, keys)
         }
         fn write_rows(&self, rows: &[RowBytes], watermark: Sequence) -> Result<(), StoreError> {
             self.inner.write_rows(rows, watermark)

@@ -20,6 +20,8 @@ const JUDGED: &[AlertKind] = &[
     AlertKind::JournalSlow,
     AlertKind::HourlyCap,
     AlertKind::PrefundRefused,
+    AlertKind::ClockWrong,
+    AlertKind::DiskLow,
 ];
 
 /// The result of one check.

@@ -14,6 +14,7 @@ use super::actions::{Action, Found, actions};
 use super::conditions::breaks::{break_ageing, drift, stand_in};
 use super::conditions::declines::decline_spike;
 use super::conditions::floor::floor_breached;
+use super::conditions::gates::{clock_wrong, disk_low};
 use super::conditions::hourly_cap::{hourly_cap, reaches_cap};
 use super::conditions::journal::{JournalObservation, journal_slow};
 use super::conditions::pool_low::pool_low;
@@ -96,7 +97,11 @@ fn observe_journal(watch: &Watch, before: JournalObservation) -> JournalObservat
 /// Checks once, and records the resulting actions.
 fn turn(watch: &Watch, seen: &mut PreviousCheck, moment: Moment) {
     if !moment.trusted {
-        // Every age and every forecast would be wrong; log and metrics show that the clock is not trusted.
+        // Every age and every forecast would be wrong: nothing else is judged.
+        let told = watch.clock.doubt().map(|doubt| watch.ledger.raise_alert(clock_wrong(doubt), moment));
+        if let Some(Err(error)) = told {
+            tracing::warn!(%error, "the alert about the clock was not recorded; it is looked at again");
+        }
         return;
     }
     let open = watch.ledger.open_alerts();
@@ -159,6 +164,9 @@ fn check(watch: &Watch, open: &[Alert], seen: &mut PreviousCheck, now: UnixMilli
     found.standing.extend(drift(&breaks));
     found.standing.extend(stand_in(&breaks));
     found.standing.extend(break_ageing(&breaks, rules.break_ageing_days, now));
+    if watch.health.is_disk_low() {
+        found.standing.push(disk_low());
+    }
     found.standing.extend(journal_slow(seen.journal, severity_of(AlertKind::JournalSlow, "")));
     if is_caught_up {
         let outcomes = treasury.outcomes(now);

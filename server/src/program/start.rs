@@ -141,6 +141,10 @@ fn recovered(
     });
     let ledger = Ledger::start(store, recovered.state, policy, hash_seed, on_failure).map_err(in_store)?;
     let ledger = Arc::new(ledger);
+    // Before any decision, so that each is made under recorded settings.
+    ledger
+        .record_policy(clock.now())
+        .map_err(|error| ServeError::SetUp(format!("the decision settings were not recorded: {error}")))?;
     let (deliveries, workers) = receivers::prepare(&config.delivery, &ledger, &clock, &Randomness::of_system())
         .map_err(|error| ServeError::SetUp(format!("deliveries: {error}")))?;
     let treasury = Arc::new(Follower::new(config.treasury.clone()));

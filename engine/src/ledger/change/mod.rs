@@ -2,6 +2,7 @@
 
 mod alerts;
 mod breaks;
+mod clock;
 mod closures;
 mod cursors;
 mod pools;
@@ -18,13 +19,15 @@ use std::sync::Arc;
 
 use compact_str::CompactString;
 
+use super::Ledger;
 use super::change::users::{LIST_MAX, replaced_funds, some_unless_empty};
-use super::{Admin, Ledger};
 use crate::contract::pricing::Rates;
 use crate::fact::{Author, CardStatus, Controls, ControlsError, Fact, Import, ImportedCard, ReleaseCause};
 use crate::ids::{AuthorizationId, BreakId, CardId, PrefundId, Sequence, UrId};
 use crate::journal::{NoPlace, Ticket};
 use crate::money::{AMOUNT_MAX, Currency, Minor, Money, ROOM_MAX};
+use crate::rows::KeyRow;
+use crate::rows::encoding::load;
 use crate::store::StoreError;
 use crate::time::Moment;
 
@@ -166,7 +169,7 @@ impl Ledger {
     /// The change was refused and had no effect.
     pub fn change(&self, author: &Author, change: Change, now: Moment) -> Result<Receipt, ChangeError> {
         let mut admin = self.lock_admin();
-        if self.is_known(&admin, author, now)? {
+        if self.is_known(author, now)? {
             return Ok(Receipt { ticket: None });
         }
         let at = self.stamp(now);
@@ -253,7 +256,6 @@ impl Ledger {
                 self.user_change(author, at, &user, |row| replaced_funds(row, &user, funds, version, &debited))?
             }
         };
-        admin.keys.apply(at, author);
         Ok(Receipt { ticket: Some(ticket) })
     }
 
@@ -263,12 +265,18 @@ impl Ledger {
     /// # Errors
     /// The key was used for another request, or the journal has failed.
     pub fn is_repeated(&self, author: &Author, now: Moment) -> Result<bool, ChangeError> {
-        self.is_known(&self.lock_admin(), author, now)
+        let _one_at_a_time = self.lock_admin();
+        self.is_known(author, now)
     }
 
-    fn is_known(&self, admin: &Admin, author: &Author, now: Moment) -> Result<bool, ChangeError> {
+    /// As [`Ledger::is_repeated`], for a caller that holds the `admin` lock: no key can be used meanwhile.
+    fn is_known(&self, author: &Author, now: Moment) -> Result<bool, ChangeError> {
         let Author::Person { name, idempotency: Some(asked) } = author else { return Ok(false) };
-        let Some(made) = admin.keys.get(name, &asked.key, now.at) else { return Ok(false) };
+        let key = (name.clone(), asked.key.clone());
+        let in_memory = self.lock_keys().get(&key).cloned();
+        // A row leaves memory only once it is on disk.
+        let row = in_memory.map_or_else(|| load::<KeyRow>(&*self.store, &key), |row| Ok(Some(row)))?;
+        let Some(made) = row.and_then(|row| row.request(self.time(now.at))) else { return Ok(false) };
         if made != asked.fingerprint {
             return Err(ChangeError::Conflict(format!(
                 "the idempotency key {} was used for another request",

@@ -15,6 +15,10 @@ use crate::money::{Currency, Minor};
 use crate::rows::PoolFigures;
 use crate::time::UnixMillis;
 
+/// The furthest back that `reflectedThrough` may lie: the records after it are read while other changes wait, a second
+/// or two of work. At ten decisions a second it is more than a day.
+const REFLECTED_RECORDS_MAX: u64 = 1_000_000;
+
 impl Ledger {
     pub(in crate::ledger) fn credit_pool(
         &self,
@@ -46,7 +50,12 @@ impl Ledger {
         // Read most of the journal before stopping decisions; the part written meanwhile is short.
         let through = self.journal.durable();
         let counted = match reflected {
-            Some(Reflected::Through(sequence)) => self.debited(currency, sequence, sequence, through)?,
+            Some(Reflected::Through(sequence)) => {
+                // Only a report moves the lower bound, and reports of people come one at a time.
+                let reported = self.pool(currency).map_or(Sequence::ZERO, |pool| pool.reflected_through);
+                check_reflected(reported, self.journal.claimed(), sequence)?;
+                self.debited(currency, sequence, sequence, through)?
+            }
             _ => Minor::ZERO,
         };
         let shared = self.stop_decisions();
@@ -62,13 +71,6 @@ impl Ledger {
             None => (before.reflected_through, before.unreflected()),
             Some(Reflected::Now) => (self.journal.claimed(), Minor::ZERO),
             Some(Reflected::Through(sequence)) => {
-                if sequence < before.reflected_through || sequence > self.journal.claimed() {
-                    return Err(ChangeError::Conflict(format!(
-                        "reflectedThrough must be {} to {}, got {sequence}",
-                        before.reflected_through,
-                        self.journal.claimed()
-                    )));
-                }
                 self.await_durable(self.journal.claimed())?;
                 let since = self.debited(currency, sequence, through.max(sequence), self.journal.claimed())?;
                 (sequence, counted + since)
@@ -110,6 +112,22 @@ impl Ledger {
     }
 }
 
+/// Refuses a `reflectedThrough` before anything is read for it.
+fn check_reflected(reported: Sequence, last: Sequence, sequence: Sequence) -> Result<(), ChangeError> {
+    if sequence < reported || sequence > last {
+        return Err(ChangeError::Conflict(format!("reflectedThrough must be {reported} to {last}, got {sequence}")));
+    }
+    // Saturating: a journal shorter than the bound is read whole.
+    let first = last.0.saturating_sub(REFLECTED_RECORDS_MAX);
+    if sequence.0 < first {
+        return Err(ChangeError::Invalid(format!(
+            "reflectedThrough must be {first} or later, within the last {REFLECTED_RECORDS_MAX} records, got {sequence}: \
+             take a newer balance and name the record it was read at, or \"now\" while nothing is under way"
+        )));
+    }
+    Ok(())
+}
+
 fn debit_since(fact: &Fact, currency: Currency, sequence: Sequence) -> Minor {
     match fact {
         Fact::Decided(decided) => match &decided.verdict {
@@ -129,5 +147,23 @@ fn debit_since(fact: &Fact, currency: Currency, sequence: Sequence) -> Minor {
             -own.map(|pool| pool.available.min(open)).sum::<Minor>()
         }
         _ => Minor::ZERO,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_report_that_reflects_too_little_is_refused_unread() {
+        let check = |reported: u64, last: u64, sequence: u64| {
+            check_reflected(Sequence(reported), Sequence(last), Sequence(sequence)).map_err(|error| error.to_string())
+        };
+        let last = REFLECTED_RECORDS_MAX + 500;
+        assert_eq!(check(0, last, 500), Ok(()));
+        assert!(check(0, last, 499).unwrap_err().starts_with("reflectedThrough must be 500 or later"));
+        assert!(check(600, last, 599).unwrap_err().starts_with("reflectedThrough must be 600 to"));
+        assert!(check(0, last, last + 1).is_err());
+        assert_eq!(check(0, 10, 0), Ok(()), "a short journal is read whole");
     }
 }

@@ -11,7 +11,7 @@ use crate::journal::Ticket;
 use crate::ledger::pool::Pool;
 use crate::ledger::{Ledger, Shared};
 use crate::rows::PoolFigures;
-use crate::time::UnixMillis;
+use crate::time::{Moment, UnixMillis};
 
 impl Ledger {
     /// Commits a change to the state that all decisions share, while no decision runs.
@@ -34,9 +34,24 @@ impl Ledger {
     }
 }
 
+impl Ledger {
+    /// Records the decision settings, unless the last recorded ones are the same.
+    ///
+    /// # Errors
+    /// They were not recorded.
+    pub fn record_policy(&self, now: Moment) -> Result<Option<Arc<Ticket>>, ChangeError> {
+        let shared = self.stop_decisions();
+        if shared.program.policy.as_deref() == Some(&self.policy) {
+            return Ok(None);
+        }
+        let fact = Fact::PolicyApplied(Box::new(self.policy.clone()));
+        self.program_change(&Author::Engine, self.stamp(now), shared, fact).map(Some)
+    }
+}
+
 impl Shared {
     /// Folds a record into the program and its pools.
-    fn apply(&mut self, touches: &Touches<'_>, sequence: Sequence, record: &Record) {
+    pub(in crate::ledger) fn apply(&mut self, touches: &Touches<'_>, sequence: Sequence, record: &Record) {
         self.program.apply(record.at, &record.fact);
         for &currency in &touches.pools {
             let mut figures = self.pool(currency).map_or_else(|| PoolFigures::empty(currency), Pool::figures);

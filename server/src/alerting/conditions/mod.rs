@@ -3,6 +3,7 @@
 pub mod breaks;
 pub mod declines;
 pub mod floor;
+pub mod gates;
 pub mod hourly_cap;
 pub mod journal;
 pub mod pool_low;

@@ -163,12 +163,13 @@ fn rates(step: &Step) -> String {
 
 fn state(step: &Step) -> String {
     if step.passed {
-        return "the user's and the pool's figures are fresh, the clock is trusted".to_owned();
+        return "the user's and the pool's figures are fresh, the clock is trusted, the disk has room".to_owned();
     }
     let causes = [
         ("user_fresh", "UR's figures of the user are too old"),
         ("pool_fresh", "the pool's report is too old"),
         ("time_trusted", "the clock cannot be trusted"),
+        ("disk_has_room", "the disk is nearly full"),
     ];
     let causes = causes.into_iter().filter(|(name, _)| step.values.one(name) == "false").map(|(_, cause)| cause);
     causes.collect::<Vec<_>>().join("; ")

@@ -6,15 +6,20 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::Subcommand;
-use tapgate_engine::fact::Record;
+use tapgate_engine::fact::{Author, Record};
 use tapgate_engine::ids::Sequence;
-use tapgate_engine::recovery::verify;
-use tapgate_engine::store::Store;
-use tapgate_engine::store::rocks::Rocks;
+use tapgate_engine::ledger::{Ledger, Policy};
+use tapgate_engine::recovery::{recover, verify};
+use tapgate_engine::store::rocks::{Rocks, SyncMode};
+use tapgate_engine::store::{Store, StoreError};
 
 use crate::cli::Failed;
 use crate::cli::print;
+use crate::clock::Clock;
 use crate::wire::admin::journal::entry;
+
+/// The author of corrections made on a data directory, without a token.
+const AUTHOR: &str = "offline";
 
 #[derive(Debug, Subcommand)]
 pub(in crate::cli) enum Command {
@@ -28,12 +33,21 @@ pub(in crate::cli) enum Command {
         /// The data directory.
         directory: PathBuf,
     },
+    /// Set a journal right whose last record lies in the future.
+    SetClock {
+        /// The data directory; no process may be serving from it.
+        directory: PathBuf,
+        /// Recorded in the journal: what was wrong with the clock, and who corrected it.
+        #[arg(long)]
+        reason: String,
+    },
 }
 
 pub(in crate::cli) fn run(command: &Command) -> Result<(), Failed> {
     match command {
         Command::Verify { directory } => verify_directory(directory),
         Command::Dump { directory } => dump(directory),
+        Command::SetClock { directory, reason } => set_clock(directory, reason),
     }
 }
 
@@ -78,4 +92,68 @@ fn dump(directory: &Path) -> Result<(), Failed> {
     })?;
     out.flush()?;
     failed.map_or(Ok(()), Err)
+}
+
+/// Appends the correction to the journal, and writes the rows, so that the next start folds nothing from the future.
+fn set_clock(directory: &Path, reason: &str) -> Result<(), Failed> {
+    // Refuses what is no data directory: opening it to write would create one.
+    drop(open(directory)?);
+    let store: Arc<dyn Store> = Arc::new(Rocks::open(directory, SyncMode::Fsync)?);
+    let recovered = recover(&store)?;
+    let (from, to) = (recovered.state.latest(), Clock::start().now().at);
+    let fail = Box::new(|error: StoreError| tracing::error!(%error, "the journal failed"));
+    let ledger = Ledger::start(store, recovered.state, Policy::default(), 0, fail)?;
+    let author = Author::Person { name: AUTHOR.into(), idempotency: None };
+    let set = ledger.set_clock(&author, to, reason).map_err(|error| Failed(error.to_string()));
+    ledger.close()?;
+    set?;
+    print(&format!(
+        "records: {}\nfrom_seconds: {}\nto_seconds: {}\n",
+        ledger.journal().durable(),
+        from.seconds().0,
+        to.seconds().0
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use tapgate_engine::fact::Fact;
+    use tapgate_engine::ledger::Change;
+    use tapgate_engine::time::{Moment, UnixMillis};
+
+    use super::*;
+
+    #[test]
+    fn a_journal_from_the_future_is_set_to_now_with_a_reason() {
+        let directory = tempfile::tempdir().unwrap();
+        let missing = set_clock(&directory.path().join("none"), "wrong").unwrap_err();
+        assert!(missing.0.contains("not a data directory"), "{}", missing.0);
+        let now = Clock::start().now().at;
+        let future = UnixMillis(now.0 + 365 * 86_400_000);
+        let store: Arc<dyn Store> = Arc::new(Rocks::open(directory.path(), SyncMode::Os).unwrap());
+        let state = recover(&store).unwrap().state;
+        let ledger = Ledger::start(store, state, Policy::default(), 0, Box::new(|_| {})).unwrap();
+        let suspend = Change::SuspendProgram { suspended: true, reason: "a test".into() };
+        ledger.change(&Author::Engine, suspend, Moment { at: future, trusted: true }).unwrap();
+        ledger.close().unwrap();
+        drop(ledger);
+
+        set_clock(directory.path(), "the clock was a year ahead").unwrap();
+        let store = open(directory.path()).unwrap();
+        assert!(verify(&store).unwrap().is_equal());
+        assert!((now..future).contains(&recover(&store).unwrap().state.latest()));
+        let mut last = None;
+        store
+            .read(Sequence(1), &mut |stored| {
+                last = Record::decode(&stored.payload).ok();
+                ControlFlow::Continue(())
+            })
+            .unwrap();
+        let last = last.unwrap();
+        assert!(matches!(&last.fact, Fact::ClockSet(set) if set.reason == "the clock was a year ahead"));
+        assert_eq!(last.author.name(), AUTHOR);
+        drop(store);
+        let again = set_clock(directory.path(), "again").unwrap_err();
+        assert!(again.0.contains("nothing to set right"), "{}", again.0);
+    }
 }

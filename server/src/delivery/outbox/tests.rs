@@ -472,6 +472,10 @@ impl Store for Counted {
         self.inner.put_rows(rows)
     }
 
+    fn delete_rows(&self, table: Table, keys: &[Vec<u8>]) -> Result<(), StoreError> {
+        self.inner.delete_rows(table, keys)
+    }
+
     fn write_rows(&self, rows: &[RowBytes], watermark: Sequence) -> Result<(), StoreError> {
         self.inner.write_rows(rows, watermark)
     }

@@ -1,4 +1,4 @@
-//! Writes rows behind the journal, and evicts old answers from memory.
+//! Writes rows behind the journal, evicts old answers from memory, and ends the journal's days.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -75,6 +75,7 @@ impl Rows {
             }
             done.written = Some((now, wrote.watermark.0));
         }
+        self.ledger.age_with_rests(clock.now(), &mut rest)?;
         if now - done.evicted > EVICTION_INTERVAL {
             done.evicted = now;
             self.ledger.evict_with_rests(clock.now().at, &mut rest)?;

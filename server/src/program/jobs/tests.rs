@@ -196,7 +196,7 @@ impl Stage {
     fn has_turned(&self, job: &str) -> bool {
         let ledger = &self.app.ledger;
         match job {
-            "watchdog" => self.app.health.ready() == Err(NotReady::DiskLow),
+            "watchdog" => self.app.health.ready() == Err(NotReady::DiskFull),
             "rows" => self.store.watermark().unwrap().0 > 0,
             "treasury" => self.app.treasury.ready(ledger).is_ok(),
             "deliveries" => self.accepted.load(Ordering::Relaxed) > 0,

@@ -17,6 +17,10 @@ const STALL_AFTER: Duration = Duration::from_secs(1);
 /// have room to write them.
 const DISK_FREE_BYTES_MIN: u64 = 256 << 20;
 
+/// Free space below which nothing is approved: what ends holds still finds room, and a person has time, before the disk
+/// is so full that every request is shed.
+const DISK_FREE_BYTES_GATE: u64 = 2 * DISK_FREE_BYTES_MIN;
+
 /// The job that watches the journal's syncs and the free space.
 pub(super) struct Watchdog {
     pub(super) ledger: Arc<Ledger>,
@@ -38,7 +42,11 @@ impl Watchdog {
                 last = (durable, now);
             }
             health.set_stalled(now - last.1 > STALL_AFTER);
-            health.set_disk_low(free_bytes().is_some_and(|free| free < DISK_FREE_BYTES_MIN));
+            let free = free_bytes();
+            health.set_disk_full(free.is_some_and(|free| free < DISK_FREE_BYTES_MIN));
+            let is_low = free.is_some_and(|free| free < DISK_FREE_BYTES_GATE);
+            health.set_disk_low(is_low);
+            ledger.set_disk_low(is_low);
             clock.rest(Duration::ZERO, LOOK_INTERVAL, &mut stopping).await;
         }
     }

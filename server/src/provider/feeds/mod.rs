@@ -258,8 +258,20 @@ impl<A: UrApi> Feeds<A> {
                 ledger.change(&Author::Ur, opened, now)?;
                 continue;
             }
-            let shown_early = ledger.pool(balance.currency).map_or(Minor::ZERO, |pool| pool.shown_early);
+            let before = ledger.pool(balance.currency);
+            let shown_early = before.as_ref().map_or(Minor::ZERO, |pool| pool.shown_early);
+            let overdue = before.map_or(Minor::ZERO, |pool| pool.credits_overdue(ledger.time(now.at)));
             let (_, unexplained) = ledger.sync_pool(balance.currency, balance.amount, seen_through, now)?;
+            if overdue > Minor::ZERO {
+                let discrepancy = Discrepancy {
+                    kind: BreakKind::PoolDrift,
+                    subject: balance.currency.as_str().into(),
+                    field: "credit".into(),
+                    ours: compact_str::format_compact!("{overdue}"),
+                    theirs: "0".into(),
+                };
+                ledger.open_break(discrepancy, now)?;
+            }
             // A rise up to the amount of open prefunds is their money, shown before its credit is recorded.
             let on_its_way = ledger.in_flight(balance.currency);
             // The number of open prefunds has no bound; a sum beyond any figure explains no more.

@@ -63,7 +63,9 @@ impl Swept {
 pub struct Sweeps {
     rules: Settings,
     clean_min: u32,
-    clean: HashMap<AuthorizationId, u32>,
+    /// Clean sweeps of each account's open holds: what is not open any more is forgotten at the account's next sweep,
+    /// whatever ended it.
+    clean: HashMap<UrId, HashMap<AuthorizationId, u32>>,
 }
 
 /// An authorization with an open hold.
@@ -104,6 +106,7 @@ impl Sweeps {
         let mut swept = Swept::default();
         let tolerance = self.rules.tolerance;
         let before = open(ledger, user)?;
+        self.forget_closed(user, &before);
         // A reversed authorization holds nothing, but uses the limit until UR has shown both movements.
         let since = before.iter().map(|open| open.since).chain(self.unshown_since(ledger, clock, user));
         let Some(oldest) = since.min() else { return Ok(swept) };
@@ -141,28 +144,33 @@ impl Sweeps {
         }
         for open in open(ledger, user)? {
             // Silence counts only if every shown transaction is understood.
-            if unclear.is_none() && self.is_given_up(&open, clock.now()) {
+            if unclear.is_none() && self.is_given_up(user, &open, clock.now()) {
                 give_up(ledger, &open, clock.now())?;
-                self.clean.remove(&open.root);
                 swept.expired += 1;
             } else {
                 swept.look_again(Some(self.again_at(&open, clock.now().at.seconds())));
             }
         }
-        for open in before {
-            if ledger.find(&open.root)?.and_then(|found| found.authorization).is_none_or(|row| !row.state.is_open()) {
-                self.clean.remove(&open.root);
-            }
-        }
+        self.forget_closed(user, &open(ledger, user)?);
         match unclear {
             None => Ok(swept),
             Some(what) => Err(SweepError::Unclear(format!("of account {user}: {what}"))),
         }
     }
 
+    /// Forgets the clean sweeps of holds that are not among the account's open ones.
+    fn forget_closed(&mut self, user: &UrId, open: &[Open]) {
+        if let Some(clean) = self.clean.get_mut(user) {
+            clean.retain(|root, _| open.iter().any(|open| open.root == *root));
+            if clean.is_empty() {
+                self.clean.remove(user);
+            }
+        }
+    }
+
     /// Whether UR has been silent for long enough, this sweep included.
-    fn is_given_up(&mut self, open: &Open, now: Moment) -> bool {
-        let sweeps = self.clean.entry(open.root.clone()).or_default();
+    fn is_given_up(&mut self, user: &UrId, open: &Open, now: Moment) -> bool {
+        let sweeps = self.clean.entry(user.clone()).or_default().entry(open.root.clone()).or_default();
         *sweeps = sweeps.saturating_add(1);
         let age = now.at.seconds().0.saturating_sub(open.at.0);
         let patience = match (&open.row.posted, open.is_long) {
@@ -232,4 +240,28 @@ fn give_up(ledger: &Ledger, open: &Open, now: Moment) -> Result<(), ChangeError>
         ledger.open_break(discrepancy, now)?;
     }
     ledger.expire(&open.root, now).map(|_| ())
+}
+
+#[cfg(test)]
+mod tests {
+    use tapgate_engine::rules::Tolerance;
+
+    use super::*;
+
+    #[test]
+    fn what_ended_between_two_sweeps_is_forgotten_by_the_next() {
+        let mut sweeps = Sweeps::new(Settings {
+            first_look_seconds: 1,
+            silence_seconds: 86_400,
+            expiry_seconds: 864_000,
+            long_expiry_seconds: 2_592_000,
+            tolerance: Tolerance::default(),
+        });
+        let [first, second]: [UrId; 2] = ["1", "2"].map(|id| id.parse().unwrap());
+        for (user, id) in [(&first, "a"), (&first, "b"), (&second, "c")] {
+            sweeps.clean.entry(user.clone()).or_default().insert(id.parse().unwrap(), 1);
+        }
+        sweeps.forget_closed(&first, &[]);
+        assert_eq!(sweeps.clean.keys().collect::<Vec<_>>(), [&second], "a notification cleared both");
+    }
 }

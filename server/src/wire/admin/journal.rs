@@ -1,7 +1,7 @@
 //! Records as JSON, one line each.
 
 use serde_json::{Value, json};
-use tapgate_engine::fact::{Fact, HoldReleased, Posted, Record, SourcePosting, Verdict};
+use tapgate_engine::fact::{Fact, HoldReleased, Policy, Posted, Record, SourcePosting, Verdict};
 use tapgate_engine::ids::{AuthorizationId, Sequence};
 
 use super::authorizations::{author_name, kind_name, request_of};
@@ -122,7 +122,25 @@ fn fact(fact: &Fact) -> Value {
             "kind": "message_skipped", "name": name.as_str(), "message": message.as_str(), "reason": reason.as_str(),
             "bytes": position.len(),
         }),
+        Fact::Aged { keys_through } => json!({"kind": "aged", "keys_through": keys_through.0}),
+        Fact::UserAged { user, before, latest } => json!({
+            "kind": "user_aged", "urId": user.as_str(), "before": before.0, "latest": latest.seconds().0,
+        }),
+        Fact::ClockSet(set) => json!({
+            "kind": "clock_set", "from_millis": set.from.0, "to_millis": set.to.0, "reason": set.reason.as_str(),
+        }),
+        Fact::PolicyApplied(policy) => json!({"kind": "policy_applied", "policy": policy_view(policy)}),
     }
+}
+
+/// The decision settings under the names of the configuration.
+fn policy_view(policy: &Policy) -> Value {
+    json!({
+        "funding": super::users::funding_name(policy.funding), "protect_runway": policy.protect_runway, "limit_weight": policy.limit_weight,
+        "fx_buffer_bps": policy.fx_buffer_bps, "partial_approval": policy.partial_approval,
+        "rates_max_age_seconds": policy.rates_max_age_seconds, "state_max_age_seconds": policy.state_max_age_seconds,
+        "credits_count_at_once": policy.credits_count_at_once, "controls": super::controls::view(Some(&policy.controls)),
+    })
 }
 
 fn request(fact: &Fact) -> Value {

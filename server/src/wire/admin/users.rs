@@ -195,7 +195,7 @@ fn card_status_name(status: CardStatus) -> &'static str {
     }
 }
 
-fn funding_name(funding: FundingPolicy) -> &'static str {
+pub(super) fn funding_name(funding: FundingPolicy) -> &'static str {
     match funding {
         FundingPolicy::Crypto => "crypto",
         FundingPolicy::Fiat => "fiat",

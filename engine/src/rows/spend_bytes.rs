@@ -1,0 +1,142 @@
+//! The bytes of a ring of spends: differences of neighbours, so that a spend takes some eight bytes instead of
+//! twenty-four. A user's row is written whole, with all of them.
+
+use super::spends::Spend;
+use crate::ids::Sequence;
+use crate::money::ChfMinor;
+use crate::time::UnixSeconds;
+
+// What follows a spend's flags; an unset flag stands for the usual value.
+/// Several records: the number before the last.
+const RANGE: u8 = 1;
+/// Another card than that of the spend before.
+const CARD: u8 = 1 << 1;
+/// Another number of approvals than one.
+const COUNT: u8 = 1 << 2;
+/// An unshown part other than none and all of `spent`.
+const UNSHOWN: u8 = 1 << 3;
+/// Nothing follows: the unshown part is all of `spent`.
+const UNSHOWN_IS_SPENT: u8 = 1 << 4;
+/// A shown part.
+const SHOWN: u8 = 1 << 5;
+/// The record that showed UR's use.
+const COMPLETED: u8 = 1 << 6;
+
+/// The bytes of spends, in their order.
+pub(super) fn pack<'a>(spends: impl Iterator<Item = &'a Spend>) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut before = Spend::NONE;
+    for spend in spends {
+        let is_all_unshown = !spend.unshown.is_zero() && spend.unshown == spend.spent;
+        // Wrapping: a difference below zero takes ten bytes, and is read back as it was.
+        let parts = [
+            (RANGE, spend.first != spend.last, spend.last.0.wrapping_sub(spend.first.0)),
+            (CARD, spend.card != before.card, spend.card.into()),
+            (COUNT, spend.count != 1, spend.count.into()),
+            (UNSHOWN, !is_all_unshown && !spend.unshown.is_zero(), spend.unshown.0.cast_unsigned()),
+            (SHOWN, !spend.shown.is_zero(), spend.shown.0.cast_unsigned()),
+            (COMPLETED, spend.completed > Sequence::ZERO, spend.completed.0.wrapping_sub(spend.last.0)),
+        ];
+        let present = parts.into_iter().filter(|(_, is_present, _)| *is_present);
+        let flags = present.clone().fold(0, |flags, (flag, _, _)| flags | flag);
+        bytes.push(flags | if is_all_unshown { UNSHOWN_IS_SPENT } else { 0 });
+        put(&mut bytes, spend.last.0.wrapping_sub(before.last.0));
+        put(&mut bytes, spend.at.0.wrapping_sub(before.at.0).cast_unsigned());
+        put(&mut bytes, spend.spent.0.cast_unsigned());
+        present.for_each(|(_, _, value)| put(&mut bytes, value));
+        before = *spend;
+    }
+    bytes
+}
+
+/// Reads spends back; `None` for bytes that [`pack`] did not write.
+pub(super) fn unpack(mut bytes: &[u8]) -> Option<Vec<Spend>> {
+    let mut spends = Vec::new();
+    let mut before = Spend::NONE;
+    while let Some((&flags, rest)) = bytes.split_first() {
+        bytes = rest;
+        let last = before.last.0.wrapping_add(take(&mut bytes)?);
+        let at = before.at.0.wrapping_add(take(&mut bytes)?.cast_signed());
+        let spent = take(&mut bytes)?.cast_signed();
+        let mut part = |flag: u8, usual: u64| if flags & flag == 0 { Some(usual) } else { take(&mut bytes) };
+        let range = part(RANGE, 0)?;
+        let card = part(CARD, before.card.into())?;
+        let count = part(COUNT, 1)?;
+        let unshown = part(UNSHOWN, if flags & UNSHOWN_IS_SPENT == 0 { 0 } else { spent.cast_unsigned() })?;
+        let shown = part(SHOWN, 0)?;
+        let completed = part(COMPLETED, 0_u64.wrapping_sub(last))?;
+        before = Spend {
+            first: Sequence(last.wrapping_sub(range)),
+            last: Sequence(last),
+            at: UnixSeconds(at),
+            card: u16::try_from(card).ok()?,
+            count: u32::try_from(count).ok()?,
+            spent: ChfMinor(spent),
+            unshown: ChfMinor(unshown.cast_signed()),
+            shown: ChfMinor(shown.cast_signed()),
+            completed: Sequence(last.wrapping_add(completed)),
+        };
+        spends.push(before);
+    }
+    Some(spends)
+}
+
+/// Seven bits a byte, least first; the highest bit of a byte says that another follows.
+fn put(bytes: &mut Vec<u8>, mut value: u64) {
+    while value >= 0x80 {
+        bytes.push((value & 0x7F) as u8 | 0x80);
+        value >>= 7;
+    }
+    bytes.extend(value.to_le_bytes().first());
+}
+
+fn take(bytes: &mut &[u8]) -> Option<u64> {
+    let mut value = 0;
+    for shift in (0..u64::BITS).step_by(7) {
+        let (&byte, rest) = bytes.split_first()?;
+        *bytes = rest;
+        value |= u64::from(byte & 0x7F) << shift;
+        if byte < 0x80 {
+            return Some(value);
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn spend() -> impl Strategy<Value = Spend> {
+        let amount = || prop_oneof![Just(0), Just(500), any::<i64>()];
+        let sequence = || prop_oneof![Just(0), 0_u64..1_000, any::<u64>()];
+        let numbers = (sequence(), sequence(), sequence(), any::<i64>(), any::<u16>(), 0_u32..3);
+        (numbers, amount(), amount(), amount()).prop_map(
+            |((first, last, completed, at, card, count), spent, unshown, shown)| Spend {
+                first: Sequence(first),
+                last: Sequence(last),
+                at: UnixSeconds(at),
+                card,
+                count,
+                spent: ChfMinor(spent),
+                unshown: ChfMinor(unshown),
+                shown: ChfMinor(shown),
+                completed: Sequence(completed),
+            },
+        )
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_packed_is_read_back(spends in prop::collection::vec(spend(), 0..20)) {
+            prop_assert_eq!(unpack(&pack(spends.iter())), Some(spends));
+        }
+
+        #[test]
+        fn any_bytes_are_read_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..64)) {
+            let _ = unpack(&bytes);
+        }
+    }
+}
