@@ -137,7 +137,9 @@ fn idempotency_keys_are_rows_that_are_known_for_a_day_and_forgotten_by_records()
         assert_eq!(change(&format!("k{n}"), "body", 10), Ok(true));
     }
     assert_eq!(change("k7", "body", 11), Ok(false), "from memory");
+    let program = || store.row(Table::Program, b"program").unwrap().map_or(0, |row| row.len());
     world.ledger.write_rows().unwrap();
+    assert!(program() < 300, "{} bytes: no key is in the row that every turn writes", program());
     assert_eq!(change("k7", "body", DAY + 10), Ok(false), "from the disk, for 24 hours");
     assert!(matches!(change("k7", "another", 12), Err(ChangeError::Conflict(_))));
     assert_eq!(rows(&store, Table::Keys), 300);

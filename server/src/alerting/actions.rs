@@ -72,7 +72,8 @@ pub fn actions(open: &[Alert], found: Found, renotify_seconds: u32, now: UnixMil
         match known {
             Some(alert) if alert.condition.severity == condition.severity => {
                 let again = alert.last_notified_at.0.saturating_add(u64::from(renotify_seconds) * 1_000);
-                if !alert.is_quiet(now) && now.0 >= again {
+                // A notification from the future was stamped by a clock that was wrong: it must not silence a year.
+                if !alert.is_quiet(now) && (now.0 >= again || alert.last_notified_at > now) {
                     actions.push(Action::Renotify(alert.id, condition));
                 }
             }
@@ -124,6 +125,9 @@ mod tests {
             &[],
             &[Action::Renotify(id, notice.clone())],
         );
+        let mut future = open(notice.clone(), 1);
+        future.last_notified_at = UnixMillis(NOW.0 + 1);
+        check(&[future], std::slice::from_ref(&notice), &[], &[Action::Renotify(id, notice.clone())]);
         for other in [Severity::Urgent, Severity::Critical] {
             check(&[open(notice.clone(), 1)], &[low(other)], &[], &[Action::Raise(low(other))]);
         }
