@@ -90,7 +90,7 @@ async fn a_failed_journal_leaves_one_outcome_unknown_and_declines_from_then_on()
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_shed_at_the_edge_is_not_decided() {
     let server = Server::over(MemoryStore::new()).await;
-    for set in [Health::set_stalled, Health::set_disk_low] {
+    for set in [Health::set_stalled, Health::set_disk_full] {
         set(&server.app.health, true);
         server.check("shed", 503, NOT_READY).await;
         assert!(server.app.health.ready().is_err());
