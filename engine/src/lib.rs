@@ -2,8 +2,7 @@
 //! randomness.
 //!
 //! Its modules are floors, and every arrow between them points down: `testing`, [`recovery`] → [`ledger`] → [`rules`] →
-//! [`rows`] → [`fact`] → [`journal`] → [`store`], [`contract`] → the ground ([`money`], [`country`], [`ids`],
-//! [`time`], bytes).
+//! [`rows`] → [`fact`] → [`journal`] → [`store`], [`contract`] → the ground ([`money`], [`ids`], [`time`], bytes).
 //!
 //! Start at [`ledger::Ledger`]: it decides requests and changes, writes each as a [`fact::Record`] to the
 //! [`journal::Journal`], and is itself nothing but the fold of that journal:
@@ -31,7 +30,6 @@
 
 pub mod bytes;
 pub mod contract;
-pub mod country;
 pub mod fact;
 pub mod ids;
 pub mod journal;

@@ -50,7 +50,7 @@ fn render(event: &str, timestamp: u64, request: &Request) -> Vec<u8> {
                 "name": merchant.name.as_deref(),
                 "mcc": merchant.mcc.map(|mcc| format!("{mcc:04}")),
                 "city": merchant.city.as_deref(),
-                "country": merchant.country.map(|country| country.to_string()),
+                "country": merchant.country.as_deref(),
             },
             "channel": channel,
         },

@@ -128,7 +128,6 @@ fn import(script: &mut Script<'_>) -> Import {
         funds: script.flag().then(|| script.money()),
         fiat: vec![ImportedFiat { currency: script.currency(), amount: script.amount(), allowance: true }],
         funding: Some([FundingPolicy::CryptoThenFiat, FundingPolicy::Fiat][usize::from(script.number(2))]),
-        overrides: false,
         cards: vec![ImportedCard {
             id: format!("card_{user}").parse().expect("an id"),
             status: CardStatus::Active,

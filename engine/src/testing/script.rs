@@ -518,7 +518,6 @@ fn import(user: usize, funding: FundingPolicy, figures: &ModelUser) -> Import {
         funds: Some(Money { amount: Minor(figures.funds), currency: currency(figures.funds_currency) }),
         fiat: vec![ImportedFiat { currency: Currency::EUR, amount: Minor(figures.fiat), allowance: figures.allowance }],
         funding: Some(funding),
-        overrides: false,
         cards: vec![card],
     }
 }

@@ -71,7 +71,6 @@ pub(crate) fn import() -> Import {
         funds: Some(Money { amount: Minor(100_000), currency: Currency::EUR }),
         fiat: vec![ImportedFiat { currency: Currency::EUR, amount: Minor(100_000), allowance: true }],
         funding: None,
-        overrides: false,
         cards: vec![ImportedCard { id: "card".parse().unwrap(), status: CardStatus::Active, currency: Currency::EUR }],
     }
 }

@@ -1,7 +1,8 @@
 //! The section `[controls]`: program-wide controls, with the same fields as a user's in `docs/interface.md`.
 
+use compact_str::CompactString;
 use tapgate_engine::fact::controls::{BLOCK_LIST_MAX, VELOCITY_COUNT_MAX, VELOCITY_RULES_MAX};
-use tapgate_engine::fact::{Controls, VelocityRule};
+use tapgate_engine::fact::{Channel, Controls, VelocityRule};
 use tapgate_engine::money::{AMOUNT_MAX, ChfMinor, Minor, Money};
 
 use super::decision::currency;
@@ -11,14 +12,25 @@ use super::setting::Setting;
 /// Longest velocity window, in seconds: 30 days, UR's limit window.
 const WINDOW_SECONDS_MAX: u32 = 2_592_000;
 
+/// Longest merchant id, in bytes.
+const MERCHANT_ID_BYTES_MAX: usize = 128;
+
 pub(super) fn controls(reader: &mut Reader<'_>) -> Controls {
+    let channels = [
+        ("pos", Channel::Pos),
+        ("contactless", Channel::Contactless),
+        ("ecommerce", Channel::Ecommerce),
+        ("recurring", Channel::Recurring),
+        ("atm", Channel::Atm),
+        ("other", Channel::Other),
+    ];
     Controls {
         transaction_amount_max: amount_max(reader),
         velocity: reader.list("controls.velocity", VELOCITY_RULES_MAX, velocity).unwrap_or_default(),
         mcc_block: block_list(reader, "controls.mcc_block", mcc),
-        merchant_block: block_list(reader, "controls.merchant_block", |item| item.parsed(Controls::merchant)),
-        country_block: block_list(reader, "controls.country_block", |item| item.parsed(Controls::country)),
-        channel_block: block_list(reader, "controls.channel_block", |item| item.parsed(Controls::channel)),
+        merchant_block: block_list(reader, "controls.merchant_block", |item| item.parsed(merchant_id)),
+        country_block: block_list(reader, "controls.country_block", |item| item.parsed(country)),
+        channel_block: block_list(reader, "controls.channel_block", |item| item.word(&channels)),
     }
 }
 
@@ -63,11 +75,27 @@ fn amount(setting: &Setting<'_>) -> Result<Minor, String> {
     })
 }
 
-/// A category: its digits in a string, or an integer.
+/// A category: four digits in a string, or an integer.
 fn mcc(setting: &Setting<'_>) -> Result<u16, String> {
     if setting.text().is_err() {
-        let number: u16 = setting.integer(0..=9_999)?;
-        return Controls::category(&number.to_string()).map_err(|error| error.to_string());
+        return setting.integer(0..=9_999);
     }
-    setting.parsed(Controls::category)
+    setting.parsed(|text| {
+        let is_category = text.len() == 4 && text.bytes().all(|byte| byte.is_ascii_digit());
+        text.parse().ok().filter(|_| is_category).ok_or("must be a merchant category of four digits")
+    })
+}
+
+fn merchant_id(text: &str) -> Result<CompactString, String> {
+    let fits = (1..=MERCHANT_ID_BYTES_MAX).contains(&text.len()) && !text.chars().any(char::is_control);
+    if fits { Ok(text.into()) } else { Err(format!("must be 1 to {MERCHANT_ID_BYTES_MAX} printable bytes")) }
+}
+
+fn country(text: &str) -> Result<CompactString, &'static str> {
+    let is_alpha_3 = text.len() == 3 && text.bytes().all(|byte| byte.is_ascii_alphabetic());
+    if is_alpha_3 {
+        Ok(text.to_ascii_uppercase().into())
+    } else {
+        Err("must be a country of three letters, such as CHE")
+    }
 }

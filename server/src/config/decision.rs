@@ -55,5 +55,5 @@ pub(super) fn card_currency(reader: &mut Reader<'_>) -> Currency {
 }
 
 pub(super) fn currency(text: &str) -> Result<Currency, &'static str> {
-    text.parse().map_err(|_| "must be a currency of three letters, such as EUR")
+    text.parse().map_err(|_| "must be a currency of three capital letters, such as EUR")
 }

@@ -123,7 +123,7 @@ pub fn read(body: &[u8]) -> Result<Mapped, Malformed> {
             let card = ImportedCard {
                 id: parsed("cardId", &card_id)?,
                 status: CardStatus::Active,
-                currency: parsed::<Currency>("currency", &currency)?,
+                currency: parsed::<Currency>("currency", &currency)?.booked(),
             };
             Ok(Mapped::Change(Change::AddCard { user: parsed("userId", &user_id.0)?, card }))
         }
@@ -207,7 +207,7 @@ fn transaction(told: CardTransaction) -> Result<Mapped, Malformed> {
     // A completed authorization is only a hold: the clearing books it.
     let progress =
         if told.kind == "authorization" && progress == Progress::Completed { Progress::Pending } else { progress };
-    let amount = Money { amount: sum, currency: currency };
+    let amount = Money { amount: sum, currency: currency.booked() };
     let posting =
         Posting { hash: told.id.into(), user, flow, progress, amount, at: UnixSeconds(told.occurred_at.max(0)) };
     Ok(Mapped::Posted { posting, root })
@@ -225,6 +225,8 @@ fn asked(
         return Err(Malformed("authorizationId is required".to_owned()));
     }
     let MerchantForm { id, name, category_code, city, country, entry_mode } = told.merchant;
+    let mcc =
+        category_code.map(|code| code.0.parse().map_err(|_| Malformed("categoryCode must be 0 to 9999".to_owned())));
     let settlement = told.settlement_amount.map(|sum| amount("settlementAmount", &sum.0)).transpose()?;
     let settled_in = told.settlement_currency.map(|code| parsed("settlementCurrency", &code)).transpose()?;
     Ok(Mapped::Asked(Box::new(Request {
@@ -239,11 +241,11 @@ fn asked(
         settlement_currency: settled_in,
         partial_approval_allowed: false,
         merchant: Merchant {
-            id: id.as_deref().and_then(Merchant::text),
-            name: name.as_deref().and_then(Merchant::text),
-            mcc: category_code.and_then(|code| Merchant::category(&code.0)),
-            city: city.as_deref().and_then(Merchant::text),
-            country: country.and_then(|country| country.parse().ok()),
+            id: id.map(CompactString::from),
+            name: name.map(CompactString::from),
+            mcc: mcc.transpose()?,
+            city: city.map(CompactString::from),
+            country: country.map(CompactString::from),
         },
         channel: match entry_mode.as_deref() {
             Some("chip" | "swipe") => Channel::Pos,

@@ -76,7 +76,6 @@ impl World {
             funds: Some(Money { amount: Minor(100_000), currency: Currency::USD }),
             fiat: Vec::new(),
             funding: None,
-            overrides: false,
             cards: vec![ImportedCard {
                 id: "card".parse().unwrap(),
                 status: CardStatus::Active,

@@ -83,7 +83,6 @@ impl World {
                 funds: Some(Money { amount: Minor(PLENTY), currency: Currency::EUR }),
                 fiat: Vec::new(),
                 funding: None,
-                overrides: false,
                 cards: vec![ImportedCard {
                     id: format!("c{user}").parse().unwrap(),
                     status: CardStatus::Active,
