@@ -230,7 +230,7 @@ fn a_credit_that_ur_never_shows_explains_no_rise_after_a_week() {
 fn the_decision_settings_are_recorded_where_they_change() {
     let store = MemoryStore::new();
     let record = |policy: Policy| {
-        let world = World::restarted(store.clone(), policy);
+        let world = World::start(store.clone(), policy);
         let recorded = world.ledger.record_policy(at(5)).unwrap();
         assert!(recorded.as_ref().is_none_or(|ticket| ticket.block() == Durability::Durable));
         assert!(world.ledger.record_policy(at(6)).unwrap().is_none());

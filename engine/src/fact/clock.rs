@@ -16,6 +16,6 @@ pub struct ClockSet {
     pub from: UnixMillis,
     pub to: UnixMillis,
     pub reason: CompactString,
-    /// The pools whose reports are stamped later than `to`: a report from the future would never be stale.
+    /// Every pool: a report stamped later than `to` counts as of `to`, because one from the future would never be stale.
     pub pools: Vec<Currency>,
 }

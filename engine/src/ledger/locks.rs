@@ -2,8 +2,8 @@
 //!
 //! **Locks, in their one order:** `admin` (changes by people, one at a time) or `postings` (UR's transactions, one at a
 //! time) → `shared` (state of all decisions; read by decisions through a sharded lock, written only by changes to the
-//! program and its pools) → `answers` → `authorizations` → `users` → `shelves` → `keys`. Never two guards in one map, never one
-//! across an await: nothing here is async.
+//! program and its pools) → `answers` → `authorizations` → `users` → `shelves` → `keys`. Never two guards in one map,
+//! never one across an await: nothing here is async.
 
 use std::sync::{MutexGuard, PoisonError};
 

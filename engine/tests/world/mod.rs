@@ -186,12 +186,8 @@ impl World {
         World::start(store, Policy::default())
     }
 
-    /// A world whose journal is already there, under other settings.
-    pub(crate) fn restarted<S: Store>(store: Arc<S>, policy: Policy) -> World {
-        World::start(store, policy)
-    }
-
-    fn start<S: Store>(store: Arc<S>, policy: Policy) -> World {
+    /// A world as its store holds it, under these settings.
+    pub(crate) fn start<S: Store>(store: Arc<S>, policy: Policy) -> World {
         let failure = Arc::new(Mutex::new(None));
         let told = Arc::clone(&failure);
         let on_failure = Box::new(move |error| *told.lock().unwrap() = Some(error));

@@ -32,9 +32,7 @@ impl Ledger {
         })?;
         Ok(ticket)
     }
-}
 
-impl Ledger {
     /// Records the decision settings, unless the last recorded ones are the same.
     ///
     /// # Errors
