@@ -99,7 +99,7 @@ pub fn all_controls() -> Controls {
         velocity: vec![velocity(3_600), velocity(86_400)],
         mcc_block: vec![7_995, 6_051],
         merchant_block: vec!["m_blocked".into()],
-        country_block: vec!["PRK".into(), "IRN".into()],
+        country_block: ["PRK", "IRN"].iter().filter_map(|code| code.parse().ok()).collect(),
         channel_block: vec![Channel::Atm],
     }
 }
@@ -170,6 +170,7 @@ fn import(index: u64) -> Import {
         funds: Some(Money { amount: Minor(900_000_000_000_000), currency: Currency::EUR }),
         fiat: Vec::new(),
         funding: None,
+        overrides: false,
         cards: vec![ImportedCard {
             id: format!("card_{index}").parse().expect("an id"),
             status: CardStatus::Active,
@@ -222,9 +223,10 @@ impl Requests {
                 name: Some("Café".into()),
                 mcc: Some(5_812),
                 city: Some("Zürich".into()),
-                country: Some("CHE".into()),
+                country: "CHE".parse().ok(),
             },
             channel: Channel::Contactless,
+            currency_given: None,
         }
     }
 

@@ -2,7 +2,8 @@
 //! randomness.
 //!
 //! Its modules are floors, and every arrow between them points down: `testing`, [`recovery`] → [`ledger`] → [`rules`] →
-//! [`rows`] → [`fact`] → [`journal`] → [`store`], [`contract`] → the ground ([`money`], [`ids`], [`time`], bytes).
+//! [`rows`] → [`fact`] → [`journal`] → [`store`], [`contract`] → the ground ([`money`], [`country`], [`ids`],
+//! [`time`], bytes).
 //!
 //! Start at [`ledger::Ledger`]: it decides requests and changes, writes each as a [`fact::Record`] to the
 //! [`journal::Journal`], and is itself nothing but the fold of that journal:
@@ -18,7 +19,7 @@
 //!     id: "auth_1".parse()?, kind: Kind::Authorization, original: None,
 //!     user: "12345".parse()?, card: "card_9".parse()?, amount: Minor(12_50), currency: Currency::EUR,
 //!     settlement_amount: None, settlement_currency: None, partial_approval_allowed: false,
-//!     merchant: Merchant::default(), channel: Channel::Pos,
+//!     merchant: Merchant::default(), channel: Channel::Pos, currency_given: None,
 //! };
 //! let now = Moment { at: UnixMillis(1_768_659_501_000), trusted: true };
 //! let submission = ledger.submit(tap, now)?;
@@ -30,6 +31,7 @@
 
 pub mod bytes;
 pub mod contract;
+pub mod country;
 pub mod fact;
 pub mod ids;
 pub mod journal;

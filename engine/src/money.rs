@@ -185,7 +185,8 @@ fn overflow(unit: &str, figure: i64, operation: &str, other: i64) -> ! {
     panic!("money overflows: {figure} {operation} {other} in {unit} leaves 64 bits")
 }
 
-/// An ISO 4217 code: three capital letters.
+/// A currency by its ISO 4217 code, three capital letters. UR books onshore `CNY` as offshore `CNH`, so both are the one
+/// currency `CNH` from the moment that they are read.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "[u8; 3]", into = "[u8; 3]")]
 pub struct Currency([u8; 3]);
@@ -197,7 +198,7 @@ impl Currency {
     pub const USD: Currency = Currency(*b"USD");
     /// Swiss franc: the currency of the client limit.
     pub const CHF: Currency = Currency(*b"CHF");
-    /// Offshore renminbi, under which UR also books onshore `CNY`.
+    /// Renminbi.
     pub const CNH: Currency = Currency(*b"CNH");
 
     /// The code as text.
@@ -207,17 +208,39 @@ impl Currency {
         std::str::from_utf8(&self.0).unwrap_or("???")
     }
 
-    /// The currency under which UR keeps it: `CNY` is booked as `CNH` (docs/ur-facts.md, pricing).
-    #[must_use]
-    pub fn booked(self) -> Currency {
-        if self.0 == *b"CNY" { Currency::CNH } else { self }
-    }
-
     /// Whether UR itself holds balances in it, so that an authorization in it is priced from its transaction amount
     /// and not from the settlement amount (docs/ur-facts.md, token list).
     #[must_use]
     pub fn is_held_by_ur(self) -> bool {
-        matches!(&self.booked().0, b"USD" | b"EUR" | b"CHF" | b"GBP" | b"CNH" | b"JPY" | b"SGD" | b"HKD")
+        matches!(&self.0, b"USD" | b"EUR" | b"CHF" | b"GBP" | b"CNH" | b"JPY" | b"SGD" | b"HKD")
+    }
+}
+
+/// A currency code as its sender wrote it, which an answer repeats.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "[u8; 3]", into = "[u8; 3]")]
+pub struct CurrencyCode([u8; 3]);
+
+impl CurrencyCode {
+    const CNY: CurrencyCode = CurrencyCode(*b"CNY");
+
+    /// The code as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        // Construction admits capital ASCII letters only.
+        std::str::from_utf8(&self.0).unwrap_or("???")
+    }
+
+    /// The currency that the code names.
+    #[must_use]
+    pub fn currency(self) -> Currency {
+        if self == CurrencyCode::CNY { Currency::CNH } else { Currency(self.0) }
+    }
+
+    /// The code, where it is not the currency's own.
+    #[must_use]
+    pub fn alias(self) -> Option<CurrencyCode> {
+        (self != CurrencyCode::from(self.currency())).then_some(self)
     }
 }
 
@@ -226,11 +249,43 @@ impl Currency {
 #[error("a currency is three capital letters, such as EUR")]
 pub struct CurrencyError;
 
+impl TryFrom<[u8; 3]> for CurrencyCode {
+    type Error = CurrencyError;
+
+    fn try_from(code: [u8; 3]) -> Result<Self, CurrencyError> {
+        if code.iter().all(u8::is_ascii_uppercase) { Ok(CurrencyCode(code)) } else { Err(CurrencyError) }
+    }
+}
+
+impl From<CurrencyCode> for [u8; 3] {
+    fn from(code: CurrencyCode) -> [u8; 3] {
+        code.0
+    }
+}
+
+impl From<Currency> for CurrencyCode {
+    fn from(currency: Currency) -> CurrencyCode {
+        CurrencyCode(currency.0)
+    }
+}
+
+impl FromStr for CurrencyCode {
+    type Err = CurrencyError;
+
+    fn from_str(text: &str) -> Result<Self, CurrencyError> {
+        let code: [u8; 3] = text.as_bytes().try_into().map_err(|_| CurrencyError)?;
+        CurrencyCode::try_from(code)
+    }
+}
+
 impl TryFrom<[u8; 3]> for Currency {
     type Error = CurrencyError;
 
     fn try_from(code: [u8; 3]) -> Result<Self, CurrencyError> {
-        if code.iter().all(u8::is_ascii_uppercase) { Ok(Currency(code)) } else { Err(CurrencyError) }
+        // No record is written with another name of a currency, so each has one encoding.
+        CurrencyCode::try_from(code)
+            .map(CurrencyCode::currency)
+            .and_then(|currency| if currency.0 == code { Ok(currency) } else { Err(CurrencyError) })
     }
 }
 
@@ -244,8 +299,7 @@ impl FromStr for Currency {
     type Err = CurrencyError;
 
     fn from_str(text: &str) -> Result<Self, CurrencyError> {
-        let code: [u8; 3] = text.as_bytes().try_into().map_err(|_| CurrencyError)?;
-        Currency::try_from(code)
+        text.parse().map(CurrencyCode::currency)
     }
 }
 
@@ -315,9 +369,15 @@ mod tests {
     #[test]
     fn a_currency_is_three_capital_letters() {
         assert_eq!("EUR".parse(), Ok(Currency::EUR));
-        for bad in ["", "eur", "EURO", "EU", "E1R", "ÄB"] {
+        for bad in ["", "eur", "Eur", "EUR ", "EURO", "EU", "E1R", "ÄB"] {
             assert_eq!(bad.parse::<Currency>(), Err(CurrencyError), "{bad}");
         }
-        assert_eq!("CNY".parse::<Currency>().map(Currency::booked), Ok(Currency::CNH));
+        for renminbi in ["CNY", "CNH"] {
+            assert_eq!(renminbi.parse(), Ok(Currency::CNH), "{renminbi}");
+            assert_eq!(renminbi.parse::<CurrencyCode>().as_ref().map(CurrencyCode::as_str), Ok(renminbi));
+        }
+        for bytes in [*b"CNY", *b"eur"] {
+            assert_eq!(Currency::try_from(bytes), Err(CurrencyError), "bytes of a record have one form");
+        }
     }
 }

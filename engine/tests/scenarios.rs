@@ -8,10 +8,13 @@
 )]
 
 use tapgate_engine::bytes::Fingerprint;
-use tapgate_engine::fact::{Author, Fact, FundingPolicy, IdempotencyKey, Import, Kind, Request};
+use tapgate_engine::fact::{
+    Author, CardStatus, Channel, Controls, Fact, FundingPolicy, IdempotencyKey, Import, Kind, Merchant, Request,
+    VelocityRule,
+};
 use tapgate_engine::journal::Durability;
 use tapgate_engine::ledger::{Change, Policy};
-use tapgate_engine::money::{Currency, Minor};
+use tapgate_engine::money::{Currency, CurrencyCode, Minor};
 use tapgate_engine::rows::Outcome;
 use tapgate_engine::rules::explain;
 use tapgate_engine::testing::{FailAfter, MemoryStore};
@@ -272,4 +275,117 @@ fn an_idempotency_key_is_free_again_after_a_day() {
     world.ledger.change(&asked(b"one"), world::suspend(true), at(0)).unwrap();
     assert!(world.ledger.change(&asked(b"another"), world::suspend(false), at(day)).is_err());
     world.ledger.change(&asked(b"another"), world::suspend(false), at(day + 1)).unwrap();
+}
+
+#[test]
+fn a_repeat_that_describes_the_tap_otherwise_is_the_same_request() {
+    let world = World::new();
+    let is_known = |request: Request| world.ledger.submit(request, at(10)).unwrap().reply.outcome.is_some();
+    let settled = |id: &str, currency: Currency, amount| Request {
+        currency,
+        settlement_amount: Some(Minor(amount)),
+        settlement_currency: Some(Currency::EUR),
+        ..tap(id, 1_250)
+    };
+    let (held, foreign) = (Currency::EUR, "SEK".parse().unwrap());
+    for first in [tap("a", 1_250), settled("s", foreign, 1_250)] {
+        world.durable(first);
+    }
+    let merchant = Merchant { name: Some("Café GmbH".into()), mcc: Some(5_812), ..Merchant::default() };
+    assert!(is_known(Request { merchant, channel: Channel::Atm, ..tap("a", 1_250) }));
+    assert!(is_known(settled("a", held, 1_250)) && is_known(settled("a", held, 1_253)), "no price depends on it");
+    assert!(is_known(settled("s", foreign, 1_250)) && !is_known(settled("s", foreign, 1_253)), "priced by it");
+    for other in [
+        tap("a", 1_251),
+        Request { user: "other".parse().unwrap(), ..tap("a", 1_250) },
+        Request { card: "other".parse().unwrap(), ..tap("a", 1_250) },
+        Request { currency: Currency::USD, ..tap("a", 1_250) },
+        Request { partial_approval_allowed: true, ..tap("a", 1_250) },
+        Request { kind: Kind::Advice, original: Some("b".parse().unwrap()), ..tap("a", 1_250) },
+    ] {
+        assert!(!is_known(other.clone()), "{other:?}");
+    }
+}
+
+#[test]
+fn an_answer_repeats_the_currency_code_that_ur_gave() {
+    let world = World::new();
+    let yuan = |code: &str| {
+        let code: CurrencyCode = code.parse().unwrap();
+        Request { currency: code.currency(), currency_given: code.alias(), ..tap("a", 1_250) }
+    };
+    let answered_in = |request: Request| {
+        let reply = world.ledger.submit(request, at(10)).unwrap().reply;
+        assert!(reply.outcome.is_some(), "no mismatch");
+        reply.currency.as_str().to_owned()
+    };
+    assert_eq!(answered_in(yuan("CNY")), "CNY");
+    assert_eq!(answered_in(yuan("CNY")), "CNY");
+    assert_eq!(answered_in(yuan("CNH")), "CNY", "the stored answer: both are one currency");
+    assert_eq!(answered_in(Request { id: "b".parse().unwrap(), ..yuan("CNH") }), "CNH");
+}
+
+#[test]
+fn a_user_who_owes_gets_nothing_more() {
+    check(
+        "
+        tap a1 4500 -> CRYPTO 4500
+        funds -1000 1 a1
+        tap a2 1 -> insufficient_user_funds
+        tap a3 0 -> insufficient_user_funds
+        ",
+    );
+    check_with(
+        Policy { funding: FundingPolicy::Fiat, ..Policy::default() },
+        "
+        fiat -1
+        tap a1 1 -> insufficient_user_funds
+        ",
+    );
+}
+
+#[test]
+fn an_import_revives_no_card_unless_it_says_so() {
+    let statuses = |world: &World| {
+        let user = world.ledger.user(&"user".parse().unwrap()).unwrap();
+        user.cards.iter().map(|card| format!("{} {:?}", card.id, card.status)).collect::<Vec<_>>()
+    };
+    let blocked = |status| Change::ChangeCard { card: "card".parse().unwrap(), status };
+    for (status, kept) in [(CardStatus::Frozen, "card Frozen"), (CardStatus::Deleted, "card Deleted")] {
+        let world = World::new();
+        assert_eq!(changed(&world, blocked(status)), "done");
+        let without = Import { cards: Vec::new(), ..import() };
+        for again in [import(), without, import()] {
+            assert_eq!(changed(&world, Change::ImportUser(Box::new(again))), "done");
+            assert_eq!(statuses(&world), [kept]);
+        }
+        let overriding = Import { overrides: true, ..import() };
+        assert_eq!(changed(&world, Change::ImportUser(Box::new(overriding))), "done");
+        assert_eq!(statuses(&world), ["card Active"]);
+    }
+}
+
+#[test]
+fn a_control_that_could_never_match_is_refused() {
+    let world = World::new();
+    let refused = |controls: Controls| {
+        let user = "user".parse().unwrap();
+        changed(&world, Change::ControlUser { user, controls })
+    };
+    let rule = VelocityRule { window_seconds: 60, amount_max: None, count_max: None };
+    assert!(refused(Controls { velocity: vec![rule], ..Controls::default() }).contains("bounds nothing"));
+    assert!(refused(Controls { mcc_block: vec![10_000], ..Controls::default() }).contains("10000"));
+    for id in ["", " m_1", &"x".repeat(257)] {
+        assert!(refused(Controls { merchant_block: vec![id.into()], ..Controls::default() }).contains("merchant id"));
+    }
+    for (read, named) in [
+        (Controls::country("North Korea").map(drop), "North Korea"),
+        (Controls::category("7").map(drop), "7"),
+        (Controls::channel("moto").map(drop), "moto"),
+        (Controls::merchant(" ").map(drop), " "),
+    ] {
+        assert!(read.unwrap_err().to_string().contains(named));
+    }
+    let [country, other] = ["KP", "408"].map(|code| Controls::country(code).unwrap());
+    assert_eq!((country.as_str(), other), ("PRK", country));
 }

@@ -159,5 +159,6 @@ fn unknown_user(id: &str) -> Request {
         partial_approval_allowed: false,
         merchant: Merchant::default(),
         channel: Channel::Pos,
+        currency_given: None,
     }
 }

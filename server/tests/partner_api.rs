@@ -30,6 +30,7 @@ fn ledger() -> Ledger {
         funds: Some(Money { amount: Minor(100_000), currency: Currency::EUR }),
         fiat: Vec::new(),
         funding: None,
+        overrides: false,
         cards: Vec::new(),
     };
     let rates = Rates { chf: vec![(Currency::EUR, 945)], pairs: Vec::new(), interchange_percent: 1, set_at: None };

@@ -157,7 +157,7 @@ impl Rates {
     #[must_use]
     pub fn price(&self, currency: Currency, settled_in_eur: bool, card: Currency) -> Option<Price> {
         if currency.is_held_by_ur() {
-            return self.conversion(currency.booked(), card).map(Price::Converted);
+            return self.conversion(currency, card).map(Price::Converted);
         }
         if !settled_in_eur {
             return None;

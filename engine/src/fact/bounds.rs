@@ -31,6 +31,11 @@ fn amount(figure: &'static str, value: Minor) -> Result<(), BoundsError> {
     between(figure, value.0, 0, AMOUNT_MAX.0)
 }
 
+/// A figure of a user who may owe.
+fn signed_amount(figure: &'static str, value: Minor) -> Result<(), BoundsError> {
+    between(figure, value.0, -AMOUNT_MAX.0, AMOUNT_MAX.0)
+}
+
 /// Francs of one amount, times the largest limit weight.
 fn francs(figure: &'static str, value: ChfMinor) -> Result<(), BoundsError> {
     between(figure, value.0, 0, i64::from(LIMIT_WEIGHT_MAX) * AMOUNT_MAX.0)
@@ -65,10 +70,10 @@ impl Fact {
             Fact::Posted(booked) => booked.check_bounds(),
             Fact::UserImported(import) => {
                 import.limit.check_bounds()?;
-                import.fiat.iter().try_for_each(|balance| amount("fiat.amount", balance.amount))?;
-                import.funds.map_or(Ok(()), |funds| amount("funds.amount", funds.amount))
+                import.fiat.iter().try_for_each(|balance| signed_amount("fiat.amount", balance.amount))?;
+                import.funds.map_or(Ok(()), |funds| signed_amount("funds.amount", funds.amount))
             }
-            Fact::FundsReplaced(replaced) => amount("funds.amount", replaced.funds.amount),
+            Fact::FundsReplaced(replaced) => signed_amount("funds.amount", replaced.funds.amount),
             Fact::UserReported(report) => {
                 report.balances.iter().flatten().try_for_each(|money| amount("balance", money.amount))?;
                 report.account.as_ref().map_or(Ok(()), |account| account.limit.check_bounds())

@@ -12,6 +12,7 @@ pub mod controls;
 pub mod cursor;
 mod decision;
 mod evidence;
+mod merchant;
 mod policy;
 mod pool;
 pub mod prefund;
@@ -33,6 +34,7 @@ pub use decision::{
     VelocitySeen, Verdict, Window,
 };
 pub use evidence::{BreakKind, Discrepancy, DrawPosting, Effect, Flow, Posted, Posting, Progress, SourcePosting};
+pub use merchant::{Channel, Merchant};
 pub use policy::Policy;
 pub use pool::{PoolCredited, PoolLimited, PoolReported, PoolSynced};
 pub use prefund::{PrefundOrdered, PrefundProposed, PrefundSent};
@@ -40,7 +42,7 @@ pub use reason::{DUPLICATE_MISMATCH, Reason};
 pub(crate) use record::EncodedRequest;
 pub use record::{RECORD_VERSION, Record, RecordError};
 pub use release::{DrawRelease, HoldReleased, PoolRelease, ReleaseCause};
-pub use request::{Channel, Kind, Merchant, Request};
+pub use request::{Kind, Request};
 pub use touches::Touches;
 pub use user::{
     AccountStatus, CardStatus, FundingPolicy, FundsReplaced, Import, ImportedCard, ImportedFiat, ReportedAccount,

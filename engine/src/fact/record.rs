@@ -32,18 +32,30 @@ pub enum RecordError {
 }
 
 /// A request's bytes, encoded once: for its fingerprint and for the record that decides it.
-pub(crate) struct EncodedRequest(Vec<u8>);
+pub(crate) struct EncodedRequest {
+    bytes: Vec<u8>,
+    /// The length of the part that money depends on.
+    binding: usize,
+}
 
 impl EncodedRequest {
+    /// The bytes are those of the derived encoding, written in three parts.
     pub(crate) fn of(request: &Request) -> EncodedRequest {
+        let Request { kind, original, user, card, amount, currency, partial_approval_allowed, .. } = request;
+        let Request { settlement_amount, settlement_currency, id, merchant, channel, currency_given, .. } = request;
         let mut buffer = Buffer(Vec::with_capacity(REQUEST_BYTES_USUAL));
-        buffer.put(request);
-        EncodedRequest(buffer.0)
+        buffer.put(&(kind, original, user, card, amount, currency, partial_approval_allowed));
+        let without_settlement = buffer.0.len();
+        buffer.put(&(settlement_amount, settlement_currency));
+        // UR computes the settlement anew when it asks again; only other currencies are priced by it.
+        let binding = if currency.is_held_by_ur() { without_settlement } else { buffer.0.len() };
+        buffer.put(&(id, merchant, channel, currency_given));
+        EncodedRequest { bytes: buffer.0, binding }
     }
 
-    /// Hash of the whole request: the same parsed data has the same fingerprint, however its JSON was formatted.
+    /// Hash of what money depends on: a repeat with another merchant name is the same request.
     pub(crate) fn fingerprint(&self) -> Fingerprint {
-        Fingerprint::of(&self.0)
+        Fingerprint::of(self.bytes.get(..self.binding).unwrap_or(&self.bytes))
     }
 }
 
@@ -70,7 +82,7 @@ impl Record {
         let Decided { request: _, fingerprint, inputs, verdict } = &**decided;
         let mut buffer = Buffer(Vec::with_capacity(RECORD_BYTES_USUAL));
         buffer.put(&(RECORD_VERSION, self.at, &self.author, DECIDED));
-        buffer.0.extend_from_slice(&request.0);
+        buffer.0.extend_from_slice(&request.bytes);
         buffer.put(&(fingerprint, inputs, verdict));
         buffer.0
     }

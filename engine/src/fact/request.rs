@@ -1,11 +1,11 @@
 //! UR's requests: one callback, parsed.
 
-use compact_str::CompactString;
 use serde::{Deserialize, Serialize};
 
+use super::{Channel, Merchant};
 use crate::contract::pricing::Amounts;
 use crate::ids::{AuthorizationId, CardId, UrId};
-use crate::money::{AMOUNT_MAX, Currency, Minor};
+use crate::money::{AMOUNT_MAX, Currency, CurrencyCode, Minor};
 
 /// The kind of a callback.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -28,42 +28,10 @@ impl Kind {
     }
 }
 
-/// How the card was presented.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-pub enum Channel {
-    /// Chip or stripe at a terminal.
-    Pos,
-    /// Tapped at a terminal.
-    Contactless,
-    /// Card not present.
-    Ecommerce,
-    /// A merchant-initiated, repeated charge.
-    Recurring,
-    /// Cash.
-    Atm,
-    /// Anything else, or not given.
-    Other,
-}
-
-/// The merchant, as far as UR names it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Merchant {
-    /// The acquirer's merchant id.
-    pub id: Option<CompactString>,
-    /// The name on the slip.
-    pub name: Option<CompactString>,
-    /// ISO 18245 category, 0 to 9999.
-    pub mcc: Option<u16>,
-    /// City on the slip.
-    pub city: Option<CompactString>,
-    /// ISO 3166 alpha-3, as given.
-    pub country: Option<CompactString>,
-}
-
-/// One callback: the whole of its `data`, the envelope's timestamp aside.
+/// One callback: the whole of its `data`, the envelope's timestamp aside. The fields that money depends on come first, so
+/// that their bytes are one piece, the fingerprint of a repeat.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Request {
-    pub id: AuthorizationId,
     pub kind: Kind,
     /// The root authorization; present unless `kind` is [`Kind::Authorization`].
     pub original: Option<AuthorizationId>,
@@ -73,14 +41,17 @@ pub struct Request {
     pub amount: Minor,
     /// Transaction currency.
     pub currency: Currency,
+    /// Whether the merchant accepts a smaller amount.
+    pub partial_approval_allowed: bool,
     /// Settlement amount, where given.
     pub settlement_amount: Option<Minor>,
     /// Settlement currency, where given.
     pub settlement_currency: Option<Currency>,
-    /// Whether the merchant accepts a smaller amount.
-    pub partial_approval_allowed: bool,
+    pub id: AuthorizationId,
     pub merchant: Merchant,
     pub channel: Channel,
+    /// UR's code of `currency`, where it has another (`CNY`).
+    pub currency_given: Option<CurrencyCode>,
 }
 
 impl Request {
@@ -91,6 +62,12 @@ impl Request {
             (Some(original), Kind::Incremental | Kind::Reversal | Kind::Advice) => original,
             _ => &self.id,
         }
+    }
+
+    /// The code of the transaction currency in answers: as UR wrote it.
+    #[must_use]
+    pub fn currency_code(&self) -> CurrencyCode {
+        self.currency_given.unwrap_or_else(|| self.currency.into())
     }
 
     /// Whether the amount can be decided: at most 10^15, and zero only for an authorization.

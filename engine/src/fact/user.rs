@@ -33,6 +33,18 @@ pub enum CardStatus {
     Deleted,
 }
 
+impl CardStatus {
+    /// The one of both that allows less.
+    #[must_use]
+    pub fn strictest(self, other: CardStatus) -> CardStatus {
+        match (self, other) {
+            (CardStatus::Deleted, _) | (_, CardStatus::Deleted) => CardStatus::Deleted,
+            (CardStatus::Frozen, _) | (_, CardStatus::Frozen) => CardStatus::Frozen,
+            (CardStatus::Active, CardStatus::Active) => CardStatus::Active,
+        }
+    }
+}
+
 /// The funding source, and the fallback when it declines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum FundingPolicy {
@@ -58,6 +70,8 @@ pub struct Import {
     /// Overrides the program's policy.
     pub funding: Option<FundingPolicy>,
     pub cards: Vec<ImportedCard>,
+    /// Whether the cards' statuses replace those that a person set: else a card that is frozen or deleted stays so.
+    pub overrides: bool,
 }
 
 /// An imported card.

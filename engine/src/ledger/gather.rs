@@ -48,7 +48,7 @@ impl Scene<'_> {
             amount_max: controls
                 .iter()
                 .filter_map(|(controls, _)| controls.transaction_amount_max)
-                .map(|max| AmountMaxSeen { max, chf_rate: rates.chf_rate(max.currency.booked()) })
+                .map(|max| AmountMaxSeen { max, chf_rate: rates.chf_rate(max.currency) })
                 .collect(),
             velocity: self.velocity(&controls, now),
             rates_age_seconds: rates.set_at.map(|set_at| age_seconds(set_at, self.moment.at)),
@@ -120,7 +120,7 @@ impl Scene<'_> {
         card: Option<&Card>,
         parent: Option<&Authorization>,
     ) -> SmallVec<[FundingRoute; 1]> {
-        let transaction = self.request.currency.booked();
+        let transaction = self.request.currency;
         if let Some(parent) = parent {
             let paid_in = parent.paid_currency;
             let price = if paid_in == transaction { Some(Some(Price::Direct)) } else { self.price(paid_in) };

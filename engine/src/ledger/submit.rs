@@ -14,7 +14,7 @@ use crate::fact::{
 };
 use crate::ids::{AuthorizationId, Sequence};
 use crate::journal::{Durability, NoPlace, Resolves, Ticket};
-use crate::money::{Currency, Minor};
+use crate::money::{CurrencyCode, Minor};
 use crate::rows::{Answer, Authorization, Outcome, Row, User};
 use crate::rules::{Plan, decide, largest_approvable};
 use crate::store::StoreError;
@@ -29,7 +29,7 @@ const TAKE_ATTEMPTS_MAX: usize = 4;
 pub struct Reply {
     pub id: AuthorizationId,
     pub root: AuthorizationId,
-    pub currency: Currency,
+    pub currency: CurrencyCode,
     /// `None` for a known id with other data (`duplicate_mismatch`), which is not stored.
     pub outcome: Option<Outcome>,
 }
@@ -247,7 +247,7 @@ fn known(request: &Request, fingerprint: Fingerprint, slot: &AnswerSlot) -> Subm
     let reply = if slot.answer.fingerprint == fingerprint {
         reply(request.id.clone(), &slot.answer)
     } else {
-        Reply { id: request.id.clone(), root: request.root().clone(), currency: request.currency, outcome: None }
+        Reply { id: request.id.clone(), root: request.root().clone(), currency: request.currency_code(), outcome: None }
     };
     // A mismatch waits too: it says that the id is known, and a crash may yet make it unknown.
     Submission { reply, ticket: slot.ticket.clone() }
@@ -260,6 +260,7 @@ fn reply(id: AuthorizationId, answer: &Answer) -> Reply {
 /// Declines without a record, because the journal is unavailable. Reversals are not acknowledged then either.
 fn unavailable(request: &Request) -> Submission {
     let outcome = Some(Outcome::Declined(Reason::JournalUnavailable));
-    let reply = Reply { id: request.id.clone(), root: request.root().clone(), currency: request.currency, outcome };
+    let reply =
+        Reply { id: request.id.clone(), root: request.root().clone(), currency: request.currency_code(), outcome };
     Submission { reply, ticket: None }
 }

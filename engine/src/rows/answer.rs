@@ -6,7 +6,7 @@ use super::Row;
 use crate::bytes::Fingerprint;
 use crate::fact::{Fact, Reason, Record, ReleaseCause, Source, Touches, Verdict};
 use crate::ids::{AuthorizationId, Sequence};
-use crate::money::{Currency, Minor};
+use crate::money::{CurrencyCode, Minor};
 use crate::store::Table;
 use crate::time::UnixMillis;
 
@@ -41,7 +41,7 @@ pub struct Answer {
     /// Hash of the request, to recognize a repeat.
     pub fingerprint: Fingerprint,
     pub root: AuthorizationId,
-    pub currency: Currency,
+    pub currency: CurrencyCode,
     pub outcome: Outcome,
 }
 
@@ -75,7 +75,7 @@ impl Row for Answer {
             },
             _ => return None,
         };
-        let (root, currency) = (request.root().clone(), request.currency);
+        let (root, currency) = (request.root().clone(), request.currency_code());
         Some(Answer { sequence, decided: sequence, at: record.at, fingerprint, root, currency, outcome })
     }
 

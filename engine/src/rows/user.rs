@@ -65,6 +65,14 @@ pub struct Card {
     pub number: u16,
 }
 
+impl Card {
+    /// Whether the card stays although an import omits it: else the next import could make it active again.
+    #[must_use]
+    pub fn outlives(&self, import: &Import) -> bool {
+        !import.overrides && self.status != CardStatus::Active
+    }
+}
+
 /// The amounts that one approved decision still holds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hold {
@@ -528,13 +536,20 @@ impl User {
                 },
                 |old| old.number,
             );
+            let kept = old.filter(|_| !import.overrides).map(|old| old.status);
             self.cards.push(Card {
                 id: new.id.clone(),
-                status: new.status,
+                status: kept.map_or(new.status, |kept| kept.strictest(new.status)),
                 currency: new.currency,
                 controls: old.and_then(|old| old.controls.clone()),
                 number,
             });
+        }
+        // A later import that names the card again must find that it was blocked.
+        for old in before {
+            if old.outlives(import) && self.cards.iter().all(|new| new.id != old.id) {
+                self.cards.push(old);
+            }
         }
     }
 
@@ -590,6 +605,7 @@ mod tests {
             fiat: Vec::new(),
             funding: None,
             cards: Vec::new(),
+            overrides: false,
         };
         let idle = User::imported(Sequence(1), at, &import);
         let fiat = vec![ImportedFiat { currency: Currency::EUR, amount: Minor(5), allowance: true }];

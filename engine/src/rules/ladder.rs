@@ -5,6 +5,7 @@
 
 use crate::contract::limit::to_chf;
 use crate::contract::pricing::{Conversion, Price};
+use crate::country::Country;
 use crate::fact::{
     AccountStatus, AmountMaxSeen, Approval, Capacity, CardStatus, FundingRoute, Inputs, Reason, Request, Source,
     VelocitySeen,
@@ -106,12 +107,11 @@ pub(super) fn climb<O: Observer>(
 
     let blocked = inputs.blocked;
     let merchant = &request.merchant;
-    let named = |name: &'static str, value: &Option<compact_str::CompactString>| {
-        vec![(name, value.as_deref().unwrap_or("not given").to_owned())]
-    };
-    check(Reason::CountryBlocked, !blocked.country, &|| named("country", &merchant.country))?;
+    let named = |name: &'static str, value: Option<&str>| vec![(name, value.unwrap_or("not given").to_owned())];
+    let country = merchant.country.as_ref().map(Country::as_str);
+    check(Reason::CountryBlocked, !blocked.country, &|| named("country", country))?;
     check(Reason::MccBlocked, !blocked.mcc, &|| vec![("mcc", format!("{:04}", merchant.mcc.unwrap_or(0)))])?;
-    check(Reason::MerchantBlocked, !blocked.merchant, &|| named("merchant", &merchant.id))?;
+    check(Reason::MerchantBlocked, !blocked.merchant, &|| named("merchant", merchant.id.as_deref()))?;
     check(Reason::ChannelBlocked, !blocked.channel, &|| vec![("channel", format!("{:?}", request.channel))])?;
 
     let within_max = inputs.amount_max.iter().all(|seen| quote.is_within(request, amount, seen));
@@ -215,7 +215,7 @@ impl Quote {
     /// Compares in the bound's currency if it is the transaction's, else in francs; an amount that cannot be compared
     /// is not within.
     fn is_within(&self, request: &Request, amount: Minor, seen: &AmountMaxSeen) -> bool {
-        if seen.max.currency.booked() == request.currency.booked() {
+        if seen.max.currency == request.currency {
             return amount <= seen.max.amount;
         }
         seen.chf_rate.and_then(|rate| to_chf(seen.max.amount, rate)).is_some_and(|max| self.spent <= max)

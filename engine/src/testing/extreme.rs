@@ -112,6 +112,7 @@ impl Script<'_> {
             partial_approval_allowed: self.flag(),
             merchant: Merchant::default(),
             channel: Channel::Pos,
+            currency_given: None,
         }
     }
 }
@@ -128,6 +129,7 @@ fn import(script: &mut Script<'_>) -> Import {
         funds: script.flag().then(|| script.money()),
         fiat: vec![ImportedFiat { currency: script.currency(), amount: script.amount(), allowance: true }],
         funding: Some([FundingPolicy::CryptoThenFiat, FundingPolicy::Fiat][usize::from(script.number(2))]),
+        overrides: false,
         cards: vec![ImportedCard {
             id: format!("card_{user}").parse().expect("an id"),
             status: CardStatus::Active,

@@ -498,6 +498,7 @@ fn request(id: &str, kind: Kind, root: Option<u8>, user: usize, amount: i64, cod
         partial_approval_allowed: false,
         merchant: Merchant::default(),
         channel: Channel::Pos,
+        currency_given: None,
     }
 }
 
@@ -518,6 +519,7 @@ fn import(user: usize, funding: FundingPolicy, figures: &ModelUser) -> Import {
         funds: Some(Money { amount: Minor(figures.funds), currency: currency(figures.funds_currency) }),
         fiat: vec![ImportedFiat { currency: Currency::EUR, amount: Minor(figures.fiat), allowance: figures.allowance }],
         funding: Some(funding),
+        overrides: false,
         cards: vec![card],
     }
 }

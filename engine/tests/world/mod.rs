@@ -56,6 +56,7 @@ pub(crate) fn tap(id: &str, amount: i64) -> Request {
         partial_approval_allowed: false,
         merchant: Merchant::default(),
         channel: Channel::Pos,
+        currency_given: None,
     }
 }
 
@@ -71,6 +72,7 @@ pub(crate) fn import() -> Import {
         funds: Some(Money { amount: Minor(100_000), currency: Currency::EUR }),
         fiat: vec![ImportedFiat { currency: Currency::EUR, amount: Minor(100_000), allowance: true }],
         funding: None,
+        overrides: false,
         cards: vec![ImportedCard { id: "card".parse().unwrap(), status: CardStatus::Active, currency: Currency::EUR }],
     }
 }

@@ -1,36 +1,21 @@
 //! The section `[controls]`: program-wide controls, with the same fields as a user's in `docs/interface.md`.
 
-use compact_str::CompactString;
-use tapgate_engine::fact::controls::{BLOCK_LIST_MAX, VELOCITY_COUNT_MAX, VELOCITY_RULES_MAX};
-use tapgate_engine::fact::{Channel, Controls, VelocityRule};
+use tapgate_engine::fact::controls::{BLOCK_LIST_MAX, VELOCITY_RULES_MAX};
+use tapgate_engine::fact::{Controls, ControlsError, VelocityRule};
 use tapgate_engine::money::{AMOUNT_MAX, ChfMinor, Minor, Money};
 
 use super::decision::currency;
 use super::reader::Reader;
 use super::setting::Setting;
 
-/// Longest velocity window, in seconds: 30 days, UR's limit window.
-const WINDOW_SECONDS_MAX: u32 = 2_592_000;
-
-/// Longest merchant id, in bytes.
-const MERCHANT_ID_BYTES_MAX: usize = 128;
-
 pub(super) fn controls(reader: &mut Reader<'_>) -> Controls {
-    let channels = [
-        ("pos", Channel::Pos),
-        ("contactless", Channel::Contactless),
-        ("ecommerce", Channel::Ecommerce),
-        ("recurring", Channel::Recurring),
-        ("atm", Channel::Atm),
-        ("other", Channel::Other),
-    ];
     Controls {
         transaction_amount_max: amount_max(reader),
         velocity: reader.list("controls.velocity", VELOCITY_RULES_MAX, velocity).unwrap_or_default(),
         mcc_block: block_list(reader, "controls.mcc_block", mcc),
-        merchant_block: block_list(reader, "controls.merchant_block", |item| item.parsed(merchant_id)),
-        country_block: block_list(reader, "controls.country_block", |item| item.parsed(country)),
-        channel_block: block_list(reader, "controls.channel_block", |item| item.word(&channels)),
+        merchant_block: block_list(reader, "controls.merchant_block", |item| entry(item.text()?, Controls::merchant)),
+        country_block: block_list(reader, "controls.country_block", |item| entry(item.text()?, Controls::country)),
+        channel_block: block_list(reader, "controls.channel_block", |item| entry(item.text()?, Controls::channel)),
     }
 }
 
@@ -52,14 +37,15 @@ fn amount_max(reader: &mut Reader<'_>) -> Option<Money> {
 
 fn velocity<'a>(reader: &mut Reader<'a>, item: &Setting<'a>) -> Option<VelocityRule> {
     let fields = reader.table(item, &["window_seconds", "amount_max_chf", "count_max"])?;
-    let window_seconds =
-        reader.required_field(&fields, "window_seconds", |setting| setting.integer(1..=WINDOW_SECONDS_MAX));
+    let window_seconds = reader.required_field(&fields, "window_seconds", |setting| setting.integer(0..=u32::MAX));
     let amount_max = reader.field(&fields, "amount_max_chf", amount).map(|amount| ChfMinor(amount.0));
-    let count_max = reader.field(&fields, "count_max", |setting| setting.integer(0..=VELOCITY_COUNT_MAX));
-    if !fields.has("amount_max_chf") && !fields.has("count_max") {
-        reader.report(item, "bounds nothing: give amount_max_chf, count_max or both".to_owned());
+    let count_max = reader.field(&fields, "count_max", |setting| setting.integer(0..=u32::MAX));
+    let was_reported = |field: &str, is_read: bool| fields.has(field) && !is_read;
+    if was_reported("amount_max_chf", amount_max.is_some()) || was_reported("count_max", count_max.is_some()) {
+        return None;
     }
-    Some(VelocityRule { window_seconds: window_seconds?, amount_max, count_max })
+    let rule = VelocityRule { window_seconds: window_seconds?, amount_max, count_max };
+    reader.judge(item, rule.validate().map(|()| rule).map_err(|error| error.to_string()))
 }
 
 /// An amount in smallest units: a string of digits as on the wire, or an integer.
@@ -75,27 +61,16 @@ fn amount(setting: &Setting<'_>) -> Result<Minor, String> {
     })
 }
 
-/// A category: four digits in a string, or an integer.
+/// A category: its digits in a string, or an integer.
 fn mcc(setting: &Setting<'_>) -> Result<u16, String> {
     if setting.text().is_err() {
-        return setting.integer(0..=9_999);
+        let number: u16 = setting.integer(0..=u16::MAX)?;
+        return entry(&number.to_string(), Controls::category);
     }
-    setting.parsed(|text| {
-        let is_category = text.len() == 4 && text.bytes().all(|byte| byte.is_ascii_digit());
-        text.parse().ok().filter(|_| is_category).ok_or("must be a merchant category of four digits")
-    })
+    entry(setting.text()?, Controls::category)
 }
 
-fn merchant_id(text: &str) -> Result<CompactString, String> {
-    let fits = (1..=MERCHANT_ID_BYTES_MAX).contains(&text.len()) && !text.chars().any(char::is_control);
-    if fits { Ok(text.into()) } else { Err(format!("must be 1 to {MERCHANT_ID_BYTES_MAX} printable bytes")) }
-}
-
-fn country(text: &str) -> Result<CompactString, &'static str> {
-    let is_alpha_3 = text.len() == 3 && text.bytes().all(|byte| byte.is_ascii_alphabetic());
-    if is_alpha_3 {
-        Ok(text.to_ascii_uppercase().into())
-    } else {
-        Err("must be a country of three letters, such as CHE")
-    }
+/// The engine's error names the entry.
+fn entry<T>(text: &str, read: impl FnOnce(&str) -> Result<T, ControlsError>) -> Result<T, String> {
+    read(text).map_err(|error| error.to_string())
 }

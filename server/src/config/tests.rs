@@ -329,15 +329,20 @@ fn controls_are_bounded_as_a_users_are() {
 transaction_amount_max = { amount = "05", currency = "EURO" }
 mcc_block = ["7995", 742, "07", 10000]
 merchant_block = ["m_1", ""]
-country_block = ["PRK", "prk", "DE"]
+country_block = ["PRK", "kp", "P1K"]
 channel_block = ["atm", "other", "moto"]
 [[controls.velocity]]
 window_seconds = 86400
 count_max = 2000
 [[controls.velocity]]
+window_seconds = 60
+[[controls.velocity]]
 window_seconds = 2592001
+count_max = 1
 [[controls.velocity]]
 amount_max_chf = 1_000_000_000_000_001
+[[controls.velocity]]
+window_seconds = 60
 count_max = 2001
 "#;
     check(
@@ -346,22 +351,23 @@ count_max = 2001
         &[
             "tapgate.toml:3: controls.transaction_amount_max.amount: must be 0 to 1000000000000000 in the smallest unit, digits only, got \"05\"",
             "tapgate.toml:3: controls.transaction_amount_max.currency: must be a currency of three capital letters, such as EUR, got \"EURO\"",
-            "tapgate.toml:4: controls.mcc_block[2]: must be a merchant category of four digits, got \"07\"",
-            "tapgate.toml:4: controls.mcc_block[3]: must be 0 to 9999, got 10000",
-            "tapgate.toml:5: controls.merchant_block[1]: must be 1 to 128 printable bytes, got \"\"",
-            "tapgate.toml:6: controls.country_block[2]: must be a country of three letters, such as CHE, got \"DE\"",
-            "tapgate.toml:7: controls.channel_block[2]: must be \"pos\", \"contactless\", \"ecommerce\", \"recurring\", \"atm\" or \"other\", got \"moto\"",
-            "tapgate.toml:11: controls.velocity[1]: bounds nothing: give amount_max_chf, count_max or both",
-            "tapgate.toml:12: controls.velocity[1].window_seconds: must be 1 to 2592000, got 2592001",
-            "tapgate.toml:13: controls.velocity[2].window_seconds: is missing",
-            "tapgate.toml:14: controls.velocity[2].amount_max_chf: must be 0 to 1000000000000000, got 1000000000000001",
-            "tapgate.toml:15: controls.velocity[2].count_max: must be 0 to 2000, got 2001",
+            "tapgate.toml:4: controls.mcc_block[2]: \"07\" is no merchant category: write its four digits",
+            "tapgate.toml:4: controls.mcc_block[3]: \"10000\" is no merchant category: write its four digits",
+            "tapgate.toml:5: controls.merchant_block[1]: \"\" is no merchant id: 1 to 256 bytes, printable and without spaces around",
+            "tapgate.toml:6: controls.country_block[2]: \"P1K\" is no country: write its ISO 3166 code, such as CHE, CH or 756",
+            "tapgate.toml:7: controls.channel_block[2]: \"moto\" is no channel: use pos, contactless, ecommerce, recurring, atm or other",
+            "tapgate.toml:11: controls.velocity[1]: a velocity rule bounds nothing: give amount_max_chf, count_max or both",
+            "tapgate.toml:13: controls.velocity[2]: window_seconds must be 1 to 2592000 (30 days), got 2592001",
+            "tapgate.toml:16: controls.velocity[3].window_seconds: is missing",
+            "tapgate.toml:17: controls.velocity[3].amount_max_chf: must be 0 to 1000000000000000, got 1000000000000001",
+            "tapgate.toml:18: controls.velocity[4]: count_max must be at most 2000, got 2001",
         ],
     );
     let good = "ur.signers = [\"SIGNER\"]\n[controls]\nmcc_block = [\"0742\", 742]\ncountry_block = [\"prk\"]\n\
                 channel_block = [\"atm\"]\nmerchant_block = [\"m_1\"]";
     let controls = load(good, &[]).unwrap().policy.controls;
-    assert_eq!((controls.mcc_block, controls.country_block), (vec![742, 742], vec!["PRK".into()]));
+    assert_eq!(controls.validate(), Ok(()));
+    assert_eq!((controls.mcc_block, controls.country_block), (vec![742, 742], vec!["PRK".parse().unwrap()]));
     assert_eq!((controls.channel_block, controls.merchant_block), (vec![Channel::Atm], vec!["m_1".into()]));
 }
 

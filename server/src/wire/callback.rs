@@ -5,7 +5,6 @@ use std::borrow::Cow;
 use std::fmt;
 use std::marker::PhantomData;
 
-use compact_str::CompactString;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{self, Deserializer, MapAccess, Unexpected, Visitor};
 use serde::{Deserialize, Serialize};
@@ -13,7 +12,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 use tapgate_engine::fact::{Channel, DUPLICATE_MISMATCH, Kind, Merchant, Request};
 use tapgate_engine::ledger::Reply;
-use tapgate_engine::money::Currency;
+use tapgate_engine::money::{Currency, CurrencyCode};
 use tapgate_engine::rows::Outcome;
 
 use super::forms::{Malformed, amount, parsed};
@@ -22,9 +21,6 @@ pub const CARD_AUTHORIZATION: &str = "card_authorization";
 
 /// Nesting of arrays and objects in one body; UR's own bodies need three levels.
 const DEPTH_MAX: usize = 16;
-
-/// Bytes of a merchant's id, name, city or country.
-const TEXT_BYTES_MAX: usize = 256;
 
 /// The answer to every event but [`CARD_AUTHORIZATION`].
 pub const RECEIVED: &[u8] = br#"{"received":true}"#;
@@ -81,9 +77,9 @@ impl<'a> Envelope<'a> {
             // Checked only here, because a stale timestamp is answered before a missing field.
             Content::Raw(None) => return Err(Malformed("data is required".to_owned())),
             Content::Raw(Some(data)) => {
-                let Object(data) =
-                    serde_json::from_str(data.get()).map_err(|error| Malformed(format!("data: {error}")))?;
-                data
+                let Object(data) = serde_json::from_str::<Object<OddData<'_>>>(data.get())
+                    .map_err(|error| Malformed(format!("data: {error}")))?;
+                return data.data().into_request();
             }
         };
         data.into_request()
@@ -213,38 +209,107 @@ struct Data<'a> {
 #[derive(Debug, Default, Deserialize)]
 struct MerchantData<'a> {
     #[serde(borrow)]
-    id: Option<Text<'a>>,
+    id: Option<Digits<'a>>,
     name: Option<Text<'a>>,
     mcc: Option<Digits<'a>>,
     city: Option<Text<'a>>,
-    country: Option<Text<'a>>,
+    country: Option<Digits<'a>>,
 }
 
-fn text(field: &str, value: Option<Text<'_>>) -> Result<Option<CompactString>, Malformed> {
-    match value {
-        Some(Text(value)) if value.len() > TEXT_BYTES_MAX => {
-            Err(Malformed(format!("{field} is longer than {TEXT_BYTES_MAX} bytes")))
+/// As [`Data`], where a field that may not block a tap has an unexpected type.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct OddData<'a> {
+    #[serde(borrow)]
+    authorization_id: Text<'a>,
+    #[serde(rename = "type")]
+    kind: Option<Text<'a>>,
+    original_authorization_id: Option<Text<'a>>,
+    ur_id: Digits<'a>,
+    card_id: Text<'a>,
+    transaction_amount: Digits<'a>,
+    transaction_currency: Text<'a>,
+    settlement_amount: Option<&'a RawValue>,
+    settlement_currency: Option<&'a RawValue>,
+    partial_approval_allowed: Option<&'a RawValue>,
+    merchant: Option<&'a RawValue>,
+    channel: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct OddMerchant<'a> {
+    #[serde(borrow)]
+    id: Option<&'a RawValue>,
+    name: Option<&'a RawValue>,
+    mcc: Option<&'a RawValue>,
+    city: Option<&'a RawValue>,
+    country: Option<&'a RawValue>,
+}
+
+impl<'a> OddData<'a> {
+    fn data(self) -> Data<'a> {
+        let merchant = self.merchant.and_then(|raw| serde_json::from_str(raw.get()).ok());
+        let merchant = merchant.map(|Object(OddMerchant { id, name, mcc, city, country })| {
+            Object(MerchantData {
+                id: scalar(id).map(Digits),
+                name: scalar(name).map(Text),
+                mcc: scalar(mcc).map(Digits),
+                city: scalar(city).map(Text),
+                country: scalar(country).map(Digits),
+            })
+        });
+        Data {
+            authorization_id: self.authorization_id,
+            kind: self.kind,
+            original_authorization_id: self.original_authorization_id,
+            ur_id: self.ur_id,
+            card_id: self.card_id,
+            transaction_amount: self.transaction_amount,
+            transaction_currency: self.transaction_currency,
+            // Whether these may be left out depends on the transaction currency, so any form of them is kept.
+            settlement_amount: self.settlement_amount.map(|raw| Digits(text_or_source(raw))),
+            settlement_currency: self.settlement_currency.map(|raw| Text(text_or_source(raw))),
+            // Only a clear yes lets the engine approve less than was asked.
+            partial_approval_allowed: scalar(self.partial_approval_allowed)
+                .map(|answer| ["true", "1"].iter().any(|yes| answer.trim().eq_ignore_ascii_case(yes))),
+            merchant,
+            channel: scalar(self.channel).map(Text),
         }
-        value => Ok(value.map(|Text(value)| CompactString::from(value))),
     }
 }
 
-fn mcc(value: Option<Digits<'_>>) -> Result<Option<u16>, Malformed> {
-    let Some(Digits(text)) = value else { return Ok(None) };
-    let fits = (1..=4).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
-    let number = text.parse().ok().filter(|_| fits);
-    number.map(Some).ok_or_else(|| Malformed("merchant.mcc must be a category of up to 4 digits".to_owned()))
+fn text_or_source(raw: &RawValue) -> Cow<'_, str> {
+    scalar(Some(raw)).unwrap_or(Cow::Borrowed(raw.get()))
 }
 
-fn channel(value: Option<&str>) -> Channel {
-    match value {
-        Some("pos") => Channel::Pos,
-        Some("contactless") => Channel::Contactless,
-        Some("ecommerce") => Channel::Ecommerce,
-        Some("recurring") => Channel::Recurring,
-        Some("atm") => Channel::Atm,
-        _ => Channel::Other,
+/// A string, a number or a boolean as text. Half an emoji, where an acquirer cut a string by its UTF-16 units, becomes
+/// the replacement character.
+fn scalar(raw: Option<&RawValue>) -> Option<Cow<'_, str>> {
+    struct Bytes;
+    impl<'de> Visitor<'de> for Bytes {
+        type Value = Cow<'de, str>;
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a string")
+        }
+        fn visit_borrowed_bytes<E: de::Error>(self, bytes: &'de [u8]) -> Result<Self::Value, E> {
+            Ok(String::from_utf8_lossy(bytes))
+        }
+        fn visit_bytes<E: de::Error>(self, bytes: &[u8]) -> Result<Self::Value, E> {
+            Ok(Cow::Owned(String::from_utf8_lossy(bytes).into_owned()))
+        }
     }
+    let source = raw?.get();
+    match source.as_bytes().first()? {
+        // Serde's JSON gives a string's bytes where its text is not Unicode.
+        b'"' => serde_json::Deserializer::from_str(source).deserialize_bytes(Bytes).ok(),
+        b'{' | b'[' | b'n' => None,
+        _ => Some(Cow::Borrowed(source)),
+    }
+}
+
+/// Blank means absent.
+fn given<'a>(text: Option<&'a Cow<'_, str>>) -> Option<&'a str> {
+    text.map(|text| &**text).filter(|text| !text.trim().is_empty())
 }
 
 impl Data<'_> {
@@ -256,13 +321,23 @@ impl Data<'_> {
             Some("advice") => Kind::Advice,
             Some(_) => return Err(Malformed("type must be authorization, incremental, reversal or advice".to_owned())),
         };
-        let original = self.original_authorization_id.map(|Text(id)| parsed("originalAuthorizationId", &id));
-        let original = original.transpose()?;
+        let original = given(self.original_authorization_id.as_ref().map(|Text(id)| id));
+        let original = original.map(|id| parsed("originalAuthorizationId", id)).transpose()?;
         if original.is_none() && kind != Kind::Authorization {
             return Err(Malformed("originalAuthorizationId is required unless type is authorization".to_owned()));
         }
-        let settlement_amount = self.settlement_amount.map(|Digits(text)| amount("settlementAmount", &text));
-        let settlement_currency = self.settlement_currency.map(|Text(code)| parsed("settlementCurrency", &code));
+        let code: CurrencyCode = parsed("transactionCurrency", &self.transaction_currency.0)?;
+        let settlement_amount = given(self.settlement_amount.as_ref().map(|Digits(text)| text));
+        let settlement_amount = settlement_amount.map(|text| amount("settlementAmount", text)).transpose();
+        let settlement_currency = given(self.settlement_currency.as_ref().map(|Text(code)| code));
+        let settlement_currency =
+            settlement_currency.map(|code| parsed::<Currency>("settlementCurrency", code)).transpose();
+        let (settlement_amount, settlement_currency) = if code.currency().is_held_by_ur() {
+            // The price does not depend on them.
+            (settlement_amount.unwrap_or_default(), settlement_currency.unwrap_or_default())
+        } else {
+            (settlement_amount?, settlement_currency?)
+        };
         let merchant = self.merchant.map(|Object(merchant)| merchant).unwrap_or_default();
         Ok(Request {
             id: parsed("authorizationId", &self.authorization_id.0)?,
@@ -271,18 +346,19 @@ impl Data<'_> {
             user: parsed("urId", &self.ur_id.0)?,
             card: parsed("cardId", &self.card_id.0)?,
             amount: amount("transactionAmount", &self.transaction_amount.0)?,
-            currency: parsed::<Currency>("transactionCurrency", &self.transaction_currency.0)?,
-            settlement_amount: settlement_amount.transpose()?,
-            settlement_currency: settlement_currency.transpose()?,
+            currency: code.currency(),
+            settlement_amount,
+            settlement_currency,
             partial_approval_allowed: self.partial_approval_allowed.unwrap_or(false),
             merchant: Merchant {
-                id: text("merchant.id", merchant.id)?,
-                name: text("merchant.name", merchant.name)?,
-                mcc: mcc(merchant.mcc)?,
-                city: text("merchant.city", merchant.city)?,
-                country: text("merchant.country", merchant.country)?,
+                id: merchant.id.and_then(|Digits(id)| Merchant::text(&id)),
+                name: merchant.name.and_then(|Text(name)| Merchant::text(&name)),
+                mcc: merchant.mcc.and_then(|Digits(mcc)| Merchant::category(&mcc)),
+                city: merchant.city.and_then(|Text(city)| Merchant::text(&city)),
+                country: merchant.country.and_then(|Digits(country)| country.parse().ok()),
             },
-            channel: channel(self.channel.as_ref().map(|Text(channel)| &**channel)),
+            channel: self.channel.and_then(|Text(channel)| Channel::named(&channel)).unwrap_or(Channel::Other),
+            currency_given: code.alias(),
         })
     }
 }
@@ -399,16 +475,80 @@ mod tests {
         check(r#""1250""#, "12.5", "integer");
         check(r#""1250""#, "-1", "integer");
         check(r#""1250""#, "true", "integer");
-        check(r#""USD""#, r#""usd""#, "transactionCurrency");
+        for currency in [r#""US""#, r#""usd""#, r#""Usd""#, r#"" USD""#] {
+            check(r#""USD""#, currency, "transactionCurrency");
+        }
+        check(r#""USD""#, "840", "string");
         check(r#""auth_7Q2""#, r#""""#, "authorizationId");
         check(r#""auth_7Q2""#, r#""a b""#, "authorizationId");
         check(r#""auth_7Q2""#, r#""a\u0000""#, "authorizationId");
         check(r#""authorization""#, r#""incremental""#, "originalAuthorizationId");
         check(r#""authorization""#, r#""refund""#, "type");
-        check(r#""5812""#, r#""58AB""#, "mcc");
-        check(r#""1159""#, r#""1e3""#, "settlementAmount");
+        // The price of a currency that UR does not hold depends on the settlement.
+        for settled in [r#""1e3""#, "11.59", "{}", "-1"] {
+            check(
+                r#""USD","settlementAmount":"1159""#,
+                &format!(r#""SEK","settlementAmount":{settled}"#),
+                "settlement",
+            );
+        }
         check(r#""urId":"12345","#, "", "urId");
         check(r#""urId":"12345","#, r#""urId":"1","urId":"2","#, "duplicate");
+    }
+
+    #[test]
+    fn yuan_are_one_currency_under_two_codes() {
+        let good = include_str!("golden/authorization.json");
+        for (code, given) in [("CNY", Some("CNY")), ("CNH", None)] {
+            let request = request_of(&good.replace("USD", code)).unwrap();
+            assert_eq!(request.currency, Currency::CNH);
+            assert_eq!(request.currency_given.as_ref().map(CurrencyCode::as_str), given);
+            assert_eq!(request.currency_code().as_str(), code);
+        }
+    }
+
+    #[test]
+    fn what_describes_a_tap_never_blocks_it() {
+        let check = |from: &str, to: &str, change: fn(&mut Request)| {
+            let good = include_str!("golden/authorization.json");
+            assert!(good.contains(from), "{from}");
+            let mut expected = request_of(good).unwrap();
+            change(&mut expected);
+            assert_eq!(request_of(&good.replace(from, to)), Ok(expected), "{to}");
+        };
+        for blank in [r#""""#, r#""    ""#, r#""58AB""#, "null", "[]", "{}", "true", "1.5", "-1"] {
+            check(r#""5812""#, blank, |request| request.merchant.mcc = None);
+        }
+        for blank in [r#""""#, r#"" ""#, r#""ZZZ""#, "null", "[]", "1.5"] {
+            check(r#""CHE""#, blank, |request| request.merchant.country = None);
+        }
+        for spelled in [r#""ch""#, r#""756""#, "756", r#"" CHE""#] {
+            check(r#""CHE""#, spelled, |_| {});
+        }
+        check(r#""m_1""#, r#""m_1            ""#, |_| {});
+        check(r#""m_1""#, "17", |request| request.merchant.id = Some("17".into()));
+        check(r#""pos""#, r#""POS""#, |_| {});
+        for odd in [r#""""#, r#""moto""#, "7", "{}"] {
+            check(r#""pos""#, odd, |request| request.channel = Channel::Other);
+        }
+        check("Café", &"x".repeat(257), |request| request.merchant.name = Some("x".repeat(256).into()));
+        check("Café", r"Caf\ud83d", |request| request.merchant.name = Some("Caf\u{fffd}\u{fffd}\u{fffd}".into()));
+        check(r#"{"id""#, r#"[],"old":{"id""#, |request| request.merchant = Merchant::default());
+        for odd in [r#""""#, r#""1e3""#, "11.59", "[]"] {
+            check(r#""1159""#, odd, |request| request.settlement_amount = None);
+        }
+        for odd in [r#""""#, r#""EURO""#, r#""eur""#, "978"] {
+            check(r#""EUR""#, odd, |request| request.settlement_currency = None);
+        }
+        for no in [r#""no""#, "0", "{}", r#""""#] {
+            check(r#""partialApprovalAllowed":false"#, &format!(r#""partialApprovalAllowed":{no}"#), |_| {});
+        }
+        for yes in [r#""true""#, "1", r#""TRUE""#] {
+            check(r#""partialApprovalAllowed":false"#, &format!(r#""partialApprovalAllowed":{yes}"#), |request| {
+                request.partial_approval_allowed = true;
+            });
+        }
+        check(r#""originalAuthorizationId":null"#, r#""originalAuthorizationId":"""#, |_| {});
     }
 
     #[test]
@@ -424,7 +564,7 @@ mod tests {
             request_of(&in_data(&format!(r#"{{{required},"merchant":{merchant}}}"#)))
         };
         assert!(with_merchant(r#"{"id":"m"}"#).is_ok());
-        assert!(with_merchant(r#"["m",null,null,null,null]"#).is_err());
+        assert_eq!(with_merchant(r#"["m",null,null,null,null]"#).unwrap().merchant, Merchant::default());
     }
 
     #[test]
@@ -453,7 +593,7 @@ mod tests {
     fn answers_have_their_golden_bytes() {
         let check = |root: &str, outcome: Option<Outcome>, golden: &str| {
             let id = "auth_7Q2".parse().unwrap();
-            let reply = Reply { id, root: root.parse().unwrap(), currency: Currency::USD, outcome };
+            let reply = Reply { id, root: root.parse().unwrap(), currency: Currency::USD.into(), outcome };
             assert_eq!(String::from_utf8(render(&reply)).unwrap(), golden.trim_end());
         };
         let approved = |partial| Some(Outcome::Approved { source: Source::Crypto, amount: Minor(1250), partial });

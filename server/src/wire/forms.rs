@@ -14,7 +14,7 @@ use tapgate_engine::time::UnixMillis;
 #[error("{0}")]
 pub struct Malformed(pub String);
 
-/// A JSON string or a non-negative JSON integer, as text.
+/// A JSON string or a JSON integer, as text.
 #[derive(Debug)]
 pub struct Digits(pub String);
 
@@ -24,7 +24,10 @@ impl<'de> Deserialize<'de> for Digits {
         impl Visitor<'_> for Either {
             type Value = Digits;
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a string or a non-negative integer")
+                f.write_str("a string or an integer")
+            }
+            fn visit_i64<E: de::Error>(self, number: i64) -> Result<Digits, E> {
+                Ok(Digits(number.to_string()))
             }
             fn visit_str<E: de::Error>(self, text: &str) -> Result<Digits, E> {
                 Ok(Digits(text.to_owned()))
@@ -48,6 +51,17 @@ pub(super) fn amount(field: &str, text: &str) -> Result<Minor, Malformed> {
     number.map(Minor).ok_or_else(|| {
         Malformed(format!("{field} must be a whole number of smallest units, 1 to 18 digits without leading zeros"))
     })
+}
+
+/// As [`amount`], with a minus sign before an amount below zero.
+///
+/// # Errors
+/// Any other form.
+pub(super) fn signed_amount(field: &str, text: &str) -> Result<Minor, Malformed> {
+    match text.strip_prefix('-').filter(|below| *below != "0") {
+        Some(below) => amount(field, below).map(|amount| -amount),
+        None => amount(field, text),
+    }
 }
 
 /// The end of the year 9999: a later value is not in seconds.

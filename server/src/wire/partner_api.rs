@@ -11,7 +11,7 @@ use tapgate_engine::fact::{
 };
 use tapgate_engine::ids::{AuthorizationId, UrId};
 use tapgate_engine::ledger::Change;
-use tapgate_engine::money::{Currency, Minor, Money};
+use tapgate_engine::money::{Currency, CurrencyCode, Minor, Money};
 use tapgate_engine::time::UnixSeconds;
 
 use super::forms::{amount, parsed};
@@ -123,7 +123,7 @@ pub fn read(body: &[u8]) -> Result<Mapped, Malformed> {
             let card = ImportedCard {
                 id: parsed("cardId", &card_id)?,
                 status: CardStatus::Active,
-                currency: parsed::<Currency>("currency", &currency)?.booked(),
+                currency: parsed::<Currency>("currency", &currency)?,
             };
             Ok(Mapped::Change(Change::AddCard { user: parsed("userId", &user_id.0)?, card }))
         }
@@ -181,7 +181,7 @@ fn limits(limits: Limits) -> Result<Mapped, Malformed> {
 
 fn transaction(told: CardTransaction) -> Result<Mapped, Malformed> {
     let user: UrId = parsed("userId", &told.user_id.0)?;
-    let currency = parsed::<Currency>("currency", &told.currency)?;
+    let code: CurrencyCode = parsed("currency", &told.currency)?;
     let sum = amount("amount", &told.amount.0)?;
     let root = told.authorization_id.as_deref().map(|id| parsed("authorizationId", id)).transpose()?;
     let kind = match (told.kind.as_str(), told.status.as_str()) {
@@ -191,7 +191,7 @@ fn transaction(told: CardTransaction) -> Result<Mapped, Malformed> {
         _ => None,
     };
     if let Some(kind) = kind {
-        return asked(told, kind, user, root, sum, currency);
+        return asked(told, kind, user, root, sum, code);
     }
     let progress = match told.status.as_str() {
         "pending" => Progress::Pending,
@@ -207,7 +207,7 @@ fn transaction(told: CardTransaction) -> Result<Mapped, Malformed> {
     // A completed authorization is only a hold: the clearing books it.
     let progress =
         if told.kind == "authorization" && progress == Progress::Completed { Progress::Pending } else { progress };
-    let amount = Money { amount: sum, currency: currency.booked() };
+    let amount = Money { amount: sum, currency: code.currency() };
     let posting =
         Posting { hash: told.id.into(), user, flow, progress, amount, at: UnixSeconds(told.occurred_at.max(0)) };
     Ok(Mapped::Posted { posting, root })
@@ -219,14 +219,12 @@ fn asked(
     user: UrId,
     original: Option<AuthorizationId>,
     sum: Minor,
-    currency: Currency,
+    code: CurrencyCode,
 ) -> Result<Mapped, Malformed> {
     if kind == Kind::Reversal && original.is_none() {
         return Err(Malformed("authorizationId is required".to_owned()));
     }
     let MerchantForm { id, name, category_code, city, country, entry_mode } = told.merchant;
-    let mcc =
-        category_code.map(|code| code.0.parse().map_err(|_| Malformed("categoryCode must be 0 to 9999".to_owned())));
     let settlement = told.settlement_amount.map(|sum| amount("settlementAmount", &sum.0)).transpose()?;
     let settled_in = told.settlement_currency.map(|code| parsed("settlementCurrency", &code)).transpose()?;
     Ok(Mapped::Asked(Box::new(Request {
@@ -236,16 +234,16 @@ fn asked(
         user,
         card: parsed("cardId", &told.card_id)?,
         amount: sum,
-        currency,
+        currency: code.currency(),
         settlement_amount: settlement,
         settlement_currency: settled_in,
         partial_approval_allowed: false,
         merchant: Merchant {
-            id: id.map(CompactString::from),
-            name: name.map(CompactString::from),
-            mcc: mcc.transpose()?,
-            city: city.map(CompactString::from),
-            country: country.map(CompactString::from),
+            id: id.as_deref().and_then(Merchant::text),
+            name: name.as_deref().and_then(Merchant::text),
+            mcc: category_code.and_then(|code| Merchant::category(&code.0)),
+            city: city.as_deref().and_then(Merchant::text),
+            country: country.and_then(|country| country.parse().ok()),
         },
         channel: match entry_mode.as_deref() {
             Some("chip" | "swipe") => Channel::Pos,
@@ -255,6 +253,7 @@ fn asked(
             Some("atm") => Channel::Atm,
             _ => Channel::Other,
         },
+        currency_given: code.alias(),
     })))
 }
 

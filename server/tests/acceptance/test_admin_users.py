@@ -34,7 +34,7 @@ def test_bad_lines_of_an_import_are_reported_by_number_and_the_good_ones_taken(w
         "this is not JSON",
         json.dumps(good[1]),
         json.dumps({**user_line(), "status": "lively"}),
-        json.dumps({**user_line(), "funds": {"amount": "-1", "currency": "EUR"}}),
+        json.dumps({**user_line(), "funds": {"amount": "1.5", "currency": "EUR"}}),
         json.dumps(good[2]),
     ]
     result = world.import_raw("\n".join(lines).encode())

@@ -108,12 +108,25 @@ OTHER_DATA = {
     "amount": {"transactionAmount": "1251"},
     "currency": {"transactionCurrency": "USD"},
     "type": {"type": "advice", "originalAuthorizationId": "auth_other"},
-    "settlement amount": {"settlementAmount": "1"},
     "partial approval": {"partialApprovalAllowed": True},
+}
+
+DESCRIPTION = {
+    "settlement amount of a currency that UR holds": {"settlementAmount": "1"},
     "channel": {"channel": "atm"},
     "merchant": {"merchant": {"id": "m_2", "name": "Café", "mcc": "5812", "city": "Zürich", "country": "CHE"}},
     "no merchant": {"merchant": None},
 }
+
+
+@pytest.mark.parametrize("other", DESCRIPTION.values(), ids=DESCRIPTION.keys())
+def test_a_repeat_that_describes_the_tap_otherwise_gets_the_stored_answer(world, other):
+    user = world.user()
+    data = tap(user, 1250)
+    first = post(world, envelope(data))
+    before = world.figures(user)
+    assert post(world, envelope({**data, **other})) == first
+    assert changes(before, world.figures(user)) == NOTHING
 
 
 @pytest.mark.parametrize("other", OTHER_DATA.values(), ids=OTHER_DATA.keys())

@@ -154,6 +154,14 @@ pub(in crate::ledger) fn in_range(what: &str, amount: Minor) -> Result<(), Chang
     Err(ChangeError::Invalid(format!("{what} must be 0 to {AMOUNT_MAX}, got {amount}")))
 }
 
+/// A figure of a user who may owe.
+pub(in crate::ledger) fn in_signed_range(what: &str, amount: Minor) -> Result<(), ChangeError> {
+    if (-AMOUNT_MAX..=AMOUNT_MAX).contains(&amount) {
+        return Ok(());
+    }
+    Err(ChangeError::Invalid(format!("{what} must be -{AMOUNT_MAX} to {AMOUNT_MAX}, got {amount}")))
+}
+
 /// An accumulating figure must stay within the range that can be summed.
 pub(in crate::ledger) fn has_room(what: &str, figure: Minor) -> Result<(), ChangeError> {
     if figure.has_room() {
@@ -203,11 +211,12 @@ impl Ledger {
                     }
                 }
                 let before = self.users.get(&import.user).map(|row| row.cards.clone()).unwrap_or_default();
-                let (user, cards) = (import.user.clone(), import.cards.clone());
+                let user = import.user.clone();
                 let ticket = self.import(author, at, import)?;
-                // A card missing from the import is free for another user.
+                // An active card missing from the import is free for another user.
                 before.iter().for_each(|card| admin.cards.remove(&card.id, &user));
-                cards.iter().for_each(|card| admin.cards.add(&card.id, &user));
+                let after = self.users.get(&user).map(|row| row.cards.clone()).unwrap_or_default();
+                after.iter().for_each(|card| admin.cards.add(&card.id, &user));
                 ticket
             }
             Change::AddCard { user, card } => {
@@ -252,7 +261,7 @@ impl Ledger {
                 })?
             }
             Change::ReplaceFunds { user, funds, version, debited } => {
-                in_range("amount", funds.amount)?;
+                in_signed_range("amount", funds.amount)?;
                 self.user_change(author, at, &user, |row| replaced_funds(row, &user, funds, version, &debited))?
             }
         };

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{ChangeError, in_range, not_found};
+use super::{ChangeError, in_range, in_signed_range, not_found};
 use crate::fact::{Author, Controls, Fact, FundsReplaced, Import};
 use crate::ids::{AuthorizationId, UrId};
 use crate::journal::Ticket;
@@ -37,6 +37,13 @@ impl Ledger {
         let shared = self.read_shared();
         let place = self.users.entry(import.user.clone());
         if let dashmap::Entry::Occupied(row) = &place {
+            let kept = row.get().cards.iter().filter(|card| card.outlives(&import));
+            let kept = kept.filter(|card| import.cards.iter().all(|new| new.id != card.id)).count();
+            if import.cards.len() + kept > LIST_MAX {
+                return Err(ChangeError::Invalid(format!(
+                    "a user has at most {LIST_MAX} cards, and {kept} that are frozen or deleted stay"
+                )));
+            }
             let held = row.get().funds.filter(|funds| !funds.held.is_zero());
             if let Some(held) = held
                 && import.funds.is_none_or(|funds| funds.currency != held.currency)
@@ -86,7 +93,7 @@ fn validate_import(import: &Import) -> Result<(), ChangeError> {
     in_range("limit.usedLimit", Minor(import.limit.used.0))?;
     in_range("limit.clientLimit", Minor(import.limit.client.0))?;
     for (place, balance) in import.fiat.iter().enumerate() {
-        in_range("fiat.amount", balance.amount)?;
+        in_signed_range("fiat.amount", balance.amount)?;
         if import.fiat.iter().take(place).any(|other| other.currency == balance.currency) {
             return invalid(format!("fiat holds {} twice", balance.currency));
         }
@@ -96,7 +103,7 @@ fn validate_import(import: &Import) -> Result<(), ChangeError> {
             return invalid(format!("card {} is given twice", card.id));
         }
     }
-    import.funds.map_or(Ok(()), |funds| in_range("funds.amount", funds.amount))
+    import.funds.map_or(Ok(()), |funds| in_signed_range("funds.amount", funds.amount))
 }
 
 pub(in crate::ledger) fn some_unless_empty(controls: Controls) -> Option<Box<Controls>> {

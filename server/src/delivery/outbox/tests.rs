@@ -76,6 +76,7 @@ impl World {
             funds: Some(Money { amount: Minor(100_000), currency: Currency::USD }),
             fiat: Vec::new(),
             funding: None,
+            overrides: false,
             cards: vec![ImportedCard {
                 id: "card".parse().unwrap(),
                 status: CardStatus::Active,
@@ -110,6 +111,7 @@ impl World {
             partial_approval_allowed: false,
             merchant: Merchant::default(),
             channel: Channel::Pos,
+            currency_given: None,
         };
         durable(self.ledger.submit(request, at(2)).unwrap().ticket);
     }

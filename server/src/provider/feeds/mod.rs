@@ -300,7 +300,7 @@ impl<A: UrApi> Feeds<A> {
         let fiat = if fiat.is_empty() { FIAT.map(str::to_owned).to_vec() } else { fiat };
         let (mut pairs, mut chf, mut seen) = (Vec::new(), Vec::new(), BTreeSet::new());
         for symbol in &fiat {
-            let Ok(currency) = symbol.trim_end_matches("24").parse::<Currency>().map(Currency::booked) else {
+            let Ok(currency) = symbol.trim_end_matches("24").parse::<Currency>() else {
                 continue;
             };
             // A token may be listed once per chain, and under two names.

@@ -351,7 +351,7 @@ impl<A: UrApi> Prefunding<A> {
     /// The pool's currency as `/v1/tokens` names it.
     async fn token(&self, currency: Currency) -> Result<CompactString, StepError> {
         let tokens = self.api.tokens(Priority::High).await?;
-        let named = |symbol: &str| symbol.trim_end_matches("24").parse::<Currency>().map(Currency::booked);
+        let named = |symbol: &str| symbol.trim_end_matches("24").parse::<Currency>();
         let token = tokens.into_iter().find(|token| token.is_fiat && named(&token.symbol) == Ok(currency));
         Ok(token.map_or_else(|| currency.as_str().into(), |token| token.symbol.into()))
     }

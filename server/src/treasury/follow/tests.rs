@@ -83,6 +83,7 @@ impl World {
                 funds: Some(Money { amount: Minor(PLENTY), currency: Currency::EUR }),
                 fiat: Vec::new(),
                 funding: None,
+                overrides: false,
                 cards: vec![ImportedCard {
                     id: format!("c{user}").parse().unwrap(),
                     status: CardStatus::Active,
@@ -128,6 +129,7 @@ impl World {
             partial_approval_allowed: false,
             merchant: Merchant::default(),
             channel: Channel::Pos,
+            currency_given: None,
         };
         self.ledger.submit(request, moment(at)).unwrap();
     }

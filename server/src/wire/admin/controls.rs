@@ -3,7 +3,8 @@
 use compact_str::CompactString;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use tapgate_engine::fact::{Channel, Controls, VelocityRule};
+use tapgate_engine::country::Country;
+use tapgate_engine::fact::{Controls, ControlsError, VelocityRule};
 use tapgate_engine::money::ChfMinor;
 
 use super::super::forms::amount;
@@ -29,20 +30,6 @@ struct VelocityForm {
     count_max: Option<u32>,
 }
 
-const CHANNELS: [(&str, Channel); 6] = [
-    ("pos", Channel::Pos),
-    ("contactless", Channel::Contactless),
-    ("ecommerce", Channel::Ecommerce),
-    ("recurring", Channel::Recurring),
-    ("atm", Channel::Atm),
-    ("other", Channel::Other),
-];
-
-#[must_use]
-pub fn channel_name(channel: Channel) -> &'static str {
-    CHANNELS.into_iter().find(|(_, known)| *known == channel).map_or("other", |(name, _)| name)
-}
-
 impl ControlsForm {
     /// # Errors
     /// A value is malformed; the message names its field.
@@ -56,26 +43,27 @@ impl ControlsForm {
                 count_max: rule.count_max,
             })
         });
-        let mcc = |Digits(text): &Digits| {
-            let fits = text.len() <= 4 && text.bytes().all(|byte| byte.is_ascii_digit());
-            text.parse()
-                .ok()
-                .filter(|_| fits)
-                .ok_or_else(|| Malformed(format!("mcc_block: {text:?} is not a category")))
-        };
-        let channel = |name: &String| {
-            let known = CHANNELS.into_iter().find(|(known, _)| known == name);
-            known.map(|(_, channel)| channel).ok_or_else(|| Malformed(format!("channel_block: {name:?} is no channel")))
-        };
         Ok(Controls {
             transaction_amount_max: max.transpose()?,
             velocity: velocity.collect::<Result<_, Malformed>>()?,
-            mcc_block: self.mcc_block.iter().map(mcc).collect::<Result<_, _>>()?,
-            merchant_block: self.merchant_block.into_iter().map(CompactString::from).collect(),
-            country_block: self.country_block.into_iter().map(CompactString::from).collect(),
-            channel_block: self.channel_block.iter().map(channel).collect::<Result<_, _>>()?,
+            mcc_block: entries("mcc_block", self.mcc_block.iter().map(|Digits(text)| &**text), Controls::category)?,
+            merchant_block: entries("merchant_block", texts(&self.merchant_block), Controls::merchant)?,
+            country_block: entries("country_block", texts(&self.country_block), Controls::country)?,
+            channel_block: entries("channel_block", texts(&self.channel_block), Controls::channel)?,
         })
     }
+}
+
+fn texts(list: &[String]) -> impl Iterator<Item = &str> {
+    list.iter().map(String::as_str)
+}
+
+fn entries<'a, T>(
+    field: &str,
+    list: impl Iterator<Item = &'a str>,
+    read: impl Fn(&str) -> Result<T, ControlsError>,
+) -> Result<Vec<T>, Malformed> {
+    list.map(|text| read(text).map_err(|error| Malformed(format!("{field}: {error}")))).collect()
 }
 
 /// `null` restricts nothing.
@@ -94,7 +82,7 @@ pub fn view(controls: Option<&Controls>) -> Value {
         "velocity": velocity.collect::<Vec<_>>(),
         "mcc_block": controls.mcc_block.iter().map(|mcc| format!("{mcc:04}")).collect::<Vec<_>>(),
         "merchant_block": controls.merchant_block.iter().map(CompactString::as_str).collect::<Vec<_>>(),
-        "country_block": controls.country_block.iter().map(CompactString::as_str).collect::<Vec<_>>(),
-        "channel_block": controls.channel_block.iter().map(|channel| channel_name(*channel)).collect::<Vec<_>>(),
+        "country_block": controls.country_block.iter().map(Country::as_str).collect::<Vec<_>>(),
+        "channel_block": controls.channel_block.iter().map(|channel| channel.name()).collect::<Vec<_>>(),
     })
 }

@@ -41,6 +41,17 @@ impl MoneyForm {
             currency: super::forms::parsed(&format!("{field}.currency"), &self.currency)?,
         })
     }
+
+    /// A figure that may be below zero.
+    ///
+    /// # Errors
+    /// As [`MoneyForm::money`].
+    pub fn signed_money(&self, field: &str) -> Result<Money, Malformed> {
+        Ok(Money {
+            amount: super::forms::signed_amount(&format!("{field}.amount"), &self.amount.0)?,
+            currency: super::forms::parsed(&format!("{field}.currency"), &self.currency)?,
+        })
+    }
 }
 
 /// In bytes. Bounded because the journal keeps reasons for ever and notifications quote them.

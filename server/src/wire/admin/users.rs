@@ -10,7 +10,7 @@ use tapgate_engine::money::{ChfMinor, Currency};
 use tapgate_engine::rows::User;
 use tapgate_engine::time::UnixSeconds;
 
-use super::super::forms::{amount, parsed};
+use super::super::forms::{amount, parsed, signed_amount};
 use super::controls::ControlsForm;
 use super::{Digits, Malformed, MoneyForm, controls, money};
 
@@ -26,6 +26,9 @@ pub struct ImportLine {
     funding: Option<FundingForm>,
     #[serde(default)]
     cards: Vec<CardForm>,
+    /// Whether the cards' statuses replace those that a person set.
+    #[serde(default, rename = "override")]
+    overrides: bool,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize)]
@@ -88,7 +91,7 @@ impl ImportLine {
         let fiat = self.fiat.iter().map(|balance| {
             Ok(ImportedFiat {
                 currency: parsed("fiat.currency", &balance.currency)?,
-                amount: amount("fiat.amount", &balance.amount.0)?,
+                amount: signed_amount("fiat.amount", &balance.amount.0)?,
                 allowance: balance.allowance,
             })
         });
@@ -115,7 +118,7 @@ impl ImportLine {
                 client: ChfMinor(amount("limit.clientLimit", &self.limit.client_limit.0)?.0),
                 start: UnixSeconds(i64::from(self.limit.start_limit_date)),
             },
-            funds: self.funds.as_ref().map(|funds| funds.money("funds")).transpose()?,
+            funds: self.funds.as_ref().map(|funds| funds.signed_money("funds")).transpose()?,
             fiat: fiat.collect::<Result<_, Malformed>>()?,
             funding: self.funding.map(|funding| match funding {
                 FundingForm::Crypto => FundingPolicy::Crypto,
@@ -124,6 +127,7 @@ impl ImportLine {
                 FundingForm::FiatThenCrypto => FundingPolicy::FiatThenCrypto,
             }),
             cards: cards.collect::<Result<_, Malformed>>()?,
+            overrides: self.overrides,
         })
     }
 }
@@ -151,7 +155,7 @@ impl FundsForm {
     /// # Errors
     /// A value is malformed; the message names its field.
     pub fn change(self, user: UrId) -> Result<Change, Malformed> {
-        let funds = MoneyForm { amount: self.amount, currency: self.currency }.money("funds")?;
+        let funds = MoneyForm { amount: self.amount, currency: self.currency }.signed_money("funds")?;
         let debited = self.debited.iter().map(|id| parsed("debited", id)).collect::<Result<_, _>>()?;
         Ok(Change::ReplaceFunds { user, funds, version: self.version, debited })
     }

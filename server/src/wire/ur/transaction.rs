@@ -1,6 +1,7 @@
 //! `TransactionData` (seed 003): of `/v1/transactions`, `/v1/transaction/query` and the webhook event `transaction`.
 
 use serde_json::Value;
+use tapgate_engine::fact::Merchant;
 use tapgate_engine::ids::UrId;
 use tapgate_engine::money::{Currency, Minor};
 use tapgate_engine::time::UnixSeconds;
@@ -98,7 +99,7 @@ impl Transaction {
             status,
             at: UnixSeconds(seconds.ok_or_else(|| Malformed("timestamp must be unix seconds".to_owned()))?),
             hash,
-            mcc: text("mcc").and_then(|mcc| mcc.parse().ok()).filter(|mcc| (1..=9_999).contains(mcc)),
+            mcc: text("mcc").and_then(|mcc| Merchant::category(&mcc)).filter(|mcc| *mcc > 0),
             references: ["partnerRefId", "reference"].iter().filter_map(|key| text(key)).collect(),
             charged_in: text("crdCurrency").and_then(|code| self::currency(&code)),
         })
@@ -114,7 +115,7 @@ impl Transaction {
 pub(super) fn currency(symbol: &str) -> Option<Currency> {
     let upper = symbol.to_ascii_uppercase();
     let code = upper.strip_suffix("24").unwrap_or(&upper);
-    code.parse::<Currency>().ok().map(Currency::booked)
+    code.parse::<Currency>().ok()
 }
 
 #[cfg(test)]
