@@ -357,8 +357,13 @@ class Server:
         return self.session().request(method, url, data=raw, headers=headers, timeout=ANSWER_SECONDS_MAX)
 
     def admin_ok(self, method: str, path: str, body=None, **options) -> dict:
-        """An admin request that must succeed; its JSON."""
-        response = self.admin(method, path, body, **options)
+        """An admin request that must succeed; its JSON. While the disk stalls, a read is `not_ready`: it is asked again."""
+
+        def answer():
+            response = self.admin(method, path, body, **options)
+            return None if method == "GET" and response.status_code == 503 else response
+
+        response = eventually(answer) or self.admin(method, path, body, **options)
         assert response.status_code == 200, f"{method} {path}: {response.status_code} {response.text}"
         return response.json()
 
