@@ -118,7 +118,7 @@ impl Sweeps {
         };
         let (mut at, mut unclear) = (At::Start, None);
         for page in 1.. {
-            let shown = api.transactions(user, &filter, at, Priority::High).await?;
+            let shown = api.transactions(user, &filter, at, Priority::Sweep).await?;
             // Readable transactions are posted, whatever the others are.
             unclear = unclear.or(shown.unreadable.first().map(ToString::to_string));
             for transaction in &shown.rows {
