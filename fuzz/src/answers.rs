@@ -13,7 +13,8 @@ pub fn check(data: &[u8]) {
     let Ok(Answer::Done(answer)) = read(data) else { return };
     let _ = (Rate::read(&answer), DepositQuote::read(&answer), OnrampQuote::read(&answer), Profile::read(&answer));
     let _ = Page::read(&answer, Token::read);
-    for balance in Balance::read_all(&answer).unwrap_or_default() {
+    let is_decimal = Balance::shows_decimals(&answer);
+    for balance in Balance::read_all(&answer, is_decimal).unwrap_or_default().0 {
         assert!(balance.amount.0.unsigned_abs() <= AMOUNT_MAX.0.unsigned_abs());
     }
     for transaction in Page::read(&answer, Transaction::read).map(|page| page.rows).unwrap_or_default() {

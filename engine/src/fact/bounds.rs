@@ -75,7 +75,7 @@ impl Fact {
             }
             Fact::FundsReplaced(replaced) => signed_amount("funds.amount", replaced.funds.amount),
             Fact::UserReported(report) => {
-                report.balances.iter().flatten().try_for_each(|money| amount("balance", money.amount))?;
+                report.balances.iter().flatten().try_for_each(|money| signed_amount("balance", money.amount))?;
                 report.account.as_ref().map_or(Ok(()), |account| account.limit.check_bounds())
             }
             Fact::PoolReported(report) => {
@@ -85,7 +85,7 @@ impl Fact {
                 change("available_change", report.available_change)
             }
             Fact::PoolSynced(synced) => {
-                amount("reported", synced.reported)?;
+                signed_amount("reported", synced.reported)?;
                 sum("credits_shown", synced.credits_shown)?;
                 change("available_change", synced.available_change)
             }

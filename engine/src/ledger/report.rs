@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::Ledger;
-use super::change::{ChangeError, has_room, in_range, not_found};
+use super::change::{ChangeError, has_room, in_range, in_signed_range, not_found};
 use crate::fact::{Author, Fact, PoolSynced, ReportedAccount, UserReported};
 use crate::ids::{Sequence, UrId};
 use crate::journal::Ticket;
@@ -29,7 +29,7 @@ impl Ledger {
             in_range("limit.clientLimit", Minor(account.limit.client.0))?;
         }
         for money in balances.iter().flatten() {
-            in_range("balance", money.amount)?;
+            in_signed_range("balance", money.amount)?;
         }
         let at = self.stamp(now);
         let report = UserReported { user: user.clone(), account, balances, seen_through };
@@ -48,7 +48,7 @@ impl Ledger {
         seen_through: Sequence,
         now: Moment,
     ) -> Result<(Arc<Ticket>, Minor), ChangeError> {
-        in_range("balance", balance)?;
+        in_signed_range("balance", balance)?;
         let at = self.stamp(now);
         let shared = self.stop_decisions();
         let before = shared.pool(currency).ok_or_else(|| not_found("pool", &currency))?.figures();

@@ -122,15 +122,9 @@ impl PoolFigures {
         let broken =
             |(figure, value)| Err(Broken::of(format_args!("the pool {}", self.currency), figure, value, BEYOND));
         let [latest, before] = self.returns;
-        let sums = [
-            ("held", self.held),
-            ("reported", self.reported),
-            ("credits_due", self.credits_due),
-            ("returns", latest),
-            ("returns", before),
-        ];
+        let sums = [("held", self.held), ("credits_due", self.credits_due), ("returns", latest), ("returns", before)];
         let amounts = [("floor", self.floor), ("reserve", self.reserve)];
-        let signed = [("available", self.available), ("shown_early", self.shown_early)];
+        let signed = [("reported", self.reported), ("available", self.available), ("shown_early", self.shown_early)];
         let first = outside(&sums, Minor::ZERO, SUM_MAX).or_else(|| outside(&amounts, Minor::ZERO, AMOUNT_MAX));
         first.or_else(|| outside(&signed, -SUM_MAX, SUM_MAX)).map_or(Ok(()), broken)
     }

@@ -1,6 +1,7 @@
 //! The HTTPS client: signs each call, shares the budget, retries transient failures, and checks the form of each
 //! answer, and its signature if there is one, before it trusts it.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -63,6 +64,9 @@ pub struct Client {
     randomness: Randomness,
     budget: Mutex<Budget>,
     breaker: Mutex<Breaker>,
+    /// The form of `/v1/balance`: smallest units until an answer shows a point, and decimals from then on. Decimals read
+    /// as smallest units are a hundredth of the money; the form of one value never decides about another's.
+    balances_are_decimal: AtomicBool,
 }
 
 /// One call.
@@ -108,6 +112,7 @@ impl Client {
             randomness,
             budget: Mutex::new(Budget::new(calls_per_minute)),
             breaker: Mutex::new(Breaker::default()),
+            balances_are_decimal: AtomicBool::new(false),
         })
     }
 
@@ -307,7 +312,16 @@ impl UrApi for Client {
     async fn balance(&self, user: &UrId, priority: Priority) -> Result<Vec<Balance>, UrError> {
         const PATH: &str = "/v1/balance";
         let answer = self.call(Call::post(PATH, &json!({"urId": number(user)}), priority)).await?;
-        decoded(PATH, Balance::read_all(&answer))
+        if Balance::shows_decimals(&answer) && !self.balances_are_decimal.swap(true, Ordering::AcqRel) {
+            tracing::info!("UR writes balances as decimals: one without a point is a whole amount");
+        }
+        let read = Balance::read_all(&answer, self.balances_are_decimal.load(Ordering::Acquire));
+        let (balances, unreadable) = decoded(PATH, read)?;
+        for error in &unreadable {
+            metrics::counter!("tapgate_ur_unreadable_total", "path" => PATH).increment(1);
+            tracing::warn!(%user, %error, "a balance of UR cannot be read; the others are used");
+        }
+        Ok(balances)
     }
 
     async fn transactions(
@@ -341,7 +355,9 @@ impl UrApi for Client {
             }
         }
         let answer = self.call(Call::post(PATH, &body, priority)).await?;
-        decoded(PATH, Page::read(&answer, Transaction::read))
+        let page = decoded(PATH, Page::read(&answer, Transaction::read))?;
+        metrics::counter!("tapgate_ur_unreadable_total", "path" => PATH).increment(page.unreadable.len() as u64);
+        Ok(page)
     }
 
     async fn transactions_of(
@@ -352,7 +368,9 @@ impl UrApi for Client {
         const PATH: &str = "/v1/transaction/query";
         let pairs: Vec<_> = pairs.iter().map(|(user, hash)| json!({"urId": number(user), "txHash": hash})).collect();
         let answer = self.call(Call::post(PATH, &json!({"txPairs": pairs}), priority)).await?;
-        decoded(PATH, Page::read(&answer, Transaction::read))
+        let page = decoded(PATH, Page::read(&answer, Transaction::read))?;
+        metrics::counter!("tapgate_ur_unreadable_total", "path" => PATH).increment(page.unreadable.len() as u64);
+        Ok(page)
     }
 
     async fn tokens(&self, priority: Priority) -> Result<Vec<Token>, UrError> {

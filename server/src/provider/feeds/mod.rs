@@ -4,19 +4,20 @@
 //! journal's last record.
 
 mod due;
+mod plausible;
+mod rates;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::future::Future;
 use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tapgate_engine::contract::limit::ClientLimit;
-use tapgate_engine::contract::pricing::{Conversion, Rates};
 use tapgate_engine::fact::{AccountStatus, Author, BreakKind, Discrepancy, Fact, ReportedAccount, Source, Verdict};
 use tapgate_engine::ids::{Sequence, UrId};
 use tapgate_engine::ledger::{Change, ChangeError, Ledger};
-use tapgate_engine::money::{Currency, Minor, Money, SUM_MAX};
+use tapgate_engine::money::{Minor, Money, SUM_MAX};
 use tapgate_engine::rows::User;
 use tapgate_engine::time::UnixMillis;
 use tokio::sync::mpsc;
@@ -29,12 +30,14 @@ use crate::provider::prefunding::credits::{self, Credits};
 use crate::provider::reconciliation;
 use crate::provider::reconciliation::sweep::{SweepError, Sweeps};
 use crate::randomness::Randomness;
-use crate::wire::ur::RefusalCode;
+use crate::wire::ur::{Balance, RefusalCode};
 
 /// Delay between a settlement at UR and reading the figures that must include it: several settlements share one call.
 const AFTER_SETTLEMENT: Duration = Duration::from_secs(2);
 /// Pause after an account's failure.
 const AFTER_FAILURE: Duration = Duration::from_secs(20);
+/// Longest pause after an account that UR refuses again and again.
+const AFTER_REFUSALS_MAX: Duration = Duration::from_secs(21_600);
 /// Pause after transactions that tapgate cannot interpret: they probably need a person.
 const AFTER_UNCLEAR: Duration = Duration::from_secs(3_600);
 /// Longest wait of an account without holds for its share of the budget; the accounts behind it wait too.
@@ -50,12 +53,6 @@ const SWEEPS_DUE_TOLD: usize = 1_000;
 const RECORDS_MAX: usize = 10_000;
 /// Waiting hints; the account's next turn makes up for one that finds no room.
 pub const HINTS_MAX: usize = 10_000;
-
-/// UR's surcharge on a settlement amount (docs/ur-facts.md, "How UR prices").
-const INTERCHANGE_PERCENT: u8 = 1;
-
-/// UR's fiat currencies, where `/v1/tokens` does not say.
-const FIAT: [&str; 7] = ["USD", "EUR", "CHF", "JPY", "CNH", "SGD", "HKD"];
 
 /// Reasons why a task failed its turn.
 #[derive(Debug, thiserror::Error)]
@@ -110,6 +107,9 @@ pub struct Feeds<A> {
     sweeps: Mutex<Due>,
     /// The last success of each feed, for its age.
     fresh: Mutex<HashMap<&'static str, UnixMillis>>,
+    rates: Mutex<rates::Known>,
+    /// Failures in a row of accounts that UR refuses.
+    refusals: Mutex<HashMap<UrId, u32>>,
 }
 
 impl<A: UrApi> Feeds<A> {
@@ -128,7 +128,15 @@ impl<A: UrApi> Feeds<A> {
             sweeps.by(user, now);
         }
         let (users, sweeps) = (Mutex::new(users), Mutex::new(sweeps));
-        Feeds { given, api, users, sweeps, fresh: Mutex::default() }
+        Feeds {
+            given,
+            api,
+            users,
+            sweeps,
+            fresh: Mutex::default(),
+            rates: Mutex::default(),
+            refusals: Mutex::default(),
+        }
     }
 
     /// Runs every feed. `hints` names accounts that UR reported as changed.
@@ -156,6 +164,27 @@ impl<A: UrApi> Feeds<A> {
     /// The interval, varied at random by a tenth, so that accounts that start together do not stay together.
     fn jittered(&self, interval: Duration) -> Duration {
         interval.mul_f64(self.given.randomness.within(0.9..1.1))
+    }
+
+    fn refusals(&self) -> MutexGuard<'_, HashMap<UrId, u32>> {
+        self.refusals.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// An account that UR refuses waits twice as long each time, and no other account waits for it. While UR is down, or
+    /// accepts none of our signatures, no account is to blame.
+    fn after_failure(&self, user: &UrId, error: &FeedError) -> Duration {
+        let is_refused = match error {
+            FeedError::Ur(UrError::Signature(_)) => false,
+            FeedError::Ur(error) => !error.is_transient() && error.refusal() != Some(RefusalCode::Signature),
+            FeedError::Change(_) | FeedError::Sweep(_) => false,
+        };
+        if !is_refused {
+            return AFTER_FAILURE;
+        }
+        let mut refusals = self.refusals();
+        let failures = refusals.entry(user.clone()).or_default();
+        *failures = failures.saturating_add(1);
+        AFTER_FAILURE.saturating_mul(2_u32.saturating_pow(*failures - 1)).min(AFTER_REFUSALS_MAX)
     }
 
     fn now(&self) -> UnixMillis {
@@ -245,85 +274,62 @@ impl<A: UrApi> Feeds<A> {
         let balances = self.api.balance(ops, Priority::High).await?;
         // Credits of automatic prefunds are recorded before the report that includes them.
         credits::follow(&self.given.credits, &self.api).await;
+        let mut failed = None;
         for balance in balances {
-            let now = self.given.clock.now();
-            if ledger.pool(balance.currency).is_none() {
-                let opened = Change::ReportPool {
-                    currency: balance.currency,
-                    reported: Some(balance.amount),
-                    floor: None,
-                    reserve: None,
-                    reflected: None,
-                };
-                ledger.change(&Author::Ur, opened, now)?;
-                continue;
-            }
-            let before = ledger.pool(balance.currency);
-            let shown_early = before.as_ref().map_or(Minor::ZERO, |pool| pool.shown_early);
-            let overdue = before.map_or(Minor::ZERO, |pool| pool.credits_overdue(ledger.time(now.at)));
-            let (_, unexplained) = ledger.sync_pool(balance.currency, balance.amount, seen_through, now)?;
-            if overdue > Minor::ZERO {
-                let discrepancy = Discrepancy {
-                    kind: BreakKind::PoolDrift,
-                    subject: balance.currency.as_str().into(),
-                    field: "credit".into(),
-                    ours: compact_str::format_compact!("{overdue}"),
-                    theirs: "0".into(),
-                };
-                ledger.open_break(discrepancy, now)?;
-            }
-            // A rise up to the amount of open prefunds is their money, shown before its credit is recorded.
-            let on_its_way = ledger.in_flight(balance.currency);
-            // The number of open prefunds has no bound; a sum beyond any figure explains no more.
-            let sum = on_its_way.iter().fold(Minor::ZERO, |sum, prefund| (sum + prefund.amount).min(SUM_MAX));
-            let awaited = (sum - shown_early).max(Minor::ZERO);
-            let drift = unexplained - unexplained.clamp(Minor::ZERO, awaited);
-            if drift.0.abs() > self.given.settings.reconciliation.tolerance.of(balance.amount).0 {
-                let expected = balance.amount - unexplained;
-                let discrepancy = Discrepancy {
-                    kind: BreakKind::PoolDrift,
-                    subject: balance.currency.as_str().into(),
-                    field: "balance".into(),
-                    ours: compact_str::format_compact!("{expected}"),
-                    theirs: compact_str::format_compact!("{}", balance.amount),
-                };
-                ledger.open_break(discrepancy, now)?;
+            if let Err(error) = self.report_pool(balance, seen_through) {
+                tracing::warn!(currency = %balance.currency, %error, "a pool's balance was not recorded; the others are");
+                failed = Some(error);
             }
         }
-        Ok(())
+        failed.map_or(Ok(()), Err)
     }
 
-    /// Each currency's rate to the dollar, and francs per unit; all other pairs follow from these.
-    async fn rates(self: Arc<Self>) -> Result<(), FeedError> {
-        let tokens = self.api.tokens(Priority::High).await?;
-        let fiat: Vec<String> = tokens.into_iter().filter(|token| token.is_fiat).map(|token| token.symbol).collect();
-        let fiat = if fiat.is_empty() { FIAT.map(str::to_owned).to_vec() } else { fiat };
-        let (mut pairs, mut chf, mut seen) = (Vec::new(), Vec::new(), BTreeSet::new());
-        for symbol in &fiat {
-            let Ok(currency) = symbol.trim_end_matches("24").parse::<Currency>() else {
-                continue;
+    fn report_pool(&self, balance: Balance, seen_through: Sequence) -> Result<(), FeedError> {
+        let ledger = &self.given.ledger;
+        let now = self.given.clock.now();
+        let before = ledger.pool(balance.currency);
+        if before.is_none() {
+            // A person's report opens a pool, and UR's says the rest: a pool that opens in the red holds nothing yet.
+            let opened = Change::ReportPool {
+                currency: balance.currency,
+                reported: Some(balance.amount.max(Minor::ZERO)),
+                floor: None,
+                reserve: None,
+                reflected: None,
             };
-            // A token may be listed once per chain, and under two names.
-            if !seen.insert(currency) {
-                continue;
-            }
-            if currency != Currency::USD {
-                let rate = self.api.exchange_rate("USD", symbol, Priority::High).await?;
-                pairs.push(((Currency::USD, currency), Conversion { rate: rate.rate, spread: rate.spread }));
-                let rate = self.api.exchange_rate(symbol, "USD", Priority::High).await?;
-                pairs.push(((currency, Currency::USD), Conversion { rate: rate.rate, spread: rate.spread }));
-            }
-            if currency != Currency::CHF {
-                let rate = self.api.exchange_rate(symbol, "CHF", Priority::High).await?;
-                // UR quotes on 10,000, the ledger in thousandths; a currency below one thousandth counts as one.
-                chf.push((currency, (rate.rate / 10).max(1)));
-            }
+            ledger.change(&Author::Ur, opened, now)?;
+            return Ok(());
         }
-        // UR's API does not report the interchange; a person may have set another.
-        let before = self.given.ledger.program().rates;
-        let interchange_percent = before.set_at.map_or(INTERCHANGE_PERCENT, |_| before.interchange_percent);
-        let rates = Rates { chf, pairs, interchange_percent, set_at: None };
-        self.given.ledger.change(&Author::Ur, Change::ReplaceRates(Box::new(rates)), self.given.clock.now())?;
+        let shown_early = before.as_ref().map_or(Minor::ZERO, |pool| pool.shown_early);
+        let overdue = before.map_or(Minor::ZERO, |pool| pool.credits_overdue(ledger.time(now.at)));
+        let (_, unexplained) = ledger.sync_pool(balance.currency, balance.amount, seen_through, now)?;
+        if overdue > Minor::ZERO {
+            let discrepancy = Discrepancy {
+                kind: BreakKind::PoolDrift,
+                subject: balance.currency.as_str().into(),
+                field: "credit".into(),
+                ours: compact_str::format_compact!("{overdue}"),
+                theirs: "0".into(),
+            };
+            ledger.open_break(discrepancy, now)?;
+        }
+        // A rise up to the amount of open prefunds is their money, shown before its credit is recorded.
+        let on_its_way = ledger.in_flight(balance.currency);
+        // The number of open prefunds has no bound; a sum beyond any figure explains no more.
+        let sum = on_its_way.iter().fold(Minor::ZERO, |sum, prefund| (sum + prefund.amount).min(SUM_MAX));
+        let awaited = (sum - shown_early).max(Minor::ZERO);
+        let drift = unexplained - unexplained.clamp(Minor::ZERO, awaited);
+        if drift.0.abs() > self.given.settings.reconciliation.tolerance.of(balance.amount).0 {
+            let expected = balance.amount - unexplained;
+            let discrepancy = Discrepancy {
+                kind: BreakKind::PoolDrift,
+                subject: balance.currency.as_str().into(),
+                field: "balance".into(),
+                ours: compact_str::format_compact!("{expected}"),
+                theirs: compact_str::format_compact!("{}", balance.amount),
+            };
+            ledger.open_break(discrepancy, now)?;
+        }
         Ok(())
     }
 
@@ -342,11 +348,12 @@ impl<A: UrApi> Feeds<A> {
                 Ok(false) => continue,
                 Ok(true) => {
                     self.succeeded("users");
+                    self.refusals().remove(&user);
                     self.jittered(self.given.settings.users_interval)
                 }
                 Err(error) => {
                     tracing::warn!(%user, %error, "an account's figures were not read; they are asked for again");
-                    AFTER_FAILURE
+                    self.after_failure(&user, &error)
                 }
             };
             self.users().by(&user, self.in_(again));
@@ -372,8 +379,7 @@ impl<A: UrApi> Feeds<A> {
         let pays_by_fiat = !row.fiat().is_empty() || row.holds().iter().any(|hold| hold.source == Source::Fiat);
         let balances = if pays_by_fiat {
             let balances = self.api.balance(user, priority).await?;
-            let money =
-                |balance: crate::wire::ur::Balance| Money { amount: balance.amount, currency: balance.currency };
+            let money = |balance: Balance| Money { amount: balance.amount, currency: balance.currency };
             Some(balances.into_iter().map(money).collect())
         } else {
             None
@@ -447,7 +453,11 @@ impl<A: UrApi> Feeds<A> {
                 }
                 Err(error) => {
                     tracing::warn!(%user, %error, "a sweep did not come to its end; it is made again");
-                    let again = if matches!(error, SweepError::Unclear(_)) { AFTER_UNCLEAR } else { AFTER_FAILURE };
+                    let again = match error {
+                        SweepError::Unclear(_) => AFTER_UNCLEAR,
+                        SweepError::Ur(error) => self.after_failure(&user, &error.into()),
+                        SweepError::Change(_) | SweepError::Store(_) => AFTER_FAILURE,
+                    };
                     self.sweeps().by(&user, self.in_(again));
                 }
             }

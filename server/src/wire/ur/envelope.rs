@@ -91,7 +91,7 @@ pub struct Cursor {
 #[derive(Clone, Debug)]
 pub struct Page<T> {
     pub rows: Vec<T>,
-    /// The errors of unreadable rows.
+    /// The errors of unreadable rows, and of a page marker that cannot be read: the list goes on, and nobody knows where.
     pub unreadable: Vec<Malformed>,
     pub next: Option<Cursor>,
     pub previous: Option<Cursor>,
@@ -120,11 +120,22 @@ impl<T> Page<T> {
         let marked = |key: &str| [answer, data].iter().find_map(|place| place.get(key));
         // The last page may still carry a cursor: if the marker is present, it decides.
         let cursor = |cursor: &str, has: &str| {
-            let ended = marked(has).and_then(Value::as_bool) == Some(false);
-            marked(cursor).and_then(self::cursor).filter(|_| !ended)
+            let goes_on = marked(has).filter(|has| !has.is_null()).map(|has| has.as_bool().unwrap_or(true));
+            let shown = marked(cursor).filter(|shown| !shown.is_null() && shown.as_str() != Some(""));
+            match (goes_on, shown) {
+                (Some(false), _) | (None, None) => Ok(None),
+                (_, shown) => match shown.and_then(self::cursor) {
+                    Some(read) => Ok(Some(read)),
+                    None => Err(Malformed(format!("{cursor} must be a timestamp and a numeric id"))),
+                },
+            }
         };
-        page.next = cursor("nextCursor", "hasNextPage");
-        page.previous = cursor("prevCursor", "hasPrevPage");
+        match cursor("nextCursor", "hasNextPage") {
+            Ok(next) => page.next = next,
+            Err(error) => page.unreadable.push(error),
+        }
+        // Nothing is concluded from where a list begins.
+        page.previous = cursor("prevCursor", "hasPrevPage").unwrap_or(None);
         Ok(page)
     }
 }
@@ -172,6 +183,22 @@ mod tests {
         }
         let last = json!({"code": 0, "data": [], "hasNextPage": false, "nextCursor": cursor});
         assert_eq!(Page::read(&last, number).unwrap().next, None);
+        for (has, cursor, is_unclear) in [
+            (json!(true), json!("eyJpZCI6NDJ9"), true),
+            (json!(true), json!({"timestamp": 1, "id": "0xabc"}), true),
+            (json!(true), Value::Null, true),
+            (json!("yes"), Value::Null, true),
+            (Value::Null, json!("eyJpZCI6NDJ9"), true),
+            (Value::Null, json!(""), false),
+            (json!(false), json!("eyJpZCI6NDJ9"), false),
+        ] {
+            let page = Page::read(&json!({"data": [1], "hasNextPage": has, "nextCursor": cursor}), number).unwrap();
+            assert_eq!(
+                (page.rows.len(), page.next, !page.unreadable.is_empty()),
+                (1, None, is_unclear),
+                "{has} {cursor}"
+            );
+        }
         assert!(Page::read(&json!({"code": 0, "data": null}), number).unwrap().rows.is_empty());
         assert!(Page::read(&json!({"code": 0, "data": "none"}), number).is_err());
     }

@@ -71,23 +71,62 @@ pub struct Balance {
 }
 
 impl Balance {
-    /// The fiat balances of an answer; other tokens are ignored.
+    /// The fiat balances of an answer, row by row; other tokens are nobody's balance and are ignored. The second list
+    /// holds the errors of rows that cannot be read: they spoil no other row.
     ///
     /// # Errors
-    /// No list, or a malformed amount of a fiat token.
-    pub fn read_all(answer: &Value) -> Result<Vec<Balance>, Malformed> {
-        let data = data(answer);
-        let rows = [Some(data), data.get("items"), data.get("list"), data.get("balances")];
-        let rows = rows.into_iter().flatten().find_map(Value::as_array);
-        let rows = rows.ok_or_else(|| Malformed("the answer holds no list of balances".to_owned()))?;
-        let mut balances = Vec::with_capacity(rows.len());
-        for row in rows {
-            let Some(currency) = currency(&text(row, "symbol")?) else { continue };
-            let amount = units_or_display("amount", &text(row, "amount")?, FIAT_DECIMALS)?;
-            balances.push(Balance { currency, amount });
+    /// No list.
+    pub fn read_all(answer: &Value, is_decimal: bool) -> Result<(Vec<Balance>, Vec<Malformed>), Malformed> {
+        let mut balances: Vec<Balance> = Vec::new();
+        let (mut unreadable, mut twice) = (Vec::new(), Vec::new());
+        for row in rows_of_balances(answer)? {
+            let Ok(symbol) = text(row, "symbol") else {
+                unreadable.push(Malformed("symbol is missing".to_owned()));
+                continue;
+            };
+            let Some(currency) = currency(&symbol).filter(|currency| currency.is_held_by_ur()) else { continue };
+            let shown = text(row, "amount").and_then(|shown| {
+                let decimals = if is_decimal { FIAT_DECIMALS } else { 0 };
+                display_amount("amount", &shown, decimals)
+            });
+            match shown {
+                Ok(amount) => {
+                    if balances.iter().any(|balance| balance.currency == currency && balance.amount != amount) {
+                        twice.push(currency);
+                    } else if balances.iter().all(|balance| balance.currency != currency) {
+                        balances.push(Balance { currency, amount });
+                    }
+                }
+                Err(Malformed(error)) => unreadable.push(Malformed(format!("{currency}: {error}"))),
+            }
         }
-        Ok(balances)
+        // Which of two figures holds, or whether their sum does, would be chance.
+        balances.retain(|balance| !twice.contains(&balance.currency));
+        unreadable.extend(twice.iter().map(|currency| Malformed(format!("{currency}: amount is listed twice"))));
+        Ok((balances, unreadable))
     }
+
+    /// Whether an answer writes an amount of fiat money with a point: then the endpoint's amounts are decimals, whole
+    /// ones without a point too.
+    #[must_use]
+    pub fn shows_decimals(answer: &Value) -> bool {
+        let is_fiat = |row: &Value| {
+            let symbol = text(row, "symbol").ok();
+            symbol.and_then(|symbol| currency(&symbol)).is_some_and(Currency::is_held_by_ur)
+        };
+        let is_decimal = |row: &&Value| {
+            let shown = text(row, "amount").unwrap_or_default();
+            shown.contains('.') && display_amount("amount", &shown, FIAT_DECIMALS).is_ok()
+        };
+        rows_of_balances(answer).is_ok_and(|rows| rows.iter().filter(|row| is_fiat(row)).any(|row| is_decimal(&row)))
+    }
+}
+
+fn rows_of_balances(answer: &Value) -> Result<&Vec<Value>, Malformed> {
+    let data = data(answer);
+    let rows = [Some(data), data.get("items"), data.get("list"), data.get("balances")];
+    let rows = rows.into_iter().flatten().find_map(Value::as_array);
+    rows.ok_or_else(|| Malformed("the answer holds no list of balances".to_owned()))
 }
 
 /// `/v1/exchangeRate`: both on 10,000.
@@ -206,14 +245,48 @@ mod tests {
     }
 
     #[test]
-    fn balances_are_integers_or_decimals() {
-        let read = |rows: Value| Balance::read_all(&json!({"code": 0, "data": rows}));
-        let balance = |amount| Balance { currency: Currency::EUR, amount: Minor(amount) };
-        assert_eq!(read(json!([{"symbol": "EUR24", "amount": "1250"}])), Ok(vec![balance(1_250)]));
-        assert_eq!(read(json!([{"symbol": "eur", "amount": "12.50"}])), Ok(vec![balance(1_250)]));
-        assert_eq!(read(json!({"list": [{"symbol": "EUR", "amount": 1250}]})), Ok(vec![balance(1_250)]));
-        assert_eq!(read(json!([{"symbol": "USDC", "amount": "1.000001"}])), Ok(vec![]));
-        assert!(read(json!([{"symbol": "EUR", "amount": "a lot"}])).is_err());
+    fn each_row_of_balances_stands_alone() {
+        #[track_caller]
+        fn check(is_decimal: bool, rows: &Value, expected: &[(Currency, i64)], unreadable: usize) {
+            let answer = json!({"code": 0, "data": rows});
+            let (balances, errors) = Balance::read_all(&answer, is_decimal).unwrap();
+            let expected: Vec<_> = expected
+                .iter()
+                .map(|(currency, amount)| Balance { currency: *currency, amount: Minor(*amount) })
+                .collect();
+            assert_eq!((balances, errors.len()), (expected, unreadable), "{answer}: {errors:?}");
+        }
+        let eur = |amount: Value| json!({"symbol": "EUR24", "amount": amount});
+        check(false, &json!([eur(json!("1250"))]), &[(Currency::EUR, 1_250)], 0);
+        check(true, &json!([eur(json!("12.50"))]), &[(Currency::EUR, 1_250)], 0);
+        check(true, &json!([eur(json!("1000000"))]), &[(Currency::EUR, 100_000_000)], 0);
+        check(false, &json!([eur(json!("12.5"))]), &[], 1);
+        check(false, &json!({"list": [eur(json!(1_250))]}), &[(Currency::EUR, 1_250)], 0);
+        check(true, &json!([eur(json!("-123.45"))]), &[(Currency::EUR, -12_345)], 0);
+        check(true, &json!([eur(json!("1.00")), {"symbol": "SGD", "amount": null}]), &[(Currency::EUR, 100)], 1);
+        check(
+            true,
+            &json!([{"symbol": "ETH", "amount": "12.345678901234567890"}, eur(json!("1.00"))]),
+            &[(Currency::EUR, 100)],
+            0,
+        );
+        check(true, &json!([eur(json!("a lot")), {"symbol": "cny", "amount": "2.00"}, 7]), &[(Currency::CNH, 200)], 2);
+        check(true, &json!([eur(json!("5.00")), {"symbol": "eur", "amount": "7.00"}]), &[], 1);
+        check(true, &json!([eur(json!("5.00")), {"symbol": "eur", "amount": "5"}]), &[(Currency::EUR, 500)], 0);
+        assert!(Balance::read_all(&json!({"data": "none"}), true).is_err());
+    }
+
+    #[test]
+    fn a_point_shows_the_form_of_balances_and_only_in_fiat_money() {
+        let check = |symbol: &str, amount: &str, expected: bool| {
+            let answer = json!({"data": [{"symbol": symbol, "amount": amount}]});
+            assert_eq!(Balance::shows_decimals(&answer), expected, "{answer}");
+        };
+        check("EUR", "1000000.50", true);
+        check("EUR", "1000000", false);
+        check("EUR", "1.2.3", false);
+        check("USDC", "1.000001", false);
+        check("ETH", "1.5", false);
     }
 
     #[test]

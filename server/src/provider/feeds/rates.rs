@@ -1,0 +1,183 @@
+//! UR's rates, pair by pair: a pair that cannot be had or is not plausible keeps its value until that is too old, and
+//! spoils no other.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use tapgate_engine::contract::pricing::{Conversion, Rates};
+use tapgate_engine::fact::Author;
+use tapgate_engine::ledger::Change;
+use tapgate_engine::money::Currency;
+use tapgate_engine::time::UnixMillis;
+
+use super::plausible::{Asked, Judgement, Suspect, judge};
+use super::{FeedError, Feeds};
+use crate::provider::api::{Priority, UrApi, UrError};
+use crate::wire::ur::Rate;
+
+/// UR's surcharge on a settlement amount (docs/ur-facts.md, "How UR prices").
+const INTERCHANGE_PERCENT: u8 = 1;
+
+/// UR's fiat currencies, where `/v1/tokens` does not say.
+const FIAT: [&str; 7] = ["USD", "EUR", "CHF", "JPY", "CNH", "SGD", "HKD"];
+
+/// How far a rate may move from one answer to the next without being suspicious, in basis points.
+const JUMP_BPS: u16 = 1_000;
+
+type Pair = (Currency, Currency);
+
+/// What the feed remembers of each pair between two turns. A restart forgets it: ages begin at the stored rates' time,
+/// and a suspicion begins anew.
+#[derive(Debug, Default)]
+pub(super) struct Known {
+    taken_at: BTreeMap<Pair, UnixMillis>,
+    suspects: BTreeMap<Pair, Suspect>,
+}
+
+impl<A: UrApi> Feeds<A> {
+    /// Each currency's rate to the dollar, and francs per unit; all other pairs follow from these.
+    pub(super) async fn rates(self: Arc<Self>) -> Result<(), FeedError> {
+        let at = self.now();
+        let (answers, failed) = self.ask_rates().await;
+        let Some(rates) = self.judge_rates(&answers, at) else {
+            return failed.map_or(Ok(()), |error| Err(error.into()));
+        };
+        self.given.ledger.change(&Author::Ur, Change::ReplaceRates(Box::new(rates)), self.given.clock.now())?;
+        Ok(())
+    }
+
+    /// UR's answers, and its last failure. A refusal of one pair leaves the others; an outage ends the turn.
+    async fn ask_rates(&self) -> (BTreeMap<Pair, Rate>, Option<UrError>) {
+        let mut answers = BTreeMap::new();
+        let mut failed = None;
+        let symbols = match self.api.tokens(Priority::High).await {
+            Ok(tokens) => tokens.into_iter().filter(|token| token.is_fiat).map(|token| token.symbol).collect(),
+            Err(error) if error.is_transient() => return (answers, Some(error)),
+            Err(error) => {
+                failed = Some(error);
+                Vec::new()
+            }
+        };
+        let symbols = if symbols.is_empty() { FIAT.map(str::to_owned).to_vec() } else { symbols };
+        for (pair, from, to) in pairs(&symbols) {
+            match self.api.exchange_rate(&from, &to, Priority::High).await {
+                Ok(rate) => drop(answers.insert(pair, rate)),
+                Err(error) => {
+                    metrics::counter!("tapgate_ur_unreadable_total", "path" => "/v1/exchangeRate").increment(1);
+                    tracing::warn!(from, to, %error, "a rate was not read; its last value is used until that is too old");
+                    let is_down = error.is_transient();
+                    failed = Some(error);
+                    if is_down {
+                        break;
+                    }
+                }
+            }
+        }
+        (answers, failed)
+    }
+
+    /// The rates to use from now on; `None` if no answer is taken, so that the old ones age.
+    fn judge_rates(&self, answers: &BTreeMap<Pair, Rate>, at: UnixMillis) -> Option<Rates> {
+        let before = self.given.ledger.program().rates;
+        let max_age = self.given.ledger.policy().rates_max_age_seconds;
+        let mut known = self.rates.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut rates = Rates {
+            chf: Vec::new(),
+            pairs: Vec::new(),
+            // UR's API does not report the interchange; a person may have set another.
+            interchange_percent: before.set_at.map_or(INTERCHANGE_PERCENT, |_| before.interchange_percent),
+            set_at: None,
+        };
+        let mut taken = BTreeMap::new();
+        for (pair, answer) in answers {
+            let stored = |pair: Pair| before.pairs.iter().find(|(other, _)| *other == pair).map(|(_, kept)| kept.rate);
+            let (from, to) = *pair;
+            let opposite = (to, from);
+            let inverse = answers.get(&opposite).map(|opposite| opposite.rate).or_else(|| stored(opposite));
+            let last = if is_stored(*pair) {
+                stored(*pair)
+            } else {
+                before.chf_rate(from).map(|rate| rate.saturating_mul(10))
+            };
+            let inverse = inverse.or_else(|| crossed(answers, *pair));
+            let asked = Asked { rate: answer.rate, spread: answer.spread, inverse, last, at };
+            match judge(&asked, known.suspects.get(pair).copied(), JUMP_BPS) {
+                Judgement::Taken => {
+                    known.suspects.remove(pair);
+                    known.taken_at.insert(*pair, at);
+                    taken.insert(*pair, *answer);
+                }
+                Judgement::Refused(suspect) => {
+                    known.suspects.insert(*pair, suspect);
+                    metrics::counter!("tapgate_rates_implausible_total").increment(1);
+                    tracing::error!(%from, %to, rate = answer.rate, spread = answer.spread, ?inverse, ?last,
+                        "UR's rate is not plausible and not used: set the right one by PUT /api/v1/rates");
+                }
+            }
+        }
+        if taken.is_empty() {
+            return None;
+        }
+        let since = before.set_at.unwrap_or(at);
+        let mut is_young = |pair: Pair| {
+            let taken_at = *known.taken_at.entry(pair).or_insert(since);
+            max_age.is_none_or(|max| at.0.saturating_sub(taken_at.0) / 1_000 <= max)
+        };
+        for (pair, answer) in &taken {
+            if is_stored(*pair) {
+                rates.pairs.push((*pair, Conversion { rate: answer.rate, spread: answer.spread }));
+            }
+            if pair.1 == Currency::CHF {
+                // UR quotes on 10,000, the ledger in thousandths; a currency below one thousandth counts as one.
+                rates.chf.push((pair.0, (answer.rate / 10).max(1)));
+            }
+        }
+        for (pair, kept) in before.pairs {
+            if !taken.contains_key(&pair) && is_young(pair) {
+                rates.pairs.push((pair, kept));
+            }
+        }
+        for (currency, kept) in before.chf {
+            let pair = (currency, Currency::CHF);
+            if !taken.contains_key(&pair) && is_young(pair) {
+                rates.chf.push((currency, kept));
+            }
+        }
+        Some(rates)
+    }
+}
+
+/// Pairs with the dollar price conversions; the others give francs only.
+fn is_stored((from, to): Pair) -> bool {
+    from == Currency::USD || to == Currency::USD
+}
+
+/// The opposite of a price in francs, over the dollar: francs are asked for in one direction only.
+fn crossed(answers: &BTreeMap<Pair, Rate>, (from, to): Pair) -> Option<u32> {
+    let rate = |pair: Pair| answers.get(&pair).map(|answer| u64::from(answer.rate));
+    let through = rate((to, Currency::USD))?.checked_mul(rate((Currency::USD, from))?)? / 10_000;
+    u32::try_from(through).ok().filter(|rate| *rate > 0)
+}
+
+/// The pairs to ask for, with UR's symbols. A token may be listed once per chain, and under two names.
+fn pairs(symbols: &[String]) -> Vec<(Pair, String, String)> {
+    let mut seen = BTreeSet::new();
+    let mut pairs = Vec::new();
+    for symbol in symbols {
+        let Ok(currency) = symbol.trim_end_matches("24").parse::<Currency>() else { continue };
+        if !seen.insert(currency) {
+            continue;
+        }
+        if currency != Currency::USD {
+            pairs.push(((Currency::USD, currency), "USD".to_owned(), symbol.clone()));
+            pairs.push(((currency, Currency::USD), symbol.clone(), "USD".to_owned()));
+        }
+        if currency != Currency::CHF && currency != Currency::USD {
+            pairs.push(((currency, Currency::CHF), symbol.clone(), "CHF".to_owned()));
+        }
+    }
+    if !seen.contains(&Currency::CHF) && seen.contains(&Currency::USD) {
+        pairs.push(((Currency::USD, Currency::CHF), "USD".to_owned(), "CHF".to_owned()));
+    }
+    pairs
+}
