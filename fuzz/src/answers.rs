@@ -3,7 +3,8 @@
 use serde_json::{Value, json};
 use tapgate::wire::partner_api;
 use tapgate::wire::ur::{
-    Answer, Balance, DepositQuote, Direction, OnrampQuote, Page, Profile, Rate, Status, Token, Transaction, read,
+    AmountForm, Answer, Balance, DepositQuote, Direction, OnrampQuote, Page, Profile, Rate, Status, Token, Transaction,
+    read,
 };
 use tapgate_engine::money::{AMOUNT_MAX, Minor};
 
@@ -13,13 +14,15 @@ pub fn check(data: &[u8]) {
     let Ok(Answer::Done(answer)) = read(data) else { return };
     let _ = (Rate::read(&answer), DepositQuote::read(&answer), OnrampQuote::read(&answer), Profile::read(&answer));
     let _ = Page::read(&answer, Token::read);
-    let is_decimal = Balance::shows_decimals(&answer);
-    for balance in Balance::read_all(&answer, is_decimal).unwrap_or_default().0 {
-        assert!(balance.amount.0.unsigned_abs() <= AMOUNT_MAX.0.unsigned_abs());
-    }
-    for transaction in Page::read(&answer, Transaction::read).map(|page| page.rows).unwrap_or_default() {
-        assert!((Minor::ZERO..=AMOUNT_MAX).contains(&transaction.amount), "{transaction:?}");
-        assert_eq!(Transaction::read(&shown(&transaction)), Ok(transaction));
+    for form in [AmountForm::Decimal, AmountForm::SmallestUnit] {
+        for balance in Balance::read_all(&answer, form).unwrap_or_default().0 {
+            assert!(balance.amount.0.unsigned_abs() <= AMOUNT_MAX.0.unsigned_abs());
+        }
+        let read = |value: &Value| Transaction::read(value, form);
+        for transaction in Page::read(&answer, read).map(|page| page.rows).unwrap_or_default() {
+            assert!((Minor::ZERO..=AMOUNT_MAX).contains(&transaction.amount), "{transaction:?}");
+            assert_eq!(Transaction::read(&shown(&transaction), AmountForm::Decimal), Ok(transaction));
+        }
     }
 }
 

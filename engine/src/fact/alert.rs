@@ -82,6 +82,10 @@ pub enum AlertKind {
     ClockWrong,
     /// The disk is nearly full.
     DiskLow,
+    /// UR sends a field that cannot be read.
+    FeedUnreadable,
+    /// A rate of UR is not plausible and not used.
+    RatesImplausible,
 }
 
 impl AlertKind {
@@ -103,6 +107,8 @@ impl AlertKind {
         AlertKind::DeliveryStuck,
         AlertKind::ClockWrong,
         AlertKind::DiskLow,
+        AlertKind::FeedUnreadable,
+        AlertKind::RatesImplausible,
     ];
 
     /// The name on the wire.
@@ -125,6 +131,8 @@ impl AlertKind {
             AlertKind::DeliveryStuck => "delivery_stuck",
             AlertKind::ClockWrong => "clock_wrong",
             AlertKind::DiskLow => "disk_low",
+            AlertKind::FeedUnreadable => "feed_unreadable",
+            AlertKind::RatesImplausible => "rates_implausible",
         }
     }
 }

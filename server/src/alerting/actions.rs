@@ -22,6 +22,8 @@ const JUDGED: &[AlertKind] = &[
     AlertKind::PrefundRefused,
     AlertKind::ClockWrong,
     AlertKind::DiskLow,
+    AlertKind::FeedUnreadable,
+    AlertKind::RatesImplausible,
 ];
 
 /// The result of one check.

@@ -13,6 +13,7 @@ use tapgate_engine::time::{Moment, UnixMillis};
 use super::actions::{Action, Found, actions};
 use super::conditions::breaks::{break_ageing, drift, stand_in};
 use super::conditions::declines::decline_spike;
+use super::conditions::findings::{feed_unreadable, rates_implausible};
 use super::conditions::floor::floor_breached;
 use super::conditions::gates::{clock_wrong, disk_low};
 use super::conditions::hourly_cap::{hourly_cap, reaches_cap};
@@ -23,6 +24,7 @@ use super::conditions::prefunds::{prefund_overdue, prefund_short};
 use super::conditions::reports::report_stale;
 use crate::clock::Clock;
 use crate::health::Health;
+use crate::provider::findings::Findings;
 use crate::provider::prefunding::plan::Planned;
 use crate::provider::prefunding::{AutoPrefundMode, Board, Looked};
 use crate::stopping::Stopping;
@@ -51,6 +53,7 @@ pub struct Watch {
     pub treasury: Arc<Follower>,
     /// The next steps of automatic prefunds.
     pub prefunding: Arc<Board>,
+    pub findings: Arc<Findings>,
     pub settings: Settings,
 }
 
@@ -167,6 +170,7 @@ fn check(watch: &Watch, open: &[Alert], seen: &mut PreviousCheck, now: UnixMilli
     if watch.health.is_disk_low() {
         found.standing.push(disk_low());
     }
+    judge_findings(&watch.findings, &mut found, now);
     found.standing.extend(journal_slow(seen.journal, severity_of(AlertKind::JournalSlow, "")));
     if is_caught_up {
         let outcomes = treasury.outcomes(now);
@@ -181,6 +185,19 @@ fn check(watch: &Watch, open: &[Alert], seen: &mut PreviousCheck, now: UnixMilli
         found.unknown.extend(OF_THE_JOURNAL);
     }
     found
+}
+
+/// What this process has not seen yet may still hold: a restart ends no alert.
+fn judge_findings(findings: &Findings, found: &mut Found, now: UnixMillis) {
+    let looked = findings.look(now);
+    found.standing.extend(looked.unreadable.iter().map(feed_unreadable));
+    if !looked.is_unreadable_known {
+        found.unknown.push(AlertKind::FeedUnreadable);
+    }
+    match looked.implausible {
+        Some(rates) => found.standing.extend(rates.iter().map(rates_implausible)),
+        None => found.unknown.push(AlertKind::RatesImplausible),
+    }
 }
 
 /// Each pool's blocked automatic top-up. They share one subject: the worst case of a pool is reported, which is money

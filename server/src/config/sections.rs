@@ -26,7 +26,7 @@ pub(super) fn config(reader: &mut Reader<'_>, read_file: ReadFile<'_>) -> Config
     let durability = reader.value("durability", durability);
     let listen = listen::listen(reader);
     let reconciliation = reconcile::reconcile(reader);
-    let Ur { base_url, signatures, api, ops_account, feeds } = ur::ur(reader, read_file, reconciliation);
+    let Ur { base_url, signatures, api, amounts, ops_account, feeds } = ur::ur(reader, read_file, reconciliation);
     let controls = controls::controls(reader);
     let policy = decision::policy(reader, feeds.is_some(), controls);
     let treasury = treasury::treasury(reader, read_file);
@@ -41,7 +41,12 @@ pub(super) fn config(reader: &mut Reader<'_>, read_file: ReadFile<'_>) -> Config
         report_stale_seconds: watch.report_stale_seconds,
     };
     let tolerance = reconciliation.tolerance;
-    let public = public::Settings { signatures, deadline: decision::deadline(reader), tolerance };
+    let public = public::Settings {
+        signatures,
+        deadline: decision::deadline(reader),
+        tolerance,
+        transaction_amounts: amounts.transactions,
+    };
     let (tokens, card_currency) = (admin::tokens(reader), decision::card_currency(reader));
     let admin = http::admin::Settings { tokens, card_currency, auto_prefund };
     let delivery = deliver::deliver(reader, read_file);

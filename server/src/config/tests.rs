@@ -15,6 +15,7 @@ use crate::delivery::settings::Settings;
 use crate::http::admin::auth::{Role, TokenHash};
 use crate::provider::prefunding::AutoPrefundMode;
 use crate::signature::WebhookPolicy;
+use crate::wire::ur::AmountForm;
 
 const SIGNER: &str = "0xee28dEaD5F114C8405BE3be1144D59A4110B7F79";
 const KEY: &str = "0x59c6995e998f97a5a0044966f0945389dc9e86dae88c7a8412f4603b6b78690d";
@@ -83,7 +84,8 @@ fn the_default_text_loads_and_shows_exactly_the_defaults() {
     assert_eq!(shown.public.signatures, signatures);
     assert_eq!(shown.prefunding.base_url, "https://openapi.ur.app");
     let feeds = shown.feeds.unwrap();
-    assert_eq!((feeds.calls_per_minute, feeds.pools_interval.as_secs()), (80, 15));
+    assert_eq!((feeds.calls_per_minute, feeds.pools_interval.as_secs(), feeds.rates_jump_bps), (80, 15, 1_000));
+    assert_eq!(shown.public.transaction_amounts, AmountForm::Decimal);
     assert_eq!((shown.treasury.rules.cycle_days, shown.watch.renotify_seconds), (7, 14_400));
     assert_eq!((shown.treasury.rules.z, shown.treasury.rules.thresholds.notice), (5.0, 0.01));
     assert_eq!((shown.watch.interval.as_secs(), shown.watch.report_stale_seconds), (60, 900));
@@ -196,6 +198,11 @@ fn a_setting_has_one_form_and_a_range() {
     );
     bad("ur.timestamp_window_seconds = 0", "ur.timestamp_window_seconds: must be 1 to 3600, got 0");
     bad("ur.calls_per_minute = 0", "ur.calls_per_minute: must be 1 to 100000, got 0");
+    bad(
+        "ur.balance_amounts = \"cents\"",
+        "ur.balance_amounts: must be \"decimal\" or \"smallest_unit\", got \"cents\"",
+    );
+    bad("reconcile.rates_jump_bps = 5001", "reconcile.rates_jump_bps: must be 1 to 5000, got 5001");
     bad("reconcile.expiry_seconds = 0", "reconcile.expiry_seconds: must be 1 to 7776000, got 0");
     bad("reconcile.drift_bps = 1001", "reconcile.drift_bps: must be 0 to 1000, got 1001");
     bad("ur.feeds = 1", "ur.feeds: must be true or false, got an integer");

@@ -8,8 +8,10 @@ use tapgate_engine::ids::UrId;
 use super::reader::Reader;
 use super::sections::{INTERVAL_SECONDS_MAX, ReadFile, seconds};
 use super::setting::Setting;
+use crate::provider::api::AmountForms;
 use crate::provider::{api, feeds, reconciliation};
 use crate::signature::{Address, SigningKey, WebhookPolicy};
+use crate::wire::ur::AmountForm;
 
 /// Most signers: each key can approve spending, and a rotation needs two.
 const SIGNERS_MAX: usize = 16;
@@ -23,11 +25,15 @@ const CALLS_PER_MINUTE: u32 = 80;
 /// Most calls a minute: more than any tier.
 const CALLS_PER_MINUTE_MAX: u32 = 100_000;
 
+/// Largest permitted move of a rate, in basis points: a half. Beyond a factor of 2 only a person decides.
+const RATES_JUMP_BPS_MAX: u16 = 5_000;
+
 /// The settings of our calls to UR and of UR's calls to us.
 pub(super) struct Ur {
     pub(super) base_url: String,
     pub(super) signatures: WebhookPolicy,
     pub(super) api: Option<api::Settings>,
+    pub(super) amounts: AmountForms,
     pub(super) ops_account: Option<UrId>,
     pub(super) feeds: Option<feeds::Settings>,
 }
@@ -43,7 +49,9 @@ pub(super) fn ur(reader: &mut Reader<'_>, read_file: ReadFile<'_>, reconciliatio
     let is_fed = reader.value("ur.feeds", Setting::boolean).unwrap_or(true);
     let calls_per_minute = reader.value("ur.calls_per_minute", |setting| setting.integer(1..=CALLS_PER_MINUTE_MAX));
     let calls_per_minute = calls_per_minute.unwrap_or(CALLS_PER_MINUTE);
+    let rates_jump_bps = reader.value("reconcile.rates_jump_bps", |setting| setting.integer(1..=RATES_JUMP_BPS_MAX));
     let feeds = feeds::Settings {
+        rates_jump_bps: rates_jump_bps.unwrap_or(1_000),
         ops_account: ops_account.clone(),
         pools_interval: interval(reader, "ur.pools_interval_seconds", 15),
         rates_interval: interval(reader, "ur.rates_interval_seconds", 300),
@@ -51,8 +59,14 @@ pub(super) fn ur(reader: &mut Reader<'_>, read_file: ReadFile<'_>, reconciliatio
         calls_per_minute,
         reconciliation,
     };
-    let api = |key| api::Settings { base_url: base_url.clone(), key, signers: signers.clone(), calls_per_minute };
+    let amounts = AmountForms {
+        balances: amount_form(reader, "ur.balance_amounts").unwrap_or(AmountForm::Unconfirmed),
+        transactions: amount_form(reader, "ur.transaction_amounts").unwrap_or(AmountForm::Decimal),
+    };
+    let api =
+        |key| api::Settings { base_url: base_url.clone(), key, signers: signers.clone(), calls_per_minute, amounts };
     Ur {
+        amounts,
         api: partner_key.map(api),
         signatures: WebhookPolicy {
             signers,
@@ -63,6 +77,11 @@ pub(super) fn ur(reader: &mut Reader<'_>, read_file: ReadFile<'_>, reconciliatio
         ops_account,
         feeds: is_fed.then_some(feeds),
     }
+}
+
+fn amount_form(reader: &mut Reader<'_>, path: &'static str) -> Option<AmountForm> {
+    let words = [("decimal", AmountForm::Decimal), ("smallest_unit", AmountForm::SmallestUnit)];
+    reader.value(path, |setting| setting.word(&words))
 }
 
 fn interval(reader: &mut Reader<'_>, path: &'static str, default: u32) -> Duration {

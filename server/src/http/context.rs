@@ -10,6 +10,7 @@ use tokio::sync::mpsc;
 use crate::clock::Clock;
 use crate::delivery::receivers::Delivery;
 use crate::health::Health;
+use crate::provider::findings::Findings;
 use crate::provider::prefunding::Board;
 use crate::randomness::Randomness;
 use crate::treasury::follow::Follower;
@@ -28,6 +29,8 @@ pub struct App {
     pub deliveries: Arc<[Delivery]>,
     /// The next steps of automatic prefunds.
     pub prefunding: Arc<Board>,
+    /// What could not be used of UR's answers and notifications.
+    pub findings: Arc<Findings>,
     /// Draws request ids.
     pub randomness: Randomness,
 }
@@ -46,6 +49,7 @@ impl App {
         App {
             health: Arc::default(),
             prefunding: Arc::default(),
+            findings: Arc::default(),
             deliveries: deliveries.into(),
             randomness: Randomness::of_system(),
             ledger,

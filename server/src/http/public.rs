@@ -30,7 +30,7 @@ use crate::signature::{
     WebhookPolicy, check_freshness, verify_webhook,
 };
 use crate::wire::callback::{self, CARD_AUTHORIZATION, Envelope};
-use crate::wire::ur::Transaction;
+use crate::wire::ur::{AmountForm, Transaction};
 use crate::wire::{Digits, Malformed};
 
 /// The only route.
@@ -64,6 +64,8 @@ pub struct Settings {
     pub deadline: Duration,
     /// Permitted difference between a transaction in UR's notification and our authorization.
     pub tolerance: Tolerance,
+    /// The form of amounts in the event `transaction`.
+    pub transaction_amounts: AmountForm,
 }
 
 /// The service that answers UR.
@@ -145,8 +147,13 @@ impl Public {
     async fn notified(&self, event: &str, body: &[u8], now: Moment) -> Result<Vec<u8>, Problem> {
         match event {
             "transaction" => {
-                let malformed = |error: Malformed| Problem::Malformed(format!("data: {error}"));
-                let transaction = callback::data(body).and_then(|data| Transaction::read(&data)).map_err(malformed)?;
+                let malformed = |error: Malformed| {
+                    self.app.findings.unreadable("transaction", &error, now.at);
+                    Problem::Malformed(format!("data: {error}"))
+                };
+                let transaction = callback::data(body)
+                    .and_then(|data| Transaction::read(&data, self.settings.transaction_amounts))
+                    .map_err(malformed)?;
                 let tolerance = self.settings.tolerance;
                 let ticket = match reconciliation::apply(&self.app.ledger, &transaction, tolerance, now)? {
                     Applied::Booked(booking) => Some(booking.ticket),

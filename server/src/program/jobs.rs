@@ -108,6 +108,7 @@ fn of_provider<A: UrApi>(
         ledger: Arc::clone(&app.ledger),
         clock: Arc::clone(&app.clock),
         randomness: app.randomness.clone(),
+        findings: Arc::clone(&app.findings),
         credits,
         settings,
     };
@@ -138,6 +139,7 @@ fn watch(app: &App, settings: watch::Settings) -> watch::Watch {
         health: Arc::clone(&app.health),
         treasury: Arc::clone(&app.treasury),
         prefunding: Arc::clone(&app.prefunding),
+        findings: Arc::clone(&app.findings),
         settings,
     }
 }

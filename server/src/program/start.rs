@@ -107,7 +107,7 @@ impl Server {
 fn provider(app: &App, config: &Config) -> Result<Option<Provider<Client>>, ServeError> {
     let Some((settings, feeds)) = config.api.clone().zip(config.feeds.clone()) else { return Ok(None) };
     let partner = settings.key.address();
-    let client = Client::new(settings, Arc::clone(&app.clock), app.randomness.clone());
+    let client = Client::new(settings, Arc::clone(&app.clock), app.randomness.clone(), Arc::clone(&app.findings));
     let client = client.map_err(|error| ServeError::SetUp(error.to_string()))?;
     Ok(Some(Provider { api: Arc::new(client), partner, feeds }))
 }

@@ -50,6 +50,8 @@ fn describe() {
     describe_gauge!("tapgate_sweeps_waiting", "Accounts of which UR has something to show yet");
     describe_gauge!("tapgate_sweeps_due", "Accounts whose sweep is due now");
     describe_counter!("tapgate_ur_calls_total", "Calls to UR, by path and outcome");
+    describe_counter!("tapgate_ur_unreadable_total", "Values of UR that could not be read, by endpoint");
+    describe_counter!("tapgate_rates_implausible_total", "Rates of UR that were not used");
     describe_histogram!("tapgate_ur_call_seconds", Unit::Seconds, "From sending a call to UR to its whole answer");
     describe_gauge!("tapgate_ur_paused", "1 while UR is not asked because it failed repeatedly");
     describe_counter!("tapgate_ur_transactions_total", "Transactions that UR showed, by what they did");

@@ -2,5 +2,6 @@
 
 pub mod api;
 pub mod feeds;
+pub mod findings;
 pub mod prefunding;
 pub mod reconciliation;

@@ -321,7 +321,7 @@ fn config(keys: &Keys, data: &Path, speed: u32, base_url: SocketAddr) -> Result<
     let window = (300 + speed / 4).min(3_600);
     let text = format!(
         "data_dir = {data:?}\n[listen]\npublic = \"{public}\"\nadmin = \"{admin}\"\n[ur]\nsigners = [\"{signer}\"]\n\
-         timestamp_window_seconds = {window}\nops_ur_id = \"{}\"\nbase_url = \"{}\"\npartner_key = \"0x{}\"\n{}[admin]\n\
+         timestamp_window_seconds = {window}\nops_ur_id = \"{}\"\nbase_url = \"{}\"\nbalance_amounts = \"smallest_unit\"\npartner_key = \"0x{}\"\n{}[admin]\n\
          tokens = [{{ name = \"sandbox\", role = \"operator\", sha256 = \"{token}\" }}]\n",
         ur::OPS_UR_ID,
         base(base_url),

@@ -23,10 +23,11 @@ use tokio::sync::watch;
 use super::play::Stage;
 use super::ur::{OPS_UR_ID, Shown};
 use super::world::SAMPLE_USER;
-use crate::provider::api::{self, Client, Priority, UrApi};
+use crate::provider::api::{self, AmountForms, Client, Priority, UrApi};
 use crate::provider::reconciliation::{self, sweep::Sweeps};
 use crate::randomness::Randomness;
 use crate::signature::SigningKey;
+use crate::wire::ur::AmountForm;
 
 /// Transactions that UR notifies; sweeps must find the others.
 const NOTIFIED_MAX: usize = 2_000;
@@ -220,8 +221,9 @@ impl Stage {
             key: partner,
             signers: Vec::new(),
             calls_per_minute: CALLS_PER_MINUTE,
+            amounts: AmountForms { balances: AmountForm::SmallestUnit, transactions: AmountForm::Decimal },
         };
-        let client = Client::new(settings, clock, Randomness::of_system());
+        let client = Client::new(settings, clock, Randomness::of_system(), Arc::default());
         let client = client.map_err(|error| error.to_string())?;
         self.books().api_faults(faults.away, faults.limited_every);
         let users: Vec<String> = self.books().accounts.keys().filter(|ur_id| *ur_id != SAMPLE_USER).cloned().collect();

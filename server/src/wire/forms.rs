@@ -4,15 +4,41 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::str::FromStr;
 
+use compact_str::CompactString;
 use serde::Deserialize;
 use serde::de::{self, Deserializer, Visitor};
 use tapgate_engine::money::Minor;
 use tapgate_engine::time::UnixMillis;
 
-/// The body does not have the required form. The message names the place or the field.
+/// The body does not have the required form. The message begins with the place or the field, and quotes values.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct Malformed(pub String);
+
+impl Malformed {
+    /// The place or the field.
+    #[must_use]
+    pub fn field(&self) -> &str {
+        self.0.split([' ', ':']).next().unwrap_or_default()
+    }
+
+    /// The message with the form of quoted values alone: their digits become 9, their letters x.
+    #[must_use]
+    pub fn redacted(&self) -> CompactString {
+        let (mut is_quoted, mut is_escaped) = (false, false);
+        let redact = |shown: char| {
+            is_quoted ^= shown == '"' && !is_escaped;
+            is_escaped = shown == '\\' && !is_escaped;
+            match shown {
+                _ if !is_quoted => shown,
+                digit if digit.is_numeric() => '9',
+                letter if letter.is_alphabetic() => 'x',
+                other => other,
+            }
+        };
+        self.0.chars().map(redact).collect()
+    }
+}
 
 /// A JSON string or a JSON integer, as text.
 #[derive(Debug)]
@@ -83,4 +109,22 @@ where
     T::Err: fmt::Display,
 {
     text.parse().map_err(|error| Malformed(format!("{field}: {error}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_redacted_message_shows_the_form_of_values_and_no_value() {
+        for (message, field, redacted) in [
+            ("amount must be 1.0, got \"-1,234.5 EUR\"", "amount", "amount must be 1.0, got \"-9,999.9 xxx\""),
+            ("urId: is missing", "urId", "urId: is missing"),
+            (r#"title is "a\"b\\" or "7""#, "title", r#"title is "x\"x\\" or "9""#),
+            ("", "", ""),
+        ] {
+            let error = Malformed(message.to_owned());
+            assert_eq!((error.field(), error.redacted().as_str()), (field, redacted));
+        }
+    }
 }

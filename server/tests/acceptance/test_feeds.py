@@ -28,7 +28,8 @@ def ur():
 
 @pytest.fixture(scope="module")
 def server(new_server, ur) -> Server:
-    return new_server(config={"ur": {**QUICK, "base_url": ur.url}, "reconcile": {"first_look_seconds": 1, "silence_seconds": 3}})
+    quick = {"reconcile": {"first_look_seconds": 1, "silence_seconds": 3}, "treasury": {"watch_interval_seconds": 1}}
+    return new_server(config={"ur": {**QUICK, "base_url": ur.url}, **quick})
 
 
 @pytest.fixture(scope="module")
@@ -76,6 +77,40 @@ def test_pools_and_rates_are_urs(server, world, ur):
     rates = server.admin_ok("GET", "/api/v1/rates")
     assert rates["chf"]["EUR"] == "945"
     assert {"from": "USD", "to": "EUR", "rate": "9168", "spread": "10150"} in rates["pairs"]
+
+
+def alerts_of(server, kind):
+    """The facts of the open alerts of a kind, by subject."""
+    found = server.admin_ok("GET", "/api/v1/alerts")["items"]
+    facts = lambda alert: {fact["name"]: fact["value"] for fact in alert["facts"]}  # noqa: E731
+    return {alert["subject"]: facts(alert) for alert in found if (alert["kind"], alert["state"]) == (kind, "open")}
+
+
+def test_a_balance_that_cannot_be_read_spoils_no_other_and_is_told_without_its_value(server, world, ur):
+    before = world.pool("EUR")["reported"]
+    rows = [{"symbol": "EUR24", "amount": "12345.678"}, {"symbol": "USD", "amount": "-7.50"}, {"symbol": "ETH", "amount": "1e18"}]
+    ur.faults = {"/v1/balance": lambda _: (200, {"code": 0, "data": rows})}
+    try:
+        assert eventually(lambda: world.pool("USD")["reported"] == -750)
+        assert eventually(lambda: "/v1/balance amount" in alerts_of(server, "feed_unreadable"))
+        told = alerts_of(server, "feed_unreadable")["/v1/balance amount"]
+        assert '"99999.999"' in told["sample"] and "12345" not in str(told)
+        assert world.pool("EUR")["reported"] == before
+    finally:
+        ur.faults = {}
+    assert eventually(lambda: world.pool("USD")["reported"] == ur.balances[OPS]["USD"])
+
+
+def test_a_rate_that_is_not_plausible_is_not_used_and_told(server, world, ur):
+    rates = lambda: {(pair["from"], pair["to"]): pair["rate"] for pair in server.admin_ok("GET", "/api/v1/rates")["pairs"]}  # noqa: E731
+    ur.rates["USD", "EUR"] = ("1", "1.0150")
+    try:
+        assert eventually(lambda: "USD/EUR" in alerts_of(server, "rates_implausible"))
+        assert alerts_of(server, "rates_implausible")["USD/EUR"] == {"rate": "1", "spread": "10150", "inverse": "10907", "last": "9168"}
+        assert rates()["USD", "EUR"] == "9168"
+    finally:
+        ur.rates["USD", "EUR"] = ("0.9168", "1.0150")
+    assert eventually(lambda: not alerts_of(server, "rates_implausible"))
 
 
 def test_a_users_limit_and_status_follow_ur(server, world, ur, user):

@@ -27,7 +27,7 @@ class Ur:
     def __init__(self):
         self.lock = threading.RLock()
         self.profiles, self.balances, self.rows = {}, {OPS: {}}, []
-        self.rates = {("USD", "EUR"): ("0.9168", "1.0150"), ("EUR", "USD"): ("1.0907", "1.0150")}
+        self.rates = {("USD", "EUR"): ("0.9168", "1.0150"), ("EUR", "USD"): ("1.0907", "1.0150"), ("CHF", "USD"): ("1.1587", "1.0150")}
         self.chf = {"EUR": "0.945", "USD": "0.863"}
         self.calls, self.refused = [], []
         # Deposits by their requestId: (account, token, USDC, hash). What they cost, and how they are going.
@@ -107,7 +107,7 @@ class Ur:
             if path == "/v1/profile" and ur_id in self.profiles:
                 return 200, {"code": 0, "message": "success", "data": self.profiles[ur_id]}
             if path == "/v1/balance" and ur_id in self.balances:
-                rows = [{"symbol": code, "amount": str(amount)} for code, amount in self.balances[ur_id].items()]
+                rows = [{"symbol": code, "amount": str(Decimal(amount).scaleb(-2))} for code, amount in self.balances[ur_id].items()]
                 return 200, {"code": 0, "message": "success", "data": rows}
             return 404, {"code": 20003, "message": "no such thing"}
 

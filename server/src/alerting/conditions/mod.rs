@@ -2,6 +2,7 @@
 
 pub mod breaks;
 pub mod declines;
+pub mod findings;
 pub mod floor;
 pub mod gates;
 pub mod hourly_cap;

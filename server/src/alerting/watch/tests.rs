@@ -30,6 +30,7 @@ fn configured(world: &World, settings: &str) -> Watch {
         health: Arc::default(),
         treasury: Arc::new(Follower::new(config.treasury)),
         prefunding: Arc::default(),
+        findings: Arc::default(),
         settings: config.watch,
     }
 }

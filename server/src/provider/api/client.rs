@@ -1,10 +1,10 @@
 //! The HTTPS client: signs each call, shares the budget, retries transient failures, and checks the form of each
 //! answer, and its signature if there is one, before it trusts it.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use metrics::counter;
 use reqwest::{Method, Response, Url, redirect};
 use serde_json::{Value, json};
 use tapgate_engine::ids::UrId;
@@ -12,13 +12,14 @@ use tapgate_engine::ids::UrId;
 use super::{At, Breaker, Budget, Exchange, Mint, Onramp, Priority, QuoteAsked, TransactionFilter, UrApi, UrError};
 use crate::clock::Clock;
 use crate::error_chain::error_chain;
+use crate::provider::findings::Findings;
 use crate::randomness::Randomness;
 use crate::signature::{
     Address, DEADLINE_HEADER, PARTNER_DEADLINE_AHEAD_SECONDS_MAX, PUBLIC_KEY_HEADER, PartnerScope, SIGNATURE_HEADER,
     SigningKey, WebhookHeaders, WebhookPolicy, partner_fma_message, partner_message, verify_webhook,
 };
 use crate::wire::ur::{
-    Answer, Balance, DepositQuote, OnrampQuote, Page, Profile, Rate, RefusalCode, Token, Transaction, read,
+    AmountForm, Answer, Balance, DepositQuote, OnrampQuote, Page, Profile, Rate, RefusalCode, Token, Transaction, read,
 };
 use crate::wire::{Digits, Malformed};
 
@@ -36,6 +37,10 @@ const RATE_LIMITED_BACKOFF: Duration = Duration::from_secs(1);
 /// Distance of our deadlines: room for clocks that differ, below UR's bound.
 const DEADLINE_AHEAD_SECONDS: u64 = PARTNER_DEADLINE_AHEAD_SECONDS_MAX / 2;
 
+/// The endpoints whose rows are read one by one.
+const ROWS_OF: [&str; 5] =
+    ["/v1/balance", "/v1/exchangeRate", "/v1/tokens", "/v1/transaction/query", "/v1/transactions"];
+
 /// The client could not be set up.
 #[derive(Debug, thiserror::Error)]
 #[error("UR's client: {0}")]
@@ -52,6 +57,16 @@ pub struct Settings {
     pub signers: Vec<Address>,
     /// For all calls together, 1 to 100,000.
     pub calls_per_minute: u32,
+    pub amounts: AmountForms,
+}
+
+/// The forms of amounts where UR's documents and its clients differ (docs/ur-facts.md, "Amounts on UR's wire").
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AmountForms {
+    /// Of `/v1/balance`.
+    pub balances: AmountForm,
+    /// Of `TransactionData`, in lists and in the event `transaction`.
+    pub transactions: AmountForm,
 }
 
 /// The client of UR's API.
@@ -64,9 +79,8 @@ pub struct Client {
     randomness: Randomness,
     budget: Mutex<Budget>,
     breaker: Mutex<Breaker>,
-    /// The form of `/v1/balance`: smallest units until an answer shows a point, and decimals from then on. Decimals read
-    /// as smallest units are a hundredth of the money; the form of one value never decides about another's.
-    balances_are_decimal: AtomicBool,
+    amounts: AmountForms,
+    findings: Arc<Findings>,
 }
 
 /// One call.
@@ -89,8 +103,13 @@ impl Call<'_> {
 impl Client {
     /// # Errors
     /// The base is not an http(s) URL, or TLS cannot be set up.
-    pub fn new(settings: Settings, clock: Arc<Clock>, randomness: Randomness) -> Result<Client, ClientSetUpError> {
-        let Settings { base_url, key, signers, calls_per_minute } = settings;
+    pub fn new(
+        settings: Settings,
+        clock: Arc<Clock>,
+        randomness: Randomness,
+        findings: Arc<Findings>,
+    ) -> Result<Client, ClientSetUpError> {
+        let Settings { base_url, key, signers, calls_per_minute, amounts } = settings;
         // The process may have installed one already; it is the same provider.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let base = base_url.trim_end_matches('/').parse::<Url>();
@@ -102,6 +121,9 @@ impl Client {
             .tcp_nodelay(true)
             .build()
             .map_err(|error| ClientSetUpError(error.to_string()))?;
+        for path in ROWS_OF {
+            counter!("tapgate_ur_unreadable_total", "path" => path).increment(0);
+        }
         let signers = WebhookPolicy { signers, require_v2: false, timestamp_window_seconds: DEADLINE_AHEAD_SECONDS };
         Ok(Client {
             http,
@@ -112,7 +134,8 @@ impl Client {
             randomness,
             budget: Mutex::new(Budget::new(calls_per_minute)),
             breaker: Mutex::new(Breaker::default()),
-            balances_are_decimal: AtomicBool::new(false),
+            amounts,
+            findings,
         })
     }
 
@@ -154,6 +177,29 @@ impl Client {
         }
     }
 
+    fn note(&self, path: &'static str, unreadable: &[Malformed]) {
+        let at = self.clock.now().at;
+        unreadable.iter().for_each(|error| self.findings.unreadable(path, error, at));
+    }
+
+    fn decoded<T>(&self, path: &'static str, read: Result<T, Malformed>) -> Result<T, UrError> {
+        read.map_err(|error| {
+            self.note(path, std::slice::from_ref(&error));
+            UrError::Malformed { path, error }
+        })
+    }
+
+    fn text_in(&self, answer: &Value, key: &str, path: &'static str) -> Result<String, UrError> {
+        let places = [answer.get("data"), answer.get("result"), Some(answer)];
+        let found = places.into_iter().flatten().find_map(|place| place.get(key));
+        let text = found.and_then(|value| serde_json::from_value::<Digits>(value.clone()).ok()).map(|text| text.0);
+        self.decoded(path, text.filter(|text| !text.is_empty()).ok_or_else(|| Malformed(format!("{key} is missing"))))
+    }
+
+    fn transactions_in(&self, answer: &Value) -> Result<Page<Transaction>, Malformed> {
+        Page::read(answer, |row| Transaction::read(row, self.amounts.transactions))
+    }
+
     async fn wait_for_budget(&self, priority: Priority) {
         loop {
             let wait = match self.budget().take(priority, self.clock.elapsed()) {
@@ -179,7 +225,7 @@ impl Client {
             Err(UrError::Unreachable(_)) => "unreachable",
             Err(UrError::Malformed { .. } | UrError::Signature(_) | UrError::Paused) => "malformed",
         };
-        metrics::counter!("tapgate_ur_calls_total", "path" => call.path, "outcome" => outcome).increment(1);
+        counter!("tapgate_ur_calls_total", "path" => call.path, "outcome" => outcome).increment(1);
         metrics::histogram!("tapgate_ur_call_seconds", "path" => call.path)
             .record((self.clock.running() - began).as_secs_f64());
         let failed = answered.as_ref().is_err_and(UrError::is_failure);
@@ -284,41 +330,26 @@ fn broken(path: &'static str, error: &reqwest::Error) -> UrError {
     if error.is_timeout() { UrError::Timeout(path) } else { UrError::Unreachable(error_chain(error)) }
 }
 
-fn decoded<T>(path: &'static str, read: Result<T, Malformed>) -> Result<T, UrError> {
-    read.map_err(|error| UrError::Malformed { path, error })
-}
-
 /// UR's account numbers are int64 on its wire; any other id goes as text, for UR to refuse.
 fn number(user: &UrId) -> Value {
     user.as_str().parse::<i64>().map_or_else(|_| json!(user.as_str()), |number| json!(number))
-}
-
-fn text_in(answer: &Value, key: &str, path: &'static str) -> Result<String, UrError> {
-    let places = [answer.get("data"), answer.get("result"), Some(answer)];
-    let found = places.into_iter().flatten().find_map(|place| place.get(key));
-    let text = found.and_then(|value| serde_json::from_value::<Digits>(value.clone()).ok()).map(|text| text.0);
-    decoded(path, text.filter(|text| !text.is_empty()).ok_or_else(|| Malformed(format!("{key} is missing"))))
 }
 
 impl UrApi for Client {
     async fn profile(&self, user: &UrId, priority: Priority) -> Result<Profile, UrError> {
         const PATH: &str = "/v1/profile";
         let answer = self.call(Call::post(PATH, &json!({"urId": number(user)}), priority)).await?;
-        let profile = decoded(PATH, Profile::read(&answer))?;
-        let theirs = Malformed(format!("it is of the account {}, asked was {user}", profile.user));
-        decoded(PATH, if profile.user == *user { Ok(profile) } else { Err(theirs) })
+        let profile = self.decoded(PATH, Profile::read(&answer))?;
+        let theirs = Malformed(format!("urId is {:?}, asked was {:?}", profile.user.as_str(), user.as_str()));
+        self.decoded(PATH, if profile.user == *user { Ok(profile) } else { Err(theirs) })
     }
 
     async fn balance(&self, user: &UrId, priority: Priority) -> Result<Vec<Balance>, UrError> {
         const PATH: &str = "/v1/balance";
         let answer = self.call(Call::post(PATH, &json!({"urId": number(user)}), priority)).await?;
-        if Balance::shows_decimals(&answer) && !self.balances_are_decimal.swap(true, Ordering::AcqRel) {
-            tracing::info!("UR writes balances as decimals: one without a point is a whole amount");
-        }
-        let read = Balance::read_all(&answer, self.balances_are_decimal.load(Ordering::Acquire));
-        let (balances, unreadable) = decoded(PATH, read)?;
+        let (balances, unreadable) = self.decoded(PATH, Balance::read_all(&answer, self.amounts.balances))?;
+        self.note(PATH, &unreadable);
         for error in &unreadable {
-            metrics::counter!("tapgate_ur_unreadable_total", "path" => PATH).increment(1);
             tracing::warn!(%user, %error, "a balance of UR cannot be read; the others are used");
         }
         Ok(balances)
@@ -355,8 +386,8 @@ impl UrApi for Client {
             }
         }
         let answer = self.call(Call::post(PATH, &body, priority)).await?;
-        let page = decoded(PATH, Page::read(&answer, Transaction::read))?;
-        metrics::counter!("tapgate_ur_unreadable_total", "path" => PATH).increment(page.unreadable.len() as u64);
+        let page = self.decoded(PATH, self.transactions_in(&answer))?;
+        self.note(PATH, &page.unreadable);
         Ok(page)
     }
 
@@ -368,8 +399,8 @@ impl UrApi for Client {
         const PATH: &str = "/v1/transaction/query";
         let pairs: Vec<_> = pairs.iter().map(|(user, hash)| json!({"urId": number(user), "txHash": hash})).collect();
         let answer = self.call(Call::post(PATH, &json!({"txPairs": pairs}), priority)).await?;
-        let page = decoded(PATH, Page::read(&answer, Transaction::read))?;
-        metrics::counter!("tapgate_ur_unreadable_total", "path" => PATH).increment(page.unreadable.len() as u64);
+        let page = self.decoded(PATH, self.transactions_in(&answer))?;
+        self.note(PATH, &page.unreadable);
         Ok(page)
     }
 
@@ -378,38 +409,40 @@ impl UrApi for Client {
         let (method, scope, attempts_max) = (Method::GET, PartnerScope::Open, ATTEMPTS_MAX);
         let call = Call { method, path: PATH, body: Vec::new(), scope, priority, attempts_max };
         let answer = self.call(call).await?;
-        Ok(decoded(PATH, Page::read(&answer, Token::read))?.rows)
+        let page = self.decoded(PATH, Page::read(&answer, Token::read))?;
+        self.note(PATH, &page.unreadable);
+        Ok(page.rows)
     }
 
     async fn exchange_rate(&self, from: &str, to: &str, priority: Priority) -> Result<Rate, UrError> {
         const PATH: &str = "/v1/exchangeRate";
         let answer = self.call(Call::post(PATH, &json!({"inSymbol": from, "outSymbol": to}), priority)).await?;
-        decoded(PATH, Rate::read(&answer))
+        self.decoded(PATH, Rate::read(&answer))
     }
 
     async fn exchange(&self, asked: &Exchange) -> Result<String, UrError> {
         const PATH: &str = "/v1/exchange";
         let answer = self.call(Call::post(PATH, &exchange(asked), Priority::High)).await?;
-        text_in(&answer, "txHash", PATH)
+        self.text_in(&answer, "txHash", PATH)
     }
 
     async fn deposit_quote(&self, asked: &QuoteAsked<'_>) -> Result<DepositQuote, UrError> {
         const PATH: &str = "/v1/deposit/quote";
         let answer = self.call(Call::post(PATH, &quote(asked), Priority::High)).await?;
-        decoded(PATH, DepositQuote::read(&answer))
+        self.decoded(PATH, DepositQuote::read(&answer))
     }
 
     async fn deposit(&self, asked: &Exchange) -> Result<String, UrError> {
         const PATH: &str = "/v1/deposit";
         let call = Call { attempts_max: 1, ..Call::post(PATH, &exchange(asked), Priority::High) };
         let answer = self.call(call).await?;
-        text_in(&answer, "txHash", PATH)
+        self.text_in(&answer, "txHash", PATH)
     }
 
     async fn onramp_quote(&self, asked: &QuoteAsked<'_>) -> Result<OnrampQuote, UrError> {
         const PATH: &str = "/v1/onramp/quote";
         let answer = self.call(Call::post(PATH, &quote(asked), Priority::High)).await?;
-        decoded(PATH, OnrampQuote::read(&answer))
+        self.decoded(PATH, OnrampQuote::read(&answer))
     }
 
     async fn onramp(&self, asked: &Onramp) -> Result<String, UrError> {
@@ -418,7 +451,7 @@ impl UrApi for Client {
             "quoteId": asked.quote, "requestId": asked.request_id, "urId": number(&asked.user),
             "tokenIn": asked.input, "amountIn": asked.amount.to_string(),
         });
-        text_in(&self.call(Call::post(PATH, &body, Priority::High)).await?, "txHash", PATH)
+        self.text_in(&self.call(Call::post(PATH, &body, Priority::High)).await?, "txHash", PATH)
     }
 
     async fn mint(&self, asked: &Mint) -> Result<UrId, UrError> {
@@ -427,8 +460,8 @@ impl UrApi for Client {
             "email": asked.email, "evmAddress": asked.address, "signature": asked.signature, "hash": asked.hash,
             "deadline": asked.deadline.to_string(),
         });
-        let id = text_in(&self.call(Call::post(PATH, &body, Priority::High)).await?, "tokenId", PATH)?;
-        decoded(PATH, id.parse().map_err(|error| Malformed(format!("tokenId: {error}"))))
+        let id = self.text_in(&self.call(Call::post(PATH, &body, Priority::High)).await?, "tokenId", PATH)?;
+        self.decoded(PATH, id.parse().map_err(|error| Malformed(format!("tokenId: {error}"))))
     }
 }
 

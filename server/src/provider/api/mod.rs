@@ -14,7 +14,7 @@ use tapgate_engine::money::Minor;
 
 pub use breaker::Breaker;
 pub use budget::{Budget, Priority};
-pub use client::{Client, ClientSetUpError, Settings};
+pub use client::{AmountForms, Client, ClientSetUpError, Settings};
 
 use crate::wire::Malformed;
 use crate::wire::ur::{

@@ -26,6 +26,7 @@ pub use due::Due;
 
 use crate::clock::Clock;
 use crate::provider::api::{Priority, UrApi, UrError};
+use crate::provider::findings::Findings;
 use crate::provider::prefunding::credits::{self, Credits};
 use crate::provider::reconciliation;
 use crate::provider::reconciliation::sweep::{SweepError, Sweeps};
@@ -82,6 +83,7 @@ pub struct Given {
     pub randomness: Randomness,
     /// Follows deposits, in the same turn as the pools' balances.
     pub credits: Credits,
+    pub findings: Arc<Findings>,
     pub settings: Settings,
 }
 
@@ -94,6 +96,8 @@ pub struct Settings {
     pub rates_interval: Duration,
     /// The interval for each account; the budget may lengthen it.
     pub users_interval: Duration,
+    /// How far a rate may move from one answer to the next without being suspicious, 1 to 5,000 basis points.
+    pub rates_jump_bps: u16,
     /// The client's budget.
     pub calls_per_minute: u32,
     pub reconciliation: reconciliation::Settings,
@@ -116,6 +120,7 @@ impl<A: UrApi> Feeds<A> {
     /// Feeds for the accounts known at start.
     #[must_use]
     pub fn new(given: Given, api: Arc<A>, known: &Known) -> Feeds<A> {
+        metrics::counter!("tapgate_rates_implausible_total").increment(0);
         let now = given.clock.now().at;
         let (mut users, mut sweeps) = (Due::default(), Due::default());
         // Spread over one interval, so that a restart queries no account twice at once.

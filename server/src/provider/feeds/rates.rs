@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use tapgate_engine::contract::pricing::{Conversion, Rates};
+use tapgate_engine::contract::pricing::{Conversion, RATE_ONE, Rates};
 use tapgate_engine::fact::Author;
 use tapgate_engine::ledger::Change;
 use tapgate_engine::money::Currency;
@@ -13,6 +13,8 @@ use tapgate_engine::time::UnixMillis;
 use super::plausible::{Asked, Judgement, Suspect, judge};
 use super::{FeedError, Feeds};
 use crate::provider::api::{Priority, UrApi, UrError};
+use crate::provider::findings::Implausible;
+use crate::wire::Malformed;
 use crate::wire::ur::Rate;
 
 /// UR's surcharge on a settlement amount (docs/ur-facts.md, "How UR prices").
@@ -20,9 +22,6 @@ const INTERCHANGE_PERCENT: u8 = 1;
 
 /// UR's fiat currencies, where `/v1/tokens` does not say.
 const FIAT: [&str; 7] = ["USD", "EUR", "CHF", "JPY", "CNH", "SGD", "HKD"];
-
-/// How far a rate may move from one answer to the next without being suspicious, in basis points.
-const JUMP_BPS: u16 = 1_000;
 
 type Pair = (Currency, Currency);
 
@@ -63,7 +62,10 @@ impl<A: UrApi> Feeds<A> {
             match self.api.exchange_rate(&from, &to, Priority::High).await {
                 Ok(rate) => drop(answers.insert(pair, rate)),
                 Err(error) => {
-                    metrics::counter!("tapgate_ur_unreadable_total", "path" => "/v1/exchangeRate").increment(1);
+                    if error.refusal().is_some() && !error.is_transient() {
+                        let refused = Malformed(format!("{}/{} cannot be had: {error}", pair.0, pair.1));
+                        self.given.findings.unreadable("/v1/exchangeRate", &refused, self.now());
+                    }
                     tracing::warn!(from, to, %error, "a rate was not read; its last value is used until that is too old");
                     let is_down = error.is_transient();
                     failed = Some(error);
@@ -89,7 +91,10 @@ impl<A: UrApi> Feeds<A> {
             set_at: None,
         };
         let mut taken = BTreeMap::new();
-        for (pair, answer) in answers {
+        let mut refused = Vec::new();
+        // The dollar's pairs first: a suspicious one must not spoil the price in francs.
+        let (stored_pairs, of_francs): (Vec<_>, Vec<_>) = answers.iter().partition(|(pair, _)| is_stored(**pair));
+        for (pair, answer) in stored_pairs.into_iter().chain(of_francs) {
             let stored = |pair: Pair| before.pairs.iter().find(|(other, _)| *other == pair).map(|(_, kept)| kept.rate);
             let (from, to) = *pair;
             let opposite = (to, from);
@@ -99,9 +104,10 @@ impl<A: UrApi> Feeds<A> {
             } else {
                 before.chf_rate(from).map(|rate| rate.saturating_mul(10))
             };
-            let inverse = inverse.or_else(|| crossed(answers, *pair));
+            let in_use = |pair: Pair| taken.get(&pair).map(|answer: &Rate| answer.rate).or_else(|| stored(pair));
+            let inverse = inverse.or_else(|| crossed(in_use, *pair));
             let asked = Asked { rate: answer.rate, spread: answer.spread, inverse, last, at };
-            match judge(&asked, known.suspects.get(pair).copied(), JUMP_BPS) {
+            match judge(&asked, known.suspects.get(pair).copied(), self.given.settings.rates_jump_bps) {
                 Judgement::Taken => {
                     known.suspects.remove(pair);
                     known.taken_at.insert(*pair, at);
@@ -109,12 +115,20 @@ impl<A: UrApi> Feeds<A> {
                 }
                 Judgement::Refused(suspect) => {
                     known.suspects.insert(*pair, suspect);
+                    refused.push(Implausible {
+                        pair: *pair,
+                        rate: answer.rate,
+                        spread: answer.spread,
+                        inverse: asked.inverse,
+                        last,
+                    });
                     metrics::counter!("tapgate_rates_implausible_total").increment(1);
-                    tracing::error!(%from, %to, rate = answer.rate, spread = answer.spread, ?inverse, ?last,
+                    tracing::error!(%from, %to, rate = answer.rate, spread = answer.spread, inverse = asked.inverse, ?last,
                         "UR's rate is not plausible and not used: set the right one by PUT /api/v1/rates");
                 }
             }
         }
+        self.given.findings.implausible(refused);
         if taken.is_empty() {
             return None;
         }
@@ -153,9 +167,9 @@ fn is_stored((from, to): Pair) -> bool {
 }
 
 /// The opposite of a price in francs, over the dollar: francs are asked for in one direction only.
-fn crossed(answers: &BTreeMap<Pair, Rate>, (from, to): Pair) -> Option<u32> {
-    let rate = |pair: Pair| answers.get(&pair).map(|answer| u64::from(answer.rate));
-    let through = rate((to, Currency::USD))?.checked_mul(rate((Currency::USD, from))?)? / 10_000;
+fn crossed(in_use: impl Fn(Pair) -> Option<u32>, (from, to): Pair) -> Option<u32> {
+    let rate = |pair: Pair| in_use(pair).map(u64::from);
+    let through = rate((to, Currency::USD))?.checked_mul(rate((Currency::USD, from))?)? / u64::from(RATE_ONE);
     u32::try_from(through).ok().filter(|rate| *rate > 0)
 }
 

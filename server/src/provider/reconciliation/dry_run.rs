@@ -86,7 +86,7 @@ pub async fn dry_run(
     let on_failure = Box::new(|_| ());
     let ledger = Ledger::start(Arc::clone(&store), recovered.state, given.policy, 0, on_failure)?;
     api.calls_per_minute = (api.calls_per_minute / BUDGET_SHARE).max(1);
-    let client = Client::new(api, Arc::clone(&clock), Randomness::of_system())?;
+    let client = Client::new(api, Arc::clone(&clock), Randomness::of_system(), Arc::default())?;
     let mut sweeps = Sweeps::for_dry_run(given.settings);
     let mut found = DryRun { accounts: accounts.len(), ..DryRun::default() };
     for (done, user) in accounts.iter().enumerate() {

@@ -16,6 +16,33 @@ pub const STABLECOIN_DECIMALS: u32 = 6;
 /// Decimals of the contract's rates: 10,000 is 1.0 (docs/ur-facts.md, "How UR prices").
 const RATE_DECIMALS: u32 = 4;
 
+/// The form of an endpoint's amounts. A setting, and never concluded from a value: `100` may be either, a hundredfold apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AmountForm {
+    /// Units with up to the token's decimals; a whole amount needs no point.
+    Decimal,
+    /// Decimal, as UR documents it, but no person has confirmed it.
+    Unconfirmed,
+    /// A whole number of smallest units.
+    SmallestUnit,
+}
+
+impl AmountForm {
+    /// An amount in smallest units.
+    ///
+    /// # Errors
+    /// An amount of another form, more decimals than the token has, or more than [`AMOUNT_MAX`].
+    pub fn read(self, field: &str, text: &str, decimals: u32) -> Result<Minor, Malformed> {
+        match self {
+            AmountForm::Decimal | AmountForm::Unconfirmed => display_amount(field, text, decimals),
+            AmountForm::SmallestUnit if text.contains('.') => {
+                Err(Malformed(format!("{field} must be a whole number of smallest units, got {text:?}")))
+            }
+            AmountForm::SmallestUnit => display_amount(field, text, 0),
+        }
+    }
+}
+
 /// A signed display decimal, such as `+11.94`, `-6.00` or `-100`, in smallest units.
 ///
 /// # Errors
@@ -24,14 +51,6 @@ pub fn display_amount(field: &str, text: &str, decimals: u32) -> Result<Minor, M
     let units = plain(text).and_then(|amount| in_units(amount, decimals));
     let units = units.filter(|units| units.unsigned_abs() <= AMOUNT_MAX.0.unsigned_abs());
     units.map(Minor).ok_or_else(|| Malformed(format!("{field} must be an amount such as -6.00, got {text:?}")))
-}
-
-/// An integer of smallest units, or a display decimal if it contains a point.
-///
-/// # Errors
-/// As [`display_amount`].
-pub fn units_or_display(field: &str, text: &str, decimals: u32) -> Result<Minor, Malformed> {
-    display_amount(field, text, if text.contains('.') { decimals } else { 0 })
 }
 
 /// A rate on 10,000: a decimal if it contains a point (rounded down), otherwise already in that form.
@@ -75,14 +94,14 @@ mod tests {
 
     #[test]
     fn the_two_forms_of_amounts_are_a_factor_of_a_hundred_apart() {
-        let display = |text: &str| display_amount("amount", text, FIAT_DECIMALS).ok().map(|amount| amount.0);
-        let either = |text: &str| units_or_display("amount", text, FIAT_DECIMALS).ok().map(|amount| amount.0);
-        for (text, as_display, as_either) in [
-            ("+11.94", Some(1194), Some(1194)),
-            ("-6.00", Some(-600), Some(-600)),
+        let read = |form: AmountForm, text: &str| form.read("amount", text, FIAT_DECIMALS).ok().map(|amount| amount.0);
+        for (text, as_decimal, as_units) in [
+            ("+11.94", Some(1194), None),
+            ("-6.00", Some(-600), None),
             ("-100", Some(-10_000), Some(-100)),
-            ("12.5", Some(1250), Some(1250)),
-            ("12.500", Some(1250), Some(1250)),
+            ("1000000", Some(100_000_000), Some(1_000_000)),
+            ("12.5", Some(1250), None),
+            ("12.500", Some(1250), None),
             ("0.001", None, None),
             (".5", None, None),
             ("", None, None),
@@ -90,7 +109,8 @@ mod tests {
             ("--1", None, None),
             ("99999999999999999999", None, None),
         ] {
-            assert_eq!((display(text), either(text)), (as_display, as_either), "{text}");
+            let found = (read(AmountForm::Decimal, text), read(AmountForm::SmallestUnit, text));
+            assert_eq!(found, (as_decimal, as_units), "{text}");
         }
     }
 

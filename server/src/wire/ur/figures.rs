@@ -7,7 +7,7 @@ use tapgate_engine::ids::UrId;
 use tapgate_engine::money::{AMOUNT_MAX, ChfMinor, Currency, Minor};
 use tapgate_engine::time::UnixSeconds;
 
-use super::amounts::{FIAT_DECIMALS, STABLECOIN_DECIMALS, display_amount, ten_thousandths, text_of, units_or_display};
+use super::amounts::{AmountForm, FIAT_DECIMALS, STABLECOIN_DECIMALS, display_amount, ten_thousandths, text_of};
 use super::envelope::data;
 use super::transaction::currency;
 use crate::wire::Malformed;
@@ -72,24 +72,28 @@ pub struct Balance {
 
 impl Balance {
     /// The fiat balances of an answer, row by row; other tokens are nobody's balance and are ignored. The second list
-    /// holds the errors of rows that cannot be read: they spoil no other row.
+    /// holds the errors of rows that cannot be read: they spoil no other row. An answer without any point may be of either
+    /// form: unless a person has confirmed one, only its zeros are read.
     ///
     /// # Errors
     /// No list.
-    pub fn read_all(answer: &Value, is_decimal: bool) -> Result<(Vec<Balance>, Vec<Malformed>), Malformed> {
+    pub fn read_all(answer: &Value, form: AmountForm) -> Result<(Vec<Balance>, Vec<Malformed>), Malformed> {
         let mut balances: Vec<Balance> = Vec::new();
         let (mut unreadable, mut twice) = (Vec::new(), Vec::new());
-        for row in rows_of_balances(answer)? {
-            let Ok(symbol) = text(row, "symbol") else {
-                unreadable.push(Malformed("symbol is missing".to_owned()));
+        let rows = rows_of_balances(answer)?;
+        let has_point = |row: &Value| fiat(row).is_some() && text(row, "amount").is_ok_and(|shown| shown.contains('.'));
+        let is_ambiguous = form == AmountForm::Unconfirmed && !rows.iter().any(has_point);
+        for row in rows {
+            if let Err(error) = text(row, "symbol") {
+                unreadable.push(error);
                 continue;
-            };
-            let Some(currency) = currency(&symbol).filter(|currency| currency.is_held_by_ur()) else { continue };
-            let shown = text(row, "amount").and_then(|shown| {
-                let decimals = if is_decimal { FIAT_DECIMALS } else { 0 };
-                display_amount("amount", &shown, decimals)
-            });
-            match shown {
+            }
+            let Some(currency) = fiat(row) else { continue };
+            let field = format!("amount of {currency}");
+            match text(row, "amount").and_then(|shown| form.read(&field, &shown, FIAT_DECIMALS)) {
+                Ok(amount) if is_ambiguous && amount != Minor::ZERO => unreadable.push(Malformed(format!(
+                    "{field} has no point, and may be of either form: set ur.balance_amounts"
+                ))),
                 Ok(amount) => {
                     if balances.iter().any(|balance| balance.currency == currency && balance.amount != amount) {
                         twice.push(currency);
@@ -97,29 +101,20 @@ impl Balance {
                         balances.push(Balance { currency, amount });
                     }
                 }
-                Err(Malformed(error)) => unreadable.push(Malformed(format!("{currency}: {error}"))),
+                Err(error) => unreadable.push(error),
             }
         }
         // Which of two figures holds, or whether their sum does, would be chance.
         balances.retain(|balance| !twice.contains(&balance.currency));
-        unreadable.extend(twice.iter().map(|currency| Malformed(format!("{currency}: amount is listed twice"))));
+        unreadable.extend(twice.iter().map(|currency| Malformed(format!("amount of {currency} is listed twice"))));
         Ok((balances, unreadable))
     }
+}
 
-    /// Whether an answer writes an amount of fiat money with a point: then the endpoint's amounts are decimals, whole
-    /// ones without a point too.
-    #[must_use]
-    pub fn shows_decimals(answer: &Value) -> bool {
-        let is_fiat = |row: &Value| {
-            let symbol = text(row, "symbol").ok();
-            symbol.and_then(|symbol| currency(&symbol)).is_some_and(Currency::is_held_by_ur)
-        };
-        let is_decimal = |row: &&Value| {
-            let shown = text(row, "amount").unwrap_or_default();
-            shown.contains('.') && display_amount("amount", &shown, FIAT_DECIMALS).is_ok()
-        };
-        rows_of_balances(answer).is_ok_and(|rows| rows.iter().filter(|row| is_fiat(row)).any(|row| is_decimal(&row)))
-    }
+/// The fiat currency of a row: ETH, and a token of another kind with a currency's name, are nobody's balance.
+fn fiat(row: &Value) -> Option<Currency> {
+    let symbol = text(row, "symbol").ok()?;
+    currency(&symbol).filter(|currency| currency.is_held_by_ur())
 }
 
 fn rows_of_balances(answer: &Value) -> Result<&Vec<Value>, Malformed> {
@@ -210,7 +205,7 @@ impl OnrampQuote {
         let data = data(answer);
         Ok(OnrampQuote {
             id: text(data, "quoteId")?,
-            output: units_or_display("outputAmount", &text(data, "outputAmount")?, STABLECOIN_DECIMALS)?,
+            output: AmountForm::SmallestUnit.read("outputAmount", &text(data, "outputAmount")?, STABLECOIN_DECIMALS)?,
             is_supported: data.get("isSupport").and_then(Value::as_bool).unwrap_or(false),
         })
     }
@@ -246,10 +241,11 @@ mod tests {
 
     #[test]
     fn each_row_of_balances_stands_alone() {
+        use AmountForm::{Decimal, SmallestUnit, Unconfirmed};
         #[track_caller]
-        fn check(is_decimal: bool, rows: &Value, expected: &[(Currency, i64)], unreadable: usize) {
+        fn check(form: AmountForm, rows: &Value, expected: &[(Currency, i64)], unreadable: usize) {
             let answer = json!({"code": 0, "data": rows});
-            let (balances, errors) = Balance::read_all(&answer, is_decimal).unwrap();
+            let (balances, errors) = Balance::read_all(&answer, form).unwrap();
             let expected: Vec<_> = expected
                 .iter()
                 .map(|(currency, amount)| Balance { currency: *currency, amount: Minor(*amount) })
@@ -257,36 +253,34 @@ mod tests {
             assert_eq!((balances, errors.len()), (expected, unreadable), "{answer}: {errors:?}");
         }
         let eur = |amount: Value| json!({"symbol": "EUR24", "amount": amount});
-        check(false, &json!([eur(json!("1250"))]), &[(Currency::EUR, 1_250)], 0);
-        check(true, &json!([eur(json!("12.50"))]), &[(Currency::EUR, 1_250)], 0);
-        check(true, &json!([eur(json!("1000000"))]), &[(Currency::EUR, 100_000_000)], 0);
-        check(false, &json!([eur(json!("12.5"))]), &[], 1);
-        check(false, &json!({"list": [eur(json!(1_250))]}), &[(Currency::EUR, 1_250)], 0);
-        check(true, &json!([eur(json!("-123.45"))]), &[(Currency::EUR, -12_345)], 0);
-        check(true, &json!([eur(json!("1.00")), {"symbol": "SGD", "amount": null}]), &[(Currency::EUR, 100)], 1);
+        check(SmallestUnit, &json!([eur(json!("1250"))]), &[(Currency::EUR, 1_250)], 0);
+        check(Decimal, &json!([eur(json!("12.50"))]), &[(Currency::EUR, 1_250)], 0);
+        check(Decimal, &json!([eur(json!("1000000"))]), &[(Currency::EUR, 100_000_000)], 0);
+        check(SmallestUnit, &json!([eur(json!("12.50"))]), &[], 1);
+        check(SmallestUnit, &json!([eur(json!("12.00"))]), &[], 1);
+        check(SmallestUnit, &json!({"list": [eur(json!(1_250))]}), &[(Currency::EUR, 1_250)], 0);
+        check(Decimal, &json!([eur(json!("-123.45"))]), &[(Currency::EUR, -12_345)], 0);
+        check(Decimal, &json!([eur(json!("1.00")), {"symbol": "SGD", "amount": null}]), &[(Currency::EUR, 100)], 1);
         check(
-            true,
+            Decimal,
             &json!([{"symbol": "ETH", "amount": "12.345678901234567890"}, eur(json!("1.00"))]),
             &[(Currency::EUR, 100)],
             0,
         );
-        check(true, &json!([eur(json!("a lot")), {"symbol": "cny", "amount": "2.00"}, 7]), &[(Currency::CNH, 200)], 2);
-        check(true, &json!([eur(json!("5.00")), {"symbol": "eur", "amount": "7.00"}]), &[], 1);
-        check(true, &json!([eur(json!("5.00")), {"symbol": "eur", "amount": "5"}]), &[(Currency::EUR, 500)], 0);
-        assert!(Balance::read_all(&json!({"data": "none"}), true).is_err());
-    }
-
-    #[test]
-    fn a_point_shows_the_form_of_balances_and_only_in_fiat_money() {
-        let check = |symbol: &str, amount: &str, expected: bool| {
-            let answer = json!({"data": [{"symbol": symbol, "amount": amount}]});
-            assert_eq!(Balance::shows_decimals(&answer), expected, "{answer}");
-        };
-        check("EUR", "1000000.50", true);
-        check("EUR", "1000000", false);
-        check("EUR", "1.2.3", false);
-        check("USDC", "1.000001", false);
-        check("ETH", "1.5", false);
+        check(
+            Decimal,
+            &json!([eur(json!("a lot")), {"symbol": "cny", "amount": "2.00"}, 7]),
+            &[(Currency::CNH, 200)],
+            2,
+        );
+        check(Decimal, &json!([eur(json!("5.00")), {"symbol": "eur", "amount": "7.00"}]), &[], 1);
+        check(Decimal, &json!([eur(json!("5.00")), {"symbol": "eur", "amount": "5"}]), &[(Currency::EUR, 500)], 0);
+        check(Unconfirmed, &json!([eur(json!("1000000"))]), &[], 1);
+        check(Unconfirmed, &json!([eur(json!("0"))]), &[(Currency::EUR, 0)], 0);
+        let usd = json!({"symbol": "USD", "amount": "7.50"});
+        check(Unconfirmed, &json!([eur(json!("10")), usd]), &[(Currency::EUR, 1_000), (Currency::USD, 750)], 0);
+        check(Unconfirmed, &json!([eur(json!("10")), {"symbol": "ETH", "amount": "7.50"}]), &[], 1);
+        assert!(Balance::read_all(&json!({"data": "none"}), Decimal).is_err());
     }
 
     #[test]

@@ -6,7 +6,7 @@ mod envelope;
 mod figures;
 mod transaction;
 
-pub use amounts::{FIAT_DECIMALS, STABLECOIN_DECIMALS, display_amount, ten_thousandths, units_or_display};
+pub use amounts::{AmountForm, FIAT_DECIMALS, STABLECOIN_DECIMALS, display_amount, ten_thousandths};
 pub use envelope::{Answer, Cursor, Page, RefusalCode, read};
 pub use figures::{Balance, DepositQuote, OnrampQuote, Profile, Rate, Token};
 pub use transaction::{Direction, Status, Transaction};

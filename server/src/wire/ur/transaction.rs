@@ -6,7 +6,7 @@ use tapgate_engine::ids::UrId;
 use tapgate_engine::money::{Currency, Minor};
 use tapgate_engine::time::UnixSeconds;
 
-use super::amounts::{FIAT_DECIMALS, display_amount, text_of};
+use super::amounts::{AmountForm, FIAT_DECIMALS, text_of};
 use crate::wire::Malformed;
 
 /// In bytes: a hash of 32 bytes in hexadecimal, with room for another chain's hashes.
@@ -54,14 +54,14 @@ pub struct Transaction {
 impl Transaction {
     /// # Errors
     /// A required field is missing or malformed; the message names it.
-    pub fn read(value: &Value) -> Result<Transaction, Malformed> {
+    pub fn read(value: &Value, form: AmountForm) -> Result<Transaction, Malformed> {
         let text = |key: &str| value.get(key).and_then(text_of).filter(|text| !text.is_empty());
         let needed = |key: &str| text(key).ok_or_else(|| Malformed(format!("{key} is missing")));
         let user = needed("urId")?;
         let shown = needed("amount")?;
         let code = needed("currency")?;
         let currency = currency(&code).ok_or_else(|| Malformed(format!("currency {code:?} is not one of UR's")))?;
-        let signed = display_amount("amount", &shown, FIAT_DECIMALS)?;
+        let signed = form.read("amount", &shown, FIAT_DECIMALS)?;
         let by_sign = match shown.as_bytes().first() {
             Some(b'-') => Some(Direction::Out),
             Some(b'+') => Some(Direction::In),
@@ -135,12 +135,12 @@ mod tests {
     fn changed(key: &str, to: Value) -> Result<Transaction, Malformed> {
         let mut value = shown();
         value[key] = to;
-        Transaction::read(&value)
+        Transaction::read(&value, AmountForm::Decimal)
     }
 
     #[test]
     fn a_transaction_is_read_as_its_document_shows_it() {
-        let read = Transaction::read(&shown()).unwrap();
+        let read = Transaction::read(&shown(), AmountForm::Decimal).unwrap();
         assert_eq!((read.amount, read.currency, read.direction), (Minor(1_250), Currency::USD, Direction::Out));
         assert_eq!((read.status, read.mcc, read.at), (Status::Completed, Some(5_812), UnixSeconds(1_768_659_501)));
         assert_eq!((read.references.join(" "), read.charged_in), ("auth_7Q2 r".to_owned(), Some(Currency::EUR)));
@@ -157,7 +157,7 @@ mod tests {
             ("type", json!("crd")),
             ("mcc", json!("5812")),
         ] {
-            assert_eq!(changed(key, value.clone()), Transaction::read(&shown()), "{key} {value}");
+            assert_eq!(changed(key, value.clone()), Transaction::read(&shown(), AmountForm::Decimal), "{key} {value}");
         }
         assert_eq!(changed("amount", json!("-100")).unwrap().amount, Minor(10_000), "major units");
         assert_eq!(changed("currency", json!("cny24")).unwrap().currency, Currency::CNH);
