@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 use tapgate::wire::partner_api;
 use tapgate::wire::ur::{
-    AmountForm, Answer, Balance, DepositQuote, Direction, OnrampQuote, Page, Profile, Rate, Status, Token, Transaction,
-    read,
+    AmountForm, Answer, Balances, DepositQuote, Direction, OnrampQuote, Page, Profile, Rate, Status, Token,
+    Transaction, read,
 };
 use tapgate_engine::money::{AMOUNT_MAX, Minor};
 
@@ -15,7 +15,7 @@ pub fn check(data: &[u8]) {
     let _ = (Rate::read(&answer), DepositQuote::read(&answer), OnrampQuote::read(&answer), Profile::read(&answer));
     let _ = Page::read(&answer, Token::read);
     for form in [AmountForm::Decimal, AmountForm::SmallestUnit] {
-        for balance in Balance::read_all(&answer, form).unwrap_or_default().0 {
+        for balance in Balances::read(&answer, form).unwrap_or_default().rows {
             assert!(balance.amount.0.unsigned_abs() <= AMOUNT_MAX.0.unsigned_abs());
         }
         let read = |value: &Value| Transaction::read(value, form);

@@ -128,7 +128,8 @@ impl Fact {
             | Fact::Aged { .. }
             | Fact::UserAged { .. }
             | Fact::ClockSet(_)
-            | Fact::PolicyApplied(_) => Ok(()),
+            | Fact::PolicyApplied(_)
+            | Fact::BalanceOmitted { .. } => Ok(()),
         }
     }
 }

@@ -54,6 +54,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::contract::pricing::Rates;
 use crate::ids::{AlertId, BreakId, CardId, ClosureId, PrefundId, Sequence, UrId};
+use crate::money::Currency;
 use crate::time::{UnixMillis, UnixSeconds};
 
 /// An event that changes state.
@@ -176,4 +177,11 @@ pub enum Fact {
     ClockSet(Box<ClockSet>),
     /// The decision settings changed, or are recorded for the first time.
     PolicyApplied(Box<Policy>),
+    /// A complete answer of UR left a known balance out. The balance stays until an answer requested after this record
+    /// leaves it out, too.
+    BalanceOmitted {
+        /// The ops account, or a user's.
+        account: UrId,
+        currency: Currency,
+    },
 }

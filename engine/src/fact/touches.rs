@@ -110,9 +110,11 @@ impl Fact {
             Fact::PoolSynced(synced) => Touches::pool(synced.currency),
             Fact::PoolLimited(limited) => Touches::pool(limited.currency),
             Fact::PoolCredited(credit) => Touches { credit: Some(credit), ..Touches::pool(credit.currency) },
-            Fact::RatesReplaced(_) | Fact::ProgramSuspended { .. } | Fact::Aged { .. } | Fact::PolicyApplied(_) => {
-                Touches::nothing()
-            }
+            Fact::RatesReplaced(_)
+            | Fact::ProgramSuspended { .. }
+            | Fact::Aged { .. }
+            | Fact::PolicyApplied(_)
+            | Fact::BalanceOmitted { .. } => Touches::nothing(),
             Fact::ClockSet(set) => Touches { pools: set.pools.iter().copied().collect(), ..Touches::nothing() },
             Fact::BreakOpened(_) => {
                 Touches { breaks: SmallVec::from_iter([BreakId { opened: sequence, number: 0 }]), ..Touches::nothing() }

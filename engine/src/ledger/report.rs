@@ -68,4 +68,14 @@ impl Ledger {
         let ticket = self.program_change(&Author::Ur, at, shared, Fact::PoolSynced(synced))?;
         Ok((ticket, unexplained))
     }
+
+    /// Records that a complete answer of UR left a known balance out. No figure changes.
+    ///
+    /// # Errors
+    /// It was not recorded.
+    pub fn omit_balance(&self, account: &UrId, currency: Currency, now: Moment) -> Result<Arc<Ticket>, ChangeError> {
+        let at = self.stamp(now);
+        let fact = Fact::BalanceOmitted { account: account.clone(), currency };
+        self.program_change(&Author::Ur, at, self.stop_decisions(), fact)
+    }
 }

@@ -227,7 +227,8 @@ impl Row for User {
             | Fact::MessageSkipped { .. }
             | Fact::Aged { .. }
             | Fact::ClockSet(_)
-            | Fact::PolicyApplied(_) => {}
+            | Fact::PolicyApplied(_)
+            | Fact::BalanceOmitted { .. } => {}
         }
         self.tidy();
         self.sequence = sequence;

@@ -357,7 +357,7 @@ impl Stage {
     async fn compare_pools(&self, client: &Client) -> Result<(), String> {
         let ops: UrId = OPS_UR_ID.parse().map_err(|error| format!("{error}"))?;
         let seen_through = self.app.ledger.journal().claimed();
-        for balance in client.balance(&ops, Priority::High).await.map_err(|error| error.to_string())? {
+        for balance in client.balance(&ops, Priority::High).await.map_err(|error| error.to_string())?.rows {
             let code = balance.currency;
             let now = self.app.clock.now();
             match self.app.ledger.sync_pool(code, balance.amount, seen_through, now) {
@@ -390,7 +390,7 @@ impl Stage {
         let balances = client.balance(&user, Priority::High).await.map_err(|error| error.to_string())?;
         let account = ReportedAccount { status: profile.status, limit: profile.limit, allowances: profile.allowances };
         let money: Vec<_> =
-            balances.iter().map(|shown| Money { amount: shown.amount, currency: shown.currency }).collect();
+            balances.rows.iter().map(|shown| Money { amount: shown.amount, currency: shown.currency }).collect();
         let now = self.app.clock.now();
         let reported = self.app.ledger.report_user(&user, Some(account), Some(money), seen_through, now);
         reported.map_err(|error| error.to_string())?;

@@ -101,6 +101,33 @@ def test_a_balance_that_cannot_be_read_spoils_no_other_and_is_told_without_its_v
     assert eventually(lambda: world.pool("USD")["reported"] == ur.balances[OPS]["USD"])
 
 
+def omitted(server):
+    lines = server.admin("GET", "/api/v1/journal?from=1").text.splitlines()
+    facts = [json.loads(line)["fact"] for line in lines]
+    return [(fact["account"], fact["currency"]) for fact in facts if fact["kind"] == "balance_omitted"]
+
+
+def test_a_balance_that_is_left_out_once_stays_and_twice_is_nothing(server, world, ur, user):
+    usd, answers = ur.balances[OPS]["USD"], []
+    rows = lambda *codes: [{"symbol": code, "amount": f"{ur.balances[OPS][code] / 100:.2f}"} for code in codes]  # noqa: E731
+
+    def once(asked):
+        answers.append(asked)
+        return 200, {"code": 0, "data": rows("EUR") if len(answers) == 1 else rows("EUR", "USD")}
+
+    try:
+        ur.faults = {"/v1/balance": once}
+        assert eventually(lambda: len(answers) > 2)
+        assert world.pool("USD")["reported"] == usd and omitted(server).count((OPS, "USD")) == 1
+        ur.faults = {"/v1/balance": lambda _: (200, {"code": 0, "data": rows("EUR")})}
+        assert eventually(lambda: world.pool("USD")["reported"] == 0)
+        assert omitted(server).count((OPS, "USD")) == 2
+        assert "/v1/balance USD" in alerts_of(server, "feed_unreadable")
+    finally:
+        ur.faults = {}
+    assert eventually(lambda: world.pool("USD")["reported"] == usd)
+
+
 def test_a_rate_that_is_not_plausible_is_not_used_and_told(server, world, ur):
     rates = lambda: {(pair["from"], pair["to"]): pair["rate"] for pair in server.admin_ok("GET", "/api/v1/rates")["pairs"]}  # noqa: E731
     ur.rates["USD", "EUR"] = ("1", "1.0150")

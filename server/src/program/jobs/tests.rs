@@ -49,8 +49,11 @@ impl Spawn for Here {
 struct Ur;
 
 impl UrApi for Ur {
-    async fn balance(&self, _: &UrId, _: Priority) -> Result<Vec<wire::Balance>, UrError> {
-        Ok(vec![wire::Balance { currency: Currency::EUR, amount: BALANCE }])
+    async fn balance(&self, _: &UrId, _: Priority) -> Result<wire::Balances, UrError> {
+        Ok(wire::Balances {
+            rows: vec![wire::Balance { currency: Currency::EUR, amount: BALANCE }],
+            ..wire::Balances::default()
+        })
     }
 
     async fn profile(&self, _: &UrId, _: Priority) -> Result<wire::Profile, UrError> {

@@ -19,7 +19,7 @@ use crate::signature::{
     SigningKey, WebhookHeaders, WebhookPolicy, partner_fma_message, partner_message, verify_webhook,
 };
 use crate::wire::ur::{
-    AmountForm, Answer, Balance, DepositQuote, OnrampQuote, Page, Profile, Rate, RefusalCode, Token, Transaction, read,
+    AmountForm, Answer, Balances, DepositQuote, OnrampQuote, Page, Profile, Rate, RefusalCode, Token, Transaction, read,
 };
 use crate::wire::{Digits, Malformed};
 
@@ -344,12 +344,12 @@ impl UrApi for Client {
         self.decoded(PATH, if profile.user == *user { Ok(profile) } else { Err(theirs) })
     }
 
-    async fn balance(&self, user: &UrId, priority: Priority) -> Result<Vec<Balance>, UrError> {
+    async fn balance(&self, user: &UrId, priority: Priority) -> Result<Balances, UrError> {
         const PATH: &str = "/v1/balance";
         let answer = self.call(Call::post(PATH, &json!({"urId": number(user)}), priority)).await?;
-        let (balances, unreadable) = self.decoded(PATH, Balance::read_all(&answer, self.amounts.balances))?;
-        self.note(PATH, &unreadable);
-        for error in &unreadable {
+        let balances = self.decoded(PATH, Balances::read(&answer, self.amounts.balances))?;
+        self.note(PATH, &balances.unreadable);
+        for error in &balances.unreadable {
             tracing::warn!(%user, %error, "a balance of UR cannot be read; the others are used");
         }
         Ok(balances)

@@ -18,7 +18,7 @@ pub use client::{AmountForms, Client, ClientSetUpError, Settings};
 
 use crate::wire::Malformed;
 use crate::wire::ur::{
-    Balance, Cursor, DepositQuote, OnrampQuote, Page, Profile, Rate, RefusalCode, Token, Transaction,
+    Balances, Cursor, DepositQuote, OnrampQuote, Page, Profile, Rate, RefusalCode, Token, Transaction,
 };
 
 /// UR's codes for an invalid request (seed 003): a field missing, malformed or out of range.
@@ -186,7 +186,7 @@ pub trait UrApi: Send + Sync + 'static {
     fn profile(&self, user: &UrId, priority: Priority) -> impl Future<Output = Result<Profile, UrError>> + Send;
 
     /// `/v1/balance`.
-    fn balance(&self, user: &UrId, priority: Priority) -> impl Future<Output = Result<Vec<Balance>, UrError>> + Send;
+    fn balance(&self, user: &UrId, priority: Priority) -> impl Future<Output = Result<Balances, UrError>> + Send;
 
     /// One page of `/v1/transactions`.
     fn transactions(

@@ -3,6 +3,7 @@
 //! A report includes every movement that UR had shown us as completed *before we asked*: each task first notes the
 //! journal's last record.
 
+mod balances;
 mod due;
 mod plausible;
 mod rates;
@@ -14,10 +15,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tapgate_engine::contract::limit::ClientLimit;
-use tapgate_engine::fact::{AccountStatus, Author, BreakKind, Discrepancy, Fact, ReportedAccount, Source, Verdict};
+use tapgate_engine::fact::{AccountStatus, BreakKind, Discrepancy, Fact, ReportedAccount, Source, Verdict};
 use tapgate_engine::ids::{Sequence, UrId};
-use tapgate_engine::ledger::{Change, ChangeError, Ledger};
-use tapgate_engine::money::{Minor, Money, SUM_MAX};
+use tapgate_engine::ledger::{ChangeError, Ledger};
+use tapgate_engine::money::Minor;
 use tapgate_engine::rows::User;
 use tapgate_engine::time::UnixMillis;
 use tokio::sync::mpsc;
@@ -27,11 +28,11 @@ pub use due::Due;
 use crate::clock::Clock;
 use crate::provider::api::{Priority, UrApi, UrError};
 use crate::provider::findings::Findings;
-use crate::provider::prefunding::credits::{self, Credits};
+use crate::provider::prefunding::credits::Credits;
 use crate::provider::reconciliation;
 use crate::provider::reconciliation::sweep::{SweepError, Sweeps};
 use crate::randomness::Randomness;
-use crate::wire::ur::{Balance, RefusalCode};
+use crate::wire::ur::RefusalCode;
 
 /// Delay between a settlement at UR and reading the figures that must include it: several settlements share one call.
 const AFTER_SETTLEMENT: Duration = Duration::from_secs(2);
@@ -112,6 +113,7 @@ pub struct Feeds<A> {
     /// The last success of each feed, for its age.
     fresh: Mutex<HashMap<&'static str, UnixMillis>>,
     rates: Mutex<rates::Known>,
+    omissions: Mutex<balances::Omissions>,
     /// Failures in a row of accounts that UR refuses.
     refusals: Mutex<HashMap<UrId, u32>>,
 }
@@ -140,6 +142,7 @@ impl<A: UrApi> Feeds<A> {
             sweeps,
             fresh: Mutex::default(),
             rates: Mutex::default(),
+            omissions: Mutex::default(),
             refusals: Mutex::default(),
         }
     }
@@ -271,73 +274,6 @@ impl<A: UrApi> Feeds<A> {
         Ok(cursor)
     }
 
-    /// The ops account's balances are the pools'.
-    async fn pools(self: Arc<Self>) -> Result<(), FeedError> {
-        let Some(ops) = &self.given.settings.ops_account else { return Ok(()) };
-        let ledger = &self.given.ledger;
-        let seen_through = ledger.journal().claimed();
-        let balances = self.api.balance(ops, Priority::High).await?;
-        // Credits of automatic prefunds are recorded before the report that includes them.
-        credits::follow(&self.given.credits, &self.api).await;
-        let mut failed = None;
-        for balance in balances {
-            if let Err(error) = self.report_pool(balance, seen_through) {
-                tracing::warn!(currency = %balance.currency, %error, "a pool's balance was not recorded; the others are");
-                failed = Some(error);
-            }
-        }
-        failed.map_or(Ok(()), Err)
-    }
-
-    fn report_pool(&self, balance: Balance, seen_through: Sequence) -> Result<(), FeedError> {
-        let ledger = &self.given.ledger;
-        let now = self.given.clock.now();
-        let before = ledger.pool(balance.currency);
-        if before.is_none() {
-            // A person's report opens a pool, and UR's says the rest: a pool that opens in the red holds nothing yet.
-            let opened = Change::ReportPool {
-                currency: balance.currency,
-                reported: Some(balance.amount.max(Minor::ZERO)),
-                floor: None,
-                reserve: None,
-                reflected: None,
-            };
-            ledger.change(&Author::Ur, opened, now)?;
-            return Ok(());
-        }
-        let shown_early = before.as_ref().map_or(Minor::ZERO, |pool| pool.shown_early);
-        let overdue = before.map_or(Minor::ZERO, |pool| pool.credits_overdue(ledger.time(now.at)));
-        let (_, unexplained) = ledger.sync_pool(balance.currency, balance.amount, seen_through, now)?;
-        if overdue > Minor::ZERO {
-            let discrepancy = Discrepancy {
-                kind: BreakKind::PoolDrift,
-                subject: balance.currency.as_str().into(),
-                field: "credit".into(),
-                ours: compact_str::format_compact!("{overdue}"),
-                theirs: "0".into(),
-            };
-            ledger.open_break(discrepancy, now)?;
-        }
-        // A rise up to the amount of open prefunds is their money, shown before its credit is recorded.
-        let on_its_way = ledger.in_flight(balance.currency);
-        // The number of open prefunds has no bound; a sum beyond any figure explains no more.
-        let sum = on_its_way.iter().fold(Minor::ZERO, |sum, prefund| (sum + prefund.amount).min(SUM_MAX));
-        let awaited = (sum - shown_early).max(Minor::ZERO);
-        let drift = unexplained - unexplained.clamp(Minor::ZERO, awaited);
-        if drift.0.abs() > self.given.settings.reconciliation.tolerance.of(balance.amount).0 {
-            let expected = balance.amount - unexplained;
-            let discrepancy = Discrepancy {
-                kind: BreakKind::PoolDrift,
-                subject: balance.currency.as_str().into(),
-                field: "balance".into(),
-                ours: compact_str::format_compact!("{expected}"),
-                theirs: compact_str::format_compact!("{}", balance.amount),
-            };
-            ledger.open_break(discrepancy, now)?;
-        }
-        Ok(())
-    }
-
     async fn keep_users(self: Arc<Self>) {
         loop {
             let next = self.users().next(self.now());
@@ -383,9 +319,8 @@ impl<A: UrApi> Feeds<A> {
         };
         let pays_by_fiat = !row.fiat().is_empty() || row.holds().iter().any(|hold| hold.source == Source::Fiat);
         let balances = if pays_by_fiat {
-            let balances = self.api.balance(user, priority).await?;
-            let money = |balance: Balance| Money { amount: balance.amount, currency: balance.currency };
-            Some(balances.into_iter().map(money).collect())
+            let known: Vec<_> = row.fiat().iter().map(|balance| (balance.currency, balance.amount)).collect();
+            Some(self.balances(user, &known, priority).await?.shown)
         } else {
             None
         };

@@ -129,7 +129,7 @@ impl UrApi for Ur {
         Err(UrError::Paused)
     }
 
-    async fn balance(&self, _: &UrId, _: Priority) -> Result<Vec<wire::Balance>, UrError> {
+    async fn balance(&self, _: &UrId, _: Priority) -> Result<wire::Balances, UrError> {
         Err(UrError::Paused)
     }
 

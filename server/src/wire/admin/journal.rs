@@ -129,6 +129,9 @@ fn fact(fact: &Fact) -> Value {
         Fact::ClockSet(set) => json!({
             "kind": "clock_set", "from_millis": set.from.0, "to_millis": set.to.0, "reason": set.reason.as_str(),
         }),
+        Fact::BalanceOmitted { account, currency } => json!({
+            "kind": "balance_omitted", "account": account.as_str(), "currency": currency.as_str(),
+        }),
         Fact::PolicyApplied(policy) => json!({"kind": "policy_applied", "policy": policy_view(policy)}),
     }
 }

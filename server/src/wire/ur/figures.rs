@@ -70,44 +70,67 @@ pub struct Balance {
     pub amount: Minor,
 }
 
-impl Balance {
-    /// The fiat balances of an answer, row by row; other tokens are nobody's balance and are ignored. The second list
-    /// holds the errors of rows that cannot be read: they spoil no other row. An answer without any point may be of either
-    /// form: unless a person has confirmed one, only its zeros are read.
+/// An answer of `/v1/balance`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Balances {
+    /// The fiat balances that can be read, each currency once.
+    pub rows: Vec<Balance>,
+    /// The errors of the other rows.
+    pub unreadable: Vec<Malformed>,
+    /// The currencies of rows that cannot be read.
+    pub unclear: Vec<Currency>,
+    /// Whether every row names its token: only then a currency that is missing is left out.
+    pub is_complete: bool,
+}
+
+impl Balances {
+    /// Whether the answer leaves the currency out.
+    #[must_use]
+    pub fn omits(&self, currency: Currency) -> bool {
+        let is_read = self.rows.iter().any(|row| row.currency == currency);
+        self.is_complete && !is_read && !self.unclear.contains(&currency)
+    }
+
+    /// The fiat balances of an answer, row by row; other tokens are nobody's balance and are ignored. A row that cannot
+    /// be read spoils no other. An answer without any point may be of either form: unless a person has confirmed one,
+    /// only its zeros are read.
     ///
     /// # Errors
     /// No list.
-    pub fn read_all(answer: &Value, form: AmountForm) -> Result<(Vec<Balance>, Vec<Malformed>), Malformed> {
-        let mut balances: Vec<Balance> = Vec::new();
-        let (mut unreadable, mut twice) = (Vec::new(), Vec::new());
+    pub fn read(answer: &Value, form: AmountForm) -> Result<Balances, Malformed> {
         let rows = rows_of_balances(answer)?;
         let has_point = |row: &Value| fiat(row).is_some() && text(row, "amount").is_ok_and(|shown| shown.contains('.'));
         let is_ambiguous = form == AmountForm::Unconfirmed && !rows.iter().any(has_point);
+        let mut read = Balances { is_complete: true, ..Balances::default() };
         for row in rows {
             if let Err(error) = text(row, "symbol") {
-                unreadable.push(error);
+                read.unreadable.push(error);
+                read.is_complete = false;
                 continue;
             }
             let Some(currency) = fiat(row) else { continue };
             let field = format!("amount of {currency}");
-            match text(row, "amount").and_then(|shown| form.read(&field, &shown, FIAT_DECIMALS)) {
-                Ok(amount) if is_ambiguous && amount != Minor::ZERO => unreadable.push(Malformed(format!(
-                    "{field} has no point, and may be of either form: set ur.balance_amounts"
-                ))),
-                Ok(amount) => {
-                    if balances.iter().any(|balance| balance.currency == currency && balance.amount != amount) {
-                        twice.push(currency);
-                    } else if balances.iter().all(|balance| balance.currency != currency) {
-                        balances.push(Balance { currency, amount });
-                    }
+            let amount = text(row, "amount").and_then(|shown| form.read(&field, &shown, FIAT_DECIMALS));
+            let known = read.rows.iter().find(|other| other.currency == currency);
+            let error = match (amount, known) {
+                (Ok(amount), _) if is_ambiguous && amount != Minor::ZERO => {
+                    Malformed(format!("{field} has no point, and may be of either form: set ur.balance_amounts"))
                 }
-                Err(error) => unreadable.push(error),
-            }
+                (Ok(amount), None) => {
+                    read.rows.push(Balance { currency, amount });
+                    continue;
+                }
+                (Ok(amount), Some(other)) if other.amount == amount => continue,
+                // Which of two figures holds, or whether their sum does, would be chance.
+                (Ok(_), Some(_)) => Malformed(format!("{field} is listed twice")),
+                (Err(error), _) => error,
+            };
+            read.unreadable.push(error);
+            read.unclear.push(currency);
         }
-        // Which of two figures holds, or whether their sum does, would be chance.
-        balances.retain(|balance| !twice.contains(&balance.currency));
-        unreadable.extend(twice.iter().map(|currency| Malformed(format!("amount of {currency} is listed twice"))));
-        Ok((balances, unreadable))
+        let unclear = &read.unclear;
+        read.rows.retain(|row| !unclear.contains(&row.currency));
+        Ok(read)
     }
 }
 
@@ -245,12 +268,13 @@ mod tests {
         #[track_caller]
         fn check(form: AmountForm, rows: &Value, expected: &[(Currency, i64)], unreadable: usize) {
             let answer = json!({"code": 0, "data": rows});
-            let (balances, errors) = Balance::read_all(&answer, form).unwrap();
+            let read = Balances::read(&answer, form).unwrap();
+            assert!(!read.omits(Currency::EUR) || expected.iter().all(|(currency, _)| *currency != Currency::EUR));
             let expected: Vec<_> = expected
                 .iter()
                 .map(|(currency, amount)| Balance { currency: *currency, amount: Minor(*amount) })
                 .collect();
-            assert_eq!((balances, errors.len()), (expected, unreadable), "{answer}: {errors:?}");
+            assert_eq!((&read.rows, read.unreadable.len()), (&expected, unreadable), "{answer}: {read:?}");
         }
         let eur = |amount: Value| json!({"symbol": "EUR24", "amount": amount});
         check(SmallestUnit, &json!([eur(json!("1250"))]), &[(Currency::EUR, 1_250)], 0);
@@ -275,12 +299,26 @@ mod tests {
         );
         check(Decimal, &json!([eur(json!("5.00")), {"symbol": "eur", "amount": "7.00"}]), &[], 1);
         check(Decimal, &json!([eur(json!("5.00")), {"symbol": "eur", "amount": "5"}]), &[(Currency::EUR, 500)], 0);
+        check(Decimal, &json!([eur(json!("5.00")), {"symbol": "eur", "amount": "?"}]), &[], 1);
         check(Unconfirmed, &json!([eur(json!("1000000"))]), &[], 1);
         check(Unconfirmed, &json!([eur(json!("0"))]), &[(Currency::EUR, 0)], 0);
         let usd = json!({"symbol": "USD", "amount": "7.50"});
         check(Unconfirmed, &json!([eur(json!("10")), usd]), &[(Currency::EUR, 1_000), (Currency::USD, 750)], 0);
         check(Unconfirmed, &json!([eur(json!("10")), {"symbol": "ETH", "amount": "7.50"}]), &[], 1);
-        assert!(Balance::read_all(&json!({"data": "none"}), Decimal).is_err());
+        assert!(Balances::read(&json!({"data": "none"}), Decimal).is_err());
+    }
+
+    #[test]
+    fn a_complete_answer_leaves_out_what_none_of_its_rows_is_about() {
+        let check = |rows: Value, omits: bool| {
+            let read = Balances::read(&json!({"data": rows}), AmountForm::Decimal).unwrap();
+            assert_eq!(read.omits(Currency::EUR), omits, "{read:?}");
+        };
+        check(json!([]), true);
+        check(json!([{"symbol": "USD", "amount": "5.00"}, {"symbol": "ETH", "amount": null}]), true);
+        check(json!([{"symbol": "EUR", "amount": "0"}]), false);
+        check(json!([{"symbol": "EUR", "amount": null}]), false);
+        check(json!([{"symbol": "USD", "amount": "5.00"}, {"amount": "7.00"}]), false);
     }
 
     #[test]

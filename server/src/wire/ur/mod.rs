@@ -8,5 +8,5 @@ mod transaction;
 
 pub use amounts::{AmountForm, FIAT_DECIMALS, STABLECOIN_DECIMALS, display_amount, ten_thousandths};
 pub use envelope::{Answer, Cursor, Page, RefusalCode, read};
-pub use figures::{Balance, DepositQuote, OnrampQuote, Profile, Rate, Token};
+pub use figures::{Balance, Balances, DepositQuote, OnrampQuote, Profile, Rate, Token};
 pub use transaction::{Direction, Status, Transaction};
