@@ -14,7 +14,7 @@ pub fn feed_unreadable(found: &Unreadable) -> Condition {
         kind: AlertKind::FeedUnreadable,
         subject: format_compact!("{of} {field}"),
         severity: Severity::Urgent,
-        title: format_compact!("UR's {of} holds a {field} that cannot be used"),
+        title: format_compact!("{field} of UR's {of} cannot be used"),
         text: "The rows around it are used; figures that depend on it keep their last value and grow stale, and no hold is \
                released because of it. docs/runbook/feed-unreadable.md says how to look at it."
             .into(),
