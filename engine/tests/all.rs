@@ -14,5 +14,6 @@ mod model;
 mod postings;
 mod prefunds;
 mod scenarios;
+mod settlement;
 mod threads;
 mod world;

@@ -13,12 +13,11 @@ use tapgate_engine::ledger::{Change, ChangeError, Policy};
 use tapgate_engine::money::{ChfMinor, Currency, Minor, Money};
 use tapgate_engine::recovery::verify;
 use tapgate_engine::rows::CREDIT_AWAITED_MILLIS;
-use tapgate_engine::rules::Tolerance;
 use tapgate_engine::store::{Store, Table};
 use tapgate_engine::testing::MemoryStore;
 use tapgate_engine::time::UnixSeconds;
 
-use crate::world::{self, START_SECONDS, World, at, import, tap};
+use crate::world::{self, START_SECONDS, World, at, import, movement, naming, tap};
 
 const DAY: u64 = 86_400;
 
@@ -39,14 +38,9 @@ fn is_equal(store: &Arc<MemoryStore>) {
 }
 
 fn settled(id: &str, amount: i64, seconds: u64) -> Posting {
-    Posting {
-        hash: format!("hash_{id}").into(),
-        user: "user".parse().unwrap(),
-        flow: Flow::Out,
-        progress: Progress::Completed,
-        amount: Money { amount: Minor(amount), currency: Currency::EUR },
-        at: UnixSeconds((START_SECONDS + seconds).cast_signed()),
-    }
+    let at = UnixSeconds((START_SECONDS + seconds).cast_signed());
+    let shown = movement(&format!("hash_{id}"), Flow::Out, Progress::Completed, amount);
+    naming(&Posting { at, ..shown }, id)
 }
 
 #[test]
@@ -69,9 +63,7 @@ fn a_year_of_one_busy_user_keeps_its_row_small() {
             world.ledger.submit(tap(&id, 1_250), at(seconds)).unwrap();
             // UR never shows one a day.
             if n != 35 {
-                let root = id.parse().unwrap();
-                let posting = settled(&id, 1_250, seconds);
-                world.ledger.post(&posting, Some(&root), Tolerance::default(), at(seconds)).unwrap();
+                world.ledger.post(&settled(&id, 1_250, seconds), at(seconds)).unwrap();
             } else {
                 let reason = "never shown".into();
                 world.change(Change::Release { root: id.parse().unwrap(), reason }).unwrap();
@@ -192,7 +184,7 @@ fn a_cent_of_drift_leaves_nothing_to_read_at_every_start() {
     for n in 0..20 {
         let id = format!("a{n}");
         world.durable(tap(&id, 1_000));
-        world.ledger.post(&settled(&id, 1_001, 20), Some(&id.parse().unwrap()), Tolerance::default(), at(20)).unwrap();
+        world.ledger.post(&settled(&id, 1_001, 20), at(20)).unwrap();
     }
     world.drained();
     world.ledger.write_rows().unwrap();

@@ -28,8 +28,8 @@ pub fn check(data: &[u8]) {
 
 /// The transaction as UR would show it.
 fn shown(transaction: &Transaction) -> Value {
-    let Transaction { user, kind, amount, currency, direction, status, at, hash, mcc, references, charged_in } =
-        transaction;
+    let Transaction { user, kind, amount, currency, direction, status, at, hash, mcc, .. } = transaction;
+    let Transaction { title, partner_reference, reference, charged_in, .. } = transaction;
     let (sign, direction) = match direction {
         Direction::In => ('+', "IN"),
         Direction::Out => ('-', "OUT"),
@@ -43,7 +43,7 @@ fn shown(transaction: &Transaction) -> Value {
     json!({
         "urId": user.as_str(), "type": kind, "amount": format!("{sign}{}.{:02}", amount.0 / 100, amount.0 % 100),
         "currency": currency.as_str(), "direction": direction, "status": status, "timestamp": at.0, "txHash": hash,
-        "mcc": mcc, "partnerRefId": references.first(), "reference": references.get(1),
+        "mcc": mcc, "title": title, "partnerRefId": partner_reference, "reference": reference,
         "crdCurrency": charged_in.map(|code| code.as_str().to_owned()),
     })
 }

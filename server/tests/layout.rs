@@ -83,12 +83,6 @@ const RULES: &[Rule] = &[
         reason: "nobody who waits for an answer waits for UR: what is asked of UR is asked by the feeds",
     },
     Rule {
-        scope: "server/src/provider/reconciliation/matching",
-        except: &[],
-        forbidden: &["Ledger", "tokio", "Clock", "reqwest"],
-        reason: "matching is pure: it is given what is known, so that every case of it can be a test",
-    },
-    Rule {
         scope: "server/src/delivery/tail",
         except: &[],
         forbidden: &["tokio", "Clock", "reqwest", "rand"],

@@ -12,7 +12,6 @@ use tapgate_engine::fact::{AccountStatus, Author, Import, ReportedAccount};
 use tapgate_engine::ledger::{Change, Ledger, Policy, Reflected};
 use tapgate_engine::money::{ChfMinor, Currency, Minor, Money};
 use tapgate_engine::rows::{Outcome, State};
-use tapgate_engine::rules::Tolerance;
 use tapgate_engine::store::Store;
 use tapgate_engine::testing::MemoryStore;
 use tapgate_engine::time::{Moment, UnixMillis, UnixSeconds};
@@ -85,8 +84,8 @@ fn play(ledger: &Ledger, event: &Value) -> String {
                 Outcome::Acknowledged { amount } => format!("{} returned {amount}", reply.id),
             }
         }
-        Mapped::Posted { posting, root } => {
-            let booking = ledger.post(&posting, root.as_ref(), Tolerance::default(), AT).unwrap().unwrap();
+        Mapped::Posted(posting) => {
+            let booking = ledger.post(&posting, AT).unwrap().unwrap();
             let row = ledger.find(&booking.root).unwrap().unwrap().authorization.unwrap();
             format!("{} {} holds {}", booking.root, row.state.name(), row.held().amount)
         }

@@ -1,7 +1,7 @@
 //! Bounds of the figures in a fact. The ledger writes none beyond them; records of a damaged or foreign journal are
 //! refused before the fold, so that no sum over figures within them leaves 64 bits.
 
-use super::{Approval, DrawPosting, DrawRelease, Fact, HoldReleased, Posted, ReleaseCause, SourcePosting, Verdict};
+use super::{Approval, Difference, Evidence, Fact, LayerChange, Settled, SourceChange, Verdict};
 use crate::contract::limit::{ClientLimit, LIMIT_WEIGHT_MAX};
 use crate::money::{AMOUNT_MAX, ChfMinor, Minor, SUM_MAX};
 
@@ -9,8 +9,11 @@ use crate::money::{AMOUNT_MAX, ChfMinor, Minor, SUM_MAX};
 /// large each is, and every change of an authorization walks them. At the bound an increment finds no parent.
 pub const DRAWS_MAX: usize = 1_000;
 
-/// Currencies of one posting: the hold's, the captured one's, and a refund's.
-const BOOKINGS_MAX: usize = 3;
+/// Pieces of evidence that one authorization takes; beyond it they have no effect, and a break says so.
+pub const EVIDENCE_MAX: usize = 1_000;
+
+/// Currencies of one change: the hold's and the movement's.
+const SOURCES_MAX: usize = 2;
 
 /// A fact holds a figure that no ledger writes.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -62,12 +65,14 @@ impl Fact {
     /// The first figure that is not.
     pub fn check_bounds(&self) -> Result<(), BoundsError> {
         match self {
-            Fact::Decided(decided) => match &decided.verdict {
-                Verdict::Approved(approval) => approval.check_bounds(),
-                Verdict::Declined(_) => Ok(()),
-            },
-            Fact::HoldReleased(returned) => returned.check_bounds(),
-            Fact::Posted(booked) => booked.check_bounds(),
+            Fact::Decided(decided) => {
+                decided.settled.as_ref().map_or(Ok(()), |change| change.check_bounds())?;
+                match &decided.verdict {
+                    Verdict::Approved(approval) => approval.check_bounds(),
+                    Verdict::Declined(_) => Ok(()),
+                }
+            }
+            Fact::Settled(settled) => settled.check_bounds(),
             Fact::UserImported(import) => {
                 import.limit.check_bounds()?;
                 import.fiat.iter().try_for_each(|balance| signed_amount("fiat.amount", balance.amount))?;
@@ -144,61 +149,67 @@ impl Approval {
     }
 }
 
-impl HoldReleased {
+impl Settled {
     fn check_bounds(&self) -> Result<(), BoundsError> {
-        sum("amount", self.amount)?;
-        sum("limit_added", Minor(self.limit_added.0))?;
-        length("draws", self.draws.len(), DRAWS_MAX)?;
-        self.draws.iter().try_for_each(DrawRelease::check_bounds)?;
-        if let ReleaseCause::Requested { request, .. } = &self.cause {
-            amount("request.amount", request.amount)?;
+        self.change.check_bounds()?;
+        match &self.evidence {
+            Evidence::Announced(announced) => {
+                amount("request.amount", announced.request.amount)?;
+                sum("counted", announced.counted)?;
+                sum("released", announced.released)?;
+                sum("limit", Minor(announced.limit.0))
+            }
+            Evidence::Shown(shown) => {
+                amount("posting.amount", shown.posting.amount.amount)?;
+                sum("value", shown.value)?;
+                sum("limit", Minor(shown.limit.0))?;
+                shown.funds.map_or(Ok(()), |funds| sum("funds", funds.amount))
+            }
+            Evidence::Ended(ended) => length("draws", ended.draws.len(), DRAWS_MAX),
+            Evidence::Linked(linked) => {
+                length("movements", linked.movements.len(), EVIDENCE_MAX)?;
+                linked.movements.iter().try_for_each(|movement| {
+                    amount("movement.amount", movement.amount.amount)?;
+                    sum("movement.value", movement.value)?;
+                    sum("movement.limit", Minor(movement.limit.0))
+                })?;
+                linked.change.check_bounds()
+            }
+            Evidence::Overdue(_) | Evidence::Closed(_) => Ok(()),
         }
-        self.pool.map_or(Ok(()), |pool| {
-            sum("pool.held", pool.held)?;
-            sum("pool.available", pool.available)
-        })
     }
 }
 
-impl DrawRelease {
+impl Difference {
     fn check_bounds(&self) -> Result<(), BoundsError> {
-        amount("draw.amount", self.amount)?;
-        amount("draw.paid", self.paid)?;
-        amount("draw.funds", self.funds)?;
-        francs("draw.spent", self.spent)?;
-        francs("draw.unreflected", self.unreflected)
+        change("taken", self.taken)?;
+        length("return_uses", self.return_uses.len(), EVIDENCE_MAX + 1)?;
+        self.return_uses.iter().try_for_each(|(_, francs)| change("return_use", Minor(francs.0)))?;
+        length("layers", self.layers.len(), DRAWS_MAX + EVIDENCE_MAX)?;
+        self.layers.iter().try_for_each(LayerChange::check_bounds)?;
+        length("pools", self.pools.len(), SOURCES_MAX)?;
+        length("fiat", self.fiat.len(), SOURCES_MAX)?;
+        self.pools.iter().chain(&self.fiat).try_for_each(SourceChange::check_bounds)
     }
 }
 
-impl Posted {
+impl LayerChange {
     fn check_bounds(&self) -> Result<(), BoundsError> {
-        amount("posting.amount", self.posting.amount.amount)?;
-        amount("captured", self.captured)?;
-        amount("given_back", self.given_back)?;
-        francs("limit_added", self.limit_added)?;
-        length("draws", self.draws.len(), DRAWS_MAX)?;
-        self.draws.iter().try_for_each(DrawPosting::check_bounds)?;
-        length("pools", self.pools.len(), BOOKINGS_MAX)?;
-        length("fiat", self.fiat.len(), BOOKINGS_MAX)?;
-        self.pools.iter().chain(&self.fiat).try_for_each(SourcePosting::check_bounds)
+        change("layer.held", self.held)?;
+        sum("layer.settled", self.settled)?;
+        change("layer.limit", Minor(self.limit.0))?;
+        change("layer.spent", Minor(self.spent.0))?;
+        change("layer.debit", self.debit)?;
+        change("layer.funds", self.funds)
     }
 }
 
-impl DrawPosting {
+impl SourceChange {
     fn check_bounds(&self) -> Result<(), BoundsError> {
-        amount("draw.amount", self.amount)?;
-        amount("draw.paid", self.paid)?;
-        amount("draw.funds", self.funds)?;
-        francs("draw.spent", self.spent)?;
-        francs("draw.unreflected", self.unreflected)
-    }
-}
-
-impl SourcePosting {
-    fn check_bounds(&self) -> Result<(), BoundsError> {
-        sum("booking.held", self.held)?;
-        between("booking.available", self.available.0, -AMOUNT_MAX.0, SUM_MAX.0)?;
-        sum("booking.completed", self.completed)
+        change("source.held", self.held)?;
+        change("source.available", self.available)?;
+        sum("source.completed", self.completed)?;
+        sum("source.returned", self.returned)
     }
 }
 

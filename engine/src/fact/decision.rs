@@ -3,9 +3,10 @@
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
-use super::{AccountStatus, Blocked, CardStatus, Reason, Request, VelocityRule};
+use super::{AccountStatus, Blocked, CardStatus, Difference, Reason, Request, VelocityRule};
 use crate::bytes::Fingerprint;
 use crate::contract::pricing::{Conversion, Price};
+use crate::ids::Sequence;
 use crate::money::{ChfMinor, Currency, Minor, Money};
 use crate::time::UnixSeconds;
 
@@ -17,6 +18,10 @@ pub struct Decided {
     pub fingerprint: Fingerprint,
     pub inputs: Inputs,
     pub verdict: Verdict,
+    /// The record before this one on the same root; zero for its first.
+    pub previous: Sequence,
+    /// What evidence that came before the decision changes in what the approval takes.
+    pub settled: Option<Box<Difference>>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

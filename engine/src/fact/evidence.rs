@@ -1,9 +1,10 @@
-//! Evidence: UR's transactions, their effects, and their differences from our authorizations.
+//! Evidence on an authorization: what UR, the engine and people say happened after its decision.
 
 use compact_str::CompactString;
 use serde::{Deserialize, Serialize};
+use smallvec::SmallVec;
 
-use super::{AuthorizationState, Source};
+use super::Request;
 use crate::bytes::Fingerprint;
 use crate::ids::{AuthorizationId, Sequence, UrId};
 use crate::money::{ChfMinor, Currency, Minor, Money};
@@ -18,21 +19,23 @@ pub enum Flow {
     In,
 }
 
-/// Settlement status at UR.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+/// Settlement status at UR. It only grows, in this order; [`Progress::Rejected`] is the other end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Progress {
+    /// UR shows the movement with a status that is not understood: it holds as a pending one does.
+    Shown,
     /// Posted, not settled.
     Pending,
-    /// Settled.
-    Completed,
     /// Refused; nothing moved.
     Rejected,
+    /// Settled.
+    Completed,
 }
 
 /// A card transaction as UR shows it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Posting {
-    /// UR's hash, or a substitute where UR gives none. One hash may come once per progress.
+    /// UR's hash, or a substitute where UR gives none.
     pub hash: CompactString,
     pub user: UrId,
     pub flow: Flow,
@@ -41,149 +44,263 @@ pub struct Posting {
     pub amount: Money,
     /// UR's time of the transaction.
     pub at: UnixSeconds,
+    /// The merchant's category, where UR shows it.
+    pub mcc: Option<u16>,
+    /// The merchant's name, where UR shows it.
+    pub merchant: Option<CompactString>,
+    /// UR's references, most likely first.
+    pub references: SmallVec<[CompactString; 2]>,
+    /// The partner's id that UR names: where it is not known yet, the movement waits for it.
+    pub awaits: Option<AuthorizationId>,
+    /// Number among the rows of one complete answer that nothing else tells apart.
+    pub ordinal: u16,
 }
 
 impl Posting {
-    /// Identity of the movement of money, whatever its progress: one hash may cover several movements, on several
-    /// accounts.
+    /// The name that UR's rows of one movement share, whatever their status and amount: several movements may share it.
     #[must_use]
     pub fn place(&self) -> CompactString {
         let Posting { hash, user, flow, amount, .. } = self;
-        compact_str::format_compact!("{user} {flow:?} {} {} {hash}", amount.amount, amount.currency)
+        compact_str::format_compact!("{user} {flow:?} {} {}", amount.currency, hash.to_ascii_lowercase())
     }
 
-    /// Identity of the delivery: the movement and its progress.
+    /// Identity of the movement that has this number among those of its [`Posting::place`].
+    #[must_use]
+    pub fn key(&self, number: u16) -> Fingerprint {
+        Fingerprint::of(format!("{} {number}", self.place()).as_bytes())
+    }
+}
+
+/// One piece of evidence. What stands is derived from all of them, in whatever order they came.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Evidence {
+    /// UR announced a return by callback.
+    Announced(Box<Announced>),
+    /// UR shows a movement of money.
+    Shown(Box<Shown>),
+    /// The engine or a person ended holds.
+    Ended(Ended),
+    /// Something that UR was to show is overdue.
+    Overdue(Overdue),
+    /// A person, or a rule, closed a question.
+    Closed(Closing),
+    /// A person, or UR's later reference, moved movements here from another root.
+    Linked(Box<Linked>),
+}
+
+/// A reversal or an advice.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Announced {
+    pub request: Request,
+    /// Hash of the request, to recognize a repeat.
+    pub fingerprint: Fingerprint,
+    /// The part that counts, in the transaction currency: at most what was approved and not announced before.
+    pub counted: Minor,
+    /// The answer's amount: what the callback released, in the transaction currency.
+    pub released: Minor,
+    /// UR's reversal uses the limit again, as the contract does (docs/ur-facts.md, "What reversals do").
+    pub limit: ChfMinor,
+    /// The francs of everything announced so far, rounded once.
+    pub limit_max: ChfMinor,
+    /// The request contradicts its authorization, and changes nothing.
+    pub mismatch: Option<Mismatch>,
+}
+
+/// A field in which a reversal differs from its authorization.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mismatch {
+    pub field: CompactString,
+    /// Our value.
+    pub ours: CompactString,
+    /// UR's value.
+    pub theirs: CompactString,
+}
+
+/// A movement of money that UR shows.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Shown {
+    pub posting: Posting,
+    /// Its number among the movements of one [`Posting::place`].
+    pub number: u16,
+    /// Its amount in the currency paid in, at the rates of its first record.
+    pub value: Minor,
+    /// Francs that it counts against the limit, at the rates of its first record.
+    pub limit: ChfMinor,
+    /// What the user's funds owe for it where no draw gives a rate.
+    pub funds: Option<Money>,
+    /// The draw whose own id the movement names.
+    pub draw: Option<Sequence>,
+    /// The last capture of its authorization: the rest is released.
+    pub is_final: bool,
+    /// Debited of the user although no decision stands behind it.
+    pub is_charged: bool,
+    pub rule: MatchRule,
+}
+
+impl Shown {
+    /// Identity of the movement.
     #[must_use]
     pub fn key(&self) -> Fingerprint {
-        Fingerprint::of(format!("{} {:?}", self.place(), self.progress).as_bytes())
+        self.posting.key(self.number)
     }
 }
 
-/// A UR transaction and the changes it makes.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Posted {
-    pub posting: Posting,
-    /// The root authorization; the posting's own where none matched.
-    pub root: AuthorizationId,
-    /// The account holder whose row changes; `None` for an unknown user.
-    pub user: Option<UrId>,
-    /// The funding source, where known.
-    pub source: Option<Source>,
-    pub effect: Effect,
-    /// The authorization's state after the posting.
-    pub state: AuthorizationState,
-    /// Oldest first.
-    pub draws: Vec<DrawPosting>,
-    /// Taken by UR, in the currency paid in.
-    pub captured: Minor,
-    /// Returned by UR.
-    pub given_back: Minor,
-    /// Changes to pools.
-    pub pools: Vec<SourcePosting>,
-    /// Changes to the user's fiat balances.
-    pub fiat: Vec<SourcePosting>,
-    /// Use of the limit by UR that is not counted yet.
-    pub limit_added: ChfMinor,
-    /// Returns whose use of the limit UR shows with this transaction.
-    pub completes: Vec<Sequence>,
-    /// Differences for an operator.
-    pub breaks: Vec<Discrepancy>,
+/// The rule that chose the authorization of a movement, in order of confidence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum MatchRule {
+    /// UR's reference names one of our ids.
+    Reference,
+    /// An earlier row of the same movement chose it.
+    Known,
+    /// The one hold of exactly this amount.
+    ExactAmount,
+    /// The oldest of several holds of exactly this amount.
+    OldestExact,
+    /// The best of the holds near this amount.
+    NearAmount,
+    /// A part of the one hold of the same category or merchant.
+    Part,
+    /// A hold that had ended.
+    Ended,
+    /// UR's reference names an id that we do not know yet.
+    Waiting,
+    /// Nothing fits: it stands alone.
+    Alone,
 }
 
-impl Posted {
-    /// A refund to an open pool: money returned after settlement, which raises no hold, only UR's balance.
-    #[must_use]
-    pub fn refund(&self) -> Option<Money> {
-        let currency = self.posting.amount.currency;
-        let is_refund = self.effect == Effect::Refunded && self.pools.iter().any(|pool| pool.currency == currency);
-        is_refund.then_some(Money { amount: self.given_back, currency })
-    }
-
-    /// The amount that UR's balance of a pool may rise by: a released hold, or a refund.
-    #[must_use]
-    pub fn returned_to(&self, pool: &SourcePosting) -> Minor {
-        let refund = self.refund().map_or(Minor::ZERO, |refund| refund.amount);
-        pool.available.max(Minor::ZERO) + refund
-    }
-}
-
-/// Effect of a posting on the authorization.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub enum Effect {
-    /// UR shows the authorization as pending; nothing moved.
-    Confirmed,
-    /// UR settled the whole authorization.
-    Cleared,
-    /// UR settled a part; the rest stays held.
-    PartlyCleared,
-    /// UR settled an authorization already reversed, released or expired.
-    LateCleared,
-    /// UR rejected the debit, or returned an amount that was not settled.
-    Reversed,
-    /// UR returned a settled amount.
-    Refunded,
-    /// UR settled a transaction without an approval.
-    ForcePosted,
-    /// No new information.
-    Noted,
-}
-
-impl Effect {
+impl MatchRule {
     /// The name on the wire.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
-            Effect::Confirmed => "confirmed",
-            Effect::Cleared => "cleared",
-            Effect::PartlyCleared => "partly_cleared",
-            Effect::LateCleared => "late_cleared",
-            Effect::Reversed => "reversed",
-            Effect::Refunded => "refunded",
-            Effect::ForcePosted => "force_posted",
-            Effect::Noted => "noted",
+            MatchRule::Reference => "reference",
+            MatchRule::Known => "known",
+            MatchRule::ExactAmount => "exact_amount",
+            MatchRule::OldestExact => "oldest_exact",
+            MatchRule::NearAmount => "near_amount",
+            MatchRule::Part => "part",
+            MatchRule::Ended => "ended",
+            MatchRule::Waiting => "waiting",
+            MatchRule::Alone => "alone",
+        }
+    }
+
+    /// Whether the match proves that a capture belongs to its hold.
+    #[must_use]
+    pub fn is_certain(self) -> bool {
+        matches!(self, MatchRule::Reference | MatchRule::ExactAmount)
+    }
+}
+
+/// The end of holds by us.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ended {
+    pub cause: EndCause,
+    /// The draws that end.
+    pub draws: SmallVec<[Sequence; 1]>,
+    /// The movements, pending or not understood, in spite of which they end.
+    pub despite: Vec<Fingerprint>,
+}
+
+/// The cause of an end.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum EndCause {
+    /// The decision was not durable in time; its answer becomes `deadline_exceeded`.
+    Late {
+        /// The id of the decision: an authorization's or an increment's.
+        id: AuthorizationId,
+    },
+    /// A person released the hold.
+    Person { reason: CompactString },
+    /// UR did not settle the authorization within its time.
+    Expired,
+}
+
+/// What UR was to show.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Overdue {
+    /// The return that a callback announced, of money that UR took.
+    Return,
+    /// The settlement of a movement that is pending, or not understood.
+    Settlement,
+    /// The account's transactions: UR refuses to list them.
+    Listing,
+}
+
+impl Overdue {
+    /// The name on the wire.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Overdue::Return => "return",
+            Overdue::Settlement => "settlement",
+            Overdue::Listing => "listing",
         }
     }
 }
 
-/// The part of one draw consumed by a posting.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct DrawPosting {
-    /// The record that approved the draw.
-    pub sequence: Sequence,
-    /// In the transaction currency: settled or returned.
-    pub amount: Minor,
-    /// The consumed part of the hold, in the currency paid in.
-    pub paid: Minor,
-    /// UR never took the amount: funds, velocity and limit are restored, too.
-    pub is_back: bool,
-    /// The restored part of the user's funds.
-    pub funds: Minor,
-    /// No longer counted by velocity.
-    pub spent: ChfMinor,
-    /// No longer counted against the limit.
-    pub unreflected: ChfMinor,
+/// What a person, or a rule, decided about a question that UR leaves open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Closing {
+    /// An awaited return will come.
+    WillCome,
+    /// An awaited return will not come: the user owes what UR took.
+    WrittenOff,
+    /// The user owes a movement that no decision stands behind.
+    Charged,
+    /// UR lists the account's transactions again.
+    Listed,
 }
 
-/// Change of a pool or a fiat balance by a transaction.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SourcePosting {
-    pub currency: Currency,
-    /// Subtracted from the outstanding hold.
-    pub held: Minor,
-    /// Added to the available amount; may be negative.
-    pub available: Minor,
-    /// Settled: the next report requested from UR includes it.
-    pub completed: Minor,
+/// A movement of money as an authorization keeps it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Movement {
+    /// Its identity.
+    pub key: Fingerprint,
+    pub flow: Flow,
+    /// The furthest status that UR showed.
+    pub progress: Progress,
+    /// UR showed it completed, and rejected too.
+    pub is_contradicted: bool,
+    pub amount: Money,
+    /// In the currency paid in.
+    pub value: Minor,
+    /// Francs that it counts against the limit.
+    pub limit: ChfMinor,
+    /// What the user's funds owe for it where no draw gives a rate.
+    pub funds: Option<Money>,
+    /// The draw whose own id it names.
+    pub draw: Option<Sequence>,
+    /// The last capture of its authorization.
+    pub is_final: bool,
+    /// Pending or not understood when its hold was ended by us: it does not hold again.
+    pub is_ended: bool,
+    /// The record that first showed it.
+    pub first: Sequence,
+    /// UR's time.
+    pub at: UnixSeconds,
 }
 
-impl SourcePosting {
-    pub(crate) fn nothing(currency: Currency) -> SourcePosting {
-        SourcePosting { currency, held: Minor::ZERO, available: Minor::ZERO, completed: Minor::ZERO }
+impl Movement {
+    /// Whether a sum says as much as the movement: its status is final, and no rule asks for it alone.
+    pub(crate) fn is_plain(&self, paid_in: Currency) -> bool {
+        let is_asked_for = self.is_contradicted || self.is_final || self.draw.is_some();
+        self.progress >= Progress::Rejected
+            && !is_asked_for
+            && self.amount == Money { amount: self.value, currency: paid_in }
     }
+}
 
-    pub(crate) fn is_nothing(&self) -> bool {
-        self.held.is_zero() && self.available.is_zero() && self.completed.is_zero()
-    }
+/// Movements that move from one root to another.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Linked {
+    /// The root that gives them up.
+    pub from: AuthorizationId,
+    /// The record before this one on that root.
+    pub previous: Sequence,
+    pub movements: Vec<Movement>,
+    /// What changes at the root that gives them up.
+    pub change: super::Difference,
 }
 
 /// An unexplained difference between a posting and our authorization.
@@ -226,6 +343,10 @@ pub enum BreakKind {
     LimitDrift,
     /// UR's pool balance differs from its explained movements.
     PoolDrift,
+    /// UR announced a return and took the money, and never showed it as given back.
+    ReturnMissing,
+    /// UR refuses to show an account's transactions: its holds cannot be asked for.
+    Unsweepable,
 }
 
 impl BreakKind {
@@ -243,6 +364,8 @@ impl BreakKind {
         BreakKind::StandIn,
         BreakKind::LimitDrift,
         BreakKind::PoolDrift,
+        BreakKind::ReturnMissing,
+        BreakKind::Unsweepable,
     ];
 
     /// The name on the wire.
@@ -261,6 +384,8 @@ impl BreakKind {
             BreakKind::StandIn => "stand_in",
             BreakKind::LimitDrift => "limit_drift",
             BreakKind::PoolDrift => "pool_drift",
+            BreakKind::ReturnMissing => "return_missing",
+            BreakKind::Unsweepable => "unsweepable",
         }
     }
 }

@@ -18,14 +18,14 @@ mod pool;
 pub mod prefund;
 mod reason;
 mod record;
-mod release;
 mod request;
+mod settled;
 mod touches;
 mod user;
 
 pub use alert::{AlertKind, Condition, Severity};
 pub use author::{Author, IdempotencyKey};
-pub use bounds::{BoundsError, DRAWS_MAX};
+pub use bounds::{BoundsError, DRAWS_MAX, EVIDENCE_MAX};
 pub use calendar::{Closed, Day};
 pub use clock::{CLOCK_REASON_BYTES_MAX, ClockSet};
 pub use controls::{Blocked, Controls, ControlsError, VelocityRule};
@@ -33,16 +33,19 @@ pub use decision::{
     AmountMaxSeen, Approval, AuthorizationState, Capacity, Decided, FundingRoute, FundsSeen, Inputs, Source, UserSeen,
     VelocitySeen, Verdict, Window,
 };
-pub use evidence::{BreakKind, Discrepancy, DrawPosting, Effect, Flow, Posted, Posting, Progress, SourcePosting};
+pub use evidence::{
+    Announced, BreakKind, Closing, Discrepancy, EndCause, Ended, Evidence, Flow, Linked, MatchRule, Mismatch, Movement,
+    Overdue, Posting, Progress, Shown,
+};
 pub use merchant::{Channel, Merchant};
-pub use policy::Policy;
+pub use policy::{Lives, Policy, Tolerance, is_lodging_or_rental};
 pub use pool::{PoolCredited, PoolLimited, PoolReported, PoolSynced};
 pub use prefund::{PrefundOrdered, PrefundProposed, PrefundSent};
 pub use reason::{DUPLICATE_MISMATCH, Reason};
 pub(crate) use record::EncodedRequest;
 pub use record::{RECORD_VERSION, Record, RecordError};
-pub use release::{DrawRelease, HoldReleased, PoolRelease, ReleaseCause};
 pub use request::{Kind, Request};
+pub use settled::{Difference, Effect, LayerChange, Settled, SourceChange, debit_id};
 pub use touches::Touches;
 pub use user::{
     AccountStatus, CardStatus, FundingPolicy, FundsReplaced, Import, ImportedCard, ImportedFiat, ReportedAccount,
@@ -62,8 +65,8 @@ use crate::time::{UnixMillis, UnixSeconds};
 pub enum Fact {
     /// An authorization or increment was decided, or an invalid reversal refused.
     Decided(Box<Decided>),
-    /// A hold was released, or a tombstone was set.
-    HoldReleased(Box<HoldReleased>),
+    /// New evidence on an authorization: a return, a movement at UR, an end by us, a person's word.
+    Settled(Box<Settled>),
     /// A user was imported, or imported again.
     UserImported(Box<Import>),
     /// The partner replaced the figure of a user's funds.
@@ -93,8 +96,6 @@ pub enum Fact {
     RatesReplaced(Box<Rates>),
     /// The whole program was suspended or resumed.
     ProgramSuspended { suspended: bool, reason: CompactString },
-    /// A UR transaction was posted on an authorization, or on one of its own.
-    Posted(Box<Posted>),
     /// UR reported a user's account or balances.
     UserReported(Box<UserReported>),
     /// UR reported a pool's balance.

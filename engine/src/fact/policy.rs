@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Controls, FundingPolicy};
+use crate::money::Minor;
 
 /// The operator's settings: the same for every decision of a run. Recorded at the start and at every change, so that a
 /// replay decides by the settings of the time.
@@ -25,6 +26,12 @@ pub struct Policy {
     pub credits_count_at_once: bool,
     /// Controls that apply to every transaction.
     pub controls: Controls,
+    /// The difference of a hold and its settlement that needs no operator.
+    pub tolerance: Tolerance,
+    /// How long a hold may be taken after its decision.
+    pub lives: Lives,
+    /// Categories whose first capture is the last, whatever it leaves: fuel pumps.
+    pub final_capture_mcc: Vec<u16>,
 }
 
 impl Default for Policy {
@@ -39,6 +46,65 @@ impl Default for Policy {
             state_max_age_seconds: None,
             credits_count_at_once: true,
             controls: Controls::default(),
+            tolerance: Tolerance::default(),
+            lives: Lives::default(),
+            final_capture_mcc: vec![5_541, 5_542, 5_552],
         }
+    }
+}
+
+/// The difference of two figures that needs no operator: one smallest unit, or this share, whichever is more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tolerance {
+    /// In hundredths of a percent; the design's drift is 200.
+    pub drift_bps: u16,
+}
+
+impl Tolerance {
+    /// The largest tolerated difference of two figures near `amount`.
+    #[must_use]
+    pub fn of(self, amount: Minor) -> Minor {
+        amount.share_rounded_up(i64::from(self.drift_bps), 10_000).max(Minor(1))
+    }
+
+    /// Whether `theirs` differs from `ours` within tolerance.
+    #[must_use]
+    pub fn holds(self, ours: Minor, theirs: Minor) -> bool {
+        Minor((ours - theirs).0.abs()) <= self.of(ours)
+    }
+}
+
+impl Default for Tolerance {
+    fn default() -> Self {
+        Tolerance { drift_bps: 200 }
+    }
+}
+
+/// How long a hold may be taken after its decision.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lives {
+    pub seconds: u32,
+    /// For lodging and car rental, which authorize for the whole stay.
+    pub long_seconds: u32,
+}
+
+impl Lives {
+    /// The life of a hold at a merchant of this category.
+    #[must_use]
+    pub fn of(self, mcc: Option<u16>) -> u32 {
+        if mcc.is_some_and(is_lodging_or_rental) { self.long_seconds } else { self.seconds }
+    }
+}
+
+/// Lodging and car rental authorize for the whole stay (ISO 18245: 3351–3500 car rental, 3501–3999 and 7011 lodging,
+/// 7512 other car rental).
+#[must_use]
+pub fn is_lodging_or_rental(mcc: u16) -> bool {
+    matches!(mcc, 3_351..=3_999 | 7_011 | 7_512)
+}
+
+impl Default for Lives {
+    fn default() -> Self {
+        Lives { seconds: 864_000, long_seconds: 2_592_000 }
     }
 }

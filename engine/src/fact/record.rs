@@ -79,11 +79,11 @@ impl Record {
     /// As [`Record::encode`], reusing the encoded request: a decision's request is not encoded twice.
     pub(crate) fn encode_around(&self, request: &EncodedRequest) -> Vec<u8> {
         let Fact::Decided(decided) = &self.fact else { return self.encode() };
-        let Decided { request: _, fingerprint, inputs, verdict } = &**decided;
+        let Decided { request: _, fingerprint, inputs, verdict, previous, settled } = &**decided;
         let mut buffer = Buffer(Vec::with_capacity(RECORD_BYTES_USUAL));
         buffer.put(&(RECORD_VERSION, self.at, &self.author, DECIDED));
         buffer.0.extend_from_slice(&request.bytes);
-        buffer.put(&(fingerprint, inputs, verdict));
+        buffer.put(&(fingerprint, inputs, verdict, previous, settled));
         buffer.0
     }
 

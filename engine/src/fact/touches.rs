@@ -3,7 +3,10 @@
 use compact_str::CompactString;
 use smallvec::SmallVec;
 
-use super::{Author, Discrepancy, Fact, PoolCredited, Posting, Record, ReleaseCause, Source, Verdict};
+use super::{
+    Author, Difference, Discrepancy, EndCause, Ended, Evidence, Fact, Linked, PoolCredited, Posting, Record, Source,
+    Verdict,
+};
 use crate::ids::{AlertId, AuthorizationId, BreakId, ClosureId, PrefundId, Sequence, UrId};
 use crate::money::Currency;
 
@@ -13,6 +16,8 @@ use crate::money::Currency;
 pub struct Touches<'a> {
     pub user: Option<&'a UrId>,
     pub root: Option<&'a AuthorizationId>,
+    /// The root that a link takes movements from.
+    pub other_root: Option<&'a AuthorizationId>,
     /// The id whose answer the fact gives or changes.
     pub answer: Option<&'a AuthorizationId>,
     /// The movement of money that the fact posts.
@@ -79,24 +84,26 @@ impl Fact {
                 user: Some(&decided.request.user),
                 root: Some(decided.request.root()),
                 answer: Some(&decided.request.id),
-                pools: decided.verdict.pool().into_iter().collect(),
+                pools: pools(decided.verdict.pool(), decided.settled.as_deref()),
+                breaks: decided.settled.iter().flat_map(|change| broken(sequence, change)).collect(),
                 ..Touches::nothing()
             },
-            Fact::HoldReleased(returned) => Touches {
-                user: returned.user.as_ref(),
-                root: Some(&returned.root),
-                answer: returned.cause.answered(),
-                pools: returned.pool.map(|pool| pool.currency).into_iter().collect(),
-                ..Touches::nothing()
-            },
-            Fact::Posted(booked) => Touches {
-                user: booked.user.as_ref(),
-                root: Some(&booked.root),
-                posting: Some(&booked.posting),
-                pools: booked.pools.iter().map(|pool| pool.currency).collect(),
-                breaks: opened(sequence, &booked.breaks).map(|(id, _)| id).collect(),
-                ..Touches::nothing()
-            },
+            Fact::Settled(settled) => {
+                let linked = settled.evidence.linked();
+                let other = linked.map(|linked| &linked.change);
+                Touches {
+                    user: settled.user.as_ref(),
+                    root: Some(&settled.root),
+                    other_root: linked.map(|linked| &linked.from),
+                    answer: settled.evidence.answered(),
+                    posting: settled.shown().map(|shown| &shown.posting),
+                    pools: pools(None, std::iter::once(&settled.change).chain(other)),
+                    breaks: broken(sequence, &settled.change)
+                        .chain(other.into_iter().flat_map(|change| change.resolved.iter().copied()))
+                        .collect(),
+                    ..Touches::nothing()
+                }
+            }
             Fact::UserImported(import) => Touches::user(&import.user),
             Fact::FundsReplaced(replaced) => Touches::user(&replaced.user),
             Fact::UserReported(report) => Touches::user(&report.user),
@@ -136,10 +143,34 @@ impl Fact {
         }
     }
 
+    /// The record before this one on an authorization; zero for its first, `None` if the fact is about another one.
+    #[must_use]
+    pub fn previous(&self, root: &AuthorizationId) -> Option<Sequence> {
+        match self {
+            Fact::Decided(decided) if decided.request.root() == root => Some(decided.previous),
+            Fact::Settled(settled) if settled.root == *root => Some(settled.previous),
+            Fact::Settled(settled) => {
+                settled.evidence.linked().filter(|linked| linked.from == *root).map(|linked| linked.previous)
+            }
+            _ => None,
+        }
+    }
+
+    /// The differences that the fact makes to authorizations: two for a link.
+    pub fn differences(&self) -> impl Iterator<Item = &Difference> {
+        let (own, other) = match self {
+            Fact::Settled(settled) => (Some(&settled.change), settled.evidence.linked().map(|linked| &linked.change)),
+            Fact::Decided(decided) => (decided.settled.as_deref(), None),
+            _ => (None, None),
+        };
+        own.into_iter().chain(other)
+    }
+
     /// The breaks that the fact opens as the record at `sequence`.
     pub fn breaks(&self, sequence: Sequence) -> impl Iterator<Item = (BreakId, &Discrepancy)> {
         let breaks = match self {
-            Fact::Posted(booked) => booked.breaks.as_slice(),
+            Fact::Settled(settled) => settled.change.opened.as_slice(),
+            Fact::Decided(decided) => decided.settled.as_ref().map_or([].as_slice(), |change| change.opened.as_slice()),
             Fact::BreakOpened(discrepancy) => std::slice::from_ref(&**discrepancy),
             _ => &[],
         };
@@ -164,13 +195,42 @@ impl Verdict {
     }
 }
 
-impl ReleaseCause {
-    /// The id whose answer the release gives or changes.
+/// The pools that an approval and its evidence change.
+fn pools<'a>(approved: Option<Currency>, changes: impl IntoIterator<Item = &'a Difference>) -> SmallVec<[Currency; 2]> {
+    let mut pools: SmallVec<[Currency; 2]> = approved.into_iter().collect();
+    for pool in changes.into_iter().flat_map(|change| &change.pools) {
+        if !pools.contains(&pool.currency) {
+            pools.push(pool.currency);
+        }
+    }
+    pools
+}
+
+/// The breaks that a record's change opens and resolves.
+fn broken(sequence: Sequence, change: &Difference) -> impl Iterator<Item = BreakId> {
+    opened(sequence, &change.opened).map(|(id, _)| id).chain(change.resolved.iter().copied())
+}
+
+impl Evidence {
+    /// The id whose answer the evidence gives or changes.
     fn answered(&self) -> Option<&AuthorizationId> {
         match self {
-            ReleaseCause::Requested { request, .. } => Some(&request.id),
-            ReleaseCause::Late { id } => Some(id),
-            ReleaseCause::Person { .. } | ReleaseCause::Expired => None,
+            Evidence::Announced(announced) => Some(&announced.request.id),
+            Evidence::Ended(Ended { cause: EndCause::Late { id }, .. }) => Some(id),
+            Evidence::Ended(_)
+            | Evidence::Shown(_)
+            | Evidence::Overdue(_)
+            | Evidence::Closed(_)
+            | Evidence::Linked(_) => None,
+        }
+    }
+
+    /// Movements from another root.
+    #[must_use]
+    pub fn linked(&self) -> Option<&Linked> {
+        match self {
+            Evidence::Linked(linked) => Some(linked),
+            _ => None,
         }
     }
 }

@@ -11,8 +11,9 @@ use std::sync::{Arc, MutexGuard};
 use crossbeam::sync::ShardedLockReadGuard;
 use dashmap::mapref::entry::Entry as MapEntry;
 
+use super::pool::Pool;
 use super::{Ledger, Shared};
-use crate::fact::{Author, Fact, Record};
+use crate::fact::{Author, Difference, Fact, Record, SourceChange};
 use crate::ids::Sequence;
 use crate::journal::{NoPlace, Permit, Resolves, Ticket};
 use crate::rows::legal::assert_changed;
@@ -107,34 +108,37 @@ impl Shared {
     /// Lowers available figures, before the record claims its place. A decision already took from its pool while
     /// deciding; a report or a credit replaces figures while no decision runs.
     fn lower_pools(&self, fact: &Fact) {
-        if let Fact::Posted(booked) = fact {
-            for change in &booked.pools {
-                if let Some(pool) = self.pool(change.currency) {
-                    pool.lower(change.available);
-                }
-            }
+        if is_first(fact) {
+            return;
+        }
+        for (_, change, pool) in self.pool_changes(fact) {
+            pool.lower(change);
         }
     }
 
     /// Raises available figures, after the record has claimed its place.
     fn raise_pools(&self, sequence: Sequence, fact: &Fact) {
-        match fact {
-            Fact::HoldReleased(returned) => {
-                if let Some(back) = returned.pool
-                    && let Some(pool) = self.pool(back.currency)
-                {
-                    pool.give_back(back.held, back.available);
-                }
-            }
-            Fact::Posted(booked) => {
-                for change in &booked.pools {
-                    if let Some(pool) = self.pool(change.currency) {
-                        pool.post(sequence, change);
-                        pool.note_return(booked.returned_to(change));
-                    }
-                }
-            }
-            _ => {}
+        if is_first(fact) {
+            return;
+        }
+        for (difference, change, pool) in self.pool_changes(fact) {
+            pool.raise(sequence, change, difference);
         }
     }
+
+    fn pool_changes<'a>(
+        &'a self,
+        fact: &'a Fact,
+    ) -> impl Iterator<Item = (&'a Difference, &'a SourceChange, &'a Pool)> {
+        let differences = fact.differences();
+        differences.flat_map(move |difference| {
+            let pools = difference.pools.iter();
+            pools.filter_map(move |change| Some((difference, change, self.pool(change.currency)?)))
+        })
+    }
+}
+
+/// A decision that no evidence came before: the usual one.
+fn is_first(fact: &Fact) -> bool {
+    matches!(fact, Fact::Decided(decided) if decided.settled.is_none())
 }

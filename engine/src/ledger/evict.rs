@@ -32,9 +32,9 @@ impl Ledger {
             let touches = record.fact.touches(sequence);
             let answers = touches.answer;
             let answers = answers.and_then(|id| self.answers.remove_if(id, |_, slot| slot.answer.sequence <= sequence));
-            let roots = touches.root;
-            let roots = roots.and_then(|id| self.authorizations.remove_if(id, |_, row| row.sequence <= sequence));
-            forgotten += usize::from(answers.is_some()) + usize::from(roots.is_some());
+            let roots = touches.root.into_iter().chain(touches.other_root);
+            let is_old = |id| self.authorizations.remove_if(id, |_, row| row.sequence <= sequence).is_some();
+            forgotten += usize::from(answers.is_some()) + roots.filter(|id| is_old(*id)).count();
             tail.evicted = sequence;
             if sequence.0 % BATCH as u64 == 0 {
                 rest();

@@ -5,8 +5,8 @@ use smallvec::{SmallVec, smallvec};
 use super::{Policy, Shared};
 use crate::contract::pricing::Price;
 use crate::fact::{
-    AmountMaxSeen, AuthorizationState, Blocked, Capacity, Controls, FundingPolicy, FundingRoute, FundsSeen, Inputs,
-    Kind, Request, Source, UserSeen, VelocitySeen,
+    AmountMaxSeen, Blocked, Capacity, Controls, FundingPolicy, FundingRoute, FundsSeen, Inputs, Kind, Request, Source,
+    UserSeen, VelocitySeen,
 };
 use crate::money::{Currency, Minor};
 use crate::rows::{Authorization, Card, User};
@@ -17,19 +17,27 @@ pub(super) struct Scene<'a> {
     pub(super) policy: &'a Policy,
     pub(super) shared: &'a Shared,
     pub(super) request: &'a Request,
+    pub(super) known: Known<'a>,
+    pub(super) moment: Moment,
+    pub(super) disk_low: bool,
+}
+
+/// What rows say about a request.
+#[derive(Clone, Copy)]
+pub(super) struct Known<'a> {
     pub(super) user: Option<&'a User>,
     /// The authorization at the request's root, if any.
     pub(super) root: Option<&'a Authorization>,
-    pub(super) moment: Moment,
-    pub(super) disk_low: bool,
+    /// A reversal of this increment came before it.
+    pub(super) reversed_before: bool,
 }
 
 impl Scene<'_> {
     pub(super) fn inputs(&self) -> Inputs {
         let request = self.request;
         let now = self.moment.at.seconds();
-        let card = self.user.and_then(|user| user.card(&request.card));
-        let parent = self.root.filter(|root| request.kind == Kind::Incremental && root.accepts(request));
+        let card = self.known.user.and_then(|user| user.card(&request.card));
+        let parent = self.known.root.filter(|root| request.kind == Kind::Incremental && root.accepts(request));
         let rates = &self.shared.program.rates;
         let controls = self.controls(card);
         let blocked = controls.iter().fold(Blocked::default(), |blocked, (controls, _)| {
@@ -39,10 +47,11 @@ impl Scene<'_> {
         Inputs {
             now,
             program_suspended: self.shared.program.suspended,
-            user: self.user.map(|user| self.user_seen(user, now)),
+            user: self.known.user.map(|user| self.user_seen(user, now)),
             card: card.map(|card| card.status),
-            reversed_before: request.kind == Kind::Authorization
-                && self.root.is_some_and(|root| root.state == AuthorizationState::Tombstoned),
+            reversed_before: self.known.reversed_before
+                || request.kind == Kind::Authorization
+                    && self.known.root.is_some_and(|root| root.is_tombstone || root.user != request.user),
             parent_found: request.kind != Kind::Incremental || parent.is_some(),
             blocked,
             amount_max: controls
@@ -75,13 +84,13 @@ impl Scene<'_> {
 
     /// The controls that apply, each with a card number where its velocity counts one card only.
     fn controls<'b>(&'b self, card: Option<&'b Card>) -> SmallVec<[(&'b Controls, Option<u16>); 3]> {
-        let own = self.user.and_then(User::controls).map(|controls| (controls, None));
+        let own = self.known.user.and_then(User::controls).map(|controls| (controls, None));
         let cards = card.and_then(|card| Some((card.controls.as_deref()?, Some(card.number))));
         [Some((&self.policy.controls, None)), own, cards].into_iter().flatten().collect()
     }
 
     fn velocity(&self, controls: &[(&Controls, Option<u16>)], now: UnixSeconds) -> Vec<VelocitySeen> {
-        let Some(user) = self.user else { return Vec::new() };
+        let Some(user) = self.known.user else { return Vec::new() };
         let rules =
             controls.iter().flat_map(|(controls, card)| controls.velocity.iter().map(move |rule| (rule, *card)));
         rules
@@ -98,7 +107,7 @@ impl Scene<'_> {
         if let Some(source) = parent.and_then(|parent| parent.source) {
             return smallvec![source];
         }
-        let own = self.user.and_then(|user| user.funding).unwrap_or(self.policy.funding);
+        let own = self.known.user.and_then(|user| user.funding).unwrap_or(self.policy.funding);
         let pool = card.and_then(|card| self.shared.pool(card.currency));
         let below_reserve = pool.is_some_and(|pool| pool.available() < pool.reserve_kept());
         if self.policy.protect_runway && below_reserve && own != FundingPolicy::Fiat {
@@ -131,7 +140,7 @@ impl Scene<'_> {
         let direct_exists = card.currency == transaction
             || match source {
                 Source::Crypto => self.shared.pool(transaction).is_some(),
-                Source::Fiat => self.user.is_some_and(|user| user.fiat_in(transaction).is_some()),
+                Source::Fiat => self.known.user.is_some_and(|user| user.fiat_in(transaction).is_some()),
             };
         let direct = direct_exists.then(|| self.route(source, transaction, Some(Price::Direct))).flatten();
         let converted = (card.currency != transaction)
@@ -161,7 +170,7 @@ impl Scene<'_> {
                     available: pool.map_or(Minor::ZERO, |pool| pool.spendable()),
                     reserve: pool.map_or(Minor::ZERO, |pool| pool.reserve_kept()),
                     stale: pool.is_some_and(|pool| self.is_stale(pool.reported_at())),
-                    funds: self.user.and_then(|user| user.funds).map(|funds| FundsSeen {
+                    funds: self.known.user.and_then(|user| user.funds).map(|funds| FundsSeen {
                         currency: funds.currency,
                         available: funds.available(),
                         conversion: rates.conversion(currency, funds.currency),
@@ -169,7 +178,7 @@ impl Scene<'_> {
                 }
             }
             Source::Fiat => {
-                let balance = self.user?.fiat_in(currency);
+                let balance = self.known.user?.fiat_in(currency);
                 Capacity::Balance {
                     available: balance.map_or(Minor::ZERO, |balance| balance.available()),
                     allowance: balance.is_some_and(|balance| balance.allowance),

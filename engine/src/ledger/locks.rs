@@ -1,9 +1,9 @@
 //! The guards, each taken in one place.
 //!
-//! **Locks, in their one order:** `admin` (changes by people, one at a time) or `postings` (UR's transactions, one at a
-//! time) → `shared` (state of all decisions; read by decisions through a sharded lock, written only by changes to the
-//! program and its pools) → `answers` → `authorizations` → `users` → `shelves` → `keys`. Never two guards in one map,
-//! never one across an await: nothing here is async.
+//! **Locks, in their one order:** `admin` (changes by people, one at a time) → `matching` (one movement of a user at a
+//! time) → `postings` → `shared` (state of all decisions; read by decisions through a sharded lock, written only by
+//! changes to the program and its pools) → `answers` → `authorizations` → `users` → `shelves` → `keys`. Never two guards
+//! in one map, never one across an await: nothing here is async.
 
 use std::sync::{MutexGuard, PoisonError};
 
@@ -11,7 +11,7 @@ use crossbeam::sync::{ShardedLockReadGuard, ShardedLockWriteGuard};
 use dashmap::mapref::entry::Entry as MapEntry;
 
 use super::{Admin, AnswerSlot, Ledger, Shared};
-use crate::ids::{AuthorizationId, Sequence};
+use crate::ids::{AuthorizationId, Sequence, UrId};
 use crate::journal::Durability;
 use crate::rows::encoding::load;
 use crate::rows::{Answer, Authorization, KeyRow, PostingRow, Shelf, Shelves};
@@ -24,6 +24,13 @@ impl Ledger {
 
     pub(super) fn lock_shelves(&self) -> MutexGuard<'_, Shelves> {
         self.shelves.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Matches one movement of a user at a time. A decision never takes it.
+    pub(super) fn lock_matching(&self, user: &UrId) -> MutexGuard<'_, ()> {
+        let shard = self.users.hash_usize(user) % self.matching.len();
+        let [first, ..] = &self.matching;
+        self.matching.get(shard).unwrap_or(first).lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn lock_postings(&self) -> MutexGuard<'_, Shelf<PostingRow>> {

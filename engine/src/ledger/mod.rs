@@ -15,6 +15,7 @@ mod post;
 mod read;
 mod release;
 mod report;
+mod settle;
 mod submit;
 mod write_rows;
 
@@ -47,6 +48,9 @@ use crate::time::{Moment, UnixMillis};
 
 /// Shards of each map: at this count two cores meet on a lock in less than one of a thousand decisions.
 const SHARDS: usize = 1024;
+
+/// Locks among which users are spread while their movements are matched.
+const MATCHING_LOCKS: usize = 64;
 
 /// How long an answered id and its authorization stay in memory once their rows are on disk: longer than UR retries.
 const KEPT_IN_MEMORY_MILLIS: u64 = 15 * 60 * 1000;
@@ -88,6 +92,8 @@ pub struct Ledger {
     authorizations: DashMap<AuthorizationId, Box<Authorization>, RandomState>,
     users: DashMap<UrId, Box<User>, RandomState>,
     shelves: Mutex<Shelves>,
+    /// One matching of a user's movements at a time.
+    matching: [Mutex<()>; MATCHING_LOCKS],
     /// Postings not yet written to disk.
     postings: Mutex<Shelf<PostingRow>>,
     /// Idempotency keys not yet written to disk.
@@ -145,6 +151,7 @@ impl Ledger {
             authorizations: DashMap::with_hasher_and_shard_amount(hasher.clone(), SHARDS),
             users: DashMap::with_hasher_and_shard_amount(hasher, SHARDS),
             shelves: Mutex::new(shelves),
+            matching: std::array::from_fn(|_| Mutex::new(())),
             postings: Mutex::new(postings),
             keys: Mutex::new(keys),
             disk_low: AtomicBool::new(false),

@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 
 use crossbeam::utils::CachePadded;
 
-use crate::fact::SourcePosting;
+use crate::fact::{Difference, SourceChange};
 use crate::ids::Sequence;
 use crate::money::{Currency, Minor, SUM_MAX};
 use crate::rows::{Completions, PoolFigures, returned};
@@ -96,37 +96,28 @@ impl Pool {
         }
     }
 
-    /// Restores the amounts of a release, after its record has its place in the journal.
-    pub(super) fn give_back(&self, held: Minor, available: Minor) {
-        shift(&self.available, available);
-        self.lower_held(held);
-        self.note_return(available);
-    }
-
     /// Notes an amount that UR's balance may rise by.
-    pub(super) fn note_return(&self, amount: Minor) {
+    fn note_return(&self, amount: Minor) {
         let more = |before| Some(returned(Minor(before), amount).0);
         // Always succeeds: `more` refuses nothing.
         let _ = self.returned.fetch_update(Ordering::AcqRel, Ordering::Acquire, more);
     }
 
-    fn lower_held(&self, held: Minor) {
-        let before = Minor(self.held.fetch_sub(held.0, Ordering::AcqRel));
+    /// Lowers `available` by what a difference claims; it may become negative.
+    pub(super) fn lower(&self, change: &SourceChange) {
+        shift(&self.available, change.available.min(Minor::ZERO));
+    }
+
+    /// Applies the rest of a difference (raised and settled amounts), after its record has its place in the journal.
+    pub(super) fn raise(&self, sequence: Sequence, change: &SourceChange, difference: &Difference) {
+        shift(&self.available, change.available.max(Minor::ZERO));
+        let held = Minor(self.held.fetch_add(change.held.0, Ordering::AcqRel)) + change.held;
         let currency = self.currency();
-        assert!(before >= held, "pool {currency} gives up {held} of {before} held: a hold is never below zero");
-    }
-
-    /// Lowers `available` by a UR transaction above its hold; `available` may become negative.
-    pub(super) fn lower(&self, available: Minor) {
-        shift(&self.available, available.min(Minor::ZERO));
-    }
-
-    /// Applies the rest of a transaction (raised and settled amounts), after its record has its place in the journal.
-    pub(super) fn post(&self, sequence: Sequence, booking: &SourcePosting) {
-        shift(&self.available, booking.available.max(Minor::ZERO));
-        self.lower_held(booking.held);
+        assert!(held >= Minor::ZERO, "pool {currency} holds {held} after {}: never below zero", change.held);
         let mut completions = self.completions.lock().unwrap_or_else(PoisonError::into_inner);
-        completions.add(sequence, booking.currency, booking.completed);
+        completions.add_settled(sequence, self.figures.reflected_through, currency, change.completed, difference);
+        drop(completions);
+        self.note_return(change.returned);
     }
 
     /// Replaces the figures, while no decision runs.

@@ -1,30 +1,34 @@
-//! Posts UR's transactions on our authorizations.
+//! Posts UR's movements on our authorizations: matches each once, and records what it changes.
 
 use std::sync::Arc;
 
 use dashmap::mapref::entry::Entry as MapEntry;
 
-use super::change::{ChangeError, in_range};
+use super::Ledger;
+use super::change::{ChangeError, in_range, not_found};
 use super::commit::{fold, fold_into};
-use super::{Ledger, Shared};
+use super::settle::Books;
+use crate::bytes::Fingerprint;
 use crate::contract::limit::to_chf;
 use crate::fact::{
-    Author, BreakKind, Discrepancy, DrawPosting, Effect, Fact, Flow, FundingPolicy, Posted, Posting, Source,
-    SourcePosting,
+    Author, Difference, Effect, Evidence, Fact, Flow, Linked, MatchRule, Movement, Posting, Progress, Settled, Shown,
 };
 use crate::ids::{AuthorizationId, Sequence};
 use crate::journal::Ticket;
-use crate::money::{ChfMinor, Currency, Minor, Money, ROOM_MAX};
+use crate::money::{AMOUNT_MAX, ChfMinor, Currency, Minor, Money};
 use crate::rows::encoding::load;
-use crate::rows::{Authorization, PostingRow, Shelf, User};
-use crate::rules::{Judged, Tolerance, judge, unmatched_id};
+use crate::rows::{Authorization, PostingRow, ShownMovement, User};
+use crate::rules::{Candidate, find};
 use crate::store::StoreError;
 use crate::time::Moment;
 
-/// Result of posting a transaction.
+/// Times that a match is made again because its hold changed meanwhile; then the movement stands alone.
+const MATCH_ATTEMPTS_MAX: usize = 4;
+
+/// Result of posting a movement.
 #[derive(Clone, Debug)]
 pub struct PostingReceipt {
-    /// The authorization that the transaction was posted on.
+    /// The authorization that the movement was posted on.
     pub root: AuthorizationId,
     pub effect: Effect,
     /// Number of breaks that the posting opened.
@@ -33,258 +37,426 @@ pub struct PostingReceipt {
     pub ticket: Arc<Ticket>,
 }
 
+/// The authorization of a movement, chosen.
+struct Choice {
+    root: AuthorizationId,
+    number: u16,
+    rule: MatchRule,
+    /// The draw whose own id the movement names.
+    draw: Option<Sequence>,
+}
+
+/// A reference that is one of our ids.
+struct Named {
+    root: AuthorizationId,
+    draw: Option<Sequence>,
+}
+
 impl Ledger {
-    /// Posts a UR transaction on the matched authorization, or on one of its own. `None`: the transaction is already
-    /// posted, or is still pending and matches nothing.
+    /// Posts a movement that UR shows. `None`: it says nothing new.
     ///
     /// # Errors
-    /// The posting had no effect; the feed will deliver the transaction again.
-    pub fn post(
+    /// The posting had no effect; the feed will deliver the movement again.
+    pub fn post(&self, posting: &Posting, now: Moment) -> Result<Option<PostingReceipt>, ChangeError> {
+        in_range("amount", posting.amount.amount)?;
+        // Held to the end: two deliveries of one movement post it once, and two movements never take one hold twice.
+        let _matching = self.lock_matching(&posting.user);
+        let place = posting.place();
+        let known = self.posting_row(&place)?;
+        let shown = known.as_ref().and_then(|row| row.shown_by(posting));
+        let named = self.named(posting)?;
+        if let Some(shown) = shown {
+            let is_elsewhere = |named: &Named| named.root != shown.root;
+            if !is_news(shown, posting) && named.as_ref().is_none_or(|named| !is_elsewhere(named)) {
+                return Ok(None);
+            }
+        } else if posting.progress == Progress::Rejected && named.is_none() {
+            // Nothing moved, and nothing of ours was meant.
+            return Ok(None);
+        }
+        for attempt in 0.. {
+            let guess = attempt < MATCH_ATTEMPTS_MAX;
+            let choice = self.choose(posting, known.as_ref(), shown, named.as_ref(), guess, now)?;
+            if let Some(posted) = self.post_on(posting, &choice, now)? {
+                return Ok(posted);
+            }
+        }
+        Ok(None)
+    }
+
+    /// Chooses the authorization: a reference, the movement's own earlier row, a hold that fits, itself.
+    fn choose(
         &self,
         posting: &Posting,
-        matched: Option<&AuthorizationId>,
-        tolerance: Tolerance,
+        known: Option<&PostingRow>,
+        shown: Option<&ShownMovement>,
+        named: Option<&Named>,
+        guess: bool,
         now: Moment,
-    ) -> Result<Option<PostingReceipt>, ChangeError> {
-        in_range("amount", posting.amount.amount)?;
-        let own = unmatched_id(posting).ok_or_else(|| ChangeError::Invalid("a transaction needs a name".to_owned()))?;
-        // Held to the end: two concurrent deliveries of one transaction post it once.
-        let mut postings = self.lock_postings();
-        let known = self.posted_on_locked(&postings, posting)?;
-        let root = known.or_else(|| matched.cloned()).unwrap_or(own);
-        let shared = self.read_shared();
-        let place = self.authorization(&root)?;
-        if let MapEntry::Occupied(row) = &place
-            && row.get().user != posting.user
-        {
-            return Err(ChangeError::Invalid(format!("{root} is another account's than {}", posting.user)));
+    ) -> Result<Choice, ChangeError> {
+        let number = shown.map_or_else(|| known.map_or(0, PostingRow::next_number), |shown| shown.number);
+        if let Some(shown) = shown {
+            let root = self.root_after_links(&shown.root, posting.key(number))?;
+            if let Some(named) = named.filter(|named| named.root != root) {
+                let linked = self.link_movements(&Author::Ur, &root, &named.root, &[posting.key(number)], now)?;
+                if linked.is_none() {
+                    // It is a part of that root's sums: it is final, and counts there.
+                    return Ok(Choice { root, number, rule: MatchRule::Known, draw: None });
+                }
+                return Ok(Choice { root: named.root.clone(), number, rule: MatchRule::Reference, draw: named.draw });
+            }
+            return Ok(Choice { root, number, rule: MatchRule::Known, draw: named.and_then(|named| named.draw) });
         }
+        if let Some(named) = named {
+            return Ok(Choice { root: named.root.clone(), number, rule: MatchRule::Reference, draw: named.draw });
+        }
+        let alone = || {
+            let Fingerprint(bytes) = posting.key(number);
+            let id = format!("posted:{:032x}", u128::from_be_bytes(bytes)).parse();
+            id.map_err(|_| ChangeError::Invalid("a transaction needs a name".to_owned()))
+        };
+        if let Some(awaited) = &posting.awaits {
+            let row = self.find(awaited)?.and_then(|found| found.authorization);
+            if row.is_none_or(|row| row.user == posting.user) {
+                return Ok(Choice { root: awaited.clone(), number, rule: MatchRule::Waiting, draw: None });
+            }
+            return Ok(Choice { root: alone()?, number, rule: MatchRule::Alone, draw: None });
+        }
+        let found = if guess {
+            find(posting, &self.candidates(posting), self.policy.tolerance, self.policy.lives)
+        } else {
+            None
+        };
+        match found {
+            Some((root, rule)) => Ok(Choice { root, number, rule, draw: None }),
+            None => Ok(Choice { root: alone()?, number, rule: MatchRule::Alone, draw: None }),
+        }
+    }
+
+    /// Posts on the chosen authorization; `None` if its hold has changed so that the choice must be made again.
+    #[expect(clippy::option_option, reason = "the outer absence asks for another choice, the inner says nothing new")]
+    fn post_on(
+        &self,
+        posting: &Posting,
+        choice: &Choice,
+        now: Moment,
+    ) -> Result<Option<Option<PostingReceipt>>, ChangeError> {
+        let mut postings = self.lock_postings();
+        postings.load_one(&posting.place(), &*self.store)?;
+        let shared = self.read_shared();
+        let place = self.authorization(&choice.root)?;
         let row = match &place {
             MapEntry::Occupied(row) => Some(&**row.get()),
             MapEntry::Vacant(_) => None,
         };
-        let Some(judged) = judge(posting, row, tolerance) else {
-            // A row fetched only for this check is on disk and need not stay in memory.
-            if let MapEntry::Occupied(row) = place
-                && row.get().sequence <= self.store.watermark()?
-            {
-                row.remove();
-            }
+        if row.is_some_and(|row| row.user != posting.user) {
+            return Err(ChangeError::Invalid(format!("{} is another account's than {}", choice.root, posting.user)));
+        }
+        let is_guess = matches!(
+            choice.rule,
+            MatchRule::ExactAmount | MatchRule::OldestExact | MatchRule::NearAmount | MatchRule::Part
+        );
+        if is_guess && row.is_none_or(|row| row.held().amount.is_zero()) {
             return Ok(None);
-        };
-        let owner = row.map_or(&posting.user, |row| &row.user).clone();
-        let mut user = self.users.get_mut(&owner);
+        }
+        if row.is_some_and(|row| !row.settlement().has_room()) {
+            return Ok(Some(None));
+        }
+        let mut user = self.users.get_mut(&posting.user);
         let at = self.stamp(now);
-        let owned = user.as_deref().map(|user| &**user);
-        let booked = self.posted(posting, root.clone(), row, owned, &shared, judged);
-        let booked = if has_room(&booked, row, owned, &shared) { booked } else { beyond_bounds(booked, row) };
-        let (effect, breaks) = (booked.effect, booked.breaks.len());
-        let fact = Fact::Posted(Box::new(booked));
+        let books = Books { shared: &shared, user: user.as_deref().map(|user| &**user), policy: &self.policy };
+        let shown = self.shown(posting, choice, row, &books);
+        let settled = books.settled(&choice.root, row, Evidence::Shown(Box::new(shown)));
+        let settled = if has_room(&settled, row, &books) { settled } else { self.beyond_bounds(settled, row, &books) };
+        let (effect, breaks) = (settled.change.effect, settled.change.opened.len());
+        let fact = Fact::Settled(Box::new(settled));
         let ticket = self.commit(shared, &Author::Ur, at, fact, |_, sequence, record| {
-            if let Some(user) = &mut user {
+            let touches = record.fact.touches(sequence);
+            if let Some(user) = user.as_mut().filter(|_| touches.user.is_some()) {
                 fold(&mut ***user, sequence, record);
             }
             fold_into(place, sequence, record);
-            let touches = record.fact.touches(sequence);
             postings.apply(&touches, sequence, record);
             if !touches.breaks.is_empty() {
                 self.lock_shelves().apply(&touches, sequence, record);
             }
         })?;
-        Ok(Some(PostingReceipt { root, effect, breaks, ticket }))
+        Ok(Some(Some(PostingReceipt { root: choice.root.clone(), effect, breaks, ticket })))
     }
 
-    /// The authorization that a transaction was posted on.
-    ///
-    /// # Errors
-    /// Rows on disk could not be read.
-    pub fn posted_on(&self, posting: &Posting) -> Result<Option<AuthorizationId>, StoreError> {
-        self.posted_on_locked(&self.lock_postings(), posting)
-    }
-
-    fn posted_on_locked(
-        &self,
-        postings: &Shelf<PostingRow>,
-        posting: &Posting,
-    ) -> Result<Option<AuthorizationId>, StoreError> {
-        let place = posting.place();
-        if let Some(row) = postings.get(&place) {
-            return Ok(Some(row.root.clone()));
-        }
-        let row: Option<PostingRow> = load(&*self.store, &place)?;
-        Ok(row.map(|row| row.root))
-    }
-
-    fn posted(
-        &self,
-        posting: &Posting,
-        root: AuthorizationId,
-        row: Option<&Authorization>,
-        user: Option<&User>,
-        shared: &Shared,
-        judged: Judged,
-    ) -> Posted {
-        let Judged { effect, state, mut draws, captured, given_back, completes, discrepancies } = judged;
-        for draw in draws.iter_mut().filter(|draw| draw.is_back) {
-            draw.funds = funds_back(user, draw);
-        }
-        let own = user.and_then(|user| user.funding).unwrap_or(self.policy.funding);
-        let first = match own {
-            FundingPolicy::Crypto | FundingPolicy::CryptoThenFiat => Source::Crypto,
-            FundingPolicy::Fiat | FundingPolicy::FiatThenCrypto => Source::Fiat,
-        };
-        // A spend without an authorization is paid from the user's usual source.
-        let source = row.and_then(|row| row.source).or((captured > Minor::ZERO && user.is_some()).then_some(first));
-        let held_in = row.map_or(posting.amount.currency, |row| row.paid_currency);
-        let mut taken = Taken { draws: &draws, captured: Money { amount: captured, ..posting.amount } };
-        if source == Some(Source::Crypto)
-            && posting.amount.currency != held_in
-            && shared.pool(posting.amount.currency).is_none()
-        {
-            // UR settled in a currency without a pool: the amount held for it is consumed all the same.
-            let held = draws.iter().map(|draw| draw.paid).sum();
-            taken.captured = Money { amount: held, currency: held_in };
-        }
-        let changed = |is_unreflected: &dyn Fn(Sequence) -> bool| {
-            taken.bookings(held_in, is_unreflected).into_iter().filter(|booking| !booking.is_nothing()).collect()
-        };
-        let (mut pools, mut fiat) = (Vec::new(), Vec::new());
-        match source {
-            Some(Source::Crypto) => {
-                pools = changed(&|sequence| shared.pool(held_in).is_none_or(|pool| pool.is_unreflected(sequence)));
-                if effect == Effect::Refunded {
-                    // A refund raises no hold, only UR's balance.
-                    pools.push(SourcePosting::nothing(posting.amount.currency));
-                }
-                // A currency without a pool is not ours.
-                pools.retain(|pool: &SourcePosting| shared.pool(pool.currency).is_some());
-            }
-            Some(Source::Fiat) => fiat = changed(&|_| true),
-            None => {}
-        }
-        Posted {
-            posting: posting.clone(),
-            root,
-            user: user.is_some().then(|| row.map_or(&posting.user, |row| &row.user).clone()),
-            source,
-            effect,
-            state,
-            limit_added: self.limit_used_unasked(shared, row, effect, posting),
-            draws,
-            captured,
-            given_back,
-            completes,
-            pools,
-            fiat,
-            breaks: discrepancies,
-        }
-    }
-
-    /// Use of the limit that UR counts beyond the draws: settlements without a hold, amounts above a hold, and money
-    /// that comes back (the contract counts that as a use, too).
-    fn limit_used_unasked(
-        &self,
-        shared: &Shared,
-        row: Option<&Authorization>,
-        effect: Effect,
-        posting: &Posting,
-    ) -> ChfMinor {
-        let francs = |amount: Minor, currency: Currency| {
-            let rate = shared.program.rates.chf_rate(currency);
-            rate.and_then(|rate| to_chf(amount, rate)).unwrap_or(ChfMinor::ZERO)
-        };
+    /// The evidence: the movement in the currency paid in and in francs, at the rates of its first record.
+    fn shown(&self, posting: &Posting, choice: &Choice, row: Option<&Authorization>, books: &Books<'_>) -> Shown {
+        let first = row.and_then(|row| row.settlement().movement(posting.key(choice.number)));
         let Money { amount, currency } = posting.amount;
-        let used = match effect {
-            Effect::ForcePosted | Effect::Refunded => francs(amount, currency),
-            Effect::Reversed if posting.flow == Flow::In => francs(amount, currency),
-            Effect::Cleared | Effect::LateCleared => {
-                // Settled in another currency than the hold, the counted part is unknown: count all of it again.
-                let row = row.filter(|row| row.paid_currency == currency);
-                let due = row.map_or(Minor::ZERO, |row| row.paid_and_counted() - row.captured());
-                francs((amount - due.max(Minor::ZERO)).max(Minor::ZERO), currency)
+        let paid_in = row.map_or(currency, |row| row.paid_currency);
+        let rates = &books.shared.program.rates;
+        let (value, limit) = match first {
+            Some(first) if !first.amount.amount.is_zero() => {
+                let of = |figure: i64| scaled(figure, amount, first.amount.amount);
+                (of(first.value.0), ChfMinor(of(first.limit.0).0))
             }
-            Effect::Confirmed | Effect::PartlyCleared | Effect::Reversed | Effect::Noted => ChfMinor::ZERO,
+            _ => {
+                let value = if currency == paid_in { amount } else { abroad(row, posting.amount, books) };
+                let chf = rates.chf_rate(currency).and_then(|rate| to_chf(amount, rate)).unwrap_or(ChfMinor::ZERO);
+                (value, chf.times(self.policy.limit_weight))
+            }
         };
-        used.times(self.policy.limit_weight)
+        let has_draws = row.is_some_and(|row| !row.draws.is_empty());
+        let funds = if has_draws { None } else { self.owed_alone(posting, books) };
+        // A movement that stands alone is debited only when none of the user's open holds may be meant.
+        let is_alone = matches!(choice.rule, MatchRule::Alone | MatchRule::Waiting);
+        let holds_open = |user: &User| user.holds().iter().any(|hold| hold.paid.currency == currency);
+        let is_charged = is_alone && !has_draws && !books.user.is_some_and(holds_open);
+        Shown {
+            posting: posting.clone(),
+            number: choice.number,
+            value: value.min(AMOUNT_MAX),
+            limit,
+            funds,
+            draw: choice.draw,
+            is_final: posting.flow == Flow::Out && self.is_final(posting, choice, books),
+            is_charged,
+            rule: choice.rule,
+        }
+    }
+
+    /// Whether a capture at this merchant is the last: fuel pumps capture once, less than they authorize.
+    fn is_final(&self, posting: &Posting, choice: &Choice, books: &Books<'_>) -> bool {
+        let holds = books.user.map_or(&[][..], User::holds);
+        let decided = holds.iter().find(|hold| hold.root == choice.root).and_then(|hold| hold.mcc);
+        let mcc = decided.or(posting.mcc);
+        choice.rule.is_certain() && mcc.is_some_and(|mcc| self.policy.final_capture_mcc.contains(&mcc))
+    }
+
+    /// What the user's funds owe for a movement without a draw.
+    fn owed_alone(&self, posting: &Posting, books: &Books<'_>) -> Option<Money> {
+        let funds = books.user?.funds?;
+        let rates = &books.shared.program.rates;
+        let conversion = rates.conversion(posting.amount.currency, funds.currency)?;
+        let amount = conversion.ceil(posting.amount.amount)?;
+        Some(Money { amount: amount.min(AMOUNT_MAX), currency: funds.currency })
+    }
+
+    /// A movement beyond the room of a figure: it moves nothing and opens a break for an operator. It is recorded, so
+    /// that it is not delivered again.
+    fn beyond_bounds(&self, settled: Settled, row: Option<&Authorization>, books: &Books<'_>) -> Settled {
+        let Settled { root, evidence, .. } = settled;
+        let Evidence::Shown(mut shown) = evidence else {
+            return books.settled(&root, row, evidence);
+        };
+        (shown.value, shown.limit, shown.funds) = (Minor::ZERO, ChfMinor::ZERO, None);
+        books.settled(&root, row, Evidence::Shown(shown))
+    }
+
+    /// The movements of one name.
+    pub(super) fn posting_row(&self, place: &compact_str::CompactString) -> Result<Option<PostingRow>, StoreError> {
+        if let Some(row) = self.lock_postings().get(place) {
+            return Ok(Some(row.clone()));
+        }
+        load(&*self.store, place)
+    }
+
+    /// The authorization that one of UR's references names, if it is the same account's.
+    fn named(&self, posting: &Posting) -> Result<Option<Named>, StoreError> {
+        for reference in &posting.references {
+            let Ok(id) = reference.parse::<AuthorizationId>() else { continue };
+            let Some(found) = self.find(&id)? else { continue };
+            let root = found.answer.as_ref().map_or_else(|| id.clone(), |answer| answer.root.clone());
+            let Some(row) = found.authorization.filter(|row| row.user == posting.user) else { continue };
+            // The root's id names no draw: UR gives it for increments, too.
+            let draw = row.draws.iter().find(|draw| draw.id == id && id != root).map(|draw| draw.sequence);
+            return Ok(Some(Named { root, draw }));
+        }
+        Ok(None)
+    }
+
+    /// The user's holds that a movement may belong to.
+    fn candidates(&self, posting: &Posting) -> Vec<Candidate> {
+        let Some(user) = self.users.get(&posting.user) else { return Vec::new() };
+        let mut found: Vec<Candidate> = Vec::new();
+        for hold in user.holds() {
+            if let Some(same) = found.iter_mut().find(|candidate| candidate.root == hold.root) {
+                same.held.amount += hold.paid.amount;
+                continue;
+            }
+            found.push(Candidate {
+                root: hold.root.clone(),
+                held: hold.paid,
+                mcc: hold.mcc,
+                merchant: hold.merchant,
+                at: hold.at,
+                is_ended: false,
+            });
+        }
+        found.extend(user.ended().iter().map(|ended| Candidate {
+            root: ended.root.clone(),
+            held: ended.paid,
+            mcc: ended.mcc,
+            merchant: ended.merchant,
+            at: ended.at,
+            is_ended: true,
+        }));
+        found
+    }
+
+    /// The root that has a movement now.
+    fn root_after_links(&self, root: &AuthorizationId, key: Fingerprint) -> Result<AuthorizationId, StoreError> {
+        let mut root = root.clone();
+        loop {
+            let row = self.find(&root)?.and_then(|found| found.authorization);
+            let moved = row.as_ref().and_then(|row| row.settlement().moved.iter().find(|(moved, _)| *moved == key));
+            // A root that gets a movement back forgets that it gave it up: the chain ends.
+            let Some((_, to)) = moved else { return Ok(root) };
+            root = to.clone();
+        }
     }
 }
 
-/// Whether every figure that the posting raises has room for it. Each UR amount is bounded; their sum is not.
-fn has_room(booked: &Posted, row: Option<&Authorization>, user: Option<&User>, shared: &Shared) -> bool {
-    let pool_has_room = |booking: &SourcePosting| {
-        booking.available >= Minor::ZERO || shared.pool(booking.currency).is_none_or(|pool| pool.available().has_room())
+/// Whether UR's row says more than an earlier row of the same movement.
+fn is_news(shown: &ShownMovement, posting: &Posting) -> bool {
+    let grows = posting.progress > shown.progress;
+    let changes = posting.progress == shown.progress && posting.amount.amount != shown.amount;
+    let contradicts = posting.progress == Progress::Rejected && shown.progress == Progress::Completed;
+    grows || changes || contradicts
+}
+
+/// `figure × amount / before`, rounded down.
+fn scaled(figure: i64, amount: Minor, before: Minor) -> Minor {
+    let scaled = i128::from(figure) * i128::from(amount.0) / i128::from(before.0.max(1));
+    // Saturating: the figure is bounded where it is recorded.
+    Minor(i64::try_from(scaled).unwrap_or(i64::MAX))
+}
+
+/// A movement's value in the currency paid in: at its draws' ratio in the transaction currency, else at today's rates.
+/// Nothing where no rate is known: a break says so.
+fn abroad(row: Option<&Authorization>, money: Money, books: &Books<'_>) -> Minor {
+    let Some(row) = row else { return money.amount };
+    if row.currency == money.currency && !row.authorized().is_zero() {
+        return scaled(row.paid().0, money.amount, row.authorized());
+    }
+    let conversion = books.shared.program.rates.conversion(money.currency, row.paid_currency);
+    conversion.and_then(|conversion| conversion.ceil(money.amount)).unwrap_or(Minor::ZERO)
+}
+
+/// Whether every figure that the record lowers has room for it. Each UR amount is bounded; their sum is not.
+fn has_room(settled: &Settled, row: Option<&Authorization>, books: &Books<'_>) -> bool {
+    if row.is_some_and(|row| !row.settlement().value().has_room()) {
+        return false;
+    }
+    let lowers = |available: Minor| available < Minor::ZERO;
+    let pool_has_room = |currency: Currency, available: Minor| {
+        !lowers(available) || books.shared.pool(currency).is_none_or(|pool| pool.available().has_room())
     };
-    let balance_has_room = |booking: &SourcePosting| {
-        let balance = user.and_then(|user| user.fiat_in(booking.currency));
+    let balance_has_room = |currency: Currency| {
+        let balance = books.user.and_then(|user| user.fiat_in(currency));
         balance.is_none_or(|balance| balance.held.has_room())
     };
-    row.is_none_or(Authorization::has_room)
-        && booked.pools.iter().all(pool_has_room)
-        && booked.fiat.iter().all(balance_has_room)
+    let Difference { pools, fiat, .. } = &settled.change;
+    pools.iter().all(|pool| pool_has_room(pool.currency, pool.available))
+        && fiat.iter().all(|balance| balance_has_room(balance.currency))
 }
 
-/// A transaction that exceeds the room of a figure: it moves nothing and opens a break for an operator. The posting is
-/// recorded, so that the transaction is not delivered again.
-fn beyond_bounds(booked: Posted, row: Option<&Authorization>) -> Posted {
-    let Money { amount, currency } = booked.posting.amount;
-    let found = Discrepancy {
-        kind: BreakKind::AmountMismatch,
-        subject: booked.root.as_str().into(),
-        field: "bound".into(),
-        ours: compact_str::format_compact!("{ROOM_MAX} {currency}"),
-        theirs: compact_str::format_compact!("{amount} {currency}"),
-    };
-    Posted {
-        effect: Effect::Noted,
-        state: row.map_or(booked.state, |row| row.state),
-        draws: Vec::new(),
-        captured: Minor::ZERO,
-        given_back: Minor::ZERO,
-        pools: Vec::new(),
-        fiat: Vec::new(),
-        limit_added: ChfMinor::ZERO,
-        completes: Vec::new(),
-        breaks: vec![found],
-        ..booked
+impl Ledger {
+    /// A person links a movement that stands alone with the authorization that it belongs to.
+    pub(super) fn link(
+        &self,
+        author: &Author,
+        from: &AuthorizationId,
+        to: &AuthorizationId,
+        now: Moment,
+    ) -> Result<Arc<Ticket>, ChangeError> {
+        let row = self.find(from)?.and_then(|found| found.authorization);
+        let row = row.ok_or_else(|| not_found("authorization", from))?;
+        if !row.draws.is_empty() || row.is_decided || row.is_tombstone {
+            return Err(ChangeError::Conflict(format!(
+                "{from} is an authorization: only a movement without one is linked"
+            )));
+        }
+        let _matching = self.lock_matching(&row.user);
+        let keys: Vec<Fingerprint> = row.settlement().movements.iter().map(|movement| movement.key).collect();
+        let ticket = self.link_movements(author, from, to, &keys, now)?;
+        ticket.ok_or_else(|| ChangeError::Conflict(format!("{from} has no movement to link")))
+    }
+
+    /// Moves movements from one root to another of the same account, in one record.
+    pub(super) fn link_movements(
+        &self,
+        author: &Author,
+        from: &AuthorizationId,
+        to: &AuthorizationId,
+        keys: &[Fingerprint],
+        now: Moment,
+    ) -> Result<Option<Arc<Ticket>>, ChangeError> {
+        let at = self.stamp(now);
+        // One record changes two rows of one map: no decision may hold either.
+        let shared = self.stop_decisions();
+        let (mut from_row, mut to_row) = (self.loaded(from)?, self.loaded(to)?);
+        if from_row.user != to_row.user {
+            return Err(ChangeError::Invalid(format!("{from} and {to} are not of one account")));
+        }
+        let mut user = self.users.get_mut(&to_row.user);
+        let books = Books { shared: &shared, user: user.as_deref().map(|user| &**user), policy: &self.policy };
+        let listed = from_row.settlement().movements.iter().filter(|own| keys.contains(&own.key));
+        let movements: Vec<Movement> = listed.map(|own| books.valued_at(&to_row, own)).collect();
+        if movements.is_empty() {
+            return Ok(None);
+        }
+        let fact = Fact::Settled(Box::new(books.linked(from, &from_row, to, &to_row, movements)));
+        let ticket = self.commit(shared, author, at, fact, |_, sequence, record| {
+            let touches = record.fact.touches(sequence);
+            if let Some(user) = &mut user {
+                fold(&mut ***user, sequence, record);
+            }
+            fold(&mut *from_row, sequence, record);
+            fold(&mut *to_row, sequence, record);
+            self.authorizations.insert(from.clone(), from_row);
+            self.authorizations.insert(to.clone(), to_row);
+            if !touches.breaks.is_empty() {
+                self.lock_shelves().apply(&touches, sequence, record);
+            }
+        })?;
+        Ok(Some(ticket))
+    }
+
+    /// A copy of an authorization's row, for a change that stopped decisions.
+    fn loaded(&self, root: &AuthorizationId) -> Result<Box<Authorization>, ChangeError> {
+        match self.authorization(root)? {
+            MapEntry::Occupied(row) => Ok(row.get().clone()),
+            MapEntry::Vacant(_) => Err(not_found("authorization", root)),
+        }
     }
 }
 
-/// Amounts that one transaction takes from its hold.
-struct Taken<'a> {
-    draws: &'a [DrawPosting],
-    captured: Money,
-}
-
-impl Taken<'_> {
-    /// One posting per currency: nearly always one, two where UR settled in another currency than the hold.
-    fn bookings(&self, held_in: Currency, is_unreflected: &dyn Fn(Sequence) -> bool) -> Vec<SourcePosting> {
-        let paid = |draws: &mut dyn Iterator<Item = &DrawPosting>| draws.map(|draw| draw.paid).sum();
-        let held = paid(&mut self.draws.iter());
-        let open = paid(&mut self.draws.iter().filter(|draw| is_unreflected(draw.sequence)));
-        let is_back = self.draws.iter().any(|draw| draw.is_back);
-        let Money { amount, currency } = self.captured;
-        if is_back {
-            return vec![SourcePosting { currency: held_in, held, available: open, completed: Minor::ZERO }];
-        }
-        if currency != held_in {
-            let freed = SourcePosting { currency: held_in, held, available: open, completed: Minor::ZERO };
-            let taken = SourcePosting { currency, held: Minor::ZERO, available: -amount, completed: amount };
-            return vec![freed, taken];
-        }
-        let beyond = amount - held;
-        // A report that already includes the debit need not hold less of it: release only the part that no report
-        // includes.
-        let available = if beyond > Minor::ZERO { -beyond } else { (-beyond).min(open) };
-        let completed = open - available;
-        vec![SourcePosting { currency, held, available, completed }]
+impl Books<'_> {
+    /// A movement as another root keeps it: in the currency that root is paid in.
+    fn valued_at(&self, row: &Authorization, movement: &Movement) -> Movement {
+        let value = if movement.amount.currency == row.paid_currency {
+            movement.amount.amount
+        } else {
+            abroad(Some(row), movement.amount, self)
+        };
+        Movement { value: value.min(AMOUNT_MAX), ..movement.clone() }
     }
-}
 
-/// The part of the user's funds to release for a draw that UR never took.
-fn funds_back(user: Option<&User>, draw: &DrawPosting) -> Minor {
-    let hold = user.and_then(|user| user.holds().iter().find(|hold| hold.sequence == draw.sequence));
-    hold.map_or(Minor::ZERO, |hold| {
-        let stays = hold.paid.amount - draw.paid;
-        hold.funds - hold.funds.share_rounded_up(stays.0, hold.paid.amount.0)
-    })
+    fn linked(
+        &self,
+        from: &AuthorizationId,
+        from_row: &Authorization,
+        to: &AuthorizationId,
+        to_row: &Authorization,
+        movements: Vec<Movement>,
+    ) -> Settled {
+        let evidence = |movements: Vec<Movement>, change: Difference| {
+            let (from, previous) = (from.clone(), from_row.sequence);
+            Evidence::Linked(Box::new(Linked { from, previous, movements, change }))
+        };
+        let nothing = Difference::none(from_row.state, from_row.paid_currency);
+        let moved = evidence(movements.clone(), nothing);
+        let mut after = from_row.clone();
+        after.give_up(&movements, to);
+        let given_up = self.difference(from, Some(from_row), &after, &moved);
+        let evidence = evidence(movements, given_up);
+        let settled = self.settled(to, Some(to_row), evidence);
+        Settled { user: self.user.map(|_| to_row.user.clone()), ..settled }
+    }
 }

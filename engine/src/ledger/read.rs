@@ -30,6 +30,14 @@ impl Ledger {
         self.users.get(id).map(|row| (**row).clone())
     }
 
+    /// The accounts with something for UR, or time, to settle, in no particular order. It takes one guard of the map after
+    /// the other.
+    #[must_use]
+    pub fn waiting_users(&self) -> Vec<UrId> {
+        let waiting = self.users.iter().filter(|row| !row.holds().is_empty() || !row.asked().is_empty());
+        waiting.map(|row| row.key().clone()).collect()
+    }
+
     /// Number of users.
     #[must_use]
     pub fn user_count(&self) -> usize {
@@ -101,6 +109,29 @@ impl Ledger {
             found = (at == sequence).then_some(record);
             ControlFlow::Break(())
         })?;
+        Ok(found)
+    }
+
+    /// The records of an authorization from its last one `last` back, at most `max`, oldest first. Waits until they are
+    /// durable.
+    ///
+    /// # Errors
+    /// The journal could not be read, or has failed.
+    pub fn history(
+        &self,
+        root: &AuthorizationId,
+        last: Sequence,
+        max: usize,
+    ) -> Result<Vec<(Sequence, Record)>, StoreError> {
+        self.await_durable(last)?;
+        let (mut found, mut at) = (Vec::new(), last);
+        while found.len() < max {
+            let Some(record) = self.record(at)? else { break };
+            let before = record.fact.previous(root).unwrap_or(Sequence::ZERO);
+            found.push((at, record));
+            at = before;
+        }
+        found.reverse();
         Ok(found)
     }
 

@@ -6,16 +6,19 @@ use std::sync::atomic::Ordering;
 use dashmap::mapref::entry::Entry as MapEntry;
 
 use super::commit::{commit_reserved, fold, fold_into};
-use super::gather::Scene;
+use super::gather::{Known, Scene};
+use super::settle::Books;
 use super::{AnswerSlot, Ledger, Shared};
 use crate::bytes::Fingerprint;
 use crate::fact::{
-    Approval, Author, Capacity, Decided, EncodedRequest, Fact, Inputs, Reason, Record, Request, Source, Verdict,
+    Approval, Author, Capacity, Decided, Difference, EncodedRequest, Fact, Inputs, Kind, Reason, Record, Request,
+    Source, Verdict,
 };
 use crate::ids::{AuthorizationId, Sequence};
 use crate::journal::{Durability, NoPlace, Resolves, Ticket};
 use crate::money::{CurrencyCode, Minor};
-use crate::rows::{Answer, Authorization, Outcome, Row, User};
+use crate::rows::encoding::load;
+use crate::rows::{Answer, Authorization, Outcome, Row};
 use crate::rules::{Plan, decide, largest_approvable};
 use crate::store::StoreError;
 use crate::time::Moment;
@@ -87,6 +90,8 @@ impl Ledger {
     pub fn submit(&self, request: Request, now: Moment) -> Result<Submission, Refusal> {
         let encoded = EncodedRequest::of(&request);
         let fingerprint = encoded.fingerprint();
+        let (request, encoded) = self.rooted(request, encoded)?;
+        let reversed_before = request.kind == Kind::Incremental && self.is_tombstone(&request.id)?;
         let shared = self.read_shared();
         let place = match self.answer(&request.id)? {
             MapEntry::Occupied(slot) => return Ok(known(&request, fingerprint, slot.get())),
@@ -110,22 +115,32 @@ impl Ledger {
             MapEntry::Vacant(_) => None,
         };
         let fact = if request.kind.is_decided() || !request.amount_is_valid() {
-            self.decided(request, fingerprint, &shared, user, existing, moment)
+            let known = Known { user, root: existing, reversed_before };
+            self.decided(request, fingerprint, &shared, known, moment)
         } else {
-            self.returned(request, fingerprint, &shared, user, existing)
+            let holder = user.filter(|_| existing.is_none_or(|row| row.user == request.user));
+            let id = request.root().clone();
+            self.announced(request, fingerprint, &shared, holder, &id, existing)
         };
         let ticket = Ticket::pending();
         let resolves = Resolves::Decision(Arc::clone(&ticket));
         let record = Record { at: moment.at, author: Author::Ur, fact };
         let payload = record.encode_around(&encoded);
         let reply = commit_reserved(permit, shared, &record, payload, resolves, |_, sequence, record| {
-            // Only a tombstone touches no user: this look costs a decision less than all that `touches` gathers.
-            let touches_user = !matches!(&record.fact, Fact::HoldReleased(released) if released.user.is_none());
+            // Only a return that changes nothing touches no user: this look costs a decision less than all that
+            // `touches` gathers.
+            let touches_user = !matches!(&record.fact, Fact::Settled(settled) if settled.user.is_none());
             debug_assert_eq!(touches_user, record.fact.touches(sequence).user.is_some());
             if touches_user {
                 fold_into(owner, sequence, record);
             }
             fold_into(root, sequence, record);
+            // A first authorization has no difference to look at.
+            let is_plain = matches!(&record.fact, Fact::Decided(decided) if decided.settled.is_none());
+            let tells = |change: &Difference| !change.opened.is_empty() || !change.resolved.is_empty();
+            if !is_plain && record.fact.differences().any(tells) {
+                self.lock_shelves().apply(&record.fact.touches(sequence), sequence, record);
+            }
             let answer = answer_of(place.key(), sequence, record);
             let reply = reply(place.key().clone(), &answer);
             place.insert(Box::new(AnswerSlot { answer, ticket: Some(Arc::clone(&ticket)) }));
@@ -134,21 +149,55 @@ impl Ledger {
         Ok(Submission { reply, ticket: Some(ticket) })
     }
 
+    /// Lets a request name its root: UR may name any earlier message of the authorization.
+    fn rooted(&self, request: Request, encoded: EncodedRequest) -> Result<(Request, EncodedRequest), StoreError> {
+        let named = request.original.as_ref().filter(|_| request.kind != Kind::Authorization);
+        let Some(named) = named else { return Ok((request, encoded)) };
+        let known = self.answers.get(named).map(|slot| slot.answer.root.clone());
+        let root = match known {
+            Some(root) => Some(root),
+            None => load::<Answer>(&*self.store, named)?.map(|answer| answer.root),
+        };
+        match root {
+            Some(root) if root != *named => {
+                let request = Request { original: Some(root), ..request };
+                let encoded = EncodedRequest::of(&request);
+                Ok((request, encoded))
+            }
+            _ => Ok((request, encoded)),
+        }
+    }
+
+    /// Whether a reversal that named this id came before it.
+    fn is_tombstone(&self, id: &AuthorizationId) -> Result<bool, StoreError> {
+        if let Some(row) = self.authorizations.get(id) {
+            return Ok(row.is_tombstone);
+        }
+        Ok(load::<Authorization>(&*self.store, id)?.is_some_and(|row| row.is_tombstone))
+    }
+
     /// Decides by the ladder. An approval from a pool takes from it as the last step that can fail.
     fn decided(
         &self,
         request: Request,
         fingerprint: Fingerprint,
         shared: &Shared,
-        user: Option<&User>,
-        root: Option<&Authorization>,
+        known: Known<'_>,
         moment: Moment,
     ) -> Fact {
         let disk_low = self.disk_low.load(Ordering::Relaxed);
-        let scene = Scene { policy: &self.policy, shared, request: &request, user, root, moment, disk_low };
+        let scene = Scene { policy: &self.policy, shared, request: &request, known, moment, disk_low };
         let mut inputs = scene.inputs();
         let verdict = self.reach_verdict(&request, &mut inputs, shared);
-        Fact::Decided(Box::new(Decided { request, fingerprint, inputs, verdict }))
+        let Known { user, root, .. } = known;
+        let previous = root.map_or(Sequence::ZERO, |row| row.sequence);
+        let mut decided = Decided { request, fingerprint, inputs, verdict, previous, settled: None };
+        let changes_root =
+            matches!(decided.verdict, Verdict::Approved(_)) || decided.request.kind == Kind::Authorization;
+        if changes_root {
+            decided.settled = Books { shared, user, policy: &self.policy }.decided(root, &decided);
+        }
+        Fact::Decided(Box::new(decided))
     }
 
     fn reach_verdict(&self, request: &Request, inputs: &mut Inputs, shared: &Shared) -> Verdict {
@@ -197,10 +246,10 @@ impl Ledger {
             return GaveUp::WaitAgain;
         }
         let at = self.stamp(now);
-        let fact = Self::late(
+        let fact = self.late(
             id,
             root,
-            &slot.answer,
+            slot.answer.decided,
             &shared,
             user.as_deref().map(|user| &**user),
             row.as_deref().map(|row| &**row),
@@ -216,6 +265,10 @@ impl Ledger {
                 fold(&mut ***row, sequence, record);
             }
             slot.answer.apply(sequence, record);
+            let touches = record.fact.touches(sequence);
+            if !touches.breaks.is_empty() {
+                self.lock_shelves().apply(&touches, sequence, record);
+            }
         });
         GaveUp::WaitAgain
     }

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Row;
 use crate::bytes::Fingerprint;
-use crate::fact::{Fact, Reason, Record, ReleaseCause, Source, Touches, Verdict};
+use crate::fact::{EndCause, Ended, Evidence, Fact, Reason, Record, Source, Touches, Verdict};
 use crate::ids::{AuthorizationId, Sequence};
 use crate::money::{CurrencyCode, Minor};
 use crate::store::Table;
@@ -67,11 +67,12 @@ impl Row for Answer {
                 };
                 (&decided.request, decided.fingerprint, outcome)
             }
-            Fact::HoldReleased(returned) => match &returned.cause {
-                ReleaseCause::Requested { request, fingerprint } => {
-                    (&**request, *fingerprint, Outcome::Acknowledged { amount: returned.amount })
+            Fact::Settled(settled) => match &settled.evidence {
+                Evidence::Announced(announced) => {
+                    let outcome = Outcome::Acknowledged { amount: announced.released };
+                    (&announced.request, announced.fingerprint, outcome)
                 }
-                ReleaseCause::Late { .. } | ReleaseCause::Person { .. } | ReleaseCause::Expired => return None,
+                _ => return None,
             },
             _ => return None,
         };
@@ -88,8 +89,8 @@ impl Row for Answer {
         if sequence <= self.sequence {
             return;
         }
-        if let Fact::HoldReleased(returned) = &record.fact
-            && matches!(returned.cause, ReleaseCause::Late { .. })
+        if let Fact::Settled(settled) = &record.fact
+            && matches!(&settled.evidence, Evidence::Ended(Ended { cause: EndCause::Late { .. }, .. }))
         {
             self.outcome = Outcome::Declined(Reason::DeadlineExceeded);
             self.sequence = sequence;

@@ -1,78 +1,76 @@
-//! An authorization from its first request to its end.
+//! An authorization from its first request to its end: its draws, the evidence on it, and what was recorded of both.
 
 use serde::{Deserialize, Serialize};
-use smallvec::{SmallVec, smallvec};
+use smallvec::SmallVec;
 
 use super::Row;
 use super::legal::Broken;
-use crate::bytes::Fingerprint;
+use super::settlement::{Layer, Settlement};
 use crate::fact::{
-    AuthorizationState, DRAWS_MAX, Decided, Effect, Fact, HoldReleased, Kind, Posted, Record, ReleaseCause, Request,
-    Source, Touches, Verdict,
+    AuthorizationState, DRAWS_MAX, Decided, Difference, Ended, Evidence, Fact, Kind, Movement, Progress, Record,
+    Request, Source, Touches, Verdict,
 };
 use crate::ids::{AuthorizationId, CardId, Sequence, UrId};
 use crate::money::{ChfMinor, Currency, Minor, Money};
 use crate::store::Table;
 
-/// The amounts that one approved decision took, and their remaining part. An authorization and each of its increments
-/// is a draw of its own, so an increment adds exactly its own amount, whatever was released before.
+/// What one approved decision took. An authorization and each of its increments is a draw of its own.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Draw {
     /// The record of the approval.
     pub sequence: Sequence,
     /// The id of the decision: the authorization's or an increment's.
     pub id: AuthorizationId,
-    /// The approved amount, in the transaction currency.
+    pub source: Source,
+    /// The approved amount, in the transaction currency. An authorization of zero is a draw of 1 for 1.
     pub amount: Minor,
-    /// The part of `amount` neither released nor settled.
-    pub remaining: Minor,
-    /// Taken for `amount`, in the currency paid in.
-    pub paid: Minor,
-    /// Francs counted by velocity.
+    /// Taken for `amount`.
+    pub paid: Money,
+    /// Francs counted by velocity at the approval.
     pub spent: ChfMinor,
-    /// Francs counted against the limit.
+    /// Francs counted against the limit at the approval.
     pub limit: ChfMinor,
+    /// Held from the user's funds at the approval.
+    pub funds: Option<Money>,
+    /// We ended it: late, released or expired.
+    pub is_ended: bool,
+    /// Francs that velocity counts now.
+    pub counted: ChfMinor,
+    /// What it claims now.
+    pub layer: Layer,
 }
 
 impl Draw {
     /// The held amount when `remaining` of `amount` remains: `ceil(paid × remaining / amount)`.
     #[must_use]
     pub fn held_at(&self, remaining: Minor) -> Minor {
-        self.paid.share_rounded_up(remaining.0, self.amount.0)
-    }
-
-    /// The francs counted by velocity when `remaining` of `amount` remains.
-    #[must_use]
-    pub fn spent_at(&self, remaining: Minor) -> ChfMinor {
-        self.spent.share_rounded_up(remaining.0, self.amount.0)
+        self.paid.amount.share_rounded_up(remaining.0, self.amount.0)
     }
 }
 
 /// The row of a root authorization.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Authorization {
-    /// The last record folded into this row.
+    /// The last record folded into this row: each record names the one before it.
     pub sequence: Sequence,
     pub state: AuthorizationState,
     pub user: UrId,
     pub card: CardId,
     /// The transaction currency.
     pub currency: Currency,
-    /// `None` until approved.
+    /// `None` until approved, or until a movement without a decision is paid.
     pub source: Option<Source>,
     pub paid_currency: Currency,
-    /// Approved in total: the authorization and its increments, in the transaction currency.
-    pub authorized: Minor,
-    /// Released, in the transaction currency.
-    pub returned: Minor,
-    /// Released on UR's reversals and advices, in the currency paid in: UR's transactions will show it.
-    pub announced: Minor,
+    /// UR reversed it before it was decided: it is declined for ever.
+    pub is_tombstone: bool,
+    /// Its own request was decided.
+    pub is_decided: bool,
+    /// Requested in total: the authorization and its increments, in the transaction currency.
+    pub requested: Minor,
     /// The approved decisions, oldest first.
     pub draws: SmallVec<[Draw; 1]>,
-    /// Every record that touched the authorization, oldest first.
-    pub events: SmallVec<[Sequence; 2]>,
-    /// Totals of UR's postings; boxed, because most authorizations have none yet.
-    pub posted: Option<Box<PostedTotals>>,
+    /// Evidence after the decision; boxed, because most authorizations have none yet.
+    pub settlement: Option<Box<Settlement>>,
 }
 
 impl Row for Authorization {
@@ -81,37 +79,27 @@ impl Row for Authorization {
     type Key = AuthorizationId;
 
     fn touched(touches: &Touches<'_>) -> impl Iterator<Item = AuthorizationId> {
-        touches.root.cloned().into_iter()
+        touches.root.cloned().into_iter().chain(touches.other_root.cloned())
     }
 
     fn open(_: &AuthorizationId, sequence: Sequence, record: &Record) -> Option<Authorization> {
-        let (request, state) = match &record.fact {
+        let mut row = match &record.fact {
             Fact::Decided(decided) if decided.request.kind == Kind::Authorization => {
-                (&decided.request, AuthorizationState::Declined)
+                Authorization::of_request(&decided.request, AuthorizationState::Declined)
             }
-            Fact::HoldReleased(returned) => match &returned.cause {
-                ReleaseCause::Requested { request, .. } => (&**request, AuthorizationState::Tombstoned),
-                ReleaseCause::Late { .. } | ReleaseCause::Person { .. } | ReleaseCause::Expired => return None,
+            Fact::Settled(settled) => match &settled.evidence {
+                Evidence::Announced(announced) => {
+                    Authorization::of_request(&announced.request, AuthorizationState::Tombstoned)
+                }
+                Evidence::Shown(shown) => {
+                    Authorization::of_movement(&shown.posting.user, shown.posting.amount.currency)
+                }
+                Evidence::Ended(_) | Evidence::Overdue(_) | Evidence::Closed(_) | Evidence::Linked(_) => return None,
             },
-            Fact::Posted(booked) => return Some(Authorization::posted(sequence, booked)),
             _ => return None,
         };
-        let mut row = Authorization {
-            sequence: Sequence::ZERO,
-            state,
-            user: request.user.clone(),
-            card: request.card.clone(),
-            currency: request.currency,
-            source: None,
-            paid_currency: request.currency,
-            authorized: Minor::ZERO,
-            returned: Minor::ZERO,
-            announced: Minor::ZERO,
-            draws: SmallVec::new(),
-            events: SmallVec::new(),
-            posted: None,
-        };
-        row.apply(sequence, record);
+        row.fold(sequence, record);
+        row.sequence = sequence;
         Some(row)
     }
 
@@ -124,44 +112,83 @@ impl Row for Authorization {
     }
 
     fn apply(&mut self, sequence: Sequence, record: &Record) {
-        if sequence <= self.sequence {
-            return;
+        if sequence > self.sequence {
+            self.fold(sequence, record);
+            self.sequence = sequence;
         }
-        match &record.fact {
-            Fact::Decided(decided) => self.decided(sequence, decided),
-            Fact::HoldReleased(returned) => self.give_back(returned),
-            Fact::Posted(booked) => self.post(booked),
-            _ => return,
-        }
-        self.events.push(sequence);
-        self.sequence = sequence;
     }
 }
 
 impl Authorization {
-    /// The row of a settlement without an authorization.
-    fn posted(sequence: Sequence, booked: &Posted) -> Authorization {
-        let mut row = Authorization {
+    /// An empty row for a request's root.
+    pub(crate) fn of_request(request: &Request, state: AuthorizationState) -> Authorization {
+        Authorization {
             sequence: Sequence::ZERO,
-            state: booked.state,
-            user: booked.posting.user.clone(),
-            card: CardId::unknown(),
-            currency: booked.posting.amount.currency,
-            source: booked.source,
-            paid_currency: booked.posting.amount.currency,
-            authorized: Minor::ZERO,
-            returned: Minor::ZERO,
-            announced: Minor::ZERO,
+            state,
+            user: request.user.clone(),
+            card: request.card.clone(),
+            currency: request.currency,
+            source: None,
+            paid_currency: request.currency,
+            is_tombstone: state == AuthorizationState::Tombstoned,
+            is_decided: false,
+            requested: Minor::ZERO,
             draws: SmallVec::new(),
-            events: smallvec![sequence],
-            posted: None,
-        };
-        row.post(booked);
-        row.sequence = sequence;
-        row
+            settlement: None,
+        }
     }
 
-    fn decided(&mut self, sequence: Sequence, decided: &Decided) {
+    /// An empty row for a movement without an authorization.
+    pub(crate) fn of_movement(user: &UrId, currency: Currency) -> Authorization {
+        Authorization {
+            sequence: Sequence::ZERO,
+            state: AuthorizationState::ForcePosted,
+            user: user.clone(),
+            card: CardId::unknown(),
+            currency,
+            source: None,
+            paid_currency: currency,
+            is_tombstone: false,
+            is_decided: false,
+            requested: Minor::ZERO,
+            draws: SmallVec::new(),
+            settlement: None,
+        }
+    }
+
+    fn fold(&mut self, sequence: Sequence, record: &Record) {
+        match &record.fact {
+            Fact::Decided(decided) => {
+                self.decide(sequence, decided);
+                if let Some(change) = &decided.settled {
+                    self.change(sequence, change);
+                }
+            }
+            Fact::Settled(settled) => match &settled.evidence {
+                // One record changes both roots: the one that has the movements gives them up.
+                Evidence::Linked(linked) if self.has(&linked.movements) => {
+                    self.give_up(&linked.movements, &settled.root);
+                    self.change(sequence, &linked.change);
+                }
+                evidence => {
+                    self.note(sequence, evidence);
+                    self.change(sequence, &settled.change);
+                }
+            },
+            _ => {}
+        }
+    }
+
+    /// Adds a decision as its verdict says, as if there were no evidence.
+    pub(crate) fn decide(&mut self, sequence: Sequence, decided: &Decided) {
+        let request = &decided.request;
+        if request.kind == Kind::Authorization {
+            self.is_decided = true;
+            (self.card, self.currency) = (request.card.clone(), request.currency);
+            if self.draws.is_empty() && self.settlement.is_none() && !self.is_tombstone {
+                self.state = AuthorizationState::Declined;
+            }
+        }
         let Verdict::Approved(approval) = &decided.verdict else { return };
         // An increment on a confirmed authorization leaves it confirmed.
         if !self.state.is_open() {
@@ -169,84 +196,106 @@ impl Authorization {
         }
         self.source = Some(approval.source);
         self.paid_currency = approval.paid.currency;
-        self.authorized += approval.amount;
+        self.requested += request.amount.max(Minor(1));
+        let funds = approval.funds;
         self.draws.push(Draw {
             sequence,
-            id: decided.request.id.clone(),
-            amount: approval.amount,
-            remaining: approval.amount,
-            paid: approval.paid.amount,
+            id: request.id.clone(),
+            source: approval.source,
+            amount: approval.amount.max(Minor(1)),
+            paid: approval.paid,
             spent: approval.spent,
             limit: approval.limit,
+            funds,
+            is_ended: false,
+            counted: approval.spent,
+            layer: Layer {
+                sequence,
+                held: approval.paid.amount,
+                limit: approval.limit,
+                debit: funds.map_or(Minor::ZERO, |funds| funds.amount),
+                currency: funds.map_or(approval.paid.currency, |funds| funds.currency),
+                number: 1,
+            },
         });
     }
 
-    fn give_back(&mut self, returned: &HoldReleased) {
-        if let ReleaseCause::Requested { request, .. } = &returned.cause
-            && !returned.mismatch
-        {
-            let paid = self.paid().share_rounded_up(request.amount.0, self.authorized.0);
-            self.announced += paid;
-        }
-        self.returned += returned.amount;
-        self.state = returned.state;
-        for given in &returned.draws {
-            if let Some(draw) = self.draws.iter_mut().find(|draw| draw.sequence == given.sequence) {
-                draw.remaining -= given.amount;
-                draw.limit -= given.unreflected;
+    /// Adds evidence; no figure changes.
+    pub(crate) fn note(&mut self, sequence: Sequence, evidence: &Evidence) {
+        if let Evidence::Ended(Ended { draws, .. }) = evidence {
+            for draw in self.draws.iter_mut().filter(|draw| draws.contains(&draw.sequence)) {
+                draw.is_ended = true;
             }
         }
+        if let Evidence::Announced(announced) = evidence
+            && self.draws.is_empty()
+            && !self.is_decided
+            && announced.mismatch.is_none()
+        {
+            self.is_tombstone = true;
+        }
+        let paid_in = self.paid_currency;
+        self.settlement_mut().note(sequence, paid_in, evidence);
     }
 
-    fn post(&mut self, booked: &Posted) {
-        self.state = booked.state;
-        for lost in &booked.draws {
-            if let Some(draw) = self.draws.iter_mut().find(|draw| draw.sequence == lost.sequence) {
-                draw.remaining -= lost.amount;
-                draw.limit -= lost.unreflected;
-            }
-            if lost.is_back {
-                self.returned += lost.amount;
+    /// Adds the differences of a record.
+    pub(crate) fn change(&mut self, sequence: Sequence, change: &Difference) {
+        self.state = change.state;
+        if self.source.is_none() {
+            self.source = change.source;
+        }
+        for layer in &change.layers {
+            let at = layer.sequence.unwrap_or(sequence);
+            if let Some(draw) = self.draws.iter_mut().find(|draw| draw.sequence == at) {
+                draw.layer.change(layer);
+                draw.counted += layer.spent;
+            } else {
+                self.settlement_mut().change_layer(at, layer);
             }
         }
-        let posted = self.posted.get_or_insert_default();
-        posted.seen.push(booked.posting.key());
-        posted.captured += booked.captured;
-        let back = if booked.effect == Effect::Refunded { &mut posted.refunded } else { &mut posted.returned };
-        *back += booked.given_back;
+        self.settlement_mut().change(sequence, change);
+    }
+
+    fn has(&self, movements: &[Movement]) -> bool {
+        movements.iter().any(|movement| self.settlement().movement(movement.key).is_some())
+    }
+
+    /// Removes movements that another root takes over; no figure changes.
+    pub(crate) fn give_up(&mut self, movements: &[Movement], to: &AuthorizationId) {
+        self.settlement_mut().give_up(movements, to);
+    }
+
+    fn settlement_mut(&mut self) -> &mut Settlement {
+        self.settlement.get_or_insert_default()
+    }
+
+    /// The evidence and what was recorded of it.
+    #[must_use]
+    pub fn settlement(&self) -> &Settlement {
+        self.settlement.as_deref().unwrap_or(Settlement::NONE)
+    }
+
+    /// Every layer that claims something, oldest first.
+    pub fn layers(&self) -> impl Iterator<Item = &Layer> {
+        self.draws.iter().map(|draw| &draw.layer).chain(&self.settlement().layers)
+    }
+
+    /// The total approved, in the transaction currency.
+    #[must_use]
+    pub fn authorized(&self) -> Minor {
+        self.draws.iter().map(|draw| draw.amount).sum()
     }
 
     /// The total approved, in the currency paid in.
     #[must_use]
     pub fn paid(&self) -> Minor {
-        self.draws.iter().map(|draw| draw.paid).sum()
-    }
-
-    /// The amount paid for draws that count against the limit, without draws released as never taken.
-    #[must_use]
-    pub fn paid_and_counted(&self) -> Minor {
-        let counted = self.draws.iter().filter(|draw| !draw.limit.is_zero());
-        counted.map(|draw| draw.paid).sum()
+        self.draws.iter().map(|draw| draw.paid.amount).sum()
     }
 
     /// The amount that UR has settled, in the currency paid in.
     #[must_use]
     pub fn captured(&self) -> Minor {
-        self.posted.as_ref().map_or(Minor::ZERO, |posted| posted.captured)
-    }
-
-    /// The amount that UR's transactions returned before a callback announced it, in the transaction currency, rounded
-    /// down.
-    #[must_use]
-    pub fn shown_before(&self) -> Minor {
-        let shown = self.posted.as_ref().map_or(Minor::ZERO, |posted| posted.returned - self.announced);
-        let paid = self.paid();
-        if shown <= Minor::ZERO || paid.is_zero() {
-            return Minor::ZERO;
-        }
-        let amount = i128::from(self.authorized.0) * i128::from(shown.0) / i128::from(paid.0);
-        // Saturating: an amount above any request covers the whole request.
-        Minor(i64::try_from(amount).unwrap_or(i64::MAX))
+        self.settlement().taken
     }
 
     /// The id of the authorization itself, if approved.
@@ -255,31 +304,29 @@ impl Authorization {
         self.draws.first().map(|draw| &draw.id)
     }
 
-    /// The amount neither released nor settled, in the transaction currency.
-    #[must_use]
-    pub fn remaining(&self) -> Minor {
-        self.draws.iter().map(|draw| draw.remaining).sum()
-    }
-
-    /// The held amount, in the currency paid in: the sum over the draws, zero at the end.
+    /// What the source still claims, in the currency paid in.
     #[must_use]
     pub fn held(&self) -> Money {
-        let held = self.draws.iter().map(|draw| draw.held_at(draw.remaining));
-        Money { amount: held.sum(), currency: self.paid_currency }
+        Money { amount: self.layers().map(|layer| layer.held).sum(), currency: self.paid_currency }
+    }
+
+    /// Whether UR showed a movement of it, with whatever status.
+    #[must_use]
+    pub fn is_shown(&self) -> bool {
+        self.settlement.as_ref().is_some_and(|settlement| settlement.is_shown())
+    }
+
+    /// Whether UR showed a movement of it with a status that is understood.
+    #[must_use]
+    pub fn is_confirmed(&self) -> bool {
+        let settlement = self.settlement();
+        settlement.sums.count > 0 || settlement.movements.iter().any(|shown| shown.progress > Progress::Shown)
     }
 
     /// Whether the authorization accepts this increment.
     #[must_use]
     pub fn accepts(&self, request: &Request) -> bool {
-        self.state.is_open() && self.is_of(request) && self.draws.len() < DRAWS_MAX
-    }
-
-    /// Whether the settled and returned totals have room for one more amount each.
-    #[must_use]
-    pub fn has_room(&self) -> bool {
-        self.posted
-            .as_ref()
-            .is_none_or(|posted| posted.captured.has_room() && posted.returned.has_room() && posted.refunded.has_room())
+        self.state.is_open() && !self.draws.is_empty() && self.is_of(request) && self.draws.len() < DRAWS_MAX
     }
 
     /// Whether the request names the same user, card and currency.
@@ -287,17 +334,4 @@ impl Authorization {
     pub fn is_of(&self, request: &Request) -> bool {
         self.user == request.user && self.card == request.card && self.currency == request.currency
     }
-}
-
-/// Totals of the postings on an authorization.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PostedTotals {
-    /// The keys of the postings.
-    pub seen: Vec<Fingerprint>,
-    /// Total taken by UR, in the currency paid in.
-    pub captured: Minor,
-    /// Reversed by UR before settlement, in the currency paid in.
-    pub returned: Minor,
-    /// Refunded by UR after settlement, in the currency paid in.
-    pub refunded: Minor,
 }

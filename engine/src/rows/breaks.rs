@@ -43,6 +43,13 @@ impl Break {
     }
 }
 
+impl Break {
+    /// Whether the evidence of a record ends the difference.
+    fn is_explained(&self, fact: &Fact) -> bool {
+        fact.differences().any(|change| change.resolved.contains(&self.id))
+    }
+}
+
 /// The resolver's name for breaks that need no operator.
 const RULE: &str = "rule";
 
@@ -72,10 +79,15 @@ impl Row for Break {
 
     /// A resolved break does not change.
     fn apply(&mut self, sequence: Sequence, record: &Record) {
-        if sequence > self.sequence
-            && self.is_open()
-            && let Fact::BreakResolved { reason, .. } = &record.fact
-        {
+        if sequence <= self.sequence || !self.is_open() {
+            return;
+        }
+        if self.is_explained(&record.fact) {
+            let (at, by) = (record.at, CompactString::const_new(RULE));
+            self.resolved = Some(Resolution { at, by, reason: CompactString::const_new("no longer differs") });
+            self.sequence = sequence;
+        }
+        if let Fact::BreakResolved { reason, .. } = &record.fact {
             let by = match &record.author {
                 Author::Person { name, .. } => name.clone(),
                 Author::Ur | Author::Engine => CompactString::const_new(RULE),

@@ -6,7 +6,7 @@ use std::fmt;
 use super::{Authorization, PoolFigures, State, User};
 use crate::fact::{DRAWS_MAX, Fact, Touches};
 use crate::ids::Sequence;
-use crate::money::{AMOUNT_MAX, ChfMinor, Minor, SUM_MAX};
+use crate::money::{AMOUNT_MAX, Minor, SUM_MAX};
 use crate::store::StoreError;
 
 /// A record cannot be folded.
@@ -47,7 +47,6 @@ fn outside(figures: &[(&'static str, Minor)], least: Minor, most: Minor) -> Opti
 
 const BEYOND: &str = "no figure of a legal journal is negative or that large";
 const NEGATIVE: &str = "a hold is never below zero";
-const NOT_OVER: &str = "an authorization in a terminal state holds nothing";
 
 impl Authorization {
     /// # Errors
@@ -60,25 +59,18 @@ impl Authorization {
         if self.draws.len() > DRAWS_MAX {
             return Err(Broken::of("an authorization", "draws", self.draws.len(), "an increment too many"));
         }
-        for draw in &self.draws {
-            if draw.limit < ChfMinor::ZERO {
-                return broken("limit", Minor(draw.limit.0), NEGATIVE);
-            }
-            if draw.remaining < Minor::ZERO {
-                return broken("remaining", draw.remaining, NEGATIVE);
-            }
-            if !self.state.is_open() && !draw.remaining.is_zero() {
-                return broken("remaining", draw.remaining, NOT_OVER);
+        for layer in self.layers() {
+            let figures = [("held", layer.held), ("limit", Minor(layer.limit.0)), ("debit", layer.debit)];
+            if let Some((figure, value)) = outside(&figures, Minor::ZERO, SUM_MAX) {
+                return broken(figure, value, NEGATIVE);
             }
         }
-        let posted = self.posted.as_deref();
+        let settlement = self.settlement();
         let sums = [
-            ("authorized", self.authorized),
-            ("returned", self.returned),
-            ("announced", self.announced),
-            ("posted.captured", posted.map_or(Minor::ZERO, |posted| posted.captured)),
-            ("posted.returned", posted.map_or(Minor::ZERO, |posted| posted.returned)),
-            ("posted.refunded", posted.map_or(Minor::ZERO, |posted| posted.refunded)),
+            ("requested", self.requested),
+            ("announced", settlement.announced),
+            ("announced_in_total", settlement.announced_in_total),
+            ("taken", settlement.taken),
         ];
         match outside(&sums, Minor::ZERO, SUM_MAX) {
             Some((figure, value)) => broken(figure, value, BEYOND),
@@ -104,7 +96,7 @@ impl User {
                 return broken("fiat.held", balance.held, BEYOND);
             }
         }
-        if matches!(fact, Fact::HoldReleased(_) | Fact::Posted(_)) {
+        if matches!(fact, Fact::Settled(_)) {
             for hold in self.holds() {
                 if hold.paid.amount < Minor::ZERO || hold.funds < Minor::ZERO {
                     return broken("hold", hold.paid.amount.min(hold.funds), NEGATIVE);

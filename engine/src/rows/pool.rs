@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::legal::Broken;
 use super::{Completions, Row};
-use crate::fact::{Fact, PoolReported, Record, Source, Touches, Verdict};
+use crate::fact::{Difference, Fact, PoolReported, Record, Source, Touches, Verdict};
 use crate::ids::Sequence;
 use crate::money::{Currency, Minor, SUM_MAX};
 use crate::store::Table;
@@ -191,14 +191,11 @@ impl PoolFigures {
                     self.available -= approval.paid.amount;
                     self.held += approval.paid.amount;
                 }
-            }
-            Fact::HoldReleased(returned) => {
-                if let Some(pool) = returned.pool.filter(|pool| pool.currency == self.currency) {
-                    self.available += pool.available;
-                    self.held -= pool.held;
-                    self.note_return(pool.available);
+                if let Some(change) = &decided.settled {
+                    self.settle(sequence, change);
                 }
             }
+            Fact::Settled(_) => fact.differences().for_each(|change| self.settle(sequence, change)),
             Fact::PoolReported(report) if report.currency == self.currency => {
                 self.report(at, report);
                 // A UR report requested before this record is older than the person's.
@@ -213,15 +210,6 @@ impl PoolFigures {
                 self.floor = limited.floor;
                 self.reserve = limited.reserve;
                 self.available += limited.available_change;
-            }
-            Fact::Posted(booked) => {
-                let currency = self.currency;
-                for pool in booked.pools.iter().filter(|pool| pool.currency == currency) {
-                    self.available += pool.available;
-                    self.held -= pool.held;
-                    self.completions.add(sequence, pool.currency, pool.completed);
-                    self.note_return(booked.returned_to(pool));
-                }
             }
             Fact::PoolSynced(synced) if synced.currency == self.currency => {
                 let unexplained = self.read(at, synced.reported, synced.seen_through).unexplained;
@@ -244,6 +232,16 @@ impl PoolFigures {
         }
     }
 
+    fn settle(&mut self, sequence: Sequence, change: &Difference) {
+        let currency = self.currency;
+        for pool in change.pools.iter().filter(|pool| pool.currency == currency) {
+            self.available += pool.available;
+            self.held += pool.held;
+            self.completions.add_settled(sequence, self.reflected_through, currency, pool.completed, change);
+            self.note_return(pool.returned);
+        }
+    }
+
     fn report(&mut self, at: UnixMillis, report: &PoolReported) {
         self.reported = report.reported;
         self.reported_at = at;
@@ -254,9 +252,8 @@ impl PoolFigures {
         (self.credits_due, self.shown_early) = (Minor::ZERO, Minor::ZERO);
         self.credits_awaited.clear();
         if report.reflected_through > self.reflected_through {
-            // A UR report must not deduct debits again that a person declared reflected. Later debits count as not
-            // reflected until a person declares them: never too early.
-            self.completions = Completions::default();
+            // A UR report must not deduct debits again that a person declared reflected.
+            self.completions.forget_claims(report.reflected_through);
         }
         self.reflected_through = report.reflected_through;
     }

@@ -176,6 +176,16 @@ impl<R: Row> Shelf<R> {
         Ok(())
     }
 
+    /// Loads one row that is not in memory.
+    pub(crate) fn load_one(&mut self, key: &R::Key, store: &dyn Store) -> Result<(), StoreError> {
+        if !self.0.contains_key(key)
+            && let Some(row) = load::<R>(store, key)?
+        {
+            self.0.insert(key.clone(), row);
+        }
+        Ok(())
+    }
+
     /// Folds a record into every row that it touches, each independently, and opens the rows that it creates.
     pub(crate) fn apply(&mut self, touches: &Touches<'_>, sequence: Sequence, record: &Record) {
         for key in R::touched(touches) {

@@ -246,6 +246,13 @@ impl Spends {
         }
     }
 
+    /// Whether the ring holds the spend of `record`.
+    #[must_use]
+    pub fn has(&self, record: Sequence) -> bool {
+        let place = self.ring.partition_point(|spend| spend.last < record);
+        self.ring.get(place).is_some_and(|spend| spend.first <= record)
+    }
+
     /// Lowers the counts of the spend of `record`, if it is still in the ring.
     pub fn lower(&mut self, record: Sequence, spent: ChfMinor, unreflected: ChfMinor) {
         self.change(record, |spend| {
@@ -305,7 +312,7 @@ impl Spends {
 /// The rest of a spend, at least zero. A sum at the end of `i64` stays there: how far its parts exceeded `i64` is
 /// unknown.
 fn lowered(francs: ChfMinor, by: ChfMinor) -> ChfMinor {
-    if francs.0 == i64::MAX { francs } else { (francs - by).max(ChfMinor::ZERO) }
+    if francs.0 == i64::MAX { francs } else { francs.saturating_sub(by).max(ChfMinor::ZERO) }
 }
 
 /// Sums non-negative francs, saturating at the end of `i64`: there they exceed every limit and every bound.

@@ -48,7 +48,11 @@ impl State {
     /// All accounts, and those with activity that UR has yet to show.
     #[must_use]
     pub fn accounts(&self) -> (Vec<UrId>, Vec<UrId>) {
-        let waits = |user: &User| !user.holds().is_empty() || user.spends().unshown_since(UnixSeconds(0)).is_some();
+        let waits = |user: &User| {
+            !user.holds().is_empty()
+                || !user.asked().is_empty()
+                || user.spends().unshown_since(UnixSeconds(0)).is_some()
+        };
         let holding = self.users.iter().filter(|(_, user)| waits(user));
         (self.users.iter().map(|(id, _)| id.clone()).collect(), holding.map(|(id, _)| id.clone()).collect())
     }

@@ -7,8 +7,8 @@ use super::legal::Broken;
 use super::{Completions, NewSpend, Row, Spends};
 use crate::contract::limit::ClientLimit;
 use crate::fact::{
-    AccountStatus, Approval, AuthorizationState, CardStatus, Controls, Decided, Fact, FundingPolicy, FundsReplaced,
-    HoldReleased, Import, ImportedCard, Posted, Record, Source, Touches, UserReported, Verdict,
+    AccountStatus, Approval, CardStatus, Controls, Decided, Difference, Evidence, Fact, FundingPolicy, FundsReplaced,
+    Import, ImportedCard, LayerChange, Record, Settled, Source, Touches, UserReported, Verdict, debit_id,
 };
 use crate::ids::{AuthorizationId, CardId, Sequence, UrId};
 use crate::money::{ChfMinor, Currency, Minor, Money};
@@ -86,7 +86,30 @@ pub struct Hold {
     pub paid: Money,
     /// Held of the user's funds, in their currency; zero once the partner has debited them.
     pub funds: Minor,
+    /// Time of the decision, or of the record that made the claim.
+    pub at: UnixSeconds,
+    /// The merchant's category.
+    pub mcc: Option<u16>,
+    /// The merchant's name, hashed: it breaks ties between holds that a movement fits.
+    pub merchant: Option<u32>,
 }
+
+/// A hold that we ended: UR may still take it, and name nothing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EndedHold {
+    pub root: AuthorizationId,
+    /// What was held last.
+    pub paid: Money,
+    pub at: UnixSeconds,
+    pub mcc: Option<u16>,
+    pub merchant: Option<u32>,
+}
+
+/// Authorizations with an open question that a user's row keeps: the youngest.
+const ASKED_MAX: usize = 256;
+
+/// Ended holds that a user's row keeps for late movements: the youngest.
+const ENDED_MAX: usize = 32;
 
 impl Hold {
     /// Whether nothing is held any more: the hold was settled or released, and the partner debited the user.
@@ -142,6 +165,10 @@ struct Rest {
     controls: Option<Box<Controls>>,
     spends: Spends,
     holds: SmallVec<[Hold; 1]>,
+    /// Holds that we ended, oldest first.
+    ended: Vec<EndedHold>,
+    /// Authorizations with an open question, oldest first.
+    asked: Vec<AuthorizationId>,
     /// Settled debits of fiat balances that no report provably includes yet; boxed, because most users have none.
     completions: Option<Box<Completions>>,
 }
@@ -152,6 +179,8 @@ impl Rest {
         controls: None,
         spends: Spends::NONE,
         holds: SmallVec::new_const(),
+        ended: Vec::new(),
+        asked: Vec::new(),
         completions: None,
     };
 }
@@ -188,8 +217,11 @@ impl Row for User {
                 if let Verdict::Approved(approval) = &decided.verdict {
                     self.approve(sequence, at, decided, approval);
                 }
+                if let Some(change) = &decided.settled {
+                    self.settle(sequence, at, decided.request.root(), change);
+                }
             }
-            Fact::HoldReleased(returned) => self.give_back(sequence, at, returned),
+            Fact::Settled(settled) => self.settled(sequence, at, settled),
             Fact::UserImported(import) => self.import(sequence, at, import),
             Fact::FundsReplaced(replaced) => self.replace_funds(replaced),
             Fact::UserSuspended { suspended, .. } => self.suspended = *suspended,
@@ -199,7 +231,6 @@ impl Row for User {
                 self.with_card(card, |card| card.controls.clone_from(controls));
             }
             Fact::CardAdded { card, .. } => self.add_card(card),
-            Fact::Posted(booked) => self.post(sequence, at, booked),
             Fact::UserReported(report) => self.report(sequence, at, report),
             Fact::UserAged { before, latest, .. } => self.age(*before, *latest),
             Fact::PoolReported(_)
@@ -286,6 +317,19 @@ impl User {
         &self.rest().holds
     }
 
+    /// Holds that we ended and UR may still take, oldest first.
+    #[must_use]
+    pub fn ended(&self) -> &[EndedHold] {
+        &self.rest().ended
+    }
+
+    /// Authorizations with an open question, though they may hold nothing: an awaited return, a pending movement, a
+    /// movement that nobody is debited for.
+    #[must_use]
+    pub fn asked(&self) -> &[AuthorizationId] {
+        &self.rest().asked
+    }
+
     /// The user's card with this id.
     #[must_use]
     pub fn card(&self, id: &CardId) -> Option<&Card> {
@@ -362,6 +406,7 @@ impl User {
         if approval.source == Source::Fiat {
             self.hold_fiat(approval.paid.currency, approval.paid.amount);
         }
+        let merchant = &decided.request.merchant;
         self.rest_mut().holds.push(Hold {
             sequence,
             id: decided.request.id.clone(),
@@ -369,40 +414,119 @@ impl User {
             source: approval.source,
             paid: approval.paid,
             funds,
+            at: at.seconds(),
+            mcc: merchant.mcc,
+            merchant: merchant.name.as_deref().map(merchant_hash),
         });
     }
 
-    fn give_back(&mut self, sequence: Sequence, at: UnixMillis, returned: &HoldReleased) {
-        for draw in &returned.draws {
-            let spends = &mut self.rest_mut().spends;
-            spends.lower(draw.sequence, draw.spent, draw.unreflected);
-            if returned.state == AuthorizationState::Cleared {
-                // UR has settled the draw as far as it ever will.
-                spends.complete(draw.sequence, sequence);
-            }
-            let held_at = self.lower_hold(draw.sequence, draw.paid, draw.funds);
-            if let Some((Source::Fiat, currency)) = held_at {
-                self.hold_fiat(currency, -draw.paid);
-            }
+    fn settled(&mut self, sequence: Sequence, at: UnixMillis, settled: &Settled) {
+        if matches!(settled.evidence, Evidence::Ended(_)) {
+            self.keep_ended(&settled.root);
         }
-        self.use_limit(sequence, at, returned.limit_added, false);
+        self.settle(sequence, at, &settled.root, &settled.change);
+        if let Evidence::Linked(linked) = &settled.evidence {
+            self.settle(sequence, at, &linked.from, &linked.change);
+        }
     }
 
-    /// Lowers a draw's hold and its held funds; returns the source and currency of a hold that still existed.
-    fn lower_hold(&mut self, draw: Sequence, paid: Minor, funds: Minor) -> Option<(Source, Currency)> {
-        let holds = &mut self.rest.as_mut()?.holds;
-        let place = holds.iter().position(|hold| hold.sequence == draw)?;
-        let hold = holds.get_mut(place)?;
-        hold.paid.amount -= paid;
-        hold.funds -= funds;
-        let held_at = (hold.source, hold.paid.currency);
-        if hold.is_over() {
-            holds.remove(place);
+    /// Keeps what late movements without a reference are matched by.
+    fn keep_ended(&mut self, root: &AuthorizationId) {
+        let Some(first) = self.holds().iter().find(|hold| hold.root == *root) else { return };
+        let held = self.holds().iter().filter(|hold| hold.root == *root).map(|hold| hold.paid.amount).sum();
+        let paid = Money { amount: held, ..first.paid };
+        let ended = EndedHold { root: root.clone(), paid, at: first.at, mcc: first.mcc, merchant: first.merchant };
+        let kept = &mut self.rest_mut().ended;
+        kept.push(ended);
+        if kept.len() > ENDED_MAX {
+            kept.remove(0);
         }
+    }
+
+    /// Adds the differences of a change to this user's spends, holds, funds and balances.
+    fn settle(&mut self, sequence: Sequence, at: UnixMillis, root: &AuthorizationId, change: &Difference) {
+        // One record makes one use of the limit, whatever it is made of.
+        let (mut used, mut is_shown) = (ChfMinor::ZERO, true);
+        for layer in &change.layers {
+            let made_by = layer.sequence.unwrap_or(sequence);
+            let spends = &mut self.rest_mut().spends;
+            if layer.sequence.is_some() || spends.has(made_by) {
+                spends.lower(made_by, -layer.spent, -layer.limit);
+            } else if !layer.limit.is_zero() {
+                used += layer.limit;
+                is_shown &= layer.is_shown;
+            }
+            self.change_hold(made_by, at, root, change, layer);
+        }
+        for (made_by, francs) in &change.return_uses {
+            match made_by {
+                Some(made_by) => self.rest_mut().spends.lower(*made_by, ChfMinor::ZERO, -*francs),
+                None => {
+                    used += *francs;
+                    is_shown &= change.return_shown;
+                }
+            }
+        }
+        self.use_limit(sequence, at, used, is_shown);
+        self.rest_mut().holds.retain(|hold| !hold.is_over());
+        for done in &change.completes {
+            self.rest_mut().spends.complete(*done, sequence);
+        }
+        for fiat in &change.fiat {
+            self.hold_fiat(fiat.currency, -fiat.available);
+            let completions = self.rest_mut().completions.get_or_insert_default();
+            completions.add_settled(sequence, Sequence::ZERO, fiat.currency, fiat.completed, change);
+        }
+        self.ask(root, change.is_asked);
+    }
+
+    /// Keeps whether an authorization has an open question.
+    fn ask(&mut self, root: &AuthorizationId, is_asked: bool) {
+        if is_asked == self.asked().contains(root) {
+            return;
+        }
+        let asked = &mut self.rest_mut().asked;
+        if is_asked {
+            asked.push(root.clone());
+            if asked.len() > ASKED_MAX {
+                asked.remove(0);
+            }
+        } else {
+            asked.retain(|own| own != root);
+        }
+    }
+
+    fn change_hold(
+        &mut self,
+        made_by: Sequence,
+        at: UnixMillis,
+        root: &AuthorizationId,
+        change: &Difference,
+        layer: &LayerChange,
+    ) {
         if let Some(own) = &mut self.funds {
-            own.held -= funds;
+            own.held += layer.funds;
         }
-        Some(held_at)
+        let holds = &mut self.rest_mut().holds;
+        if let Some(hold) = holds.iter_mut().find(|hold| hold.sequence == made_by && hold.root == *root) {
+            hold.paid.amount += layer.held;
+            hold.funds += layer.funds;
+            return;
+        }
+        let twin = holds.iter().find(|hold| hold.root == *root);
+        let (mcc, merchant) = twin.map_or((None, None), |twin| (twin.mcc, twin.merchant));
+        let at = twin.map_or(at.seconds(), |twin| twin.at);
+        holds.push(Hold {
+            sequence: made_by,
+            id: debit_id(root, layer.number),
+            root: root.clone(),
+            source: change.source.unwrap_or(Source::Crypto),
+            paid: Money { amount: layer.held, currency: change.currency },
+            funds: layer.funds,
+            at,
+            mcc,
+            merchant,
+        });
     }
 
     /// Counts a use of the limit that is not a spend of the user.
@@ -418,26 +542,6 @@ impl User {
                 is_completed,
             });
         }
-    }
-
-    fn post(&mut self, sequence: Sequence, at: UnixMillis, booked: &Posted) {
-        for lost in &booked.draws {
-            let spends = &mut self.rest_mut().spends;
-            spends.lower(lost.sequence, lost.spent, lost.unreflected);
-            if !lost.is_back && booked.state != AuthorizationState::PartlyCleared {
-                spends.complete(lost.sequence, sequence);
-            }
-            self.lower_hold(lost.sequence, lost.paid, lost.funds);
-        }
-        for shown in &booked.completes {
-            self.rest_mut().spends.complete(*shown, sequence);
-        }
-        for fiat in &booked.fiat {
-            self.hold_fiat(fiat.currency, -fiat.available);
-            let completions = self.rest_mut().completions.get_or_insert_default();
-            completions.add(sequence, fiat.currency, fiat.completed);
-        }
-        self.use_limit(sequence, at, booked.limit_added, true);
     }
 
     fn report(&mut self, sequence: Sequence, at: UnixMillis, report: &UserReported) {
@@ -581,6 +685,14 @@ impl User {
             change(card);
         }
     }
+}
+
+/// A merchant's name for comparison, whatever the case of its ASCII letters.
+#[must_use]
+pub fn merchant_hash(name: &str) -> u32 {
+    // FNV-1a: it breaks ties among one user's own holds, and every decision pays for it.
+    let bytes = name.trim().bytes();
+    bytes.fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(byte.to_ascii_lowercase())).wrapping_mul(0x0100_0193))
 }
 
 #[cfg(test)]

@@ -2,10 +2,12 @@
 
 mod explain;
 mod ladder;
-mod posting;
-mod tolerance;
+mod matching;
+mod settle;
+mod standing;
 
 pub use explain::{Explanation, Rung, SourceExplanation, explain};
 pub use ladder::{Plan, decide, largest_approvable};
-pub use posting::{Judged, judge, unmatched_id};
-pub use tolerance::Tolerance;
+pub use matching::{Candidate, find};
+pub use settle::{Claims, THIS, breaks, settle, state};
+pub use standing::{DrawStanding, Standing, standing};

@@ -8,17 +8,16 @@ use crate::bytes::Fingerprint;
 use crate::contract::limit::ClientLimit;
 use crate::contract::pricing::{Conversion, RATE_MAX, Rates};
 use crate::fact::{
-    AccountStatus, Approval, Author, AuthorizationState, CardStatus, Channel, Decided, DrawPosting, DrawRelease,
-    Effect, Fact, Flow, FundingPolicy, FundsReplaced, HoldReleased, Import, ImportedCard, ImportedFiat, Inputs, Kind,
-    Merchant, PoolCredited, PoolLimited, PoolRelease, PoolReported, PoolSynced, Posted, Posting, Progress, Record,
-    ReleaseCause, ReportedAccount, Request, Source, SourcePosting, UserReported, Verdict,
+    AccountStatus, Announced, Approval, Author, AuthorizationState, CardStatus, Channel, Closing, Decided, Difference,
+    Effect, EndCause, Ended, Evidence, Fact, Flow, FundingPolicy, FundsReplaced, Import, ImportedCard, ImportedFiat,
+    Inputs, Kind, LayerChange, MatchRule, Merchant, PoolCredited, PoolLimited, PoolReported, PoolSynced, Posting,
+    Progress, Record, ReportedAccount, Request, Settled, Shown, Source, SourceChange, UserReported, Verdict,
 };
 use crate::ids::{AuthorizationId, Sequence, UrId};
 use crate::ledger::{Change, Ledger, Policy, Reflected};
 use crate::money::{AMOUNT_MAX, ChfMinor, Currency, Minor, Money, SUM_MAX};
 use crate::recovery::{recover, verify};
 use crate::rows::{FoldError, State};
-use crate::rules::Tolerance;
 use crate::store::Store;
 use crate::time::{Moment, UnixMillis, UnixSeconds};
 
@@ -61,6 +60,11 @@ impl Script<'_> {
 
     fn amount(&mut self) -> Minor {
         Minor(AMOUNTS[usize::from(self.number(16))])
+    }
+
+    fn signed(&mut self) -> Minor {
+        let amount = self.amount();
+        if self.flag() { amount } else { Minor(amount.0.saturating_neg()) }
     }
 
     fn francs(&mut self) -> ChfMinor {
@@ -243,9 +247,13 @@ fn take(ledger: &Ledger, person: &Author, script: &mut Script<'_>, step: u64) {
                 progress: script.progress(),
                 amount: script.money(),
                 at: UnixSeconds(START_SECONDS),
+                mcc: None,
+                merchant: None,
+                references: script.flag().then(|| script.root().as_str().into()).into_iter().collect(),
+                awaits: None,
+                ordinal: 0,
             };
-            let root = script.flag().then(|| script.root());
-            let _ = ledger.post(&posting, root.as_ref(), Tolerance { drift_bps: 200 }, now);
+            let _ = ledger.post(&posting, now);
         }
         6 => {
             let _ = ledger.sync_pool(script.currency(), script.amount(), seen_through, now);
@@ -342,36 +350,20 @@ fn fact(script: &mut Script<'_>, sequence: Sequence) -> Fact {
                 fingerprint: Fingerprint::of(b""),
                 inputs: no_values(),
                 verdict,
+                previous: Sequence::ZERO,
+                settled: script.flag().then(|| Box::new(difference(script))),
             }))
         }
-        3 => {
-            let draws = (0..script.number(4)).map(|_| DrawRelease {
-                sequence: draw(script),
-                amount: script.amount(),
-                paid: script.amount(),
-                funds: script.amount(),
-                spent: script.francs(),
-                unreflected: script.francs(),
-            });
-            let draws = draws.collect();
-            let request = Box::new(script.request(format!("n{sequence}").parse().expect("an id")));
-            Fact::HoldReleased(Box::new(HoldReleased {
-                cause: ReleaseCause::Requested { request, fingerprint: Fingerprint::of(b"") },
+        3 | 4 => {
+            let evidence = evidence(script, sequence);
+            Fact::Settled(Box::new(Settled {
                 root: script.root(),
+                previous: Sequence::ZERO,
                 user: Some(script.user()),
-                amount: script.amount(),
-                mismatch: script.flag(),
-                state: AuthorizationState::ALL[usize::from(script.number(10))],
-                draws,
-                pool: script.flag().then(|| PoolRelease {
-                    currency: script.currency(),
-                    held: script.amount(),
-                    available: script.amount(),
-                }),
-                limit_added: script.francs(),
+                evidence,
+                change: difference(script),
             }))
         }
-        4 => Fact::Posted(Box::new(booked(script))),
         5 => Fact::UserReported(Box::new(UserReported {
             user: script.user(),
             account: script.flag().then(|| ReportedAccount {
@@ -418,50 +410,90 @@ fn fact(script: &mut Script<'_>, sequence: Sequence) -> Fact {
     }
 }
 
-fn booked(script: &mut Script<'_>) -> Posted {
-    let draws = (0..script.number(4)).map(|_| DrawPosting {
-        sequence: Sequence(1 + u64::from(script.number(8))),
-        amount: script.amount(),
-        paid: script.amount(),
-        is_back: script.flag(),
-        funds: script.amount(),
-        spent: script.francs(),
-        unreflected: script.francs(),
-    });
-    let draws = draws.collect();
-    let mut bookings = || {
-        let some = (0..script.number(4)).map(|_| SourcePosting {
-            currency: script.currency(),
-            held: script.amount(),
-            available: script.amount(),
-            completed: script.amount(),
-        });
-        some.collect()
-    };
-    let (pools, fiat) = (bookings(), bookings());
-    Posted {
-        posting: Posting {
-            hash: "h".into(),
-            user: script.user(),
-            flow: script.flow(),
-            progress: script.progress(),
-            amount: script.money(),
-            at: UnixSeconds(START_SECONDS),
-        },
-        root: script.root(),
-        user: Some(script.user()),
-        source: Some(Source::Crypto),
-        effect: [Effect::Cleared, Effect::Refunded, Effect::Reversed, Effect::Noted][usize::from(script.number(4))],
-        state: AuthorizationState::ALL[usize::from(script.number(10))],
-        draws,
-        captured: script.amount(),
-        given_back: script.amount(),
-        pools,
-        fiat,
-        limit_added: script.francs(),
-        completes: vec![Sequence(u64::from(script.number(8)))],
-        breaks: Vec::new(),
+fn evidence(script: &mut Script<'_>, sequence: Sequence) -> Evidence {
+    match script.number(4) {
+        0 => Evidence::Announced(Box::new(Announced {
+            request: script.request(format!("n{sequence}").parse().expect("an id")),
+            fingerprint: Fingerprint::of(b""),
+            counted: script.amount(),
+            released: script.amount(),
+            limit: script.francs(),
+            limit_max: script.francs(),
+            mismatch: None,
+        })),
+        1 => Evidence::Ended(Ended {
+            cause: EndCause::Expired,
+            draws: std::iter::once(Sequence(u64::from(script.number(8)))).collect(),
+            despite: Vec::new(),
+        }),
+        2 => {
+            Evidence::Closed([Closing::WillCome, Closing::WrittenOff, Closing::Charged][usize::from(script.number(3))])
+        }
+        _ => Evidence::Shown(Box::new(Shown {
+            posting: Posting {
+                hash: "h".into(),
+                user: script.user(),
+                flow: script.flow(),
+                progress: script.progress(),
+                amount: script.money(),
+                at: UnixSeconds(START_SECONDS),
+                mcc: None,
+                merchant: None,
+                references: smallvec::SmallVec::new(),
+                awaits: None,
+                ordinal: 0,
+            },
+            number: u16::from(script.number(3)),
+            value: script.amount(),
+            limit: script.francs(),
+            funds: script.flag().then(|| script.money()),
+            draw: None,
+            is_final: script.flag(),
+            is_charged: script.flag(),
+            rule: MatchRule::Reference,
+        })),
     }
+}
+
+/// A difference that no ledger derived.
+fn difference(script: &mut Script<'_>) -> Difference {
+    let state = AuthorizationState::ALL[usize::from(script.number(10))];
+    let mut difference = Difference::none(state, script.currency());
+    difference.effect =
+        [Effect::Cleared, Effect::Refunded, Effect::Reversed, Effect::Noted][usize::from(script.number(4))];
+    difference.source = Some(Source::Crypto);
+    difference.taken = script.signed();
+    for _ in 0..script.number(4) {
+        let made_by = script.flag().then(|| Sequence(1 + u64::from(script.number(8))));
+        difference.layers.push(LayerChange {
+            sequence: made_by,
+            held: script.signed(),
+            settled: script.amount(),
+            limit: ChfMinor(script.signed().0),
+            spent: ChfMinor(script.signed().0),
+            debit: script.signed(),
+            funds: script.signed(),
+            currency: script.currency(),
+            number: 2,
+            is_shown: script.flag(),
+        });
+    }
+    let source = |script: &mut Script<'_>| SourceChange {
+        currency: script.currency(),
+        held: script.signed(),
+        available: script.signed(),
+        completed: script.amount(),
+        returned: script.amount(),
+    };
+    if script.flag() {
+        difference.pools.push(source(script));
+    }
+    if script.flag() {
+        difference.fiat.push(source(script));
+    }
+    difference.return_uses.push((None, ChfMinor(script.signed().0)));
+    difference.completes.push(Sequence(u64::from(script.number(8))));
+    difference
 }
 
 /// A fold looks at none of them.

@@ -43,6 +43,8 @@ struct Draw {
     paid: i64,
     /// Standing of the user's funds.
     funds: i64,
+    /// Taken of the user's funds for the whole amount; zero once debited.
+    debit: i64,
     /// Counted against the limit.
     limit: i64,
     reflected: bool,
@@ -56,7 +58,12 @@ struct Root {
     source: &'static str,
     paid_currency: &'static str,
     authorized: i64,
-    returned: i64,
+    /// Announced by UR as given back.
+    announced: i64,
+    /// Of the announced part, in francs: counted as a use, too.
+    announced_chf: i64,
+    /// Of everything announced, in francs, each part rounded.
+    parts_chf: i64,
     draws: Vec<Draw>,
 }
 
@@ -206,11 +213,12 @@ impl Model {
                     id,
                     user,
                     at: now,
-                    amount,
-                    remaining: amount,
+                    amount: amount.max(1),
+                    remaining: amount.max(1),
                     taken: paid,
                     paid,
                     funds,
+                    debit: funds,
                     limit: spent,
                     reflected: false,
                 };
@@ -219,7 +227,8 @@ impl Model {
                 let root = self.roots.entry(root_id).or_insert(fresh);
                 root.source = source;
                 root.paid_currency = paid_currency;
-                root.authorized += amount;
+                // A zero amount is one unit to give back.
+                root.authorized += amount.max(1);
                 root.draws.push(draw);
                 ModelReply::Approved(source, amount)
             }
@@ -234,7 +243,9 @@ impl Model {
             source: "",
             paid_currency: currency,
             authorized: 0,
-            returned: 0,
+            announced: 0,
+            announced_chf: 0,
+            parts_chf: 0,
             draws: Vec::new(),
         }
     }
@@ -360,23 +371,42 @@ impl Model {
         if root.user != user || root.currency != currency {
             return ModelReply::Acknowledged(0);
         }
-        let given = amount.min(root.authorized - root.returned);
-        let paid = give_back(root, given);
-        if root.state == "approved" && root.returned == root.authorized {
+        let given = amount.min(root.authorized - root.announced);
+        let (was_held, first) = (root.state == "approved", root.announced == 0);
+        let held: i64 = root.draws.iter().map(|draw| draw.paid).sum();
+        root.announced += given;
+        if was_held {
+            give_back(root, given);
+        }
+        if given > 0 && root.announced == root.authorized {
             root.state = "reversed";
         }
-        let again = francs(paid, root.paid_currency);
-        if again > 0 {
-            self.reversal_uses.push((user, now, again));
+        if !was_held && first && given > 0 {
+            // UR approved it and gives it back, whatever we released: the contract counts both.
+            let spent = root.draws.iter().map(|draw| francs(draw.taken, root.paid_currency)).sum();
+            self.reversal_uses.push((user, now, spent));
         }
-        ModelReply::Acknowledged(given)
+        // The contract rounds each part of what comes back; more than the whole never comes back.
+        let taken: i64 = root.draws.iter().map(|draw| draw.taken).sum();
+        let back = |part: i64| {
+            let stays = share_up(taken, root.authorized - part, root.authorized);
+            francs(taken - stays, root.paid_currency)
+        };
+        let whole = back(root.announced);
+        root.parts_chf += back(amount);
+        let more = root.parts_chf.min(whole) - root.announced_chf;
+        if more > 0 {
+            root.announced_chf += more;
+            self.reversal_uses.push((user, now, more));
+        }
+        ModelReply::Acknowledged(if held > 0 { given } else { 0 })
     }
 
     /// A person's release. False where nothing is held.
     pub fn release(&mut self, root_id: u32) -> bool {
         let Some(root) = self.roots.get_mut(&root_id).filter(|root| root.state == "approved") else { return false };
-        let unbooked = root.returned == 0;
-        give_back(root, root.authorized - root.returned);
+        let unbooked = root.announced == 0;
+        give_back(root, root.authorized - root.announced);
         root.state = "released";
         if unbooked {
             for draw in &mut root.draws {
@@ -407,25 +437,21 @@ impl Model {
         self.users[user].version = version;
         let draws = self.roots.values_mut().flat_map(|root| root.draws.iter_mut());
         for draw in draws.filter(|draw| draw.user == user && debited.contains(&draw.id)) {
-            draw.funds = 0;
+            (draw.funds, draw.debit) = (0, 0);
         }
         true
     }
 }
 
-/// Gives back `amount` of the transaction, oldest draw first; returns what that is of the amount paid.
-fn give_back(root: &mut Root, amount: i64) -> i64 {
-    root.returned += amount;
+/// Gives back `amount` of the transaction, oldest draw first.
+fn give_back(root: &mut Root, amount: i64) {
     let mut left = amount;
-    let mut back = 0;
     for draw in &mut root.draws {
         let part = draw.remaining.min(left);
         left -= part;
         draw.remaining -= part;
         let stays = share_up(draw.taken, draw.remaining, draw.amount);
-        draw.funds = share_up(draw.funds, stays, draw.paid);
-        back += draw.paid - stays;
+        draw.funds = share_up(draw.debit, stays, draw.taken);
         draw.paid = stays;
     }
-    back
 }

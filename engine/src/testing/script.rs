@@ -533,12 +533,6 @@ impl State {
     pub fn assert_legal(&self, at: Sequence) {
         for (id, row) in self.authorizations.iter() {
             let held = row.held();
-            let remaining: Minor = row.draws.iter().map(|draw| draw.remaining).sum();
-            assert_eq!(remaining, row.remaining(), "{id} is the sum of its draws, at {at}");
-            assert!(row.returned <= row.authorized, "{id} gave back no more than it got, at {at}");
-            if !row.state.is_open() {
-                assert!(held.amount.is_zero(), "{id} is {} and holds nothing, at {at}", row.state.name());
-            }
             let of_user = self.users.get(&row.user).map_or(Minor::ZERO, |user| {
                 let own = user.holds().iter().filter(|hold| hold.root == *id);
                 own.map(|hold| hold.paid.amount).sum()

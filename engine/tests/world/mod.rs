@@ -7,10 +7,12 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex};
 
 use proptest::prelude::*;
+use smallvec::SmallVec;
 use tapgate_engine::contract::limit::ClientLimit;
 use tapgate_engine::contract::pricing::{Conversion, Rates};
 use tapgate_engine::fact::{
-    AccountStatus, Author, CardStatus, Channel, Import, ImportedCard, ImportedFiat, Kind, Merchant, Request,
+    AccountStatus, Author, CardStatus, Channel, Flow, Import, ImportedCard, ImportedFiat, Kind, Merchant, Posting,
+    Progress, Request,
 };
 use tapgate_engine::journal::Durability;
 use tapgate_engine::ledger::{Change, ChangeError, Ledger, Policy, Reflected};
@@ -58,6 +60,29 @@ pub(crate) fn tap(id: &str, amount: i64) -> Request {
         channel: Channel::Pos,
         currency_given: None,
     }
+}
+
+/// UR's row of a movement of the user, in EUR, without a reference.
+pub(crate) fn movement(hash: &str, flow: Flow, progress: Progress, amount: i64) -> Posting {
+    Posting {
+        hash: hash.into(),
+        user: "user".parse().unwrap(),
+        flow,
+        progress,
+        amount: Money { amount: Minor(amount), currency: Currency::EUR },
+        at: UnixSeconds(START_SECONDS.cast_signed() + 60),
+        mcc: None,
+        merchant: None,
+        references: SmallVec::new(),
+        awaits: None,
+        ordinal: 0,
+    }
+}
+
+/// The same with UR's reference, if it gives one.
+pub(crate) fn naming(posting: &Posting, id: &str) -> Posting {
+    let references = (!id.is_empty()).then(|| id.into()).into_iter().collect();
+    Posting { references, ..posting.clone() }
 }
 
 pub(crate) fn import() -> Import {

@@ -62,7 +62,7 @@ fn amount(setting: &Setting<'_>) -> Result<Minor, String> {
 }
 
 /// A category: its digits in a string, or an integer.
-fn mcc(setting: &Setting<'_>) -> Result<u16, String> {
+pub(super) fn mcc(setting: &Setting<'_>) -> Result<u16, String> {
     if setting.text().is_err() {
         let number: u16 = setting.integer(0..=u16::MAX)?;
         return entry(&number.to_string(), Controls::category);

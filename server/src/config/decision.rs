@@ -2,19 +2,27 @@
 
 use std::time::Duration;
 
+use tapgate_engine::fact::Lives;
 use tapgate_engine::fact::{Controls, FundingPolicy};
 use tapgate_engine::ledger::Policy;
 use tapgate_engine::money::Currency;
 
 use super::reader::Reader;
+use super::reconcile::final_capture_mcc;
 use super::sections::MAX_AGE_SECONDS_MAX;
 use super::setting::Setting;
+use crate::provider::reconciliation;
 
 /// Largest buffer on holds across currencies: half again, in basis points.
 const FX_BUFFER_BPS_MAX: u16 = 5_000;
 
 /// The engine's decision policy. Without feeds people set the figures, so their age means nothing.
-pub(super) fn policy(reader: &mut Reader<'_>, is_fed: bool, controls: Controls) -> Policy {
+pub(super) fn policy(
+    reader: &mut Reader<'_>,
+    is_fed: bool,
+    controls: Controls,
+    reconciliation: &reconciliation::Settings,
+) -> Policy {
     let funding = [
         ("crypto", FundingPolicy::Crypto),
         ("fiat", FundingPolicy::Fiat),
@@ -38,6 +46,9 @@ pub(super) fn policy(reader: &mut Reader<'_>, is_fed: bool, controls: Controls) 
         state_max_age_seconds: is_fed.then_some(state_max_age_seconds),
         credits_count_at_once: !is_fed,
         controls,
+        tolerance: reconciliation.tolerance,
+        lives: Lives { seconds: reconciliation.expiry_seconds, long_seconds: reconciliation.long_expiry_seconds },
+        final_capture_mcc: final_capture_mcc(reader),
     }
 }
 

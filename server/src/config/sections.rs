@@ -28,7 +28,7 @@ pub(super) fn config(reader: &mut Reader<'_>, read_file: ReadFile<'_>) -> Config
     let reconciliation = reconcile::reconcile(reader);
     let Ur { base_url, signatures, api, amounts, ops_account, feeds } = ur::ur(reader, read_file, reconciliation);
     let controls = controls::controls(reader);
-    let policy = decision::policy(reader, feeds.is_some(), controls);
+    let policy = decision::policy(reader, feeds.is_some(), controls, &reconciliation);
     let treasury = treasury::treasury(reader, read_file);
     let is_fed = feeds.is_some() && api.is_some() && ops_account.is_some();
     let auto_prefund = auto_prefund::auto_prefund(reader, is_fed);
@@ -40,11 +40,9 @@ pub(super) fn config(reader: &mut Reader<'_>, read_file: ReadFile<'_>) -> Config
         rates_max_age_seconds: policy.rates_max_age_seconds,
         report_stale_seconds: watch.report_stale_seconds,
     };
-    let tolerance = reconciliation.tolerance;
     let public = public::Settings {
         signatures,
         deadline: decision::deadline(reader),
-        tolerance,
         transaction_amounts: amounts.transactions,
     };
     let (tokens, card_currency) = (admin::tokens(reader), decision::card_currency(reader));

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use proptest::prelude::*;
-use tapgate_engine::fact::{Channel, Controls, FundingPolicy, VelocityRule};
+use tapgate_engine::fact::{Channel, Controls, FundingPolicy, Lives, Tolerance, VelocityRule};
 use tapgate_engine::money::{ChfMinor, Currency, Minor, Money};
 use tapgate_engine::testing::cases;
 
@@ -107,8 +107,12 @@ fn the_default_text_loads_and_shows_exactly_the_defaults() {
         state_max_age_seconds: Some(86_400),
         credits_count_at_once: false,
         controls: Controls::default(),
+        tolerance: Tolerance { drift_bps: 200 },
+        lives: Lives { seconds: 864_000, long_seconds: 2_592_000 },
+        final_capture_mcc: vec![5_541, 5_542, 5_552],
     };
     assert_eq!(shown.policy, expected);
+    assert_eq!(shown.reconciliation.return_after_seconds, 259_200);
     assert_eq!((shown.public.deadline.as_millis(), shown.admin.card_currency), (400, Currency::EUR));
     assert_eq!((shown.api, shown.ops_account), (None, None));
     assert_eq!(shown.admin.tokens, []);

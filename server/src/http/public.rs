@@ -16,7 +16,6 @@ use hyper::{Method, Request, Response, StatusCode};
 use metrics::counter;
 use tapgate_engine::journal::{Durability, Ticket};
 use tapgate_engine::ledger::{GaveUp, Reply, Submission};
-use tapgate_engine::rules::Tolerance;
 use tapgate_engine::time::Moment;
 use tokio::time::Instant;
 
@@ -62,8 +61,6 @@ pub struct Settings {
     pub signatures: WebhookPolicy,
     /// The latest time for an approval after the request's arrival, 50 to 450 ms: inside UR's 500 ms.
     pub deadline: Duration,
-    /// Permitted difference between a transaction in UR's notification and our authorization.
-    pub tolerance: Tolerance,
     /// The form of amounts in the event `transaction`.
     pub transaction_amounts: AmountForm,
 }
@@ -133,7 +130,10 @@ impl Public {
         if envelope.event != CARD_AUTHORIZATION {
             return self.notified(&envelope.event, body, now).await;
         }
-        check_freshness(envelope.timestamp, now_seconds, self.settings.signatures.timestamp_window_seconds)?;
+        // A return is acknowledged at any age: its id makes it idempotent, and a hold is not kept because a retry was late.
+        if !envelope.announces_return() {
+            check_freshness(envelope.timestamp, now_seconds, self.settings.signatures.timestamp_window_seconds)?;
+        }
         let request = envelope.request().map_err(|error| Problem::Malformed(error.to_string()))?;
         let submission = self.app.ledger.submit(request, now)?;
         let reply = self.reply_once_durable(submission, arrived).await?;
@@ -154,11 +154,10 @@ impl Public {
                 let transaction = callback::data(body)
                     .and_then(|data| Transaction::read(&data, self.settings.transaction_amounts))
                     .map_err(malformed)?;
-                let tolerance = self.settings.tolerance;
-                let ticket = match reconciliation::apply(&self.app.ledger, &transaction, tolerance, now)? {
+                let ticket = match reconciliation::apply(&self.app.ledger, &transaction, now)? {
                     Applied::Booked(booking) => Some(booking.ticket),
-                    // The record of the first delivery, or of a break, may be under way.
-                    Applied::Known | Applied::Ambiguous => {
+                    // The record of the first delivery may be under way.
+                    Applied::Known => {
                         let journal = self.app.ledger.journal();
                         journal.await_durable(journal.claimed())
                     }

@@ -24,6 +24,7 @@ use crate::provider::api::UrApi;
 use crate::provider::feeds::{self, Feeds, Known};
 use crate::provider::prefunding::credits::Credits;
 use crate::provider::prefunding::{self, Prefunding};
+use crate::provider::reconciliation::expiry;
 use crate::signature::Address;
 use crate::treasury::follow::{Cache, Following};
 
@@ -82,8 +83,12 @@ pub(super) fn list<A: UrApi>(app: &Arc<App>, config: &Config, parts: Parts<A>) -
         tokio::join!(listener::serve(public, answers, stopping), admin);
     }));
     // Last, so that calls to UR end first at a stop: requests in progress may take their time.
-    if let Some(provider) = provider {
-        jobs.extend(of_provider(app, config, provider, &known, hinted));
+    match provider {
+        Some(provider) => jobs.extend(of_provider(app, config, provider, &known, hinted)),
+        None => {
+            let expiring = expiry::keep_expiring(ledger(), clock(), config.reconciliation);
+            jobs.push(Job::cut_off("expiry", expiring));
+        }
     }
     jobs
 }

@@ -13,11 +13,11 @@ use rand::RngExt;
 use rand::rngs::ChaCha8Rng;
 use rand::seq::SliceRandom;
 use serde_json::Value;
+use tapgate_engine::fact::Tolerance;
 use tapgate_engine::fact::{AuthorizationState, BreakKind, ReportedAccount};
-use tapgate_engine::ids::UrId;
+use tapgate_engine::ids::{AuthorizationId, UrId};
 use tapgate_engine::ledger::ChangeError;
 use tapgate_engine::money::Money;
-use tapgate_engine::rules::Tolerance;
 use tokio::sync::watch;
 
 use super::play::Stage;
@@ -27,7 +27,6 @@ use crate::provider::api::{self, AmountForms, Client, Priority, UrApi};
 use crate::provider::reconciliation::{self, sweep::Sweeps};
 use crate::randomness::Randomness;
 use crate::signature::SigningKey;
-use crate::wire::ur::AmountForm;
 
 /// Transactions that UR notifies; sweeps must find the others.
 const NOTIFIED_MAX: usize = 2_000;
@@ -72,6 +71,8 @@ pub(super) struct Settled {
     pub(super) told: usize,
     pub(super) swept: usize,
     pub(super) breaks: usize,
+    /// Users whom UR charged unasked at the end, and the amounts.
+    unasked: Vec<(String, u64)>,
     /// The breaks that must be open at the end, by kind and subject.
     expected: BTreeSet<(BreakKind, String)>,
     /// The times of UR's next unasked settlement and next outage.
@@ -173,6 +174,7 @@ impl Stage {
         if kind == BreakKind::StatusConflict {
             self.notify(&Notification { number, data: shown.with_status("rejected") }).await?;
             self.books().take_back(&shown.reference, &shown.ur_id);
+            self.books().take_again(&shown.reference, &shown.ur_id);
             settled.expected.insert((kind, shown.reference));
         } else if self.books().overcharge(number, self.now()) {
             settled.expected.insert((kind, shown.reference));
@@ -192,7 +194,25 @@ impl Stage {
         settled.expected.insert((BreakKind::OrphanAtProvider, shown.hash));
         settled.transactions += 1;
         settled.told += 1;
-        self.notify(&Notification { number, data: shown.data }).await
+        self.notify(&Notification { number, data: shown.data }).await?;
+        self.debit_unasked(&ur_id, amount)
+    }
+
+    /// The partner debits the user for what UR took unasked, though one of the user's holds might have been meant.
+    fn debit_unasked(&self, ur_id: &str, amount: u64) -> Result<(), String> {
+        let user: UrId = ur_id.parse().map_err(|error| format!("{ur_id}: {error}"))?;
+        let ledger = &self.app.ledger;
+        let is_alone = |root: &AuthorizationId| root.as_str().starts_with("posted:");
+        let asked = ledger.user(&user).map(|user| user.asked().to_vec()).unwrap_or_default();
+        for root in asked.iter().filter(|root| is_alone(root)) {
+            ledger.charge(root, self.app.clock.now()).map_err(|error| error.to_string())?;
+        }
+        let Some(user) = ledger.user(&user) else { return Ok(()) };
+        let mut books = self.books();
+        for hold in user.holds().iter().filter(|hold| is_alone(&hold.root) && !hold.funds.is_zero()) {
+            books.debit_unasked(ur_id, hold.id.as_str(), amount);
+        }
+        Ok(())
     }
 
     async fn turn_of(&self, ur_id: &str) -> Option<tokio::sync::MutexGuard<'_, ()>> {
@@ -215,13 +235,16 @@ impl Stage {
             self.notify(&notification).await?;
             settled.told += 1;
         }
+        for (ur_id, amount) in std::mem::take(&mut settled.unasked) {
+            self.debit_unasked(&ur_id, amount)?;
+        }
         let clock = Arc::clone(&self.app.clock);
         let settings = api::Settings {
             base_url: format!("http://{ur}"),
             key: partner,
             signers: Vec::new(),
             calls_per_minute: CALLS_PER_MINUTE,
-            amounts: AmountForms { balances: AmountForm::SmallestUnit, transactions: AmountForm::Decimal },
+            amounts: AmountForms::DOCUMENTED,
         };
         let client = Client::new(settings, clock, Randomness::of_system(), Arc::default());
         let client = client.map_err(|error| error.to_string())?;
@@ -278,6 +301,8 @@ impl Stage {
         let orphans: Vec<_> = orphans.take(faults.orphans).collect();
         // A sweep asks only about accounts with holds, so an unasked settlement needs a notification.
         for shown in orphans.into_iter().filter_map(|number| books.statement.shown(number)) {
+            let amount = books.statement.row(shown.number).map_or(0, |row| row.amount);
+            settled.unasked.push((shown.ur_id.clone(), amount));
             settled.expected.insert((BreakKind::OrphanAtProvider, shown.hash));
             settled.transactions += 1;
             told.push(Notification { number: shown.number, data: shown.data });
@@ -295,6 +320,7 @@ impl Stage {
             silence_seconds: 2_592_000,
             expiry_seconds: 2_592_000,
             long_expiry_seconds: 2_592_000,
+            return_after_seconds: 2_592_000,
             tolerance: Tolerance::default(),
         };
         let mut sweeps = Sweeps::new(rules);

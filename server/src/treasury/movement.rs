@@ -41,9 +41,6 @@ pub fn movements(fact: &Fact) -> impl Iterator<Item = Movement> + '_ {
             }
             _ => (none, none),
         },
-        Fact::HoldReleased(returned) => {
-            (returned.pool.map_or(none, |pool| found(pool.currency, Line::GivenBack, pool.available)), none)
-        }
         Fact::PoolReported(report) => (found(report.currency, Line::Reports, report.available_change), none),
         Fact::PoolCredited(credit) => (found(credit.currency, Line::Credits, credit.counted), none),
         Fact::PoolLimited(limited) => (found(limited.currency, Line::Floors, limited.available_change), none),
@@ -53,29 +50,33 @@ pub fn movements(fact: &Fact) -> impl Iterator<Item = Movement> + '_ {
         ),
         _ => (none, none),
     };
-    let booked = match fact {
-        Fact::Posted(booked) => Some(booked),
-        _ => None,
-    };
-    let booked = booked.into_iter().flat_map(move |booked| {
-        let line = move |change: Minor| match booked.effect {
-            _ if change < Minor::ZERO => Line::OverCaptures,
+    let settled = fact.differences().flat_map(move |change| {
+        let line = move |available: Minor| match change.effect {
+            _ if available < Minor::ZERO => Line::OverCaptures,
             Effect::Refunded => Line::Refunds,
             _ => Line::GivenBack,
         };
-        booked.pools.iter().map(move |pool| found(pool.currency, line(pool.available), pool.available))
+        change.pools.iter().map(move |pool| found(pool.currency, line(pool.available), pool.available))
     });
-    [first, second].into_iter().chain(booked).filter(|movement| !movement.change.is_zero())
+    [first, second].into_iter().chain(settled).filter(|movement| !movement.change.is_zero())
+}
+
+/// The refunds that UR shows with a record: the next report of the balance includes them, and no figure does before.
+pub fn refunds(fact: &Fact) -> impl Iterator<Item = (Currency, Minor)> + '_ {
+    let settled = match fact {
+        Fact::Settled(settled) if settled.is_refund() => Some(settled),
+        _ => None,
+    };
+    let pools = settled.into_iter().flat_map(|settled| &settled.change.pools);
+    let shown = pools.map(|pool| (pool.currency, pool.returned - pool.available.max(Minor::ZERO)));
+    shown.filter(|(_, amount)| !amount.is_zero())
 }
 
 /// A record's spending (positive) and returns (negative), which burn a pool down, apart from credits and reports. A
 /// refund counts when UR shows it, although the available balance rises only with the next report.
 pub fn spent(fact: &Fact) -> impl Iterator<Item = (Currency, Minor)> + '_ {
     let is_spending = |movement: &Movement| !matches!(movement.line, Line::Credits | Line::Reports | Line::Floors);
-    let refund = match fact {
-        Fact::Posted(booked) => booked.refund(),
-        _ => None,
-    };
-    let refund = refund.map(|refund| (refund.currency, Minor(-refund.amount.0)));
-    movements(fact).filter(is_spending).map(|movement| (movement.currency, Minor(-movement.change.0))).chain(refund)
+    let refunded = refunds(fact).map(|(currency, amount)| (currency, -amount));
+    let spent = movements(fact).filter(is_spending).map(|movement| (movement.currency, -movement.change));
+    spent.chain(refunded)
 }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use tapgate_engine::fact::{Day, Fact};
 use tapgate_engine::money::{Currency, Minor};
 
-use super::movement::{Line, Movement, movements};
+use super::movement::{Line, Movement, movements, refunds};
 
 /// Three years of days for each pool. The journal itself goes further back.
 pub const DAYS_MAX: usize = 1_096;
@@ -119,11 +119,11 @@ impl Statements {
             }
         }
         match fact {
-            Fact::Posted(booked) => {
-                if let Some(refund) = booked.refund() {
-                    let book = self.0.entry(refund.currency).or_default();
+            Fact::Settled(_) => {
+                for (currency, amount) in refunds(fact) {
+                    let book = self.0.entry(currency).or_default();
                     // More than any report can show is shown by none.
-                    book.refunds_due = book.refunds_due.saturating_add(refund.amount);
+                    book.refunds_due = book.refunds_due.saturating_add(amount);
                 }
             }
             // A person's report includes everything that UR returned.

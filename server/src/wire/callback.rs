@@ -67,6 +67,13 @@ impl<'a> Envelope<'a> {
         Ok(Envelope { event, timestamp, content: Content::Raw(data) })
     }
 
+    /// Whether the callback is well formed, and a reversal or an advice.
+    #[must_use]
+    pub fn announces_return(&self) -> bool {
+        let Content::Read(data) = &self.content else { return false };
+        matches!(data.kind.as_ref().map(|kind| kind.0.as_ref()), Some("reversal" | "advice"))
+    }
+
     /// The request of an authorization callback.
     ///
     /// # Errors

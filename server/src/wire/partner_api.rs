@@ -34,11 +34,7 @@ pub enum Mapped {
     /// A card transaction that asks for a decision, or returns one.
     Asked(Box<Request>),
     /// A booked card transaction.
-    Posted {
-        posting: Posting,
-        /// The authorization that the transaction names.
-        root: Option<AuthorizationId>,
-    },
+    Posted(Box<Posting>),
     /// No change here: KYC, transfers, and unknown events.
     Nothing,
 }
@@ -208,9 +204,28 @@ fn transaction(told: CardTransaction) -> Result<Mapped, Malformed> {
     let progress =
         if told.kind == "authorization" && progress == Progress::Completed { Progress::Pending } else { progress };
     let amount = Money { amount: sum, currency: code.currency() };
-    let posting =
-        Posting { hash: told.id.into(), user, flow, progress, amount, at: UnixSeconds(told.occurred_at.max(0)) };
-    Ok(Mapped::Posted { posting, root })
+    let MerchantForm { name, category_code, .. } = told.merchant;
+    // A clearing has another id than the hold that it completes: both go by the authorization's id, so that the clearing
+    // takes the hold's place. Only clearings refer to themselves: two of one authorization are two movements.
+    let (hash, reference): (&str, Option<&str>) = match (told.kind.as_str(), &root) {
+        ("authorization", Some(root)) => (root.as_str(), None),
+        ("clearing", Some(root)) => (root.as_str(), Some(&told.id)),
+        (_, root) => (&told.id, root.as_ref().map(AuthorizationId::as_str)),
+    };
+    let posting = Posting {
+        hash: hash.into(),
+        user,
+        flow,
+        progress,
+        amount,
+        at: UnixSeconds(told.occurred_at.max(0)),
+        mcc: category_code.and_then(|code| code.0.parse().ok()),
+        merchant: name.map(CompactString::from),
+        references: reference.map(CompactString::from).into_iter().collect(),
+        awaits: root,
+        ordinal: 0,
+    };
+    Ok(Mapped::Posted(Box::new(posting)))
 }
 
 fn asked(

@@ -180,6 +180,14 @@ def test_what_ur_signed_long_ago_is_stale_and_without_effect(world, stale):
     assert_no_effect(world, user, data, before)
 
 
+def test_a_return_is_taken_at_any_age(world):
+    user = world.user()
+    parent = world.approve(tap(user, 1250))
+    body = envelope(follow_up("reversal", parent, 1250), now() - 3 * STALE_SECONDS)
+    answer = world.server.post(body, sign_v1(body))
+    assert (answer.status_code, answer.json()["approvedAmount"]) == (200, "1250")
+
+
 def assert_no_effect(world, user, data, before):
     assert changes(before, world.figures(user)) == NOTHING
     assert world.is_unknown(data["authorizationId"])

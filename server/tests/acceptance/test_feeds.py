@@ -343,7 +343,7 @@ def test_a_dry_run_shows_what_a_sweep_would_change_and_changes_nothing(new_serve
         assert settled["authorizationId"] in text and "amount_mismatch" in text and "1000 EUR" in text and "1500 EUR" in text
         assert silent["authorizationId"] in text and "expired" in text and "missing_at_provider" in text
         records = [json.loads(line)["fact"] for line in dry_run("--user", user.ur_id, "--json").stdout.splitlines()]
-        assert [fact["kind"] for fact in records] == ["booked", "break_opened", "returned"]
+        assert [fact["kind"] for fact in records] == ["settled", "settled"]
         assert dry_run("--user", "nobody").stdout == b"1 accounts swept, 0 transactions shown, nothing would change\n"
         assert command("sweep", "--config", server.config_file).returncode == 2, "there is nothing but the dry run"
         for data in (settled, silent):

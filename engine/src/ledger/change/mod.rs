@@ -22,7 +22,7 @@ use compact_str::CompactString;
 use super::Ledger;
 use super::change::users::{LIST_MAX, replaced_funds, some_unless_empty};
 use crate::contract::pricing::Rates;
-use crate::fact::{Author, CardStatus, Controls, ControlsError, Fact, Import, ImportedCard, ReleaseCause};
+use crate::fact::{Author, CardStatus, Closing, Controls, ControlsError, EndCause, Fact, Import, ImportedCard};
 use crate::ids::{AuthorizationId, BreakId, CardId, PrefundId, Sequence, UrId};
 use crate::journal::{NoPlace, Ticket};
 use crate::money::{AMOUNT_MAX, Currency, Minor, Money, ROOM_MAX};
@@ -93,6 +93,14 @@ pub enum Change {
     SuspendProgram { suspended: bool, reason: CompactString },
     /// Release everything that an authorization still holds.
     Release { root: AuthorizationId, reason: CompactString },
+    /// Answer a question that UR leaves open about an authorization.
+    CloseQuestion { root: AuthorizationId, closing: Closing },
+    /// Move a movement that stands alone to the authorization that it belongs to.
+    Link {
+        /// The movement's own row.
+        from: AuthorizationId,
+        to: AuthorizationId,
+    },
     /// Explain a break.
     ResolveBreak {
         id: BreakId,
@@ -203,7 +211,9 @@ impl Ledger {
             Change::Prefund(change) => self.change_prefund(author, at, change)?,
             Change::Closure(change) => self.change_closure(author, at, change)?,
             Change::Cursor(change) => self.change_cursor(author, at, change)?,
-            Change::Release { root, reason } => self.release(author, at, &root, ReleaseCause::Person { reason })?,
+            Change::Release { root, reason } => self.release(author, at, &root, EndCause::Person { reason })?,
+            Change::CloseQuestion { root, closing } => self.close_question(author, at, &root, closing)?,
+            Change::Link { from, to } => self.link(author, &from, &to, now)?,
             Change::ImportUser(import) => {
                 for card in &import.cards {
                     if self.owner(&admin, &card.id).is_some_and(|owner| *owner != import.user) {

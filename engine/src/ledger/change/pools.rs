@@ -129,25 +129,24 @@ fn check_reflected(reported: Sequence, last: Sequence, sequence: Sequence) -> Re
 }
 
 fn debit_since(fact: &Fact, currency: Currency, sequence: Sequence) -> Minor {
-    match fact {
+    let approved = match fact {
         Fact::Decided(decided) => match &decided.verdict {
-            Verdict::Approved(approval) if approval.source == Source::Crypto => approval.paid.amount,
+            Verdict::Approved(approval) if approval.source == Source::Crypto && approval.paid.currency == currency => {
+                approval.paid.amount
+            }
             _ => Minor::ZERO,
         },
-        Fact::HoldReleased(returned) => {
-            let since = returned.draws.iter().filter(|draw| draw.sequence > sequence);
-            -since.map(|draw| draw.paid).sum::<Minor>()
-        }
-        // An amount that UR took above a hold is a debit of its own; an amount below it is released only where the hold
-        // was open.
-        Fact::Posted(booked) => {
-            let own = booked.pools.iter().filter(|pool| pool.currency == currency);
-            let since = booked.draws.iter().filter(|draw| draw.sequence > sequence);
-            let open = since.map(|draw| draw.paid).sum();
-            -own.map(|pool| pool.available.min(open)).sum::<Minor>()
-        }
         _ => Minor::ZERO,
-    }
+    };
+    // What a record frees of older claims was never a debit since then.
+    let changed = fact.differences().flat_map(|change| {
+        let older = change.layers.iter().filter(|layer| layer.sequence.is_some_and(|made_by| made_by <= sequence));
+        let freed: Minor = older.map(|layer| -layer.held - layer.settled).sum();
+        let freed = if change.currency == currency { freed } else { Minor::ZERO };
+        let own = change.pools.iter().filter(|pool| pool.currency == currency);
+        own.map(move |pool| pool.available - freed.min(pool.available.max(Minor::ZERO)))
+    });
+    approved - changed.sum::<Minor>()
 }
 
 #[cfg(test)]

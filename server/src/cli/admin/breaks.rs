@@ -35,6 +35,16 @@ enum Command {
         /// What explains it, for the journal.
         #[arg(long)]
         reason: String,
+        /// For a return_missing break: whether the return will come, or is written off.
+        #[arg(long, value_parser = ["will_come", "written_off"])]
+        outcome: Option<String>,
+    },
+    /// Link a transaction without an authorization with the one that it belongs to.
+    Link {
+        /// The break's id, such as 1200-0.
+        id: String,
+        /// The authorization.
+        authorization: String,
     },
 }
 
@@ -75,8 +85,16 @@ impl Breaks {
                 self.api.show(&answer, |list: &List, screen| rows(&list.items, screen))
             }
             Some(Command::Show { id }) => self.api.show(&client.send(ApiCall::get(&["breaks", id], &[]))?, one),
-            Some(Command::Resolve { id, reason }) => {
-                let body = json!({"reason": reason}).to_string();
+            Some(Command::Link { id, authorization }) => {
+                let body = json!({"authorizationId": authorization}).to_string();
+                self.api.show(&client.send(ApiCall::post(&["breaks", id, "link"], body))?, one)
+            }
+            Some(Command::Resolve { id, reason, outcome }) => {
+                let mut body = serde_json::Map::from_iter([("reason".to_owned(), json!(reason))]);
+                if let Some(outcome) = outcome {
+                    body.insert("outcome".to_owned(), json!(outcome));
+                }
+                let body = serde_json::Value::from(body).to_string();
                 self.api.show(&client.send(ApiCall::post(&["breaks", id, "resolve"], body))?, one)
             }
         }

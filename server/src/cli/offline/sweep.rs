@@ -4,8 +4,9 @@ use std::path::PathBuf;
 
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
-use tapgate_engine::fact::{Fact, Record, ReleaseCause};
+use tapgate_engine::fact::{Evidence, Fact, Record, Settled};
 use tapgate_engine::ids::UrId;
+use tapgate_engine::money::Minor;
 
 use super::config;
 use crate::cli::Failed;
@@ -86,32 +87,31 @@ fn report(found: &DryRun, screen: Screen) -> String {
     format!("{shown}\n{summary}{} records would be written\n", found.records.len())
 }
 
+/// New evidence in words.
+fn settled_row(settled: &Settled) -> [String; 5] {
+    let (user, amount) = match &settled.evidence {
+        Evidence::Shown(shown) => {
+            let money = shown.posting.amount;
+            (Some(&shown.posting.user), format!("{} {}", money.amount, money.currency))
+        }
+        _ => {
+            let held: Minor = settled.change.layers.iter().map(|layer| layer.held).sum();
+            (settled.user.as_ref(), format!("{} {}", -held, settled.change.currency))
+        }
+    };
+    [
+        user.map(ToString::to_string).unwrap_or_default(),
+        settled.root.to_string(),
+        settled.change.effect.name().to_owned(),
+        amount,
+        settled.change.state.name().to_owned(),
+    ]
+}
+
 /// A record in words, with another line for each further break.
 fn rows(record: &Record) -> Vec<[String; 8]> {
-    let text = ToString::to_string;
     let (mut row, breaks) = match &record.fact {
-        Fact::Posted(booked) => {
-            let money = booked.posting.amount;
-            let row = [
-                booked.posting.user.to_string(),
-                booked.root.to_string(),
-                booked.effect.name().to_owned(),
-                format!("{} {}", money.amount, money.currency),
-                booked.state.name().to_owned(),
-            ];
-            (row, booked.breaks.as_slice())
-        }
-        Fact::HoldReleased(returned) => {
-            let done = if matches!(returned.cause, ReleaseCause::Expired) { "expired" } else { "released" };
-            let row = [
-                returned.user.as_ref().map(text).unwrap_or_default(),
-                returned.root.to_string(),
-                done.to_owned(),
-                returned.amount.to_string(),
-                returned.state.name().to_owned(),
-            ];
-            (row, &[][..])
-        }
+        Fact::Settled(settled) => (settled_row(settled), settled.change.opened.as_slice()),
         Fact::BreakOpened(found) => (std::array::from_fn(|_| String::new()), std::slice::from_ref(&**found)),
         _ => return Vec::new(),
     };

@@ -2,7 +2,7 @@
 
 use compact_str::{CompactString, format_compact};
 use serde_json::{Value, json};
-use tapgate_engine::fact::{AlertKind, Effect, Fact, Kind, Record, ReleaseCause, Verdict};
+use tapgate_engine::fact::{AlertKind, Effect, Ended, Evidence, Fact, Kind, Record, Verdict};
 use tapgate_engine::ids::{AuthorizationId, BreakId, Sequence, UrId};
 use tapgate_engine::rows::{Authorization, Row};
 
@@ -28,9 +28,7 @@ impl Telling for Events {
             return None;
         }
         match fact {
-            Fact::Decided(_) | Fact::HoldReleased(_) | Fact::Posted(_) => {
-                fact.touches(sequence).root.cloned().map(Subject::Authorization)
-            }
+            Fact::Decided(_) | Fact::Settled(_) => fact.touches(sequence).root.cloned().map(Subject::Authorization),
             Fact::BreakResolved { id, .. } => Some(Subject::Break(*id)),
             Fact::AlertRaised(_) | Fact::AlertChanged { .. } | Fact::AlertResolved { .. } => {
                 fact.touches(sequence).alert.map(Subject::Alert)
@@ -60,11 +58,8 @@ fn may_be(fact: &Fact, kind: EventKind) -> bool {
         | EventKind::AuthorizationReversed
         | EventKind::AuthorizationReleased
         | EventKind::AuthorizationExpired
-        | EventKind::AuthorizationCleared => of_fact(fact) == Some(kind),
-        EventKind::DebitRequested => {
-            matches!(fact, Fact::Decided(decided) if matches!(decided.verdict, Verdict::Approved(_)))
-        }
-        EventKind::DebitReturned => matches!(fact, Fact::HoldReleased(_) | Fact::Posted(_)),
+        | EventKind::AuthorizationCleared => of_fact(fact).is_some_and(|(own, _)| own == kind),
+        EventKind::DebitRequested | EventKind::DebitReturned => debits::may_be(fact, kind),
         EventKind::PoolAlertRaised => match fact {
             Fact::AlertRaised(condition) | Fact::AlertChanged { condition, .. } => is_about_pool(condition.kind),
             _ => false,
@@ -72,7 +67,9 @@ fn may_be(fact: &Fact, kind: EventKind) -> bool {
         EventKind::PoolAlertResolved => matches!(fact, Fact::AlertResolved { .. }),
         EventKind::PoolCredited => matches!(fact, Fact::PoolCredited(_)),
         EventKind::BreakOpened => fact.breaks(Sequence::ZERO).next().is_some(),
-        EventKind::BreakResolved => matches!(fact, Fact::BreakResolved { .. }),
+        EventKind::BreakResolved => {
+            matches!(fact, Fact::BreakResolved { .. }) || fact.differences().any(|change| !change.resolved.is_empty())
+        }
         EventKind::ProgramSuspended => matches!(fact, Fact::ProgramSuspended { suspended: true, .. }),
         EventKind::ProgramResumed => matches!(fact, Fact::ProgramSuspended { suspended: false, .. }),
     }
@@ -89,7 +86,7 @@ struct Happening {
 fn happenings(history: &History) -> Vec<Happening> {
     let (sequence, record) = history.newest();
     let mut all = match &record.fact {
-        Fact::Decided(_) | Fact::HoldReleased(_) | Fact::Posted(_) => of_authorization(history),
+        Fact::Decided(_) | Fact::Settled(_) => of_authorization(history),
         Fact::PoolCredited(credit) => {
             let lane = pool_lane(credit.currency.as_str());
             vec![Happening { kind: EventKind::PoolCredited, lane, data: journal::entry(*sequence, record) }]
@@ -128,64 +125,52 @@ fn break_lane(id: BreakId) -> CompactString {
     format_compact!("break {id}")
 }
 
-/// Events of a callback, a release or a UR transaction: first the authorization's, then the debits'.
+/// Events of a callback, a release or a UR transaction: first the authorization's, then the debits', then those of
+/// breaks that the record explains.
 fn of_authorization(history: &History) -> Vec<Happening> {
     let (sequence, record) = history.newest();
-    let (before, after) = history.authorization();
+    let (_, after) = history.authorization();
     let fact = &record.fact;
-    let Some((kind, id)) = kind_of(fact, before.as_ref(), after.as_ref()) else { return Vec::new() };
     let user = fact.touches(*sequence).user.cloned().or_else(|| after.as_ref().map(|row| row.user.clone()));
     let lane = user.as_ref().map_or(CompactString::const_new("nobody"), user_lane);
-    let data = resource(history, &id, after);
-    let mut all = vec![Happening { kind, lane: lane.clone(), data }];
-    if let Fact::Decided(decided) = fact {
-        let data = debits::requested(decided);
-        all.extend(data.map(|data| Happening { kind: EventKind::DebitRequested, lane: lane.clone(), data }));
-    }
-    let back = before.map(|before| debits::given_back(history, &before)).unwrap_or_default();
-    all.extend(back.into_iter().map(|data| Happening { kind: EventKind::DebitReturned, lane: lane.clone(), data }));
+    let happening = |(kind, data)| Happening { kind, lane: lane.clone(), data };
+    let own = of_fact(fact).map(|(kind, id)| (kind, resource(history, id, after)));
+    let mut all: Vec<Happening> = own.into_iter().chain(debits::events(history)).map(happening).collect();
+    let explained = fact.differences().flat_map(|change| &change.resolved);
+    all.extend(explained.filter_map(|id| resolved(history, *id)));
     all
 }
 
-/// The kinds of events that a record may cause for an authorization, whatever came before it.
-fn of_fact(fact: &Fact) -> Option<EventKind> {
+/// The kind of event that a record causes for an authorization, and the id of the resource that it shows.
+fn of_fact(fact: &Fact) -> Option<(EventKind, &AuthorizationId)> {
     match fact {
-        Fact::Decided(decided) => Some(match (&decided.verdict, decided.request.kind) {
-            (Verdict::Declined(_), _) => EventKind::AuthorizationDeclined,
-            (Verdict::Approved(_), Kind::Incremental) => EventKind::AuthorizationIncremented,
-            (Verdict::Approved(_), _) => EventKind::AuthorizationApproved,
-        }),
-        Fact::HoldReleased(returned) => Some(match &returned.cause {
-            ReleaseCause::Requested { .. } => EventKind::AuthorizationReversed,
-            ReleaseCause::Late { .. } | ReleaseCause::Person { .. } => EventKind::AuthorizationReleased,
-            ReleaseCause::Expired => EventKind::AuthorizationExpired,
-        }),
-        Fact::Posted(booked) => match booked.effect {
-            Effect::Cleared | Effect::PartlyCleared | Effect::LateCleared | Effect::ForcePosted => {
-                Some(EventKind::AuthorizationCleared)
-            }
-            Effect::Reversed | Effect::Refunded => Some(EventKind::AuthorizationReversed),
-            Effect::Confirmed | Effect::Noted => None,
-        },
-        _ => None,
-    }
-}
-
-/// The kind of the event, and the id of the resource that it shows.
-fn kind_of(
-    fact: &Fact,
-    before: Option<&Authorization>,
-    after: Option<&Authorization>,
-) -> Option<(EventKind, AuthorizationId)> {
-    let kind = of_fact(fact)?;
-    match fact {
-        Fact::Decided(decided) => Some((kind, decided.request.id.clone())),
-        Fact::HoldReleased(returned) => {
-            // A reversal before its authorization releases nothing; nor does one of a decline.
-            let ends = before?.state.is_open() && !after.is_some_and(|row| row.state.is_open());
-            (ends || !returned.amount.is_zero()).then(|| (kind, returned.root.clone()))
+        Fact::Decided(decided) => {
+            let kind = match (&decided.verdict, decided.request.kind) {
+                (Verdict::Declined(_), _) => EventKind::AuthorizationDeclined,
+                (Verdict::Approved(_), Kind::Incremental) => EventKind::AuthorizationIncremented,
+                (Verdict::Approved(_), _) => EventKind::AuthorizationApproved,
+            };
+            Some((kind, &decided.request.id))
         }
-        Fact::Posted(booked) => Some((kind, booked.root.clone())),
+        Fact::Settled(settled) => {
+            if let Evidence::Ended(Ended { draws, despite, .. }) = &settled.evidence
+                && draws.is_empty()
+                && despite.is_empty()
+            {
+                // A late decline took nothing.
+                return None;
+            }
+            let kind = match settled.change.effect {
+                Effect::Cleared | Effect::PartlyCleared | Effect::LateCleared | Effect::ForcePosted => {
+                    EventKind::AuthorizationCleared
+                }
+                Effect::Reversed | Effect::Refunded => EventKind::AuthorizationReversed,
+                Effect::Released => EventKind::AuthorizationReleased,
+                Effect::Expired => EventKind::AuthorizationExpired,
+                Effect::Confirmed | Effect::Noted => return None,
+            };
+            Some((kind, &settled.root))
+        }
         _ => None,
     }
 }

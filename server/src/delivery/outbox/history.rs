@@ -1,10 +1,13 @@
 //! The records behind a message: its own, and earlier ones of the same subject.
 
-use tapgate_engine::fact::Record;
+use tapgate_engine::fact::{Fact, Record};
 use tapgate_engine::ids::{AlertId, AuthorizationId, BreakId, Sequence};
 use tapgate_engine::ledger::{Found, Ledger};
 use tapgate_engine::rows::{Alert, Answer, Authorization, Break, Row};
 use tapgate_engine::store::StoreError;
+
+/// Records of an authorization that a message reads: its evidence is bounded below that.
+const RECORDS_MAX: usize = 10_000;
 
 /// The subject of a record.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,13 +26,15 @@ pub enum Subject {
 pub struct History {
     before: Vec<(Sequence, Record)>,
     newest: (Sequence, Record),
+    /// Records of the root that a link takes movements from, before the newest one.
+    linked: Vec<(Sequence, Record)>,
 }
 
 impl History {
     /// The history that ends with a record.
     #[must_use]
     pub fn new(before: Vec<(Sequence, Record)>, newest: (Sequence, Record)) -> History {
-        History { before, newest }
+        History { before, newest, linked: Vec::new() }
     }
 
     /// Reads the subject's earlier records.
@@ -40,10 +45,7 @@ impl History {
         record: Record,
     ) -> Result<History, StoreError> {
         let events: Vec<Sequence> = match subject {
-            Subject::Authorization(root) => {
-                let row = ledger.find(root)?.and_then(|found| found.authorization);
-                row.map(|row| row.events.to_vec()).unwrap_or_default()
-            }
+            Subject::Authorization(root) => return History::of_authorization(ledger, root, sequence, record),
             Subject::Alert(id) => ledger.alert(*id)?.map(|alert| alert.events).unwrap_or_default(),
             Subject::Break(id) => vec![id.opened],
             Subject::Itself => Vec::new(),
@@ -52,7 +54,24 @@ impl History {
         for event in events.into_iter().take_while(|event| *event < sequence) {
             before.extend(ledger.record(event)?.map(|record| (event, record)));
         }
-        Ok(History { before, newest: (sequence, record) })
+        Ok(History::new(before, (sequence, record)))
+    }
+
+    fn of_authorization(
+        ledger: &Ledger,
+        root: &AuthorizationId,
+        sequence: Sequence,
+        record: Record,
+    ) -> Result<History, StoreError> {
+        let before = |root: &AuthorizationId| {
+            let previous = record.fact.previous(root).unwrap_or(Sequence::ZERO);
+            ledger.history(root, previous, RECORDS_MAX)
+        };
+        let linked = match &record.fact {
+            Fact::Settled(settled) => settled.evidence.linked().map(|linked| before(&linked.from)).transpose()?,
+            _ => None,
+        };
+        Ok(History { before: before(root)?, linked: linked.unwrap_or_default(), newest: (sequence, record) })
     }
 
     /// The message's own record.
@@ -68,7 +87,7 @@ impl History {
     /// The record at `sequence`, if it is part of the history.
     #[must_use]
     pub fn record(&self, sequence: Sequence) -> Option<&Record> {
-        self.all().find(|(at, _)| *at == sequence).map(|(_, record)| record)
+        self.all().chain(&self.linked).find(|(at, _)| *at == sequence).map(|(_, record)| record)
     }
 
     /// The authorization before and after the newest record.
@@ -79,6 +98,14 @@ impl History {
         let before = self.before.iter().fold(None, |row, entry| folded(&root, row, entry));
         let after = folded(&root, before.clone(), &self.newest);
         (before, after)
+    }
+
+    /// The authorization that a link takes movements from, before the newest record.
+    #[must_use]
+    pub fn linked(&self) -> Option<Authorization> {
+        let Fact::Settled(settled) = &self.newest.1.fact else { return None };
+        let from = &settled.evidence.linked()?.from;
+        self.linked.iter().fold(None, |row, entry| folded(from, row, entry))
     }
 
     /// The id's entry at that time: its answer, and its root authorization.

@@ -16,7 +16,6 @@ use tapgate_engine::journal::{Durability, Ticket};
 use tapgate_engine::ledger::{AlertChange, Change, Policy};
 use tapgate_engine::money::{ChfMinor, Currency, Minor, Money};
 use tapgate_engine::recovery::recover;
-use tapgate_engine::rules::Tolerance;
 use tapgate_engine::store::{Chain, Entry, RowBytes, Store, Table, Visit, VisitRow};
 use tapgate_engine::testing::{FailAfter, MemoryStore};
 use tapgate_engine::time::{Moment, UnixMillis, UnixSeconds};
@@ -128,9 +127,13 @@ impl World {
             progress,
             amount: Money { amount: Minor(amount), currency: Currency::EUR },
             at: UnixSeconds(START_SECONDS.cast_signed() + 60),
+            mcc: None,
+            merchant: None,
+            references: (!root.is_empty()).then(|| root.into()).into_iter().collect(),
+            awaits: (!root.is_empty()).then(|| root.parse().unwrap()),
+            ordinal: 0,
         };
-        let root = (!root.is_empty()).then(|| root.parse().unwrap());
-        let booking = self.ledger.post(&posting, root.as_ref(), Tolerance::default(), at(3)).unwrap();
+        let booking = self.ledger.post(&posting, at(3)).unwrap();
         durable(Some(booking.unwrap().ticket));
     }
 
@@ -305,10 +308,12 @@ fn what_ur_does_is_told() {
         ("authorization.cleared", "cleared"),
         ("authorization.reversed", "reversed"),
         ("debit.returned", "rejected"),
-        ("authorization.reversed", "reversed"),
-        ("debit.returned", "rejected"),
+        // UR returned money of a hold that it has not taken: the hold stays, and the user owes nothing.
+        ("authorization.reversed", "confirmed"),
+        ("debit.returned", "refunded"),
         ("authorization.expired", "expired"),
         ("debit.returned", "expired"),
+        ("break.opened", "open"),
         ("authorization.cleared", "force_posted"),
         ("break.opened", "open"),
     ];

@@ -8,17 +8,20 @@ use axum::Json;
 use axum::extract::{Path, Query, State};
 use serde::Deserialize;
 use serde_json::json;
-use tapgate_engine::fact::{Fact, Kind, Record, ReleaseCause};
-use tapgate_engine::ids::AuthorizationId;
+use tapgate_engine::fact::{AuthorizationState, Evidence, Fact, Kind, Record};
+use tapgate_engine::ids::{AuthorizationId, Sequence};
 use tapgate_engine::ledger::{Change, Found, Ledger};
 
 use super::auth::Access;
 use super::idempotency::{Asked, make};
 use super::paging::PageAsked;
-use super::{Admin, Answer, Gate, blocking, id, no_such};
+use super::{Admin, Answer, Gate, blocking, id, no_such, shown_durable};
 use crate::http::problem::Problem;
 use crate::wire::admin::ReasonForm;
 use crate::wire::admin::authorizations as wire;
+
+/// Events shown of one authorization: the newest.
+const EVENTS_MAX: usize = 1_000;
 
 /// Records read for one page: tens of milliseconds.
 const RECORDS_PER_PAGE_MAX: usize = 200_000;
@@ -35,13 +38,18 @@ async fn one(State(admin): State<Admin>, Path(text): Path<String>) -> Answer {
 }
 
 async fn show(admin: &Admin, id: AuthorizationId) -> Answer {
+    // The history is read from the disk: no thread waits for one that is held up.
+    shown_durable(&admin.app).await?;
     let shown = blocking(&admin.app.ledger, move |ledger| {
         let found = ledger.find(&id)?.ok_or_else(|| no_such("authorization", id.as_str()))?;
         let decision = decision(ledger, &found)?;
-        let mut events = Vec::new();
-        for sequence in found.authorization.iter().flat_map(|row| &row.events) {
-            events.extend(ledger.record(*sequence)?.map(|record| (*sequence, record)));
-        }
+        let mut events = match &found.authorization {
+            Some(row) => {
+                let root = found.answer.as_ref().map_or(&id, |answer| &answer.root);
+                ledger.history(root, row.sequence, EVENTS_MAX)?
+            }
+            None => Vec::new(),
+        };
         if events.is_empty() {
             let decided = found.answer.as_ref().map(|answer| answer.decided);
             events.extend(decided.zip(decision.clone()));
@@ -90,12 +98,11 @@ fn listed(record: &Record) -> Option<AuthorizationId> {
         Fact::Decided(decided) if matches!(decided.request.kind, Kind::Authorization | Kind::Incremental) => {
             Some(decided.request.id.clone())
         }
-        Fact::HoldReleased(returned) => match &returned.cause {
-            ReleaseCause::Requested { .. } if returned.user.is_none() && !returned.mismatch => {
-                Some(returned.root.clone())
-            }
-            _ => None,
-        },
+        Fact::Settled(settled) => {
+            let is_first = matches!(settled.evidence, Evidence::Announced(_)) && settled.previous == Sequence::ZERO;
+            let is_tombstone = settled.change.state == AuthorizationState::Tombstoned;
+            (is_first && is_tombstone).then(|| settled.root.clone())
+        }
         _ => None,
     }
 }

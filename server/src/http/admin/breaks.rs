@@ -1,19 +1,21 @@
-//! Breaks: lists and shows them; a person resolves one.
+//! Breaks: lists and shows them; a person resolves or links one.
 
 use axum::extract::{Path, Query, State};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde::Deserialize;
 use serde_json::json;
-use tapgate_engine::ids::BreakId;
+use tapgate_engine::fact::{BreakKind, Closing, Fact};
+use tapgate_engine::ids::{AuthorizationId, BreakId};
 use tapgate_engine::ledger::Change;
+use tapgate_engine::rows::Break;
 
 use super::auth::Access;
 use super::idempotency::{Asked, make};
 use super::{Admin, Answer, Gate, blocking, id, no_such};
 use crate::http::problem::Problem;
-use crate::wire::admin::ReasonForm;
 use crate::wire::admin::breaks::view;
+use crate::wire::admin::reason;
 
 /// Filters of the list; all must match.
 #[derive(Debug, Deserialize)]
@@ -22,9 +24,42 @@ pub(super) struct Filters {
     kind: Option<String>,
 }
 
+/// The resolution of a break.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ResolveForm {
+    /// At most 1,024 bytes.
+    #[serde(default, deserialize_with = "reason")]
+    reason: String,
+    outcome: Option<Outcome>,
+}
+
+/// The outcome of a missing return.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Outcome {
+    WillCome,
+    WrittenOff,
+}
+
+impl Outcome {
+    fn closing(self) -> Closing {
+        match self {
+            Outcome::WillCome => Closing::WillCome,
+            Outcome::WrittenOff => Closing::WrittenOff,
+        }
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct LinkForm {
+    authorization_id: String,
+}
+
 pub(super) fn routes(gate: &Gate) -> Router<Admin> {
     let read = Router::new().route("/breaks", get(list)).route("/breaks/{id}", get(one));
-    let operate = Router::new().route("/breaks/{id}/resolve", post(resolve));
+    let operate = Router::new().route("/breaks/{id}/resolve", post(resolve)).route("/breaks/{id}/link", post(link));
     gate.admit(Access::Read, read).merge(gate.admit(Access::Operate, operate))
 }
 
@@ -51,13 +86,50 @@ async fn show(admin: &Admin, id: BreakId) -> Answer {
     Ok(Json(view(&found, now)))
 }
 
+/// Resolves a break; a missing return with its outcome.
 async fn resolve(State(admin): State<Admin>, Path(text): Path<String>, asked: Asked) -> Answer {
     let id: BreakId = id("break", &text)?;
-    let ReasonForm { reason } = asked.form()?;
-    let known = blocking(&admin.app.ledger, move |ledger| Ok(ledger.break_by_id(id)?.is_some()));
-    if !known.await? {
-        return Err(no_such("break", &text));
+    let ResolveForm { reason, outcome } = asked.form()?;
+    let Some(outcome) = outcome else {
+        let known = blocking(&admin.app.ledger, move |ledger| Ok(ledger.break_by_id(id)?.is_some()));
+        if !known.await? {
+            return Err(no_such("break", &text));
+        }
+        make(&admin, asked.author, Change::ResolveBreak { id, reason: reason.into() }).await?;
+        return show(&admin, id).await;
+    };
+    let (found, root) = root_of(&admin, id).await?;
+    if found.discrepancy.kind != BreakKind::ReturnMissing {
+        let kind = found.discrepancy.kind.name();
+        return Err(Problem::Malformed(format!("outcome is for a return_missing break; this one is {kind}")));
     }
-    make(&admin, asked.author, Change::ResolveBreak { id, reason: reason.into() }).await?;
+    make(&admin, asked.author, Change::CloseQuestion { root, closing: outcome.closing() }).await?;
     show(&admin, id).await
+}
+
+/// Links a movement that stands alone with the authorization that it belongs to.
+async fn link(State(admin): State<Admin>, Path(text): Path<String>, asked: Asked) -> Answer {
+    let id: BreakId = id("break", &text)?;
+    let LinkForm { authorization_id } = asked.form()?;
+    let to: AuthorizationId = super::id("authorization", &authorization_id)?;
+    let (_, from) = root_of(&admin, id).await?;
+    make(&admin, asked.author, Change::Link { from, to }).await?;
+    show(&admin, id).await
+}
+
+/// A break, and the authorization whose evidence opened it.
+async fn root_of(admin: &Admin, id: BreakId) -> Result<(Break, AuthorizationId), Problem> {
+    let found = blocking(&admin.app.ledger, move |ledger| {
+        let found = ledger.break_by_id(id)?;
+        Ok(found.zip(ledger.record(id.opened)?))
+    });
+    let (found, record) = found.await?.ok_or_else(|| no_such("break", &id.to_string()))?;
+    // Only evidence names an authorization: other breaks are about accounts and pools.
+    let root = match &record.fact {
+        Fact::Settled(settled) => Some(settled.root.clone()),
+        Fact::Decided(decided) => Some(decided.request.root().clone()),
+        _ => None,
+    };
+    let root = root.ok_or_else(|| Problem::Conflict(format!("break {id} is not about an authorization")))?;
+    Ok((found, root))
 }

@@ -69,6 +69,12 @@ pub struct AmountForms {
     pub transactions: AmountForm,
 }
 
+impl AmountForms {
+    /// As UR's reference says.
+    pub const DOCUMENTED: AmountForms =
+        AmountForms { balances: AmountForm::SmallestUnit, transactions: AmountForm::Decimal };
+}
+
 /// The client of UR's API.
 pub struct Client {
     http: reqwest::Client,

@@ -255,14 +255,17 @@ impl<A: UrApi> Feeds<A> {
         self.given.ledger.records(after, &mut |sequence, record, _| {
             match &record.fact {
                 Fact::Decided(decided) if matches!(decided.verdict, Verdict::Approved(_)) => {
-                    let wait = u64::from(self.given.settings.reconciliation.first_look_seconds) * 1_000;
-                    let first_look = record.at.0.saturating_add(wait);
-                    self.sweeps().by(&decided.request.user, UnixMillis(first_look));
+                    self.sweeps().by(&decided.request.user, self.first_look(record.at));
                 }
                 Fact::UserImported(import) => self.users().by(&import.user, self.now()),
-                Fact::Posted(booked) => {
-                    if let Some(user) = &booked.user {
-                        self.users().by(user, self.in_(AFTER_SETTLEMENT));
+                Fact::Settled(settled) => {
+                    if let Some(user) = &settled.user {
+                        if settled.shown().is_some() {
+                            self.users().by(user, self.in_(AFTER_SETTLEMENT));
+                        }
+                        if settled.change.is_asked {
+                            self.sweeps().by(user, self.first_look(record.at));
+                        }
                     }
                 }
                 _ => {}
@@ -272,6 +275,12 @@ impl<A: UrApi> Feeds<A> {
             if read == RECORDS_MAX { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         })?;
         Ok(cursor)
+    }
+
+    /// The time of the first query about what a record of this time began.
+    fn first_look(&self, at: UnixMillis) -> UnixMillis {
+        let wait = u64::from(self.given.settings.reconciliation.first_look_seconds) * 1_000;
+        UnixMillis(at.0.saturating_add(wait))
     }
 
     async fn keep_users(self: Arc<Self>) {

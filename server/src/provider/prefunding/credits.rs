@@ -217,7 +217,9 @@ mod tests {
             at: UnixSeconds(1),
             hash: hash.to_owned(),
             mcc: None,
-            references: Vec::new(),
+            title: None,
+            partner_reference: None,
+            reference: None,
             charged_in: None,
         };
         let check = |rows: &[Transaction], expected: Shown| assert_eq!(deposit.shown(rows), expected, "{rows:?}");

@@ -237,7 +237,9 @@ fn completed(hash: &str, amount: Minor) -> Transaction {
         at: UnixSeconds(0),
         hash: hash.to_owned(),
         mcc: None,
-        references: Vec::new(),
+        title: None,
+        partner_reference: None,
+        reference: None,
         charged_in: None,
     }
 }

@@ -1,23 +1,21 @@
-//! Reconciliation: matches UR's transactions with our holds and posts them; queries UR about holds it is silent on.
-//!
-//! `matching` is pure; this module adds the search for candidates and the sweep.
+//! Reconciliation: converts UR's transactions to postings, queries UR about holds and questions that it is silent on, and
+//! ends by time what UR never settles.
 
 pub mod dry_run;
-pub mod matching;
+pub mod expiry;
 pub mod sweep;
 
+use std::collections::HashMap;
+
+use compact_str::{CompactString, format_compact};
 use metrics::counter;
-use tapgate_engine::fact::{BreakKind, Discrepancy, Fact, Flow, Posting, Progress};
-use tapgate_engine::ids::{AuthorizationId, Sequence, UrId};
+use tapgate_engine::fact::Tolerance;
+use tapgate_engine::fact::{Flow, Posting, Progress};
 use tapgate_engine::ledger::{ChangeError, Ledger, PostingReceipt};
 use tapgate_engine::money::Money;
-use tapgate_engine::rows::Authorization;
-use tapgate_engine::rules::Tolerance;
-use tapgate_engine::store::StoreError;
-use tapgate_engine::time::{Moment, UnixSeconds};
+use tapgate_engine::time::Moment;
 
 use crate::wire::ur::{Direction, Status, Transaction};
-use matching::{Candidate, Match};
 
 /// The rules for comparing UR's transactions with our holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +28,8 @@ pub struct Settings {
     pub expiry_seconds: u32,
     /// The same for lodging and car rental.
     pub long_expiry_seconds: u32,
+    /// Time after which a return that UR announced and did not show is overdue, 1 to 7,776,000.
+    pub return_after_seconds: u32,
     /// Its drift is 0 to 1,000 basis points.
     pub tolerance: Tolerance,
 }
@@ -43,142 +43,106 @@ pub enum Applied {
     Known,
     /// Not a card transaction, or not of our accounts.
     NotOurs,
-    /// Several authorizations fit; a break reports it.
-    Ambiguous,
 }
 
-/// Posts a transaction that UR showed, in a notification or on a query.
+/// Numbers the rows of one answer that nothing else tells apart.
+#[derive(Debug, Default)]
+pub struct Ordinals(HashMap<Row, u16>);
+
+/// A row of an answer, without its time: UR's time of one movement may change with its status.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Row {
+    place: CompactString,
+    progress: Progress,
+    amount: Money,
+    references: Vec<CompactString>,
+}
+
+impl Ordinals {
+    fn next(&mut self, posting: &Posting) -> u16 {
+        let row = Row {
+            place: posting.place(),
+            progress: posting.progress,
+            amount: posting.amount,
+            references: posting.references.to_vec(),
+        };
+        let next = self.0.entry(row).or_default();
+        let own = *next;
+        // Saturating: an answer of that many equal rows shows no further movement.
+        *next = next.saturating_add(1);
+        own
+    }
+}
+
+/// Posts a transaction that UR showed in a notification.
 ///
 /// # Errors
 /// The transaction had no effect; the caller must present it again.
-pub fn apply(
+pub fn apply(ledger: &Ledger, transaction: &Transaction, now: Moment) -> Result<Applied, ChangeError> {
+    apply_listed(ledger, transaction, &mut Ordinals::default(), now)
+}
+
+/// Posts a transaction that UR showed in a list.
+///
+/// # Errors
+/// As for [`apply`].
+pub fn apply_listed(
     ledger: &Ledger,
     transaction: &Transaction,
-    tolerance: Tolerance,
+    ordinals: &mut Ordinals,
     now: Moment,
 ) -> Result<Applied, ChangeError> {
-    let applied = book(ledger, transaction, tolerance, now);
+    let applied = if !transaction.is_of_a_card() || ledger.user(&transaction.user).is_none() {
+        Ok(Applied::NotOurs)
+    } else {
+        let mut posting = posting(transaction);
+        posting.ordinal = ordinals.next(&posting);
+        ledger.post(&posting, now).map(|receipt| receipt.map_or(Applied::Known, Applied::Booked))
+    };
     let outcome = match &applied {
         Ok(Applied::Booked(booking)) => booking.effect.name(),
         Ok(Applied::Known) => "known",
         Ok(Applied::NotOurs) => "not_ours",
-        Ok(Applied::Ambiguous) => "ambiguous",
         Err(_) => "failed",
     };
     counter!("tapgate_ur_transactions_total", "outcome" => outcome).increment(1);
     applied
 }
 
-fn book(ledger: &Ledger, transaction: &Transaction, tolerance: Tolerance, now: Moment) -> Result<Applied, ChangeError> {
-    if !transaction.is_of_a_card() || ledger.user(&transaction.user).is_none() {
-        return Ok(Applied::NotOurs);
-    }
-    let Some(posting) = posting(transaction) else { return Ok(Applied::Known) };
-    let matched = match ledger.posted_on(&posting)? {
-        Some(root) => Match::One(root),
-        None => {
-            let named = named(ledger, transaction)?;
-            let holding = match named {
-                Some(_) => Vec::new(),
-                None => holding(ledger, &transaction.user)?,
-            };
-            matching::find(transaction, named.as_ref(), &holding, tolerance)
-        }
-    };
-    let root = match matched {
-        Match::One(root) => Some(root),
-        Match::Nothing => None,
-        Match::Several(count) => {
-            if posting.progress == Progress::Completed {
-                let discrepancy = Discrepancy {
-                    kind: BreakKind::OrphanAtProvider,
-                    subject: posting.hash.clone(),
-                    field: "matches".into(),
-                    ours: compact_str::format_compact!("{count}"),
-                    theirs: "1".into(),
-                };
-                ledger.open_break(discrepancy, now)?;
-            }
-            return Ok(Applied::Ambiguous);
-        }
-    };
-    Ok(ledger.post(&posting, root.as_ref(), tolerance, now)?.map_or(Applied::Known, Applied::Booked))
-}
-
-/// Converts to the engine's form; `None` if UR does not give the status.
-fn posting(transaction: &Transaction) -> Option<Posting> {
+/// Converts to the engine's form. A status that is not understood shows the movement, and no more.
+fn posting(transaction: &Transaction) -> Posting {
     let progress = match transaction.status {
         Status::Pending => Progress::Pending,
         Status::Completed => Progress::Completed,
         Status::Rejected => Progress::Rejected,
-        Status::Unknown => return None,
+        Status::Unknown => Progress::Shown,
     };
     let flow = match transaction.direction {
         Direction::Out => Flow::Out,
         Direction::In => Flow::In,
     };
-    let Transaction { user, amount, currency, at, .. } = transaction;
-    // Without a hash, the transaction's content identifies it.
-    let hash = match transaction.hash.as_str() {
-        "" => compact_str::format_compact!("none:{user}:{flow:?}:{amount}:{currency}:{}", at.0),
-        hash => hash.into(),
+    let partner = transaction.partner_reference.as_deref();
+    let references: Vec<&str> = partner.into_iter().chain(transaction.reference.as_deref()).collect();
+    // Without a hash, a reference identifies the movement, else its time: the amount may change until it is settled.
+    let hash = match (transaction.hash.as_str(), references.first()) {
+        ("", Some(reference)) => format_compact!("reference:{reference}"),
+        ("", None) => format_compact!("time:{}", transaction.at.0),
+        (hash, _) => hash.into(),
     };
-    let amount = Money { amount: *amount, currency: *currency };
-    Some(Posting { hash, user: user.clone(), flow, progress, amount, at: *at })
-}
-
-/// The authorization that a UR reference names.
-fn named(ledger: &Ledger, transaction: &Transaction) -> Result<Option<Candidate>, StoreError> {
-    for reference in &transaction.references {
-        let Ok(id) = reference.parse::<AuthorizationId>() else { continue };
-        let Some(found) = ledger.find(&id)? else { continue };
-        let root = found.answer.as_ref().map_or(id, |answer| answer.root.clone());
-        if let Some(row) = found.authorization.filter(|row| row.user == transaction.user) {
-            return Ok(Some(candidate(root, &row, None, UnixSeconds(0))));
-        }
+    Posting {
+        hash,
+        user: transaction.user.clone(),
+        flow,
+        progress,
+        amount: Money { amount: transaction.amount, currency: transaction.currency },
+        at: transaction.at,
+        mcc: transaction.mcc,
+        merchant: transaction.title.as_deref().map(CompactString::from),
+        references: references.iter().map(|reference| CompactString::from(*reference)).collect(),
+        awaits: partner.and_then(|reference| reference.parse().ok()),
+        ordinal: 0,
     }
-    Ok(None)
 }
 
-/// A user's authorizations with an open hold, oldest first.
-fn open_roots(ledger: &Ledger, user: &UrId) -> Result<Vec<(AuthorizationId, Authorization)>, StoreError> {
-    let mut found: Vec<(AuthorizationId, Authorization)> = Vec::new();
-    let holder = ledger.user(user);
-    for hold in holder.iter().flat_map(|holder| holder.holds()) {
-        if found.iter().any(|(root, _)| *root == hold.root) {
-            continue;
-        }
-        let row = ledger.find(&hold.root)?.and_then(|found| found.authorization);
-        if let Some(row) = row.filter(|row| row.user == *user && row.state.is_open()) {
-            found.push((hold.root.clone(), row));
-        }
-    }
-    Ok(found)
-}
-
-/// A user's candidates for a transaction.
-fn holding(ledger: &Ledger, user: &UrId) -> Result<Vec<Candidate>, StoreError> {
-    let mut candidates = Vec::new();
-    for (root, row) in open_roots(ledger, user)? {
-        let (mcc, at) = decided(ledger, row.events.first().copied())?;
-        candidates.push(candidate(root, &row, mcc, at));
-    }
-    Ok(candidates)
-}
-
-fn candidate(root: AuthorizationId, row: &Authorization, mcc: Option<u16>, at: UnixSeconds) -> Candidate {
-    let held = row.held();
-    Candidate { root, user: row.user.clone(), currency: held.currency, held: held.amount, mcc, at }
-}
-
-/// Category and time of the request behind a record.
-fn decided(ledger: &Ledger, sequence: Option<Sequence>) -> Result<(Option<u16>, UnixSeconds), StoreError> {
-    let record = sequence.map_or(Ok(None), |sequence| ledger.record(sequence))?;
-    Ok(record.map_or((None, UnixSeconds(0)), |record| {
-        let mcc = match &record.fact {
-            Fact::Decided(decided) => decided.request.merchant.mcc,
-            _ => None,
-        };
-        (mcc, record.at.seconds())
-    }))
-}
+#[cfg(test)]
+mod tests;

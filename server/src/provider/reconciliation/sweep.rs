@@ -1,17 +1,18 @@
-//! A sweep: queries an account's card transactions at UR, and releases holds on which UR stays silent for too long.
+//! A sweep: queries an account's card transactions at UR, and ends holds on which UR stays silent for too long.
 
 use std::collections::HashMap;
 
-use tapgate_engine::fact::{AuthorizationState, BreakKind, Channel, Discrepancy, Fact};
+use tapgate_engine::fact::Overdue;
 use tapgate_engine::ids::{AuthorizationId, UrId};
 use tapgate_engine::ledger::{ChangeError, Ledger};
-use tapgate_engine::rows::Authorization;
 use tapgate_engine::store::StoreError;
-use tapgate_engine::time::{Moment, UnixSeconds};
+use tapgate_engine::time::UnixSeconds;
 
-use super::{Applied, Settings, apply, open_roots};
+use super::expiry::{Due, Listed, Open, close_questions, open};
+use super::{Applied, Ordinals, Settings, apply_listed};
 use crate::clock::Clock;
 use crate::provider::api::{At, Priority, TransactionFilter, UrApi, UrError};
+use crate::wire::ur::RefusalCode;
 
 /// Sweeps in a row that must show silence before it is believed.
 const CLEAN_SWEEPS_MIN: u32 = 2;
@@ -68,17 +69,6 @@ pub struct Sweeps {
     clean: HashMap<UrId, HashMap<AuthorizationId, u32>>,
 }
 
-/// An authorization with an open hold.
-struct Open {
-    root: AuthorizationId,
-    row: Authorization,
-    /// Approval of its first part: none of its UR transactions is older.
-    since: UnixSeconds,
-    /// Approval of its youngest part: yesterday's increment is not old because its stay began a month ago.
-    at: UnixSeconds,
-    is_long: bool,
-}
-
 impl Sweeps {
     /// Sweeps by these rules.
     #[must_use]
@@ -104,53 +94,45 @@ impl Sweeps {
         user: &UrId,
     ) -> Result<Swept, SweepError> {
         let mut swept = Swept::default();
-        let tolerance = self.rules.tolerance;
         let before = open(ledger, user)?;
         self.forget_closed(user, &before);
         // A reversed authorization holds nothing, but uses the limit until UR has shown both movements.
         let since = before.iter().map(|open| open.since).chain(self.unshown_since(ledger, clock, user));
         let Some(oldest) = since.min() else { return Ok(swept) };
-        let filter = TransactionFilter {
-            kind: Some("CRD"),
-            from: Some(oldest.0.saturating_sub(CLOCKS_DIFFER_SECONDS)),
-            page_size: 100,
-            ..TransactionFilter::default()
-        };
-        let (mut at, mut unclear) = (At::Start, None);
-        for page in 1.. {
-            let shown = api.transactions(user, &filter, at, Priority::Sweep).await?;
-            // Readable transactions are posted, whatever the others are.
-            unclear = unclear.or(shown.unreadable.first().map(ToString::to_string));
-            for transaction in &shown.rows {
-                swept.shown += 1;
-                match apply(ledger, transaction, tolerance, clock.now()) {
-                    Ok(Applied::Booked(_)) => swept.booked += 1,
-                    Ok(Applied::Ambiguous) => unclear = Some(format!("{} fits several holds", transaction.hash)),
-                    Ok(Applied::Known | Applied::NotOurs) => {}
-                    Err(ChangeError::Invalid(error)) => unclear = Some(error),
-                    Err(error) => return Err(error.into()),
+        let (listed, unclear) = match self.post_all(ledger, clock, api, user, oldest, &mut swept).await {
+            Ok(None) => (Listed::Completely, None),
+            Ok(Some(unclear)) => (Listed::Partly, Some(unclear)),
+            Err(SweepError::Ur(error)) if is_of_account(&error) => {
+                for open in open(ledger, user)?.iter().filter(|open| open.holds()) {
+                    open.note_refused(ledger, clock.now())?;
                 }
+                tracing::warn!(%user, %error, "UR refuses to list an account's transactions");
+                (Listed::Refused, None)
             }
-            match shown.next {
-                None => break,
-                Some(_) if page == PAGES_MAX => {
-                    return Err(SweepError::Unclear(format!("account {user} has more than {PAGES_MAX} pages")));
-                }
-                Some(next) => at = At::After(next),
+            Err(error) => return Err(error),
+        };
+        if listed != Listed::Refused {
+            for open in before.iter().filter(|open| open.row.settlement().is_overdue(Overdue::Listing)) {
+                ledger.note_listed(&open.root, clock.now())?;
             }
         }
         if let Some(since) = self.unshown_since(ledger, clock, user) {
             swept.look_again(Some(self.until_shown(since, clock.now().at.seconds())));
         }
         for open in open(ledger, user)? {
-            // Silence counts only if every shown transaction is understood.
-            if unclear.is_none() && self.is_given_up(user, &open, clock.now()) {
-                give_up(ledger, &open, clock.now())?;
+            let now = clock.now();
+            if !open.holds() {
+                swept.look_again(Some(self.until_shown(open.since, now.at.seconds())));
+                continue;
+            }
+            let due = open.due(&self.rules, listed, now.at.seconds());
+            if now.trusted && self.is_believed(user, &open, due, listed) && open.end(ledger, due, now)? {
                 swept.expired += 1;
             } else {
-                swept.look_again(Some(self.again_at(&open, clock.now().at.seconds())));
+                swept.look_again(Some(self.again_at(&open, due, now.at.seconds())));
             }
         }
+        swept.look_again(close_questions(ledger, user, &self.rules, clock.now())?);
         self.forget_closed(user, &open(ledger, user)?);
         match unclear {
             None => Ok(swept),
@@ -168,17 +150,59 @@ impl Sweeps {
         }
     }
 
-    /// Whether UR has been silent for long enough, this sweep included.
-    fn is_given_up(&mut self, user: &UrId, open: &Open, now: Moment) -> bool {
-        let sweeps = self.clean.entry(user.clone()).or_default().entry(open.root.clone()).or_default();
-        *sweeps = sweeps.saturating_add(1);
-        let age = now.at.seconds().0.saturating_sub(open.at.0);
-        let patience = match (&open.row.posted, open.is_long) {
-            (None, _) => self.rules.silence_seconds,
-            (Some(_), false) => self.rules.expiry_seconds,
-            (Some(_), true) => self.rules.long_expiry_seconds,
+    /// Posts every transaction since `oldest`; returns what was not understood, if anything.
+    async fn post_all(
+        &self,
+        ledger: &Ledger,
+        clock: &Clock,
+        api: &impl UrApi,
+        user: &UrId,
+        oldest: UnixSeconds,
+        swept: &mut Swept,
+    ) -> Result<Option<String>, SweepError> {
+        let filter = TransactionFilter {
+            kind: Some("CRD"),
+            from: Some(oldest.0.saturating_sub(CLOCKS_DIFFER_SECONDS)),
+            page_size: 100,
+            ..TransactionFilter::default()
         };
-        now.trusted && *sweeps >= self.clean_min && age >= i64::from(patience)
+        let (mut at, mut unclear, mut ordinals) = (At::Start, None, Ordinals::default());
+        for page in 1.. {
+            let shown = api.transactions(user, &filter, at, Priority::Sweep).await?;
+            // Readable transactions are posted, whatever the others are.
+            unclear = unclear.or(shown.unreadable.first().map(ToString::to_string));
+            for transaction in &shown.rows {
+                swept.shown += 1;
+                match apply_listed(ledger, transaction, &mut ordinals, clock.now()) {
+                    Ok(Applied::Booked(_)) => swept.booked += 1,
+                    Ok(Applied::Known | Applied::NotOurs) => {}
+                    Err(ChangeError::Invalid(error)) => unclear = Some(error),
+                    Err(error) => return Err(error.into()),
+                }
+            }
+            match shown.next {
+                None => break,
+                Some(_) if page == PAGES_MAX => {
+                    return Ok(unclear.or(Some(format!("it has more than {PAGES_MAX} pages"))));
+                }
+                Some(next) => at = At::After(next),
+            }
+        }
+        Ok(unclear)
+    }
+
+    /// Whether what is due may be done: silence counts only if every page was read, every transaction was understood,
+    /// and several sweeps say the same.
+    fn is_believed(&mut self, user: &UrId, open: &Open, due: Due, listed: Listed) -> bool {
+        match listed {
+            Listed::Partly => matches!(due, Due::Unsettled(_)),
+            Listed::Refused | Listed::Never => true,
+            Listed::Completely => {
+                let sweeps = self.clean.entry(user.clone()).or_default().entry(open.root.clone()).or_default();
+                *sweeps = sweeps.saturating_add(1);
+                *sweeps >= self.clean_min
+            }
+        }
     }
 
     /// The start of the oldest movement in an account's limit that UR has not shown. Bounded: UR may never show an
@@ -194,57 +218,32 @@ impl Sweeps {
         now.plus((age / 2).max(i64::from(self.rules.first_look_seconds)))
     }
 
-    fn again_at(&self, open: &Open, now: UnixSeconds) -> UnixSeconds {
+    fn again_at(&self, open: &Open, due: Due, now: UnixSeconds) -> UnixSeconds {
         let first_look = i64::from(self.rules.first_look_seconds);
         let age = now.0.saturating_sub(open.at.0);
         if age < first_look {
             return open.at.plus(first_look);
         }
-        now.plus((age / 2).clamp(first_look, first_look.max(LOOK_SECONDS_MAX)))
+        let look = now.plus((age / 2).clamp(first_look, first_look.max(LOOK_SECONDS_MAX)));
+        match due {
+            Due::At(at) | Due::Unsettled(at) if at > now => look.min(at),
+            _ => look,
+        }
     }
 }
 
-/// An account's authorizations with open holds.
-fn open(ledger: &Ledger, user: &UrId) -> Result<Vec<Open>, SweepError> {
-    let mut found = Vec::new();
-    for (root, row) in open_roots(ledger, user)? {
-        let (Some(first), Some(last)) = (row.draws.first(), row.draws.last()) else { continue };
-        let (Some(first), Some(last)) = (ledger.record(first.sequence)?, ledger.record(last.sequence)?) else {
-            continue;
-        };
-        let is_long = matches!(&first.fact, Fact::Decided(decided) if {
-            let request = &decided.request;
-            request.channel != Channel::Atm && request.merchant.mcc.is_some_and(is_lodging_or_rental)
-        });
-        found.push(Open { root, row, since: first.at.seconds(), at: last.at.seconds(), is_long });
+/// Whether UR refuses the account, and not the call: another account's may pass.
+fn is_of_account(error: &UrError) -> bool {
+    match error {
+        UrError::Refused { kind: RefusalCode::Blocked | RefusalCode::Status | RefusalCode::NotFound, .. } => true,
+        UrError::Refused { kind: RefusalCode::Invalid, code, .. } => matches!(code, 401 | 403 | 404 | 410),
+        _ => false,
     }
-    Ok(found)
-}
-
-/// Lodging and car rental authorize for the whole stay (ISO 18245: 3351–3500 car rental, 3501–3999 and 7011 lodging,
-/// 7512 other car rental).
-fn is_lodging_or_rental(mcc: u16) -> bool {
-    matches!(mcc, 3_351..=3_999 | 7_011 | 7_512)
-}
-
-/// Releases a hold that UR never settled. One that UR never even showed opens a break for the operator.
-fn give_up(ledger: &Ledger, open: &Open, now: Moment) -> Result<(), ChangeError> {
-    if open.row.state == AuthorizationState::Approved && open.row.posted.is_none() {
-        let discrepancy = Discrepancy {
-            kind: BreakKind::MissingAtProvider,
-            subject: open.root.as_str().into(),
-            field: "state".into(),
-            ours: open.row.state.name().into(),
-            theirs: "none".into(),
-        };
-        ledger.open_break(discrepancy, now)?;
-    }
-    ledger.expire(&open.root, now).map(|_| ())
 }
 
 #[cfg(test)]
 mod tests {
-    use tapgate_engine::rules::Tolerance;
+    use tapgate_engine::fact::Tolerance;
 
     use super::*;
 
@@ -255,6 +254,7 @@ mod tests {
             silence_seconds: 86_400,
             expiry_seconds: 864_000,
             long_expiry_seconds: 2_592_000,
+            return_after_seconds: 259_200,
             tolerance: Tolerance::default(),
         });
         let [first, second]: [UrId; 2] = ["1", "2"].map(|id| id.parse().unwrap());

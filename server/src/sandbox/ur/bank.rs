@@ -247,6 +247,7 @@ impl Books {
             reported: limit,
             limit,
             limit_drift: 0,
+            funds_drift: 0,
             limit_doubt: Doubt::default(),
             uses: std::collections::VecDeque::new(),
             funding: super::books::Funding::Crypto,

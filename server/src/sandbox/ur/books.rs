@@ -143,6 +143,8 @@ pub(in crate::sandbox) struct Account {
     pub(in crate::sandbox) limit: Limit,
     /// Francs by which the two limits may differ, after returns of converted amounts.
     pub(in crate::sandbox) limit_drift: u64,
+    /// Smallest units by which a user's debits may differ: UR converts what it gives back itself.
+    pub(in crate::sandbox) funds_drift: u64,
     /// Uses of the limit that tapgate may count twice.
     pub(in crate::sandbox) limit_doubt: Doubt,
     /// Uses that tapgate must add to the report: unix seconds and francs.
@@ -216,9 +218,11 @@ pub(super) struct Draw {
     id: String,
     pub(super) amount: u64,
     pub(super) remaining: u64,
-    paid: u64,
+    pub(super) paid: u64,
     /// The hold on the user's funds.
     pub(super) funds: u64,
+    /// Debited of the user's funds for the whole amount, now or later.
+    pub(super) debit: u64,
 }
 
 impl Draw {
@@ -229,7 +233,7 @@ impl Draw {
 }
 
 /// `ceil(whole × part / of)`.
-fn share_up(whole: u64, part: u64, of: u64) -> u64 {
+pub(super) fn share_up(whole: u64, part: u64, of: u64) -> u64 {
     if of == 0 {
         return 0;
     }
@@ -308,6 +312,8 @@ impl ApiFaults {
 pub(in crate::sandbox) struct Books {
     /// tapgate reads UR's figures by feeds.
     pub(in crate::sandbox) is_fed: bool,
+    /// Debits beyond the holds that the partner has not made yet, by id.
+    pub(in crate::sandbox) debits: BTreeMap<String, u64>,
     /// The clock's speed, as a multiple of real time.
     pub(in crate::sandbox) speed: u64,
     /// Every transaction as UR shows it.
@@ -428,7 +434,14 @@ impl Books {
         booking.source = source;
         booking.paid_in = currency;
         booking.booked += paid;
-        booking.draws.push(Draw { id: tap.id.clone(), amount: tap.amount, remaining: tap.amount, paid, funds });
+        booking.draws.push(Draw {
+            id: tap.id.clone(),
+            amount: tap.amount,
+            remaining: tap.amount,
+            paid,
+            funds,
+            debit: funds,
+        });
         Ok(())
     }
 
@@ -466,7 +479,8 @@ impl Books {
         for draw in &mut booking.draws {
             let part = draw.remaining.min(left);
             let (held, stays) = (draw.held(draw.remaining), draw.held(draw.remaining - part));
-            let funds_stay = share_up(draw.funds, stays, held);
+            // What the partner has debited is not held any more.
+            let funds_stay = share_up(draw.debit, stays, draw.paid).min(draw.funds);
             left -= part;
             draw.remaining -= part;
             held_less += held - stays;
@@ -507,6 +521,9 @@ impl Books {
         account.use_limit(chf, row, now);
         account.limit.used = account.limit.used - chf + chf_given;
         account.limit_drift += chf_given.abs_diff(chf);
+        if given != held_less {
+            account.funds_drift += 2 * (given.abs_diff(held_less) + draws);
+        }
         // One unit of rounding per draw and one of the price; without interchange, one percent more.
         let settled = charged != code && !rates.holds(charged);
         let bound = draws + 1 + if settled { held_less / 90 } else { 0 };
@@ -514,6 +531,15 @@ impl Books {
             return Err(format!("UR gave back {given} {code}, tapgate {held_less}: more apart than {bound}"));
         }
         Ok(())
+    }
+
+    /// Books a debit beyond the holds: of what UR took without one.
+    pub(super) fn request_debit(&mut self, ur_id: &str, id: String, amount: u64) {
+        let Some(account) = self.accounts.get_mut(ur_id) else { return };
+        let Some(funds) = account.funds.as_mut().filter(|_| amount > 0) else { return };
+        funds.held += amount;
+        account.undebited.push(id.clone());
+        self.debits.insert(id, amount);
     }
 
     /// Debits a user's funds; returns the new report for tapgate, and the ids that it debits.
@@ -527,6 +553,7 @@ impl Books {
                 debited += std::mem::take(&mut draw.funds);
             }
         }
+        debited += ids.iter().filter_map(|id| self.debits.remove(id)).sum::<u64>();
         let funds = account.funds.as_mut()?;
         funds.amount = funds.amount.saturating_sub(debited);
         funds.held = funds.held.saturating_sub(debited);

@@ -1,6 +1,7 @@
 //! Actions of UR without notice: it settles other amounts, settles without an authorization, and contradicts itself.
 
-use super::books::{Books, Funding};
+use super::books::{Books, Funding, share_up};
+use super::contract::Rates;
 use super::statement::Row;
 
 impl Books {
@@ -32,6 +33,9 @@ impl Books {
         if let Some(row) = self.statement.row_mut(number) {
             row.amount += more;
         }
+        let draw = self.bookings.get(&root).and_then(|booking| booking.draws.first());
+        let owed = draw.map_or(0, |draw| share_up(draw.debit, more, draw.paid));
+        self.request_debit(&ur_id, debit_after(&root), owed);
         true
     }
 
@@ -77,4 +81,25 @@ impl Books {
             funds.held = funds.held.saturating_sub(held);
         }
     }
+
+    /// UR takes again what it had rejected: the user is debited anew.
+    pub(in crate::sandbox) fn take_again(&mut self, root: &str, ur_id: &str) {
+        let draws = self.bookings.get(root).map_or(&[][..], |booking| &booking.draws);
+        let owed = draws.iter().map(|draw| draw.debit).sum();
+        self.request_debit(ur_id, debit_after(root), owed);
+    }
+
+    /// The partner debits a user for an unasked settlement, under the id that tapgate gives it.
+    pub(in crate::sandbox) fn debit_unasked(&mut self, ur_id: &str, id: &str, amount: u64) {
+        let currency = self.accounts.get(ur_id).and_then(|account| account.funds).map(|funds| funds.currency);
+        let owed = currency.and_then(|currency| Some(Rates::cover(amount, self.rates.between("EUR", currency)?)));
+        if !self.debits.contains_key(id) {
+            self.request_debit(ur_id, id.to_owned(), owed.unwrap_or(0));
+        }
+    }
+}
+
+/// The id of an authorization's second debit.
+fn debit_after(root: &str) -> String {
+    format!("{root}#2")
 }

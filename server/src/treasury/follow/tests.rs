@@ -13,7 +13,6 @@ use tapgate_engine::fact::{
 use tapgate_engine::ledger::{Change, Policy, Reflected};
 use tapgate_engine::money::{ChfMinor, Minor, Money};
 use tapgate_engine::rows::{PoolFigures, State};
-use tapgate_engine::rules::Tolerance;
 use tapgate_engine::store::Store;
 use tapgate_engine::store::rocks::{Rocks, SyncMode};
 use tapgate_engine::testing::{MemoryStore, cases};
@@ -142,9 +141,13 @@ impl World {
             progress: Progress::Completed,
             amount: Money { amount: Minor(amount), currency: Currency::EUR },
             at: at.seconds(),
+            mcc: None,
+            merchant: None,
+            references: root.iter().map(|root| format!("a{root}").into()).collect(),
+            awaits: root.map(|root| format!("a{root}").parse().unwrap()),
+            ordinal: 0,
         };
-        let root = root.map(|root| format!("a{root}").parse().unwrap());
-        self.ledger.post(&posting, root.as_ref(), Tolerance::default(), moment(at)).unwrap();
+        self.ledger.post(&posting, moment(at)).unwrap();
     }
 
     fn sync(&self, at: UnixMillis, balance: i64) {

@@ -2,7 +2,8 @@
 
 use serde_json::{Map, Value, json};
 use tapgate_engine::fact::{
-    Author, AuthorizationState, Decided, Fact, Kind, Reason, Record, ReleaseCause, Request, Verdict,
+    Author, AuthorizationState, Closing, Decided, EndCause, Evidence, Fact, Flow, Kind, Progress, Reason, Record,
+    Request, Settled, Shown, Verdict,
 };
 use tapgate_engine::ids::{AuthorizationId, Sequence};
 use tapgate_engine::ledger::Found;
@@ -36,9 +37,9 @@ pub fn author_name(author: &Author) -> &str {
 pub fn request_of(fact: &Fact) -> Option<&Request> {
     match fact {
         Fact::Decided(decided) => Some(&decided.request),
-        Fact::HoldReleased(returned) => match &returned.cause {
-            ReleaseCause::Requested { request, .. } => Some(request),
-            ReleaseCause::Late { .. } | ReleaseCause::Person { .. } | ReleaseCause::Expired => None,
+        Fact::Settled(settled) => match &settled.evidence {
+            Evidence::Announced(announced) => Some(&announced.request),
+            _ => None,
         },
         _ => None,
     }
@@ -171,18 +172,7 @@ fn event(sequence: Sequence, record: &Record) -> Value {
                 (kind_name(decided.request.kind), Some(false), Some(reason.name().to_owned()), None)
             }
         },
-        Fact::HoldReleased(returned) => {
-            let amount = Some(returned.amount.to_string());
-            match &returned.cause {
-                ReleaseCause::Requested { request, .. } => (kind_name(request.kind), Some(true), None, amount),
-                ReleaseCause::Late { .. } => {
-                    ("release", None, Some(Reason::DeadlineExceeded.name().to_owned()), amount)
-                }
-                ReleaseCause::Person { reason } => ("release", None, Some(reason.to_string()), amount),
-                ReleaseCause::Expired => ("expiry", None, None, amount),
-            }
-        }
-        Fact::Posted(booked) => (booked.effect.name(), None, None, Some(booked.posting.amount.amount.to_string())),
+        Fact::Settled(settled) => settled_event(settled),
         _ => ("other", None, None, None),
     };
     json!({
@@ -194,6 +184,63 @@ fn event(sequence: Sequence, record: &Record) -> Value {
         "reason": reason,
         "amount": amount,
         "author": author_name(&record.author),
+        "evidence": evidence(&record.fact),
+    })
+}
+
+/// Kind, approval, reason and amount of new evidence.
+fn settled_event(settled: &Settled) -> (&'static str, Option<bool>, Option<String>, Option<String>) {
+    let held = settled.change.layers.iter().map(|layer| layer.held).sum::<tapgate_engine::money::Minor>();
+    match &settled.evidence {
+        Evidence::Announced(announced) => {
+            (kind_name(announced.request.kind), Some(true), None, Some(announced.released.to_string()))
+        }
+        Evidence::Ended(ended) => {
+            let amount = Some((-held).to_string());
+            match &ended.cause {
+                EndCause::Late { .. } => ("release", None, Some(Reason::DeadlineExceeded.name().to_owned()), amount),
+                EndCause::Person { reason } => ("release", None, Some(reason.to_string()), amount),
+                EndCause::Expired => ("expiry", None, None, amount),
+            }
+        }
+        Evidence::Shown(shown) => {
+            (settled.change.effect.name(), None, None, Some(shown.posting.amount.amount.to_string()))
+        }
+        Evidence::Overdue(_) => ("overdue", None, None, None),
+        Evidence::Closed(closing) => (closing_name(*closing), None, None, None),
+        Evidence::Linked(linked) => ("linked", None, Some(linked.from.to_string()), None),
+    }
+}
+
+/// The name of a closing on the wire.
+#[must_use]
+pub fn closing_name(closing: Closing) -> &'static str {
+    match closing {
+        Closing::WillCome => "will_come",
+        Closing::WrittenOff => "written_off",
+        Closing::Charged => "charged",
+        Closing::Listed => "listed",
+    }
+}
+
+/// A movement that UR shows, with the rule that chose its authorization; `null` for other records.
+#[must_use]
+pub fn evidence(fact: &Fact) -> Value {
+    let Fact::Settled(settled) = fact else { return Value::Null };
+    let Some(Shown { posting, number, rule, is_final, .. }) = settled.shown() else { return Value::Null };
+    let direction = match posting.flow {
+        Flow::Out => "OUT",
+        Flow::In => "IN",
+    };
+    let status = match posting.progress {
+        Progress::Shown => "unknown",
+        Progress::Pending => "pending",
+        Progress::Rejected => "rejected",
+        Progress::Completed => "completed",
+    };
+    json!({
+        "hash": posting.hash.as_str(), "number": number, "direction": direction, "status": status,
+        "amount": money(posting.amount), "at": posting.at.0, "rule": rule.name(), "final": is_final,
     })
 }
 

@@ -1,10 +1,10 @@
 //! Records as JSON, one line each.
 
 use serde_json::{Value, json};
-use tapgate_engine::fact::{Fact, HoldReleased, Policy, Posted, Record, SourcePosting, Verdict};
-use tapgate_engine::ids::{AuthorizationId, Sequence};
+use tapgate_engine::fact::{Difference, Evidence, Fact, LayerChange, Policy, Record, Settled, SourceChange, Verdict};
+use tapgate_engine::ids::{AuthorizationId, Sequence, UrId};
 
-use super::authorizations::{author_name, kind_name, request_of};
+use super::authorizations::{author_name, closing_name, evidence, kind_name, request_of};
 use super::money;
 
 #[must_use]
@@ -28,9 +28,12 @@ fn fact(fact: &Fact) -> Value {
                 }),
                 Verdict::Declined(reason) => json!({"approved": false, "reason": reason.name()}),
             };
-            json!({"kind": "decided", "request": request(fact), "verdict": verdict})
+            json!({
+                "kind": "decided", "request": request(fact), "verdict": verdict, "previous": decided.previous.0,
+                "change": decided.settled.as_deref().map(difference),
+            })
         }
-        Fact::HoldReleased(returned) => returned_view(fact, returned),
+        Fact::Settled(settled) => settled_view(fact, settled),
         Fact::UserImported(import) => json!({"kind": "user_imported", "urId": import.user.as_str()}),
         Fact::FundsReplaced(replaced) => json!({
             "kind": "funds_replaced", "urId": replaced.user.as_str(), "funds": money(replaced.funds),
@@ -69,7 +72,6 @@ fn fact(fact: &Fact) -> Value {
         Fact::CardAdded { user, card } => {
             json!({"kind": "card_added", "urId": user.as_str(), "cardId": card.id.as_str()})
         }
-        Fact::Posted(booked) => booked_view(booked),
         Fact::UserReported(report) => json!({
             "kind": "user_reported", "urId": report.user.as_str(), "seen_through": report.seen_through.0,
             "account": report.account.as_ref().map(|account| json!({
@@ -157,35 +159,56 @@ fn request(fact: &Fact) -> Value {
     })
 }
 
-fn booked_view(booked: &Posted) -> Value {
-    let posting = &booked.posting;
-    let source = |booking: &SourcePosting| {
-        json!({
-            "currency": booking.currency.as_str(), "held": booking.held.to_string(),
-            "available": booking.available.to_string(), "completed": booking.completed.to_string(),
-        })
-    };
+fn settled_view(fact: &Fact, settled: &Settled) -> Value {
+    let linked = settled.evidence.linked();
     json!({
-        "kind": "booked", "rootId": booked.root.as_str(), "urId": posting.user.as_str(), "hash": posting.hash.as_str(),
-        "amount": money(posting.amount), "effect": booked.effect.name(), "state": booked.state.name(),
-        "pools": booked.pools.iter().map(source).collect::<Vec<_>>(),
-        "fiat": booked.fiat.iter().map(source).collect::<Vec<_>>(),
-        "limit_added": booked.limit_added.to_string(),
-        "breaks": booked.breaks.iter().map(super::breaks::difference).collect::<Vec<_>>(),
+        "kind": "settled", "evidence": evidence_name(&settled.evidence), "request": request(fact),
+        "rootId": settled.root.as_str(), "previous": settled.previous.0,
+        "urId": settled.user.as_ref().map(UrId::as_str), "movement": evidence(fact),
+        "change": difference(&settled.change),
+        "linkedFrom": linked.map(|linked| json!({
+            "rootId": linked.from.as_str(), "previous": linked.previous.0, "change": difference(&linked.change),
+        })),
     })
 }
 
-fn returned_view(fact: &Fact, returned: &HoldReleased) -> Value {
-    let draws = returned.draws.iter().map(|draw| {
+fn evidence_name(evidence: &Evidence) -> &'static str {
+    match evidence {
+        Evidence::Announced(_) => "announced",
+        Evidence::Shown(_) => "shown",
+        Evidence::Ended(_) => "ended",
+        Evidence::Overdue(_) => "overdue",
+        Evidence::Closed(closing) => closing_name(*closing),
+        Evidence::Linked(_) => "linked",
+    }
+}
+
+fn difference(change: &Difference) -> Value {
+    let source = |change: &SourceChange| {
         json!({
-            "sequence": draw.sequence.0, "amount": draw.amount.to_string(), "paid": draw.paid.to_string(),
-            "funds": draw.funds.to_string(),
+            "currency": change.currency.as_str(), "held": change.held.to_string(),
+            "available": change.available.to_string(), "completed": change.completed.to_string(),
+            "returned": change.returned.to_string(),
         })
-    });
+    };
+    let layer = |layer: &LayerChange| {
+        json!({
+            "sequence": layer.sequence.map(|sequence| sequence.0), "held": layer.held.to_string(),
+            "settled": layer.settled.to_string(), "limit": layer.limit.to_string(),
+            "spent": layer.spent.to_string(), "debit": layer.debit.to_string(), "funds": layer.funds.to_string(),
+            "currency": layer.currency.as_str(), "number": layer.number,
+        })
+    };
     json!({
-        "kind": "returned", "request": request(fact), "rootId": returned.root.as_str(),
-        "amount": returned.amount.to_string(), "mismatch": returned.mismatch, "state": returned.state.name(),
-        "draws": draws.collect::<Vec<_>>(),
-        "limit_added": returned.limit_added.to_string(),
+        "effect": change.effect.name(), "state": change.state.name(), "currency": change.currency.as_str(),
+        "taken": change.taken.to_string(), "layers": change.layers.iter().map(layer).collect::<Vec<_>>(),
+        "pools": change.pools.iter().map(source).collect::<Vec<_>>(),
+        "fiat": change.fiat.iter().map(source).collect::<Vec<_>>(),
+        "return_uses": change.return_uses.iter().map(|(made_by, francs)| {
+            json!({"sequence": made_by.map(|made_by| made_by.0), "limit": francs.to_string()})
+        }).collect::<Vec<_>>(),
+        "completes": change.completes.iter().map(|sequence| sequence.0).collect::<Vec<_>>(),
+        "breaks": change.opened.iter().map(super::breaks::difference).collect::<Vec<_>>(),
+        "resolved": change.resolved.iter().map(ToString::to_string).collect::<Vec<_>>(),
     })
 }

@@ -25,7 +25,7 @@ pub enum Status {
     Completed,
     /// Refused: no money moved.
     Rejected,
-    /// Any other or no status: proves nothing.
+    /// Any other or no status: UR shows the movement, and no more is understood.
     Unknown,
 }
 
@@ -45,8 +45,12 @@ pub struct Transaction {
     /// Empty if UR gave none.
     pub hash: String,
     pub mcc: Option<u16>,
-    /// `partnerRefId`, else `reference`: the ids that may identify our authorization, most likely first.
-    pub references: Vec<String>,
+    /// The merchant's name.
+    pub title: Option<String>,
+    /// `partnerRefId`: our id of the authorization.
+    pub partner_reference: Option<String>,
+    /// `reference`: another id that may be ours.
+    pub reference: Option<String>,
     /// The currency that the merchant charged, if UR shows it.
     pub charged_in: Option<Currency>,
 }
@@ -100,7 +104,9 @@ impl Transaction {
             at: UnixSeconds(seconds.ok_or_else(|| Malformed("timestamp must be unix seconds".to_owned()))?),
             hash,
             mcc: text("mcc").and_then(|mcc| Merchant::category(&mcc)).filter(|mcc| *mcc > 0),
-            references: ["partnerRefId", "reference"].iter().filter_map(|key| text(key)).collect(),
+            title: text("title"),
+            partner_reference: text("partnerRefId"),
+            reference: text("reference"),
             charged_in: text("crdCurrency").and_then(|code| self::currency(&code)),
         })
     }
@@ -143,7 +149,8 @@ mod tests {
         let read = Transaction::read(&shown(), AmountForm::Decimal).unwrap();
         assert_eq!((read.amount, read.currency, read.direction), (Minor(1_250), Currency::USD, Direction::Out));
         assert_eq!((read.status, read.mcc, read.at), (Status::Completed, Some(5_812), UnixSeconds(1_768_659_501)));
-        assert_eq!((read.references.join(" "), read.charged_in), ("auth_7Q2 r".to_owned(), Some(Currency::EUR)));
+        assert_eq!((read.partner_reference.as_deref(), read.reference.as_deref()), (Some("auth_7Q2"), Some("r")));
+        assert_eq!((read.title.as_deref(), read.charged_in), (Some("Café"), Some(Currency::EUR)));
         assert!(read.is_of_a_card());
     }
 

@@ -1,0 +1,174 @@
+use tapgate_engine::ids::AuthorizationId;
+use tapgate_engine::money::{Currency, Minor};
+use tapgate_engine::time::{UnixMillis, UnixSeconds};
+
+use super::*;
+use crate::treasury::follow::tests::{HOUR_MS, MONDAY, World, moment};
+
+fn transaction() -> Transaction {
+    Transaction {
+        user: "12345".parse().unwrap(),
+        kind: "CRD".to_owned(),
+        amount: Minor(1_250),
+        currency: Currency::EUR,
+        direction: Direction::Out,
+        status: Status::Completed,
+        at: UnixSeconds(1_000_300),
+        hash: "0xAB".to_owned(),
+        mcc: Some(5_812),
+        title: Some("Café".to_owned()),
+        partner_reference: Some("auth_7Q2".to_owned()),
+        reference: Some("r".to_owned()),
+        charged_in: None,
+    }
+}
+
+#[test]
+fn a_transaction_becomes_a_posting_with_all_that_matching_needs() {
+    let posting = posting(&transaction());
+    assert_eq!((posting.progress, posting.flow, posting.mcc), (Progress::Completed, Flow::Out, Some(5_812)));
+    assert_eq!((posting.hash.as_str(), posting.merchant.as_deref()), ("0xAB", Some("Café")));
+    assert_eq!(posting.references.as_slice(), ["auth_7Q2", "r"]);
+    assert_eq!(posting.awaits.as_ref().map(AuthorizationId::as_str), Some("auth_7Q2"));
+    let other = super::posting(&Transaction { partner_reference: None, ..transaction() });
+    assert_eq!((other.references.as_slice(), other.awaits), (["r".into()].as_slice(), None), "only UR's partnerRefId");
+}
+
+#[test]
+fn a_status_that_is_not_understood_shows_the_movement() {
+    let shown = posting(&Transaction { status: Status::Unknown, ..transaction() });
+    assert_eq!((shown.progress, shown.amount.amount), (Progress::Shown, Minor(1_250)));
+}
+
+#[test]
+fn without_a_hash_the_reference_names_the_movement_else_its_time() {
+    let bare = Transaction { hash: String::new(), ..transaction() };
+    assert_eq!(posting(&bare).hash, "reference:auth_7Q2");
+    let changed = Transaction { amount: Minor(999), status: Status::Pending, ..bare.clone() };
+    assert_eq!(posting(&changed).place(), posting(&bare).place(), "an amount may change until it is settled");
+    let nameless = Transaction { partner_reference: None, reference: None, ..bare };
+    assert_eq!(posting(&nameless).hash, "time:1000300");
+}
+
+#[test]
+fn only_rows_that_nothing_tells_apart_are_numbered() {
+    let mut ordinals = Ordinals::default();
+    let mut next = |transaction: &Transaction| ordinals.next(&posting(transaction));
+    assert_eq!([next(&transaction()), next(&transaction())], [0, 1]);
+    for other in [
+        Transaction { amount: Minor(1), ..transaction() },
+        Transaction { status: Status::Pending, ..transaction() },
+        Transaction { reference: None, ..transaction() },
+        Transaction { direction: Direction::In, ..transaction() },
+        Transaction { hash: "0xac".to_owned(), ..transaction() },
+    ] {
+        assert_eq!(next(&other), 0, "{other:?}");
+    }
+    let same = Transaction { hash: "0xab".to_owned(), at: UnixSeconds(1_000_301), ..transaction() };
+    assert_eq!(next(&same), 2, "neither the case of a hash nor UR's time tells rows apart");
+}
+
+const RULES: Settings = Settings {
+    first_look_seconds: 300,
+    silence_seconds: 86_400,
+    expiry_seconds: 864_000,
+    long_expiry_seconds: 2_592_000,
+    return_after_seconds: 259_200,
+    tolerance: Tolerance { drift_bps: 200 },
+};
+const DAY_MS: u64 = 24 * HOUR_MS;
+
+/// A ledger with one hold of 1,000 on Monday.
+fn holding() -> World {
+    let world = World::new(1, true);
+    world.report(MONDAY, 100_000, 0);
+    world.tap(MONDAY, 1, 0, 1_000);
+    world.drained();
+    world
+}
+
+fn days(days: u64) -> Moment {
+    moment(UnixMillis(MONDAY.0 + days * DAY_MS))
+}
+
+/// UR shows the hold's movement.
+fn show(world: &World, status: Status, day: u64) {
+    let shown = Transaction {
+        user: "u0".parse().unwrap(),
+        amount: Minor(1_000),
+        status,
+        at: days(0).at.seconds(),
+        partner_reference: Some("a1".to_owned()),
+        reference: None,
+        ..transaction()
+    };
+    assert!(matches!(apply(&world.ledger, &shown, days(day)), Ok(Applied::Booked(_))));
+    world.drained();
+}
+
+fn expire(world: &World, day: u64) -> usize {
+    let ended = expiry::expire_by_time(&world.ledger, &"u0".parse().unwrap(), &RULES, days(day)).unwrap();
+    world.drained();
+    ended
+}
+
+fn held(world: &World) -> Minor {
+    world.ledger.find(&"a1".parse().unwrap()).unwrap().unwrap().authorization.unwrap().held().amount
+}
+
+fn breaks(world: &World) -> Vec<&'static str> {
+    world.ledger.open_breaks().iter().map(|found| found.discrepancy.kind.name()).collect()
+}
+
+#[test]
+fn where_ur_is_never_asked_a_hold_ends_by_time_and_a_break_says_so() {
+    let world = holding();
+    assert_eq!((expire(&world, 9), held(&world)), (0, Minor(1_000)), "silence says nothing where nobody asks");
+    assert_eq!((expire(&world, 10), held(&world)), (1, Minor(0)));
+    assert_eq!(breaks(&world), ["missing_at_provider"]);
+    assert_eq!(world.ledger.waiting_users(), [], "nothing is left to wait for");
+}
+
+#[test]
+fn what_is_pending_at_expiry_is_a_break_and_ends_one_period_later() {
+    for (status, kind) in [(Status::Pending, "timing"), (Status::Unknown, "status_conflict")] {
+        let world = holding();
+        show(&world, status, 1);
+        assert_eq!((expire(&world, 9), breaks(&world)), (0, vec![]), "{status:?}");
+        assert_eq!((expire(&world, 10), held(&world)), (0, Minor(1_000)), "{status:?}");
+        assert_eq!(breaks(&world), [kind]);
+        assert_eq!((expire(&world, 20), held(&world)), (1, Minor(0)), "{status:?}");
+    }
+}
+
+#[test]
+fn a_hold_that_ur_showed_once_is_not_given_up_for_silence() {
+    let world = holding();
+    let open = |world: &World| expiry::open(&world.ledger, &"u0".parse().unwrap()).unwrap().remove(0);
+    let due = |day| open(&world).due(&RULES, expiry::Listed::Completely, days(day).at.seconds());
+    assert_eq!((due(0), due(1)), (expiry::Due::At(days(1).at.seconds()), expiry::Due::Over));
+    show(&world, Status::Pending, 0);
+    assert_eq!(due(1), expiry::Due::At(days(10).at.seconds()));
+    assert_eq!(due(10), expiry::Due::Unsettled(days(20).at.seconds()));
+}
+
+#[test]
+fn a_movement_that_stands_alone_is_debited_once_no_hold_may_be_meant() {
+    let world = holding();
+    let shown = Transaction {
+        user: "u0".parse().unwrap(),
+        amount: Minor(77_700),
+        at: days(0).at.seconds(),
+        partner_reference: None,
+        reference: None,
+        ..transaction()
+    };
+    let Ok(Applied::Booked(posted)) = apply(&world.ledger, &shown, days(0)) else { panic!("a new movement") };
+    world.drained();
+    let is_charged = || {
+        let row = world.ledger.find(&posted.root).unwrap().unwrap().authorization.unwrap();
+        row.settlement().is_charged
+    };
+    assert_eq!((expire(&world, 1), is_charged()), (0, false), "the hold may be meant");
+    assert_eq!((expire(&world, 10), is_charged()), (1, true));
+}
