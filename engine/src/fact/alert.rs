@@ -86,6 +86,8 @@ pub enum AlertKind {
     FeedUnreadable,
     /// A rate of UR is not plausible and not used.
     RatesImplausible,
+    /// UR counts a spend against the limit more or less often than the setting says.
+    LimitWeightDiffers,
 }
 
 impl AlertKind {
@@ -109,6 +111,7 @@ impl AlertKind {
         AlertKind::DiskLow,
         AlertKind::FeedUnreadable,
         AlertKind::RatesImplausible,
+        AlertKind::LimitWeightDiffers,
     ];
 
     /// The name on the wire.
@@ -133,6 +136,7 @@ impl AlertKind {
             AlertKind::DiskLow => "disk_low",
             AlertKind::FeedUnreadable => "feed_unreadable",
             AlertKind::RatesImplausible => "rates_implausible",
+            AlertKind::LimitWeightDiffers => "limit_weight_differs",
         }
     }
 }

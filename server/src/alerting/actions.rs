@@ -24,6 +24,7 @@ const JUDGED: &[AlertKind] = &[
     AlertKind::DiskLow,
     AlertKind::FeedUnreadable,
     AlertKind::RatesImplausible,
+    AlertKind::LimitWeightDiffers,
 ];
 
 /// The result of one check.

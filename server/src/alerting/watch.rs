@@ -13,7 +13,7 @@ use tapgate_engine::time::{Moment, UnixMillis};
 use super::actions::{Action, Found, actions};
 use super::conditions::breaks::{break_ageing, drift, stand_in};
 use super::conditions::declines::decline_spike;
-use super::conditions::findings::{feed_unreadable, rates_implausible};
+use super::conditions::findings::{feed_unreadable, limit_weight_differs, rates_implausible};
 use super::conditions::floor::floor_breached;
 use super::conditions::gates::{clock_wrong, disk_low};
 use super::conditions::hourly_cap::{hourly_cap, reaches_cap};
@@ -197,6 +197,10 @@ fn judge_findings(findings: &Findings, found: &mut Found, now: UnixMillis) {
     match looked.implausible {
         Some(rates) => found.standing.extend(rates.iter().map(rates_implausible)),
         None => found.unknown.push(AlertKind::RatesImplausible),
+    }
+    match looked.limit_weight {
+        Some(measured) => found.standing.extend(limit_weight_differs(measured)),
+        None => found.unknown.push(AlertKind::LimitWeightDiffers),
     }
 }
 

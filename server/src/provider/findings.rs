@@ -39,6 +39,14 @@ pub struct Implausible {
     pub last: Option<u32>,
 }
 
+/// How often UR counts a spend against the limit, as measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LimitWeight {
+    /// `decision.limit_weight`.
+    pub set: u8,
+    pub counted: u8,
+}
+
 /// The findings since the start.
 #[derive(Debug, Default)]
 pub struct Findings(Mutex<Inside>);
@@ -50,6 +58,8 @@ struct Inside {
     unreadable: BTreeMap<(&'static str, CompactString), Unreadable>,
     /// `None` before the first rates of this process.
     implausible: Option<Vec<Implausible>>,
+    /// `None` before the first measurement of this process.
+    limit_weight: Option<LimitWeight>,
 }
 
 /// The findings that hold now.
@@ -60,6 +70,8 @@ pub struct Looked {
     pub is_unreadable_known: bool,
     /// `None` before the first rates of this process.
     pub implausible: Option<Vec<Implausible>>,
+    /// `None` before the first measurement of this process.
+    pub limit_weight: Option<LimitWeight>,
 }
 
 impl Findings {
@@ -92,6 +104,11 @@ impl Findings {
         self.lock().implausible = Some(rates);
     }
 
+    /// Replaces the measured weight.
+    pub fn limit_weight(&self, measured: LimitWeight) {
+        self.lock().limit_weight = Some(measured);
+    }
+
     #[must_use]
     pub fn look(&self, now: UnixMillis) -> Looked {
         let mut inside = self.lock();
@@ -102,6 +119,7 @@ impl Findings {
             unreadable: inside.unreadable.values().cloned().collect(),
             is_unreadable_known: is_over(began),
             implausible: inside.implausible.clone(),
+            limit_weight: inside.limit_weight,
         }
     }
 }

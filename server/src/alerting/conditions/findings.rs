@@ -4,7 +4,7 @@ use compact_str::{CompactString, format_compact};
 use tapgate_engine::fact::{AlertKind, Condition, Severity};
 
 use super::facts;
-use crate::provider::findings::{Implausible, Unreadable};
+use crate::provider::findings::{Implausible, LimitWeight, Unreadable};
 
 /// A field of an endpoint cannot be read.
 #[must_use]
@@ -44,6 +44,23 @@ pub fn rates_implausible(found: &Implausible) -> Condition {
     }
 }
 
+/// UR counts a spend against the limit more or less often than the setting says.
+#[must_use]
+pub fn limit_weight_differs(measured: LimitWeight) -> Option<Condition> {
+    let LimitWeight { set, counted } = measured;
+    (set != counted).then(|| Condition {
+        kind: AlertKind::LimitWeightDiffers,
+        subject: CompactString::default(),
+        severity: Severity::Urgent,
+        title: format_compact!("UR counts a spend {counted} times against the limit, tapgate {set} times"),
+        text: format_compact!(
+            "Ten spends in a row moved usedLimit so. Ask UR; if it is meant, set decision.limit_weight = {counted}. \
+             docs/runbook/limit-weight-differs.md says what it means until then."
+        ),
+        facts: facts([("set", format_compact!("{set}")), ("counted", format_compact!("{counted}"))]),
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use tapgate_engine::money::Currency;
@@ -64,5 +81,12 @@ mod tests {
         let found = Implausible { pair, rate: 1, spread: 10_000, inverse: Some(10_907), last: None };
         let found = rates_implausible(&found);
         assert_eq!((found.subject.as_str(), found.facts[3].1.as_str()), ("USD/EUR", "none"));
+    }
+
+    #[test]
+    fn a_weight_that_differs_names_the_setting_to_change() {
+        assert_eq!(limit_weight_differs(LimitWeight { set: 1, counted: 1 }), None);
+        let found = limit_weight_differs(LimitWeight { set: 1, counted: 2 }).unwrap();
+        assert!(found.text.contains("decision.limit_weight = 2"), "{}", found.text);
     }
 }

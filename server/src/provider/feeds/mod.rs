@@ -7,6 +7,7 @@ mod balances;
 mod due;
 mod plausible;
 mod rates;
+mod weight;
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -24,6 +25,7 @@ use tapgate_engine::time::UnixMillis;
 use tokio::sync::mpsc;
 
 pub use due::Due;
+use weight::{Settled, Weights};
 
 use crate::clock::Clock;
 use crate::provider::api::{Priority, UrApi, UrError};
@@ -114,6 +116,7 @@ pub struct Feeds<A> {
     fresh: Mutex<HashMap<&'static str, UnixMillis>>,
     rates: Mutex<rates::Known>,
     omissions: Mutex<balances::Omissions>,
+    weights: Mutex<Weights>,
     /// Failures in a row of accounts that UR refuses.
     refusals: Mutex<HashMap<UrId, u32>>,
 }
@@ -143,6 +146,7 @@ impl<A: UrApi> Feeds<A> {
             fresh: Mutex::default(),
             rates: Mutex::default(),
             omissions: Mutex::default(),
+            weights: Mutex::default(),
             refusals: Mutex::default(),
         }
     }
@@ -336,7 +340,19 @@ impl<A: UrApi> Feeds<A> {
         let account = ReportedAccount { status: profile.status, limit: profile.limit, allowances: profile.allowances };
         ledger.report_user(user, Some(account), balances, seen_through, self.given.clock.now())?;
         self.compare_limit(user, &row, profile.limit, seen_through)?;
+        self.measure_weight(user);
         Ok(true)
+    }
+
+    /// Compares how far UR's figure moved with what settled, once every spend is in it.
+    fn measure_weight(&self, user: &UrId) {
+        let (ledger, now) = (&self.given.ledger, self.now().seconds());
+        let Some(settled) = ledger.user(user).and_then(|row| Settled::of(&row, now)) else { return };
+        let tolerance = self.given.settings.reconciliation.tolerance;
+        let mut weights = self.weights.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(measured) = weights.note(user, settled, ledger.policy().limit_weight, tolerance) {
+            self.given.findings.limit_weight(measured);
+        }
     }
 
     /// Within one period UR's figure only rises, by settlements that we know and by others; a lower figure means a
