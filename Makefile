@@ -29,6 +29,8 @@ SOAK_SECONDS ?= 900
 SOAK_KILLS ?= 200
 # Generated cases per property while soaking.
 SOAK_CASES ?= 20000
+# Generated histories of the ledger against the model while soaking.
+SOAK_HISTORIES ?= 1000000
 # Options of `make demo`, such as SANDBOX="--rate 200 --speed 1440".
 SANDBOX ?=
 # Processes that run acceptance tests: most of their time they wait. With more than 3 on two cores, the servers would be
@@ -185,8 +187,10 @@ compare: install ## PostgreSQL, Redis and tapgate doing the same authorization, 
 	  CRITERION_DIR='$(TARGET)/criterion' python3 bench/compare.py
 
 .PHONY: soak
-soak: install $(VENV)/.installed ## long run: many property cases, kill -9 rounds, months of the sandbox, then fuzzing (about two hours)
+soak: install $(VENV)/.installed ## long run: many property cases and orders of evidence, kill -9 rounds, months of the sandbox, then fuzzing (about two hours)
 	TAPGATE_CASES=$(SOAK_CASES) cargo test --release $(TESTED) --no-fail-fast
+	TAPGATE_CASES=$(SOAK_HISTORIES) cargo test --release $(TESTED) --test all -- --nocapture the_ledger_decides
+	cargo test --release $(TESTED) --test all -- --ignored --nocapture settlement::
 	cargo build --release --package tapgate
 	TAPGATE_BIN='$(TARGET)/release/tapgate' TAPGATE_KILL_ROUNDS=$(SOAK_KILLS) \
 	  '$(VENV)/bin/python' -m pytest -q $(ACCEPTANCE)/test_durability.py

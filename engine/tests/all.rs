@@ -9,6 +9,7 @@ mod cursors;
 mod floors;
 mod growth;
 mod hostile;
+mod interleaved;
 mod journal;
 mod model;
 mod postings;
