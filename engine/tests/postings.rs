@@ -196,6 +196,36 @@ fn what_ur_takes_is_what_counts() {
 }
 
 #[test]
+fn a_return_that_ur_converts_itself_is_the_announced_one() {
+    let store = MemoryStore::new();
+    let world = World::with_store(store.clone());
+    world.durable(tap("a1", 7_790));
+    world.booked(&movement("h1", Flow::Out, Progress::Pending, 7_790), "a1");
+    world.durable(Request { kind: Kind::Reversal, original: Some("a1".parse().unwrap()), ..tap("r1", 7_761) });
+    let owed = |world: &World| {
+        let row = world.ledger.find(&"a1".parse().unwrap()).unwrap().unwrap().authorization.unwrap();
+        row.layers().map(|layer| layer.debit.0).sum::<i64>()
+    };
+    assert_eq!(owed(&world), 29);
+    world.booked(&given_back("h2", 7_762), "a1");
+    assert_eq!(owed(&world), 28, "a cent more than announced is a cent less to pay, and no refund of all");
+    world.booked(&completed("h1", 7_790), "a1");
+    assert_eq!(owed(&world), 28);
+    world.close_and_check(&store);
+}
+
+#[test]
+fn a_reversal_that_frees_nothing_explains_the_balance_that_it_raises() {
+    let world = World::new();
+    world.durable(tap("a1", 1_000));
+    assert_eq!(world.sync(100_000), 0);
+    world.booked(&movement("h1", Flow::Out, Progress::Pending, 1_000), "a1");
+    assert_eq!(world.sync(99_000), 0);
+    world.durable(Request { kind: Kind::Reversal, original: Some("a1".parse().unwrap()), ..tap("r1", 600) });
+    assert_eq!(world.sync(99_600), 0, "UR gave it back at once");
+}
+
+#[test]
 fn a_rejection_gives_everything_back() {
     let store = MemoryStore::new();
     let world = World::with_store(store.clone());

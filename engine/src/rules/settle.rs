@@ -577,6 +577,11 @@ fn sources(
         returned: Minor::ZERO,
     };
     own.returned = own.available.max(Minor::ZERO);
+    if let Some(Evidence::Announced(announced)) = evidence {
+        // UR gives it back, whatever of it we held on to.
+        let back = row.paid().share_rounded_up(announced.counted.0, row.authorized().0);
+        own.returned = own.returned.max(back);
+    }
     if let Some(Evidence::Shown(shown)) = evidence
         && shown.posting.flow == Flow::In
         && shown.posting.progress == Progress::Completed

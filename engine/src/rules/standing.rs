@@ -126,7 +126,7 @@ pub fn standing(row: &Authorization, tolerance: Tolerance) -> Standing {
     let net = approved - announced;
     let back = returned.min(announced);
     // A single return above all that was announced is a refund: the authorization's own return is not shown yet.
-    let refunds: Minor = refunds(row, announced);
+    let refunds: Minor = refunds(row, announced, tolerance);
     let base = base(row, &approved_by_draw, announced, (returned - refunds).min(announced));
     let base = if pending.is_zero() && is_last(&shown, base, tolerance) { base.min(taken) } else { base };
     let pend = if pending.is_zero() {
@@ -226,9 +226,10 @@ fn announced(row: &Authorization, approved: Minor) -> (Minor, Minor) {
 }
 
 /// The returns that are each more than all that was announced.
-fn refunds(row: &Authorization, announced: Minor) -> Minor {
+fn refunds(row: &Authorization, announced: Minor, tolerance: Tolerance) -> Minor {
+    let is_more = |value| value > announced && !tolerance.holds(announced, value);
     let returns = row.settlement().movements.iter().filter(|movement| movement.flow == Flow::In);
-    let completed = returns.filter(|movement| movement.progress == Progress::Completed && movement.value > announced);
+    let completed = returns.filter(|movement| movement.progress == Progress::Completed && is_more(movement.value));
     completed.map(|movement| movement.value).sum()
 }
 

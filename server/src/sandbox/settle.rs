@@ -147,7 +147,16 @@ impl Stage {
     }
 
     async fn notify(&self, notification: &Notification) -> Result<(), String> {
-        self.courier.notify(&notification.data, || self.now()).await?;
+        let reclaimed = self.books().reclaimable(notification.number);
+        if let Some(ur_id) = reclaimed {
+            // No tap is in flight while tapgate's figures change.
+            let _turn = self.turn_of(&ur_id).await;
+            let _edge = self.edge.write().await;
+            self.courier.notify(&notification.data, || self.now()).await?;
+            self.books().reclaim(notification.number);
+        } else {
+            self.courier.notify(&notification.data, || self.now()).await?;
+        }
         if notification.data["status"] == "completed" {
             let now = self.now();
             self.books().statement.note_shown(&[notification.number], now);

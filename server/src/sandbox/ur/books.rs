@@ -250,6 +250,8 @@ pub(in crate::sandbox) struct Booking {
     pub(super) paid_in: Code,
     /// The amount that UR took and has not returned, in the currency paid in.
     booked: u64,
+    /// Given back in tapgate's books while UR shows the debit whole: claimed again once a row is told.
+    reclaimable: u64,
     pub(super) draws: Vec<Draw>,
 }
 
@@ -263,6 +265,7 @@ impl Booking {
             source: "",
             paid_in: tap.merchant.currency,
             booked: 0,
+            reclaimable: 0,
             draws: Vec::new(),
         }
     }
@@ -489,6 +492,7 @@ impl Books {
             draws += u64::from(part > 0);
         }
         self.returns.insert(tap.id.clone(), (amount, held_less));
+        booking.reclaimable += held_less;
         let (code, charged) = (booking.paid_in, booking.currency);
         // `reverse` prices with interchange, `advice` without.
         let interchange = if tap.kind == Kind::Reversal { rates.interchange_percent } else { 0 };
@@ -504,10 +508,15 @@ impl Books {
         if booking.remaining() == 0 {
             booking.state = "reversed";
         }
-        let (source, ur_id) = (booking.source, booking.ur_id.clone());
+        let (source, ur_id, is_fed) = (booking.source, booking.ur_id.clone(), self.is_fed);
+        let debit = self.statement.debit_of(tap.root());
         let balance = self.balance_of(&ur_id, source, code).ok_or_else(|| format!("nothing is held in {code}"))?;
         balance.balance += given;
         balance.taken = balance.taken.saturating_sub(held_less);
+        if is_fed {
+            // Where tapgate knows of the debit already, its source keeps the whole until a report includes both.
+            balance.doubt.add(debit, held_less);
+        }
         if source == CRYPTO {
             *self.drift.entry(code).or_default() += given.cast_signed() - held_less.cast_signed();
         }
@@ -531,6 +540,27 @@ impl Books {
             return Err(format!("UR gave back {given} {code}, tapgate {held_less}: more apart than {bound}"));
         }
         Ok(())
+    }
+
+    /// What a row of this number makes tapgate claim again, and of whom: what UR gave back and takes whole. Without feeds
+    /// no report ever frees it.
+    pub(in crate::sandbox) fn reclaimable(&self, number: usize) -> Option<String> {
+        let booking = self.bookings.get(&self.statement.row(number)?.reference)?;
+        (!self.is_fed && booking.reclaimable > 0).then(|| booking.ur_id.clone())
+    }
+
+    /// tapgate was told a row of a debit that UR shows whole.
+    pub(in crate::sandbox) fn reclaim(&mut self, number: usize) {
+        let Some(root) = self.statement.row(number).map(|row| row.reference.clone()) else { return };
+        let Some(booking) = self.bookings.get_mut(&root) else { return };
+        let amount = std::mem::take(&mut booking.reclaimable);
+        let (ur_id, source, code) = (booking.ur_id.clone(), booking.source, booking.paid_in);
+        if let Some(balance) = self.balance_of(&ur_id, source, code) {
+            balance.taken += amount;
+        }
+        if source == CRYPTO {
+            *self.drift.entry(code).or_default() += amount.cast_signed();
+        }
     }
 
     /// Books a debit beyond the holds: of what UR took without one.

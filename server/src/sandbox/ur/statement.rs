@@ -140,6 +140,12 @@ impl Statement {
         self.rows.get_mut(number.checked_sub(1)?)
     }
 
+    /// The first debit of an authorization.
+    pub(in crate::sandbox) fn debit_of(&self, root: &str) -> Option<usize> {
+        let rows = self.by_root.get(root)?;
+        rows.iter().copied().find(|number| self.row(*number).is_some_and(|row| row.is_out))
+    }
+
     /// Notes that UR showed these rows to tapgate at `now`.
     pub(in crate::sandbox) fn note_shown(&mut self, numbers: &[usize], now: u64) {
         for number in numbers {
