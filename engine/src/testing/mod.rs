@@ -12,6 +12,7 @@ mod cases;
 mod extreme;
 mod model;
 mod script;
+mod shown;
 mod stores;
 
 pub use cases::cases;

@@ -3,6 +3,8 @@
 
 use std::collections::BTreeMap;
 
+use super::shown::{Approved, Rows, Stands, Status};
+
 /// What the model answers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ModelReply {
@@ -48,6 +50,10 @@ struct Draw {
     /// Counted against the limit.
     limit: i64,
     reflected: bool,
+    /// A person ended it.
+    is_ended: bool,
+    /// Taken of the user's funds at first.
+    whole_debit: i64,
 }
 
 #[derive(Clone, Debug)]
@@ -65,6 +71,9 @@ struct Root {
     /// Of everything announced, in francs, each part rounded.
     parts_chf: i64,
     draws: Vec<Draw>,
+    rows: Rows,
+    /// Claimed when a report last included everything, if one did.
+    reported: Option<i64>,
 }
 
 /// A user of the model.
@@ -117,6 +126,83 @@ pub struct Model {
     reversal_uses: Vec<(usize, i64, i64)>,
     /// Every approval ever, as (user, at): velocity counts them whatever became of them.
     approvals: Vec<(usize, i64)>,
+    /// What the ledger showed where the model knows bounds only.
+    seen: Seen,
+}
+
+/// Figures of the ledger that were found within the model's bounds.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Seen {
+    /// Of each pool, available.
+    pub(super) available: BTreeMap<&'static str, i64>,
+    /// Of each user's funds, held.
+    pub(super) funds: BTreeMap<usize, i64>,
+    /// Of each user's limit, left.
+    pub(super) headroom: BTreeMap<usize, i64>,
+}
+
+impl Root {
+    /// What stands, where UR shows movements.
+    fn stands(&self) -> Option<Stands> {
+        if self.rows.is_empty() {
+            return None;
+        }
+        let mut left = self.announced;
+        let draws = self.draws.iter().map(|draw| {
+            let part = left.min(draw.amount);
+            left -= part;
+            let announced = draw.taken - share_up(draw.taken, draw.amount - part, draw.amount);
+            Approved { paid: draw.taken, announced, is_ended: draw.is_ended }
+        });
+        Some(self.rows.stands(&draws.collect::<Vec<_>>()))
+    }
+
+    fn held(&self) -> i64 {
+        self.stands().map_or_else(|| self.draws.iter().map(|draw| draw.paid).sum(), |stands| stands.held)
+    }
+
+    fn claimed(&self) -> i64 {
+        self.held() + self.stands().map_or(0, |stands| stands.taken)
+    }
+
+    fn state(&self) -> &'static str {
+        self.stands().map_or(self.state, |stands| stands.state)
+    }
+
+    fn is_open(&self) -> bool {
+        matches!(self.state(), "approved" | "confirmed" | "partly_cleared")
+    }
+
+    /// Least and most of the pool's claims that no report includes.
+    fn unreflected(&self) -> (i64, i64) {
+        if self.rows.is_empty() {
+            let open = self.draws.iter().filter(|draw| !draw.reflected).map(|draw| draw.paid).sum();
+            return (open, open);
+        }
+        let claimed = self.claimed();
+        let most = self.draws.iter().map(|draw| draw.taken).sum::<i64>() + self.rows.total_out();
+        self.reported.map_or((claimed, claimed), |reported| ((claimed - reported).max(0), most.max(claimed)))
+    }
+
+    /// Least and most held of the user's funds.
+    fn funds_held(&self) -> (i64, i64) {
+        let Some(stands) = self.stands() else {
+            let held = self.draws.iter().map(|draw| draw.funds).sum();
+            return (held, held);
+        };
+        if self.source != "CRYPTO" {
+            return (0, 0);
+        }
+        let of = |draw: &Draw, owed: i64| share_up(draw.whole_debit, owed, draw.taken);
+        let shares = self.draws.iter().zip(&stands.owed).map(|(draw, owed)| of(draw, *owed)).sum::<i64>();
+        let beyond = stands.owed.last().zip(self.draws.first()).map_or(0, |(owed, draw)| of(draw, *owed));
+        let is_debited = self.draws.iter().any(|draw| draw.debit != draw.whole_debit);
+        (if is_debited { 0 } else { shares + beyond }, shares + beyond)
+    }
+}
+
+fn add((least, most): (i64, i64), (low, high): (i64, i64)) -> (i64, i64) {
+    (least + low, most + high)
 }
 
 fn floor_convert(amount: i64, rate: i128, spread: i128) -> i64 {
@@ -140,52 +226,69 @@ impl Model {
         self.roots.values().flat_map(|root| root.draws.iter().map(move |draw| (root, draw)))
     }
 
-    /// What a pool has left for approvals.
+    /// Least and most that a pool has left for approvals: one figure unless UR shows movements of what a report includes.
     #[must_use]
-    pub fn available(&self, currency: &str) -> i64 {
-        let open = self
-            .draws()
-            .filter(|(root, draw)| root.source == "CRYPTO" && root.paid_currency == currency && !draw.reflected);
-        self.pools.get(currency).map_or(0, |pool| pool.reported) - open.map(|(_, draw)| draw.paid).sum::<i64>()
+    pub fn available(&self, currency: &str) -> (i64, i64) {
+        let open = self.roots.values().filter(|root| root.source == "CRYPTO" && root.paid_currency == currency);
+        let (least, most) = open.map(Root::unreflected).fold((0, 0), add);
+        let reported = self.pools.get(currency).map_or(0, |pool| pool.reported);
+        (reported - most, reported - least)
     }
 
     /// What stands held of a pool.
     #[must_use]
     pub fn held(&self, currency: &str) -> i64 {
-        let open = self.draws().filter(|(root, _)| root.source == "CRYPTO" && root.paid_currency == currency);
-        open.map(|(_, draw)| draw.paid).sum()
+        let open = self.roots.values().filter(|root| root.source == "CRYPTO" && root.paid_currency == currency);
+        open.map(Root::held).sum()
     }
 
-    /// What stands held of a user's funds.
+    /// Least and most held of a user's funds: one figure unless UR shows movements of what is debited.
     #[must_use]
-    pub fn funds_held(&self, user: usize) -> i64 {
-        self.draws().filter(|(_, draw)| draw.user == user).map(|(_, draw)| draw.funds).sum()
+    pub fn funds_held(&self, user: usize) -> (i64, i64) {
+        self.roots.values().filter(|root| root.user == user).map(Root::funds_held).fold((0, 0), add)
     }
 
-    /// What stands held of a user's EUR balance.
+    /// What a user's EUR balance does not show yet: no report comes in these scripts.
     #[must_use]
     pub fn fiat_held(&self, user: usize) -> i64 {
-        let own = self.draws().filter(|(root, draw)| draw.user == user && root.source == "FIAT");
-        own.map(|(_, draw)| draw.paid).sum()
+        let own = self.roots.values().filter(|root| root.user == user && root.source == "FIAT");
+        own.map(Root::claimed).sum()
     }
 
-    /// What is left of a user's limit.
+    /// Notes what the ledger shows, to decide by where the model knows bounds only.
+    pub(super) fn see(&mut self, seen: Seen) {
+        self.seen = seen;
+    }
+
+    fn known((least, most): (i64, i64), seen: Option<&i64>) -> i64 {
+        if least == most { least } else { seen.copied().unwrap_or(least) }
+    }
+
+    fn available_now(&self, currency: &str) -> i64 {
+        Model::known(self.available(currency), self.seen.available.get(currency))
+    }
+
+    /// Least and most that is left of a user's limit: one figure unless UR shows movements of the user.
     #[must_use]
-    pub fn headroom(&self, user: usize, now: i64) -> i64 {
+    pub fn headroom(&self, user: usize, now: i64) -> (i64, i64) {
         let figures = &self.users[user];
         let used = if figures.start + MONTH_SECONDS < now { 0 } else { figures.used };
+        if self.roots.values().any(|root| root.user == user && !root.rows.is_empty()) {
+            return (0, figures.client - used);
+        }
         let lives = |at: i64| at + MONTH_SECONDS >= now;
         let spent: i64 =
             self.draws().filter(|(_, draw)| draw.user == user && lives(draw.at)).map(|(_, draw)| draw.limit).sum();
         let reversed: i64 =
             self.reversal_uses.iter().filter(|(who, at, _)| *who == user && lives(*at)).map(|(.., chf)| chf).sum();
-        (figures.client - used - spent - reversed).max(0)
+        let left = (figures.client - used - spent - reversed).max(0);
+        (left, left)
     }
 
     /// The state of an authorization.
     #[must_use]
     pub fn state(&self, root: u32) -> Option<&'static str> {
-        self.roots.get(&root).map(|root| root.state)
+        self.roots.get(&root).map(Root::state)
     }
 
     /// An authorization or, with a parent, an increment.
@@ -221,6 +324,8 @@ impl Model {
                     debit: funds,
                     limit: spent,
                     reflected: false,
+                    is_ended: false,
+                    whole_debit: funds,
                 };
                 self.approvals.push((user, now));
                 let fresh = self.root("approved", user, currency);
@@ -247,6 +352,8 @@ impl Model {
             announced_chf: 0,
             parts_chf: 0,
             draws: Vec::new(),
+            rows: Rows::default(),
+            reported: None,
         }
     }
 
@@ -265,7 +372,7 @@ impl Model {
         if parent.is_none() && root.is_some_and(|root| root.state == "tombstoned") {
             return Err("already_reversed");
         }
-        let live = root.filter(|root| root.state == "approved" && root.user == user && root.currency == currency);
+        let live = root.filter(|root| root.is_open() && root.user == user && root.currency == currency);
         if parent.is_some() && live.is_none() {
             return Err("parent_not_found");
         }
@@ -312,7 +419,7 @@ impl Model {
     ) -> Result<(&'static str, &'static str, i64, i64), &'static str> {
         let figures = &self.users[user];
         let own_pool = source == "CRYPTO" && self.pools.contains_key(currency);
-        let direct_covers = own_pool && self.available(currency) - amount >= self.pools[currency].reserve;
+        let direct_covers = own_pool && self.available_now(currency) - amount >= self.pools[currency].reserve;
         let into = paid_in.unwrap_or(if currency == "EUR" || direct_covers { currency } else { "EUR" });
         let at_least_one = |paid: i64| if amount == 0 { 0 } else { paid.max(1) };
         let paid = match (currency, into) {
@@ -330,7 +437,7 @@ impl Model {
         if figures.hourly.is_some_and(|most| lately >= most as usize) {
             return Err("velocity_count");
         }
-        if francs(paid, into) > self.headroom(user, now) {
+        if francs(paid, into) > Model::known(self.headroom(user, now), self.seen.headroom.get(&user)) {
             return Err("limit_exceeded");
         }
         if source == "FIAT" {
@@ -346,10 +453,10 @@ impl Model {
                 ((i128::from(paid) * rate * SPREAD + 99_999_999) / 100_000_000) as i64
             }
         };
-        if funds > figures.funds - self.funds_held(user) {
+        if funds > figures.funds - Model::known(self.funds_held(user), self.seen.funds.get(&user)) {
             return Err("insufficient_user_funds");
         }
-        let left = self.available(into) - paid;
+        let left = self.available_now(into) - paid;
         let reserve = self.pools.get(into).map_or(0, |pool| pool.reserve);
         match left {
             left if left < 0 => Err("pool_exhausted"),
@@ -372,6 +479,12 @@ impl Model {
             return ModelReply::Acknowledged(0);
         }
         let given = amount.min(root.authorized - root.announced);
+        if let Some(before) = root.stands() {
+            root.announced += given;
+            let after = root.stands().map_or(0, |after| after.owed.iter().sum());
+            let is_released = before.held > 0 || after < before.owed.iter().sum::<i64>();
+            return ModelReply::Acknowledged(if is_released { given } else { 0 });
+        }
         let (was_held, first) = (root.state == "approved", root.announced == 0);
         let held: i64 = root.draws.iter().map(|draw| draw.paid).sum();
         root.announced += given;
@@ -402,9 +515,28 @@ impl Model {
         ModelReply::Acknowledged(if held > 0 { given } else { 0 })
     }
 
+    /// Whose authorization UR can show movements of, and what of it was paid in which currency.
+    #[must_use]
+    pub(super) fn paid(&self, root_id: u32) -> Option<(usize, i64, &'static str)> {
+        let root = self.roots.get(&root_id).filter(|root| !root.draws.is_empty())?;
+        Some((root.user, root.draws.iter().map(|draw| draw.taken).sum(), root.paid_currency))
+    }
+
+    /// A movement that UR shows of an approved authorization. False if it says nothing new.
+    pub(super) fn show(&mut self, root_id: u32, hash: u8, is_out: bool, status: Status, amount: i64) -> bool {
+        self.roots.get_mut(&root_id).is_some_and(|root| root.rows.show(hash, is_out, status, amount))
+    }
+
     /// A person's release. False where nothing is held.
     pub fn release(&mut self, root_id: u32) -> bool {
-        let Some(root) = self.roots.get_mut(&root_id).filter(|root| root.state == "approved") else { return false };
+        let Some(root) = self.roots.get_mut(&root_id).filter(|root| root.is_open() || root.held() > 0) else {
+            return false;
+        };
+        root.rows.end();
+        root.draws.iter_mut().for_each(|draw| draw.is_ended = true);
+        if root.stands().is_some() {
+            return true;
+        }
         let unbooked = root.announced == 0;
         give_back(root, root.authorized - root.announced);
         root.state = "released";
@@ -422,8 +554,9 @@ impl Model {
         if reflects_all {
             let roots = self.roots.values_mut();
             let drawn = roots.filter(|root| root.source == "CRYPTO" && root.paid_currency == currency);
-            for draw in drawn.flat_map(|root| root.draws.iter_mut()) {
-                draw.reflected = true;
+            for root in drawn {
+                root.reported = Some(root.claimed());
+                root.draws.iter_mut().for_each(|draw| draw.reflected = true);
             }
         }
     }

@@ -3,13 +3,14 @@
 
 use std::sync::Arc;
 
-use super::model::{Model, ModelReply, ModelUser};
+use super::model::{Model, ModelReply, ModelUser, Seen};
+use super::shown::Status;
 use super::stores::{FailAfter, MemoryStore};
 use crate::contract::limit::ClientLimit;
 use crate::contract::pricing::{Conversion, Rates};
 use crate::fact::{
-    AccountStatus, Author, CardStatus, Channel, Controls, FundingPolicy, Import, ImportedCard, ImportedFiat, Kind,
-    Merchant, Record, Request, Source, VelocityRule,
+    AccountStatus, Author, CardStatus, Channel, Controls, Flow, FundingPolicy, Import, ImportedCard, ImportedFiat,
+    Kind, Merchant, Posting, Progress, Record, Request, Source, VelocityRule,
 };
 use crate::ids::{AuthorizationId, Sequence, UrId};
 use crate::journal::Durability;
@@ -102,6 +103,19 @@ pub enum Operation {
         /// Its number.
         root: u8,
     },
+    /// UR shows a movement of an approved authorization.
+    Show {
+        /// The root's number.
+        root: u8,
+        /// Which of the authorization's hashes.
+        hash: u8,
+        /// UR debits; else it gives back.
+        is_out: bool,
+        /// Index of the status.
+        status: u8,
+        /// In smallest units, or a share of what was paid.
+        amount: u16,
+    },
     /// Rows are written, and everything old enough leaves memory.
     Settle,
     /// The process ends and starts again.
@@ -122,7 +136,7 @@ pub fn operations(bytes: &[u8]) -> Vec<Operation> {
 fn operation(bytes: &[u8]) -> Operation {
     let byte = |place: usize| bytes.get(place).copied().unwrap_or(0);
     let (id, user, amount) = (byte(1) % 24, byte(2) % 4, u16::from_le_bytes([byte(3), byte(4)]));
-    match byte(0) % 24 {
+    match byte(0) % 30 {
         0..=8 => Operation::Tap { id, user, amount: amount % 6000, currency: byte(2) >> 6 },
         9 | 10 => Operation::Increment { root: id, amount: amount % 3000 },
         11..=13 => Operation::Reverse { root: id, amount: amount % 4000 },
@@ -135,6 +149,9 @@ fn operation(bytes: &[u8]) -> Operation {
         20 => Operation::Release { root: id },
         21 => Operation::Settle,
         22 => Operation::Restart,
+        24..=29 => {
+            Operation::Show { root: id, hash: byte(2) >> 2 & 3, is_out: user != 3, status: byte(2) >> 4, amount }
+        }
         _ => Operation::FailDisk { after: byte(1) % 4 },
     }
 }
@@ -367,6 +384,7 @@ impl World {
                     assert_eq!(released.is_ok(), self.model.release(u32::from(root)), "release of a{root}");
                 }
             }
+            Operation::Show { root, hash, is_out, status, amount } => self.show(root, hash, is_out, status, amount),
             Operation::Settle => {
                 if self.ledger().write_rows().is_err() {
                     self.start(None);
@@ -377,6 +395,48 @@ impl World {
             Operation::Restart => self.start(None),
             Operation::FailDisk { after } => self.start(Some(u32::from(after))),
         }
+    }
+
+    fn show(&mut self, root: u8, hash: u8, is_out: bool, status: u8, amount: u16) {
+        let Some((user, paid, code)) = self.model.paid(u32::from(root)) else { return };
+        // Most rows show what was paid, or a part that may complete it.
+        let amount = match amount % 5 {
+            0 | 1 => paid,
+            2 => paid / 2,
+            3 => paid - paid / 2,
+            _ => i64::from(amount % 4000),
+        };
+        let amount = amount.max(1);
+        let (progress, status) = match status % 8 {
+            0 => (Progress::Shown, Status::Shown),
+            1 | 2 => (Progress::Pending, Status::Pending),
+            3 => (Progress::Rejected, Status::Rejected),
+            _ => (Progress::Completed, Status::Completed),
+        };
+        let id = format!("a{root}");
+        let posting = Posting {
+            hash: format!("h{root}_{hash}").into(),
+            user: user_id(user),
+            flow: if is_out { Flow::Out } else { Flow::In },
+            progress,
+            amount: Money { amount: Minor(amount), currency: currency(code) },
+            at: UnixSeconds(self.now),
+            mcc: None,
+            merchant: None,
+            references: [id.as_str().into()].into_iter().collect(),
+            awaits: Some(id.parse().expect("an id")),
+            ordinal: 0,
+        };
+        let posted = match self.ledger().post(&posting, self.moment()) {
+            Err(ChangeError::NoPlace(_)) => return self.start(None),
+            posted => posted.expect("a movement in range is posted"),
+        };
+        let is_news = posted.is_some();
+        if posted.is_some_and(|receipt| receipt.ticket.block() != Durability::Durable) {
+            return self.start(None);
+        }
+        let expected = self.model.show(u32::from(root), hash, is_out, status, amount);
+        assert_eq!(is_news, expected, "whether {posting:?} is news");
     }
 
     /// Who the first request of a number was for, so that its increments and reversals fit.
@@ -435,14 +495,19 @@ impl World {
         self.asked.push((request.clone(), expected));
     }
 
-    fn compare(&self, step: usize, operation: &Operation) {
+    fn compare(&mut self, step: usize, operation: &Operation) {
         let at = format!("after step {step}, {operation:?}");
         if self.ledger().journal().has_failed() {
             return;
         }
+        let within = |(least, most): (i64, i64), figure: i64, what: &str| {
+            assert!((least..=most).contains(&figure), "{what}: {figure} is not in {least}..={most}, {at}");
+            figure
+        };
+        let mut seen = Seen::default();
         for code in ["EUR", "USD"] {
             let pool = self.ledger().pool(currency(code)).expect("the pool was reported");
-            assert_eq!(pool.available.0, self.model.available(code), "{code} available {at}");
+            seen.available.insert(code, within(self.model.available(code), pool.available.0, code));
             assert_eq!(pool.held.0, self.model.held(code), "{code} held {at}");
         }
         for (number, figures) in self.model.users.iter().enumerate() {
@@ -450,17 +515,18 @@ impl World {
             let user = self.ledger().user(&id).expect("the user was imported");
             let funds = user.funds.expect("funds were imported");
             assert_eq!(funds.amount.0, figures.funds, "{id} funds {at}");
-            assert_eq!(funds.held.0, self.model.funds_held(number), "{id} funds held {at}");
+            seen.funds.insert(number, within(self.model.funds_held(number), funds.held.0, "funds held"));
             let fiat = user.fiat_in(Currency::EUR).expect("a balance was imported");
             assert_eq!(fiat.held.0, self.model.fiat_held(number), "{id} fiat held {at}");
             let headroom = user.headroom(&id, UnixSeconds(self.now));
-            assert_eq!(headroom.0, self.model.headroom(number, self.now), "{id} headroom {at}");
+            seen.headroom.insert(number, within(self.model.headroom(number, self.now), headroom.0, "headroom"));
         }
         for root in 0..24 {
             let id: AuthorizationId = format!("a{root}").parse().expect("an id");
             let found = self.ledger().find(&id).expect("memory does not fail").and_then(|found| found.authorization);
             assert_eq!(found.map(|row| row.state.name()), self.model.state(root), "a{root} {at}");
         }
+        self.model.see(seen);
     }
 }
 
