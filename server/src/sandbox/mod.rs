@@ -8,7 +8,9 @@ mod audit;
 mod figures;
 mod partner;
 mod play;
+mod profile;
 mod settle;
+mod statuses;
 mod tap;
 mod traffic;
 mod treasurer;
@@ -36,9 +38,10 @@ use tokio::time::Instant;
 use self::figures::Figures;
 use self::partner::Partner;
 use self::play::{IN_FLIGHT_MAX, Stage};
+pub use self::profile::FaultProfile;
 use self::settle::Settled;
 use self::tap::{Kind, Tap};
-use self::traffic::{Faults, Traffic};
+use self::traffic::Traffic;
 use self::treasurer::Treasurer;
 use self::ur::books::Books;
 use self::ur::{Api, Courier};
@@ -49,77 +52,6 @@ use crate::http::listener;
 use crate::program::{ServeError, Server};
 use crate::signature::{SigningKey, SigningKeyError};
 use crate::stopping::stopping;
-
-/// What goes wrong on the way between UR and tapgate.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum FaultProfile {
-    /// Only what always happens: now and then a repeated, altered or forged callback.
-    None,
-    /// Answers are lost, and UR asks again.
-    Lossy,
-    /// Every fourth callback comes twice.
-    Duplicate,
-    /// Many callbacks are too old when they arrive.
-    Late,
-    /// Reversals overtake their authorizations, and notifications come in any order.
-    Reorder,
-    /// UR tells debits as rejected and settles them, and settles what nobody asked for.
-    Contradict,
-    /// UR's API is away when the sweeps begin.
-    Outage,
-    /// UR's API says "too many" again and again.
-    Ratelimit,
-    /// UR settles other amounts than it asked for.
-    Amounts,
-    /// All of it.
-    All,
-}
-
-impl FaultProfile {
-    fn faults(self) -> Faults {
-        let none = Faults::NONE;
-        match self {
-            FaultProfile::None => none,
-            FaultProfile::Lossy => Faults { lost: 150, ..none },
-            FaultProfile::Duplicate => Faults { again: 150, twice: 100, ..none },
-            FaultProfile::Late => Faults { stale: 150, ..none },
-            FaultProfile::Reorder => Faults { overtaken: 100, ..none },
-            FaultProfile::Contradict | FaultProfile::Outage | FaultProfile::Ratelimit | FaultProfile::Amounts => none,
-            FaultProfile::All => {
-                Faults { again: 80, twice: 50, altered: 20, forged: 30, stale: 50, lost: 80, overtaken: 50 }
-            }
-        }
-    }
-}
-
-impl FaultProfile {
-    /// The faults of settlement.
-    fn of_settlement(self) -> settle::Faults {
-        let none = settle::Faults::default();
-        match self {
-            FaultProfile::None => none,
-            FaultProfile::Lossy => settle::Faults { lost: 400, ..none },
-            FaultProfile::Duplicate => settle::Faults { twice: 500, ..none },
-            FaultProfile::Late => settle::Faults { late: 400, ..none },
-            FaultProfile::Reorder => settle::Faults { shuffled: true, ..none },
-            FaultProfile::Contradict => settle::Faults { contradicted: 50, orphans: 5, ..none },
-            FaultProfile::Outage => settle::Faults { lost: 1_000, away: 12, ..none },
-            FaultProfile::Ratelimit => settle::Faults { lost: 1_000, limited_every: 40, ..none },
-            FaultProfile::Amounts => settle::Faults { wrong: 50, ..none },
-            FaultProfile::All => settle::Faults {
-                lost: 200,
-                twice: 200,
-                late: 200,
-                shuffled: true,
-                contradicted: 20,
-                wrong: 20,
-                orphans: 3,
-                away: 8,
-                limited_every: 100,
-            },
-        }
-    }
-}
 
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -383,7 +315,7 @@ async fn set_up(
         courier,
         partner,
         books,
-        traffic: Mutex::new(Traffic::new(options.users, options.seed, options.faults.faults())),
+        traffic: Mutex::new(Traffic::new(options.users, options.seed, options.faults.of_traffic())),
         figures: Figures::new()?,
         turns: (0..options.users).map(|_| tokio::sync::Mutex::default()).collect(),
         edge: tokio::sync::RwLock::default(),

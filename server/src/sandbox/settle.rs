@@ -21,7 +21,7 @@ use tapgate_engine::money::Money;
 use tokio::sync::watch;
 
 use super::play::Stage;
-use super::ur::{OPS_UR_ID, Shown};
+use super::ur::{OPS_UR_ID, Quirks, Shown};
 use super::world::SAMPLE_USER;
 use crate::provider::api::{self, AmountForms, Client, Priority, UrApi};
 use crate::provider::reconciliation::{self, sweep::Sweeps};
@@ -62,6 +62,16 @@ pub(super) struct Faults {
     pub(super) away: u32,
     /// The API rate-limits every nth call; 0: none.
     pub(super) limited_every: u32,
+    /// Transactions that UR shows under unknown and empty statuses besides.
+    pub(super) worded: u32,
+    /// Debits that UR settles in parts.
+    pub(super) split: u32,
+    /// Increments may raise the debit before them instead of showing as their own.
+    pub(super) merges: bool,
+    /// Answers leave out a figure now and then.
+    pub(super) omits: bool,
+    /// Answers contain odd tokens, rates and rows.
+    pub(super) is_odd: bool,
 }
 
 /// UR's settlements and notifications, and the breaks that they must cause.
@@ -78,12 +88,15 @@ pub(super) struct Settled {
     /// The times of UR's next unasked settlement and next outage.
     orphan_at: u64,
     outage_at: u64,
+    /// Notifications that UR holds back, with their times.
+    pub(super) held_back: Vec<(u64, Notification)>,
 }
 
 /// One notification.
-struct Notification {
-    number: usize,
-    data: Value,
+#[derive(Debug)]
+pub(super) struct Notification {
+    pub(super) number: usize,
+    pub(super) data: Value,
 }
 
 impl Stage {
@@ -101,6 +114,8 @@ impl Stage {
         let began = self.now();
         (settled.orphan_at, settled.outage_at) = (began + ORPHANS_EVERY_SECONDS, began + OUTAGE_EVERY_SECONDS);
         self.books().api_faults(0, faults.limited_every);
+        self.books().quirks = Quirks::new(faults.omits, faults.is_odd);
+        self.books().merges = faults.merges;
         while !*over.borrow() {
             let now = self.now();
             if faults.away > 0 && now >= settled.outage_at {
@@ -111,7 +126,9 @@ impl Stage {
                 settled.orphan_at = now + ORPHANS_EVERY_SECONDS;
                 self.charge_unasked(settled, random).await?;
             }
+            self.show_early(settled, faults, random).await?;
             self.settle_due(settled, faults, random).await?;
+            self.show_late(settled, self.now()).await?;
             tokio::select! {
                 () = tokio::time::sleep(SETTLE_INTERVAL) => {}
                 _ = over.changed() => {}
@@ -132,8 +149,8 @@ impl Stage {
         for number in due {
             if let Some(kind) = self.surprise_of(number, faults, random) {
                 self.surprise(number, kind, settled).await?;
-            } else if let Some(shown) = self.books().statement.settle(number) {
-                notify(&shown, faults, random, &mut notifications);
+            } else {
+                self.settle_worded(number, settled, faults, random, &mut notifications);
             }
         }
         if faults.shuffled {
@@ -146,7 +163,7 @@ impl Stage {
         Ok(())
     }
 
-    async fn notify(&self, notification: &Notification) -> Result<(), String> {
+    pub(super) async fn notify(&self, notification: &Notification) -> Result<(), String> {
         let reclaimed = self.books().reclaimable(notification.number);
         if let Some(ur_id) = reclaimed {
             // No tap is in flight while tapgate's figures change.
@@ -257,7 +274,9 @@ impl Stage {
         };
         let client = Client::new(settings, clock, Randomness::of_system(), Arc::default());
         let client = client.map_err(|error| error.to_string())?;
+        self.show_late(settled, u64::MAX).await?;
         self.books().api_faults(faults.away, faults.limited_every);
+        self.books().quirks = Quirks::default();
         let users: Vec<String> = self.books().accounts.keys().filter(|ur_id| *ur_id != SAMPLE_USER).cloned().collect();
         progress.set_length(users.len() as u64);
         for ur_id in &users {
@@ -290,6 +309,10 @@ impl Stage {
             let surprise = self.surprise_of(number, faults, random);
             if surprise == Some(BreakKind::StatusConflict) {
                 self.surprise(number, BreakKind::StatusConflict, settled).await?;
+                continue;
+            }
+            if surprise.is_none() && told.len() < NOTIFIED_MAX {
+                self.settle_worded(number, settled, faults, random, &mut told);
                 continue;
             }
             let mut books = self.books();
@@ -444,7 +467,7 @@ impl Stage {
 }
 
 /// Adds a transaction's notifications, as many as the faults produce.
-fn notify(shown: &Shown, faults: Faults, random: &mut ChaCha8Rng, notifications: &mut Vec<Notification>) {
+pub(super) fn notify(shown: &Shown, faults: Faults, random: &mut ChaCha8Rng, notifications: &mut Vec<Notification>) {
     let notification = |data: Value| Notification { number: shown.number, data };
     let drawn = random.random_range(0..1_000);
     if drawn < faults.lost {

@@ -103,7 +103,7 @@ def test_it_says_how_to_reach_it_before_the_first_tap():
 # "all" has each fault in it; one at a time they are for `make soak`.
 PROFILES = ["none", "contradict", "amounts", "all"]
 if os.environ.get("TAPGATE_SOAK"):
-    PROFILES += ["lossy", "duplicate", "late", "reorder", "outage", "ratelimit"]
+    PROFILES += ["lossy", "duplicate", "late", "reorder", "outage", "ratelimit", "statuses", "omit", "forms"]
 
 
 @pytest.mark.parametrize("profile", PROFILES)

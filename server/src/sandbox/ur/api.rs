@@ -11,6 +11,7 @@ use axum::{Json, Router};
 use serde_json::{Map, Value, json};
 
 use super::books::{Account, Books};
+use super::contract::Code;
 use crate::clock::Clock;
 use crate::signature::{
     Address, DEADLINE_HEADER, PARTNER_DEADLINE_AHEAD_SECONDS_MAX, PartnerRequest, PartnerScope, SIGNATURE_HEADER,
@@ -155,35 +156,56 @@ fn display(amount: u64, decimals: u32) -> String {
 
 fn profile(books: &mut Books, asked: &Fields, now: u64) -> Answer {
     let ur_id = asked.needed("urId")?;
-    books.report_limit(&ur_id, now);
+    books.account(&ur_id).ok_or_else(|| unknown(&ur_id))?;
+    let is_lacking = books.quirks.leaves_out(&ur_id, "usedLimit");
+    if !is_lacking {
+        books.report_limit(&ur_id, now);
+    }
     let account = books.account(&ur_id).ok_or_else(|| unknown(&ur_id))?;
     let allowances =
         account.fiat.iter().map(|(code, (_, allowed))| json!({"tokenSymbol": code, "hasAllowance": allowed}));
     done(json!({
         "urId": ur_id, "chainStatus": chain_status(account),
-        "usedLimit": account.limit.used, "clientLimit": account.limit.client, "startLimitDate": account.limit.start,
+        "usedLimit": (!is_lacking).then_some(account.limit.used),
+        "clientLimit": account.limit.client, "startLimitDate": account.limit.start,
         "allowances": allowances.collect::<Vec<_>>(),
     }))
 }
 
 fn balance(books: &mut Books, asked: &Fields, now: u64) -> Answer {
     let ur_id = asked.needed("urId")?;
-    books.report_balances(Some(ur_id.as_str()).filter(|ur_id| *ur_id != OPS_UR_ID), now);
-    let shown = |code: &str, amount: u64| json!({"symbol": code, "amount": amount.to_string()});
-    let balances: Vec<_> = if ur_id == OPS_UR_ID {
-        books.pools.iter().map(|(code, pool)| shown(code, pool.balance)).collect()
+    let held: Vec<(Code, u64)> = if ur_id == OPS_UR_ID {
+        books.pools.iter().map(|(code, pool)| (*code, pool.balance)).collect()
     } else {
         let account = books.account(&ur_id).ok_or_else(|| unknown(&ur_id))?;
-        account.fiat.iter().map(|(code, (balance, _))| shown(code, balance.balance)).collect()
+        account.fiat.iter().map(|(code, (balance, _))| (*code, balance.balance)).collect()
     };
-    done(balances)
+    let quirks = &mut books.quirks;
+    let omitted = held.iter().map(|(code, _)| *code).find(|code| quirks.leaves_out(&ur_id, code));
+    let unreadable = held.iter().map(|(code, _)| *code).find(|code| quirks.spoils(&ur_id, code));
+    let mut shown = quirks.balances();
+    shown.extend(held.iter().filter(|(code, _)| Some(*code) != omitted).map(|(code, amount)| {
+        let amount = if Some(*code) == unreadable { "plenty".to_owned() } else { amount.to_string() };
+        json!({"symbol": code, "amount": amount})
+    }));
+    // An answer that lacks a figure is asked for again before any of it counts.
+    if omitted.is_none() {
+        books.report_balances(Some(ur_id.as_str()).filter(|ur_id| *ur_id != OPS_UR_ID), unreadable, now);
+    }
+    done(shown)
 }
 
 fn transactions(books: &mut Books, asked: &Fields, now: u64) -> Answer {
     let ur_id = asked.needed("urId")?;
     let wanted = serde_json::from_value(Value::Object(asked.0.clone()));
     let wanted = wanted.map_err(|error| Refused::from((20_003, error.to_string())))?;
-    Ok(Json(books.statement.page(&ur_id, &wanted, now).map_err(|error| Refused::from((20_003, error)))?))
+    let lacks_one = books.quirks.leaves_out(&ur_id, "row");
+    let page = books.statement.page(&ur_id, &wanted, now, lacks_one);
+    let mut page = page.map_err(|error| Refused::from((20_003, error)))?;
+    if let (Some(odd), Some(Value::Array(rows))) = (books.quirks.row(&ur_id), page.get_mut("data")) {
+        rows.push(odd);
+    }
+    Ok(Json(page))
 }
 
 fn query(books: &mut Books, asked: &Fields, _: u64) -> Answer {
@@ -206,13 +228,18 @@ fn tokens(books: &mut Books, _: &Fields, _: u64) -> Answer {
         })
     };
     let fiat = books.rates.usd.keys().map(|code| token(code, 2, true));
-    done(fiat.chain([token("USDC", 6, false)]).collect::<Vec<_>>())
+    let mut tokens: Vec<_> = fiat.chain([token("USDC", 6, false)]).collect();
+    if books.quirks.leaves_out("", "token") {
+        tokens.remove(0);
+    }
+    tokens.extend(books.quirks.tokens());
+    done(tokens)
 }
 
 fn exchange_rate(books: &mut Books, asked: &Fields, _: u64) -> Answer {
     let (from, to) = (books.code(&asked.needed("inSymbol")?)?, books.code(&asked.needed("outSymbol")?)?);
     let rate = books.rates.between(from, to).ok_or_else(|| Refused::from((20_003, "no rate".to_owned())))?;
-    done(json!({"rate": display(rate.rate, 4), "exchangeSpread": display(rate.spread, 4)}))
+    done(books.quirks.rate((&display(rate.rate, 4), &display(rate.spread, 4))))
 }
 
 fn exchange(books: &mut Books, asked: &Fields, now: u64) -> Answer {

@@ -277,6 +277,8 @@ impl Books {
             mcc: None,
             exchanged: None,
             shown_at: None,
+            word: None,
+            parts: Vec::new(),
         }
     }
 

@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use super::bank::{Bank, Wire};
 use super::contract::{Code, Limit, PERIOD_SECONDS, Rates};
 use super::doubt::{Bounds, Doubt, is_recorded};
+use super::quirks::Quirks;
 use super::statement::{Row, Statement};
 use crate::sandbox::tap::{Kind, Tap};
 
@@ -323,6 +324,9 @@ pub(in crate::sandbox) struct Books {
     pub(in crate::sandbox) statement: Statement,
     pub(in crate::sandbox) bank: Bank,
     pub(in crate::sandbox) api_faults: ApiFaults,
+    pub(in crate::sandbox) quirks: Quirks,
+    /// Some increments raise the debit before them instead of showing as their own.
+    pub(in crate::sandbox) merges: bool,
     /// Deposits on the ops account that UR's operations have not processed yet.
     pub(in crate::sandbox) deposits: Vec<Wire>,
     /// Accounts opened through the API, unknown to tapgate.
@@ -345,15 +349,20 @@ impl Books {
         self.accounts.get(ur_id).or_else(|| self.minted.get(ur_id))
     }
 
-    /// Notes a report of a pool's or account's balances to tapgate.
-    pub(in crate::sandbox) fn report_balances(&mut self, ur_id: Option<&str>, now: u64) {
+    /// Notes a report of a pool's or account's balances to tapgate, but for the unreadable one.
+    pub(in crate::sandbox) fn report_balances(&mut self, ur_id: Option<&str>, unreadable: Option<Code>, now: u64) {
+        let is_readable = |code: &Code| Some(*code) != unreadable;
         let (statement, speed) = (&self.statement, self.speed);
-        let proven = |row: usize| is_recorded(statement.row(row).and_then(|row| row.shown_at), now, speed);
+        let proven = |row: usize| is_recorded(statement.shown_at(row), now, speed);
         match ur_id {
-            None => self.pools.values_mut().for_each(|pool| pool.doubt.report(proven)),
+            None => {
+                let pools = self.pools.iter_mut().filter(|(code, _)| is_readable(code));
+                pools.for_each(|(_, pool)| pool.doubt.report(proven));
+            }
             Some(ur_id) => {
-                let fiat = self.accounts.get_mut(ur_id).into_iter().flat_map(|account| account.fiat.values_mut());
-                fiat.for_each(|(balance, _)| balance.doubt.report(proven));
+                let fiat = self.accounts.get_mut(ur_id).into_iter().flat_map(|account| &mut account.fiat);
+                let fiat = fiat.filter(|(code, _)| is_readable(code));
+                fiat.for_each(|(_, (balance, _))| balance.doubt.report(proven));
             }
         }
     }
@@ -361,7 +370,7 @@ impl Books {
     /// Notes a report of an account's limit to tapgate.
     pub(in crate::sandbox) fn report_limit(&mut self, ur_id: &str, now: u64) {
         let (statement, speed) = (&self.statement, self.speed);
-        let proven = |row: usize| is_recorded(statement.row(row).and_then(|row| row.shown_at), now, speed);
+        let proven = |row: usize| is_recorded(statement.shown_at(row), now, speed);
         if let Some(account) = self.accounts.get_mut(ur_id) {
             account.limit_doubt.report(proven);
         }
@@ -382,6 +391,18 @@ impl Books {
         roots.into_iter().filter_map(|root| Some((root.clone(), self.bookings.get(root)?.state))).collect()
     }
 
+    /// Adds a card's debit to the statement, or to the debit before it; returns its row number.
+    fn show_debit(&mut self, tap: &Tap, (amount, code): (u64, Code), now: u64) -> usize {
+        let before = self.statement.open_debit(tap.root(), code);
+        let merged = before.filter(|_| self.merges && tap.kind == Kind::Incremental && tap.amount.is_multiple_of(2));
+        let Some(number) = merged else { return self.show(tap, true, (amount, code), now) };
+        if let Some(row) = self.statement.row_mut(number) {
+            row.amount += amount;
+        }
+        self.statement.settle_later(tap.root(), now);
+        number
+    }
+
     /// Adds a card's debit or return to the statement; returns its row number.
     fn show(&mut self, tap: &Tap, is_out: bool, (amount, code): (u64, Code), now: u64) -> usize {
         self.statement.add_card(Row {
@@ -398,6 +419,8 @@ impl Books {
             mcc: Some(tap.merchant.mcc),
             exchanged: None,
             shown_at: None,
+            word: None,
+            parts: Vec::new(),
         })
     }
 
@@ -421,7 +444,7 @@ impl Books {
         }
         let balance = self.balance_of(&tap.ur_id, source, currency);
         balance.ok_or_else(|| format!("nothing is held in {currency}"))?.take(paid)?;
-        let row = (paid > 0).then(|| self.show(tap, true, (paid, currency), now));
+        let row = (paid > 0).then(|| self.show_debit(tap, (paid, currency), now));
         if let Some(balance) = self.balance_of(&tap.ur_id, source, currency) {
             balance.doubt.add(row, paid);
         }

@@ -6,6 +6,7 @@ pub(super) mod books;
 pub(super) mod contract;
 mod doubt;
 mod judge;
+mod quirks;
 mod statement;
 mod surprise;
 
@@ -15,6 +16,7 @@ use bytes::Bytes;
 
 pub(super) use self::api::{Api, OPS_UR_ID};
 pub(super) use self::doubt::{Bounds, Doubt};
+pub(super) use self::quirks::Quirks;
 pub(super) use self::statement::Shown;
 use super::tap::Tap;
 use crate::signature::{SIGNATURE_HEADER, SigningKey};

@@ -35,6 +35,10 @@ pub(in crate::sandbox) struct Row {
     pub(in crate::sandbox) exchanged: Option<(String, u64, u64)>,
     /// When UR first showed it to tapgate as settled.
     pub(in crate::sandbox) shown_at: Option<u64>,
+    /// The status that UR shows until it settles, if not "pending".
+    pub(in crate::sandbox) word: Option<&'static str>,
+    /// The rows that settle parts of it.
+    pub(in crate::sandbox) parts: Vec<usize>,
 }
 
 /// All transactions in order of time. Row numbers count from 1.
@@ -45,6 +49,8 @@ pub(in crate::sandbox) struct Statement {
     by_root: HashMap<String, Vec<usize>>,
     /// Unsettled card transactions, by the time at which they settle.
     unsettled: BTreeSet<(u64, usize)>,
+    /// Card transactions since the last [`Statement::take_fresh`].
+    fresh: Vec<usize>,
 }
 
 /// The parameters of a list request.
@@ -104,6 +110,32 @@ impl Statement {
     pub(in crate::sandbox) fn settle(&mut self, number: usize) -> Option<Shown> {
         self.row_mut(number)?.is_settled = true;
         self.shown(number)
+    }
+
+    /// Card transactions that UR has not settled, each once.
+    pub(in crate::sandbox) fn take_fresh(&mut self) -> Vec<usize> {
+        std::mem::take(&mut self.fresh)
+    }
+
+    /// Shows an unsettled transaction under another status than "pending".
+    pub(in crate::sandbox) fn show_as(&mut self, number: usize, word: &'static str) -> Option<Shown> {
+        self.row_mut(number).filter(|row| !row.is_settled)?.word = Some(word);
+        self.shown(number)
+    }
+
+    /// A root's unsettled debit in a currency.
+    pub(in crate::sandbox) fn open_debit(&self, root: &str, code: Code) -> Option<usize> {
+        let numbers = self.by_root.get(root)?.iter().copied();
+        numbers
+            .rev()
+            .find(|number| self.row(*number).is_some_and(|row| row.is_out && !row.is_settled && row.code == code))
+    }
+
+    /// When UR had shown a transaction with all its parts as settled.
+    pub(in crate::sandbox) fn shown_at(&self, number: usize) -> Option<u64> {
+        let row = self.row(number)?;
+        let parts = row.parts.iter().map(|part| self.row(*part)?.shown_at);
+        parts.chain([row.shown_at]).try_fold(0, |latest, at| Some(at?.max(latest)))
     }
 
     /// A card transaction as UR shows it.
@@ -167,30 +199,43 @@ impl Statement {
 
     /// Adds a card transaction: it settles together with the rest of its authorization, a day after the last event.
     pub(in crate::sandbox) fn add_card(&mut self, row: Row) -> usize {
-        let (root, settles_at) = (row.reference.clone(), row.at + SETTLES_AFTER_SECONDS);
-        let number = self.add(Row { settles_at, is_settled: false, ..row });
-        self.unsettled.insert((settles_at, number));
-        let of_root = self.by_root.entry(root).or_default();
-        for before in of_root.iter() {
-            let Some(row) = before.checked_sub(1).and_then(|place| self.rows.get_mut(place)) else { continue };
-            if self.unsettled.remove(&(row.settles_at, *before)) {
+        let (root, at) = (row.reference.clone(), row.at);
+        let number = self.add(Row { is_settled: false, ..row });
+        self.by_root.entry(root.clone()).or_default().push(number);
+        self.fresh.push(number);
+        self.settle_later(&root, at);
+        number
+    }
+
+    /// Puts off the settlement of an authorization's transactions after an event.
+    pub(in crate::sandbox) fn settle_later(&mut self, root: &str, at: u64) {
+        let settles_at = at + SETTLES_AFTER_SECONDS;
+        let of_root = self.by_root.get(root).map(Vec::as_slice).unwrap_or_default();
+        for number in of_root {
+            let Some(row) = number.checked_sub(1).and_then(|place| self.rows.get_mut(place)) else { continue };
+            self.unsettled.remove(&(row.settles_at, *number));
+            if !row.is_settled {
                 row.settles_at = settles_at;
-                self.unsettled.insert((settles_at, *before));
+                self.unsettled.insert((settles_at, *number));
             }
         }
-        of_root.push(number);
-        number
     }
 
     pub(in crate::sandbox) fn hash(number: usize) -> String {
         hash(number)
     }
 
-    /// One page, newest first.
+    /// One page, newest first; its last row may be left out.
     ///
     /// # Errors
     /// The error in the request.
-    pub(in crate::sandbox) fn page(&mut self, ur_id: &str, asked: &Asked, now: u64) -> Result<Value, String> {
+    pub(in crate::sandbox) fn page(
+        &mut self,
+        ur_id: &str,
+        asked: &Asked,
+        now: u64,
+        lacks_one: bool,
+    ) -> Result<Value, String> {
         if asked.r#type.is_some() && !asked.transaction_types.is_empty() {
             return Err("type and transactionTypes exclude each other".to_owned());
         }
@@ -228,15 +273,16 @@ impl Statement {
         let (first, last) = (page.first(), page.last());
         let has_next = last.is_some_and(|(last, _)| found.iter().any(|(number, _)| number < last));
         let has_previous = first.is_some_and(|(first, _)| found.iter().any(|(number, _)| number > first));
+        let shown = page.split_last().filter(|_| lacks_one).map_or(page.as_slice(), |(_, others)| others);
         let answer = json!({
             "code": 0, "message": "success",
-            "data": page.iter().map(|(number, row)| row.shown(*number)).collect::<Vec<_>>(),
+            "data": shown.iter().map(|(number, row)| row.shown(*number)).collect::<Vec<_>>(),
             "hasNextPage": has_next, "hasPrevPage": has_previous,
             "nextCursor": has_next.then(|| cursor(last)).flatten(),
             "prevCursor": has_previous.then(|| cursor(first)).flatten(),
             "currentPageSize": page.len(),
         });
-        let numbers: Vec<_> = page.iter().map(|(number, _)| *number).collect();
+        let numbers: Vec<_> = shown.iter().map(|(number, _)| *number).collect();
         self.note_shown(&numbers, now);
         Ok(answer)
     }
@@ -253,7 +299,7 @@ impl Statement {
 
 impl Row {
     fn status(&self) -> &'static str {
-        if self.is_settled { "completed" } else { "pending" }
+        if self.is_settled { "completed" } else { self.word.unwrap_or("pending") }
     }
 
     /// `TransactionData`.
@@ -307,6 +353,8 @@ mod tests {
             mcc: None,
             exchanged: None,
             shown_at: None,
+            word: None,
+            parts: Vec::new(),
         };
         let (followed, other) = (statement.add_card(row("followed")), statement.add_card(row("other")));
         assert_eq!(statement.take_due(SETTLES_AFTER_SECONDS - 1, |_| false), Vec::<usize>::new());

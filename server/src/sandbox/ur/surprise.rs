@@ -4,6 +4,9 @@ use super::books::{Books, Funding, share_up};
 use super::contract::Rates;
 use super::statement::Row;
 
+/// The category of fuel pumps, whose first capture is the last.
+const FUEL: &str = "5541";
+
 impl Books {
     /// The authorization of a debit that was approved once and had no other event.
     pub(in crate::sandbox) fn plain_debit(&self, number: usize) -> Option<String> {
@@ -43,7 +46,11 @@ impl Books {
     /// it, or if the amount resembles another of the user's too closely to tell the two apart.
     pub(in crate::sandbox) fn charge_unasked(&mut self, ur_id: &str, amount: u64, now: u64) -> Option<usize> {
         let is_fed = self.is_fed;
-        if self.statement.of_user(ur_id).any(|row| row.amount.abs_diff(amount) * 10 < amount) {
+        let resembles = |other: u64| other.abs_diff(amount) * 10 < amount;
+        let mut holds = self.bookings.values().filter(|booking| booking.is_of_user(ur_id));
+        if self.statement.of_user(ur_id).any(|row| resembles(row.amount))
+            || holds.any(|booking| booking.draws.iter().any(|draw| resembles(draw.paid)))
+        {
             return None;
         }
         let account = self.accounts.get_mut(ur_id)?;
@@ -65,12 +72,35 @@ impl Books {
             mcc: None,
             exchanged: None,
             shown_at: None,
+            word: None,
+            parts: Vec::new(),
         });
         pool.balance -= amount;
         pool.taken += amount;
         pool.doubt.add(Some(number), amount);
         account.use_limit(self.rates.to_chf(amount, "EUR"), Some(number), now);
         Some(number)
+    }
+
+    /// UR settles a debit in parts of at least a quarter: the rest of it in rows of their own, whose numbers are
+    /// returned. Nothing is split where the first part counts as the last (fuel), or the rest of one debit would be
+    /// a small difference of several.
+    pub(in crate::sandbox) fn split(&mut self, number: usize, parts: u64) -> Vec<usize> {
+        let Some(row) = self.statement.row(number).filter(|row| row.is_out && row.mcc != Some(FUEL)) else {
+            return Vec::new();
+        };
+        let is_of_one = self.bookings.get(&row.reference).is_some_and(|booking| booking.draws.len() == 1);
+        let part = row.amount / parts;
+        if !is_of_one || part == 0 {
+            return Vec::new();
+        }
+        let row = Row { amount: part, parts: Vec::new(), ..row.clone() };
+        let numbers: Vec<_> = (1..parts).map(|_| self.statement.add(row.clone())).collect();
+        if let Some(row) = self.statement.row_mut(number) {
+            row.amount -= part * (parts - 1);
+            row.parts.clone_from(&numbers);
+        }
+        numbers
     }
 
     /// UR shows the debit as rejected: the partner ends its hold on the user's funds, whatever UR shows later.
