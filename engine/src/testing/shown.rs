@@ -115,12 +115,15 @@ impl Rows {
             })
             .collect();
         let open = || draws.iter().zip(&kept).filter(|(draw, _)| !draw.is_ended);
-        let returns = self.sum(|row| !row.is_out && row.status == Status::Completed && row.amount <= announced);
+        let drift_of = |amount: i64| ((amount * 200 + 9_999) / 10_000).max(1);
+        // A single return of more, beyond what UR's conversion explains, is a refund.
+        let most = announced + drift_of(announced);
+        let returns = self.sum(|row| !row.is_out && row.status == Status::Completed && row.amount <= most);
         let mut base = open().map(|(_, kept)| kept).sum::<i64>();
         if open().next().is_some() {
             base += returns.min(announced);
         }
-        let drift = ((base * 200 + 9_999) / 10_000).max(1);
+        let drift = drift_of(base);
         if pending == 0 && taken > 0 && taken < base && base - taken <= drift {
             base = taken;
         }
