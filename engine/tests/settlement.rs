@@ -16,9 +16,8 @@ use tapgate_engine::ledger::Change;
 use tapgate_engine::money::{Currency, Minor, Money};
 use tapgate_engine::rows::{Authorization, Outcome, PoolFigures, User};
 use tapgate_engine::rules::standing;
-use tapgate_engine::time::UnixSeconds;
 
-use crate::world::{self, START_SECONDS, World, at, tap};
+use crate::world::{self, World, at, movement, naming, tap};
 
 /// One piece of evidence on an authorization.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -119,17 +118,9 @@ impl Case<'_> {
 
     fn row(&self, hash: &str, flow: Flow, progress: Progress, amount: i64, named: &str) -> Posting {
         Posting {
-            hash: self.name(hash).into(),
             user: self.user_id(),
-            flow,
-            progress,
-            amount: Money { amount: Minor(amount), currency: Currency::EUR },
-            at: UnixSeconds(START_SECONDS.cast_signed() + 60),
-            mcc: None,
-            merchant: None,
-            references: [self.name(named).into()].into_iter().collect(),
             awaits: Some(self.name(named).parse().unwrap()),
-            ordinal: 0,
+            ..naming(&movement(&self.name(hash), flow, progress, amount), &self.name(named))
         }
     }
 

@@ -32,6 +32,14 @@ pub enum Progress {
     Completed,
 }
 
+impl Progress {
+    /// Whether UR may still take or refuse it.
+    #[must_use]
+    pub fn is_unsettled(self) -> bool {
+        matches!(self, Progress::Shown | Progress::Pending)
+    }
+}
+
 /// A card transaction as UR shows it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Posting {

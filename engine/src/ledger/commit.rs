@@ -13,7 +13,7 @@ use dashmap::mapref::entry::Entry as MapEntry;
 
 use super::pool::Pool;
 use super::{Ledger, Shared};
-use crate::fact::{Author, Difference, Fact, Record, SourceChange};
+use crate::fact::{Author, Difference, Fact, Record, SourceChange, Touches};
 use crate::ids::Sequence;
 use crate::journal::{NoPlace, Permit, Resolves, Ticket};
 use crate::rows::legal::assert_changed;
@@ -21,6 +21,13 @@ use crate::rows::{Row, Shelves};
 use crate::time::UnixMillis;
 
 impl Ledger {
+    /// Folds a record into the breaks that it opens or ends. Most records touch none, and wait for no shelf.
+    pub(super) fn apply_breaks(&self, touches: &Touches<'_>, sequence: Sequence, record: &Record) {
+        if !touches.breaks.is_empty() {
+            self.lock_shelves().apply(touches, sequence, record);
+        }
+    }
+
     /// Reserves a place in the queue and commits the fact. The caller takes the `shared` guard before deciding the
     /// fact; the commit holds it until every row has folded the fact.
     ///
@@ -139,6 +146,6 @@ impl Shared {
 }
 
 /// A decision that no evidence came before: the usual one.
-fn is_first(fact: &Fact) -> bool {
+pub(super) fn is_first(fact: &Fact) -> bool {
     matches!(fact, Fact::Decided(decided) if decided.settled.is_none())
 }

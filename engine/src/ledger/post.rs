@@ -177,9 +177,7 @@ impl Ledger {
             }
             fold_into(place, sequence, record);
             postings.apply(&touches, sequence, record);
-            if !touches.breaks.is_empty() {
-                self.lock_shelves().apply(&touches, sequence, record);
-            }
+            self.apply_breaks(&touches, sequence, record);
         })?;
         Ok(Some(Some(PostingReceipt { root: choice.root.clone(), effect, breaks, ticket })))
     }
@@ -367,7 +365,7 @@ impl Ledger {
     ) -> Result<Arc<Ticket>, ChangeError> {
         let row = self.find(from)?.and_then(|found| found.authorization);
         let row = row.ok_or_else(|| not_found("authorization", from))?;
-        if !row.draws.is_empty() || row.is_decided || row.is_tombstone {
+        if !row.is_alone() {
             return Err(ChangeError::Conflict(format!(
                 "{from} is an authorization: only a movement without one is linked"
             )));
@@ -411,9 +409,7 @@ impl Ledger {
             fold(&mut *to_row, sequence, record);
             self.authorizations.insert(from.clone(), from_row);
             self.authorizations.insert(to.clone(), to_row);
-            if !touches.breaks.is_empty() {
-                self.lock_shelves().apply(&touches, sequence, record);
-            }
+            self.apply_breaks(&touches, sequence, record);
         })?;
         Ok(Some(ticket))
     }

@@ -13,7 +13,7 @@ use super::{Ledger, Shared};
 use crate::bytes::Fingerprint;
 use crate::contract::limit::to_chf;
 use crate::fact::{
-    Announced, Author, Closing, EndCause, Ended, Evidence, Fact, Flow, Kind, Mismatch, Overdue, Progress, Request,
+    Announced, Author, Closing, EndCause, Ended, Evidence, Fact, Flow, Kind, Mismatch, Overdue, Request,
 };
 use crate::ids::{AuthorizationId, Sequence};
 use crate::journal::Ticket;
@@ -47,13 +47,17 @@ impl Ledger {
         let mut announced =
             Announced { request, fingerprint, counted, released: Minor::ZERO, limit, limit_max, mismatch };
         if let Some(row) = root {
-            let mut after = row.clone();
-            after.note(row.sequence, &Evidence::Announced(Box::new(announced.clone())));
-            let (before, after) = (standing(row, self.policy.tolerance), standing(&after, self.policy.tolerance));
-            let releases = !before.held.is_zero() || after.owed < before.owed;
+            // What is held is recorded: only a return of what UR took needs to be worked out.
+            let releases = !row.held().amount.is_zero() || self.lowers_debit(row, &announced);
             announced.released = if releases { counted } else { Minor::ZERO };
         }
         Fact::Settled(Box::new(books.settled(id, root, Evidence::Announced(Box::new(announced)))))
+    }
+
+    fn lowers_debit(&self, row: &Authorization, announced: &Announced) -> bool {
+        let mut after = row.clone();
+        after.note(row.sequence, &Evidence::Announced(Box::new(announced.clone())));
+        standing(&after, self.policy.tolerance).owed < standing(row, self.policy.tolerance).owed
     }
 
     /// The contract counts returned money as a use of the limit, too, at the rates of the day.
@@ -199,19 +203,16 @@ impl Ledger {
                 fold(&mut ***user, sequence, record);
             }
             fold(&mut **row, sequence, record);
-            if !touches.breaks.is_empty() {
-                self.lock_shelves().apply(&touches, sequence, record);
-            }
+            self.apply_breaks(&touches, sequence, record);
         })?)
     }
 }
 
 /// The end of everything that an authorization still holds.
 fn all_ended(row: &Authorization, cause: EndCause) -> Ended {
-    let is_pending = |progress| matches!(progress, Progress::Shown | Progress::Pending);
     let pending = row.settlement().movements.iter().filter(|movement| movement.flow == Flow::Out);
     let draws: SmallVec<[Sequence; 1]> = row.draws.iter().map(|draw| draw.sequence).collect();
-    let despite = pending.filter(|movement| is_pending(movement.progress)).map(|movement| movement.key).collect();
+    let despite = pending.filter(|movement| movement.progress.is_unsettled()).map(|movement| movement.key).collect();
     Ended { cause, draws, despite }
 }
 

@@ -49,9 +49,7 @@ impl Books<'_> {
     ) -> Difference {
         let subject = match evidence {
             // An operator finds a movement that stands alone by UR's hash.
-            Evidence::Shown(shown) if after.draws.is_empty() && !after.is_decided && !after.is_tombstone => {
-                shown.posting.hash.as_str()
-            }
+            Evidence::Shown(shown) if after.is_alone() => shown.posting.hash.as_str(),
             _ => root.as_str(),
         };
         settle(row, after, Some(evidence), subject, self.policy.tolerance, self)

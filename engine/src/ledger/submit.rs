@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 
 use dashmap::mapref::entry::Entry as MapEntry;
 
-use super::commit::{commit_reserved, fold, fold_into};
+use super::commit::{commit_reserved, fold, fold_into, is_first};
 use super::gather::{Known, Scene};
 use super::settle::Books;
 use super::{AnswerSlot, Ledger, Shared};
@@ -136,9 +136,8 @@ impl Ledger {
             }
             fold_into(root, sequence, record);
             // A first authorization has no difference to look at.
-            let is_plain = matches!(&record.fact, Fact::Decided(decided) if decided.settled.is_none());
             let tells = |change: &Difference| !change.opened.is_empty() || !change.resolved.is_empty();
-            if !is_plain && record.fact.differences().any(tells) {
+            if !is_first(&record.fact) && record.fact.differences().any(tells) {
                 self.lock_shelves().apply(&record.fact.touches(sequence), sequence, record);
             }
             let answer = answer_of(place.key(), sequence, record);
@@ -266,9 +265,7 @@ impl Ledger {
             }
             slot.answer.apply(sequence, record);
             let touches = record.fact.touches(sequence);
-            if !touches.breaks.is_empty() {
-                self.lock_shelves().apply(&touches, sequence, record);
-            }
+            self.apply_breaks(&touches, sequence, record);
         });
         GaveUp::WaitAgain
     }

@@ -269,6 +269,12 @@ impl Authorization {
         self.settlement.get_or_insert_default()
     }
 
+    /// Whether its movements stand alone: no decision of ours stands behind them, and none was declined.
+    #[must_use]
+    pub fn is_alone(&self) -> bool {
+        self.draws.is_empty() && !self.is_decided && !self.is_tombstone
+    }
+
     /// The evidence and what was recorded of it.
     #[must_use]
     pub fn settlement(&self) -> &Settlement {

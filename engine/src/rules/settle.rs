@@ -3,7 +3,7 @@
 use compact_str::{CompactString, format_compact};
 use smallvec::SmallVec;
 
-use super::standing::{Standing, is_alone, standing};
+use super::standing::{Standing, is_uncharged, standing};
 use crate::fact::{
     AuthorizationState, BreakKind, Difference, Discrepancy, Effect, EndCause, Evidence, Flow, LayerChange, Movement,
     Overdue, Progress, Source, SourceChange, Tolerance,
@@ -155,9 +155,8 @@ pub fn breaks(row: &Authorization, standing: &Standing, subject: &str, tolerance
     if settlement.is_overdue(Overdue::Return) && !standing.awaited.is_zero() {
         add(BreakKind::ReturnMissing, "returned", shown(standing.awaited), shown(Minor::ZERO));
     }
-    let is_unsettled = |movement: &&Movement| {
-        movement.flow == Flow::Out && movement.progress < Progress::Rejected && !movement.is_ended
-    };
+    let is_unsettled =
+        |movement: &&Movement| movement.flow == Flow::Out && movement.progress.is_unsettled() && !movement.is_ended;
     let unsettled = settlement.movements.iter().filter(is_unsettled).map(|movement| movement.progress).min();
     if let Some(progress) = unsettled.filter(|_| settlement.is_overdue(Overdue::Settlement)) {
         let (kind, theirs) = match progress {
@@ -221,8 +220,7 @@ pub fn settle(
 
 /// Whether something about the authorization is still to be asked, at UR or of time.
 fn is_asked(row: &Authorization, standing: &Standing) -> bool {
-    let is_uncharged = is_alone(row) && !standing.taken.is_zero() && !row.settlement().is_charged;
-    !standing.awaited.is_zero() || !standing.pending.is_zero() || is_uncharged
+    !standing.awaited.is_zero() || !standing.pending.is_zero() || is_uncharged(row, standing)
 }
 
 /// UR's movement, where it is in another currency than the hold's and a source of ours pays in it.

@@ -16,8 +16,6 @@ pub struct Standing {
     pub announced: Minor,
     /// O: UR took it.
     pub taken: Minor,
-    /// Of `taken`, the part in another currency than the hold.
-    pub taken_abroad: Minor,
     /// I: UR gave it back.
     pub returned: Minor,
     /// P: UR is about to take it.
@@ -28,8 +26,6 @@ pub struct Standing {
     pub held: Minor,
     /// What the user owes, whatever pays it.
     pub owed: Minor,
-    /// Taken or about to be taken beyond every draw.
-    pub beyond: Minor,
     /// Francs that count against the limit beyond the draws.
     pub beyond_limit: ChfMinor,
     /// Francs by which UR's returns use the limit.
@@ -70,7 +66,6 @@ impl Standing {
 #[derive(Default)]
 struct Shown {
     out: Minor,
-    abroad: Minor,
     /// Francs of `out` and `pending` together.
     out_limit: ChfMinor,
     back: Minor,
@@ -95,11 +90,8 @@ impl Shown {
                     shown.out += movement.value;
                     shown.out_limit += movement.limit;
                     shown.is_final |= movement.is_final;
-                    if movement.amount.currency != row.paid_currency {
-                        shown.abroad += movement.value;
-                    }
                 }
-                (Flow::Out, Progress::Shown | Progress::Pending) if !movement.is_ended => {
+                (Flow::Out, progress) if progress.is_unsettled() && !movement.is_ended => {
                     shown.pending += movement.value;
                     shown.out_limit += movement.limit;
                 }
@@ -147,7 +139,7 @@ pub fn standing(row: &Authorization, tolerance: Tolerance) -> Standing {
     let claimed = taken.max(base).max(pend);
     let to_come = if pending.is_zero() { taken } else { pend - announced };
     let owed = (taken.max(base).max(to_come) - returned - not_back).max(Minor::ZERO);
-    let owed = if is_alone(row) && !settlement.is_charged { Minor::ZERO } else { owed };
+    let owed = if row.is_alone() && !settlement.is_charged { Minor::ZERO } else { owed };
     let return_limit = if announced_value.is_zero() {
         shown.back_limit
     } else {
@@ -159,7 +151,6 @@ pub fn standing(row: &Authorization, tolerance: Tolerance) -> Standing {
         approved,
         announced,
         taken,
-        taken_abroad: shown.abroad,
         returned,
         pending,
         awaited,
@@ -173,9 +164,10 @@ pub fn standing(row: &Authorization, tolerance: Tolerance) -> Standing {
     standing
 }
 
-/// A movement stands alone if no decision of ours stands behind it and none was declined.
-pub(super) fn is_alone(row: &Authorization) -> bool {
-    row.draws.is_empty() && !row.is_decided && !row.is_tombstone
+/// Whether UR took a movement that no decision stands behind, and nobody is debited for it.
+#[must_use]
+pub fn is_uncharged(row: &Authorization, standing: &Standing) -> bool {
+    row.is_alone() && !standing.taken.is_zero() && !row.settlement().is_charged
 }
 
 /// Whether UR takes no more than it has: its last capture, or one within tolerance of all that it may take.
@@ -287,6 +279,5 @@ fn allot(row: &Authorization, shown: &Shown, approved: &[Minor], pend: Minor, st
         part.owed += more;
         owed -= more;
     }
-    standing.beyond = limit;
     standing.beyond_limit = shown.out_limit.share_rounded_up(limit.0, (standing.taken + standing.pending).0);
 }

@@ -62,6 +62,23 @@ impl Script<'_> {
         Minor(AMOUNTS[usize::from(self.number(16))])
     }
 
+    /// A movement without a reference.
+    fn posting(&mut self, hash: compact_str::CompactString) -> Posting {
+        Posting {
+            hash,
+            user: self.user(),
+            flow: self.flow(),
+            progress: self.progress(),
+            amount: self.money(),
+            at: UnixSeconds(START_SECONDS),
+            mcc: None,
+            merchant: None,
+            references: smallvec::SmallVec::new(),
+            awaits: None,
+            ordinal: 0,
+        }
+    }
+
     fn signed(&mut self) -> Minor {
         let amount = self.amount();
         if self.flag() { amount } else { Minor(amount.0.saturating_neg()) }
@@ -240,19 +257,8 @@ fn take(ledger: &Ledger, person: &Author, script: &mut Script<'_>, step: u64) {
             }
         }
         4 | 5 => {
-            let posting = Posting {
-                hash: compact_str::format_compact!("h{step}"),
-                user: script.user(),
-                flow: script.flow(),
-                progress: script.progress(),
-                amount: script.money(),
-                at: UnixSeconds(START_SECONDS),
-                mcc: None,
-                merchant: None,
-                references: script.flag().then(|| script.root().as_str().into()).into_iter().collect(),
-                awaits: None,
-                ordinal: 0,
-            };
+            let mut posting = script.posting(compact_str::format_compact!("h{step}"));
+            posting.references = script.flag().then(|| script.root().as_str().into()).into_iter().collect();
             let _ = ledger.post(&posting, now);
         }
         6 => {
@@ -430,19 +436,7 @@ fn evidence(script: &mut Script<'_>, sequence: Sequence) -> Evidence {
             Evidence::Closed([Closing::WillCome, Closing::WrittenOff, Closing::Charged][usize::from(script.number(3))])
         }
         _ => Evidence::Shown(Box::new(Shown {
-            posting: Posting {
-                hash: "h".into(),
-                user: script.user(),
-                flow: script.flow(),
-                progress: script.progress(),
-                amount: script.money(),
-                at: UnixSeconds(START_SECONDS),
-                mcc: None,
-                merchant: None,
-                references: smallvec::SmallVec::new(),
-                awaits: None,
-                ordinal: 0,
-            },
+            posting: script.posting("h".into()),
             number: u16::from(script.number(3)),
             value: script.amount(),
             limit: script.francs(),

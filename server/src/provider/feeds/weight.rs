@@ -7,7 +7,6 @@ use tapgate_engine::fact::Tolerance;
 use tapgate_engine::ids::{Sequence, UrId};
 use tapgate_engine::money::{ChfMinor, Minor};
 use tapgate_engine::rows::User;
-
 use tapgate_engine::time::UnixSeconds;
 
 use crate::provider::findings::LimitWeight;

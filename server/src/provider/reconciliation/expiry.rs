@@ -5,11 +5,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tapgate_engine::fact::{Channel, Closing, Evidence, Fact, Flow, Overdue, Progress, is_lodging_or_rental};
+use tapgate_engine::fact::{Channel, Closing, Evidence, Fact, Flow, Overdue, is_lodging_or_rental};
 use tapgate_engine::ids::{AuthorizationId, UrId};
 use tapgate_engine::ledger::{ChangeError, Ledger};
 use tapgate_engine::rows::Authorization;
-use tapgate_engine::rules::{Standing, standing};
+use tapgate_engine::rules::{Standing, is_uncharged, standing};
 use tapgate_engine::store::StoreError;
 use tapgate_engine::time::{Moment, UnixSeconds};
 
@@ -93,7 +93,7 @@ fn times(
     let first = first.or_else(|| movements.iter().map(|movement| movement.first).min());
     let draws = row.draws.iter().filter(|draw| !draw.is_ended).map(|draw| draw.sequence);
     // After an end only a movement that UR showed later claims anything.
-    let unsettled = movements.iter().filter(|movement| is_unsettled(movement.progress) && !movement.is_ended);
+    let unsettled = movements.iter().filter(|movement| movement.progress.is_unsettled() && !movement.is_ended);
     let last = draws.max().or_else(|| unsettled.map(|movement| movement.first).max()).or(first);
     let Some((first, last)) = first.zip(last) else { return Ok(None) };
     let (Some(first), Some(last)) = (ledger.record(first)?, ledger.record(last)?) else { return Ok(None) };
@@ -106,10 +106,6 @@ fn times(
     Ok(Some(Open { root: root.clone(), since, at: last.at.seconds(), row, is_long, standing }))
 }
 
-fn is_unsettled(progress: Progress) -> bool {
-    matches!(progress, Progress::Shown | Progress::Pending)
-}
-
 impl Open {
     /// Whether something is held.
     #[must_use]
@@ -120,7 +116,7 @@ impl Open {
     /// Whether UR shows a movement that it has not settled.
     fn is_unsettled(&self) -> bool {
         let mut movements = self.row.settlement().movements.iter();
-        movements.any(|movement| movement.flow == Flow::Out && is_unsettled(movement.progress) && !movement.is_ended)
+        movements.any(|movement| movement.flow == Flow::Out && movement.progress.is_unsettled() && !movement.is_ended)
     }
 
     /// The end of what is held.
@@ -170,13 +166,6 @@ impl Open {
         };
         let last = history.iter().rev().find(|(_, record)| begins(&record.fact));
         Ok(last.map(|(_, record)| record.at.seconds().plus(i64::from(rules.return_after_seconds))))
-    }
-
-    /// Whether UR took a movement that no decision stands behind and nobody is debited for.
-    fn is_uncharged(&self) -> bool {
-        let row = &self.row;
-        let is_alone = row.draws.is_empty() && !row.is_decided && !row.is_tombstone;
-        is_alone && !self.standing.taken.is_zero() && !row.settlement().is_charged
     }
 
     /// Notes that UR refuses to list the account of a hold, once.
@@ -260,7 +249,7 @@ pub fn close_questions(
                 next = next.into_iter().chain([at]).min();
             }
         }
-        if open.is_uncharged() {
+        if is_uncharged(&open.row, &open.standing) {
             let holder = ledger.user(user);
             let holds = holder.iter().flat_map(|holder| holder.holds());
             let currency = open.row.paid_currency;

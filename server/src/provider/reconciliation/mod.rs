@@ -9,8 +9,7 @@ use std::collections::HashMap;
 
 use compact_str::{CompactString, format_compact};
 use metrics::counter;
-use tapgate_engine::fact::Tolerance;
-use tapgate_engine::fact::{Flow, Posting, Progress};
+use tapgate_engine::fact::{Flow, Posting, Progress, Tolerance};
 use tapgate_engine::ledger::{ChangeError, Ledger, PostingReceipt};
 use tapgate_engine::money::Money;
 use tapgate_engine::time::Moment;
