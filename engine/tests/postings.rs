@@ -456,6 +456,36 @@ fn whether_ur_counts_at_the_authorization_or_at_the_settlement_its_figure_must_h
 }
 
 #[test]
+fn what_was_given_up_and_comes_back_proves_no_second_use() {
+    for given_up in [
+        Posting { progress: Progress::Rejected, ..completed("h1", 1_000) },
+        Posting { progress: Progress::Pending, ..completed("h1", 1_000) },
+    ] {
+        let store = MemoryStore::new();
+        let world = World::with_store(store.clone());
+        let (user, root) = ("user".parse().unwrap(), "a1".parse().unwrap());
+        world.durable(tap("a1", 1_000));
+        // UR counted it at its authorization, which began a new period.
+        let limit = ClientLimit {
+            used: ChfMinor(945),
+            client: ChfMinor(100_000),
+            start: UnixSeconds(START_SECONDS.cast_signed() + 1),
+        };
+        let account = ReportedAccount { status: AccountStatus::Live, limit, allowances: Vec::new() };
+        let through = world.ledger.journal().claimed();
+        world.ledger.report_user(&user, Some(account), None, through, at(100)).unwrap();
+        if given_up.progress == Progress::Pending {
+            world.ledger.expire(&root, at(200)).unwrap();
+        }
+        world.book(&given_up, "a1");
+        world.book(&completed("h1", 1_000), "a1");
+        world.book(&Posting { mcc: Some("5812".parse().unwrap()), ..completed("h1", 1_000) }, "a1");
+        assert_eq!(world.user().limit_used_min(world.ledger.journal().claimed()).0, 945, "{given_up:?}");
+        world.close_and_check(&store);
+    }
+}
+
+#[test]
 fn a_reversal_uses_the_limit_once_whoever_counts_it() {
     let store = MemoryStore::new();
     let world = World::with_store(store.clone());

@@ -21,6 +21,8 @@ const UNSHOWN_IS_SPENT: u8 = 1 << 4;
 const SHOWN: u8 = 1 << 5;
 /// The record that showed UR's use.
 const COMPLETED: u8 = 1 << 6;
+/// Nothing follows: UR may have counted it before.
+const URS: u8 = 1 << 7;
 
 /// The bytes of spends, in their order.
 pub(super) fn pack<'a>(spends: impl Iterator<Item = &'a Spend>) -> Vec<u8> {
@@ -39,7 +41,9 @@ pub(super) fn pack<'a>(spends: impl Iterator<Item = &'a Spend>) -> Vec<u8> {
         ];
         let present = parts.into_iter().filter(|(_, is_present, _)| *is_present);
         let flags = present.clone().fold(0, |flags, (flag, _, _)| flags | flag);
-        bytes.push(flags | if is_all_unshown { UNSHOWN_IS_SPENT } else { 0 });
+        let alone = [(UNSHOWN_IS_SPENT, is_all_unshown), (URS, spend.is_urs)];
+        let flags = alone.into_iter().filter(|(_, is_set)| *is_set).fold(flags, |flags, (flag, _)| flags | flag);
+        bytes.push(flags);
         put(&mut bytes, spend.last.0.wrapping_sub(before.last.0));
         put(&mut bytes, spend.at.0.wrapping_sub(before.at.0).cast_unsigned());
         put(&mut bytes, spend.spent.0.cast_unsigned());
@@ -75,6 +79,7 @@ pub(super) fn unpack(mut bytes: &[u8]) -> Option<Vec<Spend>> {
             unshown: ChfMinor(unshown.cast_signed()),
             shown: ChfMinor(shown.cast_signed()),
             completed: Sequence(last.wrapping_add(completed)),
+            is_urs: flags & URS != 0,
         };
         spends.push(before);
     }
@@ -112,9 +117,9 @@ mod tests {
     fn spend() -> impl Strategy<Value = Spend> {
         let amount = || prop_oneof![Just(0), Just(500), any::<i64>()];
         let sequence = || prop_oneof![Just(0), 0_u64..1_000, any::<u64>()];
-        let numbers = (sequence(), sequence(), sequence(), any::<i64>(), any::<u16>(), 0_u32..3);
+        let numbers = (sequence(), sequence(), sequence(), any::<i64>(), any::<u16>(), 0_u32..3, any::<bool>());
         (numbers, amount(), amount(), amount()).prop_map(
-            |((first, last, completed, at, card, count), spent, unshown, shown)| Spend {
+            |((first, last, completed, at, card, count, is_urs), spent, unshown, shown)| Spend {
                 first: Sequence(first),
                 last: Sequence(last),
                 at: UnixSeconds(at),
@@ -124,6 +129,7 @@ mod tests {
                 unshown: ChfMinor(unshown),
                 shown: ChfMinor(shown),
                 completed: Sequence(completed),
+                is_urs,
             },
         )
     }

@@ -50,6 +50,8 @@ pub(super) struct Spend {
     pub(super) shown: ChfMinor,
     /// The record that showed UR's use of the limit; zero where nothing is shown.
     pub(super) completed: Sequence,
+    /// UR made the use known, or we claim again what we had given up: UR may have counted it before these records.
+    pub(super) is_urs: bool,
 }
 
 impl Spend {
@@ -64,6 +66,7 @@ impl Spend {
         unshown: ChfMinor::ZERO,
         shown: ChfMinor::ZERO,
         completed: Sequence::ZERO,
+        is_urs: false,
     };
 
     fn is_completed_by(&self, through: Sequence) -> bool {
@@ -84,6 +87,7 @@ impl Spend {
         self.unshown = self.unshown.saturating_add(older.unshown);
         self.shown = self.shown.saturating_add(older.shown);
         self.completed = self.completed.max(older.completed);
+        self.is_urs |= older.is_urs;
     }
 }
 
@@ -124,6 +128,8 @@ pub struct NewSpend {
     pub unreflected: ChfMinor,
     /// Whether UR has counted the use already.
     pub is_completed: bool,
+    /// Whether UR may have counted it before this record: no decision or return of ours is recorded by it.
+    pub is_urs: bool,
 }
 
 impl Spends {
@@ -146,6 +152,7 @@ impl Spends {
             unshown,
             shown,
             completed: if shown.is_zero() { Sequence::ZERO } else { new.sequence },
+            is_urs: new.is_urs,
         };
         if self.ring.len() == self.ring.capacity() && self.ring.len() < GROWN {
             // Many users spend once or twice in a month: room for four at once would be most of their row.
@@ -215,7 +222,7 @@ impl Spends {
     pub fn complete(&mut self, record: Sequence, shown: Sequence) {
         self.change(record, |spend| {
             // Evidence for one of several merged spends proves nothing about the others.
-            if spend.first == spend.last && spend.counted() != 0 {
+            if spend.first == spend.last && !spend.unshown.is_zero() {
                 spend.shown = spend.shown.saturating_add(spend.unshown);
                 spend.unshown = ChfMinor::ZERO;
                 spend.completed = shown;
@@ -224,11 +231,11 @@ impl Spends {
     }
 
     /// Francs used after the record `since` that UR showed completed by `through` and no figure provably includes yet.
-    /// Excludes uses from UR's own transactions: when UR counted those is unknown.
+    /// Excludes what UR may have counted before the record that uses it.
     #[must_use]
     pub fn completed(&self, since: Sequence, through: Sequence) -> ChfMinor {
-        let was_ours = |spend: &Spend| spend.first > since && spend.completed > spend.last;
-        let done = self.ring.iter().filter(|spend| was_ours(spend) && spend.is_completed_by(through));
+        let is_later = |spend: &Spend| spend.first > since && !spend.is_urs;
+        let done = self.ring.iter().filter(|spend| is_later(spend) && spend.is_completed_by(through));
         total(done.map(|spend| spend.shown))
     }
 
@@ -339,6 +346,7 @@ mod tests {
             spent: chf,
             unreflected: chf,
             is_completed: false,
+            is_urs: false,
         }
     }
 
@@ -453,6 +461,7 @@ mod tests {
             spends.add(NewSpend {
                 card: u16::from(n % 2 == 0),
                 is_completed: n % 3 == 0,
+                is_urs: n % 4 == 0,
                 ..spend(n * 1_000, 7 * n.cast_signed(), 90)
             });
         }

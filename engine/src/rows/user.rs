@@ -218,7 +218,7 @@ impl Row for User {
                     self.approve(sequence, at, decided, approval);
                 }
                 if let Some(change) = &decided.settled {
-                    self.settle(sequence, at, decided.request.root(), change);
+                    self.settle(sequence, at, decided.request.root(), change, false);
                 }
             }
             Fact::Settled(settled) => self.settled(sequence, at, settled),
@@ -395,6 +395,7 @@ impl User {
             spent: approval.spent,
             unreflected: approval.limit,
             is_completed: false,
+            is_urs: false,
         });
         if approval.paid.amount.is_zero() {
             return;
@@ -424,9 +425,11 @@ impl User {
         if matches!(settled.evidence, Evidence::Ended(_)) {
             self.keep_ended(&settled.root);
         }
-        self.settle(sequence, at, &settled.root, &settled.change);
+        // What a callback returns UR counts once it has our answer; anything else it may have counted before it showed it.
+        let is_urs = !matches!(settled.evidence, Evidence::Announced(_));
+        self.settle(sequence, at, &settled.root, &settled.change, is_urs);
         if let Evidence::Linked(linked) = &settled.evidence {
-            self.settle(sequence, at, &linked.from, &linked.change);
+            self.settle(sequence, at, &linked.from, &linked.change, is_urs);
         }
     }
 
@@ -444,7 +447,14 @@ impl User {
     }
 
     /// Adds the differences of a change to this user's spends, holds, funds and balances.
-    fn settle(&mut self, sequence: Sequence, at: UnixMillis, root: &AuthorizationId, change: &Difference) {
+    fn settle(
+        &mut self,
+        sequence: Sequence,
+        at: UnixMillis,
+        root: &AuthorizationId,
+        change: &Difference,
+        is_urs: bool,
+    ) {
         // One record makes one use of the limit, whatever it is made of.
         let (mut used, mut is_shown) = (ChfMinor::ZERO, true);
         for layer in &change.layers {
@@ -467,7 +477,18 @@ impl User {
                 }
             }
         }
-        self.use_limit(sequence, at, used, is_shown);
+        if !used.is_zero() {
+            self.rest_mut().spends.add(NewSpend {
+                sequence,
+                at: at.seconds(),
+                card: 0,
+                count: 0,
+                spent: ChfMinor::ZERO,
+                unreflected: used,
+                is_completed: is_shown,
+                is_urs,
+            });
+        }
         self.rest_mut().holds.retain(|hold| !hold.is_over());
         for done in &change.completes {
             self.rest_mut().spends.complete(*done, sequence);
@@ -527,21 +548,6 @@ impl User {
             mcc,
             merchant,
         });
-    }
-
-    /// Counts a use of the limit that is not a spend of the user.
-    fn use_limit(&mut self, sequence: Sequence, at: UnixMillis, francs: ChfMinor, is_completed: bool) {
-        if !francs.is_zero() {
-            self.rest_mut().spends.add(NewSpend {
-                sequence,
-                at: at.seconds(),
-                card: 0,
-                count: 0,
-                spent: ChfMinor::ZERO,
-                unreflected: francs,
-                is_completed,
-            });
-        }
     }
 
     fn report(&mut self, sequence: Sequence, at: UnixMillis, report: &UserReported) {
