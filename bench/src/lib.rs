@@ -145,7 +145,7 @@ fn changes(users: u64) -> impl Iterator<Item = Change> {
         chf: vec![(Currency::EUR, 945), (Currency::USD, 863)],
         pairs: vec![((Currency::USD, Currency::EUR), Conversion { rate: 9168, spread: 10150 })],
         interchange_percent: 1,
-        set_at: None,
+        ..Rates::default()
     };
     let pool = Change::ReportPool {
         currency: Currency::EUR,

@@ -14,6 +14,7 @@ mod journal;
 mod model;
 mod postings;
 mod prefunds;
+mod rates;
 mod scenarios;
 mod settlement;
 mod threads;

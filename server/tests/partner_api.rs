@@ -32,7 +32,8 @@ fn ledger() -> Ledger {
         overrides: false,
         cards: Vec::new(),
     };
-    let rates = Rates { chf: vec![(Currency::EUR, 945)], pairs: Vec::new(), interchange_percent: 1, set_at: None };
+    let rates =
+        Rates { chf: vec![(Currency::EUR, 945)], pairs: Vec::new(), interchange_percent: 1, ..Rates::default() };
     let pool = Change::ReportPool {
         currency: Currency::EUR,
         reported: Some(Minor(100_000)),

@@ -102,9 +102,126 @@ pub struct Rates {
     pub interchange_percent: u8,
     /// When they were set; `None` where they never were.
     pub set_at: Option<UnixMillis>,
+    /// The rates that were not set at `set_at`, by (from, to), sorted; francs per unit are those to CHF.
+    pub kept: Vec<((Currency, Currency), Since)>,
+}
+
+/// Since when a rate holds that was not set with the others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Since {
+    /// UR has given no rate to use since this time.
+    At(UnixMillis),
+    /// A person pinned it: it does not age, and nothing but a person replaces it.
+    Pinned,
 }
 
 impl Rates {
+    /// When a rate was set; `None` if it does not age.
+    fn pair_set_at(&self, pair: (Currency, Currency)) -> Option<UnixMillis> {
+        match lookup(&self.kept, &pair) {
+            Some(Since::At(at)) => Some(at),
+            Some(Since::Pinned) => None,
+            None => self.set_at,
+        }
+    }
+
+    /// When the oldest rate was set that [`Rates::conversion`] uses; `None` if it uses none that ages.
+    #[must_use]
+    pub fn conversion_set_at(&self, from: Currency, to: Currency) -> Option<UnixMillis> {
+        if from == to {
+            return None;
+        }
+        for pair in [(from, to), (to, from)] {
+            let is_used = pair == (from, to) || from == Currency::USD || to == Currency::USD;
+            if is_used && lookup(&self.pairs, &pair).is_some() {
+                return self.pair_set_at(pair);
+            }
+        }
+        if from == Currency::USD || to == Currency::USD {
+            return None;
+        }
+        let legs = [from, to].map(|leg| self.conversion_set_at(Currency::USD, leg));
+        legs.into_iter().flatten().min()
+    }
+
+    /// When a currency's rate in francs was set; `None` if it does not age.
+    #[must_use]
+    pub fn chf_set_at(&self, currency: Currency) -> Option<UnixMillis> {
+        if currency == Currency::CHF { None } else { self.pair_set_at((currency, Currency::CHF)) }
+    }
+
+    /// Whether a person pinned the pair.
+    #[must_use]
+    pub fn is_pinned(&self, pair: (Currency, Currency)) -> bool {
+        lookup(&self.kept, &pair) == Some(Since::Pinned)
+    }
+
+    /// Takes the pinned rates of `before`, in place of its own. A pin of its own may have been taken out meanwhile.
+    #[must_use]
+    pub fn with_pins_of(mut self, before: &Rates) -> Rates {
+        self.kept.retain(|(_, since)| *since != Since::Pinned);
+        for (pair, _) in before.kept.iter().filter(|(_, since)| *since == Since::Pinned) {
+            self.pairs.retain(|(other, _)| other != pair);
+            self.kept.retain(|(other, _)| other != pair);
+            self.pairs.extend(lookup(&before.pairs, pair).map(|pinned| (*pair, pinned)));
+            if pair.1 == Currency::CHF {
+                self.chf.retain(|(other, _)| *other != pair.0);
+                self.chf.extend(lookup(&before.chf, &pair.0).map(|pinned| (pair.0, pinned)));
+            }
+            self.kept.push((*pair, Since::Pinned));
+        }
+        self
+    }
+
+    /// The same rates, with the age of each kept: to be set again with a change of some.
+    #[must_use]
+    pub fn aged(&self) -> Rates {
+        let mut aged = self.clone();
+        let Some(set_at) = self.set_at else { return aged };
+        let francs = self.chf.iter().map(|(currency, _)| (*currency, Currency::CHF));
+        for pair in self.pairs.iter().map(|(pair, _)| *pair).chain(francs) {
+            if aged.kept.iter().all(|(other, _)| *other != pair) {
+                aged.kept.push((pair, Since::At(set_at)));
+            }
+        }
+        aged
+    }
+
+    /// The same rates with one pinned; a rate to CHF gives the francs per unit, too.
+    #[must_use]
+    pub fn pinned(&self, pair: (Currency, Currency), conversion: Conversion) -> Rates {
+        let mut rates = self.aged();
+        rates.kept.retain(|(other, _)| *other != pair);
+        rates.kept.push((pair, Since::Pinned));
+        rates.pairs.retain(|(other, _)| *other != pair);
+        rates.pairs.push((pair, conversion));
+        if pair.1 == Currency::CHF {
+            rates.chf.retain(|(other, _)| *other != pair.0);
+            // A currency below one thousandth of a franc counts as one.
+            rates.chf.push((pair.0, (conversion.rate / (RATE_ONE / 1_000)).max(1)));
+        }
+        rates
+    }
+
+    /// The same rates with one unpinned at `at`, from when on it ages; `None` if it is not pinned.
+    #[must_use]
+    pub fn unpinned(&self, pair: (Currency, Currency), at: UnixMillis) -> Option<Rates> {
+        let mut rates = self.aged();
+        let kept = rates.kept.iter_mut().find(|kept| **kept == (pair, Since::Pinned))?;
+        kept.1 = Since::At(at);
+        Some(rates)
+    }
+
+    /// Makes no rate younger than `to`: only a clock that was wrong set it later.
+    pub(crate) fn set_back(&mut self, to: UnixMillis) {
+        self.set_at = self.set_at.map(|set_at| set_at.min(to));
+        for (_, since) in &mut self.kept {
+            if let Since::At(at) = since {
+                *at = (*at).min(to);
+            }
+        }
+    }
+
     /// Sorts them, as every look-up needs.
     ///
     /// # Errors
@@ -112,6 +229,7 @@ impl Rates {
     pub(crate) fn sort(&mut self) -> Result<(), String> {
         self.chf.sort_unstable();
         self.pairs.sort_unstable_by_key(|(between, _)| *between);
+        self.kept.sort_unstable();
         if let Some([(currency, _), _]) =
             self.chf.windows(2).find(|two| matches!(two, [one, other] if one.0 == other.0))
         {

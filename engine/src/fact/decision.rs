@@ -253,6 +253,8 @@ pub struct FundingRoute {
     /// Thousandths of a franc per unit of `currency`, where known.
     pub chf_rate: Option<u32>,
     pub capacity: Capacity,
+    /// Age of the oldest rate that the route uses; `None` if none of them ages, or none was ever set.
+    pub rates_age_seconds: Option<u64>,
 }
 
 impl FundingRoute {

@@ -185,7 +185,23 @@ impl Scene<'_> {
                 }
             }
         };
-        Some(FundingRoute { currency, price, chf_rate: rates.chf_rate(currency), capacity })
+        let rates_age_seconds = self.rates_set_at(currency, price, &capacity).map(|at| age_seconds(at, self.moment.at));
+        Some(FundingRoute { currency, price, chf_rate: rates.chf_rate(currency), capacity, rates_age_seconds })
+    }
+
+    /// When the oldest rate was set that a route uses.
+    fn rates_set_at(&self, currency: Currency, price: Option<Price>, capacity: &Capacity) -> Option<UnixMillis> {
+        let rates = &self.shared.program.rates;
+        let of_price = match price {
+            Some(Price::Direct) | None => None,
+            Some(Price::Converted(_)) => rates.conversion_set_at(self.request.currency, currency),
+            Some(Price::Settled { .. }) => rates.conversion_set_at(Currency::EUR, currency),
+        };
+        let of_funds = match capacity {
+            Capacity::Pool { funds: Some(funds), .. } => rates.conversion_set_at(currency, funds.currency),
+            Capacity::Pool { funds: None, .. } | Capacity::Balance { .. } => None,
+        };
+        [of_price, of_funds, rates.chf_set_at(currency)].into_iter().flatten().min()
     }
 
     fn is_stale(&self, reported_at: UnixMillis) -> bool {

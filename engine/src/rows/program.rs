@@ -34,7 +34,7 @@ impl Program {
             }
             Fact::PolicyApplied(policy) => self.policy = Some(policy.clone()),
             // Rates from the future would never be stale.
-            Fact::ClockSet(set) => self.rates.set_at = self.rates.set_at.map(|set_at| set_at.min(set.to)),
+            Fact::ClockSet(set) => self.rates.set_back(set.to),
             _ => {}
         }
     }

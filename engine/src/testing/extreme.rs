@@ -190,7 +190,7 @@ pub fn fold_extremes(bytes: &[u8]) {
         chf: vec![(Currency::EUR, rate), (Currency::USD, 1)],
         pairs: vec![pair(Currency::EUR, Currency::USD), pair(Currency::USD, Currency::EUR)],
         interchange_percent: 99,
-        set_at: None,
+        ..Rates::default()
     };
     let mut set_up = vec![Change::ReplaceRates(Box::new(rates))];
     for currency in [Currency::EUR, Currency::USD] {

@@ -282,7 +282,7 @@ impl World {
             chf: vec![(Currency::EUR, 945), (Currency::USD, 863)],
             pairs: vec![pair("EUR", "USD", 10907), pair("USD", "EUR", 9168)],
             interchange_percent: 1,
-            set_at: None,
+            ..Rates::default()
         };
         self.change(&Change::ReplaceRates(Box::new(rates)));
         let policies = [FundingPolicy::Crypto, FundingPolicy::CryptoThenFiat, FundingPolicy::FiatThenCrypto];

@@ -126,7 +126,7 @@ pub(crate) fn rates() -> Change {
         chf: vec![(Currency::EUR, 945), (Currency::USD, 863)],
         pairs: vec![((Currency::USD, Currency::EUR), Conversion { rate: 9168, spread: 10150 })],
         interchange_percent: 1,
-        set_at: None,
+        ..Rates::default()
     };
     Change::ReplaceRates(Box::new(rates))
 }

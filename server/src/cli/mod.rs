@@ -11,7 +11,9 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 
-use self::admin::{alerts, authorizations, breaks, calendar, cards, deliveries, pools, prefunds, program, users};
+use self::admin::{
+    alerts, authorizations, breaks, calendar, cards, deliveries, pools, prefunds, program, rates, users,
+};
 use self::offline::{config, journal, sandbox, sign, sweep};
 use self::ui::screen;
 
@@ -58,6 +60,8 @@ enum Command {
     Prefunds(prefunds::Prefunds),
     /// Show when top-ups are credited; close days, or take that back.
     Calendar(calendar::Calendar),
+    /// Show the rates and since when each holds; pin or unpin one.
+    Rates(rates::Rates),
     /// Show the switch over every decision; suspend or resume.
     Program(program::Program),
     /// Look at a data directory, offline.
@@ -100,6 +104,7 @@ pub fn run() -> ExitCode {
         Command::Deliveries(deliveries) => deliveries.run(),
         Command::Prefunds(prefunds) => prefunds.run(),
         Command::Calendar(calendar) => calendar.run(),
+        Command::Rates(rates) => rates.run(),
         Command::Program(program) => program.run(),
         Command::Journal(command) => journal::run(&command),
         Command::Sign(sign) => sign.run(),

@@ -21,7 +21,7 @@ use compact_str::CompactString;
 
 use super::Ledger;
 use super::change::users::{LIST_MAX, replaced_funds, some_unless_empty};
-use crate::contract::pricing::Rates;
+use crate::contract::pricing::{Conversion, Rates};
 use crate::fact::{Author, CardStatus, Closing, Controls, ControlsError, EndCause, Fact, Import, ImportedCard};
 use crate::ids::{AuthorizationId, BreakId, CardId, PrefundId, Sequence, UrId};
 use crate::journal::{NoPlace, Ticket};
@@ -87,8 +87,12 @@ pub enum Change {
         /// The credited amount, as UR reports it.
         amount: Minor,
     },
-    /// Set all rates.
+    /// Set all rates but those that a person pinned.
     ReplaceRates(Box<Rates>),
+    /// Pin the rate of a pair: only a person replaces it.
+    PinRate { pair: (Currency, Currency), conversion: Conversion },
+    /// Unpin the rate of a pair: it ages from now on.
+    UnpinRate { pair: (Currency, Currency) },
     /// Suspend or resume the whole program.
     SuspendProgram { suspended: bool, reason: CompactString },
     /// Release everything that an authorization still holds.
@@ -198,10 +202,13 @@ impl Ledger {
                 self.credit_pool(author, at, currency, amount, reference)?
             }
             Change::CreditPrefund { id, amount } => self.credit_prefund(author, at, id, amount)?,
-            Change::ReplaceRates(mut rates) => {
-                rates.sort().map_err(ChangeError::Invalid)?;
-                self.program_change(author, at, self.stop_decisions(), Fact::RatesReplaced(rates))?
+            Change::ReplaceRates(rates) => self.change_rates(author, at, |before| Ok(rates.with_pins_of(before)))?,
+            Change::PinRate { pair, conversion } => {
+                self.change_rates(author, at, |before| Ok(before.pinned(pair, conversion)))?
             }
+            Change::UnpinRate { pair: pair @ (from, to) } => self.change_rates(author, at, |before| {
+                before.unpinned(pair, at).ok_or_else(|| not_found("pinned rate", &format_args!("{from} to {to}")))
+            })?,
             Change::SuspendProgram { suspended, reason } => {
                 let fact = Fact::ProgramSuspended { suspended, reason };
                 self.program_change(author, at, self.stop_decisions(), fact)?

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crossbeam::sync::ShardedLockWriteGuard;
 
 use super::ChangeError;
+use crate::contract::pricing::Rates;
 use crate::fact::{Author, Fact, Record, Touches};
 use crate::ids::Sequence;
 use crate::journal::Ticket;
@@ -31,6 +32,18 @@ impl Ledger {
             }
         })?;
         Ok(ticket)
+    }
+
+    pub(in crate::ledger) fn change_rates(
+        &self,
+        author: &Author,
+        at: UnixMillis,
+        change: impl FnOnce(&Rates) -> Result<Rates, ChangeError>,
+    ) -> Result<Arc<Ticket>, ChangeError> {
+        let shared = self.stop_decisions();
+        let mut rates = change(&shared.program.rates)?;
+        rates.sort().map_err(ChangeError::Invalid)?;
+        self.program_change(author, at, shared, Fact::RatesReplaced(Box::new(rates)))
     }
 
     /// Records the decision settings, unless the last recorded ones are the same.

@@ -18,5 +18,6 @@ pub(super) mod pages;
 pub(super) mod pools;
 pub(super) mod prefunds;
 pub(super) mod program;
+pub(super) mod rates;
 pub(super) mod treasury;
 pub(super) mod users;

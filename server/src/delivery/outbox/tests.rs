@@ -57,7 +57,7 @@ impl World {
             chf: vec![(Currency::EUR, 945), (Currency::USD, 863)],
             pairs: vec![((Currency::EUR, Currency::USD), conversion)],
             interchange_percent: 1,
-            set_at: None,
+            ..Rates::default()
         };
         world.change(Change::ReplaceRates(Box::new(rates)));
         world.change(Change::ReportPool {

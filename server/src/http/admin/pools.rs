@@ -11,7 +11,7 @@ use super::auth::Access;
 use super::idempotency::{Asked, make};
 use super::{Admin, Answer, Gate, id, malformed, no_such};
 use crate::http::problem::Problem;
-use crate::wire::admin::pools::{CreditForm, RatesForm, ReportForm, rates_view, view};
+use crate::wire::admin::pools::{CreditForm, PairForm, RatesForm, ReportForm, UnpinForm, rates_view, view};
 
 pub(super) fn routes(gate: &Gate) -> Router<Admin> {
     let read =
@@ -19,7 +19,9 @@ pub(super) fn routes(gate: &Gate) -> Router<Admin> {
     let treasury = Router::new()
         .route("/pools/{currency}", put(report))
         .route("/pools/{currency}/credits", post(credit))
-        .route("/rates", put(replace_rates));
+        .route("/rates", put(replace_rates))
+        .route("/rates/pin", post(pin_rate))
+        .route("/rates/unpin", post(unpin_rate));
     gate.admit(Access::Read, read).merge(gate.admit(Access::Treasury, treasury))
 }
 
@@ -65,5 +67,17 @@ async fn rates(State(admin): State<Admin>) -> Answer {
 async fn replace_rates(State(admin): State<Admin>, asked: Asked) -> Answer {
     let rates = asked.form::<RatesForm>()?.rates().map_err(malformed)?;
     make(&admin, asked.author, Change::ReplaceRates(Box::new(rates))).await?;
+    Ok(Json(rates_view(&admin.app.ledger.program().rates)))
+}
+
+async fn pin_rate(State(admin): State<Admin>, asked: Asked) -> Answer {
+    let change = asked.form::<PairForm>()?.pin().map_err(malformed)?;
+    make(&admin, asked.author, change).await?;
+    Ok(Json(rates_view(&admin.app.ledger.program().rates)))
+}
+
+async fn unpin_rate(State(admin): State<Admin>, asked: Asked) -> Answer {
+    let change = asked.form::<UnpinForm>()?.change().map_err(malformed)?;
+    make(&admin, asked.author, change).await?;
     Ok(Json(rates_view(&admin.app.ledger.program().rates)))
 }

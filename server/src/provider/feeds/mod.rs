@@ -114,7 +114,7 @@ pub struct Feeds<A> {
     sweeps: Mutex<Due>,
     /// The last success of each feed, for its age.
     fresh: Mutex<HashMap<&'static str, UnixMillis>>,
-    rates: Mutex<rates::Known>,
+    suspects: Mutex<rates::Suspects>,
     omissions: Mutex<balances::Omissions>,
     weights: Mutex<Weights>,
     /// Failures in a row of accounts that UR refuses.
@@ -144,7 +144,7 @@ impl<A: UrApi> Feeds<A> {
             users,
             sweeps,
             fresh: Mutex::default(),
-            rates: Mutex::default(),
+            suspects: Mutex::default(),
             omissions: Mutex::default(),
             weights: Mutex::default(),
             refusals: Mutex::default(),

@@ -2,9 +2,9 @@
 //! spoils no other.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
-use tapgate_engine::contract::pricing::{Conversion, RATE_ONE, Rates};
+use tapgate_engine::contract::pricing::{Conversion, RATE_ONE, Rates, Since};
 use tapgate_engine::fact::Author;
 use tapgate_engine::ledger::Change;
 use tapgate_engine::money::Currency;
@@ -25,13 +25,8 @@ const FIAT: [&str; 7] = ["USD", "EUR", "CHF", "JPY", "CNH", "SGD", "HKD"];
 
 type Pair = (Currency, Currency);
 
-/// What the feed remembers of each pair between two turns. A restart forgets it: ages begin at the stored rates' time,
-/// and a suspicion begins anew.
-#[derive(Debug, Default)]
-pub(super) struct Known {
-    taken_at: BTreeMap<Pair, UnixMillis>,
-    suspects: BTreeMap<Pair, Suspect>,
-}
+/// The suspicions between two turns. A restart forgets them, and each begins anew.
+pub(super) type Suspects = BTreeMap<Pair, Suspect>;
 
 impl<A: UrApi> Feeds<A> {
     /// Each currency's rate to the dollar, and francs per unit; all other pairs follow from these.
@@ -78,18 +73,10 @@ impl<A: UrApi> Feeds<A> {
         (answers, failed)
     }
 
-    /// The rates to use from now on; `None` if no answer is taken, so that the old ones age.
+    /// The rates to use from now on, the old ones at their age; `None` if no answer is taken.
     fn judge_rates(&self, answers: &BTreeMap<Pair, Rate>, at: UnixMillis) -> Option<Rates> {
         let before = self.given.ledger.program().rates;
-        let max_age = self.given.ledger.policy().rates_max_age_seconds;
-        let mut known = self.rates.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let mut rates = Rates {
-            chf: Vec::new(),
-            pairs: Vec::new(),
-            // UR's API does not report the interchange; a person may have set another.
-            interchange_percent: before.set_at.map_or(INTERCHANGE_PERCENT, |_| before.interchange_percent),
-            set_at: None,
-        };
+        let mut suspects = self.suspects.lock().unwrap_or_else(PoisonError::into_inner);
         let mut taken = BTreeMap::new();
         let mut refused = Vec::new();
         // The dollar's pairs first: a suspicious one must not spoil the price in francs.
@@ -107,58 +94,58 @@ impl<A: UrApi> Feeds<A> {
             let in_use = |pair: Pair| taken.get(&pair).map(|answer: &Rate| answer.rate).or_else(|| stored(pair));
             let inverse = inverse.or_else(|| crossed(in_use, *pair));
             let asked = Asked { rate: answer.rate, spread: answer.spread, inverse, last, at };
-            match judge(&asked, known.suspects.get(pair).copied(), self.given.settings.rates_jump_bps) {
+            match judge(&asked, suspects.get(pair).copied(), self.given.settings.rates_jump_bps) {
                 Judgement::Taken => {
-                    known.suspects.remove(pair);
-                    known.taken_at.insert(*pair, at);
+                    suspects.remove(pair);
                     taken.insert(*pair, *answer);
                 }
                 Judgement::Refused(suspect) => {
-                    known.suspects.insert(*pair, suspect);
-                    refused.push(Implausible {
-                        pair: *pair,
-                        rate: answer.rate,
-                        spread: answer.spread,
-                        inverse: asked.inverse,
-                        last,
-                    });
-                    metrics::counter!("tapgate_rates_implausible_total").increment(1);
-                    tracing::error!(%from, %to, rate = answer.rate, spread = answer.spread, inverse = asked.inverse, ?last,
-                        "UR's rate is not plausible and not used: set the right one by PUT /api/v1/rates");
+                    suspects.insert(*pair, suspect);
+                    // A pinned rate may be far from UR's: that is why it is pinned.
+                    if !before.is_pinned(*pair) {
+                        refused.push(Implausible {
+                            pair: *pair,
+                            rate: answer.rate,
+                            spread: answer.spread,
+                            inverse,
+                            last,
+                        });
+                    }
                 }
             }
         }
+        for Implausible { pair: (from, to), rate, spread, inverse, last } in &refused {
+            metrics::counter!("tapgate_rates_implausible_total").increment(1);
+            tracing::error!(%from, %to, rate, spread, ?inverse, ?last,
+                "UR's rate is not plausible and not used: pin the right one with tapgate rates pin");
+        }
         self.given.findings.implausible(refused);
-        if taken.is_empty() {
-            return None;
-        }
-        let since = before.set_at.unwrap_or(at);
-        let mut is_young = |pair: Pair| {
-            let taken_at = *known.taken_at.entry(pair).or_insert(since);
-            max_age.is_none_or(|max| at.0.saturating_sub(taken_at.0) / 1_000 <= max)
-        };
-        for (pair, answer) in &taken {
-            if is_stored(*pair) {
-                rates.pairs.push((*pair, Conversion { rate: answer.rate, spread: answer.spread }));
-            }
-            if pair.1 == Currency::CHF {
-                // UR quotes on 10,000, the ledger in thousandths; a currency below one thousandth counts as one.
-                rates.chf.push((pair.0, (answer.rate / 10).max(1)));
-            }
-        }
-        for (pair, kept) in before.pairs {
-            if !taken.contains_key(&pair) && is_young(pair) {
-                rates.pairs.push((pair, kept));
-            }
-        }
-        for (currency, kept) in before.chf {
-            let pair = (currency, Currency::CHF);
-            if !taken.contains_key(&pair) && is_young(pair) {
-                rates.chf.push((currency, kept));
-            }
-        }
-        Some(rates)
+        (!taken.is_empty()).then(|| renewed(&before, &taken))
     }
+}
+
+/// The rates before, with those that are taken in place of theirs.
+fn renewed(before: &Rates, taken: &BTreeMap<Pair, Rate>) -> Rates {
+    let is_new = before.set_at.is_none();
+    let mut rates = before.aged();
+    if is_new {
+        // UR's API does not report the interchange; a person may have set another.
+        rates.interchange_percent = INTERCHANGE_PERCENT;
+    }
+    for (pair, answer) in taken {
+        rates.kept.retain(|(other, since)| other != pair || *since == Since::Pinned);
+        if is_stored(*pair) {
+            rates.pairs.retain(|(other, _)| other != pair);
+            rates.pairs.push((*pair, Conversion { rate: answer.rate, spread: answer.spread }));
+        }
+        let (from, to) = *pair;
+        if to == Currency::CHF {
+            rates.chf.retain(|(other, _)| *other != from);
+            // UR quotes on 10,000, the ledger in thousandths; a currency below one thousandth counts as one.
+            rates.chf.push((from, (answer.rate / 10).max(1)));
+        }
+    }
+    rates
 }
 
 /// Pairs with the dollar price conversions; the others give francs only.

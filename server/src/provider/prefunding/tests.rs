@@ -203,7 +203,8 @@ fn low_pool() -> (Arc<MemoryStore>, World) {
         }
     }
     let dollars = ((Currency::USD, Currency::EUR), Conversion { rate: 9_168, spread: 10_150 });
-    let rates = Rates { chf: vec![(Currency::EUR, 945)], pairs: vec![dollars], interchange_percent: 1, set_at: None };
+    let rates =
+        Rates { chf: vec![(Currency::EUR, 945)], pairs: vec![dollars], interchange_percent: 1, ..Rates::default() };
     world.change(later(0), Change::ReplaceRates(Box::new(rates)));
     world.report(later(0), 85_000, 0);
     world.drained();

@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 use serde_json::{Value, json};
-use tapgate_engine::contract::pricing::{Conversion, RATE_MAX, RATE_ONE, Rates};
+use tapgate_engine::contract::pricing::{Conversion, RATE_MAX, RATE_ONE, Rates, Since};
 use tapgate_engine::ids::Sequence;
 use tapgate_engine::ledger::{Change, Reflected};
 use tapgate_engine::money::{Currency, Minor};
@@ -93,7 +93,7 @@ pub struct RatesForm {
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct PairForm {
+pub struct PairForm {
     from: String,
     to: String,
     rate: Digits,
@@ -117,9 +117,7 @@ impl RatesForm {
             rates.chf.push((parsed("chf", code)?, rate(&format!("chf.{code}"), value)?));
         }
         for pair in &self.pairs {
-            let between = (parsed("pairs.from", &pair.from)?, parsed("pairs.to", &pair.to)?);
-            let spread = pair.spread.as_ref().map_or(Ok(RATE_ONE), |spread| rate("pairs.spread", spread))?;
-            rates.pairs.push((between, Conversion { rate: rate("pairs.rate", &pair.rate)?, spread }));
+            rates.pairs.push(pair.read()?);
         }
         if let Some(Digits(text)) = &self.interchange_percent {
             let percent = text.parse().ok().filter(|percent| *percent <= 100_u8);
@@ -127,6 +125,42 @@ impl RatesForm {
                 percent.ok_or_else(|| Malformed("interchange_percent must be 0 to 100".to_owned()))?;
         }
         Ok(rates)
+    }
+}
+
+/// A pair of currencies whose rate is pinned or unpinned.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UnpinForm {
+    from: String,
+    to: String,
+}
+
+impl UnpinForm {
+    /// # Errors
+    /// A currency is malformed.
+    pub fn change(&self) -> Result<Change, Malformed> {
+        Ok(Change::UnpinRate { pair: (parsed("from", &self.from)?, parsed("to", &self.to)?) })
+    }
+}
+
+impl PairForm {
+    /// Pins the pair.
+    ///
+    /// # Errors
+    /// A value is malformed, or both currencies are the same.
+    pub fn pin(&self) -> Result<Change, Malformed> {
+        let (pair, conversion) = self.read()?;
+        if pair.0 == pair.1 {
+            return Err(Malformed("from and to must be two currencies".to_owned()));
+        }
+        Ok(Change::PinRate { pair, conversion })
+    }
+
+    fn read(&self) -> Result<((Currency, Currency), Conversion), Malformed> {
+        let between = (parsed("pairs.from", &self.from)?, parsed("pairs.to", &self.to)?);
+        let spread = self.spread.as_ref().map_or(Ok(RATE_ONE), |spread| rate("pairs.spread", spread))?;
+        Ok((between, Conversion { rate: rate("pairs.rate", &self.rate)?, spread }))
     }
 }
 
@@ -139,10 +173,18 @@ pub fn rates_view(rates: &Rates) -> Value {
             "rate": conversion.rate.to_string(), "spread": conversion.spread.to_string(),
         })
     });
-    json!({
+    let kept = rates.kept.iter().map(|((from, to), since)| match since {
+        Since::At(at) => json!({"from": from.as_str(), "to": to.as_str(), "pinned": false, "set_at": at.seconds().0}),
+        Since::Pinned => json!({"from": from.as_str(), "to": to.as_str(), "pinned": true, "set_at": null}),
+    });
+    let mut view = json!({
         "chf": chf.collect::<serde_json::Map<_, _>>(),
         "pairs": pairs.collect::<Vec<_>>(),
         "interchange_percent": rates.interchange_percent.to_string(),
         "set_at": rates.set_at.map(|at| at.seconds().0),
-    })
+    });
+    if let Some(fields) = view.as_object_mut().filter(|_| !rates.kept.is_empty()) {
+        fields.insert("kept".to_owned(), kept.collect());
+    }
+    view
 }
