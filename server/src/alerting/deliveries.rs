@@ -170,7 +170,7 @@ fn resolve_unconfigured(ledger: &Ledger, clock: &Clock, names: &[&str]) {
 
 #[cfg(test)]
 mod tests {
-    use tapgate_engine::fact::Author;
+    use tapgate_engine::fact::{Author, Tolerance};
     use tapgate_engine::ids::Sequence;
     use tapgate_engine::ledger::{Change, Page, Policy};
     use tapgate_engine::money::{Currency, Minor};
@@ -258,7 +258,7 @@ mod tests {
         let ledger = ledger();
         // An hour is 36 ms.
         let clock = Arc::new(Clock::accelerated(100_000));
-        let wanted = Events { wanted: EventKind::ALL.to_vec() };
+        let wanted = Events { wanted: EventKind::ALL.to_vec(), tolerance: Tolerance::default() };
         let outbox = Arc::new(LedgerOutbox::new(Arc::clone(&ledger), Arc::clone(&clock), wanted));
         let limits = limits(Duration::from_secs(10 * 365 * 86_400));
         let setup =

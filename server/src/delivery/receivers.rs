@@ -73,7 +73,11 @@ pub fn prepare(
     let mut made = Made { settings, ledger, clock, randomness, deliveries: Vec::new(), workers: Vec::new() };
     for WebhookReceiver { name, url, secrets, events } in &settings.webhooks {
         let receiver = Webhook::new(post()?, url.clone(), secrets.clone());
-        let outbox = LedgerOutbox::new(Arc::clone(ledger), Arc::clone(clock), Events { wanted: events.clone() });
+        let outbox = LedgerOutbox::new(
+            Arc::clone(ledger),
+            Arc::clone(clock),
+            Events { wanted: events.clone(), tolerance: ledger.policy().tolerance },
+        );
         made.add("webhook", name, url.origin(), outbox, receiver)?;
     }
     for SlackReceiver { name, url } in &settings.slack {

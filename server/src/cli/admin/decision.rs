@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
+use super::standing::{Debit, Standing};
 use crate::cli::ui::amounts::{Money, amount, chf};
 use crate::cli::ui::screen::{Screen, Text};
 use crate::cli::ui::table::{fields, left, right, table};
@@ -30,6 +31,8 @@ pub(in crate::cli) struct Decision {
     pub(in crate::cli) at: Option<i64>,
     pub(in crate::cli) trace: Vec<Step>,
     pub(in crate::cli) counterfactual: Option<Counterfactual>,
+    standing: Option<Standing>,
+    debits: Vec<Debit>,
     pub(in crate::cli) events: Vec<Event>,
 }
 
@@ -137,8 +140,11 @@ impl Decision {
             ("at", dash(self.at.map(when::utc))),
         ]);
         let heading = screen.strong(&format!("{} {}", self.kind, self.authorization_id));
-        let events = self.events_table(screen);
-        format!("{heading}\n{}\n{}\n{events}", fields(&named), screen.strong("Events"))
+        let standing = self.standing.as_ref().map(|standing| standing.view(screen));
+        let debits = Debit::table(&self.debits, screen);
+        let events = format!("{}\n{}", screen.strong("Events"), self.events_table(screen));
+        let parts = [Some(format!("{heading}\n{}", fields(&named))), standing, Some(debits), Some(events)];
+        parts.into_iter().flatten().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("\n")
     }
 
     fn events_table(&self, screen: Screen) -> String {

@@ -19,5 +19,6 @@ pub(super) mod pools;
 pub(super) mod prefunds;
 pub(super) mod program;
 pub(super) mod rates;
+pub(super) mod standing;
 pub(super) mod treasury;
 pub(super) mod users;

@@ -2,7 +2,7 @@
 
 use compact_str::{CompactString, format_compact};
 use serde_json::{Value, json};
-use tapgate_engine::fact::{AlertKind, Effect, Ended, Evidence, Fact, Kind, Record, Verdict};
+use tapgate_engine::fact::{AlertKind, Effect, Ended, Evidence, Fact, Kind, Record, Tolerance, Verdict};
 use tapgate_engine::ids::{AuthorizationId, BreakId, Sequence, UrId};
 use tapgate_engine::rows::{Authorization, Row};
 
@@ -16,6 +16,8 @@ use crate::wire::admin::{alerts, authorizations, breaks, journal};
 pub struct Events {
     /// Without repetition.
     pub wanted: Vec<EventKind>,
+    /// By which an authorization's standing is worked out.
+    pub tolerance: Tolerance,
 }
 
 impl Telling for Events {
@@ -40,7 +42,9 @@ impl Telling for Events {
 
     fn tell(&self, history: &History) -> Vec<Told<Event>> {
         let (sequence, record) = history.newest();
-        let told = (0..).zip(happenings(history)).filter(|(_, happening)| self.wanted.contains(&happening.kind));
+        let told = (0..)
+            .zip(happenings(history, self.tolerance))
+            .filter(|(_, happening)| self.wanted.contains(&happening.kind));
         let event = |(part, Happening { kind, lane, data }): (u16, Happening)| {
             let id = Place { record: *sequence, part }.message_id();
             Told { part, lane: Some(lane), kind: kind.name(), content: Event::new(id, kind, record.at, &data) }
@@ -83,10 +87,10 @@ struct Happening {
 }
 
 /// All events of the newest record, in the order of their parts.
-fn happenings(history: &History) -> Vec<Happening> {
+fn happenings(history: &History, tolerance: Tolerance) -> Vec<Happening> {
     let (sequence, record) = history.newest();
     let mut all = match &record.fact {
-        Fact::Decided(_) | Fact::Settled(_) => of_authorization(history),
+        Fact::Decided(_) | Fact::Settled(_) => of_authorization(history, tolerance),
         Fact::PoolCredited(credit) => {
             let lane = pool_lane(credit.currency.as_str());
             vec![Happening { kind: EventKind::PoolCredited, lane, data: journal::entry(*sequence, record) }]
@@ -127,14 +131,14 @@ fn break_lane(id: BreakId) -> CompactString {
 
 /// Events of a callback, a release or a UR transaction: first the authorization's, then the debits', then those of
 /// breaks that the record explains.
-fn of_authorization(history: &History) -> Vec<Happening> {
+fn of_authorization(history: &History, tolerance: Tolerance) -> Vec<Happening> {
     let (sequence, record) = history.newest();
     let (_, after) = history.authorization();
     let fact = &record.fact;
     let user = fact.touches(*sequence).user.cloned().or_else(|| after.as_ref().map(|row| row.user.clone()));
     let lane = user.as_ref().map_or(CompactString::const_new("nobody"), user_lane);
     let happening = |(kind, data)| Happening { kind, lane: lane.clone(), data };
-    let own = of_fact(fact).map(|(kind, id)| (kind, resource(history, id, after)));
+    let own = of_fact(fact).map(|(kind, id)| (kind, resource(history, id, after, tolerance)));
     let mut all: Vec<Happening> = own.into_iter().chain(debits::events(history)).map(happening).collect();
     let explained = fact.differences().flat_map(|change| &change.resolved);
     all.extend(explained.filter_map(|id| resolved(history, *id)));
@@ -176,11 +180,11 @@ fn of_fact(fact: &Fact) -> Option<(EventKind, &AuthorizationId)> {
 }
 
 /// The admin API's resource at the time of the record.
-fn resource(history: &History, id: &AuthorizationId, after: Option<Authorization>) -> Value {
+fn resource(history: &History, id: &AuthorizationId, after: Option<Authorization>, tolerance: Tolerance) -> Value {
     let found = history.found(id, after);
     let decision = found.answer.as_ref().and_then(|answer| history.record(answer.decided));
     let events: Vec<_> = history.all().cloned().collect();
-    authorizations::view(id, &found, decision, &events)
+    authorizations::view(id, &found, decision, &events, tolerance)
 }
 
 fn resolved(history: &History, id: BreakId) -> Option<Happening> {

@@ -1,9 +1,9 @@
 //! The outbox: derives receivers' messages from the journal's records, and keeps receivers' positions.
 //!
 //! There is no queue beside the journal. Each read builds a message anew from its record and the earlier records of the
-//! same subject, so its bytes are the same on every attempt and after every restart. `events` and `notices` derive
-//! messages purely; this file reads the records and keeps positions as cursors of the journal. The journal keeps every
-//! record that a receiver has not accepted.
+//! same subject, so its bytes are the same on every attempt, and after every restart under the same settings. `events`
+//! and `notices` derive messages purely; this file reads the records and keeps positions as cursors of the journal. The
+//! journal keeps every record that a receiver has not accepted.
 
 pub mod debits;
 pub mod events;

@@ -9,7 +9,7 @@ use tapgate_engine::contract::limit::ClientLimit;
 use tapgate_engine::contract::pricing::{Conversion, Rates};
 use tapgate_engine::fact::{
     AccountStatus, AlertKind, BreakKind, CardStatus, Channel, Condition, Discrepancy, Flow, IdempotencyKey, Import,
-    ImportedCard, Kind, Merchant, Posting, Progress, Request, Severity,
+    ImportedCard, Kind, Merchant, Posting, Progress, Request, Severity, Tolerance,
 };
 use tapgate_engine::ids::BreakId;
 use tapgate_engine::journal::{Durability, Ticket};
@@ -155,7 +155,7 @@ impl World {
 
     /// Every webhook event, `max` messages at a time.
     fn events_by(&self, max: usize) -> Vec<Message<Event>> {
-        read(&self.outbox(Events { wanted: EventKind::ALL.to_vec() }), max)
+        read(&self.outbox(wanting(EventKind::ALL.to_vec())), max)
     }
 
     fn events(&self) -> Vec<Message<Event>> {
@@ -184,6 +184,10 @@ fn data(message: &Message<Event>) -> Value {
     let body: Value = serde_json::from_slice(&message.content.body).unwrap();
     assert_eq!(body["type"], message.content.kind.name());
     body["data"].clone()
+}
+
+fn wanting(wanted: Vec<EventKind>) -> Events {
+    Events { wanted, tolerance: Tolerance::default() }
 }
 
 fn read<T: Telling>(outbox: &LedgerOutbox<T>, max: usize) -> Vec<Message<T::Content>> {
@@ -410,7 +414,7 @@ fn however_it_is_read_everything_is_read_once_in_order() {
 fn only_what_is_wanted_is_told_and_under_the_same_names() {
     let world = eventful();
     let wanted = vec![EventKind::DebitReturned, EventKind::PoolAlertRaised];
-    let some = read(&world.outbox(Events { wanted: wanted.clone() }), 1_000);
+    let some = read(&world.outbox(wanting(wanted.clone())), 1_000);
     let expected: Vec<_> =
         world.events().into_iter().filter(|message| wanted.contains(&message.content.kind)).collect();
     assert_eq!(some.len(), 6);
@@ -436,7 +440,7 @@ fn each_kind_by_itself_is_told_as_it_is_among_all() {
     for kind in EventKind::ALL {
         let expected: Vec<_> = all.iter().filter(|message| message.content.kind == kind).cloned().collect();
         assert!(!expected.is_empty(), "{} does not happen here", kind.name());
-        assert_eq!(read(&world.outbox(Events { wanted: vec![kind] }), 1_000), expected, "{}", kind.name());
+        assert_eq!(read(&world.outbox(wanting(vec![kind])), 1_000), expected, "{}", kind.name());
     }
 }
 
@@ -502,7 +506,7 @@ fn no_history_is_read_for_what_is_not_wanted() {
     let recovered = recover(&shared).unwrap();
     let ledger = Arc::new(Ledger::start(shared, recovered.state, Policy::default(), 1, Box::new(|_| {})).unwrap());
     let looked_up = |wanted: &[EventKind]| {
-        let events = Events { wanted: wanted.to_vec() };
+        let events = wanting(wanted.to_vec());
         let outbox = LedgerOutbox::new(Arc::clone(&ledger), Arc::new(Clock::start()), events);
         let before = store.looked_up.load(Ordering::Relaxed);
         let told = outbox.after(Place::default(), 1_000).unwrap().messages.len();
@@ -576,7 +580,7 @@ fn reading_stops_at_a_bound_and_goes_on() {
         world.ledger.move_cursor("reader", number.to_be_bytes().to_vec(), at(1)).unwrap();
     }
     world.tap("a1", 1_000);
-    let outbox = world.outbox(Events { wanted: EventKind::ALL.to_vec() });
+    let outbox = world.outbox(wanting(EventKind::ALL.to_vec()));
     let first = outbox.after(Place::default(), 10).unwrap();
     assert!(first.messages.is_empty() && first.more);
     assert_eq!(first.through, Place::end_of(Sequence(RECORDS_MAX as u64)));

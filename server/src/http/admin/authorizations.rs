@@ -7,7 +7,7 @@ use std::ops::ControlFlow;
 use axum::Json;
 use axum::extract::{Path, Query, State};
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 use tapgate_engine::fact::{AuthorizationState, Evidence, Fact, Kind, Record};
 use tapgate_engine::ids::{AuthorizationId, Sequence};
 use tapgate_engine::ledger::{Change, Found, Ledger};
@@ -17,11 +17,10 @@ use super::idempotency::{Asked, make};
 use super::paging::PageAsked;
 use super::{Admin, Answer, Gate, blocking, id, no_such, shown_durable};
 use crate::http::problem::Problem;
-use crate::wire::admin::ReasonForm;
-use crate::wire::admin::authorizations as wire;
+use crate::wire::admin::{ReasonForm, authorizations as wire};
 
-/// Events shown of one authorization: the newest.
-const EVENTS_MAX: usize = 1_000;
+/// Events shown of one authorization, the newest: its decisions and its evidence together are bounded below that.
+const EVENTS_MAX: usize = 10_000;
 
 /// Records read for one page: tens of milliseconds.
 const RECORDS_PER_PAGE_MAX: usize = 200_000;
@@ -54,7 +53,7 @@ async fn show(admin: &Admin, id: AuthorizationId) -> Answer {
             let decided = found.answer.as_ref().map(|answer| answer.decided);
             events.extend(decided.zip(decision.clone()));
         }
-        Ok(wire::view(&id, &found, decision.as_ref(), &events))
+        Ok(wire::view(&id, &found, decision.as_ref(), &events, ledger.policy().tolerance))
     });
     shown.await.map(Json)
 }
@@ -117,7 +116,7 @@ async fn list(
     blocking(&admin.app.ledger, move |ledger| page(ledger, &filters, asked)).await.map(Json)
 }
 
-fn page(ledger: &Ledger, filters: &Filters, asked: PageAsked) -> Result<serde_json::Value, Problem> {
+fn page(ledger: &Ledger, filters: &Filters, asked: PageAsked) -> Result<Value, Problem> {
     let mut items = Vec::new();
     let mut next = None;
     let mut read = 0;
@@ -143,7 +142,7 @@ fn page(ledger: &Ledger, filters: &Filters, asked: PageAsked) -> Result<serde_js
     failed.map_or_else(|| Ok(json!({"items": items, "next": next})), Err)
 }
 
-fn item(ledger: &Ledger, filters: &Filters, record: &Record) -> Result<Option<serde_json::Value>, Problem> {
+fn item(ledger: &Ledger, filters: &Filters, record: &Record) -> Result<Option<Value>, Problem> {
     let Some(id) = listed(record) else { return Ok(None) };
     let Some(found) = ledger.find(&id)? else { return Ok(None) };
     let shown = wire::summary(&id, &found, Some(record).filter(|_| found.answer.is_some()));

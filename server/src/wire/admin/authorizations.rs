@@ -3,14 +3,14 @@
 use serde_json::{Map, Value, json};
 use tapgate_engine::fact::{
     Author, AuthorizationState, Closing, Decided, EndCause, Evidence, Fact, Flow, Kind, Progress, Reason, Record,
-    Request, Settled, Shown, Verdict,
+    Request, Settled, Shown, Tolerance, Verdict,
 };
 use tapgate_engine::ids::{AuthorizationId, Sequence};
 use tapgate_engine::ledger::Found;
 use tapgate_engine::rows::{Authorization, Outcome};
-use tapgate_engine::rules::{Explanation, explain};
+use tapgate_engine::rules::{self, Explanation, explain};
 
-use super::money;
+use super::{money, standing};
 
 #[must_use]
 pub fn kind_name(kind: Kind) -> &'static str {
@@ -99,7 +99,13 @@ fn state(id: &AuthorizationId, found: &Found) -> AuthorizationState {
 
 /// An authorization with its explanation and its events.
 #[must_use]
-pub fn view(id: &AuthorizationId, found: &Found, decision: Option<&Record>, events: &[(Sequence, Record)]) -> Value {
+pub fn view(
+    id: &AuthorizationId,
+    found: &Found,
+    decision: Option<&Record>,
+    events: &[(Sequence, Record)],
+    tolerance: Tolerance,
+) -> Value {
     let mut view = summary(id, found, decision);
     let late =
         found.answer.as_ref().is_some_and(|answer| answer.outcome == Outcome::Declined(Reason::DeadlineExceeded));
@@ -113,6 +119,10 @@ pub fn view(id: &AuthorizationId, found: &Found, decision: Option<&Record>, even
     };
     view.insert("trace".to_owned(), trace.into());
     view.insert("counterfactual".to_owned(), counterfactual);
+    let root = found.answer.as_ref().map_or(id, |answer| &answer.root);
+    let standing = |row| standing::view(row, &rules::standing(row, tolerance));
+    view.insert("standing".to_owned(), found.authorization.as_ref().map_or(Value::Null, standing));
+    view.insert("debits".to_owned(), standing::debits(root, events));
     let events: Vec<_> = events.iter().map(|(sequence, record)| event(*sequence, record)).collect();
     view.insert("events".to_owned(), events.into());
     view.into()

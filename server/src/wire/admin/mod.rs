@@ -8,6 +8,7 @@ pub mod controls;
 pub mod journal;
 pub mod pools;
 pub mod prefunds;
+pub mod standing;
 pub mod users;
 
 use serde::de::{DeserializeOwned, Error};
