@@ -5,4 +5,5 @@ pub mod corpora;
 mod deadline;
 mod layout;
 mod partner_api;
+mod settlement;
 mod support;

@@ -37,9 +37,14 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) async fn over(store: Arc<dyn Store>) -> Server {
+        Server::within(store, DEADLINE).await
+    }
+
+    /// The same with another deadline of approvals.
+    pub(crate) async fn within(store: Arc<dyn Store>, deadline: Duration) -> Server {
         let key = SigningKey::from_bytes([0xA1; 32]).unwrap();
         let ledger = Ledger::start(store, State::default(), Policy::default(), 1, Box::new(|_| {})).unwrap();
-        let config = config(&key);
+        let config = config(&key, deadline);
         let app = Arc::new(App::new(
             Arc::new(ledger),
             Arc::new(Follower::new(config.treasury)),
@@ -59,7 +64,7 @@ impl Server {
     }
 }
 
-fn config(key: &SigningKey) -> Config {
+fn config(key: &SigningKey, deadline: Duration) -> Config {
     let token = |role: &str| {
         let sha256: String = Sha256::digest(role).iter().map(|byte| format!("{byte:02x}")).collect();
         format!("{{ name = \"{role}\", role = \"{role}\", sha256 = \"{sha256}\" }}")
@@ -68,7 +73,7 @@ fn config(key: &SigningKey) -> Config {
     let text = format!(
         "ur.signers = [\"{}\"]\nur.feeds = false\nadmin.tokens = [{tokens}]\ndecision.deadline_ms = {}\n",
         key.address(),
-        DEADLINE.as_millis()
+        deadline.as_millis()
     );
     let no_files = |_: &Path| Err(io::Error::from(io::ErrorKind::NotFound));
     Config::load(&text, "test.toml", [], no_files).unwrap()
