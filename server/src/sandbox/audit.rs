@@ -79,18 +79,25 @@ impl Stage {
         let traded = accounts.iter().filter(|(ur_id, _)| ur_id != SAMPLE_USER);
         let mut users = 0;
         for (ur_id, account) in traded {
+            let asked_at = self.now();
             let shown = self.partner.get(&format!("/users/{ur_id}")).await?;
-            self.audit_user(ur_id, account, &shown);
+            self.audit_user(ur_id, account, &shown, asked_at);
             users += 1;
         }
         Ok(users)
     }
 
-    fn audit_user(&self, ur_id: &str, account: &Account, shown: &Value) {
+    fn audit_user(&self, ur_id: &str, account: &Account, shown: &Value, asked_at: u64) {
         let now = self.now();
         let of = |what: &str| format!("user {ur_id} {what}");
         let limit = &shown["limit"];
-        self.within(&of("headroom"), &limit["headroom"], account.headroom_bounds(now, self.is_fed));
+        // UR's period may end while tapgate answers.
+        let headroom = [asked_at, now].map(|at| account.headroom_bounds(at, self.is_fed));
+        let headroom = Bounds {
+            least: headroom.iter().map(|bounds| bounds.least).min().unwrap_or(0),
+            most: headroom.iter().map(|bounds| bounds.most).max().unwrap_or(0),
+        };
+        self.within(&of("headroom"), &limit["headroom"], headroom);
         if !self.is_fed {
             self.same(&of("usedLimit"), &limit["usedLimit"], &account.reported.used);
             self.same(&of("unreflected"), &limit["unreflected"], &account.unreflected(now));
@@ -121,7 +128,7 @@ impl Stage {
         }
     }
 
-    fn within(&self, what: &str, shown: &Value, bounds: Bounds) {
+    pub(super) fn within(&self, what: &str, shown: &Value, bounds: Bounds) {
         // Amounts that are counted twice for a while may exceed the balance.
         let figure = shown.as_str().and_then(|text| if text.starts_with('-') { Some(0) } else { text.parse().ok() });
         if !figure.is_some_and(|figure: u64| (bounds.least..=bounds.most).contains(&figure)) {

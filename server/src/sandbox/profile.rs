@@ -29,7 +29,7 @@ pub enum FaultProfile {
     Omit,
     /// UR's answers contain odd tokens, odd rates and rows that cannot be read.
     Forms,
-    /// All of it, except what UR's own words and answers do: `statuses`, `omit` and `forms`.
+    /// All of it.
     All,
 }
 
@@ -86,7 +86,11 @@ impl FaultProfile {
                 orphans: 3,
                 away: 8,
                 limited_every: 100,
-                ..none
+                worded: 100,
+                split: 100,
+                merges: true,
+                omits: true,
+                is_odd: true,
             },
         }
     }

@@ -20,7 +20,7 @@ use tapgate_engine::money::Money;
 use tokio::sync::watch;
 
 use super::play::Stage;
-use super::ur::{OPS_UR_ID, Quirks, Shown};
+use super::ur::{Bounds, OPS_UR_ID, Quirks, Shown};
 use super::world::SAMPLE_USER;
 use crate::provider::api::{self, AmountForms, Client, Priority, UrApi};
 use crate::provider::reconciliation::{self, sweep::Sweeps};
@@ -451,11 +451,13 @@ impl Stage {
         let now = self.app.clock.now();
         let reported = self.app.ledger.report_user(&user, Some(account), Some(money), seen_through, now);
         reported.map_err(|error| error.to_string())?;
+        let asked_at = self.now();
         let shown = self.partner.get(&format!("/users/{ur_id}")).await?;
         let Some(booked) = self.books().accounts.get(ur_id).cloned() else { return Ok(()) };
-        let used = if booked.limit.has_ended(self.now()) { 0 } else { booked.limit.used };
-        let left = booked.limit.client.saturating_sub(used);
-        self.same(&format!("user {ur_id} headroom after a report"), &shown["limit"]["headroom"], &left);
+        // UR's period may end while tapgate answers.
+        let left = |now| booked.limit.client.saturating_sub(booked.limit.used_at(now));
+        let headroom = Bounds { least: left(asked_at), most: left(self.now()) };
+        self.within(&format!("user {ur_id} headroom after a report"), &shown["limit"]["headroom"], headroom);
         for balance in shown["fiat"].as_array().into_iter().flatten() {
             let code = balance["currency"].as_str().unwrap_or_default();
             let left = booked.fiat.iter().find(|(known, _)| **known == code).map_or(0, |(_, (left, _))| left.balance);

@@ -22,9 +22,13 @@ impl Limit {
         self.start + PERIOD_SECONDS < now
     }
 
+    /// The use that counts: none once the period has ended.
+    pub(in crate::sandbox) fn used_at(&self, now: u64) -> u64 {
+        if self.has_ended(now) { 0 } else { self.used }
+    }
+
     pub(in crate::sandbox) fn allows(&self, chf: u64, now: u64) -> bool {
-        let used = if self.has_ended(now) { 0 } else { self.used };
-        used + chf <= self.client
+        self.used_at(now) + chf <= self.client
     }
 
     /// Adds a use even beyond the limit: the contract does not check reversals.

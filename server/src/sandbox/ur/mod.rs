@@ -25,6 +25,8 @@ const DEADLINE: Duration = Duration::from_millis(500);
 
 /// Attempts of a notification (docs/ur-facts.md: up to 3 retries; the sandbox is more patient).
 const NOTIFY_ATTEMPTS_MAX: usize = 20;
+/// The pause, in real time, after a notification that was not acknowledged: a slow disk is given time.
+const NOTIFY_PAUSE: Duration = Duration::from_millis(500);
 
 /// The raw answer to a callback.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -100,6 +102,7 @@ impl Courier {
                 Ok(answer) => refused = format!("{answer:?}"),
                 Err(error) => refused = error,
             }
+            tokio::time::sleep(NOTIFY_PAUSE).await;
         }
         Err(format!("the notification of {data} was not acknowledged: {refused}"))
     }
