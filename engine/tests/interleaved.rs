@@ -1,4 +1,4 @@
-//! Evidence with everything else in between: reports, debits, evictions, restarts and other rules change no ending.
+//! Evidence with everything else in between: reports, debits, evictions, restarts, crashes and other rules change no ending.
 
 #![allow(
     clippy::unwrap_used,
@@ -120,6 +120,19 @@ impl History {
         History { world, ..self }
     }
 
+    /// The last record, once it is durable.
+    fn head(&self) -> Sequence {
+        self.world.drained();
+        self.world.ledger.journal().durable()
+    }
+
+    /// What a crash leaves of it when this was the last record on the disk.
+    fn crashed_after(&self, last: Sequence) -> History {
+        let store = self.store.crashed_after(last);
+        let world = World::resumed(Arc::clone(&store));
+        History { setting: self.setting, store, world, version: self.version }
+    }
+
     /// What depends on nothing but the evidence.
     fn ending(self) -> String {
         let (root, breaks) = (self.case().root(), self.case().breaks());
@@ -182,5 +195,35 @@ proptest! {
         mixed = mixed.restart(Policy::default());
         mixed.case().add(WEIGHTLESS);
         prop_assert_eq!(mixed.ending(), plain.ending());
+    }
+
+    #[test]
+    fn a_crash_after_any_record_changes_no_ending(
+        setting in prop::sample::select(SETTINGS.to_vec()),
+        pieces in prop::sample::subsequence(PALETTE.to_vec(), 2..=5).prop_shuffle(),
+        written in 0_usize..6,
+    ) {
+        let history = History::begin(setting);
+        let mut heads = vec![history.head()];
+        for (place, piece) in pieces.iter().enumerate() {
+            if place == written {
+                // Rows never run ahead of their records: no crash is before this one.
+                history.world.ledger.write_rows().unwrap();
+                heads.iter_mut().for_each(|head| *head = Sequence::ZERO);
+                *heads.last_mut().unwrap() = history.head();
+            }
+            history.case().add(*piece);
+            heads.push(history.head());
+        }
+        let crashes = heads.iter().enumerate().filter(|(_, head)| **head > Sequence::ZERO);
+        let crashed: Vec<_> = crashes.map(|(place, head)| (place, history.crashed_after(*head))).collect();
+        let ending = history.ending();
+        for (place, crashed) in crashed {
+            // UR repeats what it may not have had an answer for, and goes on.
+            for piece in &pieces[place.saturating_sub(1)..] {
+                crashed.case().add(*piece);
+            }
+            prop_assert_eq!(&crashed.ending(), &ending, "after {} of {:?}", place, pieces);
+        }
     }
 }
