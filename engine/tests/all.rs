@@ -6,6 +6,7 @@ mod clock;
 mod closures;
 pub mod corpora;
 mod cursors;
+mod evidence;
 mod floors;
 mod growth;
 mod hostile;

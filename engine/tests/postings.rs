@@ -28,7 +28,7 @@ use tapgate_engine::time::UnixSeconds;
 
 use crate::world::{self, START_SECONDS, World, at, funds, history, movement, naming, tap};
 
-fn completed(hash: &str, amount: i64) -> Posting {
+pub(crate) fn completed(hash: &str, amount: i64) -> Posting {
     movement(hash, Flow::Out, Progress::Completed, amount)
 }
 
@@ -37,7 +37,7 @@ fn given_back(hash: &str, amount: i64) -> Posting {
 }
 
 impl World {
-    fn book(&self, posting: &Posting, root: &str) -> Option<PostingReceipt> {
+    pub(crate) fn book(&self, posting: &Posting, root: &str) -> Option<PostingReceipt> {
         let booking = self.ledger.post(&naming(posting, root), at(100)).unwrap();
         if let Some(booking) = &booking {
             assert_eq!(booking.ticket.block(), Durability::Durable);
@@ -55,7 +55,7 @@ impl World {
     }
 
     /// UR reports a pool of so much, asked for now.
-    fn sync(&self, balance: i64) -> i64 {
+    pub(crate) fn sync(&self, balance: i64) -> i64 {
         let through = self.ledger.journal().claimed();
         let (ticket, unexplained) = self.ledger.sync_pool(Currency::EUR, Minor(balance), through, at(100)).unwrap();
         assert_eq!(ticket.block(), Durability::Durable);

@@ -1,5 +1,8 @@
 use tapgate_engine::ids::AuthorizationId;
-use tapgate_engine::money::{Currency, Minor};
+use tapgate_engine::ledger::Change;
+use tapgate_engine::money::{Currency, Minor, Money};
+use tapgate_engine::store::{Store, Table};
+use tapgate_engine::testing::MemoryStore;
 use tapgate_engine::time::{UnixMillis, UnixSeconds};
 
 use super::*;
@@ -145,11 +148,13 @@ fn what_is_pending_at_expiry_is_a_break_and_ends_one_period_later() {
 fn a_hold_that_ur_showed_once_is_not_given_up_for_silence() {
     let world = holding();
     let open = |world: &World| expiry::open(&world.ledger, &"u0".parse().unwrap()).unwrap().remove(0);
-    let due = |day| open(&world).due(&RULES, expiry::Listed::Completely, days(day).at.seconds());
-    assert_eq!((due(0), due(1)), (expiry::Due::At(days(1).at.seconds()), expiry::Due::Over));
-    show(&world, Status::Pending, 0);
-    assert_eq!(due(1), expiry::Due::At(days(10).at.seconds()));
-    assert_eq!(due(10), expiry::Due::Unsettled(days(20).at.seconds()));
+    let due = |world: &World, day| open(world).due(&RULES, expiry::Listed::Completely, days(day).at.seconds());
+    assert_eq!((due(&world, 0), due(&world, 1)), (expiry::Due::At(days(1).at.seconds()), expiry::Due::Over));
+    for status in [Status::Unknown, Status::Pending] {
+        show(&world, status, 0);
+        assert_eq!(due(&world, 1), expiry::Due::At(days(10).at.seconds()), "{status:?}");
+        assert_eq!(due(&world, 10), expiry::Due::Unsettled(days(20).at.seconds()), "{status:?}");
+    }
 }
 
 #[test]
@@ -171,4 +176,32 @@ fn a_movement_that_stands_alone_is_debited_once_no_hold_may_be_meant() {
     };
     assert_eq!((expire(&world, 1), is_charged()), (0, false), "the hold may be meant");
     assert_eq!((expire(&world, 10), is_charged()), (1, true));
+}
+
+#[test]
+fn where_ur_is_never_asked_a_users_row_does_not_grow() {
+    const DAYS: u64 = 60;
+    const TAPS_A_DAY: u32 = 10;
+    let store = MemoryStore::new();
+    let world = World::over(store.clone(), 1, true);
+    let mut sizes = Vec::new();
+    for (day, first) in (0..DAYS).zip((0_u32..).step_by(TAPS_A_DAY as usize)) {
+        let ids = first..first + TAPS_A_DAY;
+        let at = days(day).at;
+        ids.clone().for_each(|id| world.tap(at, id, 0, 1_000));
+        // The partner does all it can: it debits every tap, and reports the pool with all of them.
+        let debited = ids.map(|id| format!("a{id}").parse().unwrap()).collect();
+        let funds = Money { amount: Minor(1_000_000), currency: Currency::EUR };
+        world.change(at, Change::ReplaceFunds { user: "u0".parse().unwrap(), funds, version: day + 1, debited });
+        world.report(at, 1_000_000, 0);
+        world.drained();
+        expire(&world, day);
+        if day % 20 == 19 {
+            world.ledger.write_rows().unwrap();
+            sizes.push(store.row(Table::Users, b"u0").unwrap().unwrap().len());
+        }
+    }
+    let holds = world.ledger.user(&"u0".parse().unwrap()).unwrap().holds().len();
+    assert!(holds <= 10 * TAPS_A_DAY as usize, "{holds} holds, although each ends after ten days");
+    assert!(sizes.iter().all(|size| *size < 20_000) && sizes[2] <= sizes[1] * 11 / 10, "{sizes:?} bytes");
 }

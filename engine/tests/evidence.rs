@@ -1,0 +1,282 @@
+//! Evidence by example: what a rejection, an end by us, a late or a missing row, and a return leave standing.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that meets the unexpected stops")]
+
+use std::sync::Barrier;
+
+use tapgate_engine::fact::{Flow, Kind, Posting, Progress, Request};
+use tapgate_engine::ledger::{Change, Reflected};
+use tapgate_engine::money::Currency;
+use tapgate_engine::rows::Outcome;
+use tapgate_engine::testing::MemoryStore;
+
+use crate::postings::completed;
+use crate::world::{self, World, at, movement, tap};
+
+/// What happens to the authorization `a1`.
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    Tap(i64),
+    More(i64),
+    Back(i64),
+    /// A reversal that names a card of its user's that `a1` was not tapped with.
+    BackOfAnotherCard(i64),
+    Shown(&'static str, Flow, Progress, i64),
+    Expired,
+    Released,
+    /// UR's balance of the pool, requested now.
+    Balance(i64),
+}
+
+use Flow::{In, Out};
+use Progress::{Completed, Pending, Rejected};
+use Step::{Back, BackOfAnotherCard, Balance, Expired, More, Released, Shown, Tap};
+
+/// A promise, what happens, and how it ends: state, held, debited, used of the limit, available in the pool, open breaks.
+const EXAMPLES: &[(&str, &[Step], &str)] = &[
+    (
+        "a rejected increment frees only itself",
+        &[Tap(90_000), More(10_000), Shown("h1", Out, Pending, 90_000), Shown("h2", Out, Rejected, 10_000)],
+        "confirmed held 90000 debits 90000 limit 85050 available 10000",
+    ),
+    (
+        "a rejected increment leaves the authorization held",
+        &[Tap(90_000), More(10_000), Shown("h2", Out, Rejected, 10_000)],
+        "confirmed held 90000 debits 90000 limit 85050 available 10000",
+    ),
+    (
+        "what is left of a rejected increment settles",
+        &[Tap(90_000), More(10_000), Shown("h2", Out, Rejected, 10_000), Shown("h1", Out, Completed, 90_000)],
+        "cleared held 0 debits 90000 limit 85050 available 10000",
+    ),
+    (
+        "a reversal of more than was approved is told",
+        &[Tap(1_000), Back(1_500)],
+        "reversed held 0 debits 0 limit 1890 available 100000 amount_mismatch",
+    ),
+    (
+        "a reversal that contradicts its authorization is told",
+        &[Tap(1_000), BackOfAnotherCard(1_000)],
+        "approved held 1000 debits 1000 limit 945 available 99000 status_conflict",
+    ),
+    (
+        "what UR takes less is given back to the user",
+        &[Tap(10_000), Shown("h", Out, Completed, 9_810)],
+        "cleared held 0 debits 9810 limit 9450 available 90190",
+    ),
+    (
+        "a hash in another case is the same transaction",
+        &[Tap(1_000), Shown("0xab", Out, Completed, 1_000), Shown("0xAB", Out, Completed, 1_000)],
+        "cleared held 0 debits 1000 limit 945 available 99000",
+    ),
+    (
+        "what expired and is shown as pending is claimed again",
+        &[Tap(90_000), Expired, Shown("h", Out, Pending, 90_000)],
+        "confirmed held 90000 debits 90000 limit 85050 available 10000 status_conflict",
+    ),
+    (
+        "what expired and is taken is told",
+        &[Tap(90_000), Expired, Shown("h", Out, Completed, 90_000)],
+        "cleared held 0 debits 90000 limit 85050 available 10000 status_conflict",
+    ),
+    (
+        "a pending hold that expires uses the limit no longer",
+        &[Tap(50_000), Shown("h", Out, Pending, 50_000), Expired],
+        "expired held 0 debits 0 limit 0 available 100000",
+    ),
+    (
+        "a reversal of the rest leaves the part",
+        &[Tap(1_000), Shown("h1", Out, Completed, 400), Back(600)],
+        "cleared held 0 debits 400 limit 1512 available 99600",
+    ),
+    (
+        "a part and a reversal of the rest, which UR takes and gives back",
+        &[
+            Tap(1_000),
+            Shown("h1", Out, Completed, 400),
+            Back(600),
+            Shown("h2", Out, Completed, 600),
+            Shown("h3", In, Completed, 600),
+            Balance(99_600),
+        ],
+        "cleared held 0 debits 400 limit 1512 available 99600",
+    ),
+    (
+        "what was reversed before stays declined",
+        &[Back(1_000), Tap(1_000)],
+        "tombstoned held 0 debits 0 limit 0 available 100000",
+    ),
+    (
+        "what was reversed before and taken stays declined",
+        &[Back(1_000), Shown("h", Out, Completed, 1_000), Tap(1_000)],
+        "force_posted held 0 debits 1000 limit 945 available 99000 stand_in",
+    ),
+    (
+        "a pending stand-in is claimed and told",
+        &[Tap(200_000), Shown("h", Out, Pending, 90_000)],
+        "declined held 90000 debits 90000 limit 85050 available 10000 stand_in",
+    ),
+    (
+        "a pool that UR says is in the red pays nothing",
+        &[Balance(-5), Tap(1_000)],
+        "declined held 0 debits 0 limit 0 available -5",
+    ),
+];
+
+fn play(world: &World, number: usize, step: Step) {
+    let of = |kind, amount| {
+        let original = Some("a1".parse().unwrap());
+        Request { kind, original, ..tap(&format!("n{number}"), amount) }
+    };
+    match step {
+        Tap(amount) => _ = world.durable(tap("a1", amount)),
+        More(amount) => _ = world.durable(of(Kind::Incremental, amount)),
+        Back(amount) => _ = world.durable(of(Kind::Reversal, amount)),
+        BackOfAnotherCard(amount) => {
+            _ = world.durable(Request { card: "card2".parse().unwrap(), ..of(Kind::Reversal, amount) });
+        }
+        Shown(hash, flow, progress, amount) => _ = world.book(&movement(hash, flow, progress, amount), "a1"),
+        // What holds nothing is not ended.
+        Expired => _ = world.ledger.expire(&"a1".parse().unwrap(), at(90_000)),
+        Released => _ = world.change(Change::Release { root: "a1".parse().unwrap(), reason: "test".into() }),
+        Balance(balance) => _ = world.sync(balance),
+    }
+}
+
+fn ending(world: &World) -> String {
+    let row = world.ledger.find(&"a1".parse().unwrap()).unwrap().unwrap().authorization.unwrap();
+    let user = world.user();
+    let debits: i64 = row.layers().map(|layer| layer.debit.0).sum();
+    let limit = user.spends().unreflected(at(100).at.seconds());
+    let breaks: Vec<_> = world.ledger.open_breaks().iter().map(|found| found.discrepancy.kind.name()).collect();
+    let (held, available) = (row.held().amount, world.available());
+    format!("{} held {held} debits {debits} limit {limit} available {available} {}", row.state.name(), breaks.join(" "))
+}
+
+#[test]
+fn each_example_ends_as_it_says() {
+    for (promise, steps, expected) in EXAMPLES {
+        let store = MemoryStore::new();
+        let world = World::with_store(store.clone());
+        for (number, step) in steps.iter().enumerate() {
+            play(&world, number, *step);
+        }
+        assert_eq!(&ending(&world).trim_end(), expected, "{promise}: {steps:?}");
+        world.close_and_check(&store);
+    }
+}
+
+fn orders(steps: &[Step]) -> Vec<Vec<Step>> {
+    let Some((first, rest)) = steps.split_first() else { return vec![Vec::new()] };
+    let insert = |shorter: Vec<Step>| {
+        let longer = move |place: usize| [&shorter[..place], &[*first], &shorter[place..]].concat();
+        (0..=rest.len()).map(longer)
+    };
+    orders(rest).into_iter().flat_map(insert).collect()
+}
+
+/// Decisions and ends by us are facts, whose order counts. Yet no order of them may lose money: once UR reports its
+/// balance, what is available is that balance less what is held.
+#[test]
+fn an_end_or_an_increment_in_any_place_loses_no_money() {
+    let (taken, back) = (Shown("h1", Out, Completed, 1_000), Shown("h2", In, Completed, 1_000));
+    let sets: [&[Step]; 6] = [
+        &[Expired, Shown("h1", Out, Pending, 1_000), taken, back],
+        &[Released, Back(1_000), taken, back],
+        &[Expired, Back(300), taken, Shown("h3", In, Completed, 300)],
+        &[More(500), Shown("h4", Out, Rejected, 500), taken, Released],
+        &[More(500), Back(300), Shown("h1", Out, Completed, 1_500), Shown("h3", In, Completed, 300)],
+        &[More(500), taken, Shown("h4", Out, Completed, 500), Expired],
+    ];
+    for (order, reports_each) in
+        sets.into_iter().flat_map(orders).flat_map(|order| [(order.clone(), false), (order, true)])
+    {
+        let world = World::new();
+        play(&world, 99, Tap(1_000));
+        let mut balance = 100_000;
+        for (number, step) in order.iter().enumerate() {
+            play(&world, number, *step);
+            if let Shown(_, flow, Completed, amount) = *step {
+                balance += if flow == Out { -amount } else { amount };
+            }
+            if reports_each || number + 1 == order.len() {
+                play(&world, number, Balance(balance));
+                let held = world.ledger.pool(Currency::EUR).unwrap().held.0;
+                assert_eq!(world.available(), balance - held, "after {step:?} of {order:?}, reports {reports_each}");
+            }
+        }
+    }
+}
+
+#[test]
+fn one_hash_settles_two_authorizations_that_its_rows_name() {
+    let store = MemoryStore::new();
+    let world = World::with_store(store.clone());
+    for id in ["a1", "a2"] {
+        world.durable(tap(id, 350));
+        world.book(&completed("h", 350), id).unwrap();
+    }
+    assert!(world.book(&completed("h", 350), "a1").is_none(), "told again");
+    let pool = world.ledger.pool(Currency::EUR).unwrap();
+    assert_eq!((pool.held.0, world.available(), world.ledger.open_breaks().len()), (0, 99_300, 0));
+    world.close_and_check(&store);
+}
+
+#[test]
+fn two_notifications_at_once_are_booked_on_two_holds() {
+    const ROUNDS: usize = 100;
+    let world = World::new();
+    for round in 0..ROUNDS {
+        for name in ["a", "b"] {
+            assert!(matches!(world.durable(tap(&format!("{name}{round}"), 350)), Outcome::Approved { .. }));
+        }
+        let start = Barrier::new(2);
+        std::thread::scope(|scope| {
+            for name in ["x", "y"] {
+                let (world, start) = (&world, &start);
+                scope.spawn(move || {
+                    start.wait();
+                    world.book(&completed(&format!("{name}{round}"), 350), "").unwrap();
+                });
+            }
+        });
+        let pool = world.ledger.pool(Currency::EUR).unwrap();
+        assert_eq!((pool.held.0, world.ledger.open_breaks().len()), (0, 0), "in round {round}");
+    }
+}
+
+#[test]
+fn a_tombstone_of_another_account_takes_nothing_from_a_user() {
+    let store = MemoryStore::new();
+    let world = World::with_store(store.clone());
+    let mut other = world::import();
+    other.user = "other".parse().unwrap();
+    other.cards.iter_mut().for_each(|card| card.id = "card_other".parse().unwrap());
+    world.change(Change::ImportUser(Box::new(other))).unwrap();
+    let theirs = Request { user: "other".parse().unwrap(), card: "card_other".parse().unwrap(), ..tap("r1", 1_000) };
+    world.durable(Request { kind: Kind::Reversal, original: Some("a1".parse().unwrap()), ..theirs });
+    world.book(&Posting { user: "other".parse().unwrap(), ..completed("h", 1_000) }, "a1").unwrap();
+    let declined = world.durable(tap("a1", 1_000));
+    assert!(matches!(declined, Outcome::Declined(_)), "{declined:?}");
+    let user = world.user();
+    assert_eq!((user.holds().len(), user.funds.unwrap().held.0, world.available()), (0, 0, 99_000));
+    world.close_and_check(&store);
+}
+
+#[test]
+fn what_ur_took_before_a_persons_report_is_proven_by_urs_next() {
+    let store = MemoryStore::new();
+    let world = World::with_store(store.clone());
+    let before = world.ledger.journal().claimed();
+    world.durable(tap("a1", 10_000));
+    world.book(&completed("h", 10_000), "a1").unwrap();
+    let report = world::report(Currency::EUR, 100_000, 0);
+    let Change::ReportPool { currency, reported, floor, reserve, .. } = report else {
+        unreachable!("it reports a pool")
+    };
+    let reflected = Some(Reflected::Through(before));
+    world.change(Change::ReportPool { currency, reported, floor, reserve, reflected }).unwrap();
+    assert_eq!(world.available(), 90_000, "the person's figure is older");
+    assert_eq!((world.sync(90_000), world.available()), (0, 90_000));
+    world.close_and_check(&store);
+}
