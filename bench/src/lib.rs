@@ -142,7 +142,7 @@ fn settle<T>(mut attempt: impl FnMut() -> Option<T>) -> T {
 
 fn changes(users: u64) -> impl Iterator<Item = Change> {
     let rates = Rates {
-        chf: vec![(Currency::EUR, 945), (Currency::USD, 863)],
+        chf: vec![(Currency::EUR, 9_450), (Currency::USD, 8_630)],
         pairs: vec![((Currency::USD, Currency::EUR), Conversion { rate: 9168, spread: 10150 })],
         interchange_percent: 1,
         ..Rates::default()

@@ -77,7 +77,7 @@ fn a_rate_pinned_to_francs_is_the_francs_per_unit() {
     change(&world, Change::PinRate { pair: (Currency::EUR, Currency::CHF), conversion: conversion(9_999) }, 10);
     change(&world, world::rates(), 20);
     let rates = world.ledger.program().rates;
-    assert_eq!((rates.chf_rate(Currency::EUR), rates.chf_rate(Currency::USD)), (Some(999), Some(863)));
+    assert_eq!((rates.chf_rate(Currency::EUR), rates.chf_rate(Currency::USD)), (Some(9_999), Some(8_630)));
     assert!(matches!(world.durable_at(tap("old", 1_000), 100 * HOUR), Outcome::Approved { .. }));
     world.close_and_check(&store);
 }

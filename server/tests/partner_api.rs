@@ -33,7 +33,7 @@ fn ledger() -> Ledger {
         cards: Vec::new(),
     };
     let rates =
-        Rates { chf: vec![(Currency::EUR, 945)], pairs: Vec::new(), interchange_percent: 1, ..Rates::default() };
+        Rates { chf: vec![(Currency::EUR, 9_450)], pairs: Vec::new(), interchange_percent: 1, ..Rates::default() };
     let pool = Change::ReportPool {
         currency: Currency::EUR,
         reported: Some(Minor(100_000)),

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::contract::pricing::RATE_ONE;
 use crate::money::{AMOUNT_MAX, ChfMinor, Minor};
 use crate::time::UnixSeconds;
 
@@ -50,10 +51,11 @@ impl ClientLimit {
     }
 }
 
-/// `floor(amount × rate / 1000)`, the rate in thousandths of a franc per unit; `None` beyond [`AMOUNT_MAX`].
+/// `floor(amount × rate / 10000)`, the rate in francs per unit on [`RATE_ONE`]: what the contract's
+/// `floor(amount × chfRate / 1000)` gives for a whole `chfRate`. `None` beyond [`AMOUNT_MAX`].
 #[must_use]
-pub fn to_chf(amount: Minor, chf_rate_thousandths: u32) -> Option<ChfMinor> {
-    let chf = i128::from(amount.0) * i128::from(chf_rate_thousandths) / 1000;
+pub fn to_chf(amount: Minor, chf_rate: u32) -> Option<ChfMinor> {
+    let chf = i128::from(amount.0) * i128::from(chf_rate) / i128::from(RATE_ONE);
     i64::try_from(chf).ok().filter(|chf| *chf <= AMOUNT_MAX.0).map(ChfMinor)
 }
 
@@ -97,7 +99,7 @@ mod tests {
         let cases = vectors["to_chf_cases"].as_array().unwrap();
         assert!(!cases.is_empty());
         for case in cases {
-            let rate = u32::try_from(case["chf_rate_thousandths"].as_u64().unwrap()).unwrap();
+            let rate = u32::try_from(case["chf_rate_thousandths"].as_u64().unwrap()).unwrap() * 10;
             let chf = to_chf(Minor(case["amount_minor"].as_i64().unwrap()), rate);
             assert_eq!(chf, Some(ChfMinor(case["chf_minor"].as_i64().unwrap())), "{case}");
         }

@@ -94,7 +94,8 @@ impl Price {
 /// UR's rates as last set.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rates {
-    /// Thousandths of a franc per unit of the currency, sorted by currency.
+    /// Francs per unit of the currency, on [`RATE_ONE`], sorted by currency. UR's contract keeps thousandths; its API
+    /// gives one more digit, without which a yen would count for an eighth less.
     pub chf: Vec<(Currency, u32)>,
     /// Pairs (from, to), sorted.
     pub pairs: Vec<((Currency, Currency), Conversion)>,
@@ -197,8 +198,7 @@ impl Rates {
         rates.pairs.push((pair, conversion));
         if pair.1 == Currency::CHF {
             rates.chf.retain(|(other, _)| *other != pair.0);
-            // A currency below one thousandth of a franc counts as one.
-            rates.chf.push((pair.0, (conversion.rate / (RATE_ONE / 1_000)).max(1)));
+            rates.chf.push((pair.0, conversion.rate));
         }
         rates
     }
@@ -243,11 +243,11 @@ impl Rates {
         Ok(())
     }
 
-    /// Thousandths of a franc per unit of `currency`; a franc is 1,000 by itself.
+    /// Francs per unit of `currency`, on [`RATE_ONE`].
     #[must_use]
     pub fn chf_rate(&self, currency: Currency) -> Option<u32> {
         if currency == Currency::CHF {
-            return Some(1000);
+            return Some(RATE_ONE);
         }
         lookup(&self.chf, &currency)
     }

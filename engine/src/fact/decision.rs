@@ -39,7 +39,7 @@ pub struct Approval {
     pub amount: Minor,
     /// Taken from the pool or the fiat balance.
     pub paid: Money,
-    /// `floor(paid × chfRate / 1000)`: counted by velocity.
+    /// `floor(paid × chfRate)`: counted by velocity.
     pub spent: ChfMinor,
     /// `spent × limit_weight`: counted against the client limit.
     pub limit: ChfMinor,
@@ -189,7 +189,7 @@ pub struct UserSeen {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AmountMaxSeen {
     pub max: Money,
-    /// Thousandths of a franc per unit of its currency, where known: to compare across currencies.
+    /// Francs per unit of its currency on 10,000, where known: to compare across currencies.
     pub chf_rate: Option<u32>,
 }
 
@@ -250,7 +250,7 @@ pub struct FundingRoute {
     pub currency: Currency,
     /// Conversion of the request's amount; `None` where it needs rates but none were ever set.
     pub price: Option<Price>,
-    /// Thousandths of a franc per unit of `currency`, where known.
+    /// Francs per unit of `currency` on 10,000, where known.
     pub chf_rate: Option<u32>,
     pub capacity: Capacity,
     /// Age of the oldest rate that the route uses; `None` if none of them ages, or none was ever set.

@@ -184,7 +184,7 @@ pub fn fold_extremes(bytes: &[u8]) {
     let mut ledger = start();
     let person = Author::Person { name: "test".into(), idempotency: None };
     let rich = ClientLimit { used: ChfMinor(0), client: ChfMinor(AMOUNT_MAX.0), start: UnixSeconds(START_SECONDS) };
-    let rate = if script.flag() { RATE_MAX } else { 945 };
+    let rate = if script.flag() { RATE_MAX } else { 9_450 };
     let pair = |from, to| ((from, to), Conversion { rate: 10_000, spread: 10_000 });
     let rates = Rates {
         chf: vec![(Currency::EUR, rate), (Currency::USD, 1)],

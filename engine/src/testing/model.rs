@@ -18,7 +18,7 @@ pub enum ModelReply {
 
 const MONTH_SECONDS: i64 = 30 * 24 * 3600;
 
-/// Rates of the model's world: USD→EUR 0.9168 with 1.5 % spread, EUR→USD set apart, francs per thousand.
+/// Rates of the model's world: USD→EUR 0.9168 with 1.5 % spread, EUR→USD set apart, francs on 10,000.
 const USD_TO_EUR: i128 = 9168;
 
 const EUR_TO_USD: i128 = 10907;
@@ -27,9 +27,9 @@ const SPREAD: i128 = 10150;
 
 const INTERCHANGE: i128 = 101;
 
-const CHF_EUR: i128 = 945;
+const CHF_EUR: i128 = 9_450;
 
-const CHF_USD: i128 = 863;
+const CHF_USD: i128 = 8_630;
 
 /// One approved decision.
 #[derive(Clone, Debug)]
@@ -211,7 +211,7 @@ fn floor_convert(amount: i64, rate: i128, spread: i128) -> i64 {
 
 fn francs(amount: i64, currency: &str) -> i64 {
     let rate = if currency == "EUR" { CHF_EUR } else { CHF_USD };
-    (i128::from(amount) * rate / 1000) as i64
+    (i128::from(amount) * rate / 10_000) as i64
 }
 
 fn share_up(amount: i64, part: i64, whole: i64) -> i64 {

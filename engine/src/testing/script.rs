@@ -279,7 +279,7 @@ impl World {
     fn set_up(&mut self) {
         let pair = |from, to, rate| ((currency(from), currency(to)), Conversion { rate, spread: 10150 });
         let rates = Rates {
-            chf: vec![(Currency::EUR, 945), (Currency::USD, 863)],
+            chf: vec![(Currency::EUR, 9_450), (Currency::USD, 8_630)],
             pairs: vec![pair("EUR", "USD", 10907), pair("USD", "EUR", 9168)],
             interchange_percent: 1,
             ..Rates::default()

@@ -123,7 +123,7 @@ pub(crate) fn funds(amount: i64, version: u64, debited: &[&str]) -> Change {
 
 pub(crate) fn rates() -> Change {
     let rates = Rates {
-        chf: vec![(Currency::EUR, 945), (Currency::USD, 863)],
+        chf: vec![(Currency::EUR, 9_450), (Currency::USD, 8_630)],
         pairs: vec![((Currency::USD, Currency::EUR), Conversion { rate: 9168, spread: 10150 })],
         interchange_percent: 1,
         ..Rates::default()

@@ -128,7 +128,8 @@ fn rates(books: &Books) -> Value {
     let pairs = books.rates.usd.iter().filter(|(code, _)| **code != "USD").map(|(code, rate)| {
         json!({"from": "USD", "to": code, "rate": rate.to_string(), "spread": books.rates.spread.to_string()})
     });
-    let chf = books.rates.chf.iter().map(|(code, rate)| ((*code).to_owned(), json!(rate.to_string())));
+    let thousandths = |rate: &u64| format!("{}.{}", rate / 10, rate % 10);
+    let chf = books.rates.chf.iter().map(|(code, rate)| ((*code).to_owned(), json!(thousandths(rate))));
     json!({
         "chf": chf.collect::<serde_json::Map<_, _>>(), "pairs": pairs.collect::<Vec<_>>(),
         "interchange_percent": books.rates.interchange_percent.to_string(),

@@ -133,7 +133,7 @@ fn rates() -> Rates {
     Rates {
         usd: [("USD", 10_000), ("EUR", 9_168), ("CHF", 8_632), ("GBP", 7_674), ("CNH", 70_885)].into(),
         spread: 10_150,
-        chf: [("EUR", 941), ("USD", 863), ("GBP", 1_124), ("CNH", 121)].into(),
+        chf: [("EUR", 9_414), ("USD", 8_632), ("GBP", 11_248), ("CNH", 1_217)].into(),
         interchange_percent: 1,
     }
 }

@@ -76,7 +76,7 @@ def test_every_call_is_signed_by_the_partner_and_in_time(server, world, ur):
 def test_pools_and_rates_are_urs(server, world, ur):
     assert eventually(lambda: world.pool("EUR")["reported"] == ur.balances[OPS]["EUR"])
     rates = server.admin_ok("GET", "/api/v1/rates")
-    assert rates["chf"]["EUR"] == "945"
+    assert rates["chf"] == {"EUR": "945.3", "USD": "863"}
     assert {"from": "USD", "to": "EUR", "rate": "9168", "spread": "10150"} in rates["pairs"]
 
 

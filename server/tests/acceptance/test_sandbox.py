@@ -230,7 +230,7 @@ def test_an_exchange_and_an_onramp_use_the_limit(running):
     assert quote["isSupport"] is True
     onramp = {"quoteId": quote["quoteId"], "requestId": "on_1", "urId": user, "tokenIn": "EUR", "amountIn": "10000"}
     assert asked(running, "/v1/onramp", **onramp)["txHash"].startswith("0x")
-    assert asked(running, "/v1/profile", urId=user)["usedLimit"] == used + 2 * 9410
+    assert asked(running, "/v1/profile", urId=user)["usedLimit"] == used + 2 * 9414
     assert running.ask_ur("/v1/onramp", {**onramp, "requestId": "on_2", "quoteId": "none"}).json()["code"] == 20003
     poor = {"urId": user, "inputToken": "EUR", "outputToken": "USD", "amount": "99999999", "requestId": "fx_2"}
     assert running.ask_ur("/v1/exchange", poor).json()["code"] == 20003

@@ -28,7 +28,7 @@ class Ur:
         self.lock = threading.RLock()
         self.profiles, self.balances, self.rows = {}, {OPS: {}}, []
         self.rates = {("USD", "EUR"): ("0.9168", "1.0150"), ("EUR", "USD"): ("1.0907", "1.0150"), ("CHF", "USD"): ("1.1587", "1.0150")}
-        self.chf = {"EUR": "0.945", "USD": "0.863"}
+        self.chf = {"EUR": "0.9453", "USD": "0.863"}
         self.calls, self.refused = [], []
         # Deposits by their requestId: (account, token, USDC, hash). What they cost, and how they are going.
         self.deposits, self.fee, self.deposit_status = {}, Decimal("0.02"), "pending"

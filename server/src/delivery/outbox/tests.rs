@@ -54,7 +54,7 @@ impl World {
         let world = World::over(MemoryStore::new());
         let conversion = Conversion { rate: 10_907, spread: 10_000 };
         let rates = Rates {
-            chf: vec![(Currency::EUR, 945), (Currency::USD, 863)],
+            chf: vec![(Currency::EUR, 9_450), (Currency::USD, 8_630)],
             pairs: vec![((Currency::EUR, Currency::USD), conversion)],
             interchange_percent: 1,
             ..Rates::default()

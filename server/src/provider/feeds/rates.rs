@@ -86,11 +86,7 @@ impl<A: UrApi> Feeds<A> {
             let (from, to) = *pair;
             let opposite = (to, from);
             let inverse = answers.get(&opposite).map(|opposite| opposite.rate).or_else(|| stored(opposite));
-            let last = if is_stored(*pair) {
-                stored(*pair)
-            } else {
-                before.chf_rate(from).map(|rate| rate.saturating_mul(10))
-            };
+            let last = if is_stored(*pair) { stored(*pair) } else { before.chf_rate(from) };
             let in_use = |pair: Pair| taken.get(&pair).map(|answer: &Rate| answer.rate).or_else(|| stored(pair));
             let inverse = inverse.or_else(|| crossed(in_use, *pair));
             let asked = Asked { rate: answer.rate, spread: answer.spread, inverse, last, at };
@@ -141,8 +137,7 @@ fn renewed(before: &Rates, taken: &BTreeMap<Pair, Rate>) -> Rates {
         let (from, to) = *pair;
         if to == Currency::CHF {
             rates.chf.retain(|(other, _)| *other != from);
-            // UR quotes on 10,000, the ledger in thousandths; a currency below one thousandth counts as one.
-            rates.chf.push((from, (answer.rate / 10).max(1)));
+            rates.chf.push((from, answer.rate));
         }
     }
     rates

@@ -204,7 +204,7 @@ fn low_pool() -> (Arc<MemoryStore>, World) {
     }
     let dollars = ((Currency::USD, Currency::EUR), Conversion { rate: 9_168, spread: 10_150 });
     let rates =
-        Rates { chf: vec![(Currency::EUR, 945)], pairs: vec![dollars], interchange_percent: 1, ..Rates::default() };
+        Rates { chf: vec![(Currency::EUR, 9_450)], pairs: vec![dollars], interchange_percent: 1, ..Rates::default() };
     world.change(later(0), Change::ReplaceRates(Box::new(rates)));
     world.report(later(0), 85_000, 0);
     world.drained();

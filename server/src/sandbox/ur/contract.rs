@@ -53,7 +53,8 @@ pub(in crate::sandbox) struct Rate {
 pub(in crate::sandbox) struct Rates {
     pub(in crate::sandbox) usd: BTreeMap<Code, u64>,
     pub(in crate::sandbox) spread: u64,
-    /// Thousandths of a franc per unit.
+    /// Francs per unit, in ten-thousandths. The real contract keeps thousandths, which its API does not show; here both
+    /// are one figure, so that books fed by the API can be exact.
     pub(in crate::sandbox) chf: BTreeMap<Code, u64>,
     pub(in crate::sandbox) interchange_percent: u64,
 }
@@ -79,8 +80,8 @@ impl Rates {
 
     /// Francs with two decimals. A currency without a rate is never paid in.
     pub(in crate::sandbox) fn to_chf(&self, amount: u64, code: Code) -> u64 {
-        let rate = if code == "CHF" { 1_000 } else { self.chf.get(code).copied().unwrap_or(0) };
-        amount * rate / 1_000
+        let rate = if code == "CHF" { 10_000 } else { self.chf.get(code).copied().unwrap_or(0) };
+        amount * rate / 10_000
     }
 
     /// A transaction amount in another currency: at least one unit, except for an amount of zero.
@@ -143,7 +144,7 @@ mod tests {
     fn francs_are_counted_as_the_contract_counts_them() {
         let vectors = vectors(include_str!("../../../../engine/tests/vectors/limit-vectors.json"));
         for case in vectors["to_chf_cases"].as_array().unwrap() {
-            let chf = BTreeMap::from([("EUR", number(&case["chf_rate_thousandths"]))]);
+            let chf = BTreeMap::from([("EUR", 10 * number(&case["chf_rate_thousandths"]))]);
             let rates = Rates { usd: BTreeMap::new(), spread: 10_000, chf, interchange_percent: 1 };
             assert_eq!(rates.to_chf(number(&case["amount_minor"]), "EUR"), number(&case["chf_minor"]), "{case}");
         }

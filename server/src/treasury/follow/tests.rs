@@ -71,7 +71,7 @@ impl World {
         let policy = Policy { credits_count_at_once, ..Policy::default() };
         let ledger = Ledger::start(store, State::default(), policy, 1, Box::new(|_| {})).unwrap();
         let world = World { ledger: Arc::new(ledger) };
-        let rates = Rates { chf: vec![(Currency::EUR, 945)], interchange_percent: 1, ..Rates::default() };
+        let rates = Rates { chf: vec![(Currency::EUR, 9_450)], interchange_percent: 1, ..Rates::default() };
         world.change(MONDAY, Change::ReplaceRates(Box::new(rates)));
         world.report(MONDAY, 0, 0);
         for user in 0..users {

@@ -10,6 +10,7 @@ use tapgate_engine::rows::PoolFigures;
 
 use super::super::forms::{amount, parsed};
 use super::{Digits, Malformed};
+use crate::wire::ur::display_amount;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
@@ -108,13 +109,29 @@ fn rate(field: &str, Digits(text): &Digits) -> Result<u32, Malformed> {
     rate.ok_or_else(|| Malformed(format!("{field} must be a whole number, 1 to {RATE_MAX}, got {text:?}")))
 }
 
+/// Francs are in thousandths here, as in UR's contract, with one decimal as its API gives it.
+fn francs(field: &str, Digits(text): &Digits) -> Result<u32, Malformed> {
+    let rate = display_amount(field, text, 1).ok().and_then(|rate| u32::try_from(rate.0).ok());
+    rate.filter(|rate| (1..=RATE_MAX).contains(rate)).ok_or_else(|| {
+        let max = RATE_MAX / 10;
+        Malformed(format!(
+            "{field} must be thousandths of a franc with at most one decimal, 0.1 to {max}, got {text:?}"
+        ))
+    })
+}
+
+fn francs_view(rate: u32) -> String {
+    let (thousandths, tenths) = (rate / 10, rate % 10);
+    if tenths == 0 { thousandths.to_string() } else { format!("{thousandths}.{tenths}") }
+}
+
 impl RatesForm {
     /// # Errors
     /// A value is malformed; the message names its field.
     pub fn rates(&self) -> Result<Rates, Malformed> {
         let mut rates = Rates { interchange_percent: INTERCHANGE_PERCENT, ..Rates::default() };
         for (code, value) in &self.chf {
-            rates.chf.push((parsed("chf", code)?, rate(&format!("chf.{code}"), value)?));
+            rates.chf.push((parsed("chf", code)?, francs(&format!("chf.{code}"), value)?));
         }
         for pair in &self.pairs {
             rates.pairs.push(pair.read()?);
@@ -166,7 +183,7 @@ impl PairForm {
 
 #[must_use]
 pub fn rates_view(rates: &Rates) -> Value {
-    let chf = rates.chf.iter().map(|(currency, rate)| (currency.to_string(), Value::from(rate.to_string())));
+    let chf = rates.chf.iter().map(|(currency, rate)| (currency.to_string(), Value::from(francs_view(*rate))));
     let pairs = rates.pairs.iter().map(|((from, to), conversion)| {
         json!({
             "from": from.as_str(), "to": to.as_str(),
@@ -187,4 +204,21 @@ pub fn rates_view(rates: &Rates) -> Value {
         fields.insert("kept".to_owned(), kept.collect());
     }
     view
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn francs_keep_the_digit_that_urs_api_gives_beyond_thousandths() {
+        let read = |text: &str| francs("chf.JPY", &Digits(text.to_owned())).ok();
+        for (text, rate) in [("945", 9_450), ("941.4", 9_414), ("5.7", 57), ("0.1", 1), ("100000000", RATE_MAX)] {
+            assert_eq!(read(text), Some(rate), "{text}");
+            assert_eq!(francs_view(rate), text);
+        }
+        for text in ["0", "-5.7", "5.71", "100000000.1", "1e3", ""] {
+            assert_eq!(read(text), None, "{text}");
+        }
+    }
 }
