@@ -167,6 +167,14 @@ fn wall() -> UnixMillis {
 }
 
 #[cfg(test)]
+impl Clock {
+    /// A virtual clock from a time on, at the speed of tokio's.
+    pub(crate) fn from(started_at: UnixMillis) -> Clock {
+        Clock { started_at: AtomicU64::new(started_at.0), ..Clock::accelerated(1) }
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

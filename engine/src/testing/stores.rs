@@ -14,6 +14,14 @@ struct Kept {
     watermark: Sequence,
 }
 
+impl Kept {
+    /// The records up to a sequence, and those after it: found by bisection, because programs read few records of
+    /// many and often.
+    fn split_after(&self, last: Sequence) -> (&[Entry], &[Entry]) {
+        self.entries.split_at(self.entries.partition_point(|entry| entry.sequence <= last))
+    }
+}
+
 /// A store in memory.
 #[derive(Debug, Default)]
 pub struct MemoryStore {
@@ -73,14 +81,23 @@ impl Store for MemoryStore {
     }
 
     fn read(&self, after: Sequence, visit: Visit<'_>) -> Result<(), StoreError> {
-        let entries: Vec<_> = self.kept().entries.iter().filter(|entry| entry.sequence > after).cloned().collect();
-        let _ = entries.into_iter().try_for_each(visit);
+        let (end, _) = self.head()?;
+        let later = |before: Sequence| self.kept().split_after(before).1.first().cloned();
+        let mut next = later(after);
+        while let Some(entry) = next.filter(|entry| entry.sequence <= end) {
+            let sequence = entry.sequence;
+            next = if visit(entry).is_break() { None } else { later(sequence) };
+        }
         Ok(())
     }
 
     fn read_back(&self, before: Sequence, visit: Visit<'_>) -> Result<(), StoreError> {
-        let entries: Vec<_> = self.kept().entries.iter().filter(|entry| entry.sequence < before).cloned().collect();
-        let _ = entries.into_iter().rev().try_for_each(visit);
+        let earlier = |than: Sequence| self.kept().split_after(Sequence(than.0.saturating_sub(1))).0.last().cloned();
+        let mut next = earlier(before);
+        while let Some(entry) = next {
+            let sequence = entry.sequence;
+            next = if visit(entry).is_break() { None } else { earlier(sequence) };
+        }
         Ok(())
     }
 

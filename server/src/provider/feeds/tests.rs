@@ -1,0 +1,181 @@
+//! The feeds over a UR of the test's, in virtual time.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use tapgate_engine::money::{ChfMinor, Currency};
+use tapgate_engine::time::UnixSeconds;
+
+use super::*;
+use crate::provider::api::{At, Budget, Exchange, Mint, Onramp, QuoteAsked, TransactionFilter};
+use crate::provider::prefunding::Board;
+use crate::treasury::follow::tests::{MONDAY, World};
+use crate::wire::ur as wire;
+
+/// The lowest tier of UR's issuer.
+const CALLS_PER_MINUTE: u32 = 80;
+/// Time that UR takes to answer.
+const LATENCY: Duration = Duration::from_millis(200);
+const PLENTY: i64 = 1_000_000_000_000;
+
+/// A UR that answers every call within the budget. It has no transaction to show: every hold stays open.
+struct Ur {
+    clock: Arc<Clock>,
+    ledger: Arc<Ledger>,
+    budget: Mutex<Budget>,
+    /// The greatest age that an account's figures had when they were read again, in milliseconds.
+    oldest: AtomicU64,
+    swept: AtomicU64,
+}
+
+impl Ur {
+    async fn answer(&self, priority: Priority) {
+        loop {
+            let taken = self.budget.lock().unwrap().take(priority, self.clock.elapsed());
+            match taken {
+                Ok(()) => break,
+                Err(wait) => self.clock.sleep(wait).await,
+            }
+        }
+        self.clock.sleep(LATENCY).await;
+    }
+
+    fn note_age(&self, user: &UrId) {
+        let reported_at = self.ledger.user(user).unwrap().reported_at;
+        self.oldest.fetch_max(self.clock.now().at.0 - reported_at.0, Ordering::Relaxed);
+    }
+}
+
+impl UrApi for Ur {
+    async fn profile(&self, user: &UrId, priority: Priority) -> Result<wire::Profile, UrError> {
+        self.answer(priority).await;
+        self.note_age(user);
+        let limit = ClientLimit { used: ChfMinor(0), client: ChfMinor(PLENTY), start: UnixSeconds(0) };
+        Ok(wire::Profile { user: user.clone(), status: AccountStatus::Live, limit, allowances: Vec::new() })
+    }
+
+    async fn balance(&self, _: &UrId, priority: Priority) -> Result<wire::Balances, UrError> {
+        self.answer(priority).await;
+        let rows = vec![wire::Balance { currency: Currency::EUR, amount: Minor(PLENTY) }];
+        Ok(wire::Balances { rows, is_complete: true, ..wire::Balances::default() })
+    }
+
+    async fn transactions(
+        &self,
+        _: &UrId,
+        _: &TransactionFilter,
+        _: At,
+        priority: Priority,
+    ) -> Result<wire::Page<wire::Transaction>, UrError> {
+        self.answer(priority).await;
+        self.swept.fetch_add(1, Ordering::Relaxed);
+        Ok(wire::Page { rows: Vec::new(), unreadable: Vec::new(), next: None, previous: None })
+    }
+
+    async fn tokens(&self, priority: Priority) -> Result<Vec<wire::Token>, UrError> {
+        self.answer(priority).await;
+        let token = |symbol: &str| wire::Token { symbol: symbol.to_owned(), decimals: 2, is_fiat: true };
+        Ok(["USD", "EUR", "CHF"].map(token).to_vec())
+    }
+
+    async fn exchange_rate(&self, _: &str, _: &str, priority: Priority) -> Result<wire::Rate, UrError> {
+        self.answer(priority).await;
+        Ok(wire::Rate { rate: 10_000, spread: 10_000 })
+    }
+
+    async fn transactions_of(
+        &self,
+        _: &[(UrId, String)],
+        _: Priority,
+    ) -> Result<wire::Page<wire::Transaction>, UrError> {
+        Err(UrError::Paused)
+    }
+
+    async fn exchange(&self, _: &Exchange) -> Result<String, UrError> {
+        Err(UrError::Paused)
+    }
+
+    async fn deposit_quote(&self, _: &QuoteAsked<'_>) -> Result<wire::DepositQuote, UrError> {
+        Err(UrError::Paused)
+    }
+
+    async fn deposit(&self, _: &Exchange) -> Result<String, UrError> {
+        Err(UrError::Paused)
+    }
+
+    async fn onramp_quote(&self, _: &QuoteAsked<'_>) -> Result<wire::OnrampQuote, UrError> {
+        Err(UrError::Paused)
+    }
+
+    async fn onramp(&self, _: &Onramp) -> Result<String, UrError> {
+        Err(UrError::Paused)
+    }
+
+    async fn mint(&self, _: &Mint) -> Result<UrId, UrError> {
+        Err(UrError::Paused)
+    }
+}
+
+/// Feeds with default settings over a ledger, each of whose users has an open hold.
+fn feeds(world: &World, users: u32) -> Feeds<Ur> {
+    let mut known = Known::default();
+    for user in 0..users {
+        world.tap(MONDAY, user, user, 1);
+        known.users.push(format!("u{user}").parse().unwrap());
+    }
+    known.holding.clone_from(&known.users);
+    let text = "ur.signers = [\"0xee28dEaD5F114C8405BE3be1144D59A4110B7F79\"]\nur.ops_ur_id = \"9999\"\n";
+    let no_files = |_: &std::path::Path| Err(std::io::Error::from(std::io::ErrorKind::NotFound));
+    let settings = crate::config::Config::load(text, "test.toml", [], no_files).unwrap().feeds.unwrap();
+    assert_eq!(settings.calls_per_minute, CALLS_PER_MINUTE);
+    // Every account is always due, as every hold is: the budget decides alone.
+    let settings = Settings { users_interval: Duration::from_secs(3_600), ..settings };
+    let clock = Arc::new(Clock::from(MONDAY));
+    let ledger = Arc::clone(&world.ledger);
+    let ur = Ur {
+        clock: Arc::clone(&clock),
+        ledger: Arc::clone(&ledger),
+        budget: Mutex::new(Budget::new(CALLS_PER_MINUTE)),
+        oldest: AtomicU64::new(0),
+        swept: AtomicU64::new(0),
+    };
+    let board = Arc::new(Board::default());
+    let credits = Credits { ledger: Arc::clone(&ledger), clock: Arc::clone(&clock), board, quote_tolerance_bps: 0 };
+    let randomness = Randomness::new(|| 1 << 63);
+    let given = Given { ledger, clock, randomness, credits, findings: Arc::default(), settings };
+    Feeds::new(given, Arc::new(ur), &known)
+}
+
+/// Sweeps alone could spend the whole budget: the hold of every account is due again and again, and taps open others.
+#[tokio::test(start_paused = true)]
+async fn ten_thousand_accounts_with_open_holds_never_grow_stale_while_ur_answers() {
+    const USERS: u32 = 10_000;
+    const TAPS_PER_MINUTE: u32 = 10;
+    const MINUTES: u32 = 330;
+    /// A fifth of the age from which decisions decline `state_stale` by default.
+    const AGE_MAX: Duration = Duration::from_secs(5 * 3_600);
+    let world = World::new(USERS, false);
+    world.report(MONDAY, PLENTY, 0);
+    let feeds = feeds(&world, USERS);
+    let (ur, clock) = (Arc::clone(&feeds.api), Arc::clone(&feeds.given.clock));
+    let (_hints, hinted) = mpsc::channel(1);
+    let running = tokio::spawn(feeds.run(hinted));
+    let mut taps = USERS;
+    for minute in 0..MINUTES {
+        clock.sleep(Duration::from_secs(60)).await;
+        let now = clock.now().at;
+        for _ in 0..TAPS_PER_MINUTE {
+            world.tap(now, taps, taps % USERS, 1);
+            taps += 1;
+        }
+        assert!(now.0 - world.ledger.pool(Currency::EUR).unwrap().reported_at.0 < 120_000, "minute {minute}");
+        assert!(now.0 - world.ledger.program().rates.set_at.unwrap().0 < 1_200_000, "minute {minute}");
+    }
+    running.abort();
+    for user in 0..USERS {
+        ur.note_age(&format!("u{user}").parse().unwrap());
+    }
+    let oldest = ur.oldest.load(Ordering::Relaxed);
+    assert!(oldest < millis(AGE_MAX), "{oldest} ms");
+    let swept = ur.swept.load(Ordering::Relaxed);
+    assert!(swept > u64::from(MINUTES * CALLS_PER_MINUTE) * 3 / 10, "{swept} sweeps: their own share at least");
+}
