@@ -100,3 +100,108 @@ fn likeness(posting: &Posting, candidate: &Candidate) -> u8 {
     let merchant = name.is_some() && name == candidate.merchant;
     u8::from(category) + u8::from(merchant)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fact::Progress;
+    use crate::money::Currency;
+
+    /// UR's time of the movement.
+    const AT: i64 = 1_000_000;
+    const DAY: i64 = 86_400;
+    const CAFE: Option<u16> = Some(5_812);
+    const SHOP: Option<u16> = Some(5_411);
+    const HOTEL: Option<u16> = Some(7_011);
+
+    /// A hold of EUR from a café, a minute before the movement, and how it differs from that.
+    fn hold(root: &str, amount: i64, differs: fn(&mut Candidate)) -> Candidate {
+        let mut hold = Candidate {
+            root: root.parse().unwrap(),
+            held: Money { amount: Minor(amount), currency: Currency::EUR },
+            mcc: CAFE,
+            merchant: Some(merchant_hash("Café Zürich")),
+            at: UnixSeconds(AT - 60),
+            is_ended: false,
+        };
+        differs(&mut hold);
+        hold
+    }
+
+    /// What UR takes at a merchant: `root rule`, or nothing.
+    fn chosen(flow: Flow, amount: i64, mcc: Option<u16>, merchant: Option<&str>, holds: &[Candidate]) -> String {
+        let posting = Posting {
+            hash: "h".into(),
+            user: "user".parse().unwrap(),
+            flow,
+            progress: Progress::Completed,
+            amount: Money { amount: Minor(amount), currency: Currency::EUR },
+            at: UnixSeconds(AT),
+            mcc,
+            merchant: merchant.map(Into::into),
+            references: smallvec::SmallVec::new(),
+            awaits: None,
+            ordinal: 0,
+        };
+        let found = find(&posting, holds, Tolerance::default(), Lives::default());
+        found.map_or_else(String::new, |(root, rule)| format!("{root} {}", rule.name()))
+    }
+
+    fn plain(_: &mut Candidate) {}
+
+    #[test]
+    fn amounts_come_before_merchants_and_merchants_exclude_nothing() {
+        let check = |amount, mcc, holds: &[Candidate], expected: &str| {
+            assert_eq!(chosen(Flow::Out, amount, mcc, None, holds), expected, "{holds:?}");
+        };
+        let shop: fn(&mut Candidate) = |hold| hold.mcc = SHOP;
+        let older: fn(&mut Candidate) = |hold| hold.at = UnixSeconds(AT - 600);
+        check(1_000, CAFE, &[hold("a", 1_010, plain), hold("b", 1_000, shop)], "b exact_amount");
+        check(1_000, SHOP, &[hold("a", 1_000, plain)], "a exact_amount");
+        check(1_000, CAFE, &[hold("a", 1_000, shop), hold("b", 1_000, plain)], "b exact_amount");
+        check(1_000, None, &[hold("a", 1_000, plain), hold("b", 1_000, older)], "b oldest_exact");
+        check(1_000, CAFE, &[hold("a", 1_015, shop), hold("b", 1_018, plain)], "b near_amount");
+        check(1_000, None, &[hold("a", 1_018, plain), hold("b", 1_015, plain)], "b near_amount");
+        check(1_000, None, &[hold("a", 1_100, plain)], "");
+    }
+
+    #[test]
+    fn a_part_belongs_to_the_one_hold_of_its_category_or_merchant() {
+        let check = |mcc, merchant, holds: &[Candidate], expected: &str| {
+            assert_eq!(chosen(Flow::Out, 400, mcc, merchant, holds), expected, "{holds:?}");
+        };
+        let shop: fn(&mut Candidate) = |hold| (hold.mcc, hold.merchant) = (SHOP, None);
+        let older: fn(&mut Candidate) = |hold| hold.at = UnixSeconds(AT - 600);
+        check(CAFE, None, &[hold("a", 1_000, plain), hold("b", 1_000, shop)], "a part");
+        check(None, Some(" CAFé zürich"), &[hold("a", 1_000, plain), hold("b", 1_000, shop)], "a part");
+        check(CAFE, None, &[hold("a", 1_000, plain), hold("b", 1_000, older)], "b part");
+        check(CAFE, None, &[hold("a", 1_000, plain), hold("b", 2_000, plain)], "");
+        check(None, None, &[hold("a", 1_000, plain)], "");
+        check(CAFE, None, &[hold("a", 300, plain)], "");
+    }
+
+    #[test]
+    fn a_hold_is_open_from_an_hour_before_its_decision_to_the_end_of_its_life() {
+        let fits = |mcc, decided: i64| {
+            let hold = Candidate { mcc, at: UnixSeconds(AT + decided), ..hold("a", 1_000, plain) };
+            !chosen(Flow::Out, 1_000, None, None, &[hold]).is_empty()
+        };
+        assert_eq!([fits(CAFE, 3_600), fits(CAFE, 3_601)], [true, false]);
+        assert_eq!([fits(CAFE, -10 * DAY), fits(CAFE, -10 * DAY - 1)], [true, false]);
+        assert_eq!([fits(HOTEL, -30 * DAY), fits(HOTEL, -30 * DAY - 1)], [true, false]);
+    }
+
+    #[test]
+    fn ended_holds_come_last_and_returns_match_nothing() {
+        let ended: fn(&mut Candidate) = |hold| hold.is_ended = true;
+        let check = |flow, holds: &[Candidate], expected: &str| {
+            assert_eq!(chosen(flow, 1_000, CAFE, None, holds), expected, "{holds:?}");
+        };
+        check(Flow::Out, &[hold("a", 1_000, ended), hold("b", 1_015, plain)], "b near_amount");
+        check(Flow::Out, &[hold("a", 1_000, ended), hold("b", 5_000, plain)], "b part");
+        check(Flow::Out, &[hold("a", 1_015, ended), hold("b", 1_000, ended)], "b ended");
+        check(Flow::In, &[hold("a", 1_000, plain)], "");
+        let dollars: fn(&mut Candidate) = |hold| hold.held.currency = Currency::USD;
+        check(Flow::Out, &[hold("a", 1_000, dollars), hold("b", 0, plain)], "");
+    }
+}
