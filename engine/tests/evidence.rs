@@ -280,3 +280,20 @@ fn what_ur_took_before_a_persons_report_is_proven_by_urs_next() {
     assert_eq!((world.sync(90_000), world.available()), (0, 90_000));
     world.close_and_check(&store);
 }
+
+#[test]
+fn a_later_row_that_names_its_authorization_takes_the_movement_there() {
+    let store = MemoryStore::new();
+    let world = World::with_store(store.clone());
+    world.durable(tap("a1", 5_000));
+    let alone = world.book(&completed("h", 7_777), "").unwrap();
+    assert_eq!(world.available(), 100_000 - 5_000 - 7_777, "nobody knows yet that they are one");
+    assert_eq!(world.ledger.open_breaks().len(), 1);
+    world.book(&completed("h", 7_777), "a1");
+    let taken = |root| world.ledger.find(root).unwrap().unwrap().authorization.unwrap().captured().0;
+    assert_eq!((taken(&"a1".parse().unwrap()), taken(&alone.root), world.available()), (7_777, 0, 92_223));
+    let kinds: Vec<_> = world.ledger.open_breaks().iter().map(|found| found.discrepancy.kind.name()).collect();
+    assert_eq!(kinds, ["amount_mismatch"], "the orphan is explained");
+    assert!(world.book(&completed("h", 7_777), "a1").is_none(), "told again");
+    world.close_and_check(&store);
+}
