@@ -134,6 +134,20 @@ def test_a_balance_that_is_left_out_once_stays_and_twice_is_nothing(server, worl
     assert eventually(lambda: world.pool("CHF")["reported"] == chf)
 
 
+def test_a_users_balance_that_is_left_out_twice_is_nothing(server, world, ur):
+    line = user_line(funding="fiat", fiat=[{"currency": "EUR", "amount": "100000", "allowance": True}])
+    user = user_of(line)
+    ur.open(user.ur_id, client=10**9, fiat={"EUR": 100_000, "USD": 500})
+    world.import_lines(line)
+    world.approve(tap(user, 100), source="FIAT")
+    del ur.balances[user.ur_id]["EUR"]
+    shown(server, "allowance", {"urId": user.ur_id})
+    amounts = lambda: {row["currency"]: row["amount"] for row in world.profile(user)["fiat"]}  # noqa: E731
+    assert eventually(lambda: amounts()["EUR"] == "0"), amounts()
+    assert omitted(server).count((user.ur_id, "EUR")) == 1, "the first omission is a record"
+    world.decline(tap(user, 100), "insufficient_user_funds")
+
+
 def test_a_rate_that_is_not_plausible_is_not_used_and_told(server, world, ur):
     rates = lambda: {(pair["from"], pair["to"]): pair["rate"] for pair in server.admin_ok("GET", "/api/v1/rates")["pairs"]}  # noqa: E731
     ur.rates["USD", "EUR"] = ("1", "1.0150")
