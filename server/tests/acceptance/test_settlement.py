@@ -172,6 +172,17 @@ def test_the_standing_and_the_debits_are_shown_to_people(server, world, ur, user
     assert re.search(rf"^  {name}#2 +10.00 EUR +10.00 EUR$", told, re.M), told
 
 
+def test_an_event_names_the_currency_of_its_amount(server, world, ur, user):
+    name = world.approve(tap(user, 1_000, "USD"))["authorizationId"]
+    paid, currency = world.held(name)
+    assert currency == "EUR" and paid != 1_000
+    notify(server, ur.transaction(user.ur_id, -paid, partnerRefId=name))
+    events = [(event["type"], event["amount"], event["currency"]) for event in world.authorization(name)["events"]]
+    assert events == [("authorization", "1000", "USD"), ("cleared", str(paid), "EUR")]
+    told = tapgate(server, "authorizations", "show", name)
+    assert re.search(rf" authorization .* 10.00 USD .*\n.* cleared .* {paid / 100:.2f} EUR ", told), told
+
+
 def test_a_link_moves_a_movement_in_one_record(server, world, ur, user):
     root = world.approve(tap(user, 5_000))["authorizationId"]
     row = ur.transaction(user.ur_id, -7_777)
@@ -184,7 +195,7 @@ def test_a_link_moves_a_movement_in_one_record(server, world, ur, user):
     assert figures(shown, "taken", "held", "debit") == {"taken": 7_777, "held": 0, "debit": 7_777}
     assert debits(shown) == [(root, 5_000, 0), (f"{root}#2", 2_777, 0)]
     record = shown["events"][-1]
-    assert (record["type"], record["author"]) == ("linked", "operator")
+    assert (record["type"], record["author"], record["amount"]) == ("linked", "operator", "7777")
     alone = world.authorization(record["reason"])
     assert {figure for name, figure in alone["standing"].items() if name != "currency"} == {"0"}
     line = server.admin("GET", f"/api/v1/journal?from={record['sequence'] - 1}").text.splitlines()[0]

@@ -99,6 +99,7 @@ pub(in crate::cli) struct Event {
     approved: Option<bool>,
     reason: Option<Text>,
     amount: Option<Text>,
+    currency: Option<Text>,
     author: Text,
 }
 
@@ -155,7 +156,9 @@ impl Decision {
                 Some(false) => "declined",
                 None => "-",
             };
-            let amount = event.amount.as_ref().map(|minor| amount(minor.as_str(), self.currency()));
+            // UR's movements and ends by us are in the currency paid in.
+            let currency = event.currency.as_ref().map_or(self.currency(), Text::as_str);
+            let amount = event.amount.as_ref().map(|minor| amount(minor.as_str(), currency));
             vec![
                 left(&format!("  {}", when::utc(event.at))),
                 left(&event.kind),

@@ -7,6 +7,7 @@ use tapgate_engine::fact::{
 };
 use tapgate_engine::ids::{AuthorizationId, Sequence};
 use tapgate_engine::ledger::Found;
+use tapgate_engine::money::{Minor, Money};
 use tapgate_engine::rows::{Authorization, Outcome};
 use tapgate_engine::rules::{self, Explanation, explain};
 
@@ -172,18 +173,21 @@ fn counterfactual(decided: &Decided, explanation: &Explanation) -> Value {
     }
 }
 
+/// What an event says beside its evidence.
+#[derive(Default)]
+struct Said {
+    kind: &'static str,
+    approved: Option<bool>,
+    reason: Option<String>,
+    /// In its own currency: a callback's, or the one paid in.
+    amount: Option<Money>,
+}
+
 fn event(sequence: Sequence, record: &Record) -> Value {
-    let (kind, approved, reason, amount) = match &record.fact {
-        Fact::Decided(decided) => match &decided.verdict {
-            Verdict::Approved(approval) => {
-                (kind_name(decided.request.kind), Some(true), None, Some(approval.amount.to_string()))
-            }
-            Verdict::Declined(reason) => {
-                (kind_name(decided.request.kind), Some(false), Some(reason.name().to_owned()), None)
-            }
-        },
-        Fact::Settled(settled) => settled_event(settled),
-        _ => ("other", None, None, None),
+    let Said { kind, approved, reason, amount } = match &record.fact {
+        Fact::Decided(decided) => said_by_decision(decided),
+        Fact::Settled(settled) => said_by_evidence(settled),
+        _ => Said { kind: "other", ..Said::default() },
     };
     json!({
         "sequence": sequence.0,
@@ -192,33 +196,50 @@ fn event(sequence: Sequence, record: &Record) -> Value {
         "type": kind,
         "approved": approved,
         "reason": reason,
-        "amount": amount,
+        "amount": amount.map(|money| money.amount.to_string()),
+        "currency": amount.map(|money| money.currency.as_str().to_owned()),
         "author": author_name(&record.author),
         "evidence": evidence(&record.fact),
     })
 }
 
-/// Kind, approval, reason and amount of new evidence.
-fn settled_event(settled: &Settled) -> (&'static str, Option<bool>, Option<String>, Option<String>) {
-    let held = settled.change.layers.iter().map(|layer| layer.held).sum::<tapgate_engine::money::Minor>();
+fn said_by_decision(decided: &Decided) -> Said {
+    let Request { kind, currency, .. } = decided.request;
+    let said = Said { kind: kind_name(kind), ..Said::default() };
+    match &decided.verdict {
+        Verdict::Approved(approval) => {
+            Said { approved: Some(true), amount: Some(Money { amount: approval.amount, currency }), ..said }
+        }
+        Verdict::Declined(reason) => Said { approved: Some(false), reason: Some(reason.name().to_owned()), ..said },
+    }
+}
+
+fn said_by_evidence(settled: &Settled) -> Said {
+    let paid = |amount: Minor| Some(Money { amount, currency: settled.change.currency });
+    let said = |kind: &'static str| Said { kind, ..Said::default() };
     match &settled.evidence {
         Evidence::Announced(announced) => {
-            (kind_name(announced.request.kind), Some(true), None, Some(announced.released.to_string()))
+            let Request { kind, currency, .. } = announced.request;
+            let amount = Some(Money { amount: announced.released, currency });
+            Said { approved: Some(true), amount, ..said(kind_name(kind)) }
         }
         Evidence::Ended(ended) => {
-            let amount = Some((-held).to_string());
-            match &ended.cause {
-                EndCause::Late { .. } => ("release", None, Some(Reason::DeadlineExceeded.name().to_owned()), amount),
-                EndCause::Person { reason } => ("release", None, Some(reason.to_string()), amount),
-                EndCause::Expired => ("expiry", None, None, amount),
-            }
+            let amount = paid(-settled.change.layers.iter().map(|layer| layer.held).sum::<Minor>());
+            let (kind, reason) = match &ended.cause {
+                EndCause::Late { .. } => ("release", Some(Reason::DeadlineExceeded.name().to_owned())),
+                EndCause::Person { reason } => ("release", Some(reason.to_string())),
+                EndCause::Expired => ("expiry", None),
+            };
+            Said { reason, amount, ..said(kind) }
         }
-        Evidence::Shown(shown) => {
-            (settled.change.effect.name(), None, None, Some(shown.posting.amount.amount.to_string()))
-        }
-        Evidence::Overdue(_) => ("overdue", None, None, None),
-        Evidence::Closed(closing) => (closing_name(*closing), None, None, None),
-        Evidence::Linked(linked) => ("linked", None, Some(linked.from.to_string()), None),
+        Evidence::Shown(shown) => Said { amount: Some(shown.posting.amount), ..said(settled.change.effect.name()) },
+        Evidence::Overdue(_) => said("overdue"),
+        Evidence::Closed(closing) => said(closing_name(*closing)),
+        Evidence::Linked(linked) => Said {
+            reason: Some(linked.from.to_string()),
+            amount: paid(linked.movements.iter().map(|movement| movement.value).sum()),
+            ..said("linked")
+        },
     }
 }
 
