@@ -55,7 +55,11 @@ impl ClientLimit {
 /// `floor(amount × chfRate / 1000)` gives for a whole `chfRate`. `None` beyond [`AMOUNT_MAX`].
 #[must_use]
 pub fn to_chf(amount: Minor, chf_rate: u32) -> Option<ChfMinor> {
-    let chf = i128::from(amount.0) * i128::from(chf_rate) / i128::from(RATE_ONE);
+    // Usual amounts fit 64 bits, which are divided without a call.
+    let chf = match amount.0.checked_mul(i64::from(chf_rate)) {
+        Some(product) => i128::from(product / i64::from(RATE_ONE)),
+        None => i128::from(amount.0) * i128::from(chf_rate) / i128::from(RATE_ONE),
+    };
     i64::try_from(chf).ok().filter(|chf| *chf <= AMOUNT_MAX.0).map(ChfMinor)
 }
 
@@ -103,5 +107,12 @@ mod tests {
             let chf = to_chf(Minor(case["amount_minor"].as_i64().unwrap()), rate);
             assert_eq!(chf, Some(ChfMinor(case["chf_minor"].as_i64().unwrap())), "{case}");
         }
+    }
+
+    #[test]
+    fn a_product_beyond_64_bits_is_no_other_price() {
+        let amount = Minor(AMOUNT_MAX.0 / 1_000);
+        assert_eq!(to_chf(amount, 1_000 * RATE_ONE), Some(ChfMinor(AMOUNT_MAX.0)));
+        assert_eq!(to_chf(amount, 1_000 * RATE_ONE + 1), None);
     }
 }

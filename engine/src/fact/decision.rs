@@ -150,7 +150,7 @@ pub struct Inputs {
     /// Controls on the amount of one transaction.
     pub amount_max: Vec<AmountMaxSeen>,
     pub velocity: Vec<VelocitySeen>,
-    /// `None` where rates were never set.
+    /// Age of the rates, unless a route says otherwise; `None` where they were never set.
     pub rates_age_seconds: Option<u64>,
     /// Older rates price nothing; `None`: rates do not age.
     pub rates_max_age_seconds: Option<u64>,
@@ -253,7 +253,7 @@ pub struct FundingRoute {
     /// Francs per unit of `currency` on 10,000, where known.
     pub chf_rate: Option<u32>,
     pub capacity: Capacity,
-    /// Age of the oldest rate that the route uses; `None` if none of them ages, or none was ever set.
+    /// Age of the oldest rate that the route uses, where some rate was not set with the others; 0 for a pinned one.
     pub rates_age_seconds: Option<u64>,
 }
 

@@ -185,11 +185,14 @@ impl Scene<'_> {
                 }
             }
         };
-        let rates_age_seconds = self.rates_set_at(currency, price, &capacity).map(|at| age_seconds(at, self.moment.at));
+        let rates_age_seconds = (!rates.kept.is_empty()).then(|| {
+            let set_at = self.rates_set_at(currency, price, &capacity);
+            set_at.map_or(0, |set_at| age_seconds(set_at, self.moment.at))
+        });
         Some(FundingRoute { currency, price, chf_rate: rates.chf_rate(currency), capacity, rates_age_seconds })
     }
 
-    /// When the oldest rate was set that a route uses.
+    /// When the oldest rate was set that a route uses; `None` if all of them are pinned.
     fn rates_set_at(&self, currency: Currency, price: Option<Price>, capacity: &Capacity) -> Option<UnixMillis> {
         let rates = &self.shared.program.rates;
         let of_price = match price {

@@ -129,11 +129,10 @@ pub(super) fn climb<O: Observer>(
     check(Reason::VelocityCount, inputs.velocity.iter().all(count_fits), &|| velocity_seen(inputs, &quote))?;
 
     let young = |age: u64| inputs.rates_max_age_seconds.is_none_or(|max| age <= max);
-    let are_set = inputs.rates_age_seconds.is_some();
-    let rates_fresh = !quote.route.needs_rates() || (are_set && quote.route.rates_age_seconds.is_none_or(young));
+    let rates_age = inputs.rates_age_seconds.map(|age| quote.route.rates_age_seconds.unwrap_or(age));
+    let rates_fresh = !quote.route.needs_rates() || rates_age.is_some_and(young);
     check(Reason::RatesStale, rates_fresh, &|| {
-        let age = quote.route.rates_age_seconds.unwrap_or(0);
-        vec![("age_seconds", if are_set { age.to_string() } else { "never set".to_owned() })]
+        vec![("age_seconds", rates_age.map_or("never set".to_owned(), |age| age.to_string()))]
     })?;
     let user_fresh = inputs.user.is_some_and(|user| !user.stale);
     let pool_fresh = !matches!(quote.route.capacity, Capacity::Pool { stale: true, .. });
