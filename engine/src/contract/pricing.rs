@@ -151,6 +151,14 @@ impl Rates {
         if currency == Currency::CHF { None } else { self.pair_set_at((currency, Currency::CHF)) }
     }
 
+    /// Without the pairs that are too old.
+    #[must_use]
+    pub fn fresh(&self, is_fresh: impl Fn(UnixMillis) -> bool) -> Rates {
+        let mut fresh = self.clone();
+        fresh.pairs.retain(|(pair, _)| self.pair_set_at(*pair).is_none_or(&is_fresh));
+        fresh
+    }
+
     /// Whether a person pinned the pair.
     #[must_use]
     pub fn is_pinned(&self, pair: (Currency, Currency)) -> bool {

@@ -404,7 +404,7 @@ async fn look(given: &Given, desk: &Desk, moment: Moment) -> Result<Seen, StoreE
         prefunds,
         ordered_today,
         day_ends,
-        rates: Some(program.rates).filter(|rates| rates.set_at.is_some_and(is_fresh)),
+        rates: program.rates.set_at.is_some_and(is_fresh).then(|| program.rates.fresh(is_fresh)),
         calendar,
         notes: given.board.lock().notes.clone(),
         now,

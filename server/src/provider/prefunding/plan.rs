@@ -347,7 +347,7 @@ impl Seen {
 
     fn no_rate(&self, currency: Currency) -> String {
         match self.rates {
-            Some(_) => format!("there is no rate between USD and {currency} to judge a quote by"),
+            Some(_) => format!("there is no rate between USD and {currency} that is young enough to judge a quote by"),
             None => "UR's rates are too old to judge a quote by".to_owned(),
         }
     }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use tapgate_engine::contract::pricing::{Conversion, Rates};
+use tapgate_engine::contract::pricing::{Conversion, Rates, Since};
 use tapgate_engine::ledger::{Ledger, Policy};
 use tapgate_engine::recovery::recover;
 use tapgate_engine::rows::PrefundState;
@@ -291,6 +291,20 @@ async fn a_low_pool_is_topped_up_once_and_its_credit_explains_the_rise() {
     assert_eq!((unexplained, after.credits_due, after.available), (Minor::ZERO, Minor::ZERO, risen));
     job.turn(moment(later(4))).await.unwrap();
     assert_eq!(planned(&job).why, "nothing needs to be sent");
+    world.ledger.journal().close();
+}
+
+#[tokio::test]
+async fn a_rate_that_ur_has_not_given_for_long_judges_no_quote() {
+    let (_, world) = low_pool();
+    let mut rates = world.ledger.program().rates;
+    rates.kept = vec![((Currency::USD, Currency::EUR), Since::At(MONDAY))];
+    world.change(later(0), Change::ReplaceRates(Box::new(rates)));
+    let ur = Ur::new(&world.ledger);
+    let job = job(&world.ledger, &ur, AUTOMATIC);
+    job.turn(moment(later(1))).await.unwrap();
+    assert!(planned(&job).why.contains("no rate between USD and EUR"), "{}", planned(&job).why);
+    assert_eq!(*ur.calls.lock().unwrap(), 0);
     world.ledger.journal().close();
 }
 
