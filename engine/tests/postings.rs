@@ -158,9 +158,12 @@ fn figures_that_a_person_reported_later_are_not_overtaken() {
         .change(Change::ImportUser(Box::new(Import { funding: Some(FundingPolicy::Fiat), ..world::import() })))
         .unwrap();
     world.book(&dollars, "");
+    let user = "user".parse().unwrap();
     let balances = vec![Money { amount: Minor(20_000), currency: Currency::USD }];
+    let stale = world.ledger.report_user(&user, None, Some(balances.clone()), early, at(100));
+    assert!(stale.is_err(), "asked for before the import");
     let through = world.ledger.journal().claimed();
-    world.ledger.report_user(&"user".parse().unwrap(), None, Some(balances), through, at(100)).unwrap();
+    world.ledger.report_user(&user, None, Some(balances), through, at(100)).unwrap();
     assert_eq!(world.user().fiat_in(Currency::USD).unwrap().available(), Minor(20_000));
     world.close_and_check(&store);
 }

@@ -12,7 +12,8 @@ use crate::rows::Reading;
 use crate::time::Moment;
 
 impl Ledger {
-    /// Records UR's report of a user, requested when the journal ended at `seen_through`.
+    /// Records UR's report of a user, requested when the journal ended at `seen_through`. A report requested before the
+    /// user was imported, or before the limit's period was first reported, is older than the row.
     ///
     /// # Errors
     /// The report was refused and had no effect.
@@ -33,7 +34,14 @@ impl Ledger {
         }
         let at = self.stamp(now);
         let report = UserReported { user: user.clone(), account, balances, seen_through };
-        self.user_change(&Author::Ur, at, user, |_| Ok(Fact::UserReported(Box::new(report))))
+        self.user_change(&Author::Ur, at, user, |row| {
+            if seen_through < row.limit_base.since {
+                return Err(ChangeError::Conflict(format!(
+                    "user {user} was imported or reported later than that already"
+                )));
+            }
+            Ok(Fact::UserReported(Box::new(report)))
+        })
     }
 
     /// Records UR's report of a pool's balance, requested when the journal ended at `seen_through`. Returns the

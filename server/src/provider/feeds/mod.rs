@@ -317,9 +317,10 @@ impl<A: UrApi> Feeds<A> {
     /// Reads one account's limit, status, allowances and balances; false if the account is not ours.
     async fn user(&self, user: &UrId, is_urgent: bool) -> Result<bool, FeedError> {
         let ledger = &self.given.ledger;
+        // Before the row is read: a later import refuses the report, which the row would misread.
+        let seen_through = ledger.journal().claimed();
         let Some(row) = ledger.user(user) else { return Ok(false) };
         let priority = if row.holds().is_empty() && !is_urgent { Priority::Low } else { Priority::Normal };
-        let seen_through = ledger.journal().claimed();
         let profile = match self.api.profile(user, priority).await {
             Err(error) if error.refusal() == Some(RefusalCode::Blocked) => {
                 // UR refuses to serve the account: none of its authorizations may be approved.
