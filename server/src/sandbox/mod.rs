@@ -7,6 +7,7 @@
 mod audit;
 mod figures;
 mod partner;
+mod people;
 mod play;
 mod profile;
 mod settle;
@@ -135,11 +136,15 @@ pub async fn run(options: Options, out: &mut (dyn Write + Send)) -> Result<Ran, 
         clock: Arc::clone(&clock),
         on_the_way_seconds: if options.speed == 1 { 0 } else { speed },
         partner: SigningKey::from_bytes(keys.partner)?.address(),
+        catch_up: Arc::default(),
     };
+    let catch_up = Arc::clone(&api.catch_up);
     let (stop, stopping) = stopping();
     tokio::spawn(listener::serve(socket, TowerToHyperService::new(api.router()), stopping));
     let mut server = Server::start(config, Arc::clone(&clock)).await?;
     let stage = set_up(&options, &keys, &server, (books, world()), window_seconds).await?;
+    let learning = Arc::clone(&stage);
+    let _ = catch_up.set(Box::new(move || Box::pin(Arc::clone(&learning).catch_up())));
     announce(out, &keys, &server, &stage, ur)?;
 
     let began = stage.now();
@@ -206,6 +211,7 @@ fn summary(stage: &Stage, seconds: u64, compared: audit::Compared, settled: &Set
     lines.extend(books.drift.iter().map(|(code, drift)| format!("fx_drift_{code}: {drift}")));
     lines.push(format!("records_compared: {}", compared.records));
     lines.push(format!("users_compared: {}", compared.users));
+    lines.push(format!("users_left_out: {}", books.people.left()));
     lines.push(format!("pools_compared: {}", compared.pools));
     lines.push(format!("settled: {}", settled.transactions));
     lines.push(format!("settled_told: {}", settled.told));
@@ -315,12 +321,14 @@ async fn set_up(
         courier,
         partner,
         books,
+        followed: Mutex::default(),
         traffic: Mutex::new(Traffic::new(options.users, options.seed, options.faults.of_traffic())),
         figures: Figures::new()?,
         turns: (0..options.users).map(|_| tokio::sync::Mutex::default()).collect(),
         edge: tokio::sync::RwLock::default(),
         places: Arc::new(Semaphore::new(IN_FLIGHT_MAX)),
     };
+    stage.pass_set_up()?;
     Ok(Arc::new(stage))
 }
 

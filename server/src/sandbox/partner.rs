@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use reqwest::Method;
+use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use super::ur::bank::Wire;
@@ -12,8 +12,32 @@ use super::ur::contract::Code;
 /// Long enough for an import of many users.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
+/// Retries of a read while the disk is slow, and the pause between them.
+const TRIES_MAX: u32 = 40;
+const TRIED_AGAIN_AFTER: Duration = Duration::from_millis(250);
+
 /// Users in one import.
 const USERS_PER_IMPORT: usize = 5_000;
+
+/// A request that had no effect.
+#[derive(Debug)]
+pub(super) struct Refusal {
+    status: Option<StatusCode>,
+    text: String,
+}
+
+impl Refusal {
+    /// Whether a person's change may have come before.
+    pub(super) fn is_overtaken(&self) -> bool {
+        matches!(self.status, Some(StatusCode::CONFLICT | StatusCode::NOT_FOUND))
+    }
+}
+
+impl From<Refusal> for String {
+    fn from(refusal: Refusal) -> String {
+        refusal.text
+    }
+}
 
 /// A client of the admin API.
 #[derive(Clone, Debug)]
@@ -29,22 +53,32 @@ impl Partner {
     }
 
     /// # Errors
-    /// A refusal or no answer, as text.
-    async fn send(&self, method: Method, path: &str, body: impl Into<reqwest::Body>) -> Result<Value, String> {
+    /// A refusal or no answer.
+    async fn send(&self, method: Method, path: &str, body: impl Into<reqwest::Body>) -> Result<Value, Refusal> {
         let what = format!("{method} {path}");
+        let failed = |status, why: String| Refusal { status, text: format!("{what}: {why}") };
         let request = self.client.request(method, format!("{}{path}", self.base)).bearer_auth(&self.token);
-        let response =
-            request.timeout(TIMEOUT).body(body).send().await.map_err(|error| format!("{what}: {error:?}"))?;
+        let response = request.timeout(TIMEOUT).body(body).send().await;
+        let response = response.map_err(|error| failed(None, format!("{error:?}")))?;
         let status = response.status();
-        let text = response.text().await.map_err(|error| format!("{what}: {error:?}"))?;
+        let text = response.text().await.map_err(|error| failed(None, format!("{error:?}")))?;
         if !status.is_success() {
-            return Err(format!("{what}: {status}: {text}"));
+            return Err(failed(Some(status), format!("{status}: {text}")));
         }
-        serde_json::from_str(&text).map_err(|error| format!("{what}: {error}"))
+        serde_json::from_str(&text).map_err(|error| failed(None, error.to_string()))
     }
 
     pub(super) async fn get(&self, path: &str) -> Result<Value, String> {
-        self.send(Method::GET, path, "").await
+        let mut tries = 0;
+        loop {
+            match self.send(Method::GET, path, "").await {
+                Err(refusal) if refusal.status == Some(StatusCode::SERVICE_UNAVAILABLE) && tries < TRIES_MAX => {
+                    tries += 1;
+                    tokio::time::sleep(TRIED_AGAIN_AFTER).await;
+                }
+                answered => return Ok(answered?),
+            }
+        }
     }
 
     /// The durable records after `sequence`, one JSON object a line; empty at the end.
@@ -87,7 +121,7 @@ impl Partner {
         Ok(())
     }
 
-    pub(super) async fn put_funds(&self, ur_id: &str, funds: Funds, debited: &[String]) -> Result<(), String> {
+    pub(super) async fn put_funds(&self, ur_id: &str, funds: Funds, debited: &[String]) -> Result<(), Refusal> {
         let body = json!({
             "amount": funds.amount.to_string(), "currency": funds.currency, "version": funds.version,
             "debited": debited,
@@ -95,7 +129,7 @@ impl Partner {
         self.send(Method::PUT, &format!("/users/{ur_id}/funds"), body.to_string()).await.map(drop)
     }
 
-    pub(super) async fn put_card(&self, card: &str, status: &str) -> Result<(), String> {
+    pub(super) async fn put_card(&self, card: &str, status: &str) -> Result<(), Refusal> {
         self.send(Method::PUT, &format!("/cards/{card}"), json!({"status": status}).to_string()).await.map(drop)
     }
 
@@ -106,7 +140,7 @@ impl Partner {
         amount: u64,
         reference: &str,
         expected_at: u64,
-    ) -> Result<(), String> {
+    ) -> Result<(), Refusal> {
         let body =
             json!({"currency": code, "amount": amount.to_string(), "reference": reference, "expectedAt": expected_at});
         self.send(Method::POST, "/prefunds", body.to_string()).await.map(drop)
@@ -118,7 +152,7 @@ impl Partner {
         Ok(items.iter().any(|prefund| prefund["requestId"] == *wire.request))
     }
 
-    pub(super) async fn credit(&self, code: Code, amount: u64, reference: &str) -> Result<(), String> {
+    pub(super) async fn credit(&self, code: Code, amount: u64, reference: &str) -> Result<(), Refusal> {
         let body = json!({"amount": amount.to_string(), "reference": reference});
         self.send(Method::POST, &format!("/pools/{code}/credits"), body.to_string()).await.map(drop)
     }
@@ -157,7 +191,7 @@ fn user(ur_id: &str, account: &Account) -> Value {
 }
 
 fn controls(blocks: &[Block]) -> Value {
-    let of = |pick: fn(&Block) -> Option<&'static str>| blocks.iter().filter_map(pick).collect::<Vec<_>>();
+    let of = |pick: fn(&Block) -> Option<&String>| blocks.iter().filter_map(pick).collect::<Vec<_>>();
     json!({
         "country_block": of(|block| if let Block::Country(name) = block { Some(name) } else { None }),
         "mcc_block": of(|block| if let Block::Mcc(name) = block { Some(name) } else { None }),

@@ -4,15 +4,18 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use serde::Deserialize;
+use tapgate_engine::fact::{Fact, Verdict};
+use tapgate_engine::ids::AuthorizationId;
 use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard, Semaphore};
 
 use super::SandboxError;
 use super::figures::Figures;
-use super::partner::Partner;
+use super::partner::{Partner, Refusal};
+use super::people::Followed;
 use super::tap::{Kind, Tap};
 use super::traffic::{Manner, Traffic};
 use super::ur::bank::Wire;
-use super::ur::books::{Books, Expected};
+use super::ur::books::{Books, Expected, Funds, Payment};
 use super::ur::{Answer, Courier};
 use crate::http::context::App;
 
@@ -48,6 +51,7 @@ pub(super) struct Stage {
     pub(super) courier: Courier,
     pub(super) partner: Partner,
     pub(super) books: Arc<Mutex<Books>>,
+    pub(super) followed: Mutex<Followed>,
     pub(super) traffic: Mutex<Traffic>,
     pub(super) figures: Figures,
     /// One tap per user at a time, so that the books know the exact balance for the next.
@@ -66,6 +70,10 @@ enum Near<'a> {
 impl Stage {
     pub(super) fn books(&self) -> MutexGuard<'_, Books> {
         self.books.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn followed(&self) -> MutexGuard<'_, Followed> {
+        self.followed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn traffic(&self) -> MutexGuard<'_, Traffic> {
@@ -111,7 +119,7 @@ impl Stage {
             let card = account.and_then(|account| account.cards.iter().find(|card| card.id == tap.card));
             let codes = [Some(tap.merchant.currency), card.map(|card| card.currency)];
             let mut pools = codes.iter().flatten().filter_map(|code| books.pools.get(code));
-            pools.any(|pool| pool.bounds(books.is_fed).least < EDGE)
+            pools.any(|pool| pool.bounds(books.is_fed).least < EDGE + pool.reserve)
         };
         if is_near { Near::Edge(self.edge.write().await) } else { Near::Far(self.edge.read().await) }
     }
@@ -136,8 +144,11 @@ impl Stage {
     }
 
     async fn deliver(&self, tap: &Tap, manner: Manner) {
+        if let Err(error) = self.follow() {
+            return self.figures.disagree(error);
+        }
         let sent = self.now();
-        let expected = self.books().expect(tap, sent);
+        let right = self.books().ask(tap, sent);
         let answers = match manner {
             Manner::Twice => {
                 let (one, other) = tokio::join!(self.insist(tap), self.insist(tap));
@@ -153,12 +164,14 @@ impl Stage {
             _ => self.insist(tap).await,
         };
         let Some(answer) = answers else {
+            self.books().answered(tap);
             self.figures.counts().unanswered += 1;
             self.figures.disagree(format!("{} was never answered", tap.id));
             return;
         };
         self.figures.took(answer.latency);
-        self.judge(tap, expected, &answer).await;
+        self.figures.counts().doubtful += u64::from(right > 1);
+        self.judge(tap, &answer).await;
         match manner {
             Manner::Again => {
                 if let Some(again) = self.insist(tap).await {
@@ -204,7 +217,12 @@ impl Stage {
         }
     }
 
-    async fn judge(&self, tap: &Tap, mut expected: Vec<Expected>, answer: &Answer) {
+    async fn judge(&self, tap: &Tap, answer: &Answer) {
+        // A person may have changed something meanwhile.
+        if let Err(error) = self.follow() {
+            return self.figures.disagree(error);
+        }
+        let expected = self.books().answered(tap);
         let said: Said = match serde_json::from_slice(&answer.body) {
             Ok(said) if answer.status == 200 => said,
             _ => return self.figures.disagree(format!("{} was answered {answer:?}", tap.id)),
@@ -216,22 +234,13 @@ impl Stage {
             books.late.insert(tap.id.clone());
             return books.decline(tap);
         }
-        self.figures.counts().doubtful += u64::from(expected.len() > 1);
-        expected.retain(|expected| agree(tap, expected, &said));
-        if expected.is_empty() {
-            // A limit period may have ended between the two clock readings, or a person tapped by hand.
-            if let Err(error) = self.learn_of_taps_by_hand().await {
-                return self.figures.disagree(error);
-            }
-            expected = self.books().expect(tap, self.now());
-            expected.retain(|expected| agree(tap, expected, &said));
-        }
-        let agreed = match self.settle_doubt(tap, expected).await {
+        let agreed = match self.agreed(tap, expected, &said).await {
             Ok(agreed) => agreed,
             Err(error) => return self.figures.disagree(error),
         };
         let now_millis = self.now_millis();
         let mut books = self.books();
+        let is_followed = books.people.is_followed(&tap.ur_id);
         let booked = match agreed {
             Some(Expected::Approved(payment)) => books.approve(tap, payment, now_millis / 1_000),
             Some(Expected::Returned(amount)) => books.give_back(tap, amount, now_millis / 1_000),
@@ -244,19 +253,57 @@ impl Stage {
         drop(books);
         match booked {
             Ok(()) if said.approved => self.traffic().approved(tap, now_millis),
-            Ok(()) => {}
-            Err(what) => self.figures.disagree(format!("{} {}: {what}", tap.kind.name(), tap.id)),
+            Err(what) if is_followed => {
+                self.figures.disagree(format!("{} {}: {what}", tap.kind.name(), tap.id));
+            }
+            Ok(()) | Err(_) => {}
         }
     }
 
-    /// If the answer fits several ways to pay, finds the one that tapgate took.
-    async fn settle_doubt(&self, tap: &Tap, mut agreed: Vec<Expected>) -> Result<Option<Expected>, String> {
-        if agreed.len() > 1 {
-            let shown = self.partner.get(&format!("/authorizations/{}", tap.id)).await?;
-            let paid_in = shown.pointer("/held/currency").and_then(serde_json::Value::as_str);
-            agreed.retain(|one| !matches!(one, Expected::Approved(payment) if Some(payment.currency) != paid_in));
+    /// The outcome by the books that agrees with the answer.
+    async fn agreed(&self, tap: &Tap, mut expected: Vec<Expected>, said: &Said) -> Result<Option<Expected>, String> {
+        if !self.books().people.is_followed(&tap.ur_id) {
+            return self.decided(tap, said);
         }
-        Ok(agreed.into_iter().next())
+        expected.retain(|expected| agree(tap, expected, said));
+        if expected.is_empty() {
+            // A limit period may have ended between the two clock readings, or a person tapped by hand.
+            self.learn_of_taps_by_hand().await?;
+            expected = self.books().expect(tap, self.now());
+            expected.retain(|expected| agree(tap, expected, said));
+        }
+        if expected.len() > 1 {
+            // The answer fits several ways to pay.
+            let decided = self.decided(tap, said)?;
+            expected.retain(|one| !matches!(one, Expected::Approved(_)) || Some(one) == decided.as_ref());
+        }
+        Ok(expected.into_iter().next())
+    }
+
+    /// The outcome by tapgate's own record.
+    fn decided(&self, tap: &Tap, said: &Said) -> Result<Option<Expected>, String> {
+        if !tap.kind.asks() {
+            let amount = said.approved_amount.as_deref().and_then(|amount| amount.parse().ok());
+            return Ok(Some(Expected::Returned(amount.unwrap_or(0))));
+        }
+        if !said.approved {
+            return Ok(Some(Expected::Declined("")));
+        }
+        let id: AuthorizationId = tap.id.parse().map_err(|error| format!("{}: {error}", tap.id))?;
+        let ledger = &self.app.ledger;
+        let answer = ledger.find(&id).map_err(|error| error.to_string())?.and_then(|found| found.answer);
+        let Some(answer) = answer else { return Ok(None) };
+        let record = ledger.record(answer.decided).map_err(|error| error.to_string())?;
+        let Some(Fact::Decided(decided)) = record.map(|record| record.fact) else { return Ok(None) };
+        let Verdict::Approved(approval) = decided.verdict else { return Ok(None) };
+        let Some(currency) = self.books().held(approval.paid.currency.as_str()) else { return Ok(None) };
+        Ok(Some(Expected::Approved(Payment {
+            source: approval.source.name(),
+            currency,
+            paid: approval.paid.amount.0.unsigned_abs(),
+            chf: approval.limit.0.unsigned_abs(),
+            funds: approval.funds.map_or(0, |funds| funds.amount.0.unsigned_abs()),
+        })))
     }
 
     fn count(&self, tap: &Tap, said: &Said) {
@@ -269,21 +316,24 @@ impl Stage {
         }
     }
 
-    /// The sample user's taps draw on the pools too, and only tapgate knows them.
+    /// Taps by hand draw on the pools too, and only tapgate knows them.
     pub(super) async fn learn_of_taps_by_hand(&self) -> Result<(), String> {
         let mut taken = std::collections::BTreeMap::new();
-        let mut cursor = String::new();
-        loop {
-            let page = self.partner.get(&format!("/authorizations?urId={}{cursor}", super::world::SAMPLE_USER)).await?;
-            let items = page.get("items").and_then(|items| items.as_array()).cloned().unwrap_or_default();
-            for item in items.iter().filter(|item| item["type"] == "authorization" && item["source"] == "CRYPTO") {
-                let held = |what| item.pointer(what).and_then(serde_json::Value::as_str).unwrap_or_default();
-                let amount: u64 = held("/held/amount").parse().unwrap_or(0);
-                *taken.entry(held("/held/currency").to_owned()).or_insert(0) += amount;
-            }
-            match page.get("next").and_then(|next| next.as_str()) {
-                Some(next) => cursor = format!("&cursor={next}"),
-                None => break,
+        let by_hand = self.books().people.by_hand.clone();
+        for ur_id in by_hand {
+            let mut cursor = String::new();
+            loop {
+                let page = self.partner.get(&format!("/authorizations?urId={ur_id}{cursor}")).await?;
+                let items = page.get("items").and_then(|items| items.as_array()).cloned().unwrap_or_default();
+                for item in items.iter().filter(|item| item["type"] == "authorization" && item["source"] == "CRYPTO") {
+                    let held = |what| item.pointer(what).and_then(serde_json::Value::as_str).unwrap_or_default();
+                    let amount: u64 = held("/held/amount").parse().unwrap_or(0);
+                    *taken.entry(held("/held/currency").to_owned()).or_insert(0) += amount;
+                }
+                match page.get("next").and_then(|next| next.as_str()) {
+                    Some(next) => cursor = format!("&cursor={next}"),
+                    None => break,
+                }
             }
         }
         for (code, pool) in &mut self.books().pools {
@@ -292,14 +342,22 @@ impl Stage {
         Ok(())
     }
 
-    /// The partner debits the user, and tops the user's funds up when they run low.
+    /// The partner debits the user.
     pub(super) async fn debit(&self, user: usize) {
         let Some(turn) = self.turns.get(user) else { return };
         let _turn = turn.lock().await;
         let ur_id = super::world::ur_id(user);
-        let Some((funds, debited)) = self.books().debit(&ur_id) else { return };
-        if let Err(error) = self.partner.put_funds(&ur_id, funds, &debited).await {
-            self.figures.disagree(error);
+        self.then_follow(Ok(()));
+        let Some((debited, ids)) = self.books().debit(&ur_id) else { return };
+        for _ in 0..ASKED_AGAIN_MAX {
+            let Some(funds) = self.books().accounts.get(&ur_id).and_then(|account| account.funds) else { return };
+            let funds = Funds { amount: funds.amount - debited.cast_signed(), version: funds.version + 1, ..funds };
+            let put = self.partner.put_funds(&ur_id, funds, &ids).await;
+            let is_overtaken = put.as_ref().is_err_and(Refusal::is_overtaken);
+            self.then_follow(put);
+            if !is_overtaken {
+                return;
+            }
         }
     }
 
@@ -307,25 +365,35 @@ impl Stage {
     pub(super) async fn freeze_or_not(&self, user: usize) {
         let Some(turn) = self.turns.get(user) else { return };
         let _turn = turn.lock().await;
-        let ur_id = super::world::ur_id(user);
-        let changed = self.books().accounts.get_mut(&ur_id).and_then(|account| {
-            let card = account.cards.iter_mut().find(|card| card.status != "deleted")?;
-            card.status = if card.status == "active" { "frozen" } else { "active" };
-            Some(card.clone())
+        self.then_follow(Ok(()));
+        let card = self.books().accounts.get(&super::world::ur_id(user)).and_then(|account| {
+            let card = account.cards.iter().find(|card| card.status != "deleted")?;
+            Some((card.id.clone(), if card.status == "active" { "frozen" } else { "active" }))
         });
-        let Some(card) = changed else { return };
-        if let Err(error) = self.partner.put_card(&card.id, card.status).await {
-            self.figures.disagree(error);
-        }
+        let Some((card, status)) = card else { return };
+        self.then_follow(self.partner.put_card(&card, status).await);
     }
 
     /// Treasury's money arrives: the partner records the credit, and UR credits the pool.
     pub(super) async fn credit(&self, code: super::ur::contract::Code, amount: u64, reference: &str) {
         let _edge = self.edge.write().await;
-        if let Err(error) = self.partner.credit(code, amount, reference).await {
+        self.then_follow(self.partner.credit(code, amount, reference).await);
+    }
+
+    /// Follows the journal after a change of the partner's.
+    fn then_follow(&self, changed: Result<(), Refusal>) {
+        self.unless_overtaken(changed);
+        if let Err(error) = self.follow() {
             self.figures.disagree(error);
         }
-        self.books().raise(code, amount);
+    }
+
+    /// A change of the partner's must succeed, unless a person's came first.
+    pub(super) fn unless_overtaken(&self, changed: Result<(), Refusal>) {
+        match changed {
+            Err(refusal) if !refusal.is_overtaken() => self.figures.disagree(refusal.into()),
+            Ok(()) | Err(_) => {}
+        }
     }
 
     /// A deposit made through UR's API arrives. tapgate finds its own orders by itself; the partner records any other

@@ -65,9 +65,7 @@ impl Treasurer {
         for (code, amount) in self.due(stage) {
             let top_up = self.top_up(code, amount, now);
             let expected_at = stage.now() + LEAD.as_secs() * stage.books().speed;
-            if let Err(error) = stage.partner.announce(code, amount, &top_up.reference, expected_at).await {
-                stage.figures.disagree(error);
-            }
+            stage.unless_overtaken(stage.partner.announce(code, amount, &top_up.reference, expected_at).await);
             self.under_way.push(top_up);
         }
     }

@@ -10,6 +10,7 @@ use super::tap::Merchant;
 use super::ur::Doubt;
 use super::ur::books::{Account, Balance, Block, Books, Card, Funding, Funds};
 use super::ur::contract::{Code, Limit, PERIOD_SECONDS, Rates};
+use super::ur::people::People;
 
 /// The events that follow an approved purchase.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -126,7 +127,8 @@ pub(super) fn books(users: usize, seed: u64, now: u64) -> Books {
         ("USD", Balance::of(per_user(150_000), 500_000)),
         ("GBP", Balance::of(per_user(900), 10_000)),
     ];
-    Books { rates: rates(), pools: pools.into(), accounts, ..Books::default() }
+    let people = People::tapping_by_hand([SAMPLE_USER.to_owned()].into());
+    Books { rates: rates(), pools: pools.into(), accounts, people, ..Books::default() }
 }
 
 fn rates() -> Rates {
@@ -144,6 +146,7 @@ fn sample(now: u64) -> Account {
         status: "live",
         suspended: false,
         reported: limit,
+        told: limit,
         limit,
         limit_drift: 0,
         funds_drift: 0,
@@ -152,7 +155,7 @@ fn sample(now: u64) -> Account {
         funding: Funding::Crypto,
         funds: Some(Funds { amount: 500_000, currency: "USD", version: 0, held: 0 }),
         fiat: [("EUR", (Balance::of(250_000, 0), true))].into(),
-        cards: vec![Card { id: SAMPLE_CARD.to_owned(), status: "active", currency: "EUR" }],
+        cards: vec![Card { id: SAMPLE_CARD.to_owned(), status: "active", currency: "EUR", blocks: Vec::new() }],
         blocks: Vec::new(),
         undebited: Vec::new(),
     }
@@ -196,11 +199,13 @@ fn account(random: &mut ChaCha8Rng, index: usize, now: u64) -> Account {
         version: 0,
         held: 0,
     };
-    let blocks = [Block::Country("TUR"), Block::Mcc("7995"), Block::Channel("atm"), Block::Channel("ecommerce")];
+    let [country, mcc, atm, online] = ["TUR", "7995", "atm", "ecommerce"].map(str::to_owned);
+    let blocks = [Block::Country(country), Block::Mcc(mcc), Block::Channel(atm), Block::Channel(online)];
     Account {
         status,
         suspended: one_in(random, 200),
         reported: limit,
+        told: limit,
         limit,
         limit_drift: 0,
         funds_drift: 0,
@@ -210,7 +215,7 @@ fn account(random: &mut ChaCha8Rng, index: usize, now: u64) -> Account {
         funds: (!one_in(random, 50)).then_some(funds),
         fiat,
         cards: (0..random.random_range(1..=2)).map(|number| card(random, index, number)).collect(),
-        blocks: if one_in(random, 5) { blocks.choose(random).copied().into_iter().collect() } else { Vec::new() },
+        blocks: if one_in(random, 5) { blocks.choose(random).cloned().into_iter().collect() } else { Vec::new() },
         undebited: Vec::new(),
     }
 }
@@ -222,5 +227,5 @@ fn card(random: &mut ChaCha8Rng, index: usize, number: usize) -> Card {
         _ => "active",
     };
     let currency = if one_in(random, 6) { "USD" } else { "EUR" };
-    Card { id: format!("card_{}_{number}", ur_id(index)), status, currency }
+    Card { id: format!("card_{}_{number}", ur_id(index)), status, currency, blocks: Vec::new() }
 }

@@ -1,6 +1,7 @@
 //! UR's own API (seeds 003 and 004) over its books, for requests signed by the partner.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use axum::body::Bytes;
 use axum::extract::State;
@@ -28,7 +29,11 @@ pub(in crate::sandbox) struct Api {
     /// The longest time in transit, in seconds of the clock: on a fast clock, milliseconds become hours.
     pub(in crate::sandbox) on_the_way_seconds: u64,
     pub(in crate::sandbox) partner: Address,
+    pub(in crate::sandbox) catch_up: Arc<OnceLock<CatchUp>>,
 }
+
+/// Lets UR learn, before it answers, what people changed.
+pub(in crate::sandbox) type CatchUp = Box<dyn Fn() -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync>;
 
 /// `{code, message}`.
 struct Refused(StatusCode, u32, String);
@@ -99,6 +104,9 @@ impl Api {
         for (path, endpoint) in ENDPOINTS {
             let ask = move |State(api): State<Api>, headers: HeaderMap, body: Bytes| async move {
                 let fields = api.authenticate(&headers, &body)?;
+                if let Some(catch_up) = api.catch_up.get() {
+                    catch_up().await;
+                }
                 let now = api.now();
                 let mut books = api.books.lock().unwrap_or_else(PoisonError::into_inner);
                 books.api_faults.meet(now)?;

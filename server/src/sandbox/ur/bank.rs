@@ -160,7 +160,7 @@ impl Books {
     pub(in crate::sandbox) fn raise(&mut self, code: Code, amount: u64) {
         if let Some(pool) = self.pools.get_mut(code) {
             pool.balance += amount;
-            pool.credited += amount;
+            pool.credited += amount.cast_signed();
             pool.doubt.add(None, amount);
         }
     }
@@ -245,6 +245,7 @@ impl Books {
             status: "tourist",
             suspended: false,
             reported: limit,
+            told: limit,
             limit,
             limit_drift: 0,
             funds_drift: 0,

@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use super::bank::{Bank, Wire};
 use super::contract::{Code, Limit, PERIOD_SECONDS, Rates};
 use super::doubt::{Bounds, Doubt, is_recorded};
+use super::people::People;
 use super::quirks::Quirks;
 use super::statement::{Row, Statement};
 use crate::sandbox::tap::{Kind, Tap};
@@ -22,38 +23,49 @@ pub(in crate::sandbox) struct Balance {
     pub(in crate::sandbox) floor: u64,
     /// The opening balance.
     pub(in crate::sandbox) opened: u64,
-    /// All money that UR received: the opening balance and every credit.
-    pub(in crate::sandbox) credited: u64,
+    /// All money that UR received: the opening balance and every credit. Negative after an import of less than is taken.
+    pub(in crate::sandbox) credited: i64,
     /// The amount that tapgate must count as taken.
     pub(in crate::sandbox) taken: u64,
     /// Taken by taps by hand.
     pub(in crate::sandbox) by_hand: u64,
     /// Amounts that tapgate may count twice.
     pub(in crate::sandbox) doubt: Doubt,
+    /// The part that a person keeps: approvals must leave it.
+    pub(in crate::sandbox) reserve: u64,
+    /// tapgate's last figure of the balance, by an import or a report.
+    pub(in crate::sandbox) told: i64,
+    /// Amounts that a person's word moved and UR did not: tapgate may count them or not.
+    pub(in crate::sandbox) unsure: u64,
 }
 
 impl Balance {
     pub(in crate::sandbox) fn of(amount: u64, floor: u64) -> Balance {
-        Balance { balance: amount, floor, opened: amount, credited: amount, ..Balance::default() }
+        let told = amount.cast_signed();
+        Balance { balance: amount, floor, opened: amount, credited: told, told, ..Balance::default() }
     }
 
     /// The balance that tapgate may still use, by the reports that it received.
     pub(in crate::sandbox) fn available(&self) -> u64 {
-        self.credited.saturating_sub(self.floor).saturating_sub(self.taken).saturating_sub(self.by_hand)
+        u64::try_from(self.credited - (self.floor + self.taken + self.by_hand).cast_signed()).unwrap_or(0)
     }
 
     /// As [`Self::available`], but with feeds, whose reports replace the imported figures.
     pub(in crate::sandbox) fn bounds(&self, is_fed: bool) -> Bounds {
         let imported = self.available();
-        if !is_fed {
-            return Bounds { least: imported, most: imported };
-        }
-        let reported = self.balance.saturating_sub(self.floor).saturating_sub(self.by_hand);
-        Bounds { least: imported.min(reported).saturating_sub(self.doubt.total()), most: imported.max(reported) }
+        let (least, most) = if is_fed {
+            let reported = self.balance.saturating_sub(self.floor).saturating_sub(self.by_hand);
+            (imported.min(reported).saturating_sub(self.doubt.total()), imported.max(reported))
+        } else {
+            (imported, imported)
+        };
+        Bounds { least: least.saturating_sub(self.unsure), most: most + self.unsure }
     }
 
     fn take(&mut self, amount: u64) -> Result<(), String> {
         let left = self.balance.checked_sub(amount).filter(|left| *left >= self.floor);
+        // What a person freed and UR took, UR lacks.
+        let left = left.or_else(|| (self.unsure > 0).then(|| self.balance.saturating_sub(amount)));
         self.balance = left.ok_or_else(|| format!("{amount} taken of {}, {} must stay", self.balance, self.floor))?;
         self.taken += amount;
         Ok(())
@@ -97,29 +109,40 @@ pub(in crate::sandbox) struct Card {
     pub(in crate::sandbox) id: String,
     pub(in crate::sandbox) status: &'static str,
     pub(in crate::sandbox) currency: Code,
+    pub(in crate::sandbox) blocks: Vec<Block>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// A restriction of a user or a card, in the ladder's order.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(in crate::sandbox) enum Block {
-    Country(&'static str),
-    Mcc(&'static str),
-    Channel(&'static str),
+    Country(String),
+    Mcc(String),
+    Merchant(String),
+    Channel(String),
+    /// Amounts above this one, in this currency.
+    Above(u64, String),
 }
 
 impl Block {
-    pub(super) fn hits(self, tap: &Tap) -> bool {
+    /// Whether it restricts a tap that costs this many francs.
+    pub(super) fn hits(&self, tap: &Tap, chf: u64, rates: &Rates) -> bool {
         match self {
             Block::Country(country) => country == tap.merchant.country,
             Block::Mcc(mcc) => mcc == tap.merchant.mcc,
+            Block::Merchant(merchant) => merchant == tap.merchant.id,
             Block::Channel(channel) => channel == tap.merchant.channel,
+            Block::Above(most, code) if code == tap.merchant.currency => tap.amount > *most,
+            Block::Above(most, code) => chf > rates.to_chf(*most, code),
         }
     }
 
-    pub(super) fn reason(self) -> &'static str {
+    pub(super) fn reason(&self) -> &'static str {
         match self {
             Block::Country(_) => "country_blocked",
             Block::Mcc(_) => "mcc_blocked",
+            Block::Merchant(_) => "merchant_blocked",
             Block::Channel(_) => "channel_blocked",
+            Block::Above(..) => "transaction_amount_limit",
         }
     }
 }
@@ -127,10 +150,17 @@ impl Block {
 /// The partner's own figure of a user's funds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::sandbox) struct Funds {
-    pub(in crate::sandbox) amount: u64,
+    /// Negative for a user in the red.
+    pub(in crate::sandbox) amount: i64,
     pub(in crate::sandbox) currency: Code,
     pub(in crate::sandbox) version: u64,
     pub(in crate::sandbox) held: u64,
+}
+
+impl Funds {
+    pub(super) fn available(&self) -> i64 {
+        self.amount - self.held.cast_signed()
+    }
 }
 
 /// A user's data at UR and the partner.
@@ -138,8 +168,10 @@ pub(in crate::sandbox) struct Funds {
 pub(in crate::sandbox) struct Account {
     pub(in crate::sandbox) status: &'static str,
     pub(in crate::sandbox) suspended: bool,
-    /// The limit as reported to tapgate.
+    /// The limit as imported into tapgate.
     pub(in crate::sandbox) reported: Limit,
+    /// tapgate's last figures of the limit, by an import or a report.
+    pub(in crate::sandbox) told: Limit,
     /// The limit in UR's contract.
     pub(in crate::sandbox) limit: Limit,
     /// Francs by which the two limits may differ, after returns of converted amounts.
@@ -224,6 +256,8 @@ pub(super) struct Draw {
     pub(super) funds: u64,
     /// Debited of the user's funds for the whole amount, now or later.
     pub(super) debit: u64,
+    /// Francs counted against the limit.
+    chf: u64,
 }
 
 impl Draw {
@@ -276,7 +310,7 @@ impl Booking {
     }
 
     /// Whether it is this user's.
-    pub(in crate::sandbox) fn is_of_user(&self, ur_id: &str) -> bool {
+    pub(super) fn is_of_user(&self, ur_id: &str) -> bool {
         self.ur_id == ur_id
     }
 
@@ -341,6 +375,8 @@ pub(in crate::sandbox) struct Books {
     pub(in crate::sandbox) late: HashSet<String>,
     /// The amount that UR returned beyond (or short of) tapgate's share, by currency paid in.
     pub(in crate::sandbox) drift: BTreeMap<Code, i64>,
+    /// What people changed.
+    pub(in crate::sandbox) people: People,
 }
 
 impl Books {
@@ -439,7 +475,7 @@ impl Books {
     pub(in crate::sandbox) fn approve(&mut self, tap: &Tap, payment: Payment, now: u64) -> Result<(), String> {
         let Payment { source, currency, paid, chf, funds } = payment;
         let account = self.accounts.get_mut(&tap.ur_id).ok_or("approved for a user that UR does not know")?;
-        if !account.limit.allows(chf.saturating_sub(account.limit_drift), now) {
+        if self.people.is_followed(&tap.ur_id) && !account.limit.allows(chf.saturating_sub(account.limit_drift), now) {
             return Err(format!("UR's limit {:?} does not allow {chf}", account.limit));
         }
         let balance = self.balance_of(&tap.ur_id, source, currency);
@@ -467,20 +503,22 @@ impl Books {
             paid,
             funds,
             debit: funds,
+            chf,
         });
         Ok(())
     }
 
-    /// A posted approval: source, amount, paid.
-    pub(in crate::sandbox) fn approval(&self, root: &str, id: &str) -> Option<(&'static str, u64, u64, Code)> {
+    /// A posted approval: source, amount, paid, francs.
+    pub(in crate::sandbox) fn approval(&self, root: &str, id: &str) -> Option<(&'static str, u64, u64, Code, u64)> {
         let booking = self.bookings.get(root)?;
         let draw = booking.draws.iter().find(|draw| draw.id == id)?;
-        Some((booking.source, draw.amount, draw.paid, booking.paid_in))
+        Some((booking.source, draw.amount, draw.paid, booking.paid_in, draw.chf))
     }
 
-    /// The number of approved decisions.
+    /// The number of approved decisions of users who are compared.
     pub(in crate::sandbox) fn approvals(&self) -> usize {
-        self.bookings.values().map(|booking| booking.draws.len()).sum()
+        let compared = self.bookings.values().filter(|booking| self.people.is_followed(&booking.ur_id));
+        compared.map(|booking| booking.draws.len()).sum()
     }
 
     /// Notes a decline, which makes the id known.
@@ -496,7 +534,8 @@ impl Books {
     /// UR's figure and tapgate's differ by more than pricing explains.
     pub(in crate::sandbox) fn give_back(&mut self, tap: &Tap, amount: u64, now: u64) -> Result<(), String> {
         let rates = self.rates.clone();
-        let booking = self.bookings.entry(tap.root().to_owned()).or_insert_with(|| Booking::open(tap, "tombstoned"));
+        let booking = self.bookings.entry(tap.root().to_owned());
+        let booking = booking.or_insert_with(|| Booking::open(tap, "tombstoned"));
         if amount == 0 {
             self.returns.insert(tap.id.clone(), (0, 0));
             return Ok(());
@@ -595,23 +634,32 @@ impl Books {
         self.debits.insert(id, amount);
     }
 
-    /// Debits a user's funds; returns the new report for tapgate, and the ids that it debits.
-    pub(in crate::sandbox) fn debit(&mut self, ur_id: &str) -> Option<(Funds, Vec<String>)> {
+    /// Debits a user's funds; returns the amount, and the ids that it debits. tapgate's new figure follows from its
+    /// record.
+    pub(in crate::sandbox) fn debit(&mut self, ur_id: &str) -> Option<(u64, Vec<String>)> {
         let account = self.accounts.get_mut(ur_id)?;
+        account.funds?;
         let ids = std::mem::take(&mut account.undebited);
-        let mut debited = 0;
+        Some((self.end_holds(ur_id, &ids), ids))
+    }
+
+    /// Ends the funds part of these holds, and returns it.
+    pub(super) fn end_holds(&mut self, ur_id: &str, ids: &[String]) -> u64 {
+        let mut ended = 0;
         for booking in ids.iter().filter_map(|id| root_of(id)).collect::<std::collections::BTreeSet<_>>() {
             let Some(booking) = self.bookings.get_mut(booking) else { continue };
             for draw in booking.draws.iter_mut().filter(|draw| ids.contains(&draw.id)) {
-                debited += std::mem::take(&mut draw.funds);
+                ended += std::mem::take(&mut draw.funds);
             }
         }
-        debited += ids.iter().filter_map(|id| self.debits.remove(id)).sum::<u64>();
-        let funds = account.funds.as_mut()?;
-        funds.amount = funds.amount.saturating_sub(debited);
-        funds.held = funds.held.saturating_sub(debited);
-        funds.version += 1;
-        Some((*funds, ids))
+        ended += ids.iter().filter_map(|id| self.debits.remove(id)).sum::<u64>();
+        if let Some(account) = self.accounts.get_mut(ur_id) {
+            account.undebited.retain(|id| !ids.contains(id));
+            if let Some(funds) = &mut account.funds {
+                funds.held = funds.held.saturating_sub(ended);
+            }
+        }
+        ended
     }
 }
 

@@ -1,6 +1,6 @@
 //! The expected result of a tap by UR's and the partner's books: a ladder of its own, in the documented order.
 
-use super::books::{Account, Block, Booking, Books, CRYPTO, Card, Expected, FIAT, Payment};
+use super::books::{Account, Booking, Books, CRYPTO, Card, Expected, FIAT, Payment};
 use super::contract::{Code, Rate, Rates};
 use super::doubt::{Belief, Bounds};
 use crate::sandbox::tap::{Kind, Tap};
@@ -36,6 +36,9 @@ impl Books {
     }
 
     fn judge(&self, tap: &Tap, belief: Belief) -> Result<Payment, &'static str> {
+        if self.people.is_suspended {
+            return Err("program_suspended");
+        }
         let account = self.accounts.get(&tap.ur_id).ok_or("unknown_user")?;
         let card = account.cards.iter().find(|card| card.id == tap.card).ok_or("unknown_card")?;
         let root = self.bookings.get(tap.root());
@@ -88,7 +91,8 @@ impl Books {
                 CRYPTO => (self.pools.get(code)?, true),
                 _ => account.fiat.get(code).map(|(balance, allowed)| (balance, *allowed))?,
             };
-            Some((belief.of_balance(source == CRYPTO, code == charged, balance.bounds(self.is_fed)), allowed))
+            let available = belief.of_balance(source == CRYPTO, code == charged, balance.bounds(self.is_fed));
+            Some((available, allowed, balance.reserve))
         };
         let mut ways = Vec::new();
         if let Some(parent) = parent {
@@ -102,21 +106,18 @@ impl Books {
             }
         }
         let covered = |(code, paid): &&(Code, u64)| {
-            balance_in(code).is_some_and(|(available, allowed)| allowed && available >= *paid)
+            balance_in(code).is_some_and(|(available, allowed, reserve)| allowed && available >= *paid + reserve)
         };
         let (code, paid) = ways.iter().find(covered).or(ways.last()).copied().ok_or("currency_unsupported")?;
-        if let Some(block) = account.blocks.iter().filter(|block| block.hits(tap)).min_by_key(|block| match block {
-            Block::Country(_) => 0,
-            Block::Mcc(_) => 1,
-            Block::Channel(_) => 2,
-        }) {
+        let chf = self.rates.to_chf(paid, code);
+        let blocks = account.blocks.iter().chain(&card.blocks);
+        if let Some(block) = blocks.filter(|block| block.hits(tap, chf, &self.rates)).min() {
             return Err(block.reason());
         }
-        let chf = self.rates.to_chf(paid, code);
         if chf > belief.limit {
             return Err("limit_exceeded");
         }
-        let (available, allowed) = balance_in(code).unwrap_or_default();
+        let (available, allowed, reserve) = balance_in(code).unwrap_or_default();
         let payment = Payment { source, currency: code, paid, chf, funds: 0 };
         if source == FIAT {
             return match () {
@@ -128,11 +129,13 @@ impl Books {
         let funds = account.funds.ok_or("insufficient_user_funds")?;
         let cover = self.rates.between(code, funds.currency).map(|rate| cover(paid, rate));
         let cover = cover.ok_or("currency_unsupported")?;
-        if cover > funds.amount.saturating_sub(funds.held) {
+        if cover.cast_signed() > funds.available() {
             return Err("insufficient_user_funds");
         }
-        if paid > available {
-            return Err("pool_exhausted");
+        match available.checked_sub(paid) {
+            None => return Err("pool_exhausted"),
+            Some(left) if left < reserve => return Err("pool_reserve_held"),
+            Some(_) => {}
         }
         Ok(Payment { funds: cover, ..payment })
     }
@@ -156,13 +159,16 @@ fn cover(paid: u64, rate: Rate) -> u64 {
 }
 
 /// The rungs that differ between sources, in the ladder's order.
-const LADDER_BELOW_CURRENCY: [&str; 8] = [
+const LADDER_BELOW_CURRENCY: [&str; 11] = [
     "currency_unsupported",
     "country_blocked",
     "mcc_blocked",
+    "merchant_blocked",
     "channel_blocked",
+    "transaction_amount_limit",
     "limit_exceeded",
     "insufficient_user_funds",
     "fiat_allowance_missing",
+    "pool_reserve_held",
     "pool_exhausted",
 ];

@@ -6,6 +6,7 @@ pub(super) mod books;
 pub(super) mod contract;
 mod doubt;
 mod judge;
+pub(super) mod people;
 mod quirks;
 mod statement;
 mod surprise;

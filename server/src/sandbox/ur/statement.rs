@@ -164,6 +164,13 @@ impl Statement {
         numbers.filter_map(|number| Some((*number, self.row(*number)?)))
     }
 
+    /// The user of a settlement that names no authorization.
+    pub(in crate::sandbox) fn user_of(&self, wanted: &str) -> Option<&str> {
+        let unasked = self.rows.iter().enumerate().filter(|(_, row)| row.reference.is_empty());
+        let mut users = unasked.filter(|(place, _)| hash(place + 1) == wanted).map(|(_, row)| row.ur_id.as_str());
+        users.next()
+    }
+
     pub(in crate::sandbox) fn row(&self, number: usize) -> Option<&Row> {
         self.rows.get(number.checked_sub(1)?)
     }

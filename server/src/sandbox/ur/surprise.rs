@@ -32,6 +32,8 @@ impl Books {
         balance.doubt.add(Some(number), more);
         if let Some(account) = self.accounts.get_mut(&ur_id) {
             account.use_limit(chf, Some(number), now);
+            // tapgate rounds the whole, not the parts.
+            account.limit_drift += 1;
         }
         if let Some(row) = self.statement.row_mut(number) {
             row.amount += more;
