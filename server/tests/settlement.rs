@@ -57,11 +57,11 @@ const PALETTE: &[Piece] = &[
 ];
 
 /// Sets of each setting, and pieces of each set: 24 orders a set.
-const SETS: usize = 16;
+const SETS: usize = 12;
 const PIECES: usize = 4;
 
 /// So long that no busy machine makes an approval late.
-const DEADLINE: Duration = Duration::from_millis(450);
+const DEADLINE: Duration = Duration::from_secs(60);
 
 struct Front {
     server: Server,

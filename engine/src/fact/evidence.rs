@@ -260,6 +260,19 @@ pub enum Closing {
     Listed,
 }
 
+impl Closing {
+    /// The name on the wire.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Closing::WillCome => "will_come",
+            Closing::WrittenOff => "written_off",
+            Closing::Charged => "charged",
+            Closing::Listed => "listed",
+        }
+    }
+}
+
 /// A movement of money as an authorization keeps it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Movement {

@@ -4,7 +4,7 @@ use compact_str::CompactString;
 use serde::{Deserialize, Serialize};
 
 use super::Row;
-use crate::fact::{Author, BreakKind, Discrepancy, Fact, Record, Touches};
+use crate::fact::{Author, BreakKind, Discrepancy, EndCause, Ended, Evidence, Fact, Record, Settled, Touches};
 use crate::ids::{BreakId, Sequence};
 use crate::store::Table;
 use crate::time::UnixMillis;
@@ -58,6 +58,19 @@ fn is_explained(discrepancy: &Discrepancy) -> bool {
     discrepancy.kind == BreakKind::FxDrift
 }
 
+/// Why a difference that new evidence ends is none any longer: a person's word, where a person gave one.
+fn reason_of(fact: &Fact) -> CompactString {
+    let none = CompactString::const_new("no longer differs");
+    let Fact::Settled(settled) = fact else { return none };
+    let Settled { root, evidence, .. } = &**settled;
+    match evidence {
+        Evidence::Closed(closing) => CompactString::const_new(closing.name()),
+        Evidence::Linked(_) => compact_str::format_compact!("linked with {root}"),
+        Evidence::Ended(Ended { cause: EndCause::Person { reason }, .. }) => reason.clone(),
+        Evidence::Ended(_) | Evidence::Announced(_) | Evidence::Shown(_) | Evidence::Overdue(_) => none,
+    }
+}
+
 impl Row for Break {
     const TABLE: Table = Table::Breaks;
     type Key = BreakId;
@@ -82,19 +95,17 @@ impl Row for Break {
         if sequence <= self.sequence || !self.is_open() {
             return;
         }
-        if self.is_explained(&record.fact) {
-            let (at, by) = (record.at, CompactString::const_new(RULE));
-            self.resolved = Some(Resolution { at, by, reason: CompactString::const_new("no longer differs") });
-            self.sequence = sequence;
-        }
-        if let Fact::BreakResolved { reason, .. } = &record.fact {
-            let by = match &record.author {
-                Author::Person { name, .. } => name.clone(),
-                Author::Ur | Author::Engine => CompactString::const_new(RULE),
-            };
-            self.resolved = Some(Resolution { at: record.at, by, reason: reason.clone() });
-            self.sequence = sequence;
-        }
+        let reason = match &record.fact {
+            Fact::BreakResolved { reason, .. } => reason.clone(),
+            fact if self.is_explained(fact) => reason_of(fact),
+            _ => return,
+        };
+        let by = match &record.author {
+            Author::Person { name, .. } => name.clone(),
+            Author::Ur | Author::Engine => CompactString::const_new(RULE),
+        };
+        self.resolved = Some(Resolution { at: record.at, by, reason });
+        self.sequence = sequence;
     }
 
     fn is_open(&self) -> bool {

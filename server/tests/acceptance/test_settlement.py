@@ -71,6 +71,10 @@ def debits(shown):
     return [(debit["debitId"], int(debit["requested"]), int(debit["returned"])) for debit in shown["debits"]]
 
 
+def resolution(found):
+    return found["resolution"]["by"], found["resolution"]["reason"]
+
+
 def tapgate(server, *arguments):
     env = {"TAPGATE_URL": server.admin_url, "TAPGATE_TOKEN": TOKENS["operator"]}
     done = command(*arguments, env=env)
@@ -190,7 +194,7 @@ def test_a_link_moves_a_movement_in_one_record(server, world, ur, user):
     found = the_break(server, row["txHash"], "orphan_at_provider")
     assert figures(world.authorization(root), "taken", "held", "debit") == {"taken": 0, "held": 5_000, "debit": 5_000}
     linked = server.admin_ok("POST", f"/api/v1/breaks/{found['id']}/link", {"authorizationId": root})
-    assert (linked["state"], linked["resolution"]["by"]) == ("resolved", "rule")
+    assert linked["state"] == "resolved" and resolution(linked) == ("operator", f"linked with {root}")
     shown = world.authorization(root)
     assert figures(shown, "taken", "held", "debit") == {"taken": 7_777, "held": 0, "debit": 7_777}
     assert debits(shown) == [(root, 5_000, 0), (f"{root}#2", 2_777, 0)]
@@ -258,7 +262,7 @@ def test_a_missing_return_that_will_come_stays_awaited(server, world, ur, user):
     name, found = missing_return(server, world, ur, user)
     assert (found["ours"], found["theirs"]) == ("5000 EUR", "0 EUR")
     told = as_written(server, will_come, BREAK=found["id"])
-    assert "resolved" in told, told
+    assert "resolved by  operator" in told and "will_come" in told, told
     shown = world.authorization(name)
     assert figures(shown, "awaited", "debit") == {"awaited": 5_000, "debit": 0}
     assert "will_come" in [event["type"] for event in shown["events"]]
@@ -273,7 +277,7 @@ def test_a_missing_return_that_is_written_off_is_debited_again(server, world, ur
     _, written_off = runbook("return_missing")
     name, found = missing_return(server, world, ur, user)
     told = as_written(server, written_off, BREAK=found["id"])
-    assert "resolved" in told, told
+    assert "resolved by  operator" in told and "written_off" in told, told
     shown = world.authorization(name)
     assert (shown["state"], figures(shown, "taken", "awaited", "debit")) == ("cleared", {"taken": 5_000, "awaited": 0, "debit": 5_000})
     assert debits(shown) == [(name, 5_000, 5_000), (f"{name}#2", 5_000, 0)]
@@ -318,7 +322,8 @@ def test_a_hold_that_cannot_be_asked_for_is_a_break_and_stays(server, world, ur,
     as_written(server, release, AUTHORIZATION=name)
     shown = world.authorization(name)
     assert (shown["state"], figures(shown, "held", "debit")) == ("released", {"held": 0, "debit": 0})
-    assert breaks_of(server, name) == []
+    closed = server.admin_ok("GET", f"/api/v1/breaks/{found['id']}")
+    assert (breaks_of(server, name), resolution(closed)) == ([], ("operator", "UR: ticket 12"))
 
 
 def test_an_account_that_ur_lists_again_has_no_unsweepable_holds(server, world, ur, user, refused):

@@ -40,11 +40,12 @@ impl Server {
         Server::within(store, DEADLINE).await
     }
 
-    /// The same with another deadline of approvals.
+    /// The same with another deadline of approvals, which may be longer than a configuration's.
     pub(crate) async fn within(store: Arc<dyn Store>, deadline: Duration) -> Server {
         let key = SigningKey::from_bytes([0xA1; 32]).unwrap();
         let ledger = Ledger::start(store, State::default(), Policy::default(), 1, Box::new(|_| {})).unwrap();
-        let config = config(&key, deadline);
+        let mut config = config(&key);
+        config.public.deadline = deadline;
         let app = Arc::new(App::new(
             Arc::new(ledger),
             Arc::new(Follower::new(config.treasury)),
@@ -64,17 +65,13 @@ impl Server {
     }
 }
 
-fn config(key: &SigningKey, deadline: Duration) -> Config {
+fn config(key: &SigningKey) -> Config {
     let token = |role: &str| {
         let sha256: String = Sha256::digest(role).iter().map(|byte| format!("{byte:02x}")).collect();
         format!("{{ name = \"{role}\", role = \"{role}\", sha256 = \"{sha256}\" }}")
     };
     let tokens = ["viewer", "operator", "treasurer"].map(token).join(", ");
-    let text = format!(
-        "ur.signers = [\"{}\"]\nur.feeds = false\nadmin.tokens = [{tokens}]\ndecision.deadline_ms = {}\n",
-        key.address(),
-        deadline.as_millis()
-    );
+    let text = format!("ur.signers = [\"{}\"]\nur.feeds = false\nadmin.tokens = [{tokens}]\n", key.address());
     let no_files = |_: &Path| Err(io::Error::from(io::ErrorKind::NotFound));
     Config::load(&text, "test.toml", [], no_files).unwrap()
 }

@@ -2,8 +2,8 @@
 
 use serde_json::{Map, Value, json};
 use tapgate_engine::fact::{
-    Author, AuthorizationState, Closing, Decided, EndCause, Evidence, Fact, Flow, Kind, Progress, Reason, Record,
-    Request, Settled, Shown, Tolerance, Verdict,
+    Author, AuthorizationState, Decided, EndCause, Evidence, Fact, Flow, Kind, Progress, Reason, Record, Request,
+    Settled, Shown, Tolerance, Verdict,
 };
 use tapgate_engine::ids::{AuthorizationId, Sequence};
 use tapgate_engine::ledger::Found;
@@ -234,23 +234,12 @@ fn said_by_evidence(settled: &Settled) -> Said {
         }
         Evidence::Shown(shown) => Said { amount: Some(shown.posting.amount), ..said(settled.change.effect.name()) },
         Evidence::Overdue(_) => said("overdue"),
-        Evidence::Closed(closing) => said(closing_name(*closing)),
+        Evidence::Closed(closing) => said(closing.name()),
         Evidence::Linked(linked) => Said {
             reason: Some(linked.from.to_string()),
             amount: paid(linked.movements.iter().map(|movement| movement.value).sum()),
             ..said("linked")
         },
-    }
-}
-
-/// The name of a closing on the wire.
-#[must_use]
-pub fn closing_name(closing: Closing) -> &'static str {
-    match closing {
-        Closing::WillCome => "will_come",
-        Closing::WrittenOff => "written_off",
-        Closing::Charged => "charged",
-        Closing::Listed => "listed",
     }
 }
 

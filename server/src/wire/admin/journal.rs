@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use tapgate_engine::fact::{Difference, Evidence, Fact, LayerChange, Policy, Record, Settled, SourceChange, Verdict};
 use tapgate_engine::ids::{AuthorizationId, Sequence, UrId};
 
-use super::authorizations::{author_name, closing_name, evidence, kind_name, request_of};
+use super::authorizations::{author_name, evidence, kind_name, request_of};
 use super::money;
 
 #[must_use]
@@ -178,7 +178,7 @@ fn evidence_name(evidence: &Evidence) -> &'static str {
         Evidence::Shown(_) => "shown",
         Evidence::Ended(_) => "ended",
         Evidence::Overdue(_) => "overdue",
-        Evidence::Closed(closing) => closing_name(*closing),
+        Evidence::Closed(closing) => closing.name(),
         Evidence::Linked(_) => "linked",
     }
 }
