@@ -314,6 +314,13 @@ impl Booking {
         self.ur_id == ur_id
     }
 
+    /// The amounts, in the currency paid in, by which a settlement without a reference may be taken for its own.
+    pub(super) fn amounts(&self) -> impl Iterator<Item = u64> {
+        let whole = self.draws.iter().map(|draw| draw.paid);
+        let left = self.draws.iter().map(|draw| draw.held(draw.remaining));
+        whole.chain(left.clone()).chain([left.sum(), self.booked])
+    }
+
     /// In the transaction currency.
     pub(in crate::sandbox) fn remaining(&self) -> u64 {
         self.draws.iter().map(|draw| draw.remaining).sum()

@@ -51,7 +51,7 @@ impl Books {
         let resembles = |other: u64| other.abs_diff(amount) * 10 < amount;
         let mut holds = self.bookings.values().filter(|booking| booking.is_of_user(ur_id));
         if self.statement.of_user(ur_id).any(|row| resembles(row.amount))
-            || holds.any(|booking| booking.draws.iter().any(|draw| resembles(draw.paid)))
+            || holds.any(|booking| booking.amounts().any(resembles))
         {
             return None;
         }
