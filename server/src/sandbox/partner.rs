@@ -12,7 +12,7 @@ use super::ur::contract::Code;
 /// Long enough for an import of many users.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Retries of a read while the disk is slow, and the pause between them.
+/// Retries while the disk is slow, and the pause between them.
 const TRIES_MAX: u32 = 40;
 const TRIED_AGAIN_AFTER: Duration = Duration::from_millis(250);
 
@@ -69,9 +69,14 @@ impl Partner {
     }
 
     pub(super) async fn get(&self, path: &str) -> Result<Value, String> {
+        self.insist(Method::GET, path, String::new()).await
+    }
+
+    /// Sends a request that may be repeated, until the disk is quick enough for an answer.
+    async fn insist(&self, method: Method, path: &str, body: String) -> Result<Value, String> {
         let mut tries = 0;
         loop {
-            match self.send(Method::GET, path, "").await {
+            match self.send(method.clone(), path, body.clone()).await {
                 Err(refusal) if refusal.status == Some(StatusCode::SERVICE_UNAVAILABLE) && tries < TRIES_MAX => {
                     tries += 1;
                     tokio::time::sleep(TRIED_AGAIN_AFTER).await;
@@ -91,19 +96,19 @@ impl Partner {
 
     /// Loads the books' initial state into tapgate.
     pub(super) async fn set_up(&self, books: &Books, progress: impl Fn(usize)) -> Result<(), String> {
-        self.send(Method::PUT, "/rates", rates(books).to_string()).await?;
+        self.insist(Method::PUT, "/rates", rates(books).to_string()).await?;
         for (code, pool) in &books.pools {
             let report = json!({
                 "reported": pool.balance.to_string(), "floor": pool.floor.to_string(), "reserve": "0",
                 "reflectedThrough": "now",
             });
-            self.send(Method::PUT, &format!("/pools/{code}"), report.to_string()).await?;
+            self.insist(Method::PUT, &format!("/pools/{code}"), report.to_string()).await?;
         }
         let mut accounts: Vec<_> = books.accounts.iter().collect();
         accounts.sort_by_key(|(ur_id, _)| *ur_id);
         for part in accounts.chunks(USERS_PER_IMPORT) {
             let lines: Vec<_> = part.iter().map(|(ur_id, account)| user(ur_id, account).to_string()).collect();
-            let answer = self.send(Method::POST, "/users/import", lines.join("\n")).await?;
+            let answer = self.insist(Method::POST, "/users/import", lines.join("\n")).await?;
             if answer.get("imported").and_then(Value::as_u64) != Some(part.len() as u64) {
                 return Err(format!("not all users were imported: {answer}"));
             }
@@ -111,11 +116,11 @@ impl Partner {
         }
         for (ur_id, account) in accounts {
             if account.suspended {
-                self.send(Method::PUT, &format!("/users/{ur_id}/status"), r#"{"suspended":true}"#).await?;
+                self.insist(Method::PUT, &format!("/users/{ur_id}/status"), r#"{"suspended":true}"#.to_owned()).await?;
             }
             if !account.blocks.is_empty() {
                 let controls = controls(&account.blocks).to_string();
-                self.send(Method::PUT, &format!("/users/{ur_id}/controls"), controls).await?;
+                self.insist(Method::PUT, &format!("/users/{ur_id}/controls"), controls).await?;
             }
         }
         Ok(())
