@@ -200,6 +200,12 @@ impl Currency {
     pub const CHF: Currency = Currency(*b"CHF");
     /// Renminbi.
     pub const CNH: Currency = Currency(*b"CNH");
+    /// Singapore dollar.
+    pub const SGD: Currency = Currency(*b"SGD");
+    /// Yen; UR counts hundredths of it.
+    pub const JPY: Currency = Currency(*b"JPY");
+    /// Hong Kong dollar.
+    pub const HKD: Currency = Currency(*b"HKD");
 
     /// The code as text.
     #[must_use]

@@ -4,6 +4,7 @@ mod alerts;
 mod bounds;
 mod clock;
 mod closures;
+mod contract;
 pub mod corpora;
 mod cursors;
 mod evidence;

@@ -17,7 +17,7 @@ use tapgate_engine::fact::{
     Import, ImportedCard, Kind, Posting, Progress, ReportedAccount, Request, Tolerance,
 };
 use tapgate_engine::journal::Durability;
-use tapgate_engine::ledger::{Change, ChangeError, PostingReceipt};
+use tapgate_engine::ledger::{Change, ChangeError, Policy, PostingReceipt};
 use tapgate_engine::money::{ChfMinor, Currency, Minor, Money};
 use tapgate_engine::recovery::verify;
 use tapgate_engine::rows::Outcome;
@@ -319,7 +319,7 @@ fn what_was_given_up_and_is_settled_in_parts_uses_the_limit_for_each() {
 #[test]
 fn a_refund_where_no_pool_is_open_opens_none() {
     let store = MemoryStore::new();
-    let world = World::with_store(store.clone());
+    let world = World::with_policy(store.clone(), Policy { zero_amount_holds: 0, ..Policy::default() });
     let card = ImportedCard { id: "dollars".parse().unwrap(), status: CardStatus::Active, currency: Currency::USD };
     world.change(Change::AddCard { user: "user".parse().unwrap(), card }).unwrap();
     let checked = Request { card: "dollars".parse().unwrap(), currency: Currency::USD, ..tap("a1", 0) };

@@ -170,7 +170,7 @@ fn the_reserve_is_kept_and_then_the_pool_is_exhausted() {
         "pool EUR 1000 400
          tap a1 700 -> pool_reserve_held
          tap a2 600 -> CRYPTO 600
-         tap a3 0 -> CRYPTO 0
+         tap a3 0 -> pool_reserve_held
          tap a4 401 -> pool_exhausted",
     );
 }

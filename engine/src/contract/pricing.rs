@@ -69,17 +69,19 @@ pub struct Amounts {
 }
 
 impl Price {
-    /// The amount taken for `amounts`. A zero transaction takes nothing; any other takes at least one smallest unit.
+    /// The amount taken for `amounts`, at least one smallest unit. A transaction of zero counts as `of_zero` of its
+    /// smallest unit, 0 or 1: as one that takes nothing, or as UR's contract does.
     /// `fx_buffer_bps` is our own addition to cross-currency holds, rounded up. `None` where it leaves
     /// [`AMOUNT_MAX`] or the settlement amount is missing.
     #[must_use]
-    pub fn paid(self, amounts: Amounts, fx_buffer_bps: u16) -> Option<Minor> {
-        if amounts.transaction.is_zero() {
+    pub fn paid(self, amounts: Amounts, fx_buffer_bps: u16, of_zero: u8) -> Option<Minor> {
+        let transaction = amounts.transaction.max(Minor(i64::from(of_zero)));
+        if transaction.is_zero() {
             return Some(Minor::ZERO);
         }
         let taken = match self {
-            Price::Direct => return Some(amounts.transaction),
-            Price::Converted(conversion) => conversion.floor(amounts.transaction)?,
+            Price::Direct => return Some(transaction),
+            Price::Converted(conversion) => conversion.floor(transaction)?,
             Price::Settled { conversion, interchange_percent } => {
                 let gross = i128::from(amounts.settlement_eur?.0) * (100 + i128::from(interchange_percent));
                 fit(gross.checked_mul(conversion.product())? / 10_000_000_000)?
@@ -366,7 +368,7 @@ mod tests {
                 "{case}"
             );
             let transaction = Minor(case["amount"].as_i64().unwrap_or(1));
-            let paid = price.paid(Amounts { transaction, settlement_eur: settlement }, 0);
+            let paid = price.paid(Amounts { transaction, settlement_eur: settlement }, 0, 0);
             assert_eq!(paid, Some(Minor(case["paid"].as_i64().unwrap())), "{case}");
         }
     }
@@ -391,18 +393,20 @@ mod tests {
     #[test]
     fn the_buffer_is_added_to_cross_currency_holds_only_and_rounds_up() {
         let amounts = Amounts { transaction: Minor(1000), settlement_eur: None };
-        assert_eq!(Price::Direct.paid(amounts, 200), Some(Minor(1000)));
+        assert_eq!(Price::Direct.paid(amounts, 200, 0), Some(Minor(1000)));
+        let zero = Amounts { transaction: Minor::ZERO, settlement_eur: None };
+        assert_eq!([0, 1].map(|of_zero| Price::Direct.paid(zero, 200, of_zero)), [Some(Minor(0)), Some(Minor(1))]);
         let price = Price::Converted(Conversion { rate: 9168, spread: 10150 });
-        assert_eq!(price.paid(amounts, 0), Some(Minor(930)));
-        assert_eq!(price.paid(amounts, 200), Some(Minor(949)), "930 + ceil(18.6)");
+        assert_eq!(price.paid(amounts, 0, 0), Some(Minor(930)));
+        assert_eq!(price.paid(amounts, 200, 0), Some(Minor(949)), "930 + ceil(18.6)");
     }
 
     #[test]
     fn a_price_beyond_the_largest_amount_is_no_price() {
         let price = Price::Converted(Conversion { rate: RATE_MAX, spread: RATE_MAX });
-        assert_eq!(price.paid(Amounts { transaction: AMOUNT_MAX, settlement_eur: None }, 0), None);
+        assert_eq!(price.paid(Amounts { transaction: AMOUNT_MAX, settlement_eur: None }, 0, 0), None);
         let settled =
             Price::Settled { conversion: Conversion { rate: RATE_MAX, spread: RATE_MAX }, interchange_percent: 99 };
-        assert_eq!(settled.paid(Amounts { transaction: AMOUNT_MAX, settlement_eur: Some(AMOUNT_MAX) }, 0), None);
+        assert_eq!(settled.paid(Amounts { transaction: AMOUNT_MAX, settlement_eur: Some(AMOUNT_MAX) }, 0, 0), None);
     }
 }

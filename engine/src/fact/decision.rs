@@ -162,6 +162,8 @@ pub struct Inputs {
     pub limit_weight: u8,
     /// Margin added to cross-currency holds, in hundredths of a percent.
     pub fx_buffer_bps: u16,
+    /// The smallest units as which a transaction of zero counts: 0 or 1.
+    pub zero_amount_holds: u8,
     /// The funding sources in the order of attempts.
     pub sources: SmallVec<[Source; 2]>,
     /// The funding routes, each source's in order of preference.
@@ -177,7 +179,7 @@ pub struct UserSeen {
     pub suspended: bool,
     /// UR's report is too old to decide on.
     pub stale: bool,
-    /// The rest of the CHF limit.
+    /// The rest of the CHF limit; below zero where more is used than allowed.
     pub headroom: ChfMinor,
     /// Start of UR's limit period; after 30 days its use no longer counts.
     pub limit_start: UnixSeconds,
@@ -271,6 +273,11 @@ impl FundingRoute {
             Capacity::Pool { available, reserve, .. } => available - paid >= reserve,
             Capacity::Balance { available, allowance } => allowance && available >= paid,
         }
+    }
+
+    /// Whether the balance would cover `paid`, had the user allowed it.
+    pub(crate) fn lacks_allowance_only(&self, paid: Minor) -> bool {
+        matches!(self.capacity, Capacity::Balance { available, allowance: false } if available >= paid)
     }
 
     /// Whether the route needs rates: a direct price in francs, without a conversion of funds, needs none.

@@ -38,7 +38,7 @@ pub use evidence::{
     Overdue, Posting, Progress, Shown,
 };
 pub use merchant::{Channel, Merchant};
-pub use policy::{Lives, Policy, Tolerance, is_lodging_or_rental};
+pub use policy::{FiatChoice, Lives, Policy, Tolerance, is_lodging_or_rental};
 pub use pool::{PoolCredited, PoolLimited, PoolReported, PoolSynced};
 pub use prefund::{PrefundOrdered, PrefundProposed, PrefundSent};
 pub use reason::{DUPLICATE_MISMATCH, Reason};

@@ -16,6 +16,11 @@ pub struct Policy {
     pub limit_weight: u8,
     /// Margin added to cross-currency holds, in hundredths of a percent.
     pub fx_buffer_bps: u16,
+    /// The smallest units as which a transaction of zero counts: 1 as in UR's contract, or 0 for a program whose zero
+    /// amounts only verify accounts.
+    pub zero_amount_holds: u8,
+    /// The balance from which a FIAT spend pays.
+    pub fiat_choice: FiatChoice,
     /// Approve less than the requested amount, where UR allows it.
     pub partial_approval: bool,
     /// Rates older than this price nothing; `None`: rates set by a person do not age.
@@ -41,6 +46,8 @@ impl Default for Policy {
             protect_runway: false,
             limit_weight: 1,
             fx_buffer_bps: 0,
+            zero_amount_holds: 1,
+            fiat_choice: FiatChoice::AccountCheck,
             partial_approval: false,
             rates_max_age_seconds: None,
             state_max_age_seconds: None,
@@ -51,6 +58,15 @@ impl Default for Policy {
             final_capture_mcc: vec![5_541, 5_542, 5_552],
         }
     }
+}
+
+/// The balance from which a FIAT spend pays.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum FiatChoice {
+    /// As UR's account view chooses (docs/ur-facts.md, "Which balance a FIAT spend debits").
+    AccountCheck,
+    /// The transaction currency's if it covers the spend, else the card's.
+    Card,
 }
 
 /// The difference of two figures that needs no operator: one smallest unit, or this share, whichever is more.

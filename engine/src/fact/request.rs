@@ -87,7 +87,9 @@ impl Request {
     #[must_use]
     pub fn amounts_for(&self, amount: Minor) -> Amounts {
         let settlement_eur = self.settlement_in_eur();
-        let settlement_eur = settlement_eur.map(|whole| whole.share_rounded_up(amount.0, self.amount.0));
+        let part =
+            |whole: Minor| if amount == self.amount { whole } else { whole.share_rounded_up(amount.0, self.amount.0) };
+        let settlement_eur = settlement_eur.map(part);
         Amounts { transaction: amount, settlement_eur }
     }
 }

@@ -5,12 +5,16 @@ use smallvec::{SmallVec, smallvec};
 use super::{Policy, Shared};
 use crate::contract::pricing::Price;
 use crate::fact::{
-    AmountMaxSeen, Blocked, Capacity, Controls, FundingPolicy, FundingRoute, FundsSeen, Inputs, Kind, Request, Source,
-    UserSeen, VelocitySeen,
+    AmountMaxSeen, Blocked, Capacity, Controls, FiatChoice, FundingPolicy, FundingRoute, FundsSeen, Inputs, Kind,
+    Request, Source, UserSeen, VelocitySeen,
 };
 use crate::money::{Currency, Minor};
 use crate::rows::{Authorization, Card, User};
 use crate::time::{Moment, UnixMillis, UnixSeconds};
+
+/// The currencies besides USD whose balances UR's account view compares, in its order.
+const CHECKED: [Currency; 6] =
+    [Currency::EUR, Currency::CHF, Currency::CNH, Currency::SGD, Currency::JPY, Currency::HKD];
 
 /// The state and request behind one decision.
 pub(super) struct Scene<'a> {
@@ -66,6 +70,7 @@ impl Scene<'_> {
             disk_low: self.disk_low,
             limit_weight: self.policy.limit_weight,
             fx_buffer_bps: self.policy.fx_buffer_bps,
+            zero_amount_holds: self.policy.zero_amount_holds,
             routes: sources.iter().flat_map(|source| self.routes(*source, card, parent)).collect(),
             sources,
         }
@@ -76,7 +81,7 @@ impl Scene<'_> {
             status: user.status,
             suspended: user.suspended,
             stale: self.is_stale(user.reported_at),
-            headroom: user.headroom(&self.request.user, now),
+            headroom: user.limit_left(&self.request.user, now),
             limit_start: user.limit.start,
             limit_used: user.limit.counted_use(now),
         }
@@ -130,10 +135,21 @@ impl Scene<'_> {
         parent: Option<&Authorization>,
     ) -> SmallVec<[FundingRoute; 1]> {
         let transaction = self.request.currency;
+        if self.request.settlement_currency.is_some_and(|currency| !currency.is_held_by_ur()) {
+            // UR's contract refuses it even where no settlement amount is needed.
+            return SmallVec::new();
+        }
         if let Some(parent) = parent {
             let paid_in = parent.paid_currency;
             let price = if paid_in == transaction { Some(Some(Price::Direct)) } else { self.price(paid_in) };
             return price.map(|price| self.route(source, paid_in, price)).into_iter().flatten().collect();
+        }
+        if self.request.amount.is_zero() && transaction.is_held_by_ur() {
+            // UR's contract finds zero covered by any balance, and looks for no other.
+            return self.route(source, transaction, Some(Price::Direct)).into_iter().collect();
+        }
+        if source == Source::Fiat && self.policy.fiat_choice == FiatChoice::AccountCheck {
+            return self.account_check_routes();
         }
         let Some(card) = card else { return SmallVec::new() };
         // A missing pool or balance in the card's currency counts as empty, not as an unsupported currency.
@@ -147,6 +163,29 @@ impl Scene<'_> {
             .then(|| self.price(card.currency).and_then(|price| self.route(source, card.currency, price)))
             .flatten();
         direct.into_iter().chain(converted).collect()
+    }
+
+    /// The balances from which UR's account view would have a spend paid, in its order: the one in the transaction
+    /// currency, or in EUR for a currency that UR does not hold; USD; and of the others the one worth most.
+    fn account_check_routes(&self) -> SmallVec<[FundingRoute; 1]> {
+        let Some(user) = self.known.user else { return SmallVec::new() };
+        let transaction = self.request.currency;
+        let first = if transaction.is_held_by_ur() { transaction } else { Currency::EUR };
+        let dollars = |currency: Currency| {
+            let (balance, rates) = (user.fiat_in(currency)?, &self.shared.program.rates);
+            rates.conversion(currency, Currency::USD)?.floor(balance.available())
+        };
+        let others = CHECKED.into_iter().filter(|currency| *currency != first);
+        let mut others: SmallVec<[(Minor, Currency); CHECKED.len()]> =
+            others.filter_map(|currency| Some((dollars(currency)?, currency))).collect();
+        // A stable sort: of two worth the same, UR takes the earlier of its list.
+        others.sort_by_key(|(dollars, _)| std::cmp::Reverse(*dollars));
+        let others = others.into_iter().map(|(_, currency)| currency);
+        let second = (first != Currency::USD).then_some(Currency::USD);
+        // Where none covers it, UR tries USD in vain; people are told of the first.
+        let order = [first].into_iter().chain(second).chain(others).chain([first]);
+        let price = |into| if into == transaction { Some(Some(Price::Direct)) } else { self.price(into) };
+        order.filter_map(|currency| self.route(Source::Fiat, currency, price(currency)?)).collect()
     }
 
     /// `None`: unsupported. `Some(None)`: the price needs rates, and none were ever set.

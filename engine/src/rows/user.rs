@@ -345,12 +345,19 @@ impl User {
     /// The rest of the CHF limit: the client limit minus reported and unreflected use, at least zero.
     #[must_use]
     pub fn headroom(&self, id: &UrId, now: UnixSeconds) -> ChfMinor {
+        self.limit_left(id, now).max(ChfMinor::ZERO)
+    }
+
+    /// As [`User::headroom`], but below zero where more is used than allowed: then not even a spend worth no centime is
+    /// (docs/ur-facts.md, "The CHF limit").
+    #[must_use]
+    pub(crate) fn limit_left(&self, id: &UrId, now: UnixSeconds) -> ChfMinor {
         if id.is_unlimited() {
             return ChfMinor(i64::MAX);
         }
         // Saturating: use at the end of i64 exhausts any limit.
         let taken = self.limit.counted_use(now).saturating_add(self.spends().unreflected(now));
-        self.limit.client.saturating_sub(taken).max(ChfMinor::ZERO)
+        self.limit.client.saturating_sub(taken)
     }
 
     /// The least that UR's figure of this period, requested after `seen_through`, must show: half of the settled use,

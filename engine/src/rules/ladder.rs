@@ -102,7 +102,7 @@ pub(super) fn climb<O: Observer>(
 
     let quote = Quote::of(request, amount, inputs, source);
     let priced = quote.as_ref();
-    check(Reason::CurrencyUnsupported, priced.is_some(), &|| price_seen(inputs, priced))?;
+    check(Reason::CurrencyUnsupported, priced.is_some(), &|| price_seen(request, amount, inputs, source, priced))?;
     let Some(quote) = quote else { return Err(Reason::CurrencyUnsupported) };
 
     let blocked = inputs.blocked;
@@ -173,26 +173,28 @@ struct Quote {
 }
 
 impl Quote {
-    /// Chooses the source's first route that can be priced and covers the amount, else the last that can be priced.
+    /// Chooses the source's first route that can be priced and covers the amount; else the first that lacks no more than
+    /// the user's allowance; else the last that can be priced.
     fn of(request: &Request, amount: Minor, inputs: &Inputs, source: Source) -> Option<Quote> {
         let routes = inputs.routes.iter().enumerate().filter(|(_, route)| route.source() == source);
-        let mut chosen: Option<Quote> = None;
+        let (mut unallowed, mut last) = (None, None);
         for (index, route) in routes {
             let Some(quote) = Quote::on(request, amount, inputs, index, *route) else { continue };
-            let covered = route.covers(quote.paid);
-            chosen = Some(quote);
-            if covered {
-                break;
+            if route.covers(quote.paid) {
+                return Some(quote);
             }
+            let kept =
+                if unallowed.is_none() && route.lacks_allowance_only(quote.paid) { &mut unallowed } else { &mut last };
+            *kept = Some(quote);
         }
-        chosen
+        unallowed.or(last)
     }
 
     /// `None` where the route cannot be priced. Without any rates the quote stays zero: `rates_stale` declines first.
     fn on(request: &Request, amount: Minor, inputs: &Inputs, index: usize, route: FundingRoute) -> Option<Quote> {
         let rates_never_set = inputs.rates_age_seconds.is_none();
         let paid = match route.price {
-            Some(price) => price.paid(request.amounts_for(amount), inputs.fx_buffer_bps)?,
+            Some(price) => price.paid(request.amounts_for(amount), inputs.fx_buffer_bps, inputs.zero_amount_holds)?,
             None => Minor::ZERO,
         };
         let spent = match route.chf_rate {
@@ -277,9 +279,23 @@ impl Quote {
     }
 }
 
-fn price_seen(inputs: &Inputs, quote: Option<&Quote>) -> Shown {
-    let Some(quote) = quote else { return vec![("ways", inputs.routes.len().to_string())] };
+fn price_seen(request: &Request, amount: Minor, inputs: &Inputs, source: Source, quote: Option<&Quote>) -> Shown {
+    let Some(quote) = quote else {
+        let settlement = request.settlement_currency.map(|currency| ("settlement", currency.to_string()));
+        return [("ways", inputs.routes.len().to_string())].into_iter().chain(settlement).collect();
+    };
     let mut seen = vec![("paid", Money { amount: quote.paid, currency: quote.route.currency }.to_string())];
+    // The balances that were looked at before, or, where none covers it, all others.
+    for (index, route) in inputs.routes.iter().enumerate().filter(|(_, route)| route.source() == source) {
+        let Capacity::Balance { available, allowance } = route.capacity else { continue };
+        let Some(other) = Quote::on(request, amount, inputs, index, *route) else { continue };
+        if route.currency != quote.route.currency && !route.covers(other.paid) && index <= quote.index {
+            let currency = route.currency;
+            seen.push(("other_needed", Money { amount: other.paid, currency }.to_string()));
+            let there = Money { amount: available, currency }.to_string();
+            seen.push(("other_available", if allowance { there } else { "no allowance".to_owned() }));
+        }
+    }
     match quote.route.price {
         Some(Price::Converted(conversion) | Price::Settled { conversion, .. }) => {
             seen.push(("rate", conversion.rate.to_string()));

@@ -508,6 +508,7 @@ fn no_values() -> Inputs {
         disk_low: false,
         limit_weight: 1,
         fx_buffer_bps: 0,
+        zero_amount_holds: 1,
         sources: smallvec::SmallVec::new(),
         routes: smallvec::SmallVec::new(),
     }

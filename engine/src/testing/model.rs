@@ -138,7 +138,7 @@ pub(super) struct Seen {
     /// Of each user's funds, held.
     pub(super) funds: BTreeMap<usize, i64>,
     /// Of each user's limit, left.
-    pub(super) headroom: BTreeMap<usize, i64>,
+    pub(super) limit_left: BTreeMap<usize, i64>,
 }
 
 impl Root {
@@ -268,20 +268,21 @@ impl Model {
         Model::known(self.available(currency), self.seen.available.get(currency))
     }
 
-    /// Least and most that is left of a user's limit: one figure unless UR shows movements of the user.
+    /// Least and most that is left of a user's limit, below zero where more is used than allowed: one figure unless UR
+    /// shows movements of the user.
     #[must_use]
-    pub fn headroom(&self, user: usize, now: i64) -> (i64, i64) {
+    pub fn limit_left(&self, user: usize, now: i64) -> (i64, i64) {
         let figures = &self.users[user];
         let used = if figures.start + MONTH_SECONDS < now { 0 } else { figures.used };
         if self.roots.values().any(|root| root.user == user && !root.rows.is_empty()) {
-            return (0, figures.client - used);
+            return (i64::MIN, figures.client - used);
         }
         let lives = |at: i64| at + MONTH_SECONDS >= now;
         let spent: i64 =
             self.draws().filter(|(_, draw)| draw.user == user && lives(draw.at)).map(|(_, draw)| draw.limit).sum();
         let reversed: i64 =
             self.reversal_uses.iter().filter(|(who, at, _)| *who == user && lives(*at)).map(|(.., chf)| chf).sum();
-        let left = (figures.client - used - spent - reversed).max(0);
+        let left = figures.client - used - spent - reversed;
         (left, left)
     }
 
@@ -420,28 +421,24 @@ impl Model {
         let figures = &self.users[user];
         let own_pool = source == "CRYPTO" && self.pools.contains_key(currency);
         let direct_covers = own_pool && self.available_now(currency) - amount >= self.pools[currency].reserve;
-        let into = paid_in.unwrap_or(if currency == "EUR" || direct_covers { currency } else { "EUR" });
-        let at_least_one = |paid: i64| if amount == 0 { 0 } else { paid.max(1) };
-        let paid = match (currency, into) {
-            (from, to) if from == to => amount,
-            ("USD", "EUR") => at_least_one(floor_convert(amount, USD_TO_EUR, SPREAD)),
-            // The settlement amount of a baht transaction is a fortieth, rounded up, in these scripts.
-            ("THB", to) => {
-                let durability = i128::from((amount + 39) / 40) * INTERCHANGE;
-                let (rate, spread) = if to == "EUR" { (10_000, 10_000) } else { (EUR_TO_USD, SPREAD) };
-                at_least_one((durability * rate * spread / 10_000_000_000) as i64)
-            }
-            _ => return Err("currency_unsupported"),
-        };
+        let is_direct = currency == "EUR" || direct_covers || (amount == 0 && currency == "USD");
+        let into = paid_in.unwrap_or(if is_direct { currency } else { "EUR" });
+        let fiat = figures.fiat - self.fiat_held(user);
+        let covers = Model::price(amount, currency, into).is_some_and(|paid| paid <= fiat);
+        // Where the only balance does not cover a spend, people are told of the one in the charged currency.
+        let own = if currency == "THB" { "EUR" } else { currency };
+        let is_of_own = source == "FIAT" && paid_in.is_none() && (into != "EUR" || !covers);
+        let (into, fiat) = if is_of_own { (own, if own == "EUR" { fiat } else { 0 }) } else { (into, fiat) };
+        let paid = Model::price(amount, currency, into).ok_or("currency_unsupported")?;
         let lately = self.approvals.iter().filter(|(who, at)| *who == user && *at > now - 3600).count();
         if figures.hourly.is_some_and(|most| lately >= most as usize) {
             return Err("velocity_count");
         }
-        if francs(paid, into) > Model::known(self.headroom(user, now), self.seen.headroom.get(&user)) {
+        if francs(paid, into) > Model::known(self.limit_left(user, now), self.seen.limit_left.get(&user)) {
             return Err("limit_exceeded");
         }
         if source == "FIAT" {
-            if paid > figures.fiat - self.fiat_held(user) {
+            if paid > fiat {
                 return Err("insufficient_user_funds");
             }
             return if figures.allowance { Ok((source, into, paid, 0)) } else { Err("fiat_allowance_missing") };
@@ -463,6 +460,25 @@ impl Model {
             left if left < reserve => Err("pool_reserve_held"),
             _ => Ok((source, into, paid, funds)),
         }
+    }
+
+    /// What an amount takes in a currency: at least one unit, also of an amount of zero.
+    fn price(amount: i64, currency: &str, into: &str) -> Option<i64> {
+        let settlement = (amount + 39) / 40;
+        let amount = amount.max(1);
+        let paid = match (currency, into) {
+            (from, to) if from == to => amount,
+            ("USD", "EUR") => floor_convert(amount, USD_TO_EUR, SPREAD),
+            ("EUR", "USD") => floor_convert(amount, EUR_TO_USD, SPREAD),
+            // The settlement amount of a baht transaction is a fortieth, rounded up, in these scripts.
+            ("THB", to) => {
+                let settlement = i128::from(settlement) * INTERCHANGE;
+                let (rate, spread) = if to == "EUR" { (10_000, 10_000) } else { (EUR_TO_USD, SPREAD) };
+                (settlement * rate * spread / 10_000_000_000) as i64
+            }
+            _ => return None,
+        };
+        Some(paid.max(1))
     }
 
     /// A reversal of a root by its own user.

@@ -518,8 +518,8 @@ impl World {
             seen.funds.insert(number, within(self.model.funds_held(number), funds.held.0, "funds held"));
             let fiat = user.fiat_in(Currency::EUR).expect("a balance was imported");
             assert_eq!(fiat.held.0, self.model.fiat_held(number), "{id} fiat held {at}");
-            let headroom = user.headroom(&id, UnixSeconds(self.now));
-            seen.headroom.insert(number, within(self.model.headroom(number, self.now), headroom.0, "headroom"));
+            let left = user.limit_left(&id, UnixSeconds(self.now));
+            seen.limit_left.insert(number, within(self.model.limit_left(number, self.now), left.0, "limit left"));
         }
         for root in 0..24 {
             let id: AuthorizationId = format!("a{root}").parse().expect("an id");

@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use tapgate_engine::fact::Lives;
-use tapgate_engine::fact::{Controls, FundingPolicy};
+use tapgate_engine::fact::{Controls, FiatChoice, FundingPolicy, Lives};
 use tapgate_engine::ledger::Policy;
 use tapgate_engine::money::Currency;
 
@@ -33,6 +32,9 @@ pub(super) fn policy(
     let protect_runway = reader.value("decision.protect_runway", Setting::boolean);
     let limit_weight = reader.value("decision.limit_weight", |setting| setting.integer(0..=2));
     let fx_buffer_bps = reader.value("decision.fx_buffer_bps", |setting| setting.integer(0..=FX_BUFFER_BPS_MAX));
+    let zero_amount_holds = reader.value("decision.zero_amount_holds", |setting| setting.integer(0..=1));
+    let fiat_choice = [("account_check", FiatChoice::AccountCheck), ("card", FiatChoice::Card)];
+    let fiat_choice = reader.value("decision.fiat_choice", |setting| setting.word(&fiat_choice));
     let partial_approval = reader.value("decision.partial_approval", Setting::boolean);
     let rates_max_age_seconds = max_age(reader, "decision.rates_max_age_seconds", 3_600);
     let state_max_age_seconds = max_age(reader, "decision.state_max_age_seconds", 86_400);
@@ -41,6 +43,8 @@ pub(super) fn policy(
         protect_runway: protect_runway.unwrap_or(false),
         limit_weight: limit_weight.unwrap_or(1),
         fx_buffer_bps: fx_buffer_bps.unwrap_or(0),
+        zero_amount_holds: zero_amount_holds.unwrap_or(1),
+        fiat_choice: fiat_choice.unwrap_or(FiatChoice::AccountCheck),
         partial_approval: partial_approval.unwrap_or(false),
         rates_max_age_seconds: is_fed.then_some(rates_max_age_seconds),
         state_max_age_seconds: is_fed.then_some(state_max_age_seconds),

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use proptest::prelude::*;
-use tapgate_engine::fact::{Channel, Controls, FundingPolicy, Lives, Tolerance, VelocityRule};
+use tapgate_engine::fact::{Channel, Controls, FiatChoice, FundingPolicy, Lives, Tolerance, VelocityRule};
 use tapgate_engine::money::{ChfMinor, Currency, Minor, Money};
 use tapgate_engine::testing::cases;
 
@@ -102,6 +102,8 @@ fn the_default_text_loads_and_shows_exactly_the_defaults() {
         protect_runway: false,
         limit_weight: 1,
         fx_buffer_bps: 0,
+        zero_amount_holds: 1,
+        fiat_choice: FiatChoice::AccountCheck,
         partial_approval: false,
         rates_max_age_seconds: Some(3_600),
         state_max_age_seconds: Some(86_400),
@@ -191,6 +193,7 @@ fn a_setting_has_one_form_and_a_range() {
     bad("decision.deadline_ms = -60", "decision.deadline_ms: must be 50 to 450, got -60");
     bad("decision.deadline_ms = 4.5", "decision.deadline_ms: must be an integer, got a float");
     bad("decision.limit_weight = 256", "decision.limit_weight: must be 0, 1 or 2, got 256");
+    bad("decision.zero_amount_holds = 2", "decision.zero_amount_holds: must be 0 or 1, got 2");
     bad("decision.fx_buffer_bps = 65536", "decision.fx_buffer_bps: must be 0 to 5000, got 65536");
     bad(
         "decision.funding = \"cash\"",

@@ -40,12 +40,22 @@ def test_holds_of_several_approvals_add_up(world):
     assert changes(before, world.figures(user)) == spent(pool=13_345, funds=13_345, chf=chf)
 
 
-def test_a_zero_amount_authorization_is_approved_and_holds_nothing(world):
+def test_a_zero_amount_authorization_holds_one_unit_until_it_is_reversed(world):
     user = world.user()
     before = world.figures(user)
     data = world.approve(tap(user, 0))
+    assert changes(before, world.figures(user)) == spent(pool=1, funds=1, chf=chf_of(1, "EUR"))
+    assert world.held(data["authorizationId"])[0] == 1
+    world.acknowledge(follow_up("reversal", data, 1), 1)
     assert changes(before, world.figures(user)) == {}
-    assert world.held(data["authorizationId"])[0] == 0
+
+
+def test_a_zero_amount_authorization_may_be_set_to_hold_nothing(new_server):
+    world = World(new_server(config={"decision": {"zero_amount_holds": 0}})).furnished()
+    user = world.user()
+    before = world.figures(user)
+    world.approve(tap(user, 0))
+    assert changes(before, world.figures(user)) == {}
 
 
 def test_a_zero_amount_authorization_goes_through_the_whole_ladder(world):

@@ -5,7 +5,13 @@ import json
 import pytest
 
 from tapgate import BODY_BYTES_MAX, STRANGER_KEY, WEBHOOK, error_code, now, send_raw, sign_v1
-from world import NOTHING, approval, changes, envelope, tap
+from world import NOTHING, World, approval, changes, envelope, tap
+
+
+@pytest.fixture(scope="module")
+def world(new_server):
+    """Taps of zero show here that a message was understood: they must leave no trace."""
+    return World(new_server(config={"decision": {"zero_amount_holds": 0}})).furnished()
 
 
 @pytest.fixture(scope="module")

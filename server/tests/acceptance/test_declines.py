@@ -312,7 +312,7 @@ def test_declines_do_not_count_towards_velocity(world):
 
 def test_reversals_free_velocity_amounts_but_not_counts(world):
     user = world.user("CHF")
-    world.controls(user, **velocity(amount_max_chf=1000, count_max=2))
+    world.controls(user, **velocity(amount_max_chf=1001, count_max=2))
     first = world.approve(tap(user, 1000))
     world.acknowledge(follow_up("reversal", first, 1000), 1000)
     world.approve(tap(user, 1000))

@@ -137,7 +137,7 @@ def test_a_balance_that_is_left_out_once_stays_and_twice_is_nothing(server, worl
 def test_a_users_balance_that_is_left_out_twice_is_nothing(server, world, ur):
     line = user_line(funding="fiat", fiat=[{"currency": "EUR", "amount": "100000", "allowance": True}])
     user = user_of(line)
-    ur.open(user.ur_id, client=10**9, fiat={"EUR": 100_000, "USD": 500})
+    ur.open(user.ur_id, client=10**9, fiat={"EUR": 100_000, "USD": 50})
     world.import_lines(line)
     world.approve(tap(user, 100), source="FIAT")
     del ur.balances[user.ur_id]["EUR"]

@@ -394,6 +394,12 @@ def test_an_account_is_minted_once_for_a_wallet(running):
 
 def test_transactions_are_filtered_and_paged_both_ways(running):
     user = int(running.started["sample_user"])
+    asked(running, "/v1/exchange", urId=user, inputToken="EUR", outputToken="USD", amount="12000", requestId="fx_paged")
+    quote = asked(running, "/v1/onramp/quote", urId=user, fromToken="EUR", toToken="USDC", amount="10000")
+    onramp = {"quoteId": quote["quoteId"], "requestId": "on_paged", "urId": user, "tokenIn": "EUR", "amountIn": "10000"}
+    asked(running, "/v1/onramp", **onramp)
+    deposit = {"urId": user, "inputToken": "USDC", "outputToken": "EUR", "amount": "100000000", "requestId": "deposit_paged"}
+    asked(running, "/v1/deposit", **deposit)
     for number in range(3):
         tap = {"authorizationId": f"paged_{number}", "urId": str(user), "cardId": running.started["sample_card"]}
         assert running.tap(tap | {"transactionAmount": str(100 + number), "transactionCurrency": "EUR"})["approved"] is True
@@ -409,7 +415,7 @@ def test_transactions_are_filtered_and_paged_both_ways(running):
     assert walked == [row["txHash"] for row in everything["data"]] and len(walked) == len(set(walked))
     back = running.ask_ur("/v1/transactions", {"urId": user, "pageSize": 2, "prevCursorTimestamp": 0, "prevCursorId": page["prevCursor"]["id"]}).json()
     assert back["hasNextPage"] and set(row["txHash"] for row in back["data"]) <= set(walked)
-    only = running.ask_ur("/v1/transactions", {"urId": user, "type": "FRX", "direction": "OUT", "status": "completed", "minAmount": "10000"}).json()
+    only = running.ask_ur("/v1/transactions", {"urId": user, "type": "FRX", "direction": "OUT", "status": "completed", "minAmount": "12000"}).json()
     assert [row["type"] for row in only["data"]] == ["FRX"]
     assert running.ask_ur("/v1/transactions", {"urId": user, "type": "FRX", "transactionTypes": ["CRD"]}).json()["code"] == 20003
 

@@ -93,9 +93,23 @@ fn spaced(name: &str) -> String {
 fn price(step: &Step, about: &CheckContext<'_>) -> String {
     let seen = &step.values;
     if !step.passed {
-        return "no rate leads to a currency it could be paid in".to_owned();
+        return match seen.one("settlement") {
+            "" => "no rate leads to a currency it could be paid in".to_owned(),
+            settlement => format!("no rate leads to a currency it could be paid in; it settles in {settlement}"),
+        };
     }
     let Some(paid) = Money::parse(seen.one("paid")) else { return seen.listed() };
+    let others = seen.all("other_needed").iter().zip(seen.all("other_available"));
+    let others: String = others.map(|(needed, held)| format!("; not {} ({})", shown(needed), shown(held))).collect();
+    priced(seen, &paid, about) + &others
+}
+
+/// An amount in words of a person, or as it is.
+fn shown(amount: &Text) -> String {
+    Money::parse(amount.as_str()).map_or_else(|| amount.to_string(), |money| money.to_string())
+}
+
+fn priced(seen: &CheckValues, paid: &Money, about: &CheckContext<'_>) -> String {
     if about.asked.is_some_and(|asked| asked.currency() == paid.currency()) {
         return format!("paid as {paid}, no rate needed");
     }

@@ -231,13 +231,12 @@ fn an_approval_is_told_with_the_debit_it_asks_for() {
 }
 
 #[test]
-fn what_takes_nothing_asks_for_no_debit() {
+fn what_is_declined_asks_for_no_debit() {
     let world = World::new();
-    world.tap("zero", 0);
     world.tap("much", 1_000_000);
     world.ask(Kind::Incremental, "i1", Some("nowhere"), 10);
-    assert_eq!(world.kinds(0), ["authorization.approved", "authorization.declined", "authorization.declined"]);
-    let increment = &world.told(2)[0].1;
+    assert_eq!(world.kinds(0), ["authorization.declined", "authorization.declined"]);
+    let increment = &world.told(1)[0].1;
     assert_eq!((&increment["reason"], &increment["type"]), (&json!("parent_not_found"), &json!("incremental")));
 }
 

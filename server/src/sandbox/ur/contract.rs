@@ -86,8 +86,16 @@ impl Rates {
 
     /// A transaction amount in another currency: at least one unit, except for an amount of zero.
     pub(in crate::sandbox) fn exchange(amount: u64, rate: Rate) -> u64 {
-        let product = u128::from(amount) * u128::from(rate.rate) * u128::from(rate.spread);
-        at_least_one(amount, product / 100_000_000)
+        at_least_one(amount, Rates::converted(amount, rate))
+    }
+
+    /// What a balance is worth in another currency.
+    pub(in crate::sandbox) fn worth(balance: u64, rate: Rate) -> u128 {
+        Rates::converted(balance, rate)
+    }
+
+    fn converted(amount: u64, rate: Rate) -> u128 {
+        u128::from(amount) * u128::from(rate.rate) * u128::from(rate.spread) / 100_000_000
     }
 
     /// A settlement amount with interchange, in another currency.

@@ -5,6 +5,8 @@
 //! between two bounds, and an answer is right if the books give it for some figure within them. Without feeds there is
 //! no doubt: both bounds are equal.
 
+use super::contract::Code;
+
 /// The longest time, in seconds of real time, from showing a transaction to tapgate until tapgate has recorded it.
 const RECORDED_WITHIN_SECONDS: u64 = 3;
 
@@ -61,23 +63,30 @@ pub(in crate::sandbox) struct Bounds {
 pub(in crate::sandbox) struct Belief {
     /// In francs.
     pub(in crate::sandbox) limit: u64,
-    ends: u8,
+    ends: u16,
 }
 
 impl Belief {
     /// All sets that can change a decision, the largest figures first. The limit is one figure for all ways to pay, so
-    /// the need of each way is a threshold, too.
-    pub(in crate::sandbox) fn all(limit: Bounds, needed: Vec<u64>) -> impl Iterator<Item = Belief> {
-        let between = needed.into_iter().filter(move |needed| (limit.least..limit.most).contains(needed));
+    /// the need of each way is a threshold, too. `doubted`: the balances whose bounds differ.
+    pub(in crate::sandbox) fn all(limit: Bounds, needed: Vec<u64>, doubted: &[(bool, Code)]) -> Vec<Belief> {
+        let between = needed.into_iter().filter(|needed| (limit.least..limit.most).contains(needed));
         let limits: Vec<_> = [limit.most, limit.least].into_iter().chain(between).collect();
-        limits.into_iter().flat_map(|limit| (0..16).map(move |ends| Belief { limit, ends }))
+        let bits = doubted.iter().fold(0_u16, |bits, (is_pool, code)| bits | bit(*is_pool, code));
+        let ends: Vec<u16> = (0..=bits).filter(|ends| ends & !bits == 0).collect();
+        limits.into_iter().flat_map(|limit| ends.iter().map(move |ends| Belief { limit, ends: *ends })).collect()
     }
 
-    /// For a pool or a fiat balance, in the currency charged or in the card's.
-    pub(in crate::sandbox) fn of_balance(self, is_pool: bool, is_charged: bool, bounds: Bounds) -> u64 {
-        let bit = 2 * u8::from(is_pool) + u8::from(is_charged);
-        if self.ends & (1 << bit) == 0 { bounds.most } else { bounds.least }
+    /// For a pool or a fiat balance in a currency.
+    pub(in crate::sandbox) fn of_balance(self, is_pool: bool, code: Code, bounds: Bounds) -> u64 {
+        if self.ends & bit(is_pool, code) == 0 { bounds.most } else { bounds.least }
     }
+}
+
+/// The place of a balance among the ends; the sandbox's currencies each have their own.
+fn bit(is_pool: bool, code: Code) -> u16 {
+    let place = ["EUR", "USD", "CHF", "GBP"].iter().position(|known| *known == code).unwrap_or(4);
+    1 << (2 * place + usize::from(is_pool))
 }
 
 #[cfg(test)]

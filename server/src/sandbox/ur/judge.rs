@@ -15,9 +15,7 @@ impl Books {
         let account = self.accounts.get(&tap.ur_id);
         let limit = account.map_or(Bounds::default(), |account| account.headroom_bounds(now, self.is_fed));
         let mut expected = Vec::new();
-        // Without doubt, all sets equal the first.
-        let beliefs = Belief::all(limit, self.francs(tap)).take(if self.is_fed { usize::MAX } else { 1 });
-        for belief in beliefs {
+        for belief in Belief::all(limit, self.francs(tap), &self.doubted(account)) {
             let judged = self.judge(tap, belief).map_or_else(Expected::Declined, Expected::Approved);
             if !expected.contains(&judged) {
                 expected.push(judged);
@@ -26,12 +24,21 @@ impl Books {
         expected
     }
 
+    /// The balances whose bounds differ.
+    fn doubted(&self, account: Option<&Account>) -> Vec<(bool, Code)> {
+        let pools = self.pools.iter().map(|(code, pool)| (true, *code, pool));
+        let own = account.into_iter().flat_map(|account| &account.fiat).map(|(code, (own, _))| (false, *code, own));
+        let bounds = pools.chain(own).map(|(is_pool, code, balance)| (is_pool, code, balance.bounds(self.is_fed)));
+        bounds.filter(|(.., bounds)| bounds.least < bounds.most).map(|(is_pool, code, _)| (is_pool, code)).collect()
+    }
+
     /// The use of the limit by each way to pay.
     fn francs(&self, tap: &Tap) -> Vec<u64> {
         let cards = self.accounts.get(&tap.ur_id).into_iter().flat_map(|account| &account.cards);
         let card = cards.filter(|card| card.id == tap.card).map(|card| card.currency);
         let parent = self.bookings.get(tap.root()).map(|booking| booking.paid_in);
-        let codes = card.chain(parent).chain([tap.merchant.currency]);
+        let own = self.accounts.get(&tap.ur_id).into_iter().flat_map(|account| account.fiat.keys().copied());
+        let codes = card.chain(parent).chain(own).chain([tap.merchant.currency, "USD"]);
         codes.filter_map(|code| Some(self.rates.to_chf(self.price(tap, code)?, code))).collect()
     }
 
@@ -91,12 +98,14 @@ impl Books {
                 CRYPTO => (self.pools.get(code)?, true),
                 _ => account.fiat.get(code).map(|(balance, allowed)| (balance, *allowed))?,
             };
-            let available = belief.of_balance(source == CRYPTO, code == charged, balance.bounds(self.is_fed));
+            let available = belief.of_balance(source == CRYPTO, code, balance.bounds(self.is_fed));
             Some((available, allowed, balance.reserve))
         };
         let mut ways = Vec::new();
         if let Some(parent) = parent {
             ways.extend(self.price(tap, parent.paid_in).map(|paid| (parent.paid_in, paid)));
+        } else if source == FIAT {
+            ways.extend(self.account_check(tap, |code| balance_in(code).map_or(0, |(balance, ..)| balance)));
         } else {
             if card.currency == charged || balance_in(charged).is_some() {
                 ways.push((charged, tap.amount));
@@ -105,10 +114,12 @@ impl Books {
                 ways.extend(self.price(tap, card.currency).map(|paid| (card.currency, paid)));
             }
         }
-        let covered = |(code, paid): &&(Code, u64)| {
-            balance_in(code).is_some_and(|(available, allowed, reserve)| allowed && available >= *paid + reserve)
+        let holds = |(code, paid): &&(Code, u64)| {
+            balance_in(code).is_some_and(|(available, _, reserve)| available >= *paid + reserve)
         };
-        let (code, paid) = ways.iter().find(covered).or(ways.last()).copied().ok_or("currency_unsupported")?;
+        let allows = |(code, _): &&(Code, u64)| balance_in(code).is_some_and(|(_, allowed, _)| allowed);
+        let way = ways.iter().find(|way| holds(way) && allows(way)).or_else(|| ways.iter().find(holds));
+        let (code, paid) = way.or(ways.last()).copied().ok_or("currency_unsupported")?;
         let chf = self.rates.to_chf(paid, code);
         let blocks = account.blocks.iter().chain(&card.blocks);
         if let Some(block) = blocks.filter(|block| block.hits(tap, chf, &self.rates)).min() {
@@ -138,6 +149,20 @@ impl Books {
             Some(_) => {}
         }
         Ok(Payment { funds: cover, ..payment })
+    }
+
+    /// The balances in UR's order, with what each would pay: the charged currency's, or EUR for one that UR does not hold;
+    /// USD; the others by what they are worth in USD; and the first again, if none covers it.
+    fn account_check(&self, tap: &Tap, balance: impl Fn(Code) -> u64) -> Vec<(Code, u64)> {
+        const COMPARED: [Code; 6] = ["EUR", "CHF", "CNH", "SGD", "JPY", "HKD"];
+        let charged = tap.merchant.currency;
+        let first = if self.rates.holds(charged) { charged } else { "EUR" };
+        let worth = |code: Code| self.rates.between(code, "USD").map_or(0, |rate| Rates::worth(balance(code), rate));
+        let mut others: Vec<Code> =
+            COMPARED.into_iter().filter(|code| *code != first && self.rates.holds(code)).collect();
+        others.sort_by_key(|code| std::cmp::Reverse(worth(code)));
+        let order = [first, "USD"].into_iter().chain(others).chain([first]);
+        order.filter_map(|code| Some((code, self.price(tap, code)?))).collect()
     }
 
     /// A tap's amount in a currency other than the one charged.

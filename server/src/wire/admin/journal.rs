@@ -1,7 +1,9 @@
 //! Records as JSON, one line each.
 
 use serde_json::{Value, json};
-use tapgate_engine::fact::{Difference, Evidence, Fact, LayerChange, Policy, Record, Settled, SourceChange, Verdict};
+use tapgate_engine::fact::{
+    Difference, Evidence, Fact, FiatChoice, LayerChange, Policy, Record, Settled, SourceChange, Verdict,
+};
 use tapgate_engine::ids::{AuthorizationId, Sequence, UrId};
 
 use super::authorizations::{author_name, evidence, kind_name, request_of};
@@ -142,10 +144,18 @@ fn fact(fact: &Fact) -> Value {
 fn policy_view(policy: &Policy) -> Value {
     json!({
         "funding": super::users::funding_name(policy.funding), "protect_runway": policy.protect_runway, "limit_weight": policy.limit_weight,
-        "fx_buffer_bps": policy.fx_buffer_bps, "partial_approval": policy.partial_approval,
+        "fx_buffer_bps": policy.fx_buffer_bps, "zero_amount_holds": policy.zero_amount_holds,
+        "fiat_choice": fiat_choice_name(policy.fiat_choice), "partial_approval": policy.partial_approval,
         "rates_max_age_seconds": policy.rates_max_age_seconds, "state_max_age_seconds": policy.state_max_age_seconds,
         "credits_count_at_once": policy.credits_count_at_once, "controls": super::controls::view(Some(&policy.controls)),
     })
+}
+
+fn fiat_choice_name(choice: FiatChoice) -> &'static str {
+    match choice {
+        FiatChoice::AccountCheck => "account_check",
+        FiatChoice::Card => "card",
+    }
 }
 
 fn request(fact: &Fact) -> Value {
