@@ -4,14 +4,14 @@
 
 use std::sync::Barrier;
 
-use tapgate_engine::fact::{Flow, Kind, Posting, Progress, Request};
-use tapgate_engine::ledger::{Change, Reflected};
-use tapgate_engine::money::Currency;
+use tapgate_engine::fact::{Flow, FundingPolicy, Import, Kind, Posting, Progress, Request};
+use tapgate_engine::ledger::{Change, Policy, Reflected};
+use tapgate_engine::money::{Currency, Minor, Money};
 use tapgate_engine::rows::Outcome;
 use tapgate_engine::testing::MemoryStore;
 
 use crate::postings::completed;
-use crate::world::{self, World, at, movement, tap};
+use crate::world::{self, World, at, movement, naming, tap};
 
 /// What happens to the authorization `a1`.
 #[derive(Clone, Copy, Debug)]
@@ -295,5 +295,119 @@ fn a_later_row_that_names_its_authorization_takes_the_movement_there() {
     let kinds: Vec<_> = world.ledger.open_breaks().iter().map(|found| found.discrepancy.kind.name()).collect();
     assert_eq!(kinds, ["amount_mismatch"], "the orphan is explained");
     assert!(world.book(&completed("h", 7_777), "a1").is_none(), "told again");
+    world.close_and_check(&store);
+}
+
+/// UR's row that names `a1`, which may not be known yet.
+fn shown_in(currency: Currency, hash: &str, progress: Progress, amount: i64) -> Posting {
+    let amount = Money { amount: Minor(amount), currency };
+    let row = Posting { amount, ..movement(hash, Out, progress, amount.amount.0) };
+    Posting { awaits: Some("a1".parse().unwrap()), ..naming(&row, "a1") }
+}
+
+#[test]
+fn a_stand_in_of_a_decline_is_claimed_in_the_currency_that_ur_shows() {
+    let bahts = |request: Request| Request { currency: "THB".parse().unwrap(), ..request };
+    let reversal = Request { kind: Kind::Reversal, original: Some("a1".parse().unwrap()), ..tap("r1", 40_000) };
+    for (request, ours) in [(tap("a1", 40_000), "declined"), (reversal, "tombstoned")] {
+        let store = MemoryStore::new();
+        let world = World::with_store(store.clone());
+        world.durable(bahts(request));
+        world.book(&shown_in(Currency::EUR, "h", Pending, 1_000), "a1").unwrap();
+        assert_eq!(ending(&world), format!("{ours} held 1000 debits 1000 limit 945 available 99000 stand_in"));
+        world.book(&shown_in(Currency::EUR, "h", Completed, 1_000), "a1").unwrap();
+        assert_eq!(ending(&world), "force_posted held 0 debits 1000 limit 945 available 99000 stand_in");
+        world.close_and_check(&store);
+    }
+}
+
+#[test]
+fn a_decline_that_a_person_links_a_movement_to_has_that_movements_currency() {
+    let store = MemoryStore::new();
+    let world = World::with_store(store.clone());
+    world.durable(Request { currency: "THB".parse().unwrap(), ..tap("a1", 40_000) });
+    let alone = world.book(&completed("h", 1_000), "").unwrap();
+    let itself = Change::Link { from: alone.root.clone(), to: alone.root.clone() };
+    assert!(world.change(itself).is_err(), "a movement counts once");
+    world.change(Change::Link { from: alone.root, to: "a1".parse().unwrap() }).unwrap();
+    assert_eq!(ending(&world), "force_posted held 0 debits 1000 limit 945 available 99000 stand_in");
+    world.close_and_check(&store);
+}
+
+/// What came before a decision claimed a source in a currency: the decision takes the rest there, or declines.
+#[test]
+fn a_decision_pays_from_the_source_and_in_the_currency_of_what_ur_showed_before() {
+    let dollars = Request { currency: Currency::USD, ..tap("a1", 1_000) };
+    let fallback = Import { funding: Some(FundingPolicy::CryptoThenFiat), ..world::import() };
+    for (shown, request, pools, expected) in [
+        (Currency::EUR, &dollars, [100_000, 100_000], "cleared held 0 debits 917 limit 878 available 99083"),
+        (Currency::USD, &dollars, [100_000, 500], "force_posted held 0 debits 854 limit 791 available 100000 stand_in"),
+        (
+            Currency::EUR,
+            &tap("a1", 917),
+            [1_000, 500],
+            "force_posted held 0 debits 917 limit 866 available 83 stand_in",
+        ),
+    ] {
+        let store = MemoryStore::new();
+        let world = World::with_store(store.clone());
+        world.change(Change::ImportUser(Box::new(fallback.clone()))).unwrap();
+        let currencies = [Currency::EUR, Currency::USD];
+        for (currency, balance) in currencies.into_iter().zip(pools) {
+            world.change(world::report(currency, balance, 0)).unwrap();
+        }
+        world.book(&shown_in(shown, "h", Pending, 917), "a1").unwrap();
+        world.durable(request.clone());
+        world.book(&shown_in(shown, "h", Completed, 917), "a1").unwrap();
+        assert_eq!(ending(&world).trim_end(), expected);
+        let claimed = currencies.map(|currency| {
+            let pool = world.ledger.pool(currency).unwrap();
+            (pool.held.0, pool.unreflected().0)
+        });
+        let expected = currencies.map(|currency| (0, if currency == shown { 917 } else { 0 }));
+        assert_eq!(claimed, expected, "{shown} {request:?}");
+        world.close_and_check(&store);
+    }
+}
+
+#[test]
+fn a_pool_opened_between_pending_and_completed_is_claimed_once() {
+    let store = MemoryStore::new();
+    let world = World::with_store(store.clone());
+    world.book(&shown_in(Currency::USD, "h", Pending, 1_000), "").unwrap();
+    world.change(world::report(Currency::USD, 100_000, 0)).unwrap();
+    world.book(&shown_in(Currency::USD, "h", Completed, 1_000), "").unwrap();
+    let pool = world.ledger.pool(Currency::USD).unwrap();
+    assert_eq!((pool.held.0, pool.available.0, world.available()), (0, 99_000, 100_000));
+    world.close_and_check(&store);
+}
+
+#[test]
+fn an_account_imported_between_pending_and_completed_is_claimed_once() {
+    let store = MemoryStore::new();
+    let world = World::start(store.clone(), Policy::default());
+    for change in [world::rates(), world::report(Currency::EUR, 100_000, 0)] {
+        world.change(change).unwrap();
+    }
+    world.book(&shown_in(Currency::EUR, "h", Pending, 1_000), "a1").unwrap();
+    world.change(Change::ImportUser(Box::new(world::import()))).unwrap();
+    world.durable(tap("a1", 1_000));
+    assert_eq!(ending(&world), "confirmed held 1000 debits 1000 limit 945 available 99000 ");
+    world.book(&shown_in(Currency::EUR, "h", Completed, 1_000), "a1").unwrap();
+    assert_eq!(ending(&world), "cleared held 0 debits 1000 limit 945 available 99000 ");
+    world.close_and_check(&store);
+}
+
+#[test]
+fn a_contradiction_that_ur_lists_again_and_again_is_recorded_once() {
+    let store = MemoryStore::new();
+    let world = World::with_store(store.clone());
+    world.durable(tap("a1", 1_000));
+    world.book(&completed("h", 1_000), "a1").unwrap();
+    world.book(&movement("h", Out, Rejected, 1_000), "a1").unwrap();
+    for progress in [Rejected, Completed, Rejected] {
+        assert!(world.book(&movement("h", Out, progress, 1_000), "a1").is_none(), "{progress:?} says nothing new");
+    }
+    assert_eq!(ending(&world), "cleared held 0 debits 1000 limit 945 available 99000 status_conflict");
     world.close_and_check(&store);
 }

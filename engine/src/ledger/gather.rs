@@ -71,7 +71,11 @@ impl Scene<'_> {
             limit_weight: self.policy.limit_weight,
             fx_buffer_bps: self.policy.fx_buffer_bps,
             zero_amount_holds: self.policy.zero_amount_holds,
-            routes: sources.iter().flat_map(|source| self.routes(*source, card, parent)).collect(),
+            routes: sources
+                .iter()
+                .flat_map(|source| self.routes(*source, card, parent))
+                .filter(|route| self.shown_before().is_none_or(|row| row.paid_currency == route.currency))
+                .collect(),
             sources,
         }
     }
@@ -107,9 +111,14 @@ impl Scene<'_> {
             .collect()
     }
 
+    /// The authorization, where UR's movements came before its decision: they claimed its source, in their currency.
+    fn shown_before(&self) -> Option<&Authorization> {
+        self.known.root.filter(|root| self.request.kind == Kind::Authorization && root.is_shown())
+    }
+
     /// The funding sources in the order of attempts. An increment keeps its parent's source.
     fn sources(&self, card: Option<&Card>, parent: Option<&Authorization>) -> SmallVec<[Source; 2]> {
-        if let Some(source) = parent.and_then(|parent| parent.source) {
+        if let Some(source) = parent.or_else(|| self.shown_before()).and_then(|row| row.source) {
             return smallvec![source];
         }
         let own = self.known.user.and_then(|user| user.funding).unwrap_or(self.policy.funding);

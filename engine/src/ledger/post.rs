@@ -186,7 +186,7 @@ impl Ledger {
     fn shown(&self, posting: &Posting, choice: &Choice, row: Option<&Authorization>, books: &Books<'_>) -> Shown {
         let first = row.and_then(|row| row.settlement().movement(posting.key(choice.number)));
         let Money { amount, currency } = posting.amount;
-        let paid_in = row.map_or(currency, |row| row.paid_currency);
+        let paid_in = row.map_or(currency, |row| row.paid_in(currency));
         let rates = &books.shared.program.rates;
         let (value, limit) = match first {
             Some(first) if !first.amount.amount.is_zero() => {
@@ -194,7 +194,10 @@ impl Ledger {
                 (of(first.value.0), ChfMinor(of(first.limit.0).0))
             }
             _ => {
-                let value = if currency == paid_in { amount } else { abroad(row, posting.amount, books) };
+                let value = match row.filter(|_| currency != paid_in) {
+                    Some(row) => abroad(row, posting.amount, paid_in, books),
+                    None => amount,
+                };
                 let chf = rates.chf_rate(currency).and_then(|rate| to_chf(amount, rate)).unwrap_or(ChfMinor::ZERO);
                 (value, chf.times(self.policy.limit_weight))
             }
@@ -314,7 +317,9 @@ impl Ledger {
 fn is_news(shown: &ShownMovement, posting: &Posting) -> bool {
     let grows = posting.progress > shown.progress;
     let changes = posting.progress == shown.progress && posting.amount.amount != shown.amount;
-    let contradicts = posting.progress == Progress::Rejected && shown.progress == Progress::Completed;
+    let is_refused = posting.progress == Progress::Rejected && shown.progress == Progress::Completed;
+    // Once: UR lists the row again and again.
+    let contradicts = is_refused && !shown.is_contradicted;
     grows || changes || contradicts
 }
 
@@ -327,12 +332,11 @@ fn scaled(figure: i64, amount: Minor, before: Minor) -> Minor {
 
 /// A movement's value in the currency paid in: at its draws' ratio in the transaction currency, else at today's rates.
 /// Nothing where no rate is known: a break says so.
-fn abroad(row: Option<&Authorization>, money: Money, books: &Books<'_>) -> Minor {
-    let Some(row) = row else { return money.amount };
+fn abroad(row: &Authorization, money: Money, paid_in: Currency, books: &Books<'_>) -> Minor {
     if row.currency == money.currency && !row.authorized().is_zero() {
         return scaled(row.paid().0, money.amount, row.authorized());
     }
-    let conversion = books.shared.program.rates.conversion(money.currency, row.paid_currency);
+    let conversion = books.shared.program.rates.conversion(money.currency, paid_in);
     conversion.and_then(|conversion| conversion.ceil(money.amount)).unwrap_or(Minor::ZERO)
 }
 
@@ -370,6 +374,9 @@ impl Ledger {
                 "{from} is an authorization: only a movement without one is linked"
             )));
         }
+        if from == to {
+            return Err(ChangeError::Conflict(format!("{from} has its movements already")));
+        }
         let _matching = self.lock_matching(&row.user);
         let keys: Vec<Fingerprint> = row.settlement().movements.iter().map(|movement| movement.key).collect();
         let ticket = self.link_movements(author, from, to, &keys, now)?;
@@ -395,7 +402,7 @@ impl Ledger {
         let mut user = self.users.get_mut(&to_row.user);
         let books = Books { shared: &shared, user: user.as_deref().map(|user| &**user), policy: &self.policy };
         let listed = from_row.settlement().movements.iter().filter(|own| keys.contains(&own.key));
-        let movements: Vec<Movement> = listed.map(|own| books.valued_at(&to_row, own)).collect();
+        let movements: Vec<Movement> = books.valued_at(&to_row, listed.cloned().collect());
         if movements.is_empty() {
             return Ok(None);
         }
@@ -424,14 +431,16 @@ impl Ledger {
 }
 
 impl Books<'_> {
-    /// A movement as another root keeps it: in the currency that root is paid in.
-    fn valued_at(&self, row: &Authorization, movement: &Movement) -> Movement {
-        let value = if movement.amount.currency == row.paid_currency {
-            movement.amount.amount
-        } else {
-            abroad(Some(row), movement.amount, self)
-        };
-        Movement { value: value.min(AMOUNT_MAX), ..movement.clone() }
+    /// Movements as another root keeps them: in the currency that root is paid in.
+    fn valued_at(&self, row: &Authorization, mut movements: Vec<Movement>) -> Vec<Movement> {
+        let Some(first) = movements.first() else { return movements };
+        let paid_in = row.paid_in(first.amount.currency);
+        for movement in &mut movements {
+            let money = movement.amount;
+            let value = if money.currency == paid_in { money.amount } else { abroad(row, money, paid_in, self) };
+            movement.value = value.min(AMOUNT_MAX);
+        }
+        movements
     }
 
     fn linked(

@@ -234,6 +234,14 @@ impl Authorization {
         {
             self.is_tombstone = true;
         }
+        let first = match evidence {
+            Evidence::Shown(shown) => Some(shown.posting.amount.currency),
+            Evidence::Linked(linked) => linked.movements.first().map(|movement| movement.amount.currency),
+            Evidence::Announced(_) | Evidence::Ended(_) | Evidence::Overdue(_) | Evidence::Closed(_) => None,
+        };
+        if let Some(first) = first {
+            self.paid_currency = self.paid_in(first);
+        }
         let paid_in = self.paid_currency;
         self.settlement_mut().note(sequence, paid_in, evidence);
     }
@@ -254,6 +262,12 @@ impl Authorization {
             }
         }
         self.settlement_mut().change(sequence, change);
+    }
+
+    /// The currency that movements are kept in: where nothing was approved, that of the first, because nothing says what a
+    /// declined request would have been paid in.
+    pub(crate) fn paid_in(&self, first: Currency) -> Currency {
+        if self.draws.is_empty() && !self.is_shown() { first } else { self.paid_currency }
     }
 
     fn has(&self, movements: &[Movement]) -> bool {

@@ -28,6 +28,8 @@ pub struct ShownMovement {
     pub progress: Progress,
     pub amount: Minor,
     pub references: SmallVec<[CompactString; 2]>,
+    /// UR showed it completed, and rejected too.
+    pub is_contradicted: bool,
 }
 
 impl ShownMovement {
@@ -40,6 +42,7 @@ impl ShownMovement {
             progress: *progress,
             amount: amount.amount,
             references: references.clone(),
+            is_contradicted: false,
         }
     }
 
@@ -104,6 +107,8 @@ impl Row for PostingRow {
             match self.movements.iter_mut().find(|own| own.number == new.number) {
                 Some(own) => {
                     own.root = new.root;
+                    let are_ends = new.progress >= Progress::Rejected && own.progress >= Progress::Rejected;
+                    own.is_contradicted |= are_ends && new.progress != own.progress;
                     if new.progress >= own.progress {
                         (own.progress, own.amount) = (new.progress, new.amount);
                     }

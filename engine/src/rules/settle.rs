@@ -51,10 +51,13 @@ pub fn settle(
     let taken = if matches!(evidence, Some(Evidence::Linked(_))) { Minor::ZERO } else { change.taken };
     // What another pool pays settles nothing here: its share of the hold is free.
     let settled = if abroad(after, evidence, claims).is_some() { Minor::ZERO } else { taken };
-    let spread = layers.hold(&standing, taken, settled, claims);
+    // Nothing is claimed of a source that is not there: an unknown user's, or a pool that nobody reported yet.
+    let is_paid = pays(after, after.paid_currency, claims);
+    let held = if is_paid { standing.held } else { Minor::ZERO };
+    let spread = if is_paid { layers.hold(&standing, taken, settled, claims) } else { Spread::default() };
     layers.limit(&standing);
     layers.owe(&standing, claims);
-    sources(after, &standing, evidence, &spread, claims, &mut change);
+    sources(after, &standing, held, evidence, &spread, claims, &mut change);
     change.completes = layers.completes(&standing);
     use_by_returns(after, &standing, &mut change);
     change.layers = layers.changes();
@@ -167,6 +170,7 @@ fn use_by_returns(row: &Authorization, standing: &Standing, change: &mut Differe
 fn sources(
     row: &Authorization,
     standing: &Standing,
+    held: Minor,
     evidence: Option<&Evidence>,
     spread: &Spread,
     claims: &dyn Claims,
@@ -175,7 +179,7 @@ fn sources(
     let held_before: Minor = row.layers().map(|layer| layer.held).sum();
     let mut own = SourceChange {
         currency: row.paid_currency,
-        held: standing.held - held_before,
+        held: held - held_before,
         available: spread.freed_unreflected - spread.risen,
         completed: Minor::ZERO,
         returned: Minor::ZERO,
