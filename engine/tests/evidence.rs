@@ -411,3 +411,16 @@ fn a_contradiction_that_ur_lists_again_and_again_is_recorded_once() {
     assert_eq!(ending(&world), "cleared held 0 debits 1000 limit 945 available 99000 status_conflict");
     world.close_and_check(&store);
 }
+
+#[test]
+fn a_movement_that_stands_alone_is_debited_by_its_last_amount() {
+    for last in [6_666, 8_888] {
+        let store = MemoryStore::new();
+        let world = World::with_store(store.clone());
+        for posting in [movement("h", Out, Pending, 7_777), completed("h", last)] {
+            world.book(&posting, "").unwrap();
+            assert_eq!(world.user().funds.unwrap().held.0, posting.amount.amount.0, "no hold is open");
+        }
+        world.close_and_check(&store);
+    }
+}

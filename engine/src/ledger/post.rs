@@ -203,7 +203,13 @@ impl Ledger {
             }
         };
         let has_draws = row.is_some_and(|row| !row.draws.is_empty());
-        let funds = if has_draws { None } else { self.owed_alone(posting, books) };
+        let funds = match first.and_then(|first| Some((first.funds?, first.amount.amount))) {
+            Some((funds, amount_then)) if !amount_then.is_zero() => {
+                Some(Money { amount: scaled(funds.amount.0, amount, amount_then).min(AMOUNT_MAX), ..funds })
+            }
+            _ if has_draws => None,
+            _ => self.owed_alone(posting, books),
+        };
         // A movement that stands alone is debited only when none of the user's open holds may be meant.
         let is_alone = matches!(choice.rule, MatchRule::Alone | MatchRule::Waiting);
         let holds_open = |user: &User| user.holds().iter().any(|hold| hold.paid.currency == currency);

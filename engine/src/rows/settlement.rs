@@ -247,7 +247,7 @@ impl Settlement {
         if posting.progress >= movement.progress {
             movement.progress = posting.progress;
             movement.amount = posting.amount;
-            (movement.value, movement.limit) = (shown.value, shown.limit);
+            (movement.value, movement.limit, movement.funds) = (shown.value, shown.limit, shown.funds);
         }
         movement.draw = movement.draw.or(shown.draw);
         movement.is_final |= shown.is_final;
