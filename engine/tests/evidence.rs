@@ -4,8 +4,8 @@
 
 use std::sync::Barrier;
 
-use tapgate_engine::fact::{Flow, FundingPolicy, Import, Kind, Posting, Progress, Request};
-use tapgate_engine::ledger::{Change, Policy, Reflected};
+use tapgate_engine::fact::{BreakAnswer, Closing, Fact, Flow, FundingPolicy, Import, Kind, Posting, Progress, Request};
+use tapgate_engine::ledger::{Change, ChangeError, Policy, Reflected};
 use tapgate_engine::money::{Currency, Minor, Money};
 use tapgate_engine::rows::Outcome;
 use tapgate_engine::testing::MemoryStore;
@@ -410,6 +410,61 @@ fn a_contradiction_that_ur_lists_again_and_again_is_recorded_once() {
     }
     assert_eq!(ending(&world), "cleared held 0 debits 1000 limit 945 available 99000 status_conflict");
     world.close_and_check(&store);
+}
+
+/// What a person says of the one open break.
+fn answer(world: &World, closing: Closing) -> Result<(), ChangeError> {
+    let found = &world.ledger.open_breaks()[0];
+    let Fact::Settled(settled) = world.ledger.record(found.id.opened).unwrap().unwrap().fact else {
+        unreachable!("evidence opened it")
+    };
+    let root = settled.root;
+    let answer = BreakAnswer { id: found.id, reason: "UR: ticket 12".into() };
+    world.change(Change::AnswerBreak { root, closing, answer })
+}
+
+#[test]
+fn a_person_charges_a_movement_that_stands_alone_though_a_hold_is_open() {
+    let store = MemoryStore::new();
+    let world = World::with_store(store.clone());
+    world.durable(tap("a1", 5_000));
+    let alone = world.book(&completed("h", 7_777), "").unwrap();
+    let held = || world.user().funds.unwrap().held.0;
+    let debits = || {
+        let row = world.ledger.find(&alone.root).unwrap().unwrap().authorization.unwrap();
+        row.layers().map(|layer| layer.debit.0).sum::<i64>()
+    };
+    assert_eq!((held(), debits()), (5_000, 0), "the movement may belong to the hold");
+    let found = world.ledger.open_breaks().remove(0);
+    assert!(matches!(answer(&world, Closing::WrittenOff), Err(ChangeError::Conflict(_))), "no return is awaited");
+    answer(&world, Closing::Charged).unwrap();
+    assert_eq!((held(), debits()), (12_777, 7_777));
+    let resolved = world.ledger.break_by_id(found.id).unwrap().unwrap().resolved.unwrap();
+    let said = (resolved.by.as_str(), resolved.outcome, resolved.reason.as_str());
+    assert_eq!(said, ("test", Some(Closing::Charged), "UR: ticket 12"));
+    assert!(world.ledger.charge(&alone.root, at(200)).is_err(), "the rule finds it charged");
+    assert!(world.book(&completed("h", 7_777), "").is_none(), "told again");
+    assert!(world.ledger.open_breaks().is_empty());
+    world.close_and_check(&store);
+}
+
+#[test]
+fn a_person_s_answer_stands_until_ur_s_figures_change() {
+    for (taken, opened) in [(7_777, &[][..]), (8_888, &["8888 EUR"])] {
+        let store = MemoryStore::new();
+        let world = World::with_store(store.clone());
+        world.durable(tap("a1", 5_000));
+        world.book(&movement("h", Out, Pending, 7_777), "").unwrap();
+        answer(&world, Closing::Charged).unwrap();
+        world.book(&completed("h", taken), "").unwrap();
+        let open: Vec<_> = world.ledger.open_breaks().into_iter().map(|found| found.discrepancy.theirs).collect();
+        assert_eq!(open, opened);
+        if !opened.is_empty() {
+            assert!(matches!(answer(&world, Closing::Charged), Err(ChangeError::Conflict(_))), "it is charged already");
+        }
+        assert_eq!(world.user().funds.unwrap().held.0, 5_000 + taken);
+        world.close_and_check(&store);
+    }
 }
 
 #[test]

@@ -175,7 +175,7 @@ impl Settled {
                 })?;
                 linked.change.check_bounds()
             }
-            Evidence::Overdue(_) | Evidence::Closed(_) => Ok(()),
+            Evidence::Overdue(_) | Evidence::Closed { .. } => Ok(()),
         }
     }
 }

@@ -6,7 +6,7 @@ use smallvec::SmallVec;
 
 use super::Request;
 use crate::bytes::Fingerprint;
-use crate::ids::{AuthorizationId, Sequence, UrId};
+use crate::ids::{AuthorizationId, BreakId, Sequence, UrId};
 use crate::money::{ChfMinor, Currency, Minor, Money};
 use crate::time::UnixSeconds;
 
@@ -91,7 +91,11 @@ pub enum Evidence {
     /// Something that UR was to show is overdue.
     Overdue(Overdue),
     /// A person, or a rule, closed a question.
-    Closed(Closing),
+    Closed {
+        closing: Closing,
+        /// A person's answer; `None` if a rule closed the question.
+        answer: Option<BreakAnswer>,
+    },
     /// A person, or UR's later reference, moved movements here from another root.
     Linked(Box<Linked>),
 }
@@ -245,6 +249,14 @@ impl Overdue {
             Overdue::Listing => "listing",
         }
     }
+}
+
+/// A person's answer to a break.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BreakAnswer {
+    /// The break: it stays resolved even where UR's figures still differ.
+    pub id: BreakId,
+    pub reason: CompactString,
 }
 
 /// What a person, or a rule, decided about a question that UR leaves open.

@@ -34,8 +34,8 @@ pub use decision::{
     VelocitySeen, Verdict, Window,
 };
 pub use evidence::{
-    Announced, BreakKind, Closing, Discrepancy, EndCause, Ended, Evidence, Flow, Linked, MatchRule, Mismatch, Movement,
-    Overdue, Posting, Progress, Shown,
+    Announced, BreakAnswer, BreakKind, Closing, Discrepancy, EndCause, Ended, Evidence, Flow, Linked, MatchRule,
+    Mismatch, Movement, Overdue, Posting, Progress, Shown,
 };
 pub use merchant::{Channel, Merchant};
 pub use policy::{FiatChoice, Lives, Policy, Tolerance, is_lodging_or_rental};

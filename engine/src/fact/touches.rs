@@ -4,8 +4,8 @@ use compact_str::CompactString;
 use smallvec::SmallVec;
 
 use super::{
-    Author, Difference, Discrepancy, EndCause, Ended, Evidence, Fact, Linked, PoolCredited, Posting, Record, Source,
-    Verdict,
+    Author, BreakAnswer, Difference, Discrepancy, EndCause, Ended, Evidence, Fact, Linked, PoolCredited, Posting,
+    Record, Source, Verdict,
 };
 use crate::ids::{AlertId, AuthorizationId, BreakId, ClosureId, PrefundId, Sequence, UrId};
 use crate::money::Currency;
@@ -98,8 +98,9 @@ impl Fact {
                     answer: settled.evidence.answered(),
                     posting: settled.shown().map(|shown| &shown.posting),
                     pools: pools(None, std::iter::once(&settled.change).chain(other)),
-                    breaks: broken(sequence, &settled.change)
-                        .chain(other.into_iter().flat_map(|change| change.resolved.iter().copied()))
+                    breaks: opened(sequence, &settled.change.opened)
+                        .map(|(id, _)| id)
+                        .chain(self.explained())
                         .collect(),
                     ..Touches::nothing()
                 }
@@ -166,6 +167,16 @@ impl Fact {
         own.into_iter().chain(other)
     }
 
+    /// The breaks that the fact's evidence ends: those that are no longer true, and one that a person answers.
+    pub fn explained(&self) -> impl Iterator<Item = BreakId> {
+        let over = || self.differences().flat_map(|change| change.resolved.iter().copied());
+        let answered = match self {
+            Fact::Settled(settled) => settled.evidence.answer().map(|answer| answer.id),
+            _ => None,
+        };
+        over().chain(answered.filter(move |id| over().all(|over| over != *id)))
+    }
+
     /// The breaks that the fact opens as the record at `sequence`.
     pub fn breaks(&self, sequence: Sequence) -> impl Iterator<Item = (BreakId, &Discrepancy)> {
         let breaks = match self {
@@ -220,8 +231,17 @@ impl Evidence {
             Evidence::Ended(_)
             | Evidence::Shown(_)
             | Evidence::Overdue(_)
-            | Evidence::Closed(_)
+            | Evidence::Closed { .. }
             | Evidence::Linked(_) => None,
+        }
+    }
+
+    /// A person's answer to a break.
+    #[must_use]
+    pub fn answer(&self) -> Option<&BreakAnswer> {
+        match self {
+            Evidence::Closed { answer, .. } => answer.as_ref(),
+            _ => None,
         }
     }
 

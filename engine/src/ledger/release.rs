@@ -13,7 +13,8 @@ use super::{Ledger, Shared};
 use crate::bytes::Fingerprint;
 use crate::contract::limit::to_chf;
 use crate::fact::{
-    Announced, Author, Closing, EndCause, Ended, Evidence, Fact, Flow, Kind, Mismatch, Overdue, Request,
+    Announced, Author, BreakAnswer, Closing, EndCause, Ended, Evidence, Fact, Flow, Kind, Mismatch, Movement, Overdue,
+    Request, Source,
 };
 use crate::ids::{AuthorizationId, Sequence};
 use crate::journal::Ticket;
@@ -146,7 +147,7 @@ impl Ledger {
     /// # Errors
     /// There is no such movement, or the user is debited already.
     pub fn charge(&self, root: &AuthorizationId, now: Moment) -> Result<Arc<Ticket>, ChangeError> {
-        self.close_question(&Author::Engine, self.stamp(now), root, Closing::Charged)
+        self.close_question(&Author::Engine, self.stamp(now), root, Closing::Charged, None)
     }
 
     /// Notes that UR lists the account of a hold again.
@@ -154,7 +155,7 @@ impl Ledger {
     /// # Errors
     /// There is no such authorization, or UR did not refuse.
     pub fn note_listed(&self, root: &AuthorizationId, now: Moment) -> Result<Arc<Ticket>, ChangeError> {
-        self.close_question(&Author::Engine, self.stamp(now), root, Closing::Listed)
+        self.close_question(&Author::Engine, self.stamp(now), root, Closing::Listed, None)
     }
 
     /// Notes a person's, or a rule's, word about a question that UR leaves open.
@@ -164,16 +165,24 @@ impl Ledger {
         at: UnixMillis,
         root: &AuthorizationId,
         closing: Closing,
+        answer: Option<BreakAnswer>,
     ) -> Result<Arc<Ticket>, ChangeError> {
         self.settle_known(author, at, root, |row| {
             let standing = standing(row, self.policy.tolerance);
             let is_asked = match closing {
                 Closing::WillCome | Closing::WrittenOff => !standing.awaited.is_zero(),
                 Closing::Listed => row.settlement().is_overdue(Overdue::Listing),
-                Closing::Charged => row.draws.is_empty() && !row.settlement().is_charged,
+                Closing::Charged if row.settlement().is_charged => {
+                    return Err(ChangeError::Conflict(format!("authorization {root} is charged already")));
+                }
+                Closing::Charged if answer.is_some() && !is_debitable(row) => {
+                    let why = "the user's funds do not pay for it, so there is nothing to debit";
+                    return Err(ChangeError::Conflict(format!("authorization {root}: {why}")));
+                }
+                Closing::Charged => row.is_alone() && !(standing.taken + standing.pending).is_zero(),
             };
             if is_asked {
-                Ok(Evidence::Closed(closing))
+                Ok(Evidence::Closed { closing, answer })
             } else {
                 Err(ChangeError::Conflict(format!("authorization {root} leaves no such question open")))
             }
@@ -214,6 +223,12 @@ fn all_ended(row: &Authorization, cause: EndCause) -> Ended {
     let draws: SmallVec<[Sequence; 1]> = row.draws.iter().map(|draw| draw.sequence).collect();
     let despite = pending.filter(|movement| movement.progress.is_unsettled()).map(|movement| movement.key).collect();
     Ended { cause, draws, despite }
+}
+
+/// Whether the partner debits the user for a movement that no decision stands behind: UR itself debits fiat balances.
+fn is_debitable(row: &Authorization) -> bool {
+    let with_funds = |movement: &Movement| movement.flow == Flow::Out && movement.funds.is_some();
+    row.source == Some(Source::Crypto) && row.settlement().movements.iter().any(with_funds)
 }
 
 /// The first field in which a reversal or an advice contradicts its authorization.

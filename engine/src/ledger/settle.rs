@@ -100,7 +100,7 @@ fn begun_by(evidence: &Evidence) -> Option<Authorization> {
             Some(Authorization::of_request(&announced.request, AuthorizationState::Tombstoned))
         }
         Evidence::Shown(shown) => Some(Authorization::of_movement(&shown.posting.user, shown.posting.amount.currency)),
-        Evidence::Ended(_) | Evidence::Overdue(_) | Evidence::Closed(_) | Evidence::Linked(_) => None,
+        Evidence::Ended(_) | Evidence::Overdue(_) | Evidence::Closed { .. } | Evidence::Linked(_) => None,
     }
 }
 
@@ -108,6 +108,6 @@ fn is_debit(evidence: &Evidence) -> bool {
     match evidence {
         Evidence::Shown(shown) => shown.posting.flow == Flow::Out,
         Evidence::Linked(linked) => linked.movements.iter().any(|movement| movement.flow == Flow::Out),
-        Evidence::Announced(_) | Evidence::Ended(_) | Evidence::Overdue(_) | Evidence::Closed(_) => false,
+        Evidence::Announced(_) | Evidence::Ended(_) | Evidence::Overdue(_) | Evidence::Closed { .. } => false,
     }
 }

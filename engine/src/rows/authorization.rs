@@ -94,7 +94,9 @@ impl Row for Authorization {
                 Evidence::Shown(shown) => {
                     Authorization::of_movement(&shown.posting.user, shown.posting.amount.currency)
                 }
-                Evidence::Ended(_) | Evidence::Overdue(_) | Evidence::Closed(_) | Evidence::Linked(_) => return None,
+                Evidence::Ended(_) | Evidence::Overdue(_) | Evidence::Closed { .. } | Evidence::Linked(_) => {
+                    return None;
+                }
             },
             _ => return None,
         };
@@ -237,7 +239,7 @@ impl Authorization {
         let first = match evidence {
             Evidence::Shown(shown) => Some(shown.posting.amount.currency),
             Evidence::Linked(linked) => linked.movements.first().map(|movement| movement.amount.currency),
-            Evidence::Announced(_) | Evidence::Ended(_) | Evidence::Overdue(_) | Evidence::Closed(_) => None,
+            Evidence::Announced(_) | Evidence::Ended(_) | Evidence::Overdue(_) | Evidence::Closed { .. } => None,
         };
         if let Some(first) = first {
             self.paid_currency = self.paid_in(first);

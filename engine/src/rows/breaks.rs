@@ -4,7 +4,7 @@ use compact_str::CompactString;
 use serde::{Deserialize, Serialize};
 
 use super::Row;
-use crate::fact::{Author, BreakKind, Discrepancy, EndCause, Ended, Evidence, Fact, Record, Settled, Touches};
+use crate::fact::{Author, BreakKind, Closing, Discrepancy, EndCause, Ended, Evidence, Fact, Record, Settled, Touches};
 use crate::ids::{BreakId, Sequence};
 use crate::store::Table;
 use crate::time::UnixMillis;
@@ -28,6 +28,8 @@ pub struct Resolution {
     /// A person's name, or `rule`.
     pub by: CompactString,
     pub reason: CompactString,
+    /// A person's outcome, where the break asks for one.
+    pub outcome: Option<Closing>,
 }
 
 impl Break {
@@ -38,6 +40,7 @@ impl Break {
             at,
             by: CompactString::const_new(RULE),
             reason: CompactString::const_new("within tolerance"),
+            outcome: None,
         });
         Break { sequence: id.opened, id, discrepancy, opened_at: at, resolved }
     }
@@ -46,7 +49,7 @@ impl Break {
 impl Break {
     /// Whether the evidence of a record ends the difference.
     fn is_explained(&self, fact: &Fact) -> bool {
-        fact.differences().any(|change| change.resolved.contains(&self.id))
+        fact.explained().any(|id| id == self.id)
     }
 }
 
@@ -64,10 +67,23 @@ fn reason_of(fact: &Fact) -> CompactString {
     let Fact::Settled(settled) = fact else { return none };
     let Settled { root, evidence, .. } = &**settled;
     match evidence {
-        Evidence::Closed(closing) => CompactString::const_new(closing.name()),
+        Evidence::Closed { closing, answer } => {
+            answer.as_ref().map_or(CompactString::const_new(closing.name()), |answer| answer.reason.clone())
+        }
         Evidence::Linked(_) => compact_str::format_compact!("linked with {root}"),
         Evidence::Ended(Ended { cause: EndCause::Person { reason }, .. }) => reason.clone(),
         Evidence::Ended(_) | Evidence::Announced(_) | Evidence::Shown(_) | Evidence::Overdue(_) => none,
+    }
+}
+
+/// The outcome that a person gave.
+fn outcome_of(fact: &Fact) -> Option<Closing> {
+    match fact {
+        Fact::Settled(settled) => match &settled.evidence {
+            Evidence::Closed { closing, answer: Some(_) } => Some(*closing),
+            _ => None,
+        },
+        _ => None,
     }
 }
 
@@ -104,7 +120,7 @@ impl Row for Break {
             Author::Person { name, .. } => name.clone(),
             Author::Ur | Author::Engine => CompactString::const_new(RULE),
         };
-        self.resolved = Some(Resolution { at: record.at, by, reason });
+        self.resolved = Some(Resolution { at: record.at, by, reason, outcome: outcome_of(&record.fact) });
         self.sequence = sequence;
     }
 

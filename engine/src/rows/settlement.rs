@@ -207,10 +207,12 @@ impl Settlement {
                 self.overdue.retain(|own| own != overdue);
                 self.overdue.push(*overdue);
             }
-            Evidence::Closed(Closing::WillCome) => self.overdue.retain(|own| *own != Overdue::Return),
-            Evidence::Closed(Closing::Listed) => self.overdue.retain(|own| *own != Overdue::Listing),
-            Evidence::Closed(Closing::WrittenOff) => self.is_written_off = true,
-            Evidence::Closed(Closing::Charged) => self.is_charged = true,
+            Evidence::Closed { closing, .. } => match closing {
+                Closing::WillCome => self.overdue.retain(|own| *own != Overdue::Return),
+                Closing::Listed => self.overdue.retain(|own| *own != Overdue::Listing),
+                Closing::WrittenOff => self.is_written_off = true,
+                Closing::Charged => self.is_charged = true,
+            },
             Evidence::Linked(linked) => {
                 self.movements.extend(linked.movements.iter().cloned());
                 self.moved.retain(|(key, _)| linked.movements.iter().all(|movement| movement.key != *key));

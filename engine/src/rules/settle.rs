@@ -103,7 +103,7 @@ fn effect(
 ) -> Effect {
     let stood = before.map_or(AuthorizationState::ForcePosted, |row| row.state);
     match evidence {
-        None | Some(Evidence::Overdue(_) | Evidence::Closed(_)) => Effect::Noted,
+        None | Some(Evidence::Overdue(_) | Evidence::Closed { .. }) => Effect::Noted,
         Some(Evidence::Announced(announced)) => {
             let ends = stood.is_open() && !change.state.is_open();
             if ends || !announced.released.is_zero() { Effect::Reversed } else { Effect::Noted }

@@ -433,7 +433,8 @@ fn evidence(script: &mut Script<'_>, sequence: Sequence) -> Evidence {
             despite: Vec::new(),
         }),
         2 => {
-            Evidence::Closed([Closing::WillCome, Closing::WrittenOff, Closing::Charged][usize::from(script.number(3))])
+            let closing = [Closing::WillCome, Closing::WrittenOff, Closing::Charged][usize::from(script.number(3))];
+            Evidence::Closed { closing, answer: None }
         }
         _ => Evidence::Shown(Box::new(Shown {
             posting: script.posting("h".into()),

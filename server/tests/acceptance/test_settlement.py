@@ -232,17 +232,79 @@ def test_a_link_is_of_one_user_and_one_movement_only(server, world, ur, user):
 
 
 def test_the_runbooks_commands_for_a_movement_without_an_authorization(server, world, ur, user):
-    link, resolve = runbook("orphan_at_provider")
+    link, charge, resolve = runbook("orphan_at_provider")
     root = world.approve(tap(user, 5_000))["authorizationId"]
-    rows = [ur.transaction(user.ur_id, amount) for amount in (-7_777, -8_888)]
+    rows = [ur.transaction(user.ur_id, amount) for amount in (-7_777, -8_888, -9_999)]
     for row in rows:
         notify(server, row)
-    first, second = (the_break(server, row["txHash"], "orphan_at_provider") for row in rows)
+    world.approve(tap(user, 1_000))
+    first, second, third = (the_break(server, row["txHash"], "orphan_at_provider") for row in rows)
     told = as_written(server, link, BREAK=first["id"], AUTHORIZATION=root)
     assert "resolved" in told and figures(world.authorization(root), "taken") == {"taken": 7_777}
-    told = as_written(server, resolve, BREAK=second["id"])
+    told = as_written(server, charge, BREAK=second["id"])
+    assert re.search(r"resolved by +operator\n.*outcome +charged\n.*reason +UR: ticket 12\n", told), told
+    told = as_written(server, resolve, BREAK=third["id"])
     assert "resolved by  operator" in told, told
-    assert breaks_of(server, rows[1]["txHash"]) == []
+    assert breaks_of(server, rows[1]["txHash"]) == breaks_of(server, rows[2]["txHash"]) == []
+
+
+def closed_by(server, name):
+    """The record of a person's outcome: as the journal has it, and as `authorizations show` prints it."""
+    record = world_event(server, name)
+    line = server.admin("GET", f"/api/v1/journal?from={record['sequence'] - 1}").text.splitlines()[0]
+    fact = json.loads(line)["fact"]
+    told = tapgate(server, "authorizations", "show", name)
+    assert re.search(rf"^ .* {record['type']} .* {record['reason']} +operator +{record['sequence']}$", told, re.M), told
+    return record["type"], record["author"], record["reason"], fact["evidence"], fact["reason"], fact["break"]
+
+
+def world_event(server, name):
+    events = server.admin_ok("GET", f"/api/v1/authorizations/{name}")["events"]
+    return next(event for event in events if event["type"] in ("will_come", "written_off", "charged"))
+
+
+def funds_held(world, user):
+    return int(world.profile(user)["funds"]["held"])
+
+
+def test_a_movement_without_an_authorization_is_charged_at_a_persons_word(server, world, ur, user):
+    own = world.approve(tap(user, 5_000))["authorizationId"]
+    row = ur.transaction(user.ur_id, -7_777)
+    notify(server, row)
+    found = the_break(server, row["txHash"], "orphan_at_provider")
+    assert funds_held(world, user) == 5_000, "it may belong to the open hold"
+    path = f"/api/v1/breaks/{found['id']}/resolve"
+    said = server.admin_ok("POST", path, {"reason": "UR: ticket 12", "outcome": "charged"})
+    assert said["state"] == "resolved" and resolution(said) == ("operator", "UR: ticket 12")
+    assert said["resolution"]["outcome"] == "charged"
+    alone = alone_of(server, row["txHash"])
+    shown = world.authorization(alone)
+    assert figures(shown, "taken", "held", "debit") == {"taken": 7_777, "held": 0, "debit": 7_777}
+    assert [(requested, returned) for _, requested, returned in debits(shown)] == [(7_777, 0)]
+    assert funds_held(world, user) == 5_000 + 7_777
+    assert figures(world.authorization(own), "held", "debit") == {"held": 5_000, "debit": 5_000}
+    assert closed_by(server, alone) == ("charged", "operator", "UR: ticket 12", "charged", "UR: ticket 12", found["id"])
+    again = server.admin("POST", path, {"reason": "again", "outcome": "charged"})
+    assert again.status_code in (404, 409), again.text
+    notify(server, row)
+    assert breaks_of(server, row["txHash"]) == [] and funds_held(world, user) == 5_000 + 7_777
+
+
+def alone_of(server, hash):
+    """The authorization of a movement that stands alone."""
+    facts = (json.loads(line)["fact"] for line in server.admin("GET", "/api/v1/journal?from=0").text.splitlines())
+    return next(fact["rootId"] for fact in facts if (fact.get("movement") or {}).get("hash") == hash)
+
+
+def test_a_movement_that_a_rule_charged_is_not_charged_again(server, world, ur, user):
+    row = ur.transaction(user.ur_id, -7_777)
+    notify(server, row)
+    assert eventually(lambda: funds_held(world, user) == 7_777, 30), "no open hold remains"
+    found = the_break(server, row["txHash"], "orphan_at_provider")
+    answer = server.admin("POST", f"/api/v1/breaks/{found['id']}/resolve", {"reason": "a fee", "outcome": "charged"})
+    assert answer.status_code == 409 and "charged already" in answer.text, answer.text
+    assert funds_held(world, user) == 7_777
+    assert server.admin_ok("GET", f"/api/v1/breaks/{found['id']}")["state"] == "open"
 
 
 def missing_return(server, world, ur, user):
@@ -262,7 +324,8 @@ def test_a_missing_return_that_will_come_stays_awaited(server, world, ur, user):
     name, found = missing_return(server, world, ur, user)
     assert (found["ours"], found["theirs"]) == ("5000 EUR", "0 EUR")
     told = as_written(server, will_come, BREAK=found["id"])
-    assert "resolved by  operator" in told and "will_come" in told, told
+    assert re.search(r"resolved by +operator\n.*outcome +will_come\n.*reason +UR: ticket 12\n", told), told
+    assert closed_by(server, name) == ("will_come", "operator", "UR: ticket 12", "will_come", "UR: ticket 12", found["id"])
     shown = world.authorization(name)
     assert figures(shown, "awaited", "debit") == {"awaited": 5_000, "debit": 0}
     assert "will_come" in [event["type"] for event in shown["events"]]
@@ -277,7 +340,8 @@ def test_a_missing_return_that_is_written_off_is_debited_again(server, world, ur
     _, written_off = runbook("return_missing")
     name, found = missing_return(server, world, ur, user)
     told = as_written(server, written_off, BREAK=found["id"])
-    assert "resolved by  operator" in told and "written_off" in told, told
+    assert re.search(r"resolved by +operator\n.*outcome +written_off\n.*reason +UR: ticket 12\n", told), told
+    assert closed_by(server, name)[:3] == ("written_off", "operator", "UR: ticket 12")
     shown = world.authorization(name)
     assert (shown["state"], figures(shown, "taken", "awaited", "debit")) == ("cleared", {"taken": 5_000, "awaited": 0, "debit": 5_000})
     assert debits(shown) == [(name, 5_000, 5_000), (f"{name}#2", 5_000, 0)]
@@ -287,7 +351,7 @@ def test_a_missing_return_that_is_written_off_is_debited_again(server, world, ur
     assert breaks_of(server, name) == []
 
 
-def test_an_outcome_belongs_to_a_missing_return_only(server, world, ur, user):
+def test_an_outcome_belongs_to_its_kind_of_break_only(server, world, ur, user):
     row = ur.transaction(user.ur_id, -7_777)
     notify(server, row)
     found = the_break(server, row["txHash"], "orphan_at_provider")
@@ -296,6 +360,10 @@ def test_an_outcome_belongs_to_a_missing_return_only(server, world, ur, user):
     assert server.admin("POST", path, {"reason": "a fee", "outcome": "lost"}).status_code == 400
     assert server.admin("POST", path, {"outcome": "will_come"}).status_code == 400
     assert server.admin_ok("GET", f"/api/v1/breaks/{found['id']}")["state"] == "open"
+    _, missing = missing_return(server, world, ur, user)
+    answer = server.admin("POST", f"/api/v1/breaks/{missing['id']}/resolve", {"reason": "a fee", "outcome": "charged"})
+    assert answer.status_code == 400, answer.text
+    assert "outcome charged answers orphan_at_provider; this break is return_missing" in answer.text
 
 
 @pytest.fixture

@@ -22,7 +22,9 @@ use compact_str::CompactString;
 use super::Ledger;
 use super::change::users::{LIST_MAX, replaced_funds, some_unless_empty};
 use crate::contract::pricing::{Conversion, Rates};
-use crate::fact::{Author, CardStatus, Closing, Controls, ControlsError, EndCause, Fact, Import, ImportedCard};
+use crate::fact::{
+    Author, BreakAnswer, CardStatus, Closing, Controls, ControlsError, EndCause, Fact, Import, ImportedCard,
+};
 use crate::ids::{AuthorizationId, BreakId, CardId, PrefundId, Sequence, UrId};
 use crate::journal::{NoPlace, Ticket};
 use crate::money::{AMOUNT_MAX, Currency, Minor, Money, ROOM_MAX};
@@ -97,8 +99,8 @@ pub enum Change {
     SuspendProgram { suspended: bool, reason: CompactString },
     /// Release everything that an authorization still holds.
     Release { root: AuthorizationId, reason: CompactString },
-    /// Answer a question that UR leaves open about an authorization.
-    CloseQuestion { root: AuthorizationId, closing: Closing },
+    /// Resolve a break with the outcome of the question that UR leaves open about its authorization.
+    AnswerBreak { root: AuthorizationId, closing: Closing, answer: BreakAnswer },
     /// Move a movement that stands alone to the authorization that it belongs to.
     Link {
         /// The movement's own row.
@@ -219,7 +221,7 @@ impl Ledger {
             Change::Closure(change) => self.change_closure(author, at, change)?,
             Change::Cursor(change) => self.change_cursor(author, at, change)?,
             Change::Release { root, reason } => self.release(author, at, &root, EndCause::Person { reason })?,
-            Change::CloseQuestion { root, closing } => self.close_question(author, at, &root, closing)?,
+            Change::AnswerBreak { root, closing, answer } => self.answer_break(author, at, &root, closing, answer)?,
             Change::Link { from, to } => self.link(author, &from, &to, now)?,
             Change::ImportUser(import) => {
                 for card in &import.cards {

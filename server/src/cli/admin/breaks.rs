@@ -35,8 +35,9 @@ enum Command {
         /// What explains it, for the journal.
         #[arg(long)]
         reason: String,
-        /// For a return_missing break: whether the return will come, or is written off.
-        #[arg(long, value_parser = ["will_come", "written_off"])]
+        /// For a return_missing break: whether the return will come, or is written off. For an orphan_at_provider break:
+        /// the user is charged.
+        #[arg(long, value_parser = ["will_come", "written_off", "charged"])]
         outcome: Option<String>,
     },
     /// Link a transaction without an authorization with the one that it belongs to.
@@ -73,6 +74,7 @@ struct Break {
 struct Resolution {
     by: Text,
     reason: Text,
+    outcome: Option<Text>,
 }
 
 impl Breaks {
@@ -128,8 +130,9 @@ fn one(found: &Break, screen: Screen) -> String {
         ("theirs", found.theirs.to_string()),
         ("age", format!("{} days", found.age)),
     ];
-    if let Some(Resolution { by, reason }) = &found.resolution {
+    if let Some(Resolution { by, reason, outcome }) = &found.resolution {
         named.push(("resolved by", by.to_string()));
+        named.extend(outcome.as_ref().map(|outcome| ("outcome", outcome.to_string())));
         named.push(("reason", reason.to_string()));
     }
     let state = found.state.to_string();

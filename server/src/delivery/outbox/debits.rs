@@ -158,6 +158,6 @@ fn reason(fact: &Fact) -> &'static str {
             (Flow::Out, _) => "settled_less",
         },
         Evidence::Linked(_) => "linked",
-        Evidence::Overdue(_) | Evidence::Closed(_) => "reversed",
+        Evidence::Overdue(_) | Evidence::Closed { .. } => "reversed",
     }
 }

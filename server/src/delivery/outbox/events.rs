@@ -71,9 +71,7 @@ fn may_be(fact: &Fact, kind: EventKind) -> bool {
         EventKind::PoolAlertResolved => matches!(fact, Fact::AlertResolved { .. }),
         EventKind::PoolCredited => matches!(fact, Fact::PoolCredited(_)),
         EventKind::BreakOpened => fact.breaks(Sequence::ZERO).next().is_some(),
-        EventKind::BreakResolved => {
-            matches!(fact, Fact::BreakResolved { .. }) || fact.differences().any(|change| !change.resolved.is_empty())
-        }
+        EventKind::BreakResolved => matches!(fact, Fact::BreakResolved { .. }) || fact.explained().next().is_some(),
         EventKind::ProgramSuspended => matches!(fact, Fact::ProgramSuspended { suspended: true, .. }),
         EventKind::ProgramResumed => matches!(fact, Fact::ProgramSuspended { suspended: false, .. }),
     }
@@ -140,8 +138,7 @@ fn of_authorization(history: &History, tolerance: Tolerance) -> Vec<Happening> {
     let happening = |(kind, data)| Happening { kind, lane: lane.clone(), data };
     let own = of_fact(fact).map(|(kind, id)| (kind, resource(history, id, after, tolerance)));
     let mut all: Vec<Happening> = own.into_iter().chain(debits::events(history)).map(happening).collect();
-    let explained = fact.differences().flat_map(|change| &change.resolved);
-    all.extend(explained.filter_map(|id| resolved(history, *id)));
+    all.extend(fact.explained().filter_map(|id| resolved(history, id)));
     all
 }
 

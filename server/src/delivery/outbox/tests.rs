@@ -8,8 +8,8 @@ use tapgate_engine::bytes::Fingerprint;
 use tapgate_engine::contract::limit::ClientLimit;
 use tapgate_engine::contract::pricing::{Conversion, Rates};
 use tapgate_engine::fact::{
-    AccountStatus, AlertKind, BreakKind, CardStatus, Channel, Condition, Discrepancy, Flow, IdempotencyKey, Import,
-    ImportedCard, Kind, Merchant, Posting, Progress, Request, Severity, Tolerance,
+    AccountStatus, AlertKind, BreakAnswer, BreakKind, CardStatus, Channel, Closing, Condition, Discrepancy, Fact, Flow,
+    IdempotencyKey, Import, ImportedCard, Kind, Merchant, Posting, Progress, Request, Severity, Tolerance,
 };
 use tapgate_engine::ids::BreakId;
 use tapgate_engine::journal::{Durability, Ticket};
@@ -328,6 +328,31 @@ fn what_ur_does_is_told() {
         .map(|amount| amount.to_string())
         .collect();
     assert_eq!(amounts, BTreeSet::from(["\"1091\"".to_owned()]));
+}
+
+#[test]
+fn a_persons_charge_is_told_as_a_debit_and_with_its_outcome() {
+    let world = World::new();
+    world.tap("a1", 1_000);
+    world.book("", "h5", SETTLED, 700);
+    let id = world.ledger.open_breaks()[0].id;
+    let Fact::Settled(settled) = world.ledger.record(id.opened).unwrap().unwrap().fact else {
+        unreachable!("evidence")
+    };
+    let before = world.events().len();
+    let answer = BreakAnswer { id, reason: "UR: ticket 12".into() };
+    world.change(Change::AnswerBreak { root: settled.root.clone(), closing: Closing::Charged, answer });
+    let told = world.told(before);
+    let kinds: Vec<_> = told.iter().map(|(kind, _)| *kind).collect();
+    assert_eq!(kinds, ["debit.requested", "break.resolved"]);
+    let debit = &told[0].1;
+    // ceil(700 × 1.0907)
+    assert_eq!((&debit["amount"], &debit["authorizationId"]), (&json!("764"), &json!(settled.root.as_str())));
+    let said = &told[1].1["resolution"];
+    assert_eq!(
+        (&said["by"], &said["outcome"], &said["reason"]),
+        (&json!("ops"), &json!("charged"), &json!("UR: ticket 12"))
+    );
 }
 
 #[test]

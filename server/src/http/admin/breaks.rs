@@ -5,7 +5,7 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde::Deserialize;
 use serde_json::json;
-use tapgate_engine::fact::{BreakKind, Closing, Fact};
+use tapgate_engine::fact::{BreakAnswer, BreakKind, Closing, Fact};
 use tapgate_engine::ids::{AuthorizationId, BreakId};
 use tapgate_engine::ledger::Change;
 use tapgate_engine::rows::Break;
@@ -34,12 +34,13 @@ struct ResolveForm {
     outcome: Option<Outcome>,
 }
 
-/// The outcome of a missing return.
+/// The outcome of a missing return, or of a movement that stands alone.
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Outcome {
     WillCome,
     WrittenOff,
+    Charged,
 }
 
 impl Outcome {
@@ -47,6 +48,15 @@ impl Outcome {
         match self {
             Outcome::WillCome => Closing::WillCome,
             Outcome::WrittenOff => Closing::WrittenOff,
+            Outcome::Charged => Closing::Charged,
+        }
+    }
+
+    /// The one kind of break that it answers.
+    fn kind(self) -> BreakKind {
+        match self {
+            Outcome::WillCome | Outcome::WrittenOff => BreakKind::ReturnMissing,
+            Outcome::Charged => BreakKind::OrphanAtProvider,
         }
     }
 }
@@ -86,7 +96,7 @@ async fn show(admin: &Admin, id: BreakId) -> Answer {
     Ok(Json(view(&found, now)))
 }
 
-/// Resolves a break; a missing return with its outcome.
+/// Resolves a break, with the outcome of the question that UR leaves open.
 async fn resolve(State(admin): State<Admin>, Path(text): Path<String>, asked: Asked) -> Answer {
     let id: BreakId = id("break", &text)?;
     let ResolveForm { reason, outcome } = asked.form()?;
@@ -99,11 +109,13 @@ async fn resolve(State(admin): State<Admin>, Path(text): Path<String>, asked: As
         return show(&admin, id).await;
     };
     let (found, root) = root_of(&admin, id).await?;
-    if found.discrepancy.kind != BreakKind::ReturnMissing {
-        let kind = found.discrepancy.kind.name();
-        return Err(Problem::Malformed(format!("outcome is for a return_missing break; this one is {kind}")));
+    let (closing, kind, wanted) = (outcome.closing(), found.discrepancy.kind, outcome.kind());
+    if kind != wanted {
+        let (outcome, kind, wanted) = (closing.name(), kind.name(), wanted.name());
+        return Err(Problem::Malformed(format!("outcome {outcome} answers {wanted}; this break is {kind}")));
     }
-    make(&admin, asked.author, Change::CloseQuestion { root, closing: outcome.closing() }).await?;
+    let answer = BreakAnswer { id, reason: reason.into() };
+    make(&admin, asked.author, Change::AnswerBreak { root, closing, answer }).await?;
     show(&admin, id).await
 }
 

@@ -157,7 +157,7 @@ impl Open {
             Fact::Settled(settled) => match &settled.evidence {
                 Evidence::Announced(announced) => announced.mismatch.is_none(),
                 Evidence::Shown(shown) => shown.posting.flow == Flow::Out,
-                Evidence::Closed(closing) => *closing == Closing::WillCome,
+                Evidence::Closed { closing, .. } => *closing == Closing::WillCome,
                 Evidence::Linked(_) => true,
                 Evidence::Ended(_) | Evidence::Overdue(_) => false,
             },

@@ -234,7 +234,9 @@ fn said_by_evidence(settled: &Settled) -> Said {
         }
         Evidence::Shown(shown) => Said { amount: Some(shown.posting.amount), ..said(settled.change.effect.name()) },
         Evidence::Overdue(_) => said("overdue"),
-        Evidence::Closed(closing) => said(closing.name()),
+        Evidence::Closed { closing, answer } => {
+            Said { reason: answer.as_ref().map(|answer| answer.reason.to_string()), ..said(closing.name()) }
+        }
         Evidence::Linked(linked) => Said {
             reason: Some(linked.from.to_string()),
             amount: paid(linked.movements.iter().map(|movement| movement.value).sum()),

@@ -1,7 +1,7 @@
 //! Breaks in the admin API.
 
 use serde_json::{Value, json};
-use tapgate_engine::fact::Discrepancy;
+use tapgate_engine::fact::{Closing, Discrepancy};
 use tapgate_engine::rows::Break;
 use tapgate_engine::time::UnixMillis;
 
@@ -23,7 +23,10 @@ pub fn view(found: &Break, now: UnixMillis) -> Value {
         fields.insert(
             "resolution".to_owned(),
             resolved.map_or(Value::Null, |resolved| {
-                json!({"at": resolved.at.seconds().0, "by": resolved.by.as_str(), "reason": resolved.reason.as_str()})
+                json!({
+                    "at": resolved.at.seconds().0, "by": resolved.by.as_str(), "reason": resolved.reason.as_str(),
+                    "outcome": resolved.outcome.map(Closing::name),
+                })
             }),
         );
     }

@@ -2,7 +2,8 @@
 
 use serde_json::{Value, json};
 use tapgate_engine::fact::{
-    Difference, Evidence, Fact, FiatChoice, LayerChange, Policy, Record, Settled, SourceChange, Verdict,
+    Difference, EndCause, Ended, Evidence, Fact, FiatChoice, LayerChange, Policy, Record, Settled, SourceChange,
+    Verdict,
 };
 use tapgate_engine::ids::{AuthorizationId, Sequence, UrId};
 
@@ -172,7 +173,8 @@ fn request(fact: &Fact) -> Value {
 fn settled_view(fact: &Fact, settled: &Settled) -> Value {
     let linked = settled.evidence.linked();
     json!({
-        "kind": "settled", "evidence": evidence_name(&settled.evidence), "request": request(fact),
+        "kind": "settled", "evidence": evidence_name(&settled.evidence), "reason": reason_of(&settled.evidence),
+        "break": settled.evidence.answer().map(|answer| answer.id.to_string()), "request": request(fact),
         "rootId": settled.root.as_str(), "previous": settled.previous.0,
         "urId": settled.user.as_ref().map(UrId::as_str), "movement": evidence(fact),
         "change": difference(&settled.change),
@@ -188,8 +190,21 @@ fn evidence_name(evidence: &Evidence) -> &'static str {
         Evidence::Shown(_) => "shown",
         Evidence::Ended(_) => "ended",
         Evidence::Overdue(_) => "overdue",
-        Evidence::Closed(closing) => closing.name(),
+        Evidence::Closed { closing, .. } => closing.name(),
         Evidence::Linked(_) => "linked",
+    }
+}
+
+/// A person's reason.
+fn reason_of(evidence: &Evidence) -> Option<&str> {
+    match evidence {
+        Evidence::Ended(Ended { cause: EndCause::Person { reason }, .. }) => Some(reason),
+        Evidence::Closed { .. } => evidence.answer().map(|answer| answer.reason.as_str()),
+        Evidence::Ended(_)
+        | Evidence::Announced(_)
+        | Evidence::Shown(_)
+        | Evidence::Overdue(_)
+        | Evidence::Linked(_) => None,
     }
 }
 
