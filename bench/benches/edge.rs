@@ -5,7 +5,8 @@ use std::hint::black_box;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use tapgate::signature::{SIGNATURE_HEADER, SigningKey, WebhookHeaders, WebhookPolicy, verify_webhook};
-use tapgate::wire::callback::{Envelope, render};
+use tapgate::wire::callback::{Envelope, Field, Mapping, Pointers, Template, render};
+use tapgate::wire::ur::AmountForm;
 use tapgate_bench::{BODY, Requests, Sink, drain, ledger, submit};
 use tapgate_engine::fact::{Controls, Record};
 use tapgate_engine::testing::MemoryStore;
@@ -24,6 +25,47 @@ fn parse(criterion: &mut Criterion) {
     criterion.bench_function("edge/parse", |bench| {
         bench.iter(|| Envelope::parse(black_box(BODY.as_bytes())).and_then(|envelope| envelope.request()).is_ok());
     });
+}
+
+/// tapgate's own form, read by the mapping that is an example.
+fn parse_mapped(criterion: &mut Criterion) {
+    let mut pointers = Pointers::default();
+    for (name, field) in Field::NAMED {
+        let pointer = match name {
+            "event" | "timestamp" => format!("/{name}"),
+            "merchant_id" | "merchant_name" | "merchant_mcc" | "merchant_city" | "merchant_country" => {
+                format!("/data/merchant/{}", name.trim_start_matches("merchant_"))
+            }
+            name => format!("/data/{}", camel_case(name)),
+        };
+        pointers.add(field, &pointer).expect("a pointer");
+    }
+    let template = |text| Template::parse(text).expect("a template");
+    let mapping = Mapping {
+        pointers,
+        types: Vec::new(),
+        channels: Vec::new(),
+        amounts: AmountForm::SmallestUnit,
+        approved: template(
+            r#"{"authorizationId":{authorizationId},"approved":{approved},"source":{source},"approvedAmount":{approvedAmount},"currency":{currency},"partnerRefId":{partnerRefId}}"#,
+        ),
+        declined: template(r#"{"authorizationId":{authorizationId},"approved":{approved},"reason":{reason}}"#),
+    };
+    criterion.bench_function("edge/parse_mapped", |bench| {
+        bench.iter(|| mapping.read(black_box(BODY.as_bytes()), 0).and_then(|envelope| envelope.request()).is_ok());
+    });
+    let ledger = ledger(std::sync::Arc::new(Sink::default()), 10, Controls::default());
+    let reply = submit(&ledger, Requests::new(10, 0).tap()).reply;
+    criterion.bench_function("edge/render_mapped", |bench| bench.iter(|| mapping.render(black_box(&reply))));
+}
+
+fn camel_case(name: &str) -> String {
+    let mut words = name.split('_');
+    let first = words.next().unwrap_or_default().to_owned();
+    words.fold(first, |name, word| {
+        let (initial, rest) = word.split_at(1);
+        name + &initial.to_uppercase() + rest
+    })
 }
 
 fn answer(criterion: &mut Criterion) {
@@ -48,6 +90,6 @@ fn record(criterion: &mut Criterion) {
 criterion_group! {
     name = benches;
     config = Criterion::default().sample_size(50).without_plots();
-    targets = signature, parse, answer, record
+    targets = signature, parse, parse_mapped, answer, record
 }
 criterion_main!(benches);

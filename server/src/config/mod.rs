@@ -12,6 +12,7 @@
 
 mod admin;
 mod auto_prefund;
+mod callback;
 mod controls;
 mod decision;
 mod deliver;

@@ -135,6 +135,12 @@ impl<'a> Reader<'a> {
         self.judge(&field, read(&field))
     }
 
+    /// A table's key as a table with no other keys than these.
+    pub(super) fn field_table(&mut self, fields: &Fields<'a>, key: &str, keys: &[&str]) -> Option<Fields<'a>> {
+        let setting = self.field_setting(fields, key)?;
+        self.table(&setting, keys)
+    }
+
     fn field_setting(&self, fields: &Fields<'a>, key: &str) -> Option<Setting<'a>> {
         let value = fields.table.get(key)?;
         Some(Setting {

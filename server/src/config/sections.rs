@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use super::reader::Reader;
 use super::setting::Setting;
 use super::ur::{self, Ur};
-use super::{Config, SyncMode, admin, auto_prefund, controls, decision, deliver, listen, reconcile, treasury};
+use super::{
+    Config, SyncMode, admin, auto_prefund, callback, controls, decision, deliver, listen, reconcile, treasury,
+};
 use crate::http::{self, public};
 use crate::provider::prefunding;
 
@@ -27,6 +29,7 @@ pub(super) fn config(reader: &mut Reader<'_>, read_file: ReadFile<'_>) -> Config
     let listen = listen::listen(reader);
     let reconciliation = reconcile::reconcile(reader);
     let Ur { base_url, signatures, api, amounts, ops_account, feeds } = ur::ur(reader, read_file, reconciliation);
+    let mapping = callback::callback(reader, read_file, signatures.require_v2);
     let controls = controls::controls(reader);
     let policy = decision::policy(reader, feeds.is_some(), controls, &reconciliation);
     let treasury = treasury::treasury(reader, read_file);
@@ -44,6 +47,7 @@ pub(super) fn config(reader: &mut Reader<'_>, read_file: ReadFile<'_>) -> Config
         signatures,
         deadline: decision::deadline(reader),
         transaction_amounts: amounts.transactions,
+        callback: mapping,
     };
     let (tokens, card_currency) = (admin::tokens(reader), decision::card_currency(reader));
     let admin = http::admin::Settings { tokens, card_currency, auto_prefund };

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use proptest::prelude::*;
-use tapgate_engine::fact::{Channel, Controls, FiatChoice, FundingPolicy, Lives, Tolerance, VelocityRule};
+use tapgate_engine::fact::{Channel, Controls, FiatChoice, FundingPolicy, Kind, Lives, Tolerance, VelocityRule};
+use tapgate_engine::ids::AuthorizationId;
 use tapgate_engine::money::{ChfMinor, Currency, Minor, Money};
 use tapgate_engine::testing::cases;
 
@@ -15,6 +16,7 @@ use crate::delivery::settings::Settings;
 use crate::http::admin::auth::{Role, TokenHash};
 use crate::provider::prefunding::AutoPrefundMode;
 use crate::signature::WebhookPolicy;
+use crate::wire::callback::Envelope;
 use crate::wire::ur::AmountForm;
 
 const SIGNER: &str = "0xee28dEaD5F114C8405BE3be1144D59A4110B7F79";
@@ -35,6 +37,8 @@ fn read_file(path: &Path) -> io::Result<String> {
         Some("bad.key") => Ok(format!("{KEY}00\n")),
         Some("good.txt") => Ok("# two days\n2026-12-25 Christmas Day\n2027-01-01 New Year's Day\n".to_owned()),
         Some("bad.txt") => Ok("2026-12-25 Christmas Day\n2026-02-30 no day\nEaster\n".to_owned()),
+        Some("tapgate.json") => Ok(include_str!("../../../deploy/callback/tapgate.json").to_owned()),
+        Some("fiat24.json") => Ok(include_str!("../../../deploy/callback/fiat24.json").to_owned()),
         _ => Err(io::ErrorKind::NotFound.into()),
     }
 }
@@ -793,4 +797,88 @@ fn automatic_prefunds_need_bounds_and_a_way_to_ask_ur() {
         &[&format!("tapgate.toml:2: {single}")],
     );
     check(&with("daily_max_usdc = 5"), &[], &["tapgate.toml:2: treasury.auto_prefund.mode: is missing"]);
+}
+
+const OWN_FORM: &str = include_str!("../../../deploy/callback/tapgate.toml");
+const FIAT24: &str = include_str!("../../../deploy/callback/fiat24.toml");
+
+/// A configuration with the mapping of an example.
+fn with_callback(example: &str) -> String {
+    let signers = "[ur]\nsigners = [\"SIGNER\"]\n";
+    if example.contains("\n[ur]\n") {
+        example.replace("\n[ur]\n", &format!("\n{signers}"))
+    } else {
+        format!("{signers}{example}")
+    }
+}
+
+fn mapping_of(example: &str) -> crate::wire::callback::Mapping {
+    load(&with_callback(example), &[]).unwrap().public.callback.unwrap()
+}
+
+#[test]
+fn a_callback_of_another_form_is_read_by_its_mapping() {
+    let own = include_str!("../../../deploy/callback/tapgate.json");
+    let read = mapping_of(OWN_FORM).read(own.as_bytes(), 0).unwrap();
+    let expected = Envelope::parse(own.as_bytes()).unwrap();
+    assert_eq!((&read.event, read.timestamp), (&expected.event, expected.timestamp));
+    assert_eq!(read.request().unwrap(), expected.request().unwrap());
+
+    let sample = include_str!("../../../deploy/callback/fiat24.json");
+    let envelope = mapping_of(FIAT24).read(sample.as_bytes(), 77).unwrap();
+    assert_eq!(envelope.timestamp, 77, "the signature's");
+    let request = envelope.request().unwrap();
+    assert_eq!((request.kind, request.user.as_str(), request.amount), (Kind::Incremental, "12345", Minor(45_000)));
+    assert_eq!(request.original.as_ref().map(AuthorizationId::as_str), Some("3f0c19"));
+    assert_eq!(request.settlement_in_eur(), Some(Minor(1_192)));
+}
+
+#[test]
+fn what_is_no_callback_of_the_mapping_is_an_event_of_ours_or_refused() {
+    let mapping = mapping_of(FIAT24);
+    let event = br#"{"event":"transaction","timestamp":1,"data":{}}"#;
+    assert_eq!(mapping.read(event, 0).unwrap().event, "transaction");
+    let sample = include_str!("../../../deploy/callback/fiat24.json");
+    let check = |from: &str, to: &str, named: &str| {
+        assert!(sample.contains(from), "{from}");
+        let changed = sample.replace(from, to);
+        let refused = mapping.read(changed.as_bytes(), 0).and_then(|envelope| envelope.request()).unwrap_err();
+        assert!(refused.to_string().contains(named), "{to}: {refused}");
+    };
+    check("\"increment\"", "\"incremental\"", "ur.callback.types");
+    check("45000", "450.5", "transactionAmount");
+    check("\"tokenId_\":12345", "\"tokenId_\":[12345]", "ur_id");
+    check("\"tokenId_\":12345", "\"tokenId_\":1,\"tokenId_\":2", "duplicate");
+    check("\"tokenId_\":12345,", "", "ur_id");
+    check("\"authorizationToken_\"", "\"other\"", "event");
+}
+
+#[test]
+fn a_wrong_mapping_is_refused_with_its_line() {
+    let check = |from: &str, to: &str, expected: &str| {
+        let text = with_callback(OWN_FORM);
+        assert!(text.contains(from), "{from}");
+        let errors = load(&text.replacen(from, to, 1), &[]).unwrap_err().to_string();
+        assert!(errors.contains(expected), "{to}: {errors}");
+    };
+    check(
+        "\"/data/cardId\"",
+        "\"/data/card\"",
+        "tapgate.toml:18: ur.callback.fields.card_id: points to nothing in the sample",
+    );
+    check("\"/data/cardId\"", "\"/data/urId\"", "fields.card_id: is read by ur_id already");
+    check("\"/data/cardId\"", "\"/data\"", "fields.card_id: leads to what holds other fields");
+    check("\"/data/cardId\"", "\"cardId\"", "fields.card_id: must be a JSON Pointer");
+    check("card_id = \"/data/cardId\"\n", "", "fields.card_id is missing");
+    check("timestamp = \"/timestamp\"\n", "", "fields.timestamp is missing");
+    check("{reason}", "\"{reason}\"", "{reason} at character 70 stands within a string");
+    check("{reason},", "{reason}", "declined: is not JSON once its names have values");
+    check("{reason}", "{cause}", "declined: is not JSON once its names have values");
+    check("\"tapgate.json\"", "\"nothing.json\"", "sample_file: cannot read");
+    check("\"smallest_unit\"", "\"cents\"", "amounts: must be");
+    check(
+        "[ur.callback.fields]",
+        "[ur.callback.types]\nadvice = [\"x\", \"x\"]\n[ur.callback.fields]",
+        "\"x\" is given twice",
+    );
 }

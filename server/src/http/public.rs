@@ -63,6 +63,8 @@ pub struct Settings {
     pub deadline: Duration,
     /// The form of amounts in the event `transaction`.
     pub transaction_amounts: AmountForm,
+    /// Another wire form of the callback than tapgate's own.
+    pub callback: Option<callback::Mapping>,
 }
 
 /// The service that answers UR.
@@ -125,7 +127,12 @@ impl Public {
         let now = self.app.clock.now();
         let now_seconds = now.at.0 / 1000;
         verify_webhook(&self.settings.signatures, &signed(headers)?, body, now_seconds)?;
-        let envelope = Envelope::parse(body).map_err(|error| Problem::Malformed(error.to_string()))?;
+        let mapping = self.settings.callback.as_ref();
+        let envelope = match mapping {
+            None => Envelope::parse(body),
+            Some(mapping) => mapping.read(body, now_seconds),
+        };
+        let envelope = envelope.map_err(|error| Problem::Malformed(error.to_string()))?;
         self.meters.event(&envelope.event);
         if envelope.event != CARD_AUTHORIZATION {
             return self.notified(&envelope.event, body, now).await;
@@ -139,7 +146,7 @@ impl Public {
         let reply = self.reply_once_durable(submission, arrived).await?;
         self.meters.decision_seconds.record(arrived.elapsed().as_secs_f64());
         self.meters.decision(&reply);
-        Ok(callback::render(&reply))
+        Ok(mapping.map_or_else(|| callback::render(&reply), |mapping| mapping.render(&reply)))
     }
 
     /// An event without an answer of its own. It arrives at least once, in any order: a transaction is acknowledged

@@ -1,6 +1,9 @@
 //! `POST /webhooks/ur`: UR's events and our answers, in one file, so that UR's final contract is one small change
 //! (docs/ur-facts.md, "The approve-spend callback").
 
+mod mapping;
+mod template;
+
 use std::borrow::Cow;
 use std::fmt;
 use std::marker::PhantomData;
@@ -15,6 +18,8 @@ use tapgate_engine::ledger::Reply;
 use tapgate_engine::money::{Currency, CurrencyCode};
 use tapgate_engine::rows::Outcome;
 
+pub use self::mapping::{Field, Mapping, Pointers};
+pub use self::template::Template;
 use super::forms::{Malformed, amount, parsed};
 
 pub const CARD_AUTHORIZATION: &str = "card_authorization";
@@ -319,15 +324,21 @@ fn given<'a>(text: Option<&'a Cow<'_, str>>) -> Option<&'a str> {
     text.map(|text| &**text).filter(|text| !text.trim().is_empty())
 }
 
+fn kind_named(word: &str) -> Option<Kind> {
+    match word {
+        "authorization" => Some(Kind::Authorization),
+        "incremental" => Some(Kind::Incremental),
+        "reversal" => Some(Kind::Reversal),
+        "advice" => Some(Kind::Advice),
+        _ => None,
+    }
+}
+
 impl Data<'_> {
     fn into_request(self) -> Result<Request, Malformed> {
-        let kind = match self.kind.as_ref().map(|Text(kind)| &**kind) {
-            None | Some("authorization") => Kind::Authorization,
-            Some("incremental") => Kind::Incremental,
-            Some("reversal") => Kind::Reversal,
-            Some("advice") => Kind::Advice,
-            Some(_) => return Err(Malformed("type must be authorization, incremental, reversal or advice".to_owned())),
-        };
+        let kind = self.kind.as_ref().map_or(Some(Kind::Authorization), |Text(kind)| kind_named(kind));
+        let unknown = || Malformed("type must be authorization, incremental, reversal or advice".to_owned());
+        let kind = kind.ok_or_else(unknown)?;
         let original = given(self.original_authorization_id.as_ref().map(|Text(id)| id));
         let original = original.map(|id| parsed("originalAuthorizationId", id)).transpose()?;
         if original.is_none() && kind != Kind::Authorization {
@@ -395,6 +406,11 @@ const PARTIAL_APPROVAL_CODE: &str = "10";
 /// The bytes of an answer: a function of the reply alone, so a stored reply has the same bytes for ever.
 #[must_use]
 pub fn render(reply: &Reply) -> Vec<u8> {
+    // Strings and booleans always serialise.
+    serde_json::to_vec(&answer(reply)).unwrap_or_default()
+}
+
+fn answer(reply: &Reply) -> AnswerBody<'_> {
     let mut body = AnswerBody {
         authorization_id: reply.id.as_str(),
         approved: false,
@@ -427,8 +443,7 @@ pub fn render(reply: &Reply) -> Vec<u8> {
             body.response_code = Some(DUPLICATE_MISMATCH.1);
         }
     }
-    // Strings and booleans always serialise.
-    serde_json::to_vec(&body).unwrap_or_default()
+    body
 }
 
 #[cfg(test)]
