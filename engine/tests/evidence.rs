@@ -117,6 +117,16 @@ const EXAMPLES: &[(&str, &[Step], &str)] = &[
         "declined held 90000 debits 90000 limit 85050 available 10000 stand_in",
     ),
     (
+        "a stand-in is debited as UR settles it",
+        &[Tap(200_000), Shown("h", Out, Pending, 1_000), Shown("h", Out, Completed, 1_200)],
+        "force_posted held 0 debits 1200 limit 1134 available 98800 stand_in",
+    ),
+    (
+        "a stand-in that begins with nothing is debited",
+        &[Tap(200_000), Shown("h0", Out, Completed, 0), Shown("h", Out, Pending, 0), Shown("h", Out, Completed, 1_000)],
+        "force_posted held 0 debits 1000 limit 945 available 99000 stand_in",
+    ),
+    (
         "a pool that UR says is in the red pays nothing",
         &[Balance(-5), Tap(1_000)],
         "declined held 0 debits 0 limit 0 available -5",

@@ -4,7 +4,7 @@ use smallvec::SmallVec;
 
 use super::settle::{Claims, THIS};
 use super::standing::Standing;
-use crate::fact::{Flow, LayerChange, Source};
+use crate::fact::{Flow, LayerChange, Movement, Source};
 use crate::ids::Sequence;
 use crate::money::{ChfMinor, Minor, Money};
 use crate::rows::{Authorization, Layer};
@@ -250,7 +250,8 @@ fn add(sums: &mut SmallVec<[Money; 1]>, money: Money) {
 /// What the user's funds owe for the movements of an authorization without a draw, and what the movements are worth.
 fn funds_of_movements(row: &Authorization) -> Option<(Money, Minor)> {
     let with_funds = row.settlement().movements.iter().filter(|movement| movement.flow == Flow::Out);
-    let movement = with_funds.filter(|movement| movement.funds.is_some()).min_by_key(|movement| movement.first)?;
+    let tells = |movement: &&Movement| movement.funds.is_some() && !movement.value.is_zero();
+    let movement = with_funds.filter(tells).min_by_key(|movement| movement.first)?;
     Some((movement.funds?, movement.value))
 }
 
