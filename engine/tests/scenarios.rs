@@ -13,11 +13,12 @@ use tapgate_engine::fact::{
     VelocityRule,
 };
 use tapgate_engine::journal::Durability;
-use tapgate_engine::ledger::{Change, Policy};
+use tapgate_engine::ledger::{Change, ChangeError, Policy};
 use tapgate_engine::money::{Currency, CurrencyCode, Minor};
 use tapgate_engine::rows::Outcome;
 use tapgate_engine::rules::explain;
 use tapgate_engine::testing::{FailAfter, MemoryStore};
+use tapgate_engine::time::UnixSeconds;
 
 use crate::world::{self, World, at, import, report, tap};
 
@@ -363,6 +364,62 @@ fn an_import_revives_no_card_unless_it_says_so() {
         assert_eq!(changed(&world, Change::ImportUser(Box::new(overriding))), "done");
         assert_eq!(statuses(&world), ["card Active"]);
     }
+}
+
+#[test]
+fn a_card_follows_urs_latest_word_and_stays_as_the_partner_froze_or_deleted_it() {
+    use CardStatus::{Active, Deleted, Frozen};
+    enum Said {
+        Ur(CardStatus, i64, bool),
+        Partner(CardStatus),
+    }
+    use Said::{Partner, Ur};
+    #[track_caller]
+    fn check(words: &[Said], status: CardStatus) {
+        let (world, card) = (World::new(), "card".parse().unwrap());
+        for word in words {
+            match *word {
+                Partner(status) => {
+                    assert_eq!(changed(&world, Change::ChangeCard { card: "card".parse().unwrap(), status }), "done");
+                }
+                Ur(status, said_at, is_news) => {
+                    let ticket = world.ledger.report_card(&card, status, UnixSeconds(said_at), at(100)).unwrap();
+                    assert_eq!(ticket.is_some(), is_news, "{status:?} at {said_at}");
+                }
+            }
+        }
+        let user = world.ledger.user(&"user".parse().unwrap()).unwrap();
+        assert_eq!(user.card(&card).unwrap().status, status);
+    }
+    check(&[Ur(Frozen, 10, true)], Frozen);
+    check(&[Ur(Frozen, 10, true), Ur(Active, 20, true)], Active);
+    check(&[Ur(Active, 20, true), Ur(Frozen, 10, false)], Active);
+    check(&[Ur(Frozen, 10, true), Ur(Frozen, 10, false), Ur(Active, 10, true)], Active);
+    check(&[Ur(Frozen, 10, true), Partner(Active), Ur(Frozen, 10, false)], Active);
+    check(&[Partner(Frozen), Ur(Active, 20, true)], Frozen);
+    check(&[Partner(Frozen), Partner(Active), Ur(Frozen, 20, true), Ur(Active, 30, true)], Active);
+    check(&[Partner(Deleted), Ur(Active, 20, false)], Deleted);
+    check(&[Ur(Deleted, 10, true), Ur(Active, 20, false)], Deleted);
+    check(&[Partner(Frozen), Ur(Deleted, 20, true)], Deleted);
+    // A word from the future counts as of its arrival: it outlasts no later one.
+    check(&[Ur(Frozen, i64::MAX, true), Ur(Active, i64::MAX, true)], Active);
+    let refused = World::new().ledger.report_card(&"other".parse().unwrap(), Frozen, UnixSeconds(1), at(1));
+    assert!(matches!(refused, Err(ChangeError::NotFound { .. })));
+}
+
+#[test]
+fn allowances_follow_urs_latest_word() {
+    let (world, user) = (World::new(), "user".parse().unwrap());
+    let said = |allowances: &[(Currency, bool)], said_at: i64| {
+        world.ledger.report_allowances(&user, allowances.to_vec(), UnixSeconds(said_at), at(100)).unwrap().is_some()
+    };
+    let allowed = |currency| world.ledger.user(&user).unwrap().fiat_in(currency).map(|balance| balance.allowance);
+    assert!(said(&[(Currency::EUR, false), (Currency::USD, true)], 20));
+    assert_eq!((allowed(Currency::EUR), allowed(Currency::USD)), (Some(false), Some(true)));
+    assert!(!said(&[(Currency::EUR, false)], 20), "a second delivery");
+    assert!(!said(&[(Currency::EUR, true)], 10), "older");
+    assert!(said(&[(Currency::EUR, true)], 30));
+    assert_eq!((allowed(Currency::EUR), allowed(Currency::USD)), (Some(true), Some(true)));
 }
 
 #[test]

@@ -3,8 +3,7 @@
 use serde_json::{Value, json};
 use tapgate::wire::partner_api;
 use tapgate::wire::ur::{
-    AmountForm, Answer, Balances, DepositQuote, Direction, OnrampQuote, Page, Profile, Rate, Status, Token,
-    Transaction, read,
+    AmountForm, Answer, Balances, DepositQuote, Direction, Page, Profile, Rate, Status, Token, Transaction, read,
 };
 use tapgate_engine::money::{AMOUNT_MAX, Minor};
 
@@ -12,16 +11,16 @@ use tapgate_engine::money::{AMOUNT_MAX, Minor};
 pub fn check(data: &[u8]) {
     let _ = partner_api::read(data);
     let Ok(Answer::Done(answer)) = read(data) else { return };
-    let _ = (Rate::read(&answer), DepositQuote::read(&answer), OnrampQuote::read(&answer), Profile::read(&answer));
+    let _ = (Rate::read(&answer), DepositQuote::read(&answer), Profile::read(&answer));
     let _ = Page::read(&answer, Token::read);
     for form in [AmountForm::Decimal, AmountForm::SmallestUnit] {
         for balance in Balances::read(&answer, form).unwrap_or_default().rows {
             assert!(balance.amount.0.unsigned_abs() <= AMOUNT_MAX.0.unsigned_abs());
         }
         let read = |value: &Value| Transaction::read(value, form);
-        for transaction in Page::read(&answer, read).map(|page| page.rows).unwrap_or_default() {
+        for transaction in Page::read(&answer, read).map(|page| page.flattened().rows).unwrap_or_default() {
             assert!((Minor::ZERO..=AMOUNT_MAX).contains(&transaction.amount), "{transaction:?}");
-            assert_eq!(Transaction::read(&shown(&transaction), AmountForm::Decimal), Ok(transaction));
+            assert_eq!(Transaction::read(&shown(&transaction), AmountForm::Decimal), Ok(Some(transaction)));
         }
     }
 }

@@ -134,7 +134,9 @@ impl Fact {
             | Fact::UserAged { .. }
             | Fact::ClockSet(_)
             | Fact::PolicyApplied(_)
-            | Fact::BalanceOmitted { .. } => Ok(()),
+            | Fact::BalanceOmitted { .. }
+            | Fact::CardReported(_)
+            | Fact::AllowancesReported(_) => Ok(()),
         }
     }
 }

@@ -48,8 +48,8 @@ pub use request::{Kind, Request};
 pub use settled::{Difference, Effect, LayerChange, Settled, SourceChange, debit_id};
 pub use touches::Touches;
 pub use user::{
-    AccountStatus, CardStatus, FundingPolicy, FundsReplaced, Import, ImportedCard, ImportedFiat, ReportedAccount,
-    UserReported,
+    AccountStatus, AllowancesReported, CardReported, CardStatus, FundingPolicy, FundsReplaced, Import, ImportedCard,
+    ImportedFiat, ReportedAccount, UserReported,
 };
 
 use compact_str::CompactString;
@@ -185,4 +185,8 @@ pub enum Fact {
         account: UrId,
         currency: Currency,
     },
+    /// UR froze, unfroze or deleted a card. What the partner froze stays frozen, what is deleted stays deleted.
+    CardReported(Box<CardReported>),
+    /// UR changed an account's allowances.
+    AllowancesReported(Box<AllowancesReported>),
 }

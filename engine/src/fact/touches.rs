@@ -108,6 +108,8 @@ impl Fact {
             Fact::UserImported(import) => Touches::user(&import.user),
             Fact::FundsReplaced(replaced) => Touches::user(&replaced.user),
             Fact::UserReported(report) => Touches::user(&report.user),
+            Fact::CardReported(report) => Touches::user(&report.user),
+            Fact::AllowancesReported(report) => Touches::user(&report.user),
             Fact::UserSuspended { user, .. }
             | Fact::UserControlled { user, .. }
             | Fact::CardChanged { user, .. }

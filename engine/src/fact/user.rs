@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::contract::limit::ClientLimit;
 use crate::ids::{CardId, Sequence, UrId};
 use crate::money::{Currency, Minor, Money};
+use crate::time::UnixSeconds;
 
 /// `chainStatus` of UR's contract (docs/ur-facts.md, "Status").
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -122,4 +123,24 @@ pub struct ReportedAccount {
     pub limit: ClientLimit,
     /// Whether UR's card contract may debit each currency.
     pub allowances: Vec<(Currency, bool)>,
+}
+
+/// UR's word about a card.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CardReported {
+    pub user: UrId,
+    pub card: CardId,
+    pub status: CardStatus,
+    /// When UR said so, at the latest when it arrived: events may come in another order.
+    pub at: UnixSeconds,
+}
+
+/// UR's word about an account's allowances; the currencies that it leaves out stay.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AllowancesReported {
+    pub user: UrId,
+    /// Whether UR's card contract may debit each currency.
+    pub allowances: Vec<(Currency, bool)>,
+    /// As [`CardReported::at`].
+    pub at: UnixSeconds,
 }

@@ -4,12 +4,15 @@ use std::sync::Arc;
 
 use super::Ledger;
 use super::change::{ChangeError, has_room, in_range, in_signed_range, not_found};
-use crate::fact::{Author, Fact, PoolSynced, ReportedAccount, UserReported};
-use crate::ids::{Sequence, UrId};
+use super::commit::fold;
+use crate::fact::{
+    AllowancesReported, Author, CardReported, CardStatus, Fact, PoolSynced, ReportedAccount, UserReported,
+};
+use crate::ids::{CardId, Sequence, UrId};
 use crate::journal::Ticket;
 use crate::money::{Currency, Minor, Money};
-use crate::rows::Reading;
-use crate::time::Moment;
+use crate::rows::{Reading, User};
+use crate::time::{Moment, UnixMillis, UnixSeconds};
 
 impl Ledger {
     /// Records UR's report of a user, requested when the journal ended at `seen_through`. A report requested before the
@@ -75,6 +78,63 @@ impl Ledger {
         };
         let ticket = self.program_change(&Author::Ur, at, shared, Fact::PoolSynced(synced))?;
         Ok((ticket, unexplained))
+    }
+
+    /// Records UR's word about a card; `None` if it is older than UR's last, or the card is deleted.
+    ///
+    /// # Errors
+    /// No user has the card, or it was not recorded.
+    pub fn report_card(
+        &self,
+        card: &CardId,
+        status: CardStatus,
+        at: UnixSeconds,
+        now: Moment,
+    ) -> Result<Option<Arc<Ticket>>, ChangeError> {
+        let admin = self.lock_admin();
+        let user = self.owner(&admin, card).cloned().ok_or_else(|| not_found("card", card))?;
+        let at = at.min(now.at.seconds());
+        let stamp = self.stamp(now);
+        self.news(stamp, &user.clone(), |row| {
+            let is_news = row.card(card).is_some_and(|card| row.is_news_of_card(card, status, at));
+            is_news.then(|| Fact::CardReported(Box::new(CardReported { user, card: card.clone(), status, at })))
+        })
+    }
+
+    /// Records UR's word about an account's allowances; `None` if it is older than UR's last.
+    ///
+    /// # Errors
+    /// There is no such user, or it was not recorded.
+    pub fn report_allowances(
+        &self,
+        user: &UrId,
+        allowances: Vec<(Currency, bool)>,
+        at: UnixSeconds,
+        now: Moment,
+    ) -> Result<Option<Arc<Ticket>>, ChangeError> {
+        let at = at.min(now.at.seconds());
+        let stamp = self.stamp(now);
+        self.news(stamp, user, |row| {
+            let is_news = row.is_news_of_allowances(&allowances, at);
+            let report = AllowancesReported { user: user.clone(), allowances, at };
+            is_news.then(|| Fact::AllowancesReported(Box::new(report)))
+        })
+    }
+
+    /// Commits UR's news of a user, if there are any.
+    fn news(
+        &self,
+        at: UnixMillis,
+        user: &UrId,
+        fact: impl FnOnce(&User) -> Option<Fact>,
+    ) -> Result<Option<Arc<Ticket>>, ChangeError> {
+        let shared = self.read_shared();
+        let mut row = self.users.get_mut(user).ok_or_else(|| not_found("user", user))?;
+        let Some(fact) = fact(&row) else { return Ok(None) };
+        let ticket = self.commit(shared, &Author::Ur, at, fact, |_, sequence, record| {
+            fold(&mut **row, sequence, record);
+        })?;
+        Ok(Some(ticket))
     }
 
     /// Records that a complete answer of UR left a known balance out. No figure changes.

@@ -7,8 +7,9 @@ use super::legal::Broken;
 use super::{Completions, NewSpend, Row, Spends};
 use crate::contract::limit::ClientLimit;
 use crate::fact::{
-    AccountStatus, Approval, CardStatus, Controls, Decided, Difference, Evidence, Fact, FundingPolicy, FundsReplaced,
-    Import, ImportedCard, LayerChange, Record, Settled, Source, Touches, UserReported, Verdict, debit_id,
+    AccountStatus, Approval, CardReported, CardStatus, Controls, Decided, Difference, Evidence, Fact, FundingPolicy,
+    FundsReplaced, Import, ImportedCard, LayerChange, Record, Settled, Source, Touches, UserReported, Verdict,
+    debit_id,
 };
 use crate::ids::{AuthorizationId, CardId, Sequence, UrId};
 use crate::money::{ChfMinor, Currency, Minor, Money};
@@ -63,6 +64,16 @@ pub struct Card {
     pub controls: Option<Box<Controls>>,
     /// Number of the card within the user, for the velocity of one card. A re-import keeps it.
     pub number: u16,
+    /// The partner froze it: UR's word does not unfreeze it.
+    pub is_kept_frozen: bool,
+}
+
+/// UR's last word about a card.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct CardWord {
+    card: CardId,
+    status: CardStatus,
+    at: UnixSeconds,
 }
 
 impl Card {
@@ -171,6 +182,10 @@ struct Rest {
     asked: Vec<AuthorizationId>,
     /// Settled debits of fiat balances that no report provably includes yet; boxed, because most users have none.
     completions: Option<Box<Completions>>,
+    /// Of the user's cards that UR reported.
+    card_words: Vec<CardWord>,
+    /// Time of UR's last event about allowances.
+    allowances_at: UnixSeconds,
 }
 
 impl Rest {
@@ -182,6 +197,8 @@ impl Rest {
         ended: Vec::new(),
         asked: Vec::new(),
         completions: None,
+        card_words: Vec::new(),
+        allowances_at: UnixSeconds(0),
     };
 }
 
@@ -226,12 +243,22 @@ impl Row for User {
             Fact::FundsReplaced(replaced) => self.replace_funds(replaced),
             Fact::UserSuspended { suspended, .. } => self.suspended = *suspended,
             Fact::UserControlled { controls, .. } => self.rest_mut().controls.clone_from(controls),
-            Fact::CardChanged { card, status, .. } => self.with_card(card, |card| card.status = *status),
+            Fact::CardChanged { card, status, .. } => self.with_card(card, |card| {
+                card.status = *status;
+                card.is_kept_frozen = *status == CardStatus::Frozen;
+            }),
             Fact::CardControlled { card, controls, .. } => {
                 self.with_card(card, |card| card.controls.clone_from(controls));
             }
             Fact::CardAdded { card, .. } => self.add_card(card),
             Fact::UserReported(report) => self.report(sequence, at, report),
+            Fact::CardReported(report) => self.report_card(report),
+            Fact::AllowancesReported(report) => {
+                self.rest_mut().allowances_at = report.at;
+                for (currency, allowed) in &report.allowances {
+                    self.with_balance(*currency, |balance| balance.allowance = *allowed);
+                }
+            }
             Fact::UserAged { before, latest, .. } => self.age(*before, *latest),
             Fact::PoolReported(_)
             | Fact::PoolCredited(_)
@@ -587,6 +614,35 @@ impl User {
         }
     }
 
+    fn report_card(&mut self, report: &CardReported) {
+        let words = &mut self.rest_mut().card_words;
+        words.retain(|word| word.card != report.card);
+        words.push(CardWord { card: report.card.clone(), status: report.status, at: report.at });
+        self.with_card(&report.card, |card| {
+            card.status = match card.status {
+                CardStatus::Deleted => CardStatus::Deleted,
+                frozen if card.is_kept_frozen => frozen.strictest(report.status),
+                _ => report.status,
+            };
+        });
+    }
+
+    /// Whether UR's word about a card of the user is newer than its last, or another one of the same second.
+    pub(crate) fn is_news_of_card(&self, card: &Card, status: CardStatus, at: UnixSeconds) -> bool {
+        let last = self.rest().card_words.iter().find(|word| word.card == card.id);
+        let is_news = last.is_none_or(|last| at > last.at || (at == last.at && status != last.status));
+        is_news && card.status != CardStatus::Deleted
+    }
+
+    /// The same of UR's word about allowances.
+    pub(crate) fn is_news_of_allowances(&self, allowances: &[(Currency, bool)], at: UnixSeconds) -> bool {
+        let last = self.rest().allowances_at;
+        let differs = |&(currency, allowed): &(Currency, bool)| {
+            self.fiat_in(currency).map_or(allowed, |balance| balance.allowance != allowed)
+        };
+        at > last || (at == last && allowances.iter().any(differs))
+    }
+
     /// Changes the balance in a currency; a new balance starts empty and without an allowance.
     fn with_balance(&mut self, currency: Currency, change: impl FnOnce(&mut FiatBalance)) {
         let fiat = &mut self.rest_mut().fiat;
@@ -654,13 +710,14 @@ impl User {
                 },
                 |old| old.number,
             );
-            let kept = old.filter(|_| !import.overrides).map(|old| old.status);
+            let kept = old.filter(|_| !import.overrides);
             self.cards.push(Card {
                 id: new.id.clone(),
-                status: kept.map_or(new.status, |kept| kept.strictest(new.status)),
+                status: kept.map_or(new.status, |kept| kept.status.strictest(new.status)),
                 currency: new.currency,
                 controls: old.and_then(|old| old.controls.clone()),
                 number,
+                is_kept_frozen: kept.is_some_and(|kept| kept.is_kept_frozen),
             });
         }
         // A later import that names the card again must find that it was blocked.
@@ -669,13 +726,16 @@ impl User {
                 self.cards.push(old);
             }
         }
+        if let Some(rest) = &mut self.rest {
+            rest.card_words.retain(|word| self.cards.iter().any(|card| card.id == word.card));
+        }
     }
 
     fn add_card(&mut self, new: &ImportedCard) {
         // Saturating as for an imported card.
         let number = self.cards.iter().map(|card| card.number).max().unwrap_or(0).saturating_add(1);
         let ImportedCard { id, status, currency } = new.clone();
-        self.cards.push(Card { id, status, currency, controls: None, number });
+        self.cards.push(Card { id, status, currency, controls: None, number, is_kept_frozen: false });
     }
 
     fn replace_funds(&mut self, replaced: &FundsReplaced) {

@@ -6,9 +6,7 @@ use tapgate_engine::ledger::Reply;
 use tapgate_engine::rows::Outcome;
 
 use crate::wire::callback::CARD_AUTHORIZATION;
-
-/// The events that UR is known to send.
-const EVENTS: [&str; 5] = [CARD_AUTHORIZATION, "transaction", "allowance", "kyc_status", "sumsub_kyc_result"];
+use crate::wire::ur::EVENTS;
 
 /// Handles of the callbacks' metrics (`docs/metrics.md`). Each series exists from the start, at 0.
 #[derive(Debug)]
@@ -23,6 +21,7 @@ pub(super) struct Meters {
     /// By reason, in the ladder's order.
     declined: Vec<Counter>,
     mismatched: Counter,
+    callbacks: Counter,
     events: [Counter; EVENTS.len()],
     unknown_event: Counter,
 }
@@ -40,12 +39,16 @@ impl Meters {
             acknowledged: decisions("acknowledged", "", ""),
             declined: Reason::ALL.iter().map(|reason| decisions("declined", reason.name(), "")).collect(),
             mismatched: decisions("declined", DUPLICATE_MISMATCH.0, ""),
+            callbacks: event(CARD_AUTHORIZATION),
             events: EVENTS.map(event),
             unknown_event: event("unknown"),
         }
     }
 
     pub(super) fn event(&self, name: &str) {
+        if name == CARD_AUTHORIZATION {
+            return self.callbacks.increment(1);
+        }
         let known = EVENTS.iter().zip(&self.events).find(|(known, _)| **known == name);
         known.map_or(&self.unknown_event, |(_, counter)| counter).increment(1);
     }

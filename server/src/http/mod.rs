@@ -3,6 +3,7 @@
 pub mod admin;
 mod arrival;
 pub mod context;
+mod events;
 pub mod listener;
 mod meters;
 pub mod problem;

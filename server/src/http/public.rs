@@ -16,21 +16,19 @@ use hyper::{Method, Request, Response, StatusCode};
 use metrics::counter;
 use tapgate_engine::journal::{Durability, Ticket};
 use tapgate_engine::ledger::{GaveUp, Reply, Submission};
-use tapgate_engine::time::Moment;
 use tokio::time::Instant;
 
 use super::arrival::Arrival;
+use super::events::Events;
 use super::meters::Meters;
 use crate::http::context::App;
 use crate::http::problem::Problem;
-use crate::provider::reconciliation::{self, Applied};
 use crate::signature::{
     REQUEST_ID_HEADER, SIGNATURE_HEADER, SIGNATURE_V2_HEADER, SignatureError, TIMESTAMP_HEADER, WebhookHeaders,
     WebhookPolicy, check_freshness, verify_webhook,
 };
 use crate::wire::callback::{self, CARD_AUTHORIZATION, Envelope};
-use crate::wire::ur::{AmountForm, Transaction};
-use crate::wire::{Digits, Malformed};
+use crate::wire::ur::AmountForm;
 
 /// The only route.
 const PATH: &str = "/webhooks/ur";
@@ -51,9 +49,6 @@ const SWALLOW_TIMEOUT: Duration = Duration::from_secs(1);
 /// less half of the rest for the way back.
 const RELEASE_TIMEOUT: Duration = Duration::from_millis(50);
 
-/// UR's notifications may wait longer than its callbacks: UR repeats them.
-const NOTIFICATION_TIMEOUT: Duration = Duration::from_secs(5);
-
 /// Authentication and answers of callbacks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
@@ -73,13 +68,15 @@ pub struct Public {
     app: Arc<App>,
     settings: Arc<Settings>,
     meters: Arc<Meters>,
+    events: Arc<Events>,
 }
 
 impl Public {
     /// The service over a running program.
     #[must_use]
     pub fn new(app: Arc<App>, settings: Settings) -> Public {
-        Public { app, settings: Arc::new(settings), meters: Arc::new(Meters::new()) }
+        let events = Arc::new(Events::new(Arc::clone(&app), settings.transaction_amounts));
+        Public { app, settings: Arc::new(settings), meters: Arc::new(Meters::new()), events }
     }
 
     async fn respond(self, request: Request<Incoming>) -> Response<Full<Bytes>> {
@@ -135,7 +132,8 @@ impl Public {
         let envelope = envelope.map_err(|error| Problem::Malformed(error.to_string()))?;
         self.meters.event(&envelope.event);
         if envelope.event != CARD_AUTHORIZATION {
-            return self.notified(&envelope.event, body, now).await;
+            self.events.take(&envelope.event, envelope.timestamp, body, now).await?;
+            return Ok(callback::RECEIVED.to_vec());
         }
         // A return is acknowledged at any age: its id makes it idempotent, and a hold is not kept because a retry was late.
         if !envelope.announces_return() {
@@ -147,46 +145,6 @@ impl Public {
         self.meters.decision_seconds.record(arrived.elapsed().as_secs_f64());
         self.meters.decision(&reply);
         Ok(mapping.map_or_else(|| callback::render(&reply), |mapping| mapping.render(&reply)))
-    }
-
-    /// An event without an answer of its own. It arrives at least once, in any order: a transaction is acknowledged
-    /// once it is durable; any other event that names an account only makes the feeds query its figures.
-    async fn notified(&self, event: &str, body: &[u8], now: Moment) -> Result<Vec<u8>, Problem> {
-        match event {
-            "transaction" => {
-                let malformed = |error: Malformed| {
-                    self.app.findings.unreadable("transaction", &error, now.at);
-                    Problem::Malformed(format!("data: {error}"))
-                };
-                let transaction = callback::data(body)
-                    .and_then(|data| Transaction::read(&data, self.settings.transaction_amounts))
-                    .map_err(malformed)?;
-                let ticket = match reconciliation::apply(&self.app.ledger, &transaction, now)? {
-                    Applied::Booked(booking) => Some(booking.ticket),
-                    // The record of the first delivery may be under way.
-                    Applied::Known => {
-                        let journal = self.app.ledger.journal();
-                        journal.await_durable(journal.claimed())
-                    }
-                    Applied::NotOurs => None,
-                };
-                if let Some(ticket) = ticket
-                    && wait(&ticket, Instant::now() + NOTIFICATION_TIMEOUT).await != Some(Durability::Durable)
-                {
-                    return Err(Problem::OutcomeUnknown);
-                }
-            }
-            "allowance" | "kyc_status" | "sumsub_kyc_result" | "card_status" | "prefund" => {
-                let data = callback::data(body).unwrap_or_default();
-                let user = data.get("urId").cloned().and_then(|id| serde_json::from_value::<Digits>(id).ok());
-                if let Some(user) = user.and_then(|id| id.0.parse().ok()) {
-                    // If the queue is full, the account's own turn makes up for it.
-                    let _ = self.app.hints.try_send(user);
-                }
-            }
-            _ => {}
-        }
-        Ok(callback::RECEIVED.to_vec())
     }
 
     /// Waits for the record's durability up to the deadline, then for its release's; then answers that the outcome is
@@ -217,7 +175,7 @@ impl Service<Request<Incoming>> for Public {
     }
 }
 
-async fn wait(ticket: &Ticket, until: Instant) -> Option<Durability> {
+pub(super) async fn wait(ticket: &Ticket, until: Instant) -> Option<Durability> {
     tokio::time::timeout_at(until, ticket.wait()).await.ok()
 }
 

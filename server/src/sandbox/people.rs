@@ -50,7 +50,8 @@ impl Stage {
         }
         for (sequence, record) in self.records_after(followed.through)? {
             self.note_told(&record.fact);
-            if let Author::Person { .. } = record.author {
+            // UR's word about a card is what a person signed in UR's name: the simulated UR sends none.
+            if matches!(record.author, Author::Person { .. }) || matches!(record.fact, Fact::CardReported(_)) {
                 if let Fact::BreakResolved { id, .. } = record.fact {
                     followed.resolved.insert(id);
                 }
@@ -145,6 +146,13 @@ impl Stage {
                 let set = UserChange::CardSet { card: card.to_string(), status: card_status(*status) };
                 Some(of_user(user, set))
             }
+            Fact::CardReported(report) => {
+                let row = self.app.ledger.user(&report.user);
+                let status =
+                    row.and_then(|row| row.card(&report.card).map(|card| card.status)).unwrap_or(report.status);
+                let set = UserChange::CardSet { card: report.card.to_string(), status: card_status(status) };
+                Some(of_user(&report.user, set))
+            }
             Fact::CardControlled { user, card, controls } => {
                 let blocks = blocks(controls.as_deref());
                 Some(of_user(user, UserChange::Controlled { card: Some(card.to_string()), blocks }))
@@ -200,7 +208,8 @@ impl Stage {
             | Fact::Aged { .. }
             | Fact::UserAged { .. }
             | Fact::PolicyApplied(_)
-            | Fact::BalanceOmitted { .. } => None,
+            | Fact::BalanceOmitted { .. }
+            | Fact::AllowancesReported(_) => None,
         })
     }
 

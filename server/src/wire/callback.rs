@@ -20,7 +20,8 @@ use tapgate_engine::rows::Outcome;
 
 pub use self::mapping::{Field, Mapping, Pointers};
 pub use self::template::Template;
-use super::forms::{Malformed, amount, parsed};
+use super::forms::{Malformed, amount, parsed, text_of_raw};
+use super::unique::unique;
 
 pub const CARD_AUTHORIZATION: &str = "card_authorization";
 
@@ -98,14 +99,14 @@ impl<'a> Envelope<'a> {
     }
 }
 
-/// The data of any event but an authorization callback.
+/// The data of any event but an authorization callback; null if it has none.
 ///
 /// # Errors
-/// No data, or the body is not JSON.
+/// The body is not JSON, or an object in its data has a field twice.
 pub fn data(body: &[u8]) -> Result<Value, Malformed> {
     let Object(Fields { data, .. }) =
-        serde_json::from_slice::<Object<Fields<'_, Value>>>(body).map_err(|error| Malformed(error.to_string()))?;
-    data.ok_or_else(|| Malformed("data is required".to_owned()))
+        serde_json::from_slice::<Object<Fields<'_, &RawValue>>>(body).map_err(|error| Malformed(error.to_string()))?;
+    data.map_or(Ok(Value::Null), unique)
 }
 
 /// A JSON object. Serde's derived structs would also read an array, field by field.
@@ -294,29 +295,9 @@ fn text_or_source(raw: &RawValue) -> Cow<'_, str> {
     scalar(Some(raw)).unwrap_or(Cow::Borrowed(raw.get()))
 }
 
-/// A string, a number or a boolean as text. Half an emoji, where an acquirer cut a string by its UTF-16 units, becomes
-/// the replacement character.
+/// A string, a number or a boolean as text.
 fn scalar(raw: Option<&RawValue>) -> Option<Cow<'_, str>> {
-    struct Bytes;
-    impl<'de> Visitor<'de> for Bytes {
-        type Value = Cow<'de, str>;
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("a string")
-        }
-        fn visit_borrowed_bytes<E: de::Error>(self, bytes: &'de [u8]) -> Result<Self::Value, E> {
-            Ok(String::from_utf8_lossy(bytes))
-        }
-        fn visit_bytes<E: de::Error>(self, bytes: &[u8]) -> Result<Self::Value, E> {
-            Ok(Cow::Owned(String::from_utf8_lossy(bytes).into_owned()))
-        }
-    }
-    let source = raw?.get();
-    match source.as_bytes().first()? {
-        // Serde's JSON gives a string's bytes where its text is not Unicode.
-        b'"' => serde_json::Deserializer::from_str(source).deserialize_bytes(Bytes).ok(),
-        b'{' | b'[' | b'n' => None,
-        _ => Some(Cow::Borrowed(source)),
-    }
+    raw.and_then(text_of_raw)
 }
 
 /// Blank means absent.

@@ -1,5 +1,6 @@
 //! Forms that several shapes share: numbers as text, amounts, times.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::marker::PhantomData;
 use std::str::FromStr;
@@ -7,6 +8,7 @@ use std::str::FromStr;
 use compact_str::CompactString;
 use serde::Deserialize;
 use serde::de::{self, Deserializer, Visitor};
+use serde_json::value::RawValue;
 use tapgate_engine::money::Minor;
 use tapgate_engine::time::UnixMillis;
 
@@ -63,6 +65,31 @@ impl<'de> Deserialize<'de> for Digits {
             }
         }
         deserializer.deserialize_any(Either(PhantomData))
+    }
+}
+
+/// A string, a number or a boolean as text. Half an emoji, where an acquirer cut a string by its UTF-16 units, becomes
+/// the replacement character.
+pub(super) fn text_of_raw(raw: &RawValue) -> Option<Cow<'_, str>> {
+    struct Bytes;
+    impl<'de> Visitor<'de> for Bytes {
+        type Value = Cow<'de, str>;
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a string")
+        }
+        fn visit_borrowed_bytes<E: de::Error>(self, bytes: &'de [u8]) -> Result<Self::Value, E> {
+            Ok(String::from_utf8_lossy(bytes))
+        }
+        fn visit_bytes<E: de::Error>(self, bytes: &[u8]) -> Result<Self::Value, E> {
+            Ok(Cow::Owned(String::from_utf8_lossy(bytes).into_owned()))
+        }
+    }
+    let source = raw.get();
+    match source.as_bytes().first()? {
+        // Serde's JSON gives a string's bytes where its text is not Unicode.
+        b'"' => serde_json::Deserializer::from_str(source).deserialize_bytes(Bytes).ok(),
+        b'{' | b'[' | b'n' => None,
+        _ => Some(Cow::Borrowed(source)),
     }
 }
 

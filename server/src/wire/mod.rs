@@ -5,6 +5,7 @@ pub mod callback;
 mod date;
 mod forms;
 pub mod partner_api;
+mod unique;
 pub mod ur;
 
 pub use date::{date, date_of, day_of, rfc3339};

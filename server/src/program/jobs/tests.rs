@@ -22,7 +22,7 @@ use crate::delivery::worker::{Setup, Worker, limits};
 use crate::delivery::{Notice, Outcome, Receiver};
 use crate::health::NotReady;
 use crate::program::runner::{Jobs, Running, Spawn, Threads};
-use crate::provider::api::{At, Exchange, Mint, Onramp, Priority, QuoteAsked, TransactionFilter, UrError};
+use crate::provider::api::{At, DepositOrder, Priority, QuoteAsked, TransactionFilter, UrError};
 use crate::randomness::Randomness;
 use crate::stopping::Stopping;
 use crate::treasury::follow::tests::{Kept, MONDAY, World};
@@ -86,27 +86,11 @@ impl UrApi for Ur {
         Err(UrError::Paused)
     }
 
-    async fn exchange(&self, _: &Exchange) -> Result<String, UrError> {
-        Err(UrError::Paused)
-    }
-
     async fn deposit_quote(&self, _: &QuoteAsked<'_>) -> Result<wire::DepositQuote, UrError> {
         Err(UrError::Paused)
     }
 
-    async fn deposit(&self, _: &Exchange) -> Result<String, UrError> {
-        Err(UrError::Paused)
-    }
-
-    async fn onramp_quote(&self, _: &QuoteAsked<'_>) -> Result<wire::OnrampQuote, UrError> {
-        Err(UrError::Paused)
-    }
-
-    async fn onramp(&self, _: &Onramp) -> Result<String, UrError> {
-        Err(UrError::Paused)
-    }
-
-    async fn mint(&self, _: &Mint) -> Result<UrId, UrError> {
+    async fn deposit(&self, _: &DepositOrder) -> Result<String, UrError> {
         Err(UrError::Paused)
     }
 }

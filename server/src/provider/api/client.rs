@@ -9,7 +9,7 @@ use reqwest::{Method, Response, Url, redirect};
 use serde_json::{Value, json};
 use tapgate_engine::ids::UrId;
 
-use super::{At, Breaker, Budget, Exchange, Mint, Onramp, Priority, QuoteAsked, TransactionFilter, UrApi, UrError};
+use super::{At, Breaker, Budget, DepositOrder, Priority, QuoteAsked, TransactionFilter, UrApi, UrError};
 use crate::clock::Clock;
 use crate::error_chain::error_chain;
 use crate::provider::findings::Findings;
@@ -19,7 +19,7 @@ use crate::signature::{
     SigningKey, WebhookHeaders, WebhookPolicy, partner_fma_message, partner_message, verify_webhook,
 };
 use crate::wire::ur::{
-    AmountForm, Answer, Balances, DepositQuote, OnrampQuote, Page, Profile, Rate, RefusalCode, Token, Transaction, read,
+    AmountForm, Answer, Balances, DepositQuote, Page, Profile, Rate, RefusalCode, Token, Transaction, read,
 };
 use crate::wire::{Digits, Malformed};
 
@@ -203,7 +203,10 @@ impl Client {
     }
 
     fn transactions_in(&self, answer: &Value) -> Result<Page<Transaction>, Malformed> {
-        Page::read(answer, |row| Transaction::read(row, self.amounts.transactions))
+        let page = Page::read(answer, |row| Transaction::read(row, self.amounts.transactions))?;
+        let other_tokens = page.rows.iter().filter(|row| row.is_none()).count();
+        counter!("tapgate_ur_transactions_total", "outcome" => "other_token").increment(other_tokens as u64);
+        Ok(page.flattened())
     }
 
     async fn wait_for_budget(&self, priority: Priority) {
@@ -376,19 +379,9 @@ impl UrApi for Client {
             };
             set("type", filter.kind.map(Value::from));
             set("fromTimestamp", filter.from.map(Value::from));
-            set("toTimestamp", filter.to.map(Value::from));
-            set("direction", filter.direction.map(Value::from));
-            set("status", filter.status.map(Value::from));
-            set("currencies", (!filter.currencies.is_empty()).then(|| json!(filter.currencies)));
-            set("minAmount", filter.amount.map(|(least, _)| least.to_string().into()));
-            set("maxAmount", filter.amount.map(|(_, most)| most.to_string().into()));
-            let [timestamp, id] = match at {
-                At::Before(_) => ["prevCursorTimestamp", "prevCursorId"],
-                At::Start | At::After(_) => ["cursorTimestamp", "cursorId"],
-            };
-            if let At::After(cursor) | At::Before(cursor) = at {
-                set(timestamp, Some(cursor.timestamp.into()));
-                set(id, Some(cursor.id.into()));
+            if let At::After(cursor) = at {
+                set("cursorTimestamp", Some(cursor.timestamp.into()));
+                set("cursorId", Some(cursor.id.into()));
             }
         }
         let answer = self.call(Call::post(PATH, &body, priority)).await?;
@@ -426,52 +419,21 @@ impl UrApi for Client {
         self.decoded(PATH, Rate::read(&answer))
     }
 
-    async fn exchange(&self, asked: &Exchange) -> Result<String, UrError> {
-        const PATH: &str = "/v1/exchange";
-        let answer = self.call(Call::post(PATH, &exchange(asked), Priority::High)).await?;
-        self.text_in(&answer, "txHash", PATH)
-    }
-
     async fn deposit_quote(&self, asked: &QuoteAsked<'_>) -> Result<DepositQuote, UrError> {
         const PATH: &str = "/v1/deposit/quote";
         let answer = self.call(Call::post(PATH, &quote(asked), Priority::High)).await?;
         self.decoded(PATH, DepositQuote::read(&answer))
     }
 
-    async fn deposit(&self, asked: &Exchange) -> Result<String, UrError> {
+    async fn deposit(&self, asked: &DepositOrder) -> Result<String, UrError> {
         const PATH: &str = "/v1/deposit";
-        let call = Call { attempts_max: 1, ..Call::post(PATH, &exchange(asked), Priority::High) };
+        let call = Call { attempts_max: 1, ..Call::post(PATH, &order(asked), Priority::High) };
         let answer = self.call(call).await?;
         self.text_in(&answer, "txHash", PATH)
     }
-
-    async fn onramp_quote(&self, asked: &QuoteAsked<'_>) -> Result<OnrampQuote, UrError> {
-        const PATH: &str = "/v1/onramp/quote";
-        let answer = self.call(Call::post(PATH, &quote(asked), Priority::High)).await?;
-        self.decoded(PATH, OnrampQuote::read(&answer))
-    }
-
-    async fn onramp(&self, asked: &Onramp) -> Result<String, UrError> {
-        const PATH: &str = "/v1/onramp";
-        let body = json!({
-            "quoteId": asked.quote, "requestId": asked.request_id, "urId": number(&asked.user),
-            "tokenIn": asked.input, "amountIn": asked.amount.to_string(),
-        });
-        self.text_in(&self.call(Call::post(PATH, &body, Priority::High)).await?, "txHash", PATH)
-    }
-
-    async fn mint(&self, asked: &Mint) -> Result<UrId, UrError> {
-        const PATH: &str = "/v1/mint/nft";
-        let body = json!({
-            "email": asked.email, "evmAddress": asked.address, "signature": asked.signature, "hash": asked.hash,
-            "deadline": asked.deadline.to_string(),
-        });
-        let id = self.text_in(&self.call(Call::post(PATH, &body, Priority::High)).await?, "tokenId", PATH)?;
-        self.decoded(PATH, id.parse().map_err(|error| Malformed(format!("tokenId: {error}"))))
-    }
 }
 
-fn exchange(asked: &Exchange) -> Value {
+fn order(asked: &DepositOrder) -> Value {
     json!({
         "urId": number(&asked.user), "inputToken": asked.input, "outputToken": asked.output,
         "amount": asked.amount.to_string(), "requestId": asked.request_id,

@@ -17,9 +17,7 @@ pub use budget::{Budget, Priority};
 pub use client::{AmountForms, Client, ClientSetUpError, Settings};
 
 use crate::wire::Malformed;
-use crate::wire::ur::{
-    Balances, Cursor, DepositQuote, OnrampQuote, Page, Profile, Rate, RefusalCode, Token, Transaction,
-};
+use crate::wire::ur::{Balances, Cursor, DepositQuote, Page, Profile, Rate, RefusalCode, Token, Transaction};
 
 /// UR's codes for an invalid request (seed 003): a field missing, malformed or out of range.
 const BAD_REQUEST: std::ops::RangeInclusive<i64> = 20_001..=20_003;
@@ -99,22 +97,12 @@ impl UrError {
 }
 
 /// Filter of `/v1/transactions` (seed 004).
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TransactionFilter {
     /// A single type.
     pub kind: Option<&'static str>,
     /// Not before, in unix seconds.
     pub from: Option<i64>,
-    /// Not after, in unix seconds.
-    pub to: Option<i64>,
-    /// `IN`, `OUT`.
-    pub direction: Option<&'static str>,
-    /// `pending`, `completed`, `rejected`.
-    pub status: Option<&'static str>,
-    /// Fiat codes.
-    pub currencies: Vec<String>,
-    /// In smallest units.
-    pub amount: Option<(Minor, Minor)>,
     /// Items in a page, 1 to 100.
     pub page_size: u8,
 }
@@ -127,8 +115,6 @@ pub enum At {
     Start,
     /// The page after another, by its `next`.
     After(Cursor),
-    /// The page before another, by its `previous`.
-    Before(Cursor),
 }
 
 /// A request for the output of an amount before it is paid.
@@ -141,9 +127,9 @@ pub struct QuoteAsked<'a> {
     pub amount: Minor,
 }
 
-/// An exchange of tokens or a deposit: the payment, its output, and the id that makes a repetition harmless.
+/// A deposit: the payment, its output, and the id that makes a repetition harmless.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Exchange {
+pub struct DepositOrder {
     pub user: UrId,
     pub input: String,
     pub output: String,
@@ -151,33 +137,6 @@ pub struct Exchange {
     pub amount: Minor,
     /// Stored before the call, and the same at every retry.
     pub request_id: String,
-}
-
-/// An onramp by a quote.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Onramp {
-    /// The quote's own id.
-    pub quote: String,
-    /// As [`Exchange::request_id`].
-    pub request_id: String,
-    pub user: UrId,
-    /// The fiat token paid.
-    pub input: String,
-    /// In smallest units of the fiat token.
-    pub amount: Minor,
-}
-
-/// A user's consent to an account, as the user's wallet signed it (seed 004, "Mint URID").
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Mint {
-    pub email: String,
-    /// The address of the user's wallet.
-    pub address: String,
-    pub signature: String,
-    /// The signed text.
-    pub hash: String,
-    /// The signature's deadline, in unix seconds.
-    pub deadline: u64,
 }
 
 /// The engine's calls to UR. A call may wait for the budget; besides that it ends within the client's deadline.
@@ -215,22 +174,10 @@ pub trait UrApi: Send + Sync + 'static {
         priority: Priority,
     ) -> impl Future<Output = Result<Rate, UrError>> + Send;
 
-    /// `/v1/exchange`; the transaction's hash.
-    fn exchange(&self, asked: &Exchange) -> impl Future<Output = Result<String, UrError>> + Send;
-
     /// `/v1/deposit/quote`.
     fn deposit_quote(&self, asked: &QuoteAsked<'_>) -> impl Future<Output = Result<DepositQuote, UrError>> + Send;
 
     /// `/v1/deposit`; the transaction's hash. One attempt: a refusal proves something only if no attempt went before
     /// it.
-    fn deposit(&self, asked: &Exchange) -> impl Future<Output = Result<String, UrError>> + Send;
-
-    /// `/v1/onramp/quote`.
-    fn onramp_quote(&self, asked: &QuoteAsked<'_>) -> impl Future<Output = Result<OnrampQuote, UrError>> + Send;
-
-    /// `/v1/onramp`; the transaction's hash.
-    fn onramp(&self, asked: &Onramp) -> impl Future<Output = Result<String, UrError>> + Send;
-
-    /// `/v1/mint/nft`; the account's id. [`RefusalCode::Exists`] means that there is one: reuse it.
-    fn mint(&self, asked: &Mint) -> impl Future<Output = Result<UrId, UrError>> + Send;
+    fn deposit(&self, asked: &DepositOrder) -> impl Future<Output = Result<String, UrError>> + Send;
 }

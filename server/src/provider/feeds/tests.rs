@@ -6,7 +6,7 @@ use tapgate_engine::money::{ChfMinor, Currency};
 use tapgate_engine::time::UnixSeconds;
 
 use super::*;
-use crate::provider::api::{At, Budget, Exchange, Mint, Onramp, QuoteAsked, TransactionFilter};
+use crate::provider::api::{At, Budget, DepositOrder, QuoteAsked, TransactionFilter};
 use crate::provider::prefunding::Board;
 use crate::treasury::follow::tests::{MONDAY, World};
 use crate::wire::ur as wire;
@@ -68,7 +68,7 @@ impl UrApi for Ur {
     ) -> Result<wire::Page<wire::Transaction>, UrError> {
         self.answer(priority).await;
         self.swept.fetch_add(1, Ordering::Relaxed);
-        Ok(wire::Page { rows: Vec::new(), unreadable: Vec::new(), next: None, previous: None })
+        Ok(wire::Page { rows: Vec::new(), unreadable: Vec::new(), next: None })
     }
 
     async fn tokens(&self, priority: Priority) -> Result<Vec<wire::Token>, UrError> {
@@ -90,27 +90,11 @@ impl UrApi for Ur {
         Err(UrError::Paused)
     }
 
-    async fn exchange(&self, _: &Exchange) -> Result<String, UrError> {
-        Err(UrError::Paused)
-    }
-
     async fn deposit_quote(&self, _: &QuoteAsked<'_>) -> Result<wire::DepositQuote, UrError> {
         Err(UrError::Paused)
     }
 
-    async fn deposit(&self, _: &Exchange) -> Result<String, UrError> {
-        Err(UrError::Paused)
-    }
-
-    async fn onramp_quote(&self, _: &QuoteAsked<'_>) -> Result<wire::OnrampQuote, UrError> {
-        Err(UrError::Paused)
-    }
-
-    async fn onramp(&self, _: &Onramp) -> Result<String, UrError> {
-        Err(UrError::Paused)
-    }
-
-    async fn mint(&self, _: &Mint) -> Result<UrId, UrError> {
+    async fn deposit(&self, _: &DepositOrder) -> Result<String, UrError> {
         Err(UrError::Paused)
     }
 }

@@ -31,7 +31,7 @@ use self::quote::{corrected, fiat, usdc};
 pub use self::settings::{AutoPrefund, AutoPrefundMode, Settings};
 use crate::clock::Clock;
 use crate::health::Health;
-use crate::provider::api::{Exchange, Priority, QuoteAsked, UrApi, UrError};
+use crate::provider::api::{DepositOrder, Priority, QuoteAsked, UrApi, UrError};
 use crate::randomness::Randomness;
 use crate::signature::Address;
 use crate::treasury::calendar::CreditCalendar;
@@ -275,7 +275,7 @@ impl<A: UrApi> Prefunding<A> {
         let prefund = self.given.ledger.open_prefunds().into_iter().find(|prefund| prefund.id == id);
         let Some(prefund) = prefund.filter(|prefund| prefund.sent.is_none()) else { return Ok(()) };
         let Some((_, ordered)) = &prefund.ordered else { return Ok(()) };
-        let asked = Exchange {
+        let asked = DepositOrder {
             user: ordered.account.clone(),
             input: USDC.to_owned(),
             output: ordered.token.to_string(),

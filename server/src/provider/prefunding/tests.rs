@@ -13,7 +13,7 @@ use tapgate_engine::time::UnixSeconds;
 use super::*;
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::provider::api::{At, Mint, Onramp, TransactionFilter};
+use crate::provider::api::{At, TransactionFilter};
 use crate::treasury::follow::tests::{HOUR_MS, MONDAY, World, moment};
 use crate::wire::ur as wire;
 use crate::wire::ur::{Direction, RefusalCode, Status, Transaction};
@@ -29,7 +29,7 @@ fn later(minutes: u64) -> UnixMillis {
 
 /// UR's calls: by request id the other parameters, and the number of durable records at the call.
 #[derive(Clone, Debug, Default)]
-struct Deposits(BTreeMap<String, (Exchange, Sequence)>);
+struct Deposits(BTreeMap<String, (DepositOrder, Sequence)>);
 
 /// A UR that executes each deposit once by its request id, and answers as the test demands.
 struct Ur {
@@ -77,7 +77,7 @@ impl Ur {
 }
 
 impl UrApi for Ur {
-    async fn deposit(&self, asked: &Exchange) -> Result<String, UrError> {
+    async fn deposit(&self, asked: &DepositOrder) -> Result<String, UrError> {
         *self.calls.lock().unwrap() += 1;
         let ledger = self.ledger.lock().unwrap().clone().unwrap();
         let durable = ledger.journal().durable();
@@ -122,7 +122,7 @@ impl UrApi for Ur {
             let (path, message) = ("/v1/transaction/query", String::new());
             return Err(UrError::Refused { path, kind: RefusalCode::NotFound, code: 4_001, message });
         }
-        Ok(wire::Page { rows: shown, unreadable: Vec::new(), next: None, previous: None })
+        Ok(wire::Page { rows: shown, unreadable: Vec::new(), next: None })
     }
 
     async fn profile(&self, _: &UrId, _: Priority) -> Result<wire::Profile, UrError> {
@@ -144,22 +144,6 @@ impl UrApi for Ur {
     }
 
     async fn exchange_rate(&self, _: &str, _: &str, _: Priority) -> Result<wire::Rate, UrError> {
-        Err(UrError::Paused)
-    }
-
-    async fn exchange(&self, _: &Exchange) -> Result<String, UrError> {
-        Err(UrError::Paused)
-    }
-
-    async fn onramp_quote(&self, _: &QuoteAsked<'_>) -> Result<wire::OnrampQuote, UrError> {
-        Err(UrError::Paused)
-    }
-
-    async fn onramp(&self, _: &Onramp) -> Result<String, UrError> {
-        Err(UrError::Paused)
-    }
-
-    async fn mint(&self, _: &Mint) -> Result<UrId, UrError> {
         Err(UrError::Paused)
     }
 }

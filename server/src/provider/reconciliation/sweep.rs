@@ -164,7 +164,6 @@ impl Sweeps {
             kind: Some("CRD"),
             from: Some(oldest.0.saturating_sub(CLOCKS_DIFFER_SECONDS)),
             page_size: 100,
-            ..TransactionFilter::default()
         };
         let (mut at, mut unclear, mut ordinals) = (At::Start, None, Ordinals::default());
         for page in 1.. {

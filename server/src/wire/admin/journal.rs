@@ -134,6 +134,16 @@ fn fact(fact: &Fact) -> Value {
         Fact::ClockSet(set) => json!({
             "kind": "clock_set", "from_millis": set.from.0, "to_millis": set.to.0, "reason": set.reason.as_str(),
         }),
+        Fact::CardReported(report) => json!({
+            "kind": "card_reported", "urId": report.user.as_str(), "cardId": report.card.as_str(),
+            "status": format!("{:?}", report.status), "said_at": report.at.0,
+        }),
+        Fact::AllowancesReported(report) => json!({
+            "kind": "allowances_reported", "urId": report.user.as_str(), "said_at": report.at.0,
+            "allowances": report.allowances.iter().map(|(currency, allowed)| {
+                json!({"currency": currency.as_str(), "allowance": allowed})
+            }).collect::<Vec<_>>(),
+        }),
         Fact::BalanceOmitted { account, currency } => json!({
             "kind": "balance_omitted", "account": account.as_str(), "currency": currency.as_str(),
         }),

@@ -1,5 +1,7 @@
 //! UR's two forms of amounts, a factor of 100 apart, and its rates.
 
+use std::borrow::Cow;
+
 use rust_decimal::prelude::ToPrimitive;
 use rust_decimal::{Decimal, RoundingStrategy};
 use serde_json::Value;
@@ -43,12 +45,12 @@ impl AmountForm {
     }
 }
 
-/// A signed display decimal, such as `+11.94`, `-6.00` or `-100`, in smallest units.
+/// A signed display decimal, such as `+11.94`, `-6.00`, `-100` or `+1,234.50`, in smallest units.
 ///
 /// # Errors
 /// Any other form, more decimals than the token has, or more than [`AMOUNT_MAX`].
 pub fn display_amount(field: &str, text: &str, decimals: u32) -> Result<Minor, Malformed> {
-    let units = plain(text).and_then(|amount| in_units(amount, decimals));
+    let units = plain(&ungrouped(text)).and_then(|amount| in_units(amount, decimals));
     let units = units.filter(|units| units.unsigned_abs() <= AMOUNT_MAX.0.unsigned_abs());
     units.map(Minor).ok_or_else(|| Malformed(format!("{field} must be an amount such as -6.00, got {text:?}")))
 }
@@ -72,6 +74,21 @@ pub(super) fn text_of(value: &Value) -> Option<String> {
         Value::String(text) => Some(text.clone()),
         Value::Number(number) => Some(number.to_string()),
         _ => None,
+    }
+}
+
+/// The text without the separators of its thousands. Separators in any other place stay, and make it no amount: `1,5` may
+/// be one and a half.
+fn ungrouped(text: &str) -> Cow<'_, str> {
+    let is_separator = |shown: char| matches!(shown, ',' | '\'' | '’' | ' ' | '\u{a0}' | '\u{202f}');
+    let (whole, fraction) = text.split_at(text.find('.').unwrap_or(text.len()));
+    let Some(separator) = whole.chars().find(|shown| is_separator(*shown)) else { return Cow::Borrowed(text) };
+    let mut groups = whole.split(separator);
+    let first = groups.next().unwrap_or_default().trim_start_matches(['+', '-']);
+    if (1..=3).contains(&first.len()) && groups.all(|group| group.len() == 3) {
+        Cow::Owned(whole.replace(separator, "") + fraction)
+    } else {
+        Cow::Borrowed(text)
     }
 }
 
@@ -106,6 +123,16 @@ mod tests {
             (".5", None, None),
             ("", None, None),
             ("1e3", None, None),
+            ("-1,234.50", Some(-123_450), None),
+            ("+1,234,567", Some(123_456_700), Some(1_234_567)),
+            ("1'234.50", Some(123_450), None),
+            ("1 234.50", Some(123_450), None),
+            ("1,5", None, None),
+            ("1,23,456", None, None),
+            ("1234,567", None, None),
+            ("1,234'567", None, None),
+            (",123", None, None),
+            ("1.234,50", None, None),
             ("--1", None, None),
             ("99999999999999999999", None, None),
         ] {
@@ -123,6 +150,7 @@ mod tests {
         assert_eq!(rate(serde_json::json!(0.9168)), Some(9_168));
         assert_eq!(rate("0.00001".into()), None, "nothing is worth nothing");
         assert_eq!(rate("-1.0".into()), None);
+        assert_eq!(rate("1,090".into()), None, "a rate has no thousands: this may be 1.09");
         assert_eq!(rate(Value::Null), None);
     }
 }

@@ -94,7 +94,6 @@ pub struct Page<T> {
     /// The errors of unreadable rows, and of a page marker that cannot be read: the list goes on, and nobody knows where.
     pub unreadable: Vec<Malformed>,
     pub next: Option<Cursor>,
-    pub previous: Option<Cursor>,
 }
 
 impl<T> Page<T> {
@@ -110,7 +109,7 @@ impl<T> Page<T> {
         // UR may send an empty list as null.
         let rows = if data.is_null() { Some(&empty) } else { rows };
         let rows = rows.ok_or_else(|| Malformed("the answer holds no list".to_owned()))?;
-        let mut page = Page { rows: Vec::new(), unreadable: Vec::new(), next: None, previous: None };
+        let mut page = Page { rows: Vec::new(), unreadable: Vec::new(), next: None };
         for value in rows {
             match row(value) {
                 Ok(row) => page.rows.push(row),
@@ -119,24 +118,26 @@ impl<T> Page<T> {
         }
         let marked = |key: &str| [answer, data].iter().find_map(|place| place.get(key));
         // The last page may still carry a cursor: if the marker is present, it decides.
-        let cursor = |cursor: &str, has: &str| {
-            let goes_on = marked(has).filter(|has| !has.is_null()).map(|has| has.as_bool().unwrap_or(true));
-            let shown = marked(cursor).filter(|shown| !shown.is_null() && shown.as_str() != Some(""));
-            match (goes_on, shown) {
-                (Some(false), _) | (None, None) => Ok(None),
-                (_, shown) => match shown.and_then(self::cursor) {
-                    Some(read) => Ok(Some(read)),
-                    None => Err(Malformed(format!("{cursor} must be a timestamp and a numeric id"))),
-                },
-            }
-        };
-        match cursor("nextCursor", "hasNextPage") {
-            Ok(next) => page.next = next,
-            Err(error) => page.unreadable.push(error),
+        let goes_on = marked("hasNextPage").filter(|has| !has.is_null()).map(|has| has.as_bool().unwrap_or(true));
+        let shown = marked("nextCursor").filter(|shown| !shown.is_null() && shown.as_str() != Some(""));
+        match (goes_on, shown) {
+            (Some(false), _) | (None, None) => {}
+            (_, shown) => match shown.and_then(cursor) {
+                Some(next) => page.next = Some(next),
+                None => {
+                    page.unreadable.push(Malformed("nextCursor must be a timestamp and a numeric id".to_owned()));
+                }
+            },
         }
-        // Nothing is concluded from where a list begins.
-        page.previous = cursor("prevCursor", "hasPrevPage").unwrap_or(None);
         Ok(page)
+    }
+}
+
+impl<T> Page<Option<T>> {
+    /// The page without its empty rows.
+    #[must_use]
+    pub fn flattened(self) -> Page<T> {
+        Page { rows: self.rows.into_iter().flatten().collect(), unreadable: self.unreadable, next: self.next }
     }
 }
 

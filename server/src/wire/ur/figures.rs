@@ -52,14 +52,30 @@ impl Profile {
             client: francs("clientLimit")?,
             start: UnixSeconds(number(data, "startLimitDate", i64::from(u32::MAX))?),
         };
-        let allowed = data.get("allowances").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-        let allowance = |value: &Value| {
-            let symbol = text(value, "tokenSymbol").ok()?;
-            Some((currency(&symbol)?, value.get("hasAllowance").and_then(Value::as_bool)?))
-        };
         let user = text(data, "urId")?.parse().map_err(|error| Malformed(format!("urId: {error}")))?;
-        Ok(Profile { user, status, limit, allowances: allowed.iter().filter_map(allowance).collect() })
+        Ok(Profile { user, status, limit, allowances: allowances(data).unwrap_or_default() })
     }
+}
+
+/// Chains that hold no fiat tokens of UR's (seed 003, "Available Scopes").
+const CHAINS_WITHOUT_FIAT: [&str; 2] = ["eip155:56", "eip155:97"];
+
+/// For each fiat currency of `allowances`, whether UR's card contract may debit it; a currency with two answers is not
+/// allowed. `None` if there is no list.
+pub(super) fn allowances(data: &Value) -> Option<Vec<(Currency, bool)>> {
+    let mut read: Vec<(Currency, bool)> = Vec::new();
+    for row in data.get("allowances")?.as_array()? {
+        let Some(currency) = text(row, "tokenSymbol").ok().and_then(|symbol| currency(&symbol)) else { continue };
+        let Some(has) = row.get("hasAllowance").and_then(Value::as_bool) else { continue };
+        if !currency.is_held_by_ur() || text(row, "chainId").is_ok_and(|id| CHAINS_WITHOUT_FIAT.contains(&&*id)) {
+            continue;
+        }
+        match read.iter_mut().find(|(known, _)| *known == currency) {
+            Some((_, allowed)) => *allowed &= has,
+            None => read.push((currency, has)),
+        }
+    }
+    Some(read)
 }
 
 /// One balance of `/v1/balance`.
@@ -208,32 +224,6 @@ impl DepositQuote {
     }
 }
 
-/// `/v1/onramp/quote`: the token amount for an amount of fiat money.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct OnrampQuote {
-    /// Identifies the quote in `/v1/onramp`.
-    pub id: String,
-    /// In smallest units of the requested token.
-    pub output: Minor,
-    /// Whether UR allows the account to continue.
-    pub is_supported: bool,
-}
-
-impl OnrampQuote {
-    /// Amounts are in smallest units.
-    ///
-    /// # Errors
-    /// A field is missing or malformed.
-    pub fn read(answer: &Value) -> Result<OnrampQuote, Malformed> {
-        let data = data(answer);
-        Ok(OnrampQuote {
-            id: text(data, "quoteId")?,
-            output: AmountForm::SmallestUnit.read("outputAmount", &text(data, "outputAmount")?, STABLECOIN_DECIMALS)?,
-            is_supported: data.get("isSupport").and_then(Value::as_bool).unwrap_or(false),
-        })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -325,9 +315,6 @@ mod tests {
     fn quotes_and_rates_are_read_in_their_forms() {
         let quote = json!({"data": {"outputAmount": "2.61", "totalFee": "0.065", "feeAmountViaUsdc": "0.05"}});
         assert_eq!(DepositQuote::read(&quote), Ok(DepositQuote { output: Minor(261), fee: Minor(65_000) }));
-        let quote = json!({"data": {"quoteId": "q", "outputAmount": "5000000", "isSupport": true}});
-        let expected = OnrampQuote { id: "q".to_owned(), output: Minor(5_000_000), is_supported: true };
-        assert_eq!(OnrampQuote::read(&quote), Ok(expected));
         let rate = json!({"data": {"rate": "0.9168", "exchangeSpread": "10150"}});
         assert_eq!(Rate::read(&rate), Ok(Rate { rate: 9_168, spread: 10_150 }));
         let token = json!({"symbol": "USDC", "name": "USD Coin", "decimals": 6, "isFiat": false});

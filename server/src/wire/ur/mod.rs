@@ -3,10 +3,12 @@
 
 mod amounts;
 mod envelope;
+mod event;
 mod figures;
 mod transaction;
 
 pub use amounts::{AmountForm, FIAT_DECIMALS, STABLECOIN_DECIMALS, display_amount, ten_thousandths};
 pub use envelope::{Answer, Cursor, Page, RefusalCode, read};
-pub use figures::{Balance, Balances, DepositQuote, OnrampQuote, Profile, Rate, Token};
+pub use event::{EVENTS, Event, account, name, shape};
+pub use figures::{Balance, Balances, DepositQuote, Profile, Rate, Token};
 pub use transaction::{Direction, Status, Transaction};

@@ -56,15 +56,16 @@ pub struct Transaction {
 }
 
 impl Transaction {
+    /// `None` for a movement of a token that is no fiat money: no pool, no balance and no hold is in it.
+    ///
     /// # Errors
     /// A required field is missing or malformed; the message names it.
-    pub fn read(value: &Value, form: AmountForm) -> Result<Transaction, Malformed> {
+    pub fn read(value: &Value, form: AmountForm) -> Result<Option<Transaction>, Malformed> {
         let text = |key: &str| value.get(key).and_then(text_of).filter(|text| !text.is_empty());
         let needed = |key: &str| text(key).ok_or_else(|| Malformed(format!("{key} is missing")));
+        let Some(currency) = fiat(&needed("currency")?) else { return Ok(None) };
         let user = needed("urId")?;
         let shown = needed("amount")?;
-        let code = needed("currency")?;
-        let currency = currency(&code).ok_or_else(|| Malformed(format!("currency {code:?} is not one of UR's")))?;
         let signed = form.read("amount", &shown, FIAT_DECIMALS)?;
         let by_sign = match shown.as_bytes().first() {
             Some(b'-') => Some(Direction::Out),
@@ -94,7 +95,7 @@ impl Transaction {
         }
         let seconds = needed("timestamp")?;
         let seconds = seconds.parse().ok().filter(|at| *at >= 0);
-        Ok(Transaction {
+        Ok(Some(Transaction {
             user: user.parse().map_err(|error| Malformed(format!("urId: {error}")))?,
             kind: needed("type")?.to_ascii_uppercase(),
             amount: Minor(signed.0.abs()),
@@ -108,7 +109,7 @@ impl Transaction {
             partner_reference: text("partnerRefId"),
             reference: text("reference"),
             charged_in: text("crdCurrency").and_then(|code| self::currency(&code)),
-        })
+        }))
     }
 
     #[must_use]
@@ -124,11 +125,21 @@ pub(super) fn currency(symbol: &str) -> Option<Currency> {
     code.parse::<Currency>().ok()
 }
 
+/// The currency of fiat money. UR's chain has tokens with codes of three letters, too; MNT is Mantle's own, and no tugrik.
+fn fiat(symbol: &str) -> Option<Currency> {
+    let is_fiat = |currency: &Currency| {
+        currency.is_held_by_ur()
+            || (currency.as_str() != "MNT" && iso_currency::Currency::from_code(currency.as_str()).is_some())
+    };
+    currency(symbol).filter(is_fiat)
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::wire::ur::Page;
 
     fn shown() -> Value {
         json!({
@@ -138,15 +149,19 @@ mod tests {
         })
     }
 
+    fn read(value: &Value) -> Result<Transaction, Malformed> {
+        Transaction::read(value, AmountForm::Decimal).map(|read| read.expect("fiat money"))
+    }
+
     fn changed(key: &str, to: Value) -> Result<Transaction, Malformed> {
         let mut value = shown();
         value[key] = to;
-        Transaction::read(&value, AmountForm::Decimal)
+        read(&value)
     }
 
     #[test]
     fn a_transaction_is_read_as_its_document_shows_it() {
-        let read = Transaction::read(&shown(), AmountForm::Decimal).unwrap();
+        let read = read(&shown()).unwrap();
         assert_eq!((read.amount, read.currency, read.direction), (Minor(1_250), Currency::USD, Direction::Out));
         assert_eq!((read.status, read.mcc, read.at), (Status::Completed, Some(5_812), UnixSeconds(1_768_659_501)));
         assert_eq!((read.partner_reference.as_deref(), read.reference.as_deref()), (Some("auth_7Q2"), Some("r")));
@@ -164,7 +179,7 @@ mod tests {
             ("type", json!("crd")),
             ("mcc", json!("5812")),
         ] {
-            assert_eq!(changed(key, value.clone()), Transaction::read(&shown(), AmountForm::Decimal), "{key} {value}");
+            assert_eq!(changed(key, value.clone()), read(&shown()), "{key} {value}");
         }
         assert_eq!(changed("amount", json!("-100")).unwrap().amount, Minor(10_000), "major units");
         assert_eq!(changed("currency", json!("cny24")).unwrap().currency, Currency::CNH);
@@ -175,7 +190,55 @@ mod tests {
     fn a_contradictory_transaction_is_refused() {
         assert!(changed("amount", json!("+12.50")).is_err());
         assert!(changed("direction", json!("ALL")).is_ok(), "the sign says it");
-        assert!(changed("currency", json!("USDC")).is_err());
         assert!(changed("timestamp", json!(-1)).is_err());
+    }
+
+    #[test]
+    fn an_optional_field_may_be_empty_absent_or_of_any_type() {
+        for key in
+            ["title", "subtitle", "direction", "txHash", "mcc", "status", "partnerRefId", "reference", "crdCurrency"]
+        {
+            for odd in [Some(json!("")), Some(Value::Null), Some(json!([{"token": "usd", "amount": "1"}])), None] {
+                let mut value = shown();
+                match &odd {
+                    Some(odd) => value[key] = odd.clone(),
+                    None => drop(value.as_object_mut().unwrap().remove(key)),
+                }
+                let found = read(&value).unwrap();
+                assert_eq!((found.amount, found.direction), (Minor(1_250), Direction::Out), "{key} {odd:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn only_fiat_money_is_a_transaction() {
+        for (currency, is_fiat) in [
+            ("usd", true),
+            ("EUR24", true),
+            ("gbp", true),
+            ("sek", true),
+            ("usdc", false),
+            ("USDT", false),
+            ("usde", false),
+            ("eth", false),
+            ("BTC", false),
+            ("mnt", false),
+        ] {
+            let mut value = shown();
+            value["currency"] = json!(currency);
+            value["amount"] = if is_fiat { json!("-1.00") } else { json!("-0.000012") };
+            let found = Transaction::read(&value, AmountForm::Decimal).unwrap();
+            assert_eq!(found.is_some(), is_fiat, "{currency}");
+        }
+        assert!(changed("currency", json!("")).is_err());
+    }
+
+    #[test]
+    fn a_row_of_another_token_leaves_a_list_complete() {
+        let other =
+            json!({"urId": "12345", "type": "CRD", "amount": "-0.000012", "currency": "usdc", "timestamp": "soon"});
+        let page = Page::read(&json!({"data": [other, shown()]}), |row| Transaction::read(row, AmountForm::Decimal));
+        let page = page.unwrap().flattened();
+        assert_eq!((page.rows.len(), page.unreadable), (1, Vec::new()));
     }
 }
