@@ -489,3 +489,17 @@ fn a_movement_that_stands_alone_is_debited_by_its_last_amount() {
         world.close_and_check(&store);
     }
 }
+
+#[test]
+fn a_rejection_of_what_became_a_sum_frees_nothing() {
+    const PARTS: i64 = 66;
+    let store = MemoryStore::new();
+    let world = World::with_store(store.clone());
+    world.durable(tap("a1", 10_000));
+    for number in 0..PARTS {
+        world.book(&completed(&format!("h{number}"), 100), "a1").unwrap();
+    }
+    assert!(world.book(&movement("h0", Out, Rejected, 100), "a1").is_none(), "it is completed for good");
+    assert_eq!(ending(&world).trim_end(), "partly_cleared held 3400 debits 10000 limit 9450 available 90000");
+    world.close_and_check(&store);
+}

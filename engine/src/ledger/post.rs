@@ -162,6 +162,11 @@ impl Ledger {
         if row.is_some_and(|row| !row.settlement().has_room()) {
             return Ok(Some(None));
         }
+        // A movement that became part of the sums was final: what UR completed is not rejected any more.
+        let is_listed = |row: &Authorization| row.settlement().movement(posting.key(choice.number)).is_some();
+        if choice.rule == MatchRule::Known && posting.progress == Progress::Rejected && !row.is_some_and(is_listed) {
+            return Ok(Some(None));
+        }
         let mut user = self.users.get_mut(&posting.user);
         let at = self.stamp(now);
         let books = Books { shared: &shared, user: user.as_deref().map(|user| &**user), policy: &self.policy };
