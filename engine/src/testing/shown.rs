@@ -23,6 +23,8 @@ struct Row {
     amount: i64,
     /// A person ended its hold while it was pending.
     is_ended: bool,
+    /// UR showed it as refused after it was settled.
+    is_contradicted: bool,
 }
 
 /// Every movement of one authorization.
@@ -69,11 +71,13 @@ impl Rows {
         let mut own: Vec<&mut Row> = self.0.iter_mut().filter(|row| !is_other(row)).collect();
         let place = own.iter().position(|row| row.amount == amount).unwrap_or(0);
         let Some(row) = own.get_mut(place) else {
-            self.0.push(Row { hash, is_out, status, amount, is_ended: false });
+            self.0.push(Row { hash, is_out, status, amount, is_ended: false, is_contradicted: false });
             return true;
         };
         if (status, amount) == (row.status, row.amount) || status < row.status {
-            return status == Status::Rejected && row.status == Status::Completed;
+            // A contradiction is said once: UR lists the row again and again.
+            let contradicts = status == Status::Rejected && row.status == Status::Completed;
+            return contradicts && !std::mem::replace(&mut row.is_contradicted, true);
         }
         (row.status, row.amount) = (status, amount);
         true
