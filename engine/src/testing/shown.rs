@@ -23,7 +23,7 @@ struct Row {
     amount: i64,
     /// A person ended its hold while it was pending.
     is_ended: bool,
-    /// UR showed it as refused after it was settled.
+    /// UR showed it both as refused and as settled.
     is_contradicted: bool,
 }
 
@@ -79,6 +79,7 @@ impl Rows {
             let contradicts = status == Status::Rejected && row.status == Status::Completed;
             return contradicts && !std::mem::replace(&mut row.is_contradicted, true);
         }
+        row.is_contradicted |= row.status == Status::Rejected && status == Status::Completed;
         (row.status, row.amount) = (status, amount);
         true
     }
