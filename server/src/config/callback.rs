@@ -2,21 +2,14 @@
 
 use std::path::Path;
 
-use tapgate_engine::fact::{Channel, Kind};
+use tapgate_engine::fact::Channel;
 use toml::de::DeValue;
 
 use super::reader::{Fields, Reader};
 use super::sections::ReadFile;
 use super::setting::Setting;
-use crate::wire::callback::{Field, Mapping, Pointers, Template};
+use crate::wire::callback::{Field, KINDS, Mapping, Pointers, Template};
 use crate::wire::ur::AmountForm;
-
-const TYPES: [(&str, Kind); 4] = [
-    ("authorization", Kind::Authorization),
-    ("incremental", Kind::Incremental),
-    ("reversal", Kind::Reversal),
-    ("advice", Kind::Advice),
-];
 
 /// The mapping, where one is configured. `require_v2`: signatures hold a timestamp of their own.
 pub(super) fn callback(reader: &mut Reader<'_>, read_file: ReadFile<'_>, require_v2: bool) -> Option<Mapping> {
@@ -32,7 +25,7 @@ pub(super) fn callback(reader: &mut Reader<'_>, read_file: ReadFile<'_>, require
     let amounts = reader.field(&section, "amounts", |setting| setting.word(&words));
     let approved = reader.required_field(&section, "approved", |setting| Template::parse(setting.text()?));
     let declined = reader.required_field(&section, "declined", |setting| Template::parse(setting.text()?));
-    let types = table_of_words(reader, &section, "types", &TYPES);
+    let types = table_of_words(reader, &section, "types", &KINDS);
     let channels = Channel::ALL.map(|channel| (channel.name(), channel));
     let channels = table_of_words(reader, &section, "channels", &channels);
     let amounts = amounts.unwrap_or(AmountForm::SmallestUnit);

@@ -305,14 +305,21 @@ fn given<'a>(text: Option<&'a Cow<'_, str>>) -> Option<&'a str> {
     text.map(|text| &**text).filter(|text| !text.trim().is_empty())
 }
 
+/// The words for kinds.
+pub const KINDS: [(&str, Kind); 4] = [
+    ("authorization", Kind::Authorization),
+    ("incremental", Kind::Incremental),
+    ("reversal", Kind::Reversal),
+    ("advice", Kind::Advice),
+];
+
 fn kind_named(word: &str) -> Option<Kind> {
-    match word {
-        "authorization" => Some(Kind::Authorization),
-        "incremental" => Some(Kind::Incremental),
-        "reversal" => Some(Kind::Reversal),
-        "advice" => Some(Kind::Advice),
-        _ => None,
-    }
+    KINDS.iter().find(|(name, _)| *name == word).map(|(_, kind)| *kind)
+}
+
+/// The word for a kind.
+pub(super) fn kind_name(kind: Kind) -> &'static str {
+    KINDS.iter().find(|(_, own)| *own == kind).map_or("", |(name, _)| name)
 }
 
 impl Data<'_> {

@@ -2,8 +2,8 @@
 
 use serde_json::{Map, Value, json};
 use tapgate_engine::fact::{
-    Author, AuthorizationState, Decided, EndCause, Evidence, Fact, Flow, Kind, Progress, Reason, Record, Request,
-    Settled, Shown, Tolerance, Verdict,
+    Author, AuthorizationState, Decided, EndCause, Evidence, Fact, Flow, Progress, Reason, Record, Request, Settled,
+    Shown, Tolerance, Verdict,
 };
 use tapgate_engine::ids::{AuthorizationId, Sequence};
 use tapgate_engine::ledger::Found;
@@ -12,16 +12,7 @@ use tapgate_engine::rows::{Authorization, Outcome};
 use tapgate_engine::rules::{self, Explanation, explain};
 
 use super::{money, standing};
-
-#[must_use]
-pub fn kind_name(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Authorization => "authorization",
-        Kind::Incremental => "incremental",
-        Kind::Reversal => "reversal",
-        Kind::Advice => "advice",
-    }
-}
+use crate::wire::callback::kind_name;
 
 /// The record's author.
 #[must_use]

@@ -7,8 +7,9 @@ use tapgate_engine::fact::{
 };
 use tapgate_engine::ids::{AuthorizationId, Sequence, UrId};
 
-use super::authorizations::{author_name, evidence, kind_name, request_of};
+use super::authorizations::{author_name, evidence, request_of};
 use super::money;
+use crate::wire::callback::kind_name;
 
 #[must_use]
 pub fn entry(sequence: Sequence, record: &Record) -> Value {

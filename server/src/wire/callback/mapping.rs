@@ -13,7 +13,7 @@ use tapgate_engine::ledger::Reply;
 
 use super::template::Template;
 use super::{CARD_AUTHORIZATION, Content, Data, Digits, Envelope, MerchantData, Object, Text};
-use super::{answer, check_depth, kind_named, scalar};
+use super::{answer, check_depth, kind_name, scalar};
 use crate::wire::Malformed;
 use crate::wire::ur::AmountForm;
 
@@ -229,7 +229,7 @@ impl Mapping {
     fn kind<'a>(&self, word: Cow<'a, str>) -> Result<Cow<'a, str>, Malformed> {
         match self.types.iter().find(|(own, _)| *own == *word) {
             Some((_, kind)) => Ok(Cow::Borrowed(kind_name(*kind))),
-            None if self.types.is_empty() || kind_named(&word).is_none() => Ok(word),
+            None if self.types.is_empty() => Ok(word),
             None => Err(Malformed("type is none of the words of ur.callback.types".to_owned())),
         }
     }
@@ -251,15 +251,6 @@ impl Mapping {
         let smallest = format!("{units}{hundredths:0<2}");
         let trimmed = smallest.trim_start_matches('0');
         Ok(Cow::Owned(if trimmed.is_empty() { "0".to_owned() } else { trimmed.to_owned() }))
-    }
-}
-
-fn kind_name(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Authorization => "authorization",
-        Kind::Incremental => "incremental",
-        Kind::Reversal => "reversal",
-        Kind::Advice => "advice",
     }
 }
 
