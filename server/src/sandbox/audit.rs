@@ -7,7 +7,8 @@ use serde_json::Value;
 
 use super::play::Stage;
 use super::ur::Bounds;
-use super::ur::books::{Account, Books};
+use super::ur::account::Account;
+use super::ur::books::Books;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Compared {

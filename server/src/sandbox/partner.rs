@@ -5,8 +5,9 @@ use std::time::Duration;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
+use super::ur::account::{Account, Block, Funds};
 use super::ur::bank::Wire;
-use super::ur::books::{Account, Block, Books, Funds};
+use super::ur::books::Books;
 use super::ur::contract::Code;
 
 /// Long enough for an import of many users.

@@ -13,7 +13,7 @@ use tapgate_engine::ids::{AuthorizationId, BreakId, Sequence};
 use tapgate_engine::money::{ChfMinor, Currency, Minor};
 
 use super::play::Stage;
-use super::ur::books::{Block, Funding};
+use super::ur::account::{Block, Funding};
 use super::ur::contract::Limit;
 use super::ur::people::{self as books, Change, PoolSet, ProgramChange, UserChange};
 

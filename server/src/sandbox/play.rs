@@ -14,8 +14,10 @@ use super::partner::{Partner, Refusal};
 use super::people::Followed;
 use super::tap::{Kind, Tap};
 use super::traffic::{Manner, Traffic};
+use super::ur::account::Funds;
 use super::ur::bank::Wire;
-use super::ur::books::{Books, Expected, Funds, Payment};
+use super::ur::booking::{Expected, Payment};
+use super::ur::books::Books;
 use super::ur::{Answer, Courier};
 use crate::http::context::App;
 

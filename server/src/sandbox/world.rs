@@ -7,8 +7,8 @@ use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
 
 use super::tap::Merchant;
-use super::ur::Doubt;
-use super::ur::books::{Account, Balance, Block, Books, Card, Funding, Funds};
+use super::ur::account::{Account, Balance, Block, Card, Funding, Funds};
+use super::ur::books::Books;
 use super::ur::contract::{Code, Limit, PERIOD_SECONDS, Rates};
 use super::ur::people::People;
 
@@ -143,21 +143,10 @@ fn rates() -> Rates {
 fn sample(now: u64) -> Account {
     let limit = Limit { used: 0, client: 1_000_000, start: now };
     Account {
-        status: "live",
-        suspended: false,
-        reported: limit,
-        told: limit,
-        limit,
-        limit_drift: 0,
-        funds_drift: 0,
-        limit_doubt: Doubt::default(),
-        uses: std::collections::VecDeque::new(),
-        funding: Funding::Crypto,
         funds: Some(Funds { amount: 500_000, currency: "USD", version: 0, held: 0 }),
         fiat: [("EUR", (Balance::of(250_000, 0), true))].into(),
         cards: vec![Card { id: SAMPLE_CARD.to_owned(), status: "active", currency: "EUR", blocks: Vec::new() }],
-        blocks: Vec::new(),
-        undebited: Vec::new(),
+        ..Account::new("live", limit, Funding::Crypto)
     }
 }
 
@@ -202,21 +191,12 @@ fn account(random: &mut ChaCha8Rng, index: usize, now: u64) -> Account {
     let [country, mcc, atm, online] = ["TUR", "7995", "atm", "ecommerce"].map(str::to_owned);
     let blocks = [Block::Country(country), Block::Mcc(mcc), Block::Channel(atm), Block::Channel(online)];
     Account {
-        status,
         suspended: one_in(random, 200),
-        reported: limit,
-        told: limit,
-        limit,
-        limit_drift: 0,
-        funds_drift: 0,
-        limit_doubt: Doubt::default(),
-        uses: std::collections::VecDeque::new(),
-        funding,
         funds: (!one_in(random, 50)).then_some(funds),
         fiat,
         cards: (0..random.random_range(1..=2)).map(|number| card(random, index, number)).collect(),
         blocks: if one_in(random, 5) { blocks.choose(random).cloned().into_iter().collect() } else { Vec::new() },
-        undebited: Vec::new(),
+        ..Account::new(status, limit, funding)
     }
 }
 

@@ -11,7 +11,8 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde_json::{Map, Value, json};
 
-use super::books::{Account, Books};
+use super::account::Account;
+use super::books::Books;
 use super::contract::Code;
 use crate::clock::Clock;
 use crate::signature::{

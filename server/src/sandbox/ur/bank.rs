@@ -3,9 +3,9 @@
 
 use std::collections::HashMap;
 
-use super::books::{Account, Balance, Books};
+use super::account::{Account, Balance, Funding};
+use super::books::Books;
 use super::contract::{Code, Limit, Rates};
-use super::doubt::Doubt;
 use super::statement::{Row, Statement};
 
 /// The smallest deposit and onramp, in millionths of a dollar (seed 003).
@@ -241,23 +241,7 @@ impl Books {
         }
         let ur_id = (FIRST_MINTED + self.bank.minted.len()).to_string();
         let limit = Limit { used: 0, client: NEW_CLIENT_LIMIT, start: now };
-        let account = Account {
-            status: "tourist",
-            suspended: false,
-            reported: limit,
-            told: limit,
-            limit,
-            limit_drift: 0,
-            funds_drift: 0,
-            limit_doubt: Doubt::default(),
-            uses: std::collections::VecDeque::new(),
-            funding: super::books::Funding::Crypto,
-            funds: None,
-            fiat: std::collections::BTreeMap::new(),
-            cards: Vec::new(),
-            blocks: Vec::new(),
-            undebited: Vec::new(),
-        };
+        let account = Account::new("tourist", limit, Funding::Crypto);
         self.minted.insert(ur_id.clone(), account);
         self.bank.minted.insert(wallet.to_owned(), ur_id.clone());
         Ok(ur_id)

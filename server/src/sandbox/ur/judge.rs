@@ -1,6 +1,8 @@
 //! The expected result of a tap by UR's and the partner's books: a ladder of its own, in the documented order.
 
-use super::books::{Account, Booking, Books, CRYPTO, Card, Expected, FIAT, Payment};
+use super::account::{Account, CRYPTO, Card, FIAT};
+use super::booking::{Booking, Expected, Payment};
+use super::books::Books;
 use super::contract::{Code, Rate, Rates};
 use super::doubt::{Belief, Bounds};
 use crate::sandbox::tap::{Kind, Tap};

@@ -1,10 +1,13 @@
 //! The simulated UR: signs and delivers callbacks as UR does, and keeps books of its own by UR's contract.
 
+pub(super) mod account;
 mod api;
 pub(super) mod bank;
+pub(super) mod booking;
 pub(super) mod books;
 pub(super) mod contract;
 mod doubt;
+mod faults;
 mod judge;
 pub(super) mod people;
 mod quirks;
@@ -16,7 +19,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 pub(super) use self::api::{Api, OPS_UR_ID};
-pub(super) use self::doubt::{Bounds, Doubt};
+pub(super) use self::doubt::Bounds;
 pub(super) use self::quirks::Quirks;
 pub(super) use self::statement::Shown;
 use super::tap::Tap;

@@ -3,11 +3,12 @@
 //! tapgate's figures change when the person's record is written; the books follow when the sandbox reads it. A tap in
 //! flight between the two may be judged by either state, so each such state adds what it expects.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::books::{Account, Balance, Block, Books, Card, Expected, Funding, Funds};
+use super::account::{Account, Balance, Block, Card, Funding, Funds};
+use super::booking::Expected;
+use super::books::Books;
 use super::contract::{Code, Limit};
-use super::doubt::Doubt;
 use crate::sandbox::tap::Tap;
 
 /// A user as imported.
@@ -252,7 +253,8 @@ impl Books {
     fn import(&mut self, ur_id: &str, import: &Import, now: u64) -> bool {
         if !self.accounts.contains_key(ur_id) {
             self.people.by_hand.insert(ur_id.to_owned());
-            self.accounts.insert(ur_id.to_owned(), blank(import));
+            let limit = Limit { used: 0, ..import.limit };
+            self.accounts.insert(ur_id.to_owned(), Account::new(import.status, limit, import.funding));
         }
         let funds = import.funds.as_ref().map(|(amount, code)| (*amount, code.as_str()));
         let is_known = self.set_funds(ur_id, funds, 0);
@@ -345,27 +347,5 @@ impl Account {
             // UR holds no negative balance: what is under way beyond it is the partner's to settle.
             balance.balance = balance.balance.saturating_add_signed(change);
         }
-    }
-}
-
-/// A user before the first import.
-fn blank(import: &Import) -> Account {
-    let limit = Limit { used: 0, ..import.limit };
-    Account {
-        status: import.status,
-        suspended: false,
-        reported: limit,
-        told: limit,
-        limit,
-        limit_drift: 0,
-        funds_drift: 0,
-        limit_doubt: Doubt::default(),
-        uses: VecDeque::new(),
-        funding: import.funding,
-        funds: None,
-        fiat: BTreeMap::new(),
-        cards: Vec::new(),
-        blocks: Vec::new(),
-        undebited: Vec::new(),
     }
 }

@@ -1,6 +1,8 @@
 //! Actions of UR without notice: it settles other amounts, settles without an authorization, and contradicts itself.
 
-use super::books::{Books, Funding, share_up};
+use super::account::Funding;
+use super::booking::share_up;
+use super::books::Books;
 use super::contract::Rates;
 use super::statement::Row;
 
