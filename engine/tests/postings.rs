@@ -510,6 +510,48 @@ fn a_reversal_uses_the_limit_once_whoever_counts_it() {
 }
 
 #[test]
+fn two_debits_of_one_hash_are_two_in_each_answer_that_shows_both() {
+    let store = MemoryStore::new();
+    let world = World::with_store(store.clone());
+    world.durable(tap("a1", 1_000));
+    let answer =
+        |progress, amounts: [i64; 2]| amounts.map(|amount| naming(&movement("h", Flow::Out, progress, amount), "a1"));
+    let list = |answer: [Posting; 2]| -> usize {
+        let news = answer.each_ref().map(|row| world.ledger.post_listed(row, &answer, at(100)).unwrap());
+        world.drained();
+        news.iter().flatten().count()
+    };
+    let row = || world.ledger.find(&"a1".parse().unwrap()).unwrap().unwrap().authorization.unwrap();
+    assert_eq!(list(answer(Progress::Pending, [300, 700])), 2);
+    assert_eq!(standing(&row(), Tolerance::default()).pending, Minor(1_000));
+    assert_eq!(list(answer(Progress::Pending, [700, 300])), 0, "UR may list them in another order");
+    assert_eq!(list(answer(Progress::Pending, [700, 320])), 1, "the amount of one changed");
+    assert_eq!(list(answer(Progress::Completed, [640, 300])), 2);
+    assert_eq!((row().captured(), row().held().amount), (Minor(940), Minor(60)));
+    assert_eq!(standing(&row(), Tolerance::default()).pending, Minor::ZERO);
+    assert_eq!(row().settlement().movements.len(), 2);
+    world.close_and_check(&store);
+}
+
+#[test]
+fn however_much_was_said_of_a_debit_it_settles() {
+    let store = MemoryStore::new();
+    let world = World::with_store(store.clone());
+    world.durable(tap("a1", 1_000));
+    for amount in (0..600).flat_map(|_| [300, 700]) {
+        world.ledger.post(&naming(&movement("h", Flow::Out, Progress::Pending, amount), "a1"), at(100)).unwrap();
+    }
+    let (_, state, held, breaks) = world.booked(&completed("h", 1_000), "a1");
+    assert_eq!(
+        (state, held, breaks),
+        (AuthorizationState::Cleared, 0, vec!["amount_mismatch"]),
+        "1,000 pieces are many"
+    );
+    assert!(world.book(&completed("new", 10), "a1").is_none(), "a new debit has no effect any more");
+    world.close_and_check(&store);
+}
+
+#[test]
 fn breaks_outlive_restarts_until_a_person_explains_them() {
     let store = MemoryStore::new();
     let world = World::with_store(store.clone());

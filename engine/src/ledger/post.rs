@@ -58,12 +58,26 @@ impl Ledger {
     /// # Errors
     /// The posting had no effect; the feed will deliver the movement again.
     pub fn post(&self, posting: &Posting, now: Moment) -> Result<Option<PostingReceipt>, ChangeError> {
+        self.post_listed(posting, &[], now)
+    }
+
+    /// Posts a movement that UR shows in a list. `answer`: the rows of UR's answer under the same [`Posting::place`] with
+    /// the same status, this one among them. `None`: it says nothing new.
+    ///
+    /// # Errors
+    /// As for [`Ledger::post`].
+    pub fn post_listed(
+        &self,
+        posting: &Posting,
+        answer: &[Posting],
+        now: Moment,
+    ) -> Result<Option<PostingReceipt>, ChangeError> {
         in_range("amount", posting.amount.amount)?;
         // Held to the end: two deliveries of one movement post it once, and two movements never take one hold twice.
         let _matching = self.lock_matching(&posting.user);
         let place = posting.place();
         let known = self.posting_row(&place)?;
-        let shown = known.as_ref().and_then(|row| row.shown_by(posting));
+        let shown = known.as_ref().and_then(|row| row.shown_by(posting, answer));
         let named = self.named(posting)?;
         if let Some(shown) = shown {
             let is_elsewhere = |named: &Named| named.root != shown.root;
@@ -159,12 +173,14 @@ impl Ledger {
         if is_guess && row.is_none_or(|row| row.held().amount.is_zero()) {
             return Ok(None);
         }
-        if row.is_some_and(|row| !row.settlement().has_room()) {
+        let listed = row.and_then(|row| row.settlement().movement(posting.key(choice.number)));
+        // A movement settles once: what the row lists may do so however much was said before.
+        let settles = listed.is_some_and(|listed| posting.progress > listed.progress);
+        if row.is_some_and(|row| !row.settlement().has_room()) && !settles {
             return Ok(Some(None));
         }
         // A movement that became part of the sums was final: what UR completed is not rejected any more.
-        let is_listed = |row: &Authorization| row.settlement().movement(posting.key(choice.number)).is_some();
-        if choice.rule == MatchRule::Known && posting.progress == Progress::Rejected && !row.is_some_and(is_listed) {
+        if choice.rule == MatchRule::Known && posting.progress == Progress::Rejected && listed.is_none() {
             return Ok(Some(None));
         }
         let mut user = self.users.get_mut(&posting.user);

@@ -22,7 +22,7 @@ pub struct PostingRow {
 pub struct ShownMovement {
     /// Its number under the name.
     pub number: u16,
-    /// Its number among indistinguishable rows.
+    /// Its number among the rows of one answer that nothing else tells apart.
     pub ordinal: u16,
     pub root: AuthorizationId,
     pub progress: Progress,
@@ -46,29 +46,57 @@ impl ShownMovement {
         }
     }
 
-    /// Whether UR's row shows this movement: references tell rows apart only where both carry one; two completed rows
+    /// Whether UR's row may show this movement: references tell rows apart only where both carry one; two completed rows
     /// of different amounts are two movements.
-    #[must_use]
-    pub fn is_shown_by(&self, posting: &Posting) -> bool {
+    fn may_be(&self, posting: &Posting) -> bool {
         let both_refer = !self.references.is_empty() && !posting.references.is_empty();
         let refers_elsewhere = both_refer && posting.references.iter().all(|own| !self.references.contains(own));
         let are_two = self.progress == Progress::Completed
             && posting.progress == Progress::Completed
             && self.amount != posting.amount.amount;
-        !refers_elsewhere && !are_two && self.ordinal == posting.ordinal
+        !refers_elsewhere && !are_two
+    }
+
+    /// Whether UR's row shows this movement with the amount that it has.
+    fn is_exactly(&self, posting: &Posting) -> bool {
+        self.amount == posting.amount.amount && self.ordinal == posting.ordinal && self.may_be(posting)
+    }
+
+    fn shares_a_reference(&self, posting: &Posting) -> bool {
+        self.references.iter().any(|reference| posting.references.contains(reference))
+    }
+
+    fn distance(&self, posting: &Posting) -> Minor {
+        Minor((self.amount - posting.amount.amount).0.abs())
     }
 }
 
 impl PostingRow {
-    /// The movement that UR's row shows.
+    /// The movement that UR's row shows. `answer`: the rows of UR's answer under this name with the same status, in
+    /// which no two show one movement; empty where UR shows the row alone.
+    ///
+    /// A row of the amount that a movement has shows that movement. The other rows have changed amounts: the smallest
+    /// chooses first, each the nearest movement that no row shows.
     #[must_use]
-    pub fn shown_by(&self, posting: &Posting) -> Option<&ShownMovement> {
-        let own = self.movements.iter().filter(|own| own.is_shown_by(posting));
-        // The one that the row resembles most: the same amount, then a shared reference.
-        own.min_by_key(|own| {
-            let shares = own.references.iter().any(|reference| posting.references.contains(reference));
-            (own.amount != posting.amount.amount, !shares, own.number)
-        })
+    pub fn shown_by(&self, posting: &Posting, answer: &[Posting]) -> Option<&ShownMovement> {
+        let exactly = |posting: &Posting| {
+            let own = self.movements.iter().filter(|own| own.is_exactly(posting));
+            own.min_by_key(|own| (!own.shares_a_reference(posting), own.number))
+        };
+        if let Some(own) = exactly(posting) {
+            return Some(own);
+        }
+        let (exact, mut changed): (Vec<_>, Vec<_>) = answer.iter().partition(|row| exactly(row).is_some());
+        let order = |row: &Posting| (row.amount.amount, row.ordinal, row.references.clone());
+        changed.retain(|row| order(row) < order(posting));
+        changed.sort_by_key(|row| order(row));
+        let mut free: Vec<&ShownMovement> = self.movements.iter().collect();
+        free.retain(|own| !exact.iter().any(|row| own.is_exactly(row)));
+        for row in changed {
+            let chosen = nearest(&free, row).map(|own| own.number);
+            free.retain(|own| Some(own.number) != chosen);
+        }
+        nearest(&free, posting)
     }
 
     /// The number of a new movement under the name.
@@ -77,6 +105,15 @@ impl PostingRow {
         // Saturating: evidence on one authorization is bounded far below.
         self.movements.iter().map(|own| own.number).max().map_or(0, |last| last.saturating_add(1))
     }
+}
+
+/// The movement whose amount may have changed to the row's.
+fn nearest<'a>(free: &[&'a ShownMovement], row: &Posting) -> Option<&'a ShownMovement> {
+    // What is settled changes no more: an unsettled movement is likelier.
+    let likeliest = |own: &&&ShownMovement| {
+        (!own.shares_a_reference(row), !own.progress.is_unsettled(), own.distance(row), own.number)
+    };
+    free.iter().filter(|own| own.may_be(row)).min_by_key(likeliest).copied()
 }
 
 impl Row for PostingRow {
@@ -110,7 +147,7 @@ impl Row for PostingRow {
                     let are_ends = new.progress >= Progress::Rejected && own.progress >= Progress::Rejected;
                     own.is_contradicted |= are_ends && new.progress != own.progress;
                     if new.progress >= own.progress {
-                        (own.progress, own.amount) = (new.progress, new.amount);
+                        (own.progress, own.amount, own.ordinal) = (new.progress, new.amount, new.ordinal);
                     }
                     for reference in new.references {
                         if !own.references.contains(&reference) {

@@ -69,7 +69,12 @@ impl Rows {
             row.hash != hash || row.is_out != is_out || (are_both_final && row.amount != amount)
         };
         let mut own: Vec<&mut Row> = self.0.iter_mut().filter(|row| !is_other(row)).collect();
-        let place = own.iter().position(|row| row.amount == amount).unwrap_or(0);
+        // The same amount; else an amount that changed: of what is not settled, and nearest.
+        let nearest = |place: &usize| {
+            let is_settled = own[*place].status >= Status::Rejected;
+            (own[*place].amount != amount, is_settled, (own[*place].amount - amount).abs())
+        };
+        let place = (0..own.len()).min_by_key(nearest).unwrap_or(0);
         let Some(row) = own.get_mut(place) else {
             self.0.push(Row { hash, is_out, status, amount, is_ended: false, is_contradicted: false });
             return true;

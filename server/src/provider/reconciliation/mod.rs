@@ -44,32 +44,29 @@ pub enum Applied {
     NotOurs,
 }
 
-/// Numbers the rows of one answer that nothing else tells apart.
+/// The rows of one answer so far, by the name that rows of one movement share and by status.
 #[derive(Debug, Default)]
-pub struct Ordinals(HashMap<Row, u16>);
+pub struct Answer(HashMap<(CompactString, Progress), Vec<Posting>>);
 
-/// A row of an answer, without its time: UR's time of one movement may change with its status.
-#[derive(Debug, PartialEq, Eq, Hash)]
-struct Row {
-    place: CompactString,
-    progress: Progress,
-    amount: Money,
-    references: Vec<CompactString>,
-}
+impl Answer {
+    /// Converts a page's card transactions of our accounts to postings, and adds them. Rows that nothing tells apart are
+    /// numbered; UR's time does not tell, because that of one movement may change with its status.
+    fn add(&mut self, ledger: &Ledger, page: &[Transaction]) -> Vec<Option<Posting>> {
+        page.iter().map(|transaction| is_ours(ledger, transaction).then(|| self.number(posting(transaction)))).collect()
+    }
 
-impl Ordinals {
-    fn next(&mut self, posting: &Posting) -> u16 {
-        let row = Row {
-            place: posting.place(),
-            progress: posting.progress,
-            amount: posting.amount,
-            references: posting.references.to_vec(),
-        };
-        let next = self.0.entry(row).or_default();
-        let own = *next;
+    fn number(&mut self, mut posting: Posting) -> Posting {
+        let beside = self.0.entry((posting.place(), posting.progress)).or_default();
+        let is_same = |own: &&Posting| own.amount == posting.amount && own.references == posting.references;
         // Saturating: an answer of that many equal rows shows no further movement.
-        *next = next.saturating_add(1);
-        own
+        posting.ordinal = u16::try_from(beside.iter().filter(is_same).count()).unwrap_or(u16::MAX);
+        beside.push(posting.clone());
+        posting
+    }
+
+    /// The rows under the same name with the same status.
+    fn beside(&self, posting: &Posting) -> &[Posting] {
+        self.0.get(&(posting.place(), posting.progress)).map_or(&[], Vec::as_slice)
     }
 }
 
@@ -78,25 +75,35 @@ impl Ordinals {
 /// # Errors
 /// The transaction had no effect; the caller must present it again.
 pub fn apply(ledger: &Ledger, transaction: &Transaction, now: Moment) -> Result<Applied, ChangeError> {
-    apply_listed(ledger, transaction, &mut Ordinals::default(), now)
+    let posting = is_ours(ledger, transaction).then(|| posting(transaction));
+    counted(posting.as_ref().map(|posting| ledger.post(posting, now)))
 }
 
-/// Posts a transaction that UR showed in a list.
+/// Posts a page of transactions that UR listed: the result of each, in order.
 ///
 /// # Errors
-/// As for [`apply`].
-pub fn apply_listed(
-    ledger: &Ledger,
-    transaction: &Transaction,
-    ordinals: &mut Ordinals,
-    now: Moment,
-) -> Result<Applied, ChangeError> {
-    let applied = if !transaction.is_of_a_card() || ledger.user(&transaction.user).is_none() {
-        Ok(Applied::NotOurs)
-    } else {
-        let mut posting = posting(transaction);
-        posting.ordinal = ordinals.next(&posting);
-        ledger.post(&posting, now).map(|receipt| receipt.map_or(Applied::Known, Applied::Booked))
+/// As for [`apply`], for each.
+pub fn apply_page<'a>(
+    ledger: &'a Ledger,
+    page: &[Transaction],
+    answer: &'a mut Answer,
+    mut now: impl FnMut() -> Moment + 'a,
+) -> impl Iterator<Item = Result<Applied, ChangeError>> + 'a {
+    let postings = answer.add(ledger, page);
+    let answer = &*answer;
+    let mut post = move |posting: Posting| ledger.post_listed(&posting, answer.beside(&posting), now());
+    postings.into_iter().map(move |posting| counted(posting.map(&mut post)))
+}
+
+fn is_ours(ledger: &Ledger, transaction: &Transaction) -> bool {
+    transaction.is_of_a_card() && ledger.user(&transaction.user).is_some()
+}
+
+/// Counts the result of a transaction: `None` where it is not ours.
+fn counted(posted: Option<Result<Option<PostingReceipt>, ChangeError>>) -> Result<Applied, ChangeError> {
+    let applied = match posted {
+        None => Ok(Applied::NotOurs),
+        Some(posted) => posted.map(|receipt| receipt.map_or(Applied::Known, Applied::Booked)),
     };
     let outcome = match &applied {
         Ok(Applied::Booked(booking)) => booking.effect.name(),

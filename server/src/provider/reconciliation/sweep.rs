@@ -9,7 +9,7 @@ use tapgate_engine::store::StoreError;
 use tapgate_engine::time::UnixSeconds;
 
 use super::expiry::{Due, Listed, Open, close_questions, open};
-use super::{Applied, Ordinals, Settings, apply_listed};
+use super::{Answer, Applied, Settings, apply_page};
 use crate::clock::Clock;
 use crate::provider::api::{At, Priority, TransactionFilter, UrApi, UrError};
 use crate::wire::ur::RefusalCode;
@@ -165,14 +165,14 @@ impl Sweeps {
             from: Some(oldest.0.saturating_sub(CLOCKS_DIFFER_SECONDS)),
             page_size: 100,
         };
-        let (mut at, mut unclear, mut ordinals) = (At::Start, None, Ordinals::default());
+        let (mut at, mut unclear, mut answer) = (At::Start, None, Answer::default());
         for page in 1.. {
             let shown = api.transactions(user, &filter, at, Priority::Sweep).await?;
             // Readable transactions are posted, whatever the others are.
             unclear = unclear.or(shown.unreadable.first().map(ToString::to_string));
-            for transaction in &shown.rows {
+            for applied in apply_page(ledger, &shown.rows, &mut answer, || clock.now()) {
                 swept.shown += 1;
-                match apply_listed(ledger, transaction, &mut ordinals, clock.now()) {
+                match applied {
                     Ok(Applied::Booked(_)) => swept.booked += 1,
                     Ok(Applied::Known | Applied::NotOurs) => {}
                     Err(ChangeError::Invalid(error)) => unclear = Some(error),

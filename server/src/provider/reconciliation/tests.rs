@@ -1,8 +1,9 @@
+use proptest::prelude::*;
 use tapgate_engine::ids::AuthorizationId;
 use tapgate_engine::ledger::Change;
 use tapgate_engine::money::{Currency, Minor, Money};
 use tapgate_engine::store::{Store, Table};
-use tapgate_engine::testing::MemoryStore;
+use tapgate_engine::testing::{MemoryStore, cases};
 use tapgate_engine::time::{UnixMillis, UnixSeconds};
 
 use super::*;
@@ -55,8 +56,8 @@ fn without_a_hash_the_reference_names_the_movement_else_its_time() {
 
 #[test]
 fn only_rows_that_nothing_tells_apart_are_numbered() {
-    let mut ordinals = Ordinals::default();
-    let mut next = |transaction: &Transaction| ordinals.next(&posting(transaction));
+    let mut answer = Answer::default();
+    let mut next = |transaction: &Transaction| answer.number(posting(transaction)).ordinal;
     assert_eq!([next(&transaction()), next(&transaction())], [0, 1]);
     for other in [
         Transaction { amount: Minor(1), ..transaction() },
@@ -204,4 +205,87 @@ fn where_ur_is_never_asked_a_users_row_does_not_grow() {
     let holds = world.ledger.user(&"u0".parse().unwrap()).unwrap().holds().len();
     assert!(holds <= 10 * TAPS_A_DAY as usize, "{holds} holds, although each ends after ten days");
     assert!(sizes.iter().all(|size| *size < 20_000) && sizes[2] <= sizes[1] * 11 / 10, "{sizes:?} bytes");
+}
+
+/// UR's answers about several debits of one hold under one hash: each row's amount while it is pending and when it is
+/// completed, and in which answer it is completed.
+#[derive(Clone, Debug)]
+struct Debit {
+    pending: i64,
+    completed: i64,
+    completed_in: usize,
+}
+
+const ANSWERS: usize = 5;
+
+fn debits() -> impl Strategy<Value = Vec<Debit>> {
+    let amount = prop_oneof![3 => prop::sample::select(vec![300_i64, 500, 700]), 1 => 1_i64..900];
+    let debit =
+        (amount, prop::option::weighted(0.3, -9_i64..9), 1..ANSWERS).prop_map(|(pending, drift, completed_in)| Debit {
+            pending,
+            completed: (pending + drift.unwrap_or(0)).max(1),
+            completed_in,
+        });
+    prop::collection::vec(debit, 1..5)
+}
+
+/// Lists the rows in an order, a page of so many at a time; the number of rows that said something new.
+fn list(world: &World, rows: &[Transaction], order: &[prop::sample::Index], page: usize) -> usize {
+    let mut rows = rows.to_vec();
+    for (place, with) in order.iter().enumerate().take(rows.len()) {
+        let with = with.index(rows.len());
+        rows.swap(place, with);
+    }
+    let (mut answer, mut booked) = (Answer::default(), 0);
+    for page in rows.chunks(page) {
+        for applied in apply_page(&world.ledger, page, &mut answer, || days(1)) {
+            booked += usize::from(matches!(applied.unwrap(), Applied::Booked(_)));
+        }
+    }
+    world.drained();
+    booked
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: cases(192), failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn debits_under_one_hash_are_each_booked_once_in_whatever_order_ur_lists_them(
+        debits in debits(),
+        orders in prop::collection::vec(prop::collection::vec(any::<prop::sample::Index>(), 5), ANSWERS + 1),
+        page in 1_usize..5,
+    ) {
+        let world = World::new(1, true);
+        world.report(MONDAY, 100_000, 0);
+        world.tap(MONDAY, 1, 0, 4_000);
+        world.drained();
+        let rows = |answer: usize| -> Vec<Transaction> {
+            let row = |debit: &Debit| {
+                let is_completed = debit.completed_in <= answer;
+                let (amount, status) =
+                    if is_completed { (debit.completed, Status::Completed) } else { (debit.pending, Status::Pending) };
+                Transaction {
+                    user: "u0".parse().unwrap(),
+                    amount: Minor(amount),
+                    status,
+                    at: days(0).at.seconds(),
+                    partner_reference: Some("a1".to_owned()),
+                    reference: None,
+                    ..transaction()
+                }
+            };
+            debits.iter().map(row).collect()
+        };
+        for (answer, order) in orders.iter().enumerate() {
+            // The second settles which of two that are alike has completed.
+            list(&world, &rows(answer), order, page);
+            list(&world, &rows(answer), order, page);
+            prop_assert_eq!(list(&world, &rows(answer), &orders[0], page), 0, "it is no news in another order");
+        }
+        let row = world.ledger.find(&"a1".parse().unwrap()).unwrap().unwrap().authorization.unwrap();
+        let taken: i64 = debits.iter().map(|debit| debit.completed).sum();
+        prop_assert_eq!(row.captured(), Minor(taken));
+        let standing = tapgate_engine::rules::standing(&row, RULES.tolerance);
+        prop_assert_eq!(standing.pending, Minor(0), "a debit is pending for ever");
+    }
 }
