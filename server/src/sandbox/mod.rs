@@ -46,6 +46,7 @@ use self::traffic::Traffic;
 use self::treasurer::Treasurer;
 use self::ur::books::Books;
 use self::ur::{Api, Courier};
+pub use self::ur::{Provocation, ProvocationError};
 use self::world::{SAMPLE_CARD, SAMPLE_USER};
 use crate::clock::Clock;
 use crate::config::Config;
@@ -62,6 +63,8 @@ pub struct Options {
     pub rate: f64,
     /// What goes wrong.
     pub faults: FaultProfile,
+    /// Errors that UR's API answers while the traffic runs.
+    pub errors: Vec<Provocation>,
     /// The speed of UR's and the engine's clock, as a multiple of real time; 1 is wall time.
     pub speed: u32,
     /// The engine's data directory; `None`: a temporary directory, removed at the end.
@@ -130,7 +133,7 @@ pub async fn run(options: Options, out: &mut (dyn Write + Send)) -> Result<Ran, 
     let world = || world::books(options.users, options.seed, clock.started_at().0 / 1_000);
     let window_seconds = config.public.signatures.timestamp_window_seconds;
     let (is_fed, speed) = (config.feeds.is_some(), options.speed.into());
-    let books = Arc::new(Mutex::new(Books { is_fed, speed, ..world() }));
+    let books = Arc::new(Mutex::new(Books { is_fed, speed, provoked: options.errors.clone(), ..world() }));
     let api = Api {
         books: Arc::clone(&books),
         clock: Arc::clone(&clock),
@@ -165,6 +168,8 @@ pub async fn run(options: Options, out: &mut (dyn Write + Send)) -> Result<Ran, 
             ended.and(told.map_err(SandboxError::from)),
     };
     ended?;
+    // The comparison reads UR's figures itself.
+    stage.books().provoked.clear();
     let compared = stage.audit().await?;
     let line = progress(Some(0), "UR settles, tapgate sweeps {bar:32} {pos}/{len}");
     let partner = SigningKey::from_bytes(keys.partner)?;

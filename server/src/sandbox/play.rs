@@ -274,6 +274,11 @@ impl Stage {
             expected = self.books().expect(tap, self.now());
             expected.retain(|expected| agree(tap, expected, said));
         }
+        if expected.is_empty()
+            && let Some(reason) = said.reason.as_deref().and_then(|reason| self.books().starved_of(reason))
+        {
+            return Ok(Some(Expected::Declined(reason)));
+        }
         if expected.len() > 1 {
             // The answer fits several ways to pay.
             let decided = self.decided(tap, said)?;

@@ -107,6 +107,17 @@ pub(super) fn random(seed: u64, part: u64) -> ChaCha8Rng {
 pub(super) const SAMPLE_USER: &str = "12345";
 pub(super) const SAMPLE_CARD: &str = "card_sample";
 
+/// The sample user's balances: of every currency that UR lists (seed 000), and enough for each of a client's actions.
+const SAMPLE_BALANCES: [(Code, u64); 7] = [
+    ("EUR", 250_000),
+    ("USD", 300_000),
+    ("CHF", 150_000),
+    ("JPY", 20_000_000),
+    ("CNH", 700_000),
+    ("SGD", 140_000),
+    ("HKD", 800_000),
+];
+
 pub(super) fn ur_id(index: usize) -> String {
     (20_000 + index).to_string()
 }
@@ -133,9 +144,28 @@ pub(super) fn books(users: usize, seed: u64, now: u64) -> Books {
 
 fn rates() -> Rates {
     Rates {
-        usd: [("USD", 10_000), ("EUR", 9_168), ("CHF", 8_632), ("GBP", 7_674), ("CNH", 70_885)].into(),
+        usd: [
+            ("USD", 10_000),
+            ("EUR", 9_168),
+            ("CHF", 8_632),
+            ("GBP", 7_674),
+            ("CNH", 70_885),
+            ("JPY", 1_562_500),
+            ("SGD", 12_987),
+            ("HKD", 77_850),
+        ]
+        .into(),
         spread: 10_150,
-        chf: [("EUR", 9_414), ("USD", 8_632), ("GBP", 11_248), ("CNH", 1_217)].into(),
+        chf: [
+            ("EUR", 9_414),
+            ("USD", 8_632),
+            ("GBP", 11_248),
+            ("CNH", 1_217),
+            ("JPY", 55),
+            ("SGD", 6_646),
+            ("HKD", 1_108),
+        ]
+        .into(),
         interchange_percent: 1,
     }
 }
@@ -144,7 +174,8 @@ fn sample(now: u64) -> Account {
     let limit = Limit { used: 0, client: 1_000_000, start: now };
     Account {
         funds: Some(Funds { amount: 500_000, currency: "USD", version: 0, held: 0 }),
-        fiat: [("EUR", (Balance::of(250_000, 0), true))].into(),
+        fiat: SAMPLE_BALANCES.map(|(code, amount)| (code, (Balance::of(amount, 0), true))).into(),
+        usdc: 10_000_000_000,
         cards: vec![Card { id: SAMPLE_CARD.to_owned(), status: "active", currency: "EUR", blocks: Vec::new() }],
         ..Account::new("live", limit, Funding::Crypto)
     }

@@ -8,12 +8,14 @@
 //! The `secp256k1` crate builds libsecp256k1's precomputed context once per thread, never per request.
 
 mod address;
+mod consent;
 mod key;
 mod partner;
 mod personal;
 mod webhook;
 
 pub use address::{Address, AddressError};
+pub use consent::{consent_message, verify_consent};
 pub use key::{SigningKey, SigningKeyError};
 pub use partner::{
     PARTNER_DEADLINE_AHEAD_SECONDS_MAX, PartnerRequest, PartnerScope, partner_fma_message, partner_message,
@@ -35,6 +37,11 @@ pub const TIMESTAMP_HEADER: &str = "X-Webhook-Timestamp";
 pub const REQUEST_ID_HEADER: &str = "X-Webhook-Request-Id";
 /// The partner's deadline, unix seconds.
 pub const DEADLINE_HEADER: &str = "X-Api-Deadline";
+
+/// The account that a Managed Custody request is about, which its signature covers.
+pub const UR_ID_HEADER: &str = "X-Ur-Id";
+/// The partner's own id of that account, likewise.
+pub const EXTERNAL_USER_ID_HEADER: &str = "X-External-User-Id";
 
 /// The signer's address as the sender claims it; never trusted.
 pub const PUBLIC_KEY_HEADER: &str = "X-Api-PublicKey";

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use crate::cli::Failed;
-use crate::sandbox::{self, FaultProfile, Options};
+use crate::sandbox::{self, FaultProfile, Options, Provocation};
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Sandbox {
@@ -18,6 +18,10 @@ pub(in crate::cli) struct Sandbox {
     /// What goes wrong between UR and tapgate.
     #[arg(long, value_enum, default_value_t = FaultProfile::None, value_name = "PROFILE")]
     faults: FaultProfile,
+    /// Has UR's API answer a path with one of UR's error codes, such as 10016@/v1/balance, while the traffic runs; may be
+    /// given several times.
+    #[arg(long = "ur-error", value_name = "CODE@PATH")]
+    errors: Vec<Provocation>,
     /// Runs the clock of UR and engine so many times as fast as real time: 1440 makes a minute a day.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     speed: u32,
@@ -43,6 +47,7 @@ impl Sandbox {
             users: usize::try_from(self.users)?,
             rate: self.rate,
             faults: self.faults,
+            errors: self.errors,
             speed: self.speed,
             data: self.data,
             seed: self.seed,

@@ -15,8 +15,9 @@ use crate::error_chain::error_chain;
 use crate::provider::findings::Findings;
 use crate::randomness::Randomness;
 use crate::signature::{
-    Address, DEADLINE_HEADER, PARTNER_DEADLINE_AHEAD_SECONDS_MAX, PUBLIC_KEY_HEADER, PartnerScope, SIGNATURE_HEADER,
-    SigningKey, WebhookHeaders, WebhookPolicy, partner_fma_message, partner_message, verify_webhook,
+    Address, DEADLINE_HEADER, EXTERNAL_USER_ID_HEADER, PARTNER_DEADLINE_AHEAD_SECONDS_MAX, PUBLIC_KEY_HEADER,
+    PartnerScope, SIGNATURE_HEADER, SigningKey, UR_ID_HEADER, WebhookHeaders, WebhookPolicy, partner_fma_message,
+    partner_message, verify_webhook,
 };
 use crate::wire::ur::{
     AmountForm, Answer, Balances, DepositQuote, Page, Profile, Rate, RefusalCode, Token, Transaction, read,
@@ -264,7 +265,7 @@ impl Client {
             .header(DEADLINE_HEADER, deadline.to_string())
             .header(PUBLIC_KEY_HEADER, self.key.address().to_string());
         if let PartnerScope::ManagedCustody { ur_id, external_user_id } = call.scope {
-            request = request.header("X-Ur-Id", ur_id).header("X-External-User-Id", external_user_id);
+            request = request.header(UR_ID_HEADER, ur_id).header(EXTERNAL_USER_ID_HEADER, external_user_id);
         }
         if !call.body.is_empty() {
             request = request.header("Content-Type", "application/json").body(call.body.clone());

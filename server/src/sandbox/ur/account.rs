@@ -178,6 +178,8 @@ pub(in crate::sandbox) struct Account {
     pub(in crate::sandbox) fiat: BTreeMap<Code, (Balance, bool)>,
     pub(in crate::sandbox) cards: Vec<Card>,
     pub(in crate::sandbox) blocks: Vec<Block>,
+    /// The wallet's USDC, in millionths of a dollar.
+    pub(in crate::sandbox) usdc: u64,
     /// Approved authorizations that the partner has not debited yet.
     pub(in crate::sandbox) undebited: Vec<String>,
 }
@@ -200,6 +202,7 @@ impl Account {
             fiat: BTreeMap::new(),
             cards: Vec::new(),
             blocks: Vec::new(),
+            usdc: 0,
             undebited: Vec::new(),
         }
     }

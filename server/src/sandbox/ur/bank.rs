@@ -3,10 +3,13 @@
 
 use std::collections::HashMap;
 
+use sha2::{Digest, Sha256};
+
 use super::account::{Account, Balance, Funding};
 use super::books::Books;
 use super::contract::{Code, Limit, Rates};
 use super::statement::{Row, Statement};
+use crate::signature::Address;
 
 /// The smallest deposit and onramp, in millionths of a dollar (seed 003).
 const DEPOSIT_MIN: u64 = 3_000_000;
@@ -17,6 +20,14 @@ const PROCESSING_BPS: u64 = 50;
 /// 1,000.00 francs (docs/ur-facts.md).
 const NEW_CLIENT_LIMIT: u64 = 100_000;
 const FIRST_MINTED: usize = 900_000;
+/// The ops account's own limit and USDC: more than a run uses.
+const OPS_CLIENT_LIMIT: u64 = 100_000_000_000;
+const OPS_USDC: u64 = 900_000_000_000_000;
+
+/// Longest validity of a quote, in real time.
+const QUOTE_SECONDS: u64 = 60;
+/// The most that one onramp takes, in whole units of its currency.
+pub(super) const ONRAMP_MAX_UNITS: u64 = 10_000;
 
 /// UR's code and message.
 pub(in crate::sandbox) type Refusal = (u32, String);
@@ -26,10 +37,72 @@ pub(in crate::sandbox) type Refusal = (u32, String);
 pub(in crate::sandbox) struct Bank {
     /// By request id: the request, and the hash in the answer.
     done: HashMap<String, (String, String)>,
-    /// By quote id: user, token paid, amount, output in millionths of a dollar.
-    quotes: HashMap<String, (String, Code, u64, u64)>,
-    /// By wallet.
-    minted: HashMap<String, String>,
+    quotes: HashMap<String, OnrampQuote>,
+    /// The wallets of accounts opened through the API.
+    minted: HashMap<Address, String>,
+}
+
+impl Bank {
+    /// The wallet of an account opened through the API.
+    pub(super) fn wallet(&self, ur_id: &str) -> Option<Address> {
+        self.minted.iter().find(|(_, opened)| *opened == ur_id).map(|(wallet, _)| *wallet)
+    }
+}
+
+/// The wallet of an account of the world.
+pub(super) fn wallet_of(ur_id: &str) -> Address {
+    derived(&format!("wallet of {ur_id}"))
+}
+
+pub(super) fn token_address(symbol: &str) -> Address {
+    derived(&format!("token {symbol}"))
+}
+
+/// An address that only needs to be one.
+fn derived(name: &str) -> Address {
+    let [_, _, _, _, _, _, _, _, _, _, _, _, address @ ..]: [u8; 32] = Sha256::digest(name).into();
+    Address(address)
+}
+
+/// The ops account, beside the pools that it holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::sandbox) struct Ops {
+    /// The account's own limit: UR charges it where it counts both sides of a drawing.
+    pub(in crate::sandbox) limit: Limit,
+    /// In millionths of a dollar.
+    pub(in crate::sandbox) usdc: u64,
+}
+
+impl Default for Ops {
+    fn default() -> Ops {
+        Ops { limit: Limit { used: 0, client: OPS_CLIENT_LIMIT, start: 0 }, usdc: OPS_USDC }
+    }
+}
+
+/// A quote of fiat to USDC; amounts of USDC in millionths of a dollar.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct OnrampQuote {
+    pub(super) id: String,
+    ur_id: String,
+    paid: (Code, u64),
+    pub(super) output: u64,
+    pub(super) output_min: u64,
+    /// The contract that would swap the USDC.
+    pub(super) aggregator: String,
+    /// In unix seconds.
+    pub(super) deadline: u64,
+}
+
+/// An order to execute a quote.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct OnrampOrder {
+    pub(super) quote: String,
+    pub(super) paid: (Code, u64),
+    /// `None`: to the user's own wallet.
+    pub(super) withdraw_to: Option<Address>,
+    /// As quoted, where the order names one.
+    pub(super) aggregator: Option<String>,
+    pub(super) output_min: Option<u64>,
 }
 
 /// A deposit on the ops account, in flight to a pool.
@@ -71,9 +144,19 @@ impl Books {
         found.copied().ok_or_else(|| invalid(format!("the token {symbol} is not known")))
     }
 
+    fn account_mut(&mut self, ur_id: &str) -> Result<&mut Account, Refusal> {
+        let found = self.accounts.get_mut(ur_id).or_else(|| self.minted.get_mut(ur_id));
+        found.ok_or_else(|| invalid(format!("there is no user {ur_id}")))
+    }
+
+    /// The USDC of an account, in millionths of a dollar.
+    fn usdc_mut(&mut self, ur_id: &str) -> Result<&mut u64, Refusal> {
+        if ur_id == super::OPS_UR_ID { Ok(&mut self.ops.usdc) } else { Ok(&mut self.account_mut(ur_id)?.usdc) }
+    }
+
     /// The fiat balance of an account, opened by its first money.
     fn balance_mut(&mut self, ur_id: &str, code: Code) -> Result<&mut Balance, Refusal> {
-        let account = self.accounts.get_mut(ur_id).ok_or_else(|| invalid(format!("there is no user {ur_id}")))?;
+        let account = self.account_mut(ur_id)?;
         Ok(&mut account.fiat.entry(code).or_insert((Balance::of(0, 0), false)).0)
     }
 
@@ -90,15 +173,14 @@ impl Books {
     /// Every fiat operation uses the account's limit.
     fn use_limit(&mut self, ur_id: &str, amount: u64, code: Code, now: u64) -> Result<(), Refusal> {
         let chf = self.rates.to_chf(amount, code);
-        if let Some(account) = self.accounts.get_mut(ur_id) {
-            if account.status != "live" {
-                return Err((10_006, format!("the account {ur_id} is {}", account.status)));
-            }
-            if !account.limit.allows(chf, now) {
-                return Err(invalid(format!("the limit of {ur_id} does not allow it")));
-            }
-            account.limit.add(chf, now);
+        let account = self.account_mut(ur_id)?;
+        if account.status != "live" {
+            return Err((10_006, format!("the account {ur_id} is {}", account.status)));
         }
+        if !account.limit.allows(chf, now) {
+            return Err(invalid(format!("the limit of {ur_id} does not allow it")));
+        }
+        account.limit.add(chf, now);
         Ok(())
     }
 
@@ -135,6 +217,8 @@ impl Books {
             return Ok(hash);
         }
         let quote = self.quote_deposit(to, amount)?;
+        let usdc = self.usdc_mut(ur_id)?;
+        *usdc = usdc.checked_sub(amount).ok_or_else(|| invalid(format!("the wallet holds {usdc} of USDC")))?;
         let is_prefund = ur_id == super::OPS_UR_ID;
         if !is_prefund {
             self.balance_mut(ur_id, to)?.balance += quote.output;
@@ -189,61 +273,80 @@ impl Books {
         Ok(self.finish(request, asked, row).1)
     }
 
-    /// Quotes fiat to USDC: the quote's id, and millionths of a dollar.
-    pub(in crate::sandbox) fn quote_onramp(
+    /// Quotes fiat to USDC.
+    pub(super) fn quote_onramp(
         &mut self,
         ur_id: &str,
-        from: Code,
-        amount: u64,
-    ) -> Result<(String, u64), Refusal> {
-        if !self.accounts.contains_key(ur_id) {
-            return Err(invalid(format!("there is no user {ur_id}")));
-        }
+        (from, amount): (Code, u64),
+        slippage_bps: u64,
+        now: u64,
+    ) -> Result<OnrampQuote, Refusal> {
         let output =
             at_selling_rate(&self.rates, u128::from(amount) * 10_000, from, "USD").ok_or_else(|| invalid("no rate"))?;
         if output < ONRAMP_MIN {
             return Err(invalid(format!("amount must come to at least {ONRAMP_MIN} of USDC")));
         }
-        let id = format!("quote_{}", self.bank.quotes.len() + 1);
-        self.bank.quotes.insert(id.clone(), (ur_id.to_owned(), from, amount, output));
-        Ok((id, output))
+        if amount > ONRAMP_MAX_UNITS * 100 {
+            return Err(invalid(format!("amount must be at most {ONRAMP_MAX_UNITS}.00 {from}")));
+        }
+        let quote = OnrampQuote {
+            id: format!("quote_{}", self.bank.quotes.len() + 1),
+            ur_id: ur_id.to_owned(),
+            paid: (from, amount),
+            output,
+            output_min: output - output * slippage_bps / 10_000,
+            aggregator: derived("aggregator").to_string(),
+            deadline: now + QUOTE_SECONDS * self.speed.max(1),
+        };
+        self.bank.quotes.insert(quote.id.clone(), quote.clone());
+        Ok(quote)
     }
 
     /// Executes a quote. Returns the transaction's hash.
-    pub(in crate::sandbox) fn onramp(
+    pub(super) fn onramp(
         &mut self,
         ur_id: &str,
-        from: Code,
-        amount: u64,
-        (quote, request): (&str, &str),
+        order: &OnrampOrder,
+        request: &str,
         now: u64,
     ) -> Result<String, Refusal> {
-        let asked = format!("onramp {ur_id} {from} {amount} {quote}");
+        let asked = format!("onramp {ur_id} {order:?}");
         if let Some(hash) = self.before(request, &asked)? {
             return Ok(hash);
         }
-        let quoted = self
-            .bank
-            .quotes
-            .get(quote)
-            .filter(|quoted| (quoted.0.as_str(), quoted.1, quoted.2) == (ur_id, from, amount));
-        let output = quoted.map(|quoted| quoted.3).ok_or_else(|| invalid(format!("no such quote: {quote}")))?;
+        let found = self.bank.quotes.get(&order.quote).filter(|quote| quote.ur_id == ur_id && quote.paid == order.paid);
+        let quote = found.cloned().ok_or_else(|| invalid(format!("no such quote: {}", order.quote)))?;
+        if quote.deadline < now {
+            return Err(invalid(format!("the quote {} has expired", quote.id)));
+        }
+        if order.aggregator.as_ref().is_some_and(|aggregator| !aggregator.eq_ignore_ascii_case(&quote.aggregator)) {
+            return Err(invalid("dstAggregator is not the quote's"));
+        }
+        if order.output_min.is_some_and(|least| least > quote.output) {
+            return Err(invalid(format!("dstMinAmountOut is above the quote's {}", quote.output)));
+        }
+        let (from, amount) = quote.paid;
         self.charge(ur_id, amount, from, now)?;
+        if order.withdraw_to.is_none_or(|wallet| wallet == wallet_of(ur_id)) {
+            *self.usdc_mut(ur_id)? += quote.output;
+        }
         let row = Self::row(ur_id, "ONR", "Onramp", true, (amount, from), now);
-        let row = Row { exchanged: Some((from.to_owned(), amount, output)), reference: request.to_owned(), ..row };
+        let row =
+            Row { exchanged: Some((from.to_owned(), amount, quote.output)), reference: request.to_owned(), ..row };
         Ok(self.finish(request, asked, row).1)
     }
 
     /// Opens an account for a wallet; refuses a wallet that has an account, with its id.
-    pub(in crate::sandbox) fn mint(&mut self, wallet: &str, now: u64) -> Result<String, Refusal> {
-        if let Some(ur_id) = self.bank.minted.get(wallet) {
+    pub(super) fn mint(&mut self, wallet: Address, now: u64) -> Result<String, Refusal> {
+        let of_the_world = || self.accounts.keys().find(|ur_id| wallet_of(ur_id) == wallet);
+        if let Some(ur_id) = self.bank.minted.get(&wallet).or_else(of_the_world) {
             return Err((10_005, format!("the wallet has the account {ur_id} already")));
         }
         let ur_id = (FIRST_MINTED + self.bank.minted.len()).to_string();
         let limit = Limit { used: 0, client: NEW_CLIENT_LIMIT, start: now };
         let account = Account::new("tourist", limit, Funding::Crypto);
         self.minted.insert(ur_id.clone(), account);
-        self.bank.minted.insert(wallet.to_owned(), ur_id.clone());
+        self.bank.minted.insert(wallet, ur_id.clone());
         Ok(ur_id)
     }
 

@@ -8,7 +8,8 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::account::{Account, Balance, CRYPTO};
-use super::bank::{Bank, Wire};
+use super::api::Provocation;
+use super::bank::{Bank, Ops, Wire};
 use super::booking::{Booking, Draw, Payment, share_up};
 use super::contract::{Code, Rates};
 use super::doubt::is_recorded;
@@ -29,7 +30,10 @@ pub(in crate::sandbox) struct Books {
     /// Every transaction as UR shows it.
     pub(in crate::sandbox) statement: Statement,
     pub(in crate::sandbox) bank: Bank,
+    pub(in crate::sandbox) ops: Ops,
     pub(in crate::sandbox) api_faults: ApiFaults,
+    /// Errors that UR's API answers while the traffic runs.
+    pub(in crate::sandbox) provoked: Vec<Provocation>,
     pub(in crate::sandbox) quirks: Quirks,
     /// Some increments raise the debit before them instead of showing as their own.
     pub(in crate::sandbox) merges: bool,
@@ -55,6 +59,13 @@ impl Books {
     /// An account of the world or opened through the API.
     pub(in crate::sandbox) fn account(&self, ur_id: &str) -> Option<&Account> {
         self.accounts.get(ur_id).or_else(|| self.minted.get(ur_id))
+    }
+
+    /// The reason of a decline that is right because UR's API answers with a provoked error: tapgate's figures are too
+    /// old, or UR refuses to serve the account.
+    pub(in crate::sandbox) fn starved_of(&self, reason: &str) -> Option<&'static str> {
+        let right = ["rates_stale", "state_stale", "account_blocked"].into_iter().find(|right| *right == reason);
+        right.filter(|_| !self.provoked.is_empty())
     }
 
     /// Notes a report of a pool's or account's balances to tapgate, but for the unreadable one.

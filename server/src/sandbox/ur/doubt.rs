@@ -83,7 +83,7 @@ impl Belief {
     }
 }
 
-/// The place of a balance among the ends; the sandbox's currencies each have their own.
+/// The place of a balance among the ends; the currencies of the traffic each have their own.
 fn bit(is_pool: bool, code: Code) -> u16 {
     let place = ["EUR", "USD", "CHF", "GBP"].iter().position(|known| *known == code).unwrap_or(4);
     1 << (2 * place + usize::from(is_pool))

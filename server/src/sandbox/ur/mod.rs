@@ -19,6 +19,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 pub(super) use self::api::{Api, OPS_UR_ID};
+pub use self::api::{Provocation, ProvocationError};
 pub(super) use self::doubt::Bounds;
 pub(super) use self::quirks::Quirks;
 pub(super) use self::statement::Shown;

@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use serde_json::{Value, json};
 
+use super::api::CHAIN;
 use super::contract::Code;
 
 /// UR settles an authorization's card transactions this long after its last event: a day, longer than any follow-up of
@@ -59,6 +60,7 @@ pub(in crate::sandbox) struct Statement {
 pub(in crate::sandbox) struct Asked {
     r#type: Option<String>,
     transaction_types: Vec<String>,
+    chain_id: Option<String>,
     symbol: Option<String>,
     currencies: Vec<String>,
     page_size: Option<usize>,
@@ -246,6 +248,10 @@ impl Statement {
         if asked.r#type.is_some() && !asked.transaction_types.is_empty() {
             return Err("type and transactionTypes exclude each other".to_owned());
         }
+        let is_chain = |chain: &str| chain.strip_prefix("eip155:").is_some_and(|id| id.parse::<u64>().is_ok());
+        if let Some(chain) = asked.chain_id.as_deref().filter(|chain| !is_chain(chain)) {
+            return Err(format!("chainId {chain:?} is no chain"));
+        }
         let size = asked.page_size.unwrap_or(PAGE_ROWS).clamp(1, PAGE_ROWS_MAX);
         let amount = |text: &Option<String>| {
             let parsed = text.as_ref().map(|text| text.parse::<u64>().map_err(|_| format!("the amount {text:?}")));
@@ -256,8 +262,9 @@ impl Statement {
             let direction = asked.direction.as_deref().unwrap_or("ALL");
             asked.r#type.as_deref().is_none_or(|kind| kind == row.kind)
                 && (asked.transaction_types.is_empty() || asked.transaction_types.iter().any(|kind| kind == row.kind))
-                && asked.symbol.as_deref().is_none_or(|symbol| symbol.trim_end_matches("24") == row.code)
-                && (asked.currencies.is_empty() || asked.currencies.iter().any(|code| code == row.code))
+                && asked.chain_id.as_deref().is_none_or(|chain| chain == CHAIN)
+                && asked.symbol.as_deref().is_none_or(|symbol| row.is_of(symbol))
+                && (asked.currencies.is_empty() || asked.currencies.iter().any(|code| row.is_in(code)))
                 && asked.from_timestamp.is_none_or(|from| row.at >= from)
                 && asked.to_timestamp.is_none_or(|to| row.at <= to)
                 && (direction == "ALL" || (direction == "OUT") == row.is_out)
@@ -305,6 +312,17 @@ impl Statement {
 }
 
 impl Row {
+    /// Whether it moved a fiat currency, `EUR` or `EUR24` in any case.
+    fn is_in(&self, symbol: &str) -> bool {
+        symbol.trim_end_matches("24").eq_ignore_ascii_case(self.code)
+    }
+
+    /// Whether it moved a token: a fiat one, or the one paid.
+    fn is_of(&self, symbol: &str) -> bool {
+        let paid = self.exchanged.as_ref().is_some_and(|(token, ..)| token.eq_ignore_ascii_case(symbol));
+        paid || self.is_in(symbol)
+    }
+
     fn status(&self) -> &'static str {
         if self.is_settled { "completed" } else { self.word.unwrap_or("pending") }
     }
@@ -316,7 +334,7 @@ impl Row {
             "urId": self.ur_id, "title": self.title, "subtitle": "",
             "amount": format!("{sign}{}.{:02}", self.amount / 100, self.amount % 100),
             "type": self.kind, "timestamp": self.at, "currency": self.code.to_ascii_lowercase(),
-            "direction": if self.is_out { "OUT" } else { "IN" }, "txHash": hash(number), "chainId": "eip155:5003",
+            "direction": if self.is_out { "OUT" } else { "IN" }, "txHash": hash(number), "chainId": CHAIN,
             "status": self.status(), "partnerRefId": self.reference, "reference": "",
         });
         if let Some(fields) = shown.as_object_mut() {
