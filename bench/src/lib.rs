@@ -101,6 +101,7 @@ pub fn all_controls() -> Controls {
         merchant_block: vec!["m_blocked".into()],
         country_block: ["PRK", "IRN"].iter().filter_map(|code| code.parse().ok()).collect(),
         channel_block: vec![Channel::Atm],
+        ..Controls::default()
     }
 }
 

@@ -5,6 +5,7 @@ mod bounds;
 mod clock;
 mod closures;
 mod contract;
+mod controls;
 pub mod corpora;
 mod cursors;
 mod evidence;

@@ -432,6 +432,9 @@ fn a_control_that_could_never_match_is_refused() {
     let rule = VelocityRule { window_seconds: 60, amount_max: None, count_max: None };
     assert!(refused(Controls { velocity: vec![rule], ..Controls::default() }).contains("bounds nothing"));
     assert!(refused(Controls { mcc_block: vec![10_000], ..Controls::default() }).contains("10000"));
+    assert!(refused(Controls { mcc_allow: vec![10_000], ..Controls::default() }).contains("10000"));
+    let both = Controls { channel_block: vec![Channel::Atm], channel_allow: vec![Channel::Atm], ..Controls::default() };
+    assert!(refused(both).contains("atm is in channel_allow and in channel_block"));
     for id in ["", " m_1", &"x".repeat(257)] {
         assert!(refused(Controls { merchant_block: vec![id.into()], ..Controls::default() }).contains("merchant id"));
     }

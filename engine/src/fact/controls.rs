@@ -11,8 +11,8 @@ use crate::money::{AMOUNT_MAX, ChfMinor, Money};
 /// Maximum velocity rules on one user, card or program.
 pub const VELOCITY_RULES_MAX: usize = 8;
 
-/// Maximum entries in one block list.
-pub const BLOCK_LIST_MAX: usize = 1_000;
+/// Maximum entries in one block or allow list.
+pub const LIST_MAX: usize = 1_000;
 
 /// The largest `count_max`: below the bound of a user's ring of spends, so that counting within it is exact.
 pub const VELOCITY_COUNT_MAX: u32 = 2_000;
@@ -39,6 +39,11 @@ pub struct Controls {
     pub merchant_block: Vec<CompactString>,
     pub country_block: Vec<Country>,
     pub channel_block: Vec<Channel>,
+    /// An allow list that is not empty declines everything else, a transaction without the field included.
+    pub mcc_allow: Vec<u16>,
+    pub merchant_allow: Vec<CompactString>,
+    pub country_allow: Vec<Country>,
+    pub channel_allow: Vec<Channel>,
 }
 
 /// A control was out of range, or could never match a callback.
@@ -53,9 +58,12 @@ pub enum ControlsError {
     Count(u32),
     #[error("a velocity rule bounds nothing: give amount_max_chf, count_max or both")]
     NoBound,
-    /// A block list too long to check on every authorization.
-    #[error("a block list holds at most {BLOCK_LIST_MAX} entries")]
-    BlockListTooLong,
+    /// A list too long to check on every authorization.
+    #[error("a list holds at most {LIST_MAX} entries")]
+    ListTooLong,
+    /// The allow list's entry could never match.
+    #[error("{entry} is in {field}_allow and in {field}_block")]
+    AllowedAndBlocked { field: &'static str, entry: String },
     #[error("amounts must be 0 to {AMOUNT_MAX} in the smallest unit, got {0}")]
     Amount(i64),
     #[error("{0:?} is no merchant category: write its four digits")]
@@ -93,7 +101,7 @@ fn in_range(amount: i64) -> Result<(), ControlsError> {
 }
 
 impl Controls {
-    /// An entry of `mcc_block`.
+    /// An entry of `mcc_block` and `mcc_allow`.
     ///
     /// # Errors
     /// Not a merchant category.
@@ -103,7 +111,7 @@ impl Controls {
         category.ok_or_else(|| ControlsError::Category(text.to_owned()))
     }
 
-    /// An entry of `merchant_block`, in the form that callbacks' merchant ids have.
+    /// An entry of `merchant_block` and `merchant_allow`, in the form that callbacks' merchant ids have.
     ///
     /// # Errors
     /// No merchant id of a callback can have this form.
@@ -113,7 +121,7 @@ impl Controls {
         id.ok_or_else(|| ControlsError::Merchant(text.to_owned()))
     }
 
-    /// An entry of `country_block`.
+    /// An entry of `country_block` and `country_allow`.
     ///
     /// # Errors
     /// Not a country.
@@ -121,7 +129,7 @@ impl Controls {
         text.parse().map_err(|_| ControlsError::Country(text.to_owned()))
     }
 
-    /// An entry of `channel_block`.
+    /// An entry of `channel_block` and `channel_allow`.
     ///
     /// # Errors
     /// Not a channel.
@@ -139,48 +147,92 @@ impl Controls {
         }
         self.velocity.iter().try_for_each(VelocityRule::validate)?;
         self.transaction_amount_max.map_or(Ok(()), |max| in_range(max.amount.0))?;
-        let longest =
-            [self.mcc_block.len(), self.merchant_block.len(), self.country_block.len(), self.channel_block.len()];
-        if longest.into_iter().any(|length| length > BLOCK_LIST_MAX) {
-            return Err(ControlsError::BlockListTooLong);
-        }
-        self.mcc_block.iter().try_for_each(|mcc| Controls::category(&format!("{mcc:04}")).map(drop))?;
-        self.merchant_block.iter().try_for_each(|id| match Controls::merchant(id) {
+        apart("mcc", &self.mcc_allow, &self.mcc_block, |mcc| format!("{mcc:04}"))?;
+        apart("merchant", &self.merchant_allow, &self.merchant_block, CompactString::to_string)?;
+        apart("country", &self.country_allow, &self.country_block, |country| country.as_str().to_owned())?;
+        apart("channel", &self.channel_allow, &self.channel_block, |channel| channel.name().to_owned())?;
+        let mut mccs = self.mcc_block.iter().chain(&self.mcc_allow);
+        mccs.try_for_each(|mcc| Controls::category(&format!("{mcc:04}")).map(drop))?;
+        self.merchant_block.iter().chain(&self.merchant_allow).try_for_each(|id| match Controls::merchant(id) {
             Ok(canonical) if canonical == *id => Ok(()),
             _ => Err(ControlsError::Merchant(id.to_string())),
         })
     }
 
-    /// The block lists that name this merchant and channel. A field missing from UR's request is never blocked.
+    /// What the lists say about this merchant and channel. A field missing from UR's request is never blocked, and not
+    /// among what an allow list allows.
     #[must_use]
-    pub fn blocked(&self, merchant: &Merchant, channel: Channel) -> Blocked {
-        Blocked {
-            country: merchant.country.is_some_and(|country| self.country_block.contains(&country)),
-            mcc: merchant.mcc.is_some_and(|mcc| self.mcc_block.contains(&mcc)),
-            merchant: merchant.id.as_ref().is_some_and(|id| self.merchant_block.contains(id)),
-            channel: self.channel_block.contains(&channel),
+    pub fn listed(&self, merchant: &Merchant, channel: Channel) -> Listed {
+        Listed {
+            country: Listing::of(merchant.country.as_ref(), &self.country_block, &self.country_allow),
+            mcc: Listing::of(merchant.mcc.as_ref(), &self.mcc_block, &self.mcc_allow),
+            merchant: Listing::of(merchant.id.as_ref(), &self.merchant_block, &self.merchant_allow),
+            channel: Listing::of(Some(&channel), &self.channel_block, &self.channel_allow),
         }
     }
 }
 
-/// The block lists that name a transaction.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Blocked {
-    pub country: bool,
-    pub mcc: bool,
-    pub merchant: bool,
-    pub channel: bool,
+/// Checks the lengths of both lists, and that no entry is in both.
+fn apart<T: PartialEq>(
+    field: &'static str,
+    allow: &[T],
+    block: &[T],
+    shown: impl Fn(&T) -> String,
+) -> Result<(), ControlsError> {
+    if allow.len().max(block.len()) > LIST_MAX {
+        return Err(ControlsError::ListTooLong);
+    }
+    match allow.iter().find(|entry| block.contains(entry)) {
+        Some(entry) => Err(ControlsError::AllowedAndBlocked { field, entry: shown(entry) }),
+        None => Ok(()),
+    }
 }
 
-impl Blocked {
-    /// The union of both.
+/// What a block list and an allow list say about one field of a transaction.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Listing {
+    #[default]
+    Clear,
+    /// There is an allow list without it.
+    NotAllowed,
+    Blocked,
+}
+
+impl Listing {
+    fn of<T: PartialEq>(value: Option<&T>, block: &[T], allow: &[T]) -> Listing {
+        if value.is_some_and(|value| block.contains(value)) {
+            Listing::Blocked
+        } else if allow.is_empty() || value.is_some_and(|value| allow.contains(value)) {
+            Listing::Clear
+        } else {
+            Listing::NotAllowed
+        }
+    }
+
     #[must_use]
-    pub fn or(self, other: Blocked) -> Blocked {
-        Blocked {
-            country: self.country || other.country,
-            mcc: self.mcc || other.mcc,
-            merchant: self.merchant || other.merchant,
-            channel: self.channel || other.channel,
+    pub(crate) fn is_clear(self) -> bool {
+        self == Listing::Clear
+    }
+}
+
+/// What the lists say about a transaction.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Listed {
+    pub country: Listing,
+    pub mcc: Listing,
+    pub merchant: Listing,
+    pub channel: Listing,
+}
+
+impl Listed {
+    /// The stricter of both, field by field.
+    #[must_use]
+    pub fn or(self, other: Listed) -> Listed {
+        Listed {
+            country: self.country.max(other.country),
+            mcc: self.mcc.max(other.mcc),
+            merchant: self.merchant.max(other.merchant),
+            channel: self.channel.max(other.channel),
         }
     }
 }

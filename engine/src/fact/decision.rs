@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
-use super::{AccountStatus, Blocked, CardStatus, Difference, Reason, Request, VelocityRule};
+use super::{AccountStatus, CardStatus, Difference, Listed, Reason, Request, VelocityRule};
 use crate::bytes::Fingerprint;
 use crate::contract::pricing::{Conversion, Price};
 use crate::ids::Sequence;
@@ -145,8 +145,8 @@ pub struct Inputs {
     pub reversed_before: bool,
     /// For an increment: whether an open parent of the same user, card and currency exists.
     pub parent_found: bool,
-    /// Union of the program's, user's and card's block lists.
-    pub blocked: Blocked,
+    /// What the block and allow lists of program, user and card say.
+    pub listed: Listed,
     /// Controls on the amount of one transaction.
     pub amount_max: Vec<AmountMaxSeen>,
     pub velocity: Vec<VelocitySeen>,

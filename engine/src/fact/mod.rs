@@ -28,7 +28,7 @@ pub use author::{Author, IdempotencyKey};
 pub use bounds::{BoundsError, DRAWS_MAX, EVIDENCE_MAX};
 pub use calendar::{Closed, Day};
 pub use clock::{CLOCK_REASON_BYTES_MAX, ClockSet};
-pub use controls::{Blocked, Controls, ControlsError, VelocityRule};
+pub use controls::{Controls, ControlsError, Listed, Listing, VelocityRule};
 pub use decision::{
     AmountMaxSeen, Approval, AuthorizationState, Capacity, Decided, FundingRoute, FundsSeen, Inputs, Source, UserSeen,
     VelocitySeen, Verdict, Window,

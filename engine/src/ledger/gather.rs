@@ -5,7 +5,7 @@ use smallvec::{SmallVec, smallvec};
 use super::{Policy, Shared};
 use crate::contract::pricing::Price;
 use crate::fact::{
-    AmountMaxSeen, Blocked, Capacity, Controls, FiatChoice, FundingPolicy, FundingRoute, FundsSeen, Inputs, Kind,
+    AmountMaxSeen, Capacity, Controls, FiatChoice, FundingPolicy, FundingRoute, FundsSeen, Inputs, Kind, Listed,
     Request, Source, UserSeen, VelocitySeen,
 };
 use crate::money::{Currency, Minor};
@@ -44,8 +44,8 @@ impl Scene<'_> {
         let parent = self.known.root.filter(|root| request.kind == Kind::Incremental && root.accepts(request));
         let rates = &self.shared.program.rates;
         let controls = self.controls(card);
-        let blocked = controls.iter().fold(Blocked::default(), |blocked, (controls, _)| {
-            blocked.or(controls.blocked(&request.merchant, request.channel))
+        let listed = controls.iter().fold(Listed::default(), |listed, (controls, _)| {
+            listed.or(controls.listed(&request.merchant, request.channel))
         });
         let sources = self.sources(card, parent);
         Inputs {
@@ -57,7 +57,7 @@ impl Scene<'_> {
                 || request.kind == Kind::Authorization
                     && self.known.root.is_some_and(|root| root.is_tombstone || root.user != request.user),
             parent_found: request.kind != Kind::Incremental || parent.is_some(),
-            blocked,
+            listed,
             amount_max: controls
                 .iter()
                 .filter_map(|(controls, _)| controls.transaction_amount_max)

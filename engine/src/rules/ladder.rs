@@ -7,8 +7,8 @@ use crate::contract::limit::to_chf;
 use crate::contract::pricing::{Conversion, Price};
 use crate::country::Country;
 use crate::fact::{
-    AccountStatus, AmountMaxSeen, Approval, Capacity, CardStatus, FundingRoute, Inputs, Reason, Request, Source,
-    VelocitySeen,
+    AccountStatus, AmountMaxSeen, Approval, Capacity, CardStatus, FundingRoute, Inputs, Listing, Reason, Request,
+    Source, VelocitySeen,
 };
 use crate::money::{ChfMinor, Minor, Money};
 
@@ -105,14 +105,19 @@ pub(super) fn climb<O: Observer>(
     check(Reason::CurrencyUnsupported, priced.is_some(), &|| price_seen(request, amount, inputs, source, priced))?;
     let Some(quote) = quote else { return Err(Reason::CurrencyUnsupported) };
 
-    let blocked = inputs.blocked;
+    let listed = inputs.listed;
     let merchant = &request.merchant;
-    let named = |name: &'static str, value: Option<&str>| vec![(name, value.unwrap_or("not given").to_owned())];
     let country = merchant.country.as_ref().map(Country::as_str);
-    check(Reason::CountryBlocked, !blocked.country, &|| named("country", country))?;
-    check(Reason::MccBlocked, !blocked.mcc, &|| vec![("mcc", format!("{:04}", merchant.mcc.unwrap_or(0)))])?;
-    check(Reason::MerchantBlocked, !blocked.merchant, &|| named("merchant", merchant.id.as_deref()))?;
-    check(Reason::ChannelBlocked, !blocked.channel, &|| vec![("channel", format!("{:?}", request.channel))])?;
+    let mcc = format_args!("{:04}", merchant.mcc.unwrap_or(0));
+    let channel = format_args!("{:?}", request.channel);
+    check(Reason::CountryBlocked, listed.country.is_clear(), &|| listing_seen("country", country, listed.country))?;
+    check(Reason::MccBlocked, listed.mcc.is_clear(), &|| listing_seen("mcc", Some(mcc), listed.mcc))?;
+    check(Reason::MerchantBlocked, listed.merchant.is_clear(), &|| {
+        listing_seen("merchant", merchant.id.as_ref(), listed.merchant)
+    })?;
+    check(Reason::ChannelBlocked, listed.channel.is_clear(), &|| {
+        listing_seen("channel", Some(channel), listed.channel)
+    })?;
 
     let within_max = inputs.amount_max.iter().all(|seen| quote.is_within(request, amount, seen));
     check(Reason::TransactionAmountLimit, within_max, &|| {
@@ -277,6 +282,14 @@ impl Quote {
             Capacity::Balance { .. } => Shown::new(),
         }
     }
+}
+
+fn listing_seen(name: &'static str, value: Option<impl std::fmt::Display>, listing: Listing) -> Shown {
+    let mut seen = vec![(name, value.map_or("not given".to_owned(), |value| value.to_string()))];
+    if listing == Listing::NotAllowed {
+        seen.push(("list", "allow".to_owned()));
+    }
+    seen
 }
 
 fn price_seen(request: &Request, amount: Minor, inputs: &Inputs, source: Source, quote: Option<&Quote>) -> Shown {

@@ -500,7 +500,7 @@ fn no_values() -> Inputs {
         card: None,
         reversed_before: false,
         parent_found: true,
-        blocked: crate::fact::Blocked::default(),
+        listed: crate::fact::Listed::default(),
         amount_max: Vec::new(),
         velocity: Vec::new(),
         rates_age_seconds: None,

@@ -101,8 +101,34 @@ pub struct ModelUser {
     pub fiat: i64,
     /// Whether it may be taken from.
     pub allowance: bool,
+    /// Set by a person on the user.
+    pub controls: ModelControls,
+}
+
+/// Restrictions of a user.
+#[derive(Clone, Debug, Default)]
+pub struct ModelControls {
     /// Most approvals within an hour.
     pub hourly: Option<u32>,
+    /// The categories that may be paid; empty: all.
+    pub only_mccs: Vec<u16>,
+}
+
+/// A request of the model.
+#[derive(Clone, Copy, Debug)]
+pub struct ModelTap {
+    /// Its number.
+    pub id: u32,
+    /// The root's number, for an increment.
+    pub parent: Option<u32>,
+    /// `None`: unknown.
+    pub user: Option<usize>,
+    /// In smallest units.
+    pub amount: i64,
+    /// Its code.
+    pub currency: &'static str,
+    /// The merchant's category.
+    pub mcc: Option<u16>,
 }
 
 /// A pool of the model.
@@ -293,17 +319,10 @@ impl Model {
     }
 
     /// An authorization or, with a parent, an increment.
-    pub fn tap(
-        &mut self,
-        id: u32,
-        parent: Option<u32>,
-        user: Option<usize>,
-        amount: i64,
-        currency: &'static str,
-        now: i64,
-    ) -> ModelReply {
+    pub fn tap(&mut self, tap: ModelTap, now: i64) -> ModelReply {
+        let ModelTap { id, parent, user, amount, currency, .. } = tap;
         let root_id = parent.unwrap_or(id);
-        match self.decide(root_id, parent, user, amount, currency, now) {
+        match self.decide(root_id, &tap, now) {
             Err(reason) => {
                 if parent.is_none() && !self.roots.contains_key(&root_id) {
                     self.roots.insert(root_id, self.root("declined", user.unwrap_or(usize::MAX), currency));
@@ -361,12 +380,10 @@ impl Model {
     fn decide(
         &self,
         root_id: u32,
-        parent: Option<u32>,
-        user: Option<usize>,
-        amount: i64,
-        currency: &'static str,
+        tap: &ModelTap,
         now: i64,
     ) -> Result<(&'static str, &'static str, i64, i64), &'static str> {
+        let ModelTap { parent, user, amount, currency, .. } = *tap;
         let user = user.ok_or("unknown_user")?;
         let figures = &self.users[user];
         let root = self.roots.get(&root_id);
@@ -391,13 +408,13 @@ impl Model {
             _ => figures.sources.clone(),
         };
         let paid_in = live.filter(|_| parent.is_some()).map(|root| root.paid_currency);
-        let tries: Vec<_> =
-            sources.iter().map(|source| self.try_source(source, user, amount, currency, paid_in, now)).collect();
+        let tries: Vec<_> = sources.iter().map(|source| self.try_source(source, user, tap, paid_in, now)).collect();
         if let Some(taken) = tries.iter().find_map(|tried| tried.ok()) {
             return Ok(taken);
         }
         let order = [
             "currency_unsupported",
+            "mcc_blocked",
             "velocity_count",
             "limit_exceeded",
             "insufficient_user_funds",
@@ -413,12 +430,12 @@ impl Model {
         &self,
         source: &'static str,
         user: usize,
-        amount: i64,
-        currency: &'static str,
+        tap: &ModelTap,
         paid_in: Option<&'static str>,
         now: i64,
     ) -> Result<(&'static str, &'static str, i64, i64), &'static str> {
-        let figures = &self.users[user];
+        let (figures, controls) = (&self.users[user], &self.users[user].controls);
+        let ModelTap { amount, currency, .. } = *tap;
         let own_pool = source == "CRYPTO" && self.pools.contains_key(currency);
         let direct_covers = own_pool && self.available_now(currency) - amount >= self.pools[currency].reserve;
         let is_direct = currency == "EUR" || direct_covers || (amount == 0 && currency == "USD");
@@ -431,7 +448,10 @@ impl Model {
         let (into, fiat) = if is_of_own { (own, if own == "EUR" { fiat } else { 0 }) } else { (into, fiat) };
         let paid = Model::price(amount, currency, into).ok_or("currency_unsupported")?;
         let lately = self.approvals.iter().filter(|(who, at)| *who == user && *at > now - 3600).count();
-        if figures.hourly.is_some_and(|most| lately >= most as usize) {
+        if !controls.only_mccs.is_empty() && tap.mcc.is_none_or(|mcc| !controls.only_mccs.contains(&mcc)) {
+            return Err("mcc_blocked");
+        }
+        if controls.hourly.is_some_and(|most| lately >= most as usize) {
             return Err("velocity_count");
         }
         if francs(paid, into) > Model::known(self.limit_left(user, now), self.seen.limit_left.get(&user)) {

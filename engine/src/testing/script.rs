@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::model::{Model, ModelReply, ModelUser, Seen};
+use super::model::{Model, ModelControls, ModelReply, ModelTap, ModelUser, Seen};
 use super::shown::Status;
 use super::stores::{FailAfter, MemoryStore};
 use crate::contract::limit::ClientLimit;
@@ -27,6 +27,16 @@ const CURRENCIES: [&str; 4] = ["EUR", "USD", "THB", "XXX"];
 
 const USERS: usize = 3;
 
+/// Categories of taps; the first tells none.
+const MCCS: [Option<u16>; 4] = [None, Some(5_411), Some(5_812), Some(5_912)];
+
+/// Controls that a script sets.
+const CONTROLS: [fn() -> ModelControls; 3] = [
+    ModelControls::default,
+    || ModelControls { hourly: Some(6), ..ModelControls::default() },
+    || ModelControls { only_mccs: vec![5_411, 5_812], ..ModelControls::default() },
+];
+
 /// One step of a script.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Operation {
@@ -40,6 +50,8 @@ pub enum Operation {
         amount: u16,
         /// Index of the currency.
         currency: u8,
+        /// Index of the category.
+        mcc: u8,
     },
     /// An increment of an earlier number.
     Increment {
@@ -98,6 +110,13 @@ pub enum Operation {
         /// The new state.
         frozen: bool,
     },
+    /// A person replaces a user's controls.
+    Control {
+        /// The user.
+        user: u8,
+        /// Which controls.
+        controls: u8,
+    },
     /// A person releases an authorization.
     Release {
         /// Its number.
@@ -137,7 +156,7 @@ fn operation(bytes: &[u8]) -> Operation {
     let byte = |place: usize| bytes.get(place).copied().unwrap_or(0);
     let (id, user, amount) = (byte(1) % 24, byte(2) % 4, u16::from_le_bytes([byte(3), byte(4)]));
     match byte(0) % 30 {
-        0..=8 => Operation::Tap { id, user, amount: amount % 6000, currency: byte(2) >> 6 },
+        0..=8 => Operation::Tap { id, user, amount: amount % 6000, currency: byte(2) >> 6, mcc: byte(2) >> 4 },
         9 | 10 => Operation::Increment { root: id, amount: amount % 3000 },
         11..=13 => Operation::Reverse { root: id, amount: amount % 4000 },
         14 => Operation::Again,
@@ -149,6 +168,7 @@ fn operation(bytes: &[u8]) -> Operation {
         20 => Operation::Release { root: id },
         21 => Operation::Settle,
         22 => Operation::Restart,
+        23 if byte(1) >= 128 => Operation::Control { user, controls: byte(1) },
         24..=29 => {
             Operation::Show { root: id, hash: byte(2) >> 2 & 3, is_out: user != 3, status: byte(2) >> 4, amount }
         }
@@ -301,18 +321,26 @@ impl World {
                 version: 0,
                 fiat: 6_000,
                 allowance: user != 1,
-                hourly: (user == 0).then_some(6),
+                controls: ModelControls::default(),
             };
             self.change(&Change::ImportUser(Box::new(import(user, policy, &figures))));
-            if let Some(most) = figures.hourly {
-                let velocity = vec![VelocityRule { window_seconds: 3600, amount_max: None, count_max: Some(most) }];
-                let controls = Controls { velocity, ..Controls::default() };
-                self.change(&Change::ControlUser { user: user_id(user), controls });
-            }
             self.model.users.push(figures);
         }
+        self.control(0, &ModelControls { hourly: Some(6), ..ModelControls::default() });
         self.report("EUR", 25_000, 100, true);
         self.report("USD", 9_000, 0, true);
+    }
+
+    fn control(&mut self, user: usize, new: &ModelControls) {
+        let hourly = |most| VelocityRule { window_seconds: 3600, amount_max: None, count_max: Some(most) };
+        let controls = Controls {
+            velocity: new.hourly.map(hourly).into_iter().collect(),
+            mcc_allow: new.only_mccs.clone(),
+            ..Controls::default()
+        };
+        if self.change(&Change::ControlUser { user: user_id(user), controls }).is_some() {
+            self.model.users[user].controls = new.clone();
+        }
     }
 
     fn report(&mut self, code: &'static str, balance: i64, reserve: i64, reflects_all: bool) {
@@ -330,23 +358,27 @@ impl World {
 
     fn step(&mut self, operation: &Operation, step: usize) {
         match *operation {
-            Operation::Tap { id, user, amount, currency } => {
+            Operation::Tap { id, user, amount, currency, mcc } => {
                 let code = CURRENCIES[usize::from(currency) % CURRENCIES.len()];
-                let user = usize::from(user);
-                let request = request(&format!("a{id}"), Kind::Authorization, None, user, i64::from(amount), code);
-                let (now, known) = (self.now, (user < USERS).then_some(user));
-                self.submit(&request, |model| model.tap(u32::from(id), None, known, i64::from(amount), code, now));
+                let (user, amount, mcc) = (usize::from(user), i64::from(amount), MCCS[usize::from(mcc) % MCCS.len()]);
+                let plain = request(&format!("a{id}"), Kind::Authorization, None, user, amount, code);
+                let request = Request { merchant: Merchant { mcc, ..Merchant::default() }, ..plain };
+                let user = (user < USERS).then_some(user);
+                let tap = ModelTap { id: u32::from(id), parent: None, user, amount, currency: code, mcc };
+                let now = self.now;
+                self.submit(&request, |model| model.tap(tap, now));
             }
             Operation::Increment { root, amount } => {
                 self.increments += 1;
                 let number = 1000 + self.increments;
                 let (user, code) = self.owner(root);
                 let id = format!("i{number}");
-                let request = request(&id, Kind::Incremental, Some(root), user, i64::from(amount), code);
-                let (now, known) = (self.now, (user < USERS).then_some(user));
-                self.submit(&request, |model| {
-                    model.tap(number, Some(u32::from(root)), known, i64::from(amount), code, now)
-                });
+                let amount = i64::from(amount);
+                let request = request(&id, Kind::Incremental, Some(root), user, amount, code);
+                let (now, user) = (self.now, (user < USERS).then_some(user));
+                let parent = Some(u32::from(root));
+                let tap = ModelTap { id: number, parent, user, amount, currency: code, mcc: None };
+                self.submit(&request, |model| model.tap(tap, now));
             }
             Operation::Reverse { root, amount } => {
                 let (user, code) = self.owner(root);
@@ -377,6 +409,10 @@ impl World {
                 if self.change(&Change::ChangeCard { card, status }).is_some() {
                     self.model.users[user].frozen = frozen;
                 }
+            }
+            Operation::Control { user, controls } => {
+                let user = usize::from(user) % USERS;
+                self.control(user, &CONTROLS[usize::from(controls) % CONTROLS.len()]());
             }
             Operation::Release { root } => {
                 let id = format!("a{root}").parse().expect("an id");

@@ -1,6 +1,6 @@
 //! The section `[controls]`: program-wide controls, with the same fields as a user's in `docs/interface.md`.
 
-use tapgate_engine::fact::controls::{BLOCK_LIST_MAX, VELOCITY_RULES_MAX};
+use tapgate_engine::fact::controls::{LIST_MAX, VELOCITY_RULES_MAX};
 use tapgate_engine::fact::{Controls, ControlsError, VelocityRule};
 use tapgate_engine::money::{AMOUNT_MAX, ChfMinor, Minor, Money};
 
@@ -9,22 +9,48 @@ use super::reader::Reader;
 use super::setting::Setting;
 
 pub(super) fn controls(reader: &mut Reader<'_>) -> Controls {
+    let [mcc_block, mcc_allow] = lists(reader, ["controls.mcc_block", "controls.mcc_allow"], mcc);
+    let [merchant_block, merchant_allow] =
+        lists(reader, ["controls.merchant_block", "controls.merchant_allow"], |item| {
+            entry(item.text()?, Controls::merchant)
+        });
+    let [country_block, country_allow] = lists(reader, ["controls.country_block", "controls.country_allow"], |item| {
+        entry(item.text()?, Controls::country)
+    });
+    let [channel_block, channel_allow] = lists(reader, ["controls.channel_block", "controls.channel_allow"], |item| {
+        entry(item.text()?, Controls::channel)
+    });
     Controls {
         transaction_amount_max: amount_max(reader),
         velocity: reader.list("controls.velocity", VELOCITY_RULES_MAX, velocity).unwrap_or_default(),
-        mcc_block: block_list(reader, "controls.mcc_block", mcc),
-        merchant_block: block_list(reader, "controls.merchant_block", |item| entry(item.text()?, Controls::merchant)),
-        country_block: block_list(reader, "controls.country_block", |item| entry(item.text()?, Controls::country)),
-        channel_block: block_list(reader, "controls.channel_block", |item| entry(item.text()?, Controls::channel)),
+        mcc_block,
+        merchant_block,
+        country_block,
+        channel_block,
+        mcc_allow,
+        merchant_allow,
+        country_allow,
+        channel_allow,
     }
 }
 
-fn block_list<T>(
+/// A field's block list and allow list. What one of them blocks the other must not allow.
+fn lists<T: PartialEq>(
     reader: &mut Reader<'_>,
-    path: &'static str,
+    paths: [&'static str; 2],
     read: impl Fn(&Setting<'_>) -> Result<T, String>,
-) -> Vec<T> {
-    reader.list(path, BLOCK_LIST_MAX, |reader, item| reader.judge(item, read(item))).unwrap_or_default()
+) -> [Vec<T>; 2] {
+    let [block_path, allow_path] = paths;
+    let blocked = list(reader, block_path, &read);
+    let allowed = list(reader, allow_path, |item| {
+        let value = read(item)?;
+        if blocked.contains(&value) { Err(format!("is in {block_path}, too: it could never match")) } else { Ok(value) }
+    });
+    [blocked, allowed]
+}
+
+fn list<T>(reader: &mut Reader<'_>, path: &'static str, read: impl Fn(&Setting<'_>) -> Result<T, String>) -> Vec<T> {
+    reader.list(path, LIST_MAX, |reader, item| reader.judge(item, read(item))).unwrap_or_default()
 }
 
 fn amount_max(reader: &mut Reader<'_>) -> Option<Money> {

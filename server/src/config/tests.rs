@@ -390,6 +390,32 @@ count_max = 2001
 }
 
 #[test]
+fn an_allow_list_names_nothing_that_could_never_match() {
+    let text = r#"ur.signers = ["SIGNER"]
+[controls]
+mcc_block = ["7995"]
+mcc_allow = ["5411", 7995, "5x11"]
+country_allow = ["CH", "P1K"]
+channel_allow = ["pos", "moto"]
+merchant_allow = [" "]
+"#;
+    check(
+        text,
+        &[],
+        &[
+            "tapgate.toml:4: controls.mcc_allow[1]: is in controls.mcc_block, too: it could never match",
+            "tapgate.toml:4: controls.mcc_allow[2]: \"5x11\" is no merchant category: write its four digits",
+            "tapgate.toml:5: controls.country_allow[1]: \"P1K\" is no country: write its ISO 3166 code, such as CHE, CH or 756",
+            "tapgate.toml:6: controls.channel_allow[1]: \"moto\" is no channel: use pos, contactless, ecommerce, recurring, atm or other",
+            "tapgate.toml:7: controls.merchant_allow[0]: \" \" is no merchant id: 1 to 256 bytes, printable and without spaces around",
+        ],
+    );
+    let good = "ur.signers = [\"SIGNER\"]\n[controls]\nmcc_allow = [742]\ncountry_allow = [\"che\"]";
+    let controls = load(good, &[]).unwrap().policy.controls;
+    assert_eq!((controls.mcc_allow, controls.country_allow), (vec![742], vec!["CHE".parse().unwrap()]));
+}
+
+#[test]
 fn the_receivers_shown_in_comments_load_too() {
     let (head, deliver) = default_text().split_once("[deliver]").unwrap();
     let is_setting = |line: &&str| line.starts_with("# [") || line.trim_start_matches("# ").contains(" = ");

@@ -198,9 +198,13 @@ fn user(ur_id: &str, account: &Account) -> Value {
 
 fn controls(blocks: &[Block]) -> Value {
     let of = |pick: fn(&Block) -> Option<&String>| blocks.iter().filter_map(pick).collect::<Vec<_>>();
+    let only = |pick: fn(&Block) -> Option<&Vec<String>>| blocks.iter().find_map(pick).cloned().unwrap_or_default();
     json!({
         "country_block": of(|block| if let Block::Country(name) = block { Some(name) } else { None }),
         "mcc_block": of(|block| if let Block::Mcc(name) = block { Some(name) } else { None }),
         "channel_block": of(|block| if let Block::Channel(name) = block { Some(name) } else { None }),
+        "country_allow": only(|block| if let Block::OnlyCountries(names) = block { Some(names) } else { None }),
+        "mcc_allow": only(|block| if let Block::OnlyMccs(names) = block { Some(names) } else { None }),
+        "channel_allow": only(|block| if let Block::OnlyChannels(names) = block { Some(names) } else { None }),
     })
 }

@@ -5,9 +5,10 @@ use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
+use tapgate_engine::country::Country;
 use tapgate_engine::fact::{
-    AccountStatus, Author, BreakKind, CardStatus, Controls, Discrepancy, Fact, FundingPolicy, FundsReplaced, Import,
-    LayerChange, Record, Settled, UserReported, debit_id,
+    AccountStatus, Author, BreakKind, CardStatus, Channel, Controls, Discrepancy, Fact, FundingPolicy, FundsReplaced,
+    Import, LayerChange, Record, Settled, UserReported, debit_id,
 };
 use tapgate_engine::ids::{AuthorizationId, BreakId, Sequence};
 use tapgate_engine::money::{ChfMinor, Currency, Minor};
@@ -304,12 +305,23 @@ fn blocks(controls: Option<&Controls>) -> Option<Vec<Block>> {
     if !controls.velocity.is_empty() {
         return None;
     }
-    let countries = controls.country_block.iter().map(|country| Block::Country(country.as_str().to_owned()));
-    let mccs = controls.mcc_block.iter().map(|mcc| Block::Mcc(format!("{mcc:04}")));
+    let mcc = |mcc: &u16| format!("{mcc:04}");
+    let country = |country: &Country| country.as_str().to_owned();
+    let channel = |channel: &Channel| channel.name().to_owned();
+    let only = |block: fn(Vec<String>) -> Block, list: Vec<String>| (!list.is_empty()).then(|| block(list));
+    let allow = [
+        only(Block::OnlyCountries, controls.country_allow.iter().map(country).collect()),
+        only(Block::OnlyMccs, controls.mcc_allow.iter().map(mcc).collect()),
+        only(Block::OnlyMerchants, controls.merchant_allow.iter().map(ToString::to_string).collect()),
+        only(Block::OnlyChannels, controls.channel_allow.iter().map(channel).collect()),
+    ];
+    let countries = controls.country_block.iter().map(country).map(Block::Country);
+    let mccs = controls.mcc_block.iter().map(mcc).map(Block::Mcc);
     let merchants = controls.merchant_block.iter().map(|merchant| Block::Merchant(merchant.to_string()));
-    let channels = controls.channel_block.iter().map(|channel| Block::Channel(channel.name().to_owned()));
+    let channels = controls.channel_block.iter().map(channel).map(Block::Channel);
     let max = controls.transaction_amount_max.iter().map(|max| Block::Above(minor(max.amount), code(max.currency)));
-    Some(countries.chain(mccs).chain(merchants).chain(channels).chain(max).collect())
+    let blocks = countries.chain(mccs).chain(merchants).chain(channels).chain(max);
+    Some(blocks.chain(allow.into_iter().flatten()).collect())
 }
 
 /// The ids of the debits that a record requested.

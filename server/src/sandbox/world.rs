@@ -220,7 +220,16 @@ fn account(random: &mut ChaCha8Rng, index: usize, now: u64) -> Account {
         held: 0,
     };
     let [country, mcc, atm, online] = ["TUR", "7995", "atm", "ecommerce"].map(str::to_owned);
-    let blocks = [Block::Country(country), Block::Mcc(mcc), Block::Channel(atm), Block::Channel(online)];
+    let only = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+    let blocks = [
+        Block::Country(country),
+        Block::Mcc(mcc),
+        Block::Channel(atm),
+        Block::Channel(online),
+        Block::OnlyMccs(only(&["5411", "5812", "4111"])),
+        Block::OnlyChannels(only(&["pos", "contactless"])),
+        Block::OnlyCountries(only(&["CHE", "DEU"])),
+    ];
     Account {
         suspended: one_in(random, 200),
         funds: (!one_in(random, 50)).then_some(funds),

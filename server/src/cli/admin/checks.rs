@@ -124,9 +124,17 @@ fn priced(seen: &CheckValues, paid: &Money, about: &CheckContext<'_>) -> String 
 
 fn blocked(step: &Step, name: &str, what: &str) -> String {
     let value = step.values.one(name);
-    let verb = if step.passed { "not blocked" } else { "blocked by a control" };
+    let is_listed = step.values.one("list") == "allow";
+    let verb = match (step.passed, is_listed) {
+        (true, _) => "not blocked",
+        (false, false) => "blocked by a control",
+        (false, true) => "not among those that a control allows",
+    };
     match (name, value) {
         // The engine checks a missing category as 0000.
+        (_, "not given") | ("mcc", "0000") if is_listed => {
+            format!("no {what} was given, and a control allows some only")
+        }
         (_, "not given") | ("mcc", "0000") => format!("no {what} was given"),
         ("channel", value) => format!("{what} {}: {verb}", spaced(value)),
         (_, value) => format!("{what} {value}: {verb}"),

@@ -15,6 +15,10 @@ pub(in crate::cli) struct Controls {
     merchant_block: Vec<Text>,
     country_block: Vec<Text>,
     channel_block: Vec<Text>,
+    mcc_allow: Vec<Text>,
+    merchant_allow: Vec<Text>,
+    country_allow: Vec<Text>,
+    channel_allow: Vec<Text>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -35,17 +39,21 @@ impl Controls {
             let bounds: Vec<_> = [amount, count].into_iter().flatten().collect();
             format!("at most {} in {}", bounds.join(" and "), duration(rule.window_seconds))
         });
-        let blocks = [
-            ("categories", &self.mcc_block),
-            ("merchants", &self.merchant_block),
-            ("countries", &self.country_block),
-            ("channels", &self.channel_block),
+        let lists = [
+            ("blocked categories", &self.mcc_block),
+            ("blocked merchants", &self.merchant_block),
+            ("blocked countries", &self.country_block),
+            ("blocked channels", &self.channel_block),
+            ("only categories", &self.mcc_allow),
+            ("only merchants", &self.merchant_allow),
+            ("only countries", &self.country_allow),
+            ("only channels", &self.channel_allow),
         ];
-        let blocks = blocks.into_iter().filter(|(_, blocked)| !blocked.is_empty()).map(|(what, blocked)| {
-            let blocked: Vec<_> = blocked.iter().map(Text::as_str).collect();
-            format!("blocked {what}: {}", blocked.join(", "))
+        let lists = lists.into_iter().filter(|(_, list)| !list.is_empty()).map(|(what, list)| {
+            let list: Vec<_> = list.iter().map(Text::as_str).collect();
+            format!("{what}: {}", list.join(", "))
         });
-        most.into_iter().chain(velocity).chain(blocks).collect()
+        most.into_iter().chain(velocity).chain(lists).collect()
     }
 }
 
@@ -62,6 +70,7 @@ mod tests {
                 {"window_seconds": 86400, "amount_max_chf": "50000", "count_max": 20},
             ],
             "mcc_block": ["7995", "0742"], "merchant_block": [], "country_block": ["PRK"], "channel_block": ["atm"],
+            "mcc_allow": ["5411"], "merchant_allow": ["m_1", "m_2"], "country_allow": ["CHE"], "channel_allow": ["pos"],
         }))
         .unwrap();
         let expected = [
@@ -71,6 +80,10 @@ mod tests {
             "blocked categories: 7995, 0742",
             "blocked countries: PRK",
             "blocked channels: atm",
+            "only categories: 5411",
+            "only merchants: m_1, m_2",
+            "only countries: CHE",
+            "only channels: pos",
         ];
         assert_eq!(controls.lines(), expected);
     }

@@ -107,9 +107,13 @@ pub(in crate::sandbox) struct Card {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(in crate::sandbox) enum Block {
     Country(String),
+    OnlyCountries(Vec<String>),
     Mcc(String),
+    OnlyMccs(Vec<String>),
     Merchant(String),
+    OnlyMerchants(Vec<String>),
     Channel(String),
+    OnlyChannels(Vec<String>),
     /// Amounts above this one, in this currency.
     Above(u64, String),
 }
@@ -117,22 +121,28 @@ pub(in crate::sandbox) enum Block {
 impl Block {
     /// Whether it restricts a tap that costs this many francs.
     pub(super) fn hits(&self, tap: &Tap, chf: u64, rates: &Rates) -> bool {
+        let merchant = &tap.merchant;
+        let lacks = |allowed: &[String], value: &str| allowed.iter().all(|allowed| allowed != value);
         match self {
-            Block::Country(country) => country == tap.merchant.country,
-            Block::Mcc(mcc) => mcc == tap.merchant.mcc,
-            Block::Merchant(merchant) => merchant == tap.merchant.id,
-            Block::Channel(channel) => channel == tap.merchant.channel,
-            Block::Above(most, code) if code == tap.merchant.currency => tap.amount > *most,
+            Block::Country(country) => country == merchant.country,
+            Block::OnlyCountries(countries) => lacks(countries, merchant.country),
+            Block::Mcc(mcc) => mcc == merchant.mcc,
+            Block::OnlyMccs(mccs) => lacks(mccs, merchant.mcc),
+            Block::Merchant(id) => id == merchant.id,
+            Block::OnlyMerchants(ids) => lacks(ids, merchant.id),
+            Block::Channel(channel) => channel == merchant.channel,
+            Block::OnlyChannels(channels) => lacks(channels, merchant.channel),
+            Block::Above(most, code) if code == merchant.currency => tap.amount > *most,
             Block::Above(most, code) => chf > rates.to_chf(*most, code),
         }
     }
 
     pub(super) fn reason(&self) -> &'static str {
         match self {
-            Block::Country(_) => "country_blocked",
-            Block::Mcc(_) => "mcc_blocked",
-            Block::Merchant(_) => "merchant_blocked",
-            Block::Channel(_) => "channel_blocked",
+            Block::Country(_) | Block::OnlyCountries(_) => "country_blocked",
+            Block::Mcc(_) | Block::OnlyMccs(_) => "mcc_blocked",
+            Block::Merchant(_) | Block::OnlyMerchants(_) => "merchant_blocked",
+            Block::Channel(_) | Block::OnlyChannels(_) => "channel_blocked",
             Block::Above(..) => "transaction_amount_limit",
         }
     }

@@ -20,6 +20,10 @@ pub struct ControlsForm {
     merchant_block: Vec<String>,
     country_block: Vec<String>,
     channel_block: Vec<String>,
+    mcc_allow: Vec<Digits>,
+    merchant_allow: Vec<String>,
+    country_allow: Vec<String>,
+    channel_allow: Vec<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -46,16 +50,24 @@ impl ControlsForm {
         Ok(Controls {
             transaction_amount_max: max.transpose()?,
             velocity: velocity.collect::<Result<_, Malformed>>()?,
-            mcc_block: entries("mcc_block", self.mcc_block.iter().map(|Digits(text)| &**text), Controls::category)?,
+            mcc_block: entries("mcc_block", digits(&self.mcc_block), Controls::category)?,
             merchant_block: entries("merchant_block", texts(&self.merchant_block), Controls::merchant)?,
             country_block: entries("country_block", texts(&self.country_block), Controls::country)?,
             channel_block: entries("channel_block", texts(&self.channel_block), Controls::channel)?,
+            mcc_allow: entries("mcc_allow", digits(&self.mcc_allow), Controls::category)?,
+            merchant_allow: entries("merchant_allow", texts(&self.merchant_allow), Controls::merchant)?,
+            country_allow: entries("country_allow", texts(&self.country_allow), Controls::country)?,
+            channel_allow: entries("channel_allow", texts(&self.channel_allow), Controls::channel)?,
         })
     }
 }
 
 fn texts(list: &[String]) -> impl Iterator<Item = &str> {
     list.iter().map(String::as_str)
+}
+
+fn digits(list: &[Digits]) -> impl Iterator<Item = &str> {
+    list.iter().map(|Digits(text)| text.as_str())
 }
 
 fn entries<'a, T>(
@@ -80,9 +92,17 @@ pub fn view(controls: Option<&Controls>) -> Value {
     json!({
         "transaction_amount_max": controls.transaction_amount_max.map(money),
         "velocity": velocity.collect::<Vec<_>>(),
-        "mcc_block": controls.mcc_block.iter().map(|mcc| format!("{mcc:04}")).collect::<Vec<_>>(),
+        "mcc_block": categories(&controls.mcc_block),
         "merchant_block": controls.merchant_block.iter().map(CompactString::as_str).collect::<Vec<_>>(),
         "country_block": controls.country_block.iter().map(Country::as_str).collect::<Vec<_>>(),
         "channel_block": controls.channel_block.iter().map(|channel| channel.name()).collect::<Vec<_>>(),
+        "mcc_allow": categories(&controls.mcc_allow),
+        "merchant_allow": controls.merchant_allow.iter().map(CompactString::as_str).collect::<Vec<_>>(),
+        "country_allow": controls.country_allow.iter().map(Country::as_str).collect::<Vec<_>>(),
+        "channel_allow": controls.channel_allow.iter().map(|channel| channel.name()).collect::<Vec<_>>(),
     })
+}
+
+fn categories(list: &[u16]) -> Vec<String> {
+    list.iter().map(|mcc| format!("{mcc:04}")).collect()
 }
