@@ -213,6 +213,10 @@ fn a_setting_has_one_form_and_a_range() {
         "ur.balance_amounts = \"cents\"",
         "ur.balance_amounts: must be \"decimal\" or \"smallest_unit\", got \"cents\"",
     );
+    bad(
+        "ur.account_mode = \"custody\"",
+        "ur.account_mode: must be \"external_wallet\" or \"managed_custody\", got \"custody\"",
+    );
     bad("reconcile.rates_jump_bps = 5001", "reconcile.rates_jump_bps: must be 1 to 5000, got 5001");
     bad("reconcile.expiry_seconds = 0", "reconcile.expiry_seconds: must be 1 to 7776000, got 0");
     bad("reconcile.drift_bps = 1001", "reconcile.drift_bps: must be 0 to 1000, got 1001");

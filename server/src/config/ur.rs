@@ -8,7 +8,7 @@ use tapgate_engine::ids::UrId;
 use super::reader::Reader;
 use super::sections::{INTERVAL_SECONDS_MAX, ReadFile, seconds};
 use super::setting::Setting;
-use crate::provider::api::AmountForms;
+use crate::provider::api::{AccountMode, AmountForms};
 use crate::provider::{api, feeds, reconciliation};
 use crate::signature::{Address, SigningKey, WebhookPolicy};
 use crate::wire::ur::AmountForm;
@@ -63,8 +63,16 @@ pub(super) fn ur(reader: &mut Reader<'_>, read_file: ReadFile<'_>, reconciliatio
         balances: amount_form(reader, "ur.balance_amounts").unwrap_or(AmountForm::Unconfirmed),
         transactions: amount_form(reader, "ur.transaction_amounts").unwrap_or(AmountForm::Decimal),
     };
-    let api =
-        |key| api::Settings { base_url: base_url.clone(), key, signers: signers.clone(), calls_per_minute, amounts };
+    let words = AccountMode::ALL.map(|mode| (mode.name(), mode));
+    let mode = reader.value("ur.account_mode", |setting| setting.word(&words)).unwrap_or_default();
+    let api = |key| api::Settings {
+        base_url: base_url.clone(),
+        key,
+        signers: signers.clone(),
+        calls_per_minute,
+        amounts,
+        mode,
+    };
     Ur {
         amounts,
         api: partner_key.map(api),

@@ -52,6 +52,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::http::listener;
 use crate::program::{ServeError, Server};
+use crate::provider::api::AccountMode;
 use crate::signature::{SigningKey, SigningKeyError};
 use crate::stopping::stopping;
 
@@ -63,6 +64,8 @@ pub struct Options {
     pub rate: f64,
     /// What goes wrong.
     pub faults: FaultProfile,
+    /// The paths of UR's API that tapgate asks about accounts; UR serves both.
+    pub account_mode: AccountMode,
     /// Errors that UR's API answers while the traffic runs.
     pub errors: Vec<Provocation>,
     /// The speed of UR's and the engine's clock, as a multiple of real time; 1 is wall time.
@@ -128,7 +131,7 @@ pub async fn run(options: Options, out: &mut (dyn Write + Send)) -> Result<Ran, 
     }
     let socket = TcpListener::bind(free_or_any(8482)).await?;
     let ur = socket.local_addr()?;
-    let config = config(&keys, &data, options.speed, ur)?;
+    let config = config(&keys, &data, &options, ur)?;
     let clock = Arc::new(if options.speed == 1 { Clock::start() } else { Clock::accelerated(options.speed) });
     let world = || world::books(options.users, options.seed, clock.started_at().0 / 1_000);
     let window_seconds = config.public.signatures.timestamp_window_seconds;
@@ -256,15 +259,21 @@ impl Keys {
 }
 
 /// The configuration of `serve`, so that the environment can override its settings here, too.
-fn config(keys: &Keys, data: &Path, speed: u32, base_url: SocketAddr) -> Result<Config, SandboxError> {
+fn config(keys: &Keys, data: &Path, options: &Options, base_url: SocketAddr) -> Result<Config, SandboxError> {
+    let speed = options.speed;
     let signer = SigningKey::from_bytes(keys.ur)?.address();
     let token = hex::encode(Sha256::digest(&keys.token));
     let [public, admin] = [8480, 8481].map(|port| free_or_any(port).to_string());
     // On a fast clock, a callback's milliseconds in transit become seconds.
     let window = (300 + speed / 4).min(3_600);
+    let mode = options.account_mode.name();
+    let amounts = match options.account_mode {
+        AccountMode::ExternalWallet => "smallest_unit",
+        AccountMode::ManagedCustody => "decimal",
+    };
     let text = format!(
         "data_dir = {data:?}\n[listen]\npublic = \"{public}\"\nadmin = \"{admin}\"\n[ur]\nsigners = [\"{signer}\"]\n\
-         timestamp_window_seconds = {window}\nops_ur_id = \"{}\"\nbase_url = \"{}\"\nbalance_amounts = \"smallest_unit\"\npartner_key = \"0x{}\"\n{}[admin]\n\
+         timestamp_window_seconds = {window}\nops_ur_id = \"{}\"\nbase_url = \"{}\"\naccount_mode = \"{mode}\"\nbalance_amounts = \"{amounts}\"\npartner_key = \"0x{}\"\n{}[admin]\n\
          tokens = [{{ name = \"sandbox\", role = \"operator\", sha256 = \"{token}\" }}]\n",
         ur::OPS_UR_ID,
         base(base_url),

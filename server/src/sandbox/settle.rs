@@ -21,7 +21,7 @@ use tokio::sync::watch;
 
 use super::play::Stage;
 use super::ur::{Bounds, OPS_UR_ID, Quirks, Shown};
-use crate::provider::api::{self, AmountForms, Client, Priority, UrApi};
+use crate::provider::api::{self, AccountMode, AmountForms, Client, Priority, UrApi};
 use crate::provider::reconciliation::{self, sweep::Sweeps};
 use crate::randomness::Randomness;
 use crate::signature::SigningKey;
@@ -274,6 +274,7 @@ impl Stage {
             signers: Vec::new(),
             calls_per_minute: CALLS_PER_MINUTE,
             amounts: AmountForms::DOCUMENTED,
+            mode: AccountMode::ExternalWallet,
         };
         let client = Client::new(settings, clock, Randomness::of_system(), Arc::default());
         let client = client.map_err(|error| error.to_string())?;

@@ -239,6 +239,42 @@ def test_any_error_of_urs_can_be_provoked_and_tapgate_lives_with_it():
     assert (said["books"], said["journal"]) == ("equal", "equal")
 
 
+def custody(client, path, body=b"{}", **headers):
+    """Managed Custody: the signature covers the headers that name the account."""
+    ids = {name: headers.get(name, "") for name in ("X-Ur-Id", "X-External-User-Id")}
+    suffix = f"urId:{ids['X-Ur-Id']}externalUserId:{ids['X-External-User-Id']}"
+    return client.send("POST", path, body, suffix, **{name: id for name, id in ids.items() if id})["data"]
+
+
+def test_managed_custody_names_the_account_in_a_signed_header(client):
+    own = {"X-Ur-Id": str(client.ur_id)}
+    assert custody(client, "/api/fma/v1/profile", **own) == client.profile()
+    shown = {row["symbol"]: row["amount"] for row in custody(client, "/api/fma/v1/balance", **own)}
+    assert {symbol: round(float(amount) * (10**6 if symbol == "USDC" else 100)) for symbol, amount in shown.items()} == client.balances()
+    assert all("." in amount for amount in shown.values())
+    page = custody(client, "/api/fma/v1/transactions", b'{"type": "FRX"}', **own)
+    assert page == client.transactions(type="FRX")
+    refused(10003, custody, client, "/api/fma/v1/profile")
+    refused(10001, client.send, "POST", "/api/fma/v1/profile", b"{}", **own)
+    refused(10001, client.send, "POST", "/api/fma/v1/profile", b"{}", "urId:20000externalUserId:", **own)
+    refused(20003, custody, client, "/api/fma/v1/profile", b'{"urId": 20000}', **own)
+    refused(20003, custody, client, "/api/fma/v1/profile", **{"X-Ur-Id": "1"})
+
+
+def test_tapgate_works_in_managed_custody():
+    running = Running("--users", 20, "--rate", 100, "--speed", 10_000, "--faults", "all", "--seed", 4, "--account-mode", "managed_custody")
+    try:
+        calls = lambda: requests.get(f"{running.started['admin']}/metrics", timeout=10).text  # noqa: E731
+        for path in ("profile", "balance", "transactions"):
+            wanted = f'tapgate_ur_calls_total{{path="/api/fma/v1/{path}",outcome="done"}}'
+            assert eventually(lambda wanted=wanted: wanted in calls(), 20), path
+        assert 'path="/v1/balance",outcome' not in calls()
+        said = running.interrupt()
+    finally:
+        running.kill()
+    assert (said["books"], said["journal"], said["users_compared"]) == ("equal", "equal", "20")
+
+
 @pytest.mark.parametrize("code", [10002, 50002, 10999])
 def test_the_books_agree_while_ur_refuses_what_tapgate_asks(code):
     paths = ("/v1/profile", "/v1/balance", "/v1/tokens")

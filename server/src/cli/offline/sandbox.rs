@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use crate::cli::Failed;
+use crate::provider::api::AccountMode;
 use crate::sandbox::{self, FaultProfile, Options, Provocation};
 
 #[derive(Debug, Args)]
@@ -18,6 +19,9 @@ pub(in crate::cli) struct Sandbox {
     /// What goes wrong between UR and tapgate.
     #[arg(long, value_enum, default_value_t = FaultProfile::None, value_name = "PROFILE")]
     faults: FaultProfile,
+    /// UR's account mode: the paths at which tapgate asks about accounts. UR serves both.
+    #[arg(long, default_value = "external_wallet", value_name = "MODE", value_parser = account_mode)]
+    account_mode: AccountMode,
     /// Has UR's API answer a path with one of UR's error codes, such as 10016@/v1/balance, while the traffic runs; may be
     /// given several times.
     #[arg(long = "ur-error", value_name = "CODE@PATH")]
@@ -41,12 +45,18 @@ fn rate(text: &str) -> Result<f64, String> {
     rate.ok_or_else(|| "must be a number of taps a second, 0.001 to 100000".to_owned())
 }
 
+fn account_mode(text: &str) -> Result<AccountMode, String> {
+    let found = AccountMode::ALL.into_iter().find(|mode| mode.name() == text);
+    found.ok_or_else(|| "must be external_wallet or managed_custody".to_owned())
+}
+
 impl Sandbox {
     pub(in crate::cli) fn run(self) -> Result<(), Failed> {
         let options = Options {
             users: usize::try_from(self.users)?,
             rate: self.rate,
             faults: self.faults,
+            account_mode: self.account_mode,
             errors: self.errors,
             speed: self.speed,
             data: self.data,

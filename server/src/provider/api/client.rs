@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use metrics::counter;
 use reqwest::{Method, Response, Url, redirect};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use tapgate_engine::ids::UrId;
 
+use super::account_mode::{AccountMode, Question, Subject, number};
 use super::{At, Breaker, Budget, DepositOrder, Priority, QuoteAsked, TransactionFilter, UrApi, UrError};
 use crate::clock::Clock;
 use crate::error_chain::error_chain;
@@ -38,9 +39,8 @@ const RATE_LIMITED_BACKOFF: Duration = Duration::from_secs(1);
 /// Distance of our deadlines: room for clocks that differ, below UR's bound.
 const DEADLINE_AHEAD_SECONDS: u64 = PARTNER_DEADLINE_AHEAD_SECONDS_MAX / 2;
 
-/// The endpoints whose rows are read one by one.
-const ROWS_OF: [&str; 5] =
-    ["/v1/balance", "/v1/exchangeRate", "/v1/tokens", "/v1/transaction/query", "/v1/transactions"];
+/// The endpoints whose rows are read one by one, beside the account's balances and transactions.
+const ROWS_OF: [&str; 3] = ["/v1/exchangeRate", "/v1/tokens", "/v1/transaction/query"];
 
 /// The client could not be set up.
 #[derive(Debug, thiserror::Error)]
@@ -59,6 +59,7 @@ pub struct Settings {
     /// For all calls together, 1 to 100,000.
     pub calls_per_minute: u32,
     pub amounts: AmountForms,
+    pub mode: AccountMode,
 }
 
 /// The forms of amounts where UR's documents and its clients differ (docs/ur-facts.md, "Amounts on UR's wire").
@@ -87,6 +88,7 @@ pub struct Client {
     budget: Mutex<Budget>,
     breaker: Mutex<Breaker>,
     amounts: AmountForms,
+    mode: AccountMode,
     findings: Arc<Findings>,
 }
 
@@ -105,6 +107,10 @@ impl Call<'_> {
         let (method, body) = (Method::POST, body.to_string().into_bytes());
         Call { method, path, body, scope: PartnerScope::Open, priority, attempts_max: ATTEMPTS_MAX }
     }
+
+    fn about(asked: Question<'_>, priority: Priority) -> Call<'_> {
+        Call { scope: asked.scope, ..Call::post(asked.path, &asked.body, priority) }
+    }
 }
 
 impl Client {
@@ -116,7 +122,7 @@ impl Client {
         randomness: Randomness,
         findings: Arc<Findings>,
     ) -> Result<Client, ClientSetUpError> {
-        let Settings { base_url, key, signers, calls_per_minute, amounts } = settings;
+        let Settings { base_url, key, signers, calls_per_minute, amounts, mode } = settings;
         // The process may have installed one already; it is the same provider.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let base = base_url.trim_end_matches('/').parse::<Url>();
@@ -128,7 +134,8 @@ impl Client {
             .tcp_nodelay(true)
             .build()
             .map_err(|error| ClientSetUpError(error.to_string()))?;
-        for path in ROWS_OF {
+        let of_accounts = [Subject::Balance, Subject::Transactions].map(|subject| mode.path(subject));
+        for path in ROWS_OF.into_iter().chain(of_accounts) {
             counter!("tapgate_ur_unreadable_total", "path" => path).increment(0);
         }
         let signers = WebhookPolicy { signers, require_v2: false, timestamp_window_seconds: DEADLINE_AHEAD_SECONDS };
@@ -142,6 +149,7 @@ impl Client {
             budget: Mutex::new(Budget::new(calls_per_minute)),
             breaker: Mutex::new(Breaker::default()),
             amounts,
+            mode,
             findings,
         })
     }
@@ -265,7 +273,10 @@ impl Client {
             .header(DEADLINE_HEADER, deadline.to_string())
             .header(PUBLIC_KEY_HEADER, self.key.address().to_string());
         if let PartnerScope::ManagedCustody { ur_id, external_user_id } = call.scope {
-            request = request.header(UR_ID_HEADER, ur_id).header(EXTERNAL_USER_ID_HEADER, external_user_id);
+            let named = [(UR_ID_HEADER, ur_id), (EXTERNAL_USER_ID_HEADER, external_user_id)];
+            for (header, id) in named.into_iter().filter(|(_, id)| !id.is_empty()) {
+                request = request.header(header, id);
+            }
         }
         if !call.body.is_empty() {
             request = request.header("Content-Type", "application/json").body(call.body.clone());
@@ -340,25 +351,22 @@ fn broken(path: &'static str, error: &reqwest::Error) -> UrError {
     if error.is_timeout() { UrError::Timeout(path) } else { UrError::Unreachable(error_chain(error)) }
 }
 
-/// UR's account numbers are int64 on its wire; any other id goes as text, for UR to refuse.
-fn number(user: &UrId) -> Value {
-    user.as_str().parse::<i64>().map_or_else(|_| json!(user.as_str()), |number| json!(number))
-}
-
 impl UrApi for Client {
     async fn profile(&self, user: &UrId, priority: Priority) -> Result<Profile, UrError> {
-        const PATH: &str = "/v1/profile";
-        let answer = self.call(Call::post(PATH, &json!({"urId": number(user)}), priority)).await?;
-        let profile = self.decoded(PATH, Profile::read(&answer))?;
+        let asked = self.mode.ask(Subject::Profile, user, Map::new());
+        let path = asked.path;
+        let answer = self.call(Call::about(asked, priority)).await?;
+        let profile = self.decoded(path, Profile::read(&answer))?;
         let theirs = Malformed(format!("urId is {:?}, asked was {:?}", profile.user.as_str(), user.as_str()));
-        self.decoded(PATH, if profile.user == *user { Ok(profile) } else { Err(theirs) })
+        self.decoded(path, if profile.user == *user { Ok(profile) } else { Err(theirs) })
     }
 
     async fn balance(&self, user: &UrId, priority: Priority) -> Result<Balances, UrError> {
-        const PATH: &str = "/v1/balance";
-        let answer = self.call(Call::post(PATH, &json!({"urId": number(user)}), priority)).await?;
-        let balances = self.decoded(PATH, Balances::read(&answer, self.amounts.balances))?;
-        self.note(PATH, &balances.unreadable);
+        let asked = self.mode.ask(Subject::Balance, user, Map::new());
+        let path = asked.path;
+        let answer = self.call(Call::about(asked, priority)).await?;
+        let balances = self.decoded(path, Balances::read(&answer, self.amounts.balances))?;
+        self.note(path, &balances.unreadable);
         for error in &balances.unreadable {
             tracing::warn!(%user, %error, "a balance of UR cannot be read; the others are used");
         }
@@ -372,22 +380,22 @@ impl UrApi for Client {
         at: At,
         priority: Priority,
     ) -> Result<Page<Transaction>, UrError> {
-        const PATH: &str = "/v1/transactions";
-        let mut body = json!({"urId": number(user), "pageSize": filter.page_size.clamp(1, 100)});
-        if let Some(fields) = body.as_object_mut() {
-            let mut set = |key: &str, value: Option<Value>| {
-                value.map(|value| fields.insert(key.to_owned(), value));
-            };
-            set("type", filter.kind.map(Value::from));
-            set("fromTimestamp", filter.from.map(Value::from));
-            if let At::After(cursor) = at {
-                set("cursorTimestamp", Some(cursor.timestamp.into()));
-                set("cursorId", Some(cursor.id.into()));
-            }
+        let mut fields = Map::new();
+        let mut set = |key: &str, value: Option<Value>| {
+            value.map(|value| fields.insert(key.to_owned(), value));
+        };
+        set("pageSize", Some(filter.page_size.clamp(1, 100).into()));
+        set("type", filter.kind.map(Value::from));
+        set("fromTimestamp", filter.from.map(Value::from));
+        if let At::After(cursor) = at {
+            set("cursorTimestamp", Some(cursor.timestamp.into()));
+            set("cursorId", Some(cursor.id.into()));
         }
-        let answer = self.call(Call::post(PATH, &body, priority)).await?;
-        let page = self.decoded(PATH, self.transactions_in(&answer))?;
-        self.note(PATH, &page.unreadable);
+        let asked = self.mode.ask(Subject::Transactions, user, fields);
+        let path = asked.path;
+        let answer = self.call(Call::about(asked, priority)).await?;
+        let page = self.decoded(path, self.transactions_in(&answer))?;
+        self.note(path, &page.unreadable);
         Ok(page)
     }
 

@@ -3,6 +3,7 @@
 //! UR's limits are unknown, so all callers share one budget a minute by priority, and a breaker stops calls while UR is
 //! down. Decisions never call UR.
 
+mod account_mode;
 mod breaker;
 mod budget;
 mod client;
@@ -12,6 +13,7 @@ use std::future::Future;
 use tapgate_engine::ids::UrId;
 use tapgate_engine::money::Minor;
 
+pub use account_mode::AccountMode;
 pub use breaker::Breaker;
 pub use budget::{Budget, Priority};
 pub use client::{AmountForms, Client, ClientSetUpError, Settings};
@@ -141,13 +143,13 @@ pub struct DepositOrder {
 
 /// The engine's calls to UR. A call may wait for the budget; besides that it ends within the client's deadline.
 pub trait UrApi: Send + Sync + 'static {
-    /// `/v1/profile`.
+    /// `/v1/profile`, or its like in Managed Custody.
     fn profile(&self, user: &UrId, priority: Priority) -> impl Future<Output = Result<Profile, UrError>> + Send;
 
-    /// `/v1/balance`.
+    /// `/v1/balance`, likewise.
     fn balance(&self, user: &UrId, priority: Priority) -> impl Future<Output = Result<Balances, UrError>> + Send;
 
-    /// One page of `/v1/transactions`.
+    /// One page of `/v1/transactions`, likewise.
     fn transactions(
         &self,
         user: &UrId,
