@@ -176,6 +176,7 @@ fn import(index: u64) -> Import {
             id: format!("card_{index}").parse().expect("an id"),
             status: CardStatus::Active,
             currency: Currency::EUR,
+            single_use: None,
         }],
     }
 }

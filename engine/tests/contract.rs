@@ -74,6 +74,7 @@ fn priced(world: &World, case: &Value) -> Ended {
         id: "card".parse().unwrap(),
         status: CardStatus::Active,
         currency: currency(case["card"].as_str().unwrap()),
+        single_use: None,
     };
     let import = Import {
         limit,

@@ -114,7 +114,12 @@ fn an_import_between_two_taps_of_an_unknown_user_leaves_one_history() {
 fn an_approval_of_nothing_makes_no_pool() {
     let store = MemoryStore::new();
     let world = World::with_store(store.clone());
-    let dollars = ImportedCard { id: "card".parse().unwrap(), status: CardStatus::Active, currency: Currency::USD };
+    let dollars = ImportedCard {
+        id: "card".parse().unwrap(),
+        status: CardStatus::Active,
+        currency: Currency::USD,
+        single_use: None,
+    };
     world.change(Change::ImportUser(Box::new(Import { cards: vec![dollars], ..import() }))).unwrap();
     outcome(&world, Request { currency: Currency::USD, ..tap("nothing", 0) }, at(1));
     while world.ledger.write_rows().unwrap().more {}

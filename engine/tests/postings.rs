@@ -320,7 +320,12 @@ fn what_was_given_up_and_is_settled_in_parts_uses_the_limit_for_each() {
 fn a_refund_where_no_pool_is_open_opens_none() {
     let store = MemoryStore::new();
     let world = World::with_policy(store.clone(), Policy { zero_amount_holds: 0, ..Policy::default() });
-    let card = ImportedCard { id: "dollars".parse().unwrap(), status: CardStatus::Active, currency: Currency::USD };
+    let card = ImportedCard {
+        id: "dollars".parse().unwrap(),
+        status: CardStatus::Active,
+        currency: Currency::USD,
+        single_use: None,
+    };
     world.change(Change::AddCard { user: "user".parse().unwrap(), card }).unwrap();
     let checked = Request { card: "dollars".parse().unwrap(), currency: Currency::USD, ..tap("a1", 0) };
     assert!(matches!(world.durable(checked), Outcome::Approved { .. }), "a card is checked");

@@ -114,6 +114,7 @@ impl Fact {
             | Fact::CardChanged { .. }
             | Fact::CardControlled { .. }
             | Fact::CardAdded { .. }
+            | Fact::CardUseSet { .. }
             | Fact::RatesReplaced(_)
             | Fact::ProgramSuspended { .. }
             | Fact::BreakOpened(_)

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
-use super::{AccountStatus, CardStatus, Difference, Listed, Reason, Request, VelocityRule};
+use super::{AccountStatus, CardStatus, CardUse, Difference, Listed, Reason, Request, VelocityRule};
 use crate::bytes::Fingerprint;
 use crate::contract::pricing::{Conversion, Price};
 use crate::ids::Sequence;
@@ -141,6 +141,7 @@ pub struct Inputs {
     pub user: Option<UserSeen>,
     /// `None`: the card is not this user's.
     pub card: Option<CardStatus>,
+    pub card_use: CardUse,
     /// The reversal came before the authorization.
     pub reversed_before: bool,
     /// For an increment: whether an open parent of the same user, card and currency exists.

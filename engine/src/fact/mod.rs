@@ -48,8 +48,8 @@ pub use request::{Kind, Request};
 pub use settled::{Difference, Effect, LayerChange, Settled, SourceChange, debit_id};
 pub use touches::Touches;
 pub use user::{
-    AccountStatus, AllowancesReported, CardReported, CardStatus, FundingPolicy, FundsReplaced, Import, ImportedCard,
-    ImportedFiat, ReportedAccount, UserReported,
+    AccountStatus, AllowancesReported, CardReported, CardStatus, CardUse, FundingPolicy, FundsReplaced, Import,
+    ImportedCard, ImportedFiat, ReportedAccount, UserReported,
 };
 
 use compact_str::CompactString;
@@ -189,4 +189,6 @@ pub enum Fact {
     CardReported(Box<CardReported>),
     /// UR changed an account's allowances.
     AllowancesReported(Box<AllowancesReported>),
+    /// A card was made single-use, or no longer so.
+    CardUseSet { user: UrId, card: CardId, single_use: bool },
 }

@@ -115,6 +115,7 @@ impl Fact {
             | Fact::CardChanged { user, .. }
             | Fact::CardControlled { user, .. }
             | Fact::CardAdded { user, .. }
+            | Fact::CardUseSet { user, .. }
             | Fact::UserAged { user, .. } => Touches::user(user),
             Fact::PoolReported(report) => Touches::pool(report.currency),
             Fact::PoolSynced(synced) => Touches::pool(synced.currency),

@@ -46,6 +46,17 @@ impl CardStatus {
     }
 }
 
+/// How often a card may be approved.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum CardUse {
+    #[default]
+    Any,
+    /// The next approval freezes it.
+    Single,
+    /// Single-use, and frozen by its approval until a person activates it.
+    Used,
+}
+
 /// The funding source, and the fallback when it declines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum FundingPolicy {
@@ -82,6 +93,8 @@ pub struct ImportedCard {
     pub status: CardStatus,
     /// The settlement currency.
     pub currency: Currency,
+    /// Whether its first approval freezes it; `None` keeps what is stored.
+    pub single_use: Option<bool>,
 }
 
 /// An imported fiat balance.

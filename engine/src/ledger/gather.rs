@@ -5,8 +5,8 @@ use smallvec::{SmallVec, smallvec};
 use super::{Policy, Shared};
 use crate::contract::pricing::Price;
 use crate::fact::{
-    AmountMaxSeen, Capacity, Controls, FiatChoice, FundingPolicy, FundingRoute, FundsSeen, Inputs, Kind, Listed,
-    Request, Source, UserSeen, VelocitySeen,
+    AmountMaxSeen, Capacity, CardUse, Controls, FiatChoice, FundingPolicy, FundingRoute, FundsSeen, Inputs, Kind,
+    Listed, Request, Source, UserSeen, VelocitySeen,
 };
 use crate::money::{Currency, Minor};
 use crate::rows::{Authorization, Card, User};
@@ -53,6 +53,7 @@ impl Scene<'_> {
             program_suspended: self.shared.program.suspended,
             user: self.known.user.map(|user| self.user_seen(user, now)),
             card: card.map(|card| card.status),
+            card_use: card.map_or(CardUse::Any, |card| card.card_use),
             reversed_before: self.known.reversed_before
                 || request.kind == Kind::Authorization
                     && self.known.root.is_some_and(|root| root.is_tombstone || root.user != request.user),

@@ -34,9 +34,17 @@ impl Books<'_> {
             || !change.fiat.is_empty()
             || !change.completes.is_empty()
             || !change.return_uses.is_empty()
+            || self.frees_card(root, &evidence)
             || self.user.is_some_and(|user| user.asked().contains(root) != change.is_asked);
         let user = (self.user.is_some() && changes_user).then(|| after.user.clone());
         Settled { root: root.clone(), previous, user, evidence, change }
+    }
+
+    fn frees_card(&self, root: &AuthorizationId, evidence: &Evidence) -> bool {
+        match (self.user, evidence) {
+            (Some(user), Evidence::Ended(ended)) => user.card_freed_by(root, ended).is_some(),
+            _ => false,
+        }
     }
 
     /// The difference between what `after`'s evidence makes stand and what was recorded.

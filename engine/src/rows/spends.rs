@@ -195,6 +195,12 @@ impl Spends {
             || self.ring.back().is_some_and(|newest| newest.at > latest)
     }
 
+    /// The record of the last approval on a card.
+    #[must_use]
+    pub(crate) fn last_approval(&self, card: u16) -> Option<Sequence> {
+        self.ring.iter().rev().find(|spend| spend.card == card && spend.count > 0).map(|spend| spend.last)
+    }
+
     /// Time of the newest spend.
     #[must_use]
     pub fn newest(&self) -> Option<UnixSeconds> {

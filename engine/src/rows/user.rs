@@ -7,9 +7,9 @@ use super::legal::Broken;
 use super::{Completions, NewSpend, Row, Spends};
 use crate::contract::limit::ClientLimit;
 use crate::fact::{
-    AccountStatus, Approval, CardReported, CardStatus, Controls, Decided, Difference, Evidence, Fact, FundingPolicy,
-    FundsReplaced, Import, ImportedCard, LayerChange, Record, Settled, Source, Touches, UserReported, Verdict,
-    debit_id,
+    AccountStatus, Approval, CardReported, CardStatus, CardUse, Controls, Decided, Difference, EndCause, Ended,
+    Evidence, Fact, FundingPolicy, FundsReplaced, Import, ImportedCard, Kind, LayerChange, Record, Settled, Source,
+    Touches, UserReported, Verdict, debit_id,
 };
 use crate::ids::{AuthorizationId, CardId, Sequence, UrId};
 use crate::money::{ChfMinor, Currency, Minor, Money};
@@ -66,6 +66,8 @@ pub struct Card {
     pub number: u16,
     /// The partner froze it: UR's word does not unfreeze it.
     pub is_kept_frozen: bool,
+    /// Beside `status`, which is people's and UR's word.
+    pub card_use: CardUse,
 }
 
 /// UR's last word about a card.
@@ -80,7 +82,37 @@ impl Card {
     /// Whether the card stays although an import omits it: else the next import could make it active again.
     #[must_use]
     pub fn outlives(&self, import: &Import) -> bool {
-        !import.overrides && self.status != CardStatus::Active
+        !import.overrides && self.shown_status() != CardStatus::Active
+    }
+
+    /// The status that people see: an approval freezes a single-use card.
+    #[must_use]
+    pub fn shown_status(&self) -> CardStatus {
+        match self.card_use {
+            CardUse::Used => self.status.strictest(CardStatus::Frozen),
+            CardUse::Any | CardUse::Single => self.status,
+        }
+    }
+
+    fn set_status(&mut self, status: CardStatus) {
+        self.status = status;
+        self.is_kept_frozen = status == CardStatus::Frozen;
+        if status == CardStatus::Active && self.card_use == CardUse::Used {
+            self.card_use = CardUse::Single;
+        }
+    }
+
+    fn set_single_use(&mut self, single_use: bool) {
+        match (single_use, self.card_use) {
+            (true, CardUse::Any) => self.card_use = CardUse::Single,
+            (true, CardUse::Single | CardUse::Used) | (false, CardUse::Any) => {}
+            (false, CardUse::Single) => self.card_use = CardUse::Any,
+            (false, CardUse::Used) => {
+                // Only an activation lets it be used again.
+                (self.card_use, self.is_kept_frozen) = (CardUse::Any, true);
+                self.status = self.status.strictest(CardStatus::Frozen);
+            }
+        }
     }
 }
 
@@ -243,10 +275,8 @@ impl Row for User {
             Fact::FundsReplaced(replaced) => self.replace_funds(replaced),
             Fact::UserSuspended { suspended, .. } => self.suspended = *suspended,
             Fact::UserControlled { controls, .. } => self.rest_mut().controls.clone_from(controls),
-            Fact::CardChanged { card, status, .. } => self.with_card(card, |card| {
-                card.status = *status;
-                card.is_kept_frozen = *status == CardStatus::Frozen;
-            }),
+            Fact::CardChanged { card, status, .. } => self.with_card(card, |card| card.set_status(*status)),
+            Fact::CardUseSet { card, single_use, .. } => self.with_card(card, |card| card.set_single_use(*single_use)),
             Fact::CardControlled { card, controls, .. } => {
                 self.with_card(card, |card| card.controls.clone_from(controls));
             }
@@ -420,7 +450,13 @@ impl User {
     }
 
     fn approve(&mut self, sequence: Sequence, at: UnixMillis, decided: &Decided, approval: &Approval) {
-        let card = self.card(&decided.request.card).map_or(0, |card| card.number);
+        let is_first = decided.request.kind == Kind::Authorization;
+        let card = self.cards.iter_mut().find(|card| card.id == decided.request.card).map_or(0, |card| {
+            if card.card_use == CardUse::Single && is_first {
+                card.card_use = CardUse::Used;
+            }
+            card.number
+        });
         self.rest_mut().spends.add(NewSpend {
             sequence,
             at: at.seconds(),
@@ -456,8 +492,11 @@ impl User {
     }
 
     fn settled(&mut self, sequence: Sequence, at: UnixMillis, settled: &Settled) {
-        if matches!(settled.evidence, Evidence::Ended(_)) {
+        if let Evidence::Ended(ended) = &settled.evidence {
             self.keep_ended(&settled.root);
+            if let Some(card) = self.card_freed_by(&settled.root, ended).and_then(|place| self.cards.get_mut(place)) {
+                card.card_use = CardUse::Single;
+            }
         }
         // What a callback returns UR counts once it has our answer; anything else it may have counted before it showed it.
         let is_urs = !matches!(settled.evidence, Evidence::Announced(_));
@@ -465,6 +504,19 @@ impl User {
         if let Evidence::Linked(linked) = &settled.evidence {
             self.settle(sequence, at, &linked.from, &linked.change, is_urs);
         }
+    }
+
+    /// The single-use card, by its place, that the end of its own approval makes usable again: the approval was late, and
+    /// answered as a decline.
+    pub(crate) fn card_freed_by(&self, root: &AuthorizationId, ended: &Ended) -> Option<usize> {
+        // An increment that was late used nothing.
+        if !matches!(&ended.cause, EndCause::Late { id } if id == root) {
+            return None;
+        }
+        let late = ended.draws.first()?;
+        let is_its =
+            |card: &Card| card.card_use == CardUse::Used && self.spends().last_approval(card.number) == Some(*late);
+        self.cards.iter().position(is_its)
     }
 
     /// Keeps what late movements without a reference are matched by.
@@ -711,14 +763,22 @@ impl User {
                 |old| old.number,
             );
             let kept = old.filter(|_| !import.overrides);
-            self.cards.push(Card {
+            let mut card = Card {
                 id: new.id.clone(),
                 status: kept.map_or(new.status, |kept| kept.status.strictest(new.status)),
                 currency: new.currency,
                 controls: old.and_then(|old| old.controls.clone()),
                 number,
                 is_kept_frozen: kept.is_some_and(|kept| kept.is_kept_frozen),
-            });
+                card_use: match old.map_or(CardUse::Any, |old| old.card_use) {
+                    CardUse::Used if import.overrides => CardUse::Single,
+                    own => own,
+                },
+            };
+            if let Some(single_use) = new.single_use {
+                card.set_single_use(single_use);
+            }
+            self.cards.push(card);
         }
         // A later import that names the card again must find that it was blocked.
         for old in before {
@@ -734,8 +794,9 @@ impl User {
     fn add_card(&mut self, new: &ImportedCard) {
         // Saturating as for an imported card.
         let number = self.cards.iter().map(|card| card.number).max().unwrap_or(0).saturating_add(1);
-        let ImportedCard { id, status, currency } = new.clone();
-        self.cards.push(Card { id, status, currency, controls: None, number, is_kept_frozen: false });
+        let ImportedCard { id, status, currency, single_use } = new.clone();
+        let card_use = if single_use == Some(true) { CardUse::Single } else { CardUse::Any };
+        self.cards.push(Card { id, status, currency, controls: None, number, is_kept_frozen: false, card_use });
     }
 
     fn replace_funds(&mut self, replaced: &FundsReplaced) {

@@ -7,8 +7,8 @@ use crate::contract::limit::to_chf;
 use crate::contract::pricing::{Conversion, Price};
 use crate::country::Country;
 use crate::fact::{
-    AccountStatus, AmountMaxSeen, Approval, Capacity, CardStatus, FundingRoute, Inputs, Listing, Reason, Request,
-    Source, VelocitySeen,
+    AccountStatus, AmountMaxSeen, Approval, Capacity, CardStatus, CardUse, FundingRoute, Inputs, Kind, Listing, Reason,
+    Request, Source, VelocitySeen,
 };
 use crate::money::{ChfMinor, Minor, Money};
 
@@ -84,7 +84,13 @@ pub(super) fn climb<O: Observer>(
     let status_is = |bad: &[AccountStatus]| status.is_some_and(|status| bad.contains(&status));
     let nothing = || Shown::new();
     let status_seen = || vec![("status", status.map_or("none".to_owned(), |status| format!("{status:?}")))];
-    let card_seen = || vec![("card", inputs.card.map_or("none".to_owned(), |card| format!("{card:?}")))];
+    let card_seen = || {
+        let card = ("card", inputs.card.map_or("none".to_owned(), |card| format!("{card:?}")));
+        let used = (inputs.card_use != CardUse::Any).then(|| ("use", format!("{:?}", inputs.card_use)));
+        [card].into_iter().chain(used).collect()
+    };
+    // What a used card was approved for may still grow.
+    let is_used = inputs.card_use == CardUse::Used && request.kind == Kind::Authorization;
 
     check(Reason::ProgramSuspended, !inputs.program_suspended, &nothing)?;
     check(Reason::UnknownUser, inputs.user.is_some(), &nothing)?;
@@ -96,7 +102,7 @@ pub(super) fn climb<O: Observer>(
     check(Reason::AccountSoftBlocked, !status_is(&[AccountStatus::SoftBlocked]), &status_seen)?;
     check(Reason::AccountNotLive, !status_is(&[AccountStatus::Na, AccountStatus::Tourist]), &status_seen)?;
     check(Reason::UserSuspended, inputs.user.is_some_and(|user| !user.suspended), &nothing)?;
-    check(Reason::CardFrozen, inputs.card != Some(CardStatus::Frozen), &card_seen)?;
+    check(Reason::CardFrozen, inputs.card != Some(CardStatus::Frozen) && !is_used, &card_seen)?;
     check(Reason::CardDeleted, inputs.card != Some(CardStatus::Deleted), &card_seen)?;
     check(Reason::AmountInvalid, request.amount_is_valid(), &|| vec![("amount", request.amount.to_string())])?;
 

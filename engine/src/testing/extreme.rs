@@ -155,6 +155,7 @@ fn import(script: &mut Script<'_>) -> Import {
             id: format!("card_{user}").parse().expect("an id"),
             status: CardStatus::Active,
             currency: script.currency(),
+            single_use: script.flag().then_some(true),
         }],
         user,
     }
@@ -500,6 +501,7 @@ fn no_values() -> Inputs {
         card: None,
         reversed_before: false,
         parent_found: true,
+        card_use: crate::fact::CardUse::default(),
         listed: crate::fact::Listed::default(),
         amount_max: Vec::new(),
         velocity: Vec::new(),

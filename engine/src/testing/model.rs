@@ -83,8 +83,12 @@ pub struct ModelUser {
     pub sources: Vec<&'static str>,
     /// Suspended by the partner.
     pub suspended: bool,
-    /// The one card is frozen.
+    /// The one card is frozen by a person.
     pub frozen: bool,
+    /// The next approval of the card freezes it.
+    pub single_use: bool,
+    /// Its approval froze it.
+    pub card_used: bool,
     /// UR's figures.
     pub used: i64,
     /// UR's figures.
@@ -348,6 +352,9 @@ impl Model {
                     whole_debit: funds,
                 };
                 self.approvals.push((user, now));
+                if parent.is_none() {
+                    self.users[user].card_used = self.users[user].single_use;
+                }
                 let fresh = self.root("approved", user, currency);
                 let root = self.roots.entry(root_id).or_insert(fresh);
                 root.source = source;
@@ -397,7 +404,7 @@ impl Model {
         if figures.suspended {
             return Err("user_suspended");
         }
-        if figures.frozen {
+        if figures.frozen || (figures.card_used && parent.is_none()) {
             return Err("card_frozen");
         }
         if parent.is_some() && amount == 0 {

@@ -110,6 +110,13 @@ pub enum Operation {
         /// The new state.
         frozen: bool,
     },
+    /// A person makes a user's card single-use, or no longer so.
+    SingleUse {
+        /// The user.
+        user: u8,
+        /// The new state.
+        single_use: bool,
+    },
     /// A person replaces a user's controls.
     Control {
         /// The user.
@@ -168,7 +175,8 @@ fn operation(bytes: &[u8]) -> Operation {
         20 => Operation::Release { root: id },
         21 => Operation::Settle,
         22 => Operation::Restart,
-        23 if byte(1) >= 128 => Operation::Control { user, controls: byte(1) },
+        23 if byte(1) >= 192 => Operation::SingleUse { user, single_use: byte(1) & 1 == 1 },
+        23 if byte(1) >= 64 => Operation::Control { user, controls: byte(1) },
         24..=29 => {
             Operation::Show { root: id, hash: byte(2) >> 2 & 3, is_out: user != 3, status: byte(2) >> 4, amount }
         }
@@ -313,6 +321,8 @@ impl World {
                 sources,
                 suspended: false,
                 frozen: false,
+                single_use: false,
+                card_used: false,
                 used: 2_000,
                 client: 30_000,
                 start: START_SECONDS,
@@ -408,6 +418,18 @@ impl World {
                 let card = format!("card{user}").parse().expect("an id");
                 if self.change(&Change::ChangeCard { card, status }).is_some() {
                     self.model.users[user].frozen = frozen;
+                    self.model.users[user].card_used &= frozen;
+                }
+            }
+            Operation::SingleUse { user, single_use } => {
+                let user = usize::from(user) % USERS;
+                let card = format!("card{user}").parse().expect("an id");
+                if self.change(&Change::SetCardUse { card, single_use }).is_some() {
+                    let own = &mut self.model.users[user];
+                    // What was used stays frozen until a person activates it.
+                    own.frozen |= own.card_used && !single_use;
+                    own.card_used &= single_use;
+                    own.single_use = single_use;
                 }
             }
             Operation::Control { user, controls } => {
@@ -609,6 +631,7 @@ fn import(user: usize, funding: FundingPolicy, figures: &ModelUser) -> Import {
         id: format!("card{user}").parse().expect("an id"),
         status: CardStatus::Active,
         currency: Currency::EUR,
+        single_use: None,
     };
     Import {
         user: user_id(user),

@@ -98,7 +98,12 @@ pub(crate) fn import() -> Import {
         fiat: vec![ImportedFiat { currency: Currency::EUR, amount: Minor(100_000), allowance: true }],
         funding: None,
         overrides: false,
-        cards: vec![ImportedCard { id: "card".parse().unwrap(), status: CardStatus::Active, currency: Currency::EUR }],
+        cards: vec![ImportedCard {
+            id: "card".parse().unwrap(),
+            status: CardStatus::Active,
+            currency: Currency::EUR,
+            single_use: None,
+        }],
     }
 }
 

@@ -131,7 +131,7 @@ impl Stage {
         }
         for card in shown["cards"].as_array().into_iter().flatten() {
             let booked = account.cards.iter().find(|booked| card["cardId"] == booked.id.as_str());
-            if booked.is_none_or(|booked| card["status"] != booked.status) {
+            if booked.is_none_or(|booked| card["status"] != booked.shown_status()) {
                 self.figures.disagree(format!("user {ur_id}: the card is {card}, in the books {booked:?}"));
             }
         }

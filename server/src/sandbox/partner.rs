@@ -180,8 +180,11 @@ fn user(ur_id: &str, account: &Account) -> Value {
     let fiat = account.fiat.iter().map(|(code, (balance, allowed))| {
         json!({"currency": code, "amount": balance.balance.to_string(), "allowance": allowed})
     });
-    let cards =
-        account.cards.iter().map(|card| json!({"cardId": card.id, "status": card.status, "currency": card.currency}));
+    let cards = account.cards.iter().map(|card| {
+        json!({
+            "cardId": card.id, "status": card.status, "currency": card.currency, "single_use": card.single_use,
+        })
+    });
     let mut line = json!({
         "urId": ur_id, "status": account.status,
         "limit": {

@@ -144,19 +144,25 @@ impl Stage {
                 Some(of_user(user, UserChange::Controlled { card: None, blocks: blocks(controls.as_deref()) }))
             }
             Fact::CardChanged { user, card, status } => {
-                let set = UserChange::CardSet { card: card.to_string(), status: card_status(*status) };
+                let (card, status) = (card.to_string(), card_status(*status));
+                let set = UserChange::CardSet { card, status, is_persons: true };
                 Some(of_user(user, set))
             }
             Fact::CardReported(report) => {
                 let row = self.app.ledger.user(&report.user);
                 let status =
                     row.and_then(|row| row.card(&report.card).map(|card| card.status)).unwrap_or(report.status);
-                let set = UserChange::CardSet { card: report.card.to_string(), status: card_status(status) };
+                let (card, status) = (report.card.to_string(), card_status(status));
+                let set = UserChange::CardSet { card, status, is_persons: false };
                 Some(of_user(&report.user, set))
             }
             Fact::CardControlled { user, card, controls } => {
                 let blocks = blocks(controls.as_deref());
                 Some(of_user(user, UserChange::Controlled { card: Some(card.to_string()), blocks }))
+            }
+            Fact::CardUseSet { user, card, single_use } => {
+                let set = UserChange::CardUseSet { card: card.to_string(), single_use: *single_use };
+                Some(of_user(user, set))
             }
             Fact::CardAdded { user, card } => {
                 let (id, status) = (card.id.to_string(), card_status(card.status));
@@ -234,7 +240,7 @@ impl Stage {
             cards: import
                 .cards
                 .iter()
-                .map(|card| (card.id.to_string(), card_status(card.status), code(card.currency)))
+                .map(|card| (card.id.to_string(), card_status(card.status), code(card.currency), card.single_use))
                 .collect(),
             overrides: import.overrides,
         }))

@@ -375,7 +375,7 @@ impl Stage {
         self.then_follow(Ok(()));
         let card = self.books().accounts.get(&super::world::ur_id(user)).and_then(|account| {
             let card = account.cards.iter().find(|card| card.status != "deleted")?;
-            Some((card.id.clone(), if card.status == "active" { "frozen" } else { "active" }))
+            Some((card.id.clone(), if card.shown_status() == "active" { "frozen" } else { "active" }))
         });
         let Some((card, status)) = card else { return };
         self.then_follow(self.partner.put_card(&card, status).await);

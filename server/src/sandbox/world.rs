@@ -176,7 +176,7 @@ fn sample(now: u64) -> Account {
         funds: Some(Funds { amount: 500_000, currency: "USD", version: 0, held: 0 }),
         fiat: SAMPLE_BALANCES.map(|(code, amount)| (code, (Balance::of(amount, 0), true))).into(),
         usdc: 10_000_000_000,
-        cards: vec![Card { id: SAMPLE_CARD.to_owned(), status: "active", currency: "EUR", blocks: Vec::new() }],
+        cards: vec![Card::new(SAMPLE_CARD.to_owned(), "active", "EUR")],
         ..Account::new("live", limit, Funding::Crypto)
     }
 }
@@ -247,5 +247,6 @@ fn card(random: &mut ChaCha8Rng, index: usize, number: usize) -> Card {
         _ => "active",
     };
     let currency = if one_in(random, 6) { "USD" } else { "EUR" };
-    Card { id: format!("card_{}_{number}", ur_id(index)), status, currency, blocks: Vec::new() }
+    let single_use = one_in(random, 25);
+    Card { single_use, ..Card::new(format!("card_{}_{number}", ur_id(index)), status, currency) }
 }

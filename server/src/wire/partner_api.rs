@@ -120,6 +120,7 @@ pub fn read(body: &[u8]) -> Result<Mapped, Malformed> {
                 id: parsed("cardId", &card_id)?,
                 status: CardStatus::Active,
                 currency: parsed::<Currency>("currency", &currency)?,
+                single_use: None,
             };
             Ok(Mapped::Change(Change::AddCard { user: parsed("userId", &user_id.0)?, card }))
         }

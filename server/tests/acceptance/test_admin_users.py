@@ -164,6 +164,22 @@ def test_controls_of_a_card_bind_that_card_only(world):
     world.approve(tap(user, channel="atm", cardId=user.cards[1]))
 
 
+@pytest.mark.parametrize("path", ["", "/controls"])
+def test_a_single_use_card_is_frozen_by_its_first_approval(world, path):
+    user = world.user()
+    card = world.server.admin_ok("PUT", f"/api/v1/cards/{user.card}{path}", {"single_use": True})
+    assert (card["status"], card["single_use"]) == ("active", True)
+    first = world.approve(tap(user, 0))
+    assert world.profile(user)["cards"][0]["status"] == "frozen"
+    world.decline(tap(user), "card_frozen")
+    shown = world.server.admin_ok("GET", f"/api/v1/authorizations/{first['authorizationId']}")
+    assert shown["single_use"] is True
+    world.server.admin_ok("PUT", f"/api/v1/cards/{user.card}", {"status": "active"})
+    world.approve(tap(user))
+    world.decline(tap(user), "card_frozen")
+    assert world.server.admin("PUT", f"/api/v1/users/{user.ur_id}/controls", {"single_use": True}).status_code == 400
+
+
 def test_a_suspended_user_declines_until_he_is_resumed(world):
     user = world.user()
     world.suspend_user(user)

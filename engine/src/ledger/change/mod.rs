@@ -68,6 +68,8 @@ pub enum Change {
     },
     /// Change a card's status.
     ChangeCard { card: CardId, status: CardStatus },
+    /// Make a card single-use, or no longer so.
+    SetCardUse { card: CardId, single_use: bool },
     /// Replace a card's controls.
     ControlCard { card: CardId, controls: Controls },
     /// Report a pool's balance, or set its floor and reserve. A `None` keeps the stored figure.
@@ -260,6 +262,13 @@ impl Ledger {
                         return Err(ChangeError::Conflict(format!("card {card} is deleted, for good")));
                     }
                     Ok(Fact::CardChanged { user, card: card.clone(), status })
+                })?
+            }
+            Change::SetCardUse { card, single_use } => {
+                let user = self.owner(&admin, &card).cloned().ok_or_else(|| not_found("card", &card))?;
+                self.user_change(author, at, &user.clone(), |row| {
+                    row.card(&card).ok_or_else(|| not_found("card", &card))?;
+                    Ok(Fact::CardUseSet { user, card: card.clone(), single_use })
                 })?
             }
             Change::ControlCard { card, controls } => {

@@ -28,6 +28,13 @@ enum Command {
     Activate { card_id: CardId },
     /// Decline what the card is used for, for good.
     Delete { card_id: CardId },
+    /// Have the card's next approval freeze it.
+    SingleUse {
+        card_id: CardId,
+        /// Let the card be used more than once; one that is frozen by its approval must be activated, too.
+        #[arg(long)]
+        off: bool,
+    },
     /// Replace what restricts the card.
     Controls {
         card_id: CardId,
@@ -42,13 +49,16 @@ pub(in crate::cli) struct Card {
     pub(in crate::cli) card_id: Text,
     pub(in crate::cli) status: Text,
     pub(in crate::cli) currency: Text,
+    #[serde(rename = "single_use")]
+    pub(in crate::cli) single_use: bool,
     pub(in crate::cli) controls: Option<Controls>,
 }
 
 impl Card {
     /// The card's own restrictions, besides those of user and program.
     pub(in crate::cli) fn restrictions(&self) -> Vec<String> {
-        self.controls.as_ref().map_or_else(Vec::new, Controls::lines)
+        let controls = self.controls.as_ref().map_or_else(Vec::new, Controls::lines);
+        self.single_use.then(|| "single use".to_owned()).into_iter().chain(controls).collect()
     }
 }
 
@@ -62,6 +72,9 @@ impl Cards {
             Command::Freeze { card_id } => status(card_id, "frozen"),
             Command::Activate { card_id } => status(card_id, "active"),
             Command::Delete { card_id } => status(card_id, "deleted"),
+            Command::SingleUse { card_id, off } => {
+                client.send(ApiCall::put(&["cards", card_id.as_str()], json!({"single_use": !off}).to_string()))
+            }
             Command::Controls { card_id, file } => {
                 client.send(ApiCall::put(&["cards", card_id.as_str(), "controls"], body(file)?))
             }

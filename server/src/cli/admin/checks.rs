@@ -43,7 +43,8 @@ pub(in crate::cli) fn words(step: &Step, about: &CheckContext<'_>) -> String {
             format!("the account is {}", spaced(seen.one("status")))
         }
         Reason::UserSuspended => either("the partner has not suspended the user", "the partner suspended the user"),
-        Reason::CardFrozen | Reason::CardDeleted => format!("the card is {}", spaced(seen.one("card"))),
+        Reason::CardFrozen => card(step),
+        Reason::CardDeleted => format!("the card is {}", spaced(seen.one("card"))),
         Reason::AmountInvalid => {
             let asked = about.asked.map_or_else(|| seen.one("amount").to_owned(), Money::to_string);
             let bad = "is nothing, or more than any request may be";
@@ -75,6 +76,18 @@ pub(in crate::cli) fn words(step: &Step, about: &CheckContext<'_>) -> String {
         Reason::PoolReserveHeld | Reason::PoolExhausted => pool(check, seen),
         Reason::DeadlineExceeded => "it was not on disk in time; what it held was released".to_owned(),
         Reason::JournalUnavailable => "the journal had failed".to_owned(),
+    }
+}
+
+fn card(step: &Step) -> String {
+    let shown = format!("the card is {}", spaced(step.values.one("card")));
+    match (step.values.one("use"), step.passed) {
+        ("Used", true) => format!("{shown}; the approval that froze it may grow"),
+        ("Used", false) if step.values.one("card") == "Active" => {
+            "the card is single-use, and an approval froze it".to_owned()
+        }
+        ("Single", _) => format!("{shown}; it is single-use: an approval freezes it"),
+        _ => shown,
     }
 }
 

@@ -80,6 +80,7 @@ impl World {
                 id: "card".parse().unwrap(),
                 status: CardStatus::Active,
                 currency: Currency::EUR,
+                single_use: None,
             }],
         })));
         world

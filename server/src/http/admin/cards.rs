@@ -10,6 +10,7 @@ use tapgate_engine::ledger::Change;
 use super::auth::Access;
 use super::idempotency::{Asked, make};
 use super::{Admin, Answer, Gate, id, malformed, no_such};
+use crate::http::problem::Problem;
 use crate::wire::admin::controls::ControlsForm;
 use crate::wire::admin::users::{CardChangeForm, card_view};
 
@@ -20,25 +21,27 @@ pub(super) fn routes(gate: &Gate) -> Router<Admin> {
 
 async fn change(State(admin): State<Admin>, Path(text): Path<String>, asked: Asked) -> Answer {
     let card: CardId = id("card", &text)?;
-    let (status, controls) = asked.form::<CardChangeForm>()?.parts().map_err(malformed)?;
-    let status = status.map(|status| Change::ChangeCard { card: card.clone(), status });
-    let controls = controls.map(|controls| Change::ControlCard { card: card.clone(), controls });
-    let mut author = asked.author;
-    for change in [status, controls].into_iter().flatten() {
-        make(&admin, author.clone(), change).await?;
-        // The key names one record; the rest of the request may safely repeat.
-        if let Author::Person { idempotency, .. } = &mut author {
-            *idempotency = None;
-        }
-    }
+    let changes = asked.form::<CardChangeForm>()?.changes(&card).map_err(malformed)?;
+    make_all(&admin, asked.author, changes).await?;
     show(&admin, &card)
 }
 
 async fn controls(State(admin): State<Admin>, Path(text): Path<String>, asked: Asked) -> Answer {
     let card: CardId = id("card", &text)?;
-    let controls = asked.form::<ControlsForm>()?.controls().map_err(malformed)?;
-    make(&admin, asked.author, Change::ControlCard { card: card.clone(), controls }).await?;
+    let changes = asked.form::<ControlsForm>()?.card_changes(&card).map_err(malformed)?;
+    make_all(&admin, asked.author, changes).await?;
     show(&admin, &card)
+}
+
+async fn make_all(admin: &Admin, mut author: Author, changes: Vec<Change>) -> Result<(), Problem> {
+    for change in changes {
+        make(admin, author.clone(), change).await?;
+        // The key names one record; the rest of the request may safely repeat.
+        if let Author::Person { idempotency, .. } = &mut author {
+            *idempotency = None;
+        }
+    }
+    Ok(())
 }
 
 fn show(admin: &Admin, card: &CardId) -> Answer {

@@ -101,6 +101,31 @@ pub(in crate::sandbox) struct Card {
     pub(in crate::sandbox) status: &'static str,
     pub(in crate::sandbox) currency: Code,
     pub(in crate::sandbox) blocks: Vec<Block>,
+    pub(in crate::sandbox) single_use: bool,
+    /// Single-use, and frozen by its approval.
+    pub(in crate::sandbox) is_used: bool,
+}
+
+impl Card {
+    pub(in crate::sandbox) fn new(id: String, status: &'static str, currency: Code) -> Card {
+        Card { id, status, currency, blocks: Vec::new(), single_use: false, is_used: false }
+    }
+
+    pub(in crate::sandbox) fn shown_status(&self) -> &'static str {
+        if self.is_used && self.status == "active" { "frozen" } else { self.status }
+    }
+
+    pub(super) fn set_status(&mut self, status: &'static str) {
+        self.status = status;
+        self.is_used &= status != "active";
+    }
+
+    pub(super) fn set_single_use(&mut self, single_use: bool) {
+        if self.is_used && !single_use {
+            (self.is_used, self.status) = (false, if self.status == "deleted" { "deleted" } else { "frozen" });
+        }
+        self.single_use = single_use;
+    }
 }
 
 /// A restriction of a user or a card, in the ladder's order.

@@ -175,6 +175,11 @@ impl Books {
         if funds > 0 {
             account.undebited.push(tap.id.clone());
         }
+        if tap.kind == Kind::Authorization
+            && let Some(card) = account.cards.iter_mut().find(|card| card.id == tap.card)
+        {
+            card.is_used = card.single_use;
+        }
         let booking = self.bookings.entry(tap.root().to_owned()).or_insert_with(|| Booking::open(tap, "approved"));
         booking.source = source;
         booking.paid_in = currency;

@@ -70,6 +70,7 @@ impl Books {
             _ if account.suspended => return Err("user_suspended"),
             "frozen" => return Err("card_frozen"),
             "deleted" => return Err("card_deleted"),
+            _ if card.is_used && tap.kind == Kind::Authorization => return Err("card_frozen"),
             _ => {}
         }
         let parent = parent.filter(|_| tap.kind == Kind::Incremental);

@@ -20,8 +20,8 @@ pub(in crate::sandbox) struct Import {
     /// Currency, amount and allowance.
     pub(in crate::sandbox) fiat: Vec<(String, i64, bool)>,
     pub(in crate::sandbox) funding: Funding,
-    /// Id, status and currency.
-    pub(in crate::sandbox) cards: Vec<(String, &'static str, String)>,
+    /// Id, status, currency, and whether it is single-use, if the import says.
+    pub(in crate::sandbox) cards: Vec<(String, &'static str, String, Option<bool>)>,
     /// Whether the cards' statuses replace those that a person set.
     pub(in crate::sandbox) overrides: bool,
 }
@@ -55,6 +55,12 @@ pub(in crate::sandbox) enum UserChange {
     CardSet {
         card: String,
         status: &'static str,
+        /// Else UR's word, which makes no used card usable again.
+        is_persons: bool,
+    },
+    CardUseSet {
+        card: String,
+        single_use: bool,
     },
     CardAdded {
         card: String,
@@ -206,8 +212,13 @@ impl Books {
                     *own.map_or(&mut account.blocks, |card| &mut card.blocks) = blocks.unwrap_or_default();
                 }) && is_known
             }
-            UserChange::CardSet { card, status } => self.with_account(ur_id, |account| {
-                account.cards.iter_mut().filter(|own| own.id == card).for_each(|card| card.status = status);
+            UserChange::CardSet { card, status, is_persons } => self.with_account(ur_id, |account| {
+                for own in account.cards.iter_mut().filter(|own| own.id == card) {
+                    if is_persons { own.set_status(status) } else { own.status = status }
+                }
+            }),
+            UserChange::CardUseSet { card, single_use } => self.with_account(ur_id, |account| {
+                account.cards.iter_mut().filter(|own| own.id == card).for_each(|card| card.set_single_use(single_use));
             }),
             UserChange::CardAdded { card, status, code } => self.add_card(ur_id, card, status, &code),
             UserChange::Funds { amount, code, version, ended } => {
@@ -234,8 +245,7 @@ impl Books {
 
     fn add_card(&mut self, ur_id: &str, id: String, status: &'static str, code: &str) -> bool {
         let Some(currency) = self.held(code) else { return false };
-        let card = Card { id, status, currency, blocks: Vec::new() };
-        self.with_account(ur_id, |account| account.cards.push(card))
+        self.with_account(ur_id, |account| account.cards.push(Card::new(id, status, currency)))
     }
 
     fn set_funds(&mut self, ur_id: &str, funds: Option<(i64, &str)>, version: u64) -> bool {
@@ -261,10 +271,8 @@ impl Books {
         let fiat: Option<BTreeMap<Code, (i64, bool)>> =
             import.fiat.iter().map(|(code, amount, allowed)| Some((self.held(code)?, (*amount, *allowed)))).collect();
         let cards = import.cards.iter();
-        let cards: Option<Vec<Card>> = cards
-            .map(|(id, status, code)| {
-                Some(Card { id: id.clone(), status, currency: self.held(code)?, blocks: Vec::new() })
-            })
+        let cards: Option<Vec<(Card, Option<bool>)>> = cards
+            .map(|(id, status, code, single_use)| Some((Card::new(id.clone(), status, self.held(code)?), *single_use)))
             .collect();
         let (Some(fiat), Some(cards), Some(account)) = (fiat, cards, self.accounts.get_mut(ur_id)) else {
             return false;
@@ -298,17 +306,25 @@ impl Books {
 
 impl Account {
     /// A card that is frozen or deleted stays so, and stays when an import omits it.
-    fn import_cards(&mut self, imported: Vec<Card>, overrides: bool) {
-        let before = std::mem::replace(&mut self.cards, imported);
-        for card in &mut self.cards {
-            let Some(old) = before.iter().find(|old| old.id == card.id) else { continue };
+    fn import_cards(&mut self, imported: Vec<(Card, Option<bool>)>, overrides: bool) {
+        let (cards, single_use): (Vec<Card>, Vec<Option<bool>>) = imported.into_iter().unzip();
+        let before = std::mem::replace(&mut self.cards, cards);
+        for (card, single_use) in self.cards.iter_mut().zip(single_use) {
+            let Some(old) = before.iter().find(|old| old.id == card.id) else {
+                card.single_use = single_use == Some(true);
+                continue;
+            };
             card.blocks.clone_from(&old.blocks);
+            (card.single_use, card.is_used) = (old.single_use, old.is_used && !overrides);
             let strictest = ["deleted", "frozen"].into_iter().find(|status| [old.status, card.status].contains(status));
             if !overrides {
                 card.status = strictest.unwrap_or(card.status);
             }
+            if let Some(single_use) = single_use {
+                card.set_single_use(single_use);
+            }
         }
-        let stays = |old: &Card| !overrides && old.status != "active";
+        let stays = |old: &Card| !overrides && (old.status != "active" || old.is_used);
         let omitted = before.into_iter().filter(|old| stays(old) && self.cards.iter().all(|card| card.id != old.id));
         let omitted: Vec<_> = omitted.collect();
         self.cards.extend(omitted);

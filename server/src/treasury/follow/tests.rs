@@ -87,6 +87,7 @@ impl World {
                     id: format!("c{user}").parse().unwrap(),
                     status: CardStatus::Active,
                     currency: Currency::EUR,
+                    single_use: None,
                 }],
             };
             world.change(MONDAY, Change::ImportUser(Box::new(import)));

@@ -2,8 +2,8 @@
 
 use serde_json::{Map, Value, json};
 use tapgate_engine::fact::{
-    Author, AuthorizationState, Decided, EndCause, Evidence, Fact, Flow, Progress, Reason, Record, Request, Settled,
-    Shown, Tolerance, Verdict,
+    Author, AuthorizationState, CardUse, Decided, EndCause, Evidence, Fact, Flow, Kind, Progress, Reason, Record,
+    Request, Settled, Shown, Tolerance, Verdict,
 };
 use tapgate_engine::ids::{AuthorizationId, Sequence};
 use tapgate_engine::ledger::Found;
@@ -74,10 +74,20 @@ pub fn summary(id: &AuthorizationId, found: &Found, decision: Option<&Record>) -
             })
         ),
     );
+    if decision.is_some_and(|record| freezes_card(&record.fact)) {
+        set("single_use", json!(true));
+    }
     set("held", json!(held.map(money)));
     set("chf", json!(approval.map(|approval| approval.limit.to_string())));
     set("at", json!(decision.map(|record| record.at.seconds().0)));
     view
+}
+
+/// Whether the record approves what a single-use card is for, and freezes the card.
+fn freezes_card(fact: &Fact) -> bool {
+    let Fact::Decided(decided) = fact else { return false };
+    let is_first = decided.request.kind == Kind::Authorization && decided.inputs.card_use == CardUse::Single;
+    is_first && matches!(decided.verdict, Verdict::Approved(_))
 }
 
 /// A declined increment is declined, whatever the state of its root.

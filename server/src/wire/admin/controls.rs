@@ -5,6 +5,8 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tapgate_engine::country::Country;
 use tapgate_engine::fact::{Controls, ControlsError, VelocityRule};
+use tapgate_engine::ids::CardId;
+use tapgate_engine::ledger::Change;
 use tapgate_engine::money::ChfMinor;
 
 use super::super::forms::amount;
@@ -24,6 +26,8 @@ pub struct ControlsForm {
     merchant_allow: Vec<String>,
     country_allow: Vec<String>,
     channel_allow: Vec<String>,
+    /// Of a card only, and kept where it is absent.
+    single_use: Option<bool>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -35,9 +39,22 @@ struct VelocityForm {
 }
 
 impl ControlsForm {
+    /// The changes of a card.
+    ///
     /// # Errors
-    /// A value is malformed; the message names its field.
+    /// As [`ControlsForm::controls`].
+    pub fn card_changes(mut self, card: &CardId) -> Result<Vec<Change>, Malformed> {
+        let used = self.single_use.take().map(|single_use| Change::SetCardUse { card: card.clone(), single_use });
+        let controls = Change::ControlCard { card: card.clone(), controls: self.controls()? };
+        Ok([controls].into_iter().chain(used).collect())
+    }
+
+    /// # Errors
+    /// A value is malformed, or for a card only; the message names its field.
     pub fn controls(self) -> Result<Controls, Malformed> {
+        if self.single_use.is_some() {
+            return Err(Malformed("single_use: only a card can be single-use".to_owned()));
+        }
         let max = self.transaction_amount_max.as_ref().map(|max| max.money("transaction_amount_max"));
         let velocity = self.velocity.iter().map(|rule| {
             let chf = rule.amount_max_chf.as_ref().map(|Digits(text)| amount("velocity.amount_max_chf", text));

@@ -76,6 +76,9 @@ fn fact(fact: &Fact) -> Value {
         Fact::CardAdded { user, card } => {
             json!({"kind": "card_added", "urId": user.as_str(), "cardId": card.id.as_str()})
         }
+        Fact::CardUseSet { user, card, single_use } => json!({
+            "kind": "card_use_set", "urId": user.as_str(), "cardId": card.as_str(), "single_use": single_use,
+        }),
         Fact::UserReported(report) => json!({
             "kind": "user_reported", "urId": report.user.as_str(), "seen_through": report.seen_through.0,
             "account": report.account.as_ref().map(|account| json!({

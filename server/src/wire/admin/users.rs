@@ -3,8 +3,8 @@
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tapgate_engine::contract::limit::ClientLimit;
-use tapgate_engine::fact::{AccountStatus, CardStatus, FundingPolicy, Import, ImportedCard, ImportedFiat};
-use tapgate_engine::ids::UrId;
+use tapgate_engine::fact::{AccountStatus, CardStatus, CardUse, FundingPolicy, Import, ImportedCard, ImportedFiat};
+use tapgate_engine::ids::{CardId, UrId};
 use tapgate_engine::ledger::Change;
 use tapgate_engine::money::{ChfMinor, Currency};
 use tapgate_engine::rows::User;
@@ -82,6 +82,8 @@ struct CardForm {
     card_id: String,
     status: CardStatusForm,
     currency: Option<String>,
+    #[serde(rename = "single_use")]
+    single_use: Option<bool>,
 }
 
 impl ImportLine {
@@ -101,6 +103,7 @@ impl ImportLine {
                 id: parsed("cards.cardId", &card.card_id)?,
                 status: card_status(card.status),
                 currency: currency.unwrap_or(card_currency),
+                single_use: card.single_use,
             })
         });
         Ok(Import {
@@ -161,22 +164,28 @@ impl FundsForm {
     }
 }
 
-/// A change of a card's status, its controls, or both.
+/// A change of a card: its status, how often it may be used, its controls.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CardChangeForm {
     status: Option<CardStatusForm>,
+    single_use: Option<bool>,
     controls: Option<ControlsForm>,
 }
 
 impl CardChangeForm {
+    /// The changes, in the order in which they are made: an activation comes after what makes a card single-use.
+    ///
     /// # Errors
-    /// Neither is given, or a control is malformed.
-    pub fn parts(self) -> Result<(Option<CardStatus>, Option<tapgate_engine::fact::Controls>), Malformed> {
-        if self.status.is_none() && self.controls.is_none() {
-            return Err(Malformed("give status or controls".to_owned()));
+    /// Nothing is given, or a control is malformed.
+    pub fn changes(self, card: &CardId) -> Result<Vec<Change>, Malformed> {
+        if self.status.is_none() && self.single_use.is_none() && self.controls.is_none() {
+            return Err(Malformed("give status, single_use or controls".to_owned()));
         }
-        Ok((self.status.map(card_status), self.controls.map(ControlsForm::controls).transpose()?))
+        let controls = self.controls.map(|controls| controls.card_changes(card)).transpose()?;
+        let used = self.single_use.map(|single_use| Change::SetCardUse { card: card.clone(), single_use });
+        let status = self.status.map(card_status).map(|status| Change::ChangeCard { card: card.clone(), status });
+        Ok(controls.into_iter().flatten().chain(used).chain(status).collect())
     }
 }
 
@@ -212,8 +221,9 @@ pub(super) fn funding_name(funding: FundingPolicy) -> &'static str {
 pub fn card_view(card: &tapgate_engine::rows::Card) -> Value {
     json!({
         "cardId": card.id.as_str(),
-        "status": card_status_name(card.status),
+        "status": card_status_name(card.shown_status()),
         "currency": card.currency.as_str(),
+        "single_use": card.card_use != CardUse::Any,
         "controls": controls::view(card.controls.as_deref()),
     })
 }
