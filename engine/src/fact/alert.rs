@@ -88,6 +88,8 @@ pub enum AlertKind {
     RatesImplausible,
     /// UR counts a spend against the limit more or less often than the setting says.
     LimitWeightDiffers,
+    /// The ops account's own limit or status keeps UR from drawing on the pools.
+    OpsAccountLimited,
 }
 
 impl AlertKind {
@@ -112,6 +114,7 @@ impl AlertKind {
         AlertKind::FeedUnreadable,
         AlertKind::RatesImplausible,
         AlertKind::LimitWeightDiffers,
+        AlertKind::OpsAccountLimited,
     ];
 
     /// The name on the wire.
@@ -137,6 +140,7 @@ impl AlertKind {
             AlertKind::FeedUnreadable => "feed_unreadable",
             AlertKind::RatesImplausible => "rates_implausible",
             AlertKind::LimitWeightDiffers => "limit_weight_differs",
+            AlertKind::OpsAccountLimited => "ops_account_limited",
         }
     }
 }

@@ -24,6 +24,21 @@ pub enum AccountStatus {
     Live,
 }
 
+impl AccountStatus {
+    /// The name on the wire.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            AccountStatus::Na => "na",
+            AccountStatus::SoftBlocked => "soft_blocked",
+            AccountStatus::Tourist => "tourist",
+            AccountStatus::Blocked => "blocked",
+            AccountStatus::Closed => "closed",
+            AccountStatus::Live => "live",
+        }
+    }
+}
+
 /// Whether a card may be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum CardStatus {

@@ -25,6 +25,7 @@ const JUDGED: &[AlertKind] = &[
     AlertKind::FeedUnreadable,
     AlertKind::RatesImplausible,
     AlertKind::LimitWeightDiffers,
+    AlertKind::OpsAccountLimited,
 ];
 
 /// The result of one check.

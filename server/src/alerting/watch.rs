@@ -18,6 +18,7 @@ use super::conditions::floor::floor_breached;
 use super::conditions::gates::{clock_wrong, disk_low};
 use super::conditions::hourly_cap::{hourly_cap, reaches_cap};
 use super::conditions::journal::{JournalObservation, journal_slow};
+use super::conditions::ops_account::ops_account_limited;
 use super::conditions::pool_low::pool_low;
 use super::conditions::prefund_refused::{prefund_refused, prefund_unanswered, prefund_unapproved};
 use super::conditions::prefunds::{prefund_overdue, prefund_short};
@@ -201,6 +202,10 @@ fn judge_findings(findings: &Findings, found: &mut Found, now: UnixMillis) {
     match looked.limit_weight {
         Some(measured) => found.standing.extend(limit_weight_differs(measured)),
         None => found.unknown.push(AlertKind::LimitWeightDiffers),
+    }
+    match looked.ops_account {
+        Some(account) => found.standing.extend(ops_account_limited(&account, now.seconds())),
+        None => found.unknown.push(AlertKind::OpsAccountLimited),
     }
 }
 

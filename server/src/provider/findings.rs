@@ -5,6 +5,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use compact_str::{CompactString, ToCompactString};
 use metrics::counter;
+use tapgate_engine::contract::limit::ClientLimit;
+use tapgate_engine::fact::AccountStatus;
+use tapgate_engine::ids::UrId;
 use tapgate_engine::money::Currency;
 use tapgate_engine::time::UnixMillis;
 
@@ -47,6 +50,14 @@ pub struct LimitWeight {
     pub counted: u8,
 }
 
+/// The ops account itself, as UR last showed it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OpsAccount {
+    pub id: UrId,
+    pub status: AccountStatus,
+    pub limit: ClientLimit,
+}
+
 /// The findings since the start.
 #[derive(Debug, Default)]
 pub struct Findings(Mutex<Inside>);
@@ -60,6 +71,8 @@ struct Inside {
     implausible: Option<Vec<Implausible>>,
     /// `None` before the first measurement of this process.
     limit_weight: Option<LimitWeight>,
+    /// `None` before the ops account's first profile in this process.
+    ops_account: Option<OpsAccount>,
 }
 
 /// The findings that hold now.
@@ -72,6 +85,8 @@ pub struct Looked {
     pub implausible: Option<Vec<Implausible>>,
     /// `None` before the first measurement of this process.
     pub limit_weight: Option<LimitWeight>,
+    /// `None` before the ops account's first profile in this process.
+    pub ops_account: Option<OpsAccount>,
 }
 
 impl Findings {
@@ -109,6 +124,11 @@ impl Findings {
         self.lock().limit_weight = Some(measured);
     }
 
+    /// Replaces the ops account's figures.
+    pub fn ops_account(&self, shown: OpsAccount) {
+        self.lock().ops_account = Some(shown);
+    }
+
     #[must_use]
     pub fn look(&self, now: UnixMillis) -> Looked {
         let mut inside = self.lock();
@@ -120,6 +140,7 @@ impl Findings {
             is_unreadable_known: is_over(began),
             implausible: inside.implausible.clone(),
             limit_weight: inside.limit_weight,
+            ops_account: inside.ops_account.clone(),
         }
     }
 }

@@ -64,6 +64,8 @@ pub struct Options {
     pub rate: f64,
     /// What goes wrong.
     pub faults: FaultProfile,
+    /// How often UR counts a spend against the limit: 0 to 2.
+    pub limit_weight: u8,
     /// The paths of UR's API that tapgate asks about accounts; UR serves both.
     pub account_mode: AccountMode,
     /// Errors that UR's API answers while the traffic runs.
@@ -136,7 +138,13 @@ pub async fn run(options: Options, out: &mut (dyn Write + Send)) -> Result<Ran, 
     let world = || world::books(options.users, options.seed, clock.started_at().0 / 1_000);
     let window_seconds = config.public.signatures.timestamp_window_seconds;
     let (is_fed, speed) = (config.feeds.is_some(), options.speed.into());
-    let books = Arc::new(Mutex::new(Books { is_fed, speed, provoked: options.errors.clone(), ..world() }));
+    let books = Arc::new(Mutex::new(Books {
+        is_fed,
+        speed,
+        limit_weight: options.limit_weight.into(),
+        provoked: options.errors.clone(),
+        ..world()
+    }));
     let api = Api {
         books: Arc::clone(&books),
         clock: Arc::clone(&clock),

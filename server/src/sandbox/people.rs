@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use tapgate_engine::country::Country;
 use tapgate_engine::fact::{
-    AccountStatus, Author, BreakKind, CardStatus, Channel, Controls, Discrepancy, Fact, FundingPolicy, FundsReplaced,
-    Import, LayerChange, Record, Settled, UserReported, debit_id,
+    Author, BreakKind, CardStatus, Channel, Controls, Discrepancy, Fact, FundingPolicy, FundsReplaced, Import,
+    LayerChange, Record, Settled, UserReported, debit_id,
 };
 use tapgate_engine::ids::{AuthorizationId, BreakId, Sequence};
 use tapgate_engine::money::{ChfMinor, Currency, Minor};
@@ -95,8 +95,17 @@ impl Stage {
     /// # Errors
     /// The rows could not be read.
     pub(super) fn is_compared(&self, found: &Discrepancy) -> Result<bool, String> {
-        let is_reported = self.books().people.reported.contains(found.subject.as_str());
-        Ok(!(found.kind == BreakKind::PoolDrift && is_reported) && self.is_of_compared(&found.subject)?)
+        let (is_reported, counts_less) = {
+            let books = self.books();
+            (books.people.reported.contains(found.subject.as_str()), books.limit_weight == 0)
+        };
+        let is_explained = match found.kind {
+            BreakKind::PoolDrift => is_reported,
+            // UR shows less than what settled.
+            BreakKind::LimitDrift => counts_less,
+            _ => false,
+        };
+        Ok(!is_explained && self.is_of_compared(&found.subject)?)
     }
 
     /// Whether the subject of a break, an authorization or a hash or a user, is of a user who is compared.
@@ -223,7 +232,7 @@ impl Stage {
     fn imported(&self, import: &Import) -> UserChange {
         let usual = || self.app.ledger.program().policy.map_or(FundingPolicy::Crypto, |policy| policy.funding);
         UserChange::Imported(Box::new(books::Import {
-            status: account_status(import.status),
+            status: import.status.name(),
             limit: Limit {
                 used: francs(import.limit.used),
                 client: francs(import.limit.client),
@@ -291,17 +300,6 @@ fn card_status(status: CardStatus) -> &'static str {
         CardStatus::Active => "active",
         CardStatus::Frozen => "frozen",
         CardStatus::Deleted => "deleted",
-    }
-}
-
-fn account_status(status: AccountStatus) -> &'static str {
-    match status {
-        AccountStatus::Na => "na",
-        AccountStatus::SoftBlocked => "soft_blocked",
-        AccountStatus::Tourist => "tourist",
-        AccountStatus::Blocked => "blocked",
-        AccountStatus::Closed => "closed",
-        AccountStatus::Live => "live",
     }
 }
 

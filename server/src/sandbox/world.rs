@@ -139,7 +139,7 @@ pub(super) fn books(users: usize, seed: u64, now: u64) -> Books {
         ("GBP", Balance::of(per_user(900), 10_000)),
     ];
     let people = People::tapping_by_hand([SAMPLE_USER.to_owned()].into());
-    Books { rates: rates(), pools: pools.into(), accounts, people, ..Books::default() }
+    Books { limit_weight: 1, rates: rates(), pools: pools.into(), accounts, people, ..Books::default() }
 }
 
 fn rates() -> Rates {

@@ -283,6 +283,17 @@ def test_the_books_agree_while_ur_refuses_what_tapgate_asks(code):
     assert values(done.stdout)["books"] == "equal"
 
 
+def test_a_ur_that_counts_each_spend_twice_is_found():
+    running = Running("--users", 20, "--rate", 100, "--speed", 43_200, "--seed", 3, "--ur-limit-weight", 2)
+    try:
+        found = eventually(lambda: [alert for alert in running.admin("/alerts")["items"] if alert["kind"] == "limit_weight_differs"], 40)
+        assert "decision.limit_weight = 2" in found[0]["text"], found
+        said = running.interrupt()
+    finally:
+        running.kill()
+    assert (said["books"], said["journal"], said["breaks_open"]) == ("equal", "equal", "0")
+
+
 @pytest.mark.parametrize("error", ["10016", "10017@/v1/balance", "10016@/v1/cards", "@"])
 def test_an_error_that_ur_does_not_have_is_wrong_usage(error):
     refused = sandbox("--ur-error", error)

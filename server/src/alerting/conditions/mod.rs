@@ -7,6 +7,7 @@ pub mod floor;
 pub mod gates;
 pub mod hourly_cap;
 pub mod journal;
+pub mod ops_account;
 pub mod pool_low;
 pub mod prefund_refused;
 pub mod prefunds;

@@ -3,14 +3,16 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use tapgate_engine::fact::{PrefundOrdered, PrefundProposed, PrefundSent};
+use tapgate_engine::contract::limit::ClientLimit;
+use tapgate_engine::fact::{AccountStatus, PrefundOrdered, PrefundProposed, PrefundSent};
 use tapgate_engine::ids::PrefundId;
 use tapgate_engine::ledger::{AlertChange, PrefundChange};
-use tapgate_engine::money::{Currency, Minor};
+use tapgate_engine::money::{ChfMinor, Currency, Minor};
 
 use super::*;
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::provider::findings::OpsAccount;
 use crate::treasury::follow::tests::{HOUR_MS, MONDAY, World, moment};
 
 /// Nine weeks of two taps of 10.00 an hour end here: Monday 2026-11-09 00:00 UTC.
@@ -340,5 +342,27 @@ fn a_closure_moves_what_must_last() {
     world.change(later(0), Change::Closure(tapgate_engine::ledger::ClosureChange::Add(closed)));
     // Now 65 hours of 20.00 must last.
     assert_eq!(seen(&watch, later(0)), ["pool_low EUR urgent 1"]);
+    world.ledger.journal().close();
+}
+
+#[test]
+fn the_ops_accounts_limit_is_an_alert_until_a_profile_shows_room() {
+    let world = World::new(1, true);
+    let watch = watching(&world, "");
+    watch.treasury.catch_up(&world.ledger).unwrap();
+    let shown = |used| {
+        let limit = ClientLimit { used: ChfMinor(used), client: ChfMinor(100_000), start: later(0).seconds() };
+        watch.findings.ops_account(OpsAccount { id: "9999".parse().unwrap(), status: AccountStatus::Live, limit });
+    };
+    assert_eq!(seen(&watch, later(0)), Vec::<String>::new());
+    shown(85_000);
+    assert_eq!(seen(&watch, later(0)), ["ops_account_limited  urgent 1"]);
+    let restarted = watching(&world, "");
+    restarted.treasury.catch_up(&world.ledger).unwrap();
+    assert_eq!(seen(&restarted, later(0)).len(), 1, "a restart ends no alert");
+    shown(100_000);
+    assert_eq!(seen(&watch, later(0)), ["ops_account_limited  critical 2"]);
+    shown(1_000);
+    assert_eq!(seen(&watch, later(0)), Vec::<String>::new());
     world.ledger.journal().close();
 }

@@ -26,6 +26,9 @@ pub(in crate::cli) struct Sandbox {
     /// given several times.
     #[arg(long = "ur-error", value_name = "CODE@PATH")]
     errors: Vec<Provocation>,
+    /// How often UR counts a spend against the CHF limit: 0 to 2. tapgate counts decision.limit_weight times (once).
+    #[arg(long = "ur-limit-weight", default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u8).range(0..=2))]
+    limit_weight: u8,
     /// Runs the clock of UR and engine so many times as fast as real time: 1440 makes a minute a day.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     speed: u32,
@@ -56,6 +59,7 @@ impl Sandbox {
             users: usize::try_from(self.users)?,
             rate: self.rate,
             faults: self.faults,
+            limit_weight: self.limit_weight,
             account_mode: self.account_mode,
             errors: self.errors,
             speed: self.speed,

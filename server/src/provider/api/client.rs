@@ -108,7 +108,7 @@ impl Call<'_> {
         Call { method, path, body, scope: PartnerScope::Open, priority, attempts_max: ATTEMPTS_MAX }
     }
 
-    fn about(asked: Question<'_>, priority: Priority) -> Call<'_> {
+    fn about<'a>(asked: &Question<'a>, priority: Priority) -> Call<'a> {
         Call { scope: asked.scope, ..Call::post(asked.path, &asked.body, priority) }
     }
 }
@@ -354,19 +354,17 @@ fn broken(path: &'static str, error: &reqwest::Error) -> UrError {
 impl UrApi for Client {
     async fn profile(&self, user: &UrId, priority: Priority) -> Result<Profile, UrError> {
         let asked = self.mode.ask(Subject::Profile, user, Map::new());
-        let path = asked.path;
-        let answer = self.call(Call::about(asked, priority)).await?;
-        let profile = self.decoded(path, Profile::read(&answer))?;
+        let answer = self.call(Call::about(&asked, priority)).await?;
+        let profile = self.decoded(asked.path, Profile::read(&answer))?;
         let theirs = Malformed(format!("urId is {:?}, asked was {:?}", profile.user.as_str(), user.as_str()));
-        self.decoded(path, if profile.user == *user { Ok(profile) } else { Err(theirs) })
+        self.decoded(asked.path, if profile.user == *user { Ok(profile) } else { Err(theirs) })
     }
 
     async fn balance(&self, user: &UrId, priority: Priority) -> Result<Balances, UrError> {
         let asked = self.mode.ask(Subject::Balance, user, Map::new());
-        let path = asked.path;
-        let answer = self.call(Call::about(asked, priority)).await?;
-        let balances = self.decoded(path, Balances::read(&answer, self.amounts.balances))?;
-        self.note(path, &balances.unreadable);
+        let answer = self.call(Call::about(&asked, priority)).await?;
+        let balances = self.decoded(asked.path, Balances::read(&answer, self.amounts.balances))?;
+        self.note(asked.path, &balances.unreadable);
         for error in &balances.unreadable {
             tracing::warn!(%user, %error, "a balance of UR cannot be read; the others are used");
         }
@@ -392,10 +390,9 @@ impl UrApi for Client {
             set("cursorId", Some(cursor.id.into()));
         }
         let asked = self.mode.ask(Subject::Transactions, user, fields);
-        let path = asked.path;
-        let answer = self.call(Call::about(asked, priority)).await?;
-        let page = self.decoded(path, self.transactions_in(&answer))?;
-        self.note(path, &page.unreadable);
+        let answer = self.call(Call::about(&asked, priority)).await?;
+        let page = self.decoded(asked.path, self.transactions_in(&answer))?;
+        self.note(asked.path, &page.unreadable);
         Ok(page)
     }
 

@@ -29,7 +29,7 @@ use weight::{Settled, Weights};
 
 use crate::clock::Clock;
 use crate::provider::api::{Priority, UrApi, UrError};
-use crate::provider::findings::Findings;
+use crate::provider::findings::{Findings, OpsAccount};
 use crate::provider::prefunding::credits::Credits;
 use crate::provider::reconciliation;
 use crate::provider::reconciliation::sweep::{SweepError, Sweeps};
@@ -160,6 +160,7 @@ impl<A: UrApi> Feeds<A> {
         tasks.spawn(Arc::clone(&feeds).follow_journal());
         tasks.spawn(Arc::clone(&feeds).every(pools, "pools", Feeds::pools));
         tasks.spawn(Arc::clone(&feeds).every(rates, "rates", Feeds::rates));
+        tasks.spawn(Arc::clone(&feeds).every(rates, "ops", Feeds::ops));
         tasks.spawn(Arc::clone(&feeds).keep_users());
         tasks.spawn(feeds.keep_sweeping());
         tasks.join_all().await;
@@ -343,6 +344,15 @@ impl<A: UrApi> Feeds<A> {
         self.compare_limit(user, &row, profile.limit, seen_through)?;
         self.measure_weight(user);
         Ok(true)
+    }
+
+    /// The ops account is an account like any other: UR may charge its own limit with each drawing on its pools.
+    async fn ops(self: Arc<Self>) -> Result<(), FeedError> {
+        let Some(ops) = &self.given.settings.ops_account else { return Ok(()) };
+        let shown = self.api.profile(ops, Priority::High).await?;
+        let account = OpsAccount { id: ops.clone(), status: shown.status, limit: shown.limit };
+        self.given.findings.ops_account(account);
+        Ok(())
     }
 
     /// Compares how far UR's figure moved with what settled, once every spend is in it.

@@ -39,8 +39,9 @@ impl Ur {
         self.clock.sleep(LATENCY).await;
     }
 
+    /// The ops account is no user of the ledger's.
     fn note_age(&self, user: &UrId) {
-        let reported_at = self.ledger.user(user).unwrap().reported_at;
+        let Some(reported_at) = self.ledger.user(user).map(|row| row.reported_at) else { return };
         self.oldest.fetch_max(self.clock.now().at.0 - reported_at.0, Ordering::Relaxed);
     }
 }
@@ -162,4 +163,19 @@ async fn ten_thousand_accounts_with_open_holds_never_grow_stale_while_ur_answers
     assert!(oldest < millis(AGE_MAX), "{oldest} ms");
     let swept = ur.swept.load(Ordering::Relaxed);
     assert!(swept > u64::from(MINUTES * CALLS_PER_MINUTE) * 3 / 10, "{swept} sweeps: their own share at least");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_ops_accounts_own_profile_is_read_with_the_rates() {
+    let world = World::new(1, false);
+    let feeds = feeds(&world, 1);
+    let (findings, clock) = (Arc::clone(&feeds.given.findings), Arc::clone(&feeds.given.clock));
+    assert_eq!(findings.look(clock.now().at).ops_account, None);
+    let (_hints, hinted) = mpsc::channel(1);
+    let running = tokio::spawn(feeds.run(hinted));
+    clock.sleep(Duration::from_secs(5)).await;
+    running.abort();
+    let limit = ClientLimit { used: ChfMinor(0), client: ChfMinor(PLENTY), start: UnixSeconds(0) };
+    let shown = OpsAccount { id: "9999".parse().unwrap(), status: AccountStatus::Live, limit };
+    assert_eq!(findings.look(clock.now().at).ops_account, Some(shown));
 }

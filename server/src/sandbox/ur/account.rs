@@ -267,9 +267,11 @@ impl Account {
         Bounds { least: imported.min(reported).saturating_sub(unsure), most: imported.max(reported + self.limit_drift) }
     }
 
-    /// Counts a use of the limit. `row` is the row of the statement that shows it.
-    pub(super) fn use_limit(&mut self, chf: u64, row: Option<usize>, now: u64) {
-        self.limit.add(chf, now);
+    /// Counts a use of the limit: the francs that tapgate counts, and those that UR counts. `row` is the row of the
+    /// statement that shows it.
+    pub(super) fn use_limit(&mut self, (chf, counted): (u64, u64), row: Option<usize>, now: u64) {
+        self.limit.add(counted, now);
+        self.limit_drift += counted.abs_diff(chf);
         self.uses.push_back((now, chf));
         if let Some(row) = row {
             self.limit_doubt.add(Some(row), chf);

@@ -30,6 +30,8 @@ pub(in crate::sandbox) struct Books {
     /// Every transaction as UR shows it.
     pub(in crate::sandbox) statement: Statement,
     pub(in crate::sandbox) bank: Bank,
+    /// How often UR counts a spend against the limit.
+    pub(in crate::sandbox) limit_weight: u64,
     pub(in crate::sandbox) ops: Ops,
     pub(in crate::sandbox) api_faults: ApiFaults,
     /// Errors that UR's API answers while the traffic runs.
@@ -158,17 +160,24 @@ impl Books {
     pub(in crate::sandbox) fn approve(&mut self, tap: &Tap, payment: Payment, now: u64) -> Result<(), String> {
         let Payment { source, currency, paid, chf, funds } = payment;
         let account = self.accounts.get_mut(&tap.ur_id).ok_or("approved for a user that UR does not know")?;
-        if self.people.is_followed(&tap.ur_id) && !account.limit.allows(chf.saturating_sub(account.limit_drift), now) {
+        let counted = chf * self.limit_weight;
+        // UR would refuse what tapgate approves where UR counts more often; here it takes it, and tapgate measures.
+        let is_bound = self.limit_weight == 1 && self.people.is_followed(&tap.ur_id);
+        if is_bound && !account.limit.allows(counted.saturating_sub(account.limit_drift), now) {
             return Err(format!("UR's limit {:?} does not allow {chf}", account.limit));
         }
         let balance = self.balance_of(&tap.ur_id, source, currency);
         balance.ok_or_else(|| format!("nothing is held in {currency}"))?.take(paid)?;
+        if source == CRYPTO && self.limit_weight == 2 {
+            // The drawing's two sides: from the ops account to the user's, and from there to UR's own, which has no limit.
+            self.ops.limit.add(chf, now);
+        }
         let row = (paid > 0).then(|| self.show_debit(tap, (paid, currency), now));
         if let Some(balance) = self.balance_of(&tap.ur_id, source, currency) {
             balance.doubt.add(row, paid);
         }
         let account = self.accounts.get_mut(&tap.ur_id).ok_or("approved for a user that UR does not know")?;
-        account.use_limit(chf, row, now);
+        account.use_limit((chf, counted), row, now);
         if let Some(own) = &mut account.funds {
             own.held += funds;
         }
@@ -275,11 +284,9 @@ impl Books {
         if let Some(funds) = &mut account.funds {
             funds.held = funds.held.saturating_sub(funds_less);
         }
-        // The contract counts a return as a use; tapgate likewise counts the decrease of its hold.
+        // The contract counts a return as a use, and once at most; tapgate likewise counts the decrease of its hold.
         let (chf_given, chf) = (rates.to_chf(given, code), rates.to_chf(held_less, code));
-        account.use_limit(chf, row, now);
-        account.limit.used = account.limit.used - chf + chf_given;
-        account.limit_drift += chf_given.abs_diff(chf);
+        account.use_limit((chf, chf_given * self.limit_weight.min(1)), row, now);
         if given != held_less {
             account.funds_drift += 2 * (given.abs_diff(held_less) + draws);
         }
@@ -354,4 +361,38 @@ impl Books {
 /// An increment's id is its root's id with a suffix.
 fn root_of(id: &str) -> Option<&str> {
     id.split('+').next()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sandbox::world;
+
+    /// 100.00 EUR of the pool are 94.50 francs at the contract's rate; here 94.14.
+    #[test]
+    fn a_drawing_whose_both_sides_count_uses_two_limits() {
+        for (limit_weight, user, ops) in [(0, 0, 0), (1, 9_414, 0), (2, 18_828, 9_414)] {
+            let mut books = Books { limit_weight, ..world::books(1, 1, 0) };
+            let tap = Tap {
+                id: "auth_1".to_owned(),
+                kind: Kind::Authorization,
+                original: None,
+                user: usize::MAX,
+                ur_id: world::SAMPLE_USER.to_owned(),
+                card: world::SAMPLE_CARD.to_owned(),
+                amount: 10_000,
+                settlement: None,
+                merchant: &world::PLACES[3].merchant,
+            };
+            let paid = Payment { source: CRYPTO, currency: "EUR", paid: 10_000, chf: 9_414, funds: 0 };
+            books.approve(&tap, paid, 1).unwrap();
+            let account = books.account(world::SAMPLE_USER).unwrap();
+            assert_eq!((account.limit.used, books.ops.limit.used), (user, ops));
+            assert_eq!(account.unreflected(1), 9_414, "tapgate counts it once");
+            let back = Tap { id: "rev_1".to_owned(), kind: Kind::Reversal, original: Some(tap.id.clone()), ..tap };
+            books.give_back(&back, 10_000, 1).unwrap();
+            let returned = 9_414 * limit_weight.min(1);
+            assert_eq!(books.account(world::SAMPLE_USER).unwrap().limit.used, user + returned);
+        }
+    }
 }

@@ -33,7 +33,7 @@ impl Books {
         balance.taken += more;
         balance.doubt.add(Some(number), more);
         if let Some(account) = self.accounts.get_mut(&ur_id) {
-            account.use_limit(chf, Some(number), now);
+            account.use_limit((chf, chf * self.limit_weight), Some(number), now);
             // tapgate rounds the whole, not the parts.
             account.limit_drift += 1;
         }
@@ -82,7 +82,8 @@ impl Books {
         pool.balance -= amount;
         pool.taken += amount;
         pool.doubt.add(Some(number), amount);
-        account.use_limit(self.rates.to_chf(amount, "EUR"), Some(number), now);
+        let chf = self.rates.to_chf(amount, "EUR");
+        account.use_limit((chf, chf * self.limit_weight), Some(number), now);
         Some(number)
     }
 

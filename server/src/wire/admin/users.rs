@@ -189,17 +189,6 @@ impl CardChangeForm {
     }
 }
 
-fn status_name(status: AccountStatus) -> &'static str {
-    match status {
-        AccountStatus::Na => "na",
-        AccountStatus::SoftBlocked => "soft_blocked",
-        AccountStatus::Tourist => "tourist",
-        AccountStatus::Blocked => "blocked",
-        AccountStatus::Closed => "closed",
-        AccountStatus::Live => "live",
-    }
-}
-
 fn card_status_name(status: CardStatus) -> &'static str {
     match status {
         CardStatus::Active => "active",
@@ -250,7 +239,7 @@ pub fn view(id: &UrId, user: &User, now: UnixSeconds) -> Value {
     });
     json!({
         "urId": id.as_str(),
-        "status": status_name(user.status),
+        "status": user.status.name(),
         "suspended": user.suspended,
         "limit": {
             "usedLimit": user.limit.used.to_string(),
