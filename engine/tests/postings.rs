@@ -14,7 +14,7 @@ use tapgate_engine::bytes::Fingerprint;
 use tapgate_engine::contract::limit::ClientLimit;
 use tapgate_engine::fact::{
     AccountStatus, Author, AuthorizationState, BreakKind, CardStatus, Effect, Flow, FundingPolicy, IdempotencyKey,
-    Import, ImportedCard, Kind, Posting, Progress, ReportedAccount, Request, Tolerance,
+    Import, ImportedCard, ImportedFiat, Kind, Posting, Progress, ReportedAccount, Request, Tolerance,
 };
 use tapgate_engine::journal::Durability;
 use tapgate_engine::ledger::{Change, ChangeError, Policy, PostingReceipt};
@@ -554,6 +554,54 @@ fn however_much_was_said_of_a_debit_it_settles() {
     );
     assert!(world.book(&completed("new", 10), "a1").is_none(), "a new debit has no effect any more");
     world.close_and_check(&store);
+}
+
+#[test]
+fn what_ur_shows_of_a_tap_before_it_is_decided_is_not_asked_for_twice() {
+    for progress in [Progress::Pending, Progress::Completed] {
+        for source in [FundingPolicy::Crypto, FundingPolicy::Fiat] {
+            let store = MemoryStore::new();
+            let world = World::with_store(store.clone());
+            let enough_for_one = Import {
+                funds: Some(Money { amount: Minor(1_000), currency: Currency::EUR }),
+                funding: Some(source),
+                limit: ClientLimit { client: ChfMinor(950), ..world::import().limit },
+                fiat: vec![ImportedFiat { currency: Currency::EUR, amount: Minor(1_000), allowance: true }],
+                ..world::import()
+            };
+            world.change(Change::ImportUser(Box::new(enough_for_one))).unwrap();
+            world.change(world::report(Currency::EUR, 1_000, 0)).unwrap();
+            world.book(
+                &Posting { awaits: Some("a1".parse().unwrap()), ..movement("h", Flow::Out, progress, 900) },
+                "a1",
+            );
+            let outcome = world.durable(tap("a1", 900));
+            let name = format!("{progress:?} {source:?}: {outcome:?}");
+            assert!(matches!(outcome, Outcome::Approved { amount: Minor(900), .. }), "{name}");
+            let left = || {
+                let user = world.user();
+                let funds = user.funds.map(|funds| funds.available());
+                (world.available(), funds, user.fiat_in(Currency::EUR).map(|balance| balance.available()))
+            };
+            let (pool, funds) = if source == FundingPolicy::Crypto { (100, Minor(100)) } else { (1_000, Minor(1_000)) };
+            let fiat = if source == FundingPolicy::Crypto { Minor(1_000) } else { Minor(100) };
+            assert_eq!(left(), (pool, Some(funds), Some(fiat)), "{name}");
+            let user = world.user();
+            let chf = user.headroom(&world::import().user, at(100).at.seconds());
+            assert_eq!(chf, ChfMinor(950 - 850), "{name}");
+            let next = world.durable(tap("a2", 200));
+            assert!(matches!(next, Outcome::Declined(_)), "what is left is no more than that: {next:?}");
+            // UR's report, asked for after it took the money, shows the spend once.
+            let last = naming(&completed("h", 900), "a1");
+            world.ledger.post(&last, at(100)).unwrap();
+            let limit = ClientLimit { used: ChfMinor(850), client: ChfMinor(950), ..world::import().limit };
+            let account = ReportedAccount { status: AccountStatus::Live, limit, allowances: vec![] };
+            let through = world.ledger.journal().claimed();
+            world.ledger.report_user(&world::import().user, Some(account), None, through, at(100)).unwrap();
+            assert_eq!(world.user().headroom(&world::import().user, at(100).at.seconds()), ChfMinor(100), "{name}");
+            world.close_and_check(&store);
+        }
+    }
 }
 
 #[test]

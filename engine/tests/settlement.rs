@@ -10,10 +10,13 @@
 use std::collections::{BTreeMap, HashSet};
 use std::fmt::Debug;
 
-use tapgate_engine::fact::{Flow, FundingPolicy, Import, Kind, Posting, Progress, Request, Source, Tolerance};
+use tapgate_engine::contract::limit::ClientLimit;
+use tapgate_engine::fact::{
+    AccountStatus, Flow, FundingPolicy, Import, Kind, Posting, Progress, ReportedAccount, Request, Source, Tolerance,
+};
 use tapgate_engine::ids::{AuthorizationId, UrId};
 use tapgate_engine::ledger::Change;
-use tapgate_engine::money::{Currency, Minor, Money};
+use tapgate_engine::money::{ChfMinor, Currency, Minor, Money};
 use tapgate_engine::rows::{Authorization, Outcome, PoolFigures, User};
 use tapgate_engine::rules::standing;
 
@@ -28,10 +31,12 @@ pub(crate) enum Piece {
     Row(&'static str, Flow, Progress, i64),
     /// UR's row that names the increment's own id.
     OfIncrement(&'static str, Progress, i64),
+    /// The decision itself, where UR's rows may come before it.
+    Tap(i64),
 }
 
 use Flow::{In, Out};
-use Piece::{OfIncrement, Reversal, Row};
+use Piece::{OfIncrement, Reversal, Row, Tap};
 use Progress::{Completed, Pending, Rejected, Shown};
 
 /// What a decision left before the evidence came.
@@ -130,6 +135,10 @@ impl Case<'_> {
                 let original = Some(self.root_id());
                 self.submitted(Request { kind: Kind::Reversal, original, ..self.request(id, amount) });
             }
+            Tap(amount) => {
+                let outcome = self.submitted(self.request("a", amount));
+                assert!(matches!(outcome, Outcome::Approved { .. }), "{outcome:?}");
+            }
             Row(hash, flow, progress, amount) => self.show(&self.row(hash, flow, progress, amount, "a")),
             OfIncrement(hash, progress, amount) => {
                 let named = if self.setting.draws.len() > 1 { "i" } else { "a" };
@@ -192,7 +201,9 @@ impl Case<'_> {
         let (user, root) = (self.user(), self.root());
         let stands = standing(&root, Tolerance::default());
         let balance = vec![Money { amount: Minor(100_000 + moved), currency: Currency::EUR }];
-        ledger.report_user(&self.user_id(), None, Some(balance), through, at(200)).unwrap();
+        let limit = ClientLimit { used: ChfMinor::ZERO, ..world::import().limit };
+        let account = ReportedAccount { status: AccountStatus::Live, limit, allowances: Vec::new() };
+        ledger.report_user(&self.user_id(), Some(account), Some(balance), through, at(200)).unwrap();
         if root.source == Some(Source::Crypto) {
             ledger.sync_pool(Currency::EUR, before.reported + Minor(moved), through, at(200)).unwrap();
         }
@@ -202,12 +213,13 @@ impl Case<'_> {
         let breaks = self.breaks();
         let debits: Minor = root.layers().map(|layer| layer.debit).sum();
         format!(
-            "{:?} {stands:?} pool {} {} fiat {fiat} funds {} limit {} velocity {:?} debits {debits} {breaks:?}",
+            "{:?} {stands:?} pool {} {} fiat {fiat} funds {} limit {} then {} velocity {:?} debits {debits} {breaks:?}",
             root.state,
             pool.unreflected() - before.unreflected(),
             pool.held - before.held,
             user.funds.unwrap().held,
             user.spends().unreflected(now),
+            self.user().spends().unreflected(now),
             user.spends().window(now, 3_600, None),
         )
     }
@@ -312,6 +324,21 @@ fn any_order_of_four_pieces_ends_alike_for_a_users_own_balance() {
 #[test]
 fn any_order_of_four_pieces_ends_alike_in_another_currency() {
     every_order_ends_alike(SETTINGS[3], 4);
+}
+
+#[test]
+fn rows_of_a_tap_come_before_and_after_its_decision_and_end_alike() {
+    let is_row = |piece: &Piece| matches!(piece, Row(..));
+    let rows: Vec<Piece> = PALETTE.iter().copied().filter(is_row).collect();
+    for setting in [SETTINGS[0], SETTINGS[2], SETTINGS[3]] {
+        let (undecided, mut checked) = (Setting { draws: &[], ..setting }, HashSet::new());
+        for mut set in sets(3, &rows) {
+            let world = World::new();
+            world.change(world::report(Currency::EUR, 10_000_000, 0)).unwrap();
+            set.push(Tap(1_000));
+            ends_alike(&world, undecided, &set, &mut checked);
+        }
+    }
 }
 
 #[test]

@@ -3,12 +3,18 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+/// The directory of a target's corpus.
+#[must_use]
+pub fn folder(target: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus").join(target)
+}
+
 /// Every file of `fuzz/corpus/<target>` with its bytes, by name.
 ///
 /// # Errors
 /// The corpus cannot be read, or is empty, so that nothing would be tested.
 pub fn files(target: &str) -> io::Result<Vec<(PathBuf, Vec<u8>)>> {
-    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus").join(target);
+    let directory = folder(target);
     let mut files = Vec::new();
     for entry in std::fs::read_dir(&directory)? {
         let path = entry?.path();

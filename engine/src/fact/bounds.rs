@@ -166,6 +166,7 @@ impl Settled {
                 amount("posting.amount", shown.posting.amount.amount)?;
                 sum("value", shown.value)?;
                 sum("limit", Minor(shown.limit.0))?;
+                shown.summed.map_or(Ok(()), |summed| sum("summed", summed.amount))?;
                 shown.funds.map_or(Ok(()), |funds| sum("funds", funds.amount))
             }
             Evidence::Ended(ended) => length("draws", ended.draws.len(), DRAWS_MAX),
@@ -178,7 +179,11 @@ impl Settled {
                 })?;
                 linked.change.check_bounds()
             }
-            Evidence::Overdue(_) | Evidence::Closed { .. } => Ok(()),
+            Evidence::Closed { owed, .. } => {
+                length("owed", owed.len(), EVIDENCE_MAX)?;
+                owed.iter().try_for_each(|(_, funds)| sum("owed", funds.amount))
+            }
+            Evidence::Overdue(_) => Ok(()),
         }
     }
 }
@@ -187,7 +192,10 @@ impl Difference {
     fn check_bounds(&self) -> Result<(), BoundsError> {
         change("taken", self.taken)?;
         length("return_uses", self.return_uses.len(), EVIDENCE_MAX + 1)?;
-        self.return_uses.iter().try_for_each(|(_, francs)| change("return_use", Minor(francs.0)))?;
+        for used in &self.return_uses {
+            change("return_use", Minor(used.limit.0))?;
+            change("return_use.shown", Minor(used.shown.0))?;
+        }
         length("layers", self.layers.len(), DRAWS_MAX + EVIDENCE_MAX)?;
         self.layers.iter().try_for_each(LayerChange::check_bounds)?;
         length("pools", self.pools.len(), SOURCES_MAX)?;
@@ -201,6 +209,7 @@ impl LayerChange {
         change("layer.held", self.held)?;
         sum("layer.settled", self.settled)?;
         change("layer.limit", Minor(self.limit.0))?;
+        change("layer.shown", Minor(self.shown.0))?;
         change("layer.spent", Minor(self.spent.0))?;
         change("layer.debit", self.debit)?;
         change("layer.funds", self.funds)

@@ -169,6 +169,20 @@ pub struct Inputs {
     pub sources: SmallVec<[Source; 2]>,
     /// The funding routes, each source's in order of preference.
     pub routes: SmallVec<[FundingRoute; 1]>,
+    /// Where UR's movements came before the decision: what the authorization claims already. The figures of the limit,
+    /// the funds, the pool and the balances include it.
+    pub claimed: Option<Box<Claimed>>,
+}
+
+/// What UR's movements claim for an authorization beyond what was approved: a decision takes only the rest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Claimed {
+    /// Of the source, in the currency paid in.
+    pub paid: Money,
+    /// Of the limit.
+    pub limit: ChfMinor,
+    /// Debited of the user, in the currency of the funds.
+    pub funds: Minor,
 }
 
 /// The user's row as seen by the ladder.

@@ -93,6 +93,8 @@ pub enum Evidence {
     /// A person, or a rule, closed a question.
     Closed {
         closing: Closing,
+        /// What the user's funds owe for movements that had no such figure yet.
+        owed: Vec<(Fingerprint, Money)>,
         /// A person's answer; `None` if a rule closed the question.
         answer: Option<BreakAnswer>,
     },
@@ -147,6 +149,17 @@ pub struct Shown {
     /// Debited of the user although no decision stands behind it.
     pub is_charged: bool,
     pub rule: MatchRule,
+    /// Where its authorization counts it among its sums: as what.
+    pub summed: Option<Summed>,
+}
+
+/// A movement that an authorization does not list any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Summed {
+    /// The status that UR had shown: rejected, or completed.
+    pub progress: Progress,
+    /// In the currency paid in.
+    pub amount: Minor,
 }
 
 impl Shown {

@@ -30,12 +30,12 @@ pub use calendar::{Closed, Day};
 pub use clock::{CLOCK_REASON_BYTES_MAX, ClockSet};
 pub use controls::{Controls, ControlsError, Listed, Listing, VelocityRule};
 pub use decision::{
-    AmountMaxSeen, Approval, AuthorizationState, Capacity, Decided, FundingRoute, FundsSeen, Inputs, Source, UserSeen,
-    VelocitySeen, Verdict, Window,
+    AmountMaxSeen, Approval, AuthorizationState, Capacity, Claimed, Decided, FundingRoute, FundsSeen, Inputs, Source,
+    UserSeen, VelocitySeen, Verdict, Window,
 };
 pub use evidence::{
     Announced, BreakAnswer, BreakKind, Closing, Discrepancy, EndCause, Ended, Evidence, Flow, Linked, MatchRule,
-    Mismatch, Movement, Overdue, Posting, Progress, Shown,
+    Mismatch, Movement, Overdue, Posting, Progress, Shown, Summed,
 };
 pub use merchant::{Channel, Merchant};
 pub use policy::{FiatChoice, Lives, Policy, Tolerance, is_lodging_or_rental};
@@ -45,7 +45,7 @@ pub use reason::{DUPLICATE_MISMATCH, Reason};
 pub(crate) use record::EncodedRequest;
 pub use record::{RECORD_VERSION, Record, RecordError};
 pub use request::{Kind, Request};
-pub use settled::{Difference, Effect, LayerChange, Settled, SourceChange, debit_id};
+pub use settled::{Difference, Effect, LayerChange, Settled, SourceChange, UseChange, debit_id};
 pub use touches::Touches;
 pub use user::{
     AccountStatus, AllowancesReported, CardReported, CardStatus, CardUse, FundingPolicy, FundsReplaced, Import,

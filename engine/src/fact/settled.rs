@@ -54,12 +54,8 @@ pub struct Difference {
     pub pools: SmallVec<[SourceChange; 1]>,
     /// Changes to the user's fiat balances.
     pub fiat: SmallVec<[SourceChange; 1]>,
-    /// UR's returns use the limit, too: changes of the uses that records made; `None` is this record's own.
-    pub return_uses: SmallVec<[(Option<Sequence>, ChfMinor); 1]>,
-    /// Whether UR has shown this record's own use already.
-    pub return_shown: bool,
-    /// Records whose use of the limit UR shows with this one.
-    pub completes: SmallVec<[Sequence; 1]>,
+    /// UR's returns use the limit, too: changes of the uses that records made.
+    pub return_uses: SmallVec<[UseChange; 1]>,
     /// Differences for an operator, found by this record.
     pub opened: Vec<Discrepancy>,
     /// Breaks that are no longer true.
@@ -83,8 +79,6 @@ impl Difference {
             pools: SmallVec::new(),
             fiat: SmallVec::new(),
             return_uses: SmallVec::new(),
-            return_shown: false,
-            completes: SmallVec::new(),
             opened: Vec::new(),
             resolved: Vec::new(),
             is_asked: false,
@@ -157,8 +151,18 @@ pub struct LayerChange {
     pub currency: Currency,
     /// Number of a new debit within its authorization.
     pub number: u16,
-    /// UR has counted the use of the limit already.
-    pub is_shown: bool,
+    /// Of `limit`, the part that UR shows: its next figure includes it.
+    pub shown: ChfMinor,
+}
+
+/// Difference of a use of the limit by UR's returns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UseChange {
+    /// The record that made the use; `None` for the record that carries the change.
+    pub sequence: Option<Sequence>,
+    pub limit: ChfMinor,
+    /// Of `limit`, the part that UR shows.
+    pub shown: ChfMinor,
 }
 
 impl LayerChange {
@@ -174,7 +178,7 @@ impl LayerChange {
             funds: Minor::ZERO,
             currency,
             number: 0,
-            is_shown: false,
+            shown: ChfMinor::ZERO,
         }
     }
 
@@ -186,6 +190,7 @@ impl LayerChange {
             && self.spent.is_zero()
             && self.debit.is_zero()
             && self.funds.is_zero()
+            && self.shown.is_zero()
     }
 }
 

@@ -5,11 +5,12 @@ use smallvec::{SmallVec, smallvec};
 use super::{Policy, Shared};
 use crate::contract::pricing::Price;
 use crate::fact::{
-    AmountMaxSeen, Capacity, CardUse, Controls, FiatChoice, FundingPolicy, FundingRoute, FundsSeen, Inputs, Kind,
+    AmountMaxSeen, Capacity, CardUse, Claimed, Controls, FiatChoice, FundingPolicy, FundingRoute, FundsSeen, Inputs, Kind,
     Listed, Request, Source, UserSeen, VelocitySeen,
 };
 use crate::money::{Currency, Minor};
 use crate::rows::{Authorization, Card, User};
+use crate::rules::claimed;
 use crate::time::{Moment, UnixMillis, UnixSeconds};
 
 /// The currencies besides USD whose balances UR's account view compares, in its order.
@@ -48,7 +49,8 @@ impl Scene<'_> {
             listed.or(controls.listed(&request.merchant, request.channel))
         });
         let sources = self.sources(card, parent);
-        Inputs {
+        let claimed = self.claimed(parent);
+        let mut inputs = Inputs {
             now,
             program_suspended: self.shared.program.suspended,
             user: self.known.user.map(|user| self.user_seen(user, now)),
@@ -78,7 +80,20 @@ impl Scene<'_> {
                 .filter(|route| self.shown_before().is_none_or(|row| row.paid_currency == route.currency))
                 .collect(),
             sources,
+            claimed: None,
+        };
+        if let Some(claimed) = claimed {
+            count_as_left(&mut inputs, &claimed);
+            inputs.claimed = Some(Box::new(claimed));
         }
+        inputs
+    }
+
+    /// What the authorization claims already, because UR's movements came before the decision.
+    fn claimed(&self, parent: Option<&Authorization>) -> Option<Claimed> {
+        let row = parent.or_else(|| self.shown_before())?;
+        let funds = self.known.user.and_then(|user| user.funds).map(|funds| funds.currency);
+        claimed(row, self.policy.tolerance, funds)
     }
 
     fn user_seen(&self, user: &User, now: UnixSeconds) -> UserSeen {
@@ -258,6 +273,26 @@ impl Scene<'_> {
 
     fn is_stale(&self, reported_at: UnixMillis) -> bool {
         self.policy.state_max_age_seconds.is_some_and(|max| age_seconds(reported_at, self.moment.at) > max)
+    }
+}
+
+/// What an authorization claims already is not claimed twice: to its own decision it is left.
+fn count_as_left(inputs: &mut Inputs, claimed: &Claimed) {
+    if let Some(user) = &mut inputs.user {
+        // Saturating: the headroom of an unlimited account is at the end of i64 already.
+        user.headroom = user.headroom.saturating_add(claimed.limit);
+    }
+    for route in &mut inputs.routes {
+        let paid = if route.currency == claimed.paid.currency { claimed.paid.amount } else { Minor::ZERO };
+        match &mut route.capacity {
+            Capacity::Pool { available, funds, .. } => {
+                *available += paid;
+                if let Some(funds) = funds {
+                    funds.available += claimed.funds;
+                }
+            }
+            Capacity::Balance { available, .. } => *available += paid,
+        }
     }
 }
 

@@ -12,6 +12,7 @@ use crate::bytes::Fingerprint;
 use crate::contract::limit::to_chf;
 use crate::fact::{
     Author, Difference, Effect, Evidence, Fact, Flow, Linked, MatchRule, Movement, Posting, Progress, Settled, Shown,
+    Summed,
 };
 use crate::ids::{AuthorizationId, Sequence};
 use crate::journal::Ticket;
@@ -84,14 +85,14 @@ impl Ledger {
             if !is_news(shown, posting) && named.as_ref().is_none_or(|named| !is_elsewhere(named)) {
                 return Ok(None);
             }
-        } else if posting.progress == Progress::Rejected && named.is_none() {
+        } else if posting.progress == Progress::Rejected && named.is_none() && posting.awaits.is_none() {
             // Nothing moved, and nothing of ours was meant.
             return Ok(None);
         }
         for attempt in 0.. {
             let guess = attempt < MATCH_ATTEMPTS_MAX;
             let choice = self.choose(posting, known.as_ref(), shown, named.as_ref(), guess, now)?;
-            if let Some(posted) = self.post_on(posting, &choice, now)? {
+            if let Some(posted) = self.post_on(posting, &choice, shown, now)? {
                 return Ok(posted);
             }
         }
@@ -153,6 +154,7 @@ impl Ledger {
         &self,
         posting: &Posting,
         choice: &Choice,
+        known: Option<&ShownMovement>,
         now: Moment,
     ) -> Result<Option<Option<PostingReceipt>>, ChangeError> {
         let mut postings = self.lock_postings();
@@ -179,14 +181,12 @@ impl Ledger {
         if row.is_some_and(|row| !row.settlement().has_room()) && !settles {
             return Ok(Some(None));
         }
-        // A movement that became part of the sums was final: what UR completed is not rejected any more.
-        if choice.rule == MatchRule::Known && posting.progress == Progress::Rejected && listed.is_none() {
-            return Ok(Some(None));
-        }
+        let summed = known.filter(|_| choice.rule == MatchRule::Known && row.is_some() && listed.is_none());
+        let summed = summed.map(|known| Summed { progress: known.progress, amount: known.amount });
         let mut user = self.users.get_mut(&posting.user);
         let at = self.stamp(now);
         let books = Books { shared: &shared, user: user.as_deref().map(|user| &**user), policy: &self.policy };
-        let shown = self.shown(posting, choice, row, &books);
+        let shown = Shown { summed, ..self.shown(posting, choice, row, &books) };
         let settled = books.settled(&choice.root, row, Evidence::Shown(Box::new(shown)));
         let settled = if has_room(&settled, row, &books) { settled } else { self.beyond_bounds(settled, row, &books) };
         let (effect, breaks) = (settled.change.effect, settled.change.opened.len());
@@ -229,7 +229,7 @@ impl Ledger {
                 Some(Money { amount: scaled(funds.amount.0, amount, amount_then).min(AMOUNT_MAX), ..funds })
             }
             _ if has_draws => None,
-            _ => self.owed_alone(posting, books),
+            _ => books.owed_alone(posting.amount),
         };
         // A movement that stands alone is debited only when none of the user's open holds may be meant.
         let is_alone = matches!(choice.rule, MatchRule::Alone | MatchRule::Waiting);
@@ -245,6 +245,7 @@ impl Ledger {
             is_final: posting.flow == Flow::Out && self.is_final(posting, choice, books),
             is_charged,
             rule: choice.rule,
+            summed: None,
         }
     }
 
@@ -254,15 +255,6 @@ impl Ledger {
         let decided = holds.iter().find(|hold| hold.root == choice.root).and_then(|hold| hold.mcc);
         let mcc = decided.or(posting.mcc);
         choice.rule.is_certain() && mcc.is_some_and(|mcc| self.policy.final_capture_mcc.contains(&mcc))
-    }
-
-    /// What the user's funds owe for a movement without a draw.
-    fn owed_alone(&self, posting: &Posting, books: &Books<'_>) -> Option<Money> {
-        let funds = books.user?.funds?;
-        let rates = &books.shared.program.rates;
-        let conversion = rates.conversion(posting.amount.currency, funds.currency)?;
-        let amount = conversion.ceil(posting.amount.amount)?;
-        Some(Money { amount: amount.min(AMOUNT_MAX), currency: funds.currency })
     }
 
     /// A movement beyond the room of a figure: it moves nothing and opens a break for an operator. It is recorded, so
@@ -404,10 +396,15 @@ impl Ledger {
         if from == to {
             return Err(ChangeError::Conflict(format!("{from} has its movements already")));
         }
+        if row.settlement().sums.count > 0 {
+            return Err(ChangeError::Conflict(format!(
+                "{from} has more movements than it lists, so they cannot be moved: debit them with `--outcome charged`"
+            )));
+        }
         let _matching = self.lock_matching(&row.user);
         let keys: Vec<Fingerprint> = row.settlement().movements.iter().map(|movement| movement.key).collect();
         let ticket = self.link_movements(author, from, to, &keys, now)?;
-        ticket.ok_or_else(|| ChangeError::Conflict(format!("{from} has no movement to link")))
+        ticket.ok_or_else(|| ChangeError::Conflict(format!("{from} has no movement to link that {to} has room for")))
     }
 
     /// Moves movements from one root to another of the same account, in one record.
@@ -430,7 +427,9 @@ impl Ledger {
         let books = Books { shared: &shared, user: user.as_deref().map(|user| &**user), policy: &self.policy };
         let listed = from_row.settlement().movements.iter().filter(|own| keys.contains(&own.key));
         let movements: Vec<Movement> = books.valued_at(&to_row, listed.cloned().collect());
-        if movements.is_empty() {
+        let moved: Minor = movements.iter().map(|movement| movement.value).sum();
+        let has_room = to_row.settlement().has_room() && (to_row.settlement().value() + moved).has_room();
+        if movements.is_empty() || !has_room {
             return Ok(None);
         }
         let fact = Fact::Settled(Box::new(books.linked(from, &from_row, to, &to_row, movements)));
@@ -458,6 +457,14 @@ impl Ledger {
 }
 
 impl Books<'_> {
+    /// What the user's funds owe for a movement without a draw.
+    pub(super) fn owed_alone(&self, money: Money) -> Option<Money> {
+        let funds = self.user?.funds?;
+        let conversion = self.shared.program.rates.conversion(money.currency, funds.currency)?;
+        let amount = conversion.ceil(money.amount)?;
+        Some(Money { amount: amount.min(AMOUNT_MAX), currency: funds.currency })
+    }
+
     /// Movements as another root keeps them: in the currency that root is paid in.
     fn valued_at(&self, row: &Authorization, mut movements: Vec<Movement>) -> Vec<Movement> {
         let Some(first) = movements.first() else { return movements };

@@ -18,7 +18,7 @@ use crate::fact::{
 };
 use crate::ids::{AuthorizationId, Sequence};
 use crate::journal::Ticket;
-use crate::money::{ChfMinor, Minor};
+use crate::money::{ChfMinor, Minor, Money};
 use crate::rows::{Authorization, User};
 use crate::rules::standing;
 use crate::time::{Moment, UnixMillis};
@@ -101,7 +101,7 @@ impl Ledger {
         root: &AuthorizationId,
         cause: EndCause,
     ) -> Result<Arc<Ticket>, ChangeError> {
-        self.settle_known(author, at, root, |row| {
+        self.settle_known(author, at, root, |row, _| {
             if !row.state.is_open() && row.held().amount.is_zero() {
                 let state = row.state.name();
                 return Err(ChangeError::Conflict(format!("authorization {root} is {state}: it holds nothing")));
@@ -128,7 +128,7 @@ impl Ledger {
         overdue: Overdue,
         now: Moment,
     ) -> Result<Arc<Ticket>, ChangeError> {
-        self.settle_known(&Author::Engine, self.stamp(now), root, |row| {
+        self.settle_known(&Author::Engine, self.stamp(now), root, |row, _| {
             let standing = standing(row, self.policy.tolerance);
             let due = match overdue {
                 Overdue::Return => standing.awaited,
@@ -167,22 +167,23 @@ impl Ledger {
         closing: Closing,
         answer: Option<BreakAnswer>,
     ) -> Result<Arc<Ticket>, ChangeError> {
-        self.settle_known(author, at, root, |row| {
+        self.settle_known(author, at, root, |row, books| {
             let standing = standing(row, self.policy.tolerance);
+            let owed = if closing == Closing::Charged { books.owed_at_last(row) } else { Vec::new() };
             let is_asked = match closing {
                 Closing::WillCome | Closing::WrittenOff => !standing.awaited.is_zero(),
                 Closing::Listed => row.settlement().is_overdue(Overdue::Listing),
-                Closing::Charged if row.settlement().is_charged => {
+                Closing::Charged if row.settlement().is_charged && owed.is_empty() => {
                     return Err(ChangeError::Conflict(format!("authorization {root} is charged already")));
                 }
-                Closing::Charged if answer.is_some() && !is_debitable(row) => {
+                Closing::Charged if answer.is_some() && owed.is_empty() && !is_debitable(row) => {
                     let why = "the user's funds do not pay for it, so there is nothing to debit";
                     return Err(ChangeError::Conflict(format!("authorization {root}: {why}")));
                 }
                 Closing::Charged => row.is_alone() && !(standing.taken + standing.pending).is_zero(),
             };
             if is_asked {
-                Ok(Evidence::Closed { closing, answer })
+                Ok(Evidence::Closed { closing, owed, answer })
             } else {
                 Err(ChangeError::Conflict(format!("authorization {root} leaves no such question open")))
             }
@@ -195,16 +196,16 @@ impl Ledger {
         author: &Author,
         at: UnixMillis,
         root: &AuthorizationId,
-        evidence: impl FnOnce(&Authorization) -> Result<Evidence, ChangeError>,
+        evidence: impl FnOnce(&Authorization, &Books<'_>) -> Result<Evidence, ChangeError>,
     ) -> Result<Arc<Ticket>, ChangeError> {
         let shared = self.read_shared();
         let MapEntry::Occupied(mut row) = self.authorization(root)? else {
             return Err(not_found("authorization", root));
         };
         let row = row.get_mut();
-        let evidence = evidence(row)?;
         let mut user = self.users.get_mut(&row.user.clone());
         let books = Books { shared: &shared, user: user.as_deref().map(|user| &**user), policy: &self.policy };
+        let evidence = evidence(row, &books)?;
         let fact = Fact::Settled(Box::new(books.settled(root, Some(row), evidence)));
         Ok(self.commit(shared, author, at, fact, |_, sequence, record| {
             let touches = record.fact.touches(sequence);
@@ -214,6 +215,15 @@ impl Ledger {
             fold(&mut **row, sequence, record);
             self.apply_breaks(&touches, sequence, record);
         })?)
+    }
+}
+
+impl Books<'_> {
+    /// What the user's funds owe for movements that had no rate, or no funds, when UR showed them.
+    fn owed_at_last(&self, row: &Authorization) -> Vec<(Fingerprint, Money)> {
+        let unpriced = row.settlement().movements.iter().filter(|movement| movement.funds.is_none());
+        let debits = unpriced.filter(|movement| row.source == Some(Source::Crypto) && movement.flow == Flow::Out);
+        debits.filter_map(|movement| Some((movement.key, self.owed_alone(movement.amount)?))).collect()
     }
 }
 

@@ -32,7 +32,6 @@ impl Books<'_> {
         // A tombstone, and what changes nothing of the user, touches no user's row.
         let changes_user = !change.layers.is_empty()
             || !change.fiat.is_empty()
-            || !change.completes.is_empty()
             || !change.return_uses.is_empty()
             || self.frees_card(root, &evidence)
             || self.user.is_some_and(|user| user.asked().contains(root) != change.is_asked);
@@ -56,8 +55,10 @@ impl Books<'_> {
         evidence: &Evidence,
     ) -> Difference {
         let subject = match evidence {
-            // An operator finds a movement that stands alone by UR's hash.
-            Evidence::Shown(shown) if after.is_alone() => shown.posting.hash.as_str(),
+            // An operator finds a movement that stands alone by UR's hash, and one that waits for our id by that.
+            Evidence::Shown(shown) if after.is_alone() && shown.posting.awaits.as_ref() != Some(root) => {
+                shown.posting.hash.as_str()
+            }
             _ => root.as_str(),
         };
         settle(row, after, Some(evidence), subject, self.policy.tolerance, self)

@@ -209,9 +209,12 @@ impl Ledger {
                 Ok(plan) => plan,
                 Err(reason) => return Verdict::Declined(reason),
             };
-            match take(shared, &plan.approval) {
+            let claimed = inputs.claimed.as_ref().map(|claimed| claimed.paid);
+            let claimed = claimed.filter(|paid| paid.currency == plan.approval.paid.currency);
+            let claimed = claimed.map_or(Minor::ZERO, |paid| paid.amount);
+            match take(shared, &plan.approval, claimed) {
                 Ok(()) => return Verdict::Approved(plan.approval),
-                Err(left) => note_pool(inputs, plan.route, left),
+                Err(left) => note_pool(inputs, plan.route, left + claimed),
             }
         }
         Verdict::Declined(Reason::PoolExhausted)
@@ -277,11 +280,11 @@ fn answer_of(id: &AuthorizationId, sequence: Sequence, record: &Record) -> Answe
     Answer::open(id, sequence, record).expect("a callback's record answers it")
 }
 
-fn take(shared: &Shared, approval: &Approval) -> Result<(), Minor> {
+fn take(shared: &Shared, approval: &Approval, claimed: Minor) -> Result<(), Minor> {
     if approval.source == Source::Fiat || approval.paid.amount.is_zero() {
         return Ok(());
     }
-    shared.pool(approval.paid.currency).map_or(Err(Minor::ZERO), |pool| pool.take(approval.paid.amount))
+    shared.pool(approval.paid.currency).map_or(Err(Minor::ZERO), |pool| pool.take(approval.paid.amount, claimed))
 }
 
 /// The pool figure was stale: decide again on the current one.

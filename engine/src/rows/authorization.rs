@@ -215,6 +215,7 @@ impl Authorization {
                 sequence,
                 held: approval.paid.amount,
                 limit: approval.limit,
+                shown: ChfMinor::ZERO,
                 debit: funds.map_or(Minor::ZERO, |funds| funds.amount),
                 currency: funds.map_or(approval.paid.currency, |funds| funds.currency),
                 number: 1,

@@ -67,7 +67,7 @@ fn reason_of(fact: &Fact) -> CompactString {
     let Fact::Settled(settled) = fact else { return none };
     let Settled { root, evidence, .. } = &**settled;
     match evidence {
-        Evidence::Closed { closing, answer } => {
+        Evidence::Closed { closing, answer, .. } => {
             answer.as_ref().map_or(CompactString::const_new(closing.name()), |answer| answer.reason.clone())
         }
         Evidence::Linked(_) => compact_str::format_compact!("linked with {root}"),
@@ -80,7 +80,7 @@ fn reason_of(fact: &Fact) -> CompactString {
 fn outcome_of(fact: &Fact) -> Option<Closing> {
     match fact {
         Fact::Settled(settled) => match &settled.evidence {
-            Evidence::Closed { closing, answer: Some(_) } => Some(*closing),
+            Evidence::Closed { closing, answer: Some(_), .. } => Some(*closing),
             _ => None,
         },
         _ => None,

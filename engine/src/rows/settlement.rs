@@ -7,7 +7,7 @@ use smallvec::SmallVec;
 use crate::bytes::Fingerprint;
 use crate::fact::{
     BreakKind, Closing, Difference, Discrepancy, EVIDENCE_MAX, EndCause, Ended, Evidence, Flow, LayerChange, Mismatch,
-    Movement, Overdue, Progress, Shown,
+    Movement, Overdue, Progress, Shown, Summed, UseChange,
 };
 use crate::ids::{AuthorizationId, BreakId, Sequence};
 use crate::money::{ChfMinor, Currency, Minor};
@@ -24,6 +24,8 @@ pub struct Layer {
     pub held: Minor,
     /// Francs counted against the limit.
     pub limit: ChfMinor,
+    /// Of `limit`, the part that UR has shown.
+    pub shown: ChfMinor,
     /// Debited of the user and not returned, in `currency`.
     pub debit: Minor,
     pub currency: Currency,
@@ -35,6 +37,7 @@ impl Layer {
     pub(crate) fn change(&mut self, change: &LayerChange) {
         self.held += change.held;
         self.limit += change.limit;
+        self.shown += change.shown;
         self.debit += change.debit;
     }
 
@@ -52,6 +55,8 @@ pub struct Sums {
     pub returned_limit: ChfMinor,
     pub rejected: Minor,
     pub count: u16,
+    /// UR showed one of them completed, and rejected too.
+    pub is_contradicted: bool,
 }
 
 /// A use of the limit by a return of UR's.
@@ -60,6 +65,8 @@ pub struct ReturnUse {
     /// The record that counted it.
     pub sequence: Sequence,
     pub limit: ChfMinor,
+    /// Of `limit`, the part that UR has shown.
+    pub shown: ChfMinor,
 }
 
 /// How and when we ended the holds.
@@ -132,6 +139,7 @@ impl Settlement {
             returned_limit: ChfMinor::ZERO,
             rejected: Minor::ZERO,
             count: 0,
+            is_contradicted: false,
         },
         evidence: 0,
         ended: None,
@@ -207,14 +215,21 @@ impl Settlement {
                 self.overdue.retain(|own| own != overdue);
                 self.overdue.push(*overdue);
             }
-            Evidence::Closed { closing, .. } => match closing {
+            Evidence::Closed { closing, owed, .. } => match closing {
                 Closing::WillCome => self.overdue.retain(|own| *own != Overdue::Return),
                 Closing::Listed => self.overdue.retain(|own| *own != Overdue::Listing),
                 Closing::WrittenOff => self.is_written_off = true,
-                Closing::Charged => self.is_charged = true,
+                Closing::Charged => {
+                    self.is_charged = true;
+                    for (key, funds) in owed {
+                        let own = self.movements.iter_mut().find(|movement| movement.key == *key);
+                        own.into_iter().for_each(|movement| movement.funds = Some(*funds));
+                    }
+                }
             },
             Evidence::Linked(linked) => {
                 self.movements.extend(linked.movements.iter().cloned());
+                self.shorten(paid_in);
                 self.moved.retain(|(key, _)| linked.movements.iter().all(|movement| movement.key != *key));
             }
         }
@@ -224,12 +239,24 @@ impl Settlement {
         let (key, posting) = (shown.key(), &shown.posting);
         self.overdue.retain(|own| *own != Overdue::Listing);
         self.is_charged |= shown.is_charged;
+        let mut is_contradicted = false;
+        if let Some(Summed { progress, amount }) = shown.summed {
+            if progress == Progress::Completed {
+                self.sums.is_contradicted = true;
+                return;
+            }
+            // It was refused, and is not: it counts by itself again.
+            is_contradicted = posting.progress == Progress::Completed;
+            self.sums.rejected -= if posting.flow == Flow::Out { amount } else { Minor::ZERO };
+            // Saturating, as the count is.
+            self.sums.count = self.sums.count.saturating_sub(1);
+        }
         let Some(movement) = self.movements.iter_mut().find(|movement| movement.key == key) else {
             self.movements.push(Movement {
                 key,
                 flow: posting.flow,
                 progress: posting.progress,
-                is_contradicted: false,
+                is_contradicted,
                 amount: posting.amount,
                 value: shown.value,
                 limit: shown.limit,
@@ -255,13 +282,16 @@ impl Settlement {
         movement.is_final |= shown.is_final;
     }
 
-    /// Beyond [`MOVEMENTS_MAX`] the oldest final movement becomes part of the sums.
+    /// Beyond [`MOVEMENTS_MAX`] the oldest final movements become part of the sums.
     fn shorten(&mut self, paid_in: Currency) {
-        if self.movements.len() <= MOVEMENTS_MAX {
-            return;
+        while self.movements.len() > MOVEMENTS_MAX {
+            let Some(place) = self.movements.iter().position(|movement| movement.is_plain(paid_in)) else { return };
+            let old = self.movements.remove(place);
+            self.sum(&old);
         }
-        let Some(place) = self.movements.iter().position(|movement| movement.is_plain(paid_in)) else { return };
-        let old = self.movements.remove(place);
+    }
+
+    fn sum(&mut self, old: &Movement) {
         // Saturating: the count of movements is bounded by that of evidence.
         self.sums.count = self.sums.count.saturating_add(1);
         match (old.flow, old.progress) {
@@ -292,6 +322,7 @@ impl Settlement {
                 sequence,
                 held: Minor::ZERO,
                 limit: ChfMinor::ZERO,
+                shown: ChfMinor::ZERO,
                 debit: Minor::ZERO,
                 currency: change.currency,
                 number: 0,
@@ -308,11 +339,13 @@ impl Settlement {
 
     pub(crate) fn change(&mut self, sequence: Sequence, change: &Difference) {
         self.taken += change.taken;
-        for (made_by, francs) in &change.return_uses {
+        for UseChange { sequence: made_by, limit, shown } in change.return_uses.iter().copied() {
             let made_by = made_by.unwrap_or(sequence);
-            match self.return_uses.iter_mut().find(|used| used.sequence == made_by) {
-                Some(used) => used.limit += *francs,
-                None => self.return_uses.push(ReturnUse { sequence: made_by, limit: *francs }),
+            if let Some(used) = self.return_uses.iter_mut().find(|used| used.sequence == made_by) {
+                used.limit += limit;
+                used.shown += shown;
+            } else {
+                self.return_uses.push(ReturnUse { sequence: made_by, limit, shown });
             }
         }
         self.return_uses.retain(|used| !used.limit.is_zero());

@@ -126,8 +126,8 @@ pub struct NewSpend {
     pub spent: ChfMinor,
     /// Francs counted against the limit.
     pub unreflected: ChfMinor,
-    /// Whether UR has counted the use already.
-    pub is_completed: bool,
+    /// Of these, the part that UR has shown.
+    pub shown: ChfMinor,
     /// Whether UR may have counted it before this record: no decision or return of ours is recorded by it.
     pub is_urs: bool,
 }
@@ -140,8 +140,7 @@ impl Spends {
         // Two requests may be recorded in the opposite order of their stamps; the ring stays sorted by time.
         let at = self.ring.back().map_or(new.at, |latest| latest.at.max(new.at));
         self.drop_before(at.plus(-LIMIT_PERIOD_SECONDS));
-        let (unshown, shown) =
-            if new.is_completed { (ChfMinor::ZERO, new.unreflected) } else { (new.unreflected, ChfMinor::ZERO) };
+        let shown = new.shown.min(new.unreflected).max(ChfMinor::ZERO);
         let spend = Spend {
             first: new.sequence,
             last: new.sequence,
@@ -149,7 +148,7 @@ impl Spends {
             card: new.card,
             count: new.count,
             spent: new.spent,
-            unshown,
+            unshown: new.unreflected - shown,
             shown,
             completed: if shown.is_zero() { Sequence::ZERO } else { new.sequence },
             is_urs: new.is_urs,
@@ -224,14 +223,28 @@ impl Spends {
         }
     }
 
-    /// Marks the spend of `record` as counted by UR, as shown by the later record `shown`.
-    pub fn complete(&mut self, record: Sequence, shown: Sequence) {
+    /// Changes the use of the limit that `record` made, and the part of it that UR shows, by the later record `by`. What
+    /// UR's figure includes already changes no more.
+    pub fn change_use(&mut self, record: Sequence, limit: ChfMinor, shown: ChfMinor, by: Sequence) {
         self.change(record, |spend| {
             // Evidence for one of several merged spends proves nothing about the others.
-            if spend.first == spend.last && !spend.unshown.is_zero() {
-                spend.shown = spend.shown.saturating_add(spend.unshown);
-                spend.unshown = ChfMinor::ZERO;
-                spend.completed = shown;
+            let is_one = spend.first == spend.last;
+            if is_one && shown > ChfMinor::ZERO {
+                let part = shown.min(spend.unshown);
+                spend.unshown = lowered(spend.unshown, part);
+                spend.shown = spend.shown.saturating_add(part);
+                spend.completed = if part.is_zero() { spend.completed } else { by };
+            }
+            let back = if is_one { (-shown).max(ChfMinor::ZERO).min(spend.shown) } else { ChfMinor::ZERO };
+            spend.shown = lowered(spend.shown, back);
+            spend.unshown = spend.unshown.saturating_add(back);
+            // What is lowered was not shown, as far as there is such a part: of several merged spends, what was.
+            let less = -limit;
+            let of_unshown = if is_one { less.min(spend.unshown) } else { less - less.min(spend.shown) };
+            spend.unshown = lowered(spend.unshown, of_unshown);
+            spend.shown = lowered(spend.shown, less - of_unshown);
+            if spend.shown.is_zero() {
+                spend.completed = Sequence::ZERO;
             }
         });
     }
@@ -266,18 +279,9 @@ impl Spends {
         self.ring.get(place).is_some_and(|spend| spend.first <= record)
     }
 
-    /// Lowers the counts of the spend of `record`, if it is still in the ring.
-    pub fn lower(&mut self, record: Sequence, spent: ChfMinor, unreflected: ChfMinor) {
-        self.change(record, |spend| {
-            spend.spent = lowered(spend.spent, spent);
-            // Of several merged spends the shown part first: the unshown one counts longer.
-            let of_shown = unreflected.min(spend.shown);
-            spend.shown = lowered(spend.shown, of_shown);
-            spend.unshown = lowered(spend.unshown, unreflected - of_shown);
-            if spend.shown.is_zero() {
-                spend.completed = Sequence::ZERO;
-            }
-        });
+    /// Lowers what velocity counts of `record`, if it is still in the ring.
+    pub fn lower(&mut self, record: Sequence, spent: ChfMinor) {
+        self.change(record, |spend| spend.spent = lowered(spend.spent, spent));
     }
 
     /// Francs that count against the limit in addition to UR's own figure. A use drops out after 30 days.
@@ -351,7 +355,7 @@ mod tests {
             count: 1,
             spent: chf,
             unreflected: chf,
-            is_completed: false,
+            shown: ChfMinor::ZERO,
             is_urs: false,
         }
     }
@@ -388,9 +392,12 @@ mod tests {
         }
         assert_eq!(spends.ring.len(), SPENDS_MAX + 1);
         assert_eq!(spends.unreflected(UnixSeconds(total)), ChfMinor(total));
-        spends.lower(Sequence(3), ChfMinor(1), ChfMinor(1));
+        spends.lower(Sequence(3), ChfMinor(1));
+        spends.change_use(Sequence(3), ChfMinor(-1), ChfMinor::ZERO, Sequence(3));
         assert_eq!(spends.unreflected(UnixSeconds(total)), ChfMinor(total - 1), "found inside the merged one");
-        spends.lower(Sequence(total.unsigned_abs() + 5), ChfMinor(1), ChfMinor(1));
+        let unknown = Sequence(total.unsigned_abs() + 5);
+        spends.lower(unknown, ChfMinor(1));
+        spends.change_use(unknown, ChfMinor(-1), ChfMinor::ZERO, unknown);
         assert_eq!(spends.unreflected(UnixSeconds(total)), ChfMinor(total - 1), "an unknown record lowers nothing");
     }
 
@@ -436,12 +443,36 @@ mod tests {
         for n in 1..=total {
             spends.add(spend(n, n.cast_signed(), 1));
             if n != 7 {
-                spends.complete(Sequence(n), Sequence(n));
+                spends.change_use(Sequence(n), ChfMinor::ZERO, ChfMinor(1), Sequence(n));
             }
         }
         spends.reflect(Sequence(total));
         assert_eq!(spends.unreflected(UnixSeconds(total.cast_signed())), ChfMinor(1), "the seventh alone");
         assert_eq!(spends.unreflected(UnixSeconds(3_600 + LIMIT_PERIOD_SECONDS)), ChfMinor(0), "and for 30 days");
+    }
+
+    #[test]
+    fn what_ur_shows_of_a_use_ends_with_its_figure_and_the_rest_counts_on() {
+        let left = |spends: &Spends| spends.unreflected(UnixSeconds(100));
+        let change = |spends: &mut Spends, limit, shown, by| {
+            spends.change_use(Sequence(1), ChfMinor(limit), ChfMinor(shown), Sequence(by));
+        };
+        let mut spends = Spends::default();
+        spends.add(spend(1, 100, 90));
+        change(&mut spends, 0, 50, 2);
+        spends.reflect(Sequence(1));
+        assert_eq!(left(&spends), ChfMinor(90), "the figure was asked for before UR showed it");
+        spends.reflect(Sequence(2));
+        assert_eq!(left(&spends), ChfMinor(40));
+        change(&mut spends, 0, -50, 3);
+        assert_eq!(left(&spends), ChfMinor(40), "what the figure includes comes back no more");
+        change(&mut spends, 0, 30, 4);
+        change(&mut spends, 0, -30, 5);
+        spends.reflect(Sequence(5));
+        assert_eq!(left(&spends), ChfMinor(40), "UR has more to show");
+        change(&mut spends, -10, 25, 6);
+        spends.reflect(Sequence(6));
+        assert_eq!(left(&spends), ChfMinor(5));
     }
 
     #[test]
@@ -466,13 +497,14 @@ mod tests {
         for n in 1..=9 {
             spends.add(NewSpend {
                 card: u16::from(n % 2 == 0),
-                is_completed: n % 3 == 0,
+                shown: if n % 3 == 0 { ChfMinor(90) } else { ChfMinor::ZERO },
                 is_urs: n % 4 == 0,
                 ..spend(n * 1_000, 7 * n.cast_signed(), 90)
             });
         }
-        spends.complete(Sequence(2_000), Sequence(70_000));
-        spends.lower(Sequence(4_000), ChfMinor(10), ChfMinor(20));
+        spends.change_use(Sequence(2_000), ChfMinor::ZERO, ChfMinor(50), Sequence(70_000));
+        spends.lower(Sequence(4_000), ChfMinor(10));
+        spends.change_use(Sequence(4_000), ChfMinor(-20), ChfMinor::ZERO, Sequence(70_001));
         let stored = postcard::to_allocvec(&spends).unwrap();
         assert_eq!(postcard::from_bytes::<Spends>(&stored).unwrap(), spends);
         assert!(postcard::from_bytes::<Spends>(&[1, 0x7F]).is_err(), "no spend is that short");

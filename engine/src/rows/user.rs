@@ -464,7 +464,7 @@ impl User {
             count: 1,
             spent: approval.spent,
             unreflected: approval.limit,
-            is_completed: false,
+            shown: ChfMinor::ZERO,
             is_urs: false,
         });
         if approval.paid.amount.is_zero() {
@@ -542,24 +542,27 @@ impl User {
         is_urs: bool,
     ) {
         // One record makes one use of the limit, whatever it is made of.
-        let (mut used, mut is_shown) = (ChfMinor::ZERO, true);
+        let (mut used, mut shown) = (ChfMinor::ZERO, ChfMinor::ZERO);
         for layer in &change.layers {
             let made_by = layer.sequence.unwrap_or(sequence);
             let spends = &mut self.rest_mut().spends;
             if layer.sequence.is_some() || spends.has(made_by) {
-                spends.lower(made_by, -layer.spent, -layer.limit);
-            } else if !layer.limit.is_zero() {
+                spends.lower(made_by, -layer.spent);
+                spends.change_use(made_by, layer.limit, layer.shown, sequence);
+            } else {
                 used += layer.limit;
-                is_shown &= layer.is_shown;
+                shown += layer.shown;
             }
             self.change_hold(made_by, at, root, change, layer);
         }
-        for (made_by, francs) in &change.return_uses {
-            match made_by {
-                Some(made_by) => self.rest_mut().spends.lower(*made_by, ChfMinor::ZERO, -*francs),
+        for change in &change.return_uses {
+            match change.sequence {
+                Some(made_by) => {
+                    self.rest_mut().spends.change_use(made_by, change.limit, change.shown, sequence);
+                }
                 None => {
-                    used += *francs;
-                    is_shown &= change.return_shown;
+                    used += change.limit;
+                    shown += change.shown;
                 }
             }
         }
@@ -571,14 +574,11 @@ impl User {
                 count: 0,
                 spent: ChfMinor::ZERO,
                 unreflected: used,
-                is_completed: is_shown,
+                shown,
                 is_urs,
             });
         }
         self.rest_mut().holds.retain(|hold| !hold.is_over());
-        for done in &change.completes {
-            self.rest_mut().spends.complete(*done, sequence);
-        }
         for fiat in &change.fiat {
             self.hold_fiat(fiat.currency, -fiat.available);
             let completions = self.rest_mut().completions.get_or_insert_default();

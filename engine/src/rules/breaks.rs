@@ -61,7 +61,7 @@ pub fn breaks(row: &Authorization, standing: &Standing, subject: &str, tolerance
     if !settlement.has_room() {
         add(BreakKind::AmountMismatch, "evidence", format_compact!("{}", settlement.evidence), "more".into());
     }
-    if settlement.movements.iter().any(|movement| movement.is_contradicted) {
+    if settlement.sums.is_contradicted || settlement.movements.iter().any(|movement| movement.is_contradicted) {
         add(BreakKind::StatusConflict, "status", "completed".into(), "rejected".into());
     }
     // What no figure has room for moved nothing.

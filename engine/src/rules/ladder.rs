@@ -159,14 +159,15 @@ pub(super) fn climb<O: Observer>(
 
     let headroom = inputs.user.map_or(ChfMinor::ZERO, |user| user.headroom);
     check(Reason::LimitExceeded, quote.limit <= headroom, &|| {
-        vec![("chf", quote.limit.to_string()), ("headroom", headroom.to_string())]
+        let claimed = inputs.claimed.iter().map(|claimed| ("claimed", claimed.limit.to_string()));
+        [("chf", quote.limit.to_string()), ("headroom", headroom.to_string())].into_iter().chain(claimed).collect()
     })?;
     let covered = quote.is_covered_by_user();
-    check(Reason::InsufficientUserFunds, covered, &|| quote.user_capacity_seen())?;
+    check(Reason::InsufficientUserFunds, covered, &|| quote.user_capacity_seen(inputs))?;
     let allowed = !matches!(quote.route.capacity, Capacity::Balance { allowance: false, .. });
     check(Reason::FiatAllowanceMissing, allowed, &nothing)?;
     let left = quote.left_in_pool();
-    let pool_seen = || quote.pool_seen();
+    let pool_seen = || quote.pool_seen(inputs);
     let in_reserve = left.is_some_and(|(left, reserve)| left >= Minor::ZERO && left < reserve);
     check(Reason::PoolReserveHeld, !in_reserve, &pool_seen)?;
     check(Reason::PoolExhausted, left.is_none_or(|(left, _)| left >= Minor::ZERO), &pool_seen)?;
@@ -263,30 +264,49 @@ impl Quote {
         }
     }
 
-    fn user_capacity_seen(&self) -> Shown {
+    fn user_capacity_seen(&self, inputs: &Inputs) -> Shown {
+        let (mut seen, claimed) = match self.route.capacity {
+            Capacity::Pool { funds: Some(funds), .. } => {
+                let in_funds = |amount| Money { amount, currency: funds.currency };
+                let needed = self.funds.map_or("0".to_owned(), |needed| needed.to_string());
+                let seen = vec![("needed", needed), ("available", in_funds(funds.available).to_string())];
+                (seen, inputs.claimed.as_ref().map(|claimed| in_funds(claimed.funds)))
+            }
+            Capacity::Pool { funds: None, .. } => {
+                (vec![("available", "no funds were given for this user".to_owned())], None)
+            }
+            Capacity::Balance { available, .. } => {
+                let seen = vec![
+                    ("needed", Money { amount: self.paid, currency: self.route.currency }.to_string()),
+                    ("available", Money { amount: available, currency: self.route.currency }.to_string()),
+                ];
+                (seen, self.claimed(inputs))
+            }
+        };
+        seen.extend(claimed.map(|claimed| ("claimed", claimed.to_string())));
+        seen
+    }
+
+    fn pool_seen(&self, inputs: &Inputs) -> Shown {
         match self.route.capacity {
-            Capacity::Pool { funds: Some(funds), .. } => vec![
-                ("needed", self.funds.map_or("0".to_owned(), |needed| needed.to_string())),
-                ("available", Money { amount: funds.available, currency: funds.currency }.to_string()),
-            ],
-            Capacity::Pool { funds: None, .. } => vec![("available", "no funds were given for this user".to_owned())],
-            Capacity::Balance { available, .. } => vec![
-                ("needed", Money { amount: self.paid, currency: self.route.currency }.to_string()),
-                ("available", Money { amount: available, currency: self.route.currency }.to_string()),
-            ],
+            Capacity::Pool { available, reserve, .. } => {
+                let claimed = self.claimed(inputs).map(|claimed| ("claimed", claimed.amount.to_string()));
+                let seen = [
+                    ("pool", self.route.currency.to_string()),
+                    ("needed", self.paid.to_string()),
+                    ("available", available.to_string()),
+                    ("reserve", reserve.to_string()),
+                ];
+                seen.into_iter().chain(claimed).collect()
+            }
+            Capacity::Balance { .. } => Shown::new(),
         }
     }
 
-    fn pool_seen(&self) -> Shown {
-        match self.route.capacity {
-            Capacity::Pool { available, reserve, .. } => vec![
-                ("pool", self.route.currency.to_string()),
-                ("needed", self.paid.to_string()),
-                ("available", available.to_string()),
-                ("reserve", reserve.to_string()),
-            ],
-            Capacity::Balance { .. } => Shown::new(),
-        }
+    /// What the authorization claims already of this source.
+    fn claimed(&self, inputs: &Inputs) -> Option<Money> {
+        let claimed = inputs.claimed.as_ref().map(|claimed| claimed.paid);
+        claimed.filter(|paid| paid.currency == self.route.currency)
     }
 }
 

@@ -3,9 +3,8 @@
 use smallvec::SmallVec;
 
 use super::settle::{Claims, THIS};
-use super::standing::Standing;
+use super::standing::{DrawStanding, Standing};
 use crate::fact::{Flow, LayerChange, Movement, Source};
-use crate::ids::Sequence;
 use crate::money::{ChfMinor, Minor, Money};
 use crate::rows::{Authorization, Layer};
 
@@ -40,6 +39,7 @@ impl<'a> Layers<'a> {
                 sequence: THIS,
                 held: Minor::ZERO,
                 limit: ChfMinor::ZERO,
+                shown: ChfMinor::ZERO,
                 debit: Minor::ZERO,
                 currency: row.paid_currency,
                 number: 0,
@@ -136,7 +136,6 @@ impl<'a> Layers<'a> {
         if rest >= later {
             if let Some((_, own)) = self.own() {
                 own.limit += rest - later;
-                own.is_shown = standing.is_all_taken();
             }
             return;
         }
@@ -219,19 +218,21 @@ impl<'a> Layers<'a> {
         Some(Money { amount: proportion(funds.amount, beyond, paid), currency: funds.currency })
     }
 
-    /// The uses of the limit that UR shows now: of draws and claims that it took, or rejected.
-    pub(super) fn completes(&self, standing: &Standing) -> SmallVec<[Sequence; 1]> {
-        let all = standing.is_all_taken();
-        let draws = self.row.draws.len();
-        let mut done = SmallVec::new();
-        for (place, (layer, _)) in self.layers.iter().enumerate() {
-            let draw = standing.draws.get(place).filter(|_| place < draws);
-            let is_shown = all || draw.is_some_and(|draw| draw.taken >= draw.approved && !draw.taken.is_zero());
-            if is_shown && layer.sequence != THIS && !layer.limit.is_zero() {
-                done.push(layer.sequence);
-            }
+    /// What UR shows of the uses of the limit: those of all draws that it took, and where it took all, every use. UR may
+    /// show more of an authorization later, so that one is not all taken any more.
+    pub(super) fn show(&mut self, standing: &Standing) {
+        let is_taken = |draw: &&DrawStanding| draw.taken >= draw.approved && !draw.taken.is_zero();
+        let uses = self.layers.iter().map(|(layer, change)| layer.limit + change.limit);
+        let mut shown = if standing.is_all_taken() {
+            uses.sum()
+        } else {
+            standing.draws.iter().filter(is_taken).map(|draw| draw.limit).sum::<ChfMinor>()
+        };
+        for (layer, change) in &mut self.layers {
+            let part = shown.min(layer.limit + change.limit);
+            shown -= part;
+            change.shown = part - layer.shown;
         }
-        done
     }
 
     pub(super) fn changes(self) -> SmallVec<[LayerChange; 1]> {

@@ -13,4 +13,4 @@ pub use explain::{Explanation, Rung, SourceExplanation, explain};
 pub use ladder::{Plan, decide, largest_approvable};
 pub use matching::{Candidate, find};
 pub use settle::{Claims, THIS, settle};
-pub use standing::{DrawStanding, Standing, is_uncharged, standing};
+pub use standing::{DrawStanding, Standing, claimed, is_uncharged, standing};

@@ -5,11 +5,11 @@ use super::layers::{Layers, Spread};
 use super::standing::{Standing, is_uncharged, standing};
 use crate::fact::{
     AuthorizationState, Difference, Discrepancy, Effect, EndCause, Evidence, Flow, Progress, Source, SourceChange,
-    Tolerance,
+    Tolerance, UseChange,
 };
 use crate::ids::Sequence;
 use crate::money::{ChfMinor, Currency, Minor, Money};
-use crate::rows::{Authorization, content};
+use crate::rows::{Authorization, ReturnUse, content};
 
 /// Stands for the record that carries the change, whose sequence is not known yet: it is the youngest.
 pub const THIS: Sequence = Sequence(u64::MAX);
@@ -58,7 +58,7 @@ pub fn settle(
     layers.limit(&standing);
     layers.owe(&standing, claims);
     sources(after, &standing, held, evidence, &spread, claims, &mut change);
-    change.completes = layers.completes(&standing);
+    layers.show(&standing);
     use_by_returns(after, &standing, &mut change);
     change.layers = layers.changes();
     let found = breaks(after, &standing, subject, tolerance);
@@ -145,25 +145,29 @@ fn effect(
 }
 
 /// UR's returns use the limit once, whether a callback or a row came first: a rise is this record's own use, a fall lowers
-/// the youngest.
+/// the youngest. What UR shows of them is of the oldest.
 fn use_by_returns(row: &Authorization, standing: &Standing, change: &mut Difference) {
     let uses = &row.settlement().return_uses;
     let recorded: ChfMinor = uses.iter().map(|used| used.limit).sum();
-    change.return_shown = standing.is_return_shown;
-    if standing.return_limit > recorded {
-        change.return_uses.push((None, standing.return_limit - recorded));
-    }
     let mut over = (recorded - standing.return_limit).max(ChfMinor::ZERO);
+    let mut changes: Vec<(ReturnUse, UseChange)> = Vec::with_capacity(uses.len() + 1);
     for used in uses.iter().rev() {
         let part = over.min(used.limit);
         over -= part;
-        if !part.is_zero() {
-            change.return_uses.push((Some(used.sequence), -part));
-        }
+        changes.push((*used, UseChange { sequence: Some(used.sequence), limit: -part, shown: ChfMinor::ZERO }));
     }
-    if standing.is_return_shown {
-        change.completes.extend(uses.iter().map(|used| used.sequence));
+    changes.reverse();
+    let own = ReturnUse { sequence: THIS, limit: ChfMinor::ZERO, shown: ChfMinor::ZERO };
+    let rise = (standing.return_limit - recorded).max(ChfMinor::ZERO);
+    changes.push((own, UseChange { sequence: None, limit: rise, shown: ChfMinor::ZERO }));
+    let mut shown = standing.return_limit_shown;
+    for (used, change) in &mut changes {
+        let part = shown.min(used.limit + change.limit);
+        shown -= part;
+        change.shown = part - used.shown;
     }
+    let changes = changes.into_iter().map(|(_, change)| change);
+    change.return_uses = changes.filter(|change| !change.limit.is_zero() || !change.shown.is_zero()).collect();
 }
 
 /// The changes of pools and balances.

@@ -2,9 +2,9 @@
 //!
 //! All figures are in the currency paid in. The letters are those of docs/adr/0009-standing.md.
 
-use crate::fact::{Flow, Movement, Progress, Tolerance};
+use crate::fact::{Claimed, Flow, Movement, Progress, Tolerance};
 use crate::ids::Sequence;
-use crate::money::{ChfMinor, Minor};
+use crate::money::{ChfMinor, Currency, Minor, Money};
 use crate::rows::{Authorization, Draw, Settlement};
 
 /// What stands of one authorization.
@@ -30,8 +30,8 @@ pub struct Standing {
     pub beyond_limit: ChfMinor,
     /// Francs by which UR's returns use the limit.
     pub return_limit: ChfMinor,
-    /// Whether UR showed every return that was announced.
-    pub is_return_shown: bool,
+    /// The part of `return_limit` whose returns UR showed.
+    pub return_limit_shown: ChfMinor,
     pub draws: Vec<DrawStanding>,
 }
 
@@ -147,6 +147,7 @@ pub fn standing(row: &Authorization, tolerance: Tolerance) -> Standing {
         let announced_limit = announced_limit.share_rounded_up(announced.0, announced_value.0);
         announced_limit.max(shown.back_limit)
     };
+    let return_limit_shown = if is_return_shown { return_limit } else { shown.back_limit.min(return_limit) };
     let mut standing = Standing {
         approved,
         announced,
@@ -157,11 +158,29 @@ pub fn standing(row: &Authorization, tolerance: Tolerance) -> Standing {
         held: claimed - taken,
         owed,
         return_limit,
-        is_return_shown,
+        return_limit_shown,
         ..Standing::default()
     };
     allot(row, &shown, &approved_by_draw, pend, &mut standing);
     standing
+}
+
+/// What UR's movements claim beyond what was approved, so that the next decision finds it claimed already. `funds`: the
+/// currency of the user's funds.
+#[must_use]
+pub fn claimed(row: &Authorization, tolerance: Tolerance, funds: Option<Currency>) -> Option<Claimed> {
+    row.settlement.as_ref().filter(|settlement| settlement.is_shown())?;
+    let standing = standing(row, tolerance);
+    let amount = (standing.taken + standing.held - standing.approved).max(Minor::ZERO);
+    let layers = &row.settlement().layers;
+    let in_funds = layers.iter().filter(|layer| Some(layer.currency) == funds);
+    let claimed = Claimed {
+        paid: Money { amount, currency: row.paid_currency },
+        limit: layers.iter().map(|layer| layer.limit).sum(),
+        funds: in_funds.map(|layer| layer.debit).sum(),
+    };
+    let Claimed { paid, limit, funds } = claimed;
+    (!paid.amount.is_zero() || !limit.is_zero() || !funds.is_zero()).then_some(claimed)
 }
 
 /// Whether UR took a movement that no decision stands behind, and nobody is debited for it.

@@ -11,7 +11,8 @@ use crate::fact::{
     AccountStatus, Announced, Approval, Author, AuthorizationState, CardStatus, Channel, Closing, Decided, Difference,
     Effect, EndCause, Ended, Evidence, Fact, Flow, FundingPolicy, FundsReplaced, Import, ImportedCard, ImportedFiat,
     Inputs, Kind, LayerChange, MatchRule, Merchant, PoolCredited, PoolLimited, PoolReported, PoolSynced, Posting,
-    Progress, Record, ReportedAccount, Request, Settled, Shown, Source, SourceChange, UserReported, Verdict,
+    Progress, Record, ReportedAccount, Request, Settled, Shown, Source, SourceChange, Summed, UseChange, UserReported,
+    Verdict,
 };
 use crate::ids::{AuthorizationId, Sequence, UrId};
 use crate::ledger::{Change, Ledger, Policy, Reflected};
@@ -435,7 +436,7 @@ fn evidence(script: &mut Script<'_>, sequence: Sequence) -> Evidence {
         }),
         2 => {
             let closing = [Closing::WillCome, Closing::WrittenOff, Closing::Charged][usize::from(script.number(3))];
-            Evidence::Closed { closing, answer: None }
+            Evidence::Closed { closing, owed: Vec::new(), answer: None }
         }
         _ => Evidence::Shown(Box::new(Shown {
             posting: script.posting("h".into()),
@@ -446,6 +447,7 @@ fn evidence(script: &mut Script<'_>, sequence: Sequence) -> Evidence {
             draw: None,
             is_final: script.flag(),
             is_charged: script.flag(),
+            summed: script.flag().then(|| Summed { progress: Progress::Rejected, amount: script.amount() }),
             rule: MatchRule::Reference,
         })),
     }
@@ -471,7 +473,7 @@ fn difference(script: &mut Script<'_>) -> Difference {
             funds: script.signed(),
             currency: script.currency(),
             number: 2,
-            is_shown: script.flag(),
+            shown: ChfMinor(script.signed().0),
         });
     }
     let source = |script: &mut Script<'_>| SourceChange {
@@ -487,8 +489,10 @@ fn difference(script: &mut Script<'_>) -> Difference {
     if script.flag() {
         difference.fiat.push(source(script));
     }
-    difference.return_uses.push((None, ChfMinor(script.signed().0)));
-    difference.completes.push(Sequence(u64::from(script.number(8))));
+    for sequence in [None, Some(Sequence(u64::from(script.number(8))))] {
+        let (limit, shown) = (ChfMinor(script.signed().0), ChfMinor(script.signed().0));
+        difference.return_uses.push(UseChange { sequence, limit, shown });
+    }
     difference
 }
 
@@ -514,5 +518,6 @@ fn no_values() -> Inputs {
         zero_amount_holds: 1,
         sources: smallvec::SmallVec::new(),
         routes: smallvec::SmallVec::new(),
+        claimed: None,
     }
 }

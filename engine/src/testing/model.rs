@@ -76,6 +76,18 @@ struct Root {
     reported: Option<i64>,
 }
 
+/// An authorization that an increment raises, and what movements beyond its decisions claim already.
+#[derive(Clone, Copy, Debug, Default)]
+struct Raised {
+    paid_in: &'static str,
+    /// Of the pool or the balance.
+    paid: i64,
+    /// Of the limit, in francs.
+    limit: i64,
+    /// Of the user's funds.
+    funds: i64,
+}
+
 /// A user of the model.
 #[derive(Clone, Debug)]
 pub struct ModelUser {
@@ -169,6 +181,8 @@ pub(super) struct Seen {
     pub(super) funds: BTreeMap<usize, i64>,
     /// Of each user's limit, left.
     pub(super) limit_left: BTreeMap<usize, i64>,
+    /// What movements beyond its decisions claim of each authorization: of the limit, and of the funds.
+    pub(super) beyond: BTreeMap<u32, (i64, i64)>,
 }
 
 impl Root {
@@ -189,6 +203,11 @@ impl Root {
 
     fn held(&self) -> i64 {
         self.stands().map_or_else(|| self.draws.iter().map(|draw| draw.paid).sum(), |stands| stands.held)
+    }
+
+    /// What movements claim beyond what was approved.
+    fn beyond(&self) -> i64 {
+        self.stands().map_or(0, |stands| (stands.held + stands.taken - stands.approved).max(0))
     }
 
     fn claimed(&self) -> i64 {
@@ -414,8 +433,11 @@ impl Model {
             Some(root) if parent.is_some() => vec![root.source],
             _ => figures.sources.clone(),
         };
-        let paid_in = live.filter(|_| parent.is_some()).map(|root| root.paid_currency);
-        let tries: Vec<_> = sources.iter().map(|source| self.try_source(source, user, tap, paid_in, now)).collect();
+        let raised = live.filter(|_| parent.is_some()).map(|root| {
+            let (limit, funds) = self.seen.beyond.get(&root_id).copied().unwrap_or_default();
+            Raised { paid_in: root.paid_currency, paid: root.beyond(), limit, funds }
+        });
+        let tries: Vec<_> = sources.iter().map(|source| self.try_source(source, user, tap, raised, now)).collect();
         if let Some(taken) = tries.iter().find_map(|tried| tried.ok()) {
             return Ok(taken);
         }
@@ -438,16 +460,18 @@ impl Model {
         source: &'static str,
         user: usize,
         tap: &ModelTap,
-        paid_in: Option<&'static str>,
+        raised: Option<Raised>,
         now: i64,
     ) -> Result<(&'static str, &'static str, i64, i64), &'static str> {
         let (figures, controls) = (&self.users[user], &self.users[user].controls);
         let ModelTap { amount, currency, .. } = *tap;
+        let paid_in = raised.map(|raised| raised.paid_in);
+        let claimed = raised.unwrap_or_default();
         let own_pool = source == "CRYPTO" && self.pools.contains_key(currency);
         let direct_covers = own_pool && self.available_now(currency) - amount >= self.pools[currency].reserve;
         let is_direct = currency == "EUR" || direct_covers || (amount == 0 && currency == "USD");
         let into = paid_in.unwrap_or(if is_direct { currency } else { "EUR" });
-        let fiat = figures.fiat - self.fiat_held(user);
+        let fiat = figures.fiat - self.fiat_held(user) + claimed.paid;
         let covers = Model::price(amount, currency, into).is_some_and(|paid| paid <= fiat);
         // Where the only balance does not cover a spend, people are told of the one in the charged currency.
         let own = if currency == "THB" { "EUR" } else { currency };
@@ -461,7 +485,8 @@ impl Model {
         if controls.hourly.is_some_and(|most| lately >= most as usize) {
             return Err("velocity_count");
         }
-        if francs(paid, into) > Model::known(self.limit_left(user, now), self.seen.limit_left.get(&user)) {
+        let limit_left = Model::known(self.limit_left(user, now), self.seen.limit_left.get(&user));
+        if francs(paid, into) > limit_left + claimed.limit {
             return Err("limit_exceeded");
         }
         if source == "FIAT" {
@@ -477,10 +502,11 @@ impl Model {
                 ((i128::from(paid) * rate * SPREAD + 99_999_999) / 100_000_000) as i64
             }
         };
-        if funds > figures.funds - Model::known(self.funds_held(user), self.seen.funds.get(&user)) {
+        let held = Model::known(self.funds_held(user), self.seen.funds.get(&user));
+        if funds > figures.funds - held + claimed.funds {
             return Err("insufficient_user_funds");
         }
-        let left = self.available_now(into) - paid;
+        let left = self.available_now(into) + claimed.paid - paid;
         let reserve = self.pools.get(into).map_or(0, |pool| pool.reserve);
         match left {
             left if left < 0 => Err("pool_exhausted"),

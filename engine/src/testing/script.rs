@@ -582,7 +582,13 @@ impl World {
         for root in 0..24 {
             let id: AuthorizationId = format!("a{root}").parse().expect("an id");
             let found = self.ledger().find(&id).expect("memory does not fail").and_then(|found| found.authorization);
-            assert_eq!(found.map(|row| row.state.name()), self.model.state(root), "a{root} {at}");
+            assert_eq!(found.as_ref().map(|row| row.state.name()), self.model.state(root), "a{root} {at}");
+            let Some(row) = found else { continue };
+            let funds = self.ledger().user(&row.user).and_then(|user| user.funds).map(|funds| funds.currency);
+            let layers = &row.settlement().layers;
+            let in_funds = layers.iter().filter(|layer| Some(layer.currency) == funds);
+            let limit = layers.iter().map(|layer| layer.limit.0).sum();
+            seen.beyond.insert(root, (limit, in_funds.map(|layer| layer.debit.0).sum()));
         }
         self.model.see(seen);
     }

@@ -49,6 +49,8 @@ pub(super) struct Stands {
     pub(super) held: i64,
     /// Taken by UR.
     pub(super) taken: i64,
+    /// Approved, and not rejected by UR.
+    pub(super) approved: i64,
     /// Owed by the user for each decision, and beyond all of them.
     pub(super) owed: Vec<i64>,
     /// Name of the state.
@@ -169,7 +171,7 @@ impl Rows {
         } else {
             "approved"
         };
-        Stands { held: claimed - taken, taken, owed: shared(owed, draws, &left, &kept), state }
+        Stands { held: claimed - taken, taken, approved, owed: shared(owed, draws, &left, &kept), state }
     }
 
     /// What UR did not reject of each decision: a rejection lowers one of its amount, else the youngest.

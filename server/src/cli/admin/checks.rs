@@ -62,12 +62,14 @@ pub(in crate::cli) fn words(step: &Step, about: &CheckContext<'_>) -> String {
         Reason::StateStale => state(step),
         Reason::LimitExceeded => {
             let money = |name: &str| Money::parse(&format!("{} CHF", seen.one(name)));
-            against(money("chf").as_ref(), money("headroom").as_ref(), "headroom").unwrap_or_else(|| seen.listed())
+            let shown = against(money("chf").as_ref(), money("headroom").as_ref(), "headroom");
+            shown.unwrap_or_else(|| seen.listed()) + &claimed(money("claimed"))
         }
         Reason::InsufficientUserFunds => {
             let (needed, available) = (Money::parse(seen.one("needed")), Money::parse(seen.one("available")));
             let what = if about.source == "FIAT" { "available on the fiat balance" } else { "available" };
-            against(needed.as_ref(), available.as_ref(), what).unwrap_or_else(|| seen.one("available").to_owned())
+            let shown = against(needed.as_ref(), available.as_ref(), what);
+            shown.unwrap_or_else(|| seen.one("available").to_owned()) + &claimed(Money::parse(seen.one("claimed")))
         }
         Reason::FiatAllowanceMissing if about.source == "CRYPTO" => "no fiat balance takes part".to_owned(),
         Reason::FiatAllowanceMissing => {
@@ -234,5 +236,11 @@ fn pool(check: Reason, seen: &CheckValues) -> String {
         }),
         _ => None,
     };
-    shown.unwrap_or_else(|| seen.listed())
+    shown.unwrap_or_else(|| seen.listed()) + &claimed(money("claimed"))
+}
+
+/// What UR's movements, which came before the decision, claimed for the same authorization.
+fn claimed(claimed: Option<Money>) -> String {
+    let claimed = claimed.filter(|claimed| claimed.minor().is_some_and(|minor| minor != 0));
+    claimed.map_or(String::new(), |claimed| format!(", with {claimed} that UR shows of it already"))
 }

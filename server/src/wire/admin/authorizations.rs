@@ -235,7 +235,7 @@ fn said_by_evidence(settled: &Settled) -> Said {
         }
         Evidence::Shown(shown) => Said { amount: Some(shown.posting.amount), ..said(settled.change.effect.name()) },
         Evidence::Overdue(_) => said("overdue"),
-        Evidence::Closed { closing, answer } => {
+        Evidence::Closed { closing, answer, .. } => {
             Said { reason: answer.as_ref().map(|answer| answer.reason.to_string()), ..said(closing.name()) }
         }
         Evidence::Linked(linked) => Said {

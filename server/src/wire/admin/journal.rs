@@ -233,7 +233,7 @@ fn difference(change: &Difference) -> Value {
     let layer = |layer: &LayerChange| {
         json!({
             "sequence": layer.sequence.map(|sequence| sequence.0), "held": layer.held.to_string(),
-            "settled": layer.settled.to_string(), "limit": layer.limit.to_string(),
+            "settled": layer.settled.to_string(), "limit": layer.limit.to_string(), "shown": layer.shown.to_string(),
             "spent": layer.spent.to_string(), "debit": layer.debit.to_string(), "funds": layer.funds.to_string(),
             "currency": layer.currency.as_str(), "number": layer.number,
         })
@@ -243,10 +243,10 @@ fn difference(change: &Difference) -> Value {
         "taken": change.taken.to_string(), "layers": change.layers.iter().map(layer).collect::<Vec<_>>(),
         "pools": change.pools.iter().map(source).collect::<Vec<_>>(),
         "fiat": change.fiat.iter().map(source).collect::<Vec<_>>(),
-        "return_uses": change.return_uses.iter().map(|(made_by, francs)| {
-            json!({"sequence": made_by.map(|made_by| made_by.0), "limit": francs.to_string()})
+        "return_uses": change.return_uses.iter().map(|used| {
+            let sequence = used.sequence.map(|sequence| sequence.0);
+            json!({"sequence": sequence, "limit": used.limit.to_string(), "shown": used.shown.to_string()})
         }).collect::<Vec<_>>(),
-        "completes": change.completes.iter().map(|sequence| sequence.0).collect::<Vec<_>>(),
         "breaks": change.opened.iter().map(super::breaks::difference).collect::<Vec<_>>(),
         "resolved": change.resolved.iter().map(ToString::to_string).collect::<Vec<_>>(),
     })
