@@ -5,8 +5,8 @@ use smallvec::{SmallVec, smallvec};
 use super::{Policy, Shared};
 use crate::contract::pricing::Price;
 use crate::fact::{
-    AmountMaxSeen, Capacity, CardUse, Claimed, Controls, FiatChoice, FundingPolicy, FundingRoute, FundsSeen, Inputs, Kind,
-    Listed, Request, Source, UserSeen, VelocitySeen,
+    AmountMaxSeen, Capacity, CardUse, Claimed, Controls, FiatChoice, FundingPolicy, FundingRoute, FundsSeen, Inputs,
+    Kind, Listed, Request, Source, UserSeen, VelocitySeen,
 };
 use crate::money::{Currency, Minor};
 use crate::rows::{Authorization, Card, User};
