@@ -172,6 +172,7 @@ fn import(index: u64) -> Import {
         fiat: Vec::new(),
         funding: None,
         overrides: false,
+        provider: None,
         cards: vec![ImportedCard {
             id: format!("card_{index}").parse().expect("an id"),
             status: CardStatus::Active,

@@ -17,6 +17,7 @@ mod journal;
 mod model;
 mod postings;
 mod prefunds;
+mod providers;
 mod rates;
 mod scenarios;
 mod settlement;

@@ -9,7 +9,7 @@ use tapgate_engine::money::{AMOUNT_MAX, Minor};
 
 /// Reads the bytes as every kind of answer. A transaction that can be read must render to one that reads the same.
 pub fn check(data: &[u8]) {
-    let _ = partner_api::read(data);
+    let _ = partner_api::Envelope::parse(data).map(|envelope| envelope.event());
     let Ok(Answer::Done(answer)) = read(data) else { return };
     let _ = (Rate::read(&answer), DepositQuote::read(&answer), Profile::read(&answer));
     let _ = Page::read(&answer, Token::read);

@@ -5,10 +5,13 @@
 use std::sync::Arc;
 
 use serde_json::Value;
-use tapgate::wire::partner_api::{Mapped, read};
+use tapgate::provider::partner_api::{Applied, Told, apply};
+use tapgate::wire::partner_api::{Envelope, Event};
 use tapgate_engine::contract::limit::ClientLimit;
 use tapgate_engine::contract::pricing::Rates;
-use tapgate_engine::fact::{AccountStatus, Author, Import, ReportedAccount};
+use tapgate_engine::fact::{AccountStatus, Author, CardStatus, Import, ImportedCard, Provider};
+use tapgate_engine::ids::UrId;
+use tapgate_engine::journal::Durability;
 use tapgate_engine::ledger::{Change, Ledger, Policy, Reflected};
 use tapgate_engine::money::{ChfMinor, Currency, Minor, Money};
 use tapgate_engine::rows::{Outcome, State};
@@ -16,22 +19,31 @@ use tapgate_engine::store::Store;
 use tapgate_engine::testing::MemoryStore;
 use tapgate_engine::time::{Moment, UnixMillis, UnixSeconds};
 
-const AT: Moment = Moment { at: UnixMillis(1_768_659_510_000), trusted: true };
+const AT: Moment = Moment { at: UnixMillis(1_768_659_600_000), trusted: true };
 
 fn ledger() -> Ledger {
     let store: Arc<dyn Store> = MemoryStore::new();
     let ledger = Ledger::start(store, State::default(), Policy::default(), 1, Box::new(|_| {})).unwrap();
     let limit = ClientLimit { used: ChfMinor(0), client: ChfMinor(100_000), start: UnixSeconds(1_768_659_000) };
-    let import = Import {
-        user: "user".parse().unwrap(),
+    let card = |id: &str| ImportedCard {
+        id: id.parse().unwrap(),
+        status: CardStatus::Active,
+        currency: Currency::EUR,
+        single_use: None,
+    };
+    let import = |user: &str, provider, cards| Import {
+        user: user.parse().unwrap(),
         status: AccountStatus::Live,
         limit,
         funds: Some(Money { amount: Minor(100_000), currency: Currency::EUR }),
         fiat: Vec::new(),
         funding: None,
         overrides: false,
-        cards: Vec::new(),
+        provider: Some(provider),
+        cards,
     };
+    let theirs = import("user", Provider::PartnerApi, Vec::new());
+    let other = import("other", Provider::Ur, vec![card("card_1")]);
     let rates =
         Rates { chf: vec![(Currency::EUR, 9_450)], pairs: Vec::new(), interchange_percent: 1, ..Rates::default() };
     let pool = Change::ReportPool {
@@ -41,7 +53,12 @@ fn ledger() -> Ledger {
         reserve: None,
         reflected: Some(Reflected::Now),
     };
-    for change in [Change::ReplaceRates(Box::new(rates)), pool, Change::ImportUser(Box::new(import))] {
+    for change in [
+        Change::ReplaceRates(Box::new(rates)),
+        pool,
+        Change::ImportUser(Box::new(theirs)),
+        Change::ImportUser(Box::new(other)),
+    ] {
         ledger.change(&Author::Ur, change, AT).unwrap();
     }
     ledger
@@ -49,48 +66,42 @@ fn ledger() -> Ledger {
 
 /// Carries an event out, and says in a few words what is to be seen of it.
 fn play(ledger: &Ledger, event: &Value) -> String {
-    let user = "user".parse().unwrap();
-    match read(event.to_string().as_bytes()).unwrap() {
-        Mapped::Change(change) => {
-            let card = match &change {
-                Change::AddCard { card, .. } => Some(card.id.clone()),
-                Change::ChangeCard { card, .. } | Change::ControlCard { card, .. } => Some(card.clone()),
-                _ => None,
-            };
-            let of_program = matches!(change, Change::SuspendProgram { .. });
-            ledger.change(&Author::Ur, change, AT).unwrap();
-            let row = ledger.user(&user).unwrap();
-            match card.and_then(|card| row.card(&card).cloned()) {
-                Some(card) => {
-                    let limited = if card.controls.is_some() { " limited" } else { "" };
-                    format!("card {} {}{limited}", card.id, format!("{:?}", card.status).to_lowercase())
-                }
-                None if of_program && ledger.program().suspended => "program suspended".to_owned(),
-                None if of_program => "program running".to_owned(),
-                None if row.suspended => "suspended".to_owned(),
-                None => "not suspended".to_owned(),
-            }
+    let envelope = Envelope::parse(event.to_string().as_bytes()).unwrap();
+    let Some(event) = envelope.event().unwrap() else { return "unknown".to_owned() };
+    if let Event::Asked(request) = event {
+        let reply = ledger.submit(*request, AT).unwrap().reply;
+        return match reply.outcome.unwrap() {
+            Outcome::Approved { amount, .. } => format!("{} approved {amount}", reply.id),
+            Outcome::Declined(reason) => format!("{} declined {}", reply.id, reason.name()),
+            Outcome::Acknowledged { amount } => format!("{} returned {amount}", reply.id),
+        };
+    }
+    let told = Told { at: envelope.at.unwrap(), card_currency: Currency::EUR };
+    let ticket = match apply(ledger, event.clone(), told, AT).unwrap() {
+        Applied::Recorded(ticket) => ticket,
+        Applied::Known => return "known".to_owned(),
+        Applied::NotOurs => return "not ours".to_owned(),
+    };
+    assert_eq!(ticket.block(), Durability::Durable);
+    let of_user = |user: &UrId| format!("{user} {:?}", ledger.user(user).unwrap().status);
+    match event {
+        Event::Opened(user) | Event::Account { user, .. } => of_user(&user),
+        Event::Card { card, .. } | Event::Limits { card, .. } => {
+            let owner = ledger.card_owner(&card).unwrap();
+            let card = ledger.user(&owner).unwrap().card(&card).cloned().unwrap();
+            let limited = if card.controls.is_some() { " limited" } else { "" };
+            format!("card {} {}{limited}", card.id, format!("{:?}", card.status).to_lowercase())
         }
-        Mapped::Status { user, status } => {
-            let limit = ledger.user(&user).unwrap().limit;
-            let account = ReportedAccount { status, limit, allowances: Vec::new() };
-            ledger.report_user(&user, Some(account), None, ledger.journal().claimed(), AT).unwrap();
-            format!("{:?}", ledger.user(&user).unwrap().status)
+        Event::Service { .. } => {
+            let suspended = ledger.program().suspension(Provider::PartnerApi).is_some();
+            format!("service {}", if suspended { "suspended" } else { "running" })
         }
-        Mapped::Asked(request) => {
-            let reply = ledger.submit(*request, AT).unwrap().reply;
-            match reply.outcome.unwrap() {
-                Outcome::Approved { amount, .. } => format!("{} approved {amount}", reply.id),
-                Outcome::Declined(reason) => format!("{} declined {}", reply.id, reason.name()),
-                Outcome::Acknowledged { amount } => format!("{} returned {amount}", reply.id),
-            }
+        Event::Posted(posting) => {
+            let root = posting.awaits.unwrap();
+            let row = ledger.find(&root).unwrap().unwrap().authorization.unwrap();
+            format!("{root} {} holds {}", row.state.name(), row.held().amount)
         }
-        Mapped::Posted(posting) => {
-            let booking = ledger.post(&posting, AT).unwrap().unwrap();
-            let row = ledger.find(&booking.root).unwrap().unwrap().authorization.unwrap();
-            format!("{} {} holds {}", booking.root, row.state.name(), row.held().amount)
-        }
-        Mapped::Nothing => "nothing".to_owned(),
+        Event::Asked(_) | Event::Nothing => "nothing".to_owned(),
     }
 }
 

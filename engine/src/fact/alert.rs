@@ -90,6 +90,8 @@ pub enum AlertKind {
     LimitWeightDiffers,
     /// The ops account's own limit or status keeps UR from drawing on the pools.
     OpsAccountLimited,
+    /// A provider suspended its card service.
+    ProviderSuspended,
 }
 
 impl AlertKind {
@@ -115,6 +117,7 @@ impl AlertKind {
         AlertKind::RatesImplausible,
         AlertKind::LimitWeightDiffers,
         AlertKind::OpsAccountLimited,
+        AlertKind::ProviderSuspended,
     ];
 
     /// The name on the wire.
@@ -141,6 +144,7 @@ impl AlertKind {
             AlertKind::RatesImplausible => "rates_implausible",
             AlertKind::LimitWeightDiffers => "limit_weight_differs",
             AlertKind::OpsAccountLimited => "ops_account_limited",
+            AlertKind::ProviderSuspended => "provider_suspended",
         }
     }
 }

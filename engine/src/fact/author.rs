@@ -3,6 +3,7 @@
 use compact_str::CompactString;
 use serde::{Deserialize, Serialize};
 
+use super::Provider;
 use crate::bytes::Fingerprint;
 
 /// The author of a record.
@@ -19,16 +20,28 @@ pub enum Author {
         /// Makes a repeated request have one effect.
         idempotency: Option<IdempotencyKey>,
     },
+    /// The second provider, by an authenticated event.
+    PartnerApi,
 }
 
 impl Author {
-    /// The token's name, `ur` or `engine`.
+    /// The author of a provider's word.
+    #[must_use]
+    pub fn of(provider: Provider) -> Author {
+        match provider {
+            Provider::Ur => Author::Ur,
+            Provider::PartnerApi => Author::PartnerApi,
+        }
+    }
+
+    /// The token's name, `ur`, `engine` or `partner_api`.
     #[must_use]
     pub fn name(&self) -> &str {
         match self {
             Author::Ur => "ur",
             Author::Engine => "engine",
             Author::Person { name, .. } => name,
+            Author::PartnerApi => Provider::PartnerApi.name(),
         }
     }
 }

@@ -137,7 +137,10 @@ impl Fact {
             | Fact::PolicyApplied(_)
             | Fact::BalanceOmitted { .. }
             | Fact::CardReported(_)
-            | Fact::AllowancesReported(_) => Ok(()),
+            | Fact::AllowancesReported(_)
+            | Fact::ProviderSuspended(_)
+            | Fact::AccountReported(_)
+            | Fact::CardLimited(_) => Ok(()),
         }
     }
 }

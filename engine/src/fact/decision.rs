@@ -137,6 +137,8 @@ pub struct Inputs {
     /// Time of the decision.
     pub now: UnixSeconds,
     pub program_suspended: bool,
+    /// The card service of the user's provider is suspended.
+    pub provider_suspended: bool,
     /// `None`: unknown user.
     pub user: Option<UserSeen>,
     /// `None`: the card is not this user's.

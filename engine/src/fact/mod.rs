@@ -16,6 +16,7 @@ mod merchant;
 mod policy;
 mod pool;
 pub mod prefund;
+mod provider;
 mod reason;
 mod record;
 mod request;
@@ -41,6 +42,7 @@ pub use merchant::{Channel, Merchant};
 pub use policy::{FiatChoice, Lives, Policy, Tolerance, is_lodging_or_rental};
 pub use pool::{PoolCredited, PoolLimited, PoolReported, PoolSynced};
 pub use prefund::{PrefundOrdered, PrefundProposed, PrefundSent};
+pub use provider::{AccountReported, AccountWord, CardLimited, CardLimits, Provider, ProviderSuspended};
 pub use reason::{DUPLICATE_MISMATCH, Reason};
 pub(crate) use record::EncodedRequest;
 pub use record::{RECORD_VERSION, Record, RecordError};
@@ -191,4 +193,10 @@ pub enum Fact {
     AllowancesReported(Box<AllowancesReported>),
     /// A card was made single-use, or no longer so.
     CardUseSet { user: UrId, card: CardId, single_use: bool },
+    /// A provider suspended or resumed its card service.
+    ProviderSuspended(Box<ProviderSuspended>),
+    /// A provider suspended, resumed or deleted an account.
+    AccountReported(Box<AccountReported>),
+    /// A provider changed a card's limits.
+    CardLimited(Box<CardLimited>),
 }

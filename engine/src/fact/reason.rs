@@ -41,6 +41,8 @@ reasons! {
     AlreadyReversed = "already_reversed", "12";
     /// An increment without a live parent of the same user, card and currency.
     ParentNotFound = "parent_not_found", "12";
+    /// The provider of the card suspended its card service.
+    ProviderSuspended = "provider_suspended", "91";
     /// UR closed the account.
     AccountClosed = "account_closed", "46";
     /// UR blocked the account.

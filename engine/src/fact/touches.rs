@@ -69,7 +69,7 @@ impl Record {
     pub fn touches(&self, sequence: Sequence) -> Touches<'_> {
         let key = match &self.author {
             Author::Person { name, idempotency: Some(made) } => Some((name, &made.key)),
-            Author::Person { .. } | Author::Ur | Author::Engine => None,
+            Author::Person { .. } | Author::Ur | Author::Engine | Author::PartnerApi => None,
         };
         Touches { key, ..self.fact.touches(sequence) }
     }
@@ -110,6 +110,8 @@ impl Fact {
             Fact::UserReported(report) => Touches::user(&report.user),
             Fact::CardReported(report) => Touches::user(&report.user),
             Fact::AllowancesReported(report) => Touches::user(&report.user),
+            Fact::AccountReported(report) => Touches::user(&report.user),
+            Fact::CardLimited(limited) => Touches::user(&limited.user),
             Fact::UserSuspended { user, .. }
             | Fact::UserControlled { user, .. }
             | Fact::CardChanged { user, .. }
@@ -125,7 +127,8 @@ impl Fact {
             | Fact::ProgramSuspended { .. }
             | Fact::Aged { .. }
             | Fact::PolicyApplied(_)
-            | Fact::BalanceOmitted { .. } => Touches::nothing(),
+            | Fact::BalanceOmitted { .. }
+            | Fact::ProviderSuspended(_) => Touches::nothing(),
             Fact::ClockSet(set) => Touches { pools: set.pools.iter().copied().collect(), ..Touches::nothing() },
             Fact::BreakOpened(_) => {
                 Touches { breaks: SmallVec::from_iter([BreakId { opened: sequence, number: 0 }]), ..Touches::nothing() }

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::Provider;
 use crate::contract::limit::ClientLimit;
 use crate::ids::{CardId, Sequence, UrId};
 use crate::money::{Currency, Minor, Money};
@@ -99,6 +100,8 @@ pub struct Import {
     pub cards: Vec<ImportedCard>,
     /// Whether the cards' statuses replace those that a person set: else a card that is frozen or deleted stays so.
     pub overrides: bool,
+    /// The account's provider; `None` keeps it, and is UR for a new account.
+    pub provider: Option<Provider>,
 }
 
 /// An imported card.

@@ -6,7 +6,7 @@ use super::{Policy, Shared};
 use crate::contract::pricing::Price;
 use crate::fact::{
     AmountMaxSeen, Capacity, CardUse, Claimed, Controls, FiatChoice, FundingPolicy, FundingRoute, FundsSeen, Inputs,
-    Kind, Listed, Request, Source, UserSeen, VelocitySeen,
+    Kind, Listed, Provider, Request, Source, UserSeen, VelocitySeen,
 };
 use crate::money::{Currency, Minor};
 use crate::rows::{Authorization, Card, User};
@@ -53,6 +53,10 @@ impl Scene<'_> {
         let mut inputs = Inputs {
             now,
             program_suspended: self.shared.program.suspended,
+            provider_suspended: self
+                .known
+                .user
+                .is_some_and(|user| self.shared.program.suspension(user.provider).is_some()),
             user: self.known.user.map(|user| self.user_seen(user, now)),
             card: card.map(|card| card.status),
             card_use: card.map_or(CardUse::Any, |card| card.card_use),
@@ -100,7 +104,8 @@ impl Scene<'_> {
         UserSeen {
             status: user.status,
             suspended: user.suspended,
-            stale: self.is_stale(user.reported_at),
+            // Only UR's figures are read by the feeds: the others come through the admin API, and do not age.
+            stale: user.provider == Provider::Ur && self.is_stale(user.reported_at),
             headroom: user.limit_left(&self.request.user, now),
             limit_start: user.limit.start,
             limit_used: user.limit.counted_use(now),

@@ -11,8 +11,8 @@ use super::settle::Books;
 use crate::bytes::Fingerprint;
 use crate::contract::limit::to_chf;
 use crate::fact::{
-    Author, Difference, Effect, Evidence, Fact, Flow, Linked, MatchRule, Movement, Posting, Progress, Settled, Shown,
-    Summed,
+    Author, Difference, Effect, Evidence, Fact, Flow, Linked, MatchRule, Movement, Posting, Progress, Provider,
+    Settled, Shown, Summed,
 };
 use crate::ids::{AuthorizationId, Sequence};
 use crate::journal::Ticket;
@@ -191,7 +191,8 @@ impl Ledger {
         let settled = if has_room(&settled, row, &books) { settled } else { self.beyond_bounds(settled, row, &books) };
         let (effect, breaks) = (settled.change.effect, settled.change.opened.len());
         let fact = Fact::Settled(Box::new(settled));
-        let ticket = self.commit(shared, &Author::Ur, at, fact, |_, sequence, record| {
+        let author = Author::of(user.as_deref().map_or(Provider::Ur, |user| user.provider));
+        let ticket = self.commit(shared, &author, at, fact, |_, sequence, record| {
             let touches = record.fact.touches(sequence);
             if let Some(user) = user.as_mut().filter(|_| touches.user.is_some()) {
                 fold(&mut ***user, sequence, record);

@@ -11,8 +11,8 @@ use super::settle::Books;
 use super::{AnswerSlot, Ledger, Shared};
 use crate::bytes::Fingerprint;
 use crate::fact::{
-    Approval, Author, Capacity, Decided, Difference, EncodedRequest, Fact, Inputs, Kind, Reason, Record, Request,
-    Source, Verdict,
+    Approval, Author, Capacity, Decided, Difference, EncodedRequest, Fact, Inputs, Kind, Provider, Reason, Record,
+    Request, Source, Verdict,
 };
 use crate::ids::{AuthorizationId, Sequence};
 use crate::journal::{Durability, NoPlace, Resolves, Ticket};
@@ -104,6 +104,7 @@ impl Ledger {
             MapEntry::Occupied(row) => Some(&**row.get()),
             MapEntry::Vacant(_) => None,
         };
+        let author = Author::of(user.map_or(Provider::Ur, |user| user.provider));
         let permit = match self.journal.reserve() {
             Ok(permit) => permit,
             Err(NoPlace::Full) => return Err(Refusal::Overloaded),
@@ -124,7 +125,7 @@ impl Ledger {
         };
         let ticket = Ticket::pending();
         let resolves = Resolves::Decision(Arc::clone(&ticket));
-        let record = Record { at: moment.at, author: Author::Ur, fact };
+        let record = Record { at: moment.at, author, fact };
         let payload = record.encode_around(&encoded);
         let reply = commit_reserved(permit, shared, &record, payload, resolves, |_, sequence, record| {
             // Only a return that changes nothing touches no user: this look costs a decision less than all that

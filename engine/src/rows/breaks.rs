@@ -118,7 +118,7 @@ impl Row for Break {
         };
         let by = match &record.author {
             Author::Person { name, .. } => name.clone(),
-            Author::Ur | Author::Engine => CompactString::const_new(RULE),
+            Author::Ur | Author::Engine | Author::PartnerApi => CompactString::const_new(RULE),
         };
         self.resolved = Some(Resolution { at: record.at, by, reason, outcome: outcome_of(&record.fact) });
         self.sequence = sequence;

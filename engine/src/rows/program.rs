@@ -2,9 +2,10 @@
 
 use compact_str::CompactString;
 use serde::{Deserialize, Serialize};
+use smallvec::SmallVec;
 
 use crate::contract::pricing::Rates;
-use crate::fact::{Fact, Policy, Record};
+use crate::fact::{Fact, Policy, Provider, ProviderSuspended, Record};
 use crate::ids::Sequence;
 use crate::time::UnixMillis;
 
@@ -21,9 +22,25 @@ pub struct Program {
     pub rates: Rates,
     /// The decision settings last recorded.
     pub policy: Option<Box<Policy>>,
+    /// The last word about each provider's card service; empty until a provider suspends it.
+    pub providers: SmallVec<[ProviderSuspended; 1]>,
 }
 
 impl Program {
+    /// The provider's suspension of its card service, if it is suspended.
+    #[must_use]
+    pub fn suspension(&self, provider: Provider) -> Option<&ProviderSuspended> {
+        self.providers.iter().find(|word| word.provider == provider && word.suspended)
+    }
+
+    /// Whether a word about a provider's card service is newer than the last, or another one of the same second.
+    pub(crate) fn is_news_of(&self, word: &ProviderSuspended) -> bool {
+        let last = self.providers.iter().find(|last| last.provider == word.provider);
+        last.map_or(word.suspended, |last| {
+            word.at > last.at || (word.at == last.at && word.suspended != last.suspended)
+        })
+    }
+
     /// Folds one record.
     pub(crate) fn apply(&mut self, at: UnixMillis, fact: &Fact) {
         match fact {
@@ -31,6 +48,10 @@ impl Program {
             Fact::ProgramSuspended { suspended, reason } => {
                 self.suspended = *suspended;
                 self.reason = reason.clone();
+            }
+            Fact::ProviderSuspended(word) => {
+                self.providers.retain(|last| last.provider != word.provider);
+                self.providers.push((**word).clone());
             }
             Fact::PolicyApplied(policy) => self.policy = Some(policy.clone()),
             // Rates from the future would never be stale.

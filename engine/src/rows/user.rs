@@ -7,9 +7,9 @@ use super::legal::Broken;
 use super::{Completions, NewSpend, Row, Spends};
 use crate::contract::limit::ClientLimit;
 use crate::fact::{
-    AccountStatus, Approval, CardReported, CardStatus, CardUse, Controls, Decided, Difference, EndCause, Ended,
-    Evidence, Fact, FundingPolicy, FundsReplaced, Import, ImportedCard, Kind, LayerChange, Record, Settled, Source,
-    Touches, UserReported, Verdict, debit_id,
+    AccountStatus, AccountWord, Approval, CardLimited, CardReported, CardStatus, CardUse, Controls, Decided,
+    Difference, EndCause, Ended, Evidence, Fact, FundingPolicy, FundsReplaced, Import, ImportedCard, Kind, LayerChange,
+    Provider, Record, Settled, Source, Touches, UserReported, Verdict, debit_id,
 };
 use crate::ids::{AuthorizationId, CardId, Sequence, UrId};
 use crate::money::{ChfMinor, Currency, Minor, Money};
@@ -188,6 +188,7 @@ pub struct User {
     pub status: AccountStatus,
     /// Suspended by the partner.
     pub suspended: bool,
+    pub provider: Provider,
     pub limit: ClientLimit,
     pub limit_base: LimitBase,
     /// Time of UR's last report.
@@ -218,6 +219,10 @@ struct Rest {
     card_words: Vec<CardWord>,
     /// Time of UR's last event about allowances.
     allowances_at: UnixSeconds,
+    /// The provider's last word about the account, and its time.
+    account_word: Option<(AccountWord, UnixSeconds)>,
+    /// Times of the provider's last word about cards' limits.
+    limited_at: Vec<(CardId, UnixSeconds)>,
 }
 
 impl Rest {
@@ -231,6 +236,8 @@ impl Rest {
         completions: None,
         card_words: Vec::new(),
         allowances_at: UnixSeconds(0),
+        account_word: None,
+        limited_at: Vec::new(),
     };
 }
 
@@ -289,6 +296,11 @@ impl Row for User {
                     self.with_balance(*currency, |balance| balance.allowance = *allowed);
                 }
             }
+            Fact::AccountReported(report) => {
+                self.status = report.status;
+                self.rest_mut().account_word = Some((report.word, report.at));
+            }
+            Fact::CardLimited(limited) => self.limit_card(limited),
             Fact::UserAged { before, latest, .. } => self.age(*before, *latest),
             Fact::PoolReported(_)
             | Fact::PoolCredited(_)
@@ -316,7 +328,8 @@ impl Row for User {
             | Fact::Aged { .. }
             | Fact::ClockSet(_)
             | Fact::PolicyApplied(_)
-            | Fact::BalanceOmitted { .. } => {}
+            | Fact::BalanceOmitted { .. }
+            | Fact::ProviderSuspended(_) => {}
         }
         self.tidy();
         self.sequence = sequence;
@@ -329,6 +342,7 @@ impl User {
             sequence: Sequence::ZERO,
             status: import.status,
             suspended: false,
+            provider: Provider::Ur,
             limit: import.limit,
             limit_base: LimitBase::at(sequence, import.limit),
             reported_at: at,
@@ -679,6 +693,25 @@ impl User {
         });
     }
 
+    fn limit_card(&mut self, limited: &CardLimited) {
+        let words = &mut self.rest_mut().limited_at;
+        words.retain(|(card, _)| *card != limited.card);
+        words.push((limited.card.clone(), limited.at));
+        self.with_card(&limited.card, |card| card.controls.clone_from(&limited.controls));
+    }
+
+    /// Whether the provider's word about the account is newer than its last, or another one of the same second.
+    pub(crate) fn is_news_of_account(&self, word: AccountWord, at: UnixSeconds) -> bool {
+        let last = self.rest().account_word;
+        let is_news = last.is_none_or(|(last, last_at)| at > last_at || (at == last_at && word != last));
+        is_news && self.status != AccountStatus::Closed
+    }
+
+    /// The same of a card's limits: of one second, the word that came first stands.
+    pub(crate) fn is_news_of_limits(&self, card: &CardId, at: UnixSeconds) -> bool {
+        self.rest().limited_at.iter().find(|(limited, _)| limited == card).is_none_or(|(_, last)| at > *last)
+    }
+
     /// Whether UR's word about a card of the user is newer than its last, or another one of the same second.
     pub(crate) fn is_news_of_card(&self, card: &Card, status: CardStatus, at: UnixSeconds) -> bool {
         let last = self.rest().card_words.iter().find(|word| word.card == card.id);
@@ -715,6 +748,7 @@ impl User {
     fn import(&mut self, sequence: Sequence, at: UnixMillis, import: &Import) {
         let funds_held = self.funds.map_or(Minor::ZERO, |funds| funds.held);
         self.status = import.status;
+        self.provider = import.provider.unwrap_or(self.provider);
         self.limit = import.limit;
         self.limit_base = LimitBase::at(sequence, import.limit);
         self.reported_at = at;
@@ -853,6 +887,7 @@ mod tests {
             funding: None,
             cards: Vec::new(),
             overrides: false,
+            provider: None,
         };
         let idle = User::imported(Sequence(1), at, &import);
         let fiat = vec![ImportedFiat { currency: Currency::EUR, amount: Minor(5), allowance: true }];

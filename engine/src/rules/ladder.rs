@@ -97,6 +97,7 @@ pub(super) fn climb<O: Observer>(
     check(Reason::UnknownCard, inputs.card.is_some(), &card_seen)?;
     check(Reason::AlreadyReversed, !inputs.reversed_before, &nothing)?;
     check(Reason::ParentNotFound, inputs.parent_found, &nothing)?;
+    check(Reason::ProviderSuspended, !inputs.provider_suspended, &nothing)?;
     check(Reason::AccountClosed, !status_is(&[AccountStatus::Closed]), &status_seen)?;
     check(Reason::AccountBlocked, !status_is(&[AccountStatus::Blocked]), &status_seen)?;
     check(Reason::AccountSoftBlocked, !status_is(&[AccountStatus::SoftBlocked]), &status_seen)?;

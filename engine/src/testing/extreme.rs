@@ -152,6 +152,7 @@ fn import(script: &mut Script<'_>) -> Import {
         fiat: vec![ImportedFiat { currency: script.currency(), amount: script.amount(), allowance: true }],
         funding: Some([FundingPolicy::CryptoThenFiat, FundingPolicy::Fiat][usize::from(script.number(2))]),
         overrides: false,
+        provider: None,
         cards: vec![ImportedCard {
             id: format!("card_{user}").parse().expect("an id"),
             status: CardStatus::Active,
@@ -501,6 +502,7 @@ fn no_values() -> Inputs {
     Inputs {
         now: UnixSeconds(START_SECONDS),
         program_suspended: false,
+        provider_suspended: false,
         user: None,
         card: None,
         reversed_before: false,

@@ -651,6 +651,7 @@ fn import(user: usize, funding: FundingPolicy, figures: &ModelUser) -> Import {
         fiat: vec![ImportedFiat { currency: Currency::EUR, amount: Minor(figures.fiat), allowance: figures.allowance }],
         funding: Some(funding),
         overrides: false,
+        provider: None,
         cards: vec![card],
     }
 }

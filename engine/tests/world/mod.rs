@@ -98,6 +98,7 @@ pub(crate) fn import() -> Import {
         fiat: vec![ImportedFiat { currency: Currency::EUR, amount: Minor(100_000), allowance: true }],
         funding: None,
         overrides: false,
+        provider: None,
         cards: vec![ImportedCard {
             id: "card".parse().unwrap(),
             status: CardStatus::Active,

@@ -26,6 +26,7 @@ const JUDGED: &[AlertKind] = &[
     AlertKind::RatesImplausible,
     AlertKind::LimitWeightDiffers,
     AlertKind::OpsAccountLimited,
+    AlertKind::ProviderSuspended,
 ];
 
 /// The result of one check.

@@ -15,7 +15,7 @@ use super::conditions::breaks::{break_ageing, drift, stand_in};
 use super::conditions::declines::decline_spike;
 use super::conditions::findings::{feed_unreadable, limit_weight_differs, rates_implausible};
 use super::conditions::floor::floor_breached;
-use super::conditions::gates::{clock_wrong, disk_low};
+use super::conditions::gates::{clock_wrong, disk_low, provider_suspended};
 use super::conditions::hourly_cap::{hourly_cap, reaches_cap};
 use super::conditions::journal::{JournalObservation, journal_slow};
 use super::conditions::ops_account::ops_account_limited;
@@ -171,6 +171,8 @@ fn check(watch: &Watch, open: &[Alert], seen: &mut PreviousCheck, now: UnixMilli
     if watch.health.is_disk_low() {
         found.standing.push(disk_low());
     }
+    let words = ledger.program().providers;
+    found.standing.extend(words.iter().filter(|word| word.suspended).map(provider_suspended));
     judge_findings(&watch.findings, &mut found, now);
     found.standing.extend(journal_slow(seen.journal, severity_of(AlertKind::JournalSlow, "")));
     if is_caught_up {

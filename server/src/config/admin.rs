@@ -42,8 +42,8 @@ fn token<'a>(reader: &mut Reader<'a>, item: &Setting<'a>) -> Option<Token> {
 
 /// A token's name, which the journal shows as the author of changes; those of tapgate and UR are reserved.
 fn token_name(text: &str) -> Result<String, &'static str> {
-    if [Author::Engine.name(), Author::Ur.name()].contains(&text) {
-        return Err("must be neither engine nor ur: the journal names tapgate itself and UR so");
+    if [Author::Engine.name(), Author::Ur.name(), Author::PartnerApi.name()].contains(&text) {
+        return Err("must not be engine, ur or partner_api: the journal names tapgate itself and the providers so");
     }
     let fits = (1..=64).contains(&text.len());
     if fits && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte)) {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use lettre::message::Mailbox;
 
+use super::partner_api::RECEIVER;
 use super::reader::{Fields, Reader, nearest};
 use super::sections::ReadFile;
 use super::setting::{Setting, shown_name};
@@ -39,7 +40,7 @@ pub(super) fn deliver(reader: &mut Reader<'_>, read_file: ReadFile<'_>) -> Setti
     let allow_private = reader.value("deliver.allow_private", Setting::boolean).unwrap_or(false);
     let park_after_hours = reader.value("deliver.park_after_hours", |setting| setting.integer(hours)).unwrap_or(72);
     let guard = Guard { allow_private };
-    let mut all = Receivers { guard, read_file, names: Vec::new() };
+    let mut all = Receivers { guard, read_file, names: vec![RECEIVER.to_owned()] };
     let webhooks = reader.list("deliver.webhook", RECEIVERS_MAX, |reader, item| all.webhook(reader, item));
     let slack = reader.list("deliver.slack", RECEIVERS_MAX, |reader, item| all.slack(reader, item));
     let pagerduty = reader.list("deliver.pagerduty", RECEIVERS_MAX, |reader, item| all.pagerduty(reader, item));
@@ -51,6 +52,7 @@ pub(super) fn deliver(reader: &mut Reader<'_>, read_file: ReadFile<'_>) -> Setti
         slack: slack.unwrap_or_default(),
         pagerduty: pagerduty.unwrap_or_default(),
         smtp,
+        partner_api: None,
     }
 }
 

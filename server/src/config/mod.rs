@@ -19,6 +19,7 @@ mod deliver;
 mod document;
 mod errors;
 mod listen;
+mod partner_api;
 mod reader;
 mod reconcile;
 mod sections;

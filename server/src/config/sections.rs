@@ -7,7 +7,8 @@ use super::reader::Reader;
 use super::setting::Setting;
 use super::ur::{self, Ur};
 use super::{
-    Config, SyncMode, admin, auto_prefund, callback, controls, decision, deliver, listen, reconcile, treasury,
+    Config, SyncMode, admin, auto_prefund, callback, controls, decision, deliver, listen, partner_api, reconcile,
+    treasury,
 };
 use crate::http::{self, public};
 use crate::provider::prefunding;
@@ -43,15 +44,18 @@ pub(super) fn config(reader: &mut Reader<'_>, read_file: ReadFile<'_>) -> Config
         rates_max_age_seconds: policy.rates_max_age_seconds,
         report_stale_seconds: watch.report_stale_seconds,
     };
+    let card_currency = decision::card_currency(reader);
+    let mut delivery = deliver::deliver(reader, read_file);
+    let partner_api = partner_api::partner_api(reader, read_file, delivery.guard, card_currency);
+    delivery.partner_api = partner_api.receiver;
     let public = public::Settings {
         signatures,
         deadline: decision::deadline(reader),
         transaction_amounts: amounts.transactions,
         callback: mapping,
+        partner_api: partner_api.events,
     };
-    let (tokens, card_currency) = (admin::tokens(reader), decision::card_currency(reader));
-    let admin = http::admin::Settings { tokens, card_currency, auto_prefund };
-    let delivery = deliver::deliver(reader, read_file);
+    let admin = http::admin::Settings { tokens: admin::tokens(reader), card_currency, auto_prefund };
     Config {
         data_dir: data_dir.unwrap_or_else(|| PathBuf::from("./data")),
         durability: durability.unwrap_or(SyncMode::Fsync),

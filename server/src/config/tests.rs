@@ -129,7 +129,9 @@ fn the_default_text_loads_and_shows_exactly_the_defaults() {
         slack: Vec::new(),
         pagerduty: Vec::new(),
         smtp: None,
+        partner_api: None,
     };
+    assert_eq!(shown.public.partner_api, None);
     assert_eq!(shown.delivery, nobody);
 }
 
@@ -339,7 +341,7 @@ name = "engine"
             "tapgate.toml:17: admin.tokens[3].sha256: is the SHA-256 of an empty token",
             "tapgate.toml:18: admin.tokens[4].role: is missing",
             "tapgate.toml:18: admin.tokens[4].sha256: is missing",
-            "tapgate.toml:19: admin.tokens[4].name: must be neither engine nor ur: the journal names tapgate itself and UR so, got \"engine\"",
+            "tapgate.toml:19: admin.tokens[4].name: must not be engine, ur or partner_api: the journal names tapgate itself and the providers so, got \"engine\"",
         ],
     );
 }

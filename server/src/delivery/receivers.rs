@@ -3,19 +3,24 @@
 use std::pin::Pin;
 use std::sync::Arc;
 
+use tapgate_engine::fact::Provider;
 use tapgate_engine::ledger::Ledger;
 use tokio::task::JoinSet;
 
 use crate::clock::Clock;
 use crate::delivery::channel::mail::Mail;
 use crate::delivery::channel::pagerduty::PagerDuty;
+use crate::delivery::channel::partner_api::PartnerApi;
 use crate::delivery::channel::post::{ATTEMPT_TIMEOUT, Post, PostSetUpError};
 use crate::delivery::channel::slack::Slack;
 use crate::delivery::channel::webhook::Webhook;
 use crate::delivery::outbox::events::Events;
+use crate::delivery::outbox::instructions::{Instructions, IsOfPartner};
 use crate::delivery::outbox::notices::Notices;
 use crate::delivery::outbox::{LedgerOutbox, OutboxError};
-use crate::delivery::settings::{MailReceiver, PagerDutyReceiver, Settings, SlackReceiver, WebhookReceiver};
+use crate::delivery::settings::{
+    MailReceiver, PagerDutyReceiver, PartnerApiReceiver, Settings, SlackReceiver, WebhookReceiver,
+};
 use crate::delivery::worker::{Handle, Setup, Worker, limits};
 use crate::delivery::{Outbox, Receiver};
 use crate::randomness::Randomness;
@@ -24,7 +29,7 @@ use crate::stopping::Stopping;
 /// A configured receiver and the handle of its worker.
 #[derive(Debug)]
 pub struct Delivery {
-    /// `webhook`, `slack`, `pagerduty` or `smtp`.
+    /// `webhook`, `slack`, `pagerduty`, `smtp` or `partner-api`.
     pub kind: &'static str,
     /// The address without its secret parts.
     pub url: String,
@@ -91,6 +96,14 @@ pub fn prepare(
     if let Some(MailReceiver { name, server, from, to }) = &settings.smtp {
         let receiver = Mail::new(settings.guard, server.clone(), from.clone(), to.clone());
         made.add_for_people("smtp", name, format!("smtp://{}:{}", server.host, server.port), receiver)?;
+    }
+    if let Some(PartnerApiReceiver { name, base_url, api_key }) = &settings.partner_api {
+        let accounts = Arc::clone(ledger);
+        let is_of_partner: IsOfPartner =
+            Box::new(move |user| accounts.user(user).is_some_and(|row| row.provider == Provider::PartnerApi));
+        let receiver = PartnerApi::new(post()?, base_url.clone(), api_key.clone());
+        let outbox = LedgerOutbox::new(Arc::clone(ledger), Arc::clone(clock), Instructions { is_of_partner });
+        made.add("partner-api", name, base_url.origin(), outbox, receiver)?;
     }
     Ok((made.deliveries, made.workers))
 }

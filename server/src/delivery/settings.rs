@@ -24,6 +24,18 @@ pub struct Settings {
     /// Services that page the operator on call.
     pub pagerduty: Vec<PagerDutyReceiver>,
     pub smtp: Option<MailReceiver>,
+    /// The second provider, which is told what people change about its accounts and cards.
+    pub partner_api: Option<PartnerApiReceiver>,
+}
+
+/// The second provider's API.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PartnerApiReceiver {
+    /// As [`WebhookReceiver::name`].
+    pub name: String,
+    pub base_url: Endpoint,
+    /// Sent as a bearer token.
+    pub api_key: Secret,
 }
 
 /// A receiver of events.

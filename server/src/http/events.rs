@@ -1,8 +1,7 @@
 //! UR's events without an answer of their own. They arrive at least once, in any order, and none is refused for its form: UR
 //! would only send it again.
 
-use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use metrics::counter;
@@ -13,36 +12,34 @@ use tapgate_engine::time::{Moment, UnixSeconds};
 use tokio::time::Instant;
 
 use super::public::wait;
+use super::shapes::Shapes;
 use crate::http::context::App;
 use crate::http::problem::Problem;
 use crate::provider::reconciliation::{self, Applied};
-use crate::wire::ur::{AmountForm, EVENTS, Event, account, name, shape};
+use crate::wire::ur::{AmountForm, EVENTS, Event, account};
 use crate::wire::{Malformed, callback};
 
 /// UR's notifications may wait longer than its callbacks: UR repeats them.
 const NOTIFICATION_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// Shapes that are logged, once each.
-const SHAPES_MAX: usize = 64;
 
 /// The events' effects.
 pub(super) struct Events {
     app: Arc<App>,
     /// Of the event `transaction`.
     amounts: AmountForm,
-    logged: Mutex<BTreeSet<(String, String)>>,
+    shapes: Shapes,
 }
 
 impl Events {
     pub(super) fn new(app: Arc<App>, amounts: AmountForm) -> Events {
-        Events { app, amounts, logged: Mutex::default() }
+        Events { app, amounts, shapes: Shapes::of("ur") }
     }
 
     /// Returns once the event's effect is durable.
     pub(super) async fn take(&self, event: &str, sent: u64, body: &[u8], now: Moment) -> Result<(), Problem> {
         let data = callback::data(body).map_err(|error| Problem::Malformed(error.to_string()))?;
         let Some(known) = EVENTS.into_iter().find(|known| *known == event) else {
-            self.log_shape(event, &data);
+            self.shapes.log(event, &data);
             return Ok(());
         };
         let ticket = match Event::read(known, &data, self.amounts) {
@@ -95,19 +92,7 @@ impl Events {
 
     fn note_unreadable(&self, event: &'static str, error: &Malformed, data: &Value, now: Moment) {
         self.app.findings.unreadable(event, error, now.at);
-        self.log_shape(event, data);
-    }
-
-    fn log_shape(&self, event: &str, data: &Value) {
-        let (event, shape) = (name(event), shape(data));
-        let mut logged = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
-        if logged.len() < SHAPES_MAX && logged.insert((event.clone(), shape.clone())) {
-            tracing::warn!(
-                event,
-                shape,
-                "UR sent an event of a form that is not known; it is acknowledged and has no effect"
-            );
-        }
+        self.shapes.log(event, data);
     }
 }
 

@@ -6,5 +6,7 @@ pub mod context;
 mod events;
 pub mod listener;
 mod meters;
+pub mod partner;
 pub mod problem;
 pub mod public;
+mod shapes;

@@ -11,7 +11,7 @@ use tapgate_engine::store::StoreError;
 use crate::delivery::outbox::OutboxError;
 use crate::delivery::worker::OrderError;
 use crate::health::NotReady;
-use crate::signature::SignatureError;
+use crate::signature::{SharedSecretError, SignatureError};
 
 /// Seconds after which a shed caller may try again: the journal has completed a group by then.
 const RETRY_AFTER_SECONDS: u64 = 1;
@@ -46,6 +46,9 @@ pub enum Problem {
     /// 401: the signature.
     #[error(transparent)]
     Signature(#[from] SignatureError),
+    /// 401: the second provider's secret.
+    #[error(transparent)]
+    SharedSecret(#[from] SharedSecretError),
     /// 401: the token.
     #[error("a valid bearer token is needed: Authorization: Bearer <token>")]
     Unauthorized,
@@ -78,7 +81,7 @@ impl Problem {
     pub fn status(&self) -> u16 {
         match self {
             Problem::Malformed(_) | Problem::BadRequest(_) => 400,
-            Problem::Signature(_) | Problem::Unauthorized => 401,
+            Problem::Signature(_) | Problem::SharedSecret(_) | Problem::Unauthorized => 401,
             Problem::Forbidden(_) => 403,
             Problem::NotFound(_) => 404,
             Problem::MethodNotAllowed(_) => 405,
@@ -104,6 +107,7 @@ impl Problem {
             Problem::Malformed(_) => "malformed",
             Problem::BadRequest(_) => "bad_request",
             Problem::Signature(error) => error.code(),
+            Problem::SharedSecret(error) => error.code(),
             Problem::Unauthorized => "unauthorized",
             Problem::Forbidden(_) => "forbidden",
             Problem::Conflict(_) => "conflict",

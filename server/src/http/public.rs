@@ -1,4 +1,5 @@
-//! `POST /webhooks/ur`: the interface defines the order of the checks.
+//! `POST /webhooks/ur`: the interface defines the order of the checks. The second provider's route shares all but the
+//! authentication and the form.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -12,15 +13,18 @@ use hyper::body::{Body, Incoming};
 use hyper::header::{ALLOW, CONNECTION, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
 use hyper::http::request::Parts;
 use hyper::service::Service;
-use hyper::{Method, Request, Response, StatusCode};
+use hyper::{Method, Response, StatusCode};
 use metrics::counter;
+use tapgate_engine::fact::Request;
 use tapgate_engine::journal::{Durability, Ticket};
 use tapgate_engine::ledger::{GaveUp, Reply, Submission};
+use tapgate_engine::time::Moment;
 use tokio::time::Instant;
 
 use super::arrival::Arrival;
 use super::events::Events;
 use super::meters::Meters;
+use super::partner::{self, Partner};
 use crate::http::context::App;
 use crate::http::problem::Problem;
 use crate::signature::{
@@ -30,7 +34,7 @@ use crate::signature::{
 use crate::wire::callback::{self, CARD_AUTHORIZATION, Envelope};
 use crate::wire::ur::AmountForm;
 
-/// The only route.
+/// UR's route.
 const PATH: &str = "/webhooks/ur";
 
 /// A callback needs about 500 bytes; UR's largest event a few thousand.
@@ -60,6 +64,8 @@ pub struct Settings {
     pub transaction_amounts: AmountForm,
     /// Another wire form of the callback than tapgate's own.
     pub callback: Option<callback::Mapping>,
+    /// The second provider's events; `None`: they are not taken.
+    pub partner_api: Option<partner::Settings>,
 }
 
 /// The service that answers UR.
@@ -69,6 +75,7 @@ pub struct Public {
     settings: Arc<Settings>,
     meters: Arc<Meters>,
     events: Arc<Events>,
+    partner: Option<Arc<Partner>>,
 }
 
 impl Public {
@@ -76,10 +83,20 @@ impl Public {
     #[must_use]
     pub fn new(app: Arc<App>, settings: Settings) -> Public {
         let events = Arc::new(Events::new(Arc::clone(&app), settings.transaction_amounts));
-        Public { app, settings: Arc::new(settings), meters: Arc::new(Meters::new()), events }
+        let partner = settings.partner_api.clone().map(|partner| Arc::new(Partner::new(Arc::clone(&app), partner)));
+        Public { app, settings: Arc::new(settings), meters: Arc::new(Meters::new()), events, partner }
     }
 
-    async fn respond(self, request: Request<Incoming>) -> Response<Full<Bytes>> {
+    pub(super) fn now(&self) -> Moment {
+        self.app.clock.now()
+    }
+
+    /// The most that the time of a request for a decision may differ from our clock.
+    pub(super) fn timestamp_window_seconds(&self) -> u64 {
+        self.settings.signatures.timestamp_window_seconds
+    }
+
+    async fn respond(self, request: hyper::Request<Incoming>) -> Response<Full<Bytes>> {
         let arrival = request.extensions().get::<Arrival>().cloned().unwrap_or_default();
         let (head, body) = request.into_parts();
         let mut upload = Upload { ended: body.is_end_stream(), body };
@@ -105,7 +122,8 @@ impl Public {
 
     /// The checks that need no body come before it is read.
     async fn answer(&self, head: &Parts, upload: &mut Upload, arrived: Instant) -> Result<Vec<u8>, Problem> {
-        if head.uri.path() != PATH {
+        let partner = self.partner.as_ref().filter(|_| head.uri.path() == partner::PATH);
+        if head.uri.path() != PATH && partner.is_none() {
             return Err(Problem::NotFound(format!("there is nothing here but POST {PATH}")));
         }
         if head.method != Method::POST {
@@ -117,7 +135,10 @@ impl Public {
         }
         check_content_type(&head.headers)?;
         let body = tokio::time::timeout(BODY_TIMEOUT, upload.read()).await.map_err(|_| Problem::Timeout)??;
-        self.handle(&head.headers, &body, arrived).await
+        match partner {
+            Some(partner) => self.answer_partner(partner, &head.headers, &body, arrived).await,
+            None => self.handle(&head.headers, &body, arrived).await,
+        }
     }
 
     async fn handle(&self, headers: &HeaderMap, body: &[u8], arrived: Instant) -> Result<Vec<u8>, Problem> {
@@ -140,11 +161,17 @@ impl Public {
             check_freshness(envelope.timestamp, now_seconds, self.settings.signatures.timestamp_window_seconds)?;
         }
         let request = envelope.request().map_err(|error| Problem::Malformed(error.to_string()))?;
+        let reply = self.decide(request, now, arrived).await?;
+        Ok(mapping.map_or_else(|| callback::render(&reply), |mapping| mapping.render(&reply)))
+    }
+
+    /// Decides, or acknowledges a return, and waits until that is durable.
+    pub(super) async fn decide(&self, request: Request, now: Moment, arrived: Instant) -> Result<Reply, Problem> {
         let submission = self.app.ledger.submit(request, now)?;
         let reply = self.reply_once_durable(submission, arrived).await?;
         self.meters.decision_seconds.record(arrived.elapsed().as_secs_f64());
         self.meters.decision(&reply);
-        Ok(mapping.map_or_else(|| callback::render(&reply), |mapping| mapping.render(&reply)))
+        Ok(reply)
     }
 
     /// Waits for the record's durability up to the deadline, then for its release's; then answers that the outcome is
@@ -164,12 +191,12 @@ impl Public {
     }
 }
 
-impl Service<Request<Incoming>> for Public {
+impl Service<hyper::Request<Incoming>> for Public {
     type Response = Response<Full<Bytes>>;
     type Error = Infallible;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
 
-    fn call(&self, request: Request<Incoming>) -> Self::Future {
+    fn call(&self, request: hyper::Request<Incoming>) -> Self::Future {
         let service = self.clone();
         Box::pin(async move { Ok(service.respond(request).await) })
     }

@@ -225,7 +225,10 @@ impl Stage {
             | Fact::UserAged { .. }
             | Fact::PolicyApplied(_)
             | Fact::BalanceOmitted { .. }
-            | Fact::AllowancesReported(_) => None,
+            | Fact::AllowancesReported(_)
+            | Fact::ProviderSuspended(_)
+            | Fact::AccountReported(_)
+            | Fact::CardLimited(_) => None,
         })
     }
 

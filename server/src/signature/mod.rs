@@ -12,6 +12,7 @@ mod consent;
 mod key;
 mod partner;
 mod personal;
+mod shared;
 mod webhook;
 
 pub use address::{Address, AddressError};
@@ -22,6 +23,9 @@ pub use partner::{
     verify_partner,
 };
 pub use personal::{MalformedSignature, SIGNATURE_BYTES, SIGNATURE_TEXT_BYTES, personal_message_hash};
+pub use shared::{
+    SECRET_BYTES_MIN, SharedHeaders, SharedPolicy, SharedScheme, SharedSecret, SharedSecretError, verify_shared,
+};
 pub use webhook::{
     REQUEST_ID_BYTES_MAX, TIMESTAMP_DIGITS_MAX, Verified, WebhookHeaders, WebhookPolicy, WebhookVersion,
     check_freshness, verify_webhook,

@@ -130,7 +130,7 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
 }
 
 /// Refuses deep nesting before a recursive parser reads the body.
-fn check_depth(text: &str) -> Result<(), Malformed> {
+pub(in crate::wire) fn check_depth(text: &str) -> Result<(), Malformed> {
     // A body with few opening brackets cannot be deep. The sum over a short chunk fits in one byte, so the compiler
     // counts many bytes at a time.
     let opened = |few: &[u8]| usize::from(few.iter().map(|byte| u8::from(matches!(byte, b'{' | b'['))).sum::<u8>());

@@ -38,6 +38,7 @@ RESPONSE_CODES = {
     "unknown_card": "14",
     "already_reversed": "12",
     "parent_not_found": "12",
+    "provider_suspended": "91",
     "account_closed": "46",
     "account_blocked": "62",
     "account_soft_blocked": "62",

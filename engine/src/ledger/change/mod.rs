@@ -8,7 +8,7 @@ mod cursors;
 mod pools;
 mod prefunds;
 mod program;
-mod users;
+pub(in crate::ledger) mod users;
 
 pub use alerts::AlertChange;
 pub use closures::ClosureChange;
@@ -23,7 +23,8 @@ use super::Ledger;
 use super::change::users::{LIST_MAX, replaced_funds, some_unless_empty};
 use crate::contract::pricing::{Conversion, Rates};
 use crate::fact::{
-    Author, BreakAnswer, CardStatus, Closing, Controls, ControlsError, EndCause, Fact, Import, ImportedCard,
+    Author, BreakAnswer, CardStatus, Closing, Controls, ControlsError, EndCause, Fact, Import, ImportedCard, Provider,
+    ProviderSuspended,
 };
 use crate::ids::{AuthorizationId, BreakId, CardId, PrefundId, Sequence, UrId};
 use crate::journal::{NoPlace, Ticket};
@@ -99,6 +100,8 @@ pub enum Change {
     UnpinRate { pair: (Currency, Currency) },
     /// Suspend or resume the whole program.
     SuspendProgram { suspended: bool, reason: CompactString },
+    /// Suspend or resume the cards of one provider.
+    SuspendProvider { provider: Provider, suspended: bool, reason: CompactString },
     /// Release everything that an authorization still holds.
     Release { root: AuthorizationId, reason: CompactString },
     /// Resolve a break with the outcome of the question that UR leaves open about its authorization.
@@ -216,6 +219,10 @@ impl Ledger {
             Change::SuspendProgram { suspended, reason } => {
                 let fact = Fact::ProgramSuspended { suspended, reason };
                 self.program_change(author, at, self.stop_decisions(), fact)?
+            }
+            Change::SuspendProvider { provider, suspended, reason } => {
+                let word = ProviderSuspended { provider, suspended, reason, at: at.seconds() };
+                self.program_change(author, at, self.stop_decisions(), Fact::ProviderSuspended(Box::new(word)))?
             }
             Change::ResolveBreak { id, reason } => self.resolve_break(author, at, id, reason)?,
             Change::Alert(change) => self.change_alert(author, at, change)?,

@@ -44,6 +44,14 @@ impl Ledger {
                     "a user has at most {LIST_MAX} cards, and {kept} that are frozen or deleted stay"
                 )));
             }
+            if let Some(provider) = import.provider.filter(|new| *new != row.get().provider && !import.overrides) {
+                return Err(ChangeError::Conflict(format!(
+                    "user {} is an account of {}, not of {}: say \"override\": true to move it",
+                    import.user,
+                    row.get().provider.name(),
+                    provider.name()
+                )));
+            }
             let held = row.get().funds.filter(|funds| !funds.held.is_zero());
             if let Some(held) = held
                 && import.funds.is_none_or(|funds| funds.currency != held.currency)
@@ -83,7 +91,7 @@ pub(in crate::ledger) fn replaced_funds(
 }
 
 /// Maximum length of a user's lists: every decision walks them.
-pub(super) const LIST_MAX: usize = 64;
+pub(in crate::ledger) const LIST_MAX: usize = 64;
 
 fn validate_import(import: &Import) -> Result<(), ChangeError> {
     let invalid = |message: String| Err(ChangeError::Invalid(message));

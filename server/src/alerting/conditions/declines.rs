@@ -81,6 +81,9 @@ fn families(declined: &BTreeMap<Reason, u64>) -> BTreeMap<&'static str, (u64, &'
 fn family(reason: Reason) -> (&'static str, &'static str) {
     match reason {
         Reason::ProgramSuspended => ("program", "The program is suspended: `tapgate program` says why."),
+        Reason::ProviderSuspended => {
+            ("provider", "A provider suspended its card service: `tapgate program` says which and why.")
+        }
         Reason::UnknownUser | Reason::UnknownCard | Reason::AlreadyReversed | Reason::ParentNotFound => {
             ("unknown", "Most are of users or cards that were not imported: import them.")
         }

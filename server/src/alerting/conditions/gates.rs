@@ -1,7 +1,7 @@
-//! Gates that decline every approval: the clock and the disk.
+//! Gates that decline approvals: the clock, the disk, and a provider's card service.
 
 use compact_str::{CompactString, format_compact};
-use tapgate_engine::fact::{AlertKind, Condition, Severity};
+use tapgate_engine::fact::{AlertKind, Condition, ProviderSuspended, Severity};
 
 use super::facts;
 use crate::clock::Doubt;
@@ -45,5 +45,40 @@ pub fn disk_low() -> Condition {
                data_dir, or move the directory to a larger one. Approvals resume by themselves above 512 MiB."
             .into(),
         facts: facts::<0>([]),
+    }
+}
+
+/// A provider suspended its card service, so nothing of its cards is approved.
+#[must_use]
+pub fn provider_suspended(word: &ProviderSuspended) -> Condition {
+    let provider = word.provider.name();
+    Condition {
+        kind: AlertKind::ProviderSuspended,
+        subject: provider.into(),
+        severity: Severity::Critical,
+        title: format_compact!("The card service of {provider} is suspended: every tap of its cards is declined"),
+        text:
+            "Cards of other providers are not affected. Approvals resume by themselves with the provider's word; if it \
+               resumed without one, run tapgate program resume --provider."
+                .into(),
+        facts: facts([("reason", word.reason.clone()), ("since_seconds", format_compact!("{}", word.at.0))]),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tapgate_engine::fact::Provider;
+    use tapgate_engine::time::UnixSeconds;
+
+    use super::*;
+
+    #[test]
+    fn a_suspended_provider_is_named_with_its_reason() {
+        let (provider, at) = (Provider::PartnerApi, UnixSeconds(1_768_659_501));
+        let found = provider_suspended(&ProviderSuspended { provider, suspended: true, reason: "upgrade".into(), at });
+        assert_eq!((found.subject.as_str(), found.severity), ("partner_api", Severity::Critical));
+        assert!(found.title.contains("partner_api"), "{}", found.title);
+        let facts: Vec<_> = found.facts.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        assert_eq!(facts, [("reason", "upgrade"), ("since_seconds", "1768659501")]);
     }
 }

@@ -39,6 +39,9 @@ pub(in crate::cli) fn words(step: &Step, about: &CheckContext<'_>) -> String {
         Reason::ParentNotFound => {
             either("its parent still stands", "no standing parent of the same user, card and currency")
         }
+        Reason::ProviderSuspended => {
+            either("the provider's card service runs", "the provider suspended its card service")
+        }
         Reason::AccountClosed | Reason::AccountBlocked | Reason::AccountSoftBlocked | Reason::AccountNotLive => {
             format!("the account is {}", spaced(seen.one("status")))
         }

@@ -179,6 +179,7 @@ fn remedy(reason: Option<Reason>, decision: &Decision) -> Option<String> {
     let (user, card) = (id(&decision.ur_id, "UR_ID"), id(&decision.card_id, "CARD_ID"));
     let command = match reason? {
         Reason::ProgramSuspended => "tapgate program resume".to_owned(),
+        Reason::ProviderSuspended => "tapgate program".to_owned(),
         Reason::UnknownUser | Reason::UnknownCard => "tapgate users import FILE".to_owned(),
         Reason::UserSuspended => format!("tapgate users resume {user}"),
         Reason::CardFrozen => format!("tapgate cards activate {card}"),

@@ -169,6 +169,17 @@ impl Endpoint {
         self.0.host_str().unwrap_or_default()
     }
 
+    /// The address of a path below this one; its segments are percent-encoded.
+    #[must_use]
+    pub fn below(&self, segments: &[String]) -> Endpoint {
+        let mut url = self.0.clone();
+        // An http(s) URL always has a path.
+        if let Ok(mut path) = url.path_segments_mut() {
+            path.pop_if_empty().extend(segments);
+        }
+        Endpoint(url)
+    }
+
     /// Scheme, host and a non-default port: the parts that may be shown.
     #[must_use]
     pub fn origin(&self) -> String {

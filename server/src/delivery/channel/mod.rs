@@ -3,6 +3,7 @@
 pub mod guard;
 pub mod mail;
 pub mod pagerduty;
+pub mod partner_api;
 pub mod post;
 pub mod secret;
 pub mod signing;

@@ -4,7 +4,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use bytes::Bytes;
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER, USER_AGENT};
-use reqwest::{Response, StatusCode, redirect};
+use reqwest::{Method, Response, StatusCode, redirect};
 use tapgate_engine::time::UnixSeconds;
 
 use super::guard::{Endpoint, Guard};
@@ -66,6 +66,21 @@ impl Post {
     pub(super) async fn json(
         &self,
         to: &Endpoint,
+        headers: HeaderMap,
+        body: Bytes,
+        now: UnixSeconds,
+    ) -> Result<Answer, Outcome> {
+        self.send(Method::POST, to, headers, body, now).await
+    }
+
+    /// Sends JSON.
+    ///
+    /// # Errors
+    /// As for [`Post::json`].
+    pub(super) async fn send(
+        &self,
+        method: Method,
+        to: &Endpoint,
         mut headers: HeaderMap,
         body: Bytes,
         now: UnixSeconds,
@@ -73,7 +88,7 @@ impl Post {
         self.guard.check(to).map_err(|error| Outcome::failed(error.to_string()))?;
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.insert(USER_AGENT, HeaderValue::from_static(concat!("tapgate/", env!("CARGO_PKG_VERSION"))));
-        let sent = self.http.post(to.url().clone()).headers(headers).body(body).send().await;
+        let sent = self.http.request(method, to.url().clone()).headers(headers).body(body).send().await;
         let response = sent.map_err(|error| {
             let said =
                 if error.is_timeout() { "no answer in time".to_owned() } else { error_chain(&error.without_url()) };

@@ -8,6 +8,7 @@
 pub mod debits;
 pub mod events;
 pub mod history;
+pub mod instructions;
 pub mod notices;
 
 use std::ops::ControlFlow;

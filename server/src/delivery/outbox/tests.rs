@@ -76,6 +76,7 @@ impl World {
             fiat: Vec::new(),
             funding: None,
             overrides: false,
+            provider: None,
             cards: vec![ImportedCard {
                 id: "card".parse().unwrap(),
                 status: CardStatus::Active,

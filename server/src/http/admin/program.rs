@@ -10,6 +10,7 @@ use super::auth::Access;
 use super::idempotency::{Asked, make};
 use super::{Admin, Answer, Gate};
 use crate::wire::admin::ProgramForm;
+use crate::wire::admin::users::ProviderForm;
 
 pub(super) fn routes(gate: &Gate) -> Router<Admin> {
     let read = Router::new().route("/program", get(show)).route("/stats", get(stats));
@@ -19,12 +20,24 @@ pub(super) fn routes(gate: &Gate) -> Router<Admin> {
 
 async fn show(State(admin): State<Admin>) -> Answer {
     let program = admin.app.ledger.program();
-    Ok(Json(json!({"suspended": program.suspended, "reason": program.reason.as_str()})))
+    let providers = program.providers.iter().map(
+        |word| json!({"provider": word.provider.name(), "suspended": word.suspended, "reason": word.reason.as_str()}),
+    );
+    let mut shown = json!({"suspended": program.suspended, "reason": program.reason.as_str()});
+    if !program.providers.is_empty() {
+        shown["providers"] = providers.collect();
+    }
+    Ok(Json(shown))
 }
 
 async fn switch(State(admin): State<Admin>, asked: Asked) -> Answer {
-    let ProgramForm { suspended, reason } = asked.form()?;
-    make(&admin, asked.author, Change::SuspendProgram { suspended, reason: reason.into() }).await?;
+    let ProgramForm { suspended, reason, provider } = asked.form()?;
+    let reason = reason.into();
+    let change = match provider.map(ProviderForm::provider) {
+        Some(provider) => Change::SuspendProvider { provider, suspended, reason },
+        None => Change::SuspendProgram { suspended, reason },
+    };
+    make(&admin, asked.author, change).await?;
     show(State(admin)).await
 }
 

@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tapgate_engine::contract::limit::ClientLimit;
-use tapgate_engine::fact::{AccountStatus, BreakKind, Discrepancy, Fact, ReportedAccount, Source, Verdict};
+use tapgate_engine::fact::{AccountStatus, BreakKind, Discrepancy, Fact, Provider, ReportedAccount, Source, Verdict};
 use tapgate_engine::ids::{Sequence, UrId};
 use tapgate_engine::ledger::{ChangeError, Ledger};
 use tapgate_engine::money::Minor;
@@ -32,6 +32,7 @@ use crate::provider::api::{Priority, UrApi, UrError};
 use crate::provider::findings::{Findings, OpsAccount};
 use crate::provider::prefunding::credits::Credits;
 use crate::provider::reconciliation;
+use crate::provider::reconciliation::expiry::expire_by_time;
 use crate::provider::reconciliation::sweep::{SweepError, Sweeps};
 use crate::randomness::Randomness;
 use crate::wire::ur::RefusalCode;
@@ -44,6 +45,8 @@ const AFTER_FAILURE: Duration = Duration::from_secs(20);
 const AFTER_REFUSALS_MAX: Duration = Duration::from_secs(21_600);
 /// Pause after transactions that tapgate cannot interpret: they probably need a person.
 const AFTER_UNCLEAR: Duration = Duration::from_secs(3_600);
+/// The pause between two looks at what an account of another provider holds: its holds end by time.
+const BY_TIME: Duration = Duration::from_secs(3_600);
 /// Longest wait of an account without holds for its share of the budget; the accounts behind it wait too.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Interval of reading the journal for accounts to query.
@@ -320,7 +323,7 @@ impl<A: UrApi> Feeds<A> {
         let ledger = &self.given.ledger;
         // Before the row is read: a later import refuses the report, which the row would misread.
         let seen_through = ledger.journal().claimed();
-        let Some(row) = ledger.user(user) else { return Ok(false) };
+        let Some(row) = ledger.user(user).filter(|row| row.provider == Provider::Ur) else { return Ok(false) };
         let priority = if row.holds().is_empty() && !is_urgent { Priority::Low } else { Priority::Normal };
         let profile = match self.api.profile(user, priority).await {
             Err(error) if error.refusal() == Some(RefusalCode::Blocked) => {
@@ -405,6 +408,21 @@ impl<A: UrApi> Feeds<A> {
         }
     }
 
+    fn is_of_another_provider(&self, user: &UrId) -> bool {
+        self.given.ledger.user(user).is_some_and(|row| row.provider != Provider::Ur)
+    }
+
+    /// Ends by time what an account of another provider holds: UR does not know the account.
+    fn expire(&self, user: &UrId) {
+        let (ledger, rules) = (&self.given.ledger, &self.given.settings.reconciliation);
+        match expire_by_time(ledger, user, rules, self.given.clock.now()) {
+            Ok(_) if ledger.user(user).is_none_or(|row| row.holds().is_empty() && row.asked().is_empty()) => return,
+            Ok(_) => {}
+            Err(error) => tracing::warn!(%user, %error, "an account's holds were not looked at; they are later"),
+        }
+        self.sweeps().by(user, self.in_(BY_TIME));
+    }
+
     async fn keep_sweeping(self: Arc<Self>) {
         let mut sweeps = Sweeps::new(self.given.settings.reconciliation);
         let mut told = UnixMillis(0);
@@ -418,6 +436,10 @@ impl<A: UrApi> Feeds<A> {
                 self.given.clock.sleep(IDLE).await;
                 continue;
             };
+            if self.is_of_another_provider(&user) {
+                self.expire(&user);
+                continue;
+            }
             match sweeps.sweep(&self.given.ledger, &self.given.clock, &*self.api, &user).await {
                 Ok(swept) => {
                     if swept.booked > 0 || swept.expired > 0 {

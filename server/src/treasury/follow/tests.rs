@@ -83,6 +83,7 @@ impl World {
                 fiat: Vec::new(),
                 funding: None,
                 overrides: false,
+                provider: None,
                 cards: vec![ImportedCard {
                     id: format!("c{user}").parse().unwrap(),
                     status: CardStatus::Active,

@@ -17,11 +17,7 @@ use crate::wire::callback::kind_name;
 /// The record's author.
 #[must_use]
 pub fn author_name(author: &Author) -> &str {
-    match author {
-        Author::Ur => "ur",
-        Author::Engine => "engine",
-        Author::Person { name, .. } => name,
-    }
+    author.name()
 }
 
 /// The callback that a record answers.

@@ -151,6 +151,18 @@ fn fact(fact: &Fact) -> Value {
         Fact::BalanceOmitted { account, currency } => json!({
             "kind": "balance_omitted", "account": account.as_str(), "currency": currency.as_str(),
         }),
+        Fact::ProviderSuspended(word) => json!({
+            "kind": "provider_suspended", "provider": word.provider.name(), "suspended": word.suspended,
+            "reason": word.reason.as_str(), "said_at": word.at.0,
+        }),
+        Fact::AccountReported(report) => json!({
+            "kind": "account_reported", "urId": report.user.as_str(), "word": format!("{:?}", report.word),
+            "status": report.status.name(), "said_at": report.at.0,
+        }),
+        Fact::CardLimited(limited) => json!({
+            "kind": "card_limited", "urId": limited.user.as_str(), "cardId": limited.card.as_str(),
+            "controls": super::controls::view(limited.controls.as_deref()), "said_at": limited.at.0,
+        }),
         Fact::PolicyApplied(policy) => json!({"kind": "policy_applied", "policy": policy_view(policy)}),
     }
 }

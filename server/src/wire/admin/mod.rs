@@ -87,6 +87,8 @@ pub struct ProgramForm {
     /// At most 1,024 bytes.
     #[serde(default, deserialize_with = "reason")]
     pub reason: String,
+    /// The provider whose cards are meant; absent: the whole program.
+    pub provider: Option<users::ProviderForm>,
 }
 
 pub(super) fn money(money: Money) -> Value {

@@ -3,7 +3,9 @@
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tapgate_engine::contract::limit::ClientLimit;
-use tapgate_engine::fact::{AccountStatus, CardStatus, CardUse, FundingPolicy, Import, ImportedCard, ImportedFiat};
+use tapgate_engine::fact::{
+    AccountStatus, CardStatus, CardUse, FundingPolicy, Import, ImportedCard, ImportedFiat, Provider,
+};
 use tapgate_engine::ids::{CardId, UrId};
 use tapgate_engine::ledger::Change;
 use tapgate_engine::money::{ChfMinor, Currency};
@@ -29,6 +31,25 @@ pub struct ImportLine {
     /// Whether the cards' statuses replace those that a person set.
     #[serde(default, rename = "override")]
     overrides: bool,
+    provider: Option<ProviderForm>,
+}
+
+/// A provider of accounts.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ProviderForm {
+    Ur,
+    PartnerApi,
+}
+
+impl ProviderForm {
+    #[must_use]
+    pub fn provider(self) -> Provider {
+        match self {
+            ProviderForm::Ur => Provider::Ur,
+            ProviderForm::PartnerApi => Provider::PartnerApi,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, Deserialize)]
@@ -131,6 +152,7 @@ impl ImportLine {
             }),
             cards: cards.collect::<Result<_, Malformed>>()?,
             overrides: self.overrides,
+            provider: self.provider.map(ProviderForm::provider),
         })
     }
 }
@@ -239,6 +261,7 @@ pub fn view(id: &UrId, user: &User, now: UnixSeconds) -> Value {
     });
     json!({
         "urId": id.as_str(),
+        "provider": user.provider.name(),
         "status": user.status.name(),
         "suspended": user.suspended,
         "limit": {

@@ -1,0 +1,206 @@
+//! A provider's word about its own accounts, cards and card service. A provider says it at least once and in any order:
+//! the latest word by the provider's time stands, and a repetition changes nothing.
+
+use std::sync::Arc;
+
+use super::change::ChangeError;
+use super::change::users::{LIST_MAX, some_unless_empty};
+use super::commit::fold;
+use super::{Admin, Ledger};
+use crate::contract::limit::ClientLimit;
+use crate::fact::{
+    AccountReported, AccountStatus, AccountWord, Author, CardLimited, CardLimits, CardReported, Controls, Fact, Import,
+    ImportedCard, Provider, ProviderSuspended, VelocityRule,
+};
+use crate::ids::{CardId, UrId};
+use crate::journal::Ticket;
+use crate::money::ChfMinor;
+use crate::rows::User;
+use crate::time::{Moment, UnixMillis, UnixSeconds};
+
+/// The effect of a provider's word.
+#[derive(Clone, Debug)]
+pub enum Heard {
+    /// Resolved once the change is durable.
+    Recorded(Arc<Ticket>),
+    /// Nothing new: a repetition, or older than the last word.
+    Known,
+    /// About an account or card that is not this provider's.
+    NotOurs,
+}
+
+impl Ledger {
+    /// Adds an account without limit, funds or cards: it spends nothing until it is imported.
+    ///
+    /// # Errors
+    /// It was not recorded.
+    pub fn open_account(&self, provider: Provider, user: &UrId, now: Moment) -> Result<Heard, ChangeError> {
+        let _one_at_a_time = self.lock_admin();
+        if let Some(row) = self.users.get(user) {
+            return Ok(if row.provider == provider { Heard::Known } else { Heard::NotOurs });
+        }
+        let import = Import {
+            user: user.clone(),
+            status: AccountStatus::Tourist,
+            limit: ClientLimit { used: ChfMinor::ZERO, client: ChfMinor::ZERO, start: now.at.seconds() },
+            funds: None,
+            fiat: Vec::new(),
+            funding: None,
+            cards: Vec::new(),
+            overrides: false,
+            provider: Some(provider),
+        };
+        self.import(&Author::of(provider), self.stamp(now), Box::new(import)).map(Heard::Recorded)
+    }
+
+    /// Records that the provider suspended, resumed or deleted an account.
+    ///
+    /// # Errors
+    /// It was not recorded.
+    pub fn report_account(
+        &self,
+        provider: Provider,
+        user: &UrId,
+        word: AccountWord,
+        at: UnixSeconds,
+        now: Moment,
+    ) -> Result<Heard, ChangeError> {
+        let at = at.min(now.at.seconds());
+        self.hear(provider, user, self.stamp(now), |row| {
+            let status = word.after(row.status);
+            let report = AccountReported { user: user.clone(), word, status, at };
+            row.is_news_of_account(word, at).then(|| Fact::AccountReported(Box::new(report)))
+        })
+    }
+
+    /// Records that the provider created, blocked, unblocked or deleted a card. A card that is not known yet is added,
+    /// because a card's first event may overtake its creation.
+    ///
+    /// # Errors
+    /// It was not recorded.
+    pub fn report_issued_card(
+        &self,
+        provider: Provider,
+        user: &UrId,
+        card: &ImportedCard,
+        at: UnixSeconds,
+        now: Moment,
+    ) -> Result<Heard, ChangeError> {
+        let mut admin = self.lock_admin();
+        let (at, stamp) = (at.min(now.at.seconds()), self.stamp(now));
+        let owner = self.owner(&admin, &card.id).cloned();
+        if owner.as_ref().is_some_and(|owner| owner != user) {
+            return Ok(Heard::NotOurs);
+        }
+        if owner.is_none() {
+            match self.add_issued_card(&mut admin, provider, user, card, stamp)? {
+                Heard::Recorded(_) => {}
+                other @ (Heard::Known | Heard::NotOurs) => return Ok(other),
+            }
+        }
+        self.hear(provider, user, stamp, |row| {
+            let is_news = row.card(&card.id).is_some_and(|known| row.is_news_of_card(known, card.status, at));
+            let report = CardReported { user: user.clone(), card: card.id.clone(), status: card.status, at };
+            is_news.then(|| Fact::CardReported(Box::new(report)))
+        })
+    }
+
+    fn add_issued_card(
+        &self,
+        admin: &mut Admin,
+        provider: Provider,
+        user: &UrId,
+        card: &ImportedCard,
+        at: UnixMillis,
+    ) -> Result<Heard, ChangeError> {
+        let is_full = self.users.get(user).is_some_and(|row| row.cards.len() >= LIST_MAX);
+        if is_full {
+            return Err(ChangeError::Invalid(format!("a user has at most {LIST_MAX} cards")));
+        }
+        let added =
+            self.hear(provider, user, at, |_| Some(Fact::CardAdded { user: user.clone(), card: card.clone() }))?;
+        if matches!(added, Heard::Recorded(_)) {
+            admin.cards.add(&card.id, user);
+        }
+        Ok(added)
+    }
+
+    /// Records the limits of a card as the provider keeps them. The card's other controls stay.
+    ///
+    /// # Errors
+    /// The limits are out of range, or were not recorded.
+    pub fn limit_card(
+        &self,
+        provider: Provider,
+        card: &CardId,
+        limits: &CardLimits,
+        at: UnixSeconds,
+        now: Moment,
+    ) -> Result<Heard, ChangeError> {
+        let admin = self.lock_admin();
+        let Some(user) = self.owner(&admin, card).cloned() else { return Ok(Heard::NotOurs) };
+        let at = at.min(now.at.seconds());
+        let before = self.users.get(&user).and_then(|row| row.card(card)?.controls.as_deref().cloned());
+        let controls = limited(before.unwrap_or_default(), limits);
+        controls.validate()?;
+        // The `admin` lock is held: nobody else changes the card's controls meanwhile.
+        self.hear(provider, &user, self.stamp(now), |row| {
+            let limited =
+                CardLimited { user: user.clone(), card: card.clone(), controls: some_unless_empty(controls), at };
+            row.is_news_of_limits(card, at).then(|| Fact::CardLimited(Box::new(limited)))
+        })
+    }
+
+    /// Records that a provider suspended or resumed its card service. `None`: the word is older than the last, or says the
+    /// same again.
+    ///
+    /// # Errors
+    /// It was not recorded.
+    pub fn suspend_provider(&self, word: ProviderSuspended, now: Moment) -> Result<Option<Arc<Ticket>>, ChangeError> {
+        let _one_at_a_time = self.lock_admin();
+        let word = ProviderSuspended { at: word.at.min(now.at.seconds()), ..word };
+        let shared = self.stop_decisions();
+        if !shared.program.is_news_of(&word) {
+            return Ok(None);
+        }
+        let author = Author::of(word.provider);
+        self.program_change(&author, self.stamp(now), shared, Fact::ProviderSuspended(Box::new(word))).map(Some)
+    }
+
+    /// Commits a provider's news of its account, if there are any.
+    fn hear(
+        &self,
+        provider: Provider,
+        user: &UrId,
+        at: UnixMillis,
+        fact: impl FnOnce(&User) -> Option<Fact>,
+    ) -> Result<Heard, ChangeError> {
+        let shared = self.read_shared();
+        let Some(mut row) = self.users.get_mut(user).filter(|row| row.provider == provider) else {
+            return Ok(Heard::NotOurs);
+        };
+        let Some(fact) = fact(&row) else { return Ok(Heard::Known) };
+        let ticket = self.commit(shared, &Author::of(provider), at, fact, |_, sequence, record| {
+            fold(&mut **row, sequence, record);
+        })?;
+        Ok(Heard::Recorded(ticket))
+    }
+}
+
+/// The controls with the provider's limits in place of the amounts that it keeps; counts, other windows and lists stay.
+fn limited(mut controls: Controls, limits: &CardLimits) -> Controls {
+    controls.transaction_amount_max = limits.transaction_amount_max;
+    for (window_seconds, amount_max) in &limits.windows {
+        let of_window = |rule: &&mut VelocityRule| rule.window_seconds == *window_seconds;
+        match controls.velocity.iter_mut().find(of_window) {
+            Some(rule) => rule.amount_max = *amount_max,
+            None => controls.velocity.push(VelocityRule {
+                window_seconds: *window_seconds,
+                amount_max: *amount_max,
+                count_max: None,
+            }),
+        }
+    }
+    controls.velocity.retain(|rule| rule.amount_max.is_some() || rule.count_max.is_some());
+    controls
+}
