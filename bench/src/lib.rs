@@ -9,7 +9,8 @@ use rand::{RngExt, SeedableRng};
 use tapgate_engine::contract::limit::ClientLimit;
 use tapgate_engine::contract::pricing::{Conversion, Rates};
 use tapgate_engine::fact::{
-    AccountStatus, Author, CardStatus, Channel, Controls, Import, ImportedCard, Kind, Merchant, Request, VelocityRule,
+    AccountStatus, Author, CardStatus, Channel, Controls, Import, ImportedCard, Kind, Merchant, Period, Request,
+    VelocityRule,
 };
 use tapgate_engine::ids::Sequence;
 use tapgate_engine::journal::Durability;
@@ -89,8 +90,8 @@ impl Store for Sink {
 /// Every control there is, wide enough that none declines: the dearest ladder that still approves.
 #[must_use]
 pub fn all_controls() -> Controls {
-    let velocity = |window_seconds| VelocityRule {
-        window_seconds,
+    let velocity = |seconds| VelocityRule {
+        period: Period::Sliding(seconds),
         amount_max: Some(ChfMinor(1_000_000_000_000)),
         count_max: Some(2_000),
     };

@@ -1,5 +1,9 @@
 //! Time as an argument: the engine never reads a clock.
 
+mod zone;
+
+pub use zone::Zone;
+
 use serde::{Deserialize, Serialize};
 
 /// Seconds since 1970 UTC: the unit of UR's limit window and of velocity windows.

@@ -7,14 +7,16 @@
     reason = "a test that meets the unexpected stops"
 )]
 
+use proptest::prelude::*;
 use tapgate_engine::fact::{
-    CardStatus, CardUse, Channel, Controls, Decided, Fact, Import, ImportedCard, Kind, Merchant, Request,
+    CardStatus, CardUse, Channel, Controls, Decided, Fact, Import, ImportedCard, Kind, Merchant, Period, Reason,
+    Request, VelocityRule,
 };
 use tapgate_engine::journal::Durability;
 use tapgate_engine::ledger::{Change, Policy};
 use tapgate_engine::rows::{Card, Outcome};
 use tapgate_engine::rules::explain;
-use tapgate_engine::testing::{Gated, MemoryStore};
+use tapgate_engine::testing::{Gated, MemoryStore, Operation, cases, run};
 use tapgate_engine::time::UnixSeconds;
 
 use crate::world::{self, World, at, tap};
@@ -205,5 +207,84 @@ fn a_late_approval_leaves_a_single_use_card_unused() {
         assert_eq!(submission.ticket.unwrap().block(), Durability::Released);
         assert_eq!(answer(&world, tap("a3", 1_000)), "card_frozen");
         world.close_and_check(&store.inner);
+    }
+}
+
+#[test]
+fn a_calendar_day_ends_at_its_zones_midnight_and_the_explanation_names_its_start() {
+    // The world begins on 2026-01-17 at 15:18:21 in Zurich: 31,299 seconds before midnight.
+    const MIDNIGHT: u64 = 31_299;
+    let world = World::new();
+    let period = Period::calendar("day", "Europe/Zurich").unwrap();
+    let rule = VelocityRule { period, amount_max: None, count_max: Some(1) };
+    control_user(&world, Controls { velocity: vec![rule], ..Controls::default() });
+    let at = |id: &str, seconds: u64| matches!(world.durable_at(tap(id, 100), seconds), Outcome::Approved { .. });
+    assert!(at("a1", MIDNIGHT - 1), "the last second of a day");
+    assert!(at("a2", MIDNIGHT), "the first of the next");
+    assert!(!at("a3", MIDNIGHT + 86_399));
+    let Decided { request, inputs, .. } = last_decision(&world);
+    let explanation = explain(&request, &inputs);
+    let shown = |name: &str| {
+        let rungs = explanation.sources[0].rungs.iter();
+        let values = rungs.filter(|rung| rung.check == Reason::VelocityCount).flat_map(|rung| &rung.values);
+        values.filter(|(own, _)| *own == name).map(|(_, value)| value.as_str()).collect::<String>()
+    };
+    assert_eq!((shown("window"), shown("window_seconds")), ("day".to_owned(), "none".to_owned()));
+    assert_eq!(shown("since"), "2026-01-18T00:00:00+01:00[Europe/Zurich]");
+    let next = (world::START_SECONDS + MIDNIGHT + 86_400).cast_signed();
+    assert_eq!(explanation.approved_after, Some(UnixSeconds(next)));
+    assert!(at("a4", MIDNIGHT + 86_400));
+}
+
+/// Seconds from the scripts' start, 2026-01-17 at 14:18:21 UTC, to a time in the year after it: mostly near what ends a day
+/// or a month in Zurich or New York, the changes of their clocks above all.
+fn second_of_year() -> impl Strategy<Value = i64> {
+    const HOUR: i64 = 3_600;
+    const DAY: i64 = 24 * HOUR;
+    /// To the first midnight of UTC.
+    const MIDNIGHT: i64 = 9 * HOUR + 41 * 60 + 39;
+    // From there to 8 and 29 March, 25 October and 1 November.
+    let changes = prop::sample::select(vec![49, 70, 280, 287]);
+    // From there to the first of a month.
+    let months = prop::sample::select(vec![14, 42, 73, 103, 134, 256, 287, 317, 348]);
+    prop_oneof![
+        2 => 0..365 * DAY,
+        6 => (changes, -3 * HOUR..30 * HOUR).prop_map(|(day, near)| MIDNIGHT + day * DAY + near),
+        2 => (months, -3 * HOUR..7 * HOUR).prop_map(|(day, near)| MIDNIGHT + day * DAY + near),
+    ]
+}
+
+fn year() -> impl Strategy<Value = Vec<Operation>> {
+    let (user, root) = (0_u8..3, 0_u8..200);
+    let tap = (root.clone(), user.clone(), 0_u16..400, 0_u8..2, 0_u8..4)
+        .prop_map(|(id, user, amount, currency, mcc)| Operation::Tap { id, user, amount, currency, mcc });
+    let more = (root.clone(), 0_u16..400).prop_map(|(root, amount)| Operation::Increment { root, amount });
+    let back = (root, 0_u16..400).prop_map(|(root, amount)| Operation::Reverse { root, amount });
+    let single = (user.clone(), any::<bool>()).prop_map(|(user, single_use)| Operation::SingleUse { user, single_use });
+    let frozen = (user.clone(), any::<bool>()).prop_map(|(user, frozen)| Operation::Freeze { user, frozen });
+    let control = (user, 0_u8..5).prop_map(|(user, controls)| Operation::Control { user, controls });
+    let step = prop_oneof![
+        20 => tap,
+        2 => more,
+        1 => back,
+        1 => single,
+        2 => frozen,
+        3 => control,
+        1 => Just(Operation::Settle),
+        1 => Just(Operation::Restart),
+    ];
+    prop::collection::vec((second_of_year(), prop::collection::vec(step, 1..8)), 1..30).prop_map(|mut times| {
+        times.sort_by_key(|(seconds, _)| *seconds);
+        let at = |(seconds, steps): (i64, Vec<Operation>)| [Operation::WaitUntil { seconds }].into_iter().chain(steps);
+        times.into_iter().flat_map(at).collect()
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: cases(60), max_shrink_time: 20_000, ..ProptestConfig::default() })]
+
+    #[test]
+    fn controls_agree_with_the_model_over_a_year_with_both_changes_of_the_clocks(operations in year()) {
+        run(&operations);
     }
 }

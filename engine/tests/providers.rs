@@ -4,8 +4,8 @@
 
 use proptest::prelude::*;
 use tapgate_engine::fact::{
-    AccountStatus, AccountWord, Author, CardLimits, CardStatus, Channel, Controls, Import, ImportedCard, Provider,
-    ProviderSuspended, Reason, VelocityRule,
+    AccountStatus, AccountWord, Author, CardLimits, CardStatus, Channel, Controls, Import, ImportedCard, Period,
+    Provider, ProviderSuspended, Reason, VelocityRule,
 };
 use tapgate_engine::ledger::{Change, ChangeError, Heard, Policy};
 use tapgate_engine::money::{ChfMinor, Currency, Minor, Money};
@@ -161,7 +161,8 @@ fn a_cards_first_event_may_overtake_its_creation() {
 fn a_providers_limits_leave_the_partners_other_controls() {
     let world = world();
     let card = "card".parse().unwrap();
-    let rule = |window_seconds, amount_max, count_max| VelocityRule { window_seconds, amount_max, count_max };
+    let rule =
+        |seconds, amount_max, count_max| VelocityRule { period: Period::Sliding(seconds), amount_max, count_max };
     let own = Controls {
         channel_block: vec![Channel::Atm],
         velocity: vec![rule(3_600, Some(ChfMinor(500)), None), rule(86_400, Some(ChfMinor(900)), Some(3))],

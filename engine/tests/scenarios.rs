@@ -9,8 +9,8 @@
 
 use tapgate_engine::bytes::Fingerprint;
 use tapgate_engine::fact::{
-    Author, CardStatus, Channel, Controls, Fact, FundingPolicy, IdempotencyKey, Import, Kind, Merchant, Request,
-    VelocityRule,
+    Author, CardStatus, Channel, Controls, Fact, FundingPolicy, IdempotencyKey, Import, Kind, Merchant, Period,
+    Request, VelocityRule,
 };
 use tapgate_engine::journal::Durability;
 use tapgate_engine::ledger::{Change, ChangeError, Policy};
@@ -429,7 +429,7 @@ fn a_control_that_could_never_match_is_refused() {
         let user = "user".parse().unwrap();
         changed(&world, Change::ControlUser { user, controls })
     };
-    let rule = VelocityRule { window_seconds: 60, amount_max: None, count_max: None };
+    let rule = VelocityRule { period: Period::Sliding(60), amount_max: None, count_max: None };
     assert!(refused(Controls { velocity: vec![rule], ..Controls::default() }).contains("bounds nothing"));
     assert!(refused(Controls { mcc_block: vec![10_000], ..Controls::default() }).contains("10000"));
     assert!(refused(Controls { mcc_allow: vec![10_000], ..Controls::default() }).contains("10000"));

@@ -220,7 +220,7 @@ impl Case<'_> {
             user.funds.unwrap().held,
             user.spends().unreflected(now),
             self.user().spends().unreflected(now),
-            user.spends().window(now, 3_600, None),
+            user.spends().window(now.plus(-3_600), None),
         )
     }
 }

@@ -7,6 +7,7 @@ use super::{Channel, Merchant};
 use crate::contract::limit::LIMIT_PERIOD_SECONDS;
 use crate::country::Country;
 use crate::money::{AMOUNT_MAX, ChfMinor, Money};
+use crate::time::{UnixSeconds, Zone};
 
 /// Maximum velocity rules on one user, card or program.
 pub const VELOCITY_RULES_MAX: usize = 8;
@@ -17,11 +18,75 @@ pub const LIST_MAX: usize = 1_000;
 /// The largest `count_max`: below the bound of a user's ring of spends, so that counting within it is exact.
 pub const VELOCITY_COUNT_MAX: u32 = 2_000;
 
-/// A bound on approved spending in a sliding window.
+/// The time whose approvals a velocity rule counts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Period {
+    /// The sliding window `(now − W, now]`: W in seconds, 1 to 2,592,000 (30 days).
+    Sliding(u32),
+    /// The calendar day of `now`.
+    Day(Zone),
+    /// The calendar month of `now`.
+    Month(Zone),
+}
+
+impl Period {
+    /// A calendar window by its name and zone.
+    ///
+    /// # Errors
+    /// There is no such window, or no such zone.
+    pub fn calendar(window: &str, zone: &str) -> Result<Period, ControlsError> {
+        let known = || Zone::named(zone).ok_or_else(|| ControlsError::Zone(zone.to_owned()));
+        match window {
+            "day" => Ok(Period::Day(known()?)),
+            "month" => Ok(Period::Month(known()?)),
+            _ => Err(ControlsError::Calendar(window.to_owned())),
+        }
+    }
+
+    /// The name of a calendar window and its zone.
+    #[must_use]
+    pub fn named(&self) -> Option<(&'static str, &Zone)> {
+        match self {
+            Period::Sliding(_) => None,
+            Period::Day(zone) => Some(("day", zone)),
+            Period::Month(zone) => Some(("month", zone)),
+        }
+    }
+
+    /// The window of `now` holds what is later than this.
+    pub(crate) fn starts_after(&self, now: UnixSeconds) -> UnixSeconds {
+        let [first, _] = match self {
+            Period::Sliding(seconds) => return now.plus(-i64::from(*seconds)),
+            Period::Day(zone) => zone.day(now),
+            Period::Month(zone) => zone.month(now),
+        };
+        first.plus(-1)
+    }
+
+    /// When an approval leaves its window.
+    pub(crate) fn left_at(&self, approved_at: UnixSeconds) -> UnixSeconds {
+        let [_, next] = match self {
+            Period::Sliding(seconds) => return approved_at.plus(i64::from(*seconds)),
+            Period::Day(zone) => zone.day(approved_at),
+            Period::Month(zone) => zone.month(approved_at),
+        };
+        next
+    }
+
+    /// The length of a sliding window.
+    #[must_use]
+    pub fn seconds(&self) -> Option<u32> {
+        match self {
+            Period::Sliding(seconds) => Some(*seconds),
+            Period::Day(_) | Period::Month(_) => None,
+        }
+    }
+}
+
+/// A bound on approved spending in a window.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VelocityRule {
-    /// Length of the window `(now − W, now]` in seconds, 1 to 2,592,000 (30 days).
-    pub window_seconds: u32,
+    pub period: Period,
     /// Maximum francs in the window, this transaction included.
     pub amount_max: Option<ChfMinor>,
     /// Maximum approvals in the window, this one included; at most [`VELOCITY_COUNT_MAX`].
@@ -53,6 +118,12 @@ pub enum ControlsError {
     TooManyVelocityRules,
     #[error("window_seconds must be 1 to {LIMIT_PERIOD_SECONDS} (30 days), got {0}")]
     Window(u32),
+    #[error("{0:?} is no calendar window: use day or month")]
+    Calendar(String),
+    #[error("{0:?} is no time zone: write its IANA name, such as Europe/Zurich")]
+    Zone(String),
+    #[error("give either window_seconds, or window and zone")]
+    Period,
     /// A count above the bound up to which counting is exact.
     #[error("count_max must be at most {VELOCITY_COUNT_MAX}, got {0}")]
     Count(u32),
@@ -77,13 +148,27 @@ pub enum ControlsError {
 }
 
 impl VelocityRule {
+    /// The period as people give it.
+    ///
+    /// # Errors
+    /// Not exactly one period is given, or it is unknown.
+    pub fn period(seconds: Option<u32>, window: Option<&str>, zone: Option<&str>) -> Result<Period, ControlsError> {
+        match (seconds, window, zone) {
+            (Some(seconds), None, None) => Ok(Period::Sliding(seconds)),
+            (None, Some(window), Some(zone)) => Period::calendar(window, zone),
+            _ => Err(ControlsError::Period),
+        }
+    }
+
     /// Checks that the rule bounds something, and exactly.
     ///
     /// # Errors
     /// It bounds nothing, or a figure is out of range.
     pub fn validate(&self) -> Result<(), ControlsError> {
-        if !(1..=LIMIT_PERIOD_SECONDS).contains(&i64::from(self.window_seconds)) {
-            return Err(ControlsError::Window(self.window_seconds));
+        if let Period::Sliding(seconds) = self.period
+            && !(1..=LIMIT_PERIOD_SECONDS).contains(&i64::from(seconds))
+        {
+            return Err(ControlsError::Window(seconds));
         }
         if let Some(count) = self.count_max.filter(|count| *count > VELOCITY_COUNT_MAX) {
             return Err(ControlsError::Count(count));

@@ -218,7 +218,9 @@ pub struct VelocitySeen {
     pub rule: VelocityRule,
     /// The approvals in the rule's window.
     pub window: Window,
-    /// When the oldest approval leaves the window.
+    /// When a calendar window began.
+    pub since: Option<UnixSeconds>,
+    /// When the oldest approval leaves the window, or the calendar window ends.
     pub relief_at: Option<UnixSeconds>,
 }
 

@@ -29,7 +29,7 @@ pub use author::{Author, IdempotencyKey};
 pub use bounds::{BoundsError, DRAWS_MAX, EVIDENCE_MAX};
 pub use calendar::{Closed, Day};
 pub use clock::{CLOCK_REASON_BYTES_MAX, ClockSet};
-pub use controls::{Controls, ControlsError, Listed, Listing, VelocityRule};
+pub use controls::{Controls, ControlsError, Listed, Listing, Period, VelocityRule};
 pub use decision::{
     AmountMaxSeen, Approval, AuthorizationState, Capacity, Claimed, Decided, FundingRoute, FundsSeen, Inputs, Source,
     UserSeen, VelocitySeen, Verdict, Window,

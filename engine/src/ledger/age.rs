@@ -10,11 +10,10 @@ use std::sync::PoisonError;
 use super::Ledger;
 use super::commit::fold;
 use super::write_rows::BATCH;
-use crate::contract::limit::LIMIT_PERIOD_SECONDS;
 use crate::fact::{Author, Fact};
 use crate::ids::{Sequence, UrId};
 use crate::journal::NoPlace;
-use crate::rows::{KeyRow, Row, User, each_stored};
+use crate::rows::{KeyRow, Row, SPENDS_KEPT_SECONDS, User, each_stored};
 use crate::store::StoreError;
 use crate::time::{Moment, UnixMillis, UnixSeconds};
 
@@ -58,7 +57,7 @@ impl Ledger {
     }
 
     fn age_users(&self, at: UnixMillis, rest: &mut dyn FnMut()) -> Result<usize, StoreError> {
-        let before = at.seconds().plus(-LIMIT_PERIOD_SECONDS);
+        let before = at.seconds().plus(-SPENDS_KEPT_SECONDS);
         let quiet_since = at.seconds().plus(-DAY_SECONDS);
         // Copies the few ids; each shard of the map is held for microseconds.
         let ageing = |user: &User| {

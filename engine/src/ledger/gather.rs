@@ -123,11 +123,16 @@ impl Scene<'_> {
         let Some(user) = self.known.user else { return Vec::new() };
         let rules =
             controls.iter().flat_map(|(controls, card)| controls.velocity.iter().map(move |rule| (rule, *card)));
+        let spends = user.spends();
         rules
-            .map(|(rule, card)| VelocitySeen {
-                rule: rule.clone(),
-                window: user.spends().window(now, rule.window_seconds, card),
-                relief_at: user.spends().relief_at(now, rule.window_seconds, card),
+            .map(|(rule, card)| {
+                let start = rule.period.starts_after(now);
+                VelocitySeen {
+                    rule: rule.clone(),
+                    window: spends.window(start, card),
+                    since: rule.period.named().map(|_| start.plus(1)),
+                    relief_at: spends.oldest_approval(start, card).map(|at| rule.period.left_at(at)),
+                }
             })
             .collect()
     }

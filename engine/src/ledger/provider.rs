@@ -10,7 +10,7 @@ use super::{Admin, Ledger};
 use crate::contract::limit::ClientLimit;
 use crate::fact::{
     AccountReported, AccountStatus, AccountWord, Author, CardLimited, CardLimits, CardReported, Controls, Fact, Import,
-    ImportedCard, Provider, ProviderSuspended, VelocityRule,
+    ImportedCard, Period, Provider, ProviderSuspended, VelocityRule,
 };
 use crate::ids::{CardId, UrId};
 use crate::journal::Ticket;
@@ -191,11 +191,11 @@ impl Ledger {
 fn limited(mut controls: Controls, limits: &CardLimits) -> Controls {
     controls.transaction_amount_max = limits.transaction_amount_max;
     for (window_seconds, amount_max) in &limits.windows {
-        let of_window = |rule: &&mut VelocityRule| rule.window_seconds == *window_seconds;
+        let of_window = |rule: &&mut VelocityRule| rule.period == Period::Sliding(*window_seconds);
         match controls.velocity.iter_mut().find(of_window) {
             Some(rule) => rule.amount_max = *amount_max,
             None => controls.velocity.push(VelocityRule {
-                window_seconds: *window_seconds,
+                period: Period::Sliding(*window_seconds),
                 amount_max: *amount_max,
                 count_max: None,
             }),

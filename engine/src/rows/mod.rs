@@ -43,6 +43,6 @@ pub(crate) use settlement::content;
 pub use settlement::{Layer, ReturnUse, Settlement, Sums, ToldBreak};
 pub use shelf::{KeyBytes, Row, RowKey};
 pub(crate) use shelf::{Shelf, Shelved, Shelves, each_stored, encode_row};
-pub use spends::{NewSpend, SPENDS_MAX, Spends};
+pub use spends::{NewSpend, SPENDS_KEPT_SECONDS, SPENDS_MAX, Spends};
 pub use state::State;
 pub use user::{Card, EndedHold, FiatBalance, Funds, Hold, LimitBase, User, merchant_hash};

@@ -19,6 +19,9 @@ const _: () = assert!((VELOCITY_COUNT_MAX as usize) < SPENDS_MAX);
 /// it counts an hour longer than it should at most, never shorter.
 pub const SPENDS_MAX: usize = 2_048;
 
+/// How long a spend is kept: longer than any calendar month of any zone, whose last day may have 25 hours.
+pub const SPENDS_KEPT_SECONDS: i64 = 32 * 24 * 3_600;
+
 /// The hour, in seconds, whose older spends merge: a ring has at most one a hour of its period beyond [`SPENDS_MAX`].
 const MERGED_SECONDS: i64 = 3_600;
 
@@ -73,6 +76,11 @@ impl Spend {
         self.completed > Sequence::ZERO && self.completed <= through
     }
 
+    /// Whether it counts for this card; a merged one may be any card's.
+    fn is_of(&self, card: Option<u16>) -> bool {
+        card.is_none_or(|card| self.card == card || self.card == ANY_CARD)
+    }
+
     /// Francs that count against the limit.
     fn counted(&self) -> i128 {
         i128::from(self.unshown.0) + i128::from(self.shown.0)
@@ -91,13 +99,24 @@ impl Spend {
     }
 }
 
-/// A user's spends of the last 30 days, oldest first.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// A user's spends of the last 32 days, oldest first.
+#[derive(Clone, Debug, Default)]
 pub struct Spends {
     ring: VecDeque<Spend>,
-    /// Francs that count against the limit, of the whole ring: a decision does not walk it.
+    /// The first spends of the ring that are too old for the limit, and known to be so.
+    lapsed: usize,
+    /// Francs of the spends after those that count against the limit: a decision does not walk them.
     counted: i128,
 }
+
+impl PartialEq for Spends {
+    fn eq(&self, other: &Spends) -> bool {
+        // The other fields follow from the ring, sooner or later.
+        self.ring == other.ring
+    }
+}
+
+impl Eq for Spends {}
 
 impl Serialize for Spends {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -109,7 +128,7 @@ impl<'de> Deserialize<'de> for Spends {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Spends, D::Error> {
         let bytes = Vec::<u8>::deserialize(deserializer)?;
         let ring = unpack(&bytes).ok_or_else(|| D::Error::custom("not the bytes of spends"))?;
-        Ok(Spends { counted: ring.iter().map(Spend::counted).sum(), ring: ring.into() })
+        Ok(Spends { counted: ring.iter().map(Spend::counted).sum(), lapsed: 0, ring: ring.into() })
     }
 }
 
@@ -133,13 +152,14 @@ pub struct NewSpend {
 }
 
 impl Spends {
-    pub const NONE: Spends = Spends { ring: VecDeque::new(), counted: 0 };
+    pub const NONE: Spends = Spends { ring: VecDeque::new(), lapsed: 0, counted: 0 };
 
     /// Adds a spend and drops spends that no window can include any more.
     pub fn add(&mut self, new: NewSpend) {
         // Two requests may be recorded in the opposite order of their stamps; the ring stays sorted by time.
         let at = self.ring.back().map_or(new.at, |latest| latest.at.max(new.at));
-        self.drop_before(at.plus(-LIMIT_PERIOD_SECONDS));
+        self.drop_before(at.plus(-SPENDS_KEPT_SECONDS));
+        self.lapse_before(at.plus(-LIMIT_PERIOD_SECONDS));
         let shown = new.shown.min(new.unreflected).max(ChfMinor::ZERO);
         let spend = Spend {
             first: new.sequence,
@@ -170,8 +190,16 @@ impl Spends {
         if older.at.0.div_euclid(MERGED_SECONDS) == newer.at.0.div_euclid(MERGED_SECONDS) {
             let counted = older.counted() + newer.counted();
             newer.merge(&older);
-            // A sum at its end counts less than its parts.
-            self.counted += newer.counted() - counted;
+            match self.lapsed {
+                lapsed if lapsed > place => self.lapsed -= 1,
+                // The older one counts again, with the newer.
+                lapsed if lapsed == place => {
+                    self.lapsed -= 1;
+                    self.counted += newer.counted() - (counted - older.counted());
+                }
+                // A sum at its end counts less than its parts.
+                _ => self.counted += newer.counted() - counted,
+            }
             self.ring.remove(before);
         }
     }
@@ -179,8 +207,13 @@ impl Spends {
     /// Drops the spends before `before`, and brings times later than `latest` back to it.
     pub fn age(&mut self, before: UnixSeconds, latest: UnixSeconds) {
         self.drop_before(before);
+        let is_back = self.ring.back().is_some_and(|newest| newest.at > latest);
         for spend in self.ring.iter_mut().rev().take_while(|spend| spend.at > latest) {
             spend.at = latest;
+        }
+        if is_back {
+            // What was too old for a clock that was wrong may count again.
+            (self.lapsed, self.counted) = (0, self.ring.iter().map(Spend::counted).sum());
         }
         if self.ring.capacity() > GROWN.max(4 * self.ring.len()) {
             self.ring.shrink_to_fit();
@@ -208,8 +241,19 @@ impl Spends {
 
     fn drop_before(&mut self, before: UnixSeconds) {
         while let Some(oldest) = self.ring.front().filter(|oldest| oldest.at < before) {
-            self.counted -= oldest.counted();
+            match self.lapsed.checked_sub(1) {
+                Some(lapsed) => self.lapsed = lapsed,
+                None => self.counted -= oldest.counted(),
+            }
             self.ring.pop_front();
+        }
+    }
+
+    /// Notes the spends that are too old for the limit: each is visited once.
+    fn lapse_before(&mut self, before: UnixSeconds) {
+        while let Some(oldest) = self.ring.get(self.lapsed).filter(|oldest| oldest.at < before) {
+            self.counted -= oldest.counted();
+            self.lapsed += 1;
         }
     }
 
@@ -217,9 +261,11 @@ impl Spends {
     fn change(&mut self, record: Sequence, change: impl FnOnce(&mut Spend)) {
         let place = self.ring.partition_point(|spend| spend.last < record);
         if let Some(spend) = self.ring.get_mut(place).filter(|spend| spend.first <= record) {
-            self.counted -= spend.counted();
+            let counted = spend.counted();
             change(spend);
-            self.counted += spend.counted();
+            if place >= self.lapsed {
+                self.counted += spend.counted() - counted;
+            }
         }
     }
 
@@ -266,8 +312,9 @@ impl Spends {
 
     /// Stops counting uses completed by `through`: UR's figure, requested later, includes them.
     pub fn reflect(&mut self, through: Sequence) {
-        for spend in self.ring.iter_mut().filter(|spend| spend.is_completed_by(through)) {
-            self.counted -= i128::from(spend.shown.0);
+        let spends = self.ring.iter_mut().enumerate();
+        for (place, spend) in spends.filter(|(_, spend)| spend.is_completed_by(through)) {
+            self.counted -= if place >= self.lapsed { i128::from(spend.shown.0) } else { 0 };
             (spend.shown, spend.completed) = (ChfMinor::ZERO, Sequence::ZERO);
         }
     }
@@ -295,14 +342,13 @@ impl Spends {
     /// The spends that dropped out of the limit and are still in the ring: mostly none, because each new spend and each day
     /// takes them away.
     fn over(&self, now: UnixSeconds) -> impl Iterator<Item = &Spend> {
-        self.ring.iter().take_while(move |spend| outlived(spend.at, now))
+        self.ring.range(self.lapsed..).take_while(move |spend| outlived(spend.at, now))
     }
 
-    /// The spends in `(now − window, now]`, of one card or of all.
+    /// The spends later than `since`, of one card or of all.
     #[must_use]
-    pub fn window(&self, now: UnixSeconds, window_seconds: u32, card: Option<u16>) -> Window {
-        let seen = self.later_than(now.plus(-i64::from(window_seconds)));
-        let seen = seen.filter(|spend| card.is_none_or(|card| spend.card == card || spend.card == ANY_CARD));
+    pub fn window(&self, since: UnixSeconds, card: Option<u16>) -> Window {
+        let seen = self.later_than(since).filter(|spend| spend.is_of(card));
         // Saturating: sums at their ends exceed every bound.
         seen.fold(Window::default(), |window, spend| Window {
             count: window.count.saturating_add(spend.count),
@@ -310,14 +356,10 @@ impl Spends {
         })
     }
 
-    /// Time when the oldest approval leaves a window, so that a declined request may be retried; `None` for an empty
-    /// window.
+    /// Time of the oldest approval later than `since`, of one card or of all.
     #[must_use]
-    pub fn relief_at(&self, now: UnixSeconds, window_seconds: u32, card: Option<u16>) -> Option<UnixSeconds> {
-        let counts = |spend: &&Spend| card.is_none_or(|card| spend.card == card || spend.card == ANY_CARD);
-        let seen = self.later_than(now.plus(-i64::from(window_seconds)));
-        let oldest = seen.filter(|spend| spend.count > 0).find(counts)?;
-        Some(oldest.at.plus(i64::from(window_seconds)))
+    pub fn oldest_approval(&self, since: UnixSeconds, card: Option<u16>) -> Option<UnixSeconds> {
+        self.later_than(since).filter(|spend| spend.count > 0).find(|spend| spend.is_of(card)).map(|spend| spend.at)
     }
 
     /// The spends later than `since`, oldest first.
@@ -367,7 +409,7 @@ mod tests {
         spends.add(spend(2, 1010, 7));
         let check = |now: i64, count: u32, francs: i64| {
             let expected = Window { count, spent: ChfMinor(francs) };
-            assert_eq!(spends.window(UnixSeconds(now), 60, None), expected, "at {now}");
+            assert_eq!(spends.window(UnixSeconds(now - 60), None), expected, "at {now}");
         };
         check(1010, 2, 12);
         check(1059, 2, 12);
@@ -418,11 +460,11 @@ mod tests {
             let late = i128::from(3_600 / GAP_SECONDS + 1) * 1_250;
             let counted = i128::from(spends.unreflected(now).0);
             assert!((exact..=exact + late).contains(&counted), "tap {n}: {counted}, exactly {exact}");
-            let day = spends.window(now, 86_400, None);
+            let day = spends.window(now.plus(-86_400), None);
             assert_eq!(i64::from(day.count), n.min(86_400 / GAP_SECONDS + 1), "windows within the newest are exact");
         }
         assert!(i64::try_from(walked).unwrap() <= taps, "{walked} spends walked by {taps} decisions: one each");
-        assert!(spends.ring.len() <= SPENDS_MAX + 721);
+        assert!(spends.ring.len() <= SPENDS_MAX + 769);
         assert!(pack(spends.ring.iter()).len() < 20_000, "{} bytes", pack(spends.ring.iter()).len());
     }
 
@@ -432,7 +474,7 @@ mod tests {
         for n in 1..=60_000_i64 {
             spends.add(spend(n.unsigned_abs(), n * 43, 1));
         }
-        assert!(spends.ring.len() <= SPENDS_MAX + 721, "{}", spends.ring.len());
+        assert!(spends.ring.len() <= SPENDS_MAX + 769, "{}", spends.ring.len());
         assert_eq!(spends.unreflected(UnixSeconds(60_000 * 43)), ChfMinor(60_000), "30 days less a few seconds");
     }
 
@@ -486,9 +528,40 @@ mod tests {
         spends.age(UnixSeconds(201), UnixSeconds(850));
         assert_eq!((spends.ring.len(), spends.newest()), (8, Some(UnixSeconds(850))));
         assert_eq!(spends.unreflected(UnixSeconds(1_000)), ChfMinor(40));
-        assert_eq!(spends.window(UnixSeconds(850), 100, None).count, 3);
+        assert_eq!(spends.window(UnixSeconds(750), None).count, 3);
         spends.age(UnixSeconds(10_000), UnixSeconds(10_000));
         assert_eq!(spends, Spends::default(), "as one who never spent");
+    }
+
+    #[test]
+    fn a_spend_that_is_too_old_for_the_limit_stays_for_a_calendar_month() {
+        const DAY: i64 = 86_400;
+        let mut spends = Spends::default();
+        let mut counts = [1_i64; 61];
+        for n in 1..=60_u64 {
+            let at = n.cast_signed() * DAY;
+            spends.add(spend(n, at, 1));
+            // One of each pair is too old for the limit already.
+            for gone in [9, 11].into_iter().filter(|_| n == 40) {
+                spends.change_use(Sequence(gone), ChfMinor(-1), ChfMinor(0), Sequence(40));
+                counts[usize::try_from(gone).unwrap()] = 0;
+            }
+            for shown in [19, 21].into_iter().filter(|_| n == 50) {
+                spends.change_use(Sequence(shown), ChfMinor(0), ChfMinor(1), Sequence(50));
+                spends.reflect(Sequence(50));
+                counts[usize::try_from(shown).unwrap()] = 0;
+            }
+            let in_period =
+                counts.iter().zip(0..).filter(|(_, day)| (n.cast_signed() - 30..=n.cast_signed()).contains(day));
+            let counted = ChfMinor(in_period.filter(|(_, day)| *day > 0).map(|(count, _)| count).sum());
+            assert_eq!(spends.unreflected(UnixSeconds(at)), counted, "on day {n}");
+            let read: Spends = postcard::from_bytes(&postcard::to_allocvec(&spends).unwrap()).unwrap();
+            assert_eq!((read.unreflected(UnixSeconds(at)), &read), (counted, &spends), "as read back on day {n}");
+            let month = spends.window(UnixSeconds(at - 31 * DAY - 3_601), None);
+            assert_eq!(u64::from(month.count), n.min(32), "within a month of 31 days and an hour, on day {n}");
+        }
+        spends.age(UnixSeconds(0), UnixSeconds(50 * DAY));
+        assert_eq!(spends.unreflected(UnixSeconds(50 * DAY)), ChfMinor(33), "a clock that comes back counts again");
     }
 
     #[test]
@@ -515,7 +588,7 @@ mod tests {
         let mut spends = Spends::default();
         spends.add(spend(1, 1000, 5));
         spends.add(NewSpend { card: 2, ..spend(2, 1000, 7) });
-        assert_eq!(spends.window(UnixSeconds(1000), 60, Some(2)), Window { count: 1, spent: ChfMinor(7) });
-        assert_eq!(spends.window(UnixSeconds(1000), 60, None).count, 2);
+        assert_eq!(spends.window(UnixSeconds(940), Some(2)), Window { count: 1, spent: ChfMinor(7) });
+        assert_eq!(spends.window(UnixSeconds(940), None).count, 2);
     }
 }

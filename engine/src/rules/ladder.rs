@@ -348,8 +348,16 @@ fn price_seen(request: &Request, amount: Minor, inputs: &Inputs, source: Source,
 
 fn velocity_seen(inputs: &Inputs, quote: &Quote) -> Shown {
     let mut seen = vec![("chf", quote.spent.to_string())];
+    let has_calendar = inputs.velocity.iter().any(|velocity| velocity.since.is_some());
     for velocity in &inputs.velocity {
-        seen.push(("window_seconds", velocity.rule.window_seconds.to_string()));
+        let none = || "none".to_owned();
+        let period = &velocity.rule.period;
+        seen.push(("window_seconds", period.seconds().map_or_else(none, |seconds| seconds.to_string())));
+        if has_calendar {
+            let calendar = period.named().zip(velocity.since);
+            seen.push(("window", calendar.map_or_else(none, |((name, _), _)| name.to_owned())));
+            seen.push(("since", calendar.map_or_else(none, |((_, zone), since)| zone.shown(since))));
+        }
         seen.push(("count", velocity.window.count.to_string()));
         seen.push(("spent_chf", velocity.window.spent.to_string()));
         // Every rule shows every name, so that a rule's values have the same index under each name.

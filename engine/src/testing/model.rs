@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use super::calendar;
 use super::shown::{Approved, Rows, Stands, Status};
 
 /// What the model answers.
@@ -126,8 +127,21 @@ pub struct ModelUser {
 pub struct ModelControls {
     /// Most approvals within an hour.
     pub hourly: Option<u32>,
+    /// Most approvals in a calendar day of Zurich.
+    pub daily: Option<u32>,
+    /// Most francs in a calendar month of New York.
+    pub monthly: Option<i64>,
     /// The categories that may be paid; empty: all.
     pub only_mccs: Vec<u16>,
+}
+
+/// An approval that velocity counts.
+#[derive(Clone, Copy, Debug)]
+struct ModelSpend {
+    user: usize,
+    at: i64,
+    root: u32,
+    draw: u32,
 }
 
 /// A request of the model.
@@ -166,8 +180,8 @@ pub struct Model {
     roots: BTreeMap<u32, Root>,
     /// Uses of the limit that reversals made, as (user, at, francs).
     reversal_uses: Vec<(usize, i64, i64)>,
-    /// Every approval ever, as (user, at): velocity counts them whatever became of them.
-    approvals: Vec<(usize, i64)>,
+    /// Every approval ever: velocity counts them whatever became of them.
+    approvals: Vec<ModelSpend>,
     /// What the ledger showed where the model knows bounds only.
     seen: Seen,
 }
@@ -370,7 +384,7 @@ impl Model {
                     is_ended: false,
                     whole_debit: funds,
                 };
-                self.approvals.push((user, now));
+                self.approvals.push(ModelSpend { user, at: now, root: root_id, draw: id });
                 if parent.is_none() {
                     self.users[user].card_used = self.users[user].single_use;
                 }
@@ -444,6 +458,7 @@ impl Model {
         let order = [
             "currency_unsupported",
             "mcc_blocked",
+            "velocity_amount",
             "velocity_count",
             "limit_exceeded",
             "insufficient_user_funds",
@@ -478,11 +493,23 @@ impl Model {
         let is_of_own = source == "FIAT" && paid_in.is_none() && (into != "EUR" || !covers);
         let (into, fiat) = if is_of_own { (own, if own == "EUR" { fiat } else { 0 }) } else { (into, fiat) };
         let paid = Model::price(amount, currency, into).ok_or("currency_unsupported")?;
-        let lately = self.approvals.iter().filter(|(who, at)| *who == user && *at > now - 3600).count();
         if !controls.only_mccs.is_empty() && tap.mcc.is_none_or(|mcc| !controls.only_mccs.contains(&mcc)) {
             return Err("mcc_blocked");
         }
-        if controls.hourly.is_some_and(|most| lately >= most as usize) {
+        let of_user = || self.approvals.iter().filter(|spend| spend.user == user);
+        if let Some(most) = controls.monthly {
+            let month = |at: i64| calendar::month(calendar::local(at, &calendar::NEW_YORK));
+            let in_month = of_user().filter(|spend| month(spend.at) == month(now));
+            let spent: i64 = in_month.map(|spend| self.counted(spend)).sum();
+            if spent + francs(paid, into) > most {
+                return Err("velocity_amount");
+            }
+        }
+        let day = |at: i64| calendar::local(at, &calendar::ZURICH).div_euclid(calendar::DAY);
+        let lately = of_user().filter(|spend| spend.at > now - 3600).count();
+        let today = of_user().filter(|spend| day(spend.at) == day(now)).count();
+        let is_full = |most: Option<u32>, count: usize| most.is_some_and(|most| count >= most as usize);
+        if is_full(controls.hourly, lately) || is_full(controls.daily, today) {
             return Err("velocity_count");
         }
         let limit_left = Model::known(self.limit_left(user, now), self.seen.limit_left.get(&user));
@@ -513,6 +540,13 @@ impl Model {
             left if left < reserve => Err("pool_reserve_held"),
             _ => Ok((source, into, paid, funds)),
         }
+    }
+
+    /// Francs that velocity counts of an approval: what was given back no longer counts. UR shows no movement of it.
+    fn counted(&self, spend: &ModelSpend) -> i64 {
+        let root = &self.roots[&spend.root];
+        let draw = root.draws.iter().find(|draw| draw.id == spend.draw);
+        draw.map_or(0, |draw| share_up(francs(draw.taken, root.paid_currency), draw.paid, draw.taken))
     }
 
     /// What an amount takes in a currency: at least one unit, also of an amount of zero.

@@ -10,7 +10,7 @@ use crate::contract::limit::ClientLimit;
 use crate::contract::pricing::{Conversion, Rates};
 use crate::fact::{
     AccountStatus, Author, CardStatus, Channel, Controls, Flow, FundingPolicy, Import, ImportedCard, ImportedFiat,
-    Kind, Merchant, Posting, Progress, Record, Request, Source, VelocityRule,
+    Kind, Merchant, Period, Posting, Progress, Record, Request, Source, VelocityRule,
 };
 use crate::ids::{AuthorizationId, Sequence, UrId};
 use crate::journal::Durability;
@@ -30,11 +30,13 @@ const USERS: usize = 3;
 /// Categories of taps; the first tells none.
 const MCCS: [Option<u16>; 4] = [None, Some(5_411), Some(5_812), Some(5_912)];
 
-/// Controls that a script sets.
-const CONTROLS: [fn() -> ModelControls; 3] = [
+/// Controls that a script sets; the last only where UR shows nothing, which the model counts no francs of.
+const CONTROLS: [fn() -> ModelControls; 5] = [
     ModelControls::default,
     || ModelControls { hourly: Some(6), ..ModelControls::default() },
     || ModelControls { only_mccs: vec![5_411, 5_812], ..ModelControls::default() },
+    || ModelControls { daily: Some(3), ..ModelControls::default() },
+    || ModelControls { daily: Some(5), monthly: Some(4_000), ..ModelControls::default() },
 ];
 
 /// One step of a script.
@@ -73,6 +75,11 @@ pub enum Operation {
     Wait {
         /// In steps of 20 minutes.
         steps: u8,
+    },
+    /// Time passes until a second after the start, unless it has passed.
+    WaitUntil {
+        /// The second.
+        seconds: i64,
     },
     /// A pool's report.
     Report {
@@ -176,7 +183,7 @@ fn operation(bytes: &[u8]) -> Operation {
         21 => Operation::Settle,
         22 => Operation::Restart,
         23 if byte(1) >= 192 => Operation::SingleUse { user, single_use: byte(1) & 1 == 1 },
-        23 if byte(1) >= 64 => Operation::Control { user, controls: byte(1) },
+        23 if byte(1) >= 64 => Operation::Control { user, controls: byte(1) % 4 },
         24..=29 => {
             Operation::Show { root: id, hash: byte(2) >> 2 & 3, is_out: user != 3, status: byte(2) >> 4, amount }
         }
@@ -342,9 +349,18 @@ impl World {
     }
 
     fn control(&mut self, user: usize, new: &ModelControls) {
-        let hourly = |most| VelocityRule { window_seconds: 3600, amount_max: None, count_max: Some(most) };
+        let hourly = |most| VelocityRule { period: Period::Sliding(3600), amount_max: None, count_max: Some(most) };
+        let calendar = |window, zone| Period::calendar(window, zone).expect("a window");
+        let daily =
+            |most| VelocityRule { period: calendar("day", "Europe/Zurich"), amount_max: None, count_max: Some(most) };
+        let monthly = |most| VelocityRule {
+            period: calendar("month", "America/New_York"),
+            amount_max: Some(ChfMinor(most)),
+            count_max: None,
+        };
+        let velocity = [new.hourly.map(hourly), new.daily.map(daily), new.monthly.map(monthly)];
         let controls = Controls {
-            velocity: new.hourly.map(hourly).into_iter().collect(),
+            velocity: velocity.into_iter().flatten().collect(),
             mcc_allow: new.only_mccs.clone(),
             ..Controls::default()
         };
@@ -402,6 +418,7 @@ impl World {
                 }
             }
             Operation::Wait { steps } => self.now += i64::from(steps) * 1200,
+            Operation::WaitUntil { seconds } => self.now = self.now.max(START_SECONDS + seconds),
             Operation::Report { usd, balance, reserve, reflects_all } => {
                 self.report(if usd { "USD" } else { "EUR" }, i64::from(balance), i64::from(reserve), reflects_all);
             }

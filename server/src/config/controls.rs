@@ -62,16 +62,29 @@ fn amount_max(reader: &mut Reader<'_>) -> Option<Money> {
 }
 
 fn velocity<'a>(reader: &mut Reader<'a>, item: &Setting<'a>) -> Option<VelocityRule> {
-    let fields = reader.table(item, &["window_seconds", "amount_max_chf", "count_max"])?;
-    let window_seconds = reader.required_field(&fields, "window_seconds", |setting| setting.integer(0..=u32::MAX));
+    let fields = reader.table(item, &["window_seconds", "window", "zone", "amount_max_chf", "count_max"])?;
+    let text = |setting: &Setting<'a>| setting.text().map(str::to_owned);
+    let seconds = reader.field(&fields, "window_seconds", |setting| setting.integer(0..=u32::MAX));
+    let window = reader.field(&fields, "window", text);
+    let zone = reader.field(&fields, "zone", text);
     let amount_max = reader.field(&fields, "amount_max_chf", amount).map(|amount| ChfMinor(amount.0));
     let count_max = reader.field(&fields, "count_max", |setting| setting.integer(0..=u32::MAX));
     let was_reported = |field: &str, is_read: bool| fields.has(field) && !is_read;
-    if was_reported("amount_max_chf", amount_max.is_some()) || was_reported("count_max", count_max.is_some()) {
+    let are_read = [
+        ("window_seconds", seconds.is_some()),
+        ("window", window.is_some()),
+        ("zone", zone.is_some()),
+        ("amount_max_chf", amount_max.is_some()),
+        ("count_max", count_max.is_some()),
+    ];
+    if are_read.into_iter().any(|(field, is_read)| was_reported(field, is_read)) {
         return None;
     }
-    let rule = VelocityRule { window_seconds: window_seconds?, amount_max, count_max };
-    reader.judge(item, rule.validate().map(|()| rule).map_err(|error| error.to_string()))
+    let rule = VelocityRule::period(seconds, window.as_deref(), zone.as_deref()).and_then(|period| {
+        let rule = VelocityRule { period, amount_max, count_max };
+        rule.validate().map(|()| rule)
+    });
+    reader.judge(item, rule.map_err(|error| error.to_string()))
 }
 
 /// An amount in smallest units: a string of digits as on the wire, or an integer.

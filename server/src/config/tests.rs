@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use proptest::prelude::*;
-use tapgate_engine::fact::{Channel, Controls, FiatChoice, FundingPolicy, Kind, Lives, Tolerance, VelocityRule};
+use tapgate_engine::fact::{
+    Channel, Controls, FiatChoice, FundingPolicy, Kind, Lives, Period, Tolerance, VelocityRule,
+};
 use tapgate_engine::ids::AuthorizationId;
 use tapgate_engine::money::{ChfMinor, Currency, Minor, Money};
 use tapgate_engine::testing::cases;
@@ -149,7 +151,8 @@ fn the_settings_shown_in_comments_load_too() {
     assert_eq!(hex_of(config.admin.tokens[0].sha256), HASH);
     let controls = config.policy.controls;
     assert_eq!(controls.transaction_amount_max, Some(Money { amount: Minor(500_000), currency: Currency::EUR }));
-    let expected = VelocityRule { window_seconds: 86_400, amount_max: Some(ChfMinor(200_000)), count_max: Some(50) };
+    let expected =
+        VelocityRule { period: Period::Sliding(86_400), amount_max: Some(ChfMinor(200_000)), count_max: Some(50) };
     assert_eq!(controls.velocity, [expected]);
 }
 
@@ -382,7 +385,6 @@ count_max = 2001
             "tapgate.toml:7: controls.channel_block[2]: \"moto\" is no channel: use pos, contactless, ecommerce, recurring, atm or other",
             "tapgate.toml:11: controls.velocity[1]: a velocity rule bounds nothing: give amount_max_chf, count_max or both",
             "tapgate.toml:13: controls.velocity[2]: window_seconds must be 1 to 2592000 (30 days), got 2592001",
-            "tapgate.toml:16: controls.velocity[3].window_seconds: is missing",
             "tapgate.toml:17: controls.velocity[3].amount_max_chf: must be 0 to 1000000000000000, got 1000000000000001",
             "tapgate.toml:18: controls.velocity[4]: count_max must be at most 2000, got 2001",
         ],
@@ -393,6 +395,47 @@ count_max = 2001
     assert_eq!(controls.validate(), Ok(()));
     assert_eq!((controls.mcc_block, controls.country_block), (vec![742, 742], vec!["PRK".parse().unwrap()]));
     assert_eq!((controls.channel_block, controls.merchant_block), (vec![Channel::Atm], vec!["m_1".into()]));
+}
+
+#[test]
+fn a_velocity_rule_has_one_window() {
+    let text = r#"ur.signers = ["SIGNER"]
+[[controls.velocity]]
+window = "day"
+zone = "Europe/Zuerich"
+count_max = 3
+[[controls.velocity]]
+window = "week"
+zone = "Europe/Zurich"
+count_max = 3
+[[controls.velocity]]
+window = "month"
+count_max = 3
+[[controls.velocity]]
+window = "month"
+zone = "Europe/Zurich"
+window_seconds = 60
+count_max = 3
+[[controls.velocity]]
+window = "day"
+zone = "Europe/Zurich"
+"#;
+    let one = "give either window_seconds, or window and zone";
+    check(
+        text,
+        &[],
+        &[
+            "tapgate.toml:2: controls.velocity[0]: \"Europe/Zuerich\" is no time zone: write its IANA name, such as Europe/Zurich",
+            "tapgate.toml:6: controls.velocity[1]: \"week\" is no calendar window: use day or month",
+            &format!("tapgate.toml:10: controls.velocity[2]: {one}"),
+            &format!("tapgate.toml:13: controls.velocity[3]: {one}"),
+            "tapgate.toml:18: controls.velocity[4]: a velocity rule bounds nothing: give amount_max_chf, count_max or both",
+        ],
+    );
+    let good = "ur.signers = [\"SIGNER\"]\n[controls]\n\
+                velocity = [{ window = \"month\", zone = \"europe/zurich\", count_max = 3 }]";
+    let controls = load(good, &[]).unwrap().policy.controls;
+    assert_eq!(controls.velocity[0].period, Period::calendar("month", "Europe/Zurich").unwrap());
 }
 
 #[test]

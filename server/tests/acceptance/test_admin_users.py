@@ -164,6 +164,22 @@ def test_controls_of_a_card_bind_that_card_only(world):
     world.approve(tap(user, channel="atm", cardId=user.cards[1]))
 
 
+def test_velocity_counts_in_a_calendar_window_of_a_zone(world):
+    user = world.user()
+    rule = {"window": "month", "zone": "Europe/Zurich", "amount_max_chf": None, "count_max": 1}
+    world.controls(user, velocity=[rule | {"zone": "europe/zurich"}])
+    assert world.profile(user)["controls"]["velocity"] == [rule]
+    world.approve(tap(user))
+    declined = world.decline(tap(user), "velocity_count")
+    shown = world.server.admin_ok("GET", f"/api/v1/authorizations/{declined['authorizationId']}")
+    values = shown["trace"][-1]["values"]
+    assert (values["window"], values["window_seconds"], values["count"]) == ("month", "none", "1")
+    assert "-01T00:00:00+0" in values["since"] and values["since"].endswith("[Europe/Zurich]")
+    for wrong in ({"window": "week", "zone": "Europe/Zurich"}, {"window": "day"}, {"window": "day", "zone": "Zurich"}):
+        body = {"velocity": [wrong | {"count_max": 1}]}
+        assert world.server.admin("PUT", f"/api/v1/users/{user.ur_id}/controls", body).status_code == 400
+
+
 @pytest.mark.parametrize("path", ["", "/controls"])
 def test_a_single_use_card_is_frozen_by_its_first_approval(world, path):
     user = world.user()

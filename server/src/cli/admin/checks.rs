@@ -171,12 +171,16 @@ fn money_or_text(text: &Text) -> String {
 
 /// The rules that bound one quantity, each as `bound` in its window; the values of a rule share an index.
 fn velocity(seen: &CheckValues, bound: &str, before: impl Fn(usize) -> String, max: impl Fn(&str) -> String) -> String {
-    let windows =
-        seen.all("window_seconds").iter().map(|window| window.as_str().parse().map_or(0, |seconds: i64| seconds));
-    let rules = windows.zip(seen.all(bound)).enumerate().filter(|(_, (_, most))| most.as_str() != "none");
-    let rules = rules.map(|(index, (window, most))| {
-        format!("{} in {}, at most {}", before(index), duration(window), max(most.as_str()))
+    let windows = seen.all("window_seconds").iter().enumerate().map(|(index, seconds)| {
+        let calendar = |name: &str| seen.all(name).get(index).map_or("", Text::as_str);
+        match seconds.as_str().parse() {
+            Ok(seconds) => format!("in {}", duration(seconds)),
+            Err(_) => format!("in the {} since {}", calendar("window"), calendar("since")),
+        }
     });
+    let rules = windows.zip(seen.all(bound)).enumerate().filter(|(_, (_, most))| most.as_str() != "none");
+    let rules =
+        rules.map(|(index, (window, most))| format!("{} {window}, at most {}", before(index), max(most.as_str())));
     let rules: Vec<_> = rules.collect();
     if rules.is_empty() { "no control on it".to_owned() } else { rules.join("; ") }
 }

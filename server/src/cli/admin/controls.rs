@@ -25,6 +25,8 @@ pub(in crate::cli) struct Controls {
 #[serde(default)]
 struct Velocity {
     window_seconds: i64,
+    window: Option<Text>,
+    zone: Text,
     amount_max_chf: Option<Text>,
     count_max: Option<u64>,
 }
@@ -37,7 +39,11 @@ impl Controls {
             let amount = rule.amount_max_chf.as_ref().map(|max| chf(max.as_str()));
             let count = rule.count_max.map(|max| format!("{max} approvals"));
             let bounds: Vec<_> = [amount, count].into_iter().flatten().collect();
-            format!("at most {} in {}", bounds.join(" and "), duration(rule.window_seconds))
+            let time = match &rule.window {
+                Some(window) => format!("a calendar {window} of {}", rule.zone),
+                None => format!("in {}", duration(rule.window_seconds)),
+            };
+            format!("at most {} {time}", bounds.join(" and "))
         });
         let lists = [
             ("blocked categories", &self.mcc_block),
@@ -68,6 +74,7 @@ mod tests {
             "velocity": [
                 {"window_seconds": 3600, "amount_max_chf": null, "count_max": 5},
                 {"window_seconds": 86400, "amount_max_chf": "50000", "count_max": 20},
+                {"window": "month", "zone": "Europe/Zurich", "amount_max_chf": "90000", "count_max": null},
             ],
             "mcc_block": ["7995", "0742"], "merchant_block": [], "country_block": ["PRK"], "channel_block": ["atm"],
             "mcc_allow": ["5411"], "merchant_allow": ["m_1", "m_2"], "country_allow": ["CHE"], "channel_allow": ["pos"],
@@ -77,6 +84,7 @@ mod tests {
             "at most 50.00 EUR a transaction",
             "at most 5 approvals in 1 h",
             "at most 500.00 CHF and 20 approvals in 1 d",
+            "at most 900.00 CHF a calendar month of Europe/Zurich",
             "blocked categories: 7995, 0742",
             "blocked countries: PRK",
             "blocked channels: atm",

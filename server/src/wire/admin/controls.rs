@@ -33,7 +33,9 @@ pub struct ControlsForm {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct VelocityForm {
-    window_seconds: u32,
+    window_seconds: Option<u32>,
+    window: Option<String>,
+    zone: Option<String>,
     amount_max_chf: Option<Digits>,
     count_max: Option<u32>,
 }
@@ -58,8 +60,9 @@ impl ControlsForm {
         let max = self.transaction_amount_max.as_ref().map(|max| max.money("transaction_amount_max"));
         let velocity = self.velocity.iter().map(|rule| {
             let chf = rule.amount_max_chf.as_ref().map(|Digits(text)| amount("velocity.amount_max_chf", text));
+            let period = VelocityRule::period(rule.window_seconds, rule.window.as_deref(), rule.zone.as_deref());
             Ok(VelocityRule {
-                window_seconds: rule.window_seconds,
+                period: period.map_err(|error| Malformed(format!("velocity: {error}")))?,
                 amount_max: chf.transpose()?.map(|amount| ChfMinor(amount.0)),
                 count_max: rule.count_max,
             })
@@ -100,11 +103,15 @@ fn entries<'a, T>(
 pub fn view(controls: Option<&Controls>) -> Value {
     let Some(controls) = controls else { return Value::Null };
     let velocity = controls.velocity.iter().map(|rule| {
-        json!({
-            "window_seconds": rule.window_seconds,
-            "amount_max_chf": rule.amount_max.map(|amount| amount.to_string()),
-            "count_max": rule.count_max,
-        })
+        let (amount, count) = (rule.amount_max.map(|amount| amount.to_string()), rule.count_max);
+        match rule.period.named() {
+            Some((window, zone)) => {
+                json!({"window": window, "zone": zone.name(), "amount_max_chf": amount, "count_max": count})
+            }
+            None => {
+                json!({"window_seconds": rule.period.seconds(), "amount_max_chf": amount, "count_max": count})
+            }
+        }
     });
     json!({
         "transaction_amount_max": controls.transaction_amount_max.map(money),

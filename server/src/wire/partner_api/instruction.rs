@@ -1,7 +1,7 @@
 //! Our calls to the second provider: what a person changed here about one of its accounts or cards.
 
 use serde_json::{Value, json};
-use tapgate_engine::fact::{CardStatus, Controls};
+use tapgate_engine::fact::{CardStatus, Controls, Period};
 use tapgate_engine::ids::{CardId, UrId};
 use tapgate_engine::money::ChfMinor;
 
@@ -79,7 +79,7 @@ fn limits(controls: Option<&Controls>) -> Value {
     let most = controls.and_then(|controls| controls.transaction_amount_max);
     let rules = || controls.into_iter().flat_map(|controls| &controls.velocity);
     let within = |seconds: u32| -> Option<ChfMinor> {
-        rules().filter(|rule| rule.window_seconds == seconds).filter_map(|rule| rule.amount_max).min()
+        rules().filter(|rule| rule.period == Period::Sliding(seconds)).filter_map(|rule| rule.amount_max).min()
     };
     let text = |most: Option<ChfMinor>| most.map(|most| most.to_string());
     json!({
@@ -117,8 +117,8 @@ mod tests {
 
     #[test]
     fn the_provider_reads_our_limits_as_we_read_its_own() {
-        let rule = |window_seconds, amount_max: Option<i64>| VelocityRule {
-            window_seconds,
+        let rule = |seconds, amount_max: Option<i64>| VelocityRule {
+            period: Period::Sliding(seconds),
             amount_max: amount_max.map(ChfMinor),
             count_max: Some(9),
         };
