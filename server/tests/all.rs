@@ -7,3 +7,4 @@ mod layout;
 mod partner_api;
 mod settlement;
 mod support;
+mod ur_facts;

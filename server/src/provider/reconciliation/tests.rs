@@ -45,6 +45,20 @@ fn a_status_that_is_not_understood_shows_the_movement() {
 }
 
 #[test]
+fn movements_of_another_kind_than_a_cards_are_counted_only() {
+    let world = World::new(1, false);
+    world.report(MONDAY, 1_000_000, 0);
+    let own = Transaction { user: "u0".parse().unwrap(), partner_reference: None, reference: None, ..transaction() };
+    let kinds = ["P2P", "FRX", "CTU", "CTF", "ONR", "CDP", "CWP", "CWD", "PAY", "CSH", "PIN", "POU", "UNKNOWN", ""];
+    for kind in kinds {
+        let other = Transaction { kind: kind.to_owned(), ..own.clone() };
+        assert!(matches!(apply(&world.ledger, &other, moment(MONDAY)), Ok(Applied::NotOurs)), "{kind}");
+    }
+    assert!(matches!(apply(&world.ledger, &own, moment(MONDAY)), Ok(Applied::Booked(_))));
+    world.ledger.journal().close();
+}
+
+#[test]
 fn without_a_hash_the_reference_names_the_movement_else_its_time() {
     let bare = Transaction { hash: String::new(), ..transaction() };
     assert_eq!(posting(&bare).hash, "reference:auth_7Q2");

@@ -170,6 +170,25 @@ mod tests {
     }
 
     #[test]
+    fn every_code_of_urs_documents_has_its_remedy() {
+        let check = |codes: &[i64], expected| {
+            for code in codes {
+                assert_eq!(RefusalCode::of(*code), expected, "{code}");
+            }
+        };
+        check(&[4_001], RefusalCode::NotFound);
+        check(&[10_000, 50_001, 50_002, 50_003], RefusalCode::Unavailable);
+        check(&[10_001], RefusalCode::Signature);
+        check(&[10_005, 10_007, 30_001], RefusalCode::Exists);
+        check(&[10_006, 10_008], RefusalCode::Status);
+        check(&[10_016], RefusalCode::RateLimited);
+        check(&[10_999], RefusalCode::Blocked);
+        let wrong = [10_002, 10_003, 10_004, 10_009, 10_010, 10_040, 10_041, 10_051, 10_052, 10_053, 10_054];
+        check(&wrong, RefusalCode::Invalid);
+        check(&[20_001, 20_002, 20_003, 7], RefusalCode::Invalid);
+    }
+
+    #[test]
     fn a_list_is_found_in_each_of_its_places() {
         let number = |value: &Value| value.as_i64().ok_or_else(|| Malformed("no number".to_owned()));
         let cursor = json!({"timestamp": "7", "id": 3});
