@@ -605,6 +605,36 @@ fn what_ur_shows_of_a_tap_before_it_is_decided_is_not_asked_for_twice() {
 }
 
 #[test]
+fn a_use_before_ur_s_period_ended_counts_no_more_after_it() {
+    const PERIOD: i64 = 2_592_000;
+    for is_reported in [true, false] {
+        let store = MemoryStore::new();
+        let world = World::with_store(store.clone());
+        let (user, start) = (world::import().user, world::import().limit.start);
+        let left = || world.user().headroom(&user, start.plus(PERIOD + 61)).0;
+        let report = |started: i64| {
+            let limit = ClientLimit { start: start.plus(started), ..world::import().limit };
+            let account = ReportedAccount { status: AccountStatus::Live, limit, allowances: vec![] };
+            let through = world.ledger.journal().claimed();
+            world.ledger.report_user(&user, Some(account), None, through, at(3_000_000)).unwrap().block()
+        };
+        world.ledger.age_with_rests(at(0), &mut || {}).unwrap();
+        for (id, seconds) in [("early", PERIOD - 7_200), ("late", PERIOD - 60), ("after", PERIOD + 60)] {
+            world.durable_at(tap(id, 1_000), seconds.unsigned_abs());
+        }
+        report(0);
+        assert_eq!(left(), 100_000 - 3 * 945, "nothing says that the period is over");
+        if is_reported {
+            report(PERIOD + 30);
+        } else {
+            world.ledger.age_with_rests(at(PERIOD.unsigned_abs() + 61), &mut || {}).unwrap();
+        }
+        assert_eq!(left(), 100_000 - 2 * 945, "UR may have taken the late one after its reset");
+        world.close_and_check(&store);
+    }
+}
+
+#[test]
 fn breaks_outlive_restarts_until_a_person_explains_them() {
     let store = MemoryStore::new();
     let world = World::with_store(store.clone());

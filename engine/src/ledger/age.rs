@@ -61,8 +61,8 @@ impl Ledger {
         let quiet_since = at.seconds().plus(-DAY_SECONDS);
         // Copies the few ids; each shard of the map is held for microseconds.
         let ageing = |user: &User| {
-            user.spends().ages(before, UnixSeconds(i64::MAX))
-                && user.spends().newest().is_some_and(|at| at < quiet_since)
+            let is_quiet = user.spends().newest().is_some_and(|at| at < quiet_since);
+            is_quiet && user.spends().ages(before, UnixSeconds(i64::MAX)) || user.has_ended_uses(at.seconds())
         };
         let ids: Vec<UrId> = self.users.iter().filter(|row| ageing(row.value())).map(|row| row.key().clone()).collect();
         for batch in ids.chunks(BATCH) {
@@ -85,7 +85,7 @@ impl Ledger {
         loop {
             let shared = self.read_shared();
             let Some(mut row) = self.users.get_mut(id) else { return Ok(()) };
-            if !row.ages(before, latest) {
+            if !row.ages(before, latest, at.seconds()) {
                 return Ok(());
             }
             let fact = Fact::UserAged { user: id.clone(), before, latest };

@@ -220,6 +220,20 @@ impl Spends {
         }
     }
 
+    /// Ends the uses of the limit before `before`: UR's period, in which they counted, is over. Velocity counts them on.
+    pub fn end_uses(&mut self, before: UnixSeconds) {
+        for spend in self.ring.iter_mut().take_while(|spend| spend.at < before) {
+            self.counted -= spend.counted();
+            (spend.unshown, spend.shown, spend.completed) = (ChfMinor::ZERO, ChfMinor::ZERO, Sequence::ZERO);
+        }
+    }
+
+    /// Whether [`Spends::end_uses`] would change anything.
+    #[must_use]
+    pub fn uses_before(&self, before: UnixSeconds) -> bool {
+        self.ring.iter().take_while(|spend| spend.at < before).any(|spend| spend.counted() > 0)
+    }
+
     /// Whether [`Spends::age`] would change anything.
     #[must_use]
     pub fn ages(&self, before: UnixSeconds, latest: UnixSeconds) -> bool {
@@ -515,6 +529,19 @@ mod tests {
         change(&mut spends, -10, 25, 6);
         spends.reflect(Sequence(6));
         assert_eq!(left(&spends), ChfMinor(5));
+    }
+
+    #[test]
+    fn uses_of_a_period_end_with_it_and_velocity_counts_them_on() {
+        let mut spends = Spends::default();
+        for n in 1..=3 {
+            spends.add(spend(n, 100 * n.cast_signed(), 5));
+        }
+        assert!(!spends.uses_before(UnixSeconds(100)) && spends.uses_before(UnixSeconds(101)));
+        spends.end_uses(UnixSeconds(300));
+        assert_eq!(spends.unreflected(UnixSeconds(300)), ChfMinor(5));
+        assert_eq!(spends.window(UnixSeconds(300), 3_600, None), Window { count: 3, spent: ChfMinor(15) });
+        assert!(!spends.uses_before(UnixSeconds(300)), "once");
     }
 
     #[test]

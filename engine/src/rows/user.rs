@@ -5,7 +5,7 @@ use smallvec::SmallVec;
 
 use super::legal::Broken;
 use super::{Completions, NewSpend, Row, Spends};
-use crate::contract::limit::ClientLimit;
+use crate::contract::limit::{ClientLimit, LIMIT_PERIOD_SECONDS};
 use crate::fact::{
     AccountStatus, AccountWord, Approval, CardLimited, CardReported, CardStatus, CardUse, Controls, Decided,
     Difference, EndCause, Ended, Evidence, Fact, FundingPolicy, FundsReplaced, Import, ImportedCard, Kind, LayerChange,
@@ -150,6 +150,9 @@ pub struct EndedHold {
 
 /// Authorizations with an open question that a user's row keeps: the youngest.
 const ASKED_MAX: usize = 256;
+
+/// How far UR's clock may differ from ours: a use so long before UR's period begins may be counted in it.
+const CLOCKS_DIFFER_SECONDS: i64 = 3_600;
 
 /// Ended holds that a user's row keeps for late movements: the youngest.
 const ENDED_MAX: usize = 32;
@@ -301,7 +304,7 @@ impl Row for User {
                 self.rest_mut().account_word = Some((report.word, report.at));
             }
             Fact::CardLimited(limited) => self.limit_card(limited),
-            Fact::UserAged { before, latest, .. } => self.age(*before, *latest),
+            Fact::UserAged { before, latest, .. } => self.age(*before, *latest, at.seconds()),
             Fact::PoolReported(_)
             | Fact::PoolCredited(_)
             | Fact::PoolSynced(_)
@@ -442,15 +445,28 @@ impl User {
     }
 
     /// Whether a [`Fact::UserAged`] would change the row.
-    pub(crate) fn ages(&self, before: UnixSeconds, latest: UnixMillis) -> bool {
-        self.reported_at > latest || self.spends().ages(before, latest.seconds())
+    pub(crate) fn ages(&self, before: UnixSeconds, latest: UnixMillis, now: UnixSeconds) -> bool {
+        self.reported_at > latest || self.spends().ages(before, latest.seconds()) || self.has_ended_uses(now)
     }
 
-    fn age(&mut self, before: UnixSeconds, latest: UnixMillis) {
+    /// Whether uses count that UR's period has ended with.
+    pub(crate) fn has_ended_uses(&self, now: UnixSeconds) -> bool {
+        self.uses_end(now).is_some_and(|end| self.spends().uses_before(end))
+    }
+
+    fn age(&mut self, before: UnixSeconds, latest: UnixMillis, now: UnixSeconds) {
         self.reported_at = self.reported_at.min(latest);
+        let end = self.uses_end(now);
         if let Some(rest) = &mut self.rest {
             rest.spends.age(before, latest.seconds());
+            end.into_iter().for_each(|end| rest.spends.end_uses(end));
         }
+    }
+
+    /// Where UR's period is over by `now`: the time before which uses do not count after it.
+    fn uses_end(&self, now: UnixSeconds) -> Option<UnixSeconds> {
+        let end = self.limit.start.plus(LIMIT_PERIOD_SECONDS - CLOCKS_DIFFER_SECONDS);
+        self.limit.period_ended(now).then_some(end)
     }
 
     /// Drops empty fields, so that a user left with nothing equals one who never had anything.
@@ -658,6 +674,11 @@ impl User {
                 self.limit_base.confirmed = self.limit_base.confirmed.saturating_add(proven);
             } else {
                 self.limit_base = LimitBase::at(sequence, account.limit);
+                if account.limit.start > self.limit.start
+                    && let Some(rest) = &mut self.rest
+                {
+                    rest.spends.end_uses(account.limit.start.plus(-CLOCKS_DIFFER_SECONDS));
+                }
             }
             self.status = account.status;
             self.limit = account.limit;
