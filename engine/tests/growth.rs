@@ -97,7 +97,8 @@ fn an_idle_users_spends_go_by_a_record() {
     world.durable(tap("a1", 1_000));
     let none = &mut || {};
     assert_eq!(world.ledger.age_with_rests(at(11), none).unwrap(), 0);
-    assert_eq!(world.ledger.age_with_rests(at(31 * DAY), none).unwrap(), 0, "a calendar month may still hold it");
+    assert_eq!(world.ledger.age_with_rests(at(31 * DAY), none).unwrap(), 1, "UR's period is over");
+    assert!(world.user().spends().newest().is_some(), "a calendar month may still hold it");
     assert_eq!(world.ledger.age_with_rests(at(33 * DAY), none).unwrap(), 1);
     assert_eq!(world.user().spends().newest(), None);
     assert_eq!(world.ledger.age_with_rests(at(33 * DAY + 60), none).unwrap(), 0, "once a day");
