@@ -49,8 +49,7 @@ impl Scene<'_> {
             listed.or(controls.listed(&request.merchant, request.channel))
         });
         let sources = self.sources(card, parent);
-        let claimed = self.claimed(parent);
-        let mut inputs = Inputs {
+        Inputs {
             now,
             program_suspended: self.shared.program.suspended,
             provider_suspended: self
@@ -85,19 +84,18 @@ impl Scene<'_> {
                 .collect(),
             sources,
             claimed: None,
-        };
-        if let Some(claimed) = claimed {
-            count_as_left(&mut inputs, &claimed);
-            inputs.claimed = Some(Box::new(claimed));
         }
-        inputs
     }
 
-    /// What the authorization claims already, because UR's movements came before the decision.
-    fn claimed(&self, parent: Option<&Authorization>) -> Option<Claimed> {
-        let row = parent.or_else(|| self.shown_before())?;
+    /// Leaves to the decision what its authorization claims already, because UR's movements came before.
+    pub(super) fn leave_claimed(&self, inputs: &mut Inputs) {
+        let parent = self.known.root.filter(|root| root.accepts(self.request));
+        let row = if self.request.kind == Kind::Incremental { parent } else { self.shown_before() };
         let funds = self.known.user.and_then(|user| user.funds).map(|funds| funds.currency);
-        claimed(row, self.policy.tolerance, funds)
+        if let Some(claimed) = row.and_then(|row| claimed(row, self.policy.tolerance, funds)) {
+            count_as_left(inputs, &claimed);
+            inputs.claimed = Some(Box::new(claimed));
+        }
     }
 
     fn user_seen(&self, user: &User, now: UnixSeconds) -> UserSeen {

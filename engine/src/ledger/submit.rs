@@ -188,6 +188,9 @@ impl Ledger {
         let disk_low = self.disk_low.load(Ordering::Relaxed);
         let scene = Scene { policy: &self.policy, shared, request: &request, known, moment, disk_low };
         let mut inputs = scene.inputs();
+        if known.root.is_some() {
+            scene.leave_claimed(&mut inputs);
+        }
         let verdict = self.reach_verdict(&request, &mut inputs, shared);
         let Known { user, root, .. } = known;
         let previous = root.map_or(Sequence::ZERO, |row| row.sequence);

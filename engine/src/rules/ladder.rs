@@ -176,23 +176,23 @@ pub(super) fn climb<O: Observer>(
 }
 
 /// The price of an amount on a source's chosen route.
-struct Quote {
+struct Quote<'a> {
     index: usize,
-    route: FundingRoute,
+    route: &'a FundingRoute,
     paid: Minor,
     spent: ChfMinor,
     limit: ChfMinor,
     funds: Option<Money>,
 }
 
-impl Quote {
+impl<'a> Quote<'a> {
     /// Chooses the source's first route that can be priced and covers the amount; else the first that lacks no more than
     /// the user's allowance; else the last that can be priced.
-    fn of(request: &Request, amount: Minor, inputs: &Inputs, source: Source) -> Option<Quote> {
+    fn of(request: &Request, amount: Minor, inputs: &'a Inputs, source: Source) -> Option<Quote<'a>> {
         let routes = inputs.routes.iter().enumerate().filter(|(_, route)| route.source() == source);
         let (mut unallowed, mut last) = (None, None);
         for (index, route) in routes {
-            let Some(quote) = Quote::on(request, amount, inputs, index, *route) else { continue };
+            let Some(quote) = Quote::on(request, amount, inputs, index, route) else { continue };
             if route.covers(quote.paid) {
                 return Some(quote);
             }
@@ -204,7 +204,13 @@ impl Quote {
     }
 
     /// `None` where the route cannot be priced. Without any rates the quote stays zero: `rates_stale` declines first.
-    fn on(request: &Request, amount: Minor, inputs: &Inputs, index: usize, route: FundingRoute) -> Option<Quote> {
+    fn on(
+        request: &Request,
+        amount: Minor,
+        inputs: &Inputs,
+        index: usize,
+        route: &'a FundingRoute,
+    ) -> Option<Quote<'a>> {
         let rates_never_set = inputs.rates_age_seconds.is_none();
         let paid = match route.price {
             Some(price) => price.paid(request.amounts_for(amount), inputs.fx_buffer_bps, inputs.zero_amount_holds)?,
@@ -319,7 +325,7 @@ fn listing_seen(name: &'static str, value: Option<impl std::fmt::Display>, listi
     seen
 }
 
-fn price_seen(request: &Request, amount: Minor, inputs: &Inputs, source: Source, quote: Option<&Quote>) -> Shown {
+fn price_seen(request: &Request, amount: Minor, inputs: &Inputs, source: Source, quote: Option<&Quote<'_>>) -> Shown {
     let Some(quote) = quote else {
         let settlement = request.settlement_currency.map(|currency| ("settlement", currency.to_string()));
         return [("ways", inputs.routes.len().to_string())].into_iter().chain(settlement).collect();
@@ -328,7 +334,7 @@ fn price_seen(request: &Request, amount: Minor, inputs: &Inputs, source: Source,
     // The balances that were looked at before, or, where none covers it, all others.
     for (index, route) in inputs.routes.iter().enumerate().filter(|(_, route)| route.source() == source) {
         let Capacity::Balance { available, allowance } = route.capacity else { continue };
-        let Some(other) = Quote::on(request, amount, inputs, index, *route) else { continue };
+        let Some(other) = Quote::on(request, amount, inputs, index, route) else { continue };
         if route.currency != quote.route.currency && !route.covers(other.paid) && index <= quote.index {
             let currency = route.currency;
             seen.push(("other_needed", Money { amount: other.paid, currency }.to_string()));
@@ -346,7 +352,7 @@ fn price_seen(request: &Request, amount: Minor, inputs: &Inputs, source: Source,
     seen
 }
 
-fn velocity_seen(inputs: &Inputs, quote: &Quote) -> Shown {
+fn velocity_seen(inputs: &Inputs, quote: &Quote<'_>) -> Shown {
     let mut seen = vec![("chf", quote.spent.to_string())];
     let has_calendar = inputs.velocity.iter().any(|velocity| velocity.since.is_some());
     for velocity in &inputs.velocity {
