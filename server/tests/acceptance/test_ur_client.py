@@ -284,7 +284,7 @@ def test_the_books_agree_while_ur_refuses_what_tapgate_asks(code):
 
 
 def test_a_ur_that_counts_each_spend_twice_is_found():
-    running = Running("--users", 20, "--rate", 100, "--speed", 43_200, "--seed", 3, "--ur-limit-weight", 2)
+    running = Running("--users", 40, "--rate", 100, "--speed", 86_400, "--seed", 3, "--ur-limit-weight", 2)
     try:
         found = eventually(lambda: [alert for alert in running.admin("/alerts")["items"] if alert["kind"] == "limit_weight_differs"], 40)
         assert "decision.limit_weight = 2" in found[0]["text"], found
