@@ -9,11 +9,12 @@
 
 use proptest::prelude::*;
 use tapgate_engine::fact::{
-    CardStatus, CardUse, Channel, Controls, Decided, Fact, Import, ImportedCard, Kind, Merchant, Period, Reason,
-    Request, VelocityRule,
+    CardStatus, CardUse, Channel, Controls, Decided, Fact, FundingPolicy, Import, ImportedCard, Kind, Merchant, Period,
+    Reason, Request, StressTier, VelocityRule,
 };
 use tapgate_engine::journal::Durability;
 use tapgate_engine::ledger::{Change, Policy};
+use tapgate_engine::money::{ChfMinor, Currency};
 use tapgate_engine::rows::{Card, Outcome};
 use tapgate_engine::rules::explain;
 use tapgate_engine::testing::{Gated, MemoryStore, Operation, cases, run};
@@ -234,6 +235,60 @@ fn a_calendar_day_ends_at_its_zones_midnight_and_the_explanation_names_its_start
     let next = (world::START_SECONDS + MIDNIGHT + 86_400).cast_signed();
     assert_eq!(explanation.approved_after, Some(UnixSeconds(next)));
     assert!(at("a4", MIDNIGHT + 86_400));
+}
+
+#[test]
+fn a_pool_under_stress_pays_essentials_from_its_reserve_and_little_else() {
+    let tier = |percent, most: Option<i64>, mcc: &[u16]| StressTier {
+        below_reserve_percent: percent,
+        amount_max: most.map(ChfMinor),
+        mcc: mcc.to_vec(),
+    };
+    let essential = || vec![tier(100, Some(1_000), &[5_411])];
+    let early = || vec![tier(150, Some(1_000), &[5_411])];
+    let twice = || vec![tier(100, Some(2_000), &[5_411]), tier(50, Some(500), &[])];
+    // A reserve of 100.00 EUR; 1 EUR is 0.945 francs.
+    for (number, (tiers, balance, mcc, amount, expected)) in [
+        (vec![], 10_999, "5411", 1_000, "pool_reserve_held"),
+        (essential(), 11_000, "5812", 1_000, "approved"),
+        (essential(), 10_999, "5812", 1_000, "pool_reserve_held"),
+        (essential(), 10_999, "none", 1_000, "pool_reserve_held"),
+        (essential(), 10_999, "5411", 1_000, "approved"),
+        (essential(), 10_999, "5411", 1_060, "pool_reserve_held"),
+        (essential(), 11_060, "5411", 1_060, "approved"),
+        (essential(), 1_000, "5411", 1_000, "approved"),
+        (essential(), 999, "5411", 1_000, "pool_exhausted"),
+        (early(), 16_000, "5812", 1_000, "approved"),
+        (early(), 15_999, "5812", 1_000, "pool_stressed"),
+        (early(), 15_999, "5411", 1_060, "pool_stressed"),
+        (early(), 10_999, "5812", 1_000, "pool_reserve_held"),
+        (early(), 5_000, "5411", 1_000, "approved"),
+        (twice(), 6_500, "5411", 1_500, "approved"),
+        (twice(), 6_499, "5411", 1_500, "pool_reserve_held"),
+        (twice(), 6_499, "5812", 500, "pool_reserve_held"),
+        (twice(), 5_499, "5411", 500, "approved"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let world = World::with_policy(MemoryStore::new(), Policy { stress: tiers.clone(), ..Policy::default() });
+        world.change(world::report(Currency::EUR, balance, 10_000)).unwrap();
+        let request = Request { merchant: merchant(mcc, "m_1", "CHE"), ..tap("a1", amount) };
+        assert_eq!(answer(&world, request), expected, "{number}: {tiers:?}");
+    }
+}
+
+#[test]
+fn a_fiat_balance_pays_what_a_stressed_pool_does_not() {
+    let tier = StressTier { below_reserve_percent: 200, amount_max: Some(ChfMinor(500)), mcc: Vec::new() };
+    let policy = Policy { stress: vec![tier], funding: FundingPolicy::CryptoThenFiat, ..Policy::default() };
+    let world = World::with_policy(MemoryStore::new(), policy);
+    world.change(world::report(Currency::EUR, 15_000, 10_000)).unwrap();
+    let source = |id: &str, amount: i64| match world.durable(tap(id, amount)) {
+        Outcome::Approved { source, .. } => source.name(),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!((source("a1", 500), source("a2", 1_000)), ("CRYPTO", "FIAT"));
 }
 
 /// Seconds from the scripts' start, 2026-01-17 at 14:18:21 UTC, to a time in the year after it: mostly near what ends a day

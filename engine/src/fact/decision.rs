@@ -167,6 +167,8 @@ pub struct Inputs {
     pub fx_buffer_bps: u16,
     /// The smallest units as which a transaction of zero counts: 0 or 1.
     pub zero_amount_holds: u8,
+    /// What pools under stress pay.
+    pub stress: Vec<StressSeen>,
     /// The funding sources in the order of attempts.
     pub sources: SmallVec<[Source; 2]>,
     /// The funding routes, each source's in order of preference.
@@ -222,6 +224,31 @@ pub struct VelocitySeen {
     pub since: Option<UnixSeconds>,
     /// When the oldest approval leaves the window, or the calendar window ends.
     pub relief_at: Option<UnixSeconds>,
+}
+
+/// A stress tier as seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StressSeen {
+    /// The tier is in force below this share of a pool's reserve, in percent.
+    pub below_reserve_percent: u16,
+    /// The largest amount that it lets through.
+    pub amount_max: Option<ChfMinor>,
+    /// Whether it lets the merchant's category through.
+    pub is_listed: bool,
+}
+
+impl StressSeen {
+    /// Whether it lets an amount through.
+    pub(crate) fn permits(&self, francs: ChfMinor) -> bool {
+        self.is_listed && self.amount_max.is_none_or(|max| francs <= max)
+    }
+
+    /// The share of the reserve.
+    pub(crate) fn share(&self, reserve: Minor) -> Minor {
+        let share = i128::from(reserve.0) * i128::from(self.below_reserve_percent);
+        // Saturating: more than any pool has.
+        Minor(i64::try_from((share + 99) / 100).unwrap_or(i64::MAX))
+    }
 }
 
 /// Sum of the approvals in a velocity window.
@@ -286,10 +313,10 @@ impl FundingRoute {
         }
     }
 
-    /// Whether the balance alone, without funds and limit, covers `paid`.
-    pub(crate) fn covers(&self, paid: Minor) -> bool {
+    /// Whether the balance alone, without funds and limit, covers `paid` and leaves `kept`.
+    pub(crate) fn covers(&self, paid: Minor, kept: Minor) -> bool {
         match self.capacity {
-            Capacity::Pool { available, reserve, .. } => available - paid >= reserve,
+            Capacity::Pool { available, .. } => available - paid >= kept,
             Capacity::Balance { available, allowance } => allowance && available >= paid,
         }
     }

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Controls, FundingPolicy};
-use crate::money::Minor;
+use crate::money::{ChfMinor, Minor};
 
 /// The operator's settings: the same for every decision of a run. Recorded at the start and at every change, so that a
 /// replay decides by the settings of the time.
@@ -31,6 +31,8 @@ pub struct Policy {
     pub credits_count_at_once: bool,
     /// Controls that apply to every transaction.
     pub controls: Controls,
+    /// What a pool still pays when it runs low.
+    pub stress: Vec<StressTier>,
     /// The difference of a hold and its settlement that needs no operator.
     pub tolerance: Tolerance,
     /// How long a hold may be taken after its decision.
@@ -53,11 +55,27 @@ impl Default for Policy {
             state_max_age_seconds: None,
             credits_count_at_once: true,
             controls: Controls::default(),
+            stress: Vec::new(),
             tolerance: Tolerance::default(),
             lives: Lives::default(),
             final_capture_mcc: vec![5_541, 5_542, 5_552],
         }
     }
+}
+
+/// Maximum stress tiers.
+pub const STRESS_TIERS_MAX: usize = 8;
+
+/// What a pool still pays once a payment would leave it below a share of its reserve. A payment that a tier lets through
+/// may use the reserve, which is kept for it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StressTier {
+    /// The share of the reserve, in percent.
+    pub below_reserve_percent: u16,
+    /// The largest amount, in francs; `None`: any.
+    pub amount_max: Option<ChfMinor>,
+    /// The categories; empty: all.
+    pub mcc: Vec<u16>,
 }
 
 /// The balance from which a FIAT spend pays.

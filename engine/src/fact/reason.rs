@@ -85,6 +85,8 @@ reasons! {
     InsufficientUserFunds = "insufficient_user_funds", "51";
     /// The user gave no allowance on the fiat balance.
     FiatAllowanceMissing = "fiat_allowance_missing", "57";
+    /// The pool is under stress, and pays only what its tiers let through.
+    PoolStressed = "pool_stressed", "51";
     /// The pool covers the amount only from its reserve.
     PoolReserveHeld = "pool_reserve_held", "51";
     /// The pool does not cover the amount.

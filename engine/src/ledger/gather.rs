@@ -6,7 +6,7 @@ use super::{Policy, Shared};
 use crate::contract::pricing::Price;
 use crate::fact::{
     AmountMaxSeen, Capacity, CardUse, Claimed, Controls, FiatChoice, FundingPolicy, FundingRoute, FundsSeen, Inputs,
-    Kind, Listed, Provider, Request, Source, UserSeen, VelocitySeen,
+    Kind, Listed, Provider, Request, Source, StressSeen, StressTier, UserSeen, VelocitySeen,
 };
 use crate::money::{Currency, Minor};
 use crate::rows::{Authorization, Card, User};
@@ -77,6 +77,7 @@ impl Scene<'_> {
             limit_weight: self.policy.limit_weight,
             fx_buffer_bps: self.policy.fx_buffer_bps,
             zero_amount_holds: self.policy.zero_amount_holds,
+            stress: self.policy.stress.iter().map(|tier| self.stress_seen(tier)).collect(),
             routes: sources
                 .iter()
                 .flat_map(|source| self.routes(*source, card, parent))
@@ -95,6 +96,15 @@ impl Scene<'_> {
         if let Some(claimed) = row.and_then(|row| claimed(row, self.policy.tolerance, funds)) {
             count_as_left(inputs, &claimed);
             inputs.claimed = Some(Box::new(claimed));
+        }
+    }
+
+    fn stress_seen(&self, tier: &StressTier) -> StressSeen {
+        let mcc = self.request.merchant.mcc;
+        StressSeen {
+            below_reserve_percent: tier.below_reserve_percent,
+            amount_max: tier.amount_max,
+            is_listed: tier.mcc.is_empty() || mcc.is_some_and(|mcc| tier.mcc.contains(&mcc)),
         }
     }
 

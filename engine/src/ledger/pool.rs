@@ -81,15 +81,15 @@ impl Pool {
         sequence > self.figures.reflected_through
     }
 
-    /// Takes `amount`, leaving at least the reserve: the last step of a decision that can fail. `claimed` of it is claimed
+    /// Takes `amount`, leaving at least `kept`: the last step of a decision that can fail. `claimed` of it is claimed
     /// by the authorization already: the decision's record gives that back.
     ///
     /// # Errors
     /// The available amount, where it is too little; nothing was taken.
-    pub(super) fn take(&self, amount: Minor, claimed: Minor) -> Result<(), Minor> {
+    pub(super) fn take(&self, amount: Minor, claimed: Minor, kept: Minor) -> Result<(), Minor> {
         let enough = |available: i64| {
             let left = available.checked_sub(amount.0)?;
-            (left.checked_add(claimed.0)? >= self.figures.reserve.0).then_some(left)
+            (left.checked_add(claimed.0)? >= kept.0).then_some(left)
         };
         match self.available.fetch_update(Ordering::AcqRel, Ordering::Acquire, enough) {
             Ok(_) => {

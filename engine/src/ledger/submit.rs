@@ -11,8 +11,8 @@ use super::settle::Books;
 use super::{AnswerSlot, Ledger, Shared};
 use crate::bytes::Fingerprint;
 use crate::fact::{
-    Approval, Author, Capacity, Decided, Difference, EncodedRequest, Fact, Inputs, Kind, Provider, Reason, Record,
-    Request, Source, Verdict,
+    Author, Capacity, Decided, Difference, EncodedRequest, Fact, Inputs, Kind, Provider, Reason, Record, Request,
+    Source, Verdict,
 };
 use crate::ids::{AuthorizationId, Sequence};
 use crate::journal::{Durability, NoPlace, Resolves, Ticket};
@@ -216,7 +216,7 @@ impl Ledger {
             let claimed = inputs.claimed.as_ref().map(|claimed| claimed.paid);
             let claimed = claimed.filter(|paid| paid.currency == plan.approval.paid.currency);
             let claimed = claimed.map_or(Minor::ZERO, |paid| paid.amount);
-            match take(shared, &plan.approval, claimed) {
+            match take(shared, &plan, claimed) {
                 Ok(()) => return Verdict::Approved(plan.approval),
                 Err(left) => note_pool(inputs, plan.route, left + claimed),
             }
@@ -284,11 +284,11 @@ fn answer_of(id: &AuthorizationId, sequence: Sequence, record: &Record) -> Answe
     Answer::open(id, sequence, record).expect("a callback's record answers it")
 }
 
-fn take(shared: &Shared, approval: &Approval, claimed: Minor) -> Result<(), Minor> {
+fn take(shared: &Shared, Plan { approval, kept, .. }: &Plan, claimed: Minor) -> Result<(), Minor> {
     if approval.source == Source::Fiat || approval.paid.amount.is_zero() {
         return Ok(());
     }
-    shared.pool(approval.paid.currency).map_or(Err(Minor::ZERO), |pool| pool.take(approval.paid.amount, claimed))
+    shared.pool(approval.paid.currency).map_or(Err(Minor::ZERO), |pool| pool.take(approval.paid.amount, claimed, *kept))
 }
 
 /// The pool figure was stale: decide again on the current one.

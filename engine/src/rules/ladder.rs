@@ -18,6 +18,8 @@ pub struct Plan {
     /// Index into [`Inputs::routes`].
     pub route: usize,
     pub approval: Approval,
+    /// What a pool must keep after it.
+    pub kept: Minor,
 }
 
 /// Decides `amount` of the request over the inputs: approves from the first source that passes the whole ladder, else
@@ -169,10 +171,14 @@ pub(super) fn climb<O: Observer>(
     check(Reason::FiatAllowanceMissing, allowed, &nothing)?;
     let left = quote.left_in_pool();
     let pool_seen = || quote.pool_seen(inputs);
-    let in_reserve = left.is_some_and(|(left, reserve)| left >= Minor::ZERO && left < reserve);
-    check(Reason::PoolReserveHeld, !in_reserve, &pool_seen)?;
+    let is_kept = left.is_none_or(|(left, _)| left < Minor::ZERO || left >= quote.kept);
+    let in_reserve = left.is_some_and(|(left, reserve)| left < reserve);
+    if !inputs.stress.is_empty() {
+        check(Reason::PoolStressed, is_kept || in_reserve, &|| quote.stress_seen(inputs))?;
+    }
+    check(Reason::PoolReserveHeld, is_kept || !in_reserve, &pool_seen)?;
     check(Reason::PoolExhausted, left.is_none_or(|(left, _)| left >= Minor::ZERO), &pool_seen)?;
-    Ok(Plan { route: quote.index, approval: quote.approval(amount) })
+    Ok(Plan { route: quote.index, approval: quote.approval(amount), kept: quote.kept })
 }
 
 /// The price of an amount on a source's chosen route.
@@ -183,6 +189,8 @@ struct Quote<'a> {
     spent: ChfMinor,
     limit: ChfMinor,
     funds: Option<Money>,
+    /// What a pool must keep.
+    kept: Minor,
 }
 
 impl<'a> Quote<'a> {
@@ -193,7 +201,7 @@ impl<'a> Quote<'a> {
         let (mut unallowed, mut last) = (None, None);
         for (index, route) in routes {
             let Some(quote) = Quote::on(request, amount, inputs, index, route) else { continue };
-            if route.covers(quote.paid) {
+            if route.covers(quote.paid, quote.kept) {
                 return Some(quote);
             }
             let kept =
@@ -231,7 +239,11 @@ impl<'a> Quote<'a> {
             },
             _ => None,
         };
-        Some(Quote { index, route, paid, spent, limit, funds })
+        let kept = match route.capacity {
+            Capacity::Pool { reserve, .. } => kept(inputs, spent, reserve),
+            Capacity::Balance { .. } => Minor::ZERO,
+        };
+        Some(Quote { index, route, paid, spent, limit, funds, kept })
     }
 
     /// Compares in the bound's currency if it is the transaction's, else in francs; an amount that cannot be compared
@@ -294,6 +306,18 @@ impl<'a> Quote<'a> {
         seen
     }
 
+    fn stress_seen(&self, inputs: &Inputs) -> Shown {
+        let mut seen = self.pool_seen(inputs);
+        seen.push(("chf", self.spent.to_string()));
+        seen.push(("kept", self.kept.to_string()));
+        for tier in &inputs.stress {
+            seen.push(("below_reserve_percent", tier.below_reserve_percent.to_string()));
+            seen.push(("amount_max_chf", tier.amount_max.map_or("none".to_owned(), |max| max.to_string())));
+            seen.push(("category", if tier.is_listed { "listed" } else { "not listed" }.to_owned()));
+        }
+        seen
+    }
+
     fn pool_seen(&self, inputs: &Inputs) -> Shown {
         match self.route.capacity {
             Capacity::Pool { available, reserve, .. } => {
@@ -317,6 +341,15 @@ impl<'a> Quote<'a> {
     }
 }
 
+/// What a pool must keep after a payment: its reserve, and under stress the share below which a tier does not let the
+/// payment through. The reserve is there for what a tier lets through.
+fn kept(inputs: &Inputs, spent: ChfMinor, reserve: Minor) -> Minor {
+    let refused = inputs.stress.iter().filter(|tier| !tier.permits(spent));
+    let is_permitted = inputs.stress.iter().any(|tier| tier.permits(spent));
+    let least = if is_permitted { Minor::ZERO } else { reserve };
+    refused.map(|tier| tier.share(reserve)).fold(least, Minor::max)
+}
+
 fn listing_seen(name: &'static str, value: Option<impl std::fmt::Display>, listing: Listing) -> Shown {
     let mut seen = vec![(name, value.map_or("not given".to_owned(), |value| value.to_string()))];
     if listing == Listing::NotAllowed {
@@ -335,7 +368,7 @@ fn price_seen(request: &Request, amount: Minor, inputs: &Inputs, source: Source,
     for (index, route) in inputs.routes.iter().enumerate().filter(|(_, route)| route.source() == source) {
         let Capacity::Balance { available, allowance } = route.capacity else { continue };
         let Some(other) = Quote::on(request, amount, inputs, index, route) else { continue };
-        if route.currency != quote.route.currency && !route.covers(other.paid) && index <= quote.index {
+        if route.currency != quote.route.currency && !route.covers(other.paid, other.kept) && index <= quote.index {
             let currency = route.currency;
             seen.push(("other_needed", Money { amount: other.paid, currency }.to_string()));
             let there = Money { amount: available, currency }.to_string();

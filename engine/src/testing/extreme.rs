@@ -508,6 +508,7 @@ fn no_values() -> Inputs {
         reversed_before: false,
         parent_found: true,
         card_use: crate::fact::CardUse::default(),
+        stress: Vec::new(),
         listed: crate::fact::Listed::default(),
         amount_max: Vec::new(),
         velocity: Vec::new(),

@@ -463,6 +463,7 @@ impl Model {
             "limit_exceeded",
             "insufficient_user_funds",
             "fiat_allowance_missing",
+            "pool_stressed",
             "pool_reserve_held",
             "pool_exhausted",
         ];
@@ -483,7 +484,11 @@ impl Model {
         let paid_in = raised.map(|raised| raised.paid_in);
         let claimed = raised.unwrap_or_default();
         let own_pool = source == "CRYPTO" && self.pools.contains_key(currency);
-        let direct_covers = own_pool && self.available_now(currency) - amount >= self.pools[currency].reserve;
+        let essential = |chf: i64| tap.mcc == Some(5_411) && chf <= 800;
+        let direct_covers = own_pool && {
+            let (left, reserve) = (self.available_now(currency) - amount, self.pools[currency].reserve);
+            if essential(francs(amount, currency)) { left >= 0 } else { 2 * left >= 3 * reserve }
+        };
         let is_direct = currency == "EUR" || direct_covers || (amount == 0 && currency == "USD");
         let into = paid_in.unwrap_or(if is_direct { currency } else { "EUR" });
         let fiat = figures.fiat - self.fiat_held(user) + claimed.paid;
@@ -537,7 +542,10 @@ impl Model {
         let reserve = self.pools.get(into).map_or(0, |pool| pool.reserve);
         match left {
             left if left < 0 => Err("pool_exhausted"),
+            _ if essential(francs(paid, into)) => Ok((source, into, paid, funds)),
             left if left < reserve => Err("pool_reserve_held"),
+            // The scripts' tier is in force below one and a half reserves.
+            left if 2 * left < 3 * reserve => Err("pool_stressed"),
             _ => Ok((source, into, paid, funds)),
         }
     }

@@ -10,7 +10,7 @@ use crate::contract::limit::ClientLimit;
 use crate::contract::pricing::{Conversion, Rates};
 use crate::fact::{
     AccountStatus, Author, CardStatus, Channel, Controls, Flow, FundingPolicy, Import, ImportedCard, ImportedFiat,
-    Kind, Merchant, Period, Posting, Progress, Record, Request, Source, VelocityRule,
+    Kind, Merchant, Period, Posting, Progress, Record, Request, Source, StressTier, VelocityRule,
 };
 use crate::ids::{AuthorizationId, Sequence, UrId};
 use crate::journal::Durability;
@@ -280,7 +280,9 @@ impl World {
         };
         self.failing = fail_after.is_some();
         let recovered = recover(&plain).expect("what was written is recovered");
-        let ledger = Ledger::start(store, recovered.state, Policy::default(), 7, Box::new(|_| {}));
+        let tier = StressTier { below_reserve_percent: 150, amount_max: Some(ChfMinor(800)), mcc: vec![5_411] };
+        let policy = Policy { stress: vec![tier], ..Policy::default() };
+        let ledger = Ledger::start(store, recovered.state, policy, 7, Box::new(|_| {}));
         self.ledger = Some(ledger.expect("a ledger starts"));
     }
 

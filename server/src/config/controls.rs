@@ -88,7 +88,7 @@ fn velocity<'a>(reader: &mut Reader<'a>, item: &Setting<'a>) -> Option<VelocityR
 }
 
 /// An amount in smallest units: a string of digits as on the wire, or an integer.
-fn amount(setting: &Setting<'_>) -> Result<Minor, String> {
+pub(super) fn amount(setting: &Setting<'_>) -> Result<Minor, String> {
     let Ok(text) = setting.text() else {
         let amount = setting.integer(0..=AMOUNT_MAX.0.unsigned_abs())?;
         return Ok(i64::try_from(amount).map_or(AMOUNT_MAX, Minor));

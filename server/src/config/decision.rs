@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
-use tapgate_engine::fact::{Controls, FiatChoice, FundingPolicy, Lives};
+use tapgate_engine::fact::controls::LIST_MAX;
+use tapgate_engine::fact::{Controls, FiatChoice, FundingPolicy, Lives, STRESS_TIERS_MAX, StressTier};
 use tapgate_engine::ledger::Policy;
-use tapgate_engine::money::Currency;
+use tapgate_engine::money::{ChfMinor, Currency};
 
+use super::controls::{amount, mcc};
 use super::reader::Reader;
 use super::reconcile::final_capture_mcc;
 use super::sections::MAX_AGE_SECONDS_MAX;
@@ -14,6 +16,9 @@ use crate::provider::reconciliation;
 
 /// Largest buffer on holds across currencies: half again, in basis points.
 const FX_BUFFER_BPS_MAX: u16 = 5_000;
+
+/// Largest share of a reserve below which a stress tier is in force: ten reserves.
+const STRESS_PERCENT_MAX: u16 = 1_000;
 
 /// The engine's decision policy. Without feeds people set the figures, so their age means nothing.
 pub(super) fn policy(
@@ -50,10 +55,23 @@ pub(super) fn policy(
         state_max_age_seconds: is_fed.then_some(state_max_age_seconds),
         credits_count_at_once: !is_fed,
         controls,
+        stress: reader.list("decision.stress", STRESS_TIERS_MAX, stress).unwrap_or_default(),
         tolerance: reconciliation.tolerance,
         lives: Lives { seconds: reconciliation.expiry_seconds, long_seconds: reconciliation.long_expiry_seconds },
         final_capture_mcc: final_capture_mcc(reader),
     }
+}
+
+fn stress<'a>(reader: &mut Reader<'a>, item: &Setting<'a>) -> Option<StressTier> {
+    let fields = reader.table(item, &["below_reserve_percent", "amount_max_chf", "mcc"])?;
+    let percent =
+        reader.required_field(&fields, "below_reserve_percent", |setting| setting.integer(1..=STRESS_PERCENT_MAX));
+    let most = reader.field(&fields, "amount_max_chf", amount).map(|amount| ChfMinor(amount.0));
+    let categories = reader.field_list(&fields, "mcc", LIST_MAX, |reader, item| reader.judge(item, mcc(item)));
+    if !fields.has("amount_max_chf") && categories.as_ref().is_none_or(Vec::is_empty) {
+        reader.report(item, "a stress tier restricts nothing: give amount_max_chf, mcc or both".to_owned());
+    }
+    Some(StressTier { below_reserve_percent: percent?, amount_max: most, mcc: categories.unwrap_or_default() })
 }
 
 fn max_age(reader: &mut Reader<'_>, path: &'static str, default: u64) -> u64 {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use tapgate_engine::fact::{
-    Channel, Controls, FiatChoice, FundingPolicy, Kind, Lives, Period, Tolerance, VelocityRule,
+    Channel, Controls, FiatChoice, FundingPolicy, Kind, Lives, Period, StressTier, Tolerance, VelocityRule,
 };
 use tapgate_engine::ids::AuthorizationId;
 use tapgate_engine::money::{ChfMinor, Currency, Minor, Money};
@@ -115,6 +115,7 @@ fn the_default_text_loads_and_shows_exactly_the_defaults() {
         state_max_age_seconds: Some(86_400),
         credits_count_at_once: false,
         controls: Controls::default(),
+        stress: Vec::new(),
         tolerance: Tolerance { drift_bps: 200 },
         lives: Lives { seconds: 864_000, long_seconds: 2_592_000 },
         final_capture_mcc: vec![5_541, 5_542, 5_552],
@@ -395,6 +396,37 @@ count_max = 2001
     assert_eq!(controls.validate(), Ok(()));
     assert_eq!((controls.mcc_block, controls.country_block), (vec![742, 742], vec!["PRK".parse().unwrap()]));
     assert_eq!((controls.channel_block, controls.merchant_block), (vec![Channel::Atm], vec!["m_1".into()]));
+}
+
+#[test]
+fn a_stress_tier_lets_something_through_and_restricts_something() {
+    let text = r#"ur.signers = ["SIGNER"]
+[[decision.stress]]
+below_reserve_percent = 0
+mcc = ["5411", "54111"]
+[[decision.stress]]
+below_reserve_percent = 100
+[[decision.stress]]
+amount_max_chf = "05"
+"#;
+    check(
+        text,
+        &[],
+        &[
+            "tapgate.toml:3: decision.stress[0].below_reserve_percent: must be 1 to 1000, got 0",
+            "tapgate.toml:4: decision.stress[0].mcc[1]: \"54111\" is no merchant category: write its four digits",
+            "tapgate.toml:5: decision.stress[1]: a stress tier restricts nothing: give amount_max_chf, mcc or both",
+            "tapgate.toml:7: decision.stress[2].below_reserve_percent: is missing",
+            "tapgate.toml:8: decision.stress[2].amount_max_chf: must be 0 to 1000000000000000 in the smallest unit, digits only, got \"05\"",
+        ],
+    );
+    let good = "ur.signers = [\"SIGNER\"]\n[decision]\n\
+                stress = [{ below_reserve_percent = 100, amount_max_chf = \"5000\", mcc = [\"5411\", 742] }]";
+    let [tier] = load(good, &[]).unwrap().policy.stress.try_into().unwrap();
+    assert_eq!(
+        tier,
+        StressTier { below_reserve_percent: 100, amount_max: Some(ChfMinor(5_000)), mcc: vec![5_411, 742] }
+    );
 }
 
 #[test]

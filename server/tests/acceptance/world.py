@@ -60,6 +60,7 @@ RESPONSE_CODES = {
     "limit_exceeded": "61",
     "insufficient_user_funds": "51",
     "fiat_allowance_missing": "57",
+    "pool_stressed": "51",
     "pool_reserve_held": "51",
     "pool_exhausted": "51",
     "deadline_exceeded": "91",

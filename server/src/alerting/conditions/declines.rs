@@ -112,7 +112,9 @@ fn family(reason: Reason) -> (&'static str, &'static str) {
         Reason::LimitExceeded | Reason::InsufficientUserFunds | Reason::FiatAllowanceMissing => {
             ("funds", "Most are for the users' own limits and funds: look whether the partner's figures arrive.")
         }
-        Reason::PoolReserveHeld | Reason::PoolExhausted => ("pool", "Most are for an empty pool: send a top-up now."),
+        Reason::PoolStressed | Reason::PoolReserveHeld | Reason::PoolExhausted => {
+            ("pool", "Most are for an empty pool: send a top-up now.")
+        }
         Reason::DeadlineExceeded | Reason::JournalUnavailable => {
             ("engine", "Most are for a slow disk: look at the journal.")
         }

@@ -78,7 +78,8 @@ pub(in crate::cli) fn words(step: &Step, about: &CheckContext<'_>) -> String {
         Reason::FiatAllowanceMissing => {
             either("no allowance is missing", "the user gave no allowance on the fiat balance")
         }
-        Reason::PoolReserveHeld | Reason::PoolExhausted => pool(check, seen),
+        Reason::PoolStressed => stress(step),
+        Reason::PoolReserveHeld | Reason::PoolExhausted => pool(check, step),
         Reason::DeadlineExceeded => "it was not on disk in time; what it held was released".to_owned(),
         Reason::JournalUnavailable => "the journal had failed".to_owned(),
     }
@@ -226,7 +227,25 @@ fn against(needed: Option<&Money>, there: Option<&Money>, what: &str) -> Option<
     Some(format!("{needed} needed, {there} {what}{short}"))
 }
 
-fn pool(check: Reason, seen: &CheckValues) -> String {
+fn stress(step: &Step) -> String {
+    let seen = &step.values;
+    let currency = seen.one("pool");
+    if currency.is_empty() {
+        return "no pool takes part".to_owned();
+    }
+    let percents = seen.all("below_reserve_percent").iter();
+    let tiers =
+        percents.zip(seen.all("amount_max_chf")).zip(seen.all("category")).map(|((percent, most), category)| {
+            let most = if most.as_str() == "none" { "any amount".to_owned() } else { chf(most.as_str()) };
+            format!("below {percent} % of its reserve at most {most}, category {category}")
+        });
+    let tiers: Vec<_> = tiers.collect();
+    let verb = if step.passed { "may pay" } else { "is under stress and does not pay" };
+    format!("the {currency} pool {verb} {}: {}", chf(seen.one("chf")), tiers.join("; "))
+}
+
+fn pool(check: Reason, step: &Step) -> String {
+    let seen = &step.values;
     let currency = seen.one("pool");
     if currency.is_empty() {
         return "no pool takes part".to_owned();
@@ -238,6 +257,9 @@ fn pool(check: Reason, seen: &CheckValues) -> String {
     let shown = match (kept, needed.as_ref(), available.as_ref()) {
         (None, needed, available) => against(needed, available, &format!("available {pool}")),
         (Some(kept), Some(needed), Some(available)) => available.less(kept).and_then(|spendable| {
+            if step.passed && needed.beyond(&spendable).is_some() {
+                return Some(format!("the reserve of {} {pool} is there for it", Money::new(kept, currency)));
+            }
             let what = format!("available {pool} above its reserve of {}", Money::new(kept, currency));
             against(Some(needed), Some(&spendable), &what)
         }),

@@ -183,7 +183,7 @@ fn remedy(reason: Option<Reason>, decision: &Decision) -> Option<String> {
         Reason::UnknownUser | Reason::UnknownCard => "tapgate users import FILE".to_owned(),
         Reason::UserSuspended => format!("tapgate users resume {user}"),
         Reason::CardFrozen => format!("tapgate cards activate {card}"),
-        Reason::PoolReserveHeld | Reason::PoolExhausted => "tapgate pools".to_owned(),
+        Reason::PoolStressed | Reason::PoolReserveHeld | Reason::PoolExhausted => "tapgate pools".to_owned(),
         Reason::CountryBlocked
         | Reason::MccBlocked
         | Reason::MerchantBlocked
