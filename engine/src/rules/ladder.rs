@@ -173,9 +173,7 @@ pub(super) fn climb<O: Observer>(
     let pool_seen = || quote.pool_seen(inputs);
     let is_kept = left.is_none_or(|(left, _)| left < Minor::ZERO || left >= quote.kept);
     let in_reserve = left.is_some_and(|(left, reserve)| left < reserve);
-    if !inputs.stress.is_empty() {
-        check(Reason::PoolStressed, is_kept || in_reserve, &|| quote.stress_seen(inputs))?;
-    }
+    check(Reason::PoolStressed, is_kept || in_reserve, &|| quote.stress_seen(inputs))?;
     check(Reason::PoolReserveHeld, is_kept || !in_reserve, &pool_seen)?;
     check(Reason::PoolExhausted, left.is_none_or(|(left, _)| left >= Minor::ZERO), &pool_seen)?;
     Ok(Plan { route: quote.index, approval: quote.approval(amount), kept: quote.kept })
@@ -307,6 +305,9 @@ impl<'a> Quote<'a> {
     }
 
     fn stress_seen(&self, inputs: &Inputs) -> Shown {
+        if inputs.stress.is_empty() {
+            return Shown::new();
+        }
         let mut seen = self.pool_seen(inputs);
         seen.push(("chf", self.spent.to_string()));
         seen.push(("kept", self.kept.to_string()));

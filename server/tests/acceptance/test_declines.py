@@ -267,6 +267,20 @@ def test_a_suspended_program_declines_everything_and_a_resumed_one_nothing(world
     world.approve(tap(user))
 
 
+def test_a_pool_under_stress_pays_only_essentials(new_server):
+    tiers = [{"below_reserve_percent": 100, "amount_max_chf": "5000", "mcc": ["5411", "5912"]}]
+    world = World(new_server(config={"decision": {"stress": tiers}})).furnished()
+    world.set_pool("EUR", 20_000, reserve=20_000)
+    user = world.user()
+    world.decline(tap(user, 1000, mcc="5812"), "pool_reserve_held")
+    world.decline(tap(user, 6000, mcc="5411"), "pool_reserve_held")
+    world.approve(tap(user, 1000, mcc="5411"))
+    rich = world.user(funding="crypto_then_fiat", fiat=[{"currency": "EUR", "amount": "5000", "allowance": True}])
+    world.approve(tap(rich, 1000, mcc="5812"), source="FIAT")
+    world.set_pool("EUR", PLENTY)
+    world.approve(tap(user, 1000, mcc="5812"))
+
+
 def test_rates_never_set_are_stale(new_server):
     world = World(new_server())
     world.set_pool("EUR", PLENTY)
