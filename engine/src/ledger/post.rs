@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use compact_str::CompactString;
 use dashmap::mapref::entry::Entry as MapEntry;
 
 use super::Ledger;
@@ -270,16 +271,18 @@ impl Ledger {
     }
 
     /// The movements of one name.
-    pub(super) fn posting_row(&self, place: &compact_str::CompactString) -> Result<Option<PostingRow>, StoreError> {
+    pub(super) fn posting_row(&self, place: &CompactString) -> Result<Option<PostingRow>, StoreError> {
         if let Some(row) = self.lock_postings().get(place) {
             return Ok(Some(row.clone()));
         }
         load(&*self.store, place)
     }
 
-    /// The authorization that one of UR's references names, if it is the same account's.
+    /// The authorization that a reference of the movement names, or that it says it belongs to, if it is the same
+    /// account's.
     fn named(&self, posting: &Posting) -> Result<Option<Named>, StoreError> {
-        for reference in &posting.references {
+        let references = posting.references.iter().map(CompactString::as_str);
+        for reference in references.chain(posting.awaits.as_ref().map(AuthorizationId::as_str)) {
             let Ok(id) = reference.parse::<AuthorizationId>() else { continue };
             let Some(found) = self.find(&id)? else { continue };
             let root = found.answer.as_ref().map_or_else(|| id.clone(), |answer| answer.root.clone());

@@ -89,11 +89,13 @@ impl Stage {
     }
 
     fn audit_user(&self, ur_id: &str, account: &Account, shown: &Value, asked_at: u64) {
+        // UR's period may end, or a use become 30 days old, while tapgate answers; and tapgate's time of a use is earlier than
+        // the books' by its answer's way: less than a second.
         let now = self.now();
+        let later = now + self.books().speed;
         let of = |what: &str| format!("user {ur_id} {what}");
         let limit = &shown["limit"];
-        // UR's period may end while tapgate answers.
-        let headroom = [asked_at, now].map(|at| account.headroom_bounds(at, self.is_fed));
+        let headroom = [asked_at, later].map(|at| account.headroom_bounds(at, self.is_fed));
         let headroom = Bounds {
             least: headroom.iter().map(|bounds| bounds.least).min().unwrap_or(0),
             most: headroom.iter().map(|bounds| bounds.most).max().unwrap_or(0),
@@ -107,8 +109,10 @@ impl Stage {
                 most: most + account.limit_drift,
             };
             self.within(&of("headroom"), &limit["headroom"], unsure(headroom.least, headroom.most));
-            let unreflected = [now, asked_at].map(|at| account.unreflected(at));
-            self.within(&of("unreflected"), &limit["unreflected"], unsure(unreflected[0], unreflected[1]));
+            let unreflected = [later, asked_at].map(|at| account.unreflected(at));
+            let least = [later, asked_at].map(|at| account.unreflected(at) - account.ended(at));
+            let (least, most) = (least[0].min(least[1]), unreflected[0].max(unreflected[1]));
+            self.within(&of("unreflected"), &limit["unreflected"], unsure(least, most));
             self.same(&of("usedLimit"), &limit["usedLimit"], &account.reported.used);
         }
         // While the reported period lasts, UR's own figure is the report plus everything since.

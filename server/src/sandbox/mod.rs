@@ -7,9 +7,11 @@
 mod audit;
 mod figures;
 mod partner;
+mod partner_api;
 mod people;
 mod play;
 mod profile;
+mod sender;
 mod settle;
 mod statuses;
 mod tap;
@@ -38,8 +40,10 @@ use tokio::time::Instant;
 
 use self::figures::Figures;
 use self::partner::Partner;
+use self::partner_api::PartnerApi;
 use self::play::{IN_FLIGHT_MAX, Stage};
 pub use self::profile::FaultProfile;
+use self::sender::Sender;
 use self::settle::Settled;
 use self::tap::{Kind, Tap};
 use self::traffic::Traffic;
@@ -53,11 +57,20 @@ use crate::config::Config;
 use crate::http::listener;
 use crate::program::{ServeError, Server};
 use crate::provider::api::AccountMode;
-use crate::signature::{SigningKey, SigningKeyError};
+use crate::signature::{SharedSecret, SigningKey, SigningKeyError};
 use crate::stopping::stopping;
+
+/// Whom the sandbox plays.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Provider {
+    Ur,
+    /// The second provider: its events, its API, and no API of UR's that tapgate would ask.
+    PartnerApi,
+}
 
 #[derive(Clone, Debug)]
 pub struct Options {
+    pub provider: Provider,
     /// Users with cards, besides the sample user; 1 to 1,000,000.
     pub users: usize,
     /// Taps per second of real time; above 0.
@@ -85,6 +98,11 @@ pub enum SandboxError {
     /// The data directory is not empty.
     #[error("{0} is not empty: the simulated UR's books begin empty, so the engine's must too; give another directory")]
     NotEmpty(PathBuf),
+    /// A fault that only UR's API can have.
+    #[error(
+        "--provider partner-api has no --faults {0}: it concerns what tapgate reads from UR; give none, duplicate, late or reorder"
+    )]
+    Faults(String),
     /// A wrong setting in the environment.
     #[error(transparent)]
     Config(#[from] crate::config::ConfigErrors),
@@ -116,6 +134,8 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(250);
 /// The partner's own actions, in thousandths of the taps.
 const DEBITS: u32 = 20;
 const FREEZES: u32 = 2;
+/// The second provider's own acts.
+const ACTS: u32 = 10;
 
 /// The call budget of UR's simulated API: as much as two cores can serve besides everything else.
 const CALLS_PER_REAL_MINUTE: u32 = 30_000;
@@ -126,6 +146,9 @@ const CALLS_PER_REAL_MINUTE: u32 = 30_000;
 /// It could not start, or the engine failed.
 pub async fn run(options: Options, out: &mut (dyn Write + Send)) -> Result<Ran, SandboxError> {
     let keys = Keys::of(options.seed)?;
+    if options.provider == Provider::PartnerApi && !options.faults.is_of_events() {
+        return Err(SandboxError::Faults(format!("{:?}", options.faults).to_lowercase()));
+    }
     let temporary = tempfile::Builder::new().prefix("tapgate-sandbox-").tempdir()?;
     let data = options.data.clone().unwrap_or_else(|| temporary.path().join("data"));
     if std::fs::read_dir(&data).is_ok_and(|mut entries| entries.next().is_some()) {
@@ -154,9 +177,11 @@ pub async fn run(options: Options, out: &mut (dyn Write + Send)) -> Result<Ran, 
     };
     let catch_up = Arc::clone(&api.catch_up);
     let (stop, stopping) = stopping();
-    tokio::spawn(listener::serve(socket, TowerToHyperService::new(api.router()), stopping));
+    let provider = (options.provider == Provider::PartnerApi).then(|| PartnerApi::new(&keys.token));
+    let router = provider.clone().into_iter().fold(api.router(), |router, api| router.merge(api.router()));
+    tokio::spawn(listener::serve(socket, TowerToHyperService::new(router), stopping));
     let mut server = Server::start(config, Arc::clone(&clock)).await?;
-    let stage = set_up(&options, &keys, &server, (books, world()), window_seconds).await?;
+    let stage = set_up(&options, &keys, &server, (books, world()), (window_seconds, provider)).await?;
     let learning = Arc::clone(&stage);
     let _ = catch_up.set(Box::new(move || Box::pin(Arc::clone(&learning).catch_up())));
     announce(out, &keys, &server, &stage, ur)?;
@@ -186,6 +211,7 @@ pub async fn run(options: Options, out: &mut (dyn Write + Send)) -> Result<Ran, 
     let partner = SigningKey::from_bytes(keys.partner)?;
     stage.settle(&mut settled, (ur, partner), faults, &mut random, &line).await?;
     line.finish_and_clear();
+    stage.compare_provider().await?;
     let summary = summary(&stage, stage.now() - began, compared, &settled);
     stop.stop();
     server.stop().await?;
@@ -232,6 +258,7 @@ fn summary(stage: &Stage, seconds: u64, compared: audit::Compared, settled: &Set
     lines.push(format!("settled: {}", settled.transactions));
     lines.push(format!("settled_told: {}", settled.told));
     lines.push(format!("users_swept: {}", settled.swept));
+    lines.extend(stage.provider.iter().flat_map(PartnerApi::summary));
     lines.push(format!("breaks_open: {}\n", settled.breaks));
     lines.join("\n")
 }
@@ -264,6 +291,14 @@ impl Keys {
         }
         Ok(keys)
     }
+
+    /// The provider with one of the keys.
+    fn sender(&self, provider: Provider, key: [u8; 32]) -> Result<Sender, SandboxError> {
+        Ok(match provider {
+            Provider::Ur => Sender::Ur(SigningKey::from_bytes(key)?),
+            Provider::PartnerApi => Sender::PartnerApi(SharedSecret::new(&hex::encode(key))?),
+        })
+    }
 }
 
 /// The configuration of `serve`, so that the environment can override its settings here, too.
@@ -288,9 +323,26 @@ fn config(keys: &Keys, data: &Path, options: &Options, base_url: SocketAddr) -> 
         hex::encode(keys.partner),
         cadence(speed),
     );
+    let text = match options.provider {
+        Provider::Ur => text,
+        // Nothing is asked of UR, so holds end by time; the clock's days pass while the disk writes, so after as many as it can.
+        Provider::PartnerApi => format!(
+            "{}[partner_api]\nenabled = true\nsecret = \"{}\"\ntimestamp_window_seconds = {window}\nbase_url = \"{}{}\"\n\
+             api_key = \"{}\"\n[deliver]\nallow_private = true\n",
+            text.replace("[ur]\n", "[ur]\nfeeds = false\n").replace("[reconcile]\n", LONG_EXPIRY),
+            hex::encode(keys.ur),
+            base(base_url),
+            partner_api::API,
+            keys.token,
+        ),
+    };
     let read = |path: &Path| std::fs::read_to_string(path);
     Ok(Config::load(&text, "the sandbox's configuration", std::env::vars(), read)?)
 }
+
+/// Lives of holds that nobody asks UR about.
+const LONG_EXPIRY: &str =
+    "[reconcile]\nexpiry_seconds = 7776000\nlong_expiry_seconds = 7776000\nreturn_after_seconds = 7776000\n";
 
 /// The intervals of calls to UR and the permitted age of its figures, in the clock's seconds. Calls take real time, so
 /// both grow with the speed.
@@ -323,18 +375,22 @@ async fn set_up(
     keys: &Keys,
     server: &Server,
     (books, world): (Arc<Mutex<Books>>, Books),
-    timestamp_window_seconds: u64,
+    (timestamp_window_seconds, provider): (u64, Option<PartnerApi>),
 ) -> Result<Arc<Stage>, SandboxError> {
     let app = Arc::clone(server.app());
     let (public, admin) = (base(server.addresses().public), base(server.addresses().admin));
     let client = reqwest::Client::builder().no_proxy().tcp_nodelay(true).build();
     let client = client.map_err(|error| error.to_string())?;
-    let partner = Partner::new(client.clone(), &admin, keys.token.clone());
+    let partner = Partner::new(client.clone(), &admin, keys.token.clone(), options.provider);
     let progress = progress(Some(world.accounts.len() as u64), "importing users {bar:32} {pos}/{len}");
     partner.set_up(&world, |imported| progress.inc(imported as u64)).await?;
     progress.finish_and_clear();
-    let courier =
-        Courier::new(client, &public, SigningKey::from_bytes(keys.ur)?, SigningKey::from_bytes(keys.stranger)?);
+    let courier = Courier::new(
+        client,
+        &public,
+        keys.sender(options.provider, keys.ur)?,
+        keys.sender(options.provider, keys.stranger)?,
+    );
     let is_fed = books.lock().unwrap_or_else(PoisonError::into_inner).is_fed;
     let stage = Stage {
         app,
@@ -342,6 +398,7 @@ async fn set_up(
         timestamp_window_seconds,
         courier,
         partner,
+        provider,
         books,
         followed: Mutex::default(),
         traffic: Mutex::new(Traffic::new(options.users, options.seed, options.faults.of_traffic())),
@@ -378,6 +435,9 @@ fn announce(
     writeln!(out, "ur_signer: {address}")?;
     writeln!(out, "ur_signer_key: 0x{}", hex::encode(keys.ur))?;
     writeln!(out, "partner_key: 0x{}", hex::encode(keys.partner))?;
+    if stage.provider.is_some() {
+        writeln!(out, "partner_api_secret: {}", hex::encode(keys.ur))?;
+    }
     writeln!(out, "admin_token: {}", keys.token)?;
     writeln!(out, "sample_user: {SAMPLE_USER}")?;
     writeln!(out, "sample_card: {SAMPLE_CARD}")?;
@@ -426,6 +486,7 @@ async fn traffic(options: &Options, stage: &Arc<Stage>) -> Result<(), SandboxErr
             match errand {
                 Some(Errand::Debit(user)) => stage.debit(user).await,
                 Some(Errand::Freeze(user)) => stage.freeze_or_not(user).await,
+                Some(Errand::Provider(user)) => stage.provider_acts(user).await,
                 None => {}
             }
             stage.play(tap, manner).await;
@@ -439,6 +500,7 @@ async fn traffic(options: &Options, stage: &Arc<Stage>) -> Result<(), SandboxErr
 enum Errand {
     Debit(usize),
     Freeze(usize),
+    Provider(usize),
 }
 
 fn errand(random: &mut ChaCha8Rng, users: usize) -> Option<Errand> {
@@ -446,6 +508,7 @@ fn errand(random: &mut ChaCha8Rng, users: usize) -> Option<Errand> {
     match random.random_range(0..1_000_u32) {
         0..DEBITS => Some(Errand::Debit(user)),
         drawn if drawn < DEBITS + FREEZES => Some(Errand::Freeze(user)),
+        drawn if drawn < DEBITS + FREEZES + ACTS => Some(Errand::Provider(user)),
         _ => None,
     }
 }

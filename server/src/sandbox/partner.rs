@@ -5,6 +5,7 @@ use std::time::Duration;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
+use super::Provider;
 use super::ur::account::{Account, Block, Funds};
 use super::ur::bank::Wire;
 use super::ur::books::Books;
@@ -46,11 +47,13 @@ pub(super) struct Partner {
     client: reqwest::Client,
     base: String,
     token: String,
+    /// Of the imported accounts.
+    provider: Provider,
 }
 
 impl Partner {
-    pub(super) fn new(client: reqwest::Client, admin: &str, token: String) -> Partner {
-        Partner { client, base: format!("{admin}/api/v1"), token }
+    pub(super) fn new(client: reqwest::Client, admin: &str, token: String, provider: Provider) -> Partner {
+        Partner { client, base: format!("{admin}/api/v1"), token, provider }
     }
 
     /// # Errors
@@ -108,7 +111,8 @@ impl Partner {
         let mut accounts: Vec<_> = books.accounts.iter().collect();
         accounts.sort_by_key(|(ur_id, _)| *ur_id);
         for part in accounts.chunks(USERS_PER_IMPORT) {
-            let lines: Vec<_> = part.iter().map(|(ur_id, account)| user(ur_id, account).to_string()).collect();
+            let lines: Vec<_> =
+                part.iter().map(|(ur_id, account)| user(ur_id, account, self.provider).to_string()).collect();
             let answer = self.insist(Method::POST, "/users/import", lines.join("\n")).await?;
             if answer.get("imported").and_then(Value::as_u64) != Some(part.len() as u64) {
                 return Err(format!("not all users were imported: {answer}"));
@@ -176,7 +180,7 @@ fn rates(books: &Books) -> Value {
     })
 }
 
-fn user(ur_id: &str, account: &Account) -> Value {
+fn user(ur_id: &str, account: &Account, provider: Provider) -> Value {
     let fiat = account.fiat.iter().map(|(code, (balance, allowed))| {
         json!({"currency": code, "amount": balance.balance.to_string(), "allowance": allowed})
     });
@@ -187,6 +191,10 @@ fn user(ur_id: &str, account: &Account) -> Value {
     });
     let mut line = json!({
         "urId": ur_id, "status": account.status,
+        "provider": match provider {
+            Provider::Ur => "ur",
+            Provider::PartnerApi => "partner_api",
+        },
         "limit": {
             "usedLimit": account.reported.used.to_string(), "clientLimit": account.reported.client.to_string(),
             "startLimitDate": account.reported.start,

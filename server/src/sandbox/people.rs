@@ -8,7 +8,7 @@ use std::sync::Arc;
 use tapgate_engine::country::Country;
 use tapgate_engine::fact::{
     Author, BreakKind, CardStatus, Channel, Controls, Discrepancy, Fact, FundingPolicy, FundsReplaced, Import,
-    LayerChange, Record, Settled, UserReported, debit_id,
+    LayerChange, Provider, Record, Settled, UserReported, debit_id,
 };
 use tapgate_engine::ids::{AuthorizationId, BreakId, Sequence};
 use tapgate_engine::money::{ChfMinor, Currency, Minor};
@@ -51,8 +51,13 @@ impl Stage {
         }
         for (sequence, record) in self.records_after(followed.through)? {
             self.note_told(&record.fact);
-            // UR's word about a card is what a person signed in UR's name: the simulated UR sends none.
-            if matches!(record.author, Author::Person { .. }) || matches!(record.fact, Fact::CardReported(_)) {
+            // UR's word about a card is what a person signed in UR's name: the simulated UR sends none. The second provider
+            // gives its word by itself.
+            let is_word = matches!(
+                record.fact,
+                Fact::CardReported(_) | Fact::AccountReported(_) | Fact::CardLimited(_) | Fact::ProviderSuspended(_)
+            );
+            if matches!(record.author, Author::Person { .. }) || is_word {
                 if let Fact::BreakResolved { id, .. } = record.fact {
                     followed.resolved.insert(id);
                 }
@@ -196,6 +201,16 @@ impl Stage {
                 amount: minor(credit.amount),
             })),
             Fact::RatesReplaced(_) => Some(Change::OfProgram(ProgramChange::Rates)),
+            Fact::ProviderSuspended(word) if word.provider == Provider::PartnerApi => {
+                Some(Change::OfProgram(ProgramChange::ProviderSuspended(word.suspended)))
+            }
+            // The sandbox plays one provider: of the other it has no cards.
+            Fact::ProviderSuspended(_) => None,
+            Fact::AccountReported(report) => Some(of_user(&report.user, UserChange::StatusSet(report.status.name()))),
+            Fact::CardLimited(limited) => {
+                let blocks = blocks(limited.controls.as_deref());
+                Some(of_user(&limited.user, UserChange::Controlled { card: Some(limited.card.to_string()), blocks }))
+            }
             Fact::ProgramSuspended { suspended, .. } => Some(Change::OfProgram(ProgramChange::Suspended(*suspended))),
             Fact::Settled(settled) => self.settled(fact, settled)?,
             // No word of theirs changes UR or its users.
@@ -225,10 +240,7 @@ impl Stage {
             | Fact::UserAged { .. }
             | Fact::PolicyApplied(_)
             | Fact::BalanceOmitted { .. }
-            | Fact::AllowancesReported(_)
-            | Fact::ProviderSuspended(_)
-            | Fact::AccountReported(_)
-            | Fact::CardLimited(_) => None,
+            | Fact::AllowancesReported(_) => None,
         })
     }
 

@@ -11,6 +11,7 @@ use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard, Semaphore};
 use super::SandboxError;
 use super::figures::Figures;
 use super::partner::{Partner, Refusal};
+use super::partner_api::PartnerApi;
 use super::people::Followed;
 use super::tap::{Kind, Tap};
 use super::traffic::{Manner, Traffic};
@@ -52,6 +53,8 @@ pub(super) struct Stage {
     pub(super) timestamp_window_seconds: u64,
     pub(super) courier: Courier,
     pub(super) partner: Partner,
+    /// The second provider, if the sandbox plays it.
+    pub(super) provider: Option<PartnerApi>,
     pub(super) books: Arc<Mutex<Books>>,
     pub(super) followed: Mutex<Followed>,
     pub(super) traffic: Mutex<Traffic>,

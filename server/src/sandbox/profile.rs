@@ -34,6 +34,11 @@ pub enum FaultProfile {
 }
 
 impl FaultProfile {
+    /// Whether all its faults are those of events, which another provider than UR can have.
+    pub(super) fn is_of_events(self) -> bool {
+        matches!(self, FaultProfile::None | FaultProfile::Duplicate | FaultProfile::Late | FaultProfile::Reorder)
+    }
+
     /// The faults of callbacks.
     pub(super) fn of_traffic(self) -> traffic::Faults {
         use traffic::Faults;

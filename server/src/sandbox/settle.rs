@@ -28,6 +28,8 @@ use crate::signature::SigningKey;
 
 /// Transactions that UR notifies; sweeps must find the others.
 const NOTIFIED_MAX: usize = 2_000;
+/// Notifications of the second provider that are under way together.
+const NOTIFIED_AT_ONCE: usize = 8;
 /// A generous call budget: the sweeps of a whole run take seconds.
 const CALLS_PER_MINUTE: u32 = 1_000_000;
 /// Retries of a sweep that UR interrupted.
@@ -99,6 +101,17 @@ pub(super) struct Notification {
     pub(super) data: Value,
 }
 
+impl Notification {
+    /// The same transaction before it completes.
+    fn pending(&self) -> Notification {
+        let mut data = self.data.clone();
+        if let Some(fields) = data.as_object_mut() {
+            fields.insert("status".to_owned(), "pending".into());
+        }
+        Notification { number: self.number, data }
+    }
+}
+
 impl Stage {
     /// Settles due transactions until the traffic is over.
     ///
@@ -156,9 +169,33 @@ impl Stage {
         if faults.shuffled {
             notifications.shuffle(random);
         }
-        for notification in notifications {
-            self.notify(&notification).await?;
-            settled.told += 1;
+        self.notify_all(&notifications, settled).await
+    }
+
+    /// Notifies in order. The second provider, which no sweep makes up for, shows each debit as pending before it completes
+    /// any: else the smallest of an authorization's could seem to be a difference of rates.
+    async fn notify_all(&self, notifications: &[Notification], settled: &mut Settled) -> Result<(), String> {
+        if self.provider.is_some() {
+            let debits =
+                notifications.iter().filter(|one| one.data["direction"] == "OUT" && one.data["status"] == "completed");
+            let pending: Vec<_> = debits.map(Notification::pending).collect();
+            self.notify_together(&pending).await?;
+        }
+        settled.told += notifications.len();
+        self.notify_together(notifications).await
+    }
+
+    /// As the second provider several at once, so that a fast clock's month is told before its holds expire.
+    async fn notify_together(&self, notifications: &[Notification]) -> Result<(), String> {
+        let at_once = if self.provider.is_some() { NOTIFIED_AT_ONCE } else { 1 };
+        for part in notifications.chunks(at_once) {
+            let tell = |place: usize| async move {
+                match part.get(place) {
+                    Some(notification) => self.notify(notification).await,
+                    None => Ok(()),
+                }
+            };
+            tokio::try_join!(tell(0), tell(1), tell(2), tell(3), tell(4), tell(5), tell(6), tell(7))?;
         }
         Ok(())
     }
@@ -260,10 +297,8 @@ impl Stage {
         random: &mut ChaCha8Rng,
         progress: &ProgressBar,
     ) -> Result<(), String> {
-        for notification in self.notifications(settled, faults, random).await? {
-            self.notify(&notification).await?;
-            settled.told += 1;
-        }
+        let notifications = self.notifications(settled, faults, random).await?;
+        self.notify_all(&notifications, settled).await?;
         for (ur_id, amount) in std::mem::take(&mut settled.unasked) {
             self.debit_unasked(&ur_id, amount)?;
         }
@@ -283,7 +318,8 @@ impl Stage {
         self.books().quirks = Quirks::default();
         let users = self.traded();
         progress.set_length(users.len() as u64);
-        for ur_id in &users {
+        // Of the second provider tapgate sees what it notifies, and nothing else.
+        for ur_id in users.iter().filter(|_| self.provider.is_none()) {
             self.sweep(&client, ur_id).await?;
             progress.inc(1);
             settled.swept += 1;
@@ -327,7 +363,7 @@ impl Stage {
                 self.surprise(number, BreakKind::StatusConflict, settled).await?;
                 continue;
             }
-            if surprise.is_none() && told.len() < NOTIFIED_MAX {
+            if surprise.is_none() && told.len() < self.notified_max() {
                 self.settle_worded(number, settled, faults, random, &mut told);
                 continue;
             }
@@ -335,7 +371,7 @@ impl Stage {
             let is_wrong = surprise == Some(BreakKind::AmountMismatch) && books.overcharge(number, now);
             let Some(shown) = books.statement.settle(number) else { continue };
             // A wrong notification may be lost, too: then a sweep must find the settlement.
-            if told.len() < NOTIFIED_MAX {
+            if told.len() < self.notified_max() {
                 notify(&shown, faults, random, &mut told);
             }
             if is_wrong {
@@ -358,6 +394,10 @@ impl Stage {
             told.shuffle(random);
         }
         Ok(told)
+    }
+
+    fn notified_max(&self) -> usize {
+        if self.provider.is_some() { usize::MAX } else { NOTIFIED_MAX }
     }
 
     async fn sweep(&self, client: &Client, ur_id: &str) -> Result<(), String> {

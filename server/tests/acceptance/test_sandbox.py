@@ -290,6 +290,21 @@ def test_people_resolve_and_link_breaks_and_release_holds(started):
     assert said["users_left_out"] == str(len({ur_id, holder, "20002"}))
 
 
+@pytest.mark.parametrize("profile", ["none", "duplicate", "reorder"])
+def test_the_second_provider_and_tapgate_end_equal(profile):
+    done = sandbox("--provider", "partner-api", "--for", 6, "--users", 40, "--rate", 150, "--speed", 43_200, "--faults", profile)
+    summary = values(done.stdout)
+    assert (done.returncode, summary["books"], summary["journal"]) == (0, "equal", "equal"), done.stdout + done.stderr
+    # It acted by itself, people changed cards of its, and a suspended service stopped its taps.
+    assert int(summary["provider_events"]) > 0 and int(summary["users_left_out"]) == 0, summary
+    assert int(summary["settled_told"]) >= int(summary["settled"]) > 0 and int(summary["users_swept"]) == 0, summary
+
+
+def test_the_second_provider_has_no_fault_of_urs_api():
+    done = sandbox("--provider", "partner-api", "--for", 1, "--faults", "outage")
+    assert done.returncode == 1 and "no --faults outage" in done.stderr, done
+
+
 def test_one_seed_makes_one_world():
     first, again = (values(sandbox("--for", 1, "--users", 5, "--rate", 5, "--seed", 9).stdout) for _ in range(2))
     other = values(sandbox("--for", 1, "--users", 5, "--rate", 5, "--seed", 10).stdout)

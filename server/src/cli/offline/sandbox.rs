@@ -6,10 +6,13 @@ use clap::Args;
 
 use crate::cli::Failed;
 use crate::provider::api::AccountMode;
-use crate::sandbox::{self, FaultProfile, Options, Provocation};
+use crate::sandbox::{self, FaultProfile, Options, Provider, Provocation};
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Sandbox {
+    /// The provider to play; with partner-api, tapgate is sent its events, and asks UR nothing.
+    #[arg(long, value_enum, default_value_t = Provider::Ur)]
+    provider: Provider,
     /// Users with cards, beside the sample user.
     #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     users: u32,
@@ -56,6 +59,7 @@ fn account_mode(text: &str) -> Result<AccountMode, String> {
 impl Sandbox {
     pub(in crate::cli) fn run(self) -> Result<(), Failed> {
         let options = Options {
+            provider: self.provider,
             users: usize::try_from(self.users)?,
             rate: self.rate,
             faults: self.faults,

@@ -23,11 +23,12 @@ async fn show(State(admin): State<Admin>) -> Answer {
     let providers = program.providers.iter().map(
         |word| json!({"provider": word.provider.name(), "suspended": word.suspended, "reason": word.reason.as_str()}),
     );
-    let mut shown = json!({"suspended": program.suspended, "reason": program.reason.as_str()});
-    if !program.providers.is_empty() {
-        shown["providers"] = providers.collect();
-    }
-    Ok(Json(shown))
+    let (suspended, reason) = (program.suspended, program.reason.as_str());
+    // A program with one provider has one switch.
+    Ok(Json(match program.providers.is_empty() {
+        true => json!({"suspended": suspended, "reason": reason}),
+        false => json!({"suspended": suspended, "reason": reason, "providers": providers.collect::<Vec<_>>()}),
+    }))
 }
 
 async fn switch(State(admin): State<Admin>, asked: Asked) -> Answer {

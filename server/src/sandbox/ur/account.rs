@@ -248,6 +248,13 @@ impl Account {
         live.map(|(_, chf)| chf).sum()
     }
 
+    /// Of these, what ended with the reported period: tapgate drops it within a day.
+    pub(in crate::sandbox) fn ended(&self, now: u64) -> u64 {
+        let end = self.reported.start + PERIOD_SECONDS;
+        let live = self.uses.iter().filter(|(at, _)| at + PERIOD_SECONDS >= now && *at < end);
+        if self.reported.has_ended(now) { live.map(|(_, chf)| chf).sum() } else { 0 }
+    }
+
     /// Francs that tapgate may still approve.
     pub(in crate::sandbox) fn headroom(&self, now: u64) -> u64 {
         let reported = if self.reported.has_ended(now) { 0 } else { self.reported.used };
@@ -259,7 +266,8 @@ impl Account {
     pub(in crate::sandbox) fn headroom_bounds(&self, now: u64, is_fed: bool) -> Bounds {
         let imported = self.headroom(now);
         if !is_fed {
-            return Bounds { least: imported, most: imported };
+            let most = self.reported.client.saturating_sub(self.unreflected(now) - self.ended(now));
+            return Bounds { least: imported, most: if self.reported.has_ended(now) { most } else { imported } };
         }
         let used = if self.limit.has_ended(now) { 0 } else { self.limit.used };
         let reported = self.limit.client.saturating_sub(used);

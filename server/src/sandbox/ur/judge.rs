@@ -58,6 +58,9 @@ impl Books {
         if tap.kind == Kind::Incremental && parent.is_none() {
             return Err("parent_not_found");
         }
+        if self.people.is_provider_suspended {
+            return Err("provider_suspended");
+        }
         let standing = match account.status {
             "live" => Ok(()),
             "closed" => Err("account_closed"),

@@ -23,8 +23,8 @@ pub use self::api::{Provocation, ProvocationError};
 pub(super) use self::doubt::Bounds;
 pub(super) use self::quirks::Quirks;
 pub(super) use self::statement::Shown;
+use super::sender::{self, Sender};
 use super::tap::Tap;
-use crate::signature::{SIGNATURE_HEADER, SigningKey};
 
 const DEADLINE: Duration = Duration::from_millis(500);
 
@@ -46,14 +46,14 @@ pub(super) struct Answer {
 pub(super) struct Courier {
     client: reqwest::Client,
     url: String,
-    key: SigningKey,
-    /// A key that tapgate does not accept.
-    stranger: SigningKey,
+    sender: Sender,
+    /// The same with a key that tapgate does not accept.
+    stranger: Sender,
 }
 
 impl Courier {
-    pub(super) fn new(client: reqwest::Client, public: &str, key: SigningKey, stranger: SigningKey) -> Courier {
-        Courier { client, url: format!("{public}/webhooks/ur"), key, stranger }
+    pub(super) fn new(client: reqwest::Client, public: &str, sender: Sender, stranger: Sender) -> Courier {
+        Courier { client, url: format!("{public}{}", sender.path()), sender, stranger }
     }
 
     /// Sends a callback, and waits as long as UR does.
@@ -61,9 +61,9 @@ impl Courier {
     /// # Errors
     /// No answer in time, or no connection.
     pub(super) async fn ask(&self, tap: &Tap, timestamp: u64) -> Result<Answer, String> {
-        let body = tap.body(timestamp);
-        let signature = self.key.sign_hex(&[&body]);
-        self.send(body, signature).await
+        let body = self.sender.tap(tap, timestamp);
+        let proof = self.sender.prove(&body, timestamp);
+        self.send(body, proof).await
     }
 
     /// Sends a callback that a stranger signed.
@@ -71,9 +71,9 @@ impl Courier {
     /// # Errors
     /// As [`Self::ask`].
     pub(super) async fn ask_as_stranger(&self, tap: &Tap, timestamp: u64) -> Result<Answer, String> {
-        let body = tap.body(timestamp);
-        let signature = self.stranger.sign_hex(&[&body]);
-        self.send(body, signature).await
+        let body = self.stranger.tap(tap, timestamp);
+        let proof = self.stranger.prove(&body, timestamp);
+        self.send(body, proof).await
     }
 
     /// Sends a callback with UR's signature of another body.
@@ -81,9 +81,9 @@ impl Courier {
     /// # Errors
     /// As [`Self::ask`].
     pub(super) async fn ask_altered(&self, tap: &Tap, timestamp: u64) -> Result<Answer, String> {
-        let signature = self.key.sign_hex(&[&tap.body(timestamp)]);
+        let proof = self.sender.prove(&self.sender.tap(tap, timestamp), timestamp);
         let altered = Tap { amount: tap.amount + 1, ..tap.clone() };
-        self.send(altered.body(timestamp), signature).await
+        self.send(self.sender.tap(&altered, timestamp), proof).await
     }
 
     /// Sends a callback, and drops the connection before the answer.
@@ -97,35 +97,47 @@ impl Courier {
     /// # Errors
     /// tapgate refused the notification.
     pub(super) async fn notify(&self, data: &serde_json::Value, now: impl Fn() -> u64) -> Result<(), String> {
+        self.insist(|timestamp| self.sender.transaction(data, timestamp), now).await
+    }
+
+    /// Sends another event of the second provider, and retries as for a transaction.
+    ///
+    /// # Errors
+    /// tapgate refused the event.
+    pub(super) async fn tell(&self, kind: &str, data: &serde_json::Value, now: impl Fn() -> u64) -> Result<(), String> {
+        self.insist(|timestamp| sender::event(kind, timestamp, data), now).await
+    }
+
+    async fn insist(&self, body: impl Fn(u64) -> Vec<u8>, now: impl Fn() -> u64) -> Result<(), String> {
         let mut refused = String::new();
         for _ in 0..NOTIFY_ATTEMPTS_MAX {
-            let event = serde_json::json!({"event": "transaction", "timestamp": now(), "data": data});
-            let body = event.to_string().into_bytes();
-            let signature = self.key.sign_hex(&[&body]);
-            match self.send(body, signature).await {
+            let timestamp = now();
+            let body = body(timestamp);
+            let proof = self.sender.prove(&body, timestamp);
+            match self.send(body, proof).await {
                 Ok(answer) if answer.status == 200 => return Ok(()),
                 Ok(answer) => refused = format!("{answer:?}"),
                 Err(error) => refused = error,
             }
             tokio::time::sleep(NOTIFY_PAUSE).await;
         }
-        Err(format!("the notification of {data} was not acknowledged: {refused}"))
+        let body = String::from_utf8_lossy(&body(now())).into_owned();
+        Err(format!("the notification {body} was not acknowledged: {refused}"))
     }
 
     /// A shell command for people, which sends this tap.
     pub(super) fn curl(&self, tap: &Tap, timestamp: u64) -> String {
-        let body = tap.body(timestamp);
-        let signature = self.key.sign_hex(&[&body]);
+        let body = self.sender.tap(tap, timestamp);
+        let proof = self.sender.prove(&body, timestamp);
+        let proof: String = proof.iter().map(|(name, value)| format!(" -H '{name}: {value}'")).collect();
         let body = String::from_utf8_lossy(&body).into_owned();
-        format!(
-            "curl -sS {} -H 'Content-Type: application/json' -H '{SIGNATURE_HEADER}: {signature}' --data-binary '{body}'",
-            self.url
-        )
+        format!("curl -sS {} -H 'Content-Type: application/json'{proof} --data-binary '{body}'", self.url)
     }
 
-    async fn send(&self, body: Vec<u8>, signature: String) -> Result<Answer, String> {
+    async fn send(&self, body: Vec<u8>, proof: Vec<(&'static str, String)>) -> Result<Answer, String> {
         let began = tokio::time::Instant::now();
-        let request = self.client.post(&self.url).header(SIGNATURE_HEADER, signature);
+        let request = self.client.post(&self.url);
+        let request = proof.into_iter().fold(request, |request, (name, value)| request.header(name, value));
         let request = request.header("Content-Type", "application/json").body(body).timeout(DEADLINE);
         let exchange = async {
             let response = request.send().await?;

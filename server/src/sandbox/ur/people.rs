@@ -47,6 +47,8 @@ pub(in crate::sandbox) enum Change {
 #[derive(Clone, Debug)]
 pub(in crate::sandbox) enum UserChange {
     Suspended(bool),
+    /// The account's status, by the second provider's word.
+    StatusSet(&'static str),
     /// The user's or a card's restrictions; `None`: restrictions that the books do not know.
     Controlled {
         card: Option<String>,
@@ -85,6 +87,8 @@ pub(in crate::sandbox) enum UserChange {
 #[derive(Clone, Debug)]
 pub(in crate::sandbox) enum ProgramChange {
     Suspended(bool),
+    /// The second provider suspended or resumed its card service.
+    ProviderSuspended(bool),
     Pool(PoolSet),
     Credited {
         code: String,
@@ -99,6 +103,8 @@ pub(in crate::sandbox) enum ProgramChange {
 pub(in crate::sandbox) struct People {
     /// The whole program is suspended.
     pub(super) is_suspended: bool,
+    /// The card service of the provider is suspended.
+    pub(super) is_provider_suspended: bool,
     /// Users whose figures the books cannot follow.
     left: BTreeSet<String>,
     /// Users with whose cards only people tap: the sample user, and those that people imported.
@@ -190,6 +196,7 @@ impl Books {
     fn follow_program(&mut self, change: ProgramChange) {
         match change {
             ProgramChange::Suspended(suspended) => self.people.is_suspended = suspended,
+            ProgramChange::ProviderSuspended(suspended) => self.people.is_provider_suspended = suspended,
             ProgramChange::Pool(set) => self.set_pool(&set),
             ProgramChange::Credited { code, amount } => {
                 if let Some(code) = self.held(&code) {
@@ -204,6 +211,7 @@ impl Books {
     /// Whether the books know the user's figures after the change.
     fn follow_user(&mut self, ur_id: &str, change: UserChange, now: u64) -> bool {
         match change {
+            UserChange::StatusSet(status) => self.with_account(ur_id, |account| account.status = status),
             UserChange::Suspended(suspended) => self.with_account(ur_id, |account| account.suspended = suspended),
             UserChange::Controlled { card, blocks } => {
                 let is_known = blocks.is_some();

@@ -180,7 +180,8 @@ struct CardTransaction {
     id: String,
     authorization_id: Option<String>,
     user_id: Digits,
-    card_id: String,
+    /// Required where a decision is asked for.
+    card_id: Option<String>,
     kind: String,
     status: String,
     amount: Digits,
@@ -336,7 +337,7 @@ fn asked(
         kind,
         original,
         user,
-        card: parsed("cardId", &told.card_id)?,
+        card: parsed("cardId", told.card_id.as_deref().ok_or_else(|| Malformed("cardId is missing".to_owned()))?)?,
         amount: sum,
         currency: code.currency(),
         settlement_amount: settlement,
