@@ -635,6 +635,84 @@ fn a_use_before_ur_s_period_ended_counts_no_more_after_it() {
 }
 
 #[test]
+fn an_increment_is_given_no_more_than_movements_claim_beyond_what_was_approved() {
+    let store = MemoryStore::new();
+    let world = World::with_store(store.clone());
+    let tight = Import {
+        funds: Some(Money { amount: Minor(1_000), currency: Currency::EUR }),
+        limit: ClientLimit { client: ChfMinor(1_000), ..world::import().limit },
+        ..world::import()
+    };
+    world.change(Change::ImportUser(Box::new(tight))).unwrap();
+    world.durable(tap("a1", 900));
+    // The user's debit fell and rose again: it is still a part of what was approved.
+    for progress in [Progress::Rejected, Progress::Completed] {
+        world.book(&movement("h", Flow::Out, progress, 300), "a1").unwrap();
+    }
+    let increment = Request { kind: Kind::Incremental, original: Some("a1".parse().unwrap()), ..tap("i1", 300) };
+    assert!(matches!(world.durable(increment), Outcome::Declined(_)), "100 are left of the funds");
+    world.close_and_check(&store);
+}
+
+#[test]
+fn what_ur_takes_of_an_ended_hold_is_claimed_beside_an_open_one() {
+    let store = MemoryStore::new();
+    let world = World::with_store(store.clone());
+    world.durable(tap("a1", 900));
+    world.change(Change::Release { root: "a1".parse().unwrap(), reason: "lost".into() }).unwrap();
+    world.book(&movement("h", Flow::Out, Progress::Pending, 900), "a1").unwrap();
+    let increment = Request { kind: Kind::Incremental, original: Some("a1".parse().unwrap()), ..tap("i1", 300) };
+    assert!(matches!(world.durable(increment), Outcome::Approved { .. }));
+    assert_eq!((world.available(), world.user().funds.unwrap().held), (98_800, Minor(1_200)));
+    world.book(&completed("h", 900), "a1").unwrap();
+    assert_eq!((world.available(), world.user().funds.unwrap().held), (98_800, Minor(1_200)), "300 are open");
+    world.close_and_check(&store);
+}
+
+#[test]
+fn rows_that_share_a_reference_are_as_many_movements() {
+    let store = MemoryStore::new();
+    let world = World::with_store(store.clone());
+    world.durable(tap("a1", 1_000));
+    for own in [["x1", "x2"], ["x2", "x1"]] {
+        let row =
+            |own: &str| Posting { references: ["a1".into(), own.into()].into_iter().collect(), ..completed("h", 500) };
+        let answer = [row(own[0]), Posting { ordinal: 1, ..row(own[1]) }];
+        for row in &answer {
+            world.ledger.post_listed(row, &answer, at(100)).unwrap();
+        }
+        world.drained();
+        assert_eq!(
+            world.ledger.find(&"a1".parse().unwrap()).unwrap().unwrap().authorization.unwrap().captured(),
+            Minor(1_000)
+        );
+    }
+    world.close_and_check(&store);
+}
+
+#[test]
+fn one_of_two_equal_debits_is_refused_and_the_other_taken() {
+    for statuses in [[Progress::Completed, Progress::Rejected], [Progress::Rejected, Progress::Completed]] {
+        let store = MemoryStore::new();
+        let world = World::with_store(store.clone());
+        world.durable(tap("a1", 1_000));
+        let row = |progress, ordinal| Posting { ordinal, ..naming(&movement("h", Flow::Out, progress, 500), "a1") };
+        for answer in [[Progress::Pending; 2].map(|status| (status, 1)), statuses.map(|status| (status, 0))] {
+            let [(first, _), (second, ordinal)] = answer;
+            let answer = [row(first, 0), row(second, ordinal)];
+            for row in &answer {
+                world.ledger.post_listed(row, &answer, at(100)).unwrap();
+            }
+        }
+        world.drained();
+        let found = world.ledger.find(&"a1".parse().unwrap()).unwrap().unwrap().authorization.unwrap();
+        assert_eq!((found.captured(), found.held().amount), (Minor(500), Minor(0)), "{statuses:?}");
+        assert!(world.ledger.open_breaks().is_empty(), "UR contradicts nothing");
+        world.close_and_check(&store);
+    }
+}
+
+#[test]
 fn breaks_outlive_restarts_until_a_person_explains_them() {
     let store = MemoryStore::new();
     let world = World::with_store(store.clone());

@@ -63,8 +63,8 @@ impl Ledger {
         self.post_listed(posting, &[], now)
     }
 
-    /// Posts a movement that UR shows in a list. `answer`: the rows of UR's answer under the same [`Posting::place`] with
-    /// the same status, this one among them. `None`: it says nothing new.
+    /// Posts a movement that UR shows in a list. `answer`: the rows of UR's answer under the same [`Posting::place`], this
+    /// one among them. `None`: it says nothing new.
     ///
     /// # Errors
     /// As for [`Ledger::post`].

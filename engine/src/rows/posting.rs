@@ -57,46 +57,62 @@ impl ShownMovement {
         !refers_elsewhere && !are_two
     }
 
-    /// Whether UR's row shows this movement with the amount that it has.
-    fn is_exactly(&self, posting: &Posting) -> bool {
-        self.amount == posting.amount.amount && self.ordinal == posting.ordinal && self.may_be(posting)
+    /// Whether it has the row's amount and every reference of the row.
+    fn has_all_of(&self, row: &Posting) -> bool {
+        let has = |reference| self.references.contains(reference);
+        self.amount == row.amount.amount && !row.references.is_empty() && row.references.iter().all(has)
     }
 
-    fn shares_a_reference(&self, posting: &Posting) -> bool {
-        self.references.iter().any(|reference| posting.references.contains(reference))
+    /// Whether it has the row's amount, and the row's number among equal ones.
+    fn is_numbered_as(&self, row: &Posting) -> bool {
+        self.amount == row.amount.amount && self.ordinal == row.ordinal
     }
 
-    fn distance(&self, posting: &Posting) -> Minor {
-        Minor((self.amount - posting.amount.amount).0.abs())
+    /// How unlike the row it is. What is settled changes no more: unless it is as the row says, an unsettled movement is
+    /// likelier.
+    fn distance(&self, row: &Posting) -> impl Ord {
+        let shares = self.references.iter().any(|reference| row.references.contains(reference));
+        let is_same = self.progress == row.progress && self.amount == row.amount.amount;
+        let is_settled = !self.progress.is_unsettled();
+        let amount = (self.amount - row.amount.amount).0.abs();
+        (!shares, !is_same, is_settled, amount, self.references.len().abs_diff(row.references.len()), self.number)
     }
 }
 
 impl PostingRow {
-    /// The movement that UR's row shows. `answer`: the rows of UR's answer under this name with the same status, in
-    /// which no two show one movement; empty where UR shows the row alone.
+    /// The movement that UR's row shows. `answer`: the rows of UR's answer under this name, the row among them; empty
+    /// where UR shows the row alone.
     ///
-    /// A row of the amount that a movement has shows that movement. The other rows have changed amounts: the smallest
-    /// chooses first, each the nearest movement that no row shows.
+    /// Each row of an answer shows a movement of its own: the one of its amount and references, else of its amount and
+    /// number, else the nearest, because amounts change. What is settled chooses first. A row that finds none left is an
+    /// older, or a contradicting, row of a movement that a row of a further status shows.
     #[must_use]
     pub fn shown_by(&self, posting: &Posting, answer: &[Posting]) -> Option<&ShownMovement> {
-        let exactly = |posting: &Posting| {
-            let own = self.movements.iter().filter(|own| own.is_exactly(posting));
-            own.min_by_key(|own| (!own.shares_a_reference(posting), own.number))
-        };
-        if let Some(own) = exactly(posting) {
-            return Some(own);
-        }
-        let (exact, mut changed): (Vec<_>, Vec<_>) = answer.iter().partition(|row| exactly(row).is_some());
-        let order = |row: &Posting| (row.amount.amount, row.ordinal, row.references.clone());
-        changed.retain(|row| order(row) < order(posting));
-        changed.sort_by_key(|row| order(row));
+        let mut rows: Vec<&Posting> = if answer.is_empty() { vec![posting] } else { answer.iter().collect() };
+        rows.sort_by_key(|row| (std::cmp::Reverse(row.progress), row.amount.amount, row.ordinal));
         let mut free: Vec<&ShownMovement> = self.movements.iter().collect();
-        free.retain(|own| !exact.iter().any(|row| own.is_exactly(row)));
-        for row in changed {
-            let chosen = nearest(&free, row).map(|own| own.number);
-            free.retain(|own| Some(own.number) != chosen);
+        let mut further: Vec<&ShownMovement> = Vec::new();
+        let rules: [fn(&ShownMovement, &Posting) -> bool; 3] =
+            [ShownMovement::has_all_of, ShownMovement::is_numbered_as, |_, _| true];
+        for fits in rules {
+            let mut found = None;
+            rows.retain(|row| {
+                let fitting = free.iter().filter(|own| own.may_be(row) && fits(own, row));
+                let Some(own) = fitting.min_by_key(|own| own.distance(row)).copied() else { return true };
+                free.retain(|other| other.number != own.number);
+                if row.progress > posting.progress {
+                    further.push(own);
+                }
+                if *row == posting {
+                    found = Some(own);
+                }
+                false
+            });
+            if found.is_some() {
+                return found;
+            }
         }
-        nearest(&free, posting)
+        further.into_iter().filter(|own| own.may_be(posting)).min_by_key(|own| own.distance(posting))
     }
 
     /// The number of a new movement under the name.
@@ -105,15 +121,6 @@ impl PostingRow {
         // Saturating: evidence on one authorization is bounded far below.
         self.movements.iter().map(|own| own.number).max().map_or(0, |last| last.saturating_add(1))
     }
-}
-
-/// The movement whose amount may have changed to the row's.
-fn nearest<'a>(free: &[&'a ShownMovement], row: &Posting) -> Option<&'a ShownMovement> {
-    // What is settled changes no more: an unsettled movement is likelier.
-    let likeliest = |own: &&&ShownMovement| {
-        (!own.shares_a_reference(row), !own.progress.is_unsettled(), own.distance(row), own.number)
-    };
-    free.iter().filter(|own| own.may_be(row)).min_by_key(likeliest).copied()
 }
 
 impl Row for PostingRow {

@@ -152,7 +152,7 @@ impl<'a> Layers<'a> {
         let draws = self.row.draws.len();
         // What is owed beyond the draws' own debits, by the currency of the user's funds: it may change between draws.
         let mut beyond: SmallVec<[Money; 1]> = SmallVec::new();
-        beyond.extend(self.owed_beyond(standing));
+        beyond.extend(owed_beyond(self.row, standing));
         for (layer, change) in self.layers.iter_mut().take(draws) {
             let Some((draw, stands)) =
                 self.row.draws.iter().zip(&standing.draws).find(|(draw, _)| draw.sequence == layer.sequence)
@@ -205,19 +205,6 @@ impl<'a> Layers<'a> {
         }
     }
 
-    /// What the user's funds owe beyond every draw, at the first draw's rate or the first movement's.
-    fn owed_beyond(&self, standing: &Standing) -> Option<Money> {
-        let beyond = standing.owed - standing.draws.iter().map(|draw| draw.owed).sum();
-        if self.row.source != Some(Source::Crypto) || beyond.is_zero() {
-            return None;
-        }
-        let (funds, paid) = match self.row.draws.first() {
-            Some(draw) => (draw.funds?, draw.paid.amount),
-            None => funds_of_movements(self.row)?,
-        };
-        Some(Money { amount: proportion(funds.amount, beyond, paid), currency: funds.currency })
-    }
-
     /// What UR shows of the uses of the limit: those of all draws that it took, and where it took all, every use. UR may
     /// show more of an authorization later, so that one is not all taken any more.
     pub(super) fn show(&mut self, standing: &Standing) {
@@ -238,6 +225,19 @@ impl<'a> Layers<'a> {
     pub(super) fn changes(self) -> SmallVec<[LayerChange; 1]> {
         self.layers.into_iter().map(|(_, change)| change).filter(|change| !change.is_none()).collect()
     }
+}
+
+/// What the user's funds owe beyond every draw, at the first draw's rate or the first movement's.
+pub(super) fn owed_beyond(row: &Authorization, standing: &Standing) -> Option<Money> {
+    let beyond = standing.owed - standing.draws.iter().map(|draw| draw.owed).sum();
+    if row.source != Some(Source::Crypto) || beyond.is_zero() {
+        return None;
+    }
+    let (funds, paid) = match row.draws.first() {
+        Some(draw) => (draw.funds?, draw.paid.amount),
+        None => funds_of_movements(row)?,
+    };
+    Some(Money { amount: proportion(funds.amount, beyond, paid), currency: funds.currency })
 }
 
 /// Adds to the sum in the same currency.

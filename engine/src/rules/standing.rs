@@ -2,6 +2,7 @@
 //!
 //! All figures are in the currency paid in. The letters are those of docs/adr/0009-standing.md.
 
+use super::layers::owed_beyond;
 use crate::fact::{Claimed, Flow, Movement, Progress, Tolerance};
 use crate::ids::Sequence;
 use crate::money::{ChfMinor, Currency, Minor, Money};
@@ -119,7 +120,8 @@ pub fn standing(row: &Authorization, tolerance: Tolerance) -> Standing {
     let back = returned.min(announced);
     // A single return above all that was announced is a refund: the authorization's own return is not shown yet.
     let refunds: Minor = refunds(row, announced, tolerance);
-    let base = base(row, &approved_by_draw, announced, (returned - refunds).min(announced));
+    let of_ended = of_ended(row, &approved_by_draw, announced);
+    let base = base(row, &approved_by_draw, announced, (returned - refunds).min(announced)) + of_ended;
     let base = if pending.is_zero() && is_last(&shown, base, tolerance) { base.min(taken) } else { base };
     let pend = if pending.is_zero() {
         taken
@@ -161,7 +163,7 @@ pub fn standing(row: &Authorization, tolerance: Tolerance) -> Standing {
         return_limit_shown,
         ..Standing::default()
     };
-    allot(row, &shown, &approved_by_draw, pend, &mut standing);
+    allot(row, &shown, &approved_by_draw, (pend, of_ended), &mut standing);
     standing
 }
 
@@ -172,12 +174,11 @@ pub fn claimed(row: &Authorization, tolerance: Tolerance, funds: Option<Currency
     row.settlement.as_ref().filter(|settlement| settlement.is_shown())?;
     let standing = standing(row, tolerance);
     let amount = (standing.taken + standing.held - standing.approved).max(Minor::ZERO);
-    let layers = &row.settlement().layers;
-    let in_funds = layers.iter().filter(|layer| Some(layer.currency) == funds);
+    let owed = owed_beyond(row, &standing).filter(|owed| Some(owed.currency) == funds);
     let claimed = Claimed {
         paid: Money { amount, currency: row.paid_currency },
-        limit: layers.iter().map(|layer| layer.limit).sum(),
-        funds: in_funds.map(|layer| layer.debit).sum(),
+        limit: standing.beyond_limit,
+        funds: owed.map_or(Minor::ZERO, |owed| owed.amount),
     };
     let Claimed { paid, limit, funds } = claimed;
     (!paid.amount.is_zero() || !limit.is_zero() || !funds.is_zero()).then_some(claimed)
@@ -259,13 +260,50 @@ fn base(row: &Authorization, approved: &[Minor], announced: Minor, back: Minor) 
     if is_open { base + back } else { Minor::ZERO }
 }
 
+/// What UR takes of draws that we ended while others are open: movements that name such a draw, or are of its amount and
+/// of no open one's. An open draw may be taken beside them.
+fn of_ended(row: &Authorization, approved: &[Minor], announced: Minor) -> Minor {
+    let mut left = announced;
+    let (mut ended, mut open): (Vec<(Sequence, Minor)>, Vec<Minor>) = (Vec::new(), Vec::new());
+    for (draw, approved) in row.draws.iter().zip(approved) {
+        let given = left.min(*approved);
+        left -= given;
+        if draw.is_ended { ended.push((draw.sequence, *approved - given)) } else { open.push(*approved - given) }
+    }
+    if ended.is_empty() || open.is_empty() {
+        return Minor::ZERO;
+    }
+    let all_open: Minor = open.iter().copied().sum();
+    let is_of_ended = |movement: &&Movement| match movement.draw {
+        Some(draw) => ended.iter().any(|(sequence, _)| *sequence == draw),
+        None => {
+            let is_of = |(_, amount): &(Sequence, Minor)| *amount == movement.value;
+            ended.iter().any(is_of) && !open.contains(&movement.value) && movement.value != all_open
+        }
+    };
+    let is_taken = |movement: &&Movement| match movement.progress {
+        Progress::Completed => true,
+        progress => progress.is_unsettled() && !movement.is_ended,
+    };
+    let debits = row.settlement().movements.iter().filter(|movement| movement.flow == Flow::Out);
+    let taken: Minor = debits.filter(is_taken).filter(is_of_ended).map(|movement| movement.value).sum();
+    taken.min(ended.iter().map(|(_, amount)| *amount).sum())
+}
+
 /// Allots the totals to the draws: oldest first, those that we ended last.
-fn allot(row: &Authorization, shown: &Shown, approved: &[Minor], pend: Minor, standing: &mut Standing) {
+fn allot(
+    row: &Authorization,
+    shown: &Shown,
+    approved: &[Minor],
+    (pend, of_ended): (Minor, Minor),
+    standing: &mut Standing,
+) {
     let reversed = !row.settlement().announced.is_zero();
     // UR counts a spend when it approves it, and keeps counting what it reverses.
     let counts = |draw: &Draw| !draw.is_ended || reversed;
     let counted: Minor = row.draws.iter().zip(approved).filter(|(draw, _)| counts(draw)).map(|(_, part)| *part).sum();
-    let gross = counted.max(standing.taken).max(pend);
+    let of_ended = if reversed { Minor::ZERO } else { of_ended };
+    let gross = (counted + of_ended).max(standing.taken).max(pend);
     let draws = row.draws.iter().zip(approved);
     standing.draws =
         draws.map(|(_, approved)| DrawStanding { approved: *approved, ..DrawStanding::default() }).collect();

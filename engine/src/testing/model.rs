@@ -195,8 +195,8 @@ pub(super) struct Seen {
     pub(super) funds: BTreeMap<usize, i64>,
     /// Of each user's limit, left.
     pub(super) limit_left: BTreeMap<usize, i64>,
-    /// What movements beyond its decisions claim of each authorization: of the limit, and of the funds.
-    pub(super) beyond: BTreeMap<u32, (i64, i64)>,
+    /// What movements beyond its decisions claim of the limit, of each authorization.
+    pub(super) beyond: BTreeMap<u32, i64>,
 }
 
 impl Root {
@@ -222,6 +222,13 @@ impl Root {
     /// What movements claim beyond what was approved.
     fn beyond(&self) -> i64 {
         self.stands().map_or(0, |stands| (stands.held + stands.taken - stands.approved).max(0))
+    }
+
+    /// What the user owes for them, at the first decision's rate.
+    fn owed_beyond(&self) -> i64 {
+        let owed = self.stands().and_then(|stands| stands.owed.last().copied());
+        let first = self.draws.first().filter(|_| self.source == "CRYPTO");
+        owed.zip(first).map_or(0, |(owed, first)| share_up(first.whole_debit, owed, first.taken))
     }
 
     fn claimed(&self) -> i64 {
@@ -448,8 +455,8 @@ impl Model {
             _ => figures.sources.clone(),
         };
         let raised = live.filter(|_| parent.is_some()).map(|root| {
-            let (limit, funds) = self.seen.beyond.get(&root_id).copied().unwrap_or_default();
-            Raised { paid_in: root.paid_currency, paid: root.beyond(), limit, funds }
+            let limit = self.seen.beyond.get(&root_id).copied().unwrap_or_default();
+            Raised { paid_in: root.paid_currency, paid: root.beyond(), limit, funds: root.owed_beyond() }
         });
         let tries: Vec<_> = sources.iter().map(|source| self.try_source(source, user, tap, raised, now)).collect();
         if let Some(taken) = tries.iter().find_map(|tried| tried.ok()) {

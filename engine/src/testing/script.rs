@@ -10,7 +10,7 @@ use crate::contract::limit::ClientLimit;
 use crate::contract::pricing::{Conversion, Rates};
 use crate::fact::{
     AccountStatus, Author, CardStatus, Channel, Controls, Flow, FundingPolicy, Import, ImportedCard, ImportedFiat,
-    Kind, Merchant, Period, Posting, Progress, Record, Request, Source, StressTier, VelocityRule,
+    Kind, Merchant, Period, Posting, Progress, Record, Request, Source, StressTier, Tolerance, VelocityRule,
 };
 use crate::ids::{AuthorizationId, Sequence, UrId};
 use crate::journal::Durability;
@@ -18,6 +18,7 @@ use crate::ledger::{Change, ChangeError, Ledger, Policy, Reflected, Reply, Submi
 use crate::money::{ChfMinor, Currency, Minor, Money};
 use crate::recovery::{recover, verify};
 use crate::rows::{Outcome, State};
+use crate::rules::claimed;
 use crate::store::Store;
 use crate::time::{Moment, UnixMillis, UnixSeconds};
 
@@ -603,11 +604,8 @@ impl World {
             let found = self.ledger().find(&id).expect("memory does not fail").and_then(|found| found.authorization);
             assert_eq!(found.as_ref().map(|row| row.state.name()), self.model.state(root), "a{root} {at}");
             let Some(row) = found else { continue };
-            let funds = self.ledger().user(&row.user).and_then(|user| user.funds).map(|funds| funds.currency);
-            let layers = &row.settlement().layers;
-            let in_funds = layers.iter().filter(|layer| Some(layer.currency) == funds);
-            let limit = layers.iter().map(|layer| layer.limit.0).sum();
-            seen.beyond.insert(root, (limit, in_funds.map(|layer| layer.debit.0).sum()));
+            let claimed = claimed(&row, Tolerance::default(), None);
+            seen.beyond.insert(root, claimed.map_or(0, |claimed| claimed.limit.0));
         }
         self.model.see(seen);
     }

@@ -135,6 +135,7 @@ impl Rows {
         if open().next().is_some() {
             base += returns.min(announced);
         }
+        base += self.of_ended(draws, &kept);
         let drift = drift_of(base);
         if pending == 0 && taken > 0 && taken < base && base - taken <= drift {
             base = taken;
@@ -172,6 +173,24 @@ impl Rows {
             "approved"
         };
         Stands { held: claimed - taken, taken, approved, owed: shared(owed, draws, &left, &kept), state }
+    }
+
+    /// What UR takes of ended decisions beside open ones: rows of the amount of one of those, and of no open one's.
+    fn of_ended(&self, draws: &[Approved], kept: &[i64]) -> i64 {
+        let of = |is_ended: bool| -> Vec<i64> {
+            draws.iter().zip(kept).filter(|(draw, _)| draw.is_ended == is_ended).map(|(_, kept)| *kept).collect()
+        };
+        let (ended, open) = (of(true), of(false));
+        if open.is_empty() {
+            return 0;
+        }
+        let is_of =
+            |amount: i64| ended.contains(&amount) && !open.contains(&amount) && open.iter().sum::<i64>() != amount;
+        let taken = self.sum(|row| {
+            let is_taken = row.status == Status::Completed || row.status < Status::Rejected && !row.is_ended;
+            row.is_out && is_taken && is_of(row.amount)
+        });
+        taken.min(ended.iter().sum())
     }
 
     /// What UR did not reject of each decision: a rejection lowers one of its amount, else the youngest.

@@ -44,29 +44,30 @@ pub enum Applied {
     NotOurs,
 }
 
-/// The rows of one answer so far, by the name that rows of one movement share and by status.
+/// The rows of one answer so far, by the name that rows of one movement share.
 #[derive(Debug, Default)]
-pub struct Answer(HashMap<(CompactString, Progress), Vec<Posting>>);
+pub struct Answer(HashMap<CompactString, Vec<Posting>>);
 
 impl Answer {
-    /// Converts a page's card transactions of our accounts to postings, and adds them. Rows that nothing tells apart are
-    /// numbered; UR's time does not tell, because that of one movement may change with its status.
+    /// Converts a page's card transactions of our accounts to postings, and adds them. Rows of one status and amount are
+    /// numbered: neither UR's time, which may change with the status of a movement, nor a shared reference tells them
+    /// apart.
     fn add(&mut self, ledger: &Ledger, page: &[Transaction]) -> Vec<Option<Posting>> {
         page.iter().map(|transaction| is_ours(ledger, transaction).then(|| self.number(posting(transaction)))).collect()
     }
 
     fn number(&mut self, mut posting: Posting) -> Posting {
-        let beside = self.0.entry((posting.place(), posting.progress)).or_default();
-        let is_same = |own: &&Posting| own.amount == posting.amount && own.references == posting.references;
+        let beside = self.0.entry(posting.place()).or_default();
+        let is_same = |own: &&Posting| own.amount == posting.amount && own.progress == posting.progress;
         // Saturating: an answer of that many equal rows shows no further movement.
         posting.ordinal = u16::try_from(beside.iter().filter(is_same).count()).unwrap_or(u16::MAX);
         beside.push(posting.clone());
         posting
     }
 
-    /// The rows under the same name with the same status.
+    /// The rows under the same name.
     fn beside(&self, posting: &Posting) -> &[Posting] {
-        self.0.get(&(posting.place(), posting.progress)).map_or(&[], Vec::as_slice)
+        self.0.get(&posting.place()).map_or(&[], Vec::as_slice)
     }
 }
 

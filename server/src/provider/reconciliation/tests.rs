@@ -69,14 +69,13 @@ fn without_a_hash_the_reference_names_the_movement_else_its_time() {
 }
 
 #[test]
-fn only_rows_that_nothing_tells_apart_are_numbered() {
+fn rows_of_one_status_and_amount_are_numbered() {
     let mut answer = Answer::default();
     let mut next = |transaction: &Transaction| answer.number(posting(transaction)).ordinal;
     assert_eq!([next(&transaction()), next(&transaction())], [0, 1]);
     for other in [
         Transaction { amount: Minor(1), ..transaction() },
         Transaction { status: Status::Pending, ..transaction() },
-        Transaction { reference: None, ..transaction() },
         Transaction { direction: Direction::In, ..transaction() },
         Transaction { hash: "0xac".to_owned(), ..transaction() },
     ] {
@@ -84,6 +83,8 @@ fn only_rows_that_nothing_tells_apart_are_numbered() {
     }
     let same = Transaction { hash: "0xab".to_owned(), at: UnixSeconds(1_000_301), ..transaction() };
     assert_eq!(next(&same), 2, "neither the case of a hash nor UR's time tells rows apart");
+    let other = Transaction { reference: Some("other".to_owned()), ..transaction() };
+    assert_eq!(next(&other), 3, "nor does a reference: they share one");
 }
 
 const RULES: Settings = Settings {
@@ -222,24 +223,27 @@ fn where_ur_is_never_asked_a_users_row_does_not_grow() {
 }
 
 /// UR's answers about several debits of one hold under one hash: each row's amount while it is pending and when it is
-/// completed, and in which answer it is completed.
+/// settled, how and in which answer it is settled, and whether it has a reference of its own beside the hold's id.
 #[derive(Clone, Debug)]
 struct Debit {
     pending: i64,
-    completed: i64,
-    completed_in: usize,
+    settled: i64,
+    is_refused: bool,
+    settled_in: usize,
+    is_referred: bool,
 }
 
 const ANSWERS: usize = 5;
 
 fn debits() -> impl Strategy<Value = Vec<Debit>> {
     let amount = prop_oneof![3 => prop::sample::select(vec![300_i64, 500, 700]), 1 => 1_i64..900];
-    let debit =
-        (amount, prop::option::weighted(0.3, -9_i64..9), 1..ANSWERS).prop_map(|(pending, drift, completed_in)| Debit {
-            pending,
-            completed: (pending + drift.unwrap_or(0)).max(1),
-            completed_in,
-        });
+    let drift = prop::option::weighted(0.3, -9_i64..9);
+    let debit = (amount, drift, prop::bool::weighted(0.2), 1..ANSWERS, any::<bool>()).prop_map(
+        |(pending, drift, is_refused, settled_in, is_referred)| {
+            let settled = if is_refused { pending } else { (pending + drift.unwrap_or(0)).max(1) };
+            Debit { pending, settled, is_refused, settled_in, is_referred }
+        },
+    );
     prop::collection::vec(debit, 1..5)
 }
 
@@ -274,21 +278,23 @@ proptest! {
         world.tap(MONDAY, 1, 0, 4_000);
         world.drained();
         let rows = |answer: usize| -> Vec<Transaction> {
-            let row = |debit: &Debit| {
-                let is_completed = debit.completed_in <= answer;
-                let (amount, status) =
-                    if is_completed { (debit.completed, Status::Completed) } else { (debit.pending, Status::Pending) };
+            let row = |(number, debit): (usize, &Debit)| {
+                let (amount, status) = match (debit.settled_in <= answer, debit.is_refused) {
+                    (false, _) => (debit.pending, Status::Pending),
+                    (true, false) => (debit.settled, Status::Completed),
+                    (true, true) => (debit.settled, Status::Rejected),
+                };
                 Transaction {
                     user: "u0".parse().unwrap(),
                     amount: Minor(amount),
                     status,
                     at: days(0).at.seconds(),
                     partner_reference: Some("a1".to_owned()),
-                    reference: None,
+                    reference: debit.is_referred.then(|| format!("own{number}")),
                     ..transaction()
                 }
             };
-            debits.iter().map(row).collect()
+            debits.iter().enumerate().map(row).collect()
         };
         for (answer, order) in orders.iter().enumerate() {
             // The second settles which of two that are alike has completed.
@@ -297,8 +303,10 @@ proptest! {
             prop_assert_eq!(list(&world, &rows(answer), &orders[0], page), 0, "it is no news in another order");
         }
         let row = world.ledger.find(&"a1".parse().unwrap()).unwrap().unwrap().authorization.unwrap();
-        let taken: i64 = debits.iter().map(|debit| debit.completed).sum();
+        let taken: i64 = debits.iter().filter(|debit| !debit.is_refused).map(|debit| debit.settled).sum();
         prop_assert_eq!(row.captured(), Minor(taken));
+        prop_assert_eq!(row.settlement().movements.len(), debits.len());
+        prop_assert!(breaks(&world).is_empty(), "UR contradicts nothing: {:?}", breaks(&world));
         let standing = tapgate_engine::rules::standing(&row, RULES.tolerance);
         prop_assert_eq!(standing.pending, Minor(0), "a debit is pending for ever");
     }
