@@ -12,13 +12,14 @@ use std::sync::Arc;
 use proptest::prelude::*;
 use tapgate_engine::bytes::Fingerprint;
 use tapgate_engine::contract::limit::ClientLimit;
+use tapgate_engine::contract::pricing::{Conversion, Rates};
 use tapgate_engine::fact::{
     AccountStatus, Author, AuthorizationState, BreakKind, CardStatus, Effect, Flow, FundingPolicy, IdempotencyKey,
     Import, ImportedCard, ImportedFiat, Kind, Posting, Progress, ReportedAccount, Request, Tolerance,
 };
 use tapgate_engine::journal::Durability;
 use tapgate_engine::ledger::{Change, ChangeError, Policy, PostingReceipt};
-use tapgate_engine::money::{ChfMinor, Currency, Minor, Money};
+use tapgate_engine::money::{AMOUNT_MAX, ChfMinor, Currency, Minor, Money};
 use tapgate_engine::recovery::verify;
 use tapgate_engine::rows::Outcome;
 use tapgate_engine::rules::standing;
@@ -710,6 +711,78 @@ fn one_of_two_equal_debits_is_refused_and_the_other_taken() {
         assert!(world.ledger.open_breaks().is_empty(), "UR contradicts nothing");
         world.close_and_check(&store);
     }
+}
+
+#[test]
+fn an_amount_that_changed_is_priced_at_the_first_rate_and_not_by_a_rounded_figure() {
+    let store = MemoryStore::new();
+    let world = World::with_store(store.clone());
+    let in_dollars = Some(Money { amount: Minor(100_000), currency: Currency::USD });
+    world.change(Change::ImportUser(Box::new(Import { funds: in_dollars, ..world::import() }))).unwrap();
+    world.book(&movement("h", Flow::Out, Progress::Pending, 1), "").unwrap();
+    world.book(&completed("h", 5_000), "").unwrap();
+    let (user, now) = (world.user(), at(100).at.seconds());
+    assert_eq!((user.funds.unwrap().held, user.spends().unreflected(now)), (Minor(5_536), ChfMinor(4_725)));
+    world.close_and_check(&store);
+}
+
+#[test]
+fn a_debit_beyond_every_figure_is_a_break_and_no_end() {
+    let store = MemoryStore::new();
+    let world = World::with_store(store.clone());
+    let dong: Currency = "VND".parse().unwrap();
+    let rates = Rates {
+        chf: vec![(Currency::EUR, 9_450), (dong, 1)],
+        pairs: vec![((Currency::EUR, dong), Conversion { rate: 270_000_000, spread: 10_000 })],
+        interchange_percent: 1,
+        ..Rates::default()
+    };
+    world.change(Change::ReplaceRates(Box::new(rates))).unwrap();
+    let in_dong = Some(Money { amount: Minor(1_000_000_000_000), currency: dong });
+    world.change(Change::ImportUser(Box::new(Import { funds: in_dong, ..world::import() }))).unwrap();
+    world.durable(tap("a1", 500));
+    let (.., breaks) = world.booked(&completed("h", AMOUNT_MAX.0 / 10), "a1");
+    assert_eq!(breaks, ["amount_mismatch"]);
+    world.close_and_check(&store);
+}
+
+#[test]
+fn summed_movements_whose_rows_gain_a_reference_stay_where_they_are_and_say_nothing_new() {
+    let store = MemoryStore::new();
+    let world = World::with_store(store.clone());
+    let rows = |references: &[&str]| -> Vec<Posting> {
+        let row = |number| Posting {
+            references: references.iter().map(|reference| (*reference).into()).collect(),
+            awaits: Some("a9".parse().unwrap()),
+            ..completed(&format!("h{number}"), 10)
+        };
+        (0..70).map(row).collect()
+    };
+    let sweep = |rows: &[Posting]| rows.iter().filter_map(|row| world.ledger.post(row, at(100)).unwrap()).count();
+    assert_eq!(sweep(&rows(&["a9"])), 70);
+    world.durable(tap("a1", 5_000));
+    assert_eq!(sweep(&rows(&["a1", "a9"])), 64, "six are parts of the sums");
+    assert_eq!(sweep(&rows(&["a1", "a9"])), 0, "UR lists them again and again");
+    world.drained();
+    let kinds: Vec<_> = world.ledger.open_breaks().iter().map(|found| found.discrepancy.kind.name()).collect();
+    assert_eq!(kinds, ["orphan_at_provider"]);
+    world.close_and_check(&store);
+}
+
+#[test]
+fn a_decision_after_ur_s_figure_shows_its_use_uses_nothing_more() {
+    let store = MemoryStore::new();
+    let world = World::with_store(store.clone());
+    world.book(&Posting { awaits: Some("a1".parse().unwrap()), ..completed("h", 900) }, "a1").unwrap();
+    let user = world::import().user;
+    let limit = ClientLimit { used: ChfMinor(850), ..world::import().limit };
+    let account = ReportedAccount { status: AccountStatus::Live, limit, allowances: vec![] };
+    let through = world.ledger.journal().claimed();
+    world.ledger.report_user(&user, Some(account), None, through, at(100)).unwrap().block();
+    world.durable_at(tap("a1", 900), 101);
+    assert_eq!(world.user().headroom(&user, at(101).at.seconds()), ChfMinor(100_000 - 850));
+    assert_eq!(world.user().limit_used_min(world.ledger.journal().claimed()), ChfMinor(850));
+    world.close_and_check(&store);
 }
 
 #[test]

@@ -187,7 +187,8 @@ impl Case<'_> {
         let mut breaks: Vec<String> = open
             .iter()
             .map(|found| &found.discrepancy)
-            .filter(|found| found.subject == self.root_id().as_str())
+            // A movement that came before its decision is named by UR's hash, which ends like our ids here.
+            .filter(|found| found.subject.ends_with(&self.name("")))
             .map(|found| format!("{} {} {} {}", found.kind.name(), found.field, found.ours, found.theirs))
             .collect();
         breaks.sort();

@@ -6,6 +6,7 @@ use smallvec::SmallVec;
 
 use super::Request;
 use crate::bytes::Fingerprint;
+use crate::contract::pricing::Conversion;
 use crate::ids::{AuthorizationId, BreakId, Sequence, UrId};
 use crate::money::{ChfMinor, Currency, Minor, Money};
 use crate::time::UnixSeconds;
@@ -142,6 +143,8 @@ pub struct Shown {
     pub limit: ChfMinor,
     /// What the user's funds owe for it where no draw gives a rate.
     pub funds: Option<Money>,
+    /// The rates of its first record, which these figures follow.
+    pub rates: MovementRates,
     /// The draw whose own id the movement names.
     pub draw: Option<Sequence>,
     /// The last capture of its authorization: the rest is released.
@@ -151,6 +154,17 @@ pub struct Shown {
     pub rule: MatchRule,
     /// Where its authorization counts it among its sums: as what.
     pub summed: Option<Summed>,
+}
+
+/// The rates that price a movement, as they were when UR first showed it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MovementRates {
+    /// To the currency paid in, where a movement in another currency is not priced at its draws' ratio.
+    pub value: Option<Conversion>,
+    /// Francs per unit of its currency on 10,000.
+    pub chf: Option<u32>,
+    /// To the currency of the user's funds.
+    pub funds: Option<(Currency, Conversion)>,
 }
 
 /// A movement that an authorization does not list any more.
@@ -315,6 +329,8 @@ pub struct Movement {
     pub limit: ChfMinor,
     /// What the user's funds owe for it where no draw gives a rate.
     pub funds: Option<Money>,
+    /// The rates of its first record.
+    pub rates: MovementRates,
     /// The draw whose own id it names.
     pub draw: Option<Sequence>,
     /// The last capture of its authorization.

@@ -36,7 +36,7 @@ pub use decision::{
 };
 pub use evidence::{
     Announced, BreakAnswer, BreakKind, Closing, Discrepancy, EndCause, Ended, Evidence, Flow, Linked, MatchRule,
-    Mismatch, Movement, Overdue, Posting, Progress, Shown, Summed,
+    Mismatch, Movement, MovementRates, Overdue, Posting, Progress, Shown, Summed,
 };
 pub use merchant::{Channel, Merchant};
 pub use policy::{FiatChoice, Lives, Policy, STRESS_TIERS_MAX, StressTier, Tolerance, is_lodging_or_rental};

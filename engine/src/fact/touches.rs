@@ -98,10 +98,7 @@ impl Fact {
                     answer: settled.evidence.answered(),
                     posting: settled.shown().map(|shown| &shown.posting),
                     pools: pools(None, std::iter::once(&settled.change).chain(other)),
-                    breaks: opened(sequence, &settled.change.opened)
-                        .map(|(id, _)| id)
-                        .chain(self.explained())
-                        .collect(),
+                    breaks: self.breaks(sequence).map(|(id, _)| id).chain(self.explained()).collect(),
                     ..Touches::nothing()
                 }
             }
@@ -185,18 +182,25 @@ impl Fact {
 
     /// The breaks that the fact opens as the record at `sequence`.
     pub fn breaks(&self, sequence: Sequence) -> impl Iterator<Item = (BreakId, &Discrepancy)> {
+        let mut of_other: &[Discrepancy] = &[];
         let breaks = match self {
-            Fact::Settled(settled) => settled.change.opened.as_slice(),
+            Fact::Settled(settled) => {
+                of_other = settled.evidence.linked().map_or(&[], |linked| &linked.change.opened);
+                settled.change.opened.as_slice()
+            }
             Fact::Decided(decided) => decided.settled.as_ref().map_or([].as_slice(), |change| change.opened.as_slice()),
             Fact::BreakOpened(discrepancy) => std::slice::from_ref(&**discrepancy),
             _ => &[],
         };
-        opened(sequence, breaks)
+        opened(sequence, breaks.iter().chain(of_other))
     }
 }
 
-/// Numbers breaks within the record that opens them.
-fn opened(sequence: Sequence, breaks: &[Discrepancy]) -> impl Iterator<Item = (BreakId, &Discrepancy)> {
+/// Numbers breaks within the record that opens them: of a link, those of the root that takes the movements first.
+fn opened<'a>(
+    sequence: Sequence,
+    breaks: impl IntoIterator<Item = &'a Discrepancy>,
+) -> impl Iterator<Item = (BreakId, &'a Discrepancy)> {
     (0..).zip(breaks).map(move |(number, found)| (BreakId { opened: sequence, number }, found))
 }
 

@@ -12,8 +12,8 @@ use super::settle::Books;
 use crate::bytes::Fingerprint;
 use crate::contract::limit::to_chf;
 use crate::fact::{
-    Author, Difference, Effect, Evidence, Fact, Flow, Linked, MatchRule, Movement, Posting, Progress, Provider,
-    Settled, Shown, Summed,
+    Author, Difference, Effect, Evidence, Fact, Flow, Linked, MatchRule, Movement, MovementRates, Posting, Progress,
+    Provider, Settled, Shown, Summed,
 };
 use crate::ids::{AuthorizationId, Sequence};
 use crate::journal::Ticket;
@@ -93,6 +93,10 @@ impl Ledger {
         for attempt in 0.. {
             let guess = attempt < MATCH_ATTEMPTS_MAX;
             let choice = self.choose(posting, known.as_ref(), shown, named.as_ref(), guess, now)?;
+            if choice.rule == MatchRule::Known && shown.is_some_and(|shown| !is_news(shown, posting)) {
+                // It could not move to the root that the row names.
+                return Ok(None);
+            }
             if let Some(posted) = self.post_on(posting, &choice, shown, now)? {
                 return Ok(posted);
             }
@@ -189,7 +193,8 @@ impl Ledger {
         let books = Books { shared: &shared, user: user.as_deref().map(|user| &**user), policy: &self.policy };
         let shown = Shown { summed, ..self.shown(posting, choice, row, &books) };
         let settled = books.settled(&choice.root, row, Evidence::Shown(Box::new(shown)));
-        let settled = if has_room(&settled, row, &books) { settled } else { self.beyond_bounds(settled, row, &books) };
+        let fits = has_room(&settled, row, &books) && books.is_legal(row, &settled);
+        let settled = if fits { settled } else { self.beyond_bounds(settled, row, &books) };
         let (effect, breaks) = (settled.change.effect, settled.change.opened.len());
         let fact = Fact::Settled(Box::new(settled));
         let author = Author::of(user.as_deref().map_or(Provider::Ur, |user| user.provider));
@@ -208,34 +213,25 @@ impl Ledger {
     /// The evidence: the movement in the currency paid in and in francs, at the rates of its first record.
     fn shown(&self, posting: &Posting, choice: &Choice, row: Option<&Authorization>, books: &Books<'_>) -> Shown {
         let first = row.and_then(|row| row.settlement().movement(posting.key(choice.number)));
-        let Money { amount, currency } = posting.amount;
-        let paid_in = row.map_or(currency, |row| row.paid_in(currency));
-        let rates = &books.shared.program.rates;
-        let (value, limit) = match first {
-            Some(first) if !first.amount.amount.is_zero() => {
-                let of = |figure: i64| scaled(figure, amount, first.amount.amount);
-                (of(first.value.0), ChfMinor(of(first.limit.0).0))
-            }
-            _ => {
-                let value = match row.filter(|_| currency != paid_in) {
-                    Some(row) => abroad(row, posting.amount, paid_in, books),
-                    None => amount,
-                };
-                let chf = rates.chf_rate(currency).and_then(|rate| to_chf(amount, rate)).unwrap_or(ChfMinor::ZERO);
-                (value, chf.times(self.policy.limit_weight))
-            }
-        };
+        let money = posting.amount;
+        let paid_in = row.map_or(money.currency, |row| row.paid_in(money.currency));
         let has_draws = row.is_some_and(|row| !row.draws.is_empty());
-        let funds = match first.and_then(|first| Some((first.funds?, first.amount.amount))) {
-            Some((funds, amount_then)) if !amount_then.is_zero() => {
-                Some(Money { amount: scaled(funds.amount.0, amount, amount_then).min(AMOUNT_MAX), ..funds })
-            }
-            _ if has_draws => None,
-            _ => books.owed_alone(posting.amount),
+        let today = books.movement_rates(money.currency, paid_in, has_draws);
+        let first = first.map_or(today, |first| first.rates);
+        let rates = MovementRates {
+            value: first.value.or(today.value),
+            chf: first.chf.or(today.chf),
+            funds: first.funds.or(today.funds),
         };
+        let value = valued(row, money, paid_in, &rates);
+        let limit = rates.chf.and_then(|rate| to_chf(money.amount, rate)).unwrap_or(ChfMinor::ZERO);
+        let limit = limit.times(self.policy.limit_weight);
+        let funds = rates.funds.and_then(|(currency, conversion)| {
+            Some(Money { amount: conversion.ceil(money.amount)?.min(AMOUNT_MAX), currency })
+        });
         // A movement that stands alone is debited only when none of the user's open holds may be meant.
         let is_alone = matches!(choice.rule, MatchRule::Alone | MatchRule::Waiting);
-        let holds_open = |user: &User| user.holds().iter().any(|hold| hold.paid.currency == currency);
+        let holds_open = |user: &User| user.holds().iter().any(|hold| hold.paid.currency == money.currency);
         let is_charged = is_alone && !has_draws && !books.user.is_some_and(holds_open);
         Shown {
             posting: posting.clone(),
@@ -243,6 +239,7 @@ impl Ledger {
             value: value.min(AMOUNT_MAX),
             limit,
             funds,
+            rates,
             draw: choice.draw,
             is_final: posting.flow == Flow::Out && self.is_final(posting, choice, books),
             is_charged,
@@ -346,21 +343,20 @@ fn is_news(shown: &ShownMovement, posting: &Posting) -> bool {
     grows || changes || contradicts
 }
 
-/// `figure × amount / before`, rounded down.
-fn scaled(figure: i64, amount: Minor, before: Minor) -> Minor {
-    let scaled = i128::from(figure) * i128::from(amount.0) / i128::from(before.0.max(1));
-    // Saturating: the figure is bounded where it is recorded.
-    Minor(i64::try_from(scaled).unwrap_or(i64::MAX))
-}
-
-/// A movement's value in the currency paid in: at its draws' ratio in the transaction currency, else at today's rates.
-/// Nothing where no rate is known: a break says so.
-fn abroad(row: &Authorization, money: Money, paid_in: Currency, books: &Books<'_>) -> Minor {
-    if row.currency == money.currency && !row.authorized().is_zero() {
-        return scaled(row.paid().0, money.amount, row.authorized());
+/// A movement's value in the currency paid in: at its draws' ratio in the transaction currency, else at its rates. Nothing
+/// where no rate is known: a break says so.
+fn valued(row: Option<&Authorization>, money: Money, paid_in: Currency, rates: &MovementRates) -> Minor {
+    if money.currency == paid_in {
+        return money.amount;
     }
-    let conversion = books.shared.program.rates.conversion(money.currency, paid_in);
-    conversion.and_then(|conversion| conversion.ceil(money.amount)).unwrap_or(Minor::ZERO)
+    let approved = row.filter(|row| row.currency == money.currency && !row.authorized().is_zero());
+    let at_ratio = approved.map(|row| {
+        let value = i128::from(row.paid().0) * i128::from(money.amount.0) / i128::from(row.authorized().0);
+        // Saturating: the figure is bounded where it is recorded.
+        Minor(i64::try_from(value).unwrap_or(i64::MAX))
+    });
+    let at_rate = || rates.value.and_then(|conversion| conversion.ceil(money.amount));
+    at_ratio.or_else(at_rate).unwrap_or(Minor::ZERO)
 }
 
 /// Whether every figure that the record lowers has room for it. Each UR amount is bounded; their sum is not.
@@ -461,6 +457,17 @@ impl Ledger {
 }
 
 impl Books<'_> {
+    /// Today's rates for a movement: only one without a draw is debited by a rate of its own.
+    fn movement_rates(&self, currency: Currency, paid_in: Currency, has_draws: bool) -> MovementRates {
+        let rates = &self.shared.program.rates;
+        let funds = self.user.and_then(|user| user.funds).filter(|_| !has_draws).map(|funds| funds.currency);
+        MovementRates {
+            value: rates.conversion(currency, paid_in).filter(|_| currency != paid_in),
+            chf: rates.chf_rate(currency),
+            funds: funds.and_then(|funds| Some((funds, rates.conversion(currency, funds)?))),
+        }
+    }
+
     /// What the user's funds owe for a movement without a draw.
     pub(super) fn owed_alone(&self, money: Money) -> Option<Money> {
         let funds = self.user?.funds?;
@@ -475,8 +482,8 @@ impl Books<'_> {
         let paid_in = row.paid_in(first.amount.currency);
         for movement in &mut movements {
             let money = movement.amount;
-            let value = if money.currency == paid_in { money.amount } else { abroad(row, money, paid_in, self) };
-            movement.value = value.min(AMOUNT_MAX);
+            movement.rates.value = self.movement_rates(money.currency, paid_in, true).value;
+            movement.value = valued(Some(row), money, paid_in, &movement.rates).min(AMOUNT_MAX);
         }
         movements
     }

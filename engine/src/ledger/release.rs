@@ -206,7 +206,11 @@ impl Ledger {
         let mut user = self.users.get_mut(&row.user.clone());
         let books = Books { shared: &shared, user: user.as_deref().map(|user| &**user), policy: &self.policy };
         let evidence = evidence(row, &books)?;
-        let fact = Fact::Settled(Box::new(books.settled(root, Some(row), evidence)));
+        let settled = books.settled(root, Some(row), evidence);
+        if !books.is_legal(Some(row), &settled) {
+            return Err(ChangeError::Conflict(format!("what {root} then owes is beyond every figure")));
+        }
+        let fact = Fact::Settled(Box::new(settled));
         Ok(self.commit(shared, author, at, fact, |_, sequence, record| {
             let touches = record.fact.touches(sequence);
             if let Some(user) = user.as_mut().filter(|_| touches.user.is_some()) {

@@ -1,11 +1,14 @@
 //! Derives what new evidence changes, from the rows under their guards.
 
 use super::{Policy, Shared};
-use crate::fact::{AuthorizationState, Decided, Difference, Evidence, Flow, FundingPolicy, Settled, Source};
+use crate::fact::{
+    Author, AuthorizationState, Decided, Difference, Evidence, Fact, Flow, FundingPolicy, Record, Settled, Source,
+};
 use crate::ids::{AuthorizationId, Sequence};
 use crate::money::{Currency, Minor};
-use crate::rows::{Authorization, User};
+use crate::rows::{Authorization, Row, User};
 use crate::rules::{Claims, THIS, settle};
+use crate::time::UnixMillis;
 
 /// What a settlement reads beside the authorization itself.
 pub(super) struct Books<'a> {
@@ -55,13 +58,30 @@ impl Books<'_> {
         evidence: &Evidence,
     ) -> Difference {
         let subject = match evidence {
-            // An operator finds a movement that stands alone by UR's hash, and one that waits for our id by that.
-            Evidence::Shown(shown) if after.is_alone() && shown.posting.awaits.as_ref() != Some(root) => {
-                shown.posting.hash.as_str()
-            }
+            // An operator finds a movement that stands alone by UR's hash.
+            Evidence::Shown(shown) if after.is_alone() => shown.posting.hash.as_str(),
             _ => root.as_str(),
         };
         settle(row, after, Some(evidence), subject, self.policy.tolerance, self)
+    }
+
+    /// Whether every row stays within its bounds: each of UR's amounts is bounded, what follows of several is not.
+    pub(super) fn is_legal(&self, row: Option<&Authorization>, settled: &Settled) -> bool {
+        fn stays<R: Row>(row: Option<&R>, record: &Record) -> bool {
+            row.cloned().is_none_or(|mut row| {
+                row.apply(LAST, record);
+                row.check(&record.fact).is_ok()
+            })
+        }
+        /// Later than every record.
+        const LAST: Sequence = Sequence(u64::MAX - 1);
+        let fact = Fact::Settled(Box::new(settled.clone()));
+        let record = Record { at: UnixMillis(0), author: Author::Ur, fact };
+        let begun = if row.is_none() { Authorization::open(&settled.root, LAST, &record) } else { None };
+        record.fact.check_bounds().is_ok()
+            && stays(row, &record)
+            && begun.is_none_or(|row| row.check(&record.fact).is_ok())
+            && stays(self.user.filter(|_| settled.user.is_some()), &record)
     }
 
     /// What evidence that came before a decision changes in what it takes; `None` without such evidence.

@@ -163,18 +163,18 @@ impl Authorization {
             Fact::Decided(decided) => {
                 self.decide(sequence, decided);
                 if let Some(change) = &decided.settled {
-                    self.change(sequence, change);
+                    self.change(sequence, change, 0);
                 }
             }
             Fact::Settled(settled) => match &settled.evidence {
                 // One record changes both roots: the one that has the movements gives them up.
                 Evidence::Linked(linked) if self.has(&linked.movements) => {
                     self.give_up(&linked.movements, &settled.root);
-                    self.change(sequence, &linked.change);
+                    self.change(sequence, &linked.change, settled.change.opened.len());
                 }
                 evidence => {
                     self.note(sequence, evidence);
-                    self.change(sequence, &settled.change);
+                    self.change(sequence, &settled.change, 0);
                 }
             },
             _ => {}
@@ -249,8 +249,8 @@ impl Authorization {
         self.settlement_mut().note(sequence, paid_in, evidence);
     }
 
-    /// Adds the differences of a record.
-    pub(crate) fn change(&mut self, sequence: Sequence, change: &Difference) {
+    /// Adds the differences of a record, of whose breaks so many are another root's.
+    pub(crate) fn change(&mut self, sequence: Sequence, change: &Difference, breaks_before: usize) {
         self.state = change.state;
         if self.source.is_none() {
             self.source = change.source;
@@ -264,7 +264,7 @@ impl Authorization {
                 self.settlement_mut().change_layer(at, layer);
             }
         }
-        self.settlement_mut().change(sequence, change);
+        self.settlement_mut().change(sequence, change, breaks_before);
     }
 
     /// The currency that movements are kept in: where nothing was approved, that of the first, because nothing says what a

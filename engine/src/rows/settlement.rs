@@ -261,6 +261,7 @@ impl Settlement {
                 value: shown.value,
                 limit: shown.limit,
                 funds: shown.funds,
+                rates: shown.rates,
                 draw: shown.draw,
                 is_final: shown.is_final,
                 is_ended: false,
@@ -277,6 +278,7 @@ impl Settlement {
             movement.progress = posting.progress;
             movement.amount = posting.amount;
             (movement.value, movement.limit, movement.funds) = (shown.value, shown.limit, shown.funds);
+            movement.rates = shown.rates;
         }
         movement.draw = movement.draw.or(shown.draw);
         movement.is_final |= shown.is_final;
@@ -337,7 +339,7 @@ impl Settlement {
         self.layers.retain(|layer| !layer.is_over());
     }
 
-    pub(crate) fn change(&mut self, sequence: Sequence, change: &Difference) {
+    pub(crate) fn change(&mut self, sequence: Sequence, change: &Difference, breaks_before: usize) {
         self.taken += change.taken;
         for UseChange { sequence: made_by, limit, shown } in change.return_uses.iter().copied() {
             let made_by = made_by.unwrap_or(sequence);
@@ -350,7 +352,9 @@ impl Settlement {
         }
         self.return_uses.retain(|used| !used.limit.is_zero());
         self.breaks.retain(|told| !change.resolved.contains(&told.id));
-        for (number, found) in (0..).zip(&change.opened) {
+        // Saturating: a record opens few breaks.
+        let first = u16::try_from(breaks_before).unwrap_or(u16::MAX);
+        for (number, found) in (first..).zip(&change.opened) {
             let id = BreakId { opened: sequence, number };
             self.breaks.push(ToldBreak { id, kind: found.kind, content: content(found) });
         }

@@ -284,9 +284,12 @@ impl Spends {
     }
 
     /// Changes the use of the limit that `record` made, and the part of it that UR shows, by the later record `by`. What
-    /// UR's figure includes already changes no more.
-    pub fn change_use(&mut self, record: Sequence, limit: ChfMinor, shown: ChfMinor, by: Sequence) {
+    /// UR's figure includes already changes no more. Returns the francs that it should have lowered and did not.
+    #[expect(clippy::must_use_candidate, reason = "only a decision needs what is left")]
+    pub fn change_use(&mut self, record: Sequence, limit: ChfMinor, shown: ChfMinor, by: Sequence) -> ChfMinor {
+        let mut rest = ChfMinor::ZERO;
         self.change(record, |spend| {
+            let before = spend.counted();
             // Evidence for one of several merged spends proves nothing about the others.
             let is_one = spend.first == spend.last;
             if is_one && shown > ChfMinor::ZERO {
@@ -306,7 +309,11 @@ impl Spends {
             if spend.shown.is_zero() {
                 spend.completed = Sequence::ZERO;
             }
+            // Saturating: a sum at the end of `i64` stays there.
+            let lowered = ChfMinor(i64::try_from(before - spend.counted()).unwrap_or(i64::MAX));
+            rest = (-limit).saturating_sub(lowered).max(ChfMinor::ZERO);
         });
+        rest
     }
 
     /// Francs used after the record `since` that UR showed completed by `through` and no figure provably includes yet.

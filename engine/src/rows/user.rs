@@ -573,12 +573,13 @@ impl User {
     ) {
         // One record makes one use of the limit, whatever it is made of.
         let (mut used, mut shown) = (ChfMinor::ZERO, ChfMinor::ZERO);
+        let mut reflected = ChfMinor::ZERO;
         for layer in &change.layers {
             let made_by = layer.sequence.unwrap_or(sequence);
             let spends = &mut self.rest_mut().spends;
             if layer.sequence.is_some() || spends.has(made_by) {
                 spends.lower(made_by, -layer.spent);
-                spends.change_use(made_by, layer.limit, layer.shown, sequence);
+                reflected += spends.change_use(made_by, layer.limit, layer.shown, sequence);
             } else {
                 used += layer.limit;
                 shown += layer.shown;
@@ -595,6 +596,10 @@ impl User {
                     shown += change.shown;
                 }
             }
+        }
+        if !reflected.is_zero() && self.spends().has(sequence) {
+            // A decision after UR's rows takes their use over: what UR's figure includes of it is used already.
+            self.rest_mut().spends.change_use(sequence, -reflected, ChfMinor::ZERO, sequence);
         }
         if !used.is_zero() {
             self.rest_mut().spends.add(NewSpend {

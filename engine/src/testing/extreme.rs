@@ -10,9 +10,9 @@ use crate::contract::pricing::{Conversion, RATE_MAX, Rates};
 use crate::fact::{
     AccountStatus, Announced, Approval, Author, AuthorizationState, CardStatus, Channel, Closing, Decided, Difference,
     Effect, EndCause, Ended, Evidence, Fact, Flow, FundingPolicy, FundsReplaced, Import, ImportedCard, ImportedFiat,
-    Inputs, Kind, LayerChange, MatchRule, Merchant, PoolCredited, PoolLimited, PoolReported, PoolSynced, Posting,
-    Progress, Record, ReportedAccount, Request, Settled, Shown, Source, SourceChange, Summed, UseChange, UserReported,
-    Verdict,
+    Inputs, Kind, LayerChange, MatchRule, Merchant, MovementRates, PoolCredited, PoolLimited, PoolReported, PoolSynced,
+    Posting, Progress, Record, ReportedAccount, Request, Settled, Shown, Source, SourceChange, Summed, UseChange,
+    UserReported, Verdict,
 };
 use crate::ids::{AuthorizationId, Sequence, UrId};
 use crate::ledger::{Change, Ledger, Policy, Reflected};
@@ -448,6 +448,7 @@ fn evidence(script: &mut Script<'_>, sequence: Sequence) -> Evidence {
             draw: None,
             is_final: script.flag(),
             is_charged: script.flag(),
+            rates: MovementRates::default(),
             summed: script.flag().then(|| Summed { progress: Progress::Rejected, amount: script.amount() }),
             rule: MatchRule::Reference,
         })),
