@@ -285,7 +285,6 @@ impl Spends {
 
     /// Changes the use of the limit that `record` made, and the part of it that UR shows, by the later record `by`. What
     /// UR's figure includes already changes no more. Returns the francs that it should have lowered and did not.
-    #[expect(clippy::must_use_candidate, reason = "only a decision needs what is left")]
     pub fn change_use(&mut self, record: Sequence, limit: ChfMinor, shown: ChfMinor, by: Sequence) -> ChfMinor {
         let mut rest = ChfMinor::ZERO;
         self.change(record, |spend| {

@@ -280,7 +280,7 @@ mod tests {
 
     use super::*;
 
-    fn check(name: &str, passed: bool, values: Value, expected: &str) {
+    fn check(name: &str, passed: bool, values: &Value, expected: &str) {
         let step: Step = serde_json::from_value(json!({"check": name, "passed": passed, "values": values})).unwrap();
         let about = CheckContext { kind: "authorization", asked: None, source: "CRYPTO" };
         assert_eq!(words(&step, &about), expected);
@@ -289,14 +289,14 @@ mod tests {
     #[test]
     fn controls_read_in_plain_words() {
         let allow = json!({"mcc": "5812", "list": "allow"});
-        check("mcc_blocked", false, allow, "merchant category 5812: not among those that a control allows");
+        check("mcc_blocked", false, &allow, "merchant category 5812: not among those that a control allows");
         let none = json!({"country": "not given", "list": "allow"});
-        check("country_blocked", false, none, "no country was given, and a control allows some only");
+        check("country_blocked", false, &none, "no country was given, and a control allows some only");
         let single = json!({"card": "Active", "use": "Single"});
-        check("card_frozen", true, single, "the card is active; it is single-use: an approval freezes it");
+        check("card_frozen", true, &single, "the card is active; it is single-use: an approval freezes it");
         let used = || json!({"card": "Active", "use": "Used"});
-        check("card_frozen", false, used(), "the card is single-use, and an approval froze it");
-        check("card_frozen", true, used(), "the card is active; the approval that froze it may grow");
+        check("card_frozen", false, &used(), "the card is single-use, and an approval froze it");
+        check("card_frozen", true, &used(), "the card is active; the approval that froze it may grow");
         let since = "2026-03-29T00:00:00+01:00[Europe/Zurich]";
         let velocity = json!({
             "chf": "100", "window_seconds": ["3600", "none"], "window": ["none", "day"], "since": ["none", since],
@@ -304,7 +304,7 @@ mod tests {
         });
         let expected =
             format!("1 approved before it in 1 h, at most 5; 2 approved before it in the day since {since}, at most 2");
-        check("velocity_count", false, velocity, &expected);
+        check("velocity_count", false, &velocity, &expected);
         let stressed = |left: &str, category: &str| {
             json!({
                 "pool": "EUR", "needed": "1000", "available": left, "reserve": "10000", "chf": "945", "kept": "15000",
@@ -313,10 +313,10 @@ mod tests {
         };
         let tier = "below 150 % of its reserve at most 50.00 CHF, category";
         let expected = format!("the EUR pool is under stress and does not pay 9.45 CHF: {tier} not listed");
-        check("pool_stressed", false, stressed("15999", "not listed"), &expected);
+        check("pool_stressed", false, &stressed("15999", "not listed"), &expected);
         let expected = format!("the EUR pool may pay 9.45 CHF: {tier} listed");
-        check("pool_stressed", true, stressed("10500", "listed"), &expected);
+        check("pool_stressed", true, &stressed("10500", "listed"), &expected);
         let reserve = json!({"pool": "EUR", "needed": "1000", "available": "10500", "reserve": "10000"});
-        check("pool_reserve_held", true, reserve, "the reserve of 100.00 EUR in the EUR pool is there for it");
+        check("pool_reserve_held", true, &reserve, "the reserve of 100.00 EUR in the EUR pool is there for it");
     }
 }
