@@ -1,7 +1,8 @@
 //! Controls: limits set by people on the program, a user or a card. All off by default.
 
 use compact_str::CompactString;
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::{Channel, Merchant};
 use crate::contract::limit::LIMIT_PERIOD_SECONDS;
@@ -244,10 +245,27 @@ impl Controls {
         })
     }
 
+    fn has_no_list(&self) -> bool {
+        let lengths = [
+            self.mcc_block.len(),
+            self.merchant_block.len(),
+            self.country_block.len(),
+            self.channel_block.len(),
+            self.mcc_allow.len(),
+            self.merchant_allow.len(),
+            self.country_allow.len(),
+            self.channel_allow.len(),
+        ];
+        lengths.into_iter().fold(0, |all, length| all | length) == 0
+    }
+
     /// What the lists say about this merchant and channel. A field missing from UR's request is never blocked, and not
     /// among what an allow list allows.
     #[must_use]
     pub fn listed(&self, merchant: &Merchant, channel: Channel) -> Listed {
+        if self.has_no_list() {
+            return Listed::default();
+        }
         Listed {
             country: Listing::of(merchant.country.as_ref(), &self.country_block, &self.country_allow),
             mcc: Listing::of(merchant.mcc.as_ref(), &self.mcc_block, &self.mcc_allow),
@@ -274,7 +292,7 @@ fn apart<T: PartialEq>(
 }
 
 /// What a block list and an allow list say about one field of a transaction.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Listing {
     #[default]
     Clear,
@@ -294,19 +312,41 @@ impl Listing {
         }
     }
 
+    fn of_bits(bits: u8) -> Option<Listing> {
+        [Listing::Clear, Listing::NotAllowed, Listing::Blocked].into_iter().find(|listing| *listing as u8 == bits)
+    }
+
     #[must_use]
     pub(crate) fn is_clear(self) -> bool {
         self == Listing::Clear
     }
 }
 
-/// What the lists say about a transaction.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// What the lists say about a transaction. In a record it is one byte.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Listed {
     pub country: Listing,
     pub mcc: Listing,
     pub merchant: Listing,
     pub channel: Listing,
+}
+
+impl Serialize for Listed {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Listed { country, mcc, merchant, channel } = *self;
+        let bits = [country, mcc, merchant, channel];
+        serializer.serialize_u8(bits.into_iter().rev().fold(0, |byte, listing| byte << 2 | listing as u8))
+    }
+}
+
+impl<'de> Deserialize<'de> for Listed {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Listed, D::Error> {
+        let byte = u8::deserialize(deserializer)?;
+        let listing = |place: u8| {
+            Listing::of_bits(byte >> (2 * place) & 3).ok_or_else(|| D::Error::custom("a listing that is not known"))
+        };
+        Ok(Listed { country: listing(0)?, mcc: listing(1)?, merchant: listing(2)?, channel: listing(3)? })
+    }
 }
 
 impl Listed {

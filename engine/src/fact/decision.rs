@@ -1,6 +1,7 @@
 //! Decisions: the ladder's inputs and its verdict.
 
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use smallvec::SmallVec;
 
 use super::{AccountStatus, CardStatus, CardUse, Difference, Listed, Reason, Request, VelocityRule};
@@ -136,18 +137,12 @@ impl AuthorizationState {
 pub struct Inputs {
     /// Time of the decision.
     pub now: UnixSeconds,
-    pub program_suspended: bool,
-    /// The card service of the user's provider is suspended.
-    pub provider_suspended: bool,
+    pub gates: Gates,
     /// `None`: unknown user.
     pub user: Option<UserSeen>,
     /// `None`: the card is not this user's.
     pub card: Option<CardStatus>,
     pub card_use: CardUse,
-    /// The reversal came before the authorization.
-    pub reversed_before: bool,
-    /// For an increment: whether an open parent of the same user, card and currency exists.
-    pub parent_found: bool,
     /// What the block and allow lists of program, user and card say.
     pub listed: Listed,
     /// Controls on the amount of one transaction.
@@ -157,18 +152,14 @@ pub struct Inputs {
     pub rates_age_seconds: Option<u64>,
     /// Older rates price nothing; `None`: rates do not age.
     pub rates_max_age_seconds: Option<u64>,
-    /// Whether the clock is trusted.
-    pub time_trusted: bool,
-    /// Whether the disk is nearly full.
-    pub disk_low: bool,
     /// Times that a spend counts against the limit: 0, 1 or 2.
     pub limit_weight: u8,
     /// Margin added to cross-currency holds, in hundredths of a percent.
     pub fx_buffer_bps: u16,
     /// The smallest units as which a transaction of zero counts: 0 or 1.
     pub zero_amount_holds: u8,
-    /// What pools under stress pay.
-    pub stress: Vec<StressSeen>,
+    /// What pools under stress pay; `None` without a tier.
+    pub stress: Option<Box<[StressSeen]>>,
     /// The funding sources in the order of attempts.
     pub sources: SmallVec<[Source; 2]>,
     /// The funding routes, each source's in order of preference.
@@ -176,6 +167,50 @@ pub struct Inputs {
     /// Where UR's movements came before the decision: what the authorization claims already. The figures of the limit,
     /// the funds, the pool and the balances include it.
     pub claimed: Option<Box<Claimed>>,
+}
+
+/// The inputs that are yes or no. In a record they are one byte.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a question of its own")]
+pub struct Gates {
+    pub program_suspended: bool,
+    /// The card service of the user's provider is suspended.
+    pub provider_suspended: bool,
+    /// The reversal came before the authorization.
+    pub reversed_before: bool,
+    /// For an increment: whether an open parent of the same user, card and currency exists.
+    pub parent_found: bool,
+    /// Whether the clock is trusted.
+    pub time_trusted: bool,
+    /// Whether the disk is nearly full.
+    pub disk_low: bool,
+}
+
+impl Serialize for Gates {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Gates { program_suspended, provider_suspended, reversed_before, parent_found, time_trusted, disk_low } =
+            *self;
+        let bits = [program_suspended, provider_suspended, reversed_before, parent_found, time_trusted, disk_low];
+        serializer.serialize_u8(bits.into_iter().rev().fold(0, |byte, bit| byte << 1 | u8::from(bit)))
+    }
+}
+
+impl<'de> Deserialize<'de> for Gates {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Gates, D::Error> {
+        let byte = u8::deserialize(deserializer)?;
+        if byte >> 6 != 0 {
+            return Err(D::Error::custom("a gate that is not known"));
+        }
+        let bit = |place: u8| byte >> place & 1 == 1;
+        Ok(Gates {
+            program_suspended: bit(0),
+            provider_suspended: bit(1),
+            reversed_before: bit(2),
+            parent_found: bit(3),
+            time_trusted: bit(4),
+            disk_low: bit(5),
+        })
+    }
 }
 
 /// What UR's movements claim for an authorization beyond what was approved: a decision takes only the rest.

@@ -31,8 +31,8 @@ pub use calendar::{Closed, Day};
 pub use clock::{CLOCK_REASON_BYTES_MAX, ClockSet};
 pub use controls::{Controls, ControlsError, Listed, Listing, Period, VelocityRule};
 pub use decision::{
-    AmountMaxSeen, Approval, AuthorizationState, Capacity, Claimed, Decided, FundingRoute, FundsSeen, Inputs, Source,
-    StressSeen, UserSeen, VelocitySeen, Verdict, Window,
+    AmountMaxSeen, Approval, AuthorizationState, Capacity, Claimed, Decided, FundingRoute, FundsSeen, Gates, Inputs,
+    Source, StressSeen, UserSeen, VelocitySeen, Verdict, Window,
 };
 pub use evidence::{
     Announced, BreakAnswer, BreakKind, Closing, Discrepancy, EndCause, Ended, Evidence, Flow, Linked, MatchRule,

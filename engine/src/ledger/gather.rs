@@ -5,8 +5,8 @@ use smallvec::{SmallVec, smallvec};
 use super::{Policy, Shared};
 use crate::contract::pricing::Price;
 use crate::fact::{
-    AmountMaxSeen, Capacity, CardUse, Claimed, Controls, FiatChoice, FundingPolicy, FundingRoute, FundsSeen, Inputs,
-    Kind, Listed, Provider, Request, Source, StressSeen, StressTier, UserSeen, VelocitySeen,
+    AmountMaxSeen, Capacity, CardUse, Claimed, Controls, FiatChoice, FundingPolicy, FundingRoute, FundsSeen, Gates,
+    Inputs, Kind, Listed, Provider, Request, Source, StressSeen, StressTier, UserSeen, VelocitySeen,
 };
 use crate::money::{Currency, Minor};
 use crate::rows::{Authorization, Card, User};
@@ -51,18 +51,10 @@ impl Scene<'_> {
         let sources = self.sources(card, parent);
         Inputs {
             now,
-            program_suspended: self.shared.program.suspended,
-            provider_suspended: self
-                .known
-                .user
-                .is_some_and(|user| self.shared.program.suspension(user.provider).is_some()),
+            gates: self.gates(parent),
             user: self.known.user.map(|user| self.user_seen(user, now)),
             card: card.map(|card| card.status),
             card_use: card.map_or(CardUse::Any, |card| card.card_use),
-            reversed_before: self.known.reversed_before
-                || request.kind == Kind::Authorization
-                    && self.known.root.is_some_and(|root| root.is_tombstone || root.user != request.user),
-            parent_found: request.kind != Kind::Incremental || parent.is_some(),
             listed,
             amount_max: controls
                 .iter()
@@ -72,12 +64,10 @@ impl Scene<'_> {
             velocity: self.velocity(&controls, now),
             rates_age_seconds: rates.set_at.map(|set_at| age_seconds(set_at, self.moment.at)),
             rates_max_age_seconds: self.policy.rates_max_age_seconds,
-            time_trusted: self.moment.trusted,
-            disk_low: self.disk_low,
             limit_weight: self.policy.limit_weight,
             fx_buffer_bps: self.policy.fx_buffer_bps,
             zero_amount_holds: self.policy.zero_amount_holds,
-            stress: self.policy.stress.iter().map(|tier| self.stress_seen(tier)).collect(),
+            stress: self.stress(),
             routes: sources
                 .iter()
                 .flat_map(|source| self.routes(*source, card, parent))
@@ -97,6 +87,25 @@ impl Scene<'_> {
             count_as_left(inputs, &claimed);
             inputs.claimed = Some(Box::new(claimed));
         }
+    }
+
+    fn gates(&self, parent: Option<&Authorization>) -> Gates {
+        let (request, program) = (self.request, &self.shared.program);
+        Gates {
+            program_suspended: program.suspended,
+            provider_suspended: self.known.user.is_some_and(|user| program.suspension(user.provider).is_some()),
+            reversed_before: self.known.reversed_before
+                || request.kind == Kind::Authorization
+                    && self.known.root.is_some_and(|root| root.is_tombstone || root.user != request.user),
+            parent_found: request.kind != Kind::Incremental || parent.is_some(),
+            time_trusted: self.moment.trusted,
+            disk_low: self.disk_low,
+        }
+    }
+
+    fn stress(&self) -> Option<Box<[StressSeen]>> {
+        let tiers = &self.policy.stress;
+        (!tiers.is_empty()).then(|| tiers.iter().map(|tier| self.stress_seen(tier)).collect())
     }
 
     fn stress_seen(&self, tier: &StressTier) -> StressSeen {

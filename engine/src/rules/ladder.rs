@@ -94,12 +94,12 @@ pub(super) fn climb<O: Observer>(
     // What a used card was approved for may still grow.
     let is_used = inputs.card_use == CardUse::Used && request.kind == Kind::Authorization;
 
-    check(Reason::ProgramSuspended, !inputs.program_suspended, &nothing)?;
+    check(Reason::ProgramSuspended, !inputs.gates.program_suspended, &nothing)?;
     check(Reason::UnknownUser, inputs.user.is_some(), &nothing)?;
     check(Reason::UnknownCard, inputs.card.is_some(), &card_seen)?;
-    check(Reason::AlreadyReversed, !inputs.reversed_before, &nothing)?;
-    check(Reason::ParentNotFound, inputs.parent_found, &nothing)?;
-    check(Reason::ProviderSuspended, !inputs.provider_suspended, &nothing)?;
+    check(Reason::AlreadyReversed, !inputs.gates.reversed_before, &nothing)?;
+    check(Reason::ParentNotFound, inputs.gates.parent_found, &nothing)?;
+    check(Reason::ProviderSuspended, !inputs.gates.provider_suspended, &nothing)?;
     check(Reason::AccountClosed, !status_is(&[AccountStatus::Closed]), &status_seen)?;
     check(Reason::AccountBlocked, !status_is(&[AccountStatus::Blocked]), &status_seen)?;
     check(Reason::AccountSoftBlocked, !status_is(&[AccountStatus::SoftBlocked]), &status_seen)?;
@@ -150,13 +150,13 @@ pub(super) fn climb<O: Observer>(
     })?;
     let user_fresh = inputs.user.is_some_and(|user| !user.stale);
     let pool_fresh = !matches!(quote.route.capacity, Capacity::Pool { stale: true, .. });
-    let trusted = inputs.time_trusted && !inputs.disk_low;
+    let trusted = inputs.gates.time_trusted && !inputs.gates.disk_low;
     check(Reason::StateStale, user_fresh && pool_fresh && trusted, &|| {
         vec![
             ("user_fresh", user_fresh.to_string()),
             ("pool_fresh", pool_fresh.to_string()),
-            ("time_trusted", inputs.time_trusted.to_string()),
-            ("disk_has_room", (!inputs.disk_low).to_string()),
+            ("time_trusted", inputs.gates.time_trusted.to_string()),
+            ("disk_has_room", (!inputs.gates.disk_low).to_string()),
         ]
     })?;
 
@@ -305,13 +305,13 @@ impl<'a> Quote<'a> {
     }
 
     fn stress_seen(&self, inputs: &Inputs) -> Shown {
-        if inputs.stress.is_empty() {
+        if inputs.stress.is_none() {
             return Shown::new();
         }
         let mut seen = self.pool_seen(inputs);
         seen.push(("chf", self.spent.to_string()));
         seen.push(("kept", self.kept.to_string()));
-        for tier in &inputs.stress {
+        for tier in inputs.stress.iter().flatten() {
             seen.push(("below_reserve_percent", tier.below_reserve_percent.to_string()));
             seen.push(("amount_max_chf", tier.amount_max.map_or("none".to_owned(), |max| max.to_string())));
             seen.push(("category", if tier.is_listed { "listed" } else { "not listed" }.to_owned()));
@@ -345,8 +345,9 @@ impl<'a> Quote<'a> {
 /// What a pool must keep after a payment: its reserve, and under stress the share below which a tier does not let the
 /// payment through. The reserve is there for what a tier lets through.
 fn kept(inputs: &Inputs, spent: ChfMinor, reserve: Minor) -> Minor {
-    let refused = inputs.stress.iter().filter(|tier| !tier.permits(spent));
-    let is_permitted = inputs.stress.iter().any(|tier| tier.permits(spent));
+    let Some(tiers) = &inputs.stress else { return reserve };
+    let refused = tiers.iter().filter(|tier| !tier.permits(spent));
+    let is_permitted = tiers.iter().any(|tier| tier.permits(spent));
     let least = if is_permitted { Minor::ZERO } else { reserve };
     refused.map(|tier| tier.share(reserve)).fold(least, Minor::max)
 }

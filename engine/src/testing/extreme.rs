@@ -9,10 +9,10 @@ use crate::contract::limit::ClientLimit;
 use crate::contract::pricing::{Conversion, RATE_MAX, Rates};
 use crate::fact::{
     AccountStatus, Announced, Approval, Author, AuthorizationState, CardStatus, Channel, Closing, Decided, Difference,
-    Effect, EndCause, Ended, Evidence, Fact, Flow, FundingPolicy, FundsReplaced, Import, ImportedCard, ImportedFiat,
-    Inputs, Kind, LayerChange, MatchRule, Merchant, MovementRates, PoolCredited, PoolLimited, PoolReported, PoolSynced,
-    Posting, Progress, Record, ReportedAccount, Request, Settled, Shown, Source, SourceChange, Summed, UseChange,
-    UserReported, Verdict,
+    Effect, EndCause, Ended, Evidence, Fact, Flow, FundingPolicy, FundsReplaced, Gates, Import, ImportedCard,
+    ImportedFiat, Inputs, Kind, LayerChange, MatchRule, Merchant, MovementRates, PoolCredited, PoolLimited,
+    PoolReported, PoolSynced, Posting, Progress, Record, ReportedAccount, Request, Settled, Shown, Source,
+    SourceChange, Summed, UseChange, UserReported, Verdict,
 };
 use crate::ids::{AuthorizationId, Sequence, UrId};
 use crate::ledger::{Change, Ledger, Policy, Reflected};
@@ -502,21 +502,23 @@ fn difference(script: &mut Script<'_>) -> Difference {
 fn no_values() -> Inputs {
     Inputs {
         now: UnixSeconds(START_SECONDS),
-        program_suspended: false,
-        provider_suspended: false,
+        gates: Gates {
+            program_suspended: false,
+            provider_suspended: false,
+            reversed_before: false,
+            parent_found: true,
+            time_trusted: true,
+            disk_low: false,
+        },
         user: None,
         card: None,
-        reversed_before: false,
-        parent_found: true,
         card_use: crate::fact::CardUse::default(),
-        stress: Vec::new(),
+        stress: None,
         listed: crate::fact::Listed::default(),
         amount_max: Vec::new(),
         velocity: Vec::new(),
         rates_age_seconds: None,
         rates_max_age_seconds: None,
-        time_trusted: true,
-        disk_low: false,
         limit_weight: 1,
         fx_buffer_bps: 0,
         zero_amount_holds: 1,
