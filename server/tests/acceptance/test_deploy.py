@@ -21,6 +21,7 @@ RUNBOOK = REPOSITORY / "docs" / "runbook"
 
 # What stands for the reader's own in the runbook.
 USER, CARD, AUTHORIZATION = "12345", "card_9", "auth_7Q2"
+PARTNER_SECRET = "a-secret-of-the-second-provider"
 HISTOGRAM_SUFFIX = re.compile(r"_(bucket|sum|count)$")
 
 
@@ -30,7 +31,8 @@ def server(new_server):
     ur, receiver = Ur(), Receiver().start()
     deliver = {"allow_private": True, "webhook": [receiver.webhook(name="core")]}
     feeds = {"feeds": True, "base_url": ur.url, "rates_interval_seconds": 3600}
-    yield new_server(config={"ur": feeds, "deliver": deliver})
+    second = {"enabled": True, "secret": PARTNER_SECRET, "authentication": "bearer"}
+    yield new_server(config={"ur": feeds, "deliver": deliver, "partner_api": second})
     receiver.stop()
     ur.close()
 
@@ -49,8 +51,17 @@ def used(server) -> World:
         body = {"event": "card_authorization", "timestamp": tapgate.now(), "data": data}
         assert server.post(json.dumps(body).encode()).status_code == 200
     assert server.post(b"{}", headers={}).status_code == 401
-    # UR shows a transaction of somebody else's: it is counted.
-    event = {"event": "transaction", "timestamp": tapgate.now(), "data": Ur.row("777", -100)}
+    # The second provider creates an account and books a transaction, and UR shows one of somebody else's: all are counted.
+    headers = {"Authorization": f"Bearer {PARTNER_SECRET}", "Content-Type": "application/json"}
+    at = tapgate.now()
+    booked = {"id": "tx_9", "userId": "777", "cardId": "card_777", "kind": "clearing", "status": "completed"}
+    booked |= {"amount": 100, "currency": "EUR", "occurredAt": at}
+    for kind, data in [("user.created", {"userId": "777"}), ("card.transaction", booked)]:
+        word = json.dumps({"type": kind, "occurredAt": at, "data": data}).encode()
+        url = server.public_url + "/webhooks/partner-api"
+        told = server.session().post(url, data=word, headers=headers, timeout=10)
+        assert told.status_code == 200, told.text
+    event = {"event": "transaction", "timestamp": tapgate.now(), "data": Ur.row("778", -100)}
     assert server.post(json.dumps(event).encode()).status_code == 200
     return world
 
