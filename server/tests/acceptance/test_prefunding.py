@@ -9,7 +9,7 @@ import pytest
 
 from tapgate import ROLES, TOKENS, command, error_code, eventually, fresh
 from test_feeds import QUICK
-from test_sandbox import sandbox, values
+from test_sandbox import Running
 from ur import OPS, Ur
 from world import World
 
@@ -266,14 +266,18 @@ def test_who_may_propose(started):
 
 
 def test_what_forecasts_suggest_is_ordered_and_the_books_agree(tmp_path):
-    # Nine days in 55 seconds: after a week the small pool's forecast suggests a top-up, and UR's operations credit it.
+    # Days in seconds: after a week the small pool's forecast suggests a top-up, and UR's operations credit it.
     automatic = '{ mode = "automatic", daily_max_usdc = 1000000 }'
-    done = sandbox(
-        "--for", 55, "--users", 40, "--rate", 100, "--speed", 14_000, "--seed", 7, "--data", tmp_path / "data",
+    running = Running(
+        "--users", 40, "--rate", 100, "--speed", 14_000, "--seed", 7, "--data", tmp_path / "data",
         environment={"TAPGATE__TREASURY__AUTO_PREFUND": automatic},
     )  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr
-    said = values(done.stdout)
+    try:
+        of_engine = lambda item: item["state"] == "credited" and item["proposed"] and item["proposed"]["by"] == "engine"  # noqa: E731
+        assert eventually(lambda: any(map(of_engine, running.admin("/prefunds")["items"])), 240)
+        said = running.interrupt()
+    finally:
+        running.kill()
     assert (said["books"], said["breaks_open"]) == ("equal", "0")
     dumped = command("journal", "dump", tmp_path / "data").stdout.splitlines()
     facts = [(record["author"], record["fact"]) for record in map(json.loads, dumped)]

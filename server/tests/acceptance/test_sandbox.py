@@ -108,7 +108,9 @@ class Running:
 def running():
     sandbox = Running("--users", 20, "--rate", 20)
     yield sandbox
+    ended = sandbox.process.poll()
     sandbox.kill()
+    assert ended is None, sandbox.process.stdout.read() + "".join(sandbox.errors)
 
 
 @pytest.fixture
@@ -428,8 +430,8 @@ def test_transactions_are_filtered_and_paged_both_ways(running):
     assert running.ask_ur("/v1/transactions", {"urId": user, "type": "FRX", "transactionTypes": ["CRD"]}).json()["code"] == 20003
 
 
-def test_an_interrupt_ends_it_with_a_summary(running):
-    said = running.interrupt()
+def test_an_interrupt_ends_it_with_a_summary(started):
+    said = started("--users", 20, "--rate", 20).interrupt()
     assert (said["books"], said["journal"]) == ("equal", "equal")
 
 
