@@ -34,7 +34,7 @@ use sha2::{Digest, Sha256};
 use tapgate_engine::store::Store;
 use tapgate_engine::store::rocks::Rocks;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
 
@@ -184,6 +184,8 @@ pub async fn run(options: Options, out: &mut (dyn Write + Send)) -> Result<Ran, 
     let stage = set_up(&options, &keys, &server, (books, world()), (window_seconds, provider)).await?;
     let learning = Arc::clone(&stage);
     let _ = catch_up.set(Box::new(move || Box::pin(Arc::clone(&learning).catch_up())));
+    // Heard from the first line on: whoever reads that it runs may end it.
+    let signals = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
     announce(out, &keys, &server, &stage, ur)?;
 
     let began = stage.now();
@@ -193,7 +195,7 @@ pub async fn run(options: Options, out: &mut (dyn Write + Send)) -> Result<Ran, 
     let traffic = async {
         let ended = tokio::select! {
             ended = traffic(&options, &stage) => ended,
-            ended = interrupted(&stage) => ended,
+            ended = interrupted(&stage, signals) => ended,
         };
         let _ = end.send(true);
         ended
@@ -264,10 +266,9 @@ fn summary(stage: &Stage, seconds: u64, compared: audit::Compared, settled: &Set
 }
 
 /// Waits for Ctrl-C or SIGTERM, and then for the taps in flight.
-async fn interrupted(stage: &Stage) -> Result<(), SandboxError> {
-    let mut terminate = signal(SignalKind::terminate())?;
+async fn interrupted(stage: &Stage, (mut interrupt, mut terminate): (Signal, Signal)) -> Result<(), SandboxError> {
     tokio::select! {
-        interrupt = tokio::signal::ctrl_c() => interrupt?,
+        _ = interrupt.recv() => {}
         _ = terminate.recv() => {}
     }
     stage.close().await
