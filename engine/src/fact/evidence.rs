@@ -8,7 +8,7 @@ use super::Request;
 use crate::bytes::Fingerprint;
 use crate::contract::pricing::Conversion;
 use crate::ids::{AuthorizationId, BreakId, Sequence, UrId};
-use crate::money::{ChfMinor, Currency, Minor, Money};
+use crate::money::{AMOUNT_MAX, ChfMinor, Currency, Minor, Money};
 use crate::time::UnixSeconds;
 
 /// Direction of the money, seen from the account holder.
@@ -61,7 +61,7 @@ pub struct Posting {
     pub references: SmallVec<[CompactString; 2]>,
     /// The partner's id that UR names: where it is not known yet, the movement waits for it.
     pub awaits: Option<AuthorizationId>,
-    /// Number among the rows of one complete answer that nothing else tells apart.
+    /// Number among the rows of one answer under the same name, with the same status and amount.
     pub ordinal: u16,
 }
 
@@ -165,6 +165,14 @@ pub struct MovementRates {
     pub chf: Option<u32>,
     /// To the currency of the user's funds.
     pub funds: Option<(Currency, Conversion)>,
+}
+
+impl MovementRates {
+    /// What the user's funds owe for so much; `None` without a rate to their currency.
+    pub(crate) fn owed(&self, money: Money) -> Option<Money> {
+        let (currency, conversion) = self.funds?;
+        Some(Money { amount: conversion.ceil(money.amount)?.min(AMOUNT_MAX), currency })
+    }
 }
 
 /// A movement that an authorization does not list any more.
@@ -344,6 +352,11 @@ pub struct Movement {
 }
 
 impl Movement {
+    /// Whether UR is about to move it, and no end of ours names it.
+    pub(crate) fn is_pending(&self) -> bool {
+        self.progress.is_unsettled() && !self.is_ended
+    }
+
     /// Whether a sum says as much as the movement: its status is final, and no rule asks for it alone.
     pub(crate) fn is_plain(&self, paid_in: Currency) -> bool {
         let is_asked_for = self.is_contradicted || self.is_final || self.draw.is_some();

@@ -226,9 +226,6 @@ impl Ledger {
         let value = valued(row, money, paid_in, &rates);
         let limit = rates.chf.and_then(|rate| to_chf(money.amount, rate)).unwrap_or(ChfMinor::ZERO);
         let limit = limit.times(self.policy.limit_weight);
-        let funds = rates.funds.and_then(|(currency, conversion)| {
-            Some(Money { amount: conversion.ceil(money.amount)?.min(AMOUNT_MAX), currency })
-        });
         // A movement that stands alone is debited only when none of the user's open holds may be meant.
         let is_alone = matches!(choice.rule, MatchRule::Alone | MatchRule::Waiting);
         let holds_open = |user: &User| user.holds().iter().any(|hold| hold.paid.currency == money.currency);
@@ -238,7 +235,7 @@ impl Ledger {
             number: choice.number,
             value: value.min(AMOUNT_MAX),
             limit,
-            funds,
+            funds: rates.owed(money),
             rates,
             draw: choice.draw,
             is_final: posting.flow == Flow::Out && self.is_final(posting, choice, books),
@@ -458,7 +455,7 @@ impl Ledger {
 
 impl Books<'_> {
     /// Today's rates for a movement: only one without a draw is debited by a rate of its own.
-    fn movement_rates(&self, currency: Currency, paid_in: Currency, has_draws: bool) -> MovementRates {
+    pub(super) fn movement_rates(&self, currency: Currency, paid_in: Currency, has_draws: bool) -> MovementRates {
         let rates = &self.shared.program.rates;
         let funds = self.user.and_then(|user| user.funds).filter(|_| !has_draws).map(|funds| funds.currency);
         MovementRates {
@@ -466,14 +463,6 @@ impl Books<'_> {
             chf: rates.chf_rate(currency),
             funds: funds.and_then(|funds| Some((funds, rates.conversion(currency, funds)?))),
         }
-    }
-
-    /// What the user's funds owe for a movement without a draw.
-    pub(super) fn owed_alone(&self, money: Money) -> Option<Money> {
-        let funds = self.user?.funds?;
-        let conversion = self.shared.program.rates.conversion(money.currency, funds.currency)?;
-        let amount = conversion.ceil(money.amount)?;
-        Some(Money { amount: amount.min(AMOUNT_MAX), currency: funds.currency })
     }
 
     /// Movements as another root keeps them: in the currency that root is paid in.

@@ -227,7 +227,8 @@ impl Books<'_> {
     fn owed_at_last(&self, row: &Authorization) -> Vec<(Fingerprint, Money)> {
         let unpriced = row.settlement().movements.iter().filter(|movement| movement.funds.is_none());
         let debits = unpriced.filter(|movement| row.source == Some(Source::Crypto) && movement.flow == Flow::Out);
-        debits.filter_map(|movement| Some((movement.key, self.owed_alone(movement.amount)?))).collect()
+        let owed = |money: Money| self.movement_rates(money.currency, row.paid_currency, false).owed(money);
+        debits.filter_map(|movement| Some((movement.key, owed(movement.amount)?))).collect()
     }
 }
 

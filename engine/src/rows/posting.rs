@@ -22,7 +22,7 @@ pub struct PostingRow {
 pub struct ShownMovement {
     /// Its number under the name.
     pub number: u16,
-    /// Its number among the rows of one answer that nothing else tells apart.
+    /// Its number among the rows of one answer with its status and amount.
     pub ordinal: u16,
     pub root: AuthorizationId,
     pub progress: Progress,

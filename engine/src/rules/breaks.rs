@@ -135,8 +135,7 @@ pub fn breaks(row: &Authorization, standing: &Standing, subject: &str, tolerance
     if settlement.is_overdue(Overdue::Return) && !standing.awaited.is_zero() {
         add(BreakKind::ReturnMissing, "returned", shown(standing.awaited), shown(Minor::ZERO));
     }
-    let is_unsettled =
-        |movement: &&Movement| movement.flow == Flow::Out && movement.progress.is_unsettled() && !movement.is_ended;
+    let is_unsettled = |movement: &&Movement| movement.flow == Flow::Out && movement.is_pending();
     let unsettled = settlement.movements.iter().filter(is_unsettled).map(|movement| movement.progress).min();
     if let Some(progress) = unsettled.filter(|_| settlement.is_overdue(Overdue::Settlement)) {
         let (kind, theirs) = match progress {

@@ -92,7 +92,7 @@ impl Shown {
                     shown.out_limit += movement.limit;
                     shown.is_final |= movement.is_final;
                 }
-                (Flow::Out, progress) if progress.is_unsettled() && !movement.is_ended => {
+                (Flow::Out, _) if movement.is_pending() => {
                     shown.pending += movement.value;
                     shown.out_limit += movement.limit;
                 }
@@ -120,8 +120,9 @@ pub fn standing(row: &Authorization, tolerance: Tolerance) -> Standing {
     let back = returned.min(announced);
     // A single return above all that was announced is a refund: the authorization's own return is not shown yet.
     let refunds: Minor = refunds(row, announced, tolerance);
-    let of_ended = of_ended(row, &approved_by_draw, announced);
-    let base = base(row, &approved_by_draw, announced, (returned - refunds).min(announced)) + of_ended;
+    let kept = kept_by_draw(&approved_by_draw, announced);
+    let of_ended = of_ended(row, &kept);
+    let base = base(row, &kept, (returned - refunds).min(announced)) + of_ended;
     let base = if pending.is_zero() && is_last(&shown, base, tolerance) { base.min(taken) } else { base };
     let pend = if pending.is_zero() {
         taken
@@ -163,7 +164,7 @@ pub fn standing(row: &Authorization, tolerance: Tolerance) -> Standing {
         return_limit_shown,
         ..Standing::default()
     };
-    allot(row, &shown, &approved_by_draw, (pend, of_ended), &mut standing);
+    allot(row, &shown, (&approved_by_draw, &kept), (pend, of_ended), &mut standing);
     standing
 }
 
@@ -245,30 +246,31 @@ fn refunds(row: &Authorization, announced: Minor, tolerance: Tolerance) -> Minor
     completed.map(|movement| movement.value).sum()
 }
 
-/// What the draws that we did not end may still take in total.
-fn base(row: &Authorization, approved: &[Minor], announced: Minor, back: Minor) -> Minor {
-    let is_open = row.draws.iter().any(|draw| !draw.is_ended);
+/// The part of each draw that nobody announced as given back: a return comes off the oldest draw first.
+fn kept_by_draw(approved: &[Minor], announced: Minor) -> Vec<Minor> {
     let mut left = announced;
-    let mut base = Minor::ZERO;
-    for (draw, approved) in row.draws.iter().zip(approved) {
+    let keep = |approved: &Minor| {
         let given = left.min(*approved);
         left -= given;
-        if !draw.is_ended {
-            base += *approved - given;
-        }
-    }
+        *approved - given
+    };
+    approved.iter().map(keep).collect()
+}
+
+/// What the draws that we did not end may still take in total.
+fn base(row: &Authorization, kept: &[Minor], back: Minor) -> Minor {
+    let is_open = row.draws.iter().any(|draw| !draw.is_ended);
+    let open = row.draws.iter().zip(kept).filter(|(draw, _)| !draw.is_ended);
+    let base: Minor = open.map(|(_, kept)| *kept).sum();
     if is_open { base + back } else { Minor::ZERO }
 }
 
 /// What UR takes of draws that we ended while others are open: movements that name such a draw, or are of its amount and
 /// of no open one's. An open draw may be taken beside them.
-fn of_ended(row: &Authorization, approved: &[Minor], announced: Minor) -> Minor {
-    let mut left = announced;
+fn of_ended(row: &Authorization, kept: &[Minor]) -> Minor {
     let (mut ended, mut open): (Vec<(Sequence, Minor)>, Vec<Minor>) = (Vec::new(), Vec::new());
-    for (draw, approved) in row.draws.iter().zip(approved) {
-        let given = left.min(*approved);
-        left -= given;
-        if draw.is_ended { ended.push((draw.sequence, *approved - given)) } else { open.push(*approved - given) }
+    for (draw, kept) in row.draws.iter().zip(kept) {
+        if draw.is_ended { ended.push((draw.sequence, *kept)) } else { open.push(*kept) }
     }
     if ended.is_empty() || open.is_empty() {
         return Minor::ZERO;
@@ -281,10 +283,7 @@ fn of_ended(row: &Authorization, approved: &[Minor], announced: Minor) -> Minor 
             ended.iter().any(is_of) && !open.contains(&movement.value) && movement.value != all_open
         }
     };
-    let is_taken = |movement: &&Movement| match movement.progress {
-        Progress::Completed => true,
-        progress => progress.is_unsettled() && !movement.is_ended,
-    };
+    let is_taken = |movement: &&Movement| movement.progress == Progress::Completed || movement.is_pending();
     let debits = row.settlement().movements.iter().filter(|movement| movement.flow == Flow::Out);
     let taken: Minor = debits.filter(is_taken).filter(is_of_ended).map(|movement| movement.value).sum();
     taken.min(ended.iter().map(|(_, amount)| *amount).sum())
@@ -294,7 +293,7 @@ fn of_ended(row: &Authorization, approved: &[Minor], announced: Minor) -> Minor 
 fn allot(
     row: &Authorization,
     shown: &Shown,
-    approved: &[Minor],
+    (approved, kept): (&[Minor], &[Minor]),
     (pend, of_ended): (Minor, Minor),
     standing: &mut Standing,
 ) {
@@ -307,19 +306,12 @@ fn allot(
     let draws = row.draws.iter().zip(approved);
     standing.draws =
         draws.map(|(_, approved)| DrawStanding { approved: *approved, ..DrawStanding::default() }).collect();
-    // A return comes off the oldest draw first: what is owed in spite of it is owed of that draw last.
-    let mut given = standing.announced;
-    let mut net = Vec::with_capacity(standing.draws.len());
-    for draw in &standing.draws {
-        let part = given.min(draw.approved);
-        given -= part;
-        net.push(draw.approved - part);
-    }
     let (mut owed, mut taken, mut limit) = (standing.owed, standing.taken, gross);
     for ended in [false, true] {
-        let draws = row.draws.iter().zip(&mut standing.draws).zip(&net);
-        for ((draw, part), net) in draws.filter(|((draw, _), _)| draw.is_ended == ended) {
-            part.owed = owed.min(*net);
+        let draws = row.draws.iter().zip(&mut standing.draws).zip(kept);
+        for ((draw, part), kept) in draws.filter(|((draw, _), _)| draw.is_ended == ended) {
+            // What is owed in spite of a return is owed of its draw last.
+            part.owed = owed.min(*kept);
             owed -= part.owed;
             part.taken = taken.min(part.approved);
             taken -= part.taken;
