@@ -269,7 +269,7 @@ def test_what_forecasts_suggest_is_ordered_and_the_books_agree(tmp_path):
     # Days in seconds: after a week the small pool's forecast suggests a top-up, and UR's operations credit it.
     automatic = '{ mode = "automatic", daily_max_usdc = 1000000 }'
     running = Running(
-        "--users", 40, "--rate", 100, "--speed", 14_000, "--seed", 7, "--data", tmp_path / "data",
+        "--users", 150, "--rate", 100, "--speed", 14_000, "--seed", 7, "--data", tmp_path / "data",
         environment={"TAPGATE__TREASURY__AUTO_PREFUND": automatic},
     )  # fmt: skip
     try:

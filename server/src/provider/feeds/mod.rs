@@ -227,10 +227,23 @@ impl<A: UrApi> Feeds<A> {
         F: Future<Output = Result<(), FeedError>>,
     {
         let began = self.now();
+        let mut failures: u32 = 0;
         loop {
             match turn(Arc::clone(&self)).await {
-                Ok(()) => self.succeeded(feed),
-                Err(error) => tracing::warn!(feed, %error, "UR's figures were not read; they are asked for again"),
+                Ok(()) => {
+                    if failures > 0 {
+                        tracing::info!(feed, failures, "UR's figures are read again");
+                    }
+                    failures = 0;
+                    self.succeeded(feed);
+                }
+                Err(error) => {
+                    failures = failures.saturating_add(1);
+                    // A lasting failure is told ever more rarely, so that it hides nothing else in the log.
+                    if failures.is_power_of_two() {
+                        tracing::warn!(feed, failures, %error, "UR's figures were not read; they are asked for again");
+                    }
+                }
             }
             self.tell_age(feed, began);
             self.given.clock.sleep(self.jittered(interval)).await;
