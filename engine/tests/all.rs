@@ -22,4 +22,5 @@ mod rates;
 mod scenarios;
 mod settlement;
 mod threads;
+mod upcharge;
 mod world;

@@ -9,7 +9,7 @@
 
 use proptest::prelude::*;
 use tapgate_engine::fact::{
-    CardStatus, CardUse, Channel, Controls, Decided, Fact, FundingPolicy, Import, ImportedCard, Kind, Merchant, Period,
+    CardStatus, CardUse, Channel, Controls, Decided, FundingPolicy, Import, ImportedCard, Kind, Merchant, Period,
     Reason, Request, StressTier, VelocityRule,
 };
 use tapgate_engine::journal::Durability;
@@ -29,12 +29,6 @@ fn answer(world: &World, request: Request) -> &'static str {
         Outcome::Declined(reason) => reason.name(),
         Outcome::Acknowledged { .. } => "acknowledged",
     }
-}
-
-fn last_decision(world: &World) -> Decided {
-    let record = world.ledger.record(world.ledger.journal().durable()).unwrap().unwrap();
-    let Fact::Decided(decided) = record.fact else { panic!("{record:?}") };
-    *decided
 }
 
 fn merchant(mcc: &str, id: &str, country: &str) -> Merchant {
@@ -115,7 +109,7 @@ fn every_allow_list_must_allow_a_tap_and_the_explanation_names_the_list() {
         let request = Request { merchant: merchant(mcc, "m_1", "CHE"), ..tap(mcc, 1_000) };
         assert_eq!(answer(&world, request), expected, "{mcc}");
     }
-    let Decided { request, inputs, .. } = last_decision(&world);
+    let Decided { request, inputs, .. } = world.last_decision();
     let explanation = explain(&request, &inputs);
     let rung = explanation.sources[0].rungs.last().unwrap();
     assert_eq!(rung.values, [("mcc", "4111".to_owned()), ("list", "allow".to_owned())]);
@@ -223,7 +217,7 @@ fn a_calendar_day_ends_at_its_zones_midnight_and_the_explanation_names_its_start
     assert!(at("a1", MIDNIGHT - 1), "the last second of a day");
     assert!(at("a2", MIDNIGHT), "the first of the next");
     assert!(!at("a3", MIDNIGHT + 86_399));
-    let Decided { request, inputs, .. } = last_decision(&world);
+    let Decided { request, inputs, .. } = world.last_decision();
     let explanation = explain(&request, &inputs);
     let shown = |name: &str| {
         let rungs = explanation.sources[0].rungs.iter();

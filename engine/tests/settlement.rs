@@ -12,13 +12,15 @@ use std::fmt::Debug;
 
 use tapgate_engine::contract::limit::ClientLimit;
 use tapgate_engine::fact::{
-    AccountStatus, Flow, FundingPolicy, Import, Kind, Posting, Progress, ReportedAccount, Request, Source, Tolerance,
+    AccountStatus, Flow, FundingPolicy, HoldUpcharge, Import, Kind, Merchant, Posting, Progress, ReportedAccount,
+    Request, Source, Tolerance,
 };
 use tapgate_engine::ids::{AuthorizationId, UrId};
-use tapgate_engine::ledger::Change;
+use tapgate_engine::ledger::{Change, Policy};
 use tapgate_engine::money::{ChfMinor, Currency, Minor, Money};
 use tapgate_engine::rows::{Authorization, Outcome, PoolFigures, User};
 use tapgate_engine::rules::standing;
+use tapgate_engine::testing::MemoryStore;
 
 use crate::world::{self, World, at, movement, naming, tap};
 
@@ -47,13 +49,17 @@ pub(crate) struct Setting {
     currency: &'static str,
     /// The authorization's amount, and an increment's.
     draws: &'static [i64],
+    /// The merchant's category: at restaurants more is held than was approved.
+    mcc: Option<u16>,
 }
 
+const RESTAURANT: Option<u16> = Some(5_812);
+
 pub(crate) const SETTINGS: [Setting; 4] = [
-    Setting { source: Source::Crypto, currency: "EUR", draws: &[1_000] },
-    Setting { source: Source::Crypto, currency: "EUR", draws: &[600, 400] },
-    Setting { source: Source::Fiat, currency: "EUR", draws: &[1_000] },
-    Setting { source: Source::Crypto, currency: "USD", draws: &[1_000] },
+    Setting { source: Source::Crypto, currency: "EUR", draws: &[1_000], mcc: None },
+    Setting { source: Source::Crypto, currency: "EUR", draws: &[600, 400], mcc: None },
+    Setting { source: Source::Fiat, currency: "EUR", draws: &[1_000], mcc: None },
+    Setting { source: Source::Crypto, currency: "USD", draws: &[1_000], mcc: None },
 ];
 
 pub(crate) const PALETTE: &[Piece] = &[
@@ -117,6 +123,7 @@ impl Case<'_> {
             user: self.user_id(),
             card: self.name("card").parse().unwrap(),
             currency: self.setting.currency.parse().unwrap(),
+            merchant: Merchant { mcc: self.setting.mcc, ..Merchant::default() },
             ..tap(&self.name(id), amount)
         }
     }
@@ -177,7 +184,11 @@ impl Case<'_> {
         let held: Minor = user.holds().iter().map(|hold| hold.paid.amount).sum();
         assert_eq!(held, stands.held, "the user's holds are the authorization's: {context:?}");
         let funds: Minor = user.holds().iter().map(|hold| hold.funds).sum();
-        assert_eq!(user.funds.unwrap().held, funds, "{context:?}");
+        assert_eq!(user.funds.unwrap().held, funds + row.upcharge().funds, "{context:?}");
+        let upcharged = Source::Crypto == self.setting.source && self.setting.mcc == RESTAURANT;
+        assert!(upcharged || row.upcharge().funds.is_zero(), "{context:?}");
+        let may_grow = (Minor::ZERO..=stands.net().share_rounded_up(20, 100) + Minor(1)).contains(&row.upcharge().paid);
+        assert!(may_grow, "an upcharge is a share of what nobody gave back: {context:?}");
         let requested: Minor = row.layers().map(|layer| layer.debit).sum();
         assert_eq!(requested, funds, "nothing is debited yet: what is requested is held: {context:?}");
     }
@@ -214,10 +225,11 @@ impl Case<'_> {
         let breaks = self.breaks();
         let debits: Minor = root.layers().map(|layer| layer.debit).sum();
         format!(
-            "{:?} {stands:?} pool {} {} fiat {fiat} funds {} limit {} then {} velocity {:?} debits {debits} {breaks:?}",
+            "{:?} {stands:?} pool {} {} {} fiat {fiat} funds {} limit {} then {} velocity {:?} debits {debits} {breaks:?}",
             root.state,
             pool.unreflected() - before.unreflected(),
             pool.held - before.held,
+            pool.upcharged - before.upcharged,
             user.funds.unwrap().held,
             user.spends().unreflected(now),
             self.user().spends().unreflected(now),
@@ -298,7 +310,8 @@ fn every_order_ends_alike(setting: Setting, size: usize) {
     let (mut orders, mut checked) = (0, HashSet::new());
     let sets = sets(size, PALETTE);
     for (number, set) in (1..).zip(&sets) {
-        let world = World::new();
+        let hold_upcharge = vec![HoldUpcharge { mcc: 5_812, percent: 20 }];
+        let world = World::with_policy(MemoryStore::new(), Policy { hold_upcharge, ..Policy::default() });
         world.change(world::report(Currency::EUR, POOL, 0)).unwrap();
         orders += ends_alike(&world, setting, set, &mut checked);
         if number % SHOWN_SETS == 0 || number == sets.len() {
@@ -328,6 +341,11 @@ fn any_order_of_four_pieces_ends_alike_in_another_currency() {
 }
 
 #[test]
+fn any_order_of_three_pieces_ends_alike_where_more_is_held_than_approved() {
+    SETTINGS.into_iter().for_each(|setting| every_order_ends_alike(Setting { mcc: RESTAURANT, ..setting }, 3));
+}
+
+#[test]
 fn rows_of_a_tap_come_before_and_after_its_decision_and_end_alike() {
     let is_row = |piece: &Piece| matches!(piece, Row(..));
     let rows: Vec<Piece> = PALETTE.iter().copied().filter(is_row).collect();
@@ -346,6 +364,12 @@ fn rows_of_a_tap_come_before_and_after_its_decision_and_end_alike() {
 #[ignore = "a million orders: make soak"]
 fn any_order_of_five_pieces_ends_in_the_same_books() {
     SETTINGS.into_iter().for_each(|setting| every_order_ends_alike(setting, 5));
+}
+
+#[test]
+#[ignore = "a million orders: make soak"]
+fn any_order_of_five_pieces_ends_alike_where_more_is_held_than_approved() {
+    SETTINGS.into_iter().for_each(|setting| every_order_ends_alike(Setting { mcc: RESTAURANT, ..setting }, 5));
 }
 
 #[test]

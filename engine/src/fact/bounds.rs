@@ -151,7 +151,9 @@ impl Approval {
         amount("paid", self.paid.amount)?;
         francs("spent", self.spent)?;
         francs("limit", self.limit)?;
-        self.funds.map_or(Ok(()), |funds| amount("funds", funds.amount))
+        self.funds.map_or(Ok(()), |funds| amount("funds", funds.amount))?;
+        sum("upcharge.paid", self.upcharge.paid)?;
+        sum("upcharge.funds", self.upcharge.funds)
     }
 }
 
@@ -215,7 +217,9 @@ impl LayerChange {
         change("layer.shown", Minor(self.shown.0))?;
         change("layer.spent", Minor(self.spent.0))?;
         change("layer.debit", self.debit)?;
-        change("layer.funds", self.funds)
+        change("layer.funds", self.funds)?;
+        change("layer.upcharge.paid", self.upcharge.paid)?;
+        change("layer.upcharge.funds", self.upcharge.funds)
     }
 }
 
@@ -223,6 +227,7 @@ impl SourceChange {
     fn check_bounds(&self) -> Result<(), BoundsError> {
         change("source.held", self.held)?;
         change("source.available", self.available)?;
+        change("source.upcharged", self.upcharged)?;
         sum("source.completed", self.completed)?;
         sum("source.returned", self.returned)
     }

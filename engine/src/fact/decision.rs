@@ -1,5 +1,7 @@
 //! Decisions: the ladder's inputs and its verdict.
 
+use std::ops::{AddAssign, Sub};
+
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use smallvec::SmallVec;
@@ -46,6 +48,52 @@ pub struct Approval {
     pub limit: ChfMinor,
     /// Held from the user's funds; for CRYPTO only.
     pub funds: Option<Money>,
+    /// Held in addition.
+    pub upcharge: Upcharge,
+}
+
+/// What is held above an approved amount, for the tip or the fuel that a merchant may add. It is our own claim: UR knows
+/// nothing of it, so that no figure of UR's includes it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Upcharge {
+    /// Of the source, in the currency paid in.
+    pub paid: Minor,
+    /// Of the user's funds, in their currency.
+    pub funds: Minor,
+}
+
+impl AddAssign for Upcharge {
+    fn add_assign(&mut self, other: Upcharge) {
+        self.paid += other.paid;
+        self.funds += other.funds;
+    }
+}
+
+impl Sub for Upcharge {
+    type Output = Upcharge;
+
+    fn sub(self, other: Upcharge) -> Upcharge {
+        Upcharge { paid: self.paid - other.paid, funds: self.funds - other.funds }
+    }
+}
+
+impl Upcharge {
+    #[must_use]
+    pub(crate) fn is_zero(&self) -> bool {
+        self.paid.is_zero() && self.funds.is_zero()
+    }
+
+    /// What it is for a part of the approved amount.
+    #[must_use]
+    pub(crate) fn share(self, part: Minor, whole: Minor) -> Minor {
+        self.paid.share_rounded_up(part.0, whole.0)
+    }
+
+    /// The same with so much of the source.
+    #[must_use]
+    pub(crate) fn of_paid(self, paid: Minor) -> Upcharge {
+        Upcharge { paid, funds: self.funds.share_rounded_up(paid.0, self.paid.0) }
+    }
 }
 
 /// The funding source of an approval.
@@ -158,6 +206,8 @@ pub struct Inputs {
     pub fx_buffer_bps: u16,
     /// The smallest units as which a transaction of zero counts: 0 or 1.
     pub zero_amount_holds: u8,
+    /// Held above the amount at this merchant's category, in percent of it.
+    pub upcharge_percent: u8,
     /// What pools under stress pay; `None` without a tier.
     pub stress: Option<Box<[StressSeen]>>,
     /// The funding sources in the order of attempts.
@@ -348,10 +398,11 @@ impl FundingRoute {
         }
     }
 
-    /// Whether the balance alone, without funds and limit, covers `paid` and leaves `kept`.
-    pub(crate) fn covers(&self, paid: Minor, kept: Minor) -> bool {
+    /// Whether the balance alone, without funds and limit, covers `paid` and leaves `kept`. UR chooses a user's balance
+    /// and knows nothing of an upcharge; a pool is our own choice.
+    pub(crate) fn covers(&self, paid: Minor, upcharge: Minor, kept: Minor) -> bool {
         match self.capacity {
-            Capacity::Pool { available, .. } => available - paid >= kept,
+            Capacity::Pool { available, .. } => available - paid - upcharge >= kept,
             Capacity::Balance { available, allowance } => allowance && available >= paid,
         }
     }

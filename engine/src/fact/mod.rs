@@ -32,14 +32,17 @@ pub use clock::{CLOCK_REASON_BYTES_MAX, ClockSet};
 pub use controls::{Controls, ControlsError, Listed, Listing, Period, VelocityRule};
 pub use decision::{
     AmountMaxSeen, Approval, AuthorizationState, Capacity, Claimed, Decided, FundingRoute, FundsSeen, Gates, Inputs,
-    Source, StressSeen, UserSeen, VelocitySeen, Verdict, Window,
+    Source, StressSeen, Upcharge, UserSeen, VelocitySeen, Verdict, Window,
 };
 pub use evidence::{
     Announced, BreakAnswer, BreakKind, Closing, Discrepancy, EndCause, Ended, Evidence, Flow, Linked, MatchRule,
     Mismatch, Movement, MovementRates, Overdue, Posting, Progress, Shown, Summed,
 };
 pub use merchant::{Channel, Merchant};
-pub use policy::{FiatChoice, Lives, Policy, STRESS_TIERS_MAX, StressTier, Tolerance, is_lodging_or_rental};
+pub use policy::{
+    FiatChoice, HOLD_UPCHARGES_MAX, HoldUpcharge, Lives, Policy, STRESS_TIERS_MAX, StressTier, Tolerance,
+    is_lodging_or_rental,
+};
 pub use pool::{PoolCredited, PoolLimited, PoolReported, PoolSynced};
 pub use prefund::{PrefundOrdered, PrefundProposed, PrefundSent};
 pub use provider::{AccountReported, AccountWord, CardLimited, CardLimits, Provider, ProviderSuspended};

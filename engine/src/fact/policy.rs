@@ -31,6 +31,8 @@ pub struct Policy {
     pub credits_count_at_once: bool,
     /// Controls that apply to every transaction.
     pub controls: Controls,
+    /// What is held above an approved amount, by the merchant's category.
+    pub hold_upcharge: Vec<HoldUpcharge>,
     /// What a pool still pays when it runs low.
     pub stress: Vec<StressTier>,
     /// The difference of a hold and its settlement that needs no operator.
@@ -55,12 +57,24 @@ impl Default for Policy {
             state_max_age_seconds: None,
             credits_count_at_once: true,
             controls: Controls::default(),
+            hold_upcharge: Vec::new(),
             stress: Vec::new(),
             tolerance: Tolerance::default(),
             lives: Lives::default(),
             final_capture_mcc: vec![5_541, 5_542, 5_552],
         }
     }
+}
+
+/// Maximum categories with an upcharge.
+pub const HOLD_UPCHARGES_MAX: usize = 64;
+
+/// What a merchant of a category may take above the approved amount: it is held, and the answer does not show it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HoldUpcharge {
+    pub mcc: u16,
+    /// In percent of the approved amount, 1 to 100.
+    pub percent: u8,
 }
 
 /// Maximum stress tiers.

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
-use super::{AuthorizationState, Discrepancy, Evidence, Flow, Source};
+use super::{AuthorizationState, Discrepancy, Evidence, Flow, Source, Upcharge};
 use crate::ids::{AuthorizationId, BreakId, Sequence, UrId};
 use crate::money::{ChfMinor, Currency, Minor};
 
@@ -153,6 +153,8 @@ pub struct LayerChange {
     pub number: u16,
     /// Of `limit`, the part that UR shows: its next figure includes it.
     pub shown: ChfMinor,
+    /// Held above what is approved.
+    pub upcharge: Upcharge,
 }
 
 /// Difference of a use of the limit by UR's returns.
@@ -179,6 +181,7 @@ impl LayerChange {
             currency,
             number: 0,
             shown: ChfMinor::ZERO,
+            upcharge: Upcharge::default(),
         }
     }
 
@@ -191,6 +194,7 @@ impl LayerChange {
             && self.debit.is_zero()
             && self.funds.is_zero()
             && self.shown.is_zero()
+            && self.upcharge.is_zero()
     }
 }
 
@@ -202,6 +206,8 @@ pub struct SourceChange {
     pub held: Minor,
     /// Added to the available amount.
     pub available: Minor,
+    /// Added to what is held above approved amounts: `available` has it subtracted.
+    pub upcharged: Minor,
     /// Taken from nothing held: the next report requested from UR includes it.
     pub completed: Minor,
     /// UR's balance may rise by this much, now or later.
@@ -215,6 +221,7 @@ impl SourceChange {
             currency,
             held: Minor::ZERO,
             available: Minor::ZERO,
+            upcharged: Minor::ZERO,
             completed: Minor::ZERO,
             returned: Minor::ZERO,
         }
@@ -222,7 +229,7 @@ impl SourceChange {
 
     #[must_use]
     pub(crate) fn is_none(&self) -> bool {
-        self.held.is_zero() && self.available.is_zero() && self.completed.is_zero() && self.returned.is_zero()
+        *self == SourceChange::none(self.currency)
     }
 }
 

@@ -67,6 +67,7 @@ impl Scene<'_> {
             limit_weight: self.policy.limit_weight,
             fx_buffer_bps: self.policy.fx_buffer_bps,
             zero_amount_holds: self.policy.zero_amount_holds,
+            upcharge_percent: self.upcharge_percent(parent),
             stress: self.stress(),
             routes: sources
                 .iter()
@@ -100,6 +101,18 @@ impl Scene<'_> {
             parent_found: request.kind != Kind::Incremental || parent.is_some(),
             time_trusted: self.moment.trusted,
             disk_low: self.disk_low,
+        }
+    }
+
+    /// Where an increment names no merchant, its authorization's counts.
+    fn upcharge_percent(&self, parent: Option<&Authorization>) -> u8 {
+        let upcharges = &self.policy.hold_upcharge;
+        if upcharges.is_empty() {
+            return 0;
+        }
+        match self.request.merchant.mcc {
+            Some(mcc) => upcharges.iter().find(|upcharge| upcharge.mcc == mcc).map_or(0, |upcharge| upcharge.percent),
+            None => parent.and_then(|parent| parent.draws.first()).map_or(0, |draw| draw.upcharge_percent),
         }
     }
 

@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 
 use crossbeam::utils::CachePadded;
 
-use crate::fact::{Difference, SourceChange};
+use crate::fact::{Approval, Difference, SourceChange};
 use crate::ids::Sequence;
 use crate::money::{Currency, Minor, SUM_MAX};
 use crate::rows::{Completions, PoolFigures, returned};
@@ -17,6 +17,7 @@ pub(super) struct Pool {
     figures: PoolFigures,
     available: CachePadded<AtomicI64>,
     held: AtomicI64,
+    upcharged: AtomicI64,
     /// The first entry of `returns`.
     returned: AtomicI64,
     completions: Mutex<Completions>,
@@ -28,8 +29,9 @@ impl Pool {
         let available = CachePadded::new(AtomicI64::new(figures.available.0));
         let completions = Mutex::new(figures.completions.clone());
         let [latest, _] = figures.returns;
-        let (held, returned) = (AtomicI64::new(figures.held.0), AtomicI64::new(latest.0));
-        Pool { available, held, returned, completions, figures }
+        let [held, upcharged, returned] =
+            [figures.held, figures.upcharged, latest].map(|figure| AtomicI64::new(figure.0));
+        Pool { available, held, upcharged, returned, completions, figures }
     }
 
     /// The current figures. Exact only while no decision runs.
@@ -39,6 +41,7 @@ impl Pool {
         PoolFigures {
             available: self.available(),
             held: Minor(self.held.load(Ordering::Acquire)),
+            upcharged: Minor(self.upcharged.load(Ordering::Acquire)),
             returns: [Minor(self.returned.load(Ordering::Acquire)), before],
             completions: self.completions.lock().unwrap_or_else(PoisonError::into_inner).clone(),
             ..self.figures.clone()
@@ -81,19 +84,23 @@ impl Pool {
         sequence > self.figures.reflected_through
     }
 
-    /// Takes `amount`, leaving at least `kept`: the last step of a decision that can fail. `claimed` of it is claimed
-    /// by the authorization already: the decision's record gives that back.
+    /// Takes what an approval pays and its upcharge, leaving at least `kept`: the last step of a decision that can fail.
+    /// `claimed` of it is claimed by the authorization already: the decision's record gives that back.
     ///
     /// # Errors
     /// The available amount, where it is too little; nothing was taken.
-    pub(super) fn take(&self, amount: Minor, claimed: Minor, kept: Minor) -> Result<(), Minor> {
+    pub(super) fn take(&self, approval: &Approval, claimed: Minor, kept: Minor) -> Result<(), Minor> {
+        let (paid, upcharge) = (approval.paid.amount, approval.upcharge.paid);
         let enough = |available: i64| {
-            let left = available.checked_sub(amount.0)?;
+            let left = available.checked_sub((paid + upcharge).0)?;
             (left.checked_add(claimed.0)? >= kept.0).then_some(left)
         };
         match self.available.fetch_update(Ordering::AcqRel, Ordering::Acquire, enough) {
             Ok(_) => {
-                self.held.fetch_add(amount.0, Ordering::AcqRel);
+                self.held.fetch_add(paid.0, Ordering::AcqRel);
+                if !upcharge.is_zero() {
+                    self.upcharged.fetch_add(upcharge.0, Ordering::AcqRel);
+                }
                 Ok(())
             }
             Err(available) => Err(Minor(available)),
@@ -115,6 +122,7 @@ impl Pool {
     /// Applies the rest of a difference (raised and settled amounts), after its record has its place in the journal.
     pub(super) fn raise(&self, sequence: Sequence, change: &SourceChange, difference: &Difference) {
         shift(&self.available, change.available.max(Minor::ZERO));
+        self.upcharged.fetch_add(change.upcharged.0, Ordering::AcqRel);
         let held = Minor(self.held.fetch_add(change.held.0, Ordering::AcqRel)) + change.held;
         let currency = self.currency();
         assert!(held >= Minor::ZERO, "pool {currency} holds {held} after {}: never below zero", change.held);

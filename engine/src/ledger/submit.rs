@@ -288,7 +288,7 @@ fn take(shared: &Shared, Plan { approval, kept, .. }: &Plan, claimed: Minor) -> 
     if approval.source == Source::Fiat || approval.paid.amount.is_zero() {
         return Ok(());
     }
-    shared.pool(approval.paid.currency).map_or(Err(Minor::ZERO), |pool| pool.take(approval.paid.amount, claimed, *kept))
+    shared.pool(approval.paid.currency).map_or(Err(Minor::ZERO), |pool| pool.take(approval, claimed, *kept))
 }
 
 /// The pool figure was stale: decide again on the current one.

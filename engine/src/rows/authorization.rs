@@ -8,7 +8,7 @@ use super::legal::Broken;
 use super::settlement::{Layer, Settlement};
 use crate::fact::{
     AuthorizationState, DRAWS_MAX, Decided, Difference, Ended, Evidence, Fact, Kind, Movement, Progress, Record,
-    Request, Source, Touches, Verdict,
+    Request, Source, Touches, Upcharge, Verdict,
 };
 use crate::ids::{AuthorizationId, CardId, Sequence, UrId};
 use crate::money::{ChfMinor, Currency, Minor, Money};
@@ -32,6 +32,10 @@ pub struct Draw {
     pub limit: ChfMinor,
     /// Held from the user's funds at the approval.
     pub funds: Option<Money>,
+    /// Held in addition at the approval.
+    pub upcharge: Upcharge,
+    /// The percentage that it came from.
+    pub upcharge_percent: u8,
     /// We ended it: late, released or expired.
     pub is_ended: bool,
     /// Francs that velocity counts now.
@@ -209,6 +213,8 @@ impl Authorization {
             spent: approval.spent,
             limit: approval.limit,
             funds,
+            upcharge: approval.upcharge,
+            upcharge_percent: decided.inputs.upcharge_percent,
             is_ended: false,
             counted: approval.spent,
             layer: Layer {
@@ -219,6 +225,7 @@ impl Authorization {
                 debit: funds.map_or(Minor::ZERO, |funds| funds.amount),
                 currency: funds.map_or(approval.paid.currency, |funds| funds.currency),
                 number: 1,
+                upcharge: approval.upcharge,
             },
         });
     }
@@ -331,6 +338,14 @@ impl Authorization {
     #[must_use]
     pub fn held(&self) -> Money {
         Money { amount: self.layers().map(|layer| layer.held).sum(), currency: self.paid_currency }
+    }
+
+    /// What is held above the approved amounts.
+    #[must_use]
+    pub fn upcharge(&self) -> Upcharge {
+        let mut sum = Upcharge::default();
+        self.draws.iter().for_each(|draw| sum += draw.layer.upcharge);
+        sum
     }
 
     /// Whether UR showed a movement of it, with whatever status.

@@ -8,7 +8,7 @@ use crate::bytes::Buffer;
 use crate::store::{RowBytes, Store, StoreError, Table};
 
 /// The version of the rows' bytes.
-const ROW_VERSION: u8 = 10;
+const ROW_VERSION: u8 = 11;
 
 pub(crate) fn encode<T: Serialize>(table: Table, key: &[u8], value: &T) -> Result<RowBytes, StoreError> {
     let mut buffer = Buffer(Vec::with_capacity(256));

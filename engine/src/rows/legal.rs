@@ -60,7 +60,12 @@ impl Authorization {
             return Err(Broken::of("an authorization", "draws", self.draws.len(), "an increment too many"));
         }
         for layer in self.layers() {
-            let figures = [("held", layer.held), ("limit", Minor(layer.limit.0)), ("debit", layer.debit)];
+            let figures = [
+                ("held", layer.held),
+                ("upcharge", layer.upcharge.paid.min(layer.upcharge.funds)),
+                ("limit", Minor(layer.limit.0)),
+                ("debit", layer.debit),
+            ];
             if let Some((figure, value)) = outside(&figures, Minor::ZERO, SUM_MAX) {
                 return broken(figure, value, NEGATIVE);
             }
@@ -114,7 +119,13 @@ impl PoolFigures {
         let broken =
             |(figure, value)| Err(Broken::of(format_args!("the pool {}", self.currency), figure, value, BEYOND));
         let [latest, before] = self.returns;
-        let sums = [("held", self.held), ("credits_due", self.credits_due), ("returns", latest), ("returns", before)];
+        let sums = [
+            ("held", self.held),
+            ("upcharged", self.upcharged),
+            ("credits_due", self.credits_due),
+            ("returns", latest),
+            ("returns", before),
+        ];
         let amounts = [("floor", self.floor), ("reserve", self.reserve)];
         let signed = [("reported", self.reported), ("available", self.available), ("shown_early", self.shown_early)];
         let first = outside(&sums, Minor::ZERO, SUM_MAX).or_else(|| outside(&amounts, Minor::ZERO, AMOUNT_MAX));

@@ -45,10 +45,12 @@ pub struct PoolFigures {
     pub floor: Minor,
     /// The part kept for a person to release: approvals stop above it.
     pub reserve: Minor,
-    /// `reported − floor − unreflected`; negative only by reports and by settlements without an authorization.
+    /// `reported − floor − unreflected − upcharged`; negative only by reports and by settlements without an authorization.
     pub available: Minor,
     /// Outstanding holds, for display; already subtracted from `available`.
     pub held: Minor,
+    /// Held above the approved amounts: no report includes it.
+    pub upcharged: Minor,
     /// `reported` reflects debits up to this record.
     pub reflected_through: Sequence,
     /// Settled debits that no report provably includes yet.
@@ -79,6 +81,7 @@ impl PoolFigures {
             reserve: Minor::ZERO,
             available: Minor::ZERO,
             held: Minor::ZERO,
+            upcharged: Minor::ZERO,
             reflected_through: Sequence::ZERO,
             completions: Completions::default(),
             seen_through: Sequence::ZERO,
@@ -93,7 +96,7 @@ impl PoolFigures {
     /// Approved amounts that `reported` does not provably reflect.
     #[must_use]
     pub fn unreflected(&self) -> Minor {
-        self.reported - self.floor - self.available
+        self.reported - self.floor - self.available - self.upcharged
     }
 
     /// Releases that the last report may not include.
@@ -123,7 +126,7 @@ impl PoolFigures {
         let falls = -(unreflected + returns);
         let rises = credits_shown + proven + returns;
         Reading {
-            available: balance - self.floor - unreflected,
+            available: balance - self.floor - unreflected - self.upcharged,
             credits_shown,
             unexplained: change - change.clamp(falls, rises),
         }
@@ -188,8 +191,9 @@ impl PoolFigures {
                     && approval.source == Source::Crypto
                     && approval.paid.currency == self.currency
                 {
-                    self.available -= approval.paid.amount;
+                    self.available -= approval.paid.amount + approval.upcharge.paid;
                     self.held += approval.paid.amount;
+                    self.upcharged += approval.upcharge.paid;
                 }
                 if let Some(change) = &decided.settled {
                     self.settle(sequence, change);
@@ -237,6 +241,7 @@ impl PoolFigures {
         for pool in change.pools.iter().filter(|pool| pool.currency == currency) {
             self.available += pool.available;
             self.held += pool.held;
+            self.upcharged += pool.upcharged;
             self.completions.add_settled(sequence, self.reflected_through, currency, pool.completed, change);
             self.note_return(pool.returned);
         }

@@ -502,10 +502,10 @@ impl User {
         }
         let funds = approval.funds.map_or(Minor::ZERO, |funds| funds.amount);
         if let Some(own) = &mut self.funds {
-            own.held += funds;
+            own.held += funds + approval.upcharge.funds;
         }
         if approval.source == Source::Fiat {
-            self.hold_fiat(approval.paid.currency, approval.paid.amount);
+            self.hold_fiat(approval.paid.currency, approval.paid.amount + approval.upcharge.paid);
         }
         let merchant = &decided.request.merchant;
         self.rest_mut().holds.push(Hold {
@@ -647,7 +647,7 @@ impl User {
         layer: &LayerChange,
     ) {
         if let Some(own) = &mut self.funds {
-            own.held += layer.funds;
+            own.held += layer.funds + layer.upcharge.funds;
         }
         let holds = &mut self.rest_mut().holds;
         if let Some(hold) = holds.iter_mut().find(|hold| hold.sequence == made_by && hold.root == *root) {

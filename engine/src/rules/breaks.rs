@@ -104,7 +104,10 @@ pub fn breaks(row: &Authorization, standing: &Standing, subject: &str, tolerance
     let drift = |ours: Minor, theirs: Minor| {
         if tolerance.holds(ours, theirs) { BreakKind::FxDrift } else { BreakKind::AmountMismatch }
     };
-    if taken > standing.approved {
+    // What may be taken above an approved amount was held for it.
+    let upcharges = row.draws.iter().zip(&standing.draws);
+    let upcharge: Minor = upcharges.map(|(draw, stands)| draw.upcharge.share(stands.approved, draw.paid.amount)).sum();
+    if taken > standing.approved + upcharge {
         let twice = standing.approved + standing.approved;
         let is_twice = taken == twice && !tolerance.holds(standing.approved, taken);
         let kind = if is_twice { BreakKind::Duplicate } else { drift(standing.approved, taken) };

@@ -7,8 +7,8 @@ use crate::contract::limit::to_chf;
 use crate::contract::pricing::{Conversion, Price};
 use crate::country::Country;
 use crate::fact::{
-    AccountStatus, AmountMaxSeen, Approval, Capacity, CardStatus, CardUse, FundingRoute, Inputs, Kind, Listing, Reason,
-    Request, Source, VelocitySeen,
+    AccountStatus, AmountMaxSeen, Approval, Capacity, CardStatus, CardUse, FundingRoute, FundsSeen, Inputs, Kind,
+    Listing, Reason, Request, Source, Upcharge, VelocitySeen,
 };
 use crate::money::{ChfMinor, Minor, Money};
 
@@ -187,6 +187,7 @@ struct Quote<'a> {
     spent: ChfMinor,
     limit: ChfMinor,
     funds: Option<Money>,
+    upcharge: Upcharge,
     /// What a pool must keep.
     kept: Minor,
 }
@@ -199,7 +200,7 @@ impl<'a> Quote<'a> {
         let (mut unallowed, mut last) = (None, None);
         for (index, route) in routes {
             let Some(quote) = Quote::on(request, amount, inputs, index, route) else { continue };
-            if route.covers(quote.paid, quote.kept) {
+            if route.covers(quote.paid, quote.upcharge.paid, quote.kept) {
                 return Some(quote);
             }
             let kept =
@@ -228,20 +229,27 @@ impl<'a> Quote<'a> {
             None => return None,
         };
         let limit = spent.times(inputs.limit_weight);
-        let funds = match route.capacity {
-            Capacity::Pool { funds: Some(funds), .. } => match funds.conversion {
-                Some(Conversion::SAME) => Some(Money { amount: paid, currency: funds.currency }),
-                Some(conversion) => Some(Money { amount: conversion.ceil(paid)?, currency: funds.currency }),
-                None if rates_never_set => None,
+        let of_source = paid.share_rounded_up(i64::from(inputs.upcharge_percent), 100);
+        let (funds, of_funds) = match route.capacity {
+            Capacity::Pool { funds: Some(FundsSeen { currency, conversion, .. }), .. } => match conversion {
+                Some(Conversion::SAME) => (Some(Money { amount: paid, currency }), of_source),
+                Some(conversion) => {
+                    let amount = conversion.ceil(paid)?;
+                    let of_funds =
+                        if of_source.is_zero() { Minor::ZERO } else { conversion.ceil(paid + of_source)? - amount };
+                    (Some(Money { amount, currency }), of_funds)
+                }
+                None if rates_never_set => (None, Minor::ZERO),
                 None => return None,
             },
-            _ => None,
+            _ => (None, Minor::ZERO),
         };
+        let upcharge = Upcharge { paid: of_source, funds: of_funds };
         let kept = match route.capacity {
             Capacity::Pool { reserve, .. } => kept(inputs, spent, reserve),
             Capacity::Balance { .. } => Minor::ZERO,
         };
-        Some(Quote { index, route, paid, spent, limit, funds, kept })
+        Some(Quote { index, route, paid, spent, limit, funds, upcharge, kept })
     }
 
     /// Compares in the bound's currency if it is the transaction's, else in francs; an amount that cannot be compared
@@ -256,16 +264,16 @@ impl<'a> Quote<'a> {
     fn is_covered_by_user(&self) -> bool {
         match self.route.capacity {
             Capacity::Pool { funds: Some(seen), .. } => {
-                self.funds.is_some_and(|needed| needed.amount <= seen.available)
+                self.funds.is_some_and(|needed| needed.amount + self.upcharge.funds <= seen.available)
             }
             Capacity::Pool { funds: None, .. } => self.paid.is_zero(),
-            Capacity::Balance { available, .. } => self.paid <= available,
+            Capacity::Balance { available, .. } => self.paid + self.upcharge.paid <= available,
         }
     }
 
     fn left_in_pool(&self) -> Option<(Minor, Minor)> {
         match self.route.capacity {
-            Capacity::Pool { available, reserve, .. } => Some((available - self.paid, reserve)),
+            Capacity::Pool { available, reserve, .. } => Some((available - self.paid - self.upcharge.paid, reserve)),
             Capacity::Balance { .. } => None,
         }
     }
@@ -278,6 +286,7 @@ impl<'a> Quote<'a> {
             spent: self.spent,
             limit: self.limit,
             funds: self.funds,
+            upcharge: self.upcharge,
         }
     }
 
@@ -285,18 +294,24 @@ impl<'a> Quote<'a> {
         let (mut seen, claimed) = match self.route.capacity {
             Capacity::Pool { funds: Some(funds), .. } => {
                 let in_funds = |amount| Money { amount, currency: funds.currency };
-                let needed = self.funds.map_or("0".to_owned(), |needed| needed.to_string());
-                let seen = vec![("needed", needed), ("available", in_funds(funds.available).to_string())];
+                let needed = self.funds.map_or(Minor::ZERO, |needed| needed.amount) + self.upcharge.funds;
+                let mut seen = vec![
+                    ("needed", in_funds(needed).to_string()),
+                    ("available", in_funds(funds.available).to_string()),
+                ];
+                seen.extend(self.upcharge_seen(in_funds(self.upcharge.funds)));
                 (seen, inputs.claimed.as_ref().map(|claimed| in_funds(claimed.funds)))
             }
             Capacity::Pool { funds: None, .. } => {
                 (vec![("available", "no funds were given for this user".to_owned())], None)
             }
             Capacity::Balance { available, .. } => {
-                let seen = vec![
-                    ("needed", Money { amount: self.paid, currency: self.route.currency }.to_string()),
-                    ("available", Money { amount: available, currency: self.route.currency }.to_string()),
+                let in_paid = |amount| Money { amount, currency: self.route.currency };
+                let mut seen = vec![
+                    ("needed", in_paid(self.paid + self.upcharge.paid).to_string()),
+                    ("available", in_paid(available).to_string()),
                 ];
+                seen.extend(self.upcharge_seen(in_paid(self.upcharge.paid)));
                 (seen, self.claimed(inputs))
             }
         };
@@ -325,14 +340,19 @@ impl<'a> Quote<'a> {
                 let claimed = self.claimed(inputs).map(|claimed| ("claimed", claimed.amount.to_string()));
                 let seen = [
                     ("pool", self.route.currency.to_string()),
-                    ("needed", self.paid.to_string()),
+                    ("needed", (self.paid + self.upcharge.paid).to_string()),
                     ("available", available.to_string()),
                     ("reserve", reserve.to_string()),
                 ];
-                seen.into_iter().chain(claimed).collect()
+                seen.into_iter().chain(self.upcharge_seen(self.upcharge.paid)).chain(claimed).collect()
             }
             Capacity::Balance { .. } => Shown::new(),
         }
+    }
+
+    /// The part of what is needed that is held above the amount.
+    fn upcharge_seen(&self, upcharge: impl std::fmt::Display) -> Option<(&'static str, String)> {
+        (!self.upcharge.is_zero()).then(|| ("upcharge", upcharge.to_string()))
     }
 
     /// What the authorization claims already of this source.
@@ -370,7 +390,10 @@ fn price_seen(request: &Request, amount: Minor, inputs: &Inputs, source: Source,
     for (index, route) in inputs.routes.iter().enumerate().filter(|(_, route)| route.source() == source) {
         let Capacity::Balance { available, allowance } = route.capacity else { continue };
         let Some(other) = Quote::on(request, amount, inputs, index, route) else { continue };
-        if route.currency != quote.route.currency && !route.covers(other.paid, other.kept) && index <= quote.index {
+        if route.currency != quote.route.currency
+            && !route.covers(other.paid, other.upcharge.paid, other.kept)
+            && index <= quote.index
+        {
             let currency = route.currency;
             seen.push(("other_needed", Money { amount: other.paid, currency }.to_string()));
             let there = Money { amount: available, currency }.to_string();

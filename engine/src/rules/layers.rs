@@ -4,7 +4,7 @@ use smallvec::SmallVec;
 
 use super::settle::{Claims, THIS};
 use super::standing::{DrawStanding, Standing};
-use crate::fact::{Flow, LayerChange, Movement, Source};
+use crate::fact::{Flow, LayerChange, Movement, Source, Upcharge};
 use crate::money::{ChfMinor, Minor, Money};
 use crate::rows::{Authorization, Layer};
 
@@ -15,6 +15,8 @@ pub(super) struct Spread {
     pub(super) risen: Minor,
     /// Given up: what no report includes.
     pub(super) freed_unreflected: Minor,
+    /// Change of what is held above the approved amounts.
+    pub(super) upcharged: Minor,
 }
 
 /// The layers while a change is made.
@@ -43,6 +45,7 @@ impl<'a> Layers<'a> {
                 debit: Minor::ZERO,
                 currency: row.paid_currency,
                 number: 0,
+                upcharge: Upcharge::default(),
             };
             layers.push((own, LayerChange::none(None, row.paid_currency)));
         }
@@ -116,6 +119,17 @@ impl<'a> Layers<'a> {
         });
         self.each(|_, layer, change| give(&mut spread, layer, change, layer.held + change.held));
         spread
+    }
+
+    /// Changes what is held above the approved amounts. Returns the change at the source.
+    pub(super) fn upcharge(&mut self, standing: &Standing) -> Minor {
+        let draws = self.row.draws.iter().zip(&standing.draws);
+        let mut changed = Minor::ZERO;
+        for ((draw, stands), (layer, change)) in draws.zip(&mut self.layers) {
+            change.upcharge = draw.upcharge.of_paid(stands.upcharge) - layer.upcharge;
+            changed += change.upcharge.paid;
+        }
+        changed
     }
 
     /// Changes the uses of the limit: a draw's own use only falls; a later use is this record's own.

@@ -54,7 +54,11 @@ pub fn settle(
     // Nothing is claimed of a source that is not there: an unknown user's, or a pool that nobody reported yet.
     let is_paid = pays(after, after.paid_currency, claims);
     let held = if is_paid { standing.held } else { Minor::ZERO };
-    let spread = if is_paid { layers.hold(&standing, taken, settled, claims) } else { Spread::default() };
+    let mut spread = Spread::default();
+    if is_paid {
+        spread = layers.hold(&standing, taken, settled, claims);
+        spread.upcharged = layers.upcharge(&standing);
+    }
     layers.limit(&standing);
     layers.owe(&standing, claims);
     sources(after, &standing, held, evidence, &spread, claims, &mut change);
@@ -185,10 +189,13 @@ fn sources(
         currency: row.paid_currency,
         held: held - held_before,
         available: spread.freed_unreflected - spread.risen,
+        upcharged: spread.upcharged,
         completed: Minor::ZERO,
         returned: Minor::ZERO,
     };
     own.returned = own.available.max(Minor::ZERO);
+    // UR never had it: its balance does not rise by it.
+    own.available -= spread.upcharged;
     if let Some(Evidence::Announced(announced)) = evidence {
         // UR gives it back, whatever of it we held on to.
         let back = row.paid().share_rounded_up(announced.counted.0, row.authorized().0);

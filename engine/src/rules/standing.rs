@@ -3,7 +3,7 @@
 //! All figures are in the currency paid in. The letters are those of docs/adr/0009-standing.md.
 
 use super::layers::owed_beyond;
-use crate::fact::{Claimed, Flow, Movement, Progress, Tolerance};
+use crate::fact::{Claimed, Flow, Movement, Progress, Tolerance, Upcharge};
 use crate::ids::Sequence;
 use crate::money::{ChfMinor, Currency, Minor, Money};
 use crate::rows::{Authorization, Draw, Settlement};
@@ -23,8 +23,10 @@ pub struct Standing {
     pub pending: Minor,
     /// Announced, taken by UR, and not yet shown as given back.
     pub awaited: Minor,
-    /// What the source still claims.
+    /// What the source still claims, without what is held above the approved amounts.
     pub held: Minor,
+    /// What movements claim of the upcharges.
+    pub upcharge_claimed: Upcharge,
     /// What the user owes, whatever pays it.
     pub owed: Minor,
     /// Francs that count against the limit beyond the draws.
@@ -47,6 +49,8 @@ pub struct DrawStanding {
     pub limit: ChfMinor,
     /// Taken by UR.
     pub taken: Minor,
+    /// Held above what is approved.
+    pub upcharge: Minor,
 }
 
 impl Standing {
@@ -165,6 +169,14 @@ pub fn standing(row: &Authorization, tolerance: Tolerance) -> Standing {
         ..Standing::default()
     };
     allot(row, &shown, (&approved_by_draw, &kept), (pend, of_ended), &mut standing);
+    // UR took all: what it may add it has added. What movements claim above the approved amount is of the upcharge.
+    let upcharged = if taken < base { upcharges(row, &kept).sum::<Minor>() + base - claimed } else { Minor::ZERO };
+    let mut left = upcharged.max(Minor::ZERO);
+    for ((part, most), draw) in standing.draws.iter_mut().zip(upcharges(row, &kept)).zip(&row.draws) {
+        part.upcharge = most.min(left);
+        left -= part.upcharge;
+        standing.upcharge_claimed += draw.upcharge.of_paid(most) - draw.upcharge.of_paid(part.upcharge);
+    }
     standing
 }
 
@@ -174,12 +186,14 @@ pub fn standing(row: &Authorization, tolerance: Tolerance) -> Standing {
 pub fn claimed(row: &Authorization, tolerance: Tolerance, funds: Option<Currency>) -> Option<Claimed> {
     row.settlement.as_ref().filter(|settlement| settlement.is_shown())?;
     let standing = standing(row, tolerance);
-    let amount = (standing.taken + standing.held - standing.approved).max(Minor::ZERO);
+    // What movements claim of the upcharges is held again once an increment covers it.
+    let of_upcharges = standing.upcharge_claimed;
+    let amount = (standing.taken + standing.held - standing.approved - of_upcharges.paid).max(Minor::ZERO);
     let owed = owed_beyond(row, &standing).filter(|owed| Some(owed.currency) == funds);
     let claimed = Claimed {
         paid: Money { amount, currency: row.paid_currency },
         limit: standing.beyond_limit,
-        funds: owed.map_or(Minor::ZERO, |owed| owed.amount),
+        funds: owed.map_or(Minor::ZERO, |owed| (owed.amount - of_upcharges.funds).max(Minor::ZERO)),
     };
     let Claimed { paid, limit, funds } = claimed;
     (!paid.amount.is_zero() || !limit.is_zero() || !funds.is_zero()).then_some(claimed)
@@ -263,6 +277,14 @@ fn base(row: &Authorization, kept: &[Minor], back: Minor) -> Minor {
     let open = row.draws.iter().zip(kept).filter(|(draw, _)| !draw.is_ended);
     let base: Minor = open.map(|(_, kept)| *kept).sum();
     if is_open { base + back } else { Minor::ZERO }
+}
+
+/// What may be taken above the part of each draw that nobody announced as given back.
+fn upcharges(row: &Authorization, kept: &[Minor]) -> impl Iterator<Item = Minor> {
+    let of_draw = |(draw, kept): (&Draw, &Minor)| {
+        if draw.is_ended { Minor::ZERO } else { draw.upcharge.share(*kept, draw.paid.amount) }
+    };
+    row.draws.iter().zip(kept).map(of_draw)
 }
 
 /// What UR takes of draws that we ended while others are open: movements that name such a draw, or are of its amount and

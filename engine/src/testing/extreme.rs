@@ -12,7 +12,7 @@ use crate::fact::{
     Effect, EndCause, Ended, Evidence, Fact, Flow, FundingPolicy, FundsReplaced, Gates, Import, ImportedCard,
     ImportedFiat, Inputs, Kind, LayerChange, MatchRule, Merchant, MovementRates, PoolCredited, PoolLimited,
     PoolReported, PoolSynced, Posting, Progress, Record, ReportedAccount, Request, Settled, Shown, Source,
-    SourceChange, Summed, UseChange, UserReported, Verdict,
+    SourceChange, Summed, Upcharge, UseChange, UserReported, Verdict,
 };
 use crate::ids::{AuthorizationId, Sequence, UrId};
 use crate::ledger::{Change, Ledger, Policy, Reflected};
@@ -351,6 +351,7 @@ fn fact(script: &mut Script<'_>, sequence: Sequence) -> Fact {
                 spent: script.francs(),
                 limit: script.francs(),
                 funds: script.flag().then(|| script.money()),
+                upcharge: Upcharge { paid: script.amount(), funds: script.amount() },
             };
             let request = script.request(id);
             let verdict = Verdict::Approved(approval);
@@ -476,12 +477,14 @@ fn difference(script: &mut Script<'_>) -> Difference {
             currency: script.currency(),
             number: 2,
             shown: ChfMinor(script.signed().0),
+            upcharge: Upcharge { paid: script.signed(), funds: script.signed() },
         });
     }
     let source = |script: &mut Script<'_>| SourceChange {
         currency: script.currency(),
         held: script.signed(),
         available: script.signed(),
+        upcharged: script.signed(),
         completed: script.amount(),
         returned: script.amount(),
     };
@@ -513,6 +516,7 @@ fn no_values() -> Inputs {
         user: None,
         card: None,
         card_use: crate::fact::CardUse::default(),
+        upcharge_percent: 0,
         stress: None,
         listed: crate::fact::Listed::default(),
         amount_max: Vec::new(),

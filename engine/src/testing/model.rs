@@ -55,6 +55,18 @@ struct Draw {
     is_ended: bool,
     /// Taken of the user's funds at first.
     whole_debit: i64,
+    /// Held in addition at first: at the source, and of the user's funds.
+    upcharge: (i64, i64),
+}
+
+/// What an approval takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Taken {
+    source: &'static str,
+    paid_in: &'static str,
+    paid: i64,
+    funds: i64,
+    upcharge: (i64, i64),
 }
 
 #[derive(Clone, Debug)]
@@ -73,6 +85,8 @@ struct Root {
     parts_chf: i64,
     draws: Vec<Draw>,
     rows: Rows,
+    /// In percent of what is approved, at the first decision's merchant.
+    upcharge_percent: i64,
     /// Claimed when a report last included everything, if one did.
     reported: Option<i64>,
 }
@@ -87,6 +101,8 @@ struct Raised {
     limit: i64,
     /// Of the user's funds.
     funds: i64,
+    /// Held above the increment.
+    percent: i64,
 }
 
 /// A user of the model.
@@ -210,7 +226,7 @@ impl Root {
             let part = left.min(draw.amount);
             left -= part;
             let announced = draw.taken - share_up(draw.taken, draw.amount - part, draw.amount);
-            Approved { paid: draw.taken, announced, is_ended: draw.is_ended }
+            Approved { paid: draw.taken, announced, is_ended: draw.is_ended, upcharge: draw.upcharge.0 }
         });
         Some(self.rows.stands(&draws.collect::<Vec<_>>()))
     }
@@ -219,16 +235,45 @@ impl Root {
         self.stands().map_or_else(|| self.draws.iter().map(|draw| draw.paid).sum(), |stands| stands.held)
     }
 
-    /// What movements claim beyond what was approved.
+    /// Held above each decision's amount, and at most: at the source, and of the user's funds.
+    fn upcharges(&self) -> Vec<[(i64, i64); 2]> {
+        let upcharges: Vec<(i64, i64)> = match self.stands() {
+            Some(stands) => stands.upcharges,
+            None => {
+                let share = |draw: &Draw| share_up(draw.upcharge.0, draw.paid, draw.taken);
+                self.draws.iter().map(|draw| (share(draw), share(draw))).collect()
+            }
+        };
+        let with_funds = self.draws.iter().zip(upcharges).map(|(draw, (now, most))| {
+            let of_funds = |paid: i64| share_up(draw.upcharge.1, paid, draw.upcharge.0);
+            [(now, most), (of_funds(now), of_funds(most))]
+        });
+        with_funds.collect()
+    }
+
+    /// Held above the approved amounts, at the source.
+    fn upcharged(&self) -> i64 {
+        self.upcharges().iter().map(|[(now, _), _]| now).sum()
+    }
+
+    /// The same of the user's funds.
+    fn funds_upcharged(&self) -> i64 {
+        self.upcharges().iter().map(|[_, (now, _)]| now).sum()
+    }
+
+    /// What movements claim beyond what was approved and upcharged.
     fn beyond(&self) -> i64 {
-        self.stands().map_or(0, |stands| (stands.held + stands.taken - stands.approved).max(0))
+        let upcharges: i64 = self.upcharges().iter().map(|[(now, most), _]| most - now).sum();
+        self.stands().map_or(0, |stands| (stands.held + stands.taken - stands.approved - upcharges).max(0))
     }
 
     /// What the user owes for them, at the first decision's rate.
     fn owed_beyond(&self) -> i64 {
         let owed = self.stands().and_then(|stands| stands.owed.last().copied());
         let first = self.draws.first().filter(|_| self.source == "CRYPTO");
-        owed.zip(first).map_or(0, |(owed, first)| share_up(first.whole_debit, owed, first.taken))
+        let owed = owed.zip(first).map_or(0, |(owed, first)| share_up(first.whole_debit, owed, first.taken));
+        let upcharges: i64 = self.upcharges().iter().map(|[_, (now, most)]| most - now).sum();
+        (owed - upcharges).max(0)
     }
 
     fn claimed(&self) -> i64 {
@@ -256,8 +301,9 @@ impl Root {
 
     /// Least and most held of the user's funds.
     fn funds_held(&self) -> (i64, i64) {
+        let upcharged = self.funds_upcharged();
         let Some(stands) = self.stands() else {
-            let held = self.draws.iter().map(|draw| draw.funds).sum();
+            let held = self.draws.iter().map(|draw| draw.funds).sum::<i64>() + upcharged;
             return (held, held);
         };
         if self.source != "CRYPTO" {
@@ -267,8 +313,14 @@ impl Root {
         let shares = self.draws.iter().zip(&stands.owed).map(|(draw, owed)| of(draw, *owed)).sum::<i64>();
         let beyond = stands.owed.last().zip(self.draws.first()).map_or(0, |(owed, draw)| of(draw, *owed));
         let is_debited = self.draws.iter().any(|draw| draw.debit != draw.whole_debit);
-        (if is_debited { 0 } else { shares + beyond }, shares + beyond)
+        let most = shares + beyond + upcharged;
+        (if is_debited { upcharged } else { most }, most)
     }
+}
+
+/// Held above an approved amount at a restaurant.
+fn upcharge_percent(mcc: Option<u16>) -> i64 {
+    if mcc == Some(5_812) { 20 } else { 0 }
 }
 
 fn add((least, most): (i64, i64), (low, high): (i64, i64)) -> (i64, i64) {
@@ -300,8 +352,10 @@ impl Model {
     #[must_use]
     pub fn available(&self, currency: &str) -> (i64, i64) {
         let open = self.roots.values().filter(|root| root.source == "CRYPTO" && root.paid_currency == currency);
-        let (least, most) = open.map(Root::unreflected).fold((0, 0), add);
-        let reported = self.pools.get(currency).map_or(0, |pool| pool.reported);
+        let (least, most) = open.clone().map(Root::unreflected).fold((0, 0), add);
+        // No report includes it.
+        let upcharged = open.map(Root::upcharged).sum::<i64>();
+        let reported = self.pools.get(currency).map_or(0, |pool| pool.reported) - upcharged;
         (reported - most, reported - least)
     }
 
@@ -322,7 +376,7 @@ impl Model {
     #[must_use]
     pub fn fiat_held(&self, user: usize) -> i64 {
         let own = self.roots.values().filter(|root| root.user == user && root.source == "FIAT");
-        own.map(Root::claimed).sum()
+        own.map(|root| root.claimed() + root.upcharged()).sum()
     }
 
     /// Notes what the ledger shows, to decide by where the model knows bounds only.
@@ -373,9 +427,9 @@ impl Model {
                 }
                 ModelReply::Declined(reason)
             }
-            Ok((source, paid_currency, paid, funds)) => {
+            Ok(Taken { source, paid_in, paid, funds, upcharge }) => {
                 let user = user.unwrap_or(usize::MAX);
-                let spent = francs(paid, paid_currency);
+                let spent = francs(paid, paid_in);
                 let draw = Draw {
                     id,
                     user,
@@ -390,6 +444,7 @@ impl Model {
                     reflected: false,
                     is_ended: false,
                     whole_debit: funds,
+                    upcharge,
                 };
                 self.approvals.push(ModelSpend { user, at: now, root: root_id, draw: id });
                 if parent.is_none() {
@@ -398,7 +453,10 @@ impl Model {
                 let fresh = self.root("approved", user, currency);
                 let root = self.roots.entry(root_id).or_insert(fresh);
                 root.source = source;
-                root.paid_currency = paid_currency;
+                root.paid_currency = paid_in;
+                if root.draws.is_empty() {
+                    root.upcharge_percent = upcharge_percent(tap.mcc);
+                }
                 // A zero amount is one unit to give back.
                 root.authorized += amount.max(1);
                 root.draws.push(draw);
@@ -420,16 +478,12 @@ impl Model {
             parts_chf: 0,
             draws: Vec::new(),
             rows: Rows::default(),
+            upcharge_percent: 0,
             reported: None,
         }
     }
 
-    fn decide(
-        &self,
-        root_id: u32,
-        tap: &ModelTap,
-        now: i64,
-    ) -> Result<(&'static str, &'static str, i64, i64), &'static str> {
+    fn decide(&self, root_id: u32, tap: &ModelTap, now: i64) -> Result<Taken, &'static str> {
         let ModelTap { parent, user, amount, currency, .. } = *tap;
         let user = user.ok_or("unknown_user")?;
         let figures = &self.users[user];
@@ -456,7 +510,8 @@ impl Model {
         };
         let raised = live.filter(|_| parent.is_some()).map(|root| {
             let limit = self.seen.beyond.get(&root_id).copied().unwrap_or_default();
-            Raised { paid_in: root.paid_currency, paid: root.beyond(), limit, funds: root.owed_beyond() }
+            let percent = tap.mcc.map_or(root.upcharge_percent, |_| upcharge_percent(tap.mcc));
+            Raised { paid_in: root.paid_currency, paid: root.beyond(), limit, funds: root.owed_beyond(), percent }
         });
         let tries: Vec<_> = sources.iter().map(|source| self.try_source(source, user, tap, raised, now)).collect();
         if let Some(taken) = tries.iter().find_map(|tried| tried.ok()) {
@@ -485,15 +540,18 @@ impl Model {
         tap: &ModelTap,
         raised: Option<Raised>,
         now: i64,
-    ) -> Result<(&'static str, &'static str, i64, i64), &'static str> {
+    ) -> Result<Taken, &'static str> {
         let (figures, controls) = (&self.users[user], &self.users[user].controls);
         let ModelTap { amount, currency, .. } = *tap;
         let paid_in = raised.map(|raised| raised.paid_in);
         let claimed = raised.unwrap_or_default();
         let own_pool = source == "CRYPTO" && self.pools.contains_key(currency);
+        let percent = raised.map_or(upcharge_percent(tap.mcc), |raised| raised.percent);
+        let upcharge_on = |paid: i64| share_up(paid, percent, 100);
         let essential = |chf: i64| tap.mcc == Some(5_411) && chf <= 800;
         let direct_covers = own_pool && {
-            let (left, reserve) = (self.available_now(currency) - amount, self.pools[currency].reserve);
+            let (left, reserve) =
+                (self.available_now(currency) - amount - upcharge_on(amount), self.pools[currency].reserve);
             if essential(francs(amount, currency)) { left >= 0 } else { 2 * left >= 3 * reserve }
         };
         let is_direct = currency == "EUR" || direct_covers || (amount == 0 && currency == "USD");
@@ -529,31 +587,35 @@ impl Model {
             return Err("limit_exceeded");
         }
         if source == "FIAT" {
-            if paid > fiat {
+            if paid + upcharge_on(paid) > fiat {
                 return Err("insufficient_user_funds");
             }
-            return if figures.allowance { Ok((source, into, paid, 0)) } else { Err("fiat_allowance_missing") };
+            let taken = Taken { source, paid_in: into, paid, funds: 0, upcharge: (upcharge_on(paid), 0) };
+            return if figures.allowance { Ok(taken) } else { Err("fiat_allowance_missing") };
         }
-        let funds = match (into, figures.funds_currency) {
+        let in_funds = |paid: i64| match (into, figures.funds_currency) {
             (paid_in, own) if paid_in == own => paid,
             (_, own) => {
                 let rate = if own == "USD" { EUR_TO_USD } else { USD_TO_EUR };
                 ((i128::from(paid) * rate * SPREAD + 99_999_999) / 100_000_000) as i64
             }
         };
+        let (funds, with_upcharge) = (in_funds(paid), in_funds(paid + upcharge_on(paid)));
         let held = Model::known(self.funds_held(user), self.seen.funds.get(&user));
-        if funds > figures.funds - held + claimed.funds {
+        if with_upcharge > figures.funds - held + claimed.funds {
             return Err("insufficient_user_funds");
         }
-        let left = self.available_now(into) + claimed.paid - paid;
+        let left = self.available_now(into) + claimed.paid - paid - upcharge_on(paid);
+        let upcharge = (upcharge_on(paid), with_upcharge - funds);
+        let taken = Taken { source, paid_in: into, paid, funds, upcharge };
         let reserve = self.pools.get(into).map_or(0, |pool| pool.reserve);
         match left {
             left if left < 0 => Err("pool_exhausted"),
-            _ if essential(francs(paid, into)) => Ok((source, into, paid, funds)),
+            _ if essential(francs(paid, into)) => Ok(taken),
             left if left < reserve => Err("pool_reserve_held"),
             // The scripts' tier is in force below one and a half reserves.
             left if 2 * left < 3 * reserve => Err("pool_stressed"),
-            _ => Ok((source, into, paid, funds)),
+            _ => Ok(taken),
         }
     }
 

@@ -9,8 +9,9 @@ use super::stores::{FailAfter, MemoryStore};
 use crate::contract::limit::ClientLimit;
 use crate::contract::pricing::{Conversion, Rates};
 use crate::fact::{
-    AccountStatus, Author, CardStatus, Channel, Controls, Flow, FundingPolicy, Import, ImportedCard, ImportedFiat,
-    Kind, Merchant, Period, Posting, Progress, Record, Request, Source, StressTier, Tolerance, VelocityRule,
+    AccountStatus, Author, CardStatus, Channel, Controls, Flow, FundingPolicy, HoldUpcharge, Import, ImportedCard,
+    ImportedFiat, Kind, Merchant, Period, Posting, Progress, Record, Request, Source, StressTier, Tolerance,
+    VelocityRule,
 };
 use crate::ids::{AuthorizationId, Sequence, UrId};
 use crate::journal::Durability;
@@ -282,7 +283,8 @@ impl World {
         self.failing = fail_after.is_some();
         let recovered = recover(&plain).expect("what was written is recovered");
         let tier = StressTier { below_reserve_percent: 150, amount_max: Some(ChfMinor(800)), mcc: vec![5_411] };
-        let policy = Policy { stress: vec![tier], ..Policy::default() };
+        let hold_upcharge = vec![HoldUpcharge { mcc: 5_812, percent: 20 }];
+        let policy = Policy { stress: vec![tier], hold_upcharge, ..Policy::default() };
         let ledger = Ledger::start(store, recovered.state, policy, 7, Box::new(|_| {}));
         self.ledger = Some(ledger.expect("a ledger starts"));
     }
@@ -694,7 +696,9 @@ impl State {
             assert_eq!(of_user, held.amount, "{id} is held alike in both rows, at {at}");
         }
         for (id, user) in self.users.iter() {
-            let held = user.holds().iter().map(|hold| hold.funds).sum();
+            let upcharges =
+                self.authorizations.iter().filter(|(_, row)| row.user == *id).map(|(_, row)| row.upcharge());
+            let held = user.holds().iter().map(|hold| hold.funds).chain(upcharges.map(|upcharge| upcharge.funds)).sum();
             assert_eq!(user.funds.map_or(Minor::ZERO, |funds| funds.held), held, "{id} funds held, at {at}");
         }
         for (_, pool) in self.pools.iter() {
@@ -703,6 +707,10 @@ impl State {
             let of_pool = holds.filter(|hold| hold.source == Source::Crypto && hold.paid.currency == currency);
             let held = of_pool.map(|hold| hold.paid.amount).sum();
             assert_eq!(pool.figures.held, held, "{currency} held = the holds, at {at}");
+            let drawn = self.authorizations.iter().map(|(_, row)| row);
+            let drawn = drawn.filter(|row| row.source == Some(Source::Crypto) && row.paid_currency == currency);
+            let upcharged = drawn.map(|row| row.upcharge().paid).sum();
+            assert_eq!(pool.figures.upcharged, upcharged, "{currency} held above the approved amounts, at {at}");
         }
         let mut open = std::collections::BTreeSet::new();
         for alert in self.shelves.alerts.open() {

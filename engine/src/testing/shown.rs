@@ -40,6 +40,8 @@ pub(super) struct Approved {
     pub(super) announced: i64,
     /// A person ended it.
     pub(super) is_ended: bool,
+    /// Held in addition.
+    pub(super) upcharge: i64,
 }
 
 /// What stands.
@@ -55,6 +57,15 @@ pub(super) struct Stands {
     pub(super) owed: Vec<i64>,
     /// Name of the state.
     pub(super) state: &'static str,
+    /// Held above each decision's amount, and how much of it at most.
+    pub(super) upcharges: Vec<(i64, i64)>,
+}
+
+impl Approved {
+    /// What may be taken above the part that nobody gives back.
+    fn upcharge_on(&self, kept: i64) -> i64 {
+        if self.is_ended || self.paid == 0 { 0 } else { (self.upcharge * kept + self.paid - 1) / self.paid }
+    }
 }
 
 impl Rows {
@@ -172,7 +183,17 @@ impl Rows {
         } else {
             "approved"
         };
-        Stands { held: claimed - taken, taken, approved, owed: shared(owed, draws, &left, &kept), state }
+        // Until UR took all, a merchant may take this much in total.
+        let upcharges: Vec<i64> = draws.iter().zip(&kept).map(|(draw, kept)| draw.upcharge_on(*kept)).collect();
+        let most = if taken < base { base + upcharges.iter().sum::<i64>() } else { claimed };
+        let mut rest = (most - claimed).max(0);
+        let upcharges = upcharges.into_iter().map(|most| {
+            let part = rest.min(most);
+            rest -= part;
+            (part, most)
+        });
+        let (held, upcharges) = (claimed - taken, upcharges.collect());
+        Stands { held, taken, approved, owed: shared(owed, draws, &left, &kept), state, upcharges }
     }
 
     /// What UR takes of ended decisions beside open ones: rows of the amount of one of those, and of no open one's.

@@ -1,5 +1,5 @@
 //! A small world for examples: one Live user with one EUR card, 1,000.00 of everything.
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that meets the unexpected stops")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that meets the unexpected stops")]
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -11,8 +11,8 @@ use smallvec::SmallVec;
 use tapgate_engine::contract::limit::ClientLimit;
 use tapgate_engine::contract::pricing::{Conversion, Rates};
 use tapgate_engine::fact::{
-    AccountStatus, Author, CardStatus, Channel, Flow, Import, ImportedCard, ImportedFiat, Kind, Merchant, Posting,
-    Progress, Request,
+    AccountStatus, Author, CardStatus, Channel, Decided, Fact, Flow, Import, ImportedCard, ImportedFiat, Kind,
+    Merchant, Posting, Progress, Request,
 };
 use tapgate_engine::journal::Durability;
 use tapgate_engine::ledger::{Change, ChangeError, Ledger, Policy, Reflected};
@@ -246,6 +246,13 @@ impl World {
             assert_eq!(ticket.block(), Durability::Durable);
         }
         submission.reply.outcome.expect("no mismatch")
+    }
+
+    /// The newest record, a decision's.
+    pub(crate) fn last_decision(&self) -> Decided {
+        let record = self.ledger.record(self.ledger.journal().durable()).unwrap().unwrap();
+        let Fact::Decided(decided) = record.fact else { panic!("{record:?}") };
+        *decided
     }
 
     pub(crate) fn available(&self) -> i64 {

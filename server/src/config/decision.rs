@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use tapgate_engine::fact::controls::LIST_MAX;
-use tapgate_engine::fact::{Controls, FiatChoice, FundingPolicy, Lives, STRESS_TIERS_MAX, StressTier};
+use tapgate_engine::fact::{
+    Controls, FiatChoice, FundingPolicy, HOLD_UPCHARGES_MAX, HoldUpcharge, Lives, STRESS_TIERS_MAX, StressTier,
+};
 use tapgate_engine::ledger::Policy;
 use tapgate_engine::money::{ChfMinor, Currency};
 
@@ -55,11 +57,28 @@ pub(super) fn policy(
         state_max_age_seconds: is_fed.then_some(state_max_age_seconds),
         credits_count_at_once: !is_fed,
         controls,
+        hold_upcharge: hold_upcharges(reader),
         stress: reader.list("decision.stress", STRESS_TIERS_MAX, stress).unwrap_or_default(),
         tolerance: reconciliation.tolerance,
         lives: Lives { seconds: reconciliation.expiry_seconds, long_seconds: reconciliation.long_expiry_seconds },
         final_capture_mcc: final_capture_mcc(reader),
     }
+}
+
+fn hold_upcharges(reader: &mut Reader<'_>) -> Vec<HoldUpcharge> {
+    let mut known = Vec::new();
+    let listed = reader.list("decision.hold_upcharge", HOLD_UPCHARGES_MAX, |reader, item| {
+        let fields = reader.table(item, &["mcc", "percent"])?;
+        let category = reader.required_field(&fields, "mcc", mcc);
+        let percent = reader.required_field(&fields, "percent", |setting| setting.integer(1..=100));
+        let upcharge = HoldUpcharge { mcc: category?, percent: percent? };
+        if known.contains(&upcharge.mcc) {
+            reader.report(item, format!("the category {:04} has an upcharge already", upcharge.mcc));
+        }
+        known.push(upcharge.mcc);
+        Some(upcharge)
+    });
+    listed.unwrap_or_default()
 }
 
 fn stress<'a>(reader: &mut Reader<'a>, item: &Setting<'a>) -> Option<StressTier> {

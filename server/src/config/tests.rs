@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use tapgate_engine::fact::{
-    Channel, Controls, FiatChoice, FundingPolicy, Kind, Lives, Period, StressTier, Tolerance, VelocityRule,
+    Channel, Controls, FiatChoice, FundingPolicy, HoldUpcharge, Kind, Lives, Period, StressTier, Tolerance,
+    VelocityRule,
 };
 use tapgate_engine::ids::AuthorizationId;
 use tapgate_engine::money::{ChfMinor, Currency, Minor, Money};
@@ -115,6 +116,7 @@ fn the_default_text_loads_and_shows_exactly_the_defaults() {
         state_max_age_seconds: Some(86_400),
         credits_count_at_once: false,
         controls: Controls::default(),
+        hold_upcharge: Vec::new(),
         stress: Vec::new(),
         tolerance: Tolerance { drift_bps: 200 },
         lives: Lives { seconds: 864_000, long_seconds: 2_592_000 },
@@ -396,6 +398,34 @@ count_max = 2001
     assert_eq!(controls.validate(), Ok(()));
     assert_eq!((controls.mcc_block, controls.country_block), (vec![742, 742], vec!["PRK".parse().unwrap()]));
     assert_eq!((controls.channel_block, controls.merchant_block), (vec![Channel::Atm], vec!["m_1".into()]));
+}
+
+#[test]
+fn an_upcharge_names_a_category_once_and_a_share_of_at_most_the_whole() {
+    let text = r#"ur.signers = ["SIGNER"]
+[decision]
+hold_upcharge = [
+  { mcc = "5812", percent = 0 },
+  { mcc = "58122", percent = 20 },
+  { percent = 101 },
+  { mcc = "5541", percent = 10 },
+  { mcc = "5541", percent = 20 },
+]
+"#;
+    check(
+        text,
+        &[],
+        &[
+            "tapgate.toml:4: decision.hold_upcharge[0].percent: must be 1 to 100, got 0",
+            "tapgate.toml:5: decision.hold_upcharge[1].mcc: \"58122\" is no merchant category: write its four digits",
+            "tapgate.toml:6: decision.hold_upcharge[2].mcc: is missing",
+            "tapgate.toml:6: decision.hold_upcharge[2].percent: must be 1 to 100, got 101",
+            "tapgate.toml:8: decision.hold_upcharge[4]: the category 5541 has an upcharge already",
+        ],
+    );
+    let good = "ur.signers = [\"0xee28dEaD5F114C8405BE3be1144D59A4110B7F79\"]\n[decision]\n\
+                hold_upcharge = [{ mcc = \"5812\", percent = 20 }]";
+    assert_eq!(load(good, &[]).unwrap().policy.hold_upcharge, [HoldUpcharge { mcc: 5_812, percent: 20 }]);
 }
 
 #[test]

@@ -141,7 +141,7 @@ impl Outcomes {
 
 #[cfg(test)]
 mod tests {
-    use tapgate_engine::fact::{Approval, Source};
+    use tapgate_engine::fact::{Approval, Source, Upcharge};
     use tapgate_engine::money::{Currency, Minor, Money};
 
     use super::*;
@@ -162,6 +162,7 @@ mod tests {
             spent: ChfMinor(chf),
             limit: ChfMinor(0),
             funds: None,
+            upcharge: Upcharge::default(),
         };
         let verdict = chf.map_or(Verdict::Declined(Reason::PoolExhausted), |chf| Verdict::Approved(approved(chf)));
         outcomes.add(at(minute), &verdict);

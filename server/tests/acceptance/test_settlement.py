@@ -11,10 +11,14 @@ from tapgate import REPOSITORY, TOKENS, Server, command, eventually, now, sign_v
 from ur import OPS, Ur
 from world import World, follow_up, tap, user_line, user_of
 
+# A category that no other test uses.
+TIPPED = "7230"
+
 # So often that a test need not wait. Nobody resolves a missing return for a minute: it is asked about at once.
 QUICK = {
     "ur": {"feeds": True, "calls_per_minute": 60_000, "pools_interval_seconds": 1, "users_interval_seconds": 2},
     "reconcile": {"first_look_seconds": 1, "return_after_seconds": 1},
+    "decision": {"hold_upcharge": [{"mcc": TIPPED, "percent": 20}]},
 }
 
 
@@ -166,7 +170,7 @@ def test_the_standing_and_the_debits_are_shown_to_people(server, world, ur, user
     shown = world.authorization(name)
     assert shown["standing"] == {
         "currency": "EUR", "approved": "7000", "announced": "1000", "taken": "8000", "pending": "500",
-        "returned": "0", "awaited": "1000", "held": "0", "debit": "7000",
+        "returned": "0", "awaited": "1000", "held": "0", "upcharge": "0", "debit": "7000",
     }  # fmt: skip
     increment = shown["debits"][1]["debitId"]
     assert debits(shown) == [(name, 5_000, 0), (increment, 2_000, 0), (f"{name}#2", 1_000, 1_000)]
@@ -174,6 +178,23 @@ def test_the_standing_and_the_debits_are_shown_to_people(server, world, ur, user
     told = tapgate(server, "authorizations", "show", name)
     assert "awaited    10.00 EUR  announced, taken, not shown as returned" in told, told
     assert re.search(rf"^  {name}#2 +10.00 EUR +10.00 EUR$", told, re.M), told
+
+
+def test_a_tip_is_held_before_it_is_taken(server, world, ur, user):
+    upcharged = lambda: int(server.admin_ok("GET", "/api/v1/pools/EUR")["upcharged"])  # noqa: E731
+    before = upcharged()
+    data = tap(user, 1_000, mcc=TIPPED)
+    name = data["authorizationId"]
+    world.approve(data)
+    assert upcharged() == before + 200
+    assert world.authorization(name)["standing"]["upcharge"] == "200"
+    told = tapgate(server, "authorizations", "show", name)
+    assert "upcharge    2.00 EUR  held above that, for a tip or fuel" in told, told
+    notify(server, ur.transaction(user.ur_id, -1_150, partnerRefId=name))
+    shown = world.authorization(name)
+    assert (shown["state"], shown["standing"]["upcharge"], upcharged()) == ("cleared", "0", before)
+    assert debits(shown) == [(name, 1_000, 0), (f"{name}#2", 150, 0)]
+    assert breaks_of(server, name) == []
 
 
 def test_an_event_names_the_currency_of_its_amount(server, world, ur, user):

@@ -76,7 +76,7 @@ impl Ledger {
                 (sequence, counted + since)
             }
         };
-        let available = reported - floor - unreflected;
+        let available = reported - floor - unreflected - before.upcharged;
         has_room("the available figure", available)?;
         let available_change = available - before.available;
         if !is_report {
@@ -144,7 +144,8 @@ fn debit_since(fact: &Fact, currency: Currency, sequence: Sequence) -> Minor {
         let freed: Minor = older.map(|layer| -layer.held - layer.settled).sum();
         let freed = if change.currency == currency { freed } else { Minor::ZERO };
         let own = change.pools.iter().filter(|pool| pool.currency == currency);
-        own.map(move |pool| pool.available - freed.min(pool.available.max(Minor::ZERO)))
+        let without_upcharge = own.map(|pool| pool.available + pool.upcharged);
+        without_upcharge.map(move |available| available - freed.min(available.max(Minor::ZERO)))
     });
     approved - changed.sum::<Minor>()
 }

@@ -72,7 +72,9 @@ pub(in crate::cli) fn words(step: &Step, about: &CheckContext<'_>) -> String {
             let (needed, available) = (Money::parse(seen.one("needed")), Money::parse(seen.one("available")));
             let what = if about.source == "FIAT" { "available on the fiat balance" } else { "available" };
             let shown = against(needed.as_ref(), available.as_ref(), what);
-            shown.unwrap_or_else(|| seen.one("available").to_owned()) + &claimed(Money::parse(seen.one("claimed")))
+            shown.unwrap_or_else(|| seen.one("available").to_owned())
+                + &upcharge(Money::parse(seen.one("upcharge")))
+                + &claimed(Money::parse(seen.one("claimed")))
         }
         Reason::FiatAllowanceMissing if about.source == "CRYPTO" => "no fiat balance takes part".to_owned(),
         Reason::FiatAllowanceMissing => {
@@ -265,7 +267,12 @@ fn pool(check: Reason, step: &Step) -> String {
         }),
         _ => None,
     };
-    shown.unwrap_or_else(|| seen.listed()) + &claimed(money("claimed"))
+    shown.unwrap_or_else(|| seen.listed()) + &upcharge(money("upcharge")) + &claimed(money("claimed"))
+}
+
+/// The part of what is needed that the merchant may add.
+fn upcharge(upcharge: Option<Money>) -> String {
+    upcharge.map_or(String::new(), |upcharge| format!("; {upcharge} of it for what the merchant may add"))
 }
 
 /// What UR's movements, which came before the decision, claimed for the same authorization.
@@ -318,5 +325,12 @@ mod tests {
         check("pool_stressed", true, &stressed("10500", "listed"), &expected);
         let reserve = json!({"pool": "EUR", "needed": "1000", "available": "10500", "reserve": "10000"});
         check("pool_reserve_held", true, &reserve, "the reserve of 100.00 EUR in the EUR pool is there for it");
+        let tip = json!({"needed": "1200 EUR", "available": "1199 EUR", "upcharge": "200 EUR"});
+        let short = "12.00 EUR needed, 11.99 EUR available: 0.01 EUR short";
+        let expected = format!("{short}; 2.00 EUR of it for what the merchant may add");
+        check("insufficient_user_funds", false, &tip, &expected);
+        let tip = json!({"pool": "EUR", "needed": "1200", "available": "1199", "reserve": "0", "upcharge": "200"});
+        let expected = expected.replace(" available", " available in the EUR pool");
+        check("pool_exhausted", false, &tip, &expected);
     }
 }

@@ -18,6 +18,7 @@ pub(in crate::cli) struct Standing {
     returned: Text,
     awaited: Text,
     held: Text,
+    upcharge: Text,
     debit: Text,
 }
 
@@ -32,6 +33,7 @@ impl Standing {
             ("returned", &self.returned, "UR shows as returned"),
             ("awaited", &self.awaited, "announced, taken, not shown as returned"),
             ("held", &self.held, "the source still claims"),
+            ("upcharge", &self.upcharge, "held above that, for a tip or fuel"),
             ("debit", &self.debit, "the user is to be debited"),
         ];
         if figures.iter().all(|(_, minor, _)| matches!(minor.as_str(), "" | "0")) {
@@ -87,6 +89,7 @@ mod tests {
             returned: zero(),
             awaited: zero(),
             held: zero(),
+            upcharge: zero(),
             debit: Text::of(debit),
         }
     }

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use tapgate_engine::fact::{
     Difference, EndCause, Ended, Evidence, Fact, FiatChoice, LayerChange, Policy, Record, Settled, SourceChange,
-    Verdict,
+    Upcharge, Verdict,
 };
 use tapgate_engine::ids::{AuthorizationId, Sequence, UrId};
 
@@ -28,7 +28,7 @@ fn fact(fact: &Fact) -> Value {
                 Verdict::Approved(approval) => json!({
                     "approved": true, "source": approval.source.name(), "amount": approval.amount.to_string(),
                     "paid": money(approval.paid), "chf": approval.limit.to_string(),
-                    "funds": approval.funds.map(money),
+                    "funds": approval.funds.map(money), "upcharge": upcharge(approval.upcharge),
                 }),
                 Verdict::Declined(reason) => json!({"approved": false, "reason": reason.name()}),
             };
@@ -175,6 +175,14 @@ fn policy_view(policy: &Policy) -> Value {
         "fiat_choice": fiat_choice_name(policy.fiat_choice), "partial_approval": policy.partial_approval,
         "rates_max_age_seconds": policy.rates_max_age_seconds, "state_max_age_seconds": policy.state_max_age_seconds,
         "credits_count_at_once": policy.credits_count_at_once, "controls": super::controls::view(Some(&policy.controls)),
+        "hold_upcharge": policy.hold_upcharge.iter().map(|upcharge| {
+            json!({"mcc": format!("{:04}", upcharge.mcc), "percent": upcharge.percent})
+        }).collect::<Vec<_>>(),
+        "stress": policy.stress.iter().map(|tier| json!({
+            "below_reserve_percent": tier.below_reserve_percent,
+            "amount_max_chf": tier.amount_max.map(|max| max.to_string()),
+            "mcc": tier.mcc.iter().map(|mcc| format!("{mcc:04}")).collect::<Vec<_>>(),
+        })).collect::<Vec<_>>(),
     })
 }
 
@@ -234,11 +242,17 @@ fn reason_of(evidence: &Evidence) -> Option<&str> {
     }
 }
 
+/// What is held above the amount; `null` where nothing is.
+fn upcharge(upcharge: Upcharge) -> Option<Value> {
+    let view = json!({"paid": upcharge.paid.to_string(), "funds": upcharge.funds.to_string()});
+    (upcharge != Upcharge::default()).then_some(view)
+}
+
 fn difference(change: &Difference) -> Value {
     let source = |change: &SourceChange| {
         json!({
             "currency": change.currency.as_str(), "held": change.held.to_string(),
-            "available": change.available.to_string(), "completed": change.completed.to_string(),
+            "available": change.available.to_string(), "upcharged": change.upcharged.to_string(), "completed": change.completed.to_string(),
             "returned": change.returned.to_string(),
         })
     };
@@ -247,7 +261,7 @@ fn difference(change: &Difference) -> Value {
             "sequence": layer.sequence.map(|sequence| sequence.0), "held": layer.held.to_string(),
             "settled": layer.settled.to_string(), "limit": layer.limit.to_string(), "shown": layer.shown.to_string(),
             "spent": layer.spent.to_string(), "debit": layer.debit.to_string(), "funds": layer.funds.to_string(),
-            "currency": layer.currency.as_str(), "number": layer.number,
+            "currency": layer.currency.as_str(), "number": layer.number, "upcharge": upcharge(layer.upcharge),
         })
     };
     json!({

@@ -76,6 +76,7 @@ pub fn view(pool: &PoolFigures) -> Value {
         "reported_at": pool.reported_at.seconds().0,
         "held": pool.held.to_string(),
         "unreflected": pool.unreflected().to_string(),
+        "upcharged": pool.upcharged.to_string(),
         "floor": pool.floor.to_string(),
         "reserve": pool.reserve.to_string(),
         "available": pool.available.to_string(),

@@ -21,6 +21,7 @@ pub fn view(row: &Authorization, standing: &Standing) -> Value {
         "returned": standing.returned.to_string(),
         "awaited": standing.awaited.to_string(),
         "held": standing.held.to_string(),
+        "upcharge": row.upcharge().paid.to_string(),
         "debit": debit.to_string(),
     })
 }
