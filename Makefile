@@ -92,10 +92,11 @@ test-rust: test-build
 	  set -x; cargo test $(TESTED) --no-fail-fast; \
 	fi
 
-# The core stands without the storage engine.
+# The core stands without the storage engine. What takes long and does not touch it has run in test-rust.
 .PHONY: test-engine
 test-engine:
-	cargo test --package tapgate-engine --no-default-features --no-fail-fast --quiet
+	cargo test --package tapgate-engine --no-default-features --no-fail-fast --quiet -- \
+	  --skip settlement::any_order --skip settlement::rows_of_a_tap --skip model::the_ledger
 
 .PHONY: test-acceptance
 test-acceptance: test-build $(VENV)/.installed

@@ -4,7 +4,7 @@
 set -euo pipefail
 tapgate=$1 seconds=${2:-60} speed=${3:-43200}
 seed=0
-for faults in none lossy duplicate late reorder contradict outage ratelimit amounts statuses omit forms all; do
+for faults in none lossy duplicate late reorder contradict outage ratelimit amounts tips statuses omit forms all; do
   seed=$((seed + 1))
   echo "sandbox: $((seconds * speed / 86400)) days, faults $faults, seed $seed"
   "$tapgate" sandbox --for "$seconds" --users 150 --rate 150 --speed "$speed" --seed "$seed" --faults "$faults" 2>/dev/null |

@@ -124,7 +124,10 @@ impl Stage {
         }
         if let Some(funds) = account.funds {
             self.same(&of("funds"), &shown["funds"]["amount"], &funds.amount);
-            let (least, most) = (funds.held.saturating_sub(account.funds_drift), funds.held + account.funds_drift);
+            let (least, most) = (
+                funds.held.saturating_sub(account.funds_drift),
+                funds.held + account.funds_drift + account.funds_upcharged,
+            );
             self.within(&of("funds held"), &shown["funds"]["held"], Bounds { least, most });
         }
         for balance in shown["fiat"].as_array().into_iter().flatten() {

@@ -49,6 +49,7 @@ use self::tap::{Kind, Tap};
 use self::traffic::Traffic;
 use self::treasurer::Treasurer;
 use self::ur::books::Books;
+use self::ur::tips::HOLD_UPCHARGE;
 use self::ur::{Api, Courier};
 pub use self::ur::{Provocation, ProvocationError};
 use self::world::{SAMPLE_CARD, SAMPLE_USER};
@@ -165,6 +166,7 @@ pub async fn run(options: Options, out: &mut (dyn Write + Send)) -> Result<Ran, 
         is_fed,
         speed,
         limit_weight: options.limit_weight.into(),
+        has_tips: options.faults == FaultProfile::Tips,
         provoked: options.errors.clone(),
         ..world()
     }));
@@ -259,6 +261,7 @@ fn summary(stage: &Stage, seconds: u64, compared: audit::Compared, settled: &Set
     lines.push(format!("pools_compared: {}", compared.pools));
     lines.push(format!("settled: {}", settled.transactions));
     lines.push(format!("settled_told: {}", settled.told));
+    lines.extend(books.has_tips.then(|| format!("tips: {}", settled.tips)));
     lines.push(format!("users_swept: {}", settled.swept));
     lines.extend(stage.provider.iter().flat_map(PartnerApi::summary));
     lines.push(format!("breaks_open: {}\n", settled.breaks));
@@ -325,6 +328,9 @@ fn config(keys: &Keys, data: &Path, options: &Options, base_url: SocketAddr) -> 
         cadence(speed),
     );
     let text = match options.provider {
+        Provider::Ur if options.faults == FaultProfile::Tips => {
+            text.replace("[decision]\n", &format!("[decision]\n{HOLD_UPCHARGE}"))
+        }
         Provider::Ur => text,
         // Nothing is asked of UR, so holds end by time; the clock's days pass while the disk writes, so after as many as it can.
         Provider::PartnerApi => format!(

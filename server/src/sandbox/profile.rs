@@ -23,6 +23,8 @@ pub enum FaultProfile {
     Ratelimit,
     /// UR settles other amounts than it asked for.
     Amounts,
+    /// Guests of restaurants tip: UR settles more than it asked for, and tapgate holds it before (`hold_upcharge`).
+    Tips,
     /// UR shows transactions under unknown and empty statuses, early, late, in parts and merged.
     Statuses,
     /// UR's answers now and then leave out a balance, a rate or a row.
@@ -49,6 +51,7 @@ impl FaultProfile {
             | FaultProfile::Outage
             | FaultProfile::Ratelimit
             | FaultProfile::Amounts
+            | FaultProfile::Tips
             | FaultProfile::Statuses
             | FaultProfile::Omit
             | FaultProfile::Forms => none,
@@ -76,6 +79,7 @@ impl FaultProfile {
             FaultProfile::Outage => Faults { lost: 1_000, away: 12, ..none },
             FaultProfile::Ratelimit => Faults { lost: 1_000, limited_every: 40, ..none },
             FaultProfile::Amounts => Faults { wrong: 50, ..none },
+            FaultProfile::Tips => Faults { tipped: 500, ..none },
             FaultProfile::Statuses => {
                 Faults { worded: 300, split: 200, merges: true, shuffled: true, twice: 100, ..none }
             }
@@ -88,6 +92,7 @@ impl FaultProfile {
                 shuffled: true,
                 contradicted: 20,
                 wrong: 20,
+                tipped: 0,
                 orphans: 3,
                 away: 8,
                 limited_every: 100,

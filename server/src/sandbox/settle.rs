@@ -58,6 +58,8 @@ pub(super) struct Faults {
     pub(super) contradicted: u32,
     /// Debits that UR settles at one and a half times the amount.
     pub(super) wrong: u32,
+    /// Restaurants' debits that UR settles with a tip.
+    pub(super) tipped: u32,
     /// Settlements without an authorization.
     pub(super) orphans: usize,
     /// Calls that fail at first.
@@ -83,6 +85,7 @@ pub(super) struct Settled {
     pub(super) told: usize,
     pub(super) swept: usize,
     pub(super) breaks: usize,
+    pub(super) tips: usize,
     /// Users whom UR charged unasked at the end, and the amounts.
     unasked: Vec<(String, u64)>,
     /// The breaks that must be open at the end, by kind and subject.
@@ -92,6 +95,17 @@ pub(super) struct Settled {
     outage_at: u64,
     /// Notifications that UR holds back, with their times.
     pub(super) held_back: Vec<(u64, Notification)>,
+}
+
+/// What UR does to a debit without notice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Surprise {
+    /// It settles more than was approved and held.
+    Overcharge,
+    /// It notifies the debit as rejected, and settles it.
+    Contradiction,
+    /// It settles more than was approved, and tapgate held it.
+    Tip,
 }
 
 /// One notification.
@@ -160,8 +174,8 @@ impl Stage {
         settled.transactions += due.len();
         let mut notifications = Vec::new();
         for number in due {
-            if let Some(kind) = self.surprise_of(number, faults, random) {
-                self.surprise(number, kind, settled).await?;
+            if let Some(surprise) = self.surprise_of(number, faults, random) {
+                self.surprise(number, surprise, settled).await?;
             } else {
                 self.settle_worded(number, settled, faults, random, &mut notifications);
             }
@@ -218,29 +232,32 @@ impl Stage {
         Ok(())
     }
 
-    /// Only a debit without any other event gets a surprise, so that its effect is exactly one break.
-    fn surprise_of(&self, number: usize, faults: Faults, random: &mut ChaCha8Rng) -> Option<BreakKind> {
+    /// Only a debit without any other event gets a surprise, so that its effect is at most one break.
+    fn surprise_of(&self, number: usize, faults: Faults, random: &mut ChaCha8Rng) -> Option<Surprise> {
         self.books().plain_debit(number)?;
         match random.random_range(0..1_000) {
-            drawn if drawn < faults.wrong => Some(BreakKind::AmountMismatch),
-            drawn if drawn < faults.wrong + faults.contradicted => Some(BreakKind::StatusConflict),
+            drawn if drawn < faults.wrong => Some(Surprise::Overcharge),
+            drawn if drawn < faults.wrong + faults.contradicted => Some(Surprise::Contradiction),
+            drawn if drawn < faults.wrong + faults.contradicted + faults.tipped => Some(Surprise::Tip),
             _ => None,
         }
     }
 
     /// UR settles another amount, or a debit that it had notified as rejected, and notifies it at once while no tap is
     /// in flight: tapgate cannot know it before, but the books expect tapgate to know it.
-    async fn surprise(&self, number: usize, kind: BreakKind, settled: &mut Settled) -> Result<(), String> {
+    async fn surprise(&self, number: usize, surprise: Surprise, settled: &mut Settled) -> Result<(), String> {
         let Some(shown) = self.books().statement.shown(number) else { return Ok(()) };
         let _turn = self.turn_of(&shown.ur_id).await;
         let _edge = self.edge.write().await;
-        if kind == BreakKind::StatusConflict {
+        if surprise == Surprise::Contradiction {
             self.notify(&Notification { number, data: shown.with_status("rejected") }).await?;
             self.books().take_back(&shown.reference, &shown.ur_id);
             self.books().take_again(&shown.reference, &shown.ur_id);
-            settled.expected.insert((kind, shown.reference));
+            settled.expected.insert((BreakKind::StatusConflict, shown.reference));
+        } else if surprise == Surprise::Tip {
+            settled.tips += usize::from(self.books().tip(number, self.now()));
         } else if self.books().overcharge(number, self.now()) {
-            settled.expected.insert((kind, shown.reference));
+            settled.expected.insert((BreakKind::AmountMismatch, shown.reference));
         }
         let Some(shown) = self.books().statement.settle(number) else { return Ok(()) };
         settled.told += 1;
@@ -326,6 +343,7 @@ impl Stage {
         }
         self.books().api_faults(0, 0);
         self.follow()?;
+        self.books().free_upcharges();
         settled.breaks = self.compare_breaks(&settled.expected)?;
         self.compare_authorizations(&settled.expected);
         self.compare_pools(&client).await?;
@@ -359,8 +377,8 @@ impl Stage {
         let mut told = Vec::new();
         for number in left {
             let surprise = self.surprise_of(number, faults, random);
-            if surprise == Some(BreakKind::StatusConflict) {
-                self.surprise(number, BreakKind::StatusConflict, settled).await?;
+            if let Some(surprise @ (Surprise::Contradiction | Surprise::Tip)) = surprise {
+                self.surprise(number, surprise, settled).await?;
                 continue;
             }
             if surprise.is_none() && told.len() < self.notified_max() {
@@ -368,7 +386,7 @@ impl Stage {
                 continue;
             }
             let mut books = self.books();
-            let is_wrong = surprise == Some(BreakKind::AmountMismatch) && books.overcharge(number, now);
+            let is_wrong = surprise == Some(Surprise::Overcharge) && books.overcharge(number, now);
             let Some(shown) = books.statement.settle(number) else { continue };
             // A wrong notification may be lost, too: then a sweep must find the settlement.
             if told.len() < self.notified_max() {

@@ -28,6 +28,8 @@ pub(in crate::sandbox) struct Balance {
     pub(in crate::sandbox) told: i64,
     /// Amounts that a person's word moved and UR did not: tapgate may count them or not.
     pub(in crate::sandbox) unsure: u64,
+    /// Held above approved amounts, or not any more.
+    pub(in crate::sandbox) upcharged: u64,
 }
 
 impl Balance {
@@ -50,7 +52,7 @@ impl Balance {
         } else {
             (imported, imported)
         };
-        Bounds { least: least.saturating_sub(self.unsure), most: most + self.unsure }
+        Bounds { least: least.saturating_sub(self.unsure + self.upcharged), most: most + self.unsure }
     }
 
     pub(super) fn take(&mut self, amount: u64) -> Result<(), String> {
@@ -204,6 +206,8 @@ pub(in crate::sandbox) struct Account {
     pub(in crate::sandbox) limit_drift: u64,
     /// Smallest units by which a user's debits may differ: UR converts what it gives back itself.
     pub(in crate::sandbox) funds_drift: u64,
+    /// Held of the funds above approved amounts, or not any more.
+    pub(in crate::sandbox) funds_upcharged: u64,
     /// Uses of the limit that tapgate may count twice.
     pub(in crate::sandbox) limit_doubt: Doubt,
     /// Uses that tapgate must add to the report: unix seconds and francs.
@@ -230,6 +234,7 @@ impl Account {
             limit,
             limit_drift: 0,
             funds_drift: 0,
+            funds_upcharged: 0,
             limit_doubt: Doubt::default(),
             uses: VecDeque::new(),
             funding,

@@ -17,6 +17,7 @@ use super::faults::ApiFaults;
 use super::people::People;
 use super::quirks::Quirks;
 use super::statement::{Row, Statement};
+use super::tips::Upcharge;
 use crate::sandbox::tap::{Kind, Tap};
 
 #[derive(Debug, Default)]
@@ -55,6 +56,9 @@ pub(in crate::sandbox) struct Books {
     pub(in crate::sandbox) drift: BTreeMap<Code, i64>,
     /// What people changed.
     pub(in crate::sandbox) people: People,
+    /// tapgate holds more than it approves at restaurants, and UR takes tips there.
+    pub(in crate::sandbox) has_tips: bool,
+    pub(in crate::sandbox) upcharges: Vec<Upcharge>,
 }
 
 impl Books {
@@ -72,6 +76,7 @@ impl Books {
 
     /// Notes a report of a pool's or account's balances to tapgate, but for the unreadable one.
     pub(in crate::sandbox) fn report_balances(&mut self, ur_id: Option<&str>, unreadable: Option<Code>, now: u64) {
+        self.free_recorded_upcharges(now);
         let is_readable = |code: &Code| Some(*code) != unreadable;
         let (statement, speed) = (&self.statement, self.speed);
         let proven = |row: usize| is_recorded(statement.shown_at(row), now, speed);
@@ -158,6 +163,7 @@ impl Books {
     /// # Errors
     /// UR could not post it: the approval was wrong.
     pub(in crate::sandbox) fn approve(&mut self, tap: &Tap, payment: Payment, now: u64) -> Result<(), String> {
+        self.hold_upcharge(tap, &payment);
         let Payment { source, currency, paid, chf, funds } = payment;
         let account = self.accounts.get_mut(&tap.ur_id).ok_or("approved for a user that UR does not know")?;
         let counted = chf * self.limit_weight;

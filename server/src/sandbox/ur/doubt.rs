@@ -68,11 +68,17 @@ pub(in crate::sandbox) struct Belief {
 
 impl Belief {
     /// All sets that can change a decision, the largest figures first. The limit is one figure for all ways to pay, so
-    /// the need of each way is a threshold, too. `doubted`: the balances whose bounds differ.
-    pub(in crate::sandbox) fn all(limit: Bounds, needed: Vec<u64>, doubted: &[(bool, Code)]) -> Vec<Belief> {
+    /// the need of each way is a threshold, too. `doubted`: the balances whose bounds differ, and whether upcharges may be
+    /// held of the funds.
+    pub(in crate::sandbox) fn all(
+        limit: Bounds,
+        needed: Vec<u64>,
+        (doubted, upcharges): (&[(bool, Code)], bool),
+    ) -> Vec<Belief> {
         let between = needed.into_iter().filter(|needed| (limit.least..limit.most).contains(needed));
         let limits: Vec<_> = [limit.most, limit.least].into_iter().chain(between).collect();
-        let bits = doubted.iter().fold(0_u16, |bits, (is_pool, code)| bits | bit(*is_pool, code));
+        let of_upcharges = if upcharges { UPCHARGES } else { 0 };
+        let bits = doubted.iter().fold(of_upcharges, |bits, (is_pool, code)| bits | bit(*is_pool, code));
         let ends: Vec<u16> = (0..=bits).filter(|ends| ends & !bits == 0).collect();
         limits.into_iter().flat_map(|limit| ends.iter().map(move |ends| Belief { limit, ends: *ends })).collect()
     }
@@ -81,7 +87,15 @@ impl Belief {
     pub(in crate::sandbox) fn of_balance(self, is_pool: bool, code: Code, bounds: Bounds) -> u64 {
         if self.ends & bit(is_pool, code) == 0 { bounds.most } else { bounds.least }
     }
+
+    /// What is held of the user's funds for upcharges.
+    pub(in crate::sandbox) fn of_upcharges(self, held: u64) -> u64 {
+        if self.ends & UPCHARGES == 0 { 0 } else { held }
+    }
 }
+
+/// The place of the upcharges of the funds.
+const UPCHARGES: u16 = 1 << 10;
 
 /// The place of a balance among the ends; the currencies of the traffic each have their own.
 fn bit(is_pool: bool, code: Code) -> u16 {

@@ -17,7 +17,8 @@ impl Books {
         let account = self.accounts.get(&tap.ur_id);
         let limit = account.map_or(Bounds::default(), |account| account.headroom_bounds(now, self.is_fed));
         let mut expected = Vec::new();
-        for belief in Belief::all(limit, self.francs(tap), &self.doubted(account)) {
+        let upcharges = account.is_some_and(|account| account.funds_upcharged > 0);
+        for belief in Belief::all(limit, self.francs(tap), (&self.doubted(account), upcharges)) {
             let judged = self.judge(tap, belief).map_or_else(Expected::Declined, Expected::Approved);
             if !expected.contains(&judged) {
                 expected.push(judged);
@@ -120,8 +121,11 @@ impl Books {
                 ways.extend(self.price(tap, card.currency).map(|paid| (card.currency, paid)));
             }
         }
+        let upcharge_on = |paid: u64| self.upcharge_on(tap, paid);
         let holds = |(code, paid): &&(Code, u64)| {
-            balance_in(code).is_some_and(|(available, _, reserve)| available >= *paid + reserve)
+            // UR chooses a user's balance, and knows of no upcharge.
+            let upcharge = if source == CRYPTO { upcharge_on(*paid) } else { 0 };
+            balance_in(code).is_some_and(|(available, _, reserve)| available >= *paid + upcharge + reserve)
         };
         let allows = |(code, _): &&(Code, u64)| balance_in(code).is_some_and(|(_, allowed, _)| allowed);
         let way = ways.iter().find(|way| holds(way) && allows(way)).or_else(|| ways.iter().find(holds));
@@ -138,23 +142,23 @@ impl Books {
         let payment = Payment { source, currency: code, paid, chf, funds: 0 };
         if source == FIAT {
             return match () {
-                () if paid > available => Err("insufficient_user_funds"),
+                () if paid + upcharge_on(paid) > available => Err("insufficient_user_funds"),
                 () if !allowed => Err("fiat_allowance_missing"),
                 () => Ok(payment),
             };
         }
         let funds = account.funds.ok_or("insufficient_user_funds")?;
-        let cover = self.rates.between(code, funds.currency).map(|rate| cover(paid, rate));
-        let cover = cover.ok_or("currency_unsupported")?;
-        if cover.cast_signed() > funds.available() {
+        let rate = self.rates.between(code, funds.currency).ok_or("currency_unsupported")?;
+        let needed = cover(paid + upcharge_on(paid), rate).cast_signed();
+        if needed > funds.available() - belief.of_upcharges(account.funds_upcharged).cast_signed() {
             return Err("insufficient_user_funds");
         }
-        match available.checked_sub(paid) {
+        match available.checked_sub(paid + upcharge_on(paid)) {
             None => return Err("pool_exhausted"),
             Some(left) if left < reserve => return Err("pool_reserve_held"),
             Some(_) => {}
         }
-        Ok(Payment { funds: cover, ..payment })
+        Ok(Payment { funds: cover(paid, rate), ..payment })
     }
 
     /// The balances in UR's order, with what each would pay: the charged currency's, or EUR for one that UR does not hold;

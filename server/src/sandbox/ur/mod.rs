@@ -13,6 +13,7 @@ pub(super) mod people;
 mod quirks;
 mod statement;
 mod surprise;
+pub(in crate::sandbox) mod tips;
 
 use std::time::Duration;
 

@@ -187,6 +187,11 @@ impl Statement {
         rows.iter().copied().find(|number| self.row(*number).is_some_and(|row| row.is_out))
     }
 
+    /// The rows of an authorization.
+    pub(in crate::sandbox) fn of_root(&self, root: &str) -> impl Iterator<Item = &Row> {
+        self.by_root.get(root).into_iter().flatten().filter_map(|number| self.row(*number))
+    }
+
     /// Notes that UR showed these rows to tapgate at `now`.
     pub(in crate::sandbox) fn note_shown(&mut self, numbers: &[usize], now: u64) {
         for number in numbers {

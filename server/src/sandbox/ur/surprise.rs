@@ -22,8 +22,14 @@ impl Books {
 
     /// UR settles a debit at one and a half times its amount; false if balance or limit might not cover that.
     pub(in crate::sandbox) fn overcharge(&mut self, number: usize, now: u64) -> bool {
+        let amount = self.statement.row(number).map(|row| row.amount);
+        amount.is_some_and(|amount| self.take_more(number, amount / 2 + 10, now))
+    }
+
+    /// UR settles a debit with so much more; false if balance or limit might not cover that.
+    pub(super) fn take_more(&mut self, number: usize, more: u64, now: u64) -> bool {
         let Some(row) = self.statement.row(number) else { return false };
-        let (more, code, root, ur_id) = (row.amount / 2 + 10, row.code, row.reference.clone(), row.ur_id.clone());
+        let (code, root, ur_id) = (row.code, row.reference.clone(), row.ur_id.clone());
         let Some(source) = self.bookings.get(&root).map(|booking| booking.source) else { return false };
         let (chf, is_fed) = (self.rates.to_chf(more, code), self.is_fed);
         let headroom = self.accounts.get(&ur_id).map_or(0, |account| account.headroom_bounds(now, is_fed).least);
