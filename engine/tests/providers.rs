@@ -4,9 +4,10 @@
 
 use proptest::prelude::*;
 use tapgate_engine::fact::{
-    AccountStatus, AccountWord, Author, CardLimits, CardStatus, Channel, Controls, Import, ImportedCard, Period,
-    Provider, ProviderSuspended, Reason, VelocityRule,
+    AccountStatus, AccountWord, Author, CardLimits, CardStatus, Channel, Controls, Import, ImportedCard, Kind, Period,
+    Provider, ProviderSuspended, Reason, Request, VelocityRule,
 };
+use tapgate_engine::ids::UrId;
 use tapgate_engine::ledger::{Change, ChangeError, Heard, Policy};
 use tapgate_engine::money::{ChfMinor, Currency, Minor, Money};
 use tapgate_engine::rows::Outcome;
@@ -71,6 +72,40 @@ fn a_suspended_provider_stops_its_own_cards_and_no_others() {
 }
 
 #[test]
+fn a_suspension_that_arrives_after_its_end_suspends_nothing() {
+    let world = world();
+    world.ledger.suspend_provider(word(false, 6), at(9)).unwrap().unwrap();
+    assert!(world.ledger.suspend_provider(word(true, 5), at(9)).unwrap().is_none());
+    assert!(matches!(world.durable(tap("a1", 100)), Outcome::Approved { .. }));
+}
+
+#[test]
+fn ur_speaks_for_its_own_accounts_only() {
+    let world = world();
+    let (user, card) = ("user".parse().unwrap(), "card".parse().unwrap());
+    let unknown = |result: Result<_, ChangeError>| assert!(matches!(result, Err(ChangeError::NotFound { .. })));
+    unknown(world.ledger.report_card(&card, CardStatus::Frozen, said(1), at(1)).map(drop));
+    unknown(world.ledger.report_allowances(&user, vec![(Currency::EUR, false)], said(1), at(1)).map(drop));
+    assert!(matches!(world.durable(tap("a1", 100)), Outcome::Approved { .. }));
+    let is_of_another = |provider, request| world.ledger.is_of_another(provider, &request).unwrap();
+    let back = |user: &str| Request {
+        kind: Kind::Reversal,
+        original: Some("a1".parse().unwrap()),
+        user: user.parse().unwrap(),
+        ..tap("r1", 100)
+    };
+    for (request, expected) in [
+        (tap("a2", 100), true),
+        (back("user"), true),
+        (back("nobody"), true),
+        (Request { original: None, ..back("nobody") }, false),
+    ] {
+        assert_eq!(is_of_another(Provider::Ur, request.clone()), expected, "{request:?}");
+        assert!(!is_of_another(PARTNER, request));
+    }
+}
+
+#[test]
 fn a_provider_speaks_for_its_own_accounts_only() {
     let world = World::new();
     let user = "user".parse().unwrap();
@@ -79,12 +114,15 @@ fn a_provider_speaks_for_its_own_accounts_only() {
     heard(world.ledger.report_account(PARTNER, &user, AccountWord::Deleted, said(1), at(1)).unwrap());
     heard(world.ledger.report_issued_card(PARTNER, &user, &card(CardStatus::Deleted), said(1), at(1)).unwrap());
     heard(world.ledger.limit_card(PARTNER, &"card".parse().unwrap(), &CardLimits::default(), said(1), at(1)).unwrap());
-    let nobody = "nobody".parse().unwrap();
     let new = ImportedCard { id: "card_9".parse().unwrap(), ..card(CardStatus::Active) };
-    heard(world.ledger.report_issued_card(PARTNER, &nobody, &new, said(1), at(1)).unwrap());
+    heard(world.ledger.issue_card(PARTNER, &user, &new, at(1)).unwrap());
+    let stranger = "stranger".parse().unwrap();
+    heard(world.ledger.issue_card(PARTNER, &stranger, &card(CardStatus::Active), at(1)).unwrap());
+    assert!(world.ledger.user(&stranger).is_none(), "the card is another user's");
     assert!(matches!(world.durable(tap("a1", 100)), Outcome::Approved { .. }));
     assert_eq!(world.user().provider, Provider::Ur);
     // Nor does an import move an account unasked.
+    let world = World::new();
     let moved = Change::ImportUser(Box::new(Import { provider: Some(PARTNER), ..import() }));
     assert!(matches!(world.change(moved), Err(ChangeError::Conflict(_))));
     world.change(of_partner()).unwrap();
@@ -108,6 +146,73 @@ fn a_created_account_spends_nothing_until_it_is_imported() {
     let mut tap = tap("a1", 100);
     (tap.user, tap.card) = (user, new.id);
     assert_eq!(world.durable(tap), Outcome::Declined(Reason::AccountNotLive));
+}
+
+#[test]
+fn an_accounts_first_event_may_overtake_its_creation() {
+    let world = World::new();
+    let [blocked, gone, issued] = ["blocked", "gone", "issued"].map(|id| id.parse().unwrap());
+    let recorded = |heard: Heard| assert!(matches!(heard, Heard::Recorded(_)), "{heard:?}");
+    recorded(world.ledger.report_account(PARTNER, &blocked, AccountWord::Suspended, said(1), at(1)).unwrap());
+    recorded(world.ledger.report_account(PARTNER, &gone, AccountWord::Deleted, said(1), at(1)).unwrap());
+    let new = ImportedCard { id: "card_9".parse().unwrap(), ..card(CardStatus::Active) };
+    recorded(world.ledger.issue_card(PARTNER, &issued, &new, at(1)).unwrap());
+    let status = |user| world.ledger.user(user).map(|row| (row.provider, row.status, row.cards.len()));
+    for user in [&blocked, &gone, &issued] {
+        assert!(matches!(world.ledger.open_account(PARTNER, user, at(2)).unwrap(), Heard::Known));
+    }
+    assert_eq!(status(&issued), Some((PARTNER, AccountStatus::Tourist, 1)));
+    assert_eq!(status(&gone), Some((PARTNER, AccountStatus::Closed, 0)));
+    let live = |user: &UrId| Change::ImportUser(Box::new(Import { user: user.clone(), cards: Vec::new(), ..import() }));
+    world.change(live(&blocked)).unwrap();
+    assert_eq!(status(&blocked), Some((PARTNER, AccountStatus::SoftBlocked, 0)), "its suspension still stands");
+}
+
+#[test]
+fn an_import_does_not_lift_what_the_provider_said() {
+    let world = world();
+    let user = "user".parse().unwrap();
+    let report = |word, seconds| world.ledger.report_account(PARTNER, &user, word, said(seconds), at(50)).unwrap();
+    let again = |status, overrides| {
+        world.change(Change::ImportUser(Box::new(Import { status, overrides, ..import() }))).unwrap();
+        world.user().status
+    };
+    report(AccountWord::Suspended, 2);
+    assert_eq!(again(AccountStatus::Live, false), AccountStatus::SoftBlocked);
+    assert_eq!(again(AccountStatus::Blocked, false), AccountStatus::Blocked);
+    assert_eq!(again(AccountStatus::Live, true), AccountStatus::Live, "unless it overrides");
+    assert!(matches!(report(AccountWord::Suspended, 1), Heard::Known), "an older word stays an old one");
+    assert_eq!(again(AccountStatus::Live, false), AccountStatus::Live);
+    report(AccountWord::Suspended, 3);
+    report(AccountWord::Unsuspended, 4);
+    assert_eq!(again(AccountStatus::SoftBlocked, false), AccountStatus::SoftBlocked);
+    report(AccountWord::Deleted, 5);
+    assert_eq!(again(AccountStatus::Live, false), AccountStatus::Closed);
+    assert_eq!(again(AccountStatus::Live, true), AccountStatus::Live);
+}
+
+#[test]
+fn an_account_moves_to_another_provider_once_nothing_is_to_settle() {
+    let world = World::new();
+    assert!(matches!(world.durable(tap("a1", 100)), Outcome::Approved { .. }));
+    let error = world.change(of_partner()).unwrap_err();
+    assert!(matches!(&error, ChangeError::Conflict(why) if why.contains("still to settle")), "{error}");
+    world.change(Change::Release { root: "a1".parse().unwrap(), reason: "test".into() }).unwrap();
+    world.change(crate::world::funds(100_000, 1, &["a1"])).unwrap();
+    world.change(of_partner()).unwrap();
+    assert_eq!(world.user().provider, PARTNER);
+}
+
+#[test]
+fn a_repeated_creation_does_not_undo_a_block() {
+    let world = world();
+    let user = "user".parse().unwrap();
+    let new = ImportedCard { id: "card_9".parse().unwrap(), ..card(CardStatus::Active) };
+    assert!(matches!(world.ledger.issue_card(PARTNER, &user, &new, at(1)).unwrap(), Heard::Recorded(_)));
+    let blocked = ImportedCard { status: CardStatus::Frozen, ..new.clone() };
+    world.ledger.report_issued_card(PARTNER, &user, &blocked, said(2), at(2)).unwrap();
+    assert!(matches!(world.ledger.issue_card(PARTNER, &user, &new, at(3)).unwrap(), Heard::Known));
+    assert_eq!(world.user().card(&new.id).unwrap().status, CardStatus::Frozen);
 }
 
 #[test]
@@ -196,7 +301,6 @@ fn records_name_the_provider_and_its_figures_do_not_age() {
     world.ledger.change(&author(), crate::world::report(Currency::EUR, 100_000, 0), at(3_600)).unwrap();
     assert_eq!(world.durable_at(tap("a1", 100), 3_601), Outcome::Declined(Reason::StateStale));
     world.ledger.change(&author(), of_partner(), at(0)).unwrap();
-    world.ledger.change(&author(), crate::world::report(Currency::EUR, 100_000, 0), at(8_000)).unwrap();
     let approved = world.ledger.submit(tap("a2", 100), at(8_001)).unwrap();
     assert!(matches!(approved.reply.outcome, Some(Outcome::Approved { .. })), "{approved:?}");
     world.drained();

@@ -86,7 +86,7 @@ fn play(ledger: &Ledger, event: &Value) -> String {
     let of_user = |user: &UrId| format!("{user} {:?}", ledger.user(user).unwrap().status);
     match event {
         Event::Opened(user) | Event::Account { user, .. } => of_user(&user),
-        Event::Card { card, .. } | Event::Limits { card, .. } => {
+        Event::Issued { card, .. } | Event::Card { card, .. } | Event::Limits { card, .. } => {
             let owner = ledger.card_owner(&card).unwrap();
             let card = ledger.user(&owner).unwrap().card(&card).cloned().unwrap();
             let limited = if card.controls.is_some() { " limited" } else { "" };
@@ -101,7 +101,7 @@ fn play(ledger: &Ledger, event: &Value) -> String {
             let row = ledger.find(&root).unwrap().unwrap().authorization.unwrap();
             format!("{root} {} holds {}", row.state.name(), row.held().amount)
         }
-        Event::Asked(_) | Event::Nothing => "nothing".to_owned(),
+        Event::Asked(_) => "nothing".to_owned(),
     }
 }
 

@@ -130,12 +130,17 @@ impl Scene<'_> {
         }
     }
 
+    /// Only UR's figures are read by the feeds: those of another provider's accounts, and the pools that it settles from,
+    /// come through the admin API, and do not age.
+    fn is_fed(&self) -> bool {
+        self.known.user.is_none_or(|user| user.provider == Provider::Ur)
+    }
+
     fn user_seen(&self, user: &User, now: UnixSeconds) -> UserSeen {
         UserSeen {
             status: user.status,
             suspended: user.suspended,
-            // Only UR's figures are read by the feeds: the others come through the admin API, and do not age.
-            stale: user.provider == Provider::Ur && self.is_stale(user.reported_at),
+            stale: self.is_fed() && self.is_stale(user.reported_at),
             headroom: user.limit_left(&self.request.user, now),
             limit_start: user.limit.start,
             limit_used: user.limit.counted_use(now),
@@ -273,7 +278,7 @@ impl Scene<'_> {
                 Capacity::Pool {
                     available: pool.map_or(Minor::ZERO, |pool| pool.spendable()),
                     reserve: pool.map_or(Minor::ZERO, |pool| pool.reserve_kept()),
-                    stale: pool.is_some_and(|pool| self.is_stale(pool.reported_at())),
+                    stale: self.is_fed() && pool.is_some_and(|pool| self.is_stale(pool.reported_at())),
                     funds: self.known.user.and_then(|user| user.funds).map(|funds| FundsSeen {
                         currency: funds.currency,
                         available: funds.available(),

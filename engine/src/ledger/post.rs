@@ -118,7 +118,8 @@ impl Ledger {
         if let Some(shown) = shown {
             let root = self.root_after_links(&shown.root, posting.key(number))?;
             if let Some(named) = named.filter(|named| named.root != root) {
-                let linked = self.link_movements(&Author::Ur, &root, &named.root, &[posting.key(number)], now)?;
+                let author = Author::of(self.provider_of(&posting.user).unwrap_or_default());
+                let linked = self.link_movements(&author, &root, &named.root, &[posting.key(number)], now)?;
                 if linked.is_none() {
                     // It is a part of that root's sums: it is final, and counts there.
                     return Ok(Choice { root, number, rule: MatchRule::Known, draw: None });

@@ -1,5 +1,6 @@
 //! A provider's word about its own accounts, cards and card service. A provider says it at least once and in any order:
-//! the latest word by the provider's time stands, and a repetition changes nothing.
+//! the latest word by the provider's time stands, a repetition changes nothing, and what an event names before its creation
+//! is created by it.
 
 use std::sync::Arc;
 
@@ -36,8 +37,12 @@ impl Ledger {
     /// It was not recorded.
     pub fn open_account(&self, provider: Provider, user: &UrId, now: Moment) -> Result<Heard, ChangeError> {
         let _one_at_a_time = self.lock_admin();
-        if let Some(row) = self.users.get(user) {
-            return Ok(if row.provider == provider { Heard::Known } else { Heard::NotOurs });
+        self.open_unless_known(provider, user, now)
+    }
+
+    fn open_unless_known(&self, provider: Provider, user: &UrId, now: Moment) -> Result<Heard, ChangeError> {
+        if let Some(known) = self.provider_of(user) {
+            return Ok(if known == provider { Heard::Known } else { Heard::NotOurs });
         }
         let import = Import {
             user: user.clone(),
@@ -65,6 +70,8 @@ impl Ledger {
         at: UnixSeconds,
         now: Moment,
     ) -> Result<Heard, ChangeError> {
+        let _one_at_a_time = self.lock_admin();
+        self.open_unless_known(provider, user, now)?;
         let at = at.min(now.at.seconds());
         self.hear(provider, user, self.stamp(now), |row| {
             let status = word.after(row.status);
@@ -73,8 +80,23 @@ impl Ledger {
         })
     }
 
-    /// Records that the provider created, blocked, unblocked or deleted a card. A card that is not known yet is added,
-    /// because a card's first event may overtake its creation.
+    /// Adds a card that the provider created. A card that is known keeps its status: a repeated creation does not undo what
+    /// happened to the card since.
+    ///
+    /// # Errors
+    /// It was not recorded.
+    pub fn issue_card(
+        &self,
+        provider: Provider,
+        user: &UrId,
+        card: &ImportedCard,
+        now: Moment,
+    ) -> Result<Heard, ChangeError> {
+        let mut admin = self.lock_admin();
+        self.issue_unless_known(&mut admin, provider, user, card, now)
+    }
+
+    /// Records that the provider blocked, unblocked or deleted a card.
     ///
     /// # Errors
     /// It was not recorded.
@@ -87,38 +109,38 @@ impl Ledger {
         now: Moment,
     ) -> Result<Heard, ChangeError> {
         let mut admin = self.lock_admin();
-        let (at, stamp) = (at.min(now.at.seconds()), self.stamp(now));
-        let owner = self.owner(&admin, &card.id).cloned();
-        if owner.as_ref().is_some_and(|owner| owner != user) {
+        if let Heard::NotOurs = self.issue_unless_known(&mut admin, provider, user, card, now)? {
             return Ok(Heard::NotOurs);
         }
-        if owner.is_none() {
-            match self.add_issued_card(&mut admin, provider, user, card, stamp)? {
-                Heard::Recorded(_) => {}
-                other @ (Heard::Known | Heard::NotOurs) => return Ok(other),
-            }
-        }
-        self.hear(provider, user, stamp, |row| {
+        let at = at.min(now.at.seconds());
+        self.hear(provider, user, self.stamp(now), |row| {
             let is_news = row.card(&card.id).is_some_and(|known| row.is_news_of_card(known, card.status, at));
             let report = CardReported { user: user.clone(), card: card.id.clone(), status: card.status, at };
             is_news.then(|| Fact::CardReported(Box::new(report)))
         })
     }
 
-    fn add_issued_card(
+    fn issue_unless_known(
         &self,
         admin: &mut Admin,
         provider: Provider,
         user: &UrId,
         card: &ImportedCard,
-        at: UnixMillis,
+        now: Moment,
     ) -> Result<Heard, ChangeError> {
+        if let Some(owner) = self.owner(admin, &card.id) {
+            let is_theirs = owner == user && self.provider_of(user) == Some(provider);
+            return Ok(if is_theirs { Heard::Known } else { Heard::NotOurs });
+        }
+        if let Heard::NotOurs = self.open_unless_known(provider, user, now)? {
+            return Ok(Heard::NotOurs);
+        }
         let is_full = self.users.get(user).is_some_and(|row| row.cards.len() >= LIST_MAX);
         if is_full {
             return Err(ChangeError::Invalid(format!("a user has at most {LIST_MAX} cards")));
         }
-        let added =
-            self.hear(provider, user, at, |_| Some(Fact::CardAdded { user: user.clone(), card: card.clone() }))?;
+        let fact = || Fact::CardAdded { user: user.clone(), card: card.clone() };
+        let added = self.hear(provider, user, self.stamp(now), |_| Some(fact()))?;
         if matches!(added, Heard::Recorded(_)) {
             admin.cards.add(&card.id, user);
         }

@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 
 use super::pool::Pool;
 use super::{Admin, KEPT_IN_MEMORY_MILLIS, Ledger};
-use crate::fact::Record;
+use crate::fact::{Kind, Provider, Record, Request};
 use crate::ids::{AuthorizationId, CardId, Sequence, UrId};
 use crate::money::Currency;
 use crate::rows::encoding::load;
@@ -28,6 +28,26 @@ impl Ledger {
     #[must_use]
     pub fn user(&self, id: &UrId) -> Option<User> {
         self.users.get(id).map(|row| (**row).clone())
+    }
+
+    /// The provider of an account; `None` for an unknown one.
+    #[must_use]
+    pub fn provider_of(&self, id: &UrId) -> Option<Provider> {
+        self.users.get(id).map(|row| row.provider)
+    }
+
+    /// Whether a request is about an account, or an authorization, of another provider than the one that sends it.
+    ///
+    /// # Errors
+    /// Rows on disk could not be read.
+    pub fn is_of_another(&self, provider: Provider, request: &Request) -> Result<bool, StoreError> {
+        let is_anothers = |user: &UrId| self.provider_of(user).is_some_and(|own| own != provider);
+        if is_anothers(&request.user) {
+            return Ok(true);
+        }
+        let named = request.original.as_ref().filter(|_| request.kind != Kind::Authorization);
+        let found = named.map(|id| self.find(id)).transpose()?.flatten();
+        Ok(found.and_then(|found| found.authorization).is_some_and(|row| is_anothers(&row.user)))
     }
 
     /// The accounts with something for UR, or time, to settle, in no particular order. It takes one guard of the map after

@@ -6,7 +6,7 @@ use super::Ledger;
 use super::change::{ChangeError, has_room, in_range, in_signed_range, not_found};
 use super::commit::fold;
 use crate::fact::{
-    AllowancesReported, Author, CardReported, CardStatus, Fact, PoolSynced, ReportedAccount, UserReported,
+    AllowancesReported, Author, CardReported, CardStatus, Fact, PoolSynced, Provider, ReportedAccount, UserReported,
 };
 use crate::ids::{CardId, Sequence, UrId};
 use crate::journal::Ticket;
@@ -83,7 +83,7 @@ impl Ledger {
     /// Records UR's word about a card; `None` if it is older than UR's last, or the card is deleted.
     ///
     /// # Errors
-    /// No user has the card, or it was not recorded.
+    /// No user of UR has the card, or it was not recorded.
     pub fn report_card(
         &self,
         card: &CardId,
@@ -104,7 +104,7 @@ impl Ledger {
     /// Records UR's word about an account's allowances; `None` if it is older than UR's last.
     ///
     /// # Errors
-    /// There is no such user, or it was not recorded.
+    /// UR has no such user, or it was not recorded.
     pub fn report_allowances(
         &self,
         user: &UrId,
@@ -121,7 +121,7 @@ impl Ledger {
         })
     }
 
-    /// Commits UR's news of a user, if there are any.
+    /// Commits UR's news of one of its users, if there are any.
     fn news(
         &self,
         at: UnixMillis,
@@ -129,7 +129,8 @@ impl Ledger {
         fact: impl FnOnce(&User) -> Option<Fact>,
     ) -> Result<Option<Arc<Ticket>>, ChangeError> {
         let shared = self.read_shared();
-        let mut row = self.users.get_mut(user).ok_or_else(|| not_found("user", user))?;
+        let own = self.users.get_mut(user).filter(|row| row.provider == Provider::Ur);
+        let mut row = own.ok_or_else(|| not_found("account of UR", user))?;
         let Some(fact) = fact(&row) else { return Ok(None) };
         let ticket = self.commit(shared, &Author::Ur, at, fact, |_, sequence, record| {
             fold(&mut **row, sequence, record);

@@ -22,7 +22,7 @@ pub struct Program {
     pub rates: Rates,
     /// The decision settings last recorded.
     pub policy: Option<Box<Policy>>,
-    /// The last word about each provider's card service; empty until a provider suspends it.
+    /// The last word about each provider's card service; empty until a provider suspends or resumes it.
     pub providers: SmallVec<[ProviderSuspended; 1]>,
 }
 
@@ -33,12 +33,11 @@ impl Program {
         self.providers.iter().find(|word| word.provider == provider && word.suspended)
     }
 
-    /// Whether a word about a provider's card service is newer than the last, or another one of the same second.
+    /// Whether a word about a provider's card service is newer than the last, or another one of the same second. A first
+    /// word is news even if it resumes: the suspension that it ends may arrive later.
     pub(crate) fn is_news_of(&self, word: &ProviderSuspended) -> bool {
         let last = self.providers.iter().find(|last| last.provider == word.provider);
-        last.map_or(word.suspended, |last| {
-            word.at > last.at || (word.at == last.at && word.suspended != last.suspended)
-        })
+        last.is_none_or(|last| word.at > last.at || (word.at == last.at && word.suspended != last.suspended))
     }
 
     /// Folds one record.

@@ -773,8 +773,8 @@ impl User {
     /// and the controls of cards that are imported again.
     fn import(&mut self, sequence: Sequence, at: UnixMillis, import: &Import) {
         let funds_held = self.funds.map_or(Minor::ZERO, |funds| funds.held);
-        self.status = import.status;
         self.provider = import.provider.unwrap_or(self.provider);
+        self.status = self.imported_status(import);
         self.limit = import.limit;
         self.limit_base = LimitBase::at(sequence, import.limit);
         self.reported_at = at;
@@ -789,6 +789,19 @@ impl User {
         if !self.fiat().is_empty() || !import.fiat.is_empty() {
             self.import_fiat(import);
         }
+    }
+
+    /// An import does not lift what the provider suspended or deleted: nobody reads the account's status at the provider, so
+    /// its word stands until the next one, or until an import overrides it.
+    fn imported_status(&mut self, import: &Import) -> AccountStatus {
+        let last = self.rest().account_word;
+        let Some((word, at)) = last.filter(|(word, _)| *word != AccountWord::Unsuspended) else { return import.status };
+        if !import.overrides {
+            return word.after(import.status);
+        }
+        // Words before the import stay old ones.
+        self.rest_mut().account_word = Some((AccountWord::Unsuspended, at));
+        import.status
     }
 
     fn import_fiat(&mut self, import: &Import) {
@@ -847,7 +860,9 @@ impl User {
             }
         }
         if let Some(rest) = &mut self.rest {
-            rest.card_words.retain(|word| self.cards.iter().any(|card| card.id == word.card));
+            let is_kept = |id: &CardId| self.cards.iter().any(|card| card.id == *id);
+            rest.card_words.retain(|word| is_kept(&word.card));
+            rest.limited_at.retain(|(card, _)| is_kept(card));
         }
     }
 

@@ -99,8 +99,7 @@ pub fn prepare(
     }
     if let Some(PartnerApiReceiver { name, base_url, api_key }) = &settings.partner_api {
         let accounts = Arc::clone(ledger);
-        let is_of_partner: IsOfPartner =
-            Box::new(move |user| accounts.user(user).is_some_and(|row| row.provider == Provider::PartnerApi));
+        let is_of_partner: IsOfPartner = Box::new(move |user| accounts.provider_of(user) == Some(Provider::PartnerApi));
         let receiver = PartnerApi::new(post()?, base_url.clone(), api_key.clone());
         let outbox = LedgerOutbox::new(Arc::clone(ledger), Arc::clone(clock), Instructions { is_of_partner });
         made.add("partner-api", name, base_url.origin(), outbox, receiver)?;

@@ -58,7 +58,7 @@ impl Partner {
     pub(super) async fn take(&self, envelope: Envelope, now: Moment) -> Result<Option<Request>, Problem> {
         let known = EVENTS.into_iter().find(|known| *known == envelope.kind);
         let event = match envelope.event() {
-            Ok(Some(Event::Asked(request))) => return self.admitted(*request).map(Some),
+            Ok(Some(Event::Asked(request))) => return Ok(Some(*request)),
             Ok(Some(event)) => event,
             Ok(None) => {
                 self.shapes.log(&envelope.kind, &envelope.data);
@@ -95,17 +95,6 @@ impl Partner {
         Ok(None)
     }
 
-    /// The provider decides about its own accounts only.
-    fn admitted(&self, request: Request) -> Result<Request, Problem> {
-        match self.app.ledger.user(&request.user) {
-            Some(row) if row.provider != Provider::PartnerApi => {
-                count("card.transaction", "not_ours");
-                Err(Problem::NotFound(format!("{} is no account of this provider", request.user)))
-            }
-            Some(_) | None => Ok(request),
-        }
-    }
-
     fn note_unreadable(&self, envelope: &Envelope, known: Option<&'static str>, error: &Malformed, now: Moment) {
         let event = known.unwrap_or("unknown");
         count(event, "unreadable");
@@ -131,9 +120,13 @@ impl Public {
         if let Some(at) = at.filter(|_| request.kind.is_decided()) {
             check_freshness(at.0.unsigned_abs(), now.at.0 / 1_000, self.timestamp_window_seconds())?;
         }
-        let reply = self.decide(request, now, arrived).await?;
-        count("card.transaction", "decided");
-        Ok(callback::render(&reply))
+        let decided = self.decide(Provider::PartnerApi, request, now, arrived).await;
+        match &decided {
+            Ok(_) => count("card.transaction", "decided"),
+            Err(Problem::NotFound(_)) => count("card.transaction", "not_ours"),
+            Err(_) => {}
+        }
+        Ok(callback::render(&decided?))
     }
 }
 

@@ -15,7 +15,7 @@ use hyper::http::request::Parts;
 use hyper::service::Service;
 use hyper::{Method, Response, StatusCode};
 use metrics::counter;
-use tapgate_engine::fact::Request;
+use tapgate_engine::fact::{Provider, Request};
 use tapgate_engine::journal::{Durability, Ticket};
 use tapgate_engine::ledger::{GaveUp, Reply, Submission};
 use tapgate_engine::time::Moment;
@@ -161,12 +161,21 @@ impl Public {
             check_freshness(envelope.timestamp, now_seconds, self.settings.signatures.timestamp_window_seconds)?;
         }
         let request = envelope.request().map_err(|error| Problem::Malformed(error.to_string()))?;
-        let reply = self.decide(request, now, arrived).await?;
+        let reply = self.decide(Provider::Ur, request, now, arrived).await?;
         Ok(mapping.map_or_else(|| callback::render(&reply), |mapping| mapping.render(&reply)))
     }
 
-    /// Decides, or acknowledges a return, and waits until that is durable.
-    pub(super) async fn decide(&self, request: Request, now: Moment, arrived: Instant) -> Result<Reply, Problem> {
+    /// Decides a provider's request about one of its accounts, or acknowledges a return, and waits until that is durable.
+    pub(super) async fn decide(
+        &self,
+        provider: Provider,
+        request: Request,
+        now: Moment,
+        arrived: Instant,
+    ) -> Result<Reply, Problem> {
+        if self.app.ledger.is_of_another(provider, &request)? {
+            return Err(Problem::NotFound("the account or authorization is another provider's".to_owned()));
+        }
         let submission = self.app.ledger.submit(request, now)?;
         let reply = self.reply_once_durable(submission, arrived).await?;
         self.meters.decision_seconds.record(arrived.elapsed().as_secs_f64());

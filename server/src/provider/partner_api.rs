@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use metrics::counter;
-use tapgate_engine::fact::{ImportedCard, Posting, Provider, ProviderSuspended};
+use tapgate_engine::fact::{CardStatus, ImportedCard, Posting, Provider, ProviderSuspended};
 use tapgate_engine::journal::Ticket;
 use tapgate_engine::ledger::{ChangeError, Heard, Ledger};
 use tapgate_engine::money::Currency;
@@ -70,6 +70,11 @@ pub fn apply(ledger: &Ledger, event: Event, told: Told, now: Moment) -> Result<A
     match event {
         Event::Opened(user) => ledger.open_account(OURS, &user, now).map(Applied::from),
         Event::Account { user, word } => ledger.report_account(OURS, &user, word, at, now).map(Applied::from),
+        Event::Issued { user, card, currency } => {
+            let (currency, status) = (currency.unwrap_or(card_currency), CardStatus::Active);
+            let card = ImportedCard { id: card, status, currency, single_use: None };
+            ledger.issue_card(OURS, &user, &card, now).map(Applied::from)
+        }
         Event::Card { user, card, status, currency } => {
             let card = ImportedCard { id: card, status, currency: currency.unwrap_or(card_currency), single_use: None };
             ledger.report_issued_card(OURS, &user, &card, at, now).map(Applied::from)
@@ -80,7 +85,7 @@ pub fn apply(ledger: &Ledger, event: Event, told: Told, now: Moment) -> Result<A
             Ok(ledger.suspend_provider(word, now)?.map_or(Applied::Known, Applied::Recorded))
         }
         Event::Posted(posting) => post(ledger, &posting, now),
-        Event::Asked(_) | Event::Nothing => Ok(Applied::Known),
+        Event::Asked(_) => Ok(Applied::Known),
     }
 }
 
@@ -95,5 +100,5 @@ fn post(ledger: &Ledger, posting: &Posting, now: Moment) -> Result<Applied, Chan
 }
 
 fn is_of_provider(ledger: &Ledger, posting: &Posting) -> bool {
-    ledger.user(&posting.user).is_some_and(|row| row.provider == Provider::PartnerApi)
+    ledger.provider_of(&posting.user) == Some(Provider::PartnerApi)
 }

@@ -246,8 +246,10 @@ impl Stage {
 
     fn imported(&self, import: &Import) -> UserChange {
         let usual = || self.app.ledger.program().policy.map_or(FundingPolicy::Crypto, |policy| policy.funding);
+        // What the second provider suspended stays so.
+        let row = self.app.ledger.user(&import.user).filter(|row| row.provider == Provider::PartnerApi);
         UserChange::Imported(Box::new(books::Import {
-            status: import.status.name(),
+            status: row.map_or(import.status, |row| row.status).name(),
             limit: Limit {
                 used: francs(import.limit.used),
                 client: francs(import.limit.client),

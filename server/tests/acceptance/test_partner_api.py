@@ -219,6 +219,19 @@ def test_the_provider_speaks_for_its_own_only(world):
     assert counted(world, "card.transaction", "not_ours") >= 2
 
 
+def test_ur_speaks_for_its_own_only(world):
+    user = theirs(world)
+    approved = asked(user)
+    assert decide(world, approved)["approved"] is True
+    for data in (tap(user, 100), tap(world.user(), 100, type="reversal", originalAuthorizationId=approved["id"])):
+        answer = world.send(data)
+        assert (answer.status_code, error_code(answer)) == (404, "not_found"), data
+    told = {"event": "card_status", "timestamp": now(), "data": {"cardId": user.card, "status": "frozen"}}
+    assert world.server.post(json.dumps(told).encode()).status_code == 200
+    assert decide(world, asked(user))["approved"] is True
+    assert world.authorization(approved["id"])["state"] == "approved"
+
+
 def test_a_transaction_is_decided_booked_and_refunded(world):
     user = theirs(world)
     data = asked(user, 1000)
@@ -244,7 +257,8 @@ def test_a_transaction_is_decided_booked_and_refunded(world):
 
 def test_a_request_that_cannot_be_read_or_is_old_approves_nothing(world):
     user = theirs(world)
-    for changed in ({"amount": "1.50"}, {"currency": "euro"}, {"cardId": ""}, {"kind": "reversal"}):
+    odd = ({"kind": "preauth"}, {"kind": "clearing"})
+    for changed in ({"amount": "1.50"}, {"currency": "euro"}, {"cardId": ""}, {"kind": "reversal"}, *odd):
         answer = send(world.server, event("card.transaction", asked(user, **changed)))
         assert (answer.status_code, error_code(answer)) == (400, "malformed"), changed
     data = asked(user)

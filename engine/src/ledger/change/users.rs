@@ -44,13 +44,19 @@ impl Ledger {
                     "a user has at most {LIST_MAX} cards, and {kept} that are frozen or deleted stay"
                 )));
             }
-            if let Some(provider) = import.provider.filter(|new| *new != row.get().provider && !import.overrides) {
-                return Err(ChangeError::Conflict(format!(
-                    "user {} is an account of {}, not of {}: say \"override\": true to move it",
-                    import.user,
-                    row.get().provider.name(),
-                    provider.name()
-                )));
+            if let Some(provider) = import.provider.filter(|new| *new != row.get().provider) {
+                let (user, own) = (&import.user, row.get().provider.name());
+                if !import.overrides {
+                    return Err(ChangeError::Conflict(format!(
+                        "user {user} is an account of {own}, not of {}: say \"override\": true to move it",
+                        provider.name()
+                    )));
+                }
+                if !row.get().holds().is_empty() || !row.get().asked().is_empty() {
+                    return Err(ChangeError::Conflict(format!(
+                        "{own} has authorizations of user {user} still to settle: the account moves once they are over"
+                    )));
+                }
             }
             let held = row.get().funds.filter(|funds| !funds.held.is_zero());
             if let Some(held) = held

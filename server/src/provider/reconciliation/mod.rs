@@ -9,7 +9,7 @@ use std::collections::HashMap;
 
 use compact_str::{CompactString, format_compact};
 use metrics::counter;
-use tapgate_engine::fact::{Flow, Posting, Progress, Tolerance};
+use tapgate_engine::fact::{Flow, Posting, Progress, Provider, Tolerance};
 use tapgate_engine::ledger::{ChangeError, Ledger, PostingReceipt};
 use tapgate_engine::money::Money;
 use tapgate_engine::time::Moment;
@@ -97,7 +97,7 @@ pub fn apply_page<'a>(
 }
 
 fn is_ours(ledger: &Ledger, transaction: &Transaction) -> bool {
-    transaction.is_of_a_card() && ledger.user(&transaction.user).is_some()
+    transaction.is_of_a_card() && ledger.provider_of(&transaction.user) == Some(Provider::Ur)
 }
 
 /// Counts the result of a transaction: `None` where it is not ours.

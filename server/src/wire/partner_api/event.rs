@@ -24,6 +24,9 @@ pub(super) const MONTH: u32 = 30 * DAY;
 /// Longest reason of a suspended service that is kept, in characters.
 const REASON_CHARS_MAX: usize = 200;
 
+/// The status of a card transaction that waits for a decision, or announces a return.
+const REQUESTED: &str = "requested";
+
 /// A later time is in milliseconds: the year 5138 in seconds.
 const SECONDS_MAX: u64 = 100_000_000_000;
 
@@ -52,7 +55,14 @@ pub enum Event {
         user: UrId,
         word: AccountWord,
     },
-    /// A card was created, blocked, unblocked or deleted.
+    /// A card was created.
+    Issued {
+        user: UrId,
+        card: CardId,
+        /// `None` where the event does not say it.
+        currency: Option<Currency>,
+    },
+    /// A card was blocked, unblocked or deleted.
     Card {
         user: UrId,
         card: CardId,
@@ -73,8 +83,6 @@ pub enum Event {
         suspended: bool,
         reason: CompactString,
     },
-    /// A card transaction that moves no money.
-    Nothing,
 }
 
 /// A webhook before its data is read.
@@ -106,7 +114,8 @@ impl Envelope {
     /// Whether the sender waits for a decision, or announces a return.
     #[must_use]
     pub fn asks(&self) -> bool {
-        self.kind == "card.transaction" && self.data.get("status").and_then(Value::as_str) == Some("requested")
+        let status = self.data.get("status").and_then(Value::as_str);
+        self.kind == "card.transaction" && status.is_some_and(|status| status.eq_ignore_ascii_case(REQUESTED))
     }
 
     /// Reads the data; `None` for a type that is not one of [`EVENTS`].
@@ -120,11 +129,12 @@ impl Envelope {
             "user.suspended" => account(data(), AccountWord::Suspended)?,
             "user.unsuspended" => account(data(), AccountWord::Unsuspended)?,
             "user.deleted" => account(data(), AccountWord::Deleted)?,
-            "card.created" | "card.unblocked" => card(data(), CardStatus::Active)?,
+            "card.created" => issued(data())?,
+            "card.unblocked" => card(data(), CardStatus::Active)?,
             "card.blocked" => card(data(), CardStatus::Frozen)?,
             "card.deleted" => card(data(), CardStatus::Deleted)?,
             "card.limits_updated" => limits(form(data())?)?,
-            "card.transaction" => transaction(form(data())?)?,
+            "card.transaction" => transaction(form(data())?, self.at)?,
             // "All Virtual Card services are temporarily suspended": every card call errors until it resumes.
             "card_service.suspended" => service(&self.data, true),
             "card_service.resumed" => service(&self.data, false),
@@ -223,14 +233,20 @@ fn account(data: Value, word: AccountWord) -> Result<Event, Malformed> {
     Ok(Event::Account { user: user(data)?, word })
 }
 
-fn card(data: Value, status: CardStatus) -> Result<Event, Malformed> {
+fn named_card(data: Value) -> Result<(UrId, CardId, Option<Currency>), Malformed> {
     let CardEvent { user_id, card_id, currency } = form(data)?;
-    Ok(Event::Card {
-        user: parsed("userId", &user_id.0)?,
-        card: parsed("cardId", &card_id)?,
-        status,
-        currency: currency.map(|code| parsed("currency", &code)).transpose()?,
-    })
+    let currency = currency.map(|code| parsed("currency", &code)).transpose()?;
+    Ok((parsed("userId", &user_id.0)?, parsed("cardId", &card_id)?, currency))
+}
+
+fn issued(data: Value) -> Result<Event, Malformed> {
+    let (user, card, currency) = named_card(data)?;
+    Ok(Event::Issued { user, card, currency })
+}
+
+fn card(data: Value, status: CardStatus) -> Result<Event, Malformed> {
+    let (user, card, currency) = named_card(data)?;
+    Ok(Event::Card { user, card, status, currency })
 }
 
 /// The provider needs not say why.
@@ -260,35 +276,44 @@ fn limits(limits: Limits) -> Result<Event, Malformed> {
     Ok(Event::Limits { card: parsed("cardId", &limits.card_id)?, limits: limits_seen })
 }
 
-fn transaction(told: CardTransaction) -> Result<Event, Malformed> {
+/// `at`: the envelope's time, for a transaction that has none of its own.
+fn transaction(mut told: CardTransaction, at: Option<UnixSeconds>) -> Result<Event, Malformed> {
+    told.kind.make_ascii_lowercase();
+    told.status.make_ascii_lowercase();
     let user: UrId = parsed("userId", &told.user_id.0)?;
     let code: CurrencyCode = parsed("currency", &told.currency)?;
     let sum = amount("amount", &told.amount.0)?;
     let root = told.authorization_id.as_deref().map(|id| parsed("authorizationId", id)).transpose()?;
-    let kind = match (told.kind.as_str(), told.status.as_str()) {
-        ("authorization", "requested") if root.is_some() => Some(Kind::Incremental),
-        ("authorization", "requested") => Some(Kind::Authorization),
-        ("reversal", "requested") => Some(Kind::Reversal),
-        ("advice", "requested") => Some(Kind::Advice),
-        _ => None,
-    };
-    if let Some(kind) = kind {
+    if told.status == REQUESTED {
+        let kind = match (told.kind.as_str(), &root) {
+            ("authorization", Some(_)) => Kind::Incremental,
+            ("authorization", None) => Kind::Authorization,
+            ("reversal", _) => Kind::Reversal,
+            ("advice", _) => Kind::Advice,
+            // It waits for an answer that some senders read as an approval, whatever it says.
+            _ => return Err(Malformed("kind of a request must be authorization, reversal or advice".to_owned())),
+        };
         return asked(told, kind, user, root, sum, code);
     }
-    let progress = match told.status.as_str() {
-        "pending" => Progress::Pending,
-        "completed" => Progress::Completed,
-        "declined" | "failed" => Progress::Rejected,
-        _ => return Ok(Event::Nothing),
-    };
     let flow = match told.kind.as_str() {
         "authorization" | "clearing" | "fee" => Flow::Out,
         "reversal" | "refund" => Flow::In,
-        _ => return Ok(Event::Nothing),
+        _ => return Err(Malformed(format!("kind is none that moves money: {:?}", told.kind))),
     };
-    // A completed authorization is only a hold: the clearing books it.
-    let progress =
-        if told.kind == "authorization" && progress == Progress::Completed { Progress::Pending } else { progress };
+    let progress = match told.status.as_str() {
+        // A completed authorization is only a hold: the clearing books it.
+        "completed" if told.kind == "authorization" => Progress::Pending,
+        "completed" => Progress::Completed,
+        "pending" => Progress::Pending,
+        "declined" | "failed" => Progress::Rejected,
+        // As for UR: a status that is not understood shows the movement, and no more.
+        _ => Progress::Shown,
+    };
+    let root = match root {
+        // An authorization that was decided may go by the id of its request alone.
+        None if told.kind == "authorization" => Some(parsed("id", &told.id)?),
+        root => root,
+    };
     let amount = Money { amount: sum, currency: code.currency() };
     let MerchantForm { name, category_code, .. } = told.merchant;
     // A clearing has another id than the hold that it completes: both go by the authorization's id, so that the clearing
@@ -308,6 +333,7 @@ fn transaction(told: CardTransaction) -> Result<Event, Malformed> {
             .occurred_at
             .as_ref()
             .and_then(seconds)
+            .or(at)
             .ok_or_else(|| Malformed("occurredAt is not a time".to_owned()))?,
         mcc: category_code.and_then(|code| code.0.parse().ok()),
         merchant: name.map(CompactString::from),
@@ -407,6 +433,52 @@ mod tests {
             changed
         };
         check("card.transaction", booked("occurredAt", Some(json!("soon"))), "occurredAt");
+        check("card.transaction", without("kind", Some(json!("preauth"))), "kind");
+        check("card.transaction", without("kind", Some(json!("clearing"))), "kind");
+        check("card.transaction", booked("kind", Some(json!("preauth"))), "kind");
+    }
+
+    #[test]
+    fn a_request_is_one_whatever_the_case_of_its_words() {
+        let mut data = json!({
+            "id": "t", "userId": 1, "cardId": "c", "kind": "Authorization", "status": "REQUESTED", "amount": "1",
+            "currency": "EUR",
+        });
+        let envelope = |data: &Value| {
+            Envelope::parse(json!({"type": "card.transaction", "data": data}).to_string().as_bytes()).unwrap()
+        };
+        assert!(matches!(envelope(&data).event(), Ok(Some(Event::Asked(_)))));
+        data["kind"] = json!("preauth");
+        assert!(envelope(&data).asks() && envelope(&data).event().is_err(), "its sender gets no 200");
+    }
+
+    #[test]
+    fn a_booked_transaction_is_shown_whatever_the_word_for_its_status() {
+        let posting = |kind: &str, status: &str, root: Option<&str>| {
+            let data = json!({
+                "id": "t", "authorizationId": root, "userId": 1, "kind": kind, "status": status, "amount": "1",
+                "currency": "EUR",
+            });
+            let event = json!({"type": "card.transaction", "occurredAt": 7, "data": data}).to_string();
+            match Envelope::parse(event.as_bytes()).unwrap().event() {
+                Ok(Some(Event::Posted(posting))) => *posting,
+                other => panic!("{other:?}"),
+            }
+        };
+        for (status, progress) in [
+            ("pending", Progress::Pending),
+            ("Completed", Progress::Completed),
+            ("declined", Progress::Rejected),
+            ("failed", Progress::Rejected),
+            ("settled", Progress::Shown),
+        ] {
+            assert_eq!(posting("clearing", status, Some("a")).progress, progress, "{status}");
+        }
+        assert_eq!(posting("authorization", "completed", Some("a")).progress, Progress::Pending);
+        let own = posting("authorization", "failed", None);
+        assert_eq!((own.hash.as_str(), own.awaits), ("t", Some("t".parse().unwrap())), "the request's own id");
+        assert_eq!(posting("clearing", "completed", None).awaits, None);
+        assert_eq!(own.at, UnixSeconds(7), "the envelope's time");
     }
 
     #[test]
