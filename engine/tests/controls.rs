@@ -9,18 +9,18 @@
 
 use proptest::prelude::*;
 use tapgate_engine::fact::{
-    CardStatus, CardUse, Channel, Controls, Decided, FundingPolicy, Import, ImportedCard, Kind, Merchant, Period,
-    Reason, Request, StressTier, VelocityRule,
+    CardStatus, CardUse, Channel, Controls, Decided, Flow, FundingPolicy, Import, ImportedCard, Kind, Merchant, Period,
+    Progress, Reason, Request, StressTier, VelocityRule,
 };
 use tapgate_engine::journal::Durability;
 use tapgate_engine::ledger::{Change, Policy};
-use tapgate_engine::money::{ChfMinor, Currency};
+use tapgate_engine::money::{ChfMinor, Currency, Minor};
 use tapgate_engine::rows::{Card, Outcome};
 use tapgate_engine::rules::explain;
 use tapgate_engine::testing::{Gated, MemoryStore, Operation, cases, run};
 use tapgate_engine::time::UnixSeconds;
 
-use crate::world::{self, World, at, tap};
+use crate::world::{self, World, at, movement, naming, tap};
 
 /// The answer to a tap: `approved`, or the reason.
 fn answer(world: &World, request: Request) -> &'static str {
@@ -206,6 +206,30 @@ fn a_late_approval_leaves_a_single_use_card_unused() {
 }
 
 #[test]
+fn a_late_approval_that_ur_took_all_the_same_uses_a_single_use_card() {
+    for (progress, expected) in [
+        (Progress::Completed, "card_frozen"),
+        (Progress::Pending, "card_frozen"),
+        (Progress::Shown, "card_frozen"),
+        (Progress::Rejected, "approved"),
+    ] {
+        let store = Gated::new(MemoryStore::new(), true);
+        let world = World::with_policy(store.clone(), Policy::default());
+        set_single_use(&world, true);
+        store.set_open(false);
+        let submission = world.ledger.submit(tap("a1", 1_000), at(10)).unwrap();
+        world.ledger.give_up(&submission, at(10));
+        store.set_open(true);
+        assert_eq!(submission.ticket.unwrap().block(), Durability::Released);
+        world.ledger.post(&naming(&movement("0xabc", Flow::Out, progress, 1_000), "a1"), at(20)).unwrap();
+        assert_eq!(answer(&world, tap("a2", 1_000)), expected, "{progress:?}");
+        set_status(&world, CardStatus::Active);
+        assert_eq!(answer(&world, tap("a3", 1_000)), "approved", "a person's word makes it new");
+        world.close_and_check(&store.inner);
+    }
+}
+
+#[test]
 fn a_calendar_day_ends_at_its_zones_midnight_and_the_explanation_names_its_start() {
     // The world begins on 2026-01-17 at 15:18:21 in Zurich: 31,299 seconds before midnight.
     const MIDNIGHT: u64 = 31_299;
@@ -270,6 +294,26 @@ fn a_pool_under_stress_pays_essentials_from_its_reserve_and_little_else() {
         let request = Request { merchant: merchant(mcc, "m_1", "CHE"), ..tap("a1", amount) };
         assert_eq!(answer(&world, request), expected, "{number}: {tiers:?}");
     }
+}
+
+#[test]
+fn a_tier_is_in_force_below_its_share_of_the_reserve() {
+    let check = |percent: u16, available: i64, reserve: i64, expected: bool| {
+        let tier = StressTier { below_reserve_percent: percent, amount_max: None, mcc: vec![5_411] };
+        assert_eq!(
+            tier.is_in_force(Minor(available), Minor(reserve)),
+            expected,
+            "{percent} % of {reserve}: {available}"
+        );
+    };
+    check(150, 15_000, 10_000, false);
+    check(150, 14_999, 10_000, true);
+    check(1, 1, 101, true);
+    check(1, 2, 101, false);
+    check(100, 0, 0, false);
+    check(100, -1, 0, true);
+    check(u16::MAX, i64::MAX, i64::MAX, false);
+    check(u16::MAX, i64::MAX - 1, i64::MAX, true);
 }
 
 #[test]

@@ -36,17 +36,18 @@ impl Books<'_> {
         let changes_user = !change.layers.is_empty()
             || !change.fiat.is_empty()
             || !change.return_uses.is_empty()
-            || self.frees_card(root, &evidence)
+            || self.changes_card(root, &evidence)
             || self.user.is_some_and(|user| user.asked().contains(root) != change.is_asked);
         let user = (self.user.is_some() && changes_user).then(|| after.user.clone());
         Settled { root: root.clone(), previous, user, evidence, change }
     }
 
-    fn frees_card(&self, root: &AuthorizationId, evidence: &Evidence) -> bool {
-        match (self.user, evidence) {
-            (Some(user), Evidence::Ended(ended)) => user.card_freed_by(root, ended).is_some(),
-            _ => false,
-        }
+    /// Whether a single-use card may be used again, or no longer.
+    fn changes_card(&self, root: &AuthorizationId, evidence: &Evidence) -> bool {
+        self.user.is_some_and(|user| match evidence {
+            Evidence::Ended(ended) => user.card_freed_by(root, ended).is_some(),
+            evidence => user.card_taken_by(root, evidence).is_some(),
+        })
     }
 
     /// The difference between what `after`'s evidence makes stand and what was recorded.

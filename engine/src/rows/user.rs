@@ -8,8 +8,8 @@ use super::{Completions, NewSpend, Row, Spends};
 use crate::contract::limit::{ClientLimit, LIMIT_PERIOD_SECONDS};
 use crate::fact::{
     AccountStatus, AccountWord, Approval, CardLimited, CardReported, CardStatus, CardUse, Controls, Decided,
-    Difference, EndCause, Ended, Evidence, Fact, FundingPolicy, FundsReplaced, Import, ImportedCard, Kind, LayerChange,
-    Provider, Record, Settled, Source, Touches, UserReported, Verdict, debit_id,
+    Difference, EndCause, Ended, Evidence, Fact, Flow, FundingPolicy, FundsReplaced, Import, ImportedCard, Kind,
+    LayerChange, Progress, Provider, Record, Settled, Source, Touches, UserReported, Verdict, debit_id,
 };
 use crate::ids::{AuthorizationId, CardId, Sequence, UrId};
 use crate::money::{ChfMinor, Currency, Minor, Money};
@@ -154,6 +154,9 @@ const ASKED_MAX: usize = 256;
 /// How far UR's clock may differ from ours: a use so long before UR's period begins may be counted in it.
 const CLOCKS_DIFFER_SECONDS: i64 = 3_600;
 
+/// Single-use cards' late approvals that a user's row keeps: the youngest.
+const FREED_MAX: usize = 32;
+
 /// Ended holds that a user's row keeps for late movements: the youngest.
 const ENDED_MAX: usize = 32;
 
@@ -226,6 +229,8 @@ struct Rest {
     account_word: Option<(AccountWord, UnixSeconds)>,
     /// Times of the provider's last word about cards' limits.
     limited_at: Vec<(CardId, UnixSeconds)>,
+    /// Late approvals that leave their single-use card unused unless UR takes them, oldest first.
+    freed: Vec<(AuthorizationId, CardId)>,
 }
 
 impl Rest {
@@ -241,6 +246,7 @@ impl Rest {
         allowances_at: UnixSeconds(0),
         account_word: None,
         limited_at: Vec::new(),
+        freed: Vec::new(),
     };
 }
 
@@ -526,7 +532,19 @@ impl User {
             self.keep_ended(&settled.root);
             if let Some(card) = self.card_freed_by(&settled.root, ended).and_then(|place| self.cards.get_mut(place)) {
                 card.card_use = CardUse::Single;
+                let freed = (settled.root.clone(), card.id.clone());
+                let kept = &mut self.rest_mut().freed;
+                kept.push(freed);
+                if kept.len() > FREED_MAX {
+                    kept.remove(0);
+                }
             }
+        }
+        if let Some(card) = self.card_taken_by(&settled.root, &settled.evidence).cloned() {
+            self.with_card(&card, |card| {
+                card.card_use = if card.card_use == CardUse::Single { CardUse::Used } else { card.card_use };
+            });
+            self.rest_mut().freed.retain(|(root, _)| *root != settled.root);
         }
         // What a callback returns UR counts once it has our answer; anything else it may have counted before it showed it.
         let is_urs = !matches!(settled.evidence, Evidence::Announced(_));
@@ -547,6 +565,18 @@ impl User {
         let is_its =
             |card: &Card| card.card_use == CardUse::Used && self.spends().last_approval(card.number) == Some(*late);
         self.cards.iter().position(is_its)
+    }
+
+    /// The single-use card whose late approval UR took all the same: our answer did not reach it.
+    pub(crate) fn card_taken_by(&self, root: &AuthorizationId, evidence: &Evidence) -> Option<&CardId> {
+        let (_, card) = self.rest().freed.iter().find(|(freed, _)| freed == root)?;
+        let takes = |flow, progress| flow == Flow::Out && progress != Progress::Rejected;
+        let is_taken = match evidence {
+            Evidence::Shown(shown) => takes(shown.posting.flow, shown.posting.progress),
+            Evidence::Linked(linked) => linked.movements.iter().any(|own| takes(own.flow, own.progress)),
+            Evidence::Announced(_) | Evidence::Ended(_) | Evidence::Overdue(_) | Evidence::Closed { .. } => false,
+        };
+        is_taken.then_some(card)
     }
 
     /// Keeps what late movements without a reference are matched by.
@@ -710,9 +740,12 @@ impl User {
         let words = &mut self.rest_mut().card_words;
         words.retain(|word| word.card != report.card);
         words.push(CardWord { card: report.card.clone(), status: report.status, at: report.at });
+        // It blocked the card because we said so, and what the card was approved for may still grow.
+        let is_echo = self.provider == Provider::PartnerApi && report.status == CardStatus::Frozen;
         self.with_card(&report.card, |card| {
             card.status = match card.status {
                 CardStatus::Deleted => CardStatus::Deleted,
+                own if is_echo && card.card_use == CardUse::Used => own,
                 frozen if card.is_kept_frozen => frozen.strictest(report.status),
                 _ => report.status,
             };

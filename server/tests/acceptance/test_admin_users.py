@@ -180,6 +180,20 @@ def test_velocity_counts_in_a_calendar_window_of_a_zone(world):
         assert world.server.admin("PUT", f"/api/v1/users/{user.ur_id}/controls", body).status_code == 400
 
 
+def test_a_repeated_request_does_not_activate_a_card_that_was_used_meanwhile(world):
+    user = world.user()
+    headers = {"Idempotency-Key": fresh("key")}
+
+    def ask():
+        body = {"single_use": True, "status": "active"}
+        return world.server.admin("PUT", f"/api/v1/cards/{user.card}", body, headers=headers).json()["status"]
+
+    assert ask() == "active"
+    world.approve(tap(user, 100))
+    assert ask() == "frozen"
+    world.decline(tap(user, 100), "card_frozen")
+
+
 @pytest.mark.parametrize("path", ["", "/controls"])
 def test_a_single_use_card_is_frozen_by_its_first_approval(world, path):
     user = world.user()

@@ -1,10 +1,13 @@
-//! What people change about accounts and cards of the second provider, for the provider.
+//! What changes here about accounts and cards of the second provider, for the provider: what people change, and the freeze
+//! of a single-use card by its approval.
 
 use std::sync::Arc;
 
 use compact_str::format_compact;
-use tapgate_engine::fact::{Author, Fact, Record};
-use tapgate_engine::ids::{Sequence, UrId};
+use tapgate_engine::fact::{
+    Author, CardStatus, CardUse, Decided, EndCause, Ended, Evidence, Fact, Kind, Record, Settled, Verdict,
+};
+use tapgate_engine::ids::{AuthorizationId, CardId, Sequence, UrId};
 
 use super::history::{History, Subject};
 use super::{Telling, Told};
@@ -22,33 +25,73 @@ impl Telling for Instructions {
     type Content = Arc<Instruction>;
 
     fn subject(&self, _: Sequence, record: &Record) -> Option<Subject> {
-        // What the provider said itself is no news for it.
-        let is_persons = matches!(record.author, Author::Person { .. });
-        let (user, _) = is_persons.then(|| instruction(&record.fact)).flatten()?;
-        (self.is_of_partner)(user).then_some(Subject::Itself)
+        let (user, subject) = match &record.fact {
+            Fact::Settled(settled) => {
+                late(settled)?;
+                (settled.user.as_ref()?, Subject::Authorization(settled.root.clone()))
+            }
+            Fact::Decided(decided) => (frozen_by(decided)?.0, Subject::Itself),
+            // What the provider said itself is no news for it.
+            fact if matches!(record.author, Author::Person { .. }) => (changed(fact)?.0, Subject::Itself),
+            _ => return None,
+        };
+        (self.is_of_partner)(user).then_some(subject)
     }
 
     fn tell(&self, history: &History) -> Vec<Told<Arc<Instruction>>> {
         let (_, record) = history.newest();
+        let instruction = match &record.fact {
+            Fact::Settled(settled) => freed_by(settled, history),
+            Fact::Decided(decided) => frozen_by(decided).map(|(user, card)| (user, status(card, CardStatus::Frozen))),
+            fact => changed(fact),
+        };
         let told = |(user, instruction): (&UrId, Instruction)| Told {
             part: 0,
             lane: Some(format_compact!("user {user}")),
             kind: instruction.name(),
             content: Arc::new(instruction),
         };
-        instruction(&record.fact).map(told).into_iter().collect()
+        instruction.map(told).into_iter().collect()
     }
 }
 
-/// A fact's account, and the change for its provider.
-fn instruction(fact: &Fact) -> Option<(&UrId, Instruction)> {
+fn status(card: &CardId, status: CardStatus) -> Instruction {
+    Instruction::Card { card: card.clone(), status }
+}
+
+/// The card that a decision freezes: single-use, and approved.
+fn frozen_by(decided: &Decided) -> Option<(&UrId, &CardId)> {
+    let Decided { request, inputs, verdict, .. } = decided;
+    let is_its_use = inputs.card_use == CardUse::Single && request.kind == Kind::Authorization;
+    (is_its_use && matches!(verdict, Verdict::Approved(_))).then_some((&request.user, &request.card))
+}
+
+/// The decision that came too late.
+fn late(settled: &Settled) -> Option<&AuthorizationId> {
+    match &settled.evidence {
+        Evidence::Ended(Ended { cause: EndCause::Late { id }, .. }) => Some(id).filter(|id| **id == settled.root),
+        _ => None,
+    }
+}
+
+/// The single-use card that a late decision leaves unused.
+fn freed_by<'h>(settled: &Settled, history: &'h History) -> Option<(&'h UrId, Instruction)> {
+    let late = late(settled)?;
+    let decisions = history.all().filter_map(|(_, record)| match &record.fact {
+        Fact::Decided(decided) if decided.request.id == *late => Some(decided),
+        _ => None,
+    });
+    let (user, card) = decisions.filter_map(|decided| frozen_by(decided)).last()?;
+    Some((user, status(card, CardStatus::Active)))
+}
+
+/// A person's change of an account, and what its provider must change.
+fn changed(fact: &Fact) -> Option<(&UrId, Instruction)> {
     match fact {
         Fact::UserSuspended { user, suspended } => {
             Some((user, Instruction::Suspend { user: user.clone(), suspended: *suspended }))
         }
-        Fact::CardChanged { user, card, status } => {
-            Some((user, Instruction::Card { card: card.clone(), status: *status }))
-        }
+        Fact::CardChanged { user, card, status } => Some((user, self::status(card, *status))),
         Fact::CardControlled { user, card, controls } => {
             Some((user, Instruction::Limits { card: card.clone(), controls: controls.clone() }))
         }

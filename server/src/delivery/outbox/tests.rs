@@ -11,16 +11,17 @@ use tapgate_engine::fact::{
     AccountStatus, AlertKind, BreakAnswer, BreakKind, CardStatus, Channel, Closing, Condition, Discrepancy, Fact, Flow,
     IdempotencyKey, Import, ImportedCard, Kind, Merchant, Posting, Progress, Request, Severity, Tolerance,
 };
-use tapgate_engine::ids::BreakId;
+use tapgate_engine::ids::{BreakId, UrId};
 use tapgate_engine::journal::{Durability, Ticket};
-use tapgate_engine::ledger::{AlertChange, Change, Policy};
+use tapgate_engine::ledger::{AlertChange, Change, Policy, Submission};
 use tapgate_engine::money::{ChfMinor, Currency, Minor, Money};
 use tapgate_engine::recovery::recover;
 use tapgate_engine::store::{Chain, Entry, RowBytes, Store, Table, Visit, VisitRow};
-use tapgate_engine::testing::{FailAfter, MemoryStore};
+use tapgate_engine::testing::{FailAfter, Gated, MemoryStore};
 use tapgate_engine::time::{Moment, UnixMillis, UnixSeconds};
 
 use super::events::Events;
+use super::instructions::Instructions;
 use super::notices::Notices;
 use super::*;
 use crate::delivery::tail::{Rejected, Trouble};
@@ -44,7 +45,11 @@ struct World {
 
 impl World {
     fn over(store: Arc<MemoryStore>) -> World {
-        let shared: Arc<dyn Store> = store.clone();
+        World::through(store.clone(), store)
+    }
+
+    /// Records reach the store through another one.
+    fn through(shared: Arc<dyn Store>, store: Arc<MemoryStore>) -> World {
         let recovered = recover(&shared).unwrap();
         let ledger = Ledger::start(shared, recovered.state, Policy::default(), 1, Box::new(|_| {})).unwrap();
         World { ledger: Arc::new(ledger), store }
@@ -99,6 +104,10 @@ impl World {
     }
 
     fn ask(&self, kind: Kind, id: &str, original: Option<&str>, amount: i64) {
+        durable(self.submit(kind, id, original, amount).ticket);
+    }
+
+    fn submit(&self, kind: Kind, id: &str, original: Option<&str>, amount: i64) -> Submission {
         let request = Request {
             id: id.parse().unwrap(),
             kind,
@@ -114,7 +123,7 @@ impl World {
             channel: Channel::Pos,
             currency_given: None,
         };
-        durable(self.ledger.submit(request, at(2)).unwrap().ticket);
+        self.ledger.submit(request, at(2)).unwrap()
     }
 
     fn tap(&self, id: &str, amount: i64) {
@@ -208,6 +217,41 @@ fn read<T: Telling>(outbox: &LedgerOutbox<T>, max: usize) -> Vec<Message<T::Cont
 }
 
 const SETTLED: (Flow, Progress) = (Flow::Out, Progress::Completed);
+
+#[test]
+fn the_second_provider_blocks_a_single_use_card_with_its_approval() {
+    let world = World::new();
+    let gate = Gated::new(Arc::clone(&world.store), true);
+    world.ledger.journal().close();
+    let world = World::through(gate.clone(), world.store);
+    let card = || "card".parse().unwrap();
+    let calls = |world: &World| -> Vec<&'static str> {
+        let is_of_partner = Box::new(|user: &UrId| user.as_str() == "user");
+        let all = read(&world.outbox(Instructions { is_of_partner }), 1_000);
+        all.iter().map(|message| message.kind).collect()
+    };
+    world.tap("a0", 100);
+    assert_eq!(calls(&world), [""; 0], "any other approval is no news for it");
+    world.change(Change::SetCardUse { card: card(), single_use: true });
+    world.tap("a1", 200_000);
+    assert_eq!(calls(&world), [""; 0], "a decline uses nothing");
+    world.tap("a2", 100);
+    world.ask(Kind::Incremental, "a3", Some("a2"), 100);
+    assert_eq!(calls(&world), ["card.block"]);
+    world.change(Change::ChangeCard { card: card(), status: CardStatus::Active });
+    gate.set_open(false);
+    let late = world.submit(Kind::Authorization, "a4", None, 100);
+    world.ledger.give_up(&late, at(3));
+    gate.set_open(true);
+    assert_eq!(late.ticket.unwrap().block(), Durability::Released);
+    assert_eq!(
+        calls(&world),
+        ["card.block", "card.unblock", "card.block", "card.unblock"],
+        "a late approval uses nothing"
+    );
+    let nobody = world.outbox(Instructions { is_of_partner: Box::new(|_| false) });
+    assert!(read(&nobody, 1_000).is_empty());
+}
 
 #[test]
 fn an_approval_is_told_with_the_debit_it_asks_for() {

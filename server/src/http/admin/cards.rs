@@ -3,6 +3,7 @@
 use axum::extract::{Path, State};
 use axum::routing::put;
 use axum::{Json, Router};
+use compact_str::format_compact;
 use tapgate_engine::fact::Author;
 use tapgate_engine::ids::CardId;
 use tapgate_engine::ledger::Change;
@@ -33,15 +34,22 @@ async fn controls(State(admin): State<Admin>, Path(text): Path<String>, asked: A
     show(&admin, &card)
 }
 
-async fn make_all(admin: &Admin, mut author: Author, changes: Vec<Change>) -> Result<(), Problem> {
-    for change in changes {
-        make(admin, author.clone(), change).await?;
-        // The key names one record; the rest of the request may safely repeat.
-        if let Author::Person { idempotency, .. } = &mut author {
-            *idempotency = None;
-        }
+async fn make_all(admin: &Admin, author: Author, changes: Vec<Change>) -> Result<(), Problem> {
+    for (number, change) in changes.into_iter().enumerate() {
+        make(admin, of_part(author.clone(), number), change).await?;
     }
     Ok(())
+}
+
+/// The author of one of a request's changes. A key names one record, so each further change has a key of its own: a
+/// repeated request must not activate again a card that was used meanwhile. No header holds a `·`.
+fn of_part(mut author: Author, number: usize) -> Author {
+    if let Author::Person { idempotency: Some(asked), .. } = &mut author
+        && number > 0
+    {
+        asked.key = format_compact!("{}·{number}", asked.key);
+    }
+    author
 }
 
 fn show(admin: &Admin, card: &CardId) -> Answer {

@@ -144,10 +144,6 @@ impl Stage {
             for card in shown.get("cards").and_then(Value::as_array).into_iter().flatten() {
                 let text = |field: &str| card.get(field).and_then(Value::as_str).unwrap_or_default();
                 let (id, ours) = (text("cardId"), text("status"));
-                // Its first approval freezes it here alone: the provider is told what people change.
-                if card.get("single_use") == Some(&Value::Bool(true)) {
-                    continue;
-                }
                 if let Some(theirs) = cards.get(id).filter(|theirs| **theirs != ours) {
                     different.push(format!("card {id} is {ours} in tapgate, and {theirs} at the provider"));
                 }
