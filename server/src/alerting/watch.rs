@@ -58,10 +58,12 @@ pub struct Watch {
     pub settings: Settings,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
     /// Whether feeds read the pools' balances from UR.
     pub is_fed: bool,
+    /// Pools whose balances UR does not report even so.
+    pub other_pools: Vec<Currency>,
     /// 1 to 3,600 seconds.
     pub interval: Duration,
     /// After this, an unacknowledged alert notifies again, 60 to 604,800.
@@ -149,7 +151,7 @@ fn check(watch: &Watch, open: &[Alert], seen: &mut PreviousCheck, now: UnixMilli
             found.standing.extend(low.filter(|low| is_caught_up || low.severity == Severity::Critical));
         }
         found.standing.extend(floor_breached(&figures));
-        if rules.is_fed {
+        if rules.is_fed && !rules.other_pools.contains(&figures.currency) {
             found.standing.extend(report_stale(&figures, rules.report_stale_seconds, now));
         }
     }

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use tapgate_engine::money::Currency;
 
+use super::decision::currency;
 use super::reader::Reader;
 use super::sections::ReadFile;
 use super::setting::Setting;
@@ -24,7 +25,12 @@ pub(super) const RECEIVER: &str = "partner-api";
 pub(super) struct PartnerApi {
     pub(super) events: Option<partner::Settings>,
     pub(super) receiver: Option<PartnerApiReceiver>,
+    /// The pools that it settles from.
+    pub(super) pools: Vec<Currency>,
 }
+
+/// More than the currencies of any program.
+const POOLS_MAX: usize = 32;
 
 #[derive(Clone, Copy)]
 enum Scheme {
@@ -48,6 +54,7 @@ pub(super) fn partner_api(
     let secret = secret(reader, read_file, ["partner_api.secret", "partner_api.secret_file"], SharedSecret::new);
     let keys = ["partner_api.previous_secret", "partner_api.previous_secret_file"];
     let previous = self::secret(reader, read_file, keys, SharedSecret::new);
+    let pools = reader.list("partner_api.pools", POOLS_MAX, |reader, item| reader.judge(item, item.parsed(currency)));
     let base_url = reader.value("partner_api.base_url", |setting| endpoint(setting, guard));
     let api_key = self::secret(reader, read_file, ["partner_api.api_key", "partner_api.api_key_file"], key);
     if is_enabled {
@@ -74,6 +81,7 @@ pub(super) fn partner_api(
     let authentication = SharedPolicy { scheme, secrets };
     PartnerApi {
         events: Some(partner::Settings { authentication, card_currency }),
+        pools: pools.unwrap_or_default(),
         receiver: base_url.zip(api_key).map(|(base_url, api_key)| PartnerApiReceiver {
             name: RECEIVER.to_owned(),
             base_url,

@@ -29,14 +29,14 @@ pub(super) fn config(reader: &mut Reader<'_>, read_file: ReadFile<'_>) -> Config
     let durability = reader.value("durability", durability);
     let listen = listen::listen(reader);
     let reconciliation = reconcile::reconcile(reader);
-    let Ur { base_url, signatures, api, amounts, ops_account, feeds } = ur::ur(reader, read_file, reconciliation);
+    let Ur { base_url, signatures, api, amounts, ops_account, mut feeds } = ur::ur(reader, read_file, reconciliation);
     let mapping = callback::callback(reader, read_file, signatures.require_v2);
     let controls = controls::controls(reader);
     let policy = decision::policy(reader, feeds.is_some(), controls, &reconciliation);
     let treasury = treasury::treasury(reader, read_file);
     let is_fed = feeds.is_some() && api.is_some() && ops_account.is_some();
     let auto_prefund = auto_prefund::auto_prefund(reader, is_fed);
-    let watch = treasury::watch(reader, is_fed, auto_prefund.mode);
+    let mut watch = treasury::watch(reader, is_fed, auto_prefund.mode);
     let prefunding = prefunding::Settings {
         auto_prefund,
         base_url: base_url.into(),
@@ -48,6 +48,10 @@ pub(super) fn config(reader: &mut Reader<'_>, read_file: ReadFile<'_>) -> Config
     let mut delivery = deliver::deliver(reader, read_file);
     let partner_api = partner_api::partner_api(reader, read_file, delivery.guard, card_currency);
     delivery.partner_api = partner_api.receiver;
+    if let Some(feeds) = &mut feeds {
+        feeds.other_pools.clone_from(&partner_api.pools);
+    }
+    watch.other_pools = partner_api.pools;
     let public = public::Settings {
         signatures,
         deadline: decision::deadline(reader),

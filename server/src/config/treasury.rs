@@ -96,6 +96,7 @@ pub(super) fn watch(reader: &mut Reader<'_>, is_fed: bool, auto_prefund: AutoPre
     let hourly_cap_chf = reader.value("treasury.hourly_cap_chf", |setting| setting.integer(0..=CAP_CHF_MAX));
     let hourly_cap_suspends = reader.value("treasury.hourly_cap_suspends", Setting::boolean);
     watch::Settings {
+        other_pools: Vec::new(),
         is_fed,
         interval: Duration::from_secs(interval.unwrap_or(60)),
         renotify_seconds: renotify_seconds.unwrap_or(14_400),

@@ -53,6 +53,8 @@ pub(super) fn ur(reader: &mut Reader<'_>, read_file: ReadFile<'_>, reconciliatio
     let feeds = feeds::Settings {
         rates_jump_bps: rates_jump_bps.unwrap_or(1_000),
         ops_account: ops_account.clone(),
+        // The second provider's section names them.
+        other_pools: Vec::new(),
         pools_interval: interval(reader, "ur.pools_interval_seconds", 15),
         rates_interval: interval(reader, "ur.rates_interval_seconds", 300),
         users_interval: interval(reader, "ur.users_interval_seconds", 21_600),

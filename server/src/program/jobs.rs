@@ -63,7 +63,7 @@ pub(super) fn list<A: UrApi>(app: &Arc<App>, config: &Config, parts: Parts<A>) -
     let watchdog = Watchdog { ledger: ledger(), clock: clock(), health: Arc::clone(&app.health), free_bytes };
     let rows = Rows { ledger: ledger(), clock: clock(), rest, on_failure };
     let following = Following { follower: Arc::clone(&app.treasury), ledger: ledger(), clock: clock(), cache };
-    let (watch, receivers) = (watch(app, config.watch), Arc::clone(&app.deliveries));
+    let (watch, receivers) = (watch(app, config.watch.clone()), Arc::clone(&app.deliveries));
     let (of_receivers, time) = (ledger(), clock());
     let deliveries = Job::new("deliveries", BEHIND_DECISIONS, |stopping| async move {
         let handles = receivers.iter().map(|delivery| &delivery.handle).collect();

@@ -371,6 +371,10 @@ impl UrApi for Client {
         Ok(balances)
     }
 
+    fn balance_path(&self) -> &'static str {
+        self.mode.path(Subject::Balance)
+    }
+
     async fn transactions(
         &self,
         user: &UrId,

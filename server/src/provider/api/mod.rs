@@ -14,6 +14,7 @@ use tapgate_engine::ids::UrId;
 use tapgate_engine::money::Minor;
 
 pub use account_mode::AccountMode;
+use account_mode::Subject;
 pub use breaker::Breaker;
 pub use budget::{Budget, Priority};
 pub use client::{AmountForms, Client, ClientSetUpError, Settings};
@@ -148,6 +149,11 @@ pub trait UrApi: Send + Sync + 'static {
 
     /// `/v1/balance`, likewise.
     fn balance(&self, user: &UrId, priority: Priority) -> impl Future<Output = Result<Balances, UrError>> + Send;
+
+    /// The path that [`UrApi::balance`] asks.
+    fn balance_path(&self) -> &'static str {
+        AccountMode::default().path(Subject::Balance)
+    }
 
     /// One page of `/v1/transactions`, likewise.
     fn transactions(

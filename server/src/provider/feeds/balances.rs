@@ -72,20 +72,23 @@ impl<A: UrApi> Feeds<A> {
         ledger.omit_balance(account, currency, now)?;
         self.omissions().insert((account.clone(), currency), ledger.journal().claimed());
         let error = Malformed(format!("{currency} is left out; if the next answer leaves it out, too, it is 0"));
-        self.given.findings.unreadable("/v1/balance", &error, now.at);
+        self.given.findings.unreadable(self.api.balance_path(), &error, now.at);
         tracing::warn!(%account, %currency, "UR leaves a known balance out; it is asked for again at once");
         Ok(())
     }
 
-    /// The ops account's balances are the pools'.
+    /// The ops account's balances are UR's pools'.
     pub(super) async fn pools(self: Arc<Self>) -> Result<(), FeedError> {
         let Some(ops) = &self.given.settings.ops_account else { return Ok(()) };
-        let known: Vec<_> = self.given.ledger.pools().iter().map(|pool| (pool.currency, pool.reported)).collect();
+        let is_urs = |currency: Currency| !self.given.settings.other_pools.contains(&currency);
+        let pools = self.given.ledger.pools();
+        let known = pools.iter().filter(|pool| is_urs(pool.currency)).map(|pool| (pool.currency, pool.reported));
+        let known: Vec<_> = known.collect();
         let Read { shown, seen_through } = self.balances(ops, &known, Priority::High).await?;
         // Credits of automatic prefunds are recorded before the report that includes them.
         credits::follow(&self.given.credits, &self.api).await;
         let mut failed = None;
-        for balance in shown {
+        for balance in shown.into_iter().filter(|balance| is_urs(balance.currency)) {
             if let Err(error) = self.report_pool(balance, seen_through) {
                 tracing::warn!(currency = %balance.currency, %error, "a pool's balance was not recorded; the others are");
                 failed = Some(error);

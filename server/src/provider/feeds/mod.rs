@@ -19,7 +19,7 @@ use tapgate_engine::contract::limit::ClientLimit;
 use tapgate_engine::fact::{AccountStatus, BreakKind, Discrepancy, Fact, Provider, ReportedAccount, Source, Verdict};
 use tapgate_engine::ids::{Sequence, UrId};
 use tapgate_engine::ledger::{ChangeError, Ledger};
-use tapgate_engine::money::Minor;
+use tapgate_engine::money::{Currency, Minor};
 use tapgate_engine::rows::User;
 use tapgate_engine::time::UnixMillis;
 use tokio::sync::mpsc;
@@ -98,6 +98,8 @@ pub struct Given {
 pub struct Settings {
     /// The account whose balances are the pools'.
     pub ops_account: Option<UrId>,
+    /// Pools from which another provider settles: UR's balances in these currencies are not theirs.
+    pub other_pools: Vec<Currency>,
     pub pools_interval: Duration,
     pub rates_interval: Duration,
     /// The interval for each account; the budget may lengthen it.
@@ -422,7 +424,7 @@ impl<A: UrApi> Feeds<A> {
     }
 
     fn is_of_another_provider(&self, user: &UrId) -> bool {
-        self.given.ledger.user(user).is_some_and(|row| row.provider != Provider::Ur)
+        self.given.ledger.provider_of(user).is_some_and(|provider| provider != Provider::Ur)
     }
 
     /// Ends by time what an account of another provider holds: UR does not know the account.

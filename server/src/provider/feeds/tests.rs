@@ -2,8 +2,10 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use tapgate_engine::fact::Author;
+use tapgate_engine::ledger::Change;
 use tapgate_engine::money::{ChfMinor, Currency};
-use tapgate_engine::time::UnixSeconds;
+use tapgate_engine::time::{Moment, UnixSeconds};
 
 use super::*;
 use crate::provider::api::{At, Budget, DepositOrder, QuoteAsked, TransactionFilter};
@@ -58,6 +60,10 @@ impl UrApi for Ur {
         self.answer(priority).await;
         let rows = vec![wire::Balance { currency: Currency::EUR, amount: Minor(PLENTY) }];
         Ok(wire::Balances { rows, is_complete: true, ..wire::Balances::default() })
+    }
+
+    fn balance_path(&self) -> &'static str {
+        "/api/fma/v1/balance"
     }
 
     async fn transactions(
@@ -178,4 +184,41 @@ async fn the_ops_accounts_own_profile_is_read_with_the_rates() {
     let limit = ClientLimit { used: ChfMinor(0), client: ChfMinor(PLENTY), start: UnixSeconds(0) };
     let shown = OpsAccount { id: "9999".parse().unwrap(), status: AccountStatus::Live, limit };
     assert_eq!(findings.look(clock.now().at).ops_account, Some(shown));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pool_that_another_provider_settles_from_is_left_to_people() {
+    let world = World::new(1, false);
+    for (other_pools, expected) in [(vec![Currency::EUR], 500), (Vec::new(), PLENTY)] {
+        world.report(MONDAY, 500, 0);
+        let mut feeds = feeds(&world, 0);
+        feeds.given.settings.other_pools = other_pools;
+        let clock = Arc::clone(&feeds.given.clock);
+        let (_hints, hinted) = mpsc::channel(1);
+        let running = tokio::spawn(feeds.run(hinted));
+        clock.sleep(Duration::from_secs(60)).await;
+        running.abort();
+        assert_eq!(world.ledger.pool(Currency::EUR).unwrap().reported, Minor(expected));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_balance_that_is_left_out_is_noted_under_the_path_that_was_asked() {
+    let world = World::new(1, false);
+    let pool = Change::ReportPool {
+        currency: Currency::USD,
+        reported: Some(Minor(500)),
+        floor: None,
+        reserve: None,
+        reflected: None,
+    };
+    world.ledger.change(&Author::Ur, pool, Moment { at: MONDAY, trusted: true }).unwrap();
+    let feeds = feeds(&world, 0);
+    let (findings, clock) = (Arc::clone(&feeds.given.findings), Arc::clone(&feeds.given.clock));
+    let (_hints, hinted) = mpsc::channel(1);
+    let running = tokio::spawn(feeds.run(hinted));
+    clock.sleep(Duration::from_secs(60)).await;
+    running.abort();
+    let found = findings.look(clock.now().at).unreadable;
+    assert_eq!(found.iter().map(|found| found.of).collect::<Vec<_>>(), ["/api/fma/v1/balance"]);
 }
