@@ -301,12 +301,19 @@ impl<'de> Visitor<'de> for Walk<'_, '_, 'de> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<(), A::Error> {
+        let mut met = Vec::new();
         while let Some(name) = members.next_key::<Cow<'de, str>>()? {
-            match self.node.child(&name) {
-                Some(node) => members.next_value_seed(Walk { node, found: &mut *self.found })?,
-                None => {
-                    members.next_value::<IgnoredAny>()?;
-                }
+            let Some(place) = self.node.children.iter().position(|(own, _)| *own == *name) else {
+                members.next_value::<IgnoredAny>()?;
+                continue;
+            };
+            // An object that comes twice is as ambiguous as a field that does, even where each holds other fields.
+            if met.contains(&place) {
+                return Err(A::Error::custom(format!("duplicate field {name:?}")));
+            }
+            met.push(place);
+            if let Some((_, node)) = self.node.children.get(place) {
+                members.next_value_seed(Walk { node, found: &mut *self.found })?;
             }
         }
         Ok(())
@@ -411,6 +418,19 @@ mod tests {
             assert_eq!(timestamp(given).unwrap(), 1_768_659_501, "{given}");
         }
         assert!(timestamp("soon").is_err());
+    }
+
+    #[test]
+    fn what_leads_to_a_field_comes_once() {
+        let mut pointers = Pointers::default();
+        pointers.add(Field::UrId, "/data/user").unwrap();
+        pointers.add(Field::CardId, "/data/card").unwrap();
+        let check = |body: &str, is_read: bool| assert_eq!(find(&pointers.0, body).is_ok(), is_read, "{body}");
+        check(r#"{"data":{"user":1,"card":2},"other":{},"other":{}}"#, true);
+        check(r#"{"data":{"user":1,"card":2,"card":2}}"#, false);
+        check(r#"{"data":{"user":1},"data":{"card":2}}"#, false);
+        check(r#"{"data":{"user":1,"card":2},"data":null}"#, false);
+        check(r#"{"data":{"user":1,"card":2},"d\u0061ta":[]}"#, false);
     }
 
     #[test]

@@ -2,8 +2,10 @@
 //! stand, never within a string, so that no value can break out of its place.
 
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 use super::AnswerBody;
+use crate::wire::unique::unique;
 use crate::wire::ur::AmountForm;
 
 /// A name in a template.
@@ -46,7 +48,8 @@ impl Template {
     /// Reads a template.
     ///
     /// # Errors
-    /// It is not JSON once its names have values, or a name stands within a string. The message names the character.
+    /// It is not JSON once its names have values, a name stands within a string, or an object has a field twice. The message
+    /// names the character.
     pub fn parse(text: &str) -> Result<Template, String> {
         let mut pieces = vec![Piece::Text(String::new())];
         let (mut rest, mut in_string, mut escaped) = (text, false, false);
@@ -81,10 +84,12 @@ impl Template {
         let template = Template(pieces);
         let filled = template.filled(|_| Value::Null);
         let names = Slot::NAMED.map(|(name, _)| format!("{{{name}}}")).join(" ");
-        match serde_json::from_slice::<Value>(&filled) {
+        let read = serde_json::from_slice::<&RawValue>(&filled)
+            .map_err(|error| format!("is not JSON once its names have values: {error}; the names are {names}"))?;
+        match unique(read) {
             Ok(Value::Object(_)) => Ok(template),
             Ok(_) => Err("must be a JSON object".to_owned()),
-            Err(error) => Err(format!("is not JSON once its names have values: {error}; the names are {names}")),
+            Err(_) => Err("has a field twice in one object: which of them UR reads would be chance".to_owned()),
         }
     }
 
