@@ -6,6 +6,7 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use smallvec::SmallVec;
 
+use super::policy::share_of_reserve;
 use super::{AccountStatus, CardStatus, CardUse, Difference, Listed, Reason, Request, VelocityRule};
 use crate::bytes::Fingerprint;
 use crate::contract::pricing::{Conversion, Price};
@@ -330,9 +331,7 @@ impl StressSeen {
 
     /// The share of the reserve.
     pub(crate) fn share(&self, reserve: Minor) -> Minor {
-        let share = i128::from(reserve.0) * i128::from(self.below_reserve_percent);
-        // Saturating: more than any pool has.
-        Minor(i64::try_from((share + 99) / 100).unwrap_or(i64::MAX))
+        share_of_reserve(self.below_reserve_percent, reserve)
     }
 }
 

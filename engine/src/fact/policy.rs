@@ -92,6 +92,21 @@ pub struct StressTier {
     pub mcc: Vec<u16>,
 }
 
+impl StressTier {
+    /// Whether a pool is below the tier's share of its reserve already.
+    #[must_use]
+    pub fn is_in_force(&self, available: Minor, reserve: Minor) -> bool {
+        available < share_of_reserve(self.below_reserve_percent, reserve)
+    }
+}
+
+/// A share of a reserve, rounded up.
+pub(super) fn share_of_reserve(percent: u16, reserve: Minor) -> Minor {
+    let share = i128::from(reserve.0) * i128::from(percent);
+    // Saturating: more than any pool has.
+    Minor(i64::try_from((share + 99) / 100).unwrap_or(i64::MAX))
+}
+
 /// The balance from which a FIAT spend pays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum FiatChoice {

@@ -72,6 +72,7 @@ fn describe() {
     describe_gauge!("tapgate_pool_available", "What approvals may take from a pool, in its smallest unit");
     describe_gauge!("tapgate_pool_held", "Outstanding holds of a pool, in its smallest unit");
     describe_gauge!("tapgate_pool_reserve", "What approvals must leave in a pool, in its smallest unit");
+    describe_gauge!("tapgate_pool_stress_tiers", "Stress tiers in force on a pool");
     describe_gauge!(
         "tapgate_pool_runs_dry_seconds",
         Unit::Seconds,

@@ -47,6 +47,8 @@ fn render(app: &App) -> String {
         set("tapgate_pool_available", pool.available);
         set("tapgate_pool_held", pool.held);
         set("tapgate_pool_reserve", pool.reserve);
+        let tiers = app.ledger.policy().stress.iter().filter(|tier| tier.is_in_force(pool.available, pool.reserve));
+        gauge!("tapgate_pool_stress_tiers", "currency" => currency.clone()).set(figure(tiers.count() as u64));
         gauge!("tapgate_pool_reported_timestamp_seconds", "currency" => currency.clone())
             .set(figure(pool.reported_at.0 / 1000));
         show_forecast(app, &pool);
