@@ -112,7 +112,9 @@ impl Scene<'_> {
         }
         match self.request.merchant.mcc {
             Some(mcc) => upcharges.iter().find(|upcharge| upcharge.mcc == mcc).map_or(0, |upcharge| upcharge.percent),
-            None => parent.and_then(|parent| parent.draws.first()).map_or(0, |draw| draw.upcharge_percent),
+            None => {
+                parent.and_then(|parent| parent.draws.first()?.upcharge.as_ref()).map_or(0, |upcharge| upcharge.percent)
+            }
         }
     }
 

@@ -32,10 +32,8 @@ pub struct Draw {
     pub limit: ChfMinor,
     /// Held from the user's funds at the approval.
     pub funds: Option<Money>,
-    /// Held in addition at the approval.
-    pub upcharge: Upcharge,
-    /// The percentage that it came from.
-    pub upcharge_percent: u8,
+    /// Held in addition; boxed, because most draws have none.
+    pub upcharge: Option<Box<DrawUpcharge>>,
     /// We ended it: late, released or expired.
     pub is_ended: bool,
     /// Francs that velocity counts now.
@@ -44,7 +42,30 @@ pub struct Draw {
     pub layer: Layer,
 }
 
+/// What is held above a draw.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DrawUpcharge {
+    /// Of the approved amount.
+    pub percent: u8,
+    /// At the approval.
+    pub approved: Upcharge,
+    /// Now.
+    pub held: Upcharge,
+}
+
 impl Draw {
+    /// What was held above it at the approval.
+    #[must_use]
+    pub fn upcharge(&self) -> Upcharge {
+        self.upcharge.as_ref().map_or(Upcharge::default(), |upcharge| upcharge.approved)
+    }
+
+    /// What is held above it now.
+    #[must_use]
+    pub fn upcharge_held(&self) -> Upcharge {
+        self.upcharge.as_ref().map_or(Upcharge::default(), |upcharge| upcharge.held)
+    }
+
     /// The held amount when `remaining` of `amount` remains: `ceil(paid × remaining / amount)`.
     #[must_use]
     pub fn held_at(&self, remaining: Minor) -> Minor {
@@ -213,8 +234,10 @@ impl Authorization {
             spent: approval.spent,
             limit: approval.limit,
             funds,
-            upcharge: approval.upcharge,
-            upcharge_percent: decided.inputs.upcharge_percent,
+            upcharge: (!approval.upcharge.is_zero()).then(|| {
+                let (percent, approved) = (decided.inputs.upcharge_percent, approval.upcharge);
+                Box::new(DrawUpcharge { percent, approved, held: approved })
+            }),
             is_ended: false,
             counted: approval.spent,
             layer: Layer {
@@ -225,7 +248,6 @@ impl Authorization {
                 debit: funds.map_or(Minor::ZERO, |funds| funds.amount),
                 currency: funds.map_or(approval.paid.currency, |funds| funds.currency),
                 number: 1,
-                upcharge: approval.upcharge,
             },
         });
     }
@@ -266,6 +288,9 @@ impl Authorization {
             let at = layer.sequence.unwrap_or(sequence);
             if let Some(draw) = self.draws.iter_mut().find(|draw| draw.sequence == at) {
                 draw.layer.change(layer);
+                if let Some(upcharge) = &mut draw.upcharge {
+                    upcharge.held += layer.upcharge;
+                }
                 draw.counted += layer.spent;
             } else {
                 self.settlement_mut().change_layer(at, layer);
@@ -344,7 +369,7 @@ impl Authorization {
     #[must_use]
     pub fn upcharge(&self) -> Upcharge {
         let mut sum = Upcharge::default();
-        self.draws.iter().for_each(|draw| sum += draw.layer.upcharge);
+        self.draws.iter().for_each(|draw| sum += draw.upcharge_held());
         sum
     }
 

@@ -4,7 +4,7 @@
 use std::fmt;
 
 use super::{Authorization, PoolFigures, State, User};
-use crate::fact::{DRAWS_MAX, Fact, Touches};
+use crate::fact::{DRAWS_MAX, Fact, Touches, Upcharge};
 use crate::ids::Sequence;
 use crate::money::{AMOUNT_MAX, Minor, SUM_MAX};
 use crate::store::StoreError;
@@ -60,13 +60,14 @@ impl Authorization {
             return Err(Broken::of("an authorization", "draws", self.draws.len(), "an increment too many"));
         }
         for layer in self.layers() {
-            let figures = [
-                ("held", layer.held),
-                ("upcharge", layer.upcharge.paid.min(layer.upcharge.funds)),
-                ("limit", Minor(layer.limit.0)),
-                ("debit", layer.debit),
-            ];
+            let figures = [("held", layer.held), ("limit", Minor(layer.limit.0)), ("debit", layer.debit)];
             if let Some((figure, value)) = outside(&figures, Minor::ZERO, SUM_MAX) {
+                return broken(figure, value, NEGATIVE);
+            }
+        }
+        for upcharge in self.draws.iter().filter_map(|draw| draw.upcharge.as_ref()) {
+            let Upcharge { paid, funds } = upcharge.held;
+            if let Some((figure, value)) = outside(&[("upcharge", paid), ("upcharge", funds)], Minor::ZERO, SUM_MAX) {
                 return broken(figure, value, NEGATIVE);
             }
         }

@@ -7,7 +7,7 @@ use smallvec::SmallVec;
 use crate::bytes::Fingerprint;
 use crate::fact::{
     BreakKind, Closing, Difference, Discrepancy, EVIDENCE_MAX, EndCause, Ended, Evidence, Flow, LayerChange, Mismatch,
-    Movement, Overdue, Progress, Shown, Summed, Upcharge, UseChange,
+    Movement, Overdue, Progress, Shown, Summed, UseChange,
 };
 use crate::ids::{AuthorizationId, BreakId, Sequence};
 use crate::money::{ChfMinor, Currency, Minor};
@@ -31,8 +31,6 @@ pub struct Layer {
     pub currency: Currency,
     /// Number of the debit within its authorization: the first has the decision's own id.
     pub number: u16,
-    /// Held above what is approved; a draw's only.
-    pub upcharge: Upcharge,
 }
 
 impl Layer {
@@ -41,7 +39,6 @@ impl Layer {
         self.limit += change.limit;
         self.shown += change.shown;
         self.debit += change.debit;
-        self.upcharge += change.upcharge;
     }
 
     fn is_over(&self) -> bool {
@@ -331,7 +328,6 @@ impl Settlement {
                 debit: Minor::ZERO,
                 currency: change.currency,
                 number: 0,
-                upcharge: Upcharge::default(),
             };
             if change.debit > Minor::ZERO {
                 self.debits = change.number;

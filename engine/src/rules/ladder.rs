@@ -203,11 +203,15 @@ impl<'a> Quote<'a> {
             if route.covers(quote.paid, quote.upcharge.paid, quote.kept) {
                 return Some(quote);
             }
-            let kept =
-                if unallowed.is_none() && route.lacks_allowance_only(quote.paid) { &mut unallowed } else { &mut last };
-            *kept = Some(quote);
+            if unallowed.is_none() && route.lacks_allowance_only(quote.paid) {
+                unallowed = Some((index, route));
+            } else {
+                last = Some((index, route));
+            }
         }
-        unallowed.or(last)
+        // Priced again rather than kept: most spends take the first route.
+        let (index, route) = unallowed.or(last)?;
+        Quote::on(request, amount, inputs, index, route)
     }
 
     /// `None` where the route cannot be priced. Without any rates the quote stays zero: `rates_stale` declines first.

@@ -4,7 +4,7 @@ use smallvec::SmallVec;
 
 use super::settle::{Claims, THIS};
 use super::standing::{DrawStanding, Standing};
-use crate::fact::{Flow, LayerChange, Movement, Source, Upcharge};
+use crate::fact::{Flow, LayerChange, Movement, Source};
 use crate::money::{ChfMinor, Minor, Money};
 use crate::rows::{Authorization, Layer};
 
@@ -45,7 +45,6 @@ impl<'a> Layers<'a> {
                 debit: Minor::ZERO,
                 currency: row.paid_currency,
                 number: 0,
-                upcharge: Upcharge::default(),
             };
             layers.push((own, LayerChange::none(None, row.paid_currency)));
         }
@@ -125,8 +124,8 @@ impl<'a> Layers<'a> {
     pub(super) fn upcharge(&mut self, standing: &Standing) -> Minor {
         let draws = self.row.draws.iter().zip(&standing.draws);
         let mut changed = Minor::ZERO;
-        for ((draw, stands), (layer, change)) in draws.zip(&mut self.layers) {
-            change.upcharge = draw.upcharge.of_paid(stands.upcharge) - layer.upcharge;
+        for ((draw, stands), (_, change)) in draws.zip(&mut self.layers) {
+            change.upcharge = draw.upcharge().of_paid(stands.upcharge) - draw.upcharge_held();
             changed += change.upcharge.paid;
         }
         changed

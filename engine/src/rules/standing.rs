@@ -175,7 +175,7 @@ pub fn standing(row: &Authorization, tolerance: Tolerance) -> Standing {
     for ((part, most), draw) in standing.draws.iter_mut().zip(upcharges(row, &kept)).zip(&row.draws) {
         part.upcharge = most.min(left);
         left -= part.upcharge;
-        standing.upcharge_claimed += draw.upcharge.of_paid(most) - draw.upcharge.of_paid(part.upcharge);
+        standing.upcharge_claimed += draw.upcharge().of_paid(most) - draw.upcharge().of_paid(part.upcharge);
     }
     standing
 }
@@ -282,7 +282,7 @@ fn base(row: &Authorization, kept: &[Minor], back: Minor) -> Minor {
 /// What may be taken above the part of each draw that nobody announced as given back.
 fn upcharges(row: &Authorization, kept: &[Minor]) -> impl Iterator<Item = Minor> {
     let of_draw = |(draw, kept): (&Draw, &Minor)| {
-        if draw.is_ended { Minor::ZERO } else { draw.upcharge.share(*kept, draw.paid.amount) }
+        if draw.is_ended { Minor::ZERO } else { draw.upcharge().share(*kept, draw.paid.amount) }
     };
     row.draws.iter().zip(kept).map(of_draw)
 }
