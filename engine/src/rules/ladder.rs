@@ -196,11 +196,12 @@ impl<'a> Quote<'a> {
     /// Chooses the source's first route that can be priced and covers the amount; else the first that lacks no more than
     /// the user's allowance; else the last that can be priced.
     fn of(request: &Request, amount: Minor, inputs: &'a Inputs, source: Source) -> Option<Quote<'a>> {
-        let routes = inputs.routes.iter().enumerate().filter(|(_, route)| route.source() == source);
+        let mut routes = inputs.routes.iter().enumerate().filter(|(_, route)| route.source() == source).peekable();
         let (mut unallowed, mut last) = (None, None);
-        for (index, route) in routes {
+        while let Some((index, route)) = routes.next() {
             let Some(quote) = Quote::on(request, amount, inputs, index, route) else { continue };
-            if route.covers(quote.paid, quote.upcharge.paid, quote.kept) {
+            let is_only = unallowed.or(last).is_none() && routes.peek().is_none();
+            if is_only || route.covers(quote.paid, quote.upcharge.paid, quote.kept) {
                 return Some(quote);
             }
             if unallowed.is_none() && route.lacks_allowance_only(quote.paid) {
@@ -209,7 +210,7 @@ impl<'a> Quote<'a> {
                 last = Some((index, route));
             }
         }
-        // Priced again rather than kept: most spends take the first route.
+        // Priced again rather than kept: most spends take the first route, or have one.
         let (index, route) = unallowed.or(last)?;
         Quote::on(request, amount, inputs, index, route)
     }
