@@ -50,7 +50,7 @@ use self::traffic::Traffic;
 use self::treasurer::Treasurer;
 use self::ur::books::Books;
 use self::ur::tips::HOLD_UPCHARGE;
-use self::ur::{Api, Courier};
+use self::ur::{Api, Courier, stress};
 pub use self::ur::{Provocation, ProvocationError};
 use self::world::{SAMPLE_CARD, SAMPLE_USER};
 use crate::clock::Clock;
@@ -159,7 +159,13 @@ pub async fn run(options: Options, out: &mut (dyn Write + Send)) -> Result<Ran, 
     let ur = socket.local_addr()?;
     let config = config(&keys, &data, &options, ur)?;
     let clock = Arc::new(if options.speed == 1 { Clock::start() } else { Clock::accelerated(options.speed) });
-    let world = || world::books(options.users, options.seed, clock.started_at().0 / 1_000);
+    let world = || {
+        let books = world::books(options.users, options.seed, clock.started_at().0 / 1_000);
+        match options.provider {
+            Provider::Ur => books,
+            Provider::PartnerApi => books.stressed(stress::TIER),
+        }
+    };
     let window_seconds = config.public.signatures.timestamp_window_seconds;
     let (is_fed, speed) = (config.feeds.is_some(), options.speed.into());
     let books = Arc::new(Mutex::new(Books {
@@ -336,7 +342,9 @@ fn config(keys: &Keys, data: &Path, options: &Options, base_url: SocketAddr) -> 
         Provider::PartnerApi => format!(
             "{}[partner_api]\nenabled = true\nsecret = \"{}\"\ntimestamp_window_seconds = {window}\nbase_url = \"{}{}\"\n\
              api_key = \"{}\"\n[deliver]\nallow_private = true\n",
-            text.replace("[ur]\n", "[ur]\nfeeds = false\n").replace("[reconcile]\n", LONG_EXPIRY),
+            text.replace("[ur]\n", "[ur]\nfeeds = false\n")
+                .replace("[reconcile]\n", LONG_EXPIRY)
+                .replace("[decision]\n", &format!("[decision]\n{}", stress::TIER.setting())),
             hex::encode(keys.ur),
             base(base_url),
             partner_api::API,

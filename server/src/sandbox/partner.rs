@@ -103,7 +103,7 @@ impl Partner {
         self.insist(Method::PUT, "/rates", rates(books).to_string()).await?;
         for (code, pool) in &books.pools {
             let report = json!({
-                "reported": pool.balance.to_string(), "floor": pool.floor.to_string(), "reserve": "0",
+                "reported": pool.balance.to_string(), "floor": pool.floor.to_string(), "reserve": pool.reserve.to_string(),
                 "reflectedThrough": "now",
             });
             self.insist(Method::PUT, &format!("/pools/{code}"), report.to_string()).await?;

@@ -124,7 +124,7 @@ impl Stage {
             let card = account.and_then(|account| account.cards.iter().find(|card| card.id == tap.card));
             let codes = [Some(tap.merchant.currency), card.map(|card| card.currency)];
             let mut pools = codes.iter().flatten().filter_map(|code| books.pools.get(code));
-            pools.any(|pool| pool.bounds(books.is_fed).least < EDGE + pool.reserve)
+            pools.any(|pool| pool.bounds(books.is_fed).least < EDGE + books.kept_most(pool.reserve))
         };
         if is_near { Near::Edge(self.edge.write().await) } else { Near::Far(self.edge.read().await) }
     }

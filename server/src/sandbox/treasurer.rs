@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use tapgate_engine::money::Minor;
 use tokio::time::Instant;
 
 use super::play::Stage;
@@ -79,7 +78,7 @@ impl Treasurer {
         let books = stage.books();
         // tapgate's own figure decides: UR's balance may already be zero, or larger.
         let shown = NEGLECTED.parse().ok().and_then(|code| stage.app.ledger.pool(code));
-        let is_empty = shown.is_some_and(|pool| pool.available <= Minor::ZERO);
+        let is_empty = shown.is_some_and(|pool| pool.available <= pool.reserve);
         if self.attention == Attention::Neglects && is_empty {
             self.attention = Attention::Restored;
         }

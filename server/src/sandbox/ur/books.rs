@@ -17,6 +17,7 @@ use super::faults::ApiFaults;
 use super::people::People;
 use super::quirks::Quirks;
 use super::statement::{Row, Statement};
+use super::stress::Tier;
 use super::tips::Upcharge;
 use crate::sandbox::tap::{Kind, Tap};
 
@@ -59,6 +60,8 @@ pub(in crate::sandbox) struct Books {
     /// tapgate holds more than it approves at restaurants, and UR takes tips there.
     pub(in crate::sandbox) has_tips: bool,
     pub(in crate::sandbox) upcharges: Vec<Upcharge>,
+    /// `decision.stress`.
+    pub(in crate::sandbox) stress: Option<Tier>,
 }
 
 impl Books {

@@ -122,10 +122,12 @@ impl Books {
             }
         }
         let upcharge_on = |paid: u64| self.upcharge_on(tap, paid);
+        let kept = |code: Code, paid: u64, reserve: u64| self.kept(tap, self.rates.to_chf(paid, code), reserve);
         let holds = |(code, paid): &&(Code, u64)| {
             // UR chooses a user's balance, and knows of no upcharge.
             let upcharge = if source == CRYPTO { upcharge_on(*paid) } else { 0 };
-            balance_in(code).is_some_and(|(available, _, reserve)| available >= *paid + upcharge + reserve)
+            let kept_of = |reserve: u64| kept(code, *paid, reserve);
+            balance_in(code).is_some_and(|(available, _, reserve)| available >= *paid + upcharge + kept_of(reserve))
         };
         let allows = |(code, _): &&(Code, u64)| balance_in(code).is_some_and(|(_, allowed, _)| allowed);
         let way = ways.iter().find(|way| holds(way) && allows(way)).or_else(|| ways.iter().find(holds));
@@ -155,8 +157,9 @@ impl Books {
         }
         match available.checked_sub(paid + upcharge_on(paid)) {
             None => return Err("pool_exhausted"),
+            Some(left) if left >= kept(code, paid, reserve) => {}
             Some(left) if left < reserve => return Err("pool_reserve_held"),
-            Some(_) => {}
+            Some(_) => return Err("pool_stressed"),
         }
         Ok(Payment { funds: cover(paid, rate), ..payment })
     }
@@ -194,7 +197,7 @@ fn cover(paid: u64, rate: Rate) -> u64 {
 }
 
 /// The rungs that differ between sources, in the ladder's order.
-const LADDER_BELOW_CURRENCY: [&str; 11] = [
+const LADDER_BELOW_CURRENCY: [&str; 12] = [
     "currency_unsupported",
     "country_blocked",
     "mcc_blocked",
@@ -204,6 +207,7 @@ const LADDER_BELOW_CURRENCY: [&str; 11] = [
     "limit_exceeded",
     "insufficient_user_funds",
     "fiat_allowance_missing",
+    "pool_stressed",
     "pool_reserve_held",
     "pool_exhausted",
 ];

@@ -12,6 +12,7 @@ mod judge;
 pub(super) mod people;
 mod quirks;
 mod statement;
+pub(super) mod stress;
 mod surprise;
 pub(in crate::sandbox) mod tips;
 
