@@ -200,6 +200,16 @@ mod tests {
     }
 
     #[test]
+    fn its_pools_are_left_out_of_urs_feed_and_of_what_is_watched() {
+        let config = load("enabled = true\nsecret_file = \"good\"\npools = [\"CHF\"]").unwrap();
+        assert_eq!(config.feeds.unwrap().other_pools, [Currency::CHF]);
+        assert_eq!(config.watch.other_pools, [Currency::CHF]);
+        let config = load("secret_file = \"good\"\npools = [\"CHF\"]").unwrap();
+        assert_eq!(config.feeds.unwrap().other_pools, [], "not enabled");
+        assert!(load("pools = [\"pounds\"]").unwrap_err().contains("partner_api.pools[0]: must be a currency"));
+    }
+
+    #[test]
     fn what_is_wrong_is_named_without_the_secret() {
         let at = |line: usize, message: &str| format!("tapgate.toml:{line}: partner_api.{message}");
         let form = "must be 16 or more printable ASCII characters without spaces";

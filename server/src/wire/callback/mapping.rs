@@ -421,6 +421,13 @@ mod tests {
     }
 
     #[test]
+    fn a_template_has_no_field_twice() {
+        for text in [r#"{"a":{approved},"a":true}"#, r#"{"a":{"b":1,"b":{reason}}}"#] {
+            assert!(Template::parse(text).unwrap_err().contains("twice"), "{text}");
+        }
+    }
+
+    #[test]
     fn what_leads_to_a_field_comes_once() {
         let mut pointers = Pointers::default();
         pointers.add(Field::UrId, "/data/user").unwrap();
