@@ -206,6 +206,30 @@ fn a_late_approval_leaves_a_single_use_card_unused() {
 }
 
 #[test]
+fn a_late_approval_counts_for_no_velocity() {
+    let policies = [Policy::default(), Policy { zero_amount_holds: 0, ..Policy::default() }];
+    for (policy, amount) in policies.into_iter().zip([1_000, 0]) {
+        let store = Gated::new(MemoryStore::new(), true);
+        let world = World::with_policy(store.clone(), policy);
+        let rule = VelocityRule { period: Period::Sliding(3_600), amount_max: None, count_max: Some(2) };
+        control_user(&world, Controls { velocity: vec![rule], ..Controls::default() });
+        let late = |request: Request| {
+            store.set_open(false);
+            let submission = world.ledger.submit(request, at(10)).unwrap();
+            world.ledger.give_up(&submission, at(10));
+            store.set_open(true);
+            assert_eq!(submission.ticket.unwrap().block(), Durability::Released);
+        };
+        late(tap("a1", amount));
+        assert_eq!(answer(&world, tap("a2", 1_000)), "approved");
+        late(increment("i1", "a2", 500));
+        assert_eq!(answer(&world, tap("a3", amount)), "approved");
+        assert_eq!(answer(&world, tap("a4", 1_000)), "velocity_count");
+        world.close_and_check(&store.inner);
+    }
+}
+
+#[test]
 fn a_late_approval_that_ur_took_all_the_same_uses_a_single_use_card() {
     for (progress, expected) in [
         (Progress::Completed, "card_frozen"),

@@ -36,16 +36,16 @@ impl Books<'_> {
         let changes_user = !change.layers.is_empty()
             || !change.fiat.is_empty()
             || !change.return_uses.is_empty()
-            || self.changes_card(root, &evidence)
+            || self.changes_use(root, &evidence)
             || self.user.is_some_and(|user| user.asked().contains(root) != change.is_asked);
         let user = (self.user.is_some() && changes_user).then(|| after.user.clone());
         Settled { root: root.clone(), previous, user, evidence, change }
     }
 
-    /// Whether a single-use card may be used again, or no longer.
-    fn changes_card(&self, root: &AuthorizationId, evidence: &Evidence) -> bool {
+    /// Whether an approval counts no more, or a single-use card may no longer be used.
+    fn changes_use(&self, root: &AuthorizationId, evidence: &Evidence) -> bool {
         self.user.is_some_and(|user| match evidence {
-            Evidence::Ended(ended) => user.card_freed_by(root, ended).is_some(),
+            Evidence::Ended(ended) => user.counts_late(ended) || user.card_freed_by(root, ended).is_some(),
             evidence => user.card_taken_by(root, evidence).is_some(),
         })
     }

@@ -351,6 +351,11 @@ impl Spends {
         self.change(record, |spend| spend.spent = lowered(spend.spent, spent));
     }
 
+    /// Counts the approval of `record` no more: its answer was a decline.
+    pub fn uncount(&mut self, record: Sequence) {
+        self.change(record, |spend| spend.count = spend.count.saturating_sub(1));
+    }
+
     /// Francs that count against the limit in addition to UR's own figure. A use drops out after 30 days.
     #[must_use]
     pub fn unreflected(&self, now: UnixSeconds) -> ChfMinor {

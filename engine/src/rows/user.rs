@@ -539,6 +539,9 @@ impl User {
                     kept.remove(0);
                 }
             }
+            if self.counts_late(ended) {
+                ended.draws.iter().for_each(|draw| self.rest_mut().spends.uncount(*draw));
+            }
         }
         if let Some(card) = self.card_taken_by(&settled.root, &settled.evidence).cloned() {
             self.with_card(&card, |card| {
@@ -552,6 +555,11 @@ impl User {
         if let Evidence::Linked(linked) = &settled.evidence {
             self.settle(sequence, at, &linked.from, &linked.change, is_urs);
         }
+    }
+
+    /// Whether velocity counts an approval that this end shows to be late.
+    pub(crate) fn counts_late(&self, ended: &Ended) -> bool {
+        matches!(ended.cause, EndCause::Late { .. }) && ended.draws.iter().any(|draw| self.spends().has(*draw))
     }
 
     /// The single-use card, by its place, that the end of its own approval makes usable again: the approval was late, and
