@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use metrics::counter;
 use tapgate_engine::fact::{CardStatus, ImportedCard, Posting, Provider, ProviderSuspended};
+use tapgate_engine::ids::CardId;
 use tapgate_engine::journal::Ticket;
 use tapgate_engine::ledger::{ChangeError, Heard, Ledger};
 use tapgate_engine::money::Currency;
@@ -67,19 +68,30 @@ pub struct Told {
 pub fn apply(ledger: &Ledger, event: Event, told: Told, now: Moment) -> Result<Applied, ChangeError> {
     const OURS: Provider = Provider::PartnerApi;
     let Told { at, card_currency } = told;
+    let issued = |id: &CardId, currency: Option<Currency>| ImportedCard {
+        id: id.clone(),
+        status: CardStatus::Active,
+        currency: currency.unwrap_or(card_currency),
+        single_use: None,
+    };
     match event {
         Event::Opened(user) => ledger.open_account(OURS, &user, now).map(Applied::from),
         Event::Account { user, word } => ledger.report_account(OURS, &user, word, at, now).map(Applied::from),
         Event::Issued { user, card, currency } => {
-            let (currency, status) = (currency.unwrap_or(card_currency), CardStatus::Active);
-            let card = ImportedCard { id: card, status, currency, single_use: None };
-            ledger.issue_card(OURS, &user, &card, now).map(Applied::from)
+            ledger.issue_card(OURS, &user, &issued(&card, currency), now).map(Applied::from)
         }
         Event::Card { user, card, status, currency } => {
-            let card = ImportedCard { id: card, status, currency: currency.unwrap_or(card_currency), single_use: None };
+            let card = ImportedCard { status, ..issued(&card, currency) };
             ledger.report_issued_card(OURS, &user, &card, at, now).map(Applied::from)
         }
-        Event::Limits { card, limits } => ledger.limit_card(OURS, &card, &limits, at, now).map(Applied::from),
+        Event::Limits { user, card, limits } => {
+            if let Some(user) = user
+                && let Heard::NotOurs = ledger.issue_card(OURS, &user, &issued(&card, None), now)?
+            {
+                return Ok(Applied::NotOurs);
+            }
+            ledger.limit_card(OURS, &card, &limits, at, now).map(Applied::from)
+        }
         Event::Service { suspended, reason } => {
             let word = ProviderSuspended { provider: OURS, suspended, reason, at };
             Ok(ledger.suspend_provider(word, now)?.map_or(Applied::Known, Applied::Recorded))

@@ -201,6 +201,9 @@ def test_cards_follow_the_provider(world):
     limits = {"cardId": card, "currency": "EUR", "perTransaction": "500", "dailyChf": "10000"}
     tell(world, "card.limits_updated", limits, at + 3)
     assert decide(world, asked(user, 501, cardId=card))["reason"] == "transaction_amount_limit"
+    early = fresh("card")
+    tell(world, "card.limits_updated", {**limits, "userId": user.ur_id, "cardId": early})
+    assert decide(world, asked(user, 501, cardId=early))["reason"] == "transaction_amount_limit", "before its creation"
     tell(world, "card.deleted", {"userId": user.ur_id, "cardId": card}, at + 4)
     assert decide(world, asked(user, 1, cardId=card))["reason"] == "card_deleted"
 

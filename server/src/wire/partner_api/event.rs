@@ -71,6 +71,8 @@ pub enum Event {
         currency: Option<Currency>,
     },
     Limits {
+        /// `None` where the event does not say it: then the card must be known.
+        user: Option<UrId>,
         card: CardId,
         limits: CardLimits,
     },
@@ -175,6 +177,7 @@ struct CardEvent {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Limits {
+    user_id: Option<Digits>,
     card_id: String,
     /// Of `perTransaction`; the windows are in francs.
     currency: Option<String>,
@@ -273,7 +276,8 @@ fn limits(limits: Limits) -> Result<Event, Malformed> {
     });
     let limits_seen =
         CardLimits { transaction_amount_max: most.transpose()?, windows: windows.collect::<Result<_, Malformed>>()? };
-    Ok(Event::Limits { card: parsed("cardId", &limits.card_id)?, limits: limits_seen })
+    let user = limits.user_id.map(|id| parsed("userId", &id.0)).transpose()?;
+    Ok(Event::Limits { user, card: parsed("cardId", &limits.card_id)?, limits: limits_seen })
 }
 
 /// `at`: the envelope's time, for a transaction that has none of its own.

@@ -136,6 +136,6 @@ mod tests {
             windows: vec![(DAY, Some(ChfMinor(10_000))), (WEEK, None), (MONTH, None)],
         };
         let read = Envelope::parse(event.as_bytes()).unwrap().event();
-        assert_eq!(read, Ok(Some(Event::Limits { card, limits })));
+        assert_eq!(read, Ok(Some(Event::Limits { user: None, card, limits })));
     }
 }
