@@ -44,18 +44,13 @@ pub enum Applied {
     NotOurs,
 }
 
-/// The rows of one answer so far, by the name that rows of one movement share.
+/// The rows of one answer, by the name that rows of one movement share.
 #[derive(Debug, Default)]
-pub struct Answer(HashMap<CompactString, Vec<Posting>>);
+struct Answer(HashMap<CompactString, Vec<Posting>>);
 
 impl Answer {
-    /// Converts a page's card transactions of our accounts to postings, and adds them. Rows of one status and amount are
-    /// numbered: neither UR's time, which may change with the status of a movement, nor a shared reference tells them
-    /// apart.
-    fn add(&mut self, ledger: &Ledger, page: &[Transaction]) -> Vec<Option<Posting>> {
-        page.iter().map(|transaction| is_ours(ledger, transaction).then(|| self.number(posting(transaction)))).collect()
-    }
-
+    /// Adds a row. Rows of one status and amount are numbered: neither UR's time, which may change with the status of a
+    /// movement, nor a shared reference tells them apart.
     fn number(&mut self, mut posting: Posting) -> Posting {
         let beside = self.0.entry(posting.place()).or_default();
         let is_same = |own: &&Posting| own.amount == posting.amount && own.progress == posting.progress;
@@ -80,18 +75,19 @@ pub fn apply(ledger: &Ledger, transaction: &Transaction, now: Moment) -> Result<
     counted(posting.as_ref().map(|posting| ledger.post(posting, now)))
 }
 
-/// Posts a page of transactions that UR listed: the result of each, in order.
+/// Posts the transactions of an answer, all its pages together: the result of each, in order. A row means what it means
+/// beside the others of its name: seen alone, it may look like the row of another movement.
 ///
 /// # Errors
 /// As for [`apply`], for each.
-pub fn apply_page<'a>(
+pub fn apply_answer<'a>(
     ledger: &'a Ledger,
-    page: &[Transaction],
-    answer: &'a mut Answer,
+    rows: &[Transaction],
     mut now: impl FnMut() -> Moment + 'a,
 ) -> impl Iterator<Item = Result<Applied, ChangeError>> + 'a {
-    let postings = answer.add(ledger, page);
-    let answer = &*answer;
+    let mut answer = Answer::default();
+    let ours = |transaction| is_ours(ledger, transaction).then(|| answer.number(posting(transaction)));
+    let postings: Vec<Option<Posting>> = rows.iter().map(ours).collect();
     let mut post = move |posting: Posting| ledger.post_listed(&posting, answer.beside(&posting), now());
     postings.into_iter().map(move |posting| counted(posting.map(&mut post)))
 }

@@ -9,10 +9,10 @@ use tapgate_engine::store::StoreError;
 use tapgate_engine::time::UnixSeconds;
 
 use super::expiry::{Due, Listed, Open, close_questions, open};
-use super::{Answer, Applied, Settings, apply_page};
+use super::{Applied, Settings, apply_answer};
 use crate::clock::Clock;
 use crate::provider::api::{At, Priority, TransactionFilter, UrApi, UrError};
-use crate::wire::ur::RefusalCode;
+use crate::wire::ur::{RefusalCode, Transaction};
 
 /// Sweeps in a row that must show silence before it is believed.
 const CLEAN_SWEEPS_MIN: u32 = 2;
@@ -160,34 +160,20 @@ impl Sweeps {
         oldest: UnixSeconds,
         swept: &mut Swept,
     ) -> Result<Option<String>, SweepError> {
-        let filter = TransactionFilter {
-            kind: Some("CRD"),
-            from: Some(oldest.0.saturating_sub(CLOCKS_DIFFER_SECONDS)),
-            page_size: 100,
-        };
-        let (mut at, mut unclear, mut answer) = (At::Start, None, Answer::default());
-        for page in 1.. {
-            let shown = api.transactions(user, &filter, at, Priority::Sweep).await?;
-            // Readable transactions are posted, whatever the others are.
-            unclear = unclear.or(shown.unreadable.first().map(ToString::to_string));
-            for applied in apply_page(ledger, &shown.rows, &mut answer, || clock.now()) {
-                swept.shown += 1;
-                match applied {
-                    Ok(Applied::Booked(_)) => swept.booked += 1,
-                    Ok(Applied::Known | Applied::NotOurs) => {}
-                    Err(ChangeError::Invalid(error)) => unclear = Some(error),
-                    Err(error) => return Err(error.into()),
-                }
-            }
-            match shown.next {
-                None => break,
-                Some(_) if page == PAGES_MAX => {
-                    return Ok(unclear.or(Some(format!("it has more than {PAGES_MAX} pages"))));
-                }
-                Some(next) => at = At::After(next),
+        let mut rows = Vec::new();
+        let read = read_all(api, user, oldest, &mut rows).await;
+        let mut unclear = None;
+        // Readable transactions are posted, whatever the others are.
+        for applied in apply_answer(ledger, &rows, || clock.now()) {
+            swept.shown += 1;
+            match applied {
+                Ok(Applied::Booked(_)) => swept.booked += 1,
+                Ok(Applied::Known | Applied::NotOurs) => {}
+                Err(ChangeError::Invalid(error)) => unclear = Some(error),
+                Err(error) => return Err(error.into()),
             }
         }
-        Ok(unclear)
+        Ok(read?.or(unclear))
     }
 
     /// Whether what is due may be done: silence counts only if every page was read, every transaction was understood,
@@ -229,6 +215,35 @@ impl Sweeps {
             _ => look,
         }
     }
+}
+
+/// Reads every transaction of an account since `oldest` into `rows`, as far as UR gives them; returns what was not
+/// understood, if anything.
+async fn read_all(
+    api: &impl UrApi,
+    user: &UrId,
+    oldest: UnixSeconds,
+    rows: &mut Vec<Transaction>,
+) -> Result<Option<String>, SweepError> {
+    let filter = TransactionFilter {
+        kind: Some("CRD"),
+        from: Some(oldest.0.saturating_sub(CLOCKS_DIFFER_SECONDS)),
+        page_size: 100,
+    };
+    let (mut at, mut unclear) = (At::Start, None);
+    for page in 1.. {
+        let shown = api.transactions(user, &filter, at, Priority::Sweep).await?;
+        unclear = unclear.or(shown.unreadable.first().map(ToString::to_string));
+        rows.extend(shown.rows);
+        match shown.next {
+            None => break,
+            Some(_) if page == PAGES_MAX => {
+                return Ok(unclear.or(Some(format!("it has more than {PAGES_MAX} pages"))));
+            }
+            Some(next) => at = At::After(next),
+        }
+    }
+    Ok(unclear)
 }
 
 /// Whether UR refuses the account, and not the call: another account's may pass.
