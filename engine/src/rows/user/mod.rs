@@ -1,190 +1,30 @@
 //! A user's row: UR's figures of the account, the partner's funds, fiat balances, cards, controls, holds, spends.
 
+mod cards;
+mod holds;
+mod limit;
+mod money;
+
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
+pub use self::cards::Card;
+use self::cards::CardWord;
+pub use self::holds::{EndedHold, Hold, merchant_hash};
+use self::limit::CLOCKS_DIFFER_SECONDS;
+pub use self::limit::LimitBase;
+pub use self::money::{FiatBalance, Funds};
 use super::legal::Broken;
 use super::{Completions, NewSpend, Row, Spends};
-use crate::contract::limit::{ClientLimit, LIMIT_PERIOD_SECONDS};
+use crate::contract::limit::ClientLimit;
 use crate::fact::{
-    AccountStatus, AccountWord, Approval, CardLimited, CardReported, CardStatus, CardUse, Controls, Decided,
-    Difference, EndCause, Ended, Evidence, Fact, Flow, FundingPolicy, FundsReplaced, Import, ImportedCard, Kind,
-    LayerChange, Progress, Provider, Record, Settled, Source, Touches, UserReported, Verdict, debit_id,
+    AccountStatus, AccountWord, Approval, CardUse, Controls, Decided, Difference, EndCause, Ended, Evidence, Fact,
+    FundingPolicy, Import, Kind, Provider, Record, Settled, Source, Touches, UserReported, Verdict,
 };
 use crate::ids::{AuthorizationId, CardId, Sequence, UrId};
-use crate::money::{ChfMinor, Currency, Minor, Money};
+use crate::money::{ChfMinor, Currency, Minor};
 use crate::store::Table;
 use crate::time::{UnixMillis, UnixSeconds};
-
-/// The partner's figure of the user's funds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Funds {
-    /// As the partner last set it.
-    pub amount: Minor,
-    pub currency: Currency,
-    /// The partner's version of the figure; only rises, except that an import resets it to 0.
-    pub version: u64,
-    /// Held for approvals that the partner has not debited yet.
-    pub held: Minor,
-}
-
-impl Funds {
-    /// The amount that further approvals may take.
-    #[must_use]
-    pub fn available(&self) -> Minor {
-        self.amount - self.held
-    }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FiatBalance {
-    pub currency: Currency,
-    /// As UR last reported it.
-    pub amount: Minor,
-    /// Whether the user allows UR's card contract to debit it.
-    pub allowance: bool,
-    /// Held for approvals that `amount` does not reflect.
-    pub held: Minor,
-}
-
-impl FiatBalance {
-    /// The amount that further approvals may take.
-    #[must_use]
-    pub fn available(&self) -> Minor {
-        self.amount - self.held
-    }
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Card {
-    pub id: CardId,
-    pub status: CardStatus,
-    /// The settlement currency.
-    pub currency: Currency,
-    pub controls: Option<Box<Controls>>,
-    /// Number of the card within the user, for the velocity of one card. A re-import keeps it.
-    pub number: u16,
-    /// The partner froze it: UR's word does not unfreeze it.
-    pub is_kept_frozen: bool,
-    /// Beside `status`, which is people's and UR's word.
-    pub card_use: CardUse,
-}
-
-/// UR's last word about a card.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct CardWord {
-    card: CardId,
-    status: CardStatus,
-    at: UnixSeconds,
-}
-
-impl Card {
-    /// Whether the card stays although an import omits it: else the next import could make it active again.
-    #[must_use]
-    pub fn outlives(&self, import: &Import) -> bool {
-        !import.overrides && self.shown_status() != CardStatus::Active
-    }
-
-    /// The status that people see: an approval freezes a single-use card.
-    #[must_use]
-    pub fn shown_status(&self) -> CardStatus {
-        match self.card_use {
-            CardUse::Used => self.status.strictest(CardStatus::Frozen),
-            CardUse::Any | CardUse::Single => self.status,
-        }
-    }
-
-    fn set_status(&mut self, status: CardStatus) {
-        self.status = status;
-        self.is_kept_frozen = status == CardStatus::Frozen;
-        if status == CardStatus::Active && self.card_use == CardUse::Used {
-            self.card_use = CardUse::Single;
-        }
-    }
-
-    fn set_single_use(&mut self, single_use: bool) {
-        match (single_use, self.card_use) {
-            (true, CardUse::Any) => self.card_use = CardUse::Single,
-            (true, CardUse::Single | CardUse::Used) | (false, CardUse::Any) => {}
-            (false, CardUse::Single) => self.card_use = CardUse::Any,
-            (false, CardUse::Used) => {
-                // Only an activation lets it be used again.
-                (self.card_use, self.is_kept_frozen) = (CardUse::Any, true);
-                self.status = self.status.strictest(CardStatus::Frozen);
-            }
-        }
-    }
-}
-
-/// The amounts that one approved decision still holds.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Hold {
-    /// The record of the approval.
-    pub sequence: Sequence,
-    /// The id of the decision: an authorization's or an increment's.
-    pub id: AuthorizationId,
-    pub root: AuthorizationId,
-    pub source: Source,
-    /// The amount held at the source.
-    pub paid: Money,
-    /// Held of the user's funds, in their currency; zero once the partner has debited them.
-    pub funds: Minor,
-    /// Time of the decision, or of the record that made the claim.
-    pub at: UnixSeconds,
-    /// The merchant's category.
-    pub mcc: Option<u16>,
-    /// The merchant's name, hashed: it breaks ties between holds that a movement fits.
-    pub merchant: Option<u32>,
-}
-
-/// A hold that we ended: UR may still take it, and name nothing.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct EndedHold {
-    pub root: AuthorizationId,
-    /// What was held last.
-    pub paid: Money,
-    pub at: UnixSeconds,
-    pub mcc: Option<u16>,
-    pub merchant: Option<u32>,
-}
-
-/// Authorizations with an open question that a user's row keeps: the youngest.
-const ASKED_MAX: usize = 256;
-
-/// How far UR's clock may differ from ours: a use so long before UR's period begins may be counted in it.
-const CLOCKS_DIFFER_SECONDS: i64 = 3_600;
-
-/// Single-use cards' late approvals that a user's row keeps: the youngest.
-const FREED_MAX: usize = 32;
-
-/// Ended holds that a user's row keeps for late movements: the youngest.
-const ENDED_MAX: usize = 32;
-
-impl Hold {
-    /// Whether nothing is held any more: the hold was settled or released, and the partner debited the user.
-    #[must_use]
-    pub fn is_over(&self) -> bool {
-        self.paid.amount.is_zero() && self.funds.is_zero()
-    }
-}
-
-/// Baseline of UR's use of the limit within one limit period: whether UR counts at the authorization or at the
-/// settlement, its figure must include `used` and every use after `since` that settled.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LimitBase {
-    /// UR's figure at the baseline.
-    pub used: ChfMinor,
-    /// The record of that report.
-    pub since: Sequence,
-    /// Use after the baseline that UR's last figure includes.
-    pub confirmed: ChfMinor,
-}
-
-impl LimitBase {
-    fn at(sequence: Sequence, limit: ClientLimit) -> LimitBase {
-        LimitBase { used: limit.used, since: sequence, confirmed: ChfMinor::ZERO }
-    }
-}
 
 /// The engine's whole state of one user.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -422,42 +262,9 @@ impl User {
         self.fiat().iter().find(|balance| balance.currency == currency)
     }
 
-    /// The rest of the CHF limit: the client limit minus reported and unreflected use, at least zero.
-    #[must_use]
-    pub fn headroom(&self, id: &UrId, now: UnixSeconds) -> ChfMinor {
-        self.limit_left(id, now).max(ChfMinor::ZERO)
-    }
-
-    /// As [`User::headroom`], but below zero where more is used than allowed: then not even a spend worth no centime is
-    /// (docs/ur-facts.md, "The CHF limit").
-    #[must_use]
-    pub(crate) fn limit_left(&self, id: &UrId, now: UnixSeconds) -> ChfMinor {
-        if id.is_unlimited() {
-            return ChfMinor(i64::MAX);
-        }
-        // Saturating: use at the end of i64 exhausts any limit.
-        let taken = self.limit.counted_use(now).saturating_add(self.spends().unreflected(now));
-        self.limit.client.saturating_sub(taken)
-    }
-
-    /// The least that UR's figure of this period, requested after `seen_through`, must show: half of the settled use,
-    /// because UR may settle less than the approved amount, or price it otherwise.
-    #[must_use]
-    pub fn limit_used_min(&self, seen_through: Sequence) -> ChfMinor {
-        let base = self.limit_base;
-        // Saturating: use at the end of i64 exceeds any figure that UR can report.
-        let settled = base.confirmed.saturating_add(self.spends().completed(base.since, seen_through));
-        self.limit.used.max(base.used.saturating_add(ChfMinor(settled.0 / 2)))
-    }
-
     /// Whether a [`Fact::UserAged`] would change the row.
     pub(crate) fn ages(&self, before: UnixSeconds, latest: UnixMillis, now: UnixSeconds) -> bool {
         self.reported_at > latest || self.spends().ages(before, latest.seconds()) || self.has_ended_uses(now)
-    }
-
-    /// Whether uses count that UR's period has ended with.
-    pub(crate) fn has_ended_uses(&self, now: UnixSeconds) -> bool {
-        self.uses_end(now).is_some_and(|end| self.spends().uses_before(end))
     }
 
     fn age(&mut self, before: UnixSeconds, latest: UnixMillis, now: UnixSeconds) {
@@ -467,12 +274,6 @@ impl User {
             rest.spends.age(before, latest.seconds());
             end.into_iter().for_each(|end| rest.spends.end_uses(end));
         }
-    }
-
-    /// Where UR's period is over by `now`: the time before which uses do not count after it.
-    fn uses_end(&self, now: UnixSeconds) -> Option<UnixSeconds> {
-        let end = self.limit.start.plus(LIMIT_PERIOD_SECONDS - CLOCKS_DIFFER_SECONDS);
-        self.limit.period_ended(now).then_some(end)
     }
 
     /// Drops empty fields, so that a user left with nothing equals one who never had anything.
@@ -530,25 +331,12 @@ impl User {
     fn settled(&mut self, sequence: Sequence, at: UnixMillis, settled: &Settled) {
         if let Evidence::Ended(ended) = &settled.evidence {
             self.keep_ended(&settled.root);
-            if let Some(card) = self.card_freed_by(&settled.root, ended).and_then(|place| self.cards.get_mut(place)) {
-                card.card_use = CardUse::Single;
-                let freed = (settled.root.clone(), card.id.clone());
-                let kept = &mut self.rest_mut().freed;
-                kept.push(freed);
-                if kept.len() > FREED_MAX {
-                    kept.remove(0);
-                }
-            }
+            self.free_card(&settled.root, ended);
             if self.counts_late(ended) {
                 ended.draws.iter().for_each(|draw| self.rest_mut().spends.uncount(*draw));
             }
         }
-        if let Some(card) = self.card_taken_by(&settled.root, &settled.evidence).cloned() {
-            self.with_card(&card, |card| {
-                card.card_use = if card.card_use == CardUse::Single { CardUse::Used } else { card.card_use };
-            });
-            self.rest_mut().freed.retain(|(root, _)| *root != settled.root);
-        }
+        self.take_card(&settled.root, &settled.evidence);
         // What a callback returns UR counts once it has our answer; anything else it may have counted before it showed it.
         let is_urs = !matches!(settled.evidence, Evidence::Announced(_));
         self.settle(sequence, at, &settled.root, &settled.change, is_urs);
@@ -560,44 +348,6 @@ impl User {
     /// Whether velocity counts an approval that this end shows to be late.
     pub(crate) fn counts_late(&self, ended: &Ended) -> bool {
         matches!(ended.cause, EndCause::Late { .. }) && ended.draws.iter().any(|draw| self.spends().has(*draw))
-    }
-
-    /// The single-use card, by its place, that the end of its own approval makes usable again: the approval was late, and
-    /// answered as a decline.
-    pub(crate) fn card_freed_by(&self, root: &AuthorizationId, ended: &Ended) -> Option<usize> {
-        // An increment that was late used nothing.
-        if !matches!(&ended.cause, EndCause::Late { id } if id == root) {
-            return None;
-        }
-        let late = ended.draws.first()?;
-        let is_its =
-            |card: &Card| card.card_use == CardUse::Used && self.spends().last_approval(card.number) == Some(*late);
-        self.cards.iter().position(is_its)
-    }
-
-    /// The single-use card whose late approval UR took all the same: our answer did not reach it.
-    pub(crate) fn card_taken_by(&self, root: &AuthorizationId, evidence: &Evidence) -> Option<&CardId> {
-        let (_, card) = self.rest().freed.iter().find(|(freed, _)| freed == root)?;
-        let takes = |flow, progress| flow == Flow::Out && progress != Progress::Rejected;
-        let is_taken = match evidence {
-            Evidence::Shown(shown) => takes(shown.posting.flow, shown.posting.progress),
-            Evidence::Linked(linked) => linked.movements.iter().any(|own| takes(own.flow, own.progress)),
-            Evidence::Announced(_) | Evidence::Ended(_) | Evidence::Overdue(_) | Evidence::Closed { .. } => false,
-        };
-        is_taken.then_some(card)
-    }
-
-    /// Keeps what late movements without a reference are matched by.
-    fn keep_ended(&mut self, root: &AuthorizationId) {
-        let Some(first) = self.holds().iter().find(|hold| hold.root == *root) else { return };
-        let held = self.holds().iter().filter(|hold| hold.root == *root).map(|hold| hold.paid.amount).sum();
-        let paid = Money { amount: held, ..first.paid };
-        let ended = EndedHold { root: root.clone(), paid, at: first.at, mcc: first.mcc, merchant: first.merchant };
-        let kept = &mut self.rest_mut().ended;
-        kept.push(ended);
-        if kept.len() > ENDED_MAX {
-            kept.remove(0);
-        }
     }
 
     /// Adds the differences of a change to this user's spends, holds, funds and balances.
@@ -660,55 +410,6 @@ impl User {
         self.ask(root, change.is_asked);
     }
 
-    /// Keeps whether an authorization has an open question.
-    fn ask(&mut self, root: &AuthorizationId, is_asked: bool) {
-        if is_asked == self.asked().contains(root) {
-            return;
-        }
-        let asked = &mut self.rest_mut().asked;
-        if is_asked {
-            asked.push(root.clone());
-            if asked.len() > ASKED_MAX {
-                asked.remove(0);
-            }
-        } else {
-            asked.retain(|own| own != root);
-        }
-    }
-
-    fn change_hold(
-        &mut self,
-        made_by: Sequence,
-        at: UnixMillis,
-        root: &AuthorizationId,
-        change: &Difference,
-        layer: &LayerChange,
-    ) {
-        if let Some(own) = &mut self.funds {
-            own.held += layer.funds + layer.upcharge.funds;
-        }
-        let holds = &mut self.rest_mut().holds;
-        if let Some(hold) = holds.iter_mut().find(|hold| hold.sequence == made_by && hold.root == *root) {
-            hold.paid.amount += layer.held;
-            hold.funds += layer.funds;
-            return;
-        }
-        let twin = holds.iter().find(|hold| hold.root == *root);
-        let (mcc, merchant) = twin.map_or((None, None), |twin| (twin.mcc, twin.merchant));
-        let at = twin.map_or(at.seconds(), |twin| twin.at);
-        holds.push(Hold {
-            sequence: made_by,
-            id: debit_id(root, layer.number),
-            root: root.clone(),
-            source: change.source.unwrap_or(Source::Crypto),
-            paid: Money { amount: layer.held, currency: change.currency },
-            funds: layer.funds,
-            at,
-            mcc,
-            merchant,
-        });
-    }
-
     fn report(&mut self, sequence: Sequence, at: UnixMillis, report: &UserReported) {
         if let Some(account) = &report.account {
             if account.limit.start == self.limit.start {
@@ -744,46 +445,11 @@ impl User {
         }
     }
 
-    fn report_card(&mut self, report: &CardReported) {
-        let words = &mut self.rest_mut().card_words;
-        words.retain(|word| word.card != report.card);
-        words.push(CardWord { card: report.card.clone(), status: report.status, at: report.at });
-        // It blocked the card because we said so, and what the card was approved for may still grow.
-        let is_echo = self.provider == Provider::PartnerApi && report.status == CardStatus::Frozen;
-        self.with_card(&report.card, |card| {
-            card.status = match card.status {
-                CardStatus::Deleted => CardStatus::Deleted,
-                own if is_echo && card.card_use == CardUse::Used => own,
-                frozen if card.is_kept_frozen => frozen.strictest(report.status),
-                _ => report.status,
-            };
-        });
-    }
-
-    fn limit_card(&mut self, limited: &CardLimited) {
-        let words = &mut self.rest_mut().limited_at;
-        words.retain(|(card, _)| *card != limited.card);
-        words.push((limited.card.clone(), limited.at));
-        self.with_card(&limited.card, |card| card.controls.clone_from(&limited.controls));
-    }
-
     /// Whether the provider's word about the account is newer than its last, or another one of the same second.
     pub(crate) fn is_news_of_account(&self, word: AccountWord, at: UnixSeconds) -> bool {
         let last = self.rest().account_word;
         let is_news = last.is_none_or(|(last, last_at)| at > last_at || (at == last_at && word != last));
         is_news && self.status != AccountStatus::Closed
-    }
-
-    /// The same of a card's limits: of one second, the word that came first stands.
-    pub(crate) fn is_news_of_limits(&self, card: &CardId, at: UnixSeconds) -> bool {
-        self.rest().limited_at.iter().find(|(limited, _)| limited == card).is_none_or(|(_, last)| at > *last)
-    }
-
-    /// Whether UR's word about a card of the user is newer than its last, or another one of the same second.
-    pub(crate) fn is_news_of_card(&self, card: &Card, status: CardStatus, at: UnixSeconds) -> bool {
-        let last = self.rest().card_words.iter().find(|word| word.card == card.id);
-        let is_news = last.is_none_or(|last| at > last.at || (at == last.at && status != last.status));
-        is_news && card.status != CardStatus::Deleted
     }
 
     /// The same of UR's word about allowances.
@@ -793,21 +459,6 @@ impl User {
             self.fiat_in(currency).map_or(allowed, |balance| balance.allowance != allowed)
         };
         at > last || (at == last && allowances.iter().any(differs))
-    }
-
-    /// Changes the balance in a currency; a new balance starts empty and without an allowance.
-    fn with_balance(&mut self, currency: Currency, change: impl FnOnce(&mut FiatBalance)) {
-        let fiat = &mut self.rest_mut().fiat;
-        if let Some(balance) = fiat.iter_mut().find(|balance| balance.currency == currency) {
-            return change(balance);
-        }
-        let mut fresh = FiatBalance { currency, amount: Minor::ZERO, allowance: false, held: Minor::ZERO };
-        change(&mut fresh);
-        fiat.push(fresh);
-    }
-
-    fn hold_fiat(&mut self, currency: Currency, change: Minor) {
-        self.with_balance(currency, |balance| balance.held += change);
     }
 
     /// Replaces status, limit, funds (version 0), fiat balances and cards. Keeps holds, spends, suspension, controls,
@@ -844,105 +495,6 @@ impl User {
         self.rest_mut().account_word = Some((AccountWord::Unsuspended, at));
         import.status
     }
-
-    fn import_fiat(&mut self, import: &Import) {
-        let fiat = &mut self.rest_mut().fiat;
-        let before = std::mem::take(fiat);
-        let held_in = |currency| before.iter().find(|old| old.currency == currency).map_or(Minor::ZERO, |old| old.held);
-        fiat.extend(import.fiat.iter().map(|new| FiatBalance {
-            currency: new.currency,
-            amount: new.amount,
-            allowance: new.allowance,
-            held: held_in(new.currency),
-        }));
-        for old in before.into_iter().filter(|old| !old.held.is_zero()) {
-            if fiat.iter().all(|new| new.currency != old.currency) {
-                // A balance missing from the import still owes its holds.
-                fiat.push(FiatBalance { amount: Minor::ZERO, allowance: false, ..old });
-            }
-        }
-    }
-
-    fn import_cards(&mut self, import: &Import) {
-        let before = std::mem::take(&mut self.cards);
-        let mut next = before.iter().map(|card| card.number).max().unwrap_or(0);
-        for new in &import.cards {
-            let old = before.iter().find(|old| old.id == new.id);
-            let number = old.map_or_else(
-                || {
-                    // Saturating: the last number counts for every card, so longer than it should, never shorter.
-                    next = next.saturating_add(1);
-                    next
-                },
-                |old| old.number,
-            );
-            let kept = old.filter(|_| !import.overrides);
-            let mut card = Card {
-                id: new.id.clone(),
-                status: kept.map_or(new.status, |kept| kept.status.strictest(new.status)),
-                currency: new.currency,
-                controls: old.and_then(|old| old.controls.clone()),
-                number,
-                is_kept_frozen: kept.is_some_and(|kept| kept.is_kept_frozen),
-                card_use: match old.map_or(CardUse::Any, |old| old.card_use) {
-                    CardUse::Used if import.overrides => CardUse::Single,
-                    own => own,
-                },
-            };
-            if let Some(single_use) = new.single_use {
-                card.set_single_use(single_use);
-            }
-            self.cards.push(card);
-        }
-        // A later import that names the card again must find that it was blocked.
-        for old in before {
-            if old.outlives(import) && self.cards.iter().all(|new| new.id != old.id) {
-                self.cards.push(old);
-            }
-        }
-        if let Some(rest) = &mut self.rest {
-            let is_kept = |id: &CardId| self.cards.iter().any(|card| card.id == *id);
-            rest.card_words.retain(|word| is_kept(&word.card));
-            rest.limited_at.retain(|(card, _)| is_kept(card));
-        }
-    }
-
-    fn add_card(&mut self, new: &ImportedCard) {
-        // Saturating as for an imported card.
-        let number = self.cards.iter().map(|card| card.number).max().unwrap_or(0).saturating_add(1);
-        let ImportedCard { id, status, currency, single_use } = new.clone();
-        let card_use = if single_use == Some(true) { CardUse::Single } else { CardUse::Any };
-        self.cards.push(Card { id, status, currency, controls: None, number, is_kept_frozen: false, card_use });
-    }
-
-    fn replace_funds(&mut self, replaced: &FundsReplaced) {
-        let mut held = self.funds.map_or(Minor::ZERO, |funds| funds.held);
-        if let Some(Rest { holds, .. }) = self.rest.as_deref_mut() {
-            for ended in &replaced.ended {
-                if let Some(hold) = holds.iter_mut().find(|hold| hold.sequence == *ended) {
-                    held -= hold.funds;
-                    hold.funds = Minor::ZERO;
-                }
-            }
-            holds.retain(|hold| !hold.is_over());
-        }
-        let Money { amount, currency } = replaced.funds;
-        self.funds = Some(Funds { amount, currency, version: replaced.version, held });
-    }
-
-    fn with_card(&mut self, id: &CardId, change: impl FnOnce(&mut Card)) {
-        if let Some(card) = self.cards.iter_mut().find(|card| card.id == *id) {
-            change(card);
-        }
-    }
-}
-
-/// A merchant's name for comparison, whatever the case of its ASCII letters.
-#[must_use]
-pub fn merchant_hash(name: &str) -> u32 {
-    // FNV-1a: it breaks ties among one user's own holds, and every decision pays for it.
-    let bytes = name.trim().bytes();
-    bytes.fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(byte.to_ascii_lowercase())).wrapping_mul(0x0100_0193))
 }
 
 #[cfg(test)]
