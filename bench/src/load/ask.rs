@@ -57,6 +57,8 @@ pub(crate) struct Seen {
     pub(crate) latency: Latencies,
     /// From the actual one.
     pub(crate) service: Latencies,
+    /// Between the two.
+    pub(crate) waited: Latencies,
     /// Correct answers within the measured time, by what was asked.
     pub(crate) counts: BTreeMap<&'static str, u64>,
     /// No answer, or an answer that says that there is none: by kind.
@@ -75,6 +77,7 @@ impl Seen {
         Ok(Seen {
             latency: Latencies::new()?,
             service: Latencies::new()?,
+            waited: Latencies::new()?,
             counts: BTreeMap::new(),
             errors: BTreeMap::new(),
             wrong: 0,
@@ -87,6 +90,7 @@ impl Seen {
     pub(crate) fn add(&mut self, other: Seen) -> Result<(), Failed> {
         self.latency.add(&other.latency)?;
         self.service.add(&other.service)?;
+        self.waited.add(&other.waited)?;
         for (what, count) in other.counts {
             *self.counts.entry(what).or_default() += count;
         }
@@ -184,6 +188,7 @@ impl Bench<'_> {
                 self.seen.last = Some(now);
                 self.seen.latency.took(now.saturating_duration_since(due));
                 self.seen.service.took(now.saturating_duration_since(sent));
+                self.seen.waited.took(sent.saturating_duration_since(due));
                 if is_right {
                     *self.seen.counts.entry(callback.draft.what.name()).or_default() += 1;
                 }

@@ -56,6 +56,9 @@ pub(crate) struct Options {
     /// The target is `tapgate-load bare`, which has no users and always answers the same.
     #[arg(long, conflicts_with_all = ["admin", "token"])]
     bare: bool,
+    /// An earlier run gave the server its rates, pool and users.
+    #[arg(long)]
+    ready: bool,
     /// Users, each with one card; taps come from any of them alike.
     #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
     users: u64,
@@ -116,6 +119,8 @@ pub(crate) struct Driven {
     pub(crate) rate: Option<f64>,
     pub(crate) seconds: f64,
     pub(crate) answered: u64,
+    /// With the warm-up.
+    answered_in_all: u64,
     pub(crate) per_second: f64,
     counts: BTreeMap<&'static str, u64>,
     pub(crate) errors: BTreeMap<String, u64>,
@@ -125,6 +130,8 @@ pub(crate) struct Driven {
     pub(crate) latency: Figures,
     /// From when each was sent.
     service: Figures,
+    /// From when each was due until it was sent: the generator's own part, and the wait for a free connection.
+    waited: Figures,
     notes: Vec<String>,
 }
 
@@ -146,6 +153,7 @@ impl Driven {
         ];
         if self.rate.is_some() {
             lines.push(format!("from the actual send time: {}", self.service));
+            lines.push(format!("until it was sent: {}", self.waited));
         }
         let parts: Vec<_> = self.counts.iter().map(|(what, count)| format!("{what} {count}")).collect();
         lines.push(format!("right: {}", parts.join(", ")));
@@ -170,7 +178,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Failed> {
     let threads = usize::from(options.threads);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build()?;
     let key = read_key(&options.ur_key_file)?;
-    if let (Some(admin), Some(token)) = (&options.admin, &options.token) {
+    if let (Some(admin), Some(token), false) = (&options.admin, &options.token, options.ready) {
         let line = live_line();
         let said = |users| line.set_message(format!("imported {users} of {} users", options.users));
         runtime.block_on(set_up(admin, token, options.users, said))?;
@@ -285,6 +293,7 @@ impl Driver<'_> {
             rate,
             seconds: took.as_secs_f64(),
             answered: seen.latency.count(),
+            answered_in_all: answered,
             per_second: per_second(seen.latency.count(), took),
             counts: seen.counts,
             errors: seen.errors,
@@ -292,6 +301,7 @@ impl Driver<'_> {
             first_wrong: seen.first_wrong,
             latency: seen.latency.figures(),
             service: seen.service.figures(),
+            waited: seen.waited.figures(),
             notes,
         }
     }

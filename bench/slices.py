@@ -1,0 +1,116 @@
+"""Two servers' tails side by side: equal slices of one load, in turn, because a shared machine is quiet or not for minutes
+at a time. What one pair of slices says is the machine's mood; what all of them say is the servers' difference."""
+
+import os
+import statistics
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+# Events that RocksDB writes into a store's LOG.
+FLUSHES, COMPACTIONS = '"event": "flush_finished"', '"event": "compaction_finished"'
+QUANTILES = ("p50_us", "p99_us", "p999_us", "max_us")
+
+
+def stolen_jiffies() -> tuple[int, int]:
+    """What the host took from this machine so far, and all there was."""
+    values = [int(value) for value in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:]]
+    return values[7], sum(values[:8])
+
+
+def turns(logs: list[Path]) -> tuple[int, int]:
+    """Flushes and compactions that these stores finished so far."""
+    text = "".join(log.read_text(errors="replace") for log in logs)
+    return text.count(FLUSHES), text.count(COMPACTIONS)
+
+
+def processor_seconds(process: int) -> float:
+    """What a process has used of all cores so far."""
+    fields = Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+@dataclass
+class Slice:
+    """One server's share of the load: latencies from when each callback was due, and what happened meanwhile."""
+
+    per_second: float
+    processor_us: float
+    latency: dict
+    waited: dict
+    flushes: int
+    compactions: int
+    stolen_percent: float
+
+
+@dataclass
+class Side:
+    """A server that is loaded slice by slice. `load` drives one slice and gives the generator's figures."""
+
+    name: str
+    process: int
+    data: Path
+    load: Callable[[], dict]
+    slices: list[Slice] = field(default_factory=list)
+
+    def run(self):
+        before = self.so_far()
+        said = self.load()
+        flushes, compactions, stolen, all_of_it, used = (then - at for then, at in zip(self.so_far(), before, strict=True))
+        self.slices.append(
+            Slice(
+                per_second=said["per_second"],
+                # The warm-up is answered, too, and not counted by the generator.
+                processor_us=used * 1e6 / max(1, said["answered_in_all"]),
+                latency=said["latency"],
+                waited=said["waited"],
+                flushes=flushes,
+                compactions=compactions,
+                stolen_percent=100 * stolen / max(1, all_of_it),
+            )
+        )
+
+    def so_far(self):
+        return *turns([log for log in self.data.rglob("LOG") if log.is_file()]), *stolen_jiffies(), processor_seconds(self.process)
+
+    def of(self, key: str) -> list[float]:
+        return [one.latency[key] / 1000 for one in self.slices]
+
+    def row(self):
+        """(a second, p50 in ms, p99 in ms), in the median slice."""
+        middle = statistics.median
+        return middle(one.per_second for one in self.slices), middle(self.of("p50_us")), middle(self.of("p99_us"))
+
+
+def alternate(one: Side, other: Side, pairs: int):
+    """Neither is always the first of its pair: what the first leaves behind (pages to write, a warm clock) falls on both."""
+    for number in range(pairs):
+        for side in (one, other) if number % 2 == 0 else (other, one):
+            side.run()
+
+
+def ratio(one: list[float], other: list[float]) -> tuple[float, float, float]:
+    """The median of the pairs' ratios, with the least and the most."""
+    ratios = sorted(a / b for a, b in zip(one, other, strict=True))
+    return statistics.median(ratios), ratios[0], ratios[-1]
+
+
+def noise(values: list[float]) -> tuple[float, float, float]:
+    """The same of one server against itself: its slices in turn, each beside the next. What differs here is the machine."""
+    half = len(values) // 2
+    return ratio(values[0 : 2 * half : 2], values[1 : 2 * half : 2]) if half else (1.0, 1.0, 1.0)
+
+
+def shown(sides: list[Side]) -> str:
+    lines = [
+        "| slice | server | p50 | p99 | p99.9 | latest (ms) | until sent, p99 | flushes | compactions | stolen |",
+        "|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for number, slices in enumerate(zip(*(side.slices for side in sides), strict=True), 1):
+        for side, one in zip(sides, slices, strict=True):
+            figures = " | ".join(f"{one.latency[key] / 1000:.2f}" for key in QUANTILES)
+            lines.append(
+                f"| {number} | {side.name} | {figures} | {one.waited['p99_us'] / 1000:.2f} "
+                f"| {one.flushes} | {one.compactions} | {one.stolen_percent:.1f} % |"
+            )
+    return "\n".join(lines)
