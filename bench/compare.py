@@ -24,7 +24,7 @@ from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
-from slices import Side, alternate, noise, ratio, shown
+from slices import Side, alternate, noise, ratio, shown, shown_threads
 from targets import CLIENTS, LOAD, SECONDS, Engine, in_memory_targets, memory, row, run, say, tell
 
 HERE = Path(__file__).resolve().parent
@@ -350,9 +350,11 @@ def main():
         ("3. HTTP fsync / PostgreSQL, 64", fsync[64][0] / postgres_64, ">=", 10, bare_fsync[64][0] / postgres_64),
         *(target for mode, sides in pairs.items() for target in http_targets(mode, sides)),
     ]  # fmt: skip
+    for mode, sides in pairs.items():
+        print(f"\n{mode}, 64 connections:\n\n{shown_threads(list(sides[64]))}")
     if late:
         (ours, theirs), disk_bytes, resident = late
-        print(f"\n{shown([ours, theirs])}\n\nOf the tail, tapgate's slices over the bare server's, and the bare server's over each other (median, least, most):")
+        print(f"\nThe tail:\n\n{shown([ours, theirs])}\n\n{shown_threads([ours, theirs])}\n\nOf the tail, tapgate's slices over the bare server's, and the bare server's over each other (median, least, most):")
         for what, key, most in (("p99", "p99_us", 1.3), ("p99.9", "p999_us", 1.5)):
             (measured, *around), (same, *of_same) = ratio(ours.of(key), theirs.of(key)), noise(theirs.of(key))
             targets.append((f"4. tail at half capacity, {what} / the bare server's", measured, "<=", most, same))

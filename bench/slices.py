@@ -1,7 +1,6 @@
 """Two servers' tails side by side: equal slices of one load, in turn, because a shared machine is quiet or not for minutes
 at a time. What one pair of slices says is the machine's mood; what all of them say is the servers' difference."""
 
-import os
 import statistics
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -24,10 +23,31 @@ def turns(logs: list[Path]) -> tuple[int, int]:
     return text.count(FLUSHES), text.count(COMPACTIONS)
 
 
-def processor_seconds(process: int) -> float:
-    """What a process has used of all cores so far."""
-    fields = Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+@dataclass(frozen=True)
+class Use:
+    """Of threads of one name, in seconds: on a core, and waiting for one although it could run."""
+
+    ran: float = 0.0
+    waited: float = 0.0
+
+    def __add__(self, other: "Use") -> "Use":
+        return Use(self.ran + other.ran, self.waited + other.waited)
+
+    def __sub__(self, other: "Use") -> "Use":
+        return Use(self.ran - other.ran, self.waited - other.waited)
+
+
+def threads(process: int) -> dict[str, Use]:
+    """What a process's threads used so far, by name; those that end are lost, so only lasting ones tell anything."""
+    uses: dict[str, Use] = {}
+    for task in Path(f"/proc/{process}/task").iterdir():
+        try:
+            name = (task / "comm").read_text().strip().rstrip("0123456789-:")
+            ran, waited, _ = (int(value) / 1e9 for value in (task / "schedstat").read_text().split())
+        except OSError:
+            continue
+        uses[name] = uses.get(name, Use()) + Use(ran, waited)
+    return uses
 
 
 @dataclass
@@ -35,12 +55,18 @@ class Slice:
     """One server's share of the load: latencies from when each callback was due, and what happened meanwhile."""
 
     per_second: float
-    processor_us: float
+    answered: int
+    threads: dict[str, Use]
     latency: dict
     waited: dict
     flushes: int
     compactions: int
     stolen_percent: float
+
+    @property
+    def processor_us(self) -> float:
+        """Of all cores, for each request."""
+        return sum(use.ran for use in self.threads.values()) * 1e6 / max(1, self.answered)
 
 
 @dataclass
@@ -54,14 +80,16 @@ class Side:
     slices: list[Slice] = field(default_factory=list)
 
     def run(self):
-        before = self.so_far()
+        before, used_before = self.so_far(), threads(self.process)
         said = self.load()
-        flushes, compactions, stolen, all_of_it, used = (then - at for then, at in zip(self.so_far(), before, strict=True))
+        flushes, compactions, stolen, all_of_it = (then - at for then, at in zip(self.so_far(), before, strict=True))
+        used = {name: use - used_before.get(name, Use()) for name, use in threads(self.process).items()}
         self.slices.append(
             Slice(
                 per_second=said["per_second"],
-                # The warm-up is answered, too, and not counted by the generator.
-                processor_us=used * 1e6 / max(1, said["answered_in_all"]),
+                # The warm-up is work, too.
+                answered=said["answered_in_all"],
+                threads=used,
                 latency=said["latency"],
                 waited=said["waited"],
                 flushes=flushes,
@@ -71,7 +99,7 @@ class Side:
         )
 
     def so_far(self):
-        return *turns([log for log in self.data.rglob("LOG") if log.is_file()]), *stolen_jiffies(), processor_seconds(self.process)
+        return *turns([log for log in self.data.rglob("LOG") if log.is_file()]), *stolen_jiffies()
 
     def of(self, key: str) -> list[float]:
         return [one.latency[key] / 1000 for one in self.slices]
@@ -113,4 +141,18 @@ def shown(sides: list[Side]) -> str:
                 f"| {number} | {side.name} | {figures} | {one.waited['p99_us'] / 1000:.2f} "
                 f"| {one.flushes} | {one.compactions} | {one.stolen_percent:.1f} % |"
             )
+    return "\n".join(lines)
+
+
+def shown_threads(sides: list[Side]) -> str:
+    """The servers' threads in all slices together, those that use the most first."""
+    lines = ["| server | threads | on a core, µs a request | waiting for one |", "|---|---|---|---|"]
+    for side in sides:
+        answered = max(1, sum(one.answered for one in side.slices))
+        names = {name for one in side.slices for name in one.threads}
+        uses = {name: sum((one.threads.get(name, Use()) for one in side.slices), Use()) for name in names}
+        for name, use in sorted(uses.items(), key=lambda item: -item[1].ran):
+            ran, waited = (seconds * 1e6 / answered for seconds in (use.ran, use.waited))
+            if ran >= 0.05:
+                lines.append(f"| {side.name} | {name} | {ran:.1f} | {waited:.1f} |")
     return "\n".join(lines)
