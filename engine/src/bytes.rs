@@ -1,13 +1,14 @@
 //! Bytes: how values of the engine become bytes, and the short hash that stands for bytes.
 
 use serde::{Deserialize, Serialize};
+use twox_hash::XxHash3_128;
 
-/// 128 bits of a BLAKE3 hash: equal iff the hashed bytes are equal, for all practical purposes.
+/// 128 bits of a hash: equal iff the hashed bytes are equal, for all practical purposes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Fingerprint(pub [u8; 16]);
 
 impl Fingerprint {
-    /// Of these bytes.
+    /// Of these bytes, by BLAKE3: whoever chose them finds no others with the same.
     #[must_use]
     pub fn of(bytes: &[u8]) -> Fingerprint {
         let mut short = [0; 16];
@@ -15,6 +16,13 @@ impl Fingerprint {
             *to = *from;
         }
         Fingerprint(short)
+    }
+
+    /// Of a provider's request, by XXH3 with the seed 0, big-endian: only a provider, who signs its requests, could make two
+    /// that are alike.
+    #[must_use]
+    pub(crate) fn of_request(bytes: &[u8]) -> Fingerprint {
+        Fingerprint(XxHash3_128::oneshot(bytes).to_be_bytes())
     }
 }
 
@@ -55,5 +63,24 @@ impl Buffer {
     )]
     pub(crate) fn put<T: Serialize + ?Sized>(&mut self, value: &T) {
         postcard::serialize_with_flavor(value, self).expect("a value of the engine's serialises");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_requests_fingerprint_is_xxh3s() {
+        // Of the reference implementation (xxhsum -H2).
+        for (bytes, expected) in [
+            ("", "99aa06d3014798d86001c324468d497f"),
+            ("a", "a96faf705af16834e6c632b61e964e1f"),
+            ("abc", "06b05ab6733a618578af5f94892f3950"),
+        ] {
+            let Fingerprint(found) = Fingerprint::of_request(bytes.as_bytes());
+            let found: String = found.iter().map(|byte| format!("{byte:02x}")).collect();
+            assert_eq!(found, expected, "{bytes:?}");
+        }
     }
 }

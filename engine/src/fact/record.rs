@@ -55,7 +55,7 @@ impl EncodedRequest {
 
     /// Hash of what money depends on: a repeat with another merchant name is the same request.
     pub(crate) fn fingerprint(&self) -> Fingerprint {
-        Fingerprint::of(self.bytes.get(..self.binding).unwrap_or(&self.bytes))
+        Fingerprint::of_request(self.bytes.get(..self.binding).unwrap_or(&self.bytes))
     }
 }
 

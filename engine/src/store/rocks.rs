@@ -38,7 +38,7 @@ const WATERMARK: &[u8] = b"watermark";
 
 const FORMAT: &[u8] = b"format";
 
-const FORMAT_VERSION: u8 = 10;
+const FORMAT_VERSION: u8 = 11;
 
 /// Bloom filter bits per key: 1 % false positives, so that a new id costs no read.
 const BLOOM_BITS_PER_KEY: f64 = 10.0;
