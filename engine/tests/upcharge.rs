@@ -27,8 +27,12 @@ fn world() -> World {
 }
 
 fn world_funded_by(funding: FundingPolicy) -> World {
+    world_with(Policy { funding, ..Policy::default() })
+}
+
+fn world_with(policy: Policy) -> World {
     let hold_upcharge = vec![HoldUpcharge { mcc: 5_812, percent: 20 }];
-    World::with_policy(MemoryStore::new(), Policy { hold_upcharge, funding, ..Policy::default() })
+    World::with_policy(MemoryStore::new(), Policy { hold_upcharge, ..policy })
 }
 
 fn at_merchant(mcc: Option<u16>, id: &str, amount: i64) -> Request {
@@ -80,6 +84,29 @@ fn more_is_held_than_was_approved_and_no_report_gives_it_back() {
     assert_eq!(world.upcharged(), (98_800, 200, 1_200));
     world.durable(at_merchant(SHOP, "a2", 1_000));
     assert_eq!(world.upcharged(), (97_800, 200, 2_200), "a shop adds nothing");
+}
+
+#[test]
+fn a_tip_that_a_report_includes_before_ur_shows_it_is_no_drift() {
+    let synced = |world: &World, balance: i64| {
+        let through = world.ledger.journal().claimed();
+        world.ledger.sync_pool(Currency::EUR, Minor(balance), through, at(100)).unwrap().1
+    };
+    let world = after_a_dinner();
+    assert_eq!(synced(&world, 98_800), Minor::ZERO, "the bill and all that was held for the tip");
+    world.take("h", Progress::Completed, 1_200);
+    assert_eq!(synced(&world, 98_800), Minor::ZERO);
+    assert_eq!(world.upcharged(), (98_800, 0, 1_200));
+    let world = after_a_dinner();
+    assert_eq!(synced(&world, 98_790), Minor(-10), "more than was held");
+}
+
+#[test]
+fn the_percentage_of_a_card_check_is_that_of_what_follows_it() {
+    let world = world_with(Policy { zero_amount_holds: 0, ..Policy::default() });
+    world.durable(at_merchant(RESTAURANT, "a1", 0));
+    world.durable(of_parent(Kind::Incremental, "i1", 1_000));
+    assert_eq!(world.upcharged(), (98_800, 200, 1_200));
 }
 
 #[test]

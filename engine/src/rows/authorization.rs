@@ -32,7 +32,8 @@ pub struct Draw {
     pub limit: ChfMinor,
     /// Held from the user's funds at the approval.
     pub funds: Option<Money>,
-    /// Held in addition; boxed, because most draws have none.
+    /// Held in addition, even where it is nothing of nothing: increments have its percentage. Boxed, because most draws
+    /// have none.
     pub upcharge: Option<Box<DrawUpcharge>>,
     /// We ended it: late, released or expired.
     pub is_ended: bool,
@@ -234,7 +235,7 @@ impl Authorization {
             spent: approval.spent,
             limit: approval.limit,
             funds,
-            upcharge: (!approval.upcharge.is_zero()).then(|| {
+            upcharge: (decided.inputs.upcharge_percent != 0).then(|| {
                 let (percent, approved) = (decided.inputs.upcharge_percent, approval.upcharge);
                 Box::new(DrawUpcharge { percent, approved, held: approved })
             }),

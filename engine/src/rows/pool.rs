@@ -120,10 +120,10 @@ impl PoolFigures {
         let change = balance - (self.reported - proven);
         let due = self.credits_due - self.credits_overdue(at);
         let credits_shown = due.min(change).max(Minor::ZERO);
-        // A balance may include debits before UR shows them settled: this balance or the one before. It may or may not
-        // include recent releases: UR returns the money after our acknowledgement.
+        // A balance may include debits before UR shows them settled, with a tip: this balance or the one before. It may or
+        // may not include recent releases: UR returns the money after our acknowledgement.
         let returns = self.returns_due();
-        let falls = -(unreflected + returns);
+        let falls = -(unreflected + self.upcharged + returns);
         let rises = credits_shown + proven + returns;
         Reading {
             available: balance - self.floor - unreflected - self.upcharged,
