@@ -1,12 +1,12 @@
 //! A record's changes of the pools, by cause: shared by burn and statement.
 
-use tapgate_engine::fact::{Effect, Fact, Source, Verdict};
+use tapgate_engine::fact::{Effect, Fact, Source, SourceChange, Verdict};
 use tapgate_engine::money::{Currency, Minor};
 
 /// The cause of a change of a pool's available balance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Line {
-    /// Taken by approvals.
+    /// Taken by approvals, with what is held above them.
     Approvals,
     /// Returned by reversals, releases and expiries, or never taken.
     GivenBack,
@@ -28,16 +28,20 @@ pub struct Movement {
     pub line: Line,
     /// In smallest units; negative where the balance falls.
     pub change: Minor,
+    /// Newly held above approved amounts, which `change` has subtracted: nobody spent it.
+    pub upcharged: Minor,
 }
 
 /// A record's changes of the available balances: together exactly the changes in `PoolFigures`.
 pub fn movements(fact: &Fact) -> impl Iterator<Item = Movement> + '_ {
-    let found = |currency, line, change| Movement { currency, line, change };
+    let found = |currency, line, change| Movement { currency, line, change, upcharged: Minor::ZERO };
     let none = found(Currency::EUR, Line::Reports, Minor::ZERO);
     let (first, second) = match fact {
         Fact::Decided(decided) => match &decided.verdict {
             Verdict::Approved(approval) if approval.source == Source::Crypto => {
-                (found(approval.paid.currency, Line::Approvals, Minor(-approval.paid.amount.0)), none)
+                let (paid, upcharged) = (approval.paid, approval.upcharge.paid);
+                let taken = found(paid.currency, Line::Approvals, -(paid.amount + upcharged));
+                (Movement { upcharged, ..taken }, none)
             }
             _ => (none, none),
         },
@@ -56,9 +60,14 @@ pub fn movements(fact: &Fact) -> impl Iterator<Item = Movement> + '_ {
             Effect::Refunded => Line::Refunds,
             _ => Line::GivenBack,
         };
-        change.pools.iter().map(move |pool| found(pool.currency, line(pool.available), pool.available))
+        let moved = move |pool: &SourceChange| {
+            let moved = found(pool.currency, line(pool.available), pool.available);
+            Movement { upcharged: pool.upcharged, ..moved }
+        };
+        change.pools.iter().map(moved)
     });
-    [first, second].into_iter().chain(settled).filter(|movement| !movement.change.is_zero())
+    let moves = |movement: &Movement| !movement.change.is_zero() || !movement.upcharged.is_zero();
+    [first, second].into_iter().chain(settled).filter(moves)
 }
 
 /// The refunds that UR shows with a record: the next report of the balance includes them, and no figure does before.
@@ -68,7 +77,7 @@ pub fn refunds(fact: &Fact) -> impl Iterator<Item = (Currency, Minor)> + '_ {
         _ => None,
     };
     let pools = settled.into_iter().flat_map(|settled| &settled.change.pools);
-    let shown = pools.map(|pool| (pool.currency, pool.returned - pool.available.max(Minor::ZERO)));
+    let shown = pools.map(|pool| (pool.currency, pool.returned - (pool.available + pool.upcharged).max(Minor::ZERO)));
     shown.filter(|(_, amount)| !amount.is_zero())
 }
 
@@ -77,6 +86,9 @@ pub fn refunds(fact: &Fact) -> impl Iterator<Item = (Currency, Minor)> + '_ {
 pub fn spent(fact: &Fact) -> impl Iterator<Item = (Currency, Minor)> + '_ {
     let is_spending = |movement: &Movement| !matches!(movement.line, Line::Credits | Line::Reports | Line::Floors);
     let refunded = refunds(fact).map(|(currency, amount)| (currency, -amount));
-    let spent = movements(fact).filter(is_spending).map(|movement| (movement.currency, -movement.change));
+    // A tip is spent when UR takes it, not while it is held for.
+    let spent = movements(fact).filter(is_spending);
+    let spent = spent.map(|movement| (movement.currency, -(movement.change + movement.upcharged)));
+    let spent = spent.filter(|(_, amount)| !amount.is_zero());
     spent.chain(refunded)
 }

@@ -111,7 +111,7 @@ pub struct Statements(BTreeMap<Currency, Book>);
 impl Statements {
     /// Folds a record of this day. Needs every record from the journal's first, in order.
     pub fn add(&mut self, day: Day, fact: &Fact) {
-        for Movement { currency, line, change } in movements(fact) {
+        for Movement { currency, line, change, .. } in movements(fact) {
             let book = self.0.entry(currency).or_default();
             match (line, fact) {
                 (Line::Reports, Fact::PoolSynced(_)) => book.report(day, change),

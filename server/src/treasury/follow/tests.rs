@@ -8,7 +8,8 @@ use proptest::prelude::*;
 use tapgate_engine::contract::limit::ClientLimit;
 use tapgate_engine::contract::pricing::Rates;
 use tapgate_engine::fact::{
-    AccountStatus, Author, CardStatus, Channel, Flow, Import, ImportedCard, Kind, Merchant, Posting, Progress, Request,
+    AccountStatus, Author, CardStatus, Channel, Flow, HoldUpcharge, Import, ImportedCard, Kind, Merchant, Posting,
+    Progress, Request,
 };
 use tapgate_engine::ledger::{Change, Policy, Reflected};
 use tapgate_engine::money::{ChfMinor, Minor, Money};
@@ -19,7 +20,7 @@ use tapgate_engine::testing::{MemoryStore, cases};
 use tapgate_engine::time::{Moment, UnixSeconds};
 
 use super::super::calendar::tests::zurich;
-use super::super::movement::movements;
+use super::super::movement::{self, movements};
 use super::*;
 
 /// 2026-09-07 00:00 UTC, a Monday.
@@ -60,6 +61,9 @@ fn author() -> Author {
     Author::Person { name: "test".into(), idempotency: None }
 }
 
+/// The user who eats out.
+const GUEST: u32 = 1;
+
 const PLENTY: i64 = 1_000_000_000_000;
 
 impl World {
@@ -68,7 +72,10 @@ impl World {
     }
 
     pub(crate) fn over(store: Arc<dyn Store>, users: u32, credits_count_at_once: bool) -> World {
-        let policy = Policy { credits_count_at_once, ..Policy::default() };
+        World::under(Policy { credits_count_at_once, ..Policy::default() }, store, users)
+    }
+
+    fn under(policy: Policy, store: Arc<dyn Store>, users: u32) -> World {
         let ledger = Ledger::start(store, State::default(), policy, 1, Box::new(|_| {})).unwrap();
         let world = World { ledger: Arc::new(ledger) };
         let rates = Rates { chf: vec![(Currency::EUR, 9_450)], interchange_percent: 1, ..Rates::default() };
@@ -128,7 +135,7 @@ impl World {
             settlement_amount: None,
             settlement_currency: None,
             partial_approval_allowed: false,
-            merchant: Merchant::default(),
+            merchant: Merchant { mcc: (user == GUEST).then_some(5_812), ..Merchant::default() },
             channel: Channel::Pos,
             currency_given: None,
         };
@@ -212,9 +219,16 @@ fn happens() -> impl Strategy<Value = Happens> {
     ]
 }
 
+/// A world of three users, where a fifth is held above what restaurants ask for.
+fn dining(credits_count_at_once: bool) -> World {
+    let hold_upcharge = vec![HoldUpcharge { mcc: 5_812, percent: 20 }];
+    let policy = Policy { credits_count_at_once, hold_upcharge, ..Policy::default() };
+    World::under(policy, MemoryStore::new(), 3)
+}
+
 /// Plays a history, with a few hours between its events, from a pool of 500.00.
 fn played(history: &[(Happens, u64)], credits_count_at_once: bool) -> (World, UnixMillis) {
-    let world = World::new(3, credits_count_at_once);
+    let world = dining(credits_count_at_once);
     world.report(MONDAY, 50_000, 0);
     let (mut at, mut taps) = (MONDAY, 0);
     for ((happens, minutes), number) in history.iter().zip(0_u32..) {
@@ -398,19 +412,37 @@ fn a_refund_is_no_spending_and_stands_in_the_statement_once_a_report_shows_it() 
     world.drained();
     // Ten more than UR returned: no line explains them.
     assert_eq!((lines(&world).refunds, lines(&world).reports), (Minor(400), Minor(50_010)));
-    let spent: i64 = {
-        let mut spent = 0;
-        world
-            .ledger
-            .records(Sequence::ZERO, &mut |_, record, _| {
-                spent += super::super::movement::spent(&record.fact).map(|(_, amount)| amount.0).sum::<i64>();
-                ControlFlow::Continue(())
-            })
-            .unwrap();
-        spent
-    };
-    assert_eq!(spent, 600);
+    assert_eq!(spent(&world), 600);
     world.ledger.journal().close();
+}
+
+#[test]
+fn a_tip_is_spent_when_it_is_taken_and_on_the_statement_when_it_is_held() {
+    let world = dining(false);
+    world.report(MONDAY, 50_000, 0);
+    world.tap(MONDAY, 0, GUEST, 1_000);
+    world.drained();
+    assert_eq!(spent(&world), 1_000);
+    world.book(MONDAY, "h1".to_owned(), (Flow::Out, GUEST, 1_150), Some(0));
+    world.drained();
+    assert_eq!(spent(&world), 1_150);
+    let statement = follower(&world.ledger).statement(Currency::EUR, zurich().day(MONDAY).0, MONDAY).unwrap();
+    assert_eq!((statement.lines.approvals, statement.lines.given_back), (Minor(-1_200), Minor(50)));
+    assert_eq!(statement.closing, world.available());
+    world.ledger.journal().close();
+}
+
+/// What the records say was spent.
+fn spent(world: &World) -> i64 {
+    let mut spent = 0;
+    world
+        .ledger
+        .records(Sequence::ZERO, &mut |_, record, _| {
+            spent += movement::spent(&record.fact).map(|(_, amount)| amount.0).sum::<i64>();
+            ControlFlow::Continue(())
+        })
+        .unwrap();
+    spent
 }
 
 /// Enough records that opening and caching do not matter.
