@@ -71,6 +71,7 @@ fn describe() {
     describe_gauge!("tapgate_delivery_parked", "1 while nothing is sent to a receiver until a person resumes it");
     describe_gauge!("tapgate_pool_available", "What approvals may take from a pool, in its smallest unit");
     describe_gauge!("tapgate_pool_held", "Outstanding holds of a pool, in its smallest unit");
+    describe_gauge!("tapgate_pool_upcharged", "Held above a pool's approved amounts, in its smallest unit");
     describe_gauge!("tapgate_pool_reserve", "What approvals must leave in a pool, in its smallest unit");
     describe_gauge!("tapgate_pool_stress_tiers", "Stress tiers in force on a pool");
     describe_gauge!(

@@ -76,6 +76,7 @@ def test_pools_are_a_table_in_major_units(world, shown):
         "AVAILABLE": "1224.56 GBP",
         "REPORTED": "1234.56 GBP",
         "UNREFLECTED": "0.00 GBP",
+        "UPCHARGED": "0.00 GBP",
         "FLOOR": "10.00 GBP",
         "RESERVE": "20.00 GBP",
         "HELD": "0.00 GBP",

@@ -111,6 +111,7 @@ struct Pool {
     reported_at: i64,
     held: Text,
     unreflected: Text,
+    upcharged: Text,
     floor: Text,
     reserve: Text,
     available: Text,
@@ -157,7 +158,8 @@ fn rows(pools: &[Pool], screen: Screen) -> String {
         return "there are no pools; `tapgate pools report` opens one\n".to_owned();
     }
     let now = when::now();
-    let header = ["POOL", "AVAILABLE", "REPORTED", "UNREFLECTED", "FLOOR", "RESERVE", "HELD", "REPORTED AT", "AGE"];
+    let header =
+        ["POOL", "AVAILABLE", "REPORTED", "UNREFLECTED", "UPCHARGED", "FLOOR", "RESERVE", "HELD", "REPORTED AT", "AGE"];
     let rows = pools.iter().map(|pool| {
         let figure = |minor: &Text| right(&amount(minor.as_str(), pool.currency.as_str()));
         vec![
@@ -165,6 +167,7 @@ fn rows(pools: &[Pool], screen: Screen) -> String {
             figure(&pool.available),
             figure(&pool.reported),
             figure(&pool.unreflected),
+            figure(&pool.upcharged),
             figure(&pool.floor),
             figure(&pool.reserve),
             figure(&pool.held),

@@ -46,6 +46,7 @@ fn render(app: &App) -> String {
         };
         set("tapgate_pool_available", pool.available);
         set("tapgate_pool_held", pool.held);
+        set("tapgate_pool_upcharged", pool.upcharged);
         set("tapgate_pool_reserve", pool.reserve);
         let tiers = app.ledger.policy().stress.iter().filter(|tier| tier.is_in_force(pool.available, pool.reserve));
         gauge!("tapgate_pool_stress_tiers", "currency" => currency.clone()).set(figure(tiers.count() as u64));
