@@ -120,6 +120,25 @@ fn the_tip_is_taken_and_debited_and_the_rest_is_free() {
 }
 
 #[test]
+fn a_tip_of_its_own_is_covered_until_it_is_taken_or_refused() {
+    for (last, expected) in [(Progress::Completed, (98_850, 0, 1_150)), (Progress::Rejected, (99_000, 0, 1_000))] {
+        let world = after_a_dinner();
+        world.take("bill", Progress::Pending, 1_000);
+        world.take("tip", Progress::Pending, 150);
+        assert_eq!(world.upcharged(), (98_800, 50, 1_200));
+        world.take("bill", Progress::Completed, 1_000);
+        assert_eq!(world.upcharged(), (98_850, 150, 1_150), "UR is about to take it");
+        world.take("tip", last, 150);
+        assert_eq!(world.upcharged(), expected, "{last:?}");
+    }
+    let world = after_a_dinner();
+    world.take("bill", Progress::Completed, 1_000);
+    world.take("tip", Progress::Pending, 150);
+    world.ledger.expire(&"a1".parse().unwrap(), at(200)).unwrap();
+    assert_eq!(world.upcharged(), (99_000, 0, 1_000), "nobody waits for ever");
+}
+
+#[test]
 fn who_takes_what_was_approved_leaves_the_upcharge_and_who_takes_more_opens_a_break() {
     let world = after_a_dinner();
     world.take("h", Progress::Completed, 1_000);

@@ -169,8 +169,10 @@ pub fn standing(row: &Authorization, tolerance: Tolerance) -> Standing {
         ..Standing::default()
     };
     allot(row, &shown, (&approved_by_draw, &kept), (pend, of_ended), &mut standing);
-    // UR took all: what it may add it has added. What movements claim above the approved amount is of the upcharge.
-    let upcharged = if taken < base { upcharges(row, &kept).sum::<Minor>() + base - claimed } else { Minor::ZERO };
+    // Where UR took all, only what it is about to take may still be added. What movements claim above the approved amount
+    // is of the upcharge.
+    let beyond = upcharges(row, &kept).sum::<Minor>() + base - claimed;
+    let upcharged = if taken < base { beyond } else { beyond.min(taken + pending - claimed) };
     let mut left = upcharged.max(Minor::ZERO);
     for ((part, most), draw) in standing.draws.iter_mut().zip(upcharges(row, &kept)).zip(&row.draws) {
         part.upcharge = most.min(left);

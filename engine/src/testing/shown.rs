@@ -183,9 +183,10 @@ impl Rows {
         } else {
             "approved"
         };
-        // Until UR took all, a merchant may take this much in total.
+        // Until UR took all, a merchant may take this much in total; then, what is shown as pending.
         let upcharges: Vec<i64> = draws.iter().zip(&kept).map(|(draw, kept)| draw.upcharge_on(*kept)).collect();
-        let most = if taken < base { base + upcharges.iter().sum::<i64>() } else { claimed };
+        let most = base + upcharges.iter().sum::<i64>();
+        let most = if taken < base { most } else { most.min(taken + pending) };
         let mut rest = (most - claimed).max(0);
         let upcharges = upcharges.into_iter().map(|most| {
             let part = rest.min(most);

@@ -110,7 +110,8 @@ impl Open {
     /// Whether something is held.
     #[must_use]
     pub fn holds(&self) -> bool {
-        self.row.state.is_open() || !self.row.held().amount.is_zero()
+        // A tip of its own may be pending though the bill was taken.
+        self.row.state.is_open() || !self.row.held().amount.is_zero() || !self.row.upcharge().paid.is_zero()
     }
 
     /// Whether UR shows a movement that it has not settled.

@@ -1,5 +1,5 @@
 use proptest::prelude::*;
-use tapgate_engine::ids::AuthorizationId;
+use tapgate_engine::ids::{AuthorizationId, UrId};
 use tapgate_engine::ledger::Change;
 use tapgate_engine::money::{Currency, Minor, Money};
 use tapgate_engine::store::{Store, Table};
@@ -7,7 +7,7 @@ use tapgate_engine::testing::{MemoryStore, cases};
 use tapgate_engine::time::{UnixMillis, UnixSeconds};
 
 use super::*;
-use crate::treasury::follow::tests::{HOUR_MS, MONDAY, World, moment};
+use crate::treasury::follow::tests::{GUEST, HOUR_MS, MONDAY, World, dining, moment};
 
 fn transaction() -> Transaction {
     Transaction {
@@ -157,6 +157,35 @@ fn what_is_pending_at_expiry_is_a_break_and_ends_one_period_later() {
         assert_eq!((expire(&world, 10), held(&world)), (0, Minor(1_000)), "{status:?}");
         assert_eq!(breaks(&world), [kind]);
         assert_eq!((expire(&world, 20), held(&world)), (1, Minor(0)), "{status:?}");
+    }
+}
+
+#[test]
+fn a_tip_that_stays_pending_when_the_bill_was_taken_ends_too() {
+    let world = dining(true);
+    let guest: UrId = format!("u{GUEST}").parse().unwrap();
+    world.report(MONDAY, 100_000, 0);
+    world.tap(MONDAY, 1, GUEST, 1_000);
+    world.drained();
+    for (hash, amount, status) in [("0xb1", 1_000, Status::Completed), ("0x71", 150, Status::Pending)] {
+        let shown = Transaction {
+            user: guest.clone(),
+            hash: hash.into(),
+            amount: Minor(amount),
+            status,
+            at: days(0).at.seconds(),
+            partner_reference: Some("a1".to_owned()),
+            reference: None,
+            ..transaction()
+        };
+        assert!(matches!(apply(&world.ledger, &shown, days(1)), Ok(Applied::Booked(_))));
+        world.drained();
+    }
+    let upcharged = || world.ledger.pool(Currency::EUR).unwrap().upcharged;
+    for (day, left) in [(10, 150), (19, 150), (20, 0)] {
+        expiry::expire_by_time(&world.ledger, &guest, &RULES, days(day)).unwrap();
+        world.drained();
+        assert_eq!(upcharged(), Minor(left), "day {day}");
     }
 }
 

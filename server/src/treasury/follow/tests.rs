@@ -62,7 +62,7 @@ fn author() -> Author {
 }
 
 /// The user who eats out.
-const GUEST: u32 = 1;
+pub(crate) const GUEST: u32 = 1;
 
 const PLENTY: i64 = 1_000_000_000_000;
 
@@ -220,7 +220,7 @@ fn happens() -> impl Strategy<Value = Happens> {
 }
 
 /// A world of three users, where a fifth is held above what restaurants ask for.
-fn dining(credits_count_at_once: bool) -> World {
+pub(crate) fn dining(credits_count_at_once: bool) -> World {
     let hold_upcharge = vec![HoldUpcharge { mcc: 5_812, percent: 20 }];
     let policy = Policy { credits_count_at_once, hold_upcharge, ..Policy::default() };
     World::under(policy, MemoryStore::new(), 3)
