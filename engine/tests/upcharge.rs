@@ -147,6 +147,9 @@ fn who_takes_what_was_approved_leaves_the_upcharge_and_who_takes_more_opens_a_br
     world.take("h", Progress::Completed, 1_250);
     assert_eq!(world.upcharged(), (98_750, 0, 1_250));
     assert_eq!(world.breaks(), ["amount_mismatch 1000 EUR 1250 EUR"]);
+    let world = after_a_dinner();
+    world.take("h", Progress::Completed, 1_210);
+    assert!(world.breaks().is_empty(), "UR's conversion explains what is beyond the tip");
 }
 
 #[test]

@@ -111,7 +111,7 @@ pub fn breaks(row: &Authorization, standing: &Standing, subject: &str, tolerance
     if taken > standing.approved + upcharge {
         let twice = standing.approved + standing.approved;
         let is_twice = taken == twice && !tolerance.holds(standing.approved, taken);
-        let kind = if is_twice { BreakKind::Duplicate } else { drift(standing.approved, taken) };
+        let kind = if is_twice { BreakKind::Duplicate } else { drift(standing.approved + upcharge, taken) };
         add(kind, "amount", shown(standing.approved), shown(taken));
     }
     let due = standing.net();
