@@ -84,12 +84,6 @@ impl Upcharge {
         self.paid.is_zero() && self.funds.is_zero()
     }
 
-    /// What it is for a part of the approved amount.
-    #[must_use]
-    pub(crate) fn share(self, part: Minor, whole: Minor) -> Minor {
-        self.paid.share_rounded_up(part.0, whole.0)
-    }
-
     /// The same with so much of the source.
     #[must_use]
     pub(crate) fn of_paid(self, paid: Minor) -> Upcharge {

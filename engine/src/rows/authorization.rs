@@ -61,6 +61,12 @@ impl Draw {
         self.upcharge.as_ref().map_or(Upcharge::default(), |upcharge| upcharge.approved)
     }
 
+    /// What may be taken above a part of it.
+    #[must_use]
+    pub(crate) fn upcharge_on(&self, part: Minor) -> Minor {
+        self.upcharge().paid.share_rounded_up(part.0, self.paid.amount.0)
+    }
+
     /// What is held above it now.
     #[must_use]
     pub fn upcharge_held(&self) -> Upcharge {

@@ -106,8 +106,7 @@ pub fn breaks(row: &Authorization, standing: &Standing, subject: &str, tolerance
     };
     // What may be taken above an approved amount was held for it.
     let upcharges = row.draws.iter().zip(&standing.draws);
-    let upcharge: Minor =
-        upcharges.map(|(draw, stands)| draw.upcharge().share(stands.approved, draw.paid.amount)).sum();
+    let upcharge: Minor = upcharges.map(|(draw, stands)| draw.upcharge_on(stands.approved)).sum();
     if taken > standing.approved + upcharge {
         let twice = standing.approved + standing.approved;
         let is_twice = taken == twice && !tolerance.holds(standing.approved, taken);

@@ -266,19 +266,24 @@ impl<'a> Quote<'a> {
         seen.chf_rate.and_then(|rate| to_chf(seen.max.amount, rate)).is_some_and(|max| self.spent <= max)
     }
 
+    /// What the source holds for it.
+    fn held(&self) -> Minor {
+        self.paid + self.upcharge.paid
+    }
+
     fn is_covered_by_user(&self) -> bool {
         match self.route.capacity {
             Capacity::Pool { funds: Some(seen), .. } => {
                 self.funds.is_some_and(|needed| needed.amount + self.upcharge.funds <= seen.available)
             }
             Capacity::Pool { funds: None, .. } => self.paid.is_zero(),
-            Capacity::Balance { available, .. } => self.paid + self.upcharge.paid <= available,
+            Capacity::Balance { available, .. } => self.held() <= available,
         }
     }
 
     fn left_in_pool(&self) -> Option<(Minor, Minor)> {
         match self.route.capacity {
-            Capacity::Pool { available, reserve, .. } => Some((available - self.paid - self.upcharge.paid, reserve)),
+            Capacity::Pool { available, reserve, .. } => Some((available - self.held(), reserve)),
             Capacity::Balance { .. } => None,
         }
     }
@@ -312,10 +317,8 @@ impl<'a> Quote<'a> {
             }
             Capacity::Balance { available, .. } => {
                 let in_paid = |amount| Money { amount, currency: self.route.currency };
-                let mut seen = vec![
-                    ("needed", in_paid(self.paid + self.upcharge.paid).to_string()),
-                    ("available", in_paid(available).to_string()),
-                ];
+                let mut seen =
+                    vec![("needed", in_paid(self.held()).to_string()), ("available", in_paid(available).to_string())];
                 seen.extend(self.upcharge_seen(in_paid(self.upcharge.paid)));
                 (seen, self.claimed(inputs))
             }
@@ -345,7 +348,7 @@ impl<'a> Quote<'a> {
                 let claimed = self.claimed(inputs).map(|claimed| ("claimed", claimed.amount.to_string()));
                 let seen = [
                     ("pool", self.route.currency.to_string()),
-                    ("needed", (self.paid + self.upcharge.paid).to_string()),
+                    ("needed", self.held().to_string()),
                     ("available", available.to_string()),
                     ("reserve", reserve.to_string()),
                 ];

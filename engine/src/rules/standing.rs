@@ -284,7 +284,7 @@ fn base(row: &Authorization, kept: &[Minor], back: Minor) -> Minor {
 /// What may be taken above the part of each draw that nobody announced as given back.
 fn upcharges(row: &Authorization, kept: &[Minor]) -> impl Iterator<Item = Minor> {
     let of_draw = |(draw, kept): (&Draw, &Minor)| {
-        if draw.is_ended { Minor::ZERO } else { draw.upcharge().share(*kept, draw.paid.amount) }
+        if draw.is_ended { Minor::ZERO } else { draw.upcharge_on(*kept) }
     };
     row.draws.iter().zip(kept).map(of_draw)
 }
