@@ -102,7 +102,7 @@ impl Ledger {
         cause: EndCause,
     ) -> Result<Arc<Ticket>, ChangeError> {
         self.settle_known(author, at, root, |row, _| {
-            if !row.state.is_open() && row.held().amount.is_zero() && row.upcharge().paid.is_zero() {
+            if !row.can_end() {
                 let state = row.state.name();
                 return Err(ChangeError::Conflict(format!("authorization {root} is {state}: it holds nothing")));
             }

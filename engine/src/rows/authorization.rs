@@ -380,6 +380,13 @@ impl Authorization {
         sum
     }
 
+    /// Whether there is something to end: it is open, or holds something. Of a tip that is pending by itself, the upcharge
+    /// stays held though the bill was taken.
+    #[must_use]
+    pub fn can_end(&self) -> bool {
+        self.state.is_open() || !self.held().amount.is_zero() || !self.upcharge().paid.is_zero()
+    }
+
     /// Whether UR showed a movement of it, with whatever status.
     #[must_use]
     pub fn is_shown(&self) -> bool {

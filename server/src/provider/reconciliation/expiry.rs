@@ -110,8 +110,7 @@ impl Open {
     /// Whether something is held.
     #[must_use]
     pub fn holds(&self) -> bool {
-        // A tip of its own may be pending though the bill was taken.
-        self.row.state.is_open() || !self.row.held().amount.is_zero() || !self.row.upcharge().paid.is_zero()
+        self.row.can_end()
     }
 
     /// Whether UR shows a movement that it has not settled.
