@@ -3,7 +3,7 @@
 //!
 //! Its modules are floors, and every arrow between them points down: `testing`, [`recovery`] → [`ledger`] → [`rules`] →
 //! [`rows`] → [`fact`] → [`journal`] → [`store`], [`contract`] → the ground ([`money`], [`country`], [`ids`],
-//! [`time`], bytes).
+//! [`time`], [`tree`], bytes).
 //!
 //! Start at [`ledger::Ledger`]: it decides requests and changes, writes each as a [`fact::Record`] to the
 //! [`journal::Journal`], and is itself nothing but the fold of that journal:
@@ -44,3 +44,4 @@ pub mod store;
 #[cfg(feature = "testing")]
 pub mod testing;
 pub mod time;
+pub mod tree;
