@@ -170,7 +170,7 @@ KEEP_MEMORY = MIMALLOC_PURGE_DELAY=-1
 
 .PHONY: bench-short
 bench-short: install ## criterion's decision and edge benches in a short form: a summary, not a measurement
-	@$(KEEP_MEMORY) cargo bench --package tapgate-bench --bench decision --bench edge -- --quick 'decision/[fpa]|edge' 2>/dev/null
+	@$(KEEP_MEMORY) cargo bench --package tapgate-bench --bench decision --bench edge -- --quick 'decision/(floor$$|floor_slabs|[pa])|edge' 2>/dev/null
 
 .PHONY: bench
 bench: install ## criterion's benches, each beside its floor (BENCH names one; BENCH_ARGS="--quick" for a first look)

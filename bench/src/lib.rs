@@ -2,7 +2,7 @@
 #![expect(clippy::expect_used, clippy::panic, reason = "a bench that meets the unexpected stops")]
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use rand::rngs::ChaCha8Rng;
 use rand::{RngExt, SeedableRng};
@@ -40,12 +40,22 @@ pub fn now() -> Moment {
 #[derive(Debug, Default)]
 pub struct Sink {
     last: AtomicU64,
+    last_payload_bytes: AtomicUsize,
+}
+
+impl Sink {
+    /// Bytes of the last record, its chain's link aside.
+    #[must_use]
+    pub fn last_payload_bytes(&self) -> usize {
+        self.last_payload_bytes.load(Ordering::Acquire)
+    }
 }
 
 impl Store for Sink {
     fn append(&self, entries: &[Entry]) -> Result<(), StoreError> {
         if let Some(last) = entries.last() {
             self.last.store(last.sequence.0, Ordering::Release);
+            self.last_payload_bytes.store(last.payload.len(), Ordering::Release);
         }
         Ok(())
     }

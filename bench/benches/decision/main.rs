@@ -4,21 +4,25 @@
 //! part in it; what they wrote is drained between batches.
 #![expect(clippy::expect_used, reason = "a bench that meets the unexpected stops")]
 
+mod floors;
+mod slabs;
+
+use std::cell::LazyCell;
 use std::hint::black_box;
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Barrier};
 use std::time::{Duration, Instant};
 
-use ahash::RandomState;
 use compact_str::CompactString;
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
-use dashmap::{DashMap, Entry};
-use tapgate_bench::{Requests, Sink, all_controls, drain, ledger, now, ur_id};
+use tapgate_bench::{Requests, Sink, all_controls, drain, ledger, now, submit};
 use tapgate_engine::fact::{Controls, Request};
-use tapgate_engine::ids::{AuthorizationId, UrId};
 use tapgate_engine::ledger::Ledger;
+use tapgate_engine::store::Store;
 use tapgate_engine::testing::Gated;
+
+use floors::{Floor, Remembering};
+use slabs::Slabs;
 
 /// Decisions in a batch: what the queue holds, less some room.
 const BATCH: u64 = 1_024;
@@ -28,102 +32,6 @@ const USERS: u64 = 1_000_000;
 
 /// What a bench's decisions take of memory, and the users'.
 const TOUCHED_MIB: usize = 4 * 1024;
-
-/// What every decision must do at least: find the user, check and raise the limit, take from a pool, insert the id.
-struct Floor {
-    users: DashMap<CompactString, (i64, i64), RandomState>,
-    answers: DashMap<CompactString, u64, RandomState>,
-    pool: AtomicI64,
-}
-
-impl Floor {
-    fn new(users: u64) -> Floor {
-        let hasher = RandomState::with_seeds(1, 2, 3, 4);
-        let floor = Floor {
-            users: DashMap::with_hasher_and_shard_amount(hasher.clone(), 1_024),
-            answers: DashMap::with_hasher_and_shard_amount(hasher, 1_024),
-            pool: AtomicI64::new(i64::MAX / 2),
-        };
-        for index in 0..users {
-            floor.users.insert(ur_id(index).into(), (0, i64::MAX / 2));
-        }
-        floor
-    }
-
-    fn decide(&self, user: &str, id: CompactString, amount: i64) -> bool {
-        let Some(mut row) = self.users.get_mut(user) else { return false };
-        if row.0 + amount > row.1 {
-            return false;
-        }
-        if !take(&self.pool, amount) {
-            return false;
-        }
-        row.0 += amount;
-        self.answers.insert(id, 1).is_none()
-    }
-}
-
-fn take(pool: &AtomicI64, amount: i64) -> bool {
-    let enough = |available: i64| available.checked_sub(amount).filter(|left| *left >= 0);
-    pool.fetch_update(Ordering::AcqRel, Ordering::Acquire, enough).is_ok()
-}
-
-/// The floor of whoever remembers as much as the engine does: rows of the engine's sizes, the request encoded and
-/// fingerprinted, a record. Nothing is judged, explained or chained.
-struct Remembering {
-    users: DashMap<UrId, Box<Account>, RandomState>,
-    answers: DashMap<AuthorizationId, Box<[u64; 11]>, RandomState>,
-    authorizations: DashMap<AuthorizationId, Box<[u64; 22]>, RandomState>,
-    pool: AtomicI64,
-}
-
-struct Account {
-    used: i64,
-    limit: i64,
-    /// The rest of a user's row, all of which a decision looks at.
-    others: [u64; 17],
-    spend_and_hold: Option<Box<[u64; 26]>>,
-}
-
-/// Bytes of a record beside its request: the values seen and the verdict.
-const VALUES_BYTES: usize = 120;
-
-impl Remembering {
-    fn new(users: u64) -> Remembering {
-        let hasher = RandomState::with_seeds(1, 2, 3, 4);
-        let floor = Remembering {
-            users: DashMap::with_hasher_and_shard_amount(hasher.clone(), 1_024),
-            answers: DashMap::with_hasher_and_shard_amount(hasher.clone(), 1_024),
-            authorizations: DashMap::with_hasher_and_shard_amount(hasher, 1_024),
-            pool: AtomicI64::new(i64::MAX / 2),
-        };
-        for index in 0..users {
-            let account = Account { used: 0, limit: i64::MAX / 2, others: [1; 17], spend_and_hold: None };
-            floor.users.insert(ur_id(index).parse().expect("an id"), Box::new(account));
-        }
-        floor
-    }
-
-    /// The record, where it is approved.
-    fn decide(&self, request: &Request) -> Option<Vec<u8>> {
-        let mut record = Vec::with_capacity(320);
-        record = postcard::to_extend(request, record).ok()?;
-        let fingerprint = blake3::hash(&record);
-        let Entry::Vacant(answer) = self.answers.entry(request.id.clone()) else { return None };
-        let Entry::Vacant(root) = self.authorizations.entry(request.id.clone()) else { return None };
-        let mut account = self.users.get_mut(&request.user)?;
-        if account.used + request.amount.0 > account.limit || !take(&self.pool, request.amount.0) {
-            return None;
-        }
-        record.extend_from_slice(fingerprint.as_bytes());
-        record.extend_from_slice(&[1; VALUES_BYTES]);
-        account.used += request.amount.0;
-        account.spend_and_hold = Some(Box::new([account.others.iter().sum(); 26]));
-        root.insert(Box::new([1; 22]));
-        answer.insert(Box::new([1; 11]));
-        Some(record)
-    }
-}
 
 struct World {
     gate: Arc<Gated<Sink>>,
@@ -210,14 +118,16 @@ fn in_batches(iterations: u64, most: u64, mut time: impl FnMut(u64) -> Duration)
     took
 }
 
+/// A floor is made when its bench runs: one that is filtered out costs nothing.
 fn bench_floor<F: Send + Sync + 'static>(
     criterion: &mut Criterion,
     name: &str,
-    floor: F,
-    mut requests: Requests,
+    make: impl FnOnce() -> F,
+    lane: u64,
     decide: fn(&F, &Request) -> bool,
 ) {
-    let floor = Arc::new(floor);
+    let floor = LazyCell::new(|| Arc::new(make()));
+    let mut requests = Requests::new(USERS, lane);
     let lanes = Lanes::start(1);
     criterion.bench_function(name, |bench| {
         bench.iter_custom(|iterations| {
@@ -232,13 +142,33 @@ fn bench_floor<F: Send + Sync + 'static>(
 }
 
 fn floors(criterion: &mut Criterion) {
-    bench_floor(criterion, "decision/floor", Floor::new(USERS), Requests::new(USERS, 7), |floor, request| {
-        floor.decide(request.user.as_str(), CompactString::from(request.id.as_str()), request.amount.0)
-    });
-    let remembering = Remembering::new(USERS);
-    bench_floor(criterion, "decision/floor_remembering", remembering, Requests::new(USERS, 8), |floor, request| {
-        black_box(floor.decide(request)).is_some()
-    });
+    bench_floor(
+        criterion,
+        "decision/floor",
+        || Floor::new(USERS),
+        7,
+        |floor, request| {
+            floor.decide(request.user.as_str(), CompactString::from(request.id.as_str()), request.amount.0)
+        },
+    );
+    bench_floor(
+        criterion,
+        "decision/floor_remembering",
+        || Remembering::new(USERS),
+        8,
+        |floor, request| black_box(floor.decide(request)).is_some(),
+    );
+    let slabs = || Slabs::new(USERS, record_bytes());
+    bench_floor(criterion, "decision/floor_slabs", slabs, 9, |floor, request| floor.decide(request));
+}
+
+/// Bytes of the record of a decision under every control: the floor's are as many.
+fn record_bytes() -> usize {
+    let sink = Arc::new(Sink::default());
+    let ledger = ledger(Arc::clone(&sink) as Arc<dyn Store>, 1, all_controls());
+    let _ = submit(&ledger, Requests::new(1, 10).tap());
+    drain(&ledger);
+    sink.last_payload_bytes()
 }
 
 fn ladder(criterion: &mut Criterion) {
