@@ -88,6 +88,14 @@ impl Store for Sink {
         Ok(())
     }
 
+    fn put_synced(&self, _: &[RowBytes]) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    fn erase(&self, _: Table, _: &[u8]) -> Result<(), StoreError> {
+        Ok(())
+    }
+
     fn write_rows(&self, _: &[RowBytes], _: Sequence) -> Result<(), StoreError> {
         Ok(())
     }

@@ -2,8 +2,8 @@
 //! randomness.
 //!
 //! Its modules are floors, and every arrow between them points down: `testing`, [`recovery`] → [`ledger`] → [`rules`] →
-//! [`rows`] → [`fact`] → [`journal`] → [`store`], [`contract`] → the ground ([`money`], [`country`], [`ids`],
-//! [`time`], [`tree`], bytes).
+//! [`rows`] → [`fact`] → [`journal`] → [`store`], [`contract`], [`person`] → the ground ([`money`], [`country`], [`ids`],
+//! [`time`], [`tree`], text, bytes).
 //!
 //! Start at [`ledger::Ledger`]: it decides requests and changes, writes each as a [`fact::Record`] to the
 //! [`journal::Journal`], and is itself nothing but the fold of that journal:
@@ -37,11 +37,13 @@ pub mod ids;
 pub mod journal;
 pub mod ledger;
 pub mod money;
+pub mod person;
 pub mod recovery;
 pub mod rows;
 pub mod rules;
 pub mod store;
 #[cfg(feature = "testing")]
 pub mod testing;
+pub mod text;
 pub mod time;
 pub mod tree;

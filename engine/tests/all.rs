@@ -15,6 +15,7 @@ mod hostile;
 mod interleaved;
 mod journal;
 mod model;
+mod persons;
 mod postings;
 mod prefunds;
 mod providers;

@@ -140,7 +140,8 @@ impl Fact {
             | Fact::AllowancesReported(_)
             | Fact::ProviderSuspended(_)
             | Fact::AccountReported(_)
-            | Fact::CardLimited(_) => Ok(()),
+            | Fact::CardLimited(_)
+            | Fact::PersonErased { .. } => Ok(()),
         }
     }
 }

@@ -202,4 +202,6 @@ pub enum Fact {
     AccountReported(Box<AccountReported>),
     /// A provider changed a card's limits.
     CardLimited(Box<CardLimited>),
+    /// What names the person behind a user was erased: it was kept outside the journal.
+    PersonErased { user: UrId },
 }

@@ -125,7 +125,8 @@ impl Fact {
             | Fact::Aged { .. }
             | Fact::PolicyApplied(_)
             | Fact::BalanceOmitted { .. }
-            | Fact::ProviderSuspended(_) => Touches::nothing(),
+            | Fact::ProviderSuspended(_)
+            | Fact::PersonErased { .. } => Touches::nothing(),
             Fact::ClockSet(set) => Touches { pools: set.pools.iter().copied().collect(), ..Touches::nothing() },
             Fact::BreakOpened(_) => {
                 Touches { breaks: SmallVec::from_iter([BreakId { opened: sequence, number: 0 }]), ..Touches::nothing() }

@@ -100,6 +100,8 @@ pub struct Ledger {
     postings: Mutex<Shelf<PostingRow>>,
     /// Idempotency keys not yet written to disk.
     keys: Mutex<Shelf<KeyRow>>,
+    /// One writer at a time of what names users.
+    persons: Mutex<()>,
     /// The disk is nearly full: nothing is approved, so that reversals and settlements still find room.
     disk_low: AtomicBool,
     journal: Journal,
@@ -156,6 +158,7 @@ impl Ledger {
             matching: std::array::from_fn(|_| Mutex::new(())),
             postings: Mutex::new(postings),
             keys: Mutex::new(keys),
+            persons: Mutex::new(()),
             disk_low: AtomicBool::new(false),
             journal,
             store,

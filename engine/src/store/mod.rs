@@ -62,11 +62,13 @@ pub enum Table {
     Closures,
     /// Idempotency keys by their caller's name and the key.
     Keys,
+    /// What names the persons behind users, by `urId`: no fold of the journal, and the only table that is erased from.
+    Persons,
 }
 
 impl Table {
     /// Every table.
-    pub const ALL: [Table; 12] = [
+    pub const ALL: [Table; 13] = [
         Table::Users,
         Table::Authorizations,
         Table::Answers,
@@ -79,6 +81,7 @@ impl Table {
         Table::Cursors,
         Table::Closures,
         Table::Keys,
+        Table::Persons,
     ];
 }
 
@@ -156,6 +159,19 @@ pub trait Store: Send + Sync + 'static {
     /// # Errors
     /// The write failed; some rows may be deleted.
     fn delete_rows(&self, table: Table, keys: &[Vec<u8>]) -> Result<(), StoreError>;
+
+    /// Writes rows of which the journal has nothing, and makes them durable before it returns.
+    ///
+    /// # Errors
+    /// The write failed; some rows may be written.
+    fn put_synced(&self, rows: &[RowBytes]) -> Result<(), StoreError>;
+
+    /// Erases a row that [`Store::put_synced`] wrote: once this returns, no file of the store holds the bytes of any value
+    /// that the key had. A key without a row is erased likewise: an erasure may have been cut short.
+    ///
+    /// # Errors
+    /// The erasure failed or is not complete: erase again.
+    fn erase(&self, table: Table, key: &[u8]) -> Result<(), StoreError>;
 
     /// Writes rows, makes all written rows durable, and then sets the watermark: every row holds at least the records
     /// up to it.

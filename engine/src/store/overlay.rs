@@ -99,6 +99,14 @@ impl Store for Overlay {
         Ok(())
     }
 
+    fn put_synced(&self, rows: &[RowBytes]) -> Result<(), StoreError> {
+        self.put_rows(rows)
+    }
+
+    fn erase(&self, table: Table, key: &[u8]) -> Result<(), StoreError> {
+        self.delete_rows(table, &[key.to_vec()])
+    }
+
     fn write_rows(&self, rows: &[RowBytes], watermark: Sequence) -> Result<(), StoreError> {
         self.put_rows(rows)?;
         self.written().watermark = Some(watermark);

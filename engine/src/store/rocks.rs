@@ -6,12 +6,15 @@
 //! ever waits for a row. The log is recovered strictly: an incomplete last write is dropped (it was never
 //! acknowledged); any other failed check stops the start.
 
+use std::collections::BTreeSet;
 use std::ops::ControlFlow;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use rocksdb::{
-    BlockBasedOptions, ColumnFamilyDescriptor, ColumnFamilyRef, DB, DBCompressionType, DBRecoveryMode, Direction, Env,
-    FlushOptions, IteratorMode, Options, ReadOptions, WriteBatch, WriteOptions,
+    BlockBasedOptions, BottommostLevelCompaction, ColumnFamilyDescriptor, ColumnFamilyRef, CompactOptions, DB,
+    DBCompressionType, DBRecoveryMode, Direction, Env, FlushOptions, IteratorMode, LiveFile, Options, ReadOptions,
+    WriteBatch, WriteOptions,
 };
 use rustix::fs::{Mode, OFlags};
 
@@ -82,6 +85,8 @@ pub struct Rocks {
     journal: DB,
     rows: DB,
     sync_mode: SyncMode,
+    /// Files that an erasure has replaced, and that a reader kept from being deleted. One erasure at a time.
+    replaced: Mutex<Vec<PathBuf>>,
 }
 
 impl std::fmt::Debug for Rocks {
@@ -104,6 +109,7 @@ fn table_name(table: Table) -> &'static str {
         Table::Cursors => "cursors",
         Table::Closures => "closures",
         Table::Keys => "keys",
+        Table::Persons => "persons",
     }
 }
 
@@ -212,7 +218,7 @@ impl Rocks {
         // The format is written after the journal is created: a format without a journal means the journal is lost.
         let journal = DB::open(&serving(journal_options(), format.is_none()), directory.join(JOURNAL));
         let journal = journal.map_err(|error| failed(&error))?;
-        let store = Rocks { journal, rows, sync_mode };
+        let store = Rocks { journal, rows, sync_mode, replaced: Mutex::default() };
         if format.is_none() {
             let synced = std::fs::File::open(directory).and_then(|directory| directory.sync_all());
             synced.map_err(|error| StoreError::Failed(format!("the data directory cannot be synced: {error}")))?;
@@ -245,7 +251,7 @@ impl Rocks {
         if format_of(&rows)? != Some(vec![FORMAT_VERSION]) {
             return Err(other_version(directory));
         }
-        Ok(Rocks { journal, rows, sync_mode: SyncMode::Os })
+        Ok(Rocks { journal, rows, sync_mode: SyncMode::Os, replaced: Mutex::default() })
     }
 
     fn flush_all(&self) -> Result<(), StoreError> {
@@ -266,6 +272,18 @@ impl Rocks {
     /// A table; `None` where a directory older than the table is opened read-only, so that it has no row.
     fn table(&self, table: Table) -> Option<ColumnFamilyRef<'_>> {
         self.rows.cf_handle(table_name(table))
+    }
+
+    /// The files of a table that may hold the key.
+    fn files_around(&self, name: &str, key: &[u8]) -> Result<Vec<PathBuf>, StoreError> {
+        let files = self.rows.live_files().map_err(|error| failed(&error))?;
+        let may_hold = |file: &LiveFile| {
+            file.column_family_name == name
+                && file.start_key.as_deref().is_none_or(|start| start <= key)
+                && file.end_key.as_deref().is_none_or(|end| key <= end)
+        };
+        let path = |file: &LiveFile| self.rows.path().join(file.name.trim_start_matches('/'));
+        Ok(files.iter().filter(|file| may_hold(file)).map(path).collect())
     }
 
     /// Written without a log, too: a flush makes it durable and leaves no log behind.
@@ -387,6 +405,37 @@ impl Store for Rocks {
         Ok(())
     }
 
+    fn put_synced(&self, rows: &[RowBytes]) -> Result<(), StoreError> {
+        self.put_rows(rows)?;
+        let tables: BTreeSet<Table> = rows.iter().map(|row| row.table).collect();
+        self.flush_rows(tables.into_iter().map(table_name))
+    }
+
+    /// A deletion hides a value until some later compaction drops it. Here it is compacted away at once, with every value
+    /// beneath it, and the files that held them are gone before this returns.
+    fn erase(&self, table: Table, key: &[u8]) -> Result<(), StoreError> {
+        let mut replaced = self.replaced.lock().unwrap_or_else(PoisonError::into_inner);
+        let name = table_name(table);
+        self.delete_rows(table, &[key.to_vec()])?;
+        self.flush_rows(std::iter::once(name))?;
+        replaced.extend(self.files_around(name, key)?);
+        let mut options = CompactOptions::default();
+        options.set_bottommost_level_compaction(BottommostLevelCompaction::Force);
+        self.rows.compact_range_cf_opt(&self.family(name)?, Some(key), Some(key), &options);
+        // A reader may have kept old files from being deleted: allowing it again deletes whatever nobody reads.
+        let deleted = self.rows.disable_file_deletions().and_then(|()| self.rows.enable_file_deletions());
+        deleted.map_err(|error| failed(&error))?;
+        // The compaction reports no error.
+        replaced.retain(|file| file.try_exists().unwrap_or(true));
+        match replaced.first() {
+            None => Ok(()),
+            Some(file) => Err(StoreError::Failed(format!(
+                "what was to be erased is still in {}, which is in use: erase again",
+                file.display()
+            ))),
+        }
+    }
+
     fn write_rows(&self, rows: &[RowBytes], watermark: Sequence) -> Result<(), StoreError> {
         self.put_rows(rows)?;
         if self.sync_mode == SyncMode::Os {
@@ -480,6 +529,51 @@ mod tests {
         assert!(Rocks::open(directory.path(), SyncMode::Os).is_err());
         let said = Rocks::open_read_only(directory.path()).unwrap_err().to_string();
         assert!(said.contains("journal holds nothing"), "{said}");
+    }
+
+    /// Whether any file of the directory holds the bytes.
+    fn holds(directory: &Path, bytes: &[u8]) -> bool {
+        let files = [JOURNAL, ROWS].map(|half| std::fs::read_dir(directory.join(half)).unwrap());
+        files.into_iter().flatten().any(|file| {
+            let file = std::fs::read(file.unwrap().path()).unwrap();
+            file.windows(bytes.len()).any(|part| part == bytes)
+        })
+    }
+
+    #[test]
+    fn what_is_erased_leaves_every_file() {
+        let directory = tempfile::tempdir().unwrap();
+        let open = || Rocks::open(directory.path(), SyncMode::Fsync).unwrap();
+        let store = open();
+        let row = |key: &str, value: &str| RowBytes {
+            table: Table::Persons,
+            key: key.as_bytes().to_vec(),
+            value: value.as_bytes().to_vec(),
+        };
+        store.put_synced(&[row("1", "Wilhelmina"), row("2", "Aloysius"), row("3", "Bartholomew")]).unwrap();
+        assert!(holds(directory.path(), b"Aloysius"), "on the disk without a turn of rows");
+        store.put_synced(&[row("2", "Ignatius")]).unwrap();
+        let read = store.rows.iterator_cf(store.table(Table::Persons).unwrap(), IteratorMode::Start);
+        for _ in 0..2 {
+            let said = store.erase(Table::Persons, b"2").unwrap_err().to_string();
+            assert!(said.contains("in use: erase again"), "a reader holds the file: {said}");
+        }
+        drop(read);
+        store.erase(Table::Persons, b"2").unwrap();
+        assert_eq!(store.row(Table::Persons, b"2"), Ok(None));
+        assert!(!holds(directory.path(), b"Aloysius") && !holds(directory.path(), b"Ignatius"));
+        assert!(holds(directory.path(), b"Wilhelmina") && holds(directory.path(), b"Bartholomew"));
+        // Cut short: the deletion is on the disk, and so is the value.
+        store.delete_rows(Table::Persons, &[b"3".to_vec()]).unwrap();
+        drop(store);
+        let store = open();
+        assert!(holds(directory.path(), b"Bartholomew"));
+        for key in [b"3", b"3", b"9"] {
+            store.erase(Table::Persons, key).unwrap();
+        }
+        assert!(!holds(directory.path(), b"Bartholomew") && holds(directory.path(), b"Wilhelmina"));
+        drop(store);
+        assert_eq!(rows(&open()), 1);
     }
 
     #[test]

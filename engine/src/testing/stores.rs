@@ -130,6 +130,14 @@ impl Store for MemoryStore {
         Ok(())
     }
 
+    fn put_synced(&self, rows: &[RowBytes]) -> Result<(), StoreError> {
+        self.put_rows(rows)
+    }
+
+    fn erase(&self, table: Table, key: &[u8]) -> Result<(), StoreError> {
+        self.delete_rows(table, &[key.to_vec()])
+    }
+
     fn write_rows(&self, rows: &[RowBytes], watermark: Sequence) -> Result<(), StoreError> {
         self.put_rows(rows)?;
         self.kept().watermark = watermark;
@@ -164,6 +172,12 @@ macro_rules! forward_reads {
         }
         fn delete_rows(&self, table: Table, keys: &[Vec<u8>]) -> Result<(), StoreError> {
             self.inner.delete_rows(table, keys)
+        }
+        fn put_synced(&self, rows: &[RowBytes]) -> Result<(), StoreError> {
+            self.inner.put_synced(rows)
+        }
+        fn erase(&self, table: Table, key: &[u8]) -> Result<(), StoreError> {
+            self.inner.erase(table, key)
         }
         fn write_rows(&self, rows: &[RowBytes], watermark: Sequence) -> Result<(), StoreError> {
             self.inner.write_rows(rows, watermark)

@@ -12,7 +12,7 @@ use std::time::Duration;
 use clap::{Parser, Subcommand};
 
 use self::admin::{
-    alerts, authorizations, breaks, calendar, cards, deliveries, pools, prefunds, program, rates, users,
+    alerts, authorizations, breaks, calendar, cards, deliveries, erase, pools, prefunds, program, rates, users,
 };
 use self::offline::{config, journal, sandbox, sign, sweep};
 use self::ui::screen;
@@ -42,6 +42,8 @@ enum Command {
     Pools(pools::Pools),
     /// Import users, show one, change one.
     Users(users::Users),
+    /// Erase what names the person behind a user: external id and label.
+    Erase(erase::Erase),
     /// Freeze, activate, delete or restrict a card.
     Cards(cards::Cards),
     /// List authorizations, show or release one.
@@ -95,6 +97,7 @@ pub fn run() -> ExitCode {
         Command::Config(command) => config::run(&command),
         Command::Pools(pools) => pools.run(),
         Command::Users(users) => users.run(),
+        Command::Erase(erase) => erase.run(),
         Command::Cards(cards) => cards.run(),
         Command::Authorizations(authorizations) => authorizations.run(),
         Command::Explain(explain) => explain.run(),

@@ -225,6 +225,7 @@ impl Stage {
             | Fact::ClosureRemoved { .. }
             | Fact::CursorMoved { .. }
             | Fact::MessageSkipped { .. }
+            | Fact::PersonErased { .. }
             | Fact::ClockSet(_) => None,
             // Never a person's.
             Fact::Decided(_)

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from tapgate import error_code, eventually, fresh, now
-from world import NOTHING, changes, follow_up, spent, tap, user_line, user_of
+from world import NOTHING, World, changes, follow_up, spent, tap, user_line, user_of
 
 # --- import --------------------------------------------------------------------------------------------------------
 
@@ -74,6 +74,56 @@ def test_importing_again_replaces_the_cards(world):
     world.approve(tap(user, cardId=user.cards[1]))
     answer = world.decide(tap(user, cardId=user.cards[0]))
     assert answer["reason"] in ("unknown_card", "card_deleted")
+
+
+# --- what names a person ---------------------------------------------------------------------------------------------
+
+
+def holds(server, text: str) -> bool:
+    """Whether any file of the server's directory, its log included, holds the text."""
+    return any(text.encode() in file.read_bytes() for file in server.directory.rglob("*") if file.is_file())
+
+
+def test_what_names_a_person_is_in_no_record_and_leaves_every_file_once_erased(new_server):
+    server = new_server()
+    world = World(server).furnished()
+    secrets = [fresh("customer"), fresh("Wilhelmina"), fresh("Aloysius")]
+    line = {**user_line(), "externalId": secrets[0], "label": secrets[1]}
+    other = {**user_line(), "label": secrets[2]}
+    thief = {**other, "cards": line["cards"], "label": fresh("Mallory")}
+    hidden = {**user_line(), "label": fresh("Ann") + "\u202e"}
+    result = world.import_raw("\n".join(map(json.dumps, [line, other, thief, hidden])).encode())
+    assert result["imported"] == 2 and [rejected["line"] for rejected in result["rejected"]] == [3, 4]
+    assert "another user" in result["rejected"][0]["error"] and result["rejected"][1]["error"].startswith("label: ")
+    user, path = user_of(line), f"/api/v1/users/{line['urId']}"
+    world.approve(tap(user))
+    world.import_lines({**line, "label": None}, {**user_line(), "cards": []})
+
+    def names(of) -> tuple:
+        profile = server.admin_ok("GET", f"/api/v1/users/{of['urId']}")
+        return profile["externalId"], profile["label"]
+
+    server.restart()
+    assert (names(line), names(other)) == ((secrets[0], secrets[1]), (None, secrets[2]))
+    records = server.admin("GET", "/api/v1/journal?from=1", role="viewer").text
+    assert line["urId"] in records and not any(secret in records for secret in secrets)
+    # A row, and nothing else: a deletion alone would leave these bytes.
+    assert all(holds(server, secret) for secret in secrets)
+
+    for role in ("viewer", "treasurer"):
+        assert server.admin("DELETE", f"{path}/person", role=role).status_code == 403
+    for _ in range(2):
+        erased = server.admin_ok("DELETE", f"{path}/person")
+        assert erased == {"urId": line["urId"], "externalId": None, "label": None}
+        assert (names(line), names(other)) == ((None, None), (None, secrets[2]))
+        assert not holds(server, secrets[0]) and not holds(server, secrets[1])
+    assert world.profile(user)["holds"], "everything but the name stays"
+    assert error_code(server.admin("DELETE", "/api/v1/users/nobody/person")) == "not_found"
+    erasures = server.admin("GET", "/api/v1/journal?from=1", role="viewer").text.count('"person_erased"')
+    assert erasures == 2, "who erased, and when, is in the journal"
+    server.terminate()
+    server.wait_for_exit_0()
+    assert not holds(server, secrets[0]) and not holds(server, secrets[1]) and holds(server, secrets[2])
 
 
 # --- funds ---------------------------------------------------------------------------------------------------------

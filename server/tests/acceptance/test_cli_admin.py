@@ -152,6 +152,19 @@ def test_a_user_is_shown_in_sections(world, shown):
     assert columns(hold) == [data["authorizationId"]] * 2 + ["CRYPTO", "12.50 EUR", "12.50 EUR"]
 
 
+def test_a_user_is_named_until_it_is_erased(world, shown, complaint):
+    line = {**user_line(), "externalId": "c-7", "label": "Ann Meier"}
+    world.import_lines(line)
+    user = line["urId"]
+    assert f"user {user}\n  external id  c-7\n  label        Ann Meier\n" in shown("users", "show", user)
+    erased = f"user {user}: external id and label are erased here; backups made before keep them\n"
+    assert shown("erase", user) == erased
+    assert "Ann" not in shown("users", "show", user)
+    assert json.loads(shown("erase", user, "--json")) == {"urId": user, "externalId": None, "label": None}
+    assert complaint("erase", fresh("nobody")).startswith("tapgate: not_found: there is no user nobody")
+    assert complaint("erase", user, role="treasurer").startswith("tapgate: forbidden: ")
+
+
 def test_a_user_is_suspended_and_resumed(world, shown):
     user = world.user()
     assert "live, suspended by the partner" in shown("users", "suspend", user.ur_id)

@@ -5,6 +5,7 @@ mod breaks;
 mod clock;
 mod closures;
 mod cursors;
+mod persons;
 mod pools;
 mod prefunds;
 mod program;
@@ -233,11 +234,7 @@ impl Ledger {
             Change::AnswerBreak { root, closing, answer } => self.answer_break(author, at, &root, closing, answer)?,
             Change::Link { from, to } => self.link(author, &from, &to, now)?,
             Change::ImportUser(import) => {
-                for card in &import.cards {
-                    if self.owner(&admin, &card.id).is_some_and(|owner| *owner != import.user) {
-                        return Err(ChangeError::Conflict(format!("card {} is another user's", card.id)));
-                    }
-                }
+                self.check_owners(&admin, &import)?;
                 let before = self.users.get(&import.user).map(|row| row.cards.clone()).unwrap_or_default();
                 let user = import.user.clone();
                 let ticket = self.import(author, at, import)?;

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use super::{ChangeError, in_range, in_signed_range, not_found};
-use crate::fact::{Author, Controls, Fact, FundsReplaced, Import};
+use crate::fact::{Author, Controls, Fact, FundsReplaced, Import, ImportedCard};
 use crate::ids::{AuthorizationId, UrId};
 use crate::journal::Ticket;
-use crate::ledger::Ledger;
 use crate::ledger::commit::{fold, fold_into};
+use crate::ledger::{Admin, Ledger};
 use crate::money::{Minor, Money};
 use crate::rows::User;
 use crate::time::UnixMillis;
@@ -33,44 +33,69 @@ impl Ledger {
         at: UnixMillis,
         import: Box<Import>,
     ) -> Result<Arc<Ticket>, ChangeError> {
-        validate_import(&import)?;
         let shared = self.read_shared();
         let place = self.users.entry(import.user.clone());
-        if let dashmap::Entry::Occupied(row) = &place {
-            let kept = row.get().cards.iter().filter(|card| card.outlives(&import));
-            let kept = kept.filter(|card| import.cards.iter().all(|new| new.id != card.id)).count();
-            if import.cards.len() + kept > LIST_MAX {
-                return Err(ChangeError::Invalid(format!(
-                    "a user has at most {LIST_MAX} cards, and {kept} that are frozen or deleted stay"
-                )));
-            }
-            if let Some(provider) = import.provider.filter(|new| *new != row.get().provider) {
-                let (user, own) = (&import.user, row.get().provider.name());
-                if !import.overrides {
-                    return Err(ChangeError::Conflict(format!(
-                        "user {user} is an account of {own}, not of {}: say \"override\": true to move it",
-                        provider.name()
-                    )));
-                }
-                if !row.get().holds().is_empty() || !row.get().asked().is_empty() {
-                    return Err(ChangeError::Conflict(format!(
-                        "{own} has authorizations of user {user} still to settle: the account moves once they are over"
-                    )));
-                }
-            }
-            let held = row.get().funds.filter(|funds| !funds.held.is_zero());
-            if let Some(held) = held
-                && import.funds.is_none_or(|funds| funds.currency != held.currency)
-            {
-                return Err(ChangeError::Conflict(format!(
-                    "{} {} of the user's funds are held: the currency of the funds cannot change until they are debited or released",
-                    held.held, held.currency
-                )));
-            }
-        }
+        let before = match &place {
+            dashmap::Entry::Occupied(row) => Some(&**row.get()),
+            dashmap::Entry::Vacant(_) => None,
+        };
+        check_import(before, &import)?;
         let fact = Fact::UserImported(import);
         Ok(self.commit(shared, author, at, fact, |_, sequence, record| fold_into(place, sequence, record))?)
     }
+
+    /// Whether an import would be refused now.
+    ///
+    /// # Errors
+    /// The refusal.
+    pub fn check_import(&self, import: &Import) -> Result<(), ChangeError> {
+        self.check_owners(&self.lock_admin(), import)?;
+        check_import(self.users.get(&import.user).as_ref().map(|row| &***row), import)
+    }
+
+    pub(in crate::ledger) fn check_owners(&self, admin: &Admin, import: &Import) -> Result<(), ChangeError> {
+        let is_others = |card: &&ImportedCard| self.owner(admin, &card.id).is_some_and(|owner| *owner != import.user);
+        match import.cards.iter().find(is_others) {
+            None => Ok(()),
+            Some(card) => Err(ChangeError::Conflict(format!("card {} is another user's", card.id))),
+        }
+    }
+}
+
+fn check_import(before: Option<&User>, import: &Import) -> Result<(), ChangeError> {
+    validate_import(import)?;
+    let Some(row) = before else { return Ok(()) };
+    let kept = row.cards.iter().filter(|card| card.outlives(import));
+    let kept = kept.filter(|card| import.cards.iter().all(|new| new.id != card.id)).count();
+    if import.cards.len() + kept > LIST_MAX {
+        return Err(ChangeError::Invalid(format!(
+            "a user has at most {LIST_MAX} cards, and {kept} that are frozen or deleted stay"
+        )));
+    }
+    if let Some(provider) = import.provider.filter(|new| *new != row.provider) {
+        let (user, own) = (&import.user, row.provider.name());
+        if !import.overrides {
+            return Err(ChangeError::Conflict(format!(
+                "user {user} is an account of {own}, not of {}: say \"override\": true to move it",
+                provider.name()
+            )));
+        }
+        if !row.holds().is_empty() || !row.asked().is_empty() {
+            return Err(ChangeError::Conflict(format!(
+                "{own} has authorizations of user {user} still to settle: the account moves once they are over"
+            )));
+        }
+    }
+    let held = row.funds.filter(|funds| !funds.held.is_zero());
+    if let Some(held) = held
+        && import.funds.is_none_or(|funds| funds.currency != held.currency)
+    {
+        return Err(ChangeError::Conflict(format!(
+            "{} {} of the user's funds are held: the currency of the funds cannot change until they are debited or released",
+            held.held, held.currency
+        )));
+    }
+    Ok(())
 }
 
 pub(in crate::ledger) fn replaced_funds(

@@ -178,7 +178,8 @@ impl Row for User {
             | Fact::ClockSet(_)
             | Fact::PolicyApplied(_)
             | Fact::BalanceOmitted { .. }
-            | Fact::ProviderSuspended(_) => {}
+            | Fact::ProviderSuspended(_)
+            | Fact::PersonErased { .. } => {}
         }
         self.tidy();
         self.sequence = sequence;

@@ -11,6 +11,7 @@ pub(super) mod client;
 pub(super) mod controls;
 pub(super) mod decision;
 pub(super) mod deliveries;
+pub(super) mod erase;
 pub(super) mod explain;
 pub(super) mod import;
 pub(super) mod lines;

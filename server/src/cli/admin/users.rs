@@ -70,6 +70,8 @@ struct Funds {
 #[serde(default, rename_all = "camelCase")]
 struct User {
     ur_id: Text,
+    external_id: Option<Text>,
+    label: Option<Text>,
     status: Text,
     suspended: bool,
     limit: Limit,
@@ -159,7 +161,10 @@ impl User {
         let funding = self.funding.as_ref().map_or("as configured", Text::as_str).to_owned();
 
         let mut shown = format!("{}\n", screen.strong(&format!("user {}", self.ur_id)));
-        shown.push_str(&fields(&[("status", status), ("funding", funding)]));
+        let names = [("external id", &self.external_id), ("label", &self.label)];
+        let names = names.into_iter().filter_map(|(name, text)| Some((name, text.as_ref()?.as_str().to_owned())));
+        let lines: Vec<_> = names.chain([("status", status), ("funding", funding)]).collect();
+        shown.push_str(&fields(&lines));
         shown.push_str(&heading("Limit"));
         shown.push_str(&self.limit.view(now));
         shown.push_str(&heading("Funds"));
@@ -297,6 +302,11 @@ Open holds
   a\\u{1b}1       a1    CRYPTO  12.50 EUR     12.50 EUR
 ";
         assert_eq!(user.view(Screen::plain(), 1_768_659_502), expected);
+        let [ur_id, status] = ["12345", "live"].map(Text::of);
+        let (external_id, label) = (Some(Text::of("c-7")), Some(Text::of("Ann\u{202e}")));
+        let named = User { ur_id, external_id, label, status, ..User::default() }.view(Screen::plain(), 0);
+        let names = "user 12345\n  external id  c-7\n  label        Ann\\u{202e}\n  status       live\n";
+        assert!(named.starts_with(names), "{named}");
         let later = user.view(Screen::plain(), 1_768_659_501 + LIMIT_PERIOD_SECONDS + 1);
         assert!(later.contains("its period ended 2026-02-16 14:18:21 UTC, so it counts no more"), "{later}");
     }

@@ -5,6 +5,7 @@ use std::io::IsTerminal;
 
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
+use tapgate_engine::text::is_printable;
 
 /// Text from the API that is safe to show: a merchant's name must not move the cursor or reorder a line.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -36,18 +37,11 @@ impl<'de> Deserialize<'de> for Text {
     }
 }
 
-/// Whether a character controls the terminal or reorders a line instead of being visible.
-fn controls_terminal(character: char) -> bool {
-    character.is_control()
-        || matches!(character, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
-            | '\u{2060}'..='\u{206f}' | '\u{feff}')
-}
-
-/// Escapes every such character, as in `\u{1b}`.
+/// Escapes every character that is not printable, as in `\u{1b}`.
 pub(in crate::cli) fn clean(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for character in text.chars() {
-        if controls_terminal(character) { shown.extend(character.escape_unicode()) } else { shown.push(character) }
+        if is_printable(character) { shown.push(character) } else { shown.extend(character.escape_unicode()) }
     }
     shown
 }
@@ -57,7 +51,7 @@ pub(in crate::cli) fn clean_json(json: &str) -> String {
     let mut shown = String::with_capacity(json.len());
     for character in json.chars() {
         // Valid JSON has control characters up to space only between its tokens, as white space.
-        if controls_terminal(character) && character > ' ' {
+        if !is_printable(character) && character > ' ' {
             shown.push_str(&format!("\\u{:04x}", u32::from(character)));
         } else {
             shown.push(character);
@@ -139,7 +133,7 @@ mod tests {
     fn json_keeps_its_value() {
         let value = serde_json::json!({"name": "a\u{1b}\u{7f}\u{9b}\u{202e}é\"", "n": 1});
         let shown = clean_json(&value.to_string());
-        assert!(!shown.chars().any(controls_terminal), "{shown}");
+        assert!(shown.chars().all(is_printable), "{shown}");
         assert_eq!(serde_json::from_str::<Value>(&shown).unwrap(), value);
     }
 

@@ -557,6 +557,14 @@ impl Store for Counted {
         self.inner.delete_rows(table, keys)
     }
 
+    fn put_synced(&self, rows: &[RowBytes]) -> Result<(), StoreError> {
+        self.inner.put_synced(rows)
+    }
+
+    fn erase(&self, table: Table, key: &[u8]) -> Result<(), StoreError> {
+        self.inner.erase(table, key)
+    }
+
     fn write_rows(&self, rows: &[RowBytes], watermark: Sequence) -> Result<(), StoreError> {
         self.inner.write_rows(rows, watermark)
     }

@@ -163,6 +163,7 @@ fn fact(fact: &Fact) -> Value {
             "kind": "card_limited", "urId": limited.user.as_str(), "cardId": limited.card.as_str(),
             "controls": super::controls::view(limited.controls.as_deref()), "said_at": limited.at.0,
         }),
+        Fact::PersonErased { user } => json!({"kind": "person_erased", "urId": user.as_str()}),
         Fact::PolicyApplied(policy) => json!({"kind": "policy_applied", "policy": policy_view(policy)}),
     }
 }

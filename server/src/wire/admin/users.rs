@@ -1,5 +1,7 @@
 //! Users, funds and cards as JSON.
 
+use std::fmt;
+
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tapgate_engine::contract::limit::ClientLimit;
@@ -9,6 +11,7 @@ use tapgate_engine::fact::{
 use tapgate_engine::ids::{CardId, UrId};
 use tapgate_engine::ledger::Change;
 use tapgate_engine::money::{ChfMinor, Currency};
+use tapgate_engine::person::{ExternalId, Label, Person};
 use tapgate_engine::rows::User;
 use tapgate_engine::time::UnixSeconds;
 
@@ -32,6 +35,19 @@ pub struct ImportLine {
     #[serde(default, rename = "override")]
     overrides: bool,
     provider: Option<ProviderForm>,
+    external_id: Option<Unshown>,
+    label: Option<Unshown>,
+}
+
+/// A text that no debug output shows.
+#[derive(Deserialize)]
+#[serde(transparent)]
+struct Unshown(String);
+
+impl fmt::Debug for Unshown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("…")
+    }
 }
 
 /// A provider of accounts.
@@ -108,6 +124,16 @@ struct CardForm {
 }
 
 impl ImportLine {
+    /// What names the person: it is kept apart from the import's record.
+    ///
+    /// # Errors
+    /// A value is malformed; the message names its field and does not repeat it.
+    pub fn person(&self) -> Result<Person, Malformed> {
+        let external_id = self.external_id.as_ref().map(|text| parsed("externalId", &text.0)).transpose()?;
+        let label = self.label.as_ref().map(|text| parsed("label", &text.0)).transpose()?;
+        Ok(Person { external_id, label })
+    }
+
     /// # Errors
     /// A value is malformed; the message names its field.
     pub fn import(&self, card_currency: Currency) -> Result<Import, Malformed> {
@@ -240,7 +266,7 @@ pub fn card_view(card: &tapgate_engine::rows::Card) -> Value {
 }
 
 #[must_use]
-pub fn view(id: &UrId, user: &User, now: UnixSeconds) -> Value {
+pub fn view(id: &UrId, user: &User, person: &Person, now: UnixSeconds) -> Value {
     let fiat = user.fiat().iter().map(|balance| {
         json!({
             "currency": balance.currency.as_str(),
@@ -261,6 +287,8 @@ pub fn view(id: &UrId, user: &User, now: UnixSeconds) -> Value {
     });
     json!({
         "urId": id.as_str(),
+        "externalId": person.external_id.as_ref().map(ExternalId::as_str),
+        "label": person.label.as_ref().map(Label::as_str),
         "provider": user.provider.name(),
         "status": user.status.name(),
         "suspended": user.suspended,
