@@ -111,6 +111,37 @@ fn an_idle_users_spends_go_by_a_record() {
     world.close_and_check(&store);
 }
 
+#[test]
+fn a_user_who_spent_is_as_small_as_before_once_that_is_over() {
+    let store = MemoryStore::new();
+    let world = World::with_store(store.clone());
+    world.change(Change::ImportUser(Box::new(Import { fiat: Vec::new(), ..import() }))).unwrap();
+    let idle = world.user();
+    for (id, ends_by_us) in [("a1", false), ("a2", false), ("a3", true)] {
+        world.durable(tap(id, 1_000));
+        if ends_by_us {
+            world.change(Change::Release { root: id.parse().unwrap(), reason: "never shown".into() }).unwrap();
+        } else {
+            world.ledger.post(&settled(id, 1_000, 60), at(60)).unwrap();
+        }
+    }
+    world.change(world::funds(100_000, 1, &["a1", "a2"])).unwrap();
+    let is_idle = |day: u64| {
+        world.ledger.age_with_rests(at(day * DAY), &mut || {}).unwrap();
+        let mut user = world.user();
+        // What the partner reported since is no larger than what it replaced.
+        (user.sequence, user.funds) = (idle.sequence, idle.funds);
+        user == idle
+    };
+    assert!(!is_idle(33), "a late movement may still belong to the hold that we ended");
+    assert_eq!(world.user().spends().newest(), None);
+    assert!(!is_idle(119));
+    assert!(is_idle(121), "{:?}", world.user());
+    let before = world.ledger.journal().claimed();
+    assert!(is_idle(122) && world.ledger.journal().claimed() == before.next(), "nothing is left to age");
+    world.close_and_check(&store);
+}
+
 fn keyed(key: &str, body: &str) -> Author {
     let idempotency = Some(IdempotencyKey { key: key.into(), fingerprint: Fingerprint::of(body.as_bytes()) });
     Author::Person { name: "ops".into(), idempotency }

@@ -62,7 +62,7 @@ impl Ledger {
         // Copies the few ids; each shard of the map is held for microseconds.
         let ageing = |user: &User| {
             let is_quiet = user.spends().newest().is_some_and(|at| at < quiet_since);
-            is_quiet && user.spends().ages(before, UnixSeconds(i64::MAX)) || user.has_ended_uses(at.seconds())
+            is_quiet && user.spends().ages(before, UnixSeconds(i64::MAX)) || user.ages_quietly(at.seconds())
         };
         let ids: Vec<UrId> = self.users.iter().filter(|row| ageing(row.value())).map(|row| row.key().clone()).collect();
         for batch in ids.chunks(BATCH) {

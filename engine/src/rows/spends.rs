@@ -215,7 +215,7 @@ impl Spends {
             // What was too old for a clock that was wrong may count again.
             (self.lapsed, self.counted) = (0, self.ring.iter().map(Spend::counted).sum());
         }
-        if self.ring.capacity() > GROWN.max(4 * self.ring.len()) {
+        if self.ring.is_empty() || self.ring.capacity() > GROWN.max(4 * self.ring.len()) {
             self.ring.shrink_to_fit();
         }
     }
@@ -568,7 +568,12 @@ mod tests {
         assert_eq!(spends.unreflected(UnixSeconds(1_000)), ChfMinor(40));
         assert_eq!(spends.window(UnixSeconds(750), None).count, 3);
         spends.age(UnixSeconds(10_000), UnixSeconds(10_000));
-        assert_eq!(spends, Spends::default(), "as one who never spent");
+        assert_eq!((&spends, spends.ring.capacity()), (&Spends::default(), 0), "as one who never spent");
+        for n in 11..=12 {
+            spends.add(spend(n, 100 * n.cast_signed(), 5));
+        }
+        spends.age(UnixSeconds(10_000), UnixSeconds(10_000));
+        assert_eq!(spends.ring.capacity(), 0, "of a few spends, too");
     }
 
     #[test]

@@ -14,6 +14,10 @@ const ASKED_MAX: usize = 256;
 /// Ended holds that a user's row keeps for late movements: the youngest.
 const ENDED_MAX: usize = 32;
 
+/// How long an ended hold is kept: longer than the longest life of a hold that can be configured (90 days), with a month for
+/// movements that UR shows late.
+pub(super) const ENDED_KEPT_SECONDS: i64 = 120 * 24 * 3_600;
+
 /// The amounts that one approved decision still holds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hold {
@@ -46,6 +50,13 @@ pub struct EndedHold {
     pub merchant: Option<u32>,
 }
 
+impl EndedHold {
+    /// Whether no movement can be matched with it any more.
+    pub(super) fn is_forgotten(&self, now: UnixSeconds) -> bool {
+        self.at.plus(ENDED_KEPT_SECONDS) < now
+    }
+}
+
 impl Hold {
     /// Whether nothing is held any more: the hold was settled or released, and the partner debited the user.
     #[must_use]
@@ -64,12 +75,13 @@ pub fn merchant_hash(name: &str) -> u32 {
 
 impl User {
     /// Keeps what late movements without a reference are matched by.
-    pub(super) fn keep_ended(&mut self, root: &AuthorizationId) {
+    pub(super) fn keep_ended(&mut self, root: &AuthorizationId, now: UnixSeconds) {
         let Some(first) = self.holds().iter().find(|hold| hold.root == *root) else { return };
         let held = self.holds().iter().filter(|hold| hold.root == *root).map(|hold| hold.paid.amount).sum();
         let paid = Money { amount: held, ..first.paid };
         let ended = EndedHold { root: root.clone(), paid, at: first.at, mcc: first.mcc, merchant: first.merchant };
         let kept = &mut self.rest_mut().ended;
+        kept.retain(|ended| !ended.is_forgotten(now));
         kept.push(ended);
         if kept.len() > ENDED_MAX {
             kept.remove(0);

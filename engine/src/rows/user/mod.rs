@@ -88,6 +88,18 @@ impl Rest {
         limited_at: Vec::new(),
         freed: Vec::new(),
     };
+
+    /// Returns the room of what is no longer there: the memory of a user must not show what the user once did.
+    fn shrink(&mut self) {
+        let Rest { fiat, holds, ended, asked, card_words, limited_at, freed, .. } = self;
+        fiat.shrink_to_fit();
+        holds.shrink_to_fit();
+        ended.shrink_to_fit();
+        asked.shrink_to_fit();
+        card_words.shrink_to_fit();
+        limited_at.shrink_to_fit();
+        freed.shrink_to_fit();
+    }
 }
 
 impl Row for User {
@@ -265,7 +277,12 @@ impl User {
 
     /// Whether a [`Fact::UserAged`] would change the row.
     pub(crate) fn ages(&self, before: UnixSeconds, latest: UnixMillis, now: UnixSeconds) -> bool {
-        self.reported_at > latest || self.spends().ages(before, latest.seconds()) || self.has_ended_uses(now)
+        self.reported_at > latest || self.spends().ages(before, latest.seconds()) || self.ages_quietly(now)
+    }
+
+    /// Whether it would change what no spend of the user brings up to date.
+    pub(crate) fn ages_quietly(&self, now: UnixSeconds) -> bool {
+        self.has_ended_uses(now) || self.ended().iter().any(|ended| ended.is_forgotten(now))
     }
 
     fn age(&mut self, before: UnixSeconds, latest: UnixMillis, now: UnixSeconds) {
@@ -274,6 +291,8 @@ impl User {
         if let Some(rest) = &mut self.rest {
             rest.spends.age(before, latest.seconds());
             end.into_iter().for_each(|end| rest.spends.end_uses(end));
+            rest.ended.retain(|ended| !ended.is_forgotten(now));
+            rest.shrink();
         }
     }
 
@@ -331,7 +350,7 @@ impl User {
 
     fn settled(&mut self, sequence: Sequence, at: UnixMillis, settled: &Settled) {
         if let Evidence::Ended(ended) = &settled.evidence {
-            self.keep_ended(&settled.root);
+            self.keep_ended(&settled.root, at.seconds());
             self.free_card(&settled.root, ended);
             if self.counts_late(ended) {
                 ended.draws.iter().for_each(|draw| self.rest_mut().spends.uncount(*draw));
@@ -402,7 +421,11 @@ impl User {
                 is_urs,
             });
         }
-        self.rest_mut().holds.retain(|hold| !hold.is_over());
+        let holds = &mut self.rest_mut().holds;
+        holds.retain(|hold| !hold.is_over());
+        if holds.is_empty() {
+            holds.shrink_to_fit();
+        }
         for fiat in &change.fiat {
             self.hold_fiat(fiat.currency, -fiat.available);
             let completions = self.rest_mut().completions.get_or_insert_default();
@@ -500,8 +523,24 @@ impl User {
 
 #[cfg(test)]
 mod tests {
+    use super::holds::ENDED_KEPT_SECONDS;
     use super::*;
     use crate::fact::{Author, ImportedFiat};
+    use crate::money::Money;
+
+    fn import() -> Import {
+        Import {
+            user: "10000001".parse().unwrap(),
+            status: AccountStatus::Live,
+            limit: ClientLimit { used: ChfMinor(0), client: ChfMinor(100), start: UnixSeconds(0) },
+            funds: None,
+            fiat: Vec::new(),
+            funding: None,
+            cards: Vec::new(),
+            overrides: false,
+            provider: None,
+        }
+    }
 
     #[test]
     fn a_row_fits_a_size_of_the_allocators() {
@@ -512,18 +551,7 @@ mod tests {
     #[test]
     fn who_has_nothing_any_more_is_as_who_never_had() {
         let at = UnixMillis(1_000);
-        let limit = ClientLimit { used: ChfMinor(0), client: ChfMinor(100), start: UnixSeconds(0) };
-        let import = Import {
-            user: "10000001".parse().unwrap(),
-            status: AccountStatus::Live,
-            limit,
-            funds: None,
-            fiat: Vec::new(),
-            funding: None,
-            cards: Vec::new(),
-            overrides: false,
-            provider: None,
-        };
+        let import = import();
         let idle = User::imported(Sequence(1), at, &import);
         let fiat = vec![ImportedFiat { currency: Currency::EUR, amount: Minor(5), allowance: true }];
         let mut user = User::imported(Sequence(1), at, &Import { fiat, ..import.clone() });
@@ -535,5 +563,37 @@ mod tests {
         user.apply(Sequence(2), &record);
         let idle = User::imported(Sequence(2), at, &import);
         assert_eq!(user, idle);
+    }
+
+    #[test]
+    fn who_keeps_a_balance_returns_the_room_of_holds() {
+        let at = UnixMillis(1_000);
+        let fiat = vec![ImportedFiat { currency: Currency::EUR, amount: Minor(5), allowance: true }];
+        let mut user = User::imported(Sequence(1), at, &Import { fiat, ..import() });
+        let hold = |sequence| Hold {
+            sequence: Sequence(sequence),
+            id: "a".parse().unwrap(),
+            root: "a".parse().unwrap(),
+            source: Source::Fiat,
+            paid: Money { amount: Minor(1), currency: Currency::EUR },
+            funds: Minor::ZERO,
+            at: at.seconds(),
+            mcc: None,
+            merchant: None,
+        };
+        let rest = user.rest_mut();
+        for sequence in 2..5 {
+            rest.holds.push(hold(sequence));
+        }
+        user.keep_ended(&"a".parse().unwrap(), at.seconds());
+        user.rest_mut().holds.clear();
+        let rest = user.rest.as_deref().unwrap();
+        assert!(rest.holds.spilled() && rest.ended.capacity() > 0);
+        let later = UnixMillis(at.0 + 1_000 * ENDED_KEPT_SECONDS.unsigned_abs() + 1_000);
+        let fact = Fact::UserAged { user: "10000001".parse().unwrap(), before: later.seconds(), latest: later };
+        user.apply(Sequence(9), &Record { at: later, author: Author::Engine, fact });
+        let rest = user.rest.as_deref().unwrap();
+        assert!(!rest.holds.spilled());
+        assert_eq!((rest.fiat.capacity(), rest.ended.capacity(), rest.asked.capacity()), (1, 0, 0));
     }
 }
