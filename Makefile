@@ -101,7 +101,7 @@ test-engine:
 .PHONY: test-acceptance
 test-acceptance: test-build $(VENV)/.installed
 	TAPGATE_BIN='$(TARGET)/debug/tapgate' '$(VENV)/bin/python' -m pytest -q --durations=20 \
-	  --numprocesses $(ACCEPTANCE_WORKERS) --dist worksteal $(ACCEPTANCE)
+	  --numprocesses $(ACCEPTANCE_WORKERS) --dist worksteal $(ACCEPTANCE) bench/tests
 
 $(VENV)/.installed: $(ACCEPTANCE)/requirements.txt
 	@echo "install: Python packages of the acceptance tests"
@@ -173,19 +173,33 @@ bench-short: install ## criterion's decision and edge benches in a short form: a
 	@$(KEEP_MEMORY) cargo bench --package tapgate-bench --bench decision --bench edge -- --quick 'decision/(floor$$|floor_slabs|[pa])|edge' 2>/dev/null
 
 .PHONY: bench
-bench: install ## criterion's benches, each beside its floor (BENCH names one; BENCH_ARGS="--quick" for a first look)
+bench: install ## criterion's benches, each beside its floor, and their targets (BENCH names one; BENCH_ARGS="--quick" for a first look)
 	$(KEEP_MEMORY) cargo bench --package tapgate-bench $(if $(BENCH),--bench $(BENCH),--bench decision --bench durable --bench edge --bench recovery) -- $(BENCH_ARGS)
 	$(if $(BENCH),,cargo build --release --package tapgate-bench --features load)
-	$(if $(BENCH),,TAPGATE_LOAD_BIN='$(TARGET)/release/tapgate-load' CRITERION_DIR='$(TARGET)/criterion' python3 bench/targets.py)
+	$(if $(BENCH),,$(MEASURED) python3 bench/targets.py)
+
+# What the programs of the comparison run.
+MEASURED = TAPGATE_BIN='$(TARGET)/release/tapgate' TAPGATE_LOAD_BIN='$(TARGET)/release/tapgate-load' \
+  TRACED_BIN='$(TARGET)/traced' CRITERION_DIR='$(TARGET)/criterion'
 
 # The peers are Debian's packages; their services are not used: each comparison starts instances of its own.
 .PHONY: compare
-compare: install ## PostgreSQL, Redis and tapgate doing the same authorization, in one table with the targets
+compare: install traced ## PostgreSQL, Redis, a bare server and tapgate doing the same authorization, with every target
 	@scripts/install-peers.sh
 	cargo build --release --package tapgate --package tapgate-bench --features tapgate-bench/load
 	$(KEEP_MEMORY) cargo bench --package tapgate-bench --bench decision --bench recovery
-	TAPGATE_BIN='$(TARGET)/release/tapgate' TAPGATE_LOAD_BIN='$(TARGET)/release/tapgate-load' \
-	  CRITERION_DIR='$(TARGET)/criterion' python3 bench/compare.py
+	$(MEASURED) python3 bench/compare.py
+
+# Servers that tell where each request's time went. They are kept apart: nothing else may be measured with them.
+.PHONY: traced
+traced: install
+	cargo build --release --package tapgate --package tapgate-bench --features tapgate-bench/trace
+	@mkdir -p '$(TARGET)/traced'
+	cp '$(TARGET)/release/tapgate' '$(TARGET)/release/tapgate-load' '$(TARGET)/traced/'
+
+.PHONY: trace
+trace: traced ## where a request's time goes, of tapgate and of a bare server, stage by stage (TRACE_SECONDS, TRACE_RATE, TRACE_USERS)
+	$(MEASURED) python3 bench/traced.py
 
 .PHONY: soak
 soak: install $(VENV)/.installed ## long run: many property cases and orders of evidence, kill -9 rounds, months of the sandbox, then fuzzing (about two hours)

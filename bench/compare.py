@@ -1,64 +1,46 @@
-"""The same authorization by PostgreSQL, Redis and tapgate, one after the other on this machine, in one table.
+"""The same authorization by PostgreSQL, Redis and tapgate, one after the other on this machine, in one table; and every
+target that is built, with its verdict.
 
 Peers are private instances in a temporary directory, on a socket or port of their own, and are stopped in the end. They do no
 HTTP and check no signature; tapgate over HTTP does both, and stands beside a bare hyper server that verifies the signature and
 answers a constant. Criterion's benches give the engine without HTTP.
 
-Environment: SECONDS_PER_CELL (10), TAIL_PAIRS (5, 0 leaves the tail out) of TAIL_SECONDS (60) each, and TAPGATE_BIN, TAPGATE_LOAD_BIN, CRITERION_DIR as `make compare` sets them.
+Environment: SECONDS_PER_CELL (10), ENGINE_PAIRS (5), HTTP_PAIRS (10), TAIL_PAIRS (5, 0 leaves the tail out) of TAIL_SECONDS
+(60) each, TRACE_SECONDS (60, 0 leaves the trace out), CLONE_BUILD (1, 0 leaves the build of a clone out), and TAPGATE_BIN,
+TAPGATE_LOAD_BIN, TRACED_BIN and CRITERION_DIR as `make compare` sets them.
 """
 
-import json
 import mmap
 import os
 import pwd
 import re
-import secrets
 import shutil
-import socket
 import statistics
 import subprocess
-import sys
 import tempfile
 import time
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 
-from slices import Side, alternate, noise, ratio, shown, shown_threads
-from targets import CLIENTS, LOAD, SECONDS, Engine, in_memory_targets, memory, row, run, say, tell
+import first_decision
+import traced
+from servers import MIX, TAPGATE, bare_serving, free_port, load, serving, set_up, wait_for
+from slices import Side, alternate, shown, shown_threads
+from targets import CLIENTS, SECONDS, Engine, growth, in_memory_targets, of_growth, row, run, say
+from verdicts import NOT_BUILT, NotMeasured, Target, difference, median_interval, noise, ratio, table
 
 HERE = Path(__file__).resolve().parent
+PAIRS = int(os.environ.get("HTTP_PAIRS", "10"))
 # Pairs of slices by connections: the targets are at 64 and at one.
-HTTP_PAIRS = {1: 10, 16: 3, 64: 10}
+HTTP_PAIRS = {1: PAIRS, 16: min(3, PAIRS), 64: PAIRS}
 SLICE_SECONDS = max(1, SECONDS // 3)
 TAIL_PAIRS = int(os.environ.get("TAIL_PAIRS", "5"))
 TAIL_SECONDS = int(os.environ.get("TAIL_SECONDS", "60"))
-TAPGATE = os.environ["TAPGATE_BIN"]
-# What the peers do, too: every one is approved.
-MIX = ("--mix", "approve=100")
 # Of the tail: ten minutes at its rate are some four taps of each. A user who taps every other second has a row of many
 # kilobytes, rewritten with each turn of the rows: a load that no card makes.
-TAIL_USERS = 1_000_000
-KEY = "0x" + "a1" * 32
-TOKEN = "compare"
-
-
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return one.getsockname()[1]
-
-
-def wait_for(port, process):
-    for _ in range(300):
-        if process.poll() is not None:
-            sys.exit(f"bench: {process.args[0]} ended with {process.returncode}")
-        try:
-            socket.create_connection(("127.0.0.1", port), timeout=1).close()
-            return
-        except OSError:
-            time.sleep(0.1)
-    sys.exit(f"bench: {process.args[0]} does not listen on {port}")
+TAIL_USERS = int(os.environ.get("TAIL_USERS", "1000000"))
+RESTARTS = 3
+CLONE_BUILD = os.environ.get("CLONE_BUILD", "1") == "1"
 
 
 def quantile(sorted_values, share):
@@ -130,28 +112,6 @@ def csv_row(printed: str):
 # --- tapgate and its floors ----------------------------------------------------------------------------------------
 
 
-def load(directory: Path, public: int, clients: int, *more, seconds=SECONDS):
-    said = json.loads(
-        run(LOAD, "drive", "--public", f"http://127.0.0.1:{public}", "--ur-key-file", directory / "ur.key",
-            "--connections", clients, "--seconds", seconds, "--seed", secrets.randbits(32), "--json", *more)
-    )  # fmt: skip
-    return said
-
-
-@contextmanager
-def bare_serving(directory: Path, durability: str | None):
-    (directory / "ur.key").write_text(KEY)
-    port = free_port()
-    keeps = ("--durability", durability, "--dir", directory / "data") if durability else ()
-    server = subprocess.Popen([LOAD, "bare", "--listen", f"127.0.0.1:{port}", "--ur-key-file", directory / "ur.key", *keeps])
-    try:
-        wait_for(port, server)
-        yield port, server
-    finally:
-        server.kill()
-        server.wait()
-
-
 def bare(directory: Path) -> dict:
     """The least that a server of signed callbacks does."""
     with bare_serving(directory, None) as (port, _):
@@ -160,34 +120,6 @@ def bare(directory: Path) -> dict:
             say(f"bare hyper with signature recovery, {clients} connections")
             rows[clients] = row(load(directory, port, clients, "--bare"))
         return rows
-
-
-@contextmanager
-def serving(directory: Path, durability: str):
-    """A tapgate of its own: its public port, its process, and what a load needs to set it up."""
-    (directory / "ur.key").write_text(KEY)
-    public, admin = free_port(), free_port()
-    address = run(TAPGATE, "sign", "--as", "ur", "--key-file", directory / "ur.key", input="").split("PublicKey: ")[1].strip()
-    sha256 = __import__("hashlib").sha256(TOKEN.encode()).hexdigest()
-    (directory / "tapgate.toml").write_text(
-        f'data_dir = "{directory}/data"\ndurability = "{durability}"\n'
-        f'[listen]\npublic = "127.0.0.1:{public}"\nadmin = "127.0.0.1:{admin}"\n'
-        f'[ur]\nsigners = ["{address}"]\nfeeds = false\n'
-        f'[admin]\ntokens = [{{ name = "compare", role = "operator", sha256 = "{sha256}" }}]\n'
-    )
-    environment = {**os.environ, "TAPGATE_LOG": "error"}
-    server = subprocess.Popen([TAPGATE, "serve", "--config", directory / "tapgate.toml"], env=environment)
-    try:
-        wait_for(public, server)
-        yield public, server, ("--admin", f"http://127.0.0.1:{admin}", "--token", TOKEN)
-    finally:
-        server.terminate()
-        server.wait()
-
-
-def set_up(directory: Path, public: int, admin, *users):
-    """Gives a tapgate the rates, pool and users that the load needs: the slices after it do not."""
-    load(directory, public, 1, *MIX, *admin, *users, "--warmup", 0, seconds=1)
 
 
 def paired(ours: Path, theirs: Path, durability: str) -> dict[int, tuple[Side, Side]]:
@@ -238,6 +170,19 @@ def tails(ours: Path, theirs: Path, rate: float):
     return sides, kept / answered, int(resident) / 1024
 
 
+def restarts(directory: Path) -> list[float]:
+    """Seconds from the start of the process until it takes connections, of a tapgate with as many users as the tail's."""
+    say(f"restarts with {TAIL_USERS:,} users")
+    with serving(directory, "fsync") as (public, _, admin):
+        set_up(directory, public, admin, "--users", TAIL_USERS)
+    took = []
+    for _ in range(RESTARTS):
+        began = time.monotonic()
+        with serving(directory, "fsync"):
+            took.append(time.monotonic() - began)
+    return took
+
+
 def gaps(ends: float) -> tuple[float, float]:
     """What is taken from a busy loop until then, in gaps of more than 1 ms: their sum and the longest, in ms."""
     lost = longest = 0.0
@@ -279,27 +224,109 @@ def rows_of(sides: dict[int, tuple[Side, Side]], which: int) -> dict:
     return {clients: pair[which].row() for clients, pair in sides.items()}
 
 
-def http_targets(mode: str, sides: dict[int, tuple[Side, Side]]):
+def http_targets(mode: str, sides: dict[int, tuple[Side, Side]]) -> list[Target]:
     """Beside the bare server with a bare group commit; the last figure is that server beside itself."""
     (ours, theirs), (ours_alone, theirs_alone) = sides[64], sides[1]
 
-    def processor(side: Side) -> list[float]:
-        return [one.processor_us for one in side.slices]
+    def beside(one: Side, other: Side, values, relation: str, asked: float, name: str) -> Target:
+        return Target.of(name, ratio(values(one), values(other)), relation, asked, noise(values(other)).median)
 
-    more = statistics.median(a - b for a, b in zip(processor(ours), processor(theirs), strict=True))
-    rates = [[one.per_second for one in side.slices] for side in (ours, theirs)]
+    def rates(side: Side) -> list[float]:
+        return [one.per_second for one in side.slices]
+
+    processor, bare_processor = ([one.processor_us for one in side.slices] for side in (ours, theirs))
+    apart = [abs(a - b) for a, b in zip(bare_processor[::2], bare_processor[1::2], strict=False)]
+    itself = noise(rates(theirs))
     return [
-        (f"3. HTTP {mode}, processor time a request beyond it in µs, 64", more, "<=", 7),
-        (f"3. HTTP {mode} / it, 64", ratio(*rates)[0], ">=", 0.92, noise(rates[1])[0]),
-        (f"3. HTTP {mode} p99 / its, 64", ratio(ours.of("p99_us"), theirs.of("p99_us"))[0], "<=", 1.2, noise(theirs.of("p99_us"))[0]),
-        (f"3. HTTP {mode} p50 / its, one connection", ratio(ours_alone.of("p50_us"), theirs_alone.of("p50_us"))[0], "<=", 1.15, noise(theirs_alone.of("p50_us"))[0]),
+        Target(f"0. A/A: the bare server / itself, {mode}, throughput at 64", itself.median, "±", 0.03, itself.interval),
+        Target.of(f"3. HTTP {mode}, processor time a request beyond the bare server's, in µs, 64", difference(processor, bare_processor), "<=", 7, statistics.median(apart or [0])),
+        beside(ours, theirs, rates, ">=", 0.92, f"3. HTTP {mode} / the bare server, 64"),
+        beside(ours, theirs, lambda side: side.of("p99_us"), "<=", 1.2, f"3. HTTP {mode} p99 / the bare server's, 64"),
+        beside(ours_alone, theirs_alone, lambda side: side.of("p50_us"), "<=", 1.15, f"3. HTTP {mode} p50 / the bare server's, one connection"),
     ]  # fmt: skip
+
+
+def tail_targets(sides: tuple[Side, Side] | None) -> list[Target | NotMeasured]:
+    if not sides:
+        return [NotMeasured("4. tail at half capacity", "left out: TAIL_PAIRS=0")]
+    ours, theirs = sides
+    stolen = statistics.median(one.stolen_percent for one in ours.slices)
+    itself = noise(theirs.of("p99_us"))
+
+    def beside(what: str, key: str, most: float) -> Target:
+        name = f"4. tail at half capacity, {what} / the bare server's"
+        return Target.of(name, ratio(ours.of(key), theirs.of(key)), "<=", most, noise(theirs.of(key)).median)
+
+    return [
+        Target("0. A/A: the bare server's p99 in the tail / itself", itself.median, "±", 0.03, itself.interval),
+        beside("p99", "p99_us", 1.3),
+        beside(f"p99.9, while the host took {stolen:.1f} %,", "p999_us", 1.5),
+        Target("4. tail at half capacity, the latest in ms", max(ours.of("max_us")), "<=", 400, None, max(theirs.of("max_us"))),
+    ]
+
+
+def start_targets(took: list[float], first: float | None) -> list[Target | NotMeasured]:
+    name = "7. seconds of `make demo` from clone to first decision, warm compiler cache"
+    clone = Target(name, first, "<=", 240) if first is not None else NotMeasured(name, "left out: CLONE_BUILD=0")
+    return [clone, Target.of(f"7. seconds of a restart with {TAIL_USERS:,} users", median_interval(took), "<=", 3)]
 
 
 def versions() -> str:
     binaries = sorted(Path("/usr/lib/postgresql").glob("*/bin"))[-1]
     redis_version = re.search(r"v=(\S+)", run("redis-server", "--version")).group(1)
     return f"{run(binaries / 'postgres', '--version').strip()} · Redis {redis_version} · {run(TAPGATE, '--version').strip()}"
+
+
+def peers(fresh) -> dict:
+    return {
+        "PostgreSQL, synchronous_commit=on": postgres(fresh("pg_on"), "on"),
+        "PostgreSQL, synchronous_commit=off": postgres(fresh("pg_off"), "off"),
+        "Redis, appendfsync always": redis(fresh("redis_always"), "always"),
+        "Redis, appendfsync everysec": redis(fresh("redis_everysec"), "everysec"),
+    }
+
+
+def peer_targets(cells: dict, engine: Engine) -> list[Target]:
+    at_64 = engine.rows["fsync"][64][0]
+    redis_64, postgres_64 = (cells[name][64][0] for name in ("Redis, appendfsync always", "PostgreSQL, synchronous_commit=on"))
+    http, bare_http = (cells[name][64][0] for name in ("tapgate, signed HTTP, fsync", "the same and a bare group commit, fsync"))
+    return [
+        Target("2. engine fsync / Redis always, 64", at_64 / redis_64, ">=", 4, None, engine.floor_64 / redis_64),
+        Target("2. engine fsync / PostgreSQL, 64", at_64 / postgres_64, ">=", 40, None, engine.floor_64 / postgres_64),
+        Target("3. HTTP fsync / PostgreSQL, 64", http / postgres_64, ">=", 10, None, bare_http / postgres_64),
+    ]
+
+
+def cells_of(pairs: dict, fresh) -> dict:
+    """The rows of the table: (a second, p50, p99) by clients."""
+    return {
+        "bare hyper, signature recovered": bare(fresh("bare")),
+        "the same and a bare group commit, fsync": rows_of(pairs["fsync"], 1),
+        "the same and a bare group commit, os": rows_of(pairs["os"], 1),
+        "tapgate, signed HTTP, fsync": rows_of(pairs["fsync"], 0),
+        "tapgate, signed HTTP, os": rows_of(pairs["os"], 0),
+        **peers(fresh),
+    }
+
+
+def tell_cells(cells: dict):
+    print("| authorizations a second (p50 / p99 in ms) | 1 | 16 | 64 |\n|---|---|---|---|")
+    for name, rows in cells.items():
+        told = (f"{tps:,.0f} ({p50:.2f} / {p99:.2f})".replace("nan", "–") for tps, p50, p99 in rows.values())
+        print(f"| {name} | {' | '.join(told)} |")
+
+
+def tell_tail(late, trace):
+    if late:
+        sides, disk_bytes, resident = late
+        print(f"\nThe tail:\n\n{shown(list(sides))}\n\n{shown_threads(list(sides))}\n")
+        print(f"tapgate's slices without both a flush and a compaction: {sides[0].quiet_slices()} of {len(sides[0].slices)}.")
+        for what, key in (("p99", "p99_us"), ("p99.9", "p999_us")):
+            ours, theirs = (side.of(key) for side in sides)
+            print(f"{what}, tapgate's slices over the bare server's: {ratio(ours, theirs)}; the bare server's over each other: {noise(theirs)}.")
+        print(f"Users included, a decision leaves {disk_bytes:.0f} bytes on the disk; the process had {resident:,.0f} MiB after the tail.")
+    if trace:
+        print(f"\nThe trace, at the tail's rate:\n\n{traced.told(trace)}")
 
 
 def main():
@@ -311,58 +338,35 @@ def main():
             Path(root).chmod(0o755)
             return directory
 
+        first = first_decision.seconds(fresh("clone")) if CLONE_BUILD else None
         pairs = {mode: paired(fresh(mode), fresh(f"bare_{mode}"), mode) for mode in ("fsync", "os")}
-        table = {
-            "bare hyper, signature recovered": bare(fresh("bare")),
-            "the same and a bare group commit, fsync": rows_of(pairs["fsync"], 1),
-            "the same and a bare group commit, os": rows_of(pairs["os"], 1),
-            "tapgate, signed HTTP, fsync": rows_of(pairs["fsync"], 0),
-            "tapgate, signed HTTP, os": rows_of(pairs["os"], 0),
-            "PostgreSQL, synchronous_commit=on": postgres(fresh("pg_on"), "on"),
-            "PostgreSQL, synchronous_commit=off": postgres(fresh("pg_off"), "off"),
-            "Redis, appendfsync always": redis(fresh("redis_always"), "always"),
-            "Redis, appendfsync everysec": redis(fresh("redis_everysec"), "everysec"),
-        }
+        cells = cells_of(pairs, fresh)
         engine = Engine(fresh("engine"))
         for durability, rows in engine.rows.items():
-            table[f"tapgate, engine alone, {durability}"] = {clients: rows[clients] for clients in CLIENTS}
-        used = memory()
-        half = table["tapgate, signed HTTP, fsync"][64][0] / 2
+            cells[f"tapgate, engine alone, {durability}"] = rows
+        grown = growth(fresh("growth"))
+        started = restarts(fresh("restart"))
+        half = cells["tapgate, signed HTTP, fsync"][64][0] / 2
         machine = stolen()
         late = tails(fresh("tail"), fresh("bare_tail"), half) if TAIL_PAIRS else None
+        trace = traced.trace(fresh("traced"), fresh("bare_traced"), half) if traced.SECONDS else None
 
     print(f"\n{versions()}\n{SECONDS} s a cell, {os.cpu_count()} cores\n{machine}\n")
-    print("| authorizations a second (p50 / p99 in ms) | 1 | 16 | 64 |\n|---|---|---|---|")
-    for name, rows in table.items():
-        cells = (f"{tps:,.0f} ({p50:.2f} / {p99:.2f})".replace("nan", "–") for tps, p50, p99 in rows.values())
-        print(f"| {name} | {' | '.join(cells)} |")
-
-    bare_fsync, _, fsync = (table[name] for name in list(table)[1:4])
-    at_64 = engine.rows["fsync"][64][0]
-    redis_64 = table["Redis, appendfsync always"][64][0]
-    postgres_64 = table["PostgreSQL, synchronous_commit=on"][64][0]
-
-    targets = [
-        *in_memory_targets(used),
-        *engine.targets(),
-        ("2. engine fsync / Redis always, 64", at_64 / redis_64, ">=", 4, engine.floor_64 / redis_64),
-        ("2. engine fsync / PostgreSQL, 64", at_64 / postgres_64, ">=", 40, engine.floor_64 / postgres_64),
-        ("3. HTTP fsync / PostgreSQL, 64", fsync[64][0] / postgres_64, ">=", 10, bare_fsync[64][0] / postgres_64),
-        *(target for mode, sides in pairs.items() for target in http_targets(mode, sides)),
-    ]  # fmt: skip
+    tell_cells(cells)
     for mode, sides in pairs.items():
         print(f"\n{mode}, 64 connections:\n\n{shown_threads(list(sides[64]))}")
-    if late:
-        (ours, theirs), disk_bytes, resident = late
-        print(f"\nThe tail:\n\n{shown([ours, theirs])}\n\n{shown_threads([ours, theirs])}\n\nOf the tail, tapgate's slices over the bare server's, and the bare server's over each other (median, least, most):")
-        for what, key, most in (("p99", "p99_us", 1.3), ("p99.9", "p999_us", 1.5)):
-            (measured, *around), (same, *of_same) = ratio(ours.of(key), theirs.of(key)), noise(theirs.of(key))
-            targets.append((f"4. tail at half capacity, {what} / the bare server's", measured, "<=", most, same))
-            print(f"{what}: {measured:.2f} ({around[0]:.2f} to {around[1]:.2f}); {same:.2f} ({of_same[0]:.2f} to {of_same[1]:.2f})")
-        targets.append(("4. tail at half capacity, the latest in ms", max(ours.of("max_us")), "<=", 400, max(theirs.of("max_us"))))
-        print(f"\nUsers included, a decision leaves {disk_bytes:.0f} bytes on the disk; the process had {resident:,.0f} MiB after the tail.")
-    print(f"An open authorization takes {used['per_open_authorization']} bytes of memory; a record {engine.record_bytes} of the journal.")
-    tell(targets)
+    tell_tail(late, trace)
+    print(f"\n{engine.turns()}\nA record takes {engine.record_bytes} bytes of the journal.\n{of_growth(grown)}\n")
+    targets = [
+        *in_memory_targets(grown),
+        *engine.targets(),
+        *peer_targets(cells, engine),
+        *(target for mode, sides in pairs.items() for target in http_targets(mode, sides)),
+        *tail_targets(late[0] if late else None),
+        *start_targets(started, first),
+        *NOT_BUILT,
+    ]
+    print(table(targets))
 
 
 if __name__ == "__main__":

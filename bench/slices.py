@@ -62,6 +62,8 @@ class Slice:
     flushes: int
     compactions: int
     stolen_percent: float
+    # Where the time went, of a traced server.
+    trace: dict | None = None
 
     @property
     def processor_us(self) -> float:
@@ -95,6 +97,7 @@ class Side:
                 flushes=flushes,
                 compactions=compactions,
                 stolen_percent=100 * stolen / max(1, all_of_it),
+                trace=said.get("trace"),
             )
         )
 
@@ -103,6 +106,10 @@ class Side:
 
     def of(self, key: str) -> list[float]:
         return [one.latency[key] / 1000 for one in self.slices]
+
+    def quiet_slices(self) -> int:
+        """Slices in which the server's store neither flushed nor compacted: they say nothing of that part of the tail."""
+        return sum(1 for one in self.slices if not (one.flushes and one.compactions))
 
     def row(self):
         """(a second, p50 in ms, p99 in ms), in the median slice."""
@@ -115,18 +122,6 @@ def alternate(one: Side, other: Side, pairs: int):
     for number in range(pairs):
         for side in (one, other) if number % 2 == 0 else (other, one):
             side.run()
-
-
-def ratio(one: list[float], other: list[float]) -> tuple[float, float, float]:
-    """The median of the pairs' ratios, with the least and the most."""
-    ratios = sorted(a / b for a, b in zip(one, other, strict=True))
-    return statistics.median(ratios), ratios[0], ratios[-1]
-
-
-def noise(values: list[float]) -> tuple[float, float, float]:
-    """The same of one server against itself: its slices in turn, each beside the next. What differs here is the machine."""
-    half = len(values) // 2
-    return ratio(values[0 : 2 * half : 2], values[1 : 2 * half : 2]) if half else (1.0, 1.0, 1.0)
 
 
 def shown(sides: list[Side]) -> str:

@@ -17,5 +17,6 @@ pub mod randomness;
 pub mod sandbox;
 pub mod signature;
 pub mod stopping;
+pub mod trace;
 pub mod treasury;
 pub mod wire;

@@ -11,6 +11,7 @@ use hyper::client::conn::http1::SendRequest;
 use hyper::header::{CONTENT_TYPE, HOST, HeaderValue};
 use hyper::{Method, Request, StatusCode};
 use tapgate::signature::SIGNATURE_HEADER;
+use tapgate::trace::{self, Mark};
 use tokio::sync::Semaphore;
 
 use super::Failed;
@@ -19,6 +20,7 @@ use super::corpus::{Callback, Signer};
 use super::feed::{Feed, Taken};
 use super::pace::Pace;
 use super::report::Latencies;
+use super::stages::{Asked, Clock, Split, marks};
 use super::target::Base;
 
 /// Before the next attempt to connect, and before the next look at a feed that does not keep up.
@@ -49,6 +51,8 @@ pub(crate) struct Run {
     pub(crate) ends: Instant,
     /// For the live line.
     pub(crate) answered: AtomicU64,
+    /// Where answers are split into stages.
+    pub(crate) clock: Option<Clock>,
 }
 
 /// What one connection saw, and then the sum of them.
@@ -70,6 +74,7 @@ pub(crate) struct Seen {
     pub(crate) starved: u64,
     /// When the last answer came.
     pub(crate) last: Option<Instant>,
+    pub(crate) splits: Vec<Split>,
 }
 
 impl Seen {
@@ -84,6 +89,7 @@ impl Seen {
             first_wrong: None,
             starved: 0,
             last: None,
+            splits: Vec::new(),
         })
     }
 
@@ -101,6 +107,7 @@ impl Seen {
         self.first_wrong = self.first_wrong.take().or(other.first_wrong);
         self.starved += other.starved;
         self.last = self.last.max(other.last);
+        self.splits.extend(other.splits);
         Ok(())
     }
 
@@ -116,7 +123,8 @@ impl Run {
         while Instant::now() < self.ends {
             match self.target.connect().await {
                 Ok((sender, connection)) => {
-                    let mut bench = Bench { run: &self, sender, seen: &mut seen, expected: Vec::new() };
+                    let expected = Vec::new();
+                    let mut bench = Bench { run: &self, sender, seen: &mut seen, expected, before: None };
                     // Both in one task: an answer wakes it once. The connection ends first only if the server ended it.
                     let finished = tokio::select! {
                         biased;
@@ -164,12 +172,21 @@ impl Run {
     }
 }
 
+struct Answer {
+    status: StatusCode,
+    body: Bytes,
+    /// Of a traced server.
+    marks: Option<[u64; trace::MARKS]>,
+}
+
 /// A connection at work.
 struct Bench<'a> {
     run: &'a Run,
     sender: SendRequest<Full<Bytes>>,
     seen: &'a mut Seen,
     expected: Vec<u8>,
+    /// The last traced answer: the next one tells when it was handed to the socket.
+    before: Option<Asked>,
 }
 
 impl Bench<'_> {
@@ -180,7 +197,7 @@ impl Bench<'_> {
                 return false;
             }
             let sent = Instant::now();
-            let Ok((status, body)) = self.ask(&callback).await else { return false };
+            let Ok(Answer { status, body, marks }) = self.ask(&callback).await else { return false };
             let now = Instant::now();
             self.run.answered.fetch_add(1, Ordering::Relaxed);
             let is_right = self.judge(&callback, status, &body);
@@ -189,15 +206,31 @@ impl Bench<'_> {
                 self.seen.latency.took(now.saturating_duration_since(due));
                 self.seen.service.took(now.saturating_duration_since(sent));
                 self.seen.waited.took(sent.saturating_duration_since(due));
+                if let Some(clock) = &self.run.clock {
+                    let asked = Asked { due, sent, received: now, marks, written: 0 };
+                    self.split(Some(asked), clock);
+                }
                 if is_right {
                     *self.seen.counts.entry(callback.draft.what.name()).or_default() += 1;
                 }
             }
         }
+        if let Some(clock) = &self.run.clock {
+            self.split(None, clock);
+        }
         true
     }
 
-    async fn ask(&mut self, callback: &Callback) -> Result<(StatusCode, Bytes), Failed> {
+    /// Splits the answer before this one, which now is known as a whole.
+    fn split(&mut self, next: Option<Asked>, clock: &Clock) {
+        let marks = next.as_ref().and_then(|next| next.marks.as_ref());
+        let written = marks.and_then(|marks| marks.get(Mark::WrittenBefore as usize)).copied().unwrap_or(0);
+        if let Some(before) = std::mem::replace(&mut self.before, next) {
+            self.seen.splits.push(Asked { written, ..before }.split(clock));
+        }
+    }
+
+    async fn ask(&mut self, callback: &Callback) -> Result<Answer, Failed> {
         let mut request = Request::new(Full::new(callback.body.clone()));
         *request.method_mut() = Method::POST;
         *request.uri_mut() = hyper::Uri::from_static("/webhooks/ur");
@@ -207,7 +240,9 @@ impl Bench<'_> {
         headers.insert(SIGNATURE_HEADER, callback.signature.clone());
         let response = self.sender.send_request(request).await?;
         let status = response.status();
-        Ok((status, response.into_body().collect().await?.to_bytes()))
+        let header = self.run.clock.and_then(|_| response.headers().get(trace::HEADER));
+        let marks = header.and_then(|header| header.to_str().ok()).and_then(marks);
+        Ok(Answer { status, marks, body: response.into_body().collect().await?.to_bytes() })
     }
 
     /// Whether it is the answer that must be given. Errors count also before measuring begins.

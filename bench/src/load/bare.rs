@@ -14,6 +14,7 @@ use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use tapgate::signature::{SIGNATURE_HEADER, WebhookHeaders, WebhookPolicy, verify_webhook};
+use tapgate::trace::{self, Mark};
 use tapgate_engine::store::rocks::Rocks;
 use tokio::net::TcpListener;
 
@@ -58,7 +59,10 @@ pub(crate) fn run(options: &Options) -> Result<(), Failed> {
         timestamp_window_seconds: 300,
     };
     let writer = match (options.durability, &options.dir) {
-        (Some(durability), Some(dir)) => Some(Writer::start(Rocks::open(dir, durability.of_store())?)?.0),
+        (Some(durability), Some(dir)) => {
+            let store = trace::watched(Arc::new(Rocks::open(dir, durability.of_store())?));
+            Some(Writer::start(store)?.0)
+        }
         _ => None,
     };
     // As tapgate's own runtime is built: one worker a core.
@@ -74,10 +78,59 @@ async fn serve(address: SocketAddr, served: Arc<Served>) -> Result<(), Failed> {
         stream.set_nodelay(true)?;
         let served = Arc::clone(&served);
         tokio::spawn(async move {
-            let service = service_fn(move |request| answer(Arc::clone(&served), request));
+            let (stream, connection) = traced::noted(stream);
+            let service =
+                service_fn(move |request| traced::answer(connection.clone(), answer(Arc::clone(&served), request)));
             // Whoever broke a connection off notices it at the other end.
             let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
         });
+    }
+}
+
+/// With the feature `trace` the server tells where a request's time went, as tapgate then does.
+#[cfg(feature = "trace")]
+mod traced {
+    use std::convert::Infallible;
+
+    use hyper::Response;
+    use tapgate::http::arrival::{Arrival, Noted};
+    use tapgate::trace;
+    use tokio::net::TcpStream;
+
+    pub(super) fn noted(stream: TcpStream) -> (Noted<TcpStream>, Arrival) {
+        let arrival = Arrival::default();
+        (Noted::new(stream, arrival.clone()), arrival)
+    }
+
+    pub(super) async fn answer<B>(
+        arrival: Arrival,
+        answer: impl Future<Output = Result<Response<B>, Infallible>>,
+    ) -> Result<Response<B>, Infallible> {
+        let begun = async {
+            let _ = arrival.of_request();
+            match answer.await {
+                Ok(response) => response,
+            }
+        };
+        let response = trace::traced(begun).await;
+        arrival.forget();
+        Ok(response)
+    }
+}
+
+#[cfg(not(feature = "trace"))]
+mod traced {
+    use tokio::net::TcpStream;
+
+    #[derive(Clone)]
+    pub(super) struct Untraced;
+
+    pub(super) fn noted(stream: TcpStream) -> (TcpStream, Untraced) {
+        (stream, Untraced)
+    }
+
+    pub(super) fn answer<F: Future>(_: Untraced, answer: F) -> F {
+        answer
     }
 }
 
@@ -88,9 +141,15 @@ async fn answer(served: Arc<Served>, request: Request<Incoming>) -> Result<Respo
             let signature = head.headers.get(SIGNATURE_HEADER).map(HeaderValue::as_bytes);
             let headers = WebhookHeaders { signature, ..WebhookHeaders::default() };
             let body = body.to_bytes();
+            trace::mark(Mark::Handled);
             let is_signed = verify_webhook(&served.policy, &headers, &body, unix_seconds()).is_ok();
+            trace::mark(Mark::Parsed);
             match &served.writer {
-                Some(writer) if is_signed => writer.put(body.iter().copied().take(KEPT_BYTES).collect()).await.is_ok(),
+                Some(writer) if is_signed => {
+                    let kept = body.iter().copied().take(KEPT_BYTES).collect();
+                    trace::mark(Mark::Decided);
+                    trace::told(writer.put(kept)).await.is_ok()
+                }
                 _ => is_signed,
             }
         }

@@ -16,6 +16,7 @@ use super::corpus::{Draft, Drafts, Mix, Signer, What, unix_seconds};
 use super::feed::{AHEAD_MAX, Amount, Feed, Schedule, cores};
 use super::pace::Pace;
 use super::report::{Figures, per_second};
+use super::stages::{Clock, Stages};
 use super::target::{Base, set_up};
 use super::{Failed, print, ramp};
 
@@ -92,6 +93,9 @@ pub(crate) struct Options {
     /// Makes the traffic.
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// Tell where the answers' time went: the server is one built with the feature `trace`.
+    #[arg(long)]
+    trace: bool,
     /// Results as JSON.
     #[arg(long)]
     pub(crate) json: bool,
@@ -132,6 +136,9 @@ pub(crate) struct Driven {
     service: Figures,
     /// From when each was due until it was sent: the generator's own part, and the wait for a free connection.
     waited: Figures,
+    /// Where the time went, with --trace.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trace: Option<Stages>,
     notes: Vec<String>,
 }
 
@@ -229,6 +236,7 @@ impl Driver<'_> {
             measured_from: start + Duration::from_secs(warmup),
             ends,
             answered: AtomicU64::new(0),
+            clock: options.trace.then(Clock::start),
         });
         let seen = self.runtime.block_on(all_connections(&run, connections, &line));
         line.finish_and_clear();
@@ -302,6 +310,7 @@ impl Driver<'_> {
             latency: seen.latency.figures(),
             service: seen.service.figures(),
             waited: seen.waited.figures(),
+            trace: Stages::of(seen.splits),
             notes,
         }
     }

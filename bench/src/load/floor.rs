@@ -2,6 +2,7 @@
 //! one is written; nothing is decided, chained or remembered.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -49,9 +50,9 @@ type Waiting = (Vec<u8>, oneshot::Sender<()>);
 pub(crate) struct Writer(mpsc::UnboundedSender<Waiting>);
 
 impl Writer {
-    pub(crate) fn start(store: Rocks) -> Result<(Writer, JoinHandle<Result<(), StoreError>>), Failed> {
+    pub(crate) fn start(store: Arc<dyn Store>) -> Result<(Writer, JoinHandle<Result<(), StoreError>>), Failed> {
         let (sender, receiver) = mpsc::unbounded_channel();
-        let thread = std::thread::Builder::new().name("writer".to_owned()).spawn(move || write(&store, receiver))?;
+        let thread = std::thread::Builder::new().name("writer".to_owned()).spawn(move || write(&*store, receiver))?;
         Ok((Writer(sender), thread))
     }
 
@@ -78,7 +79,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Failed> {
     let time = Time { from, ends: from + Duration::from_secs(options.seconds) };
     let latencies = match options.waiters {
         0 => alone(&store, &payload, time)?,
-        waiters => grouped(store, &payload, time, waiters)?,
+        waiters => grouped(Arc::new(store), &payload, time, waiters)?,
     };
     let waiters = if options.waiters == 0 { "alone".to_owned() } else { format!("{} waiters", options.waiters) };
     let seconds = Duration::from_secs(options.seconds);
@@ -114,7 +115,7 @@ fn alone(store: &Rocks, payload: &[u8], time: Time) -> Result<Latencies, Failed>
     Ok(latencies)
 }
 
-fn grouped(store: Rocks, payload: &[u8], time: Time, waiters: u16) -> Result<Latencies, Failed> {
+fn grouped(store: Arc<dyn Store>, payload: &[u8], time: Time, waiters: u16) -> Result<Latencies, Failed> {
     let (writer, thread) = Writer::start(store)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let latencies = runtime.block_on(async {
@@ -149,7 +150,7 @@ async fn wait(writer: Writer, payload: Vec<u8>, time: Time) -> Result<Latencies,
 }
 
 /// Writes what waits, in groups no larger than the engine's, until nobody can wait any more.
-fn write(store: &Rocks, mut receiver: mpsc::UnboundedReceiver<Waiting>) -> Result<(), StoreError> {
+fn write(store: &dyn Store, mut receiver: mpsc::UnboundedReceiver<Waiting>) -> Result<(), StoreError> {
     let mut sequence = 0;
     let (mut waiting, mut entries, mut told) = (Vec::new(), Vec::new(), Vec::new());
     while receiver.blocking_recv_many(&mut waiting, GROUP_RECORDS_MAX) > 0 {

@@ -11,6 +11,7 @@ mod memory;
 mod pace;
 mod ramp;
 mod report;
+mod stages;
 mod target;
 
 use std::io::Write;

@@ -8,19 +8,27 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
+use crate::trace::{self, Written};
+
 /// The arrival of a connection's first byte after its last answer. Every request carries it in its extensions.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Arrival(Arc<Mutex<Option<Instant>>>);
+pub struct Arrival {
+    first: Arc<Mutex<Option<Instant>>>,
+    written: Written,
+}
 
 impl Arrival {
     /// The arrival of the current request's first byte. A request that was read together with the previous one counts
     /// from now, as its turn has just come.
-    pub(super) fn of_request(&self) -> Instant {
-        (*self.lock()).unwrap_or_else(Instant::now)
+    #[must_use]
+    pub fn of_request(&self) -> Instant {
+        let arrived = (*self.lock()).unwrap_or_else(Instant::now);
+        trace::begins(arrived, &self.written);
+        arrived
     }
 
     /// The current request is read to its end: the next byte belongs to the next request.
-    pub(super) fn forget(&self) {
+    pub fn forget(&self) {
         *self.lock() = None;
     }
 
@@ -29,19 +37,20 @@ impl Arrival {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Option<Instant>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.first.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// A stream that records its bytes' arrival.
 #[derive(Debug)]
-pub(super) struct Noted<S> {
+pub struct Noted<S> {
     inner: S,
     arrival: Arrival,
 }
 
 impl<S> Noted<S> {
-    pub(super) fn new(inner: S, arrival: Arrival) -> Noted<S> {
+    /// Over a new connection.
+    pub fn new(inner: S, arrival: Arrival) -> Noted<S> {
         Noted { inner, arrival }
     }
 }
@@ -59,7 +68,9 @@ impl<S: AsyncRead + Unpin> AsyncRead for Noted<S> {
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for Noted<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.inner).poll_write(cx, buf)
+        let polled = Pin::new(&mut self.inner).poll_write(cx, buf);
+        self.arrival.written.now();
+        polled
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -75,7 +86,9 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Noted<S> {
         cx: &mut Context<'_>,
         parts: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.inner).poll_write_vectored(cx, parts)
+        let polled = Pin::new(&mut self.inner).poll_write_vectored(cx, parts);
+        self.arrival.written.now();
+        polled
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -1,7 +1,7 @@
 //! The two listeners: the public one for UR's callbacks, the admin one for people and programs. Handlers are thin.
 
 pub mod admin;
-mod arrival;
+pub mod arrival;
 pub mod context;
 mod events;
 pub mod listener;

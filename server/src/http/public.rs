@@ -31,6 +31,7 @@ use crate::signature::{
     REQUEST_ID_HEADER, SIGNATURE_HEADER, SIGNATURE_V2_HEADER, SignatureError, TIMESTAMP_HEADER, WebhookHeaders,
     WebhookPolicy, check_freshness, verify_webhook,
 };
+use crate::trace::{self, Mark};
 use crate::wire::callback::{self, CARD_AUTHORIZATION, Envelope};
 use crate::wire::ur::AmountForm;
 
@@ -142,6 +143,7 @@ impl Public {
     }
 
     async fn handle(&self, headers: &HeaderMap, body: &[u8], arrived: Instant) -> Result<Vec<u8>, Problem> {
+        trace::mark(Mark::Handled);
         let now = self.app.clock.now();
         let now_seconds = now.at.0 / 1000;
         verify_webhook(&self.settings.signatures, &signed(headers)?, body, now_seconds)?;
@@ -161,6 +163,7 @@ impl Public {
             check_freshness(envelope.timestamp, now_seconds, self.settings.signatures.timestamp_window_seconds)?;
         }
         let request = envelope.request().map_err(|error| Problem::Malformed(error.to_string()))?;
+        trace::mark(Mark::Parsed);
         let reply = self.decide(Provider::Ur, request, now, arrived).await?;
         Ok(mapping.map_or_else(|| callback::render(&reply), |mapping| mapping.render(&reply)))
     }
@@ -177,6 +180,7 @@ impl Public {
             return Err(Problem::NotFound("the account or authorization is another provider's".to_owned()));
         }
         let submission = self.app.ledger.submit(request, now)?;
+        trace::mark(Mark::Decided);
         let reply = self.reply_once_durable(submission, arrived).await?;
         self.meters.decision_seconds.record(arrived.elapsed().as_secs_f64());
         self.meters.decision(&reply);
@@ -207,12 +211,12 @@ impl Service<hyper::Request<Incoming>> for Public {
 
     fn call(&self, request: hyper::Request<Incoming>) -> Self::Future {
         let service = self.clone();
-        Box::pin(async move { Ok(service.respond(request).await) })
+        Box::pin(async move { Ok(trace::traced(service.respond(request)).await) })
     }
 }
 
 pub(super) async fn wait(ticket: &Ticket, until: Instant) -> Option<Durability> {
-    tokio::time::timeout_at(until, ticket.wait()).await.ok()
+    tokio::time::timeout_at(until, trace::told(ticket.wait())).await.ok()
 }
 
 /// A content type, if present, must be JSON; parameters such as a charset do not matter.

@@ -25,6 +25,7 @@ use crate::http::listener::Addresses;
 use crate::provider::api::Client;
 use crate::provider::feeds::{self, Known};
 use crate::randomness::Randomness;
+use crate::trace;
 use crate::treasury::follow::Follower;
 
 /// Serves until a signal or a failure ends it.
@@ -122,6 +123,7 @@ fn recovered(
     let metrics = telemetry::start_metrics().map_err(|error| ServeError::SetUp(error.to_string()))?;
     let in_store = |error| ServeError::Store { directory: config.data_dir.display().to_string(), error };
     let store: Arc<dyn Store> = Arc::new(Rocks::open(&config.data_dir, config.durability).map_err(in_store)?);
+    let store = trace::watched(store);
     let began = clock.running();
     let recovered = recover(&store)?;
     tracing::info!(

@@ -1,0 +1,68 @@
+//! A store that notes when it appends and how long it looks for rows.
+
+use std::sync::Arc;
+
+use tapgate_engine::ids::Sequence;
+use tapgate_engine::store::{Chain, Entry, RowBytes, Store, StoreError, Table, Visit, VisitRow};
+
+use super::on::{note_append, note_row_read, now};
+
+struct Watched(Arc<dyn Store>);
+
+/// The same store, watched.
+#[must_use]
+pub fn watched(store: Arc<dyn Store>) -> Arc<dyn Store> {
+    Arc::new(Watched(store))
+}
+
+impl Store for Watched {
+    fn append(&self, entries: &[Entry]) -> Result<(), StoreError> {
+        let began = now();
+        let appended = self.0.append(entries);
+        note_append(began);
+        appended
+    }
+
+    fn head(&self) -> Result<(Sequence, Chain), StoreError> {
+        self.0.head()
+    }
+
+    fn read(&self, after: Sequence, visit: Visit<'_>) -> Result<(), StoreError> {
+        self.0.read(after, visit)
+    }
+
+    fn read_back(&self, before: Sequence, visit: Visit<'_>) -> Result<(), StoreError> {
+        self.0.read_back(before, visit)
+    }
+
+    fn row(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        let began = now();
+        let row = self.0.row(table, key);
+        note_row_read(now() - began);
+        row
+    }
+
+    fn rows(&self, table: Table, visit: VisitRow<'_>) -> Result<(), StoreError> {
+        self.0.rows(table, visit)
+    }
+
+    fn put_rows(&self, rows: &[RowBytes]) -> Result<(), StoreError> {
+        self.0.put_rows(rows)
+    }
+
+    fn delete_rows(&self, table: Table, keys: &[Vec<u8>]) -> Result<(), StoreError> {
+        self.0.delete_rows(table, keys)
+    }
+
+    fn write_rows(&self, rows: &[RowBytes], watermark: Sequence) -> Result<(), StoreError> {
+        self.0.write_rows(rows, watermark)
+    }
+
+    fn watermark(&self) -> Result<Sequence, StoreError> {
+        self.0.watermark()
+    }
+
+    fn close(&self) {
+        self.0.close();
+    }
+}
