@@ -1,22 +1,28 @@
 //! How fast a start is: rows of users loaded, and records folded behind them.
 #![expect(clippy::expect_used, reason = "a bench that meets the unexpected stops")]
 
+use std::hint::black_box;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use tapgate_bench::{Requests, drain, ledger, submit};
+use tapgate_bench::{Requests, clearing, drain, ledger, post, submit, write_all_rows};
 use tapgate_engine::fact::Controls;
 use tapgate_engine::recovery::recover;
-use tapgate_engine::store::Store;
 use tapgate_engine::store::rocks::{Rocks, SyncMode};
+use tapgate_engine::store::{GENESIS, Store, chained};
+
+/// Of a recovery whose records are half clearings of older authorizations.
+const CLEARED_USERS: u64 = 100_000;
+const CLEARED_RECORDS: u64 = 200_000;
 
 /// A store with so many users in rows and so many decisions behind them.
 fn filled(users: u64, decisions: u64) -> (tempfile::TempDir, Arc<dyn Store>) {
     let directory = tempfile::tempdir().expect("a directory");
     let store: Arc<dyn Store> = Arc::new(Rocks::open(directory.path(), SyncMode::Os).expect("a store"));
     let ledger = ledger(Arc::clone(&store), users, Controls::default());
-    while ledger.write_rows().expect("rows").more {}
+    write_all_rows(&ledger);
     let mut requests = Requests::new(users, 0);
     for _ in 0..decisions {
         let _ = submit(&ledger, requests.tap());
@@ -25,11 +31,36 @@ fn filled(users: u64, decisions: u64) -> (tempfile::TempDir, Arc<dyn Store>) {
     (directory, store)
 }
 
+/// The same, where every other record behind the rows is a clearing of an authorization that they hold.
+fn filled_with_clearings(users: u64, records: u64) -> (tempfile::TempDir, Arc<dyn Store>) {
+    let directory = tempfile::tempdir().expect("a directory");
+    let store: Arc<dyn Store> = Arc::new(Rocks::open(directory.path(), SyncMode::Os).expect("a store"));
+    let ledger = ledger(Arc::clone(&store), users, Controls::default());
+    let mut requests = Requests::new(users, 0);
+    let older = requests.taps(records / 2);
+    for request in &older {
+        let _ = submit(&ledger, request.clone());
+    }
+    drain(&ledger);
+    write_all_rows(&ledger);
+    for request in &older {
+        let _ = submit(&ledger, requests.tap());
+        post(&ledger, &clearing(request));
+    }
+    drain(&ledger);
+    (directory, store)
+}
+
 fn recovery(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("recovery");
-    for (name, users, decisions) in [("users", 1_000_000, 0), ("records", 1_000, 200_000)] {
-        let (_directory, store) = filled(users, decisions);
-        group.throughput(Throughput::Elements(users.max(decisions)));
+    let filled: [(_, _, fn() -> _); 3] = [
+        ("users", 1_000_000, || filled(1_000_000, 0)),
+        ("records", 200_000, || filled(1_000, 200_000)),
+        ("clearings", CLEARED_RECORDS, || filled_with_clearings(CLEARED_USERS, CLEARED_RECORDS)),
+    ];
+    for (name, count, filled) in filled {
+        let (_directory, store) = filled();
+        group.throughput(Throughput::Elements(count));
         group.bench_function(BenchmarkId::from_parameter(name), |bench| {
             bench.iter_custom(|iterations| {
                 let mut took = Duration::ZERO;
@@ -45,9 +76,28 @@ fn recovery(criterion: &mut Criterion) {
     }
 }
 
+/// What no recovery does without: the records read, and their hashes chained.
+fn reading(criterion: &mut Criterion) {
+    let (_directory, store) = filled_with_clearings(CLEARED_USERS, CLEARED_RECORDS);
+    let watermark = store.watermark().expect("a watermark");
+    let mut group = criterion.benchmark_group("recovery");
+    group.throughput(Throughput::Elements(CLEARED_RECORDS));
+    group.bench_function("read", |bench| {
+        bench.iter(|| {
+            let mut chain = GENESIS;
+            let read = store.read(watermark, &mut |entry| {
+                chain = chained(&chain, &entry.payload);
+                ControlFlow::Continue(())
+            });
+            read.expect("a journal");
+            black_box(chain)
+        });
+    });
+}
+
 criterion_group! {
     name = benches;
     config = Criterion::default().sample_size(10).measurement_time(Duration::from_secs(5)).without_plots();
-    targets = recovery
+    targets = recovery, reading
 }
 criterion_main!(benches);

@@ -4,17 +4,18 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
+use compact_str::CompactString;
 use rand::rngs::ChaCha8Rng;
 use rand::{RngExt, SeedableRng};
 use tapgate_engine::contract::limit::ClientLimit;
 use tapgate_engine::contract::pricing::{Conversion, Rates};
 use tapgate_engine::fact::{
-    AccountStatus, Author, CardStatus, Channel, Controls, Import, ImportedCard, Kind, Merchant, Period, Request,
-    VelocityRule,
+    AccountStatus, Author, CardStatus, Channel, Controls, Flow, Import, ImportedCard, Kind, Merchant, Period, Posting,
+    Progress, Request, VelocityRule,
 };
-use tapgate_engine::ids::Sequence;
-use tapgate_engine::journal::Durability;
-use tapgate_engine::ledger::{Change, Ledger, Policy, Reflected, Refusal, Submission};
+use tapgate_engine::ids::{AuthorizationId, Sequence};
+use tapgate_engine::journal::{Durability, NoPlace};
+use tapgate_engine::ledger::{Change, ChangeError, Ledger, Policy, Reflected, Refusal, Submission};
 use tapgate_engine::money::{ChfMinor, Currency, Minor, Money};
 use tapgate_engine::recovery::recover;
 use tapgate_engine::store::{Chain, Entry, GENESIS, RowBytes, Store, StoreError, Table, Visit, VisitRow};
@@ -199,6 +200,61 @@ fn import(index: u64) -> Import {
             single_use: None,
         }],
     }
+}
+
+/// UR's row of the settled debit of an approved request.
+#[must_use]
+pub fn clearing(request: &Request) -> Posting {
+    Posting {
+        hash: compact_hash(&request.id),
+        user: request.user.clone(),
+        flow: Flow::Out,
+        progress: Progress::Completed,
+        amount: Money { amount: request.amount, currency: request.currency },
+        at: UnixSeconds(START_SECONDS.cast_signed() + 60),
+        mcc: request.merchant.mcc,
+        merchant: request.merchant.name.clone(),
+        references: std::iter::once(request.id.as_str().into()).collect(),
+        awaits: None,
+        ordinal: 0,
+    }
+}
+
+/// As long as UR's hashes are, and as hard to compress.
+fn compact_hash(id: &AuthorizationId) -> CompactString {
+    format!("0x{}", blake3::hash(id.as_str().as_bytes()).to_hex()).into()
+}
+
+/// Posts, and tries again while the queue is full.
+pub fn post(ledger: &Ledger, posting: &Posting) {
+    settle(|| match ledger.post(posting, now()) {
+        Ok(posted) => Some(posted.expect("a new movement")),
+        Err(ChangeError::NoPlace(NoPlace::Full)) => None,
+        Err(error) => panic!("{error}"),
+    });
+}
+
+/// Spends made before their clearings: as in life, other spends come in between.
+const ROUND: u64 = 10_000;
+
+/// So many spends, each with its clearing.
+pub fn spend_and_clear(ledger: &Ledger, requests: &mut Requests, count: u64) {
+    let mut left = count;
+    while left > 0 {
+        let asked = requests.taps(left.min(ROUND));
+        left -= left.min(ROUND);
+        for request in &asked {
+            let _ = submit(ledger, request.clone());
+        }
+        for request in &asked {
+            post(ledger, &clearing(request));
+        }
+    }
+}
+
+/// Writes the rows of everything recorded.
+pub fn write_all_rows(ledger: &Ledger) {
+    while ledger.write_rows().expect("rows").more {}
 }
 
 /// Waits until everything recorded is durable.

@@ -1,21 +1,23 @@
 //! Durable decisions without HTTP: the engine over RocksDB, and so many waiters at once.
 
+use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use tapgate_bench::{Requests, ledger, submit};
+use serde::Serialize;
+use tapgate_bench::{Requests, ledger, submit, write_all_rows};
 use tapgate_engine::fact::{Controls, Request};
 use tapgate_engine::journal::Durability;
 use tapgate_engine::ledger::Ledger;
 use tapgate_engine::money::Minor;
 use tapgate_engine::rows::Outcome;
-use tapgate_engine::store::Store;
 use tapgate_engine::store::rocks::{Rocks, SyncMode};
+use tapgate_engine::store::{Store, StoreError};
 
-use super::Failed;
 use super::report::{Latencies, Measured, per_second};
+use super::{Failed, print};
 
 /// After how many records rows follow the journal, how often that is looked for, and how nice their thread is, as the
 /// server has it.
@@ -75,22 +77,42 @@ pub(crate) struct Options {
     /// Seconds before that.
     #[arg(long, default_value_t = 1)]
     warmup: u64,
+    /// A turn of rows begins in the first quarter of the measured time at the latest, however few records wait for one.
+    #[arg(long)]
+    turn: bool,
     /// Results as JSON.
     #[arg(long)]
     json: bool,
+}
+
+/// Turns of rows that began and ended within the measured time.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+struct Turns {
+    rows_turns: u32,
+    rows_seconds: f64,
+}
+
+#[derive(Debug, Serialize)]
+struct MeasuredWithRows {
+    #[serde(flatten)]
+    measured: Measured,
+    #[serde(flatten)]
+    turns: Turns,
 }
 
 pub(crate) fn run(options: &Options) -> Result<(), Failed> {
     let directory = tempfile::tempdir_in(&options.dir)?;
     let store: Arc<dyn Store> = Arc::new(Rocks::open(directory.path(), options.durability.of_store())?);
     let ledger = Arc::new(ledger(Arc::clone(&store), options.users, Controls::default()));
+    write_all_rows(&ledger);
     let (stop, kept) = (Arc::new(AtomicBool::new(false)), Arc::clone(&ledger));
     let stopping = Arc::clone(&stop);
-    let rows = std::thread::Builder::new().name("rows".to_owned()).spawn(move || keep_rows(&kept, &stopping))?;
-
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let from = Instant::now() + Duration::from_secs(options.warmup);
     let ends = from + Duration::from_secs(options.seconds);
+    let at_latest = options.turn.then(|| from + Duration::from_secs(options.seconds) / 4);
+    let keep_rows = move || keep_rows(&kept, &stopping, at_latest, from..ends);
+    let rows = std::thread::Builder::new().name("rows".to_owned()).spawn(keep_rows)?;
     let latencies = runtime.block_on(async {
         let wait = |lane| {
             let requests = Requests::new(options.users, u64::from(lane));
@@ -106,7 +128,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Failed> {
     stop.store(true, Ordering::Release);
     rows.thread().unpark();
     // A panic has aborted the process already.
-    rows.join().unwrap_or(Ok(()))?;
+    let turns = rows.join().unwrap_or(Ok(Turns::default()))?;
     ledger.journal().close();
 
     let seconds = Duration::from_secs(options.seconds);
@@ -118,7 +140,11 @@ pub(crate) fn run(options: &Options) -> Result<(), Failed> {
         per_second: per_second(latencies.count(), seconds),
         latency: latencies.figures(),
     };
-    measured.tell(options.json)
+    if options.json {
+        return print(&format!("{}\n", serde_json::to_string(&MeasuredWithRows { measured, turns })?));
+    }
+    measured.tell(false)?;
+    print(&format!("turns of rows: {} in {:.1} s\n", turns.rows_turns, turns.rows_seconds))
 }
 
 fn request(requests: &mut Requests, number: u64) -> Request {
@@ -158,19 +184,31 @@ async fn decide(
     Ok(latencies)
 }
 
-/// Writes rows behind the journal, as the server does.
-fn keep_rows(ledger: &Ledger, stopping: &AtomicBool) -> Result<(), tapgate_engine::store::StoreError> {
+/// Writes rows behind the journal, as the server does; the first turn at the latest then.
+fn keep_rows(
+    ledger: &Ledger,
+    stopping: &AtomicBool,
+    mut at_latest: Option<Instant>,
+    measured: Range<Instant>,
+) -> Result<Turns, StoreError> {
     let _ = rustix::process::setpriority_process(None, ROWS_NICENESS);
     let mut written = ledger.journal().durable();
+    let mut turns = Turns::default();
     while !stopping.load(Ordering::Acquire) {
-        let durable = ledger.journal().durable();
-        if durable.0.saturating_sub(written.0) > ROWS_RECORDS_MAX {
-            written = durable;
-            while ledger.write_rows()?.more {}
+        let (durable, began) = (ledger.journal().durable(), Instant::now());
+        if durable.0.saturating_sub(written.0) > ROWS_RECORDS_MAX || at_latest.is_some_and(|at| began >= at) {
+            (written, at_latest) = (durable, None);
+            write_all_rows(ledger);
+            let ended = Instant::now();
+            if measured.contains(&began) && measured.contains(&ended) {
+                turns.rows_turns += 1;
+                turns.rows_seconds += (ended - began).as_secs_f64();
+            }
         }
-        std::thread::park_timeout(ROWS_LOOK_INTERVAL);
+        let until_then = at_latest.map_or(ROWS_LOOK_INTERVAL, |at| at.saturating_duration_since(Instant::now()));
+        std::thread::park_timeout(ROWS_LOOK_INTERVAL.min(until_then));
     }
-    Ok(())
+    Ok(turns)
 }
 
 /// Bytes of the last record, its chain's link included: what one decision adds to the log.

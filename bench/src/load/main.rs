@@ -3,7 +3,9 @@
 mod ask;
 mod bare;
 mod corpus;
+mod disk;
 mod drive;
+mod ended;
 mod engine;
 mod feed;
 mod floor;
@@ -39,6 +41,10 @@ enum Command {
     Floor(floor::Options),
     /// Fill a ledger with users and authorizations, and divide what the process grew by.
     Memory(memory::Options),
+    /// Have ids answered and ended, and divide what the process grew by.
+    Ended(ended::Options),
+    /// Fill a store with spends and their clearings, and divide what it grew by.
+    Disk(disk::Options),
 }
 
 /// What went wrong, for the person who ran it.
@@ -58,6 +64,8 @@ fn main() -> ExitCode {
         Command::Engine(options) => engine::run(&options),
         Command::Floor(options) => floor::run(&options),
         Command::Memory(options) => memory::run(&options),
+        Command::Ended(options) => ended::run(&options),
+        Command::Disk(options) => disk::run(&options),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

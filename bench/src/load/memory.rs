@@ -64,7 +64,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Failed> {
 
 /// Resident bytes once the allocator has given back what tables left when they grew: it waits a tenth of a second for
 /// that, and for somebody to ask it for memory.
-fn rested() -> Result<i64, Failed> {
+pub(crate) fn rested() -> Result<i64, Failed> {
     for _ in 0..3 {
         std::thread::sleep(Duration::from_millis(200));
         drop(black_box(vec![1_u8; 1 << 20]));

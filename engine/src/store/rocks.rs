@@ -265,6 +265,27 @@ impl Rocks {
         self.rows.flush_cfs_opt(&references, &waited_for()).map_err(|error| failed(&error))
     }
 
+    /// Bytes of the files of the journal and of each table, once everything is flushed and compacted.
+    ///
+    /// # Errors
+    /// The store failed.
+    #[cfg(feature = "testing")]
+    pub fn compacted_bytes(&self) -> Result<Vec<(String, u64)>, StoreError> {
+        const BYTES: &str = "rocksdb.live-sst-files-size";
+        let everything: Option<&[u8]> = None;
+        self.flush_all()?;
+        self.journal.compact_range(everything, everything);
+        let journal = self.journal.property_int_value(BYTES).map_err(|error| failed(&error))?;
+        let mut sizes = vec![(JOURNAL.to_owned(), journal.unwrap_or(0))];
+        for family in families() {
+            let (name, handle) = (family.name(), self.family(family.name())?);
+            self.rows.compact_range_cf(handle, everything, everything);
+            let bytes = self.rows.property_int_value_cf(handle, BYTES).map_err(|error| failed(&error))?;
+            sizes.push((name.to_owned(), bytes.unwrap_or(0)));
+        }
+        Ok(sizes)
+    }
+
     fn family(&self, name: &str) -> Result<ColumnFamilyRef<'_>, StoreError> {
         self.rows.cf_handle(name).ok_or_else(|| StoreError::Corrupt(format!("column family {name} is missing")))
     }

@@ -1,0 +1,75 @@
+//! What an id takes of memory once its hold has ended: the process's resident size before and after.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Serialize;
+use tapgate_bench::{Requests, drain, ledger, now, spend_and_clear, write_all_rows};
+use tapgate_engine::fact::Controls;
+use tapgate_engine::store::rocks::{Rocks, SyncMode};
+use tapgate_engine::time::UnixMillis;
+
+use super::memory::rested;
+use super::{Failed, print};
+
+/// Longer than an answered id stays in memory.
+const AGE: Duration = Duration::from_hours(1);
+
+/// Have ids answered, cleared and written to rows, and divide what the process grew by.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Options {
+    /// Ids that are counted.
+    #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1..))]
+    ids: u64,
+    /// Ids before them: the store's buffers, caches and tables are there then.
+    #[arg(long, default_value_t = 500_000)]
+    before: u64,
+    /// Few users, so that what is counted is ids; their spends are counted, too.
+    #[arg(long, default_value_t = 1_000)]
+    users: u64,
+    /// A directory for their rows; what is written there is removed.
+    #[arg(long, default_value = ".")]
+    dir: PathBuf,
+    /// Results as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Bytes, by division of resident sizes.
+#[derive(Debug, Serialize)]
+struct Ended {
+    ids: u64,
+    /// Young enough to be asked for again.
+    per_ended_id: i64,
+    /// An hour later.
+    per_aged_id: i64,
+}
+
+pub(crate) fn run(options: &Options) -> Result<(), Failed> {
+    let directory = tempfile::tempdir_in(&options.dir)?;
+    let store = Arc::new(Rocks::open(directory.path(), SyncMode::Os)?);
+    let ledger = ledger(store, options.users, Controls::default());
+    let mut requests = Requests::new(options.users, 0);
+    let mut end = |count| {
+        spend_and_clear(&ledger, &mut requests, count);
+        drain(&ledger);
+        write_all_rows(&ledger);
+    };
+    let aged_at = UnixMillis(now().at.0 + u64::try_from(AGE.as_millis())?);
+    end(options.before);
+    ledger.evict(aged_at)?;
+    let before = rested()?;
+    end(options.ids);
+    ledger.evict(now().at)?;
+    let young = rested()?;
+    ledger.evict(aged_at)?;
+    let aged = rested()?;
+    let each = |bytes: i64| (bytes - before) / options.ids.cast_signed();
+    let ended = Ended { ids: options.ids, per_ended_id: each(young), per_aged_id: each(aged) };
+    if options.json {
+        return print(&format!("{}\n", serde_json::to_string(&ended)?));
+    }
+    let Ended { ids, per_ended_id, per_aged_id } = ended;
+    print(&format!("{ids} ended ids: {per_ended_id} bytes each, {per_aged_id} after an hour\n"))
+}
