@@ -6,15 +6,21 @@ use std::sync::Arc;
 
 use proptest::collection::vec;
 use proptest::prelude::*;
+use tapgate_engine::bytes::Fingerprint;
+use tapgate_engine::contract::pricing::Conversion;
 use tapgate_engine::fact::{
-    Author, DRAWS_MAX, Effect, Fact, Flow, Kind, PoolCredited, Posting, Progress, Reason, Record, Request,
+    Author, AuthorizationState, BREAKS_MAX, BreakKind, Controls, DRAWS_MAX, Difference, Discrepancy, EVIDENCE_MAX,
+    Effect, Evidence, Fact, Flow, IdempotencyKey, Kind, LayerChange, Linked, Movement, MovementRates, PoolCredited,
+    Posting, Progress, RECORD_BYTES_MAX, Reason, Record, Request, Settled, Source, SourceChange, Upcharge, UseChange,
 };
-use tapgate_engine::ledger::{Change, ChangeError};
-use tapgate_engine::money::{AMOUNT_MAX, Currency, Minor};
+use tapgate_engine::ids::{AuthorizationId, BreakId, Sequence};
+use tapgate_engine::ledger::{Change, ChangeError, Policy};
+use tapgate_engine::money::{AMOUNT_MAX, ChfMinor, Currency, Minor, Money, SUM_MAX};
 use tapgate_engine::recovery::{RecoveryError, recover, verify};
 use tapgate_engine::rows::Outcome;
 use tapgate_engine::store::{Entry, Store, chained};
 use tapgate_engine::testing::{MemoryStore, cases, fold_anything, fold_extremes};
+use tapgate_engine::time::{UnixMillis, UnixSeconds};
 
 use crate::world::{World, at, movement, naming, report, tap};
 
@@ -100,6 +106,149 @@ fn an_authorization_has_a_bounded_number_of_draws() {
         assert!(matches!(outcome, Some(Outcome::Approved { .. })), "{number}: {outcome:?}");
     }
     assert_eq!(world.durable(increment(DRAWS_MAX)), Outcome::Declined(Reason::ParentNotFound));
+}
+
+const MOST: Minor = Minor(2 * SUM_MAX.0);
+
+const LAST: Sequence = Sequence(u64::MAX);
+
+/// A change of an authorization with every list at its bound.
+fn largest_change() -> Difference {
+    let (minor, chf, text) = (MOST, ChfMinor(MOST.0), "x".repeat(AuthorizationId::BYTES_MAX));
+    let layer = LayerChange {
+        sequence: Some(LAST),
+        held: minor,
+        settled: SUM_MAX,
+        limit: chf,
+        spent: chf,
+        debit: minor,
+        funds: minor,
+        currency: Currency::EUR,
+        number: u16::MAX,
+        shown: chf,
+        upcharge: Upcharge { paid: minor, funds: minor },
+    };
+    let source = SourceChange {
+        currency: Currency::EUR,
+        held: minor,
+        available: minor,
+        upcharged: minor,
+        completed: SUM_MAX,
+        returned: SUM_MAX,
+    };
+    let broken = Discrepancy {
+        kind: BreakKind::Unsweepable,
+        subject: text.as_str().into(),
+        field: "authorization".into(),
+        ours: text.as_str().into(),
+        theirs: text.as_str().into(),
+    };
+    Difference {
+        source: Some(Source::Fiat),
+        taken: minor,
+        layers: vec![layer; DRAWS_MAX + EVIDENCE_MAX].into(),
+        pools: vec![source; 2].into(),
+        fiat: vec![source; 2].into(),
+        return_uses: vec![UseChange { sequence: Some(LAST), limit: chf, shown: chf }; EVIDENCE_MAX + 1].into(),
+        opened: vec![broken; BREAKS_MAX],
+        resolved: vec![BreakId { opened: LAST, number: u16::MAX }; BREAKS_MAX],
+        is_asked: true,
+        ..Difference::none(AuthorizationState::ForcePosted, Currency::EUR)
+    }
+}
+
+#[test]
+fn the_largest_record_that_evidence_makes_has_room() {
+    let conversion = Conversion { rate: u32::MAX, spread: u32::MAX };
+    let money = Money { amount: AMOUNT_MAX, currency: Currency::EUR };
+    let id: AuthorizationId = "x".repeat(AuthorizationId::BYTES_MAX).parse().unwrap();
+    let movement = Movement {
+        key: Fingerprint([0xff; 16]),
+        flow: Flow::In,
+        progress: Progress::Completed,
+        is_contradicted: true,
+        amount: money,
+        value: SUM_MAX,
+        limit: ChfMinor(SUM_MAX.0),
+        funds: Some(money),
+        rates: MovementRates { value: Some(conversion), chf: Some(u32::MAX), funds: Some((Currency::EUR, conversion)) },
+        draw: Some(LAST),
+        is_final: true,
+        is_ended: true,
+        first: LAST,
+        at: UnixSeconds(i64::MIN),
+    };
+    let movements = vec![movement; EVIDENCE_MAX];
+    let linked = Linked { from: id.clone(), previous: LAST, movements, change: largest_change() };
+    let settled = Settled {
+        root: id,
+        previous: LAST,
+        user: "x".repeat(64).parse().ok(),
+        evidence: Evidence::Linked(Box::new(linked)),
+        change: largest_change(),
+    };
+    let fact = Fact::Settled(Box::new(settled));
+    fact.check_bounds().unwrap();
+    let key = IdempotencyKey { key: "x".repeat(128).into(), fingerprint: Fingerprint([0xff; 16]) };
+    let author = Author::Person { name: "x".repeat(64).into(), idempotency: Some(key) };
+    let bytes = Record { at: UnixMillis(u64::MAX), author, fact }.encode().len();
+    assert!((RECORD_BYTES_MAX / 2..=RECORD_BYTES_MAX).contains(&bytes), "{bytes} bytes");
+}
+
+#[test]
+fn what_a_provider_says_of_a_movement_is_bounded_and_matched_alike() {
+    let long = "H".repeat(70_000);
+    let posting = |hash: &str| Posting {
+        merchant: Some(format!(" {long}").into()),
+        references: ["auth_7Q2", &long, "a reference with spaces"].map(Into::into).into_iter().collect(),
+        ..movement(hash, Flow::Out, Progress::Completed, 5)
+    };
+    let bounded = posting("h").bounded();
+    assert_eq!((bounded.hash.as_str(), bounded.merchant.as_deref()), ("h", Some(&*"H".repeat(256))));
+    assert_eq!(bounded.references.as_slice(), ["auth_7Q2", "a reference with spaces"]);
+    assert_eq!(bounded.clone().bounded(), bounded);
+    let places = [long.clone(), long.to_ascii_lowercase(), format!("{long}1")].map(|hash| posting(&hash).bounded());
+    assert_eq!(places[0].place(), places[1].place(), "hashes of any case are one");
+    assert_ne!(places[0].place(), places[2].place());
+    assert!(places.iter().all(|posting| posting.place().len() < 512));
+}
+
+#[test]
+fn a_change_whose_record_is_too_large_is_refused_and_changes_nothing() {
+    let store = MemoryStore::new();
+    let world = World::with_store(Arc::clone(&store));
+    let credit = |reference: String| Change::CreditPool {
+        currency: Currency::EUR,
+        amount: Minor(5),
+        reference: reference.into(),
+    };
+    world.drained();
+    let before = (world.ledger.journal().claimed(), world.available());
+    // The record's other fields take a few bytes.
+    let refused = world.change(credit("x".repeat(RECORD_BYTES_MAX))).unwrap_err();
+    assert!(matches!(&refused, ChangeError::Invalid(message) if message.contains("change less at once")), "{refused}");
+    assert_eq!((world.ledger.journal().claimed(), world.available()), before);
+    for _ in 0..3 {
+        world.change(credit("x".repeat(RECORD_BYTES_MAX))).unwrap_err();
+    }
+    world.change(credit("x".repeat(RECORD_BYTES_MAX - 100))).unwrap();
+    assert_eq!(world.available(), before.1 + 5);
+    world.close_and_check(&store);
+}
+
+#[test]
+fn the_largest_controls_have_room() {
+    let controls = Controls {
+        mcc_block: (9_000..10_000).collect(),
+        mcc_allow: (8_000..9_000).collect(),
+        merchant_block: (0..1_000).map(|number| format!("{number:0>256}").into()).collect(),
+        merchant_allow: (0..1_000).map(|number| format!("{number:x>256}").into()).collect(),
+        ..Controls::default()
+    };
+    controls.validate().unwrap();
+    let policy = Policy { controls, ..Policy::default() };
+    let record = Record { at: at(0).at, author: Author::Engine, fact: Fact::PolicyApplied(Box::new(policy)) };
+    assert!(record.encode().len() < RECORD_BYTES_MAX / 2);
 }
 
 #[test]

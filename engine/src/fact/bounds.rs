@@ -12,6 +12,13 @@ pub const DRAWS_MAX: usize = 1_000;
 /// Pieces of evidence that one authorization takes; beyond it they have no effect, and a break says so.
 pub const EVIDENCE_MAX: usize = 1_000;
 
+/// Breaks that one change of an authorization opens or resolves: one for each piece of evidence, and those of the whole.
+pub const BREAKS_MAX: usize = EVIDENCE_MAX + 32;
+
+/// Largest record. The largest that evidence makes, a link of two authorizations with every list at its bound, has room
+/// in it (`engine/tests/bounds.rs`), so no message of a provider is ever refused for its size; a person's change is.
+pub const RECORD_BYTES_MAX: usize = 2 << 20;
+
 /// Currencies of one change: the hold's and the movement's.
 const SOURCES_MAX: usize = 2;
 
@@ -206,6 +213,8 @@ impl Difference {
         self.layers.iter().try_for_each(LayerChange::check_bounds)?;
         length("pools", self.pools.len(), SOURCES_MAX)?;
         length("fiat", self.fiat.len(), SOURCES_MAX)?;
+        length("opened", self.opened.len(), BREAKS_MAX)?;
+        length("resolved", self.resolved.len(), BREAKS_MAX)?;
         self.pools.iter().chain(&self.fiat).try_for_each(SourceChange::check_bounds)
     }
 }

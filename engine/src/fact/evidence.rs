@@ -4,7 +4,7 @@ use compact_str::CompactString;
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
-use super::Request;
+use super::{Merchant, Request};
 use crate::bytes::Fingerprint;
 use crate::contract::pricing::Conversion;
 use crate::ids::{AuthorizationId, BreakId, Sequence, UrId};
@@ -65,7 +65,27 @@ pub struct Posting {
     pub ordinal: u16,
 }
 
+/// Longest [`Posting::hash`], in bytes: twice what UR's take.
+const HASH_BYTES_MAX: usize = 256;
+
+/// References of a movement that are kept: UR gives two.
+const REFERENCES_MAX: usize = 4;
+
 impl Posting {
+    /// Bounds what a provider says, because the journal keeps it for ever, and changes nothing that it is matched by: a
+    /// reference that is longer than an id names none of ours, and a longer hash goes by its fingerprint.
+    #[must_use]
+    pub fn bounded(mut self) -> Posting {
+        if self.hash.len() > HASH_BYTES_MAX {
+            let Fingerprint(bytes) = Fingerprint::of(self.hash.to_ascii_lowercase().as_bytes());
+            self.hash = compact_str::format_compact!("long:{:032x}", u128::from_be_bytes(bytes));
+        }
+        self.merchant = self.merchant.as_deref().and_then(Merchant::text);
+        self.references.retain(|reference| reference.len() <= AuthorizationId::BYTES_MAX);
+        self.references.truncate(REFERENCES_MAX);
+        self
+    }
+
     /// The name that UR's rows of one movement share, whatever their status and amount: several movements may share it.
     #[must_use]
     pub fn place(&self) -> CompactString {

@@ -26,7 +26,7 @@ mod user;
 
 pub use alert::{AlertKind, Condition, Severity};
 pub use author::{Author, IdempotencyKey};
-pub use bounds::{BoundsError, DRAWS_MAX, EVIDENCE_MAX};
+pub use bounds::{BREAKS_MAX, BoundsError, DRAWS_MAX, EVIDENCE_MAX, RECORD_BYTES_MAX};
 pub use calendar::{Closed, Day};
 pub use clock::{CLOCK_REASON_BYTES_MAX, ClockSet};
 pub use controls::{Controls, ControlsError, Listed, Listing, Period, VelocityRule};

@@ -8,7 +8,7 @@
 use std::sync::PoisonError;
 
 use super::Ledger;
-use super::commit::fold;
+use super::commit::{CommitError, fold};
 use super::write_rows::BATCH;
 use crate::fact::{Author, Fact};
 use crate::ids::{Sequence, UrId};
@@ -93,8 +93,8 @@ impl Ledger {
                 .commit(shared, &Author::Engine, at, fact, |_, sequence, record| fold(&mut **row, sequence, record))
             {
                 Ok(_) => return Ok(()),
-                Err(NoPlace::Unavailable) => return Err(StoreError::Failed("the journal is not available".to_owned())),
-                Err(NoPlace::Full) => drop(row),
+                Err(CommitError::NoPlace(NoPlace::Full)) => drop(row),
+                Err(error) => return Err(StoreError::Failed(error.to_string())),
             }
             self.await_durable(self.journal.claimed())?;
         }

@@ -11,14 +11,33 @@ use std::sync::{Arc, MutexGuard};
 use crossbeam::sync::ShardedLockReadGuard;
 use dashmap::mapref::entry::Entry as MapEntry;
 
+use super::change::ChangeError;
 use super::pool::Pool;
 use super::{Ledger, Shared};
-use crate::fact::{Author, Difference, Fact, Record, SourceChange, Touches};
+use crate::fact::{Author, Difference, Fact, RECORD_BYTES_MAX, Record, SourceChange, Touches};
 use crate::ids::Sequence;
 use crate::journal::{NoPlace, Permit, Resolves, Ticket};
 use crate::rows::legal::assert_changed;
 use crate::rows::{Row, Shelves};
 use crate::time::UnixMillis;
+
+/// A fact was not committed; nothing has changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum CommitError {
+    #[error(transparent)]
+    NoPlace(#[from] NoPlace),
+    #[error("the record of this change would have {bytes} bytes, {RECORD_BYTES_MAX} at most: change less at once")]
+    TooLarge { bytes: usize },
+}
+
+impl From<CommitError> for ChangeError {
+    fn from(error: CommitError) -> ChangeError {
+        match error {
+            CommitError::NoPlace(error) => ChangeError::NoPlace(error),
+            CommitError::TooLarge { .. } => ChangeError::Invalid(error.to_string()),
+        }
+    }
+}
 
 impl Ledger {
     /// Folds a record into the breaks that it opens or ends. Most records touch none, and wait for no shelf.
@@ -32,7 +51,7 @@ impl Ledger {
     /// fact; the commit holds it until every row has folded the fact.
     ///
     /// # Errors
-    /// The queue has no place; nothing has changed.
+    /// The queue has no place, or the record is too large; nothing has changed.
     pub(super) fn commit<G: Deref<Target = Shared>>(
         &self,
         shared: G,
@@ -40,11 +59,14 @@ impl Ledger {
         at: UnixMillis,
         fact: Fact,
         apply: impl FnOnce(&mut G, Sequence, &Record),
-    ) -> Result<Arc<Ticket>, NoPlace> {
+    ) -> Result<Arc<Ticket>, CommitError> {
         let permit = self.journal.reserve()?;
         let ticket = Ticket::pending();
         let record = Record { at, author: author.clone(), fact };
         let payload = record.encode();
+        if payload.len() > RECORD_BYTES_MAX {
+            return Err(CommitError::TooLarge { bytes: payload.len() });
+        }
         let resolves = Resolves::Decision(Arc::clone(&ticket));
         commit_reserved(permit, shared, &record, payload, resolves, |shared, sequence, record| {
             apply(shared, sequence, record);
@@ -66,14 +88,15 @@ impl Ledger {
         author: &Author,
         at: UnixMillis,
         fact: Fact,
-    ) -> Result<Arc<Ticket>, NoPlace> {
+    ) -> Result<Arc<Ticket>, CommitError> {
         self.commit(shared, author, at, fact, |_, sequence, record| {
             shelves.apply(&record.fact.touches(sequence), sequence, record);
         })
     }
 }
 
-/// Commits a record whose place was reserved before the decision. Nothing can fail from here on.
+/// Commits a record whose place was reserved before the decision. Nothing can fail from here on: a decision's record and
+/// a release have lists with bounds, and fit.
 pub(super) fn commit_reserved<G: Deref<Target = Shared>, T>(
     permit: Permit<'_>,
     mut shared: G,
@@ -82,6 +105,7 @@ pub(super) fn commit_reserved<G: Deref<Target = Shared>, T>(
     resolves: Resolves,
     apply: impl FnOnce(&mut G, Sequence, &Record) -> T,
 ) -> T {
+    debug_assert!(payload.len() <= RECORD_BYTES_MAX, "a record of {} bytes", payload.len());
     shared.lower_pools(&record.fact);
     let claim = permit.claim();
     let sequence = claim.sequence;

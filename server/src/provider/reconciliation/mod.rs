@@ -145,6 +145,7 @@ fn posting(transaction: &Transaction) -> Posting {
         awaits: partner.and_then(|reference| reference.parse().ok()),
         ordinal: 0,
     }
+    .bounded()
 }
 
 #[cfg(test)]

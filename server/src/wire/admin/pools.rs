@@ -50,6 +50,9 @@ impl ReportForm {
     }
 }
 
+/// Longest reference of a credit, in bytes: the journal keeps it for ever, and its pool's row keeps the last ones.
+const REFERENCE_BYTES_MAX: usize = 1_024;
+
 /// A credited top-up.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -61,9 +64,12 @@ pub struct CreditForm {
 
 impl CreditForm {
     /// # Errors
-    /// The amount is malformed.
+    /// The amount is malformed, or the reference is too long.
     pub fn change(&self, currency: Currency) -> Result<Change, Malformed> {
         let amount = amount("amount", &self.amount.0)?;
+        if self.reference.len() > REFERENCE_BYTES_MAX {
+            return Err(Malformed(format!("reference must be at most {REFERENCE_BYTES_MAX} bytes")));
+        }
         Ok(Change::CreditPool { currency, amount, reference: self.reference.as_str().into() })
     }
 }
@@ -210,6 +216,14 @@ pub fn rates_view(rates: &Rates) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_reference_is_kept_for_ever_and_so_has_a_bound() {
+        let credit = |bytes: usize| CreditForm { amount: Digits("5".to_owned()), reference: "x".repeat(bytes) };
+        assert!(credit(REFERENCE_BYTES_MAX).change(Currency::EUR).is_ok());
+        let refused = credit(REFERENCE_BYTES_MAX + 1).change(Currency::EUR).unwrap_err();
+        assert_eq!(refused.0, "reference must be at most 1024 bytes");
+    }
 
     #[test]
     fn francs_keep_the_digit_that_urs_api_gives_beyond_thousandths() {

@@ -345,7 +345,7 @@ fn transaction(mut told: CardTransaction, at: Option<UnixSeconds>) -> Result<Eve
         awaits: root,
         ordinal: 0,
     };
-    Ok(Event::Posted(Box::new(posting)))
+    Ok(Event::Posted(Box::new(posting.bounded())))
 }
 
 fn asked(
