@@ -33,7 +33,8 @@ pub enum RecoveryError {
     },
     /// The rows claim records that the journal does not hold.
     #[error(
-        "the rows hold records up to {watermark}, the journal ends at {head}: it has lost its end; restore a backup"
+        "the rows hold records up to {watermark}, the journal ends at {head}: it has lost its end, or the two are not of \
+         one directory; put both back from one backup, and check it with `tapgate journal verify`"
     )]
     Ahead {
         /// What the rows hold.

@@ -23,7 +23,10 @@ pub(crate) fn decode<T: DeserializeOwned>(table: Table, key: &[u8], bytes: &[u8]
         Some((&ROW_VERSION, rest)) => {
             postcard::from_bytes(rest).map_err(|error| StoreError::Corrupt(format!("{}: {error}", named())))
         }
-        Some((version, _)) => Err(StoreError::Failed(format!("{} has the unknown version {version}", named()))),
+        Some((version, _)) => Err(StoreError::Failed(format!(
+            "{} has version {version}, and this tapgate reads version {ROW_VERSION}: run the version of tapgate that wrote it",
+            named()
+        ))),
         None => Err(StoreError::Corrupt(format!("{} is empty", named()))),
     }
 }

@@ -171,14 +171,47 @@ fn families() -> impl Iterator<Item = ColumnFamilyDescriptor> {
     std::iter::once(META).chain(Table::ALL.into_iter().map(table_name)).map(family)
 }
 
-/// An earlier version kept its database in the directory itself.
-fn refuse_older(directory: &Path) -> Result<(), StoreError> {
-    if directory.join("CURRENT").is_file() { Err(other_version(directory)) } else { Ok(()) }
+/// Refuses a directory of another version, or without its journal, before RocksDB does so in its own words: a table that
+/// this program does not have fails any opening for writing.
+fn check_directory(directory: &Path) -> Result<(), StoreError> {
+    // An early version kept its database in the directory itself.
+    if directory.join("CURRENT").is_file() {
+        return Err(other_version(directory, "the format of an early version"));
+    }
+    let rows = directory.join(ROWS);
+    if !rows.join("CURRENT").is_file() {
+        return Ok(());
+    }
+    let stored = DB::list_cf(&options(), &rows).map_err(|error| failed(&error))?;
+    if !stored.iter().any(|name| name == META) {
+        // Its first start was cut short.
+        return Ok(());
+    }
+    let meta = DB::open_cf_for_read_only(&options(), &rows, [META], false).map_err(|error| failed(&error))?;
+    let Some(format) = format_of(&meta)? else { return Ok(()) };
+    if format != [FORMAT_VERSION] {
+        let format = format.first().map_or_else(|| "no format".to_owned(), |version| format!("format {version}"));
+        return Err(other_version(directory, &format));
+    }
+    let is_known = |name: &String| name == "default" || families().any(|family| family.name() == name);
+    if let Some(unknown) = stored.iter().find(|name| !is_known(name)) {
+        return Err(other_version(directory, &format!("the table {unknown} of a later version")));
+    }
+    // The format is written after the journal is created.
+    if !directory.join(JOURNAL).join("CURRENT").is_file() {
+        return Err(StoreError::Failed(format!(
+            "the data directory {} has rows and no journal: put the journal back, or restore a backup of the whole \
+             directory and check it with `tapgate journal verify`",
+            directory.display()
+        )));
+    }
+    Ok(())
 }
 
-fn other_version(directory: &Path) -> StoreError {
+fn other_version(directory: &Path, found: &str) -> StoreError {
     StoreError::Failed(format!(
-        "the data directory {} was written by another version: use the program that wrote it",
+        "the data directory {} has {found}, and this tapgate reads format {FORMAT_VERSION}: run the version of tapgate \
+         that wrote it, for `tapgate serve` and `tapgate journal` alike",
         directory.display()
     ))
 }
@@ -197,7 +230,7 @@ impl Rocks {
     /// # Errors
     /// Another process holds it, it is corrupt, or another version wrote it.
     pub fn open(directory: &Path, sync_mode: SyncMode) -> Result<Rocks, StoreError> {
-        refuse_older(directory)?;
+        check_directory(directory)?;
         let made = std::fs::create_dir_all(directory);
         made.map_err(|error| StoreError::Failed(format!("the data directory cannot be made: {error}")))?;
         let is_direct = takes_direct_io(directory);
@@ -212,10 +245,6 @@ impl Rocks {
         let rows = DB::open_cf_descriptors(&of_rows, directory.join(ROWS), families());
         let rows = rows.map_err(|error| failed(&error))?;
         let format = format_of(&rows)?;
-        if format.as_ref().is_some_and(|version| version != &[FORMAT_VERSION]) {
-            return Err(other_version(directory));
-        }
-        // The format is written after the journal is created: a format without a journal means the journal is lost.
         let journal = DB::open(&serving(journal_options(), format.is_none()), directory.join(JOURNAL));
         let journal = journal.map_err(|error| failed(&error))?;
         let store = Rocks { journal, rows, sync_mode, replaced: Mutex::default() };
@@ -233,7 +262,7 @@ impl Rocks {
     /// # Errors
     /// There is no such directory, it is corrupt, or another version wrote it.
     pub fn open_read_only(directory: &Path) -> Result<Rocks, StoreError> {
-        refuse_older(directory)?;
+        check_directory(directory)?;
         let [rows, journal] = [ROWS, JOURNAL].map(|name| directory.join(name));
         for half in [&rows, &journal] {
             if !half.join("CURRENT").is_file() {
@@ -248,8 +277,11 @@ impl Rocks {
         let rows = DB::open_cf_descriptors_read_only(&options(), rows, families, false);
         let rows = rows.map_err(|error| failed(&error))?;
         let journal = DB::open_for_read_only(&journal_options(), journal, false).map_err(|error| failed(&error))?;
-        if format_of(&rows)? != Some(vec![FORMAT_VERSION]) {
-            return Err(other_version(directory));
+        if format_of(&rows)?.is_none() {
+            let directory = directory.display();
+            return Err(StoreError::Failed(format!(
+                "{directory} has no format: its first start was cut short, start again"
+            )));
         }
         Ok(Rocks { journal, rows, sync_mode: SyncMode::Os, replaced: Mutex::default() })
     }
@@ -530,16 +562,32 @@ mod tests {
         older.create_if_missing(true);
         drop(DB::open(&older, directory.path()).unwrap());
         let said = |store: Result<Rocks, StoreError>| store.unwrap_err().to_string();
-        assert!(said(Rocks::open(directory.path(), SyncMode::Os)).contains("another version"));
-        assert!(said(Rocks::open_read_only(directory.path())).contains("another version"));
+        let check = |directory: &Path, expected: &str| {
+            for said in [said(Rocks::open(directory, SyncMode::Os)), said(Rocks::open_read_only(directory))] {
+                assert!(said.contains(expected) && said.contains("run the version of tapgate that wrote it"), "{said}");
+            }
+        };
+        check(directory.path(), "has the format of an early version");
         assert!(!directory.path().join(ROWS).exists());
 
         let directory = tempfile::tempdir().unwrap();
         let store = Rocks::open(directory.path(), SyncMode::Os).unwrap();
         store.rows.put_cf(store.family(META).unwrap(), FORMAT, [FORMAT_VERSION + 1]).unwrap();
         drop(store);
-        assert!(said(Rocks::open(directory.path(), SyncMode::Os)).contains("another version"));
-        assert!(said(Rocks::open_read_only(directory.path())).contains("another version"));
+        check(
+            directory.path(),
+            &format!("has format {}, and this tapgate reads format {FORMAT_VERSION}", FORMAT_VERSION + 1),
+        );
+
+        // A table that this program does not have, of an earlier format and of a later version.
+        for (format, expected) in [(FORMAT_VERSION - 1, "has format "), (FORMAT_VERSION, "has the table coupons")] {
+            let directory = tempfile::tempdir().unwrap();
+            let mut store = Rocks::open(directory.path(), SyncMode::Os).unwrap();
+            store.rows.create_cf("coupons", &Options::default()).unwrap();
+            store.rows.put_cf(store.family(META).unwrap(), FORMAT, [format]).unwrap();
+            drop(store);
+            check(directory.path(), expected);
+        }
     }
 
     #[test]
@@ -547,9 +595,11 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         drop(Rocks::open(directory.path(), SyncMode::Os).unwrap());
         std::fs::remove_dir_all(directory.path().join(JOURNAL)).unwrap();
-        assert!(Rocks::open(directory.path(), SyncMode::Os).is_err());
-        let said = Rocks::open_read_only(directory.path()).unwrap_err().to_string();
-        assert!(said.contains("journal holds nothing"), "{said}");
+        let opened = [Rocks::open(directory.path(), SyncMode::Os), Rocks::open_read_only(directory.path())];
+        for said in opened.map(|opened| opened.unwrap_err().to_string()) {
+            assert!(said.contains("has rows and no journal") && said.contains("tapgate journal verify"), "{said}");
+        }
+        assert!(!directory.path().join(JOURNAL).exists());
     }
 
     /// Whether any file of the directory holds the bytes.
