@@ -22,6 +22,14 @@ TAPGATE = os.environ["TAPGATE_BIN"]
 MIX = ("--mix", "approve=100")
 KEY = "0x" + "a1" * 32
 TOKEN = "compare"
+DELIVERED = """
+[deliver]
+allow_private = true
+[[deliver.webhook]]
+url = "http://127.0.0.1:{port}/hooks"
+secret = "whsec_YSBzZWNyZXQgZm9yIHRoZSBjb21wYXJpc29uIG9ubHk="
+events = ["authorization.declined"]
+"""
 
 
 @dataclass(frozen=True)
@@ -80,8 +88,9 @@ def bare_serving(directory: Path, durability: str | None, binaries: Binaries = P
 
 
 @contextmanager
-def serving(directory: Path, durability: str, binaries: Binaries = PLAIN):
-    """A tapgate of its own: its public port, its process, and what a load needs to set it up."""
+def serving(directory: Path, durability: str, binaries: Binaries = PLAIN, receiver: int | None = None):
+    """A tapgate of its own, with a receiver of declines at that port: its public port, its process, and what a load needs
+    to set it up."""
     (directory / "ur.key").write_text(KEY)
     public, admin = free_port(), free_port()
     address = run(TAPGATE, "sign", "--as", "ur", "--key-file", directory / "ur.key", input="").split("PublicKey: ")[1].strip()
@@ -91,6 +100,7 @@ def serving(directory: Path, durability: str, binaries: Binaries = PLAIN):
         f'[listen]\npublic = "127.0.0.1:{public}"\nadmin = "127.0.0.1:{admin}"\n'
         f'[ur]\nsigners = ["{address}"]\nfeeds = false\n'
         f'[admin]\ntokens = [{{ name = "compare", role = "operator", sha256 = "{sha256}" }}]\n'
+        + (DELIVERED.format(port=receiver) if receiver else "")
     )
     environment = {**os.environ, "TAPGATE_LOG": "error"}
     server = subprocess.Popen([binaries.tapgate, "serve", "--config", directory / "tapgate.toml"], env=environment)

@@ -9,6 +9,7 @@ import os
 import tempfile
 from pathlib import Path
 
+from company import console, receiver
 from servers import MIX, bare_serving, load, serving, set_up, traced
 from slices import Side, shown, shown_threads
 from stages import stages
@@ -28,14 +29,19 @@ def half_of_capacity(ours: Path, public: int, admin) -> float:
 def trace(ours: Path, theirs: Path, rate: float = RATE) -> tuple[Side, Side]:
     """A slice of each at this rate, 0 for half of the capacity."""
     binaries = traced()
-    with serving(ours, "fsync", binaries) as (public, server, admin), bare_serving(theirs, "fsync", binaries) as (port, bare):
+    with (
+        receiver() as received,
+        serving(ours, "fsync", binaries, received) as (public, server, admin),
+        bare_serving(theirs, "fsync", binaries) as (port, bare),
+    ):
         set_up(ours, public, admin, "--users", USERS)
         rate = rate or half_of_capacity(ours, public, admin)
         say(f"the trace: {rate:,.0f} a second, {SECONDS} s each, of {USERS:,} users")
         open_loop = ("--rate", rate, "--trace")
 
         def drive_tapgate():
-            return load(ours, public, CONNECTIONS, *admin, "--ready", "--users", USERS, *open_loop, seconds=SECONDS)
+            with console(admin[1]):
+                return load(ours, public, CONNECTIONS, *admin, "--ready", "--users", USERS, *open_loop, seconds=SECONDS)
 
         def drive_bare():
             return load(theirs, port, CONNECTIONS, "--bare", *open_loop, seconds=SECONDS)

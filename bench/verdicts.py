@@ -7,6 +7,9 @@ from dataclasses import dataclass
 # A verdict is about the median; the interval holds it with this confidence, or as near as the pairs permit.
 CONFIDENCE = 0.95
 
+# What a bare program may differ from itself.
+A_A_NOISE = 0.03
+
 Interval = tuple[float, float]
 
 
@@ -47,10 +50,16 @@ def difference(one: list[float], other: list[float]) -> Ratio:
     return median_interval([a - b for a, b in zip(one, other, strict=True)])
 
 
-def noise(values: list[float]) -> Ratio:
-    """One program against itself: what it did in neighbouring slices. What differs here is the machine."""
+def noise(values: list[float]) -> Ratio | None:
+    """One program against itself: what it did in neighbouring slices. What differs here is the machine. `None`: it has no two."""
     half = len(values) // 2
-    return ratio(values[0 : 2 * half : 2], values[1 : 2 * half : 2]) if half else Ratio(1.0, 1.0, 1.0)
+    return ratio(values[0 : 2 * half : 2], values[1 : 2 * half : 2]) if half else None
+
+
+def same(values: list[float]) -> float | None:
+    """The median of a program's ratios against itself."""
+    itself = noise(values)
+    return itself.median if itself else None
 
 
 def quotient(one: Ratio, other: Ratio) -> Ratio:
@@ -108,6 +117,14 @@ class NotMeasured:
 
     def row(self) -> str:
         return f"| {self.name} | | | | {self.reason} | |"
+
+
+def a_a(what: str, values: list[float]) -> Target | NotMeasured:
+    """Whether a program equals itself here: beyond that no other ratio says anything."""
+    name, itself = f"0. A/A: {what} / itself", noise(values)
+    if itself is None:
+        return NotMeasured(name, "a single pair: give more of them")
+    return Target(name, itself.median, "±", A_A_NOISE, itself.interval)
 
 
 # Nothing of these is there to be measured.

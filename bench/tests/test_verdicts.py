@@ -2,7 +2,7 @@
 
 import pytest
 
-from verdicts import NOT_BUILT, NotMeasured, Ratio, Target, difference, median_interval, noise, quotient, ratio, table
+from verdicts import NOT_BUILT, NotMeasured, Ratio, Target, a_a, difference, median_interval, noise, quotient, ratio, same, table
 
 
 @pytest.mark.parametrize(
@@ -32,7 +32,11 @@ def test_pairs_are_compared_and_not_sums():
 
 def test_a_program_beside_itself():
     assert noise([100, 110, 100, 100, 50]) == Ratio((100 / 110 + 1) / 2, 100 / 110, 1.0)
-    assert noise([100]) == Ratio(1.0, 1.0, 1.0)
+    assert same([100, 110]) == 100 / 110
+    assert noise([100]) is None and same([100]) is None
+    assert a_a("it", [100, 98, 100, 99]).verdict == "met"
+    assert a_a("it", [100, 90]).verdict == "missed"
+    assert "a single pair" in a_a("it", [100]).row()
 
 
 def test_figures_that_were_measured_apart_are_divided_at_worst():

@@ -12,6 +12,7 @@ mod floor;
 mod memory;
 mod pace;
 mod ramp;
+mod receive;
 mod report;
 mod stages;
 mod target;
@@ -35,6 +36,8 @@ enum Command {
     Drive(drive::Options),
     /// Serve the HTTP floor: recover the signature, answer a fixed body, nothing else.
     Bare(bare::Options),
+    /// Accept every delivery.
+    Receive(receive::Options),
     /// Decide in this process, engine and RocksDB without HTTP.
     Engine(engine::Options),
     /// Write records of one size to RocksDB in groups, with sequential keys and nothing else: the durable floor.
@@ -61,6 +64,7 @@ fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Drive(options) => drive::run(&options),
         Command::Bare(options) => bare::run(&options),
+        Command::Receive(options) => receive::run(&options),
         Command::Engine(options) => engine::run(&options),
         Command::Floor(options) => floor::run(&options),
         Command::Memory(options) => memory::run(&options),
