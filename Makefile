@@ -174,7 +174,7 @@ bench-short: install ## criterion's decision and edge benches in a short form: a
 
 .PHONY: bench
 bench: install ## criterion's benches, each beside its floor, and their targets (BENCH names one; BENCH_ARGS="--quick" for a first look)
-	$(KEEP_MEMORY) cargo bench --package tapgate-bench $(if $(BENCH),--bench $(BENCH),--bench decision --bench durable --bench edge --bench recovery) -- $(BENCH_ARGS)
+	$(KEEP_MEMORY) cargo bench --package tapgate-bench $(if $(BENCH),--bench $(BENCH),--bench decision --bench durable --bench edge --bench recovery --bench tree) -- $(BENCH_ARGS)
 	$(if $(BENCH),,cargo build --release --package tapgate-bench --features load)
 	$(if $(BENCH),,$(MEASURED) python3 bench/targets.py)
 

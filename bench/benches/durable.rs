@@ -10,7 +10,7 @@ use tapgate_engine::fact::Controls;
 use tapgate_engine::ids::Sequence;
 use tapgate_engine::ledger::Ledger;
 use tapgate_engine::store::rocks::{Rocks, SyncMode};
-use tapgate_engine::store::{Entry, GENESIS, Store};
+use tapgate_engine::store::{Entry, Store};
 
 /// Users of the measured world.
 const USERS: u64 = 100_000;
@@ -64,13 +64,13 @@ fn bare(criterion: &mut Criterion) {
                     for _ in 0..iterations {
                         let entry = |sequence| Entry {
                             sequence: Sequence(sequence),
-                            chain: GENESIS,
+                            leaf: [0; 8],
                             payload: vec![7; RECORD_BYTES],
                         };
                         let entries: Vec<_> = (next..next + batch).map(entry).collect();
                         next += batch;
                         let began = Instant::now();
-                        store.append(&entries).expect("a write");
+                        store.append(&entries, &[]).expect("a write");
                         took += began.elapsed();
                     }
                     took

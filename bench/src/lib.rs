@@ -18,8 +18,9 @@ use tapgate_engine::journal::{Durability, NoPlace};
 use tapgate_engine::ledger::{Change, ChangeError, Ledger, Policy, Reflected, Refusal, Submission};
 use tapgate_engine::money::{ChfMinor, Currency, Minor, Money};
 use tapgate_engine::recovery::recover;
-use tapgate_engine::store::{Chain, Entry, GENESIS, RowBytes, Store, StoreError, Table, Visit, VisitRow};
+use tapgate_engine::store::{Entry, RowBytes, Store, StoreError, Table, Visit, VisitRow};
 use tapgate_engine::time::{Moment, UnixMillis, UnixSeconds};
+use tapgate_engine::tree::{Frontier, Hash, Node, Span};
 
 /// The allocator of the server's binary.
 #[global_allocator]
@@ -45,7 +46,7 @@ pub struct Sink {
 }
 
 impl Sink {
-    /// Bytes of the last record, its chain's link aside.
+    /// Bytes of the last record, the part of its hash aside.
     #[must_use]
     pub fn last_payload_bytes(&self) -> usize {
         self.last_payload_bytes.load(Ordering::Acquire)
@@ -53,7 +54,7 @@ impl Sink {
 }
 
 impl Store for Sink {
-    fn append(&self, entries: &[Entry]) -> Result<(), StoreError> {
+    fn append(&self, entries: &[Entry], _: &[Node]) -> Result<(), StoreError> {
         if let Some(last) = entries.last() {
             self.last.store(last.sequence.0, Ordering::Release);
             self.last_payload_bytes.store(last.payload.len(), Ordering::Release);
@@ -61,8 +62,12 @@ impl Store for Sink {
         Ok(())
     }
 
-    fn head(&self) -> Result<(Sequence, Chain), StoreError> {
-        Ok((Sequence(self.last.load(Ordering::Acquire)), GENESIS))
+    fn head(&self) -> Result<Sequence, StoreError> {
+        Ok(Sequence(self.last.load(Ordering::Acquire)))
+    }
+
+    fn node(&self, _: Span) -> Result<Option<Hash>, StoreError> {
+        Ok(None)
     }
 
     fn read(&self, _: Sequence, _: Visit<'_>) -> Result<(), StoreError> {
@@ -97,12 +102,12 @@ impl Store for Sink {
         Ok(())
     }
 
-    fn write_rows(&self, _: &[RowBytes], _: Sequence) -> Result<(), StoreError> {
+    fn write_rows(&self, _: &[RowBytes], _: &Frontier) -> Result<(), StoreError> {
         Ok(())
     }
 
-    fn watermark(&self) -> Result<Sequence, StoreError> {
-        Ok(Sequence::ZERO)
+    fn frontier(&self) -> Result<Frontier, StoreError> {
+        Ok(Frontier::default())
     }
 }
 

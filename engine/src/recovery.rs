@@ -6,7 +6,8 @@ use std::sync::Arc;
 use crate::fact::{Record, RecordError};
 use crate::ids::Sequence;
 use crate::rows::{FoldError, State};
-use crate::store::{Chain, GENESIS, Store, StoreError, chained};
+use crate::store::{Entry, Store, StoreError};
+use crate::tree::{Frontier, Hash, Node, Span, TILE_LEVEL};
 
 /// The state could not be recovered; nothing was changed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -18,8 +19,16 @@ pub enum RecoveryError {
     #[error("the journal has no record {0}: records are missing in its middle; restore a backup")]
     Gap(Sequence),
     /// A record's bytes, or their order, are not what was written.
-    #[error("the hash chain breaks at record {0}: it is not what was written; restore a backup")]
-    Chain(Sequence),
+    #[error("record {0} does not fit its hash: it is not what was written; restore a backup")]
+    Altered(Sequence),
+    /// A stored node of the tree is missing, or is not the hash of the records under it.
+    #[error(
+        "records {} to {} do not fit the tree's hash of them, or it is missing; restore a backup", .0.first(), .0.last()
+    )]
+    Tree(Span),
+    /// The frontier stored with the watermark is not that of the records up to it.
+    #[error("the records up to the watermark {0} do not fit the tree's frontier stored with it; restore a backup")]
+    Frontier(Sequence),
     /// A record cannot be read.
     #[error("record {0}: {1}")]
     Record(Sequence, RecordError),
@@ -62,6 +71,8 @@ pub struct Recovered {
     pub records_folded: u64,
     /// The journal's last record.
     pub head: Sequence,
+    /// The tree's frontier at it.
+    pub frontier: Frontier,
     /// What the rows on disk held.
     pub watermark: Sequence,
 }
@@ -71,8 +82,8 @@ pub struct Recovered {
 /// # Errors
 /// The store cannot be read, or what it holds is not what was written: nothing is guessed.
 pub fn recover(store: &Arc<dyn Store>) -> Result<Recovered, RecoveryError> {
-    let watermark = store.watermark()?;
-    let (head, _) = store.head()?;
+    let kept = store.frontier()?;
+    let (head, watermark) = (store.head()?, Sequence(kept.size()));
     if watermark > head {
         return Err(RecoveryError::Ahead { watermark, head });
     }
@@ -81,13 +92,13 @@ pub fn recover(store: &Arc<dyn Store>) -> Result<Recovered, RecoveryError> {
     if newest > head {
         return Err(RecoveryError::Ahead { watermark: newest, head });
     }
-    let before = link_at(&**store, watermark)?;
+    check_nodes(&**store, kept.nodes())?;
     let mut records_folded = 0;
-    walk(&**store, watermark, before, &mut |sequence, record| {
+    let frontier = walk(&**store, kept, &mut |sequence, record| {
         records_folded += 1;
         state.fold(sequence, record, Some(&**store))
     })?;
-    Ok(Recovered { state, records_folded, head, watermark })
+    Ok(Recovered { state, records_folded, head, frontier, watermark })
 }
 
 /// What an offline verification found.
@@ -95,8 +106,8 @@ pub fn recover(store: &Arc<dyn Store>) -> Result<Recovered, RecoveryError> {
 pub struct Verification {
     /// The journal's last record.
     pub head: Sequence,
-    /// The chain's link at it.
-    pub chain: Chain,
+    /// The tree's root at it.
+    pub root: Hash,
     /// What the rows on disk hold.
     pub watermark: Sequence,
     /// The hash of the whole journal's fold.
@@ -115,20 +126,20 @@ impl Verification {
     }
 }
 
-/// Folds the whole journal from its first record, checking every link of the chain, and compares the state with the
-/// rows and the records after them.
+/// Folds the whole journal from its first record, computing the whole tree and comparing every stored hash with it, and
+/// compares the state with the rows and the records after them.
 ///
 /// # Errors
-/// The store cannot be read, the chain breaks, or a record cannot be read.
+/// The store cannot be read, a hash does not fit, or a record cannot be read.
 pub fn verify(store: &Arc<dyn Store>) -> Result<Verification, RecoveryError> {
     let mut folded = State::default();
-    let (head, chain) =
-        walk(&**store, Sequence::ZERO, GENESIS, &mut |sequence, record| folded.fold(sequence, record, None))?;
+    let frontier = walk(&**store, Frontier::default(), &mut |sequence, record| folded.fold(sequence, record, None))?;
+    let head = frontier.head();
     let Recovered { state: mut rows, watermark, .. } = recover(store)?;
     rows.load_rest(&**store)?;
     Ok(Verification {
-        head,
-        chain,
+        head: Sequence(head.size),
+        root: head.root,
         watermark,
         state_hash_journal: folded.hash()?,
         state_hash_rows: rows.hash()?,
@@ -136,42 +147,42 @@ pub fn verify(store: &Arc<dyn Store>) -> Result<Verification, RecoveryError> {
     })
 }
 
-fn link_at(store: &dyn Store, sequence: Sequence) -> Result<Chain, RecoveryError> {
-    let Some(before) = sequence.0.checked_sub(1) else { return Ok(GENESIS) };
-    let mut link = Err(RecoveryError::Gap(sequence));
-    store.read(Sequence(before), &mut |entry| {
-        if entry.sequence == sequence {
-            link = Ok(entry.chain);
+/// Compares nodes with the stored ones, of the levels that are stored.
+fn check_nodes(store: &dyn Store, nodes: impl IntoIterator<Item = Node>) -> Result<(), RecoveryError> {
+    for Node { span, hash } in nodes {
+        if span.level >= TILE_LEVEL && store.node(span)? != Some(hash) {
+            return Err(RecoveryError::Tree(span));
         }
-        ControlFlow::Break(())
-    })?;
-    link
+    }
+    Ok(())
 }
 
-/// Visits the records after `after`, checking that none is missing and that each link follows from the one before.
+/// Visits the records after the frontier, checking that none is missing, that each fits its hash, and that every hash
+/// of the tree stored with them is theirs. Returns the frontier at the last.
 fn walk(
     store: &dyn Store,
-    after: Sequence,
-    link: Chain,
+    mut frontier: Frontier,
     visit: &mut dyn FnMut(Sequence, &Record) -> Result<(), FoldError>,
-) -> Result<(Sequence, Chain), RecoveryError> {
-    let (mut last, mut chain) = (after, link);
-    let mut step = |sequence: Sequence, link: Chain, payload: &[u8]| {
-        if sequence != last.next() {
-            return Err(RecoveryError::Gap(last.next()));
+) -> Result<Frontier, RecoveryError> {
+    let (after, kept, mut completed) = (Sequence(frontier.size()), store.frontier()?, Vec::new());
+    let mut step = |entry: &Entry| {
+        let (sequence, expected) = (entry.sequence, Sequence(frontier.size()).next());
+        if sequence != expected {
+            return Err(RecoveryError::Gap(expected));
         }
-        chain = chained(&chain, payload);
-        if chain != link {
-            return Err(RecoveryError::Chain(sequence));
+        let leaf = entry.leaf_hash().ok_or(RecoveryError::Altered(sequence))?;
+        frontier.append(leaf, |node| completed.push(node));
+        check_nodes(store, completed.drain(..))?;
+        if frontier.size() == kept.size() && frontier != kept {
+            return Err(RecoveryError::Frontier(sequence));
         }
-        last = sequence;
-        let record = Record::decode(payload).map_err(|error| RecoveryError::Record(sequence, error))?;
+        let record = Record::decode(&entry.payload).map_err(|error| RecoveryError::Record(sequence, error))?;
         visit(sequence, &record).map_err(RecoveryError::from)
     };
     let mut outcome = Ok(());
     store.read(after, &mut |entry| {
-        outcome = step(entry.sequence, entry.chain, &entry.payload);
+        outcome = step(&entry);
         if outcome.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     })?;
-    outcome.map(|()| (last, chain))
+    outcome.map(|()| frontier)
 }

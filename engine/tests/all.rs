@@ -23,5 +23,6 @@ mod rates;
 mod scenarios;
 mod settlement;
 mod threads;
+mod tree;
 mod upcharge;
 mod world;

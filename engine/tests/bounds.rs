@@ -18,7 +18,7 @@ use tapgate_engine::ledger::{Change, ChangeError, Policy};
 use tapgate_engine::money::{AMOUNT_MAX, ChfMinor, Currency, Minor, Money, SUM_MAX};
 use tapgate_engine::recovery::{RecoveryError, recover, verify};
 use tapgate_engine::rows::Outcome;
-use tapgate_engine::store::{Entry, Store, chained};
+use tapgate_engine::store::{Entry, Store};
 use tapgate_engine::testing::{MemoryStore, cases, fold_anything, fold_extremes};
 use tapgate_engine::time::{UnixMillis, UnixSeconds};
 
@@ -257,7 +257,7 @@ fn a_start_stops_at_a_record_that_no_ledger_wrote_and_names_it() {
     let world = World::with_store(Arc::clone(&store));
     world.drained();
     drop(world);
-    let (head, chain) = store.head().unwrap();
+    let head = store.head().unwrap();
     let credit = PoolCredited {
         currency: Currency::EUR,
         amount: Minor(i64::MAX),
@@ -265,8 +265,7 @@ fn a_start_stops_at_a_record_that_no_ledger_wrote_and_names_it() {
         counted: Minor(i64::MAX),
     };
     let payload = Record { at: at(20).at, author: Author::Ur, fact: Fact::PoolCredited(credit) }.encode();
-    let chain = chained(&chain, &payload);
-    store.append(&[Entry { sequence: head.next(), chain, payload }]).unwrap();
+    store.append(&[Entry::new(head.next(), payload).0], &[]).unwrap();
     let store: Arc<dyn Store> = store;
     let error = recover(&store).unwrap_err();
     assert!(

@@ -12,7 +12,7 @@ use tapgate_engine::ledger::{Change, Policy};
 use tapgate_engine::money::{ChfMinor, Currency, Minor};
 use tapgate_engine::recovery::{RecoveryError, recover, verify};
 use tapgate_engine::rows::Outcome;
-use tapgate_engine::store::Store;
+use tapgate_engine::store::{Store, StoredTree};
 use tapgate_engine::testing::MemoryStore;
 use tapgate_engine::time::{Moment, UnixMillis};
 
@@ -160,7 +160,8 @@ fn rows_that_know_more_than_the_journal_stop_the_start() {
     drop(world);
     // The disk kept the rows and lost the end of the journal, and the watermark with it.
     let torn = store.crashed_after(before);
-    torn.write_rows(&[], before).unwrap();
+    let frontier = StoredTree::of(&*torn).unwrap().frontier(before).unwrap();
+    torn.write_rows(&[], &frontier).unwrap();
     let torn: Arc<dyn Store> = torn;
     assert!(matches!(recover(&torn), Err(RecoveryError::Ahead { .. })));
 }

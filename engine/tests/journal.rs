@@ -204,8 +204,8 @@ fn recovery_refuses_a_journal_that_is_not_what_was_written() {
         recover(&store).map(|recovered| recovered.head).unwrap_err()
     };
     let (store, head) = written();
-    store.corrupt(head);
-    assert_eq!(refused(&store), RecoveryError::Chain(head));
+    store.alter(head, |entry| *entry.payload.last_mut().unwrap() ^= 1);
+    assert_eq!(refused(&store), RecoveryError::Altered(head));
 
     let (store, head) = written();
     let middle = Sequence(head.0 - 1);

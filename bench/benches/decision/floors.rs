@@ -49,7 +49,7 @@ pub(crate) fn take(pool: &AtomicI64, amount: i64) -> bool {
 }
 
 /// The floor of whoever remembers as much as the engine does: rows of the engine's sizes, the request encoded and
-/// fingerprinted, a record. Nothing is judged, explained or chained.
+/// fingerprinted, a record. Nothing is judged, explained or hashed.
 pub(crate) struct Remembering {
     users: DashMap<UrId, Box<Account>, RandomState>,
     answers: DashMap<AuthorizationId, Box<[u64; 11]>, RandomState>,

@@ -1,6 +1,6 @@
 //! The floor of an engine that remembers as much in slabs: one table of places for ids, authorizations in slots that are
 //! used again, a record encoded in its thread's scratch and copied into a recycled buffer. Nothing is judged, explained or
-//! chained.
+//! hashed.
 
 use std::cell::RefCell;
 use std::sync::atomic::AtomicI64;

@@ -211,12 +211,12 @@ fn keep_rows(
     Ok(turns)
 }
 
-/// Bytes of the last record, its chain's link included: what one decision adds to the log.
+/// Bytes of the last record, the part of its hash included: what one decision adds to the log.
 fn record_bytes(store: &Arc<dyn Store>) -> Result<u64, Failed> {
     let mut bytes = 0;
-    let (head, _) = store.head()?;
+    let head = store.head()?;
     store.read_back(head.next(), &mut |entry| {
-        bytes = (entry.payload.len() + entry.chain.len()) as u64;
+        bytes = (entry.payload.len() + entry.leaf.len()) as u64;
         std::ops::ControlFlow::Break(())
     })?;
     Ok(bytes)

@@ -1,5 +1,5 @@
 //! The durable floor: records of one size go to RocksDB in groups with sequential keys. A group gathers while the last
-//! one is written; nothing is decided, chained or remembered.
+//! one is written; nothing is decided, hashed or remembered.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 use tapgate_engine::ids::Sequence;
 use tapgate_engine::journal::GROUP_RECORDS_MAX;
 use tapgate_engine::store::rocks::Rocks;
-use tapgate_engine::store::{Entry, GENESIS, Store, StoreError};
+use tapgate_engine::store::{Entry, Store, StoreError};
+use tapgate_engine::tree::LeafPart;
 use tokio::sync::{mpsc, oneshot};
 
 use super::Failed;
@@ -22,8 +23,8 @@ pub(crate) struct Options {
     /// Records that wait for their durability at once; 0: one thread writes one after the other, without a queue.
     #[arg(long, default_value_t = 256, value_parser = clap::value_parser!(u16).range(0..=4_096))]
     waiters: u16,
-    /// Bytes of a record; its 32 bytes of chain are among them.
-    #[arg(long, default_value_t = 352, value_parser = clap::value_parser!(u64).range(32..=65_536))]
+    /// Bytes of a record; the 8 bytes of its hash are among them.
+    #[arg(long, default_value_t = 328, value_parser = clap::value_parser!(u64).range(8..=65_536))]
     bytes: u64,
     /// When a record is durable.
     #[arg(long, value_enum, default_value_t = Durable::Fsync)]
@@ -41,6 +42,9 @@ pub(crate) struct Options {
     #[arg(long)]
     json: bool,
 }
+
+/// Stands where the engine writes a part of the record's hash.
+const NO_LEAF: LeafPart = [0; 8];
 
 /// A record that waits, and who waits for it.
 type Waiting = (Vec<u8>, oneshot::Sender<()>);
@@ -74,7 +78,7 @@ struct Time {
 pub(crate) fn run(options: &Options) -> Result<(), Failed> {
     let directory = tempfile::tempdir_in(&options.dir)?;
     let store = Rocks::open(directory.path(), options.durability.of_store())?;
-    let payload = vec![7; usize::try_from(options.bytes)?.saturating_sub(GENESIS.len())];
+    let payload = vec![7; usize::try_from(options.bytes)?.saturating_sub(NO_LEAF.len())];
     let from = Instant::now() + Duration::from_secs(options.warmup);
     let time = Time { from, ends: from + Duration::from_secs(options.seconds) };
     let latencies = match options.waiters {
@@ -95,7 +99,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Failed> {
 }
 
 fn entry(sequence: u64, payload: Vec<u8>) -> Entry {
-    Entry { sequence: Sequence(sequence), chain: GENESIS, payload }
+    Entry { sequence: Sequence(sequence), leaf: NO_LEAF, payload }
 }
 
 fn alone(store: &Rocks, payload: &[u8], time: Time) -> Result<Latencies, Failed> {
@@ -103,7 +107,7 @@ fn alone(store: &Rocks, payload: &[u8], time: Time) -> Result<Latencies, Failed>
     for sequence in 1.. {
         let entries = [entry(sequence, payload.to_vec())];
         let began = Instant::now();
-        store.append(&entries)?;
+        store.append(&entries, &[])?;
         let now = Instant::now();
         if now >= time.ends {
             break;
@@ -159,7 +163,7 @@ fn write(store: &dyn Store, mut receiver: mpsc::UnboundedReceiver<Waiting>) -> R
             entries.push(entry(sequence, payload));
             told.push(durable);
         }
-        store.append(&entries)?;
+        store.append(&entries, &[])?;
         entries.clear();
         for durable in told.drain(..) {
             // Who no longer waits need not be told.

@@ -2,7 +2,7 @@
 //!
 //! A record's place in the bounded queue *is* its sequence. The decision claims it under the guards of the rows it
 //! changes, so every row knows its last record. Claiming is one atomic addition; the journal thread takes the records
-//! in that order, chains their hashes and appends them as one group. While it waits for the disk the next group
+//! in that order, adds them to the tree and appends them as one group. While it waits for the disk the next group
 //! gathers, so there is no added delay.
 
 mod queue;
@@ -21,7 +21,7 @@ use crossbeam::atomic::AtomicCell;
 use crossbeam::utils::CachePadded;
 
 use crate::ids::Sequence;
-use crate::store::{Store, StoreError};
+use crate::store::{Store, StoreError, StoredTree};
 use queue::Queue;
 use writer::Writer;
 
@@ -44,7 +44,8 @@ impl Journal {
     /// # Errors
     /// The store cannot be read, or the thread cannot be started.
     pub fn start(store: Arc<dyn Store>, on_failure: OnFailure) -> Result<Journal, StoreError> {
-        let (head, chain) = store.head()?;
+        let head = store.head()?;
+        let frontier = StoredTree::of(&*store)?.frontier(head)?;
         let slots = (0..QUEUE_RECORDS_MAX).map(|_| AtomicCell::new(None)).collect();
         let queue = Arc::new(Queue {
             slots,
@@ -56,14 +57,7 @@ impl Journal {
             failed: AtomicBool::new(false),
             awaited: Mutex::default(),
         });
-        let writer = Writer {
-            queue: Arc::clone(&queue),
-            store,
-            next: head.next(),
-            found: None,
-            chain,
-            on_failure: Some(on_failure),
-        };
+        let writer = Writer { queue: Arc::clone(&queue), store, frontier, found: None, on_failure: Some(on_failure) };
         let handle = std::thread::Builder::new()
             .name("journal".to_owned())
             .spawn(move || writer.run())

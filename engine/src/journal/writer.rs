@@ -1,4 +1,4 @@
-//! The journal thread: takes published records in order, chains their hashes and appends them in groups.
+//! The journal thread: takes published records in order, adds them to the tree and appends them in groups.
 
 use std::sync::Arc;
 use std::sync::atomic::{Ordering, fence};
@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use super::queue::{Published, QUEUE_RECORDS_MAX, Queue, Resolves};
 use crate::ids::Sequence;
-use crate::store::{Chain, Entry, Store, StoreError, chained};
+use crate::store::{Entry, Store, StoreError};
+use crate::tree::{Frontier, Node};
 
 /// Maximum records in one group: 200-byte records fill it in about 1 ms of writing, so that a group never delays the
 /// next.
@@ -23,20 +24,26 @@ pub type OnFailure = Box<dyn FnOnce(StoreError) + Send>;
 pub(super) struct Writer {
     pub(super) queue: Arc<Queue>,
     pub(super) store: Arc<dyn Store>,
-    pub(super) next: Sequence,
-    /// The record at `next`, if a check before resting found it.
+    /// The tree over every record taken.
+    pub(super) frontier: Frontier,
+    /// The next record, if a check before resting found it.
     pub(super) found: Option<Box<Published>>,
-    pub(super) chain: Chain,
     pub(super) on_failure: Option<OnFailure>,
+}
+
+/// Records written as one, and the tree's nodes that they complete.
+struct Group {
+    entries: Vec<Entry>,
+    completed: Vec<Node>,
 }
 
 impl Writer {
     pub(super) fn run(mut self) {
-        let mut entries = Vec::with_capacity(GROUP_RECORDS_MAX);
+        let mut group = Group { entries: Vec::with_capacity(GROUP_RECORDS_MAX), completed: Vec::new() };
         let mut resolves = Vec::with_capacity(GROUP_RECORDS_MAX);
         loop {
-            self.gather(&mut entries, &mut resolves);
-            if entries.is_empty() {
+            self.gather(&mut group, &mut resolves);
+            if group.entries.is_empty() {
                 if self.is_done() {
                     return;
                 }
@@ -46,35 +53,41 @@ impl Writer {
             // While every core is busy deciding, more records are a moment away, and one write serves them all; with an
             // idle core this returns at once.
             std::thread::yield_now();
-            self.gather(&mut entries, &mut resolves);
-            let durable = self.append(&entries);
+            self.gather(&mut group, &mut resolves);
+            let durable = self.append(&group);
             self.queue.resolve_awaited();
             self.settle(&mut resolves, durable);
-            entries.clear();
+            group.entries.clear();
+            group.completed.clear();
         }
     }
 
     /// Takes published records in order, up to a group.
-    fn gather(&mut self, entries: &mut Vec<Entry>, resolves: &mut Vec<Resolves>) {
-        while entries.len() < GROUP_RECORDS_MAX {
-            let found = self.found.take().or_else(|| self.queue.slot(self.next).take());
+    fn gather(&mut self, group: &mut Group, resolves: &mut Vec<Resolves>) {
+        while group.entries.len() < GROUP_RECORDS_MAX {
+            let next = self.next();
+            let found = self.found.take().or_else(|| self.queue.slot(next).take());
             let Some(published) = found else { return };
             let Published { payload, resolves: durability } = *published;
-            self.chain = chained(&self.chain, &payload);
-            entries.push(Entry { sequence: self.next, chain: self.chain, payload });
+            let (entry, leaf) = Entry::new(next, payload);
+            self.frontier.append(leaf, |node| group.completed.push(node));
+            group.entries.push(entry);
             resolves.push(durability);
-            self.next = self.next.next();
         }
     }
 
+    fn next(&self) -> Sequence {
+        Sequence(self.frontier.size()).next()
+    }
+
     /// Never retries after a failure: a second attempt may report records as written that are not.
-    fn append(&mut self, entries: &[Entry]) -> bool {
+    fn append(&mut self, group: &Group) -> bool {
         if self.queue.failed.load(Ordering::Acquire) {
             return false;
         }
-        match self.store.append(entries) {
+        match self.store.append(&group.entries, &group.completed) {
             Ok(()) => {
-                let last = entries.last().map_or(Sequence::ZERO, |entry| entry.sequence);
+                let last = group.entries.last().map_or(Sequence::ZERO, |entry| entry.sequence);
                 self.queue.durable.store(last.0, Ordering::Release);
                 true
             }
@@ -109,7 +122,7 @@ impl Writer {
         self.queue.idle.store(true, Ordering::Relaxed);
         // Pairs with the fence in `Claim::publish`.
         fence(Ordering::SeqCst);
-        self.found = self.queue.slot(self.next).take();
+        self.found = self.queue.slot(self.next()).take();
         if self.found.is_none() {
             if self.queue.closing.load(Ordering::SeqCst) {
                 // A place released unused wakes no thread.

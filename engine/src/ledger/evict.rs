@@ -25,7 +25,7 @@ impl Ledger {
         let mut tail = self.tail.lock().unwrap_or_else(PoisonError::into_inner);
         let (watermark, since) = (tail.watermark, Self::kept_since(now));
         let mut forgotten = 0;
-        self.records(tail.evicted, &mut |sequence, record, _| {
+        self.records(tail.evicted, &mut |sequence, record| {
             if sequence > watermark || record.at >= since {
                 return ControlFlow::Break(());
             }

@@ -11,8 +11,9 @@ use crate::rows::encoding::load;
 use crate::rows::{Answer, Authorization, PoolFigures, Program, User};
 #[cfg(feature = "testing")]
 use crate::rows::{PoolRow, ProgramRow, State};
-use crate::store::{Chain, StoreError, Visit};
+use crate::store::{StoreError, StoredTree, TreeError, Visit};
 use crate::time::UnixMillis;
+use crate::tree::Head;
 
 /// The answer to an id and its authorization.
 #[derive(Clone, Debug)]
@@ -125,7 +126,7 @@ impl Ledger {
     pub fn record(&self, sequence: Sequence) -> Result<Option<Record>, StoreError> {
         let mut found = None;
         let Some(before) = sequence.0.checked_sub(1) else { return Ok(None) };
-        self.records(Sequence(before), &mut |at, record, _| {
+        self.records(Sequence(before), &mut |at, record| {
             found = (at == sequence).then_some(record);
             ControlFlow::Break(())
         })?;
@@ -162,7 +163,7 @@ impl Ledger {
     pub fn records(
         &self,
         after: Sequence,
-        visit: &mut dyn FnMut(Sequence, Record, Chain) -> ControlFlow<()>,
+        visit: &mut dyn FnMut(Sequence, Record) -> ControlFlow<()>,
     ) -> Result<(), StoreError> {
         decoded(visit, |visit| self.store.read(after, visit))
     }
@@ -174,9 +175,22 @@ impl Ledger {
     pub fn records_back(
         &self,
         before: Sequence,
-        visit: &mut dyn FnMut(Sequence, Record, Chain) -> ControlFlow<()>,
+        visit: &mut dyn FnMut(Sequence, Record) -> ControlFlow<()>,
     ) -> Result<(), StoreError> {
         decoded(visit, |visit| self.store.read_back(before, visit))
+    }
+
+    /// Size and root of the journal's tree at a record; `None` where it is not known: no such record is durable, or the
+    /// records about it are no longer kept.
+    ///
+    /// # Errors
+    /// The journal could not be read.
+    pub fn head_at(&self, sequence: Sequence) -> Result<Option<Head>, StoreError> {
+        match StoredTree::of(&*self.store)?.frontier(sequence) {
+            Ok(frontier) => Ok(Some(frontier.head())),
+            Err(TreeError::Unknown(_)) => Ok(None),
+            Err(TreeError::Store(error)) => Err(error),
+        }
     }
 
     /// A copy of all rows in memory, to compare with a fold. Call it only while nothing else runs.
@@ -216,12 +230,12 @@ impl Ledger {
 }
 
 fn decoded(
-    visit: &mut dyn FnMut(Sequence, Record, Chain) -> ControlFlow<()>,
+    visit: &mut dyn FnMut(Sequence, Record) -> ControlFlow<()>,
     read: impl FnOnce(Visit<'_>) -> Result<(), StoreError>,
 ) -> Result<(), StoreError> {
     let mut unreadable = None;
     read(&mut |entry| match Record::decode(&entry.payload) {
-        Ok(record) => visit(entry.sequence, record, entry.chain),
+        Ok(record) => visit(entry.sequence, record),
         Err(error) => {
             unreadable = Some(StoreError::Corrupt(format!("record {}: {error}", entry.sequence)));
             ControlFlow::Break(())

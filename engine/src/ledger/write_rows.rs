@@ -15,7 +15,7 @@ use crate::rows::encoding::encode;
 use crate::rows::{
     Answer, Authorization, CallersKey, KeyRow, PROGRAM_KEY, PoolRow, PostingRow, ProgramRow, Row, User, encode_row,
 };
-use crate::store::{RowBytes, StoreError, Table};
+use crate::store::{RowBytes, StoreError, StoredTree, Table};
 use crate::time::UnixMillis;
 
 /// Records whose rows are written in one pass, in key order.
@@ -94,7 +94,7 @@ impl Ledger {
         while watermark < cut && read < RECORDS_IN_TURN {
             let mut touched = Touched::default();
             let (after, upto) = (watermark, read + RECORDS_MAX);
-            self.records(after, &mut |sequence, record, _| {
+            self.records(after, &mut |sequence, record| {
                 let touches = record.touches(sequence);
                 touched.authorizations.extend(Authorization::touched(&touches));
                 touched.answers.extend(Answer::touched(&touches));
@@ -118,7 +118,8 @@ impl Ledger {
         // Few rows, and every changed one is in memory: no need to collect keys.
         let newest = self.lock_shelves().encode_changed(tail.watermark, &mut |row| rows.push(row))?;
         self.await_durable(newest)?;
-        self.store.write_rows(&rows, watermark)?;
+        let frontier = StoredTree::of(&*self.store)?.frontier(watermark)?;
+        self.store.write_rows(&rows, &frontier)?;
         written += rows.len();
         self.lock_postings().forget(watermark);
         self.lock_keys().forget(watermark);

@@ -3,36 +3,40 @@
 mod overlay;
 #[cfg(feature = "rocksdb")]
 pub mod rocks;
+mod stored_tree;
 
 pub use overlay::Overlay;
+pub use stored_tree::{StoredTree, TreeError};
 
 use std::ops::ControlFlow;
 
 use crate::ids::Sequence;
+use crate::tree::{Frontier, Hash, LeafPart, Node, Span, leaf, leaf_part};
 
-/// The link of the hash chain at a record.
-pub type Chain = [u8; 32];
-
-/// The chain before the first record.
-pub const GENESIS: Chain = [0; 32];
-
-/// The link after `before` for a record with these bytes: BLAKE3 of the link before and the hash of the bytes.
-#[must_use]
-pub fn chained(before: &Chain, payload: &[u8]) -> Chain {
-    let mut hasher = blake3::Hasher::new();
-    hasher.update(before);
-    hasher.update(blake3::hash(payload).as_bytes());
-    *hasher.finalize().as_bytes()
-}
-
-/// An encoded record with its place and its link.
+/// An encoded record with its place and its hash.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
     pub sequence: Sequence,
-    /// The chain's link at this record.
-    pub chain: Chain,
+    /// The first bytes of the record's hash in the tree.
+    pub leaf: LeafPart,
     /// The record's bytes.
     pub payload: Vec<u8>,
+}
+
+impl Entry {
+    /// An entry to append, and its hash.
+    #[must_use]
+    pub fn new(sequence: Sequence, payload: Vec<u8>) -> (Entry, Hash) {
+        let leaf = leaf(sequence.0, &payload);
+        (Entry { sequence, leaf: leaf_part(&leaf), payload }, leaf)
+    }
+
+    /// The hash of a record that was read; `None` where it is not what was written.
+    #[must_use]
+    pub fn leaf_hash(&self) -> Option<Hash> {
+        let leaf = leaf(self.sequence.0, &self.payload);
+        (leaf_part(&leaf) == self.leaf).then_some(leaf)
+    }
 }
 
 /// The tables of rows.
@@ -112,17 +116,23 @@ pub type VisitRow<'a> = &'a mut dyn FnMut(&[u8], &[u8]) -> Result<(), StoreError
 
 /// Stores the journal and the rows. Appends come from one thread only, in order.
 pub trait Store: Send + Sync + 'static {
-    /// Appends the entries and makes them durable before it returns.
+    /// Appends the entries, and the tree's nodes that they complete, as one, and makes them durable before it returns.
     ///
     /// # Errors
     /// The append failed; the entries' durability is then unknown.
-    fn append(&self, entries: &[Entry]) -> Result<(), StoreError>;
+    fn append(&self, entries: &[Entry], completed: &[Node]) -> Result<(), StoreError>;
 
-    /// The last entry's place and link.
+    /// The last entry's place.
     ///
     /// # Errors
     /// The store cannot be read.
-    fn head(&self) -> Result<(Sequence, Chain), StoreError>;
+    fn head(&self) -> Result<Sequence, StoreError>;
+
+    /// The hash of a node of the tree, a tile or above. It outlives the records under it.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    fn node(&self, span: Span) -> Result<Option<Hash>, StoreError>;
 
     /// Reads the entries after `after`, oldest first.
     ///
@@ -174,17 +184,25 @@ pub trait Store: Send + Sync + 'static {
     fn erase(&self, table: Table, key: &[u8]) -> Result<(), StoreError>;
 
     /// Writes rows, makes all written rows durable, and then sets the watermark: every row holds at least the records
-    /// up to it.
+    /// up to it. The watermark is the size of the frontier, which is stored as one with it.
     ///
     /// # Errors
     /// The write failed; the watermark is then unchanged or unknown.
-    fn write_rows(&self, rows: &[RowBytes], watermark: Sequence) -> Result<(), StoreError>;
+    fn write_rows(&self, rows: &[RowBytes], watermark: &Frontier) -> Result<(), StoreError>;
+
+    /// The tree's frontier at the watermark last set.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    fn frontier(&self) -> Result<Frontier, StoreError>;
 
     /// The watermark last set.
     ///
     /// # Errors
     /// The store cannot be read.
-    fn watermark(&self) -> Result<Sequence, StoreError>;
+    fn watermark(&self) -> Result<Sequence, StoreError> {
+        Ok(Sequence(self.frontier()?.size()))
+    }
 
     /// Ends the store's background work and waits for it. Called just before the process ends: remaining holders of the
     /// store write no more.

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::{Chain, Entry, RowBytes, Store, StoreError, Table, Visit, VisitRow};
+use super::{Entry, RowBytes, Store, StoreError, Table, Visit, VisitRow};
 use crate::ids::Sequence;
+use crate::tree::{Frontier, Hash, Node, Span};
 
 /// The writes of a dry run, in memory.
 #[derive(Debug, Default)]
@@ -13,7 +14,8 @@ struct Written {
     entries: Vec<Entry>,
     /// `None`: deleted.
     rows: BTreeMap<(Table, Vec<u8>), Option<Vec<u8>>>,
-    watermark: Option<Sequence>,
+    nodes: BTreeMap<Span, Hash>,
+    frontier: Option<Frontier>,
 }
 
 /// Reads through to a store that it never writes to.
@@ -35,14 +37,21 @@ impl Overlay {
 }
 
 impl Store for Overlay {
-    fn append(&self, entries: &[Entry]) -> Result<(), StoreError> {
-        self.written().entries.extend_from_slice(entries);
+    fn append(&self, entries: &[Entry], completed: &[Node]) -> Result<(), StoreError> {
+        let mut written = self.written();
+        written.entries.extend_from_slice(entries);
+        written.nodes.extend(completed.iter().map(|node| (node.span, node.hash)));
         Ok(())
     }
 
-    fn head(&self) -> Result<(Sequence, Chain), StoreError> {
-        let last = self.written().entries.last().map(|entry| (entry.sequence, entry.chain));
+    fn head(&self) -> Result<Sequence, StoreError> {
+        let last = self.written().entries.last().map(|entry| entry.sequence);
         last.map_or_else(|| self.beneath.head(), Ok)
+    }
+
+    fn node(&self, span: Span) -> Result<Option<Hash>, StoreError> {
+        let written = self.written().nodes.get(&span).copied();
+        written.map_or_else(|| self.beneath.node(span), |hash| Ok(Some(hash)))
     }
 
     fn read(&self, after: Sequence, visit: Visit<'_>) -> Result<(), StoreError> {
@@ -107,13 +116,14 @@ impl Store for Overlay {
         self.delete_rows(table, &[key.to_vec()])
     }
 
-    fn write_rows(&self, rows: &[RowBytes], watermark: Sequence) -> Result<(), StoreError> {
+    fn write_rows(&self, rows: &[RowBytes], watermark: &Frontier) -> Result<(), StoreError> {
         self.put_rows(rows)?;
-        self.written().watermark = Some(watermark);
+        self.written().frontier = Some(watermark.clone());
         Ok(())
     }
 
-    fn watermark(&self) -> Result<Sequence, StoreError> {
-        self.written().watermark.map_or_else(|| self.beneath.watermark(), Ok)
+    fn frontier(&self) -> Result<Frontier, StoreError> {
+        let written = self.written().frontier.clone();
+        written.map_or_else(|| self.beneath.frontier(), Ok)
     }
 }

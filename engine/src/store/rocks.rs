@@ -18,8 +18,9 @@ use rocksdb::{
 };
 use rustix::fs::{Mode, OFlags};
 
-use super::{Chain, Entry, GENESIS, RowBytes, Store, StoreError, Table, Visit, VisitRow};
+use super::{Entry, RowBytes, Store, StoreError, Table, Visit, VisitRow};
 use crate::ids::Sequence;
+use crate::tree::{Frontier, Hash, Node, Span};
 
 /// When an append is durable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,19 +36,27 @@ const JOURNAL: &str = "journal";
 
 const ROWS: &str = "rows";
 
+/// The journal's records, and the nodes of the tree over them.
+const RECORDS: &str = "default";
+
+const TILES: &str = "tiles";
+
 const META: &str = "meta";
 
 const WATERMARK: &[u8] = b"watermark";
 
 const FORMAT: &[u8] = b"format";
 
-const FORMAT_VERSION: u8 = 11;
+const FORMAT_VERSION: u8 = 12;
 
 /// Bloom filter bits per key: 1 % false positives, so that a new id costs no read.
 const BLOOM_BITS_PER_KEY: f64 = 10.0;
 
 /// Bytes in memory before the journal is flushed; bounds the log that recovery reads again.
 const JOURNAL_BUFFER_BYTES: usize = 64 << 20;
+
+/// Bytes of the tree in memory: five times what is completed until the journal's buffer is full.
+const TILES_BUFFER_BYTES: usize = 1 << 20;
 
 /// Rows per write; of 200 bytes each they are 50 KB.
 const ROWS_IN_BATCH: usize = 256;
@@ -147,10 +156,21 @@ fn takes_direct_io(directory: &Path) -> bool {
 
 fn journal_options() -> Options {
     let mut options = options();
-    options.set_compression_type(DBCompressionType::Snappy);
-    options.set_write_buffer_size(JOURNAL_BUFFER_BYTES);
-    options.set_max_write_buffer_number(JOURNAL_BUFFERS_MAX);
+    // The tree's few bytes would keep every log until their own buffer is full.
+    options.set_atomic_flush(true);
     options
+}
+
+fn journal_families() -> [ColumnFamilyDescriptor; 2] {
+    let mut records = Options::default();
+    records.set_compression_type(DBCompressionType::Snappy);
+    records.set_write_buffer_size(JOURNAL_BUFFER_BYTES);
+    records.set_max_write_buffer_number(JOURNAL_BUFFERS_MAX);
+    let mut tiles = Options::default();
+    tiles.set_compression_type(DBCompressionType::None);
+    tiles.set_write_buffer_size(TILES_BUFFER_BYTES);
+    tiles.set_max_write_buffer_number(JOURNAL_BUFFERS_MAX);
+    [ColumnFamilyDescriptor::new(RECORDS, records), ColumnFamilyDescriptor::new(TILES, tiles)]
 }
 
 fn family(name: &str) -> ColumnFamilyDescriptor {
@@ -245,7 +265,8 @@ impl Rocks {
         let rows = DB::open_cf_descriptors(&of_rows, directory.join(ROWS), families());
         let rows = rows.map_err(|error| failed(&error))?;
         let format = format_of(&rows)?;
-        let journal = DB::open(&serving(journal_options(), format.is_none()), directory.join(JOURNAL));
+        let of_journal = serving(journal_options(), format.is_none());
+        let journal = DB::open_cf_descriptors(&of_journal, directory.join(JOURNAL), journal_families());
         let journal = journal.map_err(|error| failed(&error))?;
         let store = Rocks { journal, rows, sync_mode, replaced: Mutex::default() };
         if format.is_none() {
@@ -276,18 +297,20 @@ impl Rocks {
         // A running program may be writing: the journal, opened last, reaches at least as far as the rows.
         let rows = DB::open_cf_descriptors_read_only(&options(), rows, families, false);
         let rows = rows.map_err(|error| failed(&error))?;
-        let journal = DB::open_for_read_only(&journal_options(), journal, false).map_err(|error| failed(&error))?;
         if format_of(&rows)?.is_none() {
             let directory = directory.display();
             return Err(StoreError::Failed(format!(
                 "{directory} has no format: its first start was cut short, start again"
             )));
         }
+        let journal = DB::open_cf_descriptors_read_only(&journal_options(), journal, journal_families(), false);
+        let journal = journal.map_err(|error| failed(&error))?;
         Ok(Rocks { journal, rows, sync_mode: SyncMode::Os, replaced: Mutex::default() })
     }
 
     fn flush_all(&self) -> Result<(), StoreError> {
-        self.journal.flush_opt(&waited_for()).map_err(|error| failed(&error))?;
+        let (records, tiles) = (self.journal_family(RECORDS)?, self.journal_family(TILES)?);
+        self.journal.flush_cfs_opt(&[&records, &tiles], &waited_for()).map_err(|error| failed(&error))?;
         self.flush_rows(std::iter::once(META).chain(Table::ALL.into_iter().map(table_name)))
     }
 
@@ -306,20 +329,26 @@ impl Rocks {
         const BYTES: &str = "rocksdb.live-sst-files-size";
         let everything: Option<&[u8]> = None;
         self.flush_all()?;
-        self.journal.compact_range(everything, everything);
-        let journal = self.journal.property_int_value(BYTES).map_err(|error| failed(&error))?;
-        let mut sizes = vec![(JOURNAL.to_owned(), journal.unwrap_or(0))];
+        let size = |db: &DB, family: ColumnFamilyRef<'_>| {
+            db.compact_range_cf(family, everything, everything);
+            db.property_int_value_cf(family, BYTES).map_err(|error| failed(&error)).map(Option::unwrap_or_default)
+        };
+        let mut sizes = Vec::new();
+        for (family, name) in [(RECORDS, JOURNAL), (TILES, TILES)] {
+            sizes.push((name.to_owned(), size(&self.journal, self.journal_family(family)?)?));
+        }
         for family in families() {
-            let (name, handle) = (family.name(), self.family(family.name())?);
-            self.rows.compact_range_cf(handle, everything, everything);
-            let bytes = self.rows.property_int_value_cf(handle, BYTES).map_err(|error| failed(&error))?;
-            sizes.push((name.to_owned(), bytes.unwrap_or(0)));
+            sizes.push((family.name().to_owned(), size(&self.rows, self.family(family.name())?)?));
         }
         Ok(sizes)
     }
 
     fn family(&self, name: &str) -> Result<ColumnFamilyRef<'_>, StoreError> {
-        self.rows.cf_handle(name).ok_or_else(|| StoreError::Corrupt(format!("column family {name} is missing")))
+        self.rows.cf_handle(name).ok_or_else(|| missing(name))
+    }
+
+    fn journal_family(&self, name: &str) -> Result<ColumnFamilyRef<'_>, StoreError> {
+        self.journal.cf_handle(name).ok_or_else(|| missing(name))
     }
 
     /// A table; `None` where a directory older than the table is opened read-only, so that it has no row.
@@ -359,9 +388,13 @@ impl Rocks {
     }
 }
 
+fn missing(family: &str) -> StoreError {
+    StoreError::Corrupt(format!("column family {family} is missing"))
+}
+
 /// The version that wrote these rows; `None` for new rows.
 fn format_of(rows: &DB) -> Result<Option<Vec<u8>>, StoreError> {
-    let meta = rows.cf_handle(META).ok_or_else(|| StoreError::Corrupt(format!("column family {META} is missing")))?;
+    let meta = rows.cf_handle(META).ok_or_else(|| missing(META))?;
     rows.get_cf(meta, FORMAT).map_err(|error| failed(&error))
 }
 
@@ -380,34 +413,54 @@ fn waited_for() -> FlushOptions {
 fn entry(key: &[u8], value: &[u8]) -> Result<Entry, StoreError> {
     let key: [u8; 8] = key.try_into().map_err(|_| StoreError::Corrupt("a journal key is not 8 bytes".to_owned()))?;
     let sequence = Sequence(u64::from_be_bytes(key));
-    let (chain, payload) = value
-        .split_first_chunk::<32>()
+    let (leaf, payload) = value
+        .split_first_chunk()
         .ok_or_else(|| StoreError::Corrupt(format!("journal record {sequence} is shorter than its hash")))?;
-    Ok(Entry { sequence, chain: *chain, payload: payload.to_vec() })
+    Ok(Entry { sequence, leaf: *leaf, payload: payload.to_vec() })
+}
+
+/// Level and index: nodes of one level lie together, in order.
+fn node_key(span: Span) -> [u8; 9] {
+    let mut key = [0; 9];
+    let (level, index) = key.split_at_mut(1);
+    level.copy_from_slice(&[span.level]);
+    index.copy_from_slice(&span.index.to_be_bytes());
+    key
 }
 
 impl Store for Rocks {
-    fn append(&self, entries: &[Entry]) -> Result<(), StoreError> {
+    fn append(&self, entries: &[Entry], completed: &[Node]) -> Result<(), StoreError> {
         let mut batch = WriteBatch::default();
         let mut value = Vec::with_capacity(1024);
         for entry in entries {
             value.clear();
-            value.extend_from_slice(&entry.chain);
+            value.extend_from_slice(&entry.leaf);
             value.extend_from_slice(&entry.payload);
             batch.put(entry.sequence.0.to_be_bytes(), &value);
         }
+        let tiles = self.journal_family(TILES)?;
+        completed.iter().for_each(|node| batch.put_cf(tiles, node_key(node.span), node.hash));
         let mut options = WriteOptions::default();
         options.set_sync(self.sync_mode == SyncMode::Fsync);
         self.journal.write_opt(batch, &options).map_err(|error| failed(&error))
     }
 
-    fn head(&self) -> Result<(Sequence, Chain), StoreError> {
-        let mut head = (Sequence::ZERO, GENESIS);
+    fn head(&self) -> Result<Sequence, StoreError> {
+        let mut head = Sequence::ZERO;
         self.visit_journal(IteratorMode::End, &mut |entry| {
-            head = (entry.sequence, entry.chain);
+            head = entry.sequence;
             ControlFlow::Break(())
         })?;
         Ok(head)
+    }
+
+    fn node(&self, span: Span) -> Result<Option<Hash>, StoreError> {
+        let found = self.journal.get_cf(self.journal_family(TILES)?, node_key(span)).map_err(|error| failed(&error))?;
+        let hash = |bytes: Vec<u8>| bytes.try_into().ok();
+        let damaged = || {
+            StoreError::Corrupt(format!("the tree's hash of records {} to {} is damaged", span.first(), span.last()))
+        };
+        found.map(|bytes| hash(bytes).ok_or_else(damaged)).transpose()
     }
 
     fn read(&self, after: Sequence, visit: Visit<'_>) -> Result<(), StoreError> {
@@ -489,14 +542,14 @@ impl Store for Rocks {
         }
     }
 
-    fn write_rows(&self, rows: &[RowBytes], watermark: Sequence) -> Result<(), StoreError> {
+    fn write_rows(&self, rows: &[RowBytes], watermark: &Frontier) -> Result<(), StoreError> {
         self.put_rows(rows)?;
         if self.sync_mode == SyncMode::Os {
             // Rows reach the disk now: their records must be there first.
             self.journal.flush_wal(true).map_err(|error| failed(&error))?;
         }
         self.flush_rows(Table::ALL.into_iter().map(table_name))?;
-        self.put_meta(WATERMARK, &watermark.0.to_be_bytes())
+        self.put_meta(WATERMARK, &watermark.encode())
     }
 
     fn close(&self) {
@@ -504,178 +557,12 @@ impl Store for Rocks {
         self.rows.cancel_all_background_work(true);
     }
 
-    fn watermark(&self) -> Result<Sequence, StoreError> {
-        match self.rows.get_cf(self.family(META)?, WATERMARK).map_err(|error| failed(&error))? {
-            None => Ok(Sequence::ZERO),
-            Some(bytes) => {
-                let bytes: [u8; 8] =
-                    bytes.try_into().map_err(|_| StoreError::Corrupt("the watermark is not 8 bytes".to_owned()))?;
-                Ok(Sequence(u64::from_be_bytes(bytes)))
-            }
-        }
+    fn frontier(&self) -> Result<Frontier, StoreError> {
+        let found = self.rows.get_cf(self.family(META)?, WATERMARK).map_err(|error| failed(&error))?;
+        let Some(bytes) = found else { return Ok(Frontier::default()) };
+        Frontier::decode(&bytes).ok_or_else(|| StoreError::Corrupt("the watermark is damaged".to_owned()))
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn rows(store: &Rocks) -> usize {
-        let mut rows = 0;
-        for table in Table::ALL {
-            let counted = store.rows(table, &mut |_, _| {
-                rows += 1;
-                Ok(())
-            });
-            counted.unwrap();
-        }
-        rows
-    }
-
-    #[test]
-    fn a_directory_without_the_younger_tables_is_read_as_it_is() {
-        let directory = tempfile::tempdir().unwrap();
-        let mut older = options();
-        older.create_if_missing(true);
-        older.create_missing_column_families(true);
-        drop(DB::open(&older, directory.path().join(JOURNAL)).unwrap());
-        let names = [META, table_name(Table::Users)];
-        let db = DB::open_cf_descriptors(&older, directory.path().join(ROWS), names.map(family)).unwrap();
-        db.put_cf(db.cf_handle(META).unwrap(), FORMAT, [FORMAT_VERSION]).unwrap();
-        db.put_cf(db.cf_handle(table_name(Table::Users)).unwrap(), b"user", b"row").unwrap();
-        drop(db);
-        let store = Rocks::open_read_only(directory.path()).unwrap();
-        assert_eq!((rows(&store), store.row(Table::Alerts, b"key").unwrap()), (1, None));
-        drop(store);
-        let store = Rocks::open(directory.path(), SyncMode::Os).unwrap();
-        let row = RowBytes { table: Table::Alerts, key: b"key".to_vec(), value: b"row".to_vec() };
-        store.write_rows(&[row], Sequence::ZERO).unwrap();
-        assert_eq!(rows(&store), 2, "serving makes the tables that are missing");
-        drop(store);
-        assert_eq!(rows(&Rocks::open_read_only(directory.path()).unwrap()), 2);
-    }
-
-    #[test]
-    fn a_directory_of_another_version_is_refused_and_left_as_it_is() {
-        let directory = tempfile::tempdir().unwrap();
-        let mut older = Options::default();
-        older.create_if_missing(true);
-        drop(DB::open(&older, directory.path()).unwrap());
-        let said = |store: Result<Rocks, StoreError>| store.unwrap_err().to_string();
-        let check = |directory: &Path, expected: &str| {
-            for said in [said(Rocks::open(directory, SyncMode::Os)), said(Rocks::open_read_only(directory))] {
-                assert!(said.contains(expected) && said.contains("run the version of tapgate that wrote it"), "{said}");
-            }
-        };
-        check(directory.path(), "has the format of an early version");
-        assert!(!directory.path().join(ROWS).exists());
-
-        let directory = tempfile::tempdir().unwrap();
-        let store = Rocks::open(directory.path(), SyncMode::Os).unwrap();
-        store.rows.put_cf(store.family(META).unwrap(), FORMAT, [FORMAT_VERSION + 1]).unwrap();
-        drop(store);
-        check(
-            directory.path(),
-            &format!("has format {}, and this tapgate reads format {FORMAT_VERSION}", FORMAT_VERSION + 1),
-        );
-
-        // A table that this program does not have, of an earlier format and of a later version.
-        for (format, expected) in [(FORMAT_VERSION - 1, "has format "), (FORMAT_VERSION, "has the table coupons")] {
-            let directory = tempfile::tempdir().unwrap();
-            let mut store = Rocks::open(directory.path(), SyncMode::Os).unwrap();
-            store.rows.create_cf("coupons", &Options::default()).unwrap();
-            store.rows.put_cf(store.family(META).unwrap(), FORMAT, [format]).unwrap();
-            drop(store);
-            check(directory.path(), expected);
-        }
-    }
-
-    #[test]
-    fn a_journal_that_is_lost_is_not_begun_anew() {
-        let directory = tempfile::tempdir().unwrap();
-        drop(Rocks::open(directory.path(), SyncMode::Os).unwrap());
-        std::fs::remove_dir_all(directory.path().join(JOURNAL)).unwrap();
-        let opened = [Rocks::open(directory.path(), SyncMode::Os), Rocks::open_read_only(directory.path())];
-        for said in opened.map(|opened| opened.unwrap_err().to_string()) {
-            assert!(said.contains("has rows and no journal") && said.contains("tapgate journal verify"), "{said}");
-        }
-        assert!(!directory.path().join(JOURNAL).exists());
-    }
-
-    /// Whether any file of the directory holds the bytes.
-    fn holds(directory: &Path, bytes: &[u8]) -> bool {
-        let files = [JOURNAL, ROWS].map(|half| std::fs::read_dir(directory.join(half)).unwrap());
-        files.into_iter().flatten().any(|file| {
-            let file = std::fs::read(file.unwrap().path()).unwrap();
-            file.windows(bytes.len()).any(|part| part == bytes)
-        })
-    }
-
-    #[test]
-    fn what_is_erased_leaves_every_file() {
-        let directory = tempfile::tempdir().unwrap();
-        let open = || Rocks::open(directory.path(), SyncMode::Fsync).unwrap();
-        let store = open();
-        let row = |key: &str, value: &str| RowBytes {
-            table: Table::Persons,
-            key: key.as_bytes().to_vec(),
-            value: value.as_bytes().to_vec(),
-        };
-        store.put_synced(&[row("1", "Wilhelmina"), row("2", "Aloysius"), row("3", "Bartholomew")]).unwrap();
-        assert!(holds(directory.path(), b"Aloysius"), "on the disk without a turn of rows");
-        store.put_synced(&[row("2", "Ignatius")]).unwrap();
-        let read = store.rows.iterator_cf(store.table(Table::Persons).unwrap(), IteratorMode::Start);
-        for _ in 0..2 {
-            let said = store.erase(Table::Persons, b"2").unwrap_err().to_string();
-            assert!(said.contains("in use: erase again"), "a reader holds the file: {said}");
-        }
-        drop(read);
-        store.erase(Table::Persons, b"2").unwrap();
-        assert_eq!(store.row(Table::Persons, b"2"), Ok(None));
-        assert!(!holds(directory.path(), b"Aloysius") && !holds(directory.path(), b"Ignatius"));
-        assert!(holds(directory.path(), b"Wilhelmina") && holds(directory.path(), b"Bartholomew"));
-        // Cut short: the deletion is on the disk, and so is the value.
-        store.delete_rows(Table::Persons, &[b"3".to_vec()]).unwrap();
-        drop(store);
-        let store = open();
-        assert!(holds(directory.path(), b"Bartholomew"));
-        for key in [b"3", b"3", b"9"] {
-            store.erase(Table::Persons, key).unwrap();
-        }
-        assert!(!holds(directory.path(), b"Bartholomew") && holds(directory.path(), b"Wilhelmina"));
-        drop(store);
-        assert_eq!(rows(&open()), 1);
-    }
-
-    #[test]
-    fn turns_leave_no_logs_behind() {
-        let directory = tempfile::tempdir().unwrap();
-        let store = Rocks::open(directory.path(), SyncMode::Os).unwrap();
-        for turn in 1..=20 {
-            let row = RowBytes { table: Table::Users, key: vec![turn], value: b"row".to_vec() };
-            store.write_rows(&[row], Sequence(turn.into())).unwrap();
-        }
-        let files = std::fs::read_dir(directory.path().join(ROWS)).unwrap();
-        let logs = files.filter(|file| file.as_ref().unwrap().path().extension().is_some_and(|end| end == "log"));
-        assert!(logs.count() <= 1);
-    }
-
-    #[test]
-    fn rows_and_their_watermark_are_on_the_disk_once_written() {
-        let directory = tempfile::tempdir().unwrap();
-        let store = Rocks::open(directory.path(), SyncMode::Os).unwrap();
-        let row = RowBytes { table: Table::Users, key: b"user".to_vec(), value: b"row".to_vec() };
-        store.write_rows(&[row], Sequence(7)).unwrap();
-        // A copy of the state after a crash: closing would write more.
-        let crashed = tempfile::tempdir().unwrap();
-        for half in [JOURNAL, ROWS] {
-            std::fs::create_dir(crashed.path().join(half)).unwrap();
-            for file in std::fs::read_dir(directory.path().join(half)).unwrap() {
-                let file = file.unwrap();
-                std::fs::copy(file.path(), crashed.path().join(half).join(file.file_name())).unwrap();
-            }
-        }
-        let found = Rocks::open_read_only(crashed.path()).unwrap();
-        assert_eq!((found.watermark().unwrap(), rows(&found)), (Sequence(7), 1));
-    }
-}
+mod tests;

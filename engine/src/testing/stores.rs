@@ -5,13 +5,16 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use crate::ids::Sequence;
-use crate::store::{Chain, Entry, GENESIS, RowBytes, Store, StoreError, Table, Visit, VisitRow};
+use crate::store::{Entry, RowBytes, Store, StoreError, Table, Visit, VisitRow};
+use crate::tree::{Frontier, Hash, Node, Span};
 
 #[derive(Debug, Default, Clone)]
 struct Kept {
     entries: Vec<Entry>,
+    appends: usize,
+    nodes: BTreeMap<Span, Hash>,
     rows: BTreeMap<(Table, Vec<u8>), Vec<u8>>,
-    watermark: Sequence,
+    frontier: Frontier,
 }
 
 impl Kept {
@@ -45,6 +48,7 @@ impl MemoryStore {
     pub fn crashed_after(&self, last: Sequence) -> Arc<MemoryStore> {
         let mut kept = self.kept().clone();
         kept.entries.retain(|entry| entry.sequence <= last);
+        kept.nodes.retain(|span, _| span.last() <= last.0);
         Arc::new(MemoryStore { kept: Mutex::new(kept) })
     }
 
@@ -54,14 +58,37 @@ impl MemoryStore {
         self.kept().entries.clone()
     }
 
-    /// Changes one byte of one record, as a failing disk would.
-    pub fn corrupt(&self, sequence: Sequence) {
-        let mut kept = self.kept();
-        if let Some(byte) =
-            kept.entries.iter_mut().find(|entry| entry.sequence == sequence).and_then(|entry| entry.payload.last_mut())
-        {
-            *byte ^= 1;
+    /// How many groups they were written in.
+    #[must_use]
+    pub fn appends(&self) -> usize {
+        self.kept().appends
+    }
+
+    /// Every stored node of the tree.
+    #[must_use]
+    pub fn nodes(&self) -> BTreeMap<Span, Hash> {
+        self.kept().nodes.clone()
+    }
+
+    /// Changes one record, as a failing disk or a bad repair would.
+    pub fn alter(&self, sequence: Sequence, change: impl FnOnce(&mut Entry)) {
+        if let Some(entry) = self.kept().entries.iter_mut().find(|entry| entry.sequence == sequence) {
+            change(entry);
         }
+    }
+
+    /// Puts another node of the tree in the place of one, or none.
+    pub fn set_node(&self, span: Span, hash: Option<Hash>) {
+        let mut kept = self.kept();
+        match hash {
+            Some(hash) => kept.nodes.insert(span, hash),
+            None => kept.nodes.remove(&span),
+        };
+    }
+
+    /// Deletes the records up to `last`, as a prune does: nodes of the tree stay.
+    pub fn prune(&self, last: Sequence) {
+        self.kept().entries.retain(|entry| entry.sequence > last);
     }
 
     /// Loses one record, as a bad repair would.
@@ -71,17 +98,24 @@ impl MemoryStore {
 }
 
 impl Store for MemoryStore {
-    fn append(&self, entries: &[Entry]) -> Result<(), StoreError> {
-        self.kept().entries.extend_from_slice(entries);
+    fn append(&self, entries: &[Entry], completed: &[Node]) -> Result<(), StoreError> {
+        let mut kept = self.kept();
+        kept.entries.extend_from_slice(entries);
+        kept.appends += 1;
+        kept.nodes.extend(completed.iter().map(|node| (node.span, node.hash)));
         Ok(())
     }
 
-    fn head(&self) -> Result<(Sequence, Chain), StoreError> {
-        Ok(self.kept().entries.last().map_or((Sequence::ZERO, GENESIS), |entry| (entry.sequence, entry.chain)))
+    fn head(&self) -> Result<Sequence, StoreError> {
+        Ok(self.kept().entries.last().map_or(Sequence::ZERO, |entry| entry.sequence))
+    }
+
+    fn node(&self, span: Span) -> Result<Option<Hash>, StoreError> {
+        Ok(self.kept().nodes.get(&span).copied())
     }
 
     fn read(&self, after: Sequence, visit: Visit<'_>) -> Result<(), StoreError> {
-        let (end, _) = self.head()?;
+        let end = self.head()?;
         let later = |before: Sequence| self.kept().split_after(before).1.first().cloned();
         let mut next = later(after);
         while let Some(entry) = next.filter(|entry| entry.sequence <= end) {
@@ -138,22 +172,25 @@ impl Store for MemoryStore {
         self.delete_rows(table, &[key.to_vec()])
     }
 
-    fn write_rows(&self, rows: &[RowBytes], watermark: Sequence) -> Result<(), StoreError> {
+    fn write_rows(&self, rows: &[RowBytes], watermark: &Frontier) -> Result<(), StoreError> {
         self.put_rows(rows)?;
-        self.kept().watermark = watermark;
+        self.kept().frontier = watermark.clone();
         Ok(())
     }
 
-    fn watermark(&self) -> Result<Sequence, StoreError> {
-        Ok(self.kept().watermark)
+    fn frontier(&self) -> Result<Frontier, StoreError> {
+        Ok(self.kept().frontier.clone())
     }
 }
 
 /// Forwards what a wrapper leaves alone.
 macro_rules! forward_reads {
     () => {
-        fn head(&self) -> Result<(Sequence, Chain), StoreError> {
+        fn head(&self) -> Result<Sequence, StoreError> {
             self.inner.head()
+        }
+        fn node(&self, span: Span) -> Result<Option<Hash>, StoreError> {
+            self.inner.node(span)
         }
         fn read(&self, after: Sequence, visit: Visit<'_>) -> Result<(), StoreError> {
             self.inner.read(after, visit)
@@ -179,11 +216,11 @@ macro_rules! forward_reads {
         fn erase(&self, table: Table, key: &[u8]) -> Result<(), StoreError> {
             self.inner.erase(table, key)
         }
-        fn write_rows(&self, rows: &[RowBytes], watermark: Sequence) -> Result<(), StoreError> {
+        fn write_rows(&self, rows: &[RowBytes], watermark: &Frontier) -> Result<(), StoreError> {
             self.inner.write_rows(rows, watermark)
         }
-        fn watermark(&self) -> Result<Sequence, StoreError> {
-            self.inner.watermark()
+        fn frontier(&self) -> Result<Frontier, StoreError> {
+            self.inner.frontier()
         }
     };
 }
@@ -205,10 +242,10 @@ impl<S: Store> FailAfter<S> {
 }
 
 impl<S: Store> Store for FailAfter<S> {
-    fn append(&self, entries: &[Entry]) -> Result<(), StoreError> {
+    fn append(&self, entries: &[Entry], completed: &[Node]) -> Result<(), StoreError> {
         let one_less = |left: u32| left.checked_sub(1);
         match self.appends_left.fetch_update(Ordering::AcqRel, Ordering::Acquire, one_less) {
-            Ok(_) => self.inner.append(entries),
+            Ok(_) => self.inner.append(entries, completed),
             Err(_) => Err(StoreError::Failed("no space left on device".to_owned())),
         }
     }
@@ -240,10 +277,10 @@ impl<S: Store> Gated<S> {
 }
 
 impl<S: Store> Store for Gated<S> {
-    fn append(&self, entries: &[Entry]) -> Result<(), StoreError> {
+    fn append(&self, entries: &[Entry], completed: &[Node]) -> Result<(), StoreError> {
         let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         drop(self.opened.wait_while(open, |open| !*open).unwrap_or_else(PoisonError::into_inner));
-        self.inner.append(entries)
+        self.inner.append(entries, completed)
     }
 
     forward_reads!();

@@ -66,7 +66,8 @@ pub fn leaf_part(leaf: &Hash) -> LeafPart {
     [a, b, c, d, e, f, g, h]
 }
 
-fn node(left: &Hash, right: &Hash) -> Hash {
+/// The hash over two subtrees.
+pub(crate) fn node(left: &Hash, right: &Hash) -> Hash {
     hashed(&NODE_KEY, [left, right])
 }
 
@@ -158,6 +159,9 @@ impl Frontier {
 
     /// Appends the next record's leaf. `completed` is given each node that it completes and that is stored: the tile and
     /// what is above.
+    ///
+    /// # Panics
+    /// The hashes are not those of the size: the tree is broken.
     pub fn append(&mut self, leaf: Hash, mut completed: impl FnMut(Node)) {
         let (mut span, mut hash) = (Span { level: 0, index: self.size }, leaf);
         while span.is_right()
@@ -170,6 +174,7 @@ impl Frontier {
         }
         self.subtrees.push(hash);
         self.size += 1;
+        assert!(self.subtrees.len() == self.size.count_ones() as usize, "a subtree for each bit of {}", self.size);
     }
 
     /// The size and its root.
@@ -177,6 +182,12 @@ impl Frontier {
     pub fn head(&self) -> Head {
         let top = self.subtrees.iter().rev().copied().reduce(|right, left| node(&left, &right));
         Head { size: self.size, root: root(self.size, top.as_ref()) }
+    }
+
+    /// The hash of one of the full subtrees that it consists of; `None` for another.
+    #[must_use]
+    pub fn subtree(&self, span: Span) -> Option<Hash> {
+        self.nodes().find_map(|node| (node.span == span).then_some(node.hash))
     }
 
     /// The nodes that it consists of.

@@ -128,7 +128,7 @@ impl Stage {
 
     fn records_after(&self, after: Sequence) -> Result<Vec<(Sequence, Record)>, String> {
         let mut records = Vec::new();
-        let read = self.app.ledger.records(after, &mut |sequence, record, _| {
+        let read = self.app.ledger.records(after, &mut |sequence, record| {
             records.push((sequence, record));
             ControlFlow::Continue(())
         });

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use tapgate_engine::ids::Sequence;
-use tapgate_engine::store::{Chain, Entry, RowBytes, Store, StoreError, Table, Visit, VisitRow};
+use tapgate_engine::store::{Entry, RowBytes, Store, StoreError, Table, Visit, VisitRow};
+use tapgate_engine::tree::{Frontier, Hash, Node, Span};
 
 use super::on::{note_append, note_row_read, now};
 
@@ -16,15 +17,19 @@ pub fn watched(store: Arc<dyn Store>) -> Arc<dyn Store> {
 }
 
 impl Store for Watched {
-    fn append(&self, entries: &[Entry]) -> Result<(), StoreError> {
+    fn append(&self, entries: &[Entry], completed: &[Node]) -> Result<(), StoreError> {
         let began = now();
-        let appended = self.0.append(entries);
+        let appended = self.0.append(entries, completed);
         note_append(began);
         appended
     }
 
-    fn head(&self) -> Result<(Sequence, Chain), StoreError> {
+    fn head(&self) -> Result<Sequence, StoreError> {
         self.0.head()
+    }
+
+    fn node(&self, span: Span) -> Result<Option<Hash>, StoreError> {
+        self.0.node(span)
     }
 
     fn read(&self, after: Sequence, visit: Visit<'_>) -> Result<(), StoreError> {
@@ -54,12 +59,20 @@ impl Store for Watched {
         self.0.delete_rows(table, keys)
     }
 
-    fn write_rows(&self, rows: &[RowBytes], watermark: Sequence) -> Result<(), StoreError> {
+    fn put_synced(&self, rows: &[RowBytes]) -> Result<(), StoreError> {
+        self.0.put_synced(rows)
+    }
+
+    fn erase(&self, table: Table, key: &[u8]) -> Result<(), StoreError> {
+        self.0.erase(table, key)
+    }
+
+    fn write_rows(&self, rows: &[RowBytes], watermark: &Frontier) -> Result<(), StoreError> {
         self.0.write_rows(rows, watermark)
     }
 
-    fn watermark(&self) -> Result<Sequence, StoreError> {
-        self.0.watermark()
+    fn frontier(&self) -> Result<Frontier, StoreError> {
+        self.0.frontier()
     }
 
     fn close(&self) {

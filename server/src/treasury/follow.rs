@@ -190,11 +190,11 @@ impl Follower {
     pub fn turn(&self, ledger: &Ledger) -> Result<bool, StoreError> {
         let mut read = 0;
         let cursor = self.tail().cursor;
-        ledger.records(cursor, &mut |sequence, record, chain| {
+        ledger.records(cursor, &mut |sequence, record| {
             let mut tail = self.tail();
             // Another reader may have folded this record already.
             if sequence > tail.cursor {
-                tail.apply(sequence, chain, &record, &self.calendar);
+                tail.apply(sequence, &record, &self.calendar);
             }
             read += 1;
             if read == RECORDS_MAX { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
@@ -212,8 +212,8 @@ impl Follower {
     /// The journal could not be read.
     pub fn resume(&self, ledger: &Ledger, cache: &dyn Cache) -> Result<Sequence, StoreError> {
         let cached = cache.read();
-        if let Some(cached) = cached.and_then(|bytes| Tail::decode(&bytes, &self.calendar))
-            && fits(ledger, &cached)?
+        if let Some((cached, head)) = cached.and_then(|bytes| Tail::decode(&bytes, &self.calendar))
+            && ledger.head_at(cached.cursor)? == Some(head)
         {
             *self.tail() = cached;
         }
@@ -223,22 +223,13 @@ impl Follower {
     /// Replaces the cache.
     ///
     /// # Errors
-    /// It could not be written.
-    pub fn save(&self, cache: &dyn Cache) -> std::io::Result<()> {
+    /// The journal could not be read, or the cache not written.
+    pub fn save(&self, ledger: &Ledger, cache: &dyn Cache) -> std::io::Result<()> {
         let snapshot = self.tail().clone();
-        cache.replace(&snapshot.encode().map_err(std::io::Error::other)?)
+        let head = ledger.head_at(snapshot.cursor).map_err(std::io::Error::other)?;
+        let head = head.ok_or_else(|| std::io::Error::other("the journal lacks the records read last"))?;
+        cache.replace(&snapshot.encode(&head).map_err(std::io::Error::other)?)
     }
-}
-
-/// Whether the journal holds the record with which the cache ends.
-fn fits(ledger: &Ledger, cached: &Tail) -> Result<bool, StoreError> {
-    let Some(before) = cached.cursor.0.checked_sub(1) else { return Ok(true) };
-    let mut fits = false;
-    ledger.records(Sequence(before), &mut |sequence, _, chain| {
-        fits = (sequence, chain) == (cached.cursor, cached.chain);
-        ControlFlow::Break(())
-    })?;
-    Ok(fits)
 }
 
 /// The job that keeps the follower behind the journal.
@@ -294,7 +285,7 @@ impl Following {
     }
 
     fn save(&self) {
-        if let Err(error) = self.follower.save(&*self.cache) {
+        if let Err(error) = self.follower.save(&self.ledger, &*self.cache) {
             tracing::warn!(%error, "treasury's cache was not written: the next start reads more");
         }
     }

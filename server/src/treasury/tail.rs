@@ -7,8 +7,8 @@ use tapgate_engine::bytes::Fingerprint;
 use tapgate_engine::fact::{Day, Fact, Record};
 use tapgate_engine::ids::Sequence;
 use tapgate_engine::money::Currency;
-use tapgate_engine::store::{Chain, GENESIS};
 use tapgate_engine::time::UnixMillis;
+use tapgate_engine::tree::{Hash, Head};
 
 use super::burn::Burn;
 use super::calendar::CreditCalendar;
@@ -17,15 +17,13 @@ use super::outcomes::Outcomes;
 use super::statement::Statements;
 
 /// The version of the bytes. Another form, or another meaning of a figure, needs another version.
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 
 /// The state after one record.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Tail {
     /// The last record folded.
     pub cursor: Sequence,
-    /// That record's link of the hash chain, which differs in another journal.
-    pub chain: Chain,
     /// The time zone of the days.
     time_zone: String,
     /// The current day there, and its end.
@@ -41,7 +39,6 @@ impl Tail {
     pub fn new(calendar: &CreditCalendar) -> Tail {
         Tail {
             cursor: Sequence::ZERO,
-            chain: GENESIS,
             time_zone: calendar.zone_name(),
             day: (Day(0), UnixMillis(0)),
             burns: BTreeMap::new(),
@@ -51,8 +48,8 @@ impl Tail {
     }
 
     /// Folds the next record.
-    pub fn apply(&mut self, sequence: Sequence, chain: Chain, record: &Record, calendar: &CreditCalendar) {
-        (self.cursor, self.chain) = (sequence, chain);
+    pub fn apply(&mut self, sequence: Sequence, record: &Record, calendar: &CreditCalendar) {
+        self.cursor = sequence;
         let Record { at, fact, .. } = record;
         if let Fact::ProgramSuspended { suspended, .. } = fact {
             self.outcomes.suspend(*suspended);
@@ -83,24 +80,27 @@ impl Tail {
         self.burns.contains_key(&currency)
     }
 
+    /// The bytes of the cache. `head` is that of the journal at the cursor: it differs in another journal.
+    ///
     /// # Errors
     /// The state cannot be encoded.
-    pub fn encode(&self) -> Result<Vec<u8>, postcard::Error> {
-        let mut bytes = postcard::to_stdvec(&(VERSION, self))?;
+    pub fn encode(&self, head: &Head) -> Result<Vec<u8>, postcard::Error> {
+        let mut bytes = postcard::to_stdvec(&(VERSION, head.root, self))?;
         let check = Fingerprint::of(&bytes);
         bytes.extend_from_slice(&check.0);
         Ok(bytes)
     }
 
-    /// Reads the cache. `None` if it is damaged, of another version, or of another time zone: then everything is read
-    /// again.
+    /// Reads the cache, and the journal's head at its cursor. `None` if it is damaged, of another version, or of another
+    /// time zone: then everything is read again.
     #[must_use]
-    pub fn decode(bytes: &[u8], calendar: &CreditCalendar) -> Option<Tail> {
+    pub fn decode(bytes: &[u8], calendar: &CreditCalendar) -> Option<(Tail, Head)> {
         let (bytes, check) = bytes.split_last_chunk::<16>()?;
         if Fingerprint::of(bytes) != Fingerprint(*check) || bytes.first() != Some(&VERSION) {
             return None;
         }
-        let (_, tail) = postcard::from_bytes::<(u8, Tail)>(bytes).ok()?;
-        (tail.time_zone == calendar.zone_name()).then_some(tail)
+        let (_, root, tail) = postcard::from_bytes::<(u8, Hash, Tail)>(bytes).ok()?;
+        let head = Head { size: tail.cursor.0, root };
+        (tail.time_zone == calendar.zone_name()).then_some((tail, head))
     }
 }

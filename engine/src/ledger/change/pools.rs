@@ -97,7 +97,7 @@ impl Ledger {
         through: Sequence,
     ) -> Result<Minor, ChangeError> {
         let mut debited = Minor::ZERO;
-        self.records(after, &mut |at, record, _| {
+        self.records(after, &mut |at, record| {
             if at > through {
                 return ControlFlow::Break(());
             }

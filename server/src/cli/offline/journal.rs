@@ -23,7 +23,8 @@ const AUTHOR: &str = "offline";
 
 #[derive(Debug, Subcommand)]
 pub(in crate::cli) enum Command {
-    /// Check every link of the hash chain, and that rows and journal lead to the same state.
+    /// Recompute the Merkle tree over every record, compare each stored hash with it, and check that rows and journal lead
+    /// to the same state.
     Verify {
         /// The data directory; no process may be serving from it.
         directory: PathBuf,
@@ -60,10 +61,10 @@ fn verify_directory(directory: &Path) -> Result<(), Failed> {
     let [users, authorizations, answers, pools] = found.counts;
     let equal = if found.is_equal() { "equal" } else { "different" };
     print(&format!(
-        "records: {}\nchain: {}\nwatermark: {}\nusers: {users}\nauthorizations: {authorizations}\nanswers: {answers}\n\
+        "records: {}\nroot: {}\nwatermark: {}\nusers: {users}\nauthorizations: {authorizations}\nanswers: {answers}\n\
          pools: {pools}\nstate_of_journal: {}\nstate_of_rows: {}\nverdict: {equal}\n",
         found.head,
-        hex::encode(found.chain),
+        hex::encode(found.root),
         found.watermark,
         hex::encode(found.state_hash_journal),
         hex::encode(found.state_hash_rows),

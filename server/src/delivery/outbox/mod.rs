@@ -122,7 +122,7 @@ impl<T: Telling> Outbox for LedgerOutbox<T> {
         let mut read = 0;
         let mut failed = None;
         // The place's own record may hold further messages.
-        self.ledger.records(place.before_record(), &mut |sequence, record, _| {
+        self.ledger.records(place.before_record(), &mut |sequence, record| {
             batch.more = read == RECORDS_MAX;
             if sequence > newest || batch.more {
                 return ControlFlow::Break(());

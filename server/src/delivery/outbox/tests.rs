@@ -16,9 +16,10 @@ use tapgate_engine::journal::{Durability, Ticket};
 use tapgate_engine::ledger::{AlertChange, Change, Policy, Submission};
 use tapgate_engine::money::{ChfMinor, Currency, Minor, Money};
 use tapgate_engine::recovery::recover;
-use tapgate_engine::store::{Chain, Entry, RowBytes, Store, Table, Visit, VisitRow};
+use tapgate_engine::store::{Entry, RowBytes, Store, Table, Visit, VisitRow};
 use tapgate_engine::testing::{FailAfter, Gated, MemoryStore};
 use tapgate_engine::time::{Moment, UnixMillis, UnixSeconds};
+use tapgate_engine::tree::{Frontier, Hash, Node, Span};
 
 use super::events::Events;
 use super::instructions::Instructions;
@@ -522,12 +523,16 @@ struct Counted {
 }
 
 impl Store for Counted {
-    fn append(&self, entries: &[Entry]) -> Result<(), StoreError> {
-        self.inner.append(entries)
+    fn append(&self, entries: &[Entry], completed: &[Node]) -> Result<(), StoreError> {
+        self.inner.append(entries, completed)
     }
 
-    fn head(&self) -> Result<(Sequence, Chain), StoreError> {
+    fn head(&self) -> Result<Sequence, StoreError> {
         self.inner.head()
+    }
+
+    fn node(&self, span: Span) -> Result<Option<Hash>, StoreError> {
+        self.inner.node(span)
     }
 
     fn read(&self, after: Sequence, visit: Visit<'_>) -> Result<(), StoreError> {
@@ -565,12 +570,12 @@ impl Store for Counted {
         self.inner.erase(table, key)
     }
 
-    fn write_rows(&self, rows: &[RowBytes], watermark: Sequence) -> Result<(), StoreError> {
+    fn write_rows(&self, rows: &[RowBytes], watermark: &Frontier) -> Result<(), StoreError> {
         self.inner.write_rows(rows, watermark)
     }
 
-    fn watermark(&self) -> Result<Sequence, StoreError> {
-        self.inner.watermark()
+    fn frontier(&self) -> Result<Frontier, StoreError> {
+        self.inner.frontier()
     }
 }
 

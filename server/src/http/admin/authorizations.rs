@@ -121,7 +121,7 @@ fn page(ledger: &Ledger, filters: &Filters, asked: PageAsked) -> Result<Value, P
     let mut next = None;
     let mut read = 0;
     let mut failed = None;
-    ledger.records_back(asked.before, &mut |sequence, record, _| {
+    ledger.records_back(asked.before, &mut |sequence, record| {
         if items.len() == asked.limit || read == RECORDS_PER_PAGE_MAX {
             next = Some((sequence.0 + 1).to_string());
             return ControlFlow::Break(());

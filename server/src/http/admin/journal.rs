@@ -42,7 +42,7 @@ async fn read(
     let lines = blocking(&admin.app.ledger, move |ledger| {
         let mut lines = String::new();
         let mut left = limit;
-        ledger.records(Sequence(part.from), &mut |sequence, record, _| {
+        ledger.records(Sequence(part.from), &mut |sequence, record| {
             if left == 0 {
                 return ControlFlow::Break(());
             }

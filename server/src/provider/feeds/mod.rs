@@ -275,7 +275,7 @@ impl<A: UrApi> Feeds<A> {
     fn follow_from(&self, after: Sequence) -> Result<Sequence, tapgate_engine::store::StoreError> {
         let mut cursor = after;
         let mut read = 0;
-        self.given.ledger.records(after, &mut |sequence, record, _| {
+        self.given.ledger.records(after, &mut |sequence, record| {
             match &record.fact {
                 Fact::Decided(decided) if matches!(decided.verdict, Verdict::Approved(_)) => {
                     self.sweeps().by(&decided.request.user, self.first_look(record.at));

@@ -1,0 +1,248 @@
+use super::*;
+
+fn rows(store: &Rocks) -> usize {
+    let mut rows = 0;
+    for table in Table::ALL {
+        let counted = store.rows(table, &mut |_, _| {
+            rows += 1;
+            Ok(())
+        });
+        counted.unwrap();
+    }
+    rows
+}
+
+/// Of records that are nowhere.
+fn frontier_of(size: u64) -> Frontier {
+    let mut frontier = Frontier::default();
+    (0..size).for_each(|_| frontier.append([7; 32], |_| {}));
+    frontier
+}
+
+#[test]
+fn a_directory_without_the_younger_tables_is_read_as_it_is() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut older = options();
+    older.create_if_missing(true);
+    older.create_missing_column_families(true);
+    drop(DB::open_cf_descriptors(&older, directory.path().join(JOURNAL), journal_families()).unwrap());
+    let names = [META, table_name(Table::Users)];
+    let db = DB::open_cf_descriptors(&older, directory.path().join(ROWS), names.map(family)).unwrap();
+    db.put_cf(db.cf_handle(META).unwrap(), FORMAT, [FORMAT_VERSION]).unwrap();
+    db.put_cf(db.cf_handle(table_name(Table::Users)).unwrap(), b"user", b"row").unwrap();
+    drop(db);
+    let store = Rocks::open_read_only(directory.path()).unwrap();
+    assert_eq!((rows(&store), store.row(Table::Alerts, b"key").unwrap()), (1, None));
+    drop(store);
+    let store = Rocks::open(directory.path(), SyncMode::Os).unwrap();
+    let row = RowBytes { table: Table::Alerts, key: b"key".to_vec(), value: b"row".to_vec() };
+    store.write_rows(&[row], &Frontier::default()).unwrap();
+    assert_eq!(rows(&store), 2, "serving makes the tables that are missing");
+    drop(store);
+    assert_eq!(rows(&Rocks::open_read_only(directory.path()).unwrap()), 2);
+}
+
+#[test]
+fn a_directory_of_another_version_is_refused_and_left_as_it_is() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut older = Options::default();
+    older.create_if_missing(true);
+    drop(DB::open(&older, directory.path()).unwrap());
+    let said = |store: Result<Rocks, StoreError>| store.unwrap_err().to_string();
+    let check = |directory: &Path, expected: &str| {
+        for said in [said(Rocks::open(directory, SyncMode::Os)), said(Rocks::open_read_only(directory))] {
+            assert!(said.contains(expected) && said.contains("run the version of tapgate that wrote it"), "{said}");
+        }
+    };
+    check(directory.path(), "has the format of an early version");
+    assert!(!directory.path().join(ROWS).exists());
+
+    let directory = tempfile::tempdir().unwrap();
+    let store = Rocks::open(directory.path(), SyncMode::Os).unwrap();
+    store.rows.put_cf(store.family(META).unwrap(), FORMAT, [FORMAT_VERSION + 1]).unwrap();
+    drop(store);
+    check(
+        directory.path(),
+        &format!("has format {}, and this tapgate reads format {FORMAT_VERSION}", FORMAT_VERSION + 1),
+    );
+
+    // A table that this program does not have, of an earlier format and of a later version.
+    for (format, expected) in [(FORMAT_VERSION - 1, "has format "), (FORMAT_VERSION, "has the table coupons")] {
+        let directory = tempfile::tempdir().unwrap();
+        let mut store = Rocks::open(directory.path(), SyncMode::Os).unwrap();
+        store.rows.create_cf("coupons", &Options::default()).unwrap();
+        store.rows.put_cf(store.family(META).unwrap(), FORMAT, [format]).unwrap();
+        drop(store);
+        check(directory.path(), expected);
+    }
+}
+
+#[test]
+fn a_journal_that_is_lost_is_not_begun_anew() {
+    let directory = tempfile::tempdir().unwrap();
+    drop(Rocks::open(directory.path(), SyncMode::Os).unwrap());
+    std::fs::remove_dir_all(directory.path().join(JOURNAL)).unwrap();
+    let opened = [Rocks::open(directory.path(), SyncMode::Os), Rocks::open_read_only(directory.path())];
+    for said in opened.map(|opened| opened.unwrap_err().to_string()) {
+        assert!(said.contains("has rows and no journal") && said.contains("tapgate journal verify"), "{said}");
+    }
+    assert!(!directory.path().join(JOURNAL).exists());
+}
+
+/// Whether any file of the directory holds the bytes.
+fn holds(directory: &Path, bytes: &[u8]) -> bool {
+    let files = [JOURNAL, ROWS].map(|half| std::fs::read_dir(directory.join(half)).unwrap());
+    files.into_iter().flatten().any(|file| {
+        let file = std::fs::read(file.unwrap().path()).unwrap();
+        file.windows(bytes.len()).any(|part| part == bytes)
+    })
+}
+
+#[test]
+fn what_is_erased_leaves_every_file() {
+    let directory = tempfile::tempdir().unwrap();
+    let open = || Rocks::open(directory.path(), SyncMode::Fsync).unwrap();
+    let store = open();
+    let row = |key: &str, value: &str| RowBytes {
+        table: Table::Persons,
+        key: key.as_bytes().to_vec(),
+        value: value.as_bytes().to_vec(),
+    };
+    store.put_synced(&[row("1", "Wilhelmina"), row("2", "Aloysius"), row("3", "Bartholomew")]).unwrap();
+    assert!(holds(directory.path(), b"Aloysius"), "on the disk without a turn of rows");
+    store.put_synced(&[row("2", "Ignatius")]).unwrap();
+    let read = store.rows.iterator_cf(store.table(Table::Persons).unwrap(), IteratorMode::Start);
+    for _ in 0..2 {
+        let said = store.erase(Table::Persons, b"2").unwrap_err().to_string();
+        assert!(said.contains("in use: erase again"), "a reader holds the file: {said}");
+    }
+    drop(read);
+    store.erase(Table::Persons, b"2").unwrap();
+    assert_eq!(store.row(Table::Persons, b"2"), Ok(None));
+    assert!(!holds(directory.path(), b"Aloysius") && !holds(directory.path(), b"Ignatius"));
+    assert!(holds(directory.path(), b"Wilhelmina") && holds(directory.path(), b"Bartholomew"));
+    // Cut short: the deletion is on the disk, and so is the value.
+    store.delete_rows(Table::Persons, &[b"3".to_vec()]).unwrap();
+    drop(store);
+    let store = open();
+    assert!(holds(directory.path(), b"Bartholomew"));
+    for key in [b"3", b"3", b"9"] {
+        store.erase(Table::Persons, key).unwrap();
+    }
+    assert!(!holds(directory.path(), b"Bartholomew") && holds(directory.path(), b"Wilhelmina"));
+    drop(store);
+    assert_eq!(rows(&open()), 1);
+}
+
+#[test]
+fn turns_leave_no_logs_behind() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Rocks::open(directory.path(), SyncMode::Os).unwrap();
+    for turn in 1..=20 {
+        let row = RowBytes { table: Table::Users, key: vec![turn], value: b"row".to_vec() };
+        store.write_rows(&[row], &frontier_of(turn.into())).unwrap();
+    }
+    let files = std::fs::read_dir(directory.path().join(ROWS)).unwrap();
+    let logs = files.filter(|file| file.as_ref().unwrap().path().extension().is_some_and(|end| end == "log"));
+    assert!(logs.count() <= 1);
+}
+
+#[test]
+fn rows_and_their_watermark_are_on_the_disk_once_written() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Rocks::open(directory.path(), SyncMode::Os).unwrap();
+    let row = RowBytes { table: Table::Users, key: b"user".to_vec(), value: b"row".to_vec() };
+    store.write_rows(&[row], &frontier_of(7)).unwrap();
+    // A copy of the state after a crash: closing would write more.
+    let crashed = tempfile::tempdir().unwrap();
+    for half in [JOURNAL, ROWS] {
+        std::fs::create_dir(crashed.path().join(half)).unwrap();
+        for file in std::fs::read_dir(directory.path().join(half)).unwrap() {
+            let file = file.unwrap();
+            std::fs::copy(file.path(), crashed.path().join(half).join(file.file_name())).unwrap();
+        }
+    }
+    let found = Rocks::open_read_only(crashed.path()).unwrap();
+    assert_eq!((found.frontier().unwrap(), rows(&found)), (frontier_of(7), 1));
+}
+
+type KeyAndValue = (Box<[u8]>, Box<[u8]>);
+
+/// Everything in the journal's database.
+fn stored(store: &Rocks) -> Vec<KeyAndValue> {
+    let families = [RECORDS, TILES].map(|name| store.journal_family(name).unwrap());
+    let all = families.iter().flat_map(|family| store.journal.iterator_cf(family, IteratorMode::Start));
+    all.collect::<Result<_, _>>().unwrap()
+}
+
+/// Writes records in groups of these sizes, over and over.
+fn filled(directory: &Path, groups: &[usize], size: u64) -> Rocks {
+    let store = Rocks::open(directory, SyncMode::Os).unwrap();
+    let (mut frontier, mut records) = (Frontier::default(), 1..=size);
+    for group in groups.iter().cycle() {
+        let (mut entries, mut completed) = (Vec::new(), Vec::new());
+        for record in records.by_ref().take(*group) {
+            let (entry, leaf) = Entry::new(Sequence(record), record.to_string().into_bytes());
+            frontier.append(leaf, |node| completed.push(node));
+            entries.push(entry);
+        }
+        if entries.is_empty() {
+            break;
+        }
+        store.append(&entries, &completed).unwrap();
+    }
+    store
+}
+
+#[test]
+fn the_bytes_on_disk_do_not_depend_on_groups() {
+    let all: Vec<_> = [&[1][..], &[1_100], &[3, 1, 700]]
+        .into_iter()
+        .map(|groups| {
+            let directory = tempfile::tempdir().unwrap();
+            drop(filled(directory.path(), groups, 1_100));
+            stored(&Rocks::open_read_only(directory.path()).unwrap())
+        })
+        .collect();
+    // Four tiles, the two and the one above them.
+    assert_eq!(all[0].len(), 1_100 + 4 + 2 + 1);
+    assert!(all.iter().all(|stored| stored == &all[0]));
+}
+
+#[test]
+fn a_damaged_node_or_watermark_is_an_error() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = filled(directory.path(), &[256], 256);
+    let span = Span { level: 8, index: 0 };
+    assert!(store.node(span).unwrap().is_some());
+    assert_eq!(store.node(Span { level: 9, index: 0 }), Ok(None));
+    store.journal.put_cf(store.journal_family(TILES).unwrap(), node_key(span), [7; 31]).unwrap();
+    let damaged = StoreError::Corrupt("the tree's hash of records 1 to 256 is damaged".to_owned());
+    assert_eq!(store.node(span), Err(damaged));
+    store.put_meta(WATERMARK, &7_u64.to_be_bytes()).unwrap();
+    assert_eq!(store.frontier(), Err(StoreError::Corrupt("the watermark is damaged".to_owned())));
+}
+
+#[test]
+fn a_full_buffer_leaves_no_log_behind_for_the_tree() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = filled(directory.path(), &[256], 256);
+    let logs = || {
+        let files = std::fs::read_dir(directory.path().join(JOURNAL)).unwrap();
+        let paths = files.map(|file| file.unwrap().path());
+        paths.filter(|path| path.extension().is_some_and(|end| end == "log")).collect::<Vec<_>>()
+    };
+    let first = logs();
+    assert_eq!(first.len(), 1);
+    // The same in small: with its own buffers of 64 MiB the test would write for seconds.
+    let records = store.journal_family(RECORDS).unwrap();
+    store.journal.set_options_cf(records, &[("write_buffer_size", "1048576")]).unwrap();
+    let payload = vec![7; 1 << 18];
+    let mut appended = 0;
+    // RocksDB's own bound on logs is four times all buffers, which are 6 MiB.
+    while logs().contains(&first[0]) {
+        appended += 1;
+        assert!(appended < 64, "the first log is still there after 16 MiB");
+        store.append(&[Entry::new(Sequence(256 + appended), payload.clone()).0], &[]).unwrap();
+    }
+}
