@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::bytes::Buffer;
 use crate::text::is_printable;
 
 /// A text was empty, too long, had spaces around, or held a character that is not printable.
@@ -89,7 +90,36 @@ pub struct Person {
     pub label: Option<Label>,
 }
 
+/// The version of a person's bytes. Not that of rows: these cannot be made again from the journal, so each version stays
+/// readable.
+const PERSON_VERSION: u8 = 1;
+
+/// The bytes are not a person's.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PersonBytesError {
+    #[error("a person's version {0} is not known to this tapgate: run the version that wrote it")]
+    Version(u8),
+    #[error("not a person: {0}")]
+    Malformed(String),
+}
+
 impl Person {
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let mut buffer = Buffer(Vec::with_capacity(64));
+        buffer.put(&(PERSON_VERSION, self));
+        buffer.0
+    }
+
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Person, PersonBytesError> {
+        let (version, rest) = bytes.split_first().ok_or_else(|| PersonBytesError::Malformed("no bytes".to_owned()))?;
+        match *version {
+            PERSON_VERSION => {
+                postcard::from_bytes(rest).map_err(|error| PersonBytesError::Malformed(error.to_string()))
+            }
+            other => Err(PersonBytesError::Version(other)),
+        }
+    }
+
     /// Nothing names the person.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -121,6 +151,19 @@ mod tests {
             assert_eq!(refused.parse::<ExternalId>(), Err(NameError { bytes_max: 128 }), "{refused:?}");
         }
         assert!("x".repeat(200).parse::<Label>().is_ok() && "x".repeat(201).parse::<Label>().is_err());
+    }
+
+    #[test]
+    fn bytes_once_written_stay_readable() {
+        let bytes = b"\x01\x01\x03c-7\x01\x03Ann";
+        let ann = Person { external_id: "c-7".parse().ok(), label: "Ann".parse().ok() };
+        assert_eq!((ann.encode().as_slice(), Person::decode(bytes)), (bytes.as_slice(), Ok(ann)));
+        assert_eq!(Person::decode(b"\x01\x00\x00"), Ok(Person::default()));
+        assert_eq!(Person::decode(b"\x02\x00\x00"), Err(PersonBytesError::Version(2)));
+        for other in [b"".as_slice(), b"\x01\x01\x03c-", b"\x01\x01\x01\x1b\x00"] {
+            let error = Person::decode(other).unwrap_err();
+            assert!(matches!(error, PersonBytesError::Malformed(_)), "{error}");
+        }
     }
 
     #[test]

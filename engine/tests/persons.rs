@@ -6,7 +6,7 @@ use tapgate_engine::fact::{Author, Fact, Record};
 use tapgate_engine::ids::UrId;
 use tapgate_engine::ledger::{Change, ChangeError};
 use tapgate_engine::person::Person;
-use tapgate_engine::store::{Store, Table};
+use tapgate_engine::store::{RowBytes, Store, Table};
 use tapgate_engine::testing::MemoryStore;
 
 use crate::world::{World, at, author, import};
@@ -66,6 +66,13 @@ fn erasing_again_is_harmless_and_a_wrong_id_is_named() {
     }
     let wrong = world.ledger.erase_person(&author(), &user("nobody"), at(5));
     assert!(matches!(wrong, Err(ChangeError::NotFound { what: "user", .. })));
+    // What cannot be read can be erased.
+    let damaged = RowBytes { table: Table::Persons, key: b"user".to_vec(), value: b"damaged".to_vec() };
+    store.put_synced(&[damaged]).unwrap();
+    let read = world.ledger.person(&user("user")).unwrap_err().to_string();
+    assert!(read.contains("user user: a person's version 100 is not known"), "{read}");
+    world.ledger.erase_person(&author(), &user("user"), at(5)).unwrap();
+    assert_eq!(world.ledger.person(&user("user")), Ok(Person::default()));
     // The record of its import never came.
     world.ledger.keep_persons(&[(user("half"), person("", "Bob"))]).unwrap();
     world.ledger.erase_person(&author(), &user("half"), at(5)).unwrap();

@@ -11,9 +11,8 @@ use super::{ChangeError, Receipt, not_found};
 use crate::fact::{Author, Fact};
 use crate::ids::UrId;
 use crate::ledger::Ledger;
-use crate::person::Person;
-use crate::rows::encoding::{decode, encode};
-use crate::store::{StoreError, Table};
+use crate::person::{Person, PersonBytesError};
+use crate::store::{RowBytes, StoreError, Table};
 use crate::time::Moment;
 
 impl Ledger {
@@ -22,9 +21,9 @@ impl Ledger {
     /// # Errors
     /// The store cannot be read.
     pub fn person(&self, user: &UrId) -> Result<Person, StoreError> {
-        let key = user.as_str().as_bytes();
-        let stored = self.store.row(Table::Persons, key)?;
-        stored.map_or(Ok(Person::default()), |bytes| decode(Table::Persons, key, &bytes))
+        let stored = self.store.row(Table::Persons, user.as_str().as_bytes())?;
+        let read = |bytes: Vec<u8>| Person::decode(&bytes).map_err(|error| corrupt(user, &error));
+        stored.map_or(Ok(Person::default()), read)
     }
 
     /// Keeps what an import gives, durably: call it before the records of the import, so that no record stands without
@@ -47,8 +46,12 @@ impl Ledger {
         if kept.is_empty() {
             return Ok(());
         }
-        let rows = kept.iter().map(|(user, person)| encode(Table::Persons, user.as_str().as_bytes(), person));
-        self.store.put_synced(&rows.collect::<Result<Vec<_>, _>>()?)
+        let row = |(user, person): (&&UrId, &Person)| RowBytes {
+            table: Table::Persons,
+            key: user.as_str().into(),
+            value: person.encode(),
+        };
+        self.store.put_synced(&kept.iter().map(row).collect::<Vec<_>>())
     }
 
     /// Erases what names the person behind a user, and then records that it was done, by whom: a record never claims an
@@ -62,7 +65,7 @@ impl Ledger {
             return Ok(Receipt { ticket: None });
         }
         let persons = self.lock_persons();
-        let was_named = !self.person(user)?.is_empty();
+        let was_named = self.store.row(Table::Persons, user.as_str().as_bytes())?.is_some();
         // Also where there is no row: an erasure that was cut short leaves bytes without one.
         self.store.erase(Table::Persons, user.as_str().as_bytes())?;
         drop(persons);
@@ -81,5 +84,12 @@ impl Ledger {
     /// An import must not write back what is being erased.
     fn lock_persons(&self) -> MutexGuard<'_, ()> {
         self.persons.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn corrupt(user: &UrId, error: &PersonBytesError) -> StoreError {
+    match error {
+        PersonBytesError::Version(_) => StoreError::Failed(format!("user {user}: {error}")),
+        PersonBytesError::Malformed(_) => StoreError::Corrupt(format!("the person of user {user}: {error}")),
     }
 }
