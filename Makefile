@@ -190,16 +190,17 @@ compare: install traced ## PostgreSQL, Redis, a bare server and tapgate doing th
 	$(KEEP_MEMORY) cargo bench --package tapgate-bench --bench decision --bench recovery
 	$(MEASURED) python3 bench/compare.py
 
-# Servers that tell where each request's time went. They are kept apart: nothing else may be measured with them.
+# Servers that tell where each request's time went. They are moved away: nothing else may be measured with them, or serve.
 .PHONY: traced
 traced: install
 	cargo build --release --package tapgate --package tapgate-bench --features tapgate-bench/trace
 	@mkdir -p '$(TARGET)/traced'
-	cp '$(TARGET)/release/tapgate' '$(TARGET)/release/tapgate-load' '$(TARGET)/traced/'
+	mv '$(TARGET)/release/tapgate' '$(TARGET)/release/tapgate-load' '$(TARGET)/traced/'
 
 .PHONY: trace
 trace: traced ## where a request's time goes, of tapgate and of a bare server, stage by stage (TRACE_SECONDS, TRACE_RATE, TRACE_USERS)
-	$(MEASURED) python3 bench/traced.py
+	TAPGATE_BIN='$(TARGET)/traced/tapgate' TAPGATE_LOAD_BIN='$(TARGET)/traced/tapgate-load' \
+	  TRACED_BIN='$(TARGET)/traced' CRITERION_DIR='$(TARGET)/criterion' python3 bench/traced.py
 
 .PHONY: soak
 soak: install $(VENV)/.installed ## long run: many property cases and orders of evidence, kill -9 rounds, months of the sandbox, then fuzzing (about two hours)

@@ -366,6 +366,7 @@ def main():
         *peer_targets(cells, engine),
         *(target for mode, sides in pairs.items() for target in http_targets(mode, sides)),
         *tail_targets(late[0] if late else None),
+        *(traced.target(side) for side in trace or ()),
         *start_targets(started, first),
         *NOT_BUILT,
     ]

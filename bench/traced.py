@@ -12,8 +12,9 @@ from pathlib import Path
 from company import console, receiver
 from servers import MIX, bare_serving, load, serving, set_up, traced
 from slices import Side, shown, shown_threads
-from stages import stages
+from stages import EXPLAINED_MIN, stages
 from targets import say
+from verdicts import Target
 
 SECONDS = int(os.environ.get("TRACE_SECONDS", "60"))
 USERS = int(os.environ.get("TRACE_USERS", "1000000"))
@@ -22,7 +23,7 @@ CONNECTIONS = 256
 
 
 def half_of_capacity(ours: Path, public: int, admin) -> float:
-    said = load(ours, public, 64, *MIX, *admin, "--ready", "--warmup", 1, seconds=3)
+    said = load(ours, public, 64, *MIX, *admin, "--ready", "--users", USERS, "--warmup", 1, seconds=3)
     return said["per_second"] / 2
 
 
@@ -53,6 +54,11 @@ def trace(ours: Path, theirs: Path, rate: float = RATE) -> tuple[Side, Side]:
         for side in sides:
             side.run()
     return sides
+
+
+def target(side: Side) -> Target:
+    explained = side.slices[-1].trace["explained_percent"]
+    return Target(f"0. trace: percent of the slowest 1 % explained, {side.name}", explained, ">=", EXPLAINED_MIN)
 
 
 def told(sides: tuple[Side, Side]) -> str:

@@ -167,6 +167,7 @@ impl Driven {
         lines.extend(self.errors.iter().map(|(kind, count)| format!("error: {kind}: {count}")));
         lines.extend(self.first_wrong.iter().map(|first| format!("wrong: {}, the first: {first}", self.wrong)));
         lines.extend(self.notes.iter().map(|note| format!("note: {note}")));
+        lines.extend(self.trace.iter().map(ToString::to_string));
         lines.join("\n") + "\n"
     }
 

@@ -185,6 +185,18 @@ pub(crate) struct Stages {
     windows: usize,
 }
 
+impl std::fmt::Display for Stages {
+    /// The means: `--json` has the rest.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Stages { callbacks, slowest, explained_percent, .. } = self;
+        write!(f, "{callbacks} callbacks; of the slowest {slowest} the stages explain {explained_percent:.1} %")?;
+        for Line { name, all, slowest, .. } in self.stages.iter().chain(&self.within).chain([&self.latency]) {
+            write!(f, "\n{:>10.1} µs, {:>10.1} of the slowest: {name}", all.mean_us, slowest.mean_us)?;
+        }
+        Ok(())
+    }
+}
+
 impl Stages {
     /// `None` without any callback.
     pub(crate) fn of(mut splits: Vec<Split>) -> Option<Stages> {
