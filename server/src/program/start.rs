@@ -128,6 +128,7 @@ fn recovered(
     let recovered = recover(&store)?;
     tracing::info!(
         head = recovered.head.0,
+        root = hex::encode(recovered.frontier.head().root),
         watermark = recovered.watermark.0,
         records_folded = recovered.records_folded,
         millis = (clock.running() - began).as_millis(),

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import threading
@@ -442,6 +443,7 @@ def test_its_data_can_be_kept_and_verified(tmp_path):
     assert done.returncode == 0, done.stderr
     verified = subprocess.run([BINARY, "journal", "verify", kept], capture_output=True, text=True, timeout=60)
     assert "verdict: equal" in verified.stdout
+    assert re.search(r"^records: [1-9][0-9]*\nroot: [0-9a-f]{64}$", verified.stdout, re.MULTILINE)
     refused = sandbox("--for", 1, "--data", kept)
     assert refused.returncode == 1 and "is not empty" in refused.stderr
 

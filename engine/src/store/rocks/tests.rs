@@ -147,21 +147,26 @@ fn turns_leave_no_logs_behind() {
     assert!(logs.count() <= 1);
 }
 
+/// A copy of what a crash would leave: closing would write more.
+fn crashed(directory: &Path) -> tempfile::TempDir {
+    let crashed = tempfile::tempdir().unwrap();
+    for half in [JOURNAL, ROWS] {
+        std::fs::create_dir(crashed.path().join(half)).unwrap();
+        for file in std::fs::read_dir(directory.join(half)).unwrap() {
+            let file = file.unwrap();
+            std::fs::copy(file.path(), crashed.path().join(half).join(file.file_name())).unwrap();
+        }
+    }
+    crashed
+}
+
 #[test]
 fn rows_and_their_watermark_are_on_the_disk_once_written() {
     let directory = tempfile::tempdir().unwrap();
     let store = Rocks::open(directory.path(), SyncMode::Os).unwrap();
     let row = RowBytes { table: Table::Users, key: b"user".to_vec(), value: b"row".to_vec() };
     store.write_rows(&[row], &frontier_of(7)).unwrap();
-    // A copy of the state after a crash: closing would write more.
-    let crashed = tempfile::tempdir().unwrap();
-    for half in [JOURNAL, ROWS] {
-        std::fs::create_dir(crashed.path().join(half)).unwrap();
-        for file in std::fs::read_dir(directory.path().join(half)).unwrap() {
-            let file = file.unwrap();
-            std::fs::copy(file.path(), crashed.path().join(half).join(file.file_name())).unwrap();
-        }
-    }
+    let crashed = crashed(directory.path());
     let found = Rocks::open_read_only(crashed.path()).unwrap();
     assert_eq!((found.frontier().unwrap(), rows(&found)), (frontier_of(7), 1));
 }
@@ -223,15 +228,36 @@ fn a_damaged_node_or_watermark_is_an_error() {
     assert_eq!(store.frontier(), Err(StoreError::Corrupt("the watermark is damaged".to_owned())));
 }
 
+/// The journal's write-ahead logs.
+fn logs(directory: &Path) -> Vec<PathBuf> {
+    let files = std::fs::read_dir(directory.join(JOURNAL)).unwrap();
+    let paths = files.map(|file| file.unwrap().path());
+    paths.filter(|path| path.extension().is_some_and(|end| end == "log")).collect()
+}
+
+#[test]
+fn a_torn_group_leaves_neither_records_nor_nodes() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = filled(directory.path(), &[250], 260);
+    let tile = Span { level: 8, index: 0 };
+    let found = |directory: &Path| {
+        let store = Rocks::open(directory, SyncMode::Os).unwrap();
+        (store.head().unwrap(), store.node(tile).unwrap())
+    };
+    let whole = crashed(directory.path());
+    assert_eq!(found(whole.path()), (Sequence(260), store.node(tile).unwrap()));
+    let torn = crashed(directory.path());
+    let [log] = &logs(torn.path())[..] else { panic!("one log") };
+    let log = std::fs::File::options().write(true).open(log).unwrap();
+    log.set_len(log.metadata().unwrap().len() - 1).unwrap();
+    assert_eq!(found(torn.path()), (Sequence(250), None));
+}
+
 #[test]
 fn a_full_buffer_leaves_no_log_behind_for_the_tree() {
     let directory = tempfile::tempdir().unwrap();
     let store = filled(directory.path(), &[256], 256);
-    let logs = || {
-        let files = std::fs::read_dir(directory.path().join(JOURNAL)).unwrap();
-        let paths = files.map(|file| file.unwrap().path());
-        paths.filter(|path| path.extension().is_some_and(|end| end == "log")).collect::<Vec<_>>()
-    };
+    let logs = || logs(directory.path());
     let first = logs();
     assert_eq!(first.len(), 1);
     // The same in small: with its own buffers of 64 MiB the test would write for seconds.
