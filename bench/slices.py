@@ -1,6 +1,7 @@
 """Two servers' tails side by side: equal slices of one load, in turn, because a shared machine is quiet or not for minutes
 at a time. What one pair of slices says is the machine's mood; what all of them say is the servers' difference."""
 
+import re
 import statistics
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -8,6 +9,7 @@ from pathlib import Path
 
 # Events that RocksDB writes into a store's LOG.
 FLUSHES, COMPACTIONS = '"event": "flush_finished"', '"event": "compaction_finished"'
+JOB = re.compile(r'"time_micros": (\d+),.*?"job": (\d+), "event": "(flush|compaction)_(started|finished)"')
 QUANTILES = ("p50_us", "p99_us", "p999_us", "max_us")
 
 
@@ -21,6 +23,30 @@ def turns(logs: list[Path]) -> tuple[int, int]:
     """Flushes and compactions that these stores finished so far."""
     text = "".join(log.read_text(errors="replace") for log in logs)
     return text.count(FLUSHES), text.count(COMPACTIONS)
+
+
+@dataclass(frozen=True)
+class Job:
+    """A flush or a compaction of one of a store's databases, in microseconds since 1970."""
+
+    name: str
+    began: int
+    ended: int
+
+
+def jobs(database: str, log: str) -> list[Job]:
+    """Those that a log tells of; one that did not end lasts."""
+    began, found = {}, []
+    for line in log.splitlines():
+        event = JOB.search(line)
+        if not event:
+            continue
+        at, number, kind, moment = int(event[1]), event[2], event[3], event[4]
+        if moment == "started":
+            began[number] = at, kind
+        elif number in began:
+            found.append(Job(f"{kind} of {database}", began.pop(number)[0], at))
+    return found + [Job(f"{kind} of {database}", at, 2**63) for at, kind in began.values()]
 
 
 @dataclass(frozen=True)
@@ -62,8 +88,9 @@ class Slice:
     flushes: int
     compactions: int
     stolen_percent: float
-    # Where the time went, of a traced server.
+    # Where the time went, of a traced server, and what its store did in the background.
     trace: dict | None = None
+    jobs: list[Job] = field(default_factory=list)
 
     @property
     def processor_us(self) -> float:
@@ -98,11 +125,17 @@ class Side:
                 compactions=compactions,
                 stolen_percent=100 * stolen / max(1, all_of_it),
                 trace=said.get("trace"),
+                jobs=self.jobs() if "trace" in said else [],
             )
         )
 
     def so_far(self):
         return *turns([log for log in self.data.rglob("LOG") if log.is_file()]), *stolen_jiffies()
+
+    def jobs(self) -> list[Job]:
+        """Of the store's background, so far."""
+        logs = [log for log in self.data.rglob("LOG") if log.is_file()]
+        return [job for log in logs for job in jobs(log.parent.name, log.read_text(errors="replace"))]
 
     def of(self, key: str) -> list[float]:
         return [one.latency[key] / 1000 for one in self.slices]

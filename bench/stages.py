@@ -4,6 +4,21 @@
 EXPLAINED_MIN = 80
 
 
+# Of a burst; those who were due at its end wait some time longer.
+SPAN_MICROS = 100_000
+
+
+def bursts(said: dict, jobs: list) -> str:
+    """When, from the first on, most of the slow ones were due, what they waited for, and what the store did in its background meanwhile."""
+    lines = ["| second | slow | mostly | meanwhile |", "|---|---|---|---|"]
+    for burst in said["bursts"]:
+        at = burst["unix_micros"]
+        meanwhile = {job.name for job in jobs if job.began < at + 2 * SPAN_MICROS and job.ended >= at}
+        told = ", ".join(sorted(meanwhile))
+        lines.append(f"| {(at - said["first_unix_micros"]) / 1e6:.1f} | {burst['slow']} | {burst['stage']} | {told} |")
+    return "\n".join(lines)
+
+
 def stages(name: str, said: dict) -> str:
     """The table of one traced run."""
     lines = [

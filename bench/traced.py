@@ -12,7 +12,7 @@ from pathlib import Path
 from company import console, receiver
 from servers import MIX, bare_serving, load, serving, set_up, traced
 from slices import Side, shown, shown_threads
-from stages import EXPLAINED_MIN, stages
+from stages import EXPLAINED_MIN, bursts, stages
 from targets import say
 from verdicts import Target
 
@@ -63,7 +63,8 @@ def target(side: Side) -> Target:
 
 def told(sides: tuple[Side, Side]) -> str:
     """Everything that a trace says."""
-    tables = [stages(side.name, side.slices[-1].trace) for side in sides]
+    last = [(side.name, side.slices[-1]) for side in sides]
+    tables = [f"{stages(name, one.trace)}\n\n{bursts(one.trace, one.jobs)}" for name, one in last]
     return "\n\n".join([*tables, shown(list(sides)), shown_threads(list(sides))])
 
 

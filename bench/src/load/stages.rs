@@ -2,8 +2,8 @@
 //! the slowest hundredth. A traced server names the moments in a header of each answer (`tapgate::trace`), by the clock
 //! that the generator reads, too.
 
-use std::collections::HashSet;
-use std::time::{Duration, Instant};
+use std::collections::{BTreeMap, HashSet};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rustix::time::{ClockId, clock_gettime};
 use serde::Serialize;
@@ -38,18 +38,24 @@ const WINDOW: Duration = Duration::from_millis(100);
 /// The slowest are one of so many.
 const SLOWEST_OF: usize = 100;
 
+/// Spans of that time that are told by themselves, those with the most slow ones.
+const BURSTS: usize = 12;
+
 /// Nanoseconds of the clock that every process of this machine reads.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Clock {
     at: Instant,
     nanos: u64,
+    /// By the wall clock, as other programs' logs have it.
+    unix_nanos: u64,
 }
 
 impl Clock {
     pub(crate) fn start() -> Clock {
         let time = clock_gettime(ClockId::Monotonic);
         let [seconds, nanos] = [time.tv_sec, time.tv_nsec].map(i64::unsigned_abs);
-        Clock { at: Instant::now(), nanos: seconds * 1_000_000_000 + nanos }
+        let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Clock { at: Instant::now(), nanos: seconds * 1_000_000_000 + nanos, unix_nanos: as_nanos(unix) }
     }
 
     /// Of a moment after the clock's start.
@@ -86,6 +92,7 @@ pub(crate) struct Asked {
 /// Nanoseconds of one callback.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Split {
+    /// Since 1970.
     due: u64,
     latency: u64,
     stages: [u64; STAGES.len()],
@@ -98,10 +105,11 @@ impl Asked {
     pub(crate) fn split(&self, clock: &Clock) -> Split {
         let [due, sent, received] = [self.due, self.sent, self.received].map(|moment| clock.nanos(moment));
         let latency = received.saturating_sub(due);
+        let since_1970 = due.saturating_sub(clock.nanos) + clock.unix_nanos;
         let mut stages = [0; STAGES.len()];
         let Some(marks) = &self.marks else {
             stages[0] = sent.saturating_sub(due);
-            return Split { due, latency, stages, within: [0; WITHIN.len()] };
+            return Split { due: since_1970, latency, stages, within: [0; WITHIN.len()] };
         };
         let of = |mark: Mark| marks.get(mark as usize).copied().unwrap_or(0);
         let ends = [
@@ -127,7 +135,12 @@ impl Asked {
         }
         let took = of(Mark::Decided).saturating_sub(of(Mark::Handled));
         let [rows, on_core, waited] = [Mark::RowReadsTook, Mark::OnCore, Mark::WaitedForCore].map(of);
-        Split { due, latency, stages, within: [rows, on_core, waited, took.saturating_sub(on_core + waited)] }
+        Split {
+            due: since_1970,
+            latency,
+            stages,
+            within: [rows, on_core, waited, took.saturating_sub(on_core + waited)],
+        }
     }
 }
 
@@ -168,6 +181,40 @@ pub(crate) struct Line {
     share_percent: f64,
 }
 
+/// A span of 100 ms in which many slow ones were due.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct Burst {
+    unix_micros: u64,
+    slow: usize,
+    /// The stage that took the most of them.
+    stage: &'static str,
+}
+
+impl Burst {
+    /// The largest, in the order of time.
+    fn of(slowest: &[Split]) -> Vec<Burst> {
+        let mut spans: BTreeMap<u64, (usize, [u64; STAGES.len()])> = BTreeMap::new();
+        for split in slowest {
+            let (slow, took) = spans.entry(window(split)).or_default();
+            *slow += 1;
+            took.iter_mut().zip(split.stages).for_each(|(sum, stage)| *sum += stage);
+        }
+        let burst = |(window, (slow, took)): (u64, (usize, [u64; STAGES.len()]))| {
+            let (stage, _) = STAGES.iter().zip(took).max_by_key(|(_, took)| *took).unwrap_or((&STAGES[0], 0));
+            Burst { unix_micros: window * as_nanos(WINDOW) / 1_000, slow, stage }
+        };
+        let mut bursts: Vec<_> = spans.into_iter().map(burst).collect();
+        bursts.sort_by_key(|burst| std::cmp::Reverse(burst.slow));
+        bursts.truncate(BURSTS);
+        bursts.sort_by_key(|burst| burst.unix_micros);
+        bursts
+    }
+}
+
+fn window(split: &Split) -> u64 {
+    split.due / as_nanos(WINDOW)
+}
+
 /// Where the time went.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Stages {
@@ -183,6 +230,9 @@ pub(crate) struct Stages {
     /// Spans of 100 ms in which a slow one was due, and all spans: few of many say that one event delayed many.
     windows_with_slow: usize,
     windows: usize,
+    bursts: Vec<Burst>,
+    /// When the first was due.
+    first_unix_micros: u64,
 }
 
 impl std::fmt::Display for Stages {
@@ -214,7 +264,6 @@ impl Stages {
         let stages: Vec<_> = STAGES.iter().enumerate().map(|(at, name)| line(name, &column(at))).collect();
         let within = |at: usize| move |split: &Split| split.within.get(at).copied().unwrap_or(0);
         let outside = OUTSIDE.iter().filter_map(|at| stages.get(*at)).map(|line| line.share_percent).sum();
-        let window = |split: &Split| u128::from(split.due) / WINDOW.as_nanos();
         let windows = |splits: &[Split]| splits.iter().map(window).collect::<HashSet<_>>().len();
         Some(Stages {
             callbacks: splits.len(),
@@ -224,6 +273,8 @@ impl Stages {
             outside_percent: outside,
             within: WITHIN.iter().enumerate().map(|(at, name)| line(name, &within(at))).collect(),
             windows_with_slow: windows(slowest),
+            bursts: Burst::of(slowest),
+            first_unix_micros: splits.iter().map(|split| split.due).min().unwrap_or(0) / 1_000,
             windows: windows(&splits),
             stages,
         })
@@ -289,6 +340,7 @@ mod tests {
         let table = Stages::of(ordinary.chain(slow).collect()).unwrap();
         assert_eq!((table.callbacks, table.slowest), (200, 2));
         assert_eq!((table.windows_with_slow, table.windows), (1, 100));
+        assert_eq!(table.bursts, [Burst { unix_micros: 9_900_000, slow: 2, stage: STAGES[6] }]);
         assert_eq!(table.latency.slowest.mean_us, 1_000.0);
         assert_eq!(table.latency.all, Spread { mean_us: 406.0, p50_us: 400.0, p99_us: 1_000.0, p999_us: 1_000.0 });
         let shares: Vec<_> = table.stages.iter().map(|line| line.share_percent.round()).collect();
