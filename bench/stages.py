@@ -15,7 +15,8 @@ def bursts(said: dict, jobs: list) -> str:
         at = burst["unix_micros"]
         meanwhile = {job.name for job in jobs if job.began < at + 2 * SPAN_MICROS and job.ended >= at}
         told = ", ".join(sorted(meanwhile))
-        lines.append(f"| {(at - said["first_unix_micros"]) / 1e6:.1f} | {burst['slow']} | {burst['stage']} | {told} |")
+        second = (at - said["first_unix_micros"]) / 1e6
+        lines.append(f"| {second:.1f} | {burst['slow']} | {burst['stage']} | {told} |")
     return "\n".join(lines)
 
 
