@@ -78,6 +78,14 @@ impl Store for Sink {
         Ok(())
     }
 
+    fn entry(&self, _: Sequence) -> Result<Option<Entry>, StoreError> {
+        Ok(None)
+    }
+
+    fn id_seed(&self) -> u64 {
+        0
+    }
+
     fn row(&self, _: Table, _: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
         Ok(None)
     }

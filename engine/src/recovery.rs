@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use crate::fact::{Record, RecordError};
 use crate::ids::Sequence;
+use crate::rows::index::{Index, entry_bytes};
 use crate::rows::{FoldError, State};
-use crate::store::{Entry, Store, StoreError};
+use crate::store::{Entry, Store, StoreError, Table};
 use crate::tree::{Frontier, Hash, Node, Span, TILE_LEVEL};
 
 /// The state could not be recovered; nothing was changed.
@@ -40,6 +41,9 @@ pub enum RecoveryError {
         /// What it would break.
         reason: String,
     },
+    /// The index of ids has lost or altered an entry.
+    #[error("the index of ids does not have the entries that were counted: build it again with `tapgate journal reindex`")]
+    Index,
     /// The rows claim records that the journal does not hold.
     #[error(
         "the rows hold records up to {watermark}, the journal ends at {head}: it has lost its end, or the two are not of \
@@ -132,11 +136,13 @@ impl Verification {
 /// # Errors
 /// The store cannot be read, a hash does not fit, or a record cannot be read.
 pub fn verify(store: &Arc<dyn Store>) -> Result<Verification, RecoveryError> {
-    let mut folded = State::default();
-    let frontier = walk(&**store, Frontier::default(), &mut |sequence, record| folded.fold(sequence, record, None))?;
+    let (folded, frontier) = whole(&**store)?;
     let head = frontier.head();
     let Recovered { state: mut rows, watermark, .. } = recover(store)?;
     rows.load_rest(&**store)?;
+    if !rows.index_fits() {
+        return Err(RecoveryError::Index);
+    }
     Ok(Verification {
         head: Sequence(head.size),
         root: head.root,
@@ -145,6 +151,47 @@ pub fn verify(store: &Arc<dyn Store>) -> Result<Verification, RecoveryError> {
         state_hash_rows: rows.hash()?,
         counts: folded.counts(),
     })
+}
+
+/// Builds the index of ids again from the journal, and returns the number of its entries.
+///
+/// # Errors
+/// As for [`verify`], or the store cannot be written.
+pub fn reindex(store: &dyn Store) -> Result<usize, RecoveryError> {
+    let kept = store.frontier()?;
+    let mut index = Index::empty(store);
+    walk(store, Frontier::default(), &mut |sequence, record| {
+        // Later records are folded at every start, until their rows are written.
+        if sequence.0 <= kept.size() {
+            index.apply(sequence, &record.fact);
+        }
+        Ok(())
+    })?;
+    let mut stored = Vec::new();
+    store.rows(Table::Ids, &mut |key, _| {
+        stored.push(key.to_vec());
+        Ok(())
+    })?;
+    store.delete_rows(Table::Ids, &stored)?;
+    let entries: Vec<_> = index.entries().map(|(key, sequence)| entry_bytes(key, sequence)).collect();
+    store.put_rows(&entries)?;
+    store.write_rows(&[index.encode_sum()?], &kept)?;
+    Ok(entries.len())
+}
+
+/// The fold of the whole journal, to compare with a ledger's memory.
+///
+/// # Errors
+/// As for [`verify`].
+#[cfg(feature = "testing")]
+pub fn folded(store: &Arc<dyn Store>) -> Result<State, RecoveryError> {
+    whole(&**store).map(|(folded, _)| folded)
+}
+
+fn whole(store: &dyn Store) -> Result<(State, Frontier), RecoveryError> {
+    let mut folded = State::empty(store);
+    let frontier = walk(store, Frontier::default(), &mut |sequence, record| folded.fold(sequence, record, None))?;
+    Ok((folded, frontier))
 }
 
 /// Compares nodes with the stored ones, of the levels that are stored.

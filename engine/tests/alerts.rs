@@ -184,7 +184,7 @@ fn alerts_outlive_restarts_and_leave_memory_once_they_are_over_and_on_the_disk()
     let open = world.ledger.alerts(ALL, &Alert::is_open).unwrap();
     assert_eq!(open.len(), 1, "memory knows better than the disk, where both are open");
     world.ledger.write_rows().unwrap();
-    let in_memory = format!("{:?}", world.ledger.snapshot());
+    let in_memory = format!("{:?}", world.ledger.snapshot().unwrap());
     assert!(!in_memory.contains("Urgent"), "what is over is on the disk only");
     assert_eq!(listed(&world, ALL), [dollars, euros], "newest first, from memory and the disk");
     assert_eq!(listed(&world, Page { limit: 1, ..ALL }), [dollars]);

@@ -276,6 +276,10 @@ pub enum EndCause {
     Late {
         /// The id of the decision: an authorization's or an increment's.
         id: AuthorizationId,
+        /// The record of the decision.
+        decided: Sequence,
+        /// Whether the id is not that of the authorization itself.
+        of_increment: bool,
     },
     /// A person released the hold.
     Person { reason: CompactString },

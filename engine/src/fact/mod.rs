@@ -51,7 +51,7 @@ pub(crate) use record::EncodedRequest;
 pub use record::{RECORD_VERSION, Record, RecordError};
 pub use request::{Kind, Request};
 pub use settled::{Difference, Effect, LayerChange, Settled, SourceChange, UseChange, debit_id};
-pub use touches::Touches;
+pub use touches::{Indexed, Subject, Touches};
 pub use user::{
     AccountStatus, AllowancesReported, CardReported, CardStatus, CardUse, FundingPolicy, FundsReplaced, Import,
     ImportedCard, ImportedFiat, ReportedAccount, UserReported,

@@ -4,8 +4,8 @@ use compact_str::CompactString;
 use smallvec::SmallVec;
 
 use super::{
-    Author, BreakAnswer, Difference, Discrepancy, EndCause, Ended, Evidence, Fact, Linked, PoolCredited, Posting,
-    Record, Source, Verdict,
+    Author, BreakAnswer, Difference, Discrepancy, EndCause, Ended, Evidence, Fact, Kind, Linked, PoolCredited, Posting,
+    Record, Request, Source, Verdict,
 };
 use crate::ids::{AlertId, AuthorizationId, BreakId, ClosureId, PrefundId, Sequence, UrId};
 use crate::money::Currency;
@@ -35,6 +35,24 @@ pub struct Touches<'a> {
     pub closure: Option<ClosureId>,
     /// The author's name and idempotency key.
     pub key: Option<(&'a CompactString, &'a CompactString)>,
+}
+
+/// What an entry of the index of ids is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Subject {
+    /// A root authorization, and the answer to its own id.
+    Authorization,
+    /// The answer to an increment, a reversal or an advice.
+    Answer,
+}
+
+/// An entry of the index of ids that a record replaces: the journal's last record about a subject.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Indexed<'a> {
+    pub subject: Subject,
+    pub id: &'a AuthorizationId,
+    /// The record that the entry named before; zero for a new entry.
+    pub before: Sequence,
 }
 
 impl<'a> Touches<'a> {
@@ -148,6 +166,53 @@ impl Fact {
         }
     }
 
+    /// The callback that the fact answers.
+    #[must_use]
+    pub fn request(&self) -> Option<&Request> {
+        match self {
+            Fact::Decided(decided) => Some(&decided.request),
+            Fact::Settled(settled) => match &settled.evidence {
+                Evidence::Announced(announced) => Some(&announced.request),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
+    /// What the index of ids names this record for, from now on.
+    pub fn indexed(&self) -> impl Iterator<Item = Indexed<'_>> {
+        use Subject::{Answer, Authorization};
+        let entry = |subject, id, before| Some(Indexed { subject, id, before });
+        let entries = match self {
+            Fact::Decided(decided) => {
+                let (id, root) = (&decided.request.id, decided.request.root());
+                if decided.request.kind == Kind::Authorization {
+                    [entry(Authorization, root, decided.previous), None, None]
+                } else {
+                    // A parent that is not known stays so.
+                    let parent = entry(Authorization, root, decided.previous);
+                    [parent.filter(|parent| parent.before > Sequence::ZERO), entry(Answer, id, Sequence::ZERO), None]
+                }
+            }
+            Fact::Settled(settled) => {
+                let own = entry(Authorization, &settled.root, settled.previous);
+                let is_begun = settled.evidence.begins() || settled.previous > Sequence::ZERO;
+                let from = settled.evidence.linked();
+                let from = from.and_then(|linked| entry(Authorization, &linked.from, linked.previous));
+                let answer = match &settled.evidence {
+                    Evidence::Announced(announced) => entry(Answer, &announced.request.id, Sequence::ZERO),
+                    Evidence::Ended(Ended { cause: EndCause::Late { id, decided, of_increment: true }, .. }) => {
+                        entry(Answer, id, *decided)
+                    }
+                    _ => None,
+                };
+                [own.filter(|_| is_begun), from, answer]
+            }
+            _ => [None, None, None],
+        };
+        entries.into_iter().flatten()
+    }
+
     /// The record before this one on an authorization; zero for its first, `None` if the fact is about another one.
     #[must_use]
     pub fn previous(&self, root: &AuthorizationId) -> Option<Sequence> {
@@ -238,12 +303,20 @@ impl Evidence {
     fn answered(&self) -> Option<&AuthorizationId> {
         match self {
             Evidence::Announced(announced) => Some(&announced.request.id),
-            Evidence::Ended(Ended { cause: EndCause::Late { id }, .. }) => Some(id),
+            Evidence::Ended(Ended { cause: EndCause::Late { id, .. }, .. }) => Some(id),
             Evidence::Ended(_)
             | Evidence::Shown(_)
             | Evidence::Overdue(_)
             | Evidence::Closed { .. }
             | Evidence::Linked(_) => None,
+        }
+    }
+
+    /// Whether it may be the first of an authorization.
+    fn begins(&self) -> bool {
+        match self {
+            Evidence::Announced(_) | Evidence::Shown(_) => true,
+            Evidence::Ended(_) | Evidence::Overdue(_) | Evidence::Closed { .. } | Evidence::Linked(_) => false,
         }
     }
 

@@ -13,7 +13,7 @@ use super::write_rows::BATCH;
 use crate::fact::{Author, Fact};
 use crate::ids::{Sequence, UrId};
 use crate::journal::NoPlace;
-use crate::rows::{KeyRow, Row, SPENDS_KEPT_SECONDS, User, each_stored};
+use crate::rows::{KeyRow, Row, SPENDS_KEPT_SECONDS, Stored, User, each_stored};
 use crate::store::StoreError;
 use crate::time::{Moment, UnixMillis, UnixSeconds};
 

@@ -1,4 +1,4 @@
-//! Evicts rows from memory that have long been on disk.
+//! Evicts ids from memory that have long been on disk.
 
 use std::ops::ControlFlow;
 use std::sync::PoisonError;
@@ -9,7 +9,7 @@ use crate::store::StoreError;
 use crate::time::UnixMillis;
 
 impl Ledger {
-    /// Evicts answers and authorizations that are on disk and were not touched for 15 minutes. Returns their number.
+    /// Evicts the ids that are on disk and were not touched for 15 minutes. Returns their number.
     ///
     /// # Errors
     /// The journal could not be read.
@@ -29,12 +29,8 @@ impl Ledger {
             if sequence > watermark || record.at >= since {
                 return ControlFlow::Break(());
             }
-            let touches = record.fact.touches(sequence);
-            let answers = touches.answer;
-            let answers = answers.and_then(|id| self.answers.remove_if(id, |_, slot| slot.answer.sequence <= sequence));
-            let roots = touches.root.into_iter().chain(touches.other_root);
-            let is_old = |id| self.authorizations.remove_if(id, |_, row| row.sequence <= sequence).is_some();
-            forgotten += usize::from(answers.is_some()) + roots.filter(|id| is_old(*id)).count();
+            let ids = record.fact.indexed().map(|entry| self.ids.key(entry.id));
+            forgotten += ids.filter(|key| self.ids.evict(*key, sequence, true)).count();
             tail.evicted = sequence;
             if sequence.0 % BATCH as u64 == 0 {
                 rest();

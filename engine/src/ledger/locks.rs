@@ -2,19 +2,17 @@
 //!
 //! **Locks, in their one order:** `admin` (changes by people, one at a time) → `matching` (one movement of a user at a
 //! time) → `postings` → `shared` (state of all decisions; read by decisions through a sharded lock, written only by
-//! changes to the program and its pools) → `answers` → `authorizations` → `users` → `shelves` → `keys`. Never two guards
-//! in one map, never one across an await: nothing here is async.
+//! changes to the program and its pools) → `ids` (an id and its root, in the order of their shards) → `users` →
+//! `shelves` → `keys`. Never two guards of users, never one across an await: nothing here is async.
 
 use std::sync::{MutexGuard, PoisonError};
 
 use crossbeam::sync::{ShardedLockReadGuard, ShardedLockWriteGuard};
-use dashmap::mapref::entry::Entry as MapEntry;
 
-use super::{Admin, AnswerSlot, Ledger, Shared};
-use crate::ids::{AuthorizationId, Sequence, UrId};
+use super::{Admin, Ledger, Shared};
+use crate::ids::{Sequence, UrId};
 use crate::journal::Durability;
-use crate::rows::encoding::load;
-use crate::rows::{Answer, Authorization, KeyRow, PostingRow, Shelf, Shelves};
+use crate::rows::{KeyRow, PostingRow, Shelf, Shelves};
 use crate::store::StoreError;
 
 impl Ledger {
@@ -56,49 +54,5 @@ impl Ledger {
             None | Some(Durability::Durable | Durability::Released) => Ok(()),
             Some(Durability::Failed) => Err(StoreError::Failed("the journal has failed".to_owned())),
         }
-    }
-}
-
-impl Ledger {
-    /// The answer's map entry, under its guard. Loads it from disk under the same guard if memory has none: evicted
-    /// rows are on disk, and no thread can change or evict this one meanwhile.
-    pub(super) fn answer(
-        &self,
-        id: &AuthorizationId,
-    ) -> Result<MapEntry<'_, AuthorizationId, Box<AnswerSlot>>, StoreError> {
-        let place = match self.answers.entry(id.clone()) {
-            MapEntry::Vacant(place) => place,
-            known => return Ok(known),
-        };
-        let Some(answer) = load::<Answer>(&*self.store, id)? else {
-            return Ok(MapEntry::Vacant(place));
-        };
-        self.not_ahead(answer.sequence)?;
-        Ok(MapEntry::Occupied(place.insert_entry(Box::new(AnswerSlot { answer, ticket: None }))))
-    }
-
-    /// The root authorization's map entry, as [`Ledger::answer`].
-    pub(super) fn authorization(
-        &self,
-        root: &AuthorizationId,
-    ) -> Result<MapEntry<'_, AuthorizationId, Box<Authorization>>, StoreError> {
-        let place = match self.authorizations.entry(root.clone()) {
-            MapEntry::Vacant(place) => place,
-            known => return Ok(known),
-        };
-        let Some(row) = load::<Authorization>(&*self.store, root)? else {
-            return Ok(MapEntry::Vacant(place));
-        };
-        self.not_ahead(row.sequence)?;
-        Ok(MapEntry::Occupied(place.insert_entry(Box::new(row))))
-    }
-
-    /// Checks that a loaded row holds no record that is not durable: such a row is never written.
-    fn not_ahead(&self, sequence: Sequence) -> Result<(), StoreError> {
-        let durable = self.journal.durable();
-        if sequence <= durable {
-            return Ok(());
-        }
-        Err(StoreError::Corrupt(format!("a row holds record {sequence}, and the journal ends at {durable}")))
     }
 }

@@ -8,6 +8,7 @@ mod change;
 mod commit;
 mod evict;
 mod gather;
+mod ids;
 mod locks;
 mod page;
 mod pool;
@@ -37,18 +38,20 @@ use crossbeam::sync::ShardedLock;
 use dashmap::DashMap;
 
 use card_owners::Cards;
+use ids::Ids;
 use pool::Pool;
 use write_rows::Progress;
 
 use crate::contract::limit::LIMIT_WEIGHT_MAX;
-use crate::ids::{AuthorizationId, UrId};
-use crate::journal::{Journal, OnFailure, Ticket};
+use crate::ids::UrId;
+use crate::journal::{Journal, OnFailure};
 use crate::money::Currency;
-use crate::rows::{Aged, Answer, Authorization, KeyRow, PostingRow, Program, Shelf, Shelves, State, User};
+use crate::rows::index::IndexSum;
+use crate::rows::{Aged, KeyRow, PostingRow, Program, Shelf, Shelves, State, User};
 use crate::store::{Store, StoreError};
 use crate::time::{Moment, UnixMillis};
 
-/// Shards of each map: at this count two cores meet on a lock in less than one of a thousand decisions.
+/// Shards of the users: at this count two cores meet on a lock in less than one of a thousand decisions.
 const SHARDS: usize = 1024;
 
 /// Locks among which users are spread while their movements are matched.
@@ -56,14 +59,6 @@ const MATCHING_LOCKS: usize = 64;
 
 /// How long an answered id and its authorization stay in memory once their rows are on disk: longer than UR retries.
 const KEPT_IN_MEMORY_MILLIS: u64 = 15 * 60 * 1000;
-
-/// The answer to one id in memory, with the ticket of its record.
-#[derive(Debug)]
-struct AnswerSlot {
-    answer: Answer,
-    /// `None` for an answer loaded from disk: it is durable.
-    ticket: Option<Arc<Ticket>>,
-}
 
 /// State that every decision shares.
 struct Shared {
@@ -89,9 +84,8 @@ pub struct Ledger {
     policy: Policy,
     admin: Mutex<Admin>,
     shared: ShardedLock<Shared>,
+    ids: Ids,
     // Boxed: a growing map moves pointers, not rows.
-    answers: DashMap<AuthorizationId, Box<AnswerSlot>, RandomState>,
-    authorizations: DashMap<AuthorizationId, Box<Authorization>, RandomState>,
     users: DashMap<UrId, Box<User>, RandomState>,
     shelves: Mutex<Shelves>,
     /// One matching of a user's movements at a time.
@@ -140,8 +134,8 @@ impl Ledger {
         let journal = Journal::start(Arc::clone(&store), on_failure)?;
         let hasher =
             RandomState::with_seeds(hash_seed, !hash_seed, hash_seed.rotate_left(17), hash_seed.rotate_left(41));
-        let watermark = store.watermark()?;
-        let State { users, authorizations, answers, postings, keys, pools, shelves, program } = recovered;
+        let (watermark, sum) = (store.watermark()?, IndexSum::load(&*store)?);
+        let State { users, index, postings, keys, pools, shelves, program, .. } = recovered;
         let mut admin = Admin { cards: Cards::new(hasher.clone()), aged: program.aged };
         for (id, user) in users.iter() {
             user.cards.iter().for_each(|card| admin.cards.add(&card.id, id));
@@ -151,8 +145,7 @@ impl Ledger {
             policy,
             admin: Mutex::new(admin),
             shared: ShardedLock::new(Shared { program: program.program, pools }),
-            answers: DashMap::with_hasher_and_shard_amount(hasher.clone(), SHARDS),
-            authorizations: DashMap::with_hasher_and_shard_amount(hasher.clone(), SHARDS),
+            ids: Ids::new(store.id_seed(), index.into_last()),
             users: DashMap::with_hasher_and_shard_amount(hasher, SHARDS),
             shelves: Mutex::new(shelves),
             matching: std::array::from_fn(|_| Mutex::new(())),
@@ -163,16 +156,10 @@ impl Ledger {
             journal,
             store,
             latest: AtomicU64::new(program.at.0),
-            tail: Mutex::new(Progress::at(watermark)),
+            tail: Mutex::new(Progress::at(watermark, sum)),
         };
         for (id, user) in users {
             ledger.users.insert(id, Box::new(user));
-        }
-        for (id, authorization) in authorizations {
-            ledger.authorizations.insert(id, Box::new(authorization));
-        }
-        for (id, answer) in answers {
-            ledger.answers.insert(id, Box::new(AnswerSlot { answer, ticket: None }));
         }
         Ok(ledger)
     }

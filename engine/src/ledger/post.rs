@@ -3,11 +3,10 @@
 use std::sync::Arc;
 
 use compact_str::CompactString;
-use dashmap::mapref::entry::Entry as MapEntry;
 
 use super::Ledger;
 use super::change::{ChangeError, in_range, not_found};
-use super::commit::{fold, fold_into};
+use super::commit::fold;
 use super::settle::Books;
 use crate::bytes::Fingerprint;
 use crate::contract::limit::to_chf;
@@ -166,11 +165,9 @@ impl Ledger {
         let mut postings = self.lock_postings();
         postings.load_one(&posting.place(), &*self.store)?;
         let shared = self.read_shared();
-        let place = self.authorization(&choice.root)?;
-        let row = match &place {
-            MapEntry::Occupied(row) => Some(&**row.get()),
-            MapEntry::Vacant(_) => None,
-        };
+        let root = self.ids.key(&choice.root);
+        let mut places = self.place((root, &choice.root))?;
+        let row = places.authorization(root).map(|row| &*row);
         if row.is_some_and(|row| row.user != posting.user) {
             return Err(ChangeError::Invalid(format!("{} is another account's than {}", choice.root, posting.user)));
         }
@@ -204,7 +201,7 @@ impl Ledger {
             if let Some(user) = user.as_mut().filter(|_| touches.user.is_some()) {
                 fold(&mut ***user, sequence, record);
             }
-            fold_into(place, sequence, record);
+            places.fold_authorization(root, &choice.root, sequence, record);
             postings.apply(&touches, sequence, record);
             self.apply_breaks(&touches, sequence, record);
         })?;
@@ -415,9 +412,11 @@ impl Ledger {
         now: Moment,
     ) -> Result<Option<Arc<Ticket>>, ChangeError> {
         let at = self.stamp(now);
-        // One record changes two rows of one map: no decision may hold either.
-        let shared = self.stop_decisions();
-        let (mut from_row, mut to_row) = (self.loaded(from)?, self.loaded(to)?);
+        let shared = self.read_shared();
+        let (from_key, to_key) = (self.ids.key(from), self.ids.key(to));
+        let mut places = self.places([(from_key, from), (to_key, to)])?;
+        let mut copy = |key, id| places.authorization(key).cloned().ok_or_else(|| not_found("authorization", id));
+        let (from_row, to_row) = (copy(from_key, from)?, copy(to_key, to)?);
         if from_row.user != to_row.user {
             return Err(ChangeError::Invalid(format!("{from} and {to} are not of one account")));
         }
@@ -436,21 +435,11 @@ impl Ledger {
             if let Some(user) = &mut user {
                 fold(&mut ***user, sequence, record);
             }
-            fold(&mut *from_row, sequence, record);
-            fold(&mut *to_row, sequence, record);
-            self.authorizations.insert(from.clone(), from_row);
-            self.authorizations.insert(to.clone(), to_row);
+            places.fold_authorization(from_key, from, sequence, record);
+            places.fold_authorization(to_key, to, sequence, record);
             self.apply_breaks(&touches, sequence, record);
         })?;
         Ok(Some(ticket))
-    }
-
-    /// A copy of an authorization's row, for a change that stopped decisions.
-    fn loaded(&self, root: &AuthorizationId) -> Result<Box<Authorization>, ChangeError> {
-        match self.authorization(root)? {
-            MapEntry::Occupied(row) => Ok(row.get().clone()),
-            MapEntry::Vacant(_) => Err(not_found("authorization", root)),
-        }
     }
 }
 

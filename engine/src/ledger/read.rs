@@ -2,15 +2,15 @@
 
 use std::ops::ControlFlow;
 
+use super::ids::Live;
 use super::pool::Pool;
 use super::{Admin, KEPT_IN_MEMORY_MILLIS, Ledger};
 use crate::fact::{Kind, Provider, Record, Request};
 use crate::ids::{AuthorizationId, CardId, Sequence, UrId};
 use crate::money::Currency;
-use crate::rows::encoding::load;
-use crate::rows::{Answer, Authorization, PoolFigures, Program, User};
+use crate::rows::{Answer, Authorization, PoolFigures, Program, Told, User, records_of};
 #[cfg(feature = "testing")]
-use crate::rows::{PoolRow, ProgramRow, State};
+use crate::rows::{PoolRow, ProgramRow, State, index::Index};
 use crate::store::{StoreError, StoredTree, TreeError, Visit};
 use crate::time::UnixMillis;
 use crate::tree::Head;
@@ -105,16 +105,10 @@ impl Ledger {
     /// # Errors
     /// Rows on disk could not be read.
     pub fn find(&self, id: &AuthorizationId) -> Result<Option<Found>, StoreError> {
-        let in_memory = self.answers.get(id).map(|slot| slot.answer.clone());
-        let answer = match in_memory {
-            Some(answer) => Some(answer),
-            None => load(&*self.store, id)?,
-        };
-        let root = answer.as_ref().map_or(id, |answer| &answer.root);
-        let in_memory = self.authorizations.get(root).map(|row| (**row).clone());
-        let authorization = match in_memory {
-            Some(row) => Some(row),
-            None => load(&*self.store, root)?,
+        let Told { answer, authorization: own } = self.read_id(id, Live::copy)?.unwrap_or_default();
+        let authorization = match answer.as_ref().map(|answer| &answer.root).filter(|root| *root != id) {
+            Some(root) => self.read_id(root, |live| live.authorization.clone())?.flatten(),
+            None => own,
         };
         Ok((answer.is_some() || authorization.is_some()).then_some(Found { answer, authorization }))
     }
@@ -124,13 +118,8 @@ impl Ledger {
     /// # Errors
     /// The journal could not be read.
     pub fn record(&self, sequence: Sequence) -> Result<Option<Record>, StoreError> {
-        let mut found = None;
-        let Some(before) = sequence.0.checked_sub(1) else { return Ok(None) };
-        self.records(Sequence(before), &mut |at, record| {
-            found = (at == sequence).then_some(record);
-            ControlFlow::Break(())
-        })?;
-        Ok(found)
+        let entry = self.store.entry(sequence)?;
+        entry.map(|entry| decode(entry.sequence, &entry.payload)).transpose()
     }
 
     /// The records of an authorization from its last one `last` back, at most `max`, oldest first. Waits until they are
@@ -145,15 +134,7 @@ impl Ledger {
         max: usize,
     ) -> Result<Vec<(Sequence, Record)>, StoreError> {
         self.await_durable(last)?;
-        let (mut found, mut at) = (Vec::new(), last);
-        while found.len() < max {
-            let Some(record) = self.record(at)? else { break };
-            let before = record.fact.previous(root).unwrap_or(Sequence::ZERO);
-            found.push((at, record));
-            at = before;
-        }
-        found.reverse();
-        Ok(found)
+        records_of(&*self.store, root, last, max)
     }
 
     /// The durable records after `after`, oldest first.
@@ -193,22 +174,34 @@ impl Ledger {
         }
     }
 
-    /// A copy of all rows in memory, to compare with a fold. Call it only while nothing else runs.
+    /// A copy of all rows, to compare with a fold: of each id what memory holds, else what the disk says. Call it only
+    /// while nothing else runs.
+    ///
+    /// # Errors
+    /// The store cannot be read.
     #[cfg(feature = "testing")]
-    #[must_use]
-    pub fn snapshot(&self) -> State {
+    pub fn snapshot(&self) -> Result<State, StoreError> {
         let admin = self.lock_admin();
         let shared = self.stop_decisions();
         let sequence = self.journal.claimed();
+        let (mut index, mut ids) = (Index::empty(&*self.store), std::collections::BTreeSet::new());
+        self.records(Sequence::ZERO, &mut |at, record| {
+            index.apply(at, &record.fact);
+            ids.extend(record.fact.indexed().map(|entry| entry.id.clone()));
+            ControlFlow::Continue(())
+        })?;
+        let (mut answers, mut authorizations) = (Vec::new(), Vec::new());
+        for id in ids {
+            let found = self.read_id(&id, Live::copy)?.unwrap_or_default();
+            answers.extend(found.answer.map(|answer| (id.clone(), answer)));
+            authorizations.extend(found.authorization.map(|row| (id, row)));
+        }
         let pools = shared.pools.iter().map(|pool| (pool.currency(), PoolRow { sequence, figures: pool.figures() }));
-        State {
+        Ok(State {
             users: self.users.iter().map(|row| (row.key().clone(), (**row.value()).clone())).collect(),
-            authorizations: self
-                .authorizations
-                .iter()
-                .map(|row| (row.key().clone(), (**row.value()).clone()))
-                .collect(),
-            answers: self.answers.iter().map(|slot| (slot.key().clone(), slot.answer.clone())).collect(),
+            authorizations: authorizations.into_iter().collect(),
+            answers: answers.into_iter().collect(),
+            index,
             pools: pools.collect(),
             postings: self.lock_postings().clone(),
             keys: self.lock_keys().clone(),
@@ -219,7 +212,7 @@ impl Ledger {
                 aged: admin.aged,
                 at: UnixMillis(self.latest.load(std::sync::atomic::Ordering::Acquire)),
             },
-        }
+        })
     }
 
     /// The time before which an answered id may have left memory.
@@ -234,12 +227,16 @@ fn decoded(
     read: impl FnOnce(Visit<'_>) -> Result<(), StoreError>,
 ) -> Result<(), StoreError> {
     let mut unreadable = None;
-    read(&mut |entry| match Record::decode(&entry.payload) {
+    read(&mut |entry| match decode(entry.sequence, &entry.payload) {
         Ok(record) => visit(entry.sequence, record),
         Err(error) => {
-            unreadable = Some(StoreError::Corrupt(format!("record {}: {error}", entry.sequence)));
+            unreadable = Some(error);
             ControlFlow::Break(())
         }
     })?;
     unreadable.map_or(Ok(()), Err)
+}
+
+fn decode(sequence: Sequence, payload: &[u8]) -> Result<Record, StoreError> {
+    Record::decode(payload).map_err(|error| StoreError::Corrupt(format!("record {sequence}: {error}")))
 }

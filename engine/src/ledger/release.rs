@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use compact_str::{CompactString, format_compact};
-use dashmap::mapref::entry::Entry as MapEntry;
 use smallvec::SmallVec;
 
 use super::change::{ChangeError, not_found};
@@ -86,8 +85,10 @@ impl Ledger {
     ) -> Fact {
         let books = Books { shared, user, policy: &self.policy };
         let draws = row.into_iter().flat_map(|row| &row.draws).map(|draw| draw.sequence);
+        // An id that was answered is never decided again as an authorization.
+        let of_increment = id != root || row.is_none_or(|row| !row.is_decided);
         let ended = Ended {
-            cause: EndCause::Late { id: id.clone() },
+            cause: EndCause::Late { id: id.clone(), decided, of_increment },
             draws: draws.filter(|draw| *draw == decided).collect(),
             despite: Vec::new(),
         };
@@ -199,10 +200,8 @@ impl Ledger {
         evidence: impl FnOnce(&Authorization, &Books<'_>) -> Result<Evidence, ChangeError>,
     ) -> Result<Arc<Ticket>, ChangeError> {
         let shared = self.read_shared();
-        let MapEntry::Occupied(mut row) = self.authorization(root)? else {
-            return Err(not_found("authorization", root));
-        };
-        let row = row.get_mut();
+        let mut places = self.place((self.ids.key(root), root))?;
+        let row = places.authorization(self.ids.key(root)).ok_or_else(|| not_found("authorization", root))?;
         let mut user = self.users.get_mut(&row.user.clone());
         let books = Books { shared: &shared, user: user.as_deref().map(|user| &**user), policy: &self.policy };
         let evidence = evidence(row, &books)?;
@@ -216,7 +215,7 @@ impl Ledger {
             if let Some(user) = user.as_mut().filter(|_| touches.user.is_some()) {
                 fold(&mut ***user, sequence, record);
             }
-            fold(&mut **row, sequence, record);
+            fold(row, sequence, record);
             self.apply_breaks(&touches, sequence, record);
         })?)
     }

@@ -7,8 +7,9 @@ use dashmap::mapref::entry::Entry as MapEntry;
 
 use super::commit::{commit_reserved, fold, fold_into, is_first};
 use super::gather::{Known, Scene};
+use super::ids::AnswerSlot;
 use super::settle::Books;
-use super::{AnswerSlot, Ledger, Shared};
+use super::{Ledger, Shared};
 use crate::bytes::Fingerprint;
 use crate::fact::{
     Author, Capacity, Decided, Difference, EncodedRequest, Fact, Inputs, Kind, Provider, Reason, Record, Request,
@@ -17,8 +18,7 @@ use crate::fact::{
 use crate::ids::{AuthorizationId, Sequence};
 use crate::journal::{Durability, NoPlace, Resolves, Ticket};
 use crate::money::{CurrencyCode, Minor};
-use crate::rows::encoding::load;
-use crate::rows::{Answer, Authorization, Outcome, Row};
+use crate::rows::{Answer, Outcome, Row};
 use crate::rules::{Plan, decide, largest_approvable};
 use crate::store::StoreError;
 use crate::time::Moment;
@@ -88,16 +88,29 @@ impl Ledger {
     /// # Errors
     /// The callback was refused and had no effect.
     pub fn submit(&self, request: Request, now: Moment) -> Result<Submission, Refusal> {
-        let encoded = EncodedRequest::of(&request);
+        let mut encoded = EncodedRequest::of(&request);
         let fingerprint = encoded.fingerprint();
-        let (request, encoded) = self.rooted(request, encoded)?;
-        let reversed_before = request.kind == Kind::Incremental && self.is_tombstone(&request.id)?;
+        let mut request = request;
+        if let Some(root) = self.root_of_named(&request)? {
+            (request, encoded) = rooted(request, root);
+        }
         let shared = self.read_shared();
-        let place = match self.answer(&request.id)? {
-            MapEntry::Occupied(slot) => return Ok(known(&request, fingerprint, slot.get())),
-            MapEntry::Vacant(place) => place,
+        let own = self.ids.key(&request.id);
+        let (mut places, root) = loop {
+            let root = if *request.root() == request.id { own } else { self.ids.key(request.root()) };
+            let mut places = self.places([(own, &request.id), (root, request.root())])?;
+            if let Some(slot) = places.answer(own) {
+                return Ok(known(&request, fingerprint, slot));
+            }
+            // The message that it names may have been answered since it was looked up.
+            match places.answer(root).map(|slot| slot.answer.root.clone()) {
+                Some(other) if other != *request.root() => (request, encoded) = rooted(request, other),
+                _ => break (places, root),
+            }
         };
-        let root = self.authorization(request.root())?;
+        // Of an increment, a reversal that named it may have come before it.
+        let reversed_before = own != root && places.authorization(own).is_some_and(|row| row.is_tombstone);
+        let reversed_before = reversed_before && request.kind == Kind::Incremental;
         // The map entry stays locked even for an unknown user: an import must come before or after, not between.
         let owner = self.users.entry(request.user.clone());
         let user = match &owner {
@@ -111,10 +124,7 @@ impl Ledger {
             Err(NoPlace::Unavailable) => return Ok(unavailable(&request)),
         };
         let moment = Moment { at: self.stamp(now), ..now };
-        let existing = match &root {
-            MapEntry::Occupied(row) => Some(&**row.get()),
-            MapEntry::Vacant(_) => None,
-        };
+        let existing = places.authorization(root).map(|row| &*row);
         let fact = if request.kind.is_decided() || !request.amount_is_valid() {
             let known = Known { user, root: existing, reversed_before };
             self.decided(request, fingerprint, &shared, known, moment)
@@ -135,45 +145,27 @@ impl Ledger {
             if touches_user {
                 fold_into(owner, sequence, record);
             }
-            fold_into(root, sequence, record);
+            let request = answered(&record.fact);
+            places.fold_authorization(root, request.root(), sequence, record);
             // A first authorization has no difference to look at.
             let tells = |change: &Difference| !change.opened.is_empty() || !change.resolved.is_empty();
             if !is_first(&record.fact) && record.fact.differences().any(tells) {
                 self.lock_shelves().apply(&record.fact.touches(sequence), sequence, record);
             }
-            let answer = answer_of(place.key(), sequence, record);
-            let reply = reply(place.key().clone(), &answer);
-            place.insert(Box::new(AnswerSlot { answer, ticket: Some(Arc::clone(&ticket)) }));
+            let answer = answer_of(&request.id, sequence, record);
+            let reply = reply(request.id.clone(), &answer);
+            places.live(own).answer = Some(AnswerSlot { answer, ticket: Some(Arc::clone(&ticket)) });
             reply
         });
         Ok(Submission { reply, ticket: Some(ticket) })
     }
 
-    /// Lets a request name its root: UR may name any earlier message of the authorization.
-    fn rooted(&self, request: Request, encoded: EncodedRequest) -> Result<(Request, EncodedRequest), StoreError> {
+    /// The root of the earlier message that a request names: UR may name any of an authorization's. `None`: it is the root.
+    fn root_of_named(&self, request: &Request) -> Result<Option<AuthorizationId>, StoreError> {
         let named = request.original.as_ref().filter(|_| request.kind != Kind::Authorization);
-        let Some(named) = named else { return Ok((request, encoded)) };
-        let known = self.answers.get(named).map(|slot| slot.answer.root.clone());
-        let root = match known {
-            Some(root) => Some(root),
-            None => load::<Answer>(&*self.store, named)?.map(|answer| answer.root),
-        };
-        match root {
-            Some(root) if root != *named => {
-                let request = Request { original: Some(root), ..request };
-                let encoded = EncodedRequest::of(&request);
-                Ok((request, encoded))
-            }
-            _ => Ok((request, encoded)),
-        }
-    }
-
-    /// Whether a reversal that named this id came before it.
-    fn is_tombstone(&self, id: &AuthorizationId) -> Result<bool, StoreError> {
-        if let Some(row) = self.authorizations.get(id) {
-            return Ok(row.is_tombstone);
-        }
-        Ok(load::<Authorization>(&*self.store, id)?.is_some_and(|row| row.is_tombstone))
+        let Some(named) = named else { return Ok(None) };
+        let root = self.read_id(named, |live| live.answer.as_ref().map(|slot| slot.answer.root.clone()))?;
+        Ok(root.flatten().filter(|root| root != named))
     }
 
     /// Decides by the ladder. An approval from a pool takes from it as the last step that can fail.
@@ -243,23 +235,19 @@ impl Ledger {
             return if ticket.durability().is_some() { GaveUp::WaitAgain } else { GaveUp::Unknown };
         }
         let shared = self.read_shared();
-        let Some(mut slot) = self.answers.get_mut(id) else { return GaveUp::WaitAgain };
-        let mut row = self.authorizations.get_mut(root);
-        let owner = row.as_ref().map(|row| row.user.clone());
+        let (own, root_key) = (self.ids.key(id), self.ids.key(root));
+        let Ok(mut places) = self.places([(own, id), (root_key, root)]) else { return GaveUp::Unknown };
+        let Some(decided) = places.answer(own).map(|slot| slot.answer.decided) else { return GaveUp::WaitAgain };
+        let row = places.authorization(root_key).map(|row| &*row);
+        let owner = row.map(|row| row.user.clone());
         let mut user = owner.as_ref().and_then(|owner| self.users.get_mut(owner));
         let Ok(permit) = self.journal.reserve() else { return GaveUp::Unknown };
         if !ticket.give_up() {
             return GaveUp::WaitAgain;
         }
         let at = self.stamp(now);
-        let fact = self.late(
-            id,
-            root,
-            slot.answer.decided,
-            &shared,
-            user.as_deref().map(|user| &**user),
-            row.as_deref().map(|row| &**row),
-        );
+        let row = places.authorization(root_key).map(|row| &*row);
+        let fact = self.late(id, root, decided, &shared, user.as_deref().map(|user| &**user), row);
         let record = Record { at, author: Author::Engine, fact };
         let payload = record.encode();
         let resolves = Resolves::Release(Arc::clone(ticket));
@@ -267,15 +255,30 @@ impl Ledger {
             if let Some(user) = user.as_mut().filter(|_| record.fact.touches(sequence).user.is_some()) {
                 fold(&mut ***user, sequence, record);
             }
-            if let Some(row) = &mut row {
-                fold(&mut ***row, sequence, record);
+            if let Some(row) = places.authorization(root_key) {
+                fold(row, sequence, record);
             }
-            slot.answer.apply(sequence, record);
+            if let Some(slot) = places.answer(own) {
+                slot.answer.apply(sequence, record);
+            }
             let touches = record.fact.touches(sequence);
             self.apply_breaks(&touches, sequence, record);
         });
         GaveUp::WaitAgain
     }
+}
+
+/// Lets a request name its root.
+fn rooted(request: Request, root: AuthorizationId) -> (Request, EncodedRequest) {
+    let request = Request { original: Some(root), ..request };
+    let encoded = EncodedRequest::of(&request);
+    (request, encoded)
+}
+
+/// The callback that a record answers.
+#[expect(clippy::expect_used, reason = "a callback without an answer, after its record is published, is a bug")]
+fn answered(fact: &Fact) -> &Request {
+    fact.request().expect("a callback's record answers it")
 }
 
 /// The answer in a callback's record.

@@ -9,12 +9,10 @@ use compact_str::CompactString;
 
 use super::Ledger;
 use super::pool::Pool;
-use crate::ids::{AuthorizationId, Sequence, UrId};
-use crate::journal::Durability;
+use crate::ids::{Sequence, UrId};
 use crate::rows::encoding::encode;
-use crate::rows::{
-    Answer, Authorization, CallersKey, KeyRow, PROGRAM_KEY, PoolRow, PostingRow, ProgramRow, Row, User, encode_row,
-};
+use crate::rows::index::{EntryKey, IdKey, IndexSum, entry_bytes};
+use crate::rows::{CallersKey, KeyRow, PROGRAM_KEY, PoolRow, PostingRow, ProgramRow, Row, User, encode_row};
 use crate::store::{RowBytes, StoreError, StoredTree, Table};
 use crate::time::UnixMillis;
 
@@ -36,11 +34,13 @@ pub(super) struct Progress {
     pub(super) evicted: Sequence,
     /// No key used up to here has a row on disk. Zero at a start: the first turn looks again.
     pub(super) keys_collected: Sequence,
+    /// Of the index of ids on disk.
+    pub(super) index: IndexSum,
 }
 
 impl Progress {
-    pub(super) fn at(watermark: Sequence) -> Progress {
-        Progress { watermark, evicted: watermark, keys_collected: Sequence::ZERO }
+    pub(super) fn at(watermark: Sequence, index: IndexSum) -> Progress {
+        Progress { watermark, evicted: watermark, keys_collected: Sequence::ZERO, index }
     }
 }
 
@@ -57,8 +57,8 @@ pub struct RowsWritten {
 /// Keys of the rows that a run of records touched, with repeats until sorted.
 #[derive(Default)]
 struct Touched {
-    authorizations: Vec<AuthorizationId>,
-    answers: Vec<AuthorizationId>,
+    /// The index of ids, with the last record about each.
+    entries: Vec<(EntryKey, Sequence)>,
     postings: Vec<CompactString>,
     keys: Vec<CallersKey>,
 }
@@ -90,14 +90,17 @@ impl Ledger {
             return Ok(RowsWritten { rows: 0, watermark: cut, more: false });
         }
         self.await_durable(cut)?;
-        let (mut users, mut watermark, mut read, mut written) = (Vec::new(), tail.watermark, 0, 0);
+        let (mut users, mut ids, mut watermark, mut read, mut written) = (Vec::new(), Vec::new(), tail.watermark, 0, 0);
+        let seed = self.store.id_seed();
         while watermark < cut && read < RECORDS_IN_TURN {
             let mut touched = Touched::default();
             let (after, upto) = (watermark, read + RECORDS_MAX);
             self.records(after, &mut |sequence, record| {
                 let touches = record.touches(sequence);
-                touched.authorizations.extend(Authorization::touched(&touches));
-                touched.answers.extend(Answer::touched(&touches));
+                for (id, subject) in tail.index.apply(seed, sequence, &record.fact) {
+                    touched.entries.push((id.entry(subject), sequence));
+                    ids.push(id);
+                }
                 touched.postings.extend(PostingRow::touched(&touches));
                 touched.keys.extend(KeyRow::touched(&touches));
                 users.extend(User::touched(&touches));
@@ -108,8 +111,7 @@ impl Ledger {
                 }
                 if read == upto || sequence >= cut { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
             })?;
-            written += self.put(in_order(&mut touched.authorizations), rest, Self::encode_authorization)?;
-            written += self.put(in_order(&mut touched.answers), rest, Self::encode_answer)?;
+            written += self.put_index(in_order(&mut touched.entries), rest)?;
             written += self.put(in_order(&mut touched.postings), rest, Self::encode_posting)?;
             written += self.put(in_order(&mut touched.keys), rest, Self::encode_key)?;
         }
@@ -119,12 +121,14 @@ impl Ledger {
         let newest = self.lock_shelves().encode_changed(tail.watermark, &mut |row| rows.push(row))?;
         self.await_durable(newest)?;
         let frontier = StoredTree::of(&*self.store)?.frontier(watermark)?;
+        rows.push(tail.index.encode()?);
         self.store.write_rows(&rows, &frontier)?;
         written += rows.len();
         self.lock_postings().forget(watermark);
         self.lock_keys().forget(watermark);
         self.lock_shelves().forget(watermark);
         tail.watermark = watermark;
+        self.evict_ended(in_order(&mut ids), watermark, rest);
         Ok(RowsWritten { rows: written, watermark, more: watermark < cut })
     }
 
@@ -166,6 +170,27 @@ impl Ledger {
         Ok(written)
     }
 
+    /// Writes entries of the index of ids, of each the last; returns their number.
+    fn put_index(&self, entries: &[(EntryKey, Sequence)], rest: &mut dyn FnMut()) -> Result<usize, StoreError> {
+        for some in entries.chunks(BATCH) {
+            // In the order of their records: the last write of a key stays.
+            let rows: Vec<RowBytes> = some.iter().map(|(key, sequence)| entry_bytes(*key, *sequence)).collect();
+            self.store.put_rows(&rows)?;
+            rest();
+        }
+        Ok(entries.len())
+    }
+
+    /// Evicts the ids that are over: their next message is rare, and reads their records from the disk.
+    fn evict_ended(&self, ids: &[IdKey], watermark: Sequence, rest: &mut dyn FnMut()) {
+        for some in ids.chunks(BATCH) {
+            for id in some {
+                self.ids.evict(*id, watermark, false);
+            }
+            rest();
+        }
+    }
+
     /// The program's and the pools' rows, which have no guard of their own, at one place of the journal: taken while no
     /// decision and no change runs.
     fn cut(&self) -> Result<(Sequence, Vec<RowBytes>), StoreError> {
@@ -188,21 +213,6 @@ impl Ledger {
     fn encode_user(&self, id: &UrId) -> Result<Option<(Sequence, RowBytes)>, StoreError> {
         let Some(user) = self.users.get(id) else { return Ok(None) };
         Ok(Some((user.sequence, encode_row(id, &**user)?)))
-    }
-
-    fn encode_authorization(&self, id: &AuthorizationId) -> Result<Option<(Sequence, RowBytes)>, StoreError> {
-        let Some(authorization) = self.authorizations.get(id) else { return Ok(None) };
-        Ok(Some((authorization.sequence, encode_row(id, &**authorization)?)))
-    }
-
-    fn encode_answer(&self, id: &AuthorizationId) -> Result<Option<(Sequence, RowBytes)>, StoreError> {
-        let Some(mut slot) = self.answers.get_mut(id) else { return Ok(None) };
-        // A durable answer needs no ticket.
-        let durability = slot.ticket.as_ref().and_then(|ticket| ticket.durability());
-        if matches!(durability, Some(Durability::Durable | Durability::Released)) {
-            slot.ticket = None;
-        }
-        Ok(Some((slot.answer.sequence, encode_row(id, &slot.answer)?)))
     }
 
     fn encode_posting(&self, place: &CompactString) -> Result<Option<(Sequence, RowBytes)>, StoreError> {

@@ -6,7 +6,7 @@
 use compact_str::CompactString;
 use serde::{Deserialize, Serialize};
 
-use super::Row;
+use super::{Row, Stored};
 use crate::fact::{Condition, Fact, Record, Touches};
 use crate::ids::{AlertId, Sequence};
 use crate::store::Table;
@@ -51,7 +51,6 @@ pub struct AlertEnd {
 }
 
 impl Row for Alert {
-    const TABLE: Table = Table::Alerts;
     type Key = AlertId;
 
     fn touched(touches: &Touches<'_>) -> impl Iterator<Item = AlertId> {
@@ -102,6 +101,10 @@ impl Row for Alert {
     fn is_open(&self) -> bool {
         self.resolved.is_none()
     }
+}
+
+impl Stored for Alert {
+    const TABLE: Table = Table::Alerts;
 }
 
 impl Alert {

@@ -7,7 +7,6 @@ use crate::bytes::Fingerprint;
 use crate::fact::{EndCause, Ended, Evidence, Fact, Reason, Record, Source, Touches, Verdict};
 use crate::ids::{AuthorizationId, Sequence};
 use crate::money::{CurrencyCode, Minor};
-use crate::store::Table;
 use crate::time::UnixMillis;
 
 /// The outcome of a callback.
@@ -46,8 +45,6 @@ pub struct Answer {
 }
 
 impl Row for Answer {
-    const TABLE: Table = Table::Answers;
-    const LOADED_AT_START: bool = false;
     type Key = AuthorizationId;
 
     fn touched(touches: &Touches<'_>) -> impl Iterator<Item = AuthorizationId> {

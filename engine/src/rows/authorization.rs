@@ -12,7 +12,6 @@ use crate::fact::{
 };
 use crate::ids::{AuthorizationId, CardId, Sequence, UrId};
 use crate::money::{ChfMinor, Currency, Minor, Money};
-use crate::store::Table;
 
 /// What one approved decision took. An authorization and each of its increments is a draw of its own.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -106,8 +105,6 @@ pub struct Authorization {
 }
 
 impl Row for Authorization {
-    const TABLE: Table = Table::Authorizations;
-    const LOADED_AT_START: bool = false;
     type Key = AuthorizationId;
 
     fn touched(touches: &Touches<'_>) -> impl Iterator<Item = AuthorizationId> {

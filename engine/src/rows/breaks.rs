@@ -3,7 +3,7 @@
 use compact_str::CompactString;
 use serde::{Deserialize, Serialize};
 
-use super::Row;
+use super::{Row, Stored};
 use crate::fact::{Author, BreakKind, Closing, Discrepancy, EndCause, Ended, Evidence, Fact, Record, Settled, Touches};
 use crate::ids::{BreakId, Sequence};
 use crate::store::Table;
@@ -88,7 +88,6 @@ fn outcome_of(fact: &Fact) -> Option<Closing> {
 }
 
 impl Row for Break {
-    const TABLE: Table = Table::Breaks;
     type Key = BreakId;
 
     fn touched(touches: &Touches<'_>) -> impl Iterator<Item = BreakId> {
@@ -127,4 +126,8 @@ impl Row for Break {
     fn is_open(&self) -> bool {
         self.resolved.is_none()
     }
+}
+
+impl Stored for Break {
+    const TABLE: Table = Table::Breaks;
 }

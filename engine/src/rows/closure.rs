@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Row;
+use super::{Row, Stored};
 use crate::fact::{Closed, Fact, Record, Touches};
 use crate::ids::{ClosureId, Sequence};
 use crate::store::Table;
@@ -18,7 +18,6 @@ pub struct Closure {
 }
 
 impl Row for Closure {
-    const TABLE: Table = Table::Closures;
     type Key = ClosureId;
 
     fn touched(touches: &Touches<'_>) -> impl Iterator<Item = ClosureId> {
@@ -44,4 +43,8 @@ impl Row for Closure {
     fn is_open(&self) -> bool {
         !self.removed
     }
+}
+
+impl Stored for Closure {
+    const TABLE: Table = Table::Closures;
 }

@@ -6,7 +6,7 @@
 use compact_str::CompactString;
 use serde::{Deserialize, Serialize};
 
-use super::Row;
+use super::{Row, Stored};
 use crate::fact::{Fact, Record, Touches};
 use crate::ids::Sequence;
 use crate::store::Table;
@@ -23,7 +23,6 @@ pub struct Cursor {
 }
 
 impl Row for Cursor {
-    const TABLE: Table = Table::Cursors;
     type Key = CompactString;
 
     fn touched(touches: &Touches<'_>) -> impl Iterator<Item = CompactString> {
@@ -44,6 +43,10 @@ impl Row for Cursor {
             self.sequence = sequence;
         }
     }
+}
+
+impl Stored for Cursor {
+    const TABLE: Table = Table::Cursors;
 }
 
 fn moved_to(fact: &Fact) -> Option<&[u8]> {

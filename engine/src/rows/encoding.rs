@@ -3,7 +3,7 @@
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::{Row, RowKey};
+use super::{RowKey, Stored};
 use crate::bytes::Buffer;
 use crate::store::{RowBytes, Store, StoreError, Table};
 
@@ -32,6 +32,6 @@ pub(crate) fn decode<T: DeserializeOwned>(table: Table, key: &[u8], bytes: &[u8]
 }
 
 /// Loads the row with this key, if stored.
-pub(crate) fn load<R: Row>(store: &dyn Store, key: &R::Key) -> Result<Option<R>, StoreError> {
+pub(crate) fn load<R: Stored>(store: &dyn Store, key: &R::Key) -> Result<Option<R>, StoreError> {
     key.with_bytes(|key| store.row(R::TABLE, key)?.map(|bytes| decode(R::TABLE, key, &bytes)).transpose())
 }

@@ -3,7 +3,7 @@
 use compact_str::CompactString;
 use serde::{Deserialize, Serialize};
 
-use super::Row;
+use super::{Row, Stored};
 use super::shelf::{KeyBytes, RowKey};
 use crate::bytes::Fingerprint;
 use crate::fact::{Author, Record, Touches};
@@ -50,8 +50,6 @@ impl RowKey for CallersKey {
 }
 
 impl Row for KeyRow {
-    const TABLE: Table = Table::Keys;
-    const LOADED_AT_START: bool = false;
     type Key = CallersKey;
 
     fn touched(touches: &Touches<'_>) -> impl Iterator<Item = CallersKey> {
@@ -75,4 +73,13 @@ impl Row for KeyRow {
             *self = again;
         }
     }
+
+    fn is_open(&self) -> bool {
+        false
+    }
+}
+
+impl Stored for KeyRow {
+    const TABLE: Table = Table::Keys;
+    const LOADED_AT_START: bool = false;
 }

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::legal::Broken;
-use super::{Completions, Row};
+use super::{Completions, Row, Stored};
 use crate::fact::{Difference, Fact, PoolReported, Record, Source, Touches, Verdict};
 use crate::ids::Sequence;
 use crate::money::{Currency, Minor, SUM_MAX};
@@ -289,7 +289,6 @@ pub(crate) struct PoolRow {
 }
 
 impl Row for PoolRow {
-    const TABLE: Table = Table::Pools;
     type Key = Currency;
 
     fn touched(touches: &Touches<'_>) -> impl Iterator<Item = Currency> {
@@ -316,4 +315,8 @@ impl Row for PoolRow {
             self.sequence = sequence;
         }
     }
+}
+
+impl Stored for PoolRow {
+    const TABLE: Table = Table::Pools;
 }

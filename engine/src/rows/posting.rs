@@ -4,7 +4,7 @@ use compact_str::CompactString;
 use serde::{Deserialize, Serialize};
 use smallvec::{SmallVec, smallvec};
 
-use super::Row;
+use super::{Row, Stored};
 use crate::fact::{Evidence, Fact, Posting, Progress, Record, Shown, Touches};
 use crate::ids::{AuthorizationId, Sequence};
 use crate::money::Minor;
@@ -124,8 +124,6 @@ impl PostingRow {
 }
 
 impl Row for PostingRow {
-    const TABLE: Table = Table::Postings;
-    const LOADED_AT_START: bool = false;
     type Key = CompactString;
 
     fn touched(touches: &Touches<'_>) -> impl Iterator<Item = CompactString> {
@@ -167,4 +165,13 @@ impl Row for PostingRow {
             self.sequence = sequence;
         }
     }
+
+    fn is_open(&self) -> bool {
+        false
+    }
+}
+
+impl Stored for PostingRow {
+    const TABLE: Table = Table::Postings;
+    const LOADED_AT_START: bool = false;
 }

@@ -3,7 +3,7 @@
 use compact_str::CompactString;
 use serde::{Deserialize, Serialize};
 
-use super::Row;
+use super::{Row, Stored};
 use crate::fact::{Fact, PoolCredited, PrefundOrdered, PrefundProposed, PrefundSent, Record, Touches};
 use crate::ids::{PrefundId, Sequence};
 use crate::money::{Currency, Minor};
@@ -98,7 +98,6 @@ pub struct Prefund {
 }
 
 impl Row for Prefund {
-    const TABLE: Table = Table::Prefunds;
     type Key = PrefundId;
 
     fn touched(touches: &Touches<'_>) -> impl Iterator<Item = PrefundId> {
@@ -177,6 +176,10 @@ impl Row for Prefund {
     fn is_open(&self) -> bool {
         self.cancelled.is_none() && self.credited < self.amount
     }
+}
+
+impl Stored for Prefund {
+    const TABLE: Table = Table::Prefunds;
 }
 
 impl Prefund {

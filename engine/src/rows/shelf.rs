@@ -10,17 +10,14 @@ use smallvec::SmallVec;
 use super::encoding::{decode, encode, load};
 use super::legal::Broken;
 use crate::fact::{Fact, Record, Touches};
-use crate::ids::{AlertId, AuthorizationId, BreakId, ClosureId, PrefundId, Sequence, UrId};
+use crate::ids::{AlertId, BreakId, ClosureId, PrefundId, Sequence, UrId};
 use crate::money::Currency;
 use crate::store::{RowBytes, Store, StoreError, Table};
 
-/// A kind of stored row: its table, the records that touch it, and its fold.
-pub trait Row: Clone + PartialEq + Serialize + DeserializeOwned {
-    const TABLE: Table;
-    /// Whether the open rows are loaded at the start. Other rows are loaded when a record or a request names them.
-    const LOADED_AT_START: bool = true;
-    /// The key of a row within its table.
-    type Key: RowKey;
+/// A kind of row: the records that touch it, and its fold.
+pub trait Row: Clone + PartialEq {
+    /// The key of a row among its kind.
+    type Key: Clone + Ord;
 
     /// The keys of this kind among the rows that a fact touches.
     fn touched(touches: &Touches<'_>) -> impl Iterator<Item = Self::Key>;
@@ -49,8 +46,15 @@ pub trait Row: Clone + PartialEq + Serialize + DeserializeOwned {
 
     /// Whether the row may still change. An open row stays in memory.
     fn is_open(&self) -> bool {
-        Self::LOADED_AT_START
+        true
     }
+}
+
+/// A kind of row that is kept on disk.
+pub trait Stored: Row<Key: RowKey> + Serialize + DeserializeOwned {
+    const TABLE: Table;
+    /// Whether the open rows are loaded at the start. Other rows are loaded when a record or a request names them.
+    const LOADED_AT_START: bool = true;
 }
 
 /// The bytes of a key; most fit inline.
@@ -88,7 +92,7 @@ macro_rules! text_key {
     };
 }
 
-text_key!(UrId, AuthorizationId, Currency, compact_str::CompactString);
+text_key!(UrId, Currency, compact_str::CompactString);
 
 /// Keys made of the record that began the row sort by age.
 macro_rules! record_key {
@@ -164,6 +168,43 @@ impl<R: Row> Shelf<R> {
         self.0.values().filter(|row| row.is_open())
     }
 
+    /// Folds a record into every row that it touches, each independently, and opens the rows that it creates.
+    pub(crate) fn apply(&mut self, touches: &Touches<'_>, sequence: Sequence, record: &Record) {
+        for key in R::touched(touches) {
+            match self.0.entry(key) {
+                Entry::Occupied(mut row) => row.get_mut().apply(sequence, record),
+                Entry::Vacant(place) => {
+                    R::open(place.key(), sequence, record).map(|row| place.insert(row));
+                }
+            }
+        }
+        if R::touches_unnamed(touches) {
+            self.0.values_mut().filter(|row| row.is_open()).for_each(|row| row.apply(sequence, record));
+        }
+    }
+
+    /// Checks the rows that a fact has changed.
+    pub(crate) fn check(&self, touches: &Touches<'_>, fact: &Fact) -> Result<(), Broken> {
+        R::touched(touches).filter_map(|key| self.0.get(&key)).try_for_each(|row| row.check(fact))
+    }
+
+    /// The newest record in any of the rows.
+    pub(crate) fn newest(&self) -> Sequence {
+        self.0.values().map(R::sequence).max().unwrap_or(Sequence::ZERO)
+    }
+
+    /// Drops the rows whose last record is at or before `through`.
+    pub(crate) fn drop_through(&mut self, through: Sequence) {
+        self.0.retain(|_, row| row.sequence() > through);
+    }
+
+    /// Evicts closed rows whose last record is at or before the watermark.
+    pub(crate) fn forget(&mut self, watermark: Sequence) {
+        self.0.retain(|_, row| row.is_open() || row.sequence() > watermark);
+    }
+}
+
+impl<R: Stored> Shelf<R> {
     /// Loads the touched rows that are not in memory.
     pub(crate) fn fetch(&mut self, touches: &Touches<'_>, store: &dyn Store) -> Result<(), StoreError> {
         for key in R::touched(touches) {
@@ -186,26 +227,6 @@ impl<R: Row> Shelf<R> {
         Ok(())
     }
 
-    /// Folds a record into every row that it touches, each independently, and opens the rows that it creates.
-    pub(crate) fn apply(&mut self, touches: &Touches<'_>, sequence: Sequence, record: &Record) {
-        for key in R::touched(touches) {
-            match self.0.entry(key) {
-                Entry::Occupied(mut row) => row.get_mut().apply(sequence, record),
-                Entry::Vacant(place) => {
-                    R::open(place.key(), sequence, record).map(|row| place.insert(row));
-                }
-            }
-        }
-        if R::touches_unnamed(touches) {
-            self.0.values_mut().filter(|row| row.is_open()).for_each(|row| row.apply(sequence, record));
-        }
-    }
-
-    /// Checks the rows that a fact has changed.
-    pub(crate) fn check(&self, touches: &Touches<'_>, fact: &Fact) -> Result<(), Broken> {
-        R::touched(touches).filter_map(|key| self.0.get(&key)).try_for_each(|row| row.check(fact))
-    }
-
     /// Loads the open rows, for a kind that is loaded at the start.
     pub(crate) fn load(&mut self, store: &dyn Store) -> Result<(), StoreError> {
         if R::LOADED_AT_START { self.load_where(store, R::is_open) } else { Ok(()) }
@@ -224,11 +245,6 @@ impl<R: Row> Shelf<R> {
         })
     }
 
-    /// The newest record in any of the rows.
-    pub(crate) fn newest(&self) -> Sequence {
-        self.0.values().map(R::sequence).max().unwrap_or(Sequence::ZERO)
-    }
-
     /// Encodes the rows with a record after `since`, and returns the newest record in any of them.
     pub(crate) fn encode_changed(
         &self,
@@ -242,25 +258,15 @@ impl<R: Row> Shelf<R> {
         }
         Ok(newest)
     }
-
-    /// Drops the rows whose last record is at or before `through`.
-    pub(crate) fn drop_through(&mut self, through: Sequence) {
-        self.0.retain(|_, row| row.sequence() > through);
-    }
-
-    /// Evicts closed rows whose last record is at or before the watermark.
-    pub(crate) fn forget(&mut self, watermark: Sequence) {
-        self.0.retain(|_, row| row.is_open() || row.sequence() > watermark);
-    }
 }
 
 /// Encodes a row and its key.
-pub(crate) fn encode_row<R: Row>(key: &R::Key, row: &R) -> Result<RowBytes, StoreError> {
+pub(crate) fn encode_row<R: Stored>(key: &R::Key, row: &R) -> Result<RowBytes, StoreError> {
     encode(R::TABLE, &key.bytes(), row)
 }
 
 /// Visits every row of a kind on disk, in key order.
-pub(crate) fn each_stored<R: Row>(store: &dyn Store, visit: &mut dyn FnMut(R::Key, R)) -> Result<(), StoreError> {
+pub(crate) fn each_stored<R: Stored>(store: &dyn Store, visit: &mut dyn FnMut(R::Key, R)) -> Result<(), StoreError> {
     store.rows(R::TABLE, &mut |key, bytes| {
         let named = R::Key::read(key).ok_or_else(|| {
             StoreError::Corrupt(format!("a row of {:?} has the key {:?}", R::TABLE, String::from_utf8_lossy(key)))
@@ -271,7 +277,7 @@ pub(crate) fn each_stored<R: Row>(store: &dyn Store, visit: &mut dyn FnMut(R::Ke
 }
 
 /// Selects a kind's shelf, for each kind listed below.
-pub(crate) trait Shelved: Row {
+pub(crate) trait Shelved: Stored {
     fn shelf(shelves: &Shelves) -> &Shelf<Self>;
 }
 

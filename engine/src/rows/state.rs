@@ -2,6 +2,7 @@
 
 use super::encoding::{decode, encode};
 use super::legal::FoldError;
+use super::index::{Index, entry_bytes};
 use super::{Answer, Authorization, KeyRow, PROGRAM_KEY, PoolRow, PostingRow, ProgramRow, Shelf, Shelves, User};
 use crate::fact::{Fact, Record};
 use crate::ids::{Sequence, UrId};
@@ -12,8 +13,10 @@ use crate::time::{UnixMillis, UnixSeconds};
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct State {
     pub(crate) users: Shelf<User>,
+    /// Folded only from the first record: a recovered state has the index instead.
     pub(crate) authorizations: Shelf<Authorization>,
     pub(crate) answers: Shelf<Answer>,
+    pub(crate) index: Index,
     pub(crate) postings: Shelf<PostingRow>,
     pub(crate) pools: Shelf<PoolRow>,
     pub(crate) keys: Shelf<KeyRow>,
@@ -22,13 +25,12 @@ pub struct State {
 }
 
 impl State {
-    /// Loads the rows that recovery needs at once. Authorizations, answers and postings are loaded when a record names
-    /// them.
+    /// Loads the rows that recovery needs at once. Postings are loaded when a record names them.
     ///
     /// # Errors
     /// The store cannot be read or holds data that no version of this program wrote.
     pub fn load(store: &dyn Store) -> Result<State, StoreError> {
-        let mut state = State::default();
+        let mut state = State { index: Index::load(store)?, ..State::default() };
         state.users.load(store)?;
         state.pools.load(store)?;
         state.shelves.load(store)?;
@@ -63,13 +65,24 @@ impl State {
         self.program.at
     }
 
-    /// Loads the rows that [`State::load`] leaves on disk.
+    /// A state without rows, to be folded from a store's first record.
+    #[must_use]
+    pub fn empty(store: &dyn Store) -> State {
+        State { index: Index::empty(store), ..State::default() }
+    }
+
+    /// Whether the index of ids has the entries that were counted; call it after [`State::load_rest`].
+    #[must_use]
+    pub fn index_fits(&self) -> bool {
+        self.index.fits_its_sum()
+    }
+
+    /// Loads the rows that [`State::load`] leaves on disk, and the index of ids.
     ///
     /// # Errors
     /// As for [`State::load`].
     pub fn load_rest(&mut self, store: &dyn Store) -> Result<(), StoreError> {
-        self.authorizations.load_rest(store)?;
-        self.answers.load_rest(store)?;
+        self.index.load_rest(store)?;
         self.postings.load_rest(store)?;
         self.keys.load_rest(store)?;
         // Rows of forgotten keys may still be on disk.
@@ -77,8 +90,8 @@ impl State {
         self.shelves.load_rest(store)
     }
 
-    /// Folds one record, each row independently: a row that already holds the record stays unchanged. Rows not in
-    /// memory are loaded from `store`, if given.
+    /// Folds one record, each row independently: a row that already holds the record stays unchanged. With a store, rows
+    /// not in memory are loaded from it, and the journal remains the row of authorizations and answers.
     ///
     /// # Errors
     /// The store cannot be read, or no ledger wrote this record: the state must not be used then.
@@ -86,15 +99,15 @@ impl State {
         record.fact.check_bounds().map_err(|error| FoldError::illegal(sequence, &error))?;
         let touches = record.touches(sequence);
         if let Some(store) = store {
-            self.authorizations.fetch(&touches, store)?;
-            self.answers.fetch(&touches, store)?;
             self.postings.fetch(&touches, store)?;
             self.keys.fetch(&touches, store)?;
             self.shelves.fetch(&touches, store)?;
+        } else {
+            self.authorizations.apply(&touches, sequence, record);
+            self.answers.apply(&touches, sequence, record);
         }
+        self.index.apply(sequence, &record.fact);
         self.users.apply(&touches, sequence, record);
-        self.authorizations.apply(&touches, sequence, record);
-        self.answers.apply(&touches, sequence, record);
         self.postings.apply(&touches, sequence, record);
         self.keys.apply(&touches, sequence, record);
         self.pools.apply(&touches, sequence, record);
@@ -106,8 +119,9 @@ impl State {
         self.check_changed(&touches, &record.fact).map_err(|broken| FoldError::illegal(sequence, &broken))
     }
 
-    /// A hash of every row: two states are equal iff their hashes are. It excludes the sequence of pools and the
-    /// program, which different ways to the same state cut at different records.
+    /// A hash of every row and of the index of ids: two states are equal iff their hashes are. It excludes the sequence of
+    /// pools and the program, which different ways to the same state cut at different records; and authorizations and
+    /// answers, which follow from the journal and the index.
     ///
     /// # Errors
     /// A row cannot be encoded.
@@ -122,8 +136,7 @@ impl State {
         };
         let all = Sequence::ZERO;
         self.users.encode_changed(all, &mut add)?;
-        self.authorizations.encode_changed(all, &mut add)?;
-        self.answers.encode_changed(all, &mut add)?;
+        self.index.entries().for_each(|(key, sequence)| add(entry_bytes(key, sequence)));
         self.postings.encode_changed(all, &mut add)?;
         self.keys.encode_changed(all, &mut add)?;
         self.shelves.encode_changed(all, &mut add)?;
@@ -134,7 +147,30 @@ impl State {
         Ok(*hasher.finalize().as_bytes())
     }
 
-    /// Number of rows of each kind: users, authorizations, answers, pools.
+    /// Asserts that the index leads to all that was folded of every id, and to nothing else.
+    ///
+    /// # Panics
+    /// Where it does not.
+    #[cfg(feature = "testing")]
+    #[expect(clippy::expect_used, reason = "a test that meets the unexpected stops")]
+    pub fn assert_told(&self, store: &dyn Store) {
+        let roots = self.authorizations.iter().map(|(id, _)| id);
+        let ids: std::collections::BTreeSet<_> = roots.chain(self.answers.iter().map(|(id, _)| id)).collect();
+        for id in ids {
+            let told = super::Told::load(store, id, self.index.last(id)).expect("the records of an id can be read");
+            assert_eq!(told.answer.as_ref(), self.answers.get(id), "the answer to {id}");
+            assert_eq!(told.authorization.as_ref(), self.authorizations.get(id), "the authorization {id}");
+        }
+    }
+
+    /// Whether both tell the same of every id.
+    #[cfg(feature = "testing")]
+    #[must_use]
+    pub fn tells_as(&self, other: &State) -> bool {
+        self.authorizations == other.authorizations && self.answers == other.answers
+    }
+
+    /// Number of rows folded from the first record: users, authorizations, answers, pools.
     #[must_use]
     pub fn counts(&self) -> [usize; 4] {
         [self.users.len(), self.authorizations.len(), self.answers.len(), self.pools.len()]

@@ -44,10 +44,8 @@ impl Entry {
 pub enum Table {
     /// Users by `urId`.
     Users,
-    /// Root authorizations by id.
-    Authorizations,
-    /// Answers by the id answered.
-    Answers,
+    /// The index of ids: the last record about each, by the id's hash.
+    Ids,
     /// Pools by currency.
     Pools,
     /// The program's one row.
@@ -72,10 +70,9 @@ pub enum Table {
 
 impl Table {
     /// Every table.
-    pub const ALL: [Table; 13] = [
+    pub const ALL: [Table; 12] = [
         Table::Users,
-        Table::Authorizations,
-        Table::Answers,
+        Table::Ids,
         Table::Pools,
         Table::Program,
         Table::Breaks,
@@ -145,6 +142,15 @@ pub trait Store: Send + Sync + 'static {
     /// # Errors
     /// The store cannot be read.
     fn read_back(&self, before: Sequence, visit: Visit<'_>) -> Result<(), StoreError>;
+
+    /// One entry.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    fn entry(&self, sequence: Sequence) -> Result<Option<Entry>, StoreError>;
+
+    /// The seed of the hashes in the index of ids, chosen when the store was made.
+    fn id_seed(&self) -> u64;
 
     /// One row.
     ///

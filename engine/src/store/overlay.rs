@@ -77,6 +77,15 @@ impl Store for Overlay {
         self.beneath.read_back(before, visit)
     }
 
+    fn entry(&self, sequence: Sequence) -> Result<Option<Entry>, StoreError> {
+        let written = self.written().entries.iter().find(|entry| entry.sequence == sequence).cloned();
+        written.map_or_else(|| self.beneath.entry(sequence), |entry| Ok(Some(entry)))
+    }
+
+    fn id_seed(&self) -> u64 {
+        self.beneath.id_seed()
+    }
+
     fn row(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
         let written = self.written().rows.get(&(table, key.to_vec())).cloned();
         written.map_or_else(|| self.beneath.row(table, key), Ok)

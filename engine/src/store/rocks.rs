@@ -17,6 +17,7 @@ use rocksdb::{
     WriteBatch, WriteOptions,
 };
 use rustix::fs::{Mode, OFlags};
+use rustix::rand::GetRandomFlags;
 
 use super::{Entry, RowBytes, Store, StoreError, Table, Visit, VisitRow};
 use crate::ids::Sequence;
@@ -47,7 +48,10 @@ const WATERMARK: &[u8] = b"watermark";
 
 const FORMAT: &[u8] = b"format";
 
-const FORMAT_VERSION: u8 = 12;
+/// The seed of the index of ids.
+const ID_SEED: &[u8] = b"ids";
+
+const FORMAT_VERSION: u8 = 13;
 
 /// Bloom filter bits per key: 1 % false positives, so that a new id costs no read.
 const BLOOM_BITS_PER_KEY: f64 = 10.0;
@@ -96,6 +100,8 @@ pub struct Rocks {
     sync_mode: SyncMode,
     /// Files that an erasure has replaced, and that a reader kept from being deleted. One erasure at a time.
     replaced: Mutex<Vec<PathBuf>>,
+    /// Of the hashes in the index of ids.
+    id_seed: u64,
 }
 
 impl std::fmt::Debug for Rocks {
@@ -107,8 +113,7 @@ impl std::fmt::Debug for Rocks {
 fn table_name(table: Table) -> &'static str {
     match table {
         Table::Users => "users",
-        Table::Authorizations => "authorizations",
-        Table::Answers => "answers",
+        Table::Ids => "ids",
         Table::Pools => "pools",
         Table::Program => "program",
         Table::Breaks => "breaks",
@@ -268,10 +273,12 @@ impl Rocks {
         let of_journal = serving(journal_options(), format.is_none());
         let journal = DB::open_cf_descriptors(&of_journal, directory.join(JOURNAL), journal_families());
         let journal = journal.map_err(|error| failed(&error))?;
-        let store = Rocks { journal, rows, sync_mode, replaced: Mutex::default() };
+        let id_seed = if format.is_none() { chosen_seed()? } else { seed_of(&rows)? };
+        let store = Rocks { journal, rows, sync_mode, replaced: Mutex::default(), id_seed };
         if format.is_none() {
             let synced = std::fs::File::open(directory).and_then(|directory| directory.sync_all());
             synced.map_err(|error| StoreError::Failed(format!("the data directory cannot be synced: {error}")))?;
+            store.put_meta(ID_SEED, &id_seed.to_be_bytes())?;
             store.put_meta(FORMAT, &[FORMAT_VERSION])?;
         }
         store.flush_all()?;
@@ -305,7 +312,8 @@ impl Rocks {
         }
         let journal = DB::open_cf_descriptors_read_only(&journal_options(), journal, journal_families(), false);
         let journal = journal.map_err(|error| failed(&error))?;
-        Ok(Rocks { journal, rows, sync_mode: SyncMode::Os, replaced: Mutex::default() })
+        let id_seed = seed_of(&rows)?;
+        Ok(Rocks { journal, rows, sync_mode: SyncMode::Os, replaced: Mutex::default(), id_seed })
     }
 
     fn flush_all(&self) -> Result<(), StoreError> {
@@ -398,6 +406,20 @@ fn format_of(rows: &DB) -> Result<Option<Vec<u8>>, StoreError> {
     rows.get_cf(meta, FORMAT).map_err(|error| failed(&error))
 }
 
+/// A seed that nobody outside knows.
+fn chosen_seed() -> Result<u64, StoreError> {
+    let mut seed = [0; 8];
+    rustix::rand::getrandom(&mut seed, GetRandomFlags::empty())
+        .map_err(|error| StoreError::Failed(format!("the system gives no random numbers: {error}")))?;
+    Ok(u64::from_be_bytes(seed))
+}
+
+fn seed_of(rows: &DB) -> Result<u64, StoreError> {
+    let seed = rows.cf_handle(META).map(|meta| rows.get_cf(meta, ID_SEED)).transpose().map_err(|error| failed(&error))?;
+    let seed = seed.flatten().and_then(|bytes| bytes.try_into().ok());
+    seed.map(u64::from_be_bytes).ok_or_else(|| StoreError::Corrupt("the index of ids has lost its seed".to_owned()))
+}
+
 fn unlogged() -> WriteOptions {
     let mut options = WriteOptions::default();
     options.disable_wal(true);
@@ -472,6 +494,16 @@ impl Store for Rocks {
     fn read_back(&self, before: Sequence, visit: Visit<'_>) -> Result<(), StoreError> {
         let Some(last) = before.0.checked_sub(1) else { return Ok(()) };
         self.visit_journal(IteratorMode::From(&last.to_be_bytes(), Direction::Reverse), visit)
+    }
+
+    fn entry(&self, sequence: Sequence) -> Result<Option<Entry>, StoreError> {
+        let key = sequence.0.to_be_bytes();
+        let value = self.journal.get(key).map_err(|error| failed(&error))?;
+        value.map(|value| entry(&key, &value)).transpose()
+    }
+
+    fn id_seed(&self) -> u64 {
+        self.id_seed
     }
 
     fn row(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {

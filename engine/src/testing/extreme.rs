@@ -17,7 +17,7 @@ use crate::fact::{
 use crate::ids::{AuthorizationId, Sequence, UrId};
 use crate::ledger::{Change, Ledger, Policy, Reflected};
 use crate::money::{AMOUNT_MAX, ChfMinor, Currency, Minor, Money, SUM_MAX};
-use crate::recovery::{recover, verify};
+use crate::recovery::{folded, recover, verify};
 use crate::rows::{FoldError, State};
 use crate::store::Store;
 use crate::time::{Moment, UnixMillis, UnixSeconds};
@@ -229,8 +229,10 @@ pub fn fold_extremes(bytes: &[u8]) {
     ledger.journal().close();
     let verification = verify(&plain).expect("every record that the ledger wrote folds");
     assert!(verification.is_equal(), "fold of the journal = rows and the records after them");
-    let mut memory = ledger.snapshot();
+    let mut memory = ledger.snapshot().expect("memory does not fail");
     memory.load_rest(&*plain).expect("memory does not fail");
+    let folded = folded(&plain).expect("every record that the ledger wrote folds");
+    assert!(memory.tells_as(&folded), "what is told of an id = fold of the journal");
     assert_eq!(memory.hash().expect("rows encode"), verification.state_hash_journal, "memory = fold of the journal");
 }
 

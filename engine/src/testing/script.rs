@@ -220,7 +220,7 @@ pub fn run(operations: &[Operation]) {
 /// # Panics
 /// Where one is not legal.
 pub fn check_prefixes(store: &Arc<MemoryStore>) {
-    let mut state = State::default();
+    let mut state = State::empty(&**store);
     for entry in store.entries() {
         let record = Record::decode(&entry.payload).expect("a record that was written can be read");
         let bytes = record.encode();
@@ -228,6 +228,7 @@ pub fn check_prefixes(store: &Arc<MemoryStore>) {
         state.fold(entry.sequence, &record, None).expect("memory does not fail");
         state.assert_legal(entry.sequence);
     }
+    state.assert_told(&**store);
     let store: Arc<dyn Store> = Arc::clone(store) as Arc<dyn Store>;
     let verification = verify(&store).expect("the journal verifies");
     assert!(verification.is_equal(), "fold of the journal = rows and the records after them");

@@ -135,6 +135,16 @@ impl Store for MemoryStore {
         Ok(())
     }
 
+    fn entry(&self, sequence: Sequence) -> Result<Option<Entry>, StoreError> {
+        let kept = self.kept();
+        let (through, _) = kept.split_after(sequence);
+        Ok(through.last().filter(|entry| entry.sequence == sequence).cloned())
+    }
+
+    fn id_seed(&self) -> u64 {
+        0
+    }
+
     fn row(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
         Ok(self.kept().rows.get(&(table, key.to_vec())).cloned())
     }
@@ -197,6 +207,12 @@ macro_rules! forward_reads {
         }
         fn read_back(&self, before: Sequence, visit: Visit<'_>) -> Result<(), StoreError> {
             self.inner.read_back(before, visit)
+        }
+        fn entry(&self, sequence: Sequence) -> Result<Option<Entry>, StoreError> {
+            self.inner.entry(sequence)
+        }
+        fn id_seed(&self) -> u64 {
+            self.inner.id_seed()
         }
         fn row(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
             self.inner.row(table, key)

@@ -80,7 +80,7 @@ impl User {
     /// answered as a decline.
     pub(crate) fn card_freed_by(&self, root: &AuthorizationId, ended: &Ended) -> Option<usize> {
         // An increment that was late used nothing.
-        if !matches!(&ended.cause, EndCause::Late { id } if id == root) {
+        if !matches!(&ended.cause, EndCause::Late { id, .. } if id == root) {
             return None;
         }
         let late = ended.draws.first()?;

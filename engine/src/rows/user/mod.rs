@@ -15,7 +15,7 @@ use self::limit::CLOCKS_DIFFER_SECONDS;
 pub use self::limit::LimitBase;
 pub use self::money::{FiatBalance, Funds};
 use super::legal::Broken;
-use super::{Completions, NewSpend, Row, Spends};
+use super::{Completions, NewSpend, Row, Spends, Stored};
 use crate::contract::limit::ClientLimit;
 use crate::fact::{
     AccountStatus, AccountWord, Approval, CardUse, Controls, Decided, Difference, EndCause, Ended, Evidence, Fact,
@@ -103,7 +103,6 @@ impl Rest {
 }
 
 impl Row for User {
-    const TABLE: Table = Table::Users;
     type Key = UrId;
 
     fn touched(touches: &Touches<'_>) -> impl Iterator<Item = UrId> {
@@ -196,6 +195,10 @@ impl Row for User {
         self.tidy();
         self.sequence = sequence;
     }
+}
+
+impl Stored for User {
+    const TABLE: Table = Table::Users;
 }
 
 impl User {

@@ -9,7 +9,7 @@ use clap::Subcommand;
 use tapgate_engine::fact::{Author, Record};
 use tapgate_engine::ids::Sequence;
 use tapgate_engine::ledger::{Ledger, Policy};
-use tapgate_engine::recovery::{recover, verify};
+use tapgate_engine::recovery::{recover, reindex, verify};
 use tapgate_engine::store::rocks::{Rocks, SyncMode};
 use tapgate_engine::store::{Store, StoreError};
 
@@ -34,6 +34,11 @@ pub(in crate::cli) enum Command {
         /// The data directory.
         directory: PathBuf,
     },
+    /// Build the index of ids again from the journal, where `verify` says that it has lost entries.
+    Reindex {
+        /// The data directory; no process may be serving from it.
+        directory: PathBuf,
+    },
     /// Set a journal right whose last record lies in the future.
     SetClock {
         /// The data directory; no process may be serving from it.
@@ -48,12 +53,19 @@ pub(in crate::cli) fn run(command: &Command) -> Result<(), Failed> {
     match command {
         Command::Verify { directory } => verify_directory(directory),
         Command::Dump { directory } => dump(directory),
+        Command::Reindex { directory } => build_index(directory),
         Command::SetClock { directory, reason } => set_clock(directory, reason),
     }
 }
 
 fn open(directory: &Path) -> Result<Arc<dyn Store>, Failed> {
     Ok(Arc::new(Rocks::open_read_only(directory)?))
+}
+
+fn open_to_write(directory: &Path) -> Result<Arc<dyn Store>, Failed> {
+    // Refuses what is no data directory: opening it to write would create one.
+    drop(open(directory)?);
+    Ok(Arc::new(Rocks::open(directory, SyncMode::Fsync)?))
 }
 
 fn verify_directory(directory: &Path) -> Result<(), Failed> {
@@ -95,11 +107,15 @@ fn dump(directory: &Path) -> Result<(), Failed> {
     failed.map_or(Ok(()), Err)
 }
 
+fn build_index(directory: &Path) -> Result<(), Failed> {
+    let store = open_to_write(directory)?;
+    let entries = reindex(&*store)?;
+    print(&format!("entries: {entries}\n"))
+}
+
 /// Appends the correction to the journal, and writes the rows, so that the next start folds nothing from the future.
 fn set_clock(directory: &Path, reason: &str) -> Result<(), Failed> {
-    // Refuses what is no data directory: opening it to write would create one.
-    drop(open(directory)?);
-    let store: Arc<dyn Store> = Arc::new(Rocks::open(directory, SyncMode::Fsync)?);
+    let store = open_to_write(directory)?;
     let recovered = recover(&store)?;
     let (from, to) = (recovered.state.latest(), Clock::start().now().at);
     let fail = Box::new(|error: StoreError| tracing::error!(%error, "the journal failed"));

@@ -69,7 +69,7 @@ fn frozen_by(decided: &Decided) -> Option<(&UrId, &CardId)> {
 /// The decision that came too late.
 fn late(settled: &Settled) -> Option<&AuthorizationId> {
     match &settled.evidence {
-        Evidence::Ended(Ended { cause: EndCause::Late { id }, .. }) => Some(id).filter(|id| **id == settled.root),
+        Evidence::Ended(Ended { cause: EndCause::Late { id, .. }, .. }) => Some(id).filter(|id| **id == settled.root),
         _ => None,
     }
 }

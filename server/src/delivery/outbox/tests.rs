@@ -545,6 +545,15 @@ impl Store for Counted {
         self.inner.read_back(before, visit)
     }
 
+    fn entry(&self, sequence: Sequence) -> Result<Option<Entry>, StoreError> {
+        self.looked_up.fetch_add(1, Ordering::Relaxed);
+        self.inner.entry(sequence)
+    }
+
+    fn id_seed(&self) -> u64 {
+        self.inner.id_seed()
+    }
+
     fn row(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
         self.looked_up.fetch_add(1, Ordering::Relaxed);
         self.inner.row(table, key)

@@ -81,7 +81,7 @@ pub(super) struct Filters {
 
 impl Filters {
     fn ask_about(&self, record: &Record) -> bool {
-        let Some(request) = wire::request_of(&record.fact) else { return false };
+        let Some(request) = record.fact.request() else { return false };
         let at = record.at.seconds().0;
         self.ur_id.as_ref().is_none_or(|user| request.user.as_str() == user)
             && self.card_id.as_ref().is_none_or(|card| request.card.as_str() == card)

@@ -20,19 +20,6 @@ pub fn author_name(author: &Author) -> &str {
     author.name()
 }
 
-/// The callback that a record answers.
-#[must_use]
-pub fn request_of(fact: &Fact) -> Option<&Request> {
-    match fact {
-        Fact::Decided(decided) => Some(&decided.request),
-        Fact::Settled(settled) => match &settled.evidence {
-            Evidence::Announced(announced) => Some(&announced.request),
-            _ => None,
-        },
-        _ => None,
-    }
-}
-
 /// An authorization as in lists, without its explanation.
 #[must_use]
 pub fn summary(id: &AuthorizationId, found: &Found, decision: Option<&Record>) -> Map<String, Value> {
@@ -42,7 +29,7 @@ pub fn summary(id: &AuthorizationId, found: &Found, decision: Option<&Record>) -
         Some(Outcome::Declined(reason)) => Some(reason.name()),
         _ => None,
     };
-    let request = decision.and_then(|record| request_of(&record.fact));
+    let request = decision.and_then(|record| record.fact.request());
     let approval = decision.and_then(|record| match &record.fact {
         Fact::Decided(decided) => match &decided.verdict {
             Verdict::Approved(approval) => Some(approval),

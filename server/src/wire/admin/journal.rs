@@ -7,7 +7,7 @@ use tapgate_engine::fact::{
 };
 use tapgate_engine::ids::{AuthorizationId, Sequence, UrId};
 
-use super::authorizations::{author_name, evidence, request_of};
+use super::authorizations::{author_name, evidence};
 use super::money;
 use crate::wire::callback::kind_name;
 
@@ -195,7 +195,7 @@ fn fiat_choice_name(choice: FiatChoice) -> &'static str {
 }
 
 fn request(fact: &Fact) -> Value {
-    request_of(fact).map_or(Value::Null, |request| {
+    fact.request().map_or(Value::Null, |request| {
         json!({
             "authorizationId": request.id.as_str(), "type": kind_name(request.kind),
             "originalAuthorizationId": request.original.as_ref().map(AuthorizationId::as_str),

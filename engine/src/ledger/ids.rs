@@ -1,0 +1,290 @@
+//! One place for an id: its answer, and its authorization where the id is a root.
+//!
+//! A place is found by the hash of its id, in shards of their own. A decision locks the place of its own id and that of
+//! its root together: the shards in ascending order, one guard where they coincide. The disk is asked before any guard;
+//! what it said holds if no place of the shard was evicted meanwhile, and is asked again otherwise.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crossbeam::utils::CachePadded;
+use hashbrown::HashTable;
+
+use super::Ledger;
+use super::commit::fold;
+use crate::fact::Record;
+use crate::ids::{AuthorizationId, Sequence};
+use crate::journal::Ticket;
+use crate::rows::index::{IdKey, LastRecords};
+use crate::rows::{Answer, Authorization, Row, Told};
+use crate::store::StoreError;
+
+/// Shards: at this count two cores meet on a lock in less than one of a thousand decisions.
+const SHARDS: usize = 1024;
+
+/// Every id in memory.
+pub(super) struct Ids {
+    seed: u64,
+    shards: Box<[CachePadded<Mutex<Shard>>]>,
+}
+
+#[derive(Default)]
+struct Shard {
+    places: HashTable<Place>,
+    /// Places evicted so far: what the disk said before one of these evictions may be out of date.
+    evictions: u64,
+}
+
+struct Place {
+    key: IdKey,
+    /// Records that recovery found after the index on disk: folded when somebody asks.
+    named: LastRecords,
+    live: Option<Box<Live>>,
+}
+
+/// What memory holds of an id.
+#[derive(Debug, Default)]
+pub(super) struct Live {
+    pub(super) answer: Option<AnswerSlot>,
+    pub(super) authorization: Option<Authorization>,
+}
+
+/// The answer to an id in memory, with the ticket of its record.
+#[derive(Debug)]
+pub(super) struct AnswerSlot {
+    pub(super) answer: Answer,
+    /// `None` for an answer loaded from disk: it is durable.
+    pub(super) ticket: Option<Arc<Ticket>>,
+}
+
+impl Live {
+    fn of(told: Told) -> Live {
+        let Told { answer, authorization } = told;
+        Live { answer: answer.map(|answer| AnswerSlot { answer, ticket: None }), authorization }
+    }
+
+    pub(super) fn copy(&self) -> Told {
+        Told { answer: self.answer.as_ref().map(|slot| slot.answer.clone()), authorization: self.authorization.clone() }
+    }
+
+    /// The last record in it.
+    fn newest(&self) -> Sequence {
+        let answer = self.answer.as_ref().map_or(Sequence::ZERO, |slot| slot.answer.sequence);
+        let authorization = self.authorization.as_ref().map_or(Sequence::ZERO, |row| row.sequence);
+        answer.max(authorization)
+    }
+
+    /// Whether nothing of it is expected to change.
+    fn is_over(&self) -> bool {
+        self.authorization.as_ref().is_none_or(|row| !row.can_end())
+    }
+}
+
+/// What was found of an id without keeping its guard.
+enum Asked {
+    InMemory,
+    OnDisk {
+        /// What memory knew of it.
+        named: LastRecords,
+        evictions: u64,
+        /// `None` for an unknown id.
+        live: Option<Box<Live>>,
+    },
+}
+
+/// The guards of one or two places.
+pub(super) struct Places<'a> {
+    low: (usize, MutexGuard<'a, Shard>),
+    high: Option<(usize, MutexGuard<'a, Shard>)>,
+}
+
+impl Places<'_> {
+    #[expect(clippy::expect_used, reason = "a place outside its guards is a bug, seen before anything has changed")]
+    fn shard(&mut self, key: IdKey) -> &mut Shard {
+        let number = shard_of(key);
+        let held = [Some(&mut self.low), self.high.as_mut()].into_iter().flatten();
+        &mut held.into_iter().find(|(held, _)| *held == number).expect("the guard of the place's shard").1
+    }
+
+    fn get(&mut self, key: IdKey) -> Option<&mut Live> {
+        self.shard(key).find_mut(key)?.live.as_deref_mut()
+    }
+
+    pub(super) fn answer(&mut self, key: IdKey) -> Option<&mut AnswerSlot> {
+        self.get(key)?.answer.as_mut()
+    }
+
+    pub(super) fn authorization(&mut self, key: IdKey) -> Option<&mut Authorization> {
+        self.get(key)?.authorization.as_mut()
+    }
+
+    /// The place of an id, made if it is new.
+    pub(super) fn live(&mut self, key: IdKey) -> &mut Live {
+        let shard = self.shard(key);
+        let place = shard.places.entry(key.spread(), |place| place.key == key, |place| place.key.spread());
+        let new = || Place { key, named: LastRecords::default(), live: None };
+        place.or_insert_with(new).into_mut().live.get_or_insert_default()
+    }
+
+    /// Folds a record into the authorization of a root, or begins it, as [`crate::rows::Shelf::apply`] does.
+    pub(super) fn fold_authorization(
+        &mut self,
+        key: IdKey,
+        root: &AuthorizationId,
+        sequence: Sequence,
+        record: &Record,
+    ) {
+        if let Some(row) = self.authorization(key) {
+            fold(row, sequence, record);
+        } else if let Some(row) = Authorization::open(root, sequence, record) {
+            self.live(key).authorization = Some(row);
+        }
+    }
+
+    /// Takes in what the disk said; `false` if memory has changed since, so that it must be asked again.
+    fn take_in(&mut self, key: IdKey, asked: Asked) -> bool {
+        let shard = self.shard(key);
+        let evicted_so_far = shard.evictions;
+        let place = shard.find_mut(key);
+        if place.as_ref().is_some_and(|place| place.live.is_some()) {
+            return true;
+        }
+        let Asked::OnDisk { named, evictions, live } = asked else { return false };
+        match place {
+            Some(place) if place.named == named => place.live = Some(live.unwrap_or_default()),
+            None if evicted_so_far == evictions && named.is_none() => {
+                live.into_iter().for_each(|live| shard.insert(Place { key, named, live: Some(live) }));
+            }
+            _ => return false,
+        }
+        true
+    }
+}
+
+impl Shard {
+    fn find_mut(&mut self, key: IdKey) -> Option<&mut Place> {
+        self.places.find_mut(key.spread(), |place| place.key == key)
+    }
+
+    fn insert(&mut self, place: Place) {
+        self.places.insert_unique(place.key.spread(), place, |place| place.key.spread());
+    }
+}
+
+fn shard_of(key: IdKey) -> usize {
+    // The table takes a hash's highest and lowest bits.
+    (key.spread() >> 32) as usize % SHARDS
+}
+
+impl Ids {
+    pub(super) fn new(seed: u64, named: impl IntoIterator<Item = (IdKey, LastRecords)>) -> Ids {
+        let ids = Ids { seed, shards: (0..SHARDS).map(|_| CachePadded::default()).collect() };
+        for (key, last) in named {
+            ids.shard(key).insert(Place { key, named: last, live: None });
+        }
+        ids
+    }
+
+    pub(super) fn key(&self, id: &AuthorizationId) -> IdKey {
+        IdKey::of(self.seed, id)
+    }
+
+    #[expect(clippy::indexing_slicing, reason = "a shard's number is below their count")]
+    fn lock_shard(&self, number: usize) -> MutexGuard<'_, Shard> {
+        self.shards[number].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn shard(&self, key: IdKey) -> MutexGuard<'_, Shard> {
+        self.lock_shard(shard_of(key))
+    }
+
+    fn lock(&self, [one, other]: [IdKey; 2]) -> Places<'_> {
+        let (one, other) = (shard_of(one), shard_of(other));
+        let (low, high) = (one.min(other), one.max(other));
+        // The guards are taken in the order of the fields.
+        Places {
+            low: (low, self.lock_shard(low)),
+            high: (high != low).then(|| (high, self.lock_shard(high))),
+        }
+    }
+
+    /// Evicts an id whose records are all at or before `through`, if it is over or open ones are forgotten, too.
+    pub(super) fn evict(&self, key: IdKey, through: Sequence, forgets_open: bool) -> bool {
+        let mut shard = self.shard(key);
+        let Ok(place) = shard.places.find_entry(key.spread(), |place| place.key == key) else { return false };
+        let Place { named, live, .. } = place.get();
+        let newest = live.as_ref().map_or(named.newest(), |live| live.newest());
+        let is_evicted = newest <= through && (forgets_open || live.as_ref().is_none_or(|live| live.is_over()));
+        if is_evicted {
+            place.remove();
+            shard.evictions += 1;
+        }
+        is_evicted
+    }
+}
+
+impl Ledger {
+    /// Locks the places of an id and of its root, with what the disk says of both.
+    pub(super) fn places(&self, ids: [(IdKey, &AuthorizationId); 2]) -> Result<Places<'_>, StoreError> {
+        let [own, root] = ids;
+        let is_one = own.0 == root.0;
+        loop {
+            let asked = self.ask(own)?;
+            let asked_root = (!is_one).then(|| self.ask(root)).transpose()?;
+            let mut places = self.ids.lock([own.0, root.0]);
+            if places.take_in(own.0, asked) && asked_root.is_none_or(|asked| places.take_in(root.0, asked)) {
+                return Ok(places);
+            }
+        }
+    }
+
+    /// Locks the place of one id, with what the disk says of it.
+    pub(super) fn place(&self, id: (IdKey, &AuthorizationId)) -> Result<Places<'_>, StoreError> {
+        self.places([id, id])
+    }
+
+    /// Reads an id without keeping its place: what memory holds, else what the disk says.
+    pub(super) fn read_id<T>(
+        &self,
+        id: &AuthorizationId,
+        read: impl Fn(&Live) -> T,
+    ) -> Result<Option<T>, StoreError> {
+        let key = self.ids.key(id);
+        loop {
+            let in_memory = self.ids.shard(key).find_mut(key).and_then(|place| place.live.as_deref().map(&read));
+            if in_memory.is_some() {
+                return Ok(in_memory);
+            }
+            if let Asked::OnDisk { live, .. } = self.ask((key, id))? {
+                return Ok(live.map(|live| read(&live)));
+            }
+        }
+    }
+
+    /// Asks the disk about an id that memory does not hold.
+    fn ask(&self, (key, id): (IdKey, &AuthorizationId)) -> Result<Asked, StoreError> {
+        let (named, evictions) = {
+            let mut shard = self.ids.shard(key);
+            match shard.find_mut(key) {
+                Some(Place { live: Some(_), .. }) => return Ok(Asked::InMemory),
+                Some(Place { named, live: None, .. }) => (*named, shard.evictions),
+                None => (LastRecords::default(), shard.evictions),
+            }
+        };
+        let last = named.or_stored(key, &*self.store)?;
+        if last.is_none() {
+            return Ok(Asked::OnDisk { named, evictions, live: None });
+        }
+        self.not_ahead(last.newest())?;
+        let live = Some(Box::new(Live::of(Told::load(&*self.store, id, last)?)));
+        Ok(Asked::OnDisk { named, evictions, live })
+    }
+
+    /// Checks that the index names no record that is not durable: such an entry is never written.
+    fn not_ahead(&self, sequence: Sequence) -> Result<(), StoreError> {
+        let durable = self.journal.durable();
+        if sequence <= durable {
+            return Ok(());
+        }
+        Err(StoreError::Corrupt(format!("the index names record {sequence}, and the journal ends at {durable}")))
+    }
+}
