@@ -198,6 +198,8 @@ impl Currency {
     pub const USD: Currency = Currency(*b"USD");
     /// Swiss franc: the currency of the client limit.
     pub const CHF: Currency = Currency(*b"CHF");
+    /// Pound sterling.
+    pub const GBP: Currency = Currency(*b"GBP");
     /// Renminbi.
     pub const CNH: Currency = Currency(*b"CNH");
     /// Singapore dollar.

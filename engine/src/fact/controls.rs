@@ -1,8 +1,7 @@
 //! Controls: limits set by people on the program, a user or a card. All off by default.
 
 use compact_str::CompactString;
-use serde::de::Error as _;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 
 use super::{Channel, Merchant};
 use crate::contract::limit::LIMIT_PERIOD_SECONDS;
@@ -331,25 +330,18 @@ pub struct Listed {
     pub channel: Listing,
 }
 
-impl Serialize for Listed {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Listed { country, mcc, merchant, channel } = *self;
-        let bits = [country, mcc, merchant, channel];
-        serializer.serialize_u8(bits.into_iter().rev().fold(0, |byte, listing| byte << 2 | listing as u8))
-    }
-}
-
-impl<'de> Deserialize<'de> for Listed {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Listed, D::Error> {
-        let byte = u8::deserialize(deserializer)?;
-        let listing = |place: u8| {
-            Listing::of_bits(byte >> (2 * place) & 3).ok_or_else(|| D::Error::custom("a listing that is not known"))
-        };
-        Ok(Listed { country: listing(0)?, mcc: listing(1)?, merchant: listing(2)?, channel: listing(3)? })
-    }
-}
-
 impl Listed {
+    pub(super) fn to_bits(self) -> u8 {
+        let Listed { country, mcc, merchant, channel } = self;
+        [country, mcc, merchant, channel].into_iter().rev().fold(0, |byte, listing| byte << 2 | listing as u8)
+    }
+
+    /// `None`: a listing that is not known.
+    pub(super) fn from_bits(byte: u8) -> Option<Listed> {
+        let listing = |place: u8| Listing::of_bits(byte >> (2 * place) & 3);
+        Some(Listed { country: listing(0)?, mcc: listing(1)?, merchant: listing(2)?, channel: listing(3)? })
+    }
+
     /// The stricter of both, field by field.
     #[must_use]
     pub fn or(self, other: Listed) -> Listed {

@@ -3,6 +3,7 @@
 use std::ops::{AddAssign, Sub};
 
 use serde::de::Error as _;
+use serde::ser::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use smallvec::SmallVec;
 
@@ -15,7 +16,7 @@ use crate::money::{ChfMinor, Currency, Minor, Money};
 use crate::time::UnixSeconds;
 
 /// A decision and all its inputs.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Decided {
     pub request: Request,
     /// Hash of the request's bytes, to recognize a repeat.
@@ -28,7 +29,19 @@ pub struct Decided {
     pub settled: Option<Box<Difference>>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+impl Serialize for Decided {
+    fn serialize<S: Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
+        Err(S::Error::custom("a decision has bytes of its own"))
+    }
+}
+
+impl<'de> Deserialize<'de> for Decided {
+    fn deserialize<D: Deserializer<'de>>(_: D) -> Result<Decided, D::Error> {
+        Err(D::Error::custom("a decision has bytes of its own"))
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
     Approved(Approval),
     /// Declined; nothing is held.
@@ -36,7 +49,7 @@ pub enum Verdict {
 }
 
 /// The amounts that an approval takes: each capacity exactly once.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Approval {
     pub source: Source,
     /// The approved amount, in the transaction currency.
@@ -176,7 +189,7 @@ impl AuthorizationState {
 }
 
 /// Every input of the ladder except the request. Stored with the decision.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Inputs {
     /// Time of the decision.
     pub now: UnixSeconds,
@@ -231,23 +244,17 @@ pub struct Gates {
     pub disk_low: bool,
 }
 
-impl Serialize for Gates {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Gates { program_suspended, provider_suspended, reversed_before, parent_found, time_trusted, disk_low } =
-            *self;
+impl Gates {
+    pub(super) fn to_bits(self) -> u8 {
+        let Gates { program_suspended, provider_suspended, reversed_before, parent_found, time_trusted, disk_low } = self;
         let bits = [program_suspended, provider_suspended, reversed_before, parent_found, time_trusted, disk_low];
-        serializer.serialize_u8(bits.into_iter().rev().fold(0, |byte, bit| byte << 1 | u8::from(bit)))
+        bits.into_iter().rev().fold(0, |byte, bit| byte << 1 | u8::from(bit))
     }
-}
 
-impl<'de> Deserialize<'de> for Gates {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Gates, D::Error> {
-        let byte = u8::deserialize(deserializer)?;
-        if byte >> 6 != 0 {
-            return Err(D::Error::custom("a gate that is not known"));
-        }
+    /// `None`: a gate that is not known.
+    pub(super) fn from_bits(byte: u8) -> Option<Gates> {
         let bit = |place: u8| byte >> place & 1 == 1;
-        Ok(Gates {
+        (byte >> 6 == 0).then(|| Gates {
             program_suspended: bit(0),
             provider_suspended: bit(1),
             reversed_before: bit(2),
@@ -270,7 +277,7 @@ pub struct Claimed {
 }
 
 /// The user's row as seen by the ladder.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UserSeen {
     /// UR's status of the account.
     pub status: AccountStatus,
@@ -338,7 +345,7 @@ pub struct Window {
 }
 
 /// The user's funds as seen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FundsSeen {
     pub currency: Currency,
     /// Funds without the part held by earlier approvals.
@@ -348,7 +355,7 @@ pub struct FundsSeen {
 }
 
 /// The balances that cover an approval on one route.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Capacity {
     /// The partner's pool and the user's funds.
     Pool {
@@ -371,7 +378,7 @@ pub enum Capacity {
 }
 
 /// One funding route: in the transaction currency itself, or converted to the card's.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FundingRoute {
     pub currency: Currency,
     /// Conversion of the request's amount; `None` where it needs rates but none were ever set.

@@ -10,6 +10,7 @@ pub mod calendar;
 mod clock;
 pub mod controls;
 pub mod cursor;
+mod decided_bytes;
 mod decision;
 mod evidence;
 mod merchant;

@@ -1,16 +1,24 @@
 //! Records: the journal's entries and their bytes.
 
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
+use super::decided_bytes::{In, put_decision, put_request};
 use super::{Author, Decided, Fact, Request};
 use crate::bytes::{Buffer, Fingerprint};
 use crate::time::UnixMillis;
 
-/// The version of the records' bytes. A change of any type below needs a new version and a decoder for the old one.
+/// The version of a record's bytes, for its kind alone: a kind whose bytes change gets a version of its own, and the
+/// decoder of the old one stays. Bytes once written never change their meaning; new kinds come at the end.
 pub const RECORD_VERSION: u8 = 1;
 
+/// The variant index of [`Fact::Decided`].
+const DECIDED: u8 = 0;
+
+/// What every decision's record begins with.
+const DECIDED_HEAD: [u8; 2] = [RECORD_VERSION, DECIDED];
+
 /// One entry of the journal.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
     /// Never before that of a record it depends on.
     pub at: UnixMillis,
@@ -31,59 +39,48 @@ pub enum RecordError {
     Malformed(String),
 }
 
-/// A request's bytes, encoded once: for its fingerprint and for the record that decides it.
+/// The beginning of a decision's record, with its request: encoded once, for its fingerprint and for its record.
 pub(crate) struct EncodedRequest {
     bytes: Vec<u8>,
-    /// The length of the part that money depends on.
-    binding: usize,
+    fingerprint: Fingerprint,
 }
 
+/// Usual size of a decision's record, and some.
+const RECORD_BYTES_USUAL: usize = 384;
+
 impl EncodedRequest {
-    /// The bytes are those of the derived encoding, written in three parts.
     pub(crate) fn of(request: &Request) -> EncodedRequest {
-        let Request { kind, original, user, card, amount, currency, partial_approval_allowed, .. } = request;
-        let Request { settlement_amount, settlement_currency, id, merchant, channel, currency_given, .. } = request;
-        let mut buffer = Buffer(Vec::with_capacity(REQUEST_BYTES_USUAL));
-        buffer.put(&(kind, original, user, card, amount, currency, partial_approval_allowed));
-        let without_settlement = buffer.0.len();
-        buffer.put(&(settlement_amount, settlement_currency));
-        // UR computes the settlement anew when it asks again; only other currencies are priced by it.
-        let binding = if currency.is_held_by_ur() { without_settlement } else { buffer.0.len() };
-        buffer.put(&(id, merchant, channel, currency_given));
-        EncodedRequest { bytes: buffer.0, binding }
+        let mut bytes = Vec::with_capacity(RECORD_BYTES_USUAL);
+        bytes.extend_from_slice(&DECIDED_HEAD);
+        let binding = put_request(&mut bytes, request);
+        let fingerprint = Fingerprint::of_request(bytes.get(DECIDED_HEAD.len()..binding).unwrap_or(&bytes));
+        EncodedRequest { bytes, fingerprint }
     }
 
     /// Hash of what money depends on: a repeat with another merchant name is the same request.
     pub(crate) fn fingerprint(&self) -> Fingerprint {
-        Fingerprint::of_request(self.bytes.get(..self.binding).unwrap_or(&self.bytes))
+        self.fingerprint
+    }
+
+    /// The bytes of the record that decides it.
+    pub(crate) fn decided(self, record: &Record, decided: &Decided) -> Vec<u8> {
+        let EncodedRequest { bytes, fingerprint } = self;
+        let mut buffer = Buffer(bytes);
+        buffer.put(&(record.at, &record.author));
+        put_decision(&mut buffer.0, decided, fingerprint, record.at.seconds());
+        buffer.0
     }
 }
 
-/// Usual size of a decision's record; its request's part follows.
-const RECORD_BYTES_USUAL: usize = 320;
-
-const REQUEST_BYTES_USUAL: usize = 192;
-
-/// The variant index of [`Fact::Decided`].
-const DECIDED: u8 = 0;
-
 impl Record {
-    /// The record's bytes: the version, then the record.
+    /// The record's bytes: its version, its fact, its time and author.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
+        if let Fact::Decided(decided) = &self.fact {
+            return EncodedRequest::of(&decided.request).decided(self, decided);
+        }
         let mut buffer = Buffer(Vec::with_capacity(RECORD_BYTES_USUAL));
-        buffer.put(&(RECORD_VERSION, self));
-        buffer.0
-    }
-
-    /// As [`Record::encode`], reusing the encoded request: a decision's request is not encoded twice.
-    pub(crate) fn encode_around(&self, request: &EncodedRequest) -> Vec<u8> {
-        let Fact::Decided(decided) = &self.fact else { return self.encode() };
-        let Decided { request: _, fingerprint, inputs, verdict, previous, settled } = &**decided;
-        let mut buffer = Buffer(Vec::with_capacity(RECORD_BYTES_USUAL));
-        buffer.put(&(RECORD_VERSION, self.at, &self.author, DECIDED));
-        buffer.0.extend_from_slice(&request.bytes);
-        buffer.put(&(fingerprint, inputs, verdict, previous, settled));
+        buffer.put(&(RECORD_VERSION, &self.fact, self.at, &self.author));
         buffer.0
     }
 
@@ -92,14 +89,31 @@ impl Record {
     /// # Errors
     /// The version is unknown, or the bytes are not exactly one record.
     pub fn decode(bytes: &[u8]) -> Result<Record, RecordError> {
-        match bytes.split_first() {
-            Some((&RECORD_VERSION, rest)) => match postcard::take_from_bytes(rest) {
-                Ok((record, [])) => Ok(record),
-                Ok((_, rest)) => Err(RecordError::Malformed(format!("{} bytes too many", rest.len()))),
-                Err(error) => Err(RecordError::Malformed(error.to_string())),
-            },
-            Some((version, _)) => Err(RecordError::Version(*version)),
-            None => Err(RecordError::Malformed("no bytes".to_owned())),
+        let (record, rest) = match bytes {
+            [] => return Err(RecordError::Malformed("no bytes".to_owned())),
+            [RECORD_VERSION, DECIDED, rest @ ..] => Record::decode_decided(rest)?,
+            [RECORD_VERSION, rest @ ..] => {
+                let ((fact, at, author), rest) = taken(rest)?;
+                (Record { at, author, fact }, rest)
+            }
+            [version, ..] => return Err(RecordError::Version(*version)),
+        };
+        match rest {
+            [] => Ok(record),
+            _ => Err(RecordError::Malformed(format!("{} bytes too many", rest.len()))),
         }
     }
+
+    fn decode_decided(bytes: &[u8]) -> Result<(Record, &[u8]), RecordError> {
+        let mut input = In(bytes);
+        let (request, fingerprint) = input.request()?;
+        let ((at, author), rest) = taken::<(UnixMillis, Author)>(input.0)?;
+        let mut input = In(rest);
+        let decided = input.decision(request, fingerprint, at.seconds())?;
+        Ok((Record { at, author, fact: Fact::Decided(Box::new(decided)) }, input.0))
+    }
+}
+
+fn taken<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<(T, &'a [u8]), RecordError> {
+    postcard::take_from_bytes(bytes).map_err(|error| RecordError::Malformed(error.to_string()))
 }

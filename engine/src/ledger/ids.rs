@@ -11,7 +11,7 @@ use hashbrown::HashTable;
 
 use super::Ledger;
 use super::commit::fold;
-use crate::fact::Record;
+use crate::fact::{Record, Request};
 use crate::ids::{AuthorizationId, Sequence};
 use crate::journal::Ticket;
 use crate::rows::index::{IdKey, LastRecords};
@@ -95,6 +95,16 @@ enum Asked {
 pub(super) struct Places<'a> {
     low: (usize, MutexGuard<'a, Shard>),
     high: Option<(usize, MutexGuard<'a, Shard>)>,
+    /// Neither memory nor the disk knows any of the ids: nothing needs to be looked up.
+    are_new: bool,
+}
+
+/// What became of an answer from the disk.
+enum Taken {
+    Known,
+    New,
+    /// Memory has changed since: ask again.
+    Outdated,
 }
 
 impl Places<'_> {
@@ -106,6 +116,9 @@ impl Places<'_> {
     }
 
     fn get(&mut self, key: IdKey) -> Option<&mut Live> {
+        if self.are_new {
+            return None;
+        }
         self.shard(key).find_mut(key)?.live.as_deref_mut()
     }
 
@@ -118,7 +131,8 @@ impl Places<'_> {
     }
 
     /// The place of an id, made if it is new.
-    pub(super) fn live(&mut self, key: IdKey) -> &mut Live {
+    fn live(&mut self, key: IdKey) -> &mut Live {
+        self.are_new = false;
         let shard = self.shard(key);
         let place = shard.places.entry(key.spread(), |place| place.key == key, |place| place.key.spread());
         let new = || Place { key, named: LastRecords::default(), live: None };
@@ -140,23 +154,42 @@ impl Places<'_> {
         }
     }
 
-    /// Takes in what the disk said; `false` if memory has changed since, so that it must be asked again.
-    fn take_in(&mut self, key: IdKey, asked: Asked) -> bool {
+    /// Folds the record that answers an id, and its root.
+    pub(super) fn answer_with(
+        &mut self,
+        [own, root]: [IdKey; 2],
+        request: &Request,
+        slot: AnswerSlot,
+        sequence: Sequence,
+        record: &Record,
+    ) {
+        if self.are_new && own == root {
+            let authorization = Authorization::open(&request.id, sequence, record);
+            let live = Some(Box::new(Live { answer: Some(slot), authorization }));
+            self.are_new = false;
+            return self.shard(own).insert(Place { key: own, named: LastRecords::default(), live });
+        }
+        self.fold_authorization(root, request.root(), sequence, record);
+        self.live(own).answer = Some(slot);
+    }
+
+    /// Takes in what the disk said.
+    fn take_in(&mut self, key: IdKey, asked: Asked) -> Taken {
         let shard = self.shard(key);
         let evicted_so_far = shard.evictions;
-        let place = shard.find_mut(key);
-        if place.as_ref().is_some_and(|place| place.live.is_some()) {
-            return true;
-        }
-        let Asked::OnDisk { named, evictions, live } = asked else { return false };
-        match place {
-            Some(place) if place.named == named => place.live = Some(live.unwrap_or_default()),
-            None if evicted_so_far == evictions && named.is_none() => {
-                live.into_iter().for_each(|live| shard.insert(Place { key, named, live: Some(live) }));
+        match (shard.find_mut(key), asked) {
+            (Some(Place { live: Some(_), .. }), _) => Taken::Known,
+            (Some(place), Asked::OnDisk { named, live, .. }) if place.named == named => {
+                place.live = Some(live.unwrap_or_default());
+                Taken::Known
             }
-            _ => return false,
+            (None, Asked::OnDisk { named, evictions, live }) if evicted_so_far == evictions && named.is_none() => {
+                let Some(live) = live else { return Taken::New };
+                shard.insert(Place { key, named, live: Some(live) });
+                Taken::Known
+            }
+            _ => Taken::Outdated,
         }
-        true
     }
 }
 
@@ -204,6 +237,7 @@ impl Ids {
         Places {
             low: (low, self.lock_shard(low)),
             high: (high != low).then(|| (high, self.lock_shard(high))),
+            are_new: false,
         }
     }
 
@@ -231,7 +265,10 @@ impl Ledger {
             let asked = self.ask(own)?;
             let asked_root = (!is_one).then(|| self.ask(root)).transpose()?;
             let mut places = self.ids.lock([own.0, root.0]);
-            if places.take_in(own.0, asked) && asked_root.is_none_or(|asked| places.take_in(root.0, asked)) {
+            let taken = places.take_in(own.0, asked);
+            let taken_root = asked_root.map_or(Taken::New, |asked| places.take_in(root.0, asked));
+            places.are_new = matches!((&taken, &taken_root), (Taken::New, Taken::New));
+            if !matches!(taken, Taken::Outdated) && !matches!(taken_root, Taken::Outdated) {
                 return Ok(places);
             }
         }

@@ -136,7 +136,10 @@ impl Ledger {
         let ticket = Ticket::pending();
         let resolves = Resolves::Decision(Arc::clone(&ticket));
         let record = Record { at: moment.at, author, fact };
-        let payload = record.encode_around(&encoded);
+        let payload = match &record.fact {
+            Fact::Decided(decided) => encoded.decided(&record, decided),
+            _ => record.encode(),
+        };
         let reply = commit_reserved(permit, shared, &record, payload, resolves, |_, sequence, record| {
             // Only a return that changes nothing touches no user: this look costs a decision less than all that
             // `touches` gathers.
@@ -145,16 +148,16 @@ impl Ledger {
             if touches_user {
                 fold_into(owner, sequence, record);
             }
-            let request = answered(&record.fact);
-            places.fold_authorization(root, request.root(), sequence, record);
             // A first authorization has no difference to look at.
             let tells = |change: &Difference| !change.opened.is_empty() || !change.resolved.is_empty();
             if !is_first(&record.fact) && record.fact.differences().any(tells) {
                 self.lock_shelves().apply(&record.fact.touches(sequence), sequence, record);
             }
+            let request = answered(&record.fact);
             let answer = answer_of(&request.id, sequence, record);
             let reply = reply(request.id.clone(), &answer);
-            places.live(own).answer = Some(AnswerSlot { answer, ticket: Some(Arc::clone(&ticket)) });
+            let slot = AnswerSlot { answer, ticket: Some(Arc::clone(&ticket)) };
+            places.answer_with([own, root], request, slot, sequence, record);
             reply
         });
         Ok(Submission { reply, ticket: Some(ticket) })

@@ -29,6 +29,7 @@ fn a_directory_without_the_younger_tables_is_read_as_it_is() {
     let names = [META, table_name(Table::Users)];
     let db = DB::open_cf_descriptors(&older, directory.path().join(ROWS), names.map(family)).unwrap();
     db.put_cf(db.cf_handle(META).unwrap(), FORMAT, [FORMAT_VERSION]).unwrap();
+    db.put_cf(db.cf_handle(META).unwrap(), ID_SEED, [0; 8]).unwrap();
     db.put_cf(db.cf_handle(table_name(Table::Users)).unwrap(), b"user", b"row").unwrap();
     drop(db);
     let store = Rocks::open_read_only(directory.path()).unwrap();
