@@ -108,7 +108,7 @@ impl UrId {
     /// UR's own accounts, 9100 to 9299, have no client limit (docs/ur-facts.md, limit).
     #[must_use]
     pub fn is_unlimited(&self) -> bool {
-        self.0.parse::<u32>().is_ok_and(|id| (9100..=9299).contains(&id) && self.0.len() == 4)
+        self.0.len() == 4 && self.0.parse::<u32>().is_ok_and(|id| (9100..=9299).contains(&id))
     }
 }
 

@@ -36,7 +36,11 @@ const USUAL_SETTINGS: (u8, u16, u8, u8) = (1, 0, 1, 0);
 
 fn bits<const N: usize>(flags: [bool; N]) -> u8 {
     const { assert!(N <= 8) };
-    flags.into_iter().rev().fold(0, |byte, flag| byte << 1 | u8::from(flag))
+    let mut byte = 0;
+    for (place, flag) in flags.into_iter().enumerate() {
+        byte |= u8::from(flag) << place;
+    }
+    byte
 }
 
 fn bit(byte: u8, place: u8) -> bool {
@@ -78,7 +82,7 @@ impl Out<'_> {
             Some((_, number)) => self.byte(number),
             None => {
                 self.byte(0);
-                self.0.extend_from_slice(currency.as_str().as_bytes());
+                self.0.extend_from_slice(&<[u8; 3]>::from(currency));
             }
         }
     }
@@ -128,7 +132,7 @@ pub(super) fn put_request(bytes: &mut Vec<u8>, request: &Request) -> usize {
     // UR computes the settlement anew when it asks again; only other currencies are priced by it.
     let binding = if currency.is_held_by_ur() { without_settlement } else { out.0.len() };
     if let Some(given) = currency_given {
-        out.0.extend_from_slice(given.as_str().as_bytes());
+        out.0.extend_from_slice(&<[u8; 3]>::from(*given));
     }
     out.text(id.as_str());
     let Merchant { id, name, mcc, city, country } = merchant;
@@ -141,7 +145,7 @@ pub(super) fn put_request(bytes: &mut Vec<u8>, request: &Request) -> usize {
         out.0.extend_from_slice(&mcc.to_le_bytes());
     }
     if let Some(country) = country {
-        out.0.extend_from_slice(country.as_str().as_bytes());
+        out.0.extend_from_slice(&<[u8; 3]>::from(*country));
     }
     binding
 }

@@ -17,6 +17,8 @@ use crate::time::{Moment, UnixMillis, UnixSeconds};
 const CHECKED: [Currency; 6] =
     [Currency::EUR, Currency::CHF, Currency::CNH, Currency::SGD, Currency::JPY, Currency::HKD];
 
+type Routes = SmallVec<[FundingRoute; 1]>;
+
 /// The state and request behind one decision.
 pub(super) struct Scene<'a> {
     pub(super) policy: &'a Policy,
@@ -69,11 +71,7 @@ impl Scene<'_> {
             zero_amount_holds: self.policy.zero_amount_holds,
             upcharge_percent: self.upcharge_percent(parent),
             stress: self.stress(),
-            routes: sources
-                .iter()
-                .flat_map(|source| self.routes(*source, card, parent))
-                .filter(|route| self.shown_before().is_none_or(|row| row.paid_currency == route.currency))
-                .collect(),
+            routes: self.routes(&sources, card, parent),
             sources,
             claimed: None,
         }
@@ -198,49 +196,61 @@ impl Scene<'_> {
         }
     }
 
+    /// The routes of all sources. Where UR's movements came first, those in their currency.
+    fn routes(&self, sources: &[Source], card: Option<&Card>, parent: Option<&Authorization>) -> Routes {
+        let mut routes = Routes::new();
+        for source in sources {
+            self.add_routes(&mut routes, *source, card, parent);
+        }
+        if let Some(row) = self.shown_before() {
+            routes.retain(|route| route.currency == row.paid_currency);
+        }
+        routes
+    }
+
     /// Rules (1) to (3) of pricing. An increment is paid in its parent's currency, so that every release is in the
     /// currency of the one hold.
-    fn routes(
-        &self,
-        source: Source,
-        card: Option<&Card>,
-        parent: Option<&Authorization>,
-    ) -> SmallVec<[FundingRoute; 1]> {
+    fn add_routes(&self, routes: &mut Routes, source: Source, card: Option<&Card>, parent: Option<&Authorization>) {
         let transaction = self.request.currency;
         if self.request.settlement_currency.is_some_and(|currency| !currency.is_held_by_ur()) {
             // UR's contract refuses it even where no settlement amount is needed.
-            return SmallVec::new();
+            return;
         }
         if let Some(parent) = parent {
             let paid_in = parent.paid_currency;
             let price = if paid_in == transaction { Some(Some(Price::Direct)) } else { self.price(paid_in) };
-            return price.map(|price| self.route(source, paid_in, price)).into_iter().flatten().collect();
+            routes.extend(price.and_then(|price| self.route(source, paid_in, price)));
+            return;
         }
         if self.request.amount.is_zero() && transaction.is_held_by_ur() {
             // UR's contract finds zero covered by any balance, and looks for no other.
-            return self.route(source, transaction, Some(Price::Direct)).into_iter().collect();
+            routes.extend(self.route(source, transaction, Some(Price::Direct)));
+            return;
         }
         if source == Source::Fiat && self.policy.fiat_choice == FiatChoice::AccountCheck {
-            return self.account_check_routes();
+            return self.add_account_check_routes(routes);
         }
-        let Some(card) = card else { return SmallVec::new() };
+        let Some(card) = card else { return };
         // A missing pool or balance in the card's currency counts as empty, not as an unsupported currency.
         let direct_exists = card.currency == transaction
             || match source {
                 Source::Crypto => self.shared.pool(transaction).is_some(),
                 Source::Fiat => self.known.user.is_some_and(|user| user.fiat_in(transaction).is_some()),
             };
-        let direct = direct_exists.then(|| self.route(source, transaction, Some(Price::Direct))).flatten();
-        let converted = (card.currency != transaction)
-            .then(|| self.price(card.currency).and_then(|price| self.route(source, card.currency, price)))
-            .flatten();
-        direct.into_iter().chain(converted).collect()
+        if direct_exists {
+            routes.extend(self.route(source, transaction, Some(Price::Direct)));
+        }
+        if card.currency != transaction
+            && let Some(price) = self.price(card.currency)
+        {
+            routes.extend(self.route(source, card.currency, price));
+        }
     }
 
     /// The balances from which UR's account view would have a spend paid, in its order: the one in the transaction
     /// currency, or in EUR for a currency that UR does not hold; USD; and of the others the one worth most.
-    fn account_check_routes(&self) -> SmallVec<[FundingRoute; 1]> {
-        let Some(user) = self.known.user else { return SmallVec::new() };
+    fn add_account_check_routes(&self, routes: &mut Routes) {
+        let Some(user) = self.known.user else { return };
         let transaction = self.request.currency;
         let first = if transaction.is_held_by_ur() { transaction } else { Currency::EUR };
         let dollars = |currency: Currency| {
@@ -257,7 +267,7 @@ impl Scene<'_> {
         // Where none covers it, UR tries USD in vain; people are told of the first.
         let order = [first].into_iter().chain(second).chain(others).chain([first]);
         let price = |into| if into == transaction { Some(Some(Price::Direct)) } else { self.price(into) };
-        order.filter_map(|currency| self.route(Source::Fiat, currency, price(currency)?)).collect()
+        routes.extend(order.filter_map(|currency| self.route(Source::Fiat, currency, price(currency)?)));
     }
 
     /// `None`: unsupported. `Some(None)`: the price needs rates, and none were ever set.

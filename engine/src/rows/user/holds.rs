@@ -69,8 +69,8 @@ impl Hold {
 #[must_use]
 pub fn merchant_hash(name: &str) -> u32 {
     // FNV-1a: it breaks ties among one user's own holds, and every decision pays for it.
-    let bytes = name.trim().bytes();
-    bytes.fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(byte.to_ascii_lowercase())).wrapping_mul(0x0100_0193))
+    let bytes = name.as_bytes().trim_ascii();
+    bytes.iter().fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(byte.to_ascii_lowercase())).wrapping_mul(0x0100_0193))
 }
 
 impl User {
