@@ -40,6 +40,17 @@ impl Store for Watched {
         self.0.read_back(before, visit)
     }
 
+    fn entry(&self, sequence: Sequence) -> Result<Option<Entry>, StoreError> {
+        let began = now();
+        let entry = self.0.entry(sequence);
+        note_row_read(now() - began);
+        entry
+    }
+
+    fn id_seed(&self) -> u64 {
+        self.0.id_seed()
+    }
+
     fn row(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
         let began = now();
         let row = self.0.row(table, key);
