@@ -42,7 +42,9 @@ pub enum RecoveryError {
         reason: String,
     },
     /// The index of ids has lost or altered an entry.
-    #[error("the index of ids does not have the entries that were counted: build it again with `tapgate journal reindex`")]
+    #[error(
+        "the index of ids does not have the entries that were counted: build it again with `tapgate journal reindex`"
+    )]
     Index,
     /// The rows claim records that the journal does not hold.
     #[error(

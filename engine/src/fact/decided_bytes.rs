@@ -154,7 +154,8 @@ pub(super) fn put_request(bytes: &mut Vec<u8>, request: &Request) -> usize {
 pub(super) fn put_decision(bytes: &mut Vec<u8>, decided: &Decided, of_bytes: Fingerprint, at: UnixSeconds) {
     let Decided { request, fingerprint, inputs, verdict, previous, settled } = decided;
     let Inputs { now, gates, user, card, card_use, listed, amount_max, velocity, .. } = inputs;
-    let Inputs { rates_age_seconds, rates_max_age_seconds, limit_weight, fx_buffer_bps, zero_amount_holds, .. } = inputs;
+    let Inputs { rates_age_seconds, rates_max_age_seconds, limit_weight, fx_buffer_bps, zero_amount_holds, .. } =
+        inputs;
     let Inputs { upcharge_percent, stress, sources, routes, claimed, .. } = inputs;
     let settings = (*limit_weight, *fx_buffer_bps, *zero_amount_holds, *upcharge_percent);
     let has_rules = !amount_max.is_empty() || !velocity.is_empty() || stress.is_some();
@@ -226,7 +227,8 @@ impl Out<'_> {
             Some(Price::Settled { .. }) => 3,
         };
         let has_funds = matches!(capacity, Capacity::Pool { funds: Some(_), .. });
-        let flags = [*currency != transaction, is_pool, yes, has_funds, chf_rate.is_some(), rates_age_seconds.is_some()];
+        let flags =
+            [*currency != transaction, is_pool, yes, has_funds, chf_rate.is_some(), rates_age_seconds.is_some()];
         self.byte(bits(flags) | price_number << 6);
         if *currency != transaction {
             self.currency(*currency);
@@ -399,9 +401,8 @@ impl<'a> In<'a> {
         let fingerprint = given.map_or(of_bytes, Fingerprint);
         let now = self.when(bit(flags, 1), |input| Ok(UnixSeconds(input.signed()?)))?;
         let previous = Sequence(self.when(bit(flags, 2), In::number)?.unwrap_or_default());
-        let settings = self.when(bit(flags, 3), |input| {
-            Ok((input.byte()?, input.small()?, input.byte()?, input.byte()?))
-        })?;
+        let settings =
+            self.when(bit(flags, 3), |input| Ok((input.byte()?, input.small()?, input.byte()?, input.byte()?)))?;
         let (limit_weight, fx_buffer_bps, zero_amount_holds, upcharge_percent) = settings.unwrap_or(USUAL_SETTINGS);
         let gates = Gates::from_bits(self.byte()?).ok_or_else(|| malformed("a gate is not known"))?;
         let listed = Listed::from_bits(self.byte()?).ok_or_else(|| malformed("a listing is not known"))?;

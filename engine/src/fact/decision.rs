@@ -246,7 +246,8 @@ pub struct Gates {
 
 impl Gates {
     pub(super) fn to_bits(self) -> u8 {
-        let Gates { program_suspended, provider_suspended, reversed_before, parent_found, time_trusted, disk_low } = self;
+        let Gates { program_suspended, provider_suspended, reversed_before, parent_found, time_trusted, disk_low } =
+            self;
         let bits = [program_suspended, provider_suspended, reversed_before, parent_found, time_trusted, disk_low];
         bits.into_iter().rev().fold(0, |byte, bit| byte << 1 | u8::from(bit))
     }

@@ -280,11 +280,7 @@ impl Ledger {
     }
 
     /// Reads an id without keeping its place: what memory holds, else what the disk says.
-    pub(super) fn read_id<T>(
-        &self,
-        id: &AuthorizationId,
-        read: impl Fn(&Live) -> T,
-    ) -> Result<Option<T>, StoreError> {
+    pub(super) fn read_id<T>(&self, id: &AuthorizationId, read: impl Fn(&Live) -> T) -> Result<Option<T>, StoreError> {
         let key = self.ids.key(id);
         loop {
             let in_memory = self.ids.shard(key).find_mut(key).and_then(|place| place.live.as_deref().map(&read));

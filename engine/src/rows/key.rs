@@ -3,8 +3,8 @@
 use compact_str::CompactString;
 use serde::{Deserialize, Serialize};
 
-use super::{Row, Stored};
 use super::shelf::{KeyBytes, RowKey};
+use super::{Row, Stored};
 use crate::bytes::Fingerprint;
 use crate::fact::{Author, Record, Touches};
 use crate::ids::Sequence;

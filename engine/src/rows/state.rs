@@ -1,8 +1,8 @@
 //! All rows, built record by record.
 
 use super::encoding::{decode, encode};
-use super::legal::FoldError;
 use super::index::{Index, entry_bytes};
+use super::legal::FoldError;
 use super::{Answer, Authorization, KeyRow, PROGRAM_KEY, PoolRow, PostingRow, ProgramRow, Shelf, Shelves, User};
 use crate::fact::{Fact, Record};
 use crate::ids::{Sequence, UrId};

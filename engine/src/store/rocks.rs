@@ -415,7 +415,8 @@ fn chosen_seed() -> Result<u64, StoreError> {
 }
 
 fn seed_of(rows: &DB) -> Result<u64, StoreError> {
-    let seed = rows.cf_handle(META).map(|meta| rows.get_cf(meta, ID_SEED)).transpose().map_err(|error| failed(&error))?;
+    let seed =
+        rows.cf_handle(META).map(|meta| rows.get_cf(meta, ID_SEED)).transpose().map_err(|error| failed(&error))?;
     let seed = seed.flatten().and_then(|bytes| bytes.try_into().ok());
     seed.map(u64::from_be_bytes).ok_or_else(|| StoreError::Corrupt("the index of ids has lost its seed".to_owned()))
 }
