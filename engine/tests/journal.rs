@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use tapgate_engine::fact::{AuthorizationState, Kind, Reason};
 use tapgate_engine::ids::Sequence;
-use tapgate_engine::journal::{Durability, NoPlace};
-use tapgate_engine::ledger::{ChangeError, GaveUp};
+use tapgate_engine::journal::{Durability, NoPlace, QUEUE_RECORDS_MAX};
+use tapgate_engine::ledger::{ChangeError, GaveUp, Refusal};
 use tapgate_engine::recovery::{RecoveryError, recover, reindex, verify};
 use tapgate_engine::rows::Outcome;
 use tapgate_engine::store::{RowBytes, Store, Table};
@@ -235,6 +235,25 @@ fn an_old_id_leaves_memory_only_with_its_row_on_disk_and_is_known_again() {
     let other = world.ledger.submit(tap("a1", 1001), at(3600)).unwrap();
     assert_eq!(other.reply.outcome, None, "other data under a known id");
     assert_eq!(world.available(), 99_000);
+}
+
+#[test]
+fn a_full_queue_has_the_place_of_every_release() {
+    let store = Gated::new(MemoryStore::new(), true);
+    let world = World::with_store(store.clone());
+    world.drained();
+    store.set_open(false);
+    let first = world.ledger.submit(tap("first", 1), at(10)).unwrap();
+    let full =
+        (0..QUEUE_RECORDS_MAX).find_map(|number| world.ledger.submit(tap(&format!("a{number}"), 1), at(10)).err());
+    assert_eq!(full, Some(Refusal::Overloaded));
+    assert_eq!(world.ledger.give_up(&first, at(11)), GaveUp::WaitAgain, "its release is on its way");
+    assert_eq!(world.ledger.give_up(&first, at(11)), GaveUp::WaitAgain, "once");
+    store.set_open(true);
+    assert_eq!(first.ticket.unwrap().block(), Durability::Released);
+    world.drained();
+    let again = world.ledger.submit(tap("again", 1), at(12)).unwrap();
+    assert_eq!(again.ticket.unwrap().block(), Durability::Durable, "every place was given back");
 }
 
 #[test]

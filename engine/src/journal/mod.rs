@@ -22,7 +22,7 @@ use crossbeam::utils::CachePadded;
 
 use crate::ids::Sequence;
 use crate::store::{Store, StoreError, StoredTree};
-use queue::Queue;
+use queue::{DECISION_PLACES, Queue};
 use writer::Writer;
 
 /// Dropping the journal writes published records and stops its thread.
@@ -65,19 +65,36 @@ impl Journal {
         Ok(Journal { queue, writer: handle.thread().clone(), handle: Mutex::new(Some(handle)) })
     }
 
-    /// Reserves a place: the step of a decision that can fail for lack of room, before any change.
+    /// Reserves a place: the step of a change that can fail for lack of room, before any change.
     ///
     /// # Errors
     /// No place is free, or the journal is not available.
     pub fn reserve(&self) -> Result<Permit<'_>, NoPlace> {
+        self.reserve_places(1)
+    }
+
+    /// Reserves the places of a decision and of its release ([`Resolves::Decision`]).
+    ///
+    /// # Errors
+    /// As for [`Journal::reserve`].
+    pub fn reserve_decision(&self) -> Result<Permit<'_>, NoPlace> {
+        self.reserve_places(DECISION_PLACES)
+    }
+
+    fn reserve_places(&self, places: u64) -> Result<Permit<'_>, NoPlace> {
         // Increment `occupied` first, then read `closing`; the writer reads in the opposite order. So either this
         // thread sees `closing`, or the writer sees the place and waits for its record.
-        let before = self.queue.occupied.fetch_add(1, Ordering::SeqCst);
-        let permit = Permit { journal: self };
+        let before = self.queue.occupied.fetch_add(places, Ordering::SeqCst);
+        let permit = Permit { journal: self, places };
         if self.queue.failed.load(Ordering::Acquire) || self.queue.closing.load(Ordering::SeqCst) {
             return Err(NoPlace::Unavailable);
         }
-        if before >= QUEUE_RECORDS_MAX { Err(NoPlace::Full) } else { Ok(permit) }
+        if before + places > QUEUE_RECORDS_MAX { Err(NoPlace::Full) } else { Ok(permit) }
+    }
+
+    /// The place of a release, reserved with its decision, whose waiter has just given up.
+    pub(crate) fn reserved_release(&self) -> Permit<'_> {
+        Permit { journal: self, places: 1 }
     }
 
     /// The last claimed place.

@@ -30,7 +30,9 @@ pub enum NoPlace {
 #[derive(Debug)]
 pub enum Resolves {
     Nothing,
-    /// A decision, or any other record with a waiter.
+    /// A record whose waiter waits for as long as it takes.
+    Change(Arc<Ticket>),
+    /// A decision: its waiter may give up, and the place of its release is reserved with its own.
     Decision(Arc<Ticket>),
     /// The release of a late decision.
     Release(Arc<Ticket>),
@@ -90,25 +92,34 @@ impl Queue {
     pub(super) fn resolve_awaited(&self) {
         let mut awaited = self.awaited.lock().unwrap_or_else(PoisonError::into_inner);
         if self.failed.load(Ordering::Acquire) {
-            awaited.values().for_each(|ticket| ticket.failed());
+            for ticket in awaited.values() {
+                ticket.failed();
+            }
             return;
         }
         let rest = awaited.split_off(&Sequence(self.durable.load(Ordering::Acquire)).next());
         let durable = std::mem::replace(&mut *awaited, rest);
         drop(awaited);
-        durable.values().for_each(|ticket| ticket.decision_durable());
+        for ticket in durable.values() {
+            ticket.record_durable();
+        }
     }
 }
 
-/// A reserved place in the queue: its record can no longer be refused. Dropping the permit releases the place.
+/// Places that a decision reserves: its record's, and that of its release. So a full queue never makes a late decision
+/// one whose end is unknown.
+pub(super) const DECISION_PLACES: u64 = 2;
+
+/// A reserved place in the queue: its record can no longer be refused. Dropping the permit gives it back.
 #[derive(Debug)]
 pub struct Permit<'a> {
     pub(super) journal: &'a Journal,
+    pub(super) places: u64,
 }
 
 impl Drop for Permit<'_> {
     fn drop(&mut self) {
-        self.journal.queue.occupied.fetch_sub(1, Ordering::AcqRel);
+        self.journal.queue.occupied.fetch_sub(self.places, Ordering::AcqRel);
     }
 }
 
@@ -124,7 +135,7 @@ impl<'a> Permit<'a> {
     /// Claims the next place in the journal.
     pub fn claim(self) -> Claim<'a> {
         let journal = self.journal;
-        // The place stays occupied until the record is durable.
+        // The places stay occupied until the record is durable.
         std::mem::forget(self);
         let sequence = Sequence(journal.queue.claimed.fetch_add(1, Ordering::AcqRel) + 1);
         Claim { journal, sequence }

@@ -62,11 +62,14 @@ impl Ticket {
         self.state.compare_exchange(PENDING, LATE, Ordering::AcqRel, Ordering::Acquire).is_ok()
     }
 
-    /// Notes that the decision's record is durable. A late ticket stays late until its release is durable.
-    pub(crate) fn decision_durable(&self) {
-        if self.state.compare_exchange(PENDING, DURABLE, Ordering::AcqRel, Ordering::Acquire).is_ok() {
+    /// Notes that the record is durable; true if its waiter had not given up. A late ticket stays late until its release is
+    /// durable.
+    pub(crate) fn record_durable(&self) -> bool {
+        let in_time = self.state.compare_exchange(PENDING, DURABLE, Ordering::AcqRel, Ordering::Acquire).is_ok();
+        if in_time {
             self.wake();
         }
+        in_time
     }
 
     /// Notes that the release of a late decision is durable.
@@ -75,12 +78,14 @@ impl Ticket {
         self.wake();
     }
 
-    /// Notes that the journal failed.
-    pub(crate) fn failed(&self) {
+    /// Notes that the journal failed; true if its waiter had not given up.
+    pub(crate) fn failed(&self) -> bool {
         let fail = |state| (state == PENDING || state == LATE).then_some(FAILED);
-        if self.state.fetch_update(Ordering::AcqRel, Ordering::Acquire, fail).is_ok() {
+        let before = self.state.fetch_update(Ordering::AcqRel, Ordering::Acquire, fail);
+        if before.is_ok() {
             self.wake();
         }
+        before == Ok(PENDING)
     }
 
     fn wake(&self) {
@@ -149,13 +154,13 @@ mod tests {
     fn a_word_moves_once_from_pending() {
         let ticket = Ticket::pending();
         assert_eq!(ticket.durability(), None);
-        ticket.decision_durable();
+        ticket.record_durable();
         assert!(!ticket.give_up(), "durable first: the waiter may answer");
         assert_eq!(ticket.durability(), Some(Durability::Durable));
 
         let ticket = Ticket::pending();
         assert!(ticket.give_up());
-        ticket.decision_durable();
+        ticket.record_durable();
         assert_eq!(ticket.durability(), None, "late first: the decision's durability no longer counts");
         ticket.release_durable();
         assert_eq!(ticket.durability(), Some(Durability::Released));

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{Ordering, fence};
 use std::time::Duration;
 
-use super::queue::{Published, QUEUE_RECORDS_MAX, Queue, Resolves};
+use super::queue::{DECISION_PLACES, Published, QUEUE_RECORDS_MAX, Queue, Resolves};
 use crate::ids::Sequence;
 use crate::store::{Entry, Store, StoreError};
 use crate::tree::{Frontier, Node};
@@ -35,6 +35,11 @@ pub(super) struct Writer {
 struct Group {
     entries: Vec<Entry>,
     completed: Vec<Node>,
+}
+
+/// The places that a decision gives back: one that was given up has its release still to come.
+fn decision_places(is_settled: bool) -> u64 {
+    if is_settled { DECISION_PLACES } else { 1 }
 }
 
 impl Writer {
@@ -102,15 +107,27 @@ impl Writer {
     }
 
     fn settle(&self, resolves: &mut Vec<Resolves>, durable: bool) {
-        self.queue.occupied.fetch_sub(resolves.len() as u64, Ordering::AcqRel);
-        for durability in resolves.drain(..) {
-            match (durability, durable) {
-                (Resolves::Nothing, _) => {}
-                (Resolves::Decision(ticket), true) => ticket.decision_durable(),
-                (Resolves::Release(ticket), true) => ticket.release_durable(),
-                (Resolves::Decision(ticket) | Resolves::Release(ticket), false) => ticket.failed(),
-            }
+        let mut places = 0;
+        for resolved in resolves.drain(..) {
+            places += match (resolved, durable) {
+                (Resolves::Nothing, _) => 1,
+                (Resolves::Decision(ticket), true) => decision_places(ticket.record_durable()),
+                (Resolves::Decision(ticket), false) => decision_places(ticket.failed()),
+                (Resolves::Change(ticket), true) => {
+                    ticket.record_durable();
+                    1
+                }
+                (Resolves::Release(ticket), true) => {
+                    ticket.release_durable();
+                    1
+                }
+                (Resolves::Change(ticket) | Resolves::Release(ticket), false) => {
+                    ticket.failed();
+                    1
+                }
+            };
         }
+        self.queue.occupied.fetch_sub(places, Ordering::AcqRel);
     }
 
     /// Whether the journal is closing and no place is reserved or claimed.

@@ -67,7 +67,7 @@ impl Ledger {
         if payload.len() > RECORD_BYTES_MAX {
             return Err(CommitError::TooLarge { bytes: payload.len() });
         }
-        let resolves = Resolves::Decision(Arc::clone(&ticket));
+        let resolves = Resolves::Change(Arc::clone(&ticket));
         commit_reserved(permit, shared, &record, payload, resolves, |shared, sequence, record| {
             apply(shared, sequence, record);
             if let Author::Person { idempotency: Some(_), .. } = &record.author {

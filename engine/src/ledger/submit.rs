@@ -118,7 +118,7 @@ impl Ledger {
             MapEntry::Vacant(_) => None,
         };
         let author = Author::of(user.map_or(Provider::Ur, |user| user.provider));
-        let permit = match self.journal.reserve() {
+        let permit = match self.journal.reserve_decision() {
             Ok(permit) => permit,
             Err(NoPlace::Full) => return Err(Refusal::Overloaded),
             Err(NoPlace::Unavailable) => return Ok(unavailable(&request)),
@@ -244,10 +244,13 @@ impl Ledger {
         let row = places.authorization(root_key).map(|row| &*row);
         let owner = row.map(|row| row.user.clone());
         let mut user = owner.as_ref().and_then(|owner| self.users.get_mut(owner));
-        let Ok(permit) = self.journal.reserve() else { return GaveUp::Unknown };
+        if self.journal.has_failed() {
+            return GaveUp::Unknown;
+        }
         if !ticket.give_up() {
             return GaveUp::WaitAgain;
         }
+        let permit = self.journal.reserved_release();
         let at = self.stamp(now);
         let row = places.authorization(root_key).map(|row| &*row);
         let fact = self.late(id, root, decided, &shared, user.as_deref().map(|user| &**user), row);

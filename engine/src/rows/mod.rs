@@ -23,6 +23,7 @@ mod shelf;
 mod spend_bytes;
 mod spends;
 mod state;
+mod state_hash;
 mod told;
 mod user;
 

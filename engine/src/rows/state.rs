@@ -3,6 +3,7 @@
 use super::encoding::{decode, encode};
 use super::index::{Index, entry_bytes};
 use super::legal::FoldError;
+use super::state_hash::StateHash;
 use super::{Answer, Authorization, KeyRow, PROGRAM_KEY, PoolRow, PostingRow, ProgramRow, Shelf, Shelves, User};
 use crate::fact::{Fact, Record};
 use crate::ids::{Sequence, UrId};
@@ -126,14 +127,8 @@ impl State {
     /// # Errors
     /// A row cannot be encoded.
     pub fn hash(&self) -> Result<[u8; 32], StoreError> {
-        let mut hasher = blake3::Hasher::new();
-        let mut add = |row: RowBytes| {
-            hasher.update(&[row.table as u8]);
-            hasher.update(&(row.key.len() as u64).to_le_bytes());
-            hasher.update(&row.key);
-            hasher.update(&(row.value.len() as u64).to_le_bytes());
-            hasher.update(&row.value);
-        };
+        let mut hash = StateHash::default();
+        let mut add = |row: RowBytes| hash.add(&row);
         let all = Sequence::ZERO;
         self.users.encode_changed(all, &mut add)?;
         self.index.entries().for_each(|(key, sequence)| add(entry_bytes(key, sequence)));
@@ -144,7 +139,7 @@ impl State {
             add(encode(Table::Pools, currency.as_str().as_bytes(), &pool.figures)?);
         }
         add(encode(Table::Program, PROGRAM_KEY, &(&self.program.program, &self.program.aged))?);
-        Ok(*hasher.finalize().as_bytes())
+        Ok(hash.bytes())
     }
 
     /// Asserts that the index leads to all that was folded of every id, and to nothing else.

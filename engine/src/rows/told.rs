@@ -82,6 +82,9 @@ fn record_at(store: &dyn Store, sequence: Sequence) -> Result<Record, StoreError
     let entry = store.entry(sequence)?.ok_or_else(|| {
         StoreError::Corrupt(format!("the journal has no record {sequence}, which another record or the index names"))
     })?;
+    if entry.leaf_hash().is_none() {
+        return Err(StoreError::Corrupt(format!("record {sequence} is not what was written")));
+    }
     Record::decode(&entry.payload).map_err(|error| StoreError::Corrupt(format!("record {sequence}: {error}")))
 }
 
