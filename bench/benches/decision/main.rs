@@ -189,7 +189,8 @@ fn ladder(criterion: &mut Criterion) {
 fn users(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("decision/users");
     for count in [10_000, 100_000, 1_000_000, 10_000_000] {
-        let world = World::new(count, Controls::default());
+        // Ten million users take long to make: only for a bench that runs.
+        let world = LazyCell::new(|| World::new(count, Controls::default()));
         let mut lanes = [Requests::new(count, 0)];
         group.bench_with_input(BenchmarkId::from_parameter(count), &count, |bench, _| {
             bench.iter_custom(|iterations| world.time(&mut lanes, iterations));
