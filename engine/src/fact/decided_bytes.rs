@@ -9,14 +9,14 @@ use smallvec::SmallVec;
 
 use super::record::RecordError;
 use super::{
-    AccountStatus, Approval, Capacity, CardStatus, CardUse, Channel, Decided, FundingRoute, FundsSeen, Gates, Inputs,
-    Kind, Listed, Merchant, Request, Source, Upcharge, UserSeen, Verdict,
+    AccountStatus, Approval, Author, Capacity, CardStatus, CardUse, Channel, Decided, FundingRoute, FundsSeen, Gates,
+    Inputs, Kind, Listed, Merchant, Request, Source, Upcharge, UserSeen, Verdict,
 };
 use crate::bytes::{Buffer, Fingerprint};
 use crate::contract::pricing::{Conversion, Price};
 use crate::ids::Sequence;
 use crate::money::{ChfMinor, Currency, CurrencyCode, Minor, Money};
-use crate::time::UnixSeconds;
+use crate::time::{UnixMillis, UnixSeconds};
 
 /// The currencies that a number stands for, from 1 on; any other is 0 and its letters. Only ever longer.
 const NUMBERED: [Currency; 8] = [
@@ -150,8 +150,13 @@ pub(super) fn put_request(bytes: &mut Vec<u8>, request: &Request) -> usize {
     binding
 }
 
-/// Appends the decision of a request that is encoded already, with the fingerprint of its bytes, at the time of its record.
-pub(super) fn put_decision(bytes: &mut Vec<u8>, decided: &Decided, of_bytes: Fingerprint, at: UnixSeconds) {
+/// Appends the decision of a request that is encoded already, with the fingerprint of its bytes.
+pub(super) fn put_decision(
+    bytes: &mut Vec<u8>,
+    (at, author): (UnixMillis, &Author),
+    decided: &Decided,
+    of_bytes: Fingerprint,
+) {
     let Decided { request, fingerprint, inputs, verdict, previous, settled } = decided;
     let Inputs { now, gates, user, card, card_use, listed, amount_max, velocity, .. } = inputs;
     let Inputs { rates_age_seconds, rates_max_age_seconds, limit_weight, fx_buffer_bps, zero_amount_holds, .. } =
@@ -159,22 +164,29 @@ pub(super) fn put_decision(bytes: &mut Vec<u8>, decided: &Decided, of_bytes: Fin
     let Inputs { upcharge_percent, stress, sources, routes, claimed, .. } = inputs;
     let settings = (*limit_weight, *fx_buffer_bps, *zero_amount_holds, *upcharge_percent);
     let has_rules = !amount_max.is_empty() || !velocity.is_empty() || stress.is_some();
-    let mut out = Out(bytes);
-    out.byte(bits([
+    let flags = bits([
         // A request that names another message than its root was rewritten after it was hashed.
         *fingerprint != of_bytes,
-        *now != at,
+        *now != at.seconds(),
         *previous > Sequence::ZERO,
         settings != USUAL_SETTINGS,
         has_rules,
         claimed.is_some(),
         settled.is_some(),
         user.is_some(),
-    ]));
+    ]);
+    let card = card.map_or(0, card_number) | card_use_number(*card_use) << 2;
+    let rates = bits([rates_age_seconds.is_some(), rates_max_age_seconds.is_some()]) | sources_number(sources) << 2;
+    let mut out = Out(bytes);
+    out.number(at.0);
+    out.0.extend_from_slice(&[author_number(author), flags, gates.to_bits(), listed.to_bits(), card, rates]);
+    if author_number(author) == OTHER_AUTHOR {
+        out.rare(author);
+    }
     if *fingerprint != of_bytes {
         out.0.extend_from_slice(&fingerprint.0);
     }
-    if *now != at {
+    if *now != at.seconds() {
         out.signed(now.0);
     }
     if *previous > Sequence::ZERO {
@@ -186,16 +198,12 @@ pub(super) fn put_decision(bytes: &mut Vec<u8>, decided: &Decided, of_bytes: Fin
         out.byte(*zero_amount_holds);
         out.byte(*upcharge_percent);
     }
-    out.byte(gates.to_bits());
-    out.byte(listed.to_bits());
-    out.byte(card.map_or(0, card_number) | card_use_number(*card_use) << 2);
     if let Some(UserSeen { status, suspended, stale, headroom, limit_start, limit_used }) = user {
         out.byte(bits([*suspended, *stale]) | status_number(*status) << 2);
         out.signed(headroom.0);
         out.signed(limit_start.0);
         out.signed(limit_used.0);
     }
-    out.byte(bits([rates_age_seconds.is_some(), rates_max_age_seconds.is_some()]) | sources_number(sources) << 2);
     for seconds in [rates_age_seconds, rates_max_age_seconds].into_iter().flatten() {
         out.number(*seconds);
     }
@@ -394,9 +402,16 @@ impl<'a> In<'a> {
         Ok(value)
     }
 
-    /// Reads the decision of a request with the fingerprint of its bytes, at the time of its record.
-    pub(super) fn decision(&mut self, request: Request, of_bytes: Fingerprint, at: UnixSeconds) -> Read<Decided> {
-        let flags = self.byte()?;
+    /// Reads the decision of a request with the fingerprint of its bytes, and the record's time and author.
+    pub(super) fn decision(&mut self, request: Request, of_bytes: Fingerprint) -> Read<(UnixMillis, Author, Decided)> {
+        let at = UnixMillis(self.number()?);
+        let [author, flags, gates, listed, card_byte, rates] = self.array()?;
+        let author = match author {
+            OTHER_AUTHOR => self.rare()?,
+            0 => Author::Ur,
+            1 => Author::PartnerApi,
+            _ => return Err(malformed("an author has no such number")),
+        };
         let given = self.when(bit(flags, 0), In::array)?;
         let fingerprint = given.map_or(of_bytes, Fingerprint);
         let now = self.when(bit(flags, 1), |input| Ok(UnixSeconds(input.signed()?)))?;
@@ -404,14 +419,12 @@ impl<'a> In<'a> {
         let settings =
             self.when(bit(flags, 3), |input| Ok((input.byte()?, input.small()?, input.byte()?, input.byte()?)))?;
         let (limit_weight, fx_buffer_bps, zero_amount_holds, upcharge_percent) = settings.unwrap_or(USUAL_SETTINGS);
-        let gates = Gates::from_bits(self.byte()?).ok_or_else(|| malformed("a gate is not known"))?;
-        let listed = Listed::from_bits(self.byte()?).ok_or_else(|| malformed("a listing is not known"))?;
-        let card_byte = self.byte()?;
+        let gates = Gates::from_bits(gates).ok_or_else(|| malformed("a gate is not known"))?;
+        let listed = Listed::from_bits(listed).ok_or_else(|| malformed("a listing is not known"))?;
         let statuses = [CardStatus::Active, CardStatus::Frozen, CardStatus::Deleted];
         let card = (card_byte & 3).checked_sub(1).map(|number| numbered(&statuses, number)).transpose()?;
         let card_use = numbered(&[CardUse::Any, CardUse::Single, CardUse::Used], card_byte >> 2)?;
         let user = self.when(bit(flags, 7), In::user_seen)?;
-        let rates = self.byte()?;
         let rates_age_seconds = self.when(bit(rates, 0), In::number)?;
         let rates_max_age_seconds = self.when(bit(rates, 1), In::number)?;
         let sources = sources(rates >> 2)?;
@@ -426,7 +439,7 @@ impl<'a> In<'a> {
         let claimed = self.when(bit(flags, 5), In::rare)?;
         let settled = self.when(bit(flags, 6), In::rare)?;
         let inputs = Inputs {
-            now: now.unwrap_or(at),
+            now: now.unwrap_or(at.seconds()),
             gates,
             user,
             card,
@@ -445,7 +458,7 @@ impl<'a> In<'a> {
             routes,
             claimed,
         };
-        Ok(Decided { request, fingerprint, inputs, verdict, previous, settled })
+        Ok((at, author, Decided { request, fingerprint, inputs, verdict, previous, settled }))
     }
 
     /// Reads a request, and hashes what money depends on.
@@ -576,6 +589,17 @@ const STATUSES: [AccountStatus; 6] = [
     AccountStatus::Closed,
     AccountStatus::Live,
 ];
+
+/// An author who follows in the form of other facts.
+const OTHER_AUTHOR: u8 = 2;
+
+fn author_number(author: &Author) -> u8 {
+    match author {
+        Author::Ur => 0,
+        Author::PartnerApi => 1,
+        Author::Engine | Author::Person { .. } => OTHER_AUTHOR,
+    }
+}
 
 fn kind_number(kind: Kind) -> u8 {
     match kind {

@@ -64,11 +64,9 @@ impl EncodedRequest {
 
     /// The bytes of the record that decides it.
     pub(crate) fn decided(self, record: &Record, decided: &Decided) -> Vec<u8> {
-        let EncodedRequest { bytes, fingerprint } = self;
-        let mut buffer = Buffer(bytes);
-        buffer.put(&(record.at, &record.author));
-        put_decision(&mut buffer.0, decided, fingerprint, record.at.seconds());
-        buffer.0
+        let EncodedRequest { mut bytes, fingerprint } = self;
+        put_decision(&mut bytes, (record.at, &record.author), decided, fingerprint);
+        bytes
     }
 }
 
@@ -107,9 +105,7 @@ impl Record {
     fn decode_decided(bytes: &[u8]) -> Result<(Record, &[u8]), RecordError> {
         let mut input = In(bytes);
         let (request, fingerprint) = input.request()?;
-        let ((at, author), rest) = taken::<(UnixMillis, Author)>(input.0)?;
-        let mut input = In(rest);
-        let decided = input.decision(request, fingerprint, at.seconds())?;
+        let (at, author, decided) = input.decision(request, fingerprint)?;
         Ok((Record { at, author, fact: Fact::Decided(Box::new(decided)) }, input.0))
     }
 }
