@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use tapgate::health::Health;
 use tapgate_engine::fact::{Channel, Kind, Merchant, Request};
 use tapgate_engine::ids::Sequence;
+use tapgate_engine::journal::Durability;
 use tapgate_engine::money::{Currency, Minor};
 use tapgate_engine::testing::{FailAfter, Gated, MemoryStore};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -129,7 +130,8 @@ async fn no_read_shows_what_the_disk_does_not_have() {
         let (path, (status, body)) = done.unwrap();
         assert_eq!(status, if path == "/users/1" { 404 } else { 200 }, "{path}: {body}");
     }
-    assert!(asked.ticket.unwrap().durability().is_some());
+    // Readers are told a moment before the decision's own waiter.
+    assert_eq!(asked.ticket.unwrap().wait().await, Durability::Durable);
 }
 
 #[tokio::test(flavor = "multi_thread")]
