@@ -14,6 +14,8 @@ mod growth;
 mod hostile;
 mod interleaved;
 mod journal;
+#[cfg(feature = "rocksdb")]
+mod kept;
 mod model;
 mod persons;
 mod postings;

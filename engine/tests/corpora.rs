@@ -52,12 +52,8 @@ fn records_written_before_can_still_be_read() -> std::io::Result<()> {
     Ok(())
 }
 
-/// Writes the corpus's records of decisions and settlements anew, where their bytes have changed: what a user's month
-/// leaves in the journal, and damaged copies of one.
-#[test]
-#[ignore = "writes the corpus: after a change of the records' bytes"]
-fn write_the_records_of_decisions_and_settlements() -> std::io::Result<()> {
-    let world = World::with_store(MemoryStore::new());
+/// What a user's month leaves in the journal: decisions of every kind and evidence of every kind.
+pub(crate) fn months_records(world: &World) {
     let of =
         |kind, id: &str, root: &str, amount| Request { kind, original: Some(root.parse().unwrap()), ..tap(id, amount) };
     let show = |hash: &str, flow, progress, amount, id: &str| {
@@ -83,6 +79,15 @@ fn write_the_records_of_decisions_and_settlements() -> std::io::Result<()> {
     world.durable(tap("expired", 10));
     world.ledger.expire(&"expired".parse().unwrap(), at(200)).unwrap();
     world.drained();
+}
+
+/// Writes the corpus's records of decisions and settlements anew, where their bytes have changed, and damaged
+/// copies of one.
+#[test]
+#[ignore = "writes the corpus: after a change of the records' bytes"]
+fn write_the_records_of_decisions_and_settlements() -> std::io::Result<()> {
+    let world = World::with_store(MemoryStore::new());
+    months_records(&world);
     let (mut decided, mut settled) = (0, 0);
     let folder = corpus::folder("journal_bytes");
     let mut first = Vec::new();
