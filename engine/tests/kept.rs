@@ -1,5 +1,7 @@
 //! A data directory that an earlier build wrote: bytes once written keep their meaning.
 
+#![allow(clippy::unwrap_used, reason = "a test that meets the unexpected stops")]
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
