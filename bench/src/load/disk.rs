@@ -13,7 +13,7 @@ use tapgate_engine::store::rocks::{Rocks, SyncMode};
 use super::{Failed, print};
 
 /// What the target counts apart: what finds and proves records, and what readers of the journal note.
-const APART: [&str; 4] = ["index", "tiles", "cursors", "meta"];
+const APART: [&str; 4] = ["ids", "tiles", "cursors", "meta"];
 
 /// Fill a store with spends and their clearings, compact it, and divide what it grew by.
 #[derive(Debug, clap::Args)]
@@ -87,8 +87,8 @@ mod tests {
             sizes.iter().map(|(name, bytes)| ((*name).to_owned(), *bytes)).collect()
         };
         let before = sizes(&[("journal", 1_000), ("users", 500)]);
-        let disk = Disk::of(10, &before, &sizes(&[("journal", 3_000), ("users", 600), ("index", 400), ("tiles", 300)]));
+        let disk = Disk::of(10, &before, &sizes(&[("journal", 3_000), ("users", 600), ("ids", 400), ("tiles", 300)]));
         assert_eq!((disk.per_spend, disk.counted), (210.0, vec!["journal".to_owned(), "users".to_owned()]));
-        assert_eq!(disk.tables.get("index"), Some(&40.0));
+        assert_eq!(disk.tables.get("ids"), Some(&40.0));
     }
 }
