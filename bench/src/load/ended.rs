@@ -24,10 +24,13 @@ pub(crate) struct Options {
     #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1..))]
     ids: u64,
     /// Ids before them: the store's caches and tables are there then.
-    #[arg(long, default_value_t = 500_000)]
+    #[arg(long, default_value_t = 1_000_000)]
     before: u64,
+    /// Ids after which rows are written and memory is left: what a round takes for a while is there before, too.
+    #[arg(long, default_value_t = 50_000, value_parser = clap::value_parser!(u64).range(1..))]
+    round: u64,
     /// Few users, so that what is counted is ids; their spends are counted, too.
-    #[arg(long, default_value_t = 1_000)]
+    #[arg(long, default_value_t = 10_000)]
     users: u64,
     /// A directory for their rows; what is written there is removed.
     #[arg(long, default_value = ".")]
@@ -58,17 +61,20 @@ pub(crate) fn run(options: &Options) -> Result<(), Failed> {
     let store = Arc::new(Rocks::open(directory.path(), SyncMode::Os)?);
     let ledger = ledger(Arc::clone(&store) as Arc<dyn Store>, options.users, Controls::default());
     let mut requests = Requests::new(options.users, 0);
-    let mut end = |count| {
-        spend_and_clear(&ledger, &mut requests, count);
-        drain(&ledger);
-        write_all_rows(&ledger);
+    let mut end = |count: u64| -> Result<(), Failed> {
+        for first in (0..count).step_by(usize::try_from(options.round)?) {
+            spend_and_clear(&ledger, &mut requests, options.round.min(count - first));
+            drain(&ledger);
+            write_all_rows(&ledger);
+            ledger.evict(now().at)?;
+        }
+        Ok(())
     };
     let aged_at = UnixMillis(now().at.0 + u64::try_from(AGE.as_millis())?);
-    end(options.before);
+    end(options.before)?;
     ledger.evict(aged_at)?;
     let before = at_rest(&store)?;
-    end(options.ids);
-    ledger.evict(now().at)?;
+    end(options.ids)?;
     let young = at_rest(&store)?;
     ledger.evict(aged_at)?;
     let aged = at_rest(&store)?;
