@@ -3,9 +3,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that meets the unexpected stops")]
 
-use std::sync::Arc;
+use std::sync::{Arc, Barrier};
 
-use tapgate_engine::fact::{Kind, Record};
+use tapgate_engine::fact::{Kind, Record, Request};
 use tapgate_engine::ledger::Change;
 use tapgate_engine::money::{Currency, Minor};
 use tapgate_engine::rows::{Outcome, State};
@@ -108,4 +108,36 @@ fn threads_never_overspend_and_memory_is_the_fold() {
     assert!(memory.tells_as(&folded), "what is told of an id = fold of the journal");
     assert_eq!(memory.hash().unwrap(), folded.hash().unwrap(), "memory and rows = fold of the journal");
     check_prefixes(&store);
+}
+
+/// The increment and a reversal that names it lock the increment's place: one of them comes first, whichever it is.
+#[test]
+fn a_reversal_never_passes_the_increment_that_it_names() {
+    let store = MemoryStore::new();
+    let world = World::with_store(Arc::clone(&store));
+    for round in 0..300 {
+        let [root, increment, reversal] = ["root", "increment", "reversal"].map(|name| format!("{name}-{round}"));
+        world.durable(tap(&root, 100));
+        let of = |kind, id: &str, original: &str| {
+            let original = Some(original.parse().unwrap());
+            world.ledger.submit(Request { kind, original, ..tap(id, 50) }, at(10)).unwrap().reply.outcome.unwrap()
+        };
+        let together = Barrier::new(2);
+        std::thread::scope(|scope| {
+            let added = scope.spawn(|| {
+                together.wait();
+                of(Kind::Incremental, &increment, &root)
+            });
+            together.wait();
+            of(Kind::Reversal, &reversal, &increment);
+            added.join().unwrap();
+        });
+        let found = world.ledger.find(&root.parse().unwrap()).unwrap().unwrap();
+        assert_eq!(found.authorization.unwrap().held().amount, Minor(100), "of {root}");
+        if round % 16 == 0 {
+            world.ledger.write_rows().unwrap();
+            world.ledger.evict(at(10_000).at).unwrap();
+        }
+    }
+    world.close_and_check(&store);
 }

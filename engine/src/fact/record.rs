@@ -1,5 +1,7 @@
 //! Records: the journal's entries and their bytes.
 
+use std::cell::Cell;
+
 use serde::Deserialize;
 
 use super::decided_bytes::{In, put_decision, put_request};
@@ -39,22 +41,40 @@ pub enum RecordError {
     Malformed(String),
 }
 
+thread_local! {
+    /// Where this thread encodes decisions.
+    static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
 /// The beginning of a decision's record, with its request: encoded once, for its fingerprint and for its record.
 pub(crate) struct EncodedRequest {
     bytes: Vec<u8>,
+    request_ends: usize,
     fingerprint: Fingerprint,
 }
 
-/// Usual size of a decision's record, and some.
+impl Drop for EncodedRequest {
+    fn drop(&mut self) {
+        if self.bytes.capacity() <= SCRATCH_BYTES_MAX {
+            SCRATCH.set(std::mem::take(&mut self.bytes));
+        }
+    }
+}
+
+/// Scratch that a thread keeps: many times a decision.
+const SCRATCH_BYTES_MAX: usize = 64 << 10;
+
+/// Usual size of another record, and some.
 const RECORD_BYTES_USUAL: usize = 384;
 
 impl EncodedRequest {
     pub(crate) fn of(request: &Request) -> EncodedRequest {
-        let mut bytes = Vec::with_capacity(RECORD_BYTES_USUAL);
+        let mut bytes = SCRATCH.take();
+        bytes.clear();
         bytes.extend_from_slice(&DECIDED_HEAD);
         let binding = put_request(&mut bytes, request);
         let fingerprint = Fingerprint::of_request(bytes.get(DECIDED_HEAD.len()..binding).unwrap_or(&bytes));
-        EncodedRequest { bytes, fingerprint }
+        EncodedRequest { request_ends: bytes.len(), bytes, fingerprint }
     }
 
     /// Hash of what money depends on: a repeat with another merchant name is the same request.
@@ -63,10 +83,10 @@ impl EncodedRequest {
     }
 
     /// The bytes of the record that decides it.
-    pub(crate) fn decided(self, record: &Record, decided: &Decided) -> Vec<u8> {
-        let EncodedRequest { mut bytes, fingerprint } = self;
-        put_decision(&mut bytes, (record.at, &record.author), decided, fingerprint);
-        bytes
+    pub(crate) fn decided(&mut self, record: &Record, decided: &Decided) -> &[u8] {
+        self.bytes.truncate(self.request_ends);
+        put_decision(&mut self.bytes, (record.at, &record.author), decided, self.fingerprint);
+        &self.bytes
     }
 }
 
@@ -75,7 +95,7 @@ impl Record {
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         if let Fact::Decided(decided) = &self.fact {
-            return EncodedRequest::of(&decided.request).decided(self, decided);
+            return EncodedRequest::of(&decided.request).decided(self, decided).to_vec();
         }
         let mut buffer = Buffer(Vec::with_capacity(RECORD_BYTES_USUAL));
         buffer.put(&(RECORD_VERSION, &self.fact, self.at, &self.author));

@@ -56,6 +56,7 @@ impl Journal {
             closing: AtomicBool::new(false),
             failed: AtomicBool::new(false),
             awaited: Mutex::default(),
+            spare: Mutex::default(),
         });
         let writer = Writer { queue: Arc::clone(&queue), store, frontier, found: None, on_failure: Some(on_failure) };
         let handle = std::thread::Builder::new()

@@ -1,5 +1,6 @@
 //! The queue between decisions and the disk: a ring of places, claimed in order and filled as records are encoded.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,6 +10,7 @@ use crossbeam::utils::CachePadded;
 
 use super::Journal;
 use super::ticket::Ticket;
+use super::writer::GROUP_RECORDS_MAX;
 use crate::ids::Sequence;
 
 /// Maximum records claimed and not yet durable. At 200 bytes each a full queue is 13 MB; at 100,000 decisions a second
@@ -27,8 +29,9 @@ pub enum NoPlace {
 }
 
 /// The waiter that a durable record resolves.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub enum Resolves {
+    #[default]
     Nothing,
     /// A record whose waiter waits for as long as it takes.
     Change(Arc<Ticket>),
@@ -38,14 +41,17 @@ pub enum Resolves {
     Release(Arc<Ticket>),
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Published {
     pub(super) payload: Vec<u8>,
     pub(super) resolves: Resolves,
 }
 
+/// A record as it travels between threads: its memory stays where it is.
+pub(super) type Travelling = Box<Published>;
+
 /// A place in the ring: empty, or one published record.
-pub(super) type Slot = AtomicCell<Option<Box<Published>>>;
+pub(super) type Slot = AtomicCell<Option<Travelling>>;
 
 const _: () = assert!(Slot::is_lock_free(), "a slot is one pointer");
 
@@ -64,9 +70,45 @@ pub(super) struct Queue {
     /// Readers that wait for a place to be durable, one ticket a place: bounded by the queue, because each place is
     /// claimed and not durable.
     pub(super) awaited: Mutex<BTreeMap<Sequence, Arc<Ticket>>>,
+    /// Records that were written, without their bytes: their memory is used again, and no thread frees what another
+    /// allocated.
+    pub(super) spare: Mutex<Vec<Travelling>>,
+}
+
+/// Spare records kept: two groups, one being filled while the other is written.
+const SPARE_MAX: usize = 2 * GROUP_RECORDS_MAX;
+
+/// Spare records that a thread takes at once.
+const TAKEN_AT_ONCE: usize = 64;
+
+/// Bytes of a spare record kept: a rare large one gives its memory back.
+const SPARE_BYTES_MAX: usize = 1_024;
+
+thread_local! {
+    /// Spare records of this thread.
+    static SPARE: RefCell<Vec<Travelling>> = const { RefCell::new(Vec::new()) };
 }
 
 impl Queue {
+    /// A record to be filled.
+    fn spare(&self) -> Travelling {
+        SPARE.with_borrow_mut(|own| {
+            if own.is_empty() {
+                let mut shared = self.spare.lock().unwrap_or_else(PoisonError::into_inner);
+                let rest = shared.len().saturating_sub(TAKEN_AT_ONCE);
+                own.extend(shared.drain(rest..));
+            }
+            own.pop().unwrap_or_default()
+        })
+    }
+
+    /// Keeps the memory of records that were written.
+    pub(super) fn keep(&self, written: impl Iterator<Item = Travelling>) {
+        let mut spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner);
+        let room = SPARE_MAX.saturating_sub(spare.len());
+        spare.extend(written.filter(|record| record.payload.capacity() <= SPARE_BYTES_MAX).take(room));
+    }
+
     /// The slot of a record. Every sequence has one: a record is never dropped for lack of a slot.
     #[expect(clippy::indexing_slicing, reason = "the index is below the ring's length")]
     pub(super) fn slot(&self, sequence: Sequence) -> &Slot {
@@ -147,9 +189,13 @@ impl Claim<'_> {
     ///
     /// # Panics
     /// Another record is still in the slot: the queue's bound is broken, and a record would be lost.
-    pub fn publish(self, payload: Vec<u8>, resolves: Resolves) {
+    pub fn publish(self, payload: &[u8], resolves: Resolves) {
         let queue = &self.journal.queue;
-        let before = queue.slot(self.sequence).swap(Some(Box::new(Published { payload, resolves })));
+        let mut published = queue.spare();
+        published.payload.clear();
+        published.payload.extend_from_slice(payload);
+        published.resolves = resolves;
+        let before = queue.slot(self.sequence).swap(Some(published));
         assert!(before.is_none(), "record {}: its place in the journal's queue is taken", self.sequence);
         // Pairs with the fence in `Writer::rest`: either it sees the record, or this sees it idle.
         fence(Ordering::SeqCst);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{Ordering, fence};
 use std::time::Duration;
 
-use super::queue::{DECISION_PLACES, Published, QUEUE_RECORDS_MAX, Queue, Resolves};
+use super::queue::{DECISION_PLACES, QUEUE_RECORDS_MAX, Queue, Resolves, Travelling};
 use crate::ids::Sequence;
 use crate::store::{Entry, Store, StoreError};
 use crate::tree::{Frontier, Node};
@@ -27,7 +27,7 @@ pub(super) struct Writer {
     /// The tree over every record taken.
     pub(super) frontier: Frontier,
     /// The next record, if a check before resting found it.
-    pub(super) found: Option<Box<Published>>,
+    pub(super) found: Option<Travelling>,
     pub(super) on_failure: Option<OnFailure>,
 }
 
@@ -35,6 +35,8 @@ pub(super) struct Writer {
 struct Group {
     entries: Vec<Entry>,
     completed: Vec<Node>,
+    /// Where the entries' bytes came from, and where they go again.
+    published: Vec<Travelling>,
 }
 
 /// The places that a decision gives back: one that was given up has its release still to come.
@@ -44,7 +46,11 @@ fn decision_places(is_settled: bool) -> u64 {
 
 impl Writer {
     pub(super) fn run(mut self) {
-        let mut group = Group { entries: Vec::with_capacity(GROUP_RECORDS_MAX), completed: Vec::new() };
+        let mut group = Group {
+            entries: Vec::with_capacity(GROUP_RECORDS_MAX),
+            completed: Vec::new(),
+            published: Vec::with_capacity(GROUP_RECORDS_MAX),
+        };
         let mut resolves = Vec::with_capacity(GROUP_RECORDS_MAX);
         loop {
             self.gather(&mut group, &mut resolves);
@@ -62,8 +68,12 @@ impl Writer {
             let durable = self.append(&group);
             self.queue.resolve_awaited();
             self.settle(&mut resolves, durable);
-            group.entries.clear();
             group.completed.clear();
+            let spare = group.published.drain(..).zip(group.entries.drain(..));
+            self.queue.keep(spare.map(|(mut published, entry)| {
+                published.payload = entry.payload;
+                published
+            }));
         }
     }
 
@@ -72,12 +82,12 @@ impl Writer {
         while group.entries.len() < GROUP_RECORDS_MAX {
             let next = self.next();
             let found = self.found.take().or_else(|| self.queue.slot(next).take());
-            let Some(published) = found else { return };
-            let Published { payload, resolves: durability } = *published;
-            let (entry, leaf) = Entry::new(next, payload);
+            let Some(mut published) = found else { return };
+            let (entry, leaf) = Entry::new(next, std::mem::take(&mut published.payload));
             self.frontier.append(leaf, |node| group.completed.push(node));
             group.entries.push(entry);
-            resolves.push(durability);
+            resolves.push(std::mem::take(&mut published.resolves));
+            group.published.push(published);
         }
     }
 

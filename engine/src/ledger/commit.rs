@@ -68,7 +68,7 @@ impl Ledger {
             return Err(CommitError::TooLarge { bytes: payload.len() });
         }
         let resolves = Resolves::Change(Arc::clone(&ticket));
-        commit_reserved(permit, shared, &record, payload, resolves, |shared, sequence, record| {
+        commit_reserved(permit, shared, &record, &payload, resolves, |shared, sequence, record| {
             apply(shared, sequence, record);
             if let Author::Person { idempotency: Some(_), .. } = &record.author {
                 self.lock_keys().apply(&record.touches(sequence), sequence, record);
@@ -101,7 +101,7 @@ pub(super) fn commit_reserved<G: Deref<Target = Shared>, T>(
     permit: Permit<'_>,
     mut shared: G,
     record: &Record,
-    payload: Vec<u8>,
+    payload: &[u8],
     resolves: Resolves,
     apply: impl FnOnce(&mut G, Sequence, &Record) -> T,
 ) -> T {

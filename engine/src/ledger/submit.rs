@@ -136,9 +136,12 @@ impl Ledger {
         let ticket = Ticket::pending();
         let resolves = Resolves::Decision(Arc::clone(&ticket));
         let record = Record { at: moment.at, author, fact };
-        let payload = match &record.fact {
-            Fact::Decided(decided) => encoded.decided(&record, decided),
-            _ => record.encode(),
+        let other;
+        let payload = if let Fact::Decided(decided) = &record.fact {
+            encoded.decided(&record, decided)
+        } else {
+            other = record.encode();
+            &other
         };
         let reply = commit_reserved(permit, shared, &record, payload, resolves, |_, sequence, record| {
             // Only a return that changes nothing touches no user: this look costs a decision less than all that
@@ -257,7 +260,7 @@ impl Ledger {
         let record = Record { at, author: Author::Engine, fact };
         let payload = record.encode();
         let resolves = Resolves::Release(Arc::clone(ticket));
-        commit_reserved(permit, shared, &record, payload, resolves, |_, sequence, record| {
+        commit_reserved(permit, shared, &record, &payload, resolves, |_, sequence, record| {
             if let Some(user) = user.as_mut().filter(|_| record.fact.touches(sequence).user.is_some()) {
                 fold(&mut ***user, sequence, record);
             }
