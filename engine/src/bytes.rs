@@ -66,6 +66,30 @@ impl Buffer {
     }
 }
 
+/// Appends a number: seven bits a byte, least first; the highest bit of a byte says that another follows.
+#[inline]
+pub(crate) fn put_number(bytes: &mut Vec<u8>, mut value: u64) {
+    while value >= 0x80 {
+        bytes.push((value & 0x7F) as u8 | 0x80);
+        value >>= 7;
+    }
+    bytes.push((value & 0x7F) as u8);
+}
+
+/// Takes such a number off; `None` where the bytes end early or it does not end.
+pub(crate) fn take_number(bytes: &mut &[u8]) -> Option<u64> {
+    let mut value = 0;
+    for shift in (0..u64::BITS).step_by(7) {
+        let (&byte, rest) = bytes.split_first()?;
+        *bytes = rest;
+        value |= u64::from(byte & 0x7F) << shift;
+        if byte < 0x80 {
+            return Some(value);
+        }
+    }
+    None
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

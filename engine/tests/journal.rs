@@ -256,6 +256,17 @@ fn a_full_queue_has_the_place_of_every_release() {
     assert_eq!(again.ticket.unwrap().block(), Durability::Durable, "every place was given back");
 }
 
+/// Keys and values of the index of ids on disk.
+fn index_entries(store: &MemoryStore) -> Vec<(Vec<u8>, Vec<u8>)> {
+    let mut entries = Vec::new();
+    let read = store.rows(Table::Ids, &mut |key, value| {
+        entries.push((key.to_vec(), value.to_vec()));
+        Ok(())
+    });
+    read.unwrap();
+    entries
+}
+
 #[test]
 fn an_index_that_lost_an_entry_is_found_and_built_again_from_the_journal() {
     let store = MemoryStore::new();
@@ -269,12 +280,7 @@ fn an_index_that_lost_an_entry_is_found_and_built_again_from_the_journal() {
     let plain: Arc<dyn Store> = store.clone();
     let whole = verify(&plain).unwrap();
     assert!(whole.is_equal());
-    let mut keys = Vec::new();
-    let found = store.rows(Table::Ids, &mut |key, _| {
-        keys.push(key.to_vec());
-        Ok(())
-    });
-    found.unwrap();
+    let keys: Vec<_> = index_entries(&store).into_iter().map(|(key, _)| key).collect();
     store.delete_rows(Table::Ids, &keys[3..4]).unwrap();
     assert_eq!(verify(&plain).unwrap_err(), RecoveryError::Index);
     assert_eq!(reindex(&*plain).unwrap(), 20, "the entries of records whose rows are on disk");
@@ -292,12 +298,7 @@ fn an_entry_that_names_a_record_about_another_id_is_corrupt() {
     world.durable(tap("a2", 1_000));
     world.ledger.write_rows().unwrap();
     world.ledger.evict(at(3600).at).unwrap();
-    let mut entries = Vec::new();
-    let found = store.rows(Table::Ids, &mut |key, value| {
-        entries.push((key.to_vec(), value.to_vec()));
-        Ok(())
-    });
-    found.unwrap();
+    let entries = index_entries(&store);
     let (first, second) = (&entries[0], &entries[1]);
     let swapped = [(&first.0, &second.1), (&second.0, &first.1)];
     let swapped = swapped.map(|(key, value)| RowBytes { table: Table::Ids, key: key.clone(), value: value.clone() });

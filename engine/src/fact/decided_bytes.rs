@@ -12,7 +12,7 @@ use super::{
     AccountStatus, Approval, Author, Capacity, CardStatus, CardUse, Channel, Decided, FundingRoute, FundsSeen, Gates,
     Inputs, Kind, Listed, Merchant, Request, Source, Upcharge, UserSeen, Verdict,
 };
-use crate::bytes::{Buffer, Fingerprint};
+use crate::bytes::{Buffer, Fingerprint, put_number, take_number};
 use crate::contract::pricing::{Conversion, Price};
 use crate::ids::Sequence;
 use crate::money::{ChfMinor, Currency, CurrencyCode, Minor, Money};
@@ -55,14 +55,9 @@ impl Out<'_> {
         self.0.push(byte);
     }
 
-    /// Seven bits a byte, least first; the highest bit of a byte says that another follows.
     #[inline]
-    fn number(&mut self, mut value: u64) {
-        while value >= 0x80 {
-            self.0.push((value & 0x7F) as u8 | 0x80);
-            value >>= 7;
-        }
-        self.0.push((value & 0x7F) as u8);
+    fn number(&mut self, value: u64) {
+        put_number(self.0, value);
     }
 
     /// Small numbers of either sign are short.
@@ -331,15 +326,7 @@ impl<'a> In<'a> {
     }
 
     fn number(&mut self) -> Read<u64> {
-        let mut value = 0;
-        for shift in (0..u64::BITS).step_by(7) {
-            let byte = self.byte()?;
-            value |= u64::from(byte & 0x7F) << shift;
-            if byte < 0x80 {
-                return Ok(value);
-            }
-        }
-        Err(malformed("a number is too long"))
+        take_number(&mut self.0).ok_or_else(|| malformed("a number ends early, or does not end"))
     }
 
     fn small<T: TryFrom<u64>>(&mut self) -> Read<T> {

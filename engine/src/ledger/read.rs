@@ -8,7 +8,7 @@ use super::{Admin, KEPT_IN_MEMORY_MILLIS, Ledger};
 use crate::fact::{Kind, Provider, Record, Request};
 use crate::ids::{AuthorizationId, CardId, Sequence, UrId};
 use crate::money::Currency;
-use crate::rows::{Answer, Authorization, PoolFigures, Program, Told, User, records_of};
+use crate::rows::{Answer, Authorization, PoolFigures, Program, Told, User, decoded, record, records_of};
 #[cfg(feature = "testing")]
 use crate::rows::{PoolRow, ProgramRow, State, index::Index};
 use crate::store::{StoreError, StoredTree, TreeError, Visit};
@@ -118,8 +118,7 @@ impl Ledger {
     /// # Errors
     /// The journal could not be read.
     pub fn record(&self, sequence: Sequence) -> Result<Option<Record>, StoreError> {
-        let entry = self.store.entry(sequence)?;
-        entry.map(|entry| decode(entry.sequence, &entry.payload)).transpose()
+        record(&*self.store, sequence)
     }
 
     /// The records of an authorization from its last one `last` back, at most `max`, oldest first. Waits until they are
@@ -146,7 +145,7 @@ impl Ledger {
         after: Sequence,
         visit: &mut dyn FnMut(Sequence, Record) -> ControlFlow<()>,
     ) -> Result<(), StoreError> {
-        decoded(visit, |visit| self.store.read(after, visit))
+        each_decoded(visit, |visit| self.store.read(after, visit))
     }
 
     /// The durable records before `before`, newest first.
@@ -158,7 +157,7 @@ impl Ledger {
         before: Sequence,
         visit: &mut dyn FnMut(Sequence, Record) -> ControlFlow<()>,
     ) -> Result<(), StoreError> {
-        decoded(visit, |visit| self.store.read_back(before, visit))
+        each_decoded(visit, |visit| self.store.read_back(before, visit))
     }
 
     /// Size and root of the journal's tree at a record; `None` where it is not known: no such record is durable, or the
@@ -222,12 +221,12 @@ impl Ledger {
     }
 }
 
-fn decoded(
+fn each_decoded(
     visit: &mut dyn FnMut(Sequence, Record) -> ControlFlow<()>,
     read: impl FnOnce(Visit<'_>) -> Result<(), StoreError>,
 ) -> Result<(), StoreError> {
     let mut unreadable = None;
-    read(&mut |entry| match decode(entry.sequence, &entry.payload) {
+    read(&mut |entry| match decoded(&entry) {
         Ok(record) => visit(entry.sequence, record),
         Err(error) => {
             unreadable = Some(error);
@@ -235,8 +234,4 @@ fn decoded(
         }
     })?;
     unreadable.map_or(Ok(()), Err)
-}
-
-fn decode(sequence: Sequence, payload: &[u8]) -> Result<Record, StoreError> {
-    Record::decode(payload).map_err(|error| StoreError::Corrupt(format!("record {sequence}: {error}")))
 }

@@ -200,8 +200,9 @@ impl Ledger {
         evidence: impl FnOnce(&Authorization, &Books<'_>) -> Result<Evidence, ChangeError>,
     ) -> Result<Arc<Ticket>, ChangeError> {
         let shared = self.read_shared();
-        let mut places = self.place((self.ids.key(root), root))?;
-        let row = places.authorization(self.ids.key(root)).ok_or_else(|| not_found("authorization", root))?;
+        let key = self.ids.key(root);
+        let mut places = self.place((key, root))?;
+        let row = places.authorization(key).ok_or_else(|| not_found("authorization", root))?;
         let mut user = self.users.get_mut(&row.user.clone());
         let books = Books { shared: &shared, user: user.as_deref().map(|user| &**user), policy: &self.policy };
         let evidence = evidence(row, &books)?;

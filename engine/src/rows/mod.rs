@@ -48,5 +48,5 @@ pub use shelf::{KeyBytes, Row, RowKey, Stored};
 pub(crate) use shelf::{Shelf, Shelved, Shelves, each_stored, encode_row};
 pub use spends::{NewSpend, SPENDS_KEPT_SECONDS, SPENDS_MAX, Spends};
 pub use state::State;
-pub(crate) use told::{Told, records_of};
+pub(crate) use told::{Told, decoded, record, records_of};
 pub use user::{Card, EndedHold, FiatBalance, Funds, Hold, LimitBase, User, merchant_hash};

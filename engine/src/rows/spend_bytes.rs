@@ -2,6 +2,7 @@
 //! twenty-four. A user's row is written whole, with all of them.
 
 use super::spends::Spend;
+use crate::bytes::{put_number, take_number};
 use crate::ids::Sequence;
 use crate::money::ChfMinor;
 use crate::time::UnixSeconds;
@@ -44,10 +45,10 @@ pub(super) fn pack<'a>(spends: impl Iterator<Item = &'a Spend>) -> Vec<u8> {
         let alone = [(UNSHOWN_IS_SPENT, is_all_unshown), (URS, spend.is_urs)];
         let flags = alone.into_iter().filter(|(_, is_set)| *is_set).fold(flags, |flags, (flag, _)| flags | flag);
         bytes.push(flags);
-        put(&mut bytes, spend.last.0.wrapping_sub(before.last.0));
-        put(&mut bytes, spend.at.0.wrapping_sub(before.at.0).cast_unsigned());
-        put(&mut bytes, spend.spent.0.cast_unsigned());
-        present.for_each(|(_, _, value)| put(&mut bytes, value));
+        put_number(&mut bytes, spend.last.0.wrapping_sub(before.last.0));
+        put_number(&mut bytes, spend.at.0.wrapping_sub(before.at.0).cast_unsigned());
+        put_number(&mut bytes, spend.spent.0.cast_unsigned());
+        present.for_each(|(_, _, value)| put_number(&mut bytes, value));
         before = *spend;
     }
     bytes
@@ -59,10 +60,10 @@ pub(super) fn unpack(mut bytes: &[u8]) -> Option<Vec<Spend>> {
     let mut before = Spend::NONE;
     while let Some((&flags, rest)) = bytes.split_first() {
         bytes = rest;
-        let last = before.last.0.wrapping_add(take(&mut bytes)?);
-        let at = before.at.0.wrapping_add(take(&mut bytes)?.cast_signed());
-        let spent = take(&mut bytes)?.cast_signed();
-        let mut part = |flag: u8, usual: u64| if flags & flag == 0 { Some(usual) } else { take(&mut bytes) };
+        let last = before.last.0.wrapping_add(take_number(&mut bytes)?);
+        let at = before.at.0.wrapping_add(take_number(&mut bytes)?.cast_signed());
+        let spent = take_number(&mut bytes)?.cast_signed();
+        let mut part = |flag: u8, usual: u64| if flags & flag == 0 { Some(usual) } else { take_number(&mut bytes) };
         let range = part(RANGE, 0)?;
         let card = part(CARD, before.card.into())?;
         let count = part(COUNT, 1)?;
@@ -84,28 +85,6 @@ pub(super) fn unpack(mut bytes: &[u8]) -> Option<Vec<Spend>> {
         spends.push(before);
     }
     Some(spends)
-}
-
-/// Seven bits a byte, least first; the highest bit of a byte says that another follows.
-fn put(bytes: &mut Vec<u8>, mut value: u64) {
-    while value >= 0x80 {
-        bytes.push((value & 0x7F) as u8 | 0x80);
-        value >>= 7;
-    }
-    bytes.extend(value.to_le_bytes().first());
-}
-
-fn take(bytes: &mut &[u8]) -> Option<u64> {
-    let mut value = 0;
-    for shift in (0..u64::BITS).step_by(7) {
-        let (&byte, rest) = bytes.split_first()?;
-        *bytes = rest;
-        value |= u64::from(byte & 0x7F) << shift;
-        if byte < 0x80 {
-            return Some(value);
-        }
-    }
-    None
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use super::index::LastRecords;
 use super::{Answer, Authorization, Row};
 use crate::fact::{EndCause, Ended, Evidence, Fact, Record};
 use crate::ids::{AuthorizationId, Sequence};
-use crate::store::{Store, StoreError};
+use crate::store::{Entry, Store, StoreError};
 
 /// An id's authorization, if it is a root, and its answer, if it was answered.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -78,14 +78,24 @@ pub(crate) fn records_of(
     Ok(found)
 }
 
-fn record_at(store: &dyn Store, sequence: Sequence) -> Result<Record, StoreError> {
-    let entry = store.entry(sequence)?.ok_or_else(|| {
-        StoreError::Corrupt(format!("the journal has no record {sequence}, which another record or the index names"))
-    })?;
+/// One record by itself; `None` where the journal has none.
+pub(crate) fn record(store: &dyn Store, sequence: Sequence) -> Result<Option<Record>, StoreError> {
+    let Some(entry) = store.entry(sequence)? else { return Ok(None) };
     if entry.leaf_hash().is_none() {
         return Err(StoreError::Corrupt(format!("record {sequence} is not what was written")));
     }
-    Record::decode(&entry.payload).map_err(|error| StoreError::Corrupt(format!("record {sequence}: {error}")))
+    decoded(&entry).map(Some)
+}
+
+/// The record in an entry.
+pub(crate) fn decoded(Entry { sequence, payload, .. }: &Entry) -> Result<Record, StoreError> {
+    Record::decode(payload).map_err(|error| StoreError::Corrupt(format!("record {sequence}: {error}")))
+}
+
+fn record_at(store: &dyn Store, sequence: Sequence) -> Result<Record, StoreError> {
+    record(store, sequence)?.ok_or_else(|| {
+        StoreError::Corrupt(format!("the journal has no record {sequence}, which another record or the index names"))
+    })
 }
 
 fn not_about(id: &AuthorizationId, sequence: Sequence) -> StoreError {
