@@ -174,7 +174,7 @@ pub(super) fn put_decision(
     let rates = bits([rates_age_seconds.is_some(), rates_max_age_seconds.is_some()]) | sources_number(sources) << 2;
     let mut out = Out(bytes);
     out.number(at.0);
-    out.0.extend_from_slice(&[author_number(author), flags, gates.to_bits(), listed.to_bits(), card, rates]);
+    out.0.extend_from_slice(&[author_number(author), flags, gates_number(*gates), listed.to_bits(), card, rates]);
     if author_number(author) == OTHER_AUTHOR {
         out.rare(author);
     }
@@ -406,7 +406,7 @@ impl<'a> In<'a> {
         let settings =
             self.when(bit(flags, 3), |input| Ok((input.byte()?, input.small()?, input.byte()?, input.byte()?)))?;
         let (limit_weight, fx_buffer_bps, zero_amount_holds, upcharge_percent) = settings.unwrap_or(USUAL_SETTINGS);
-        let gates = Gates::from_bits(gates).ok_or_else(|| malformed("a gate is not known"))?;
+        let gates = gates_of(gates)?;
         let listed = Listed::from_bits(listed).ok_or_else(|| malformed("a listing is not known"))?;
         let statuses = [CardStatus::Active, CardStatus::Frozen, CardStatus::Deleted];
         let card = (card_byte & 3).checked_sub(1).map(|number| numbered(&statuses, number)).transpose()?;
@@ -633,6 +633,25 @@ fn status_number(status: AccountStatus) -> u8 {
         AccountStatus::Closed => 4,
         AccountStatus::Live => 5,
     }
+}
+
+fn gates_number(gates: Gates) -> u8 {
+    let Gates { program_suspended, provider_suspended, reversed_before, parent_found, time_trusted, disk_low } = gates;
+    bits([program_suspended, provider_suspended, reversed_before, parent_found, time_trusted, disk_low])
+}
+
+fn gates_of(number: u8) -> Read<Gates> {
+    if number >> 6 != 0 {
+        return Err(malformed("a gate is not known"));
+    }
+    Ok(Gates {
+        program_suspended: bit(number, 0),
+        provider_suspended: bit(number, 1),
+        reversed_before: bit(number, 2),
+        parent_found: bit(number, 3),
+        time_trusted: bit(number, 4),
+        disk_low: bit(number, 5),
+    })
 }
 
 /// Sources in the order of attempts: their count, and a bit for each.

@@ -244,28 +244,6 @@ pub struct Gates {
     pub disk_low: bool,
 }
 
-impl Gates {
-    pub(super) fn to_bits(self) -> u8 {
-        let Gates { program_suspended, provider_suspended, reversed_before, parent_found, time_trusted, disk_low } =
-            self;
-        let bits = [program_suspended, provider_suspended, reversed_before, parent_found, time_trusted, disk_low];
-        bits.into_iter().rev().fold(0, |byte, bit| byte << 1 | u8::from(bit))
-    }
-
-    /// `None`: a gate that is not known.
-    pub(super) fn from_bits(byte: u8) -> Option<Gates> {
-        let bit = |place: u8| byte >> place & 1 == 1;
-        (byte >> 6 == 0).then(|| Gates {
-            program_suspended: bit(0),
-            provider_suspended: bit(1),
-            reversed_before: bit(2),
-            parent_found: bit(3),
-            time_trusted: bit(4),
-            disk_low: bit(5),
-        })
-    }
-}
-
 /// What UR's movements claim for an authorization beyond what was approved: a decision takes only the rest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Claimed {
