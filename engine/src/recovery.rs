@@ -102,7 +102,7 @@ pub fn recover(store: &Arc<dyn Store>) -> Result<Recovered, RecoveryError> {
     let mut records_folded = 0;
     let frontier = walk(&**store, kept, &mut |sequence, record| {
         records_folded += 1;
-        state.fold(sequence, record, Some(&**store))
+        state.fold_later(sequence, record, &**store)
     })?;
     Ok(Recovered { state, records_folded, head, frontier, watermark })
 }
@@ -175,7 +175,7 @@ pub fn reindex(store: &dyn Store) -> Result<usize, RecoveryError> {
         Ok(())
     })?;
     store.delete_rows(Table::Ids, &stored)?;
-    let entries: Vec<_> = index.entries().map(|(key, sequence)| entry_bytes(key, sequence)).collect();
+    let entries: Vec<_> = index.entries().into_iter().map(|(key, sequence)| entry_bytes(key, sequence)).collect();
     store.put_rows(&entries)?;
     store.write_rows(&[index.encode_sum()?], &kept)?;
     Ok(entries.len())
@@ -192,7 +192,7 @@ pub fn folded(store: &Arc<dyn Store>) -> Result<State, RecoveryError> {
 
 fn whole(store: &dyn Store) -> Result<(State, Frontier), RecoveryError> {
     let mut folded = State::empty(store);
-    let frontier = walk(store, Frontier::default(), &mut |sequence, record| folded.fold(sequence, record, None))?;
+    let frontier = walk(store, Frontier::default(), &mut |sequence, record| folded.fold(sequence, record))?;
     Ok((folded, frontier))
 }
 
@@ -214,7 +214,7 @@ fn walk(
     visit: &mut dyn FnMut(Sequence, &Record) -> Result<(), FoldError>,
 ) -> Result<Frontier, RecoveryError> {
     let (after, kept, mut completed) = (Sequence(frontier.size()), store.frontier()?, Vec::new());
-    let mut step = |entry: &Entry| {
+    let mut step = |entry: Entry<&[u8]>| {
         let (sequence, expected) = (entry.sequence, Sequence(frontier.size()).next());
         if sequence != expected {
             return Err(RecoveryError::Gap(expected));
@@ -225,12 +225,12 @@ fn walk(
         if frontier.size() == kept.size() && frontier != kept {
             return Err(RecoveryError::Frontier(sequence));
         }
-        let record = Record::decode(&entry.payload).map_err(|error| RecoveryError::Record(sequence, error))?;
+        let record = Record::decode(entry.payload).map_err(|error| RecoveryError::Record(sequence, error))?;
         visit(sequence, &record).map_err(RecoveryError::from)
     };
     let mut outcome = Ok(());
     store.read(after, &mut |entry| {
-        outcome = step(&entry);
+        outcome = step(entry);
         if outcome.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     })?;
     outcome.map(|()| frontier)

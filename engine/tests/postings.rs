@@ -90,6 +90,44 @@ fn a_debit_is_confirmed_and_cleared_and_counts_until_a_report_asked_for_later() 
     world.close_and_check(&store);
 }
 
+/// A start folds no movement, it notes the records that the rows do not hold. Whatever needs the movement first finds it
+/// whole: UR's next row of it, or the turn that writes it.
+#[test]
+fn what_a_start_notes_of_movements_is_whole_when_it_is_needed() {
+    for (is_begun_on_disk, writes_first) in [(false, false), (false, true), (true, false), (true, true)] {
+        let store = MemoryStore::new();
+        let world = World::with_store(store.clone());
+        world.durable(tap("a1", 1_000));
+        world.durable(tap("a2", 500));
+        let pending = |amount| movement("h", Flow::Out, Progress::Pending, amount);
+        world.book(&pending(1_000), "a1");
+        if is_begun_on_disk {
+            world.ledger.write_rows().unwrap();
+        }
+        world.book(&completed("h", 1_000), "a1");
+        world.book(&pending(500), "a2");
+        drop(world);
+        let world = World::resumed(store.clone());
+        if writes_first {
+            world.ledger.write_rows().unwrap();
+        }
+        assert!(world.book(&completed("h", 1_000), "a1").is_none(), "told again");
+        assert!(world.book(&pending(1_000), "a1").is_none(), "told again, and late");
+        let (effect, ..) = world.booked(&completed("h", 500), "a2");
+        assert_eq!(
+            (effect, world.user().holds()[1].paid.amount),
+            (Effect::Cleared, Minor(0)),
+            "the second of one name"
+        );
+        drop(world);
+        let world = World::resumed(store.clone());
+        assert!(world.book(&completed("h", 500), "a2").is_none(), "told again after another start");
+        world.ledger.write_rows().unwrap();
+        assert!(world.book(&completed("h", 500), "a2").is_none(), "told again after its row was written");
+        world.close_and_check(&store);
+    }
+}
+
 #[test]
 fn settlements_in_parts_leave_the_rest_held() {
     let store = MemoryStore::new();

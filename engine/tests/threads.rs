@@ -97,7 +97,7 @@ fn threads_never_overspend_and_memory_is_the_fold() {
     let mut answered = std::collections::BTreeSet::new();
     for entry in store.entries() {
         let record = Record::decode(&entry.payload).unwrap();
-        folded.fold(entry.sequence, &record, None).unwrap();
+        folded.fold(entry.sequence, &record).unwrap();
         if let Some(id) = record.fact.touches(entry.sequence).answer {
             assert!(answered.insert(id.clone()), "{id} was decided twice");
         }

@@ -90,7 +90,13 @@ impl Posting {
     #[must_use]
     pub fn place(&self) -> CompactString {
         let Posting { hash, user, flow, amount, .. } = self;
-        compact_str::format_compact!("{user} {flow:?} {} {}", amount.currency, hash.to_ascii_lowercase())
+        let flow = match flow {
+            Flow::Out => "Out",
+            Flow::In => "In",
+        };
+        let hash = hash.to_ascii_lowercase();
+        // Not formatted: a start names the place of every movement that it finds.
+        [user.as_str(), flow, amount.currency.as_str(), &hash].join(" ").into()
     }
 
     /// Identity of the movement that has this number among those of its [`Posting::place`].

@@ -11,7 +11,7 @@ use hashbrown::HashTable;
 
 use super::Ledger;
 use super::commit::fold;
-use crate::fact::{Record, Request};
+use crate::fact::{Record, Request, Subject};
 use crate::ids::{AuthorizationId, Sequence};
 use crate::journal::Ticket;
 use crate::rows::index::{IdKey, LastRecords};
@@ -130,13 +130,10 @@ impl Places<'_> {
         self.get(key)?.authorization.as_mut()
     }
 
-    /// The place of an id, made if it is new.
+    /// What memory holds of an id, made if it is new.
     fn live(&mut self, key: IdKey) -> &mut Live {
         self.are_new = false;
-        let shard = self.shard(key);
-        let place = shard.places.entry(key.spread(), |place| place.key == key, |place| place.key.spread());
-        let new = || Place { key, named: LastRecords::default(), live: None };
-        place.or_insert_with(new).into_mut().live.get_or_insert_default()
+        self.shard(key).place(key).live.get_or_insert_default()
     }
 
     /// Folds a record into the authorization of a root, or begins it, as [`crate::rows::Shelf::apply`] does.
@@ -198,6 +195,12 @@ impl Shard {
         self.places.find_mut(key.spread(), |place| place.key == key)
     }
 
+    /// The place of an id, made if it is new.
+    fn place(&mut self, key: IdKey) -> &mut Place {
+        let place = self.places.entry(key.spread(), |place| place.key == key, |place| place.key.spread());
+        place.or_insert_with(|| Place { key, named: LastRecords::default(), live: None }).into_mut()
+    }
+
     fn insert(&mut self, place: Place) {
         self.places.insert_unique(place.key.spread(), place, |place| place.key.spread());
     }
@@ -209,10 +212,11 @@ fn shard_of(key: IdKey) -> usize {
 }
 
 impl Ids {
-    pub(super) fn new(seed: u64, named: impl IntoIterator<Item = (IdKey, LastRecords)>) -> Ids {
+    /// `named`: the records that the index on disk does not name yet, oldest first.
+    pub(super) fn new(seed: u64, named: impl IntoIterator<Item = (IdKey, Subject, Sequence)>) -> Ids {
         let ids = Ids { seed, shards: (0..SHARDS).map(|_| CachePadded::default()).collect() };
-        for (key, last) in named {
-            ids.shard(key).insert(Place { key, named: last, live: None });
+        for (key, subject, sequence) in named {
+            ids.shard(key).place(key).named.set(subject, sequence);
         }
         ids
     }

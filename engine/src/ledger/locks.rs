@@ -12,7 +12,7 @@ use crossbeam::sync::{ShardedLockReadGuard, ShardedLockWriteGuard};
 use super::{Admin, Ledger, Shared};
 use crate::ids::{Sequence, UrId};
 use crate::journal::Durability;
-use crate::rows::{KeyRow, PostingRow, Shelf, Shelves};
+use crate::rows::{KeyRow, Postings, Shelf, Shelves};
 use crate::store::StoreError;
 
 impl Ledger {
@@ -31,7 +31,7 @@ impl Ledger {
         self.matching.get(shard).unwrap_or(first).lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn lock_postings(&self) -> MutexGuard<'_, Shelf<PostingRow>> {
+    pub(super) fn lock_postings(&self) -> MutexGuard<'_, Postings> {
         self.postings.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -47,7 +47,7 @@ use crate::ids::UrId;
 use crate::journal::{Journal, OnFailure};
 use crate::money::Currency;
 use crate::rows::index::IndexSum;
-use crate::rows::{Aged, KeyRow, PostingRow, Program, Shelf, Shelves, State, User};
+use crate::rows::{Aged, KeyRow, Postings, Program, Shelf, Shelves, State, User, hasher};
 use crate::store::{Store, StoreError};
 use crate::time::{Moment, UnixMillis};
 
@@ -85,13 +85,12 @@ pub struct Ledger {
     admin: Mutex<Admin>,
     shared: ShardedLock<Shared>,
     ids: Ids,
-    // Boxed: a growing map moves pointers, not rows.
     users: DashMap<UrId, Box<User>, RandomState>,
     shelves: Mutex<Shelves>,
     /// One matching of a user's movements at a time.
     matching: [Mutex<()>; MATCHING_LOCKS],
     /// Postings not yet written to disk.
-    postings: Mutex<Shelf<PostingRow>>,
+    postings: Mutex<Postings>,
     /// Idempotency keys not yet written to disk.
     keys: Mutex<Shelf<KeyRow>>,
     /// One writer at a time of what names users.
@@ -132,10 +131,9 @@ impl Ledger {
     ) -> Result<Ledger, StoreError> {
         assert!(policy.limit_weight <= LIMIT_WEIGHT_MAX, "a use counts {LIMIT_WEIGHT_MAX} times at most");
         let journal = Journal::start(Arc::clone(&store), on_failure)?;
-        let hasher =
-            RandomState::with_seeds(hash_seed, !hash_seed, hash_seed.rotate_left(17), hash_seed.rotate_left(41));
+        let hasher = hasher(hash_seed);
         let (watermark, sum) = (store.watermark()?, IndexSum::load(&*store)?);
-        let State { users, index, postings, keys, pools, shelves, program, .. } = recovered;
+        let State { users, index, postings, noted, keys, pools, shelves, program, .. } = recovered;
         let mut admin = Admin { cards: Cards::new(hasher.clone()), aged: program.aged };
         for (id, user) in users.iter() {
             user.cards.iter().for_each(|card| admin.cards.add(&card.id, id));
@@ -145,11 +143,11 @@ impl Ledger {
             policy,
             admin: Mutex::new(admin),
             shared: ShardedLock::new(Shared { program: program.program, pools }),
-            ids: Ids::new(store.id_seed(), index.into_last()),
+            ids: Ids::new(store.id_seed(), index.named()),
             users: DashMap::with_hasher_and_shard_amount(hasher, SHARDS),
             shelves: Mutex::new(shelves),
             matching: std::array::from_fn(|_| Mutex::new(())),
-            postings: Mutex::new(postings),
+            postings: Mutex::new(Postings::new(postings, noted)),
             keys: Mutex::new(keys),
             persons: Mutex::new(()),
             disk_low: AtomicBool::new(false),
@@ -159,7 +157,7 @@ impl Ledger {
             tail: Mutex::new(Progress::at(watermark, sum)),
         };
         for (id, user) in users {
-            ledger.users.insert(id, Box::new(user));
+            ledger.users.insert(id, user);
         }
         Ok(ledger)
     }

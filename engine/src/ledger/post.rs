@@ -17,7 +17,6 @@ use crate::fact::{
 use crate::ids::{AuthorizationId, Sequence};
 use crate::journal::Ticket;
 use crate::money::{AMOUNT_MAX, ChfMinor, Currency, Minor, Money};
-use crate::rows::encoding::load;
 use crate::rows::{Authorization, PostingRow, ShownMovement, User};
 use crate::rules::{Candidate, find};
 use crate::store::StoreError;
@@ -77,7 +76,7 @@ impl Ledger {
         // Held to the end: two deliveries of one movement post it once, and two movements never take one hold twice.
         let _matching = self.lock_matching(&posting.user);
         let place = posting.place();
-        let known = self.posting_row(&place)?;
+        let known = self.read_posting(&place, PostingRow::clone)?;
         let shown = known.as_ref().and_then(|row| row.shown_by(posting, answer));
         let named = self.named(posting)?;
         if let Some(shown) = shown {
@@ -163,7 +162,7 @@ impl Ledger {
         now: Moment,
     ) -> Result<Option<Option<PostingReceipt>>, ChangeError> {
         let mut postings = self.lock_postings();
-        postings.load_one(&posting.place(), &*self.store)?;
+        postings.fetch(&posting.place(), &*self.store)?;
         let shared = self.read_shared();
         let root = self.ids.key(&choice.root);
         let mut places = self.place((root, &choice.root))?;
@@ -262,12 +261,17 @@ impl Ledger {
         books.settled(&root, row, Evidence::Shown(shown))
     }
 
-    /// The movements of one name.
-    pub(super) fn posting_row(&self, place: &CompactString) -> Result<Option<PostingRow>, StoreError> {
-        if let Some(row) = self.lock_postings().get(place) {
-            return Ok(Some(row.clone()));
-        }
-        load(&*self.store, place)
+    /// Reads the movements of one name.
+    pub(super) fn read_posting<T>(
+        &self,
+        place: &CompactString,
+        read: impl Fn(&PostingRow) -> T,
+    ) -> Result<Option<T>, StoreError> {
+        let elsewhere = match self.lock_postings().get(place) {
+            Ok(row) => return Ok(Some(read(row))),
+            Err(elsewhere) => elsewhere,
+        };
+        Ok(elsewhere.load(place, &*self.store)?.as_ref().map(read))
     }
 
     /// The authorization that a reference of the movement names, or that it says it belongs to, if it is the same

@@ -195,14 +195,16 @@ impl Ledger {
             answers.extend(found.answer.map(|answer| (id.clone(), answer)));
             authorizations.extend(found.authorization.map(|row| (id, row)));
         }
+        let (postings, noted) = self.lock_postings().copy();
         let pools = shared.pools.iter().map(|pool| (pool.currency(), PoolRow { sequence, figures: pool.figures() }));
         Ok(State {
-            users: self.users.iter().map(|row| (row.key().clone(), (**row.value()).clone())).collect(),
+            users: self.users.iter().map(|row| (row.key().clone(), row.value().clone())).collect(),
             authorizations: authorizations.into_iter().collect(),
             answers: answers.into_iter().collect(),
             index,
             pools: pools.collect(),
-            postings: self.lock_postings().clone(),
+            postings,
+            noted,
             keys: self.lock_keys().clone(),
             shelves: self.lock_shelves().clone(),
             program: ProgramRow {

@@ -216,9 +216,7 @@ impl Ledger {
     }
 
     fn encode_posting(&self, place: &CompactString) -> Result<Option<(Sequence, RowBytes)>, StoreError> {
-        let postings = self.lock_postings();
-        let Some(booked) = postings.get(place) else { return Ok(None) };
-        Ok(Some((booked.sequence, encode_row(place, booked)?)))
+        self.read_posting(place, |row| Ok((row.sequence, encode_row(place, row)?)))?.transpose()
     }
 
     fn encode_key(&self, key: &CallersKey) -> Result<Option<(Sequence, RowBytes)>, StoreError> {

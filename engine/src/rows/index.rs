@@ -4,7 +4,7 @@
 //! before it, so the last one leads to all of them, and they are folded again when somebody asks (`told`). An entry
 //! follows from its record alone: no row is read, locked or encoded to write it.
 
-use std::collections::BTreeMap;
+use std::cmp::Reverse;
 
 use serde::{Deserialize, Serialize};
 use twox_hash::XxHash3_128;
@@ -86,13 +86,6 @@ impl LastRecords {
             authorization: or_stored(self.authorization, Subject::Authorization)?,
             answer: or_stored(self.answer, Subject::Answer)?,
         })
-    }
-
-    pub(crate) fn get(self, subject: Subject) -> Sequence {
-        match subject {
-            Subject::Authorization => self.authorization,
-            Subject::Answer => self.answer,
-        }
     }
 
     pub(crate) fn set(&mut self, subject: Subject, sequence: Sequence) {
@@ -180,14 +173,14 @@ fn hash(key: EntryKey, sequence: Sequence) -> u128 {
 pub(crate) struct Index {
     seed: u64,
     sum: IndexSum,
-    /// As far as they are in memory.
-    last: BTreeMap<IdKey, LastRecords>,
+    /// As far as they are in memory. Of several with one key, the one with the last record holds.
+    entries: Vec<(EntryKey, Sequence)>,
 }
 
 impl Index {
     /// What the disk says of the index as a whole, without its entries.
     pub(crate) fn load(store: &dyn Store) -> Result<Index, StoreError> {
-        Ok(Index { seed: store.id_seed(), sum: IndexSum::load(store)?, last: BTreeMap::new() })
+        Ok(Index { seed: store.id_seed(), sum: IndexSum::load(store)?, entries: Vec::new() })
     }
 
     /// An index without entries, to be built from a store's first record.
@@ -196,31 +189,30 @@ impl Index {
     }
 
     pub(crate) fn apply(&mut self, sequence: Sequence, fact: &Fact) {
-        for (id, subject) in self.sum.apply(self.seed, sequence, fact) {
-            self.last.entry(id).or_default().set(subject, sequence);
-        }
+        let named = self.sum.apply(self.seed, sequence, fact);
+        self.entries.extend(named.map(|(id, subject)| (id.entry(subject), sequence)));
     }
 
-    /// The last records about an id.
+    /// What records in memory name, oldest first.
+    pub(crate) fn named(&self) -> impl Iterator<Item = (IdKey, Subject, Sequence)> {
+        self.entries.iter().map(|(key, sequence)| {
+            let (id, subject) = IdKey::of_entry(*key);
+            (id, subject, *sequence)
+        })
+    }
+
+    /// The last records about each id.
     #[cfg(feature = "testing")]
-    pub(crate) fn last(&self, id: &AuthorizationId) -> LastRecords {
-        self.last.get(&IdKey::of(self.seed, id)).copied().unwrap_or_default()
+    pub(crate) fn last(&self) -> impl Fn(&AuthorizationId) -> LastRecords {
+        let (seed, mut last) = (self.seed, std::collections::BTreeMap::<_, LastRecords>::new());
+        self.named().for_each(|(id, subject, sequence)| last.entry(id).or_default().set(subject, sequence));
+        move |id| last.get(&IdKey::of(seed, id)).copied().unwrap_or_default()
     }
 
-    /// The ids named by records in memory.
-    pub(crate) fn into_last(self) -> impl Iterator<Item = (IdKey, LastRecords)> {
-        self.last.into_iter()
-    }
-
-    /// Loads the entries that are not in memory.
+    /// Loads the entries on disk.
     pub(crate) fn load_rest(&mut self, store: &dyn Store) -> Result<(), StoreError> {
         store.rows(Table::Ids, &mut |key, bytes| {
-            let (key, sequence) = read_entry(key, bytes)?;
-            let (id, subject) = IdKey::of_entry(key);
-            let last = self.last.entry(id).or_default();
-            if last.get(subject) == Sequence::ZERO {
-                last.set(subject, sequence);
-            }
+            self.entries.push(read_entry(key, bytes)?);
             Ok(())
         })
     }
@@ -228,7 +220,7 @@ impl Index {
     /// Whether the entries, all of them loaded, are those that were counted and summed.
     pub(crate) fn fits_its_sum(&self) -> bool {
         let mut found = IndexSum { sequence: self.sum.sequence, ..IndexSum::default() };
-        self.entries().for_each(|(key, sequence)| found.add(key, sequence));
+        self.entries().into_iter().for_each(|(key, sequence)| found.add(key, sequence));
         found == self.sum
     }
 
@@ -237,11 +229,11 @@ impl Index {
         self.sum.encode()
     }
 
-    /// The entries in memory, in key order.
-    pub(crate) fn entries(&self) -> impl Iterator<Item = (EntryKey, Sequence)> {
-        self.last.iter().flat_map(|(id, last)| {
-            let both = [Subject::Authorization, Subject::Answer].map(|subject| (id.entry(subject), last.get(subject)));
-            both.into_iter().filter(|(_, sequence)| *sequence > Sequence::ZERO)
-        })
+    /// The entries in memory that hold, in key order.
+    pub(crate) fn entries(&self) -> Vec<(EntryKey, Sequence)> {
+        let mut entries = self.entries.clone();
+        entries.sort_unstable_by_key(|(key, sequence)| (*key, Reverse(*sequence)));
+        entries.dedup_by_key(|(key, _)| *key);
+        entries
     }
 }

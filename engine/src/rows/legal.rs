@@ -3,8 +3,8 @@
 
 use std::fmt;
 
-use super::{Authorization, PoolFigures, State, User};
-use crate::fact::{DRAWS_MAX, Fact, Touches, Upcharge};
+use super::{Authorization, PoolFigures, User};
+use crate::fact::{DRAWS_MAX, Fact, Upcharge};
 use crate::ids::Sequence;
 use crate::money::{AMOUNT_MAX, Minor, SUM_MAX};
 use crate::store::StoreError;
@@ -134,18 +134,8 @@ impl PoolFigures {
     }
 }
 
-impl State {
-    /// # Errors
-    /// A row that the record changed breaks an invariant.
-    pub(super) fn check_changed(&self, touches: &Touches<'_>, fact: &Fact) -> Result<(), Broken> {
-        self.users.check(touches, fact)?;
-        self.authorizations.check(touches, fact)?;
-        self.pools.check(touches, fact)
-    }
-}
-
 impl FoldError {
-    pub(super) fn illegal(sequence: Sequence, reason: &impl fmt::Display) -> FoldError {
+    pub(super) fn illegal(sequence: Sequence, reason: &dyn fmt::Display) -> FoldError {
         FoldError::Illegal { sequence, reason: reason.to_string() }
     }
 }

@@ -168,6 +168,10 @@ impl<R: Row> Shelf<R> {
         self.0.values().filter(|row| row.is_open())
     }
 
+    pub(crate) fn insert(&mut self, key: R::Key, row: R) {
+        self.0.insert(key, row);
+    }
+
     /// Folds a record into every row that it touches, each independently, and opens the rows that it creates.
     pub(crate) fn apply(&mut self, touches: &Touches<'_>, sequence: Sequence, record: &Record) {
         for key in R::touched(touches) {
@@ -213,16 +217,6 @@ impl<R: Stored> Shelf<R> {
             {
                 place.insert(row);
             }
-        }
-        Ok(())
-    }
-
-    /// Loads one row that is not in memory.
-    pub(crate) fn load_one(&mut self, key: &R::Key, store: &dyn Store) -> Result<(), StoreError> {
-        if !self.0.contains_key(key)
-            && let Some(row) = load::<R>(store, key)?
-        {
-            self.0.insert(key.clone(), row);
         }
         Ok(())
     }

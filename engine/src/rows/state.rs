@@ -2,10 +2,12 @@
 
 use super::encoding::{decode, encode};
 use super::index::{Index, entry_bytes};
-use super::legal::FoldError;
+use super::legal::{Broken, FoldError};
 use super::state_hash::StateHash;
-use super::{Answer, Authorization, KeyRow, PROGRAM_KEY, PoolRow, PostingRow, ProgramRow, Shelf, Shelves, User};
-use crate::fact::{Fact, Record};
+use super::{
+    Answer, Authorization, KeyRow, Noted, PROGRAM_KEY, PoolRow, PostingRow, ProgramRow, Shelf, Shelves, User, Users,
+};
+use crate::fact::{Fact, Record, Touches};
 use crate::ids::{Sequence, UrId};
 use crate::store::{RowBytes, Store, StoreError, Table};
 use crate::time::{UnixMillis, UnixSeconds};
@@ -13,12 +15,14 @@ use crate::time::{UnixMillis, UnixSeconds};
 /// Rows in memory, as far as they were needed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct State {
-    pub(crate) users: Shelf<User>,
+    pub(crate) users: Users,
     /// Folded only from the first record: a recovered state has the index instead.
     pub(crate) authorizations: Shelf<Authorization>,
     pub(crate) answers: Shelf<Answer>,
     pub(crate) index: Index,
     pub(crate) postings: Shelf<PostingRow>,
+    /// Records about postings that are not folded into their rows yet.
+    pub(crate) noted: Noted,
     pub(crate) pools: Shelf<PoolRow>,
     pub(crate) keys: Shelf<KeyRow>,
     pub(crate) shelves: Shelves,
@@ -26,13 +30,13 @@ pub struct State {
 }
 
 impl State {
-    /// Loads the rows that recovery needs at once. Postings are loaded when a record names them.
+    /// Loads the rows that recovery needs at once.
     ///
     /// # Errors
     /// The store cannot be read or holds data that no version of this program wrote.
     pub fn load(store: &dyn Store) -> Result<State, StoreError> {
-        let mut state = State { index: Index::load(store)?, ..State::default() };
-        state.users.load(store)?;
+        let noted = Noted::seeded(store.id_seed());
+        let mut state = State { users: Users::load(store)?, index: Index::load(store)?, noted, ..State::default() };
         state.pools.load(store)?;
         state.shelves.load(store)?;
         if let Some(bytes) = store.row(Table::Program, PROGRAM_KEY)? {
@@ -48,7 +52,7 @@ impl State {
         rows.into_iter().fold(self.program.sequence, Sequence::max)
     }
 
-    /// All accounts, and those with activity that UR has yet to show.
+    /// All accounts, in no order, and those with activity that UR has yet to show.
     #[must_use]
     pub fn accounts(&self) -> (Vec<UrId>, Vec<UrId>) {
         let waits = |user: &User| {
@@ -57,7 +61,9 @@ impl State {
                 || user.spends().unshown_since(UnixSeconds(0)).is_some()
         };
         let holding = self.users.iter().filter(|(_, user)| waits(user));
-        (self.users.iter().map(|(id, _)| id.clone()).collect(), holding.map(|(id, _)| id.clone()).collect())
+        let mut holding: Vec<UrId> = holding.map(|(id, _)| id.clone()).collect();
+        holding.sort_unstable();
+        (self.users.iter().map(|(id, _)| id.clone()).collect(), holding)
     }
 
     /// The latest time of any record: decisions never go back before it.
@@ -69,7 +75,7 @@ impl State {
     /// A state without rows, to be folded from a store's first record.
     #[must_use]
     pub fn empty(store: &dyn Store) -> State {
-        State { index: Index::empty(store), ..State::default() }
+        State { users: Users::seeded(store.id_seed()), index: Index::empty(store), ..State::default() }
     }
 
     /// Whether the index of ids has the entries that were counted; call it after [`State::load_rest`].
@@ -85,39 +91,61 @@ impl State {
     pub fn load_rest(&mut self, store: &dyn Store) -> Result<(), StoreError> {
         self.index.load_rest(store)?;
         self.postings.load_rest(store)?;
+        self.noted.fold_into(&mut self.postings, store)?;
         self.keys.load_rest(store)?;
         // Rows of forgotten keys may still be on disk.
         self.keys.drop_through(self.program.aged.keys_through);
         self.shelves.load_rest(store)
     }
 
-    /// Folds one record, each row independently: a row that already holds the record stays unchanged. With a store, rows
-    /// not in memory are loaded from it, and the journal remains the row of authorizations and answers.
+    /// Folds one record of the whole journal, each row independently: a row that already holds the record stays unchanged.
+    ///
+    /// # Errors
+    /// No ledger wrote this record: the state must not be used then.
+    pub fn fold(&mut self, sequence: Sequence, record: &Record) -> Result<(), FoldError> {
+        let illegal = |broken: &dyn std::fmt::Display| FoldError::illegal(sequence, broken);
+        record.fact.check_bounds().map_err(|error| illegal(&error))?;
+        let touches = record.touches(sequence);
+        self.fold_needed(&touches, sequence, record).map_err(|broken| illegal(&broken))?;
+        self.answers.apply(&touches, sequence, record);
+        self.postings.apply(&touches, sequence, record);
+        self.authorizations.apply(&touches, sequence, record);
+        self.authorizations.check(&touches, &record.fact).map_err(|broken| illegal(&broken))
+    }
+
+    /// Folds one record after the rows in a store. Rows not in memory are loaded from it where the fold needs them; the
+    /// journal remains the row of authorizations, answers and postings.
     ///
     /// # Errors
     /// The store cannot be read, or no ledger wrote this record: the state must not be used then.
-    pub fn fold(&mut self, sequence: Sequence, record: &Record, store: Option<&dyn Store>) -> Result<(), FoldError> {
-        record.fact.check_bounds().map_err(|error| FoldError::illegal(sequence, &error))?;
+    pub(crate) fn fold_later(
+        &mut self,
+        sequence: Sequence,
+        record: &Record,
+        store: &dyn Store,
+    ) -> Result<(), FoldError> {
+        let illegal = |broken: &dyn std::fmt::Display| FoldError::illegal(sequence, broken);
+        record.fact.check_bounds().map_err(|error| illegal(&error))?;
         let touches = record.touches(sequence);
-        if let Some(store) = store {
-            self.postings.fetch(&touches, store)?;
-            self.keys.fetch(&touches, store)?;
-            self.shelves.fetch(&touches, store)?;
-        } else {
-            self.authorizations.apply(&touches, sequence, record);
-            self.answers.apply(&touches, sequence, record);
-        }
+        self.shelves.fetch(&touches, store)?;
+        self.noted.note(&touches, sequence);
+        self.fold_needed(&touches, sequence, record).map_err(|broken| illegal(&broken))
+    }
+
+    /// Folds a record into the rows that a start needs.
+    fn fold_needed(&mut self, touches: &Touches<'_>, sequence: Sequence, record: &Record) -> Result<(), Broken> {
         self.index.apply(sequence, &record.fact);
-        self.users.apply(&touches, sequence, record);
-        self.postings.apply(&touches, sequence, record);
-        self.keys.apply(&touches, sequence, record);
-        self.pools.apply(&touches, sequence, record);
-        self.shelves.apply(&touches, sequence, record);
+        self.users.apply(touches, sequence, record)?;
+        self.pools.apply(touches, sequence, record);
+        self.pools.check(touches, &record.fact)?;
+        // A row on disk is not missed: a key that is used again replaces it whole.
+        self.keys.apply(touches, sequence, record);
+        self.shelves.apply(touches, sequence, record);
         self.program.apply(sequence, record);
         if let Fact::Aged { keys_through } = &record.fact {
             self.keys.drop_through(*keys_through);
         }
-        self.check_changed(&touches, &record.fact).map_err(|broken| FoldError::illegal(sequence, &broken))
+        Ok(())
     }
 
     /// A hash of every row and of the index of ids: two states are equal iff their hashes are. It excludes the sequence of
@@ -130,8 +158,8 @@ impl State {
         let mut hash = StateHash::default();
         let mut add = |row: RowBytes| hash.add(&row);
         let all = Sequence::ZERO;
-        self.users.encode_changed(all, &mut add)?;
-        self.index.entries().for_each(|(key, sequence)| add(entry_bytes(key, sequence)));
+        self.users.encode(&mut add)?;
+        self.index.entries().into_iter().for_each(|(key, sequence)| add(entry_bytes(key, sequence)));
         self.postings.encode_changed(all, &mut add)?;
         self.keys.encode_changed(all, &mut add)?;
         self.shelves.encode_changed(all, &mut add)?;
@@ -151,8 +179,9 @@ impl State {
     pub fn assert_told(&self, store: &dyn Store) {
         let roots = self.authorizations.iter().map(|(id, _)| id);
         let ids: std::collections::BTreeSet<_> = roots.chain(self.answers.iter().map(|(id, _)| id)).collect();
+        let last = self.index.last();
         for id in ids {
-            let told = super::Told::load(store, id, self.index.last(id)).expect("the records of an id can be read");
+            let told = super::Told::load(store, id, last(id)).expect("the records of an id can be read");
             assert_eq!(told.answer.as_ref(), self.answers.get(id), "the answer to {id}");
             assert_eq!(told.authorization.as_ref(), self.authorizations.get(id), "the authorization {id}");
         }

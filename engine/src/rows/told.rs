@@ -88,8 +88,8 @@ pub(crate) fn record(store: &dyn Store, sequence: Sequence) -> Result<Option<Rec
 }
 
 /// The record in an entry.
-pub(crate) fn decoded(Entry { sequence, payload, .. }: &Entry) -> Result<Record, StoreError> {
-    Record::decode(payload).map_err(|error| StoreError::Corrupt(format!("record {sequence}: {error}")))
+pub(crate) fn decoded<P: AsRef<[u8]>>(Entry { sequence, payload, .. }: &Entry<P>) -> Result<Record, StoreError> {
+    Record::decode(payload.as_ref()).map_err(|error| StoreError::Corrupt(format!("record {sequence}: {error}")))
 }
 
 fn record_at(store: &dyn Store, sequence: Sequence) -> Result<Record, StoreError> {

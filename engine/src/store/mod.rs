@@ -13,14 +13,14 @@ use std::ops::ControlFlow;
 use crate::ids::Sequence;
 use crate::tree::{Frontier, Hash, LeafPart, Node, Span, leaf, leaf_part};
 
-/// An encoded record with its place and its hash.
+/// An encoded record with its place and its hash. Who reads many is lent their bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entry {
+pub struct Entry<P = Vec<u8>> {
     pub sequence: Sequence,
     /// The first bytes of the record's hash in the tree.
     pub leaf: LeafPart,
     /// The record's bytes.
-    pub payload: Vec<u8>,
+    pub payload: P,
 }
 
 impl Entry {
@@ -31,10 +31,18 @@ impl Entry {
         (Entry { sequence, leaf: leaf_part(&leaf), payload }, leaf)
     }
 
+    /// The same, with its bytes lent.
+    #[must_use]
+    pub fn lent(&self) -> Entry<&[u8]> {
+        Entry { sequence: self.sequence, leaf: self.leaf, payload: &self.payload }
+    }
+}
+
+impl<P: AsRef<[u8]>> Entry<P> {
     /// The hash of a record that was read; `None` where it is not what was written.
     #[must_use]
     pub fn leaf_hash(&self) -> Option<Hash> {
-        let leaf = leaf(self.sequence.0, &self.payload);
+        let leaf = leaf(self.sequence.0, self.payload.as_ref());
         (leaf_part(&leaf) == self.leaf).then_some(leaf)
     }
 }
@@ -106,7 +114,7 @@ pub enum StoreError {
 }
 
 /// Visits an entry; `Break` ends the read.
-pub type Visit<'a> = &'a mut dyn FnMut(Entry) -> ControlFlow<()>;
+pub type Visit<'a> = &'a mut dyn FnMut(Entry<&[u8]>) -> ControlFlow<()>;
 
 /// Visits a row by its key; an error ends the read.
 pub type VisitRow<'a> = &'a mut dyn FnMut(&[u8], &[u8]) -> Result<(), StoreError>;

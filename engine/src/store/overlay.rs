@@ -61,17 +61,17 @@ impl Store for Overlay {
             flow
         })?;
         let written = self.written().entries.clone();
-        let mut written = written.into_iter().filter(|entry| entry.sequence > after);
+        let mut written = written.iter().filter(|entry| entry.sequence > after);
         if flow.is_continue() {
-            let _ = written.try_for_each(visit);
+            let _ = written.try_for_each(|entry| visit(entry.lent()));
         }
         Ok(())
     }
 
     fn read_back(&self, before: Sequence, visit: Visit<'_>) -> Result<(), StoreError> {
         let written = self.written().entries.clone();
-        let mut written = written.into_iter().rev().filter(|entry| entry.sequence < before);
-        if written.try_for_each(&mut *visit).is_break() {
+        let mut written = written.iter().rev().filter(|entry| entry.sequence < before);
+        if written.try_for_each(|entry| visit(entry.lent())).is_break() {
             return Ok(());
         }
         self.beneath.read_back(before, visit)

@@ -13,8 +13,8 @@ use std::sync::{Mutex, PoisonError};
 
 use rocksdb::{
     BlockBasedOptions, BottommostLevelCompaction, ColumnFamilyDescriptor, ColumnFamilyRef, CompactOptions, DB,
-    DBCompressionType, DBRecoveryMode, Direction, Env, FlushOptions, IteratorMode, LiveFile, Options, ReadOptions,
-    WriteBatch, WriteOptions,
+    DBCompressionType, DBRawIterator, DBRecoveryMode, Env, FlushOptions, LiveFile, Options, ReadOptions, WriteBatch,
+    WriteOptions,
 };
 use rustix::fs::{Mode, OFlags};
 use rustix::rand::GetRandomFlags;
@@ -383,16 +383,24 @@ impl Rocks {
         self.flush_rows(std::iter::once(META))
     }
 
-    fn visit_journal(&self, mode: IteratorMode<'_>, visit: Visit<'_>) -> Result<(), StoreError> {
+    /// Visits records from the place that `seek` finds, step by step.
+    fn visit_journal(
+        &self,
+        seek: impl FnOnce(&mut DBRawIterator<'_>),
+        step: fn(&mut DBRawIterator<'_>),
+        visit: Visit<'_>,
+    ) -> Result<(), StoreError> {
         let mut reading = ReadOptions::default();
         reading.set_verify_checksums(true);
-        for item in self.journal.iterator_opt(mode, reading) {
-            let (key, value) = item.map_err(|error| failed(&error))?;
-            if visit(entry(&key, &value)?).is_break() {
-                break;
+        let mut at = self.journal.raw_iterator_opt(reading);
+        seek(&mut at);
+        while let Some((key, value)) = at.item() {
+            if visit(entry(key, value)?).is_break() {
+                return Ok(());
             }
+            step(&mut at);
         }
-        Ok(())
+        at.status().map_err(|error| failed(&error))
     }
 }
 
@@ -433,13 +441,13 @@ fn waited_for() -> FlushOptions {
     options
 }
 
-fn entry(key: &[u8], value: &[u8]) -> Result<Entry, StoreError> {
+fn entry<'a>(key: &[u8], value: &'a [u8]) -> Result<Entry<&'a [u8]>, StoreError> {
     let key: [u8; 8] = key.try_into().map_err(|_| StoreError::Corrupt("a journal key is not 8 bytes".to_owned()))?;
     let sequence = Sequence(u64::from_be_bytes(key));
     let (leaf, payload) = value
         .split_first_chunk()
         .ok_or_else(|| StoreError::Corrupt(format!("journal record {sequence} is shorter than its hash")))?;
-    Ok(Entry { sequence, leaf: *leaf, payload: payload.to_vec() })
+    Ok(Entry { sequence, leaf: *leaf, payload })
 }
 
 /// Level and index: nodes of one level lie together, in order.
@@ -470,7 +478,7 @@ impl Store for Rocks {
 
     fn head(&self) -> Result<Sequence, StoreError> {
         let mut head = Sequence::ZERO;
-        self.visit_journal(IteratorMode::End, &mut |entry| {
+        self.visit_journal(|at| at.seek_to_last(), |at| at.prev(), &mut |entry| {
             head = entry.sequence;
             ControlFlow::Break(())
         })?;
@@ -489,18 +497,20 @@ impl Store for Rocks {
     fn read(&self, after: Sequence, visit: Visit<'_>) -> Result<(), StoreError> {
         // A caller may read after the last possible sequence.
         let Some(first) = after.0.checked_add(1) else { return Ok(()) };
-        self.visit_journal(IteratorMode::From(&first.to_be_bytes(), Direction::Forward), visit)
+        self.visit_journal(|at| at.seek(first.to_be_bytes()), |at| at.next(), visit)
     }
 
     fn read_back(&self, before: Sequence, visit: Visit<'_>) -> Result<(), StoreError> {
         let Some(last) = before.0.checked_sub(1) else { return Ok(()) };
-        self.visit_journal(IteratorMode::From(&last.to_be_bytes(), Direction::Reverse), visit)
+        self.visit_journal(|at| at.seek_for_prev(last.to_be_bytes()), |at| at.prev(), visit)
     }
 
     fn entry(&self, sequence: Sequence) -> Result<Option<Entry>, StoreError> {
         let key = sequence.0.to_be_bytes();
-        let value = self.journal.get(key).map_err(|error| failed(&error))?;
-        value.map(|value| entry(&key, &value)).transpose()
+        let value = self.journal.get_pinned(key).map_err(|error| failed(&error))?;
+        let Some(value) = value else { return Ok(None) };
+        let Entry { sequence, leaf, payload } = entry(&key, &value)?;
+        Ok(Some(Entry { sequence, leaf, payload: payload.to_vec() }))
     }
 
     fn id_seed(&self) -> u64 {
@@ -514,11 +524,13 @@ impl Store for Rocks {
 
     fn rows(&self, table: Table, visit: VisitRow<'_>) -> Result<(), StoreError> {
         let Some(family) = self.table(table) else { return Ok(()) };
-        for item in self.rows.iterator_cf(family, IteratorMode::Start) {
-            let (key, value) = item.map_err(|error| failed(&error))?;
-            visit(&key, &value)?;
+        let mut at = self.rows.raw_iterator_cf(&family);
+        at.seek_to_first();
+        while let Some((key, value)) = at.item() {
+            visit(key, value)?;
+            at.next();
         }
-        Ok(())
+        at.status().map_err(|error| failed(&error))
     }
 
     fn put_rows(&self, rows: &[RowBytes]) -> Result<(), StoreError> {

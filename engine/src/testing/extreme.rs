@@ -328,7 +328,7 @@ pub fn fold_anything(bytes: &[u8]) {
         let record = Record { at, author: Author::Ur, fact: fact(&mut script, sequence) };
         let record = Record::decode(&record.encode()).expect("a record's own bytes");
         let before = state.clone();
-        match state.fold(sequence, &record, None) {
+        match state.fold(sequence, &record) {
             Ok(()) => {}
             Err(FoldError::Illegal { sequence: named, reason }) => {
                 assert_eq!(named, sequence, "{reason}");

@@ -225,7 +225,7 @@ pub fn check_prefixes(store: &Arc<MemoryStore>) {
         let record = Record::decode(&entry.payload).expect("a record that was written can be read");
         let bytes = record.encode();
         assert_eq!(bytes, entry.payload, "record {} encodes to its own bytes", entry.sequence);
-        state.fold(entry.sequence, &record, None).expect("memory does not fail");
+        state.fold(entry.sequence, &record).expect("memory does not fail");
         state.assert_legal(entry.sequence);
     }
     state.assert_told(&**store);

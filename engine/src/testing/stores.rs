@@ -120,7 +120,7 @@ impl Store for MemoryStore {
         let mut next = later(after);
         while let Some(entry) = next.filter(|entry| entry.sequence <= end) {
             let sequence = entry.sequence;
-            next = if visit(entry).is_break() { None } else { later(sequence) };
+            next = if visit(entry.lent()).is_break() { None } else { later(sequence) };
         }
         Ok(())
     }
@@ -130,7 +130,7 @@ impl Store for MemoryStore {
         let mut next = earlier(before);
         while let Some(entry) = next {
             let sequence = entry.sequence;
-            next = if visit(entry).is_break() { None } else { earlier(sequence) };
+            next = if visit(entry.lent()).is_break() { None } else { earlier(sequence) };
         }
         Ok(())
     }

@@ -1,3 +1,5 @@
+use rocksdb::IteratorMode;
+
 use super::*;
 
 fn rows(store: &Rocks) -> usize {

@@ -92,7 +92,7 @@ fn dump(directory: &Path) -> Result<(), Failed> {
     let mut out = std::io::BufWriter::new(std::io::stdout().lock());
     let mut failed = None;
     store.read(Sequence::ZERO, &mut |stored| {
-        let line = Record::decode(&stored.payload)
+        let line = Record::decode(stored.payload)
             .map_err(|error| Failed(format!("record {}: {error}", stored.sequence)))
             .and_then(|record| Ok(writeln!(out, "{}", entry(stored.sequence, &record))?));
         match line {
@@ -162,7 +162,7 @@ mod tests {
         let mut last = None;
         store
             .read(Sequence(1), &mut |stored| {
-                last = Record::decode(&stored.payload).ok();
+                last = Record::decode(stored.payload).ok();
                 ControlFlow::Continue(())
             })
             .unwrap();

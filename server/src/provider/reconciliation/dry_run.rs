@@ -103,7 +103,7 @@ pub async fn dry_run(
     ledger.journal().close();
     let mut records = Vec::new();
     store.read(recovered.head, &mut |entry| {
-        records.push((entry.sequence, Record::decode(&entry.payload)));
+        records.push((entry.sequence, Record::decode(entry.payload)));
         std::ops::ControlFlow::Continue(())
     })?;
     for (sequence, record) in records {
