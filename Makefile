@@ -165,7 +165,7 @@ counters: install
 bench-build: install
 	$(CARGO_SHOWN) bench --package tapgate-bench --bench instructions --bench decision --bench edge --no-run
 
-# What a bench touched once stays its own, as in a server that runs for longer than ids stay in memory.
+# What a bench touched once stays its own, as in a server that has left the first turn of rows behind.
 KEEP_MEMORY = MIMALLOC_PURGE_DELAY=-1
 
 .PHONY: bench-short

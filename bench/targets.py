@@ -163,8 +163,7 @@ def of_growth(grown: dict) -> str:
 
     return (
         f"Bytes on disk after compaction, for each of {grown['spends']:,} spends with its clearing: {parts(grown['counted'])}; "
-        f"counted apart: {parts(apart)}.\n"
-        f"An hour after its clearing an ended id takes {grown['per_aged_id']} bytes of memory."
+        f"counted apart: {parts(apart)}."
     )
 
 

@@ -14,7 +14,7 @@ use tapgate_engine::recovery::{RecoveryError, recover, verify};
 use tapgate_engine::rows::Outcome;
 use tapgate_engine::store::{Store, StoredTree};
 use tapgate_engine::testing::MemoryStore;
-use tapgate_engine::time::{Moment, UnixMillis};
+use tapgate_engine::time::Moment;
 
 use crate::world::{World, at, import, report, tap};
 
@@ -59,23 +59,18 @@ fn a_reversal_under_a_clock_that_jumped_forgets_no_use() {
 fn an_id_that_leaves_memory_while_it_is_asked_again_is_still_known() {
     const ROUNDS: u64 = 1_000;
     let world = World::new();
-    for round in 0..ROUNDS {
-        world.ledger.submit(tap(&format!("id_{round}"), 0), at(round)).unwrap();
-    }
-    world.drained();
-    while world.ledger.write_rows().unwrap().more {}
     let mut anew = 0;
     for round in 0..ROUNDS {
+        world.durable(tap(&format!("id_{round}"), 0));
         let start = Barrier::new(2);
         std::thread::scope(|scope| {
-            let sweep = scope.spawn(|| {
+            let turn = scope.spawn(|| {
                 start.wait();
-                // Old enough is the record of this round's id, and of none that comes.
-                world.ledger.evict(UnixMillis(at(round + 1).at.0 + 15 * 60 * 1_000)).unwrap();
+                world.ledger.write_rows().unwrap();
             });
-            // Asked again and again, with another amount, until the sweep is over: one of them meets it.
+            // Asked again and again, with another amount, until the turn is over: one of them meets its end.
             start.wait();
-            while !sweep.is_finished() {
+            while !turn.is_finished() {
                 let answered = world.ledger.submit(tap(&format!("id_{round}"), 1), at(0)).unwrap().reply.outcome;
                 anew += u64::from(answered.is_some());
             }

@@ -1,4 +1,5 @@
-//! Evidence with everything else in between: reports, debits, evictions, restarts, crashes and other rules change no ending.
+//! Evidence with everything else in between: reports, debits, turns of rows, restarts, crashes and other rules change no
+//! ending.
 
 #![allow(
     clippy::unwrap_used,
@@ -34,7 +35,7 @@ enum Between {
     /// The partner's new figure of the user's funds, with every debit so far made.
     Debited(i64),
     /// Rows are written, and old ones leave memory.
-    Evicted,
+    RowsWritten,
     Restarted,
     /// A restart under another tolerance.
     Rules(u16),
@@ -47,7 +48,7 @@ fn between() -> impl Strategy<Value = Between> {
         balance.clone().prop_map(Between::PoolReported),
         balance.clone().prop_map(Between::UserReported),
         balance.prop_map(Between::Debited),
-        Just(Between::Evicted),
+        Just(Between::RowsWritten),
         Just(Between::Restarted),
         prop::sample::select(vec![0, 1_000, 5_000]).prop_map(Between::Rules),
     ]
@@ -86,10 +87,9 @@ impl History {
                 ledger.report_user(&self.case().user_id(), None, Some(balance), through, at(100)).unwrap();
             }
             Between::Debited(funds) => return self.debit(funds),
-            Between::Evicted => {
+            Between::RowsWritten => {
                 self.world.drained();
                 ledger.write_rows().unwrap();
-                ledger.evict(at(100_000).at).unwrap();
             }
             Between::Restarted => return self.restart(Policy::default()),
             Between::Rules(drift_bps) => {

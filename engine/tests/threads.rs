@@ -85,7 +85,6 @@ fn threads_never_overspend_and_memory_is_the_fold() {
         scope.spawn(|| {
             for _ in 0..20 {
                 world.ledger.write_rows().unwrap();
-                world.ledger.evict(at(10_000).at).unwrap();
             }
         });
     });
@@ -136,7 +135,6 @@ fn a_reversal_never_passes_the_increment_that_it_names() {
         assert_eq!(found.authorization.unwrap().held().amount, Minor(100), "of {root}");
         if round % 16 == 0 {
             world.ledger.write_rows().unwrap();
-            world.ledger.evict(at(10_000).at).unwrap();
         }
     }
     world.close_and_check(&store);

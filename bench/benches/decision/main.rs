@@ -199,8 +199,8 @@ fn users(criterion: &mut Criterion) {
 }
 
 /// Memory that decisions fill, touched before: the first touch of a page is the kernel's and, in a virtual machine, the
-/// host's work, in some microseconds. A server meets it until answered ids leave memory after 15 minutes; from then on it
-/// fills what they left. `MIMALLOC_PURGE_DELAY=-1` has the allocator keep it.
+/// host's work, in some microseconds. A server meets it until the first turn of rows lets its ids leave memory; from then on
+/// it fills what they left. `MIMALLOC_PURGE_DELAY=-1` has the allocator keep it.
 fn touch(_: &mut Criterion) {
     let pieces: Vec<Vec<u8>> = (0..TOUCHED_MIB).map(|_| vec![1; 1 << 20]).collect();
     drop(black_box(pieces));

@@ -2,20 +2,15 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use serde::Serialize;
-use tapgate_bench::{Requests, drain, ledger, now, spend_and_clear, write_all_rows};
+use tapgate_bench::{Requests, drain, ledger, spend_and_clear, write_all_rows};
 use tapgate_engine::fact::Controls;
 use tapgate_engine::store::Store;
 use tapgate_engine::store::rocks::{Rocks, SyncMode};
-use tapgate_engine::time::UnixMillis;
 
 use super::memory::rested;
 use super::{Failed, print};
-
-/// Longer than an answered id stays in memory.
-const AGE: Duration = Duration::from_hours(1);
 
 /// Have ids answered, cleared and written to rows, and divide what the process grew by.
 #[derive(Debug, clap::Args)]
@@ -44,10 +39,7 @@ pub(crate) struct Options {
 #[derive(Debug, Serialize)]
 struct Ended {
     ids: u64,
-    /// Young enough to be asked for again.
     per_ended_id: i64,
-    /// An hour later.
-    per_aged_id: i64,
 }
 
 /// Resident bytes while the store has nothing in its buffers, which hold tens of megabytes or nothing as it happens.
@@ -66,23 +58,16 @@ pub(crate) fn run(options: &Options) -> Result<(), Failed> {
             spend_and_clear(&ledger, &mut requests, options.round.min(count - first));
             drain(&ledger);
             write_all_rows(&ledger);
-            ledger.evict(now().at)?;
         }
         Ok(())
     };
-    let aged_at = UnixMillis(now().at.0 + u64::try_from(AGE.as_millis())?);
     end(options.before)?;
-    ledger.evict(aged_at)?;
     let before = at_rest(&store)?;
     end(options.ids)?;
-    let young = at_rest(&store)?;
-    ledger.evict(aged_at)?;
-    let aged = at_rest(&store)?;
-    let each = |bytes: i64| (bytes - before) / options.ids.cast_signed();
-    let ended = Ended { ids: options.ids, per_ended_id: each(young), per_aged_id: each(aged) };
+    let grown = at_rest(&store)? - before;
+    let ended = Ended { ids: options.ids, per_ended_id: grown / options.ids.cast_signed() };
     if options.json {
         return print(&format!("{}\n", serde_json::to_string(&ended)?));
     }
-    let Ended { ids, per_ended_id, per_aged_id } = ended;
-    print(&format!("{ids} ended ids: {per_ended_id} bytes each, {per_aged_id} after an hour\n"))
+    print(&format!("{} ended ids: {} bytes each\n", ended.ids, ended.per_ended_id))
 }

@@ -41,6 +41,13 @@ struct Place {
     live: Option<Box<Live>>,
 }
 
+impl Place {
+    /// The last record about its id that memory knows.
+    fn newest(&self) -> Sequence {
+        self.live.as_ref().map_or(self.named.newest(), |live| live.newest())
+    }
+}
+
 /// What memory holds of an id.
 #[derive(Debug, Default)]
 pub(super) struct Live {
@@ -71,11 +78,6 @@ impl Live {
         let answer = self.answer.as_ref().map_or(Sequence::ZERO, |slot| slot.answer.sequence);
         let authorization = self.authorization.as_ref().map_or(Sequence::ZERO, |row| row.sequence);
         answer.max(authorization)
-    }
-
-    /// Whether nothing of it is expected to change.
-    fn is_over(&self) -> bool {
-        self.authorization.as_ref().is_none_or(|row| !row.can_end())
     }
 }
 
@@ -245,22 +247,25 @@ impl Ids {
         }
     }
 
-    /// Evicts an id whose records are all at or before `through`, if it is over or open ones are forgotten, too.
-    pub(super) fn evict(&self, key: IdKey, through: Sequence, forgets_open: bool) -> bool {
+    /// Evicts an id whose records are all at or before `through`: its entry in the index leads to them.
+    pub(super) fn evict(&self, key: IdKey, through: Sequence) {
         let mut shard = self.shard(key);
-        let Ok(place) = shard.places.find_entry(key.spread(), |place| place.key == key) else { return false };
-        let Place { named, live, .. } = place.get();
-        let newest = live.as_ref().map_or(named.newest(), |live| live.newest());
-        let is_evicted = newest <= through && (forgets_open || live.as_ref().is_none_or(|live| live.is_over()));
-        if is_evicted {
+        let Ok(place) = shard.places.find_entry(key.spread(), |place| place.key == key) else { return };
+        if place.get().newest() <= through {
             place.remove();
             shard.evictions += 1;
         }
-        is_evicted
     }
 }
 
 impl Ledger {
+    /// The number of ids in memory.
+    #[cfg(feature = "testing")]
+    #[must_use]
+    pub fn ids_in_memory(&self) -> usize {
+        (0..SHARDS).map(|number| self.ids.lock_shard(number).places.len()).sum()
+    }
+
     /// Locks the places of an id and of its root, with what the disk says of both.
     pub(super) fn places(&self, ids: [(IdKey, &AuthorizationId); 2]) -> Result<Places<'_>, StoreError> {
         let [own, root] = ids;

@@ -6,7 +6,6 @@ mod age;
 mod card_owners;
 mod change;
 mod commit;
-mod evict;
 mod gather;
 mod ids;
 mod locks;
@@ -56,9 +55,6 @@ const SHARDS: usize = 1024;
 
 /// Locks among which users are spread while their movements are matched.
 const MATCHING_LOCKS: usize = 64;
-
-/// How long an answered id and its authorization stay in memory once their rows are on disk: longer than UR retries.
-const KEPT_IN_MEMORY_MILLIS: u64 = 15 * 60 * 1000;
 
 /// State that every decision shares.
 struct Shared {

@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 
 use super::ids::Live;
 use super::pool::Pool;
-use super::{Admin, KEPT_IN_MEMORY_MILLIS, Ledger};
+use super::{Admin, Ledger};
 use crate::fact::{Kind, Provider, Record, Request};
 use crate::ids::{AuthorizationId, CardId, Sequence, UrId};
 use crate::money::Currency;
@@ -214,12 +214,6 @@ impl Ledger {
                 at: UnixMillis(self.latest.load(std::sync::atomic::Ordering::Acquire)),
             },
         })
-    }
-
-    /// The time before which an answered id may have left memory.
-    pub(super) fn kept_since(now: UnixMillis) -> UnixMillis {
-        // Saturating: there are no records before the clock's first day.
-        UnixMillis(now.0.saturating_sub(KEPT_IN_MEMORY_MILLIS))
     }
 }
 

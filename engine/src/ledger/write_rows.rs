@@ -1,5 +1,5 @@
 //! Rows follow the journal lazily: a tail collects the rows that records touched, writes their current state, and then
-//! moves the watermark. A second cursor evicts old rows from memory.
+//! moves the watermark. Then the ids of those records leave memory: the index on disk leads to them.
 
 use std::ops::ControlFlow;
 use std::sync::PoisonError;
@@ -30,8 +30,6 @@ pub(super) const BATCH: usize = 128;
 pub(super) struct Progress {
     /// Every row on disk holds at least the records up to here.
     pub(super) watermark: Sequence,
-    /// Eviction has examined the records up to here.
-    pub(super) evicted: Sequence,
     /// No key used up to here has a row on disk. Zero at a start: the first turn looks again.
     pub(super) keys_collected: Sequence,
     /// Of the index of ids on disk.
@@ -40,7 +38,7 @@ pub(super) struct Progress {
 
 impl Progress {
     pub(super) fn at(watermark: Sequence, index: IndexSum) -> Progress {
-        Progress { watermark, evicted: watermark, keys_collected: Sequence::ZERO, index }
+        Progress { watermark, keys_collected: Sequence::ZERO, index }
     }
 }
 
@@ -128,7 +126,7 @@ impl Ledger {
         self.lock_keys().forget(watermark);
         self.lock_shelves().forget(watermark);
         tail.watermark = watermark;
-        self.evict_ended(in_order(&mut ids), watermark, rest);
+        self.evict(in_order(&mut ids), watermark, rest);
         Ok(RowsWritten { rows: written, watermark, more: watermark < cut })
     }
 
@@ -181,12 +179,10 @@ impl Ledger {
         Ok(entries.len())
     }
 
-    /// Evicts the ids that are over: their next message is rare, and reads their records from the disk.
-    fn evict_ended(&self, ids: &[IdKey], watermark: Sequence, rest: &mut dyn FnMut()) {
+    /// Evicts ids that no later record is about: the next message about one is rare, and reads its records from the disk.
+    fn evict(&self, ids: &[IdKey], watermark: Sequence, rest: &mut dyn FnMut()) {
         for some in ids.chunks(BATCH) {
-            for id in some {
-                self.ids.evict(*id, watermark, false);
-            }
+            some.iter().for_each(|id| self.ids.evict(*id, watermark));
             rest();
         }
     }

@@ -1,4 +1,4 @@
-//! Random operations against the ledger and the model at once, with crashes, restarts, evictions and a failing disk
+//! Random operations against the ledger and the model at once, with crashes, restarts, turns of rows and a failing disk
 //! in between.
 
 use std::sync::Arc;
@@ -470,8 +470,6 @@ impl World {
                 if self.ledger().write_rows().is_err() {
                     self.start(None);
                 }
-                let later = UnixMillis(self.moment().at.0 + 16 * 60 * 1000);
-                self.ledger().evict(later).expect("memory does not fail");
             }
             Operation::Restart => self.start(None),
             Operation::FailDisk { after } => self.start(Some(u32::from(after))),

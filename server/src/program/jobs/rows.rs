@@ -1,4 +1,4 @@
-//! Writes rows behind the journal, evicts old answers from memory, and ends the journal's days.
+//! Writes rows behind the journal, with which ids leave memory, and ends the journal's days.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,8 +20,6 @@ const LOOK_INTERVAL: Duration = Duration::from_secs(5);
 const REST: u32 = 4;
 const REST_MAX: Duration = Duration::from_millis(10);
 const BEHIND_MAX: u64 = 2 * RECORDS_MAX;
-/// Interval of evicting old answers.
-const EVICTION_INTERVAL: Duration = Duration::from_secs(30);
 
 /// The job that writes rows. It blocks its thread, so it needs its own.
 pub(super) struct Rows {
@@ -33,20 +31,16 @@ pub(super) struct Rows {
     pub(super) on_failure: Box<dyn FnOnce(StoreError) + Send>,
 }
 
-/// The times of the last work, by [`Clock::running`].
-struct Done {
-    /// The start of the last write, and the record up to which the rows are complete. `None` after a start, so that the
-    /// first write is immediate: otherwise a process that always dies early would have ever more to fold.
-    written: Option<(Duration, u64)>,
-    evicted: Duration,
-}
+/// The start of the last write, by [`Clock::running`], and the record up to which the rows are complete. `None` after a
+/// start, so that the first write is immediate: otherwise a process that always dies early would have ever more to fold.
+type Written = Option<(Duration, u64)>;
 
 impl Rows {
     /// Writes until asked to stop, or until a write fails.
     pub(super) async fn run(self, mut stopping: Stopping) {
-        let mut done = Done { written: None, evicted: self.clock.running() };
+        let mut written = None;
         while !stopping.is_set() {
-            if let Err(error) = self.turn(&mut done, &stopping) {
+            if let Err(error) = self.turn(&mut written, &stopping) {
                 (self.on_failure)(error);
                 return;
             }
@@ -54,12 +48,11 @@ impl Rows {
         }
     }
 
-    fn turn(&self, done: &mut Done, stopping: &Stopping) -> Result<(), StoreError> {
+    fn turn(&self, written: &mut Written, stopping: &Stopping) -> Result<(), StoreError> {
         let (clock, journal) = (&self.clock, self.ledger.journal());
-        let behind = |written: Option<(Duration, u64)>| {
-            written.map_or(0, |(_, watermark)| journal.durable().0.saturating_sub(watermark))
-        };
-        let before = done.written;
+        let behind =
+            |written: Written| written.map_or(0, |(_, watermark)| journal.durable().0.saturating_sub(watermark));
+        let before = *written;
         let mut worked = clock.running();
         let mut rest = || {
             if behind(before) < BEHIND_MAX && !stopping.is_set() {
@@ -73,13 +66,9 @@ impl Rows {
             while wrote.more && !stopping.is_set() {
                 wrote = self.ledger.write_rows_with_rests(&mut rest)?;
             }
-            done.written = Some((now, wrote.watermark.0));
+            *written = Some((now, wrote.watermark.0));
         }
         self.ledger.age_with_rests(clock.now(), &mut rest)?;
-        if now - done.evicted > EVICTION_INTERVAL {
-            done.evicted = now;
-            self.ledger.evict_with_rests(clock.now().at, &mut rest)?;
-        }
         Ok(())
     }
 }
