@@ -90,6 +90,7 @@ impl History {
             Between::RowsWritten => {
                 self.world.drained();
                 ledger.write_rows().unwrap();
+                assert_eq!(ledger.ids_in_memory(), 0);
             }
             Between::Restarted => return self.restart(Policy::default()),
             Between::Rules(drift_bps) => {

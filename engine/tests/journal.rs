@@ -4,10 +4,10 @@
 
 use std::sync::Arc;
 
-use tapgate_engine::fact::{AuthorizationState, Kind, Reason, Request};
+use tapgate_engine::fact::{AuthorizationState, Kind, Overdue, Reason, Request};
 use tapgate_engine::ids::Sequence;
 use tapgate_engine::journal::{Durability, NoPlace, QUEUE_RECORDS_MAX};
-use tapgate_engine::ledger::{ChangeError, GaveUp, Refusal};
+use tapgate_engine::ledger::{Change, ChangeError, GaveUp, Refusal};
 use tapgate_engine::recovery::{RecoveryError, recover, reindex, verify};
 use tapgate_engine::rows::Outcome;
 use tapgate_engine::store::{RowBytes, Store, Table};
@@ -239,6 +239,41 @@ fn an_id_leaves_memory_once_the_index_leads_to_its_records_and_is_known_again() 
     let other = world.ledger.submit(tap("a1", 1001), at(3600)).unwrap();
     assert_eq!(other.reply.outcome, None, "other data under a known id");
     assert_eq!(world.available(), 98_999);
+}
+
+#[test]
+fn ids_that_are_asked_again_and_not_changed_take_no_memory() {
+    const OLD: usize = 1_000;
+    let store = MemoryStore::new();
+    let world = World::with_store(store.clone());
+    let ask = |world: &World, name: &str, amount| world.ledger.submit(tap(name, amount), at(20)).unwrap();
+    let names: Vec<_> = (0..OLD).map(|number| format!("a{number}")).collect();
+    let old: Vec<_> = names.iter().map(|name| ask(&world, name, 1)).collect();
+    world.drained();
+    world.ledger.write_rows().unwrap();
+    world.durable(tap("open", 1));
+    for (name, submission) in names.iter().zip(&old) {
+        assert_eq!(ask(&world, name, 1).reply, submission.reply, "a repeat");
+        assert_eq!(ask(&world, name, 2).reply.outcome, None, "other data");
+        assert_eq!(world.ledger.give_up(submission, at(21)), GaveUp::WaitAgain, "it is durable");
+        let refused = world.ledger.note_overdue(&name.parse().unwrap(), Overdue::Return, at(22)).unwrap_err();
+        assert!(matches!(refused, ChangeError::Conflict(_)), "{refused}");
+        let [from, to] = [name.as_str(), "a0"].map(|root| root.parse().unwrap());
+        world.change(Change::Link { from, to }).unwrap_err();
+    }
+    assert_eq!(world.ledger.ids_in_memory(), 1, "the one with a record that is not in the index");
+    world.ledger.journal().close();
+    // Recovery names the ids of records that are not in the index, and folds them when somebody asks.
+    let world = World::resumed(store);
+    let in_memory = |world: &World| (world.ledger.ids_in_memory(), world.ledger.ids_told_in_memory());
+    assert_eq!(in_memory(&world), (1, 0));
+    assert_eq!(ask(&world, "open", 2).reply.outcome, None);
+    assert_eq!(in_memory(&world), (1, 0), "named again");
+    let more = Request { kind: Kind::Incremental, original: Some("open".parse().unwrap()), ..tap("more", 1) };
+    world.durable(more);
+    assert_eq!(in_memory(&world), (2, 2), "a record follows");
+    world.ledger.write_rows().unwrap();
+    assert_eq!(in_memory(&world), (0, 0));
 }
 
 #[test]

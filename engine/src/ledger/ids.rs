@@ -2,7 +2,8 @@
 //!
 //! A place is found by the hash of its id, in shards of their own. A decision locks the place of its own id and that of
 //! its root together: the shards in ascending order, one guard where they coincide. The disk is asked before any guard;
-//! what it said holds if no place of the shard was evicted meanwhile, and is asked again otherwise.
+//! what it said holds if no place of the shard was evicted meanwhile, and is asked again otherwise. A place that the disk
+//! filled and no record changed is forgotten with its guard: nothing would evict it.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -93,12 +94,14 @@ enum Asked {
     },
 }
 
-/// The guards of one or two places.
+/// The guards of one or two places. Dropped, they leave in memory only what a record changed.
 pub(super) struct Places<'a> {
     low: (usize, MutexGuard<'a, Shard>),
     high: Option<(usize, MutexGuard<'a, Shard>)>,
     /// Neither memory nor the disk knows any of the ids: nothing needs to be looked up.
     are_new: bool,
+    /// The places that the disk filled, each with its last record.
+    from_disk: Vec<(IdKey, Sequence)>,
 }
 
 /// What became of an answer from the disk.
@@ -176,18 +179,29 @@ impl Places<'_> {
     fn take_in(&mut self, key: IdKey, asked: Asked) -> Taken {
         let shard = self.shard(key);
         let evicted_so_far = shard.evictions;
-        match (shard.find_mut(key), asked) {
-            (Some(Place { live: Some(_), .. }), _) => Taken::Known,
+        let newest = match (shard.find_mut(key), asked) {
+            (Some(Place { live: Some(_), .. }), _) => return Taken::Known,
             (Some(place), Asked::OnDisk { named, live, .. }) if place.named == named => {
                 place.live = Some(live.unwrap_or_default());
-                Taken::Known
+                place.newest()
             }
             (None, Asked::OnDisk { named, evictions, live }) if evicted_so_far == evictions && named.is_none() => {
                 let Some(live) = live else { return Taken::New };
+                let newest = live.newest();
                 shard.insert(Place { key, named, live: Some(live) });
-                Taken::Known
+                newest
             }
-            _ => Taken::Outdated,
+            _ => return Taken::Outdated,
+        };
+        self.from_disk.push((key, newest));
+        Taken::Known
+    }
+}
+
+impl Drop for Places<'_> {
+    fn drop(&mut self) {
+        for (key, newest) in std::mem::take(&mut self.from_disk) {
+            self.shard(key).forget(key, newest);
         }
     }
 }
@@ -201,6 +215,19 @@ impl Shard {
     fn place(&mut self, key: IdKey) -> &mut Place {
         let place = self.places.entry(key.spread(), |place| place.key == key, |place| place.key.spread());
         place.or_insert_with(|| Place { key, named: LastRecords::default(), live: None }).into_mut()
+    }
+
+    /// Forgets what the disk said of a place, if no record came after the last one `newest`.
+    fn forget(&mut self, key: IdKey, newest: Sequence) {
+        let Ok(mut found) = self.places.find_entry(key.spread(), |place| place.key == key) else { return };
+        let place = found.get_mut();
+        if place.newest() > newest {
+            return;
+        }
+        place.live = None;
+        if place.named.is_none() {
+            found.remove();
+        }
     }
 
     fn insert(&mut self, place: Place) {
@@ -244,6 +271,7 @@ impl Ids {
             low: (low, self.lock_shard(low)),
             high: (high != low).then(|| (high, self.lock_shard(high))),
             are_new: false,
+            from_disk: Vec::new(),
         }
     }
 
@@ -259,11 +287,24 @@ impl Ids {
 }
 
 impl Ledger {
-    /// The number of ids in memory.
+    /// The number of ids that memory knows.
     #[cfg(feature = "testing")]
     #[must_use]
     pub fn ids_in_memory(&self) -> usize {
-        (0..SHARDS).map(|number| self.ids.lock_shard(number).places.len()).sum()
+        self.count(|_| true)
+    }
+
+    /// The number of ids whose answer or authorization is in memory.
+    #[cfg(feature = "testing")]
+    #[must_use]
+    pub fn ids_told_in_memory(&self) -> usize {
+        self.count(|place| place.live.is_some())
+    }
+
+    #[cfg(feature = "testing")]
+    fn count(&self, is_counted: impl Fn(&Place) -> bool) -> usize {
+        let counted = |number| self.ids.lock_shard(number).places.iter().filter(|place| is_counted(place)).count();
+        (0..SHARDS).map(counted).sum()
     }
 
     /// Locks the places of an id and of its root, with what the disk says of both.

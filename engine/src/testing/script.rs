@@ -466,11 +466,10 @@ impl World {
                 }
             }
             Operation::Show { root, hash, is_out, status, amount } => self.show(root, hash, is_out, status, amount),
-            Operation::Settle => {
-                if self.ledger().write_rows().is_err() {
-                    self.start(None);
-                }
-            }
+            Operation::Settle => match self.ledger().write_rows() {
+                Ok(_) => assert_eq!(self.ledger().ids_in_memory(), 0, "of ids whose records are all in the index"),
+                Err(_) => self.start(None),
+            },
             Operation::Restart => self.start(None),
             Operation::FailDisk { after } => self.start(Some(u32::from(after))),
         }
