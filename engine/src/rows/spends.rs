@@ -222,8 +222,9 @@ impl Spends {
 
     /// Ends the uses of the limit before `before`: UR's period, in which they counted, is over. Velocity counts them on.
     pub fn end_uses(&mut self, before: UnixSeconds) {
-        for spend in self.ring.iter_mut().take_while(|spend| spend.at < before) {
-            self.counted -= spend.counted();
+        let ended = self.ring.iter_mut().enumerate().take_while(|(_, spend)| spend.at < before);
+        for (place, spend) in ended {
+            self.counted -= if place >= self.lapsed { spend.counted() } else { 0 };
             (spend.unshown, spend.shown, spend.completed) = (ChfMinor::ZERO, ChfMinor::ZERO, Sequence::ZERO);
         }
     }
@@ -553,6 +554,17 @@ mod tests {
         assert_eq!(spends.unreflected(UnixSeconds(300)), ChfMinor(5));
         assert_eq!(spends.window(UnixSeconds(0), None), Window { count: 3, spent: ChfMinor(15) });
         assert!(!spends.uses_before(UnixSeconds(300)), "once");
+    }
+
+    #[test]
+    fn a_use_that_was_too_old_already_is_not_taken_off_again_when_its_period_ends() {
+        let mut spends = Spends::default();
+        spends.add(spend(1, 0, 5));
+        let later = LIMIT_PERIOD_SECONDS + 1;
+        spends.add(spend(2, later, 7));
+        assert_eq!(spends.unreflected(UnixSeconds(later)), ChfMinor(7));
+        spends.end_uses(UnixSeconds(later));
+        assert_eq!(spends.unreflected(UnixSeconds(later)), ChfMinor(7), "the second counts on");
     }
 
     #[test]
