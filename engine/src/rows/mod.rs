@@ -22,6 +22,7 @@ mod program;
 mod settlement;
 mod shelf;
 mod spend_bytes;
+mod spend_ring;
 mod spends;
 mod state;
 mod state_hash;

@@ -26,7 +26,7 @@ const COMPLETED: u8 = 1 << 6;
 const URS: u8 = 1 << 7;
 
 /// The bytes of spends, in their order.
-pub(super) fn pack<'a>(spends: impl Iterator<Item = &'a Spend>) -> Vec<u8> {
+pub(super) fn pack(spends: impl Iterator<Item = Spend>) -> Vec<u8> {
     let mut bytes = Vec::new();
     let mut before = Spend::NONE;
     for spend in spends {
@@ -49,7 +49,7 @@ pub(super) fn pack<'a>(spends: impl Iterator<Item = &'a Spend>) -> Vec<u8> {
         put_number(&mut bytes, spend.at.0.wrapping_sub(before.at.0).cast_unsigned());
         put_number(&mut bytes, spend.spent.0.cast_unsigned());
         present.for_each(|(_, _, value)| put_number(&mut bytes, value));
-        before = *spend;
+        before = spend;
     }
     bytes
 }
@@ -92,31 +92,12 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-
-    fn spend() -> impl Strategy<Value = Spend> {
-        let amount = || prop_oneof![Just(0), Just(500), any::<i64>()];
-        let sequence = || prop_oneof![Just(0), 0_u64..1_000, any::<u64>()];
-        let numbers = (sequence(), sequence(), sequence(), any::<i64>(), any::<u16>(), 0_u32..3, any::<bool>());
-        (numbers, amount(), amount(), amount()).prop_map(
-            |((first, last, completed, at, card, count, is_urs), spent, unshown, shown)| Spend {
-                first: Sequence(first),
-                last: Sequence(last),
-                at: UnixSeconds(at),
-                card,
-                count,
-                spent: ChfMinor(spent),
-                unshown: ChfMinor(unshown),
-                shown: ChfMinor(shown),
-                completed: Sequence(completed),
-                is_urs,
-            },
-        )
-    }
+    use crate::rows::spends::any_spend;
 
     proptest! {
         #[test]
-        fn what_is_packed_is_read_back(spends in prop::collection::vec(spend(), 0..20)) {
-            prop_assert_eq!(unpack(&pack(spends.iter())), Some(spends));
+        fn what_is_packed_is_read_back(spends in prop::collection::vec(any_spend(), 0..20)) {
+            prop_assert_eq!(unpack(&pack(spends.iter().copied())), Some(spends));
         }
 
         #[test]

@@ -1,11 +1,10 @@
 //! A user's recent spends: the unreflected uses of the CHF limit and the velocity windows, in one bounded ring.
 
-use std::collections::VecDeque;
-
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::spend_bytes::{pack, unpack};
+use super::spend_ring::Ring;
 use crate::contract::limit::LIMIT_PERIOD_SECONDS;
 use crate::fact::Window;
 use crate::fact::controls::VELOCITY_COUNT_MAX;
@@ -24,9 +23,6 @@ pub const SPENDS_KEPT_SECONDS: i64 = 32 * 24 * 3_600;
 
 /// The hour, in seconds, whose older spends merge: a ring has at most one a hour of its period beyond [`SPENDS_MAX`].
 const MERGED_SECONDS: i64 = 3_600;
-
-/// From this length on, the ring grows as the collection does by default.
-const GROWN: usize = 4;
 
 /// The card number of spends merged across cards: it counts for every card.
 const ANY_CARD: u16 = u16::MAX;
@@ -102,12 +98,17 @@ impl Spend {
 /// A user's spends of the last 32 days, oldest first.
 #[derive(Clone, Debug, Default)]
 pub struct Spends {
-    ring: VecDeque<Spend>,
+    ring: Ring,
     /// The first spends of the ring that are too old for the limit, and known to be so.
     lapsed: usize,
     /// Francs of the spends after those that count against the limit: a decision does not walk them.
-    counted: i128,
+    counted: Counted,
 }
+
+/// Aligned as the other fields are, so that no bytes of a row are lost to it.
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(Rust, packed(8))]
+struct Counted(i128);
 
 impl PartialEq for Spends {
     fn eq(&self, other: &Spends) -> bool {
@@ -128,7 +129,11 @@ impl<'de> Deserialize<'de> for Spends {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Spends, D::Error> {
         let bytes = Vec::<u8>::deserialize(deserializer)?;
         let ring = unpack(&bytes).ok_or_else(|| D::Error::custom("not the bytes of spends"))?;
-        Ok(Spends { counted: ring.iter().map(Spend::counted).sum(), lapsed: 0, ring: ring.into() })
+        Ok(Spends {
+            counted: Counted(ring.iter().map(Spend::counted).sum()),
+            lapsed: 0,
+            ring: ring.into_iter().collect(),
+        })
     }
 }
 
@@ -152,12 +157,12 @@ pub struct NewSpend {
 }
 
 impl Spends {
-    pub const NONE: Spends = Spends { ring: VecDeque::new(), lapsed: 0, counted: 0 };
+    pub const NONE: Spends = Spends { ring: Ring::EMPTY, lapsed: 0, counted: Counted(0) };
 
     /// Adds a spend and drops spends that no window can include any more.
     pub fn add(&mut self, new: NewSpend) {
         // Two requests may be recorded in the opposite order of their stamps; the ring stays sorted by time.
-        let at = self.ring.back().map_or(new.at, |latest| latest.at.max(new.at));
+        let at = self.newest().map_or(new.at, |latest| latest.max(new.at));
         self.drop_before(at.plus(-SPENDS_KEPT_SECONDS));
         self.lapse_before(at.plus(-LIMIT_PERIOD_SECONDS));
         let shown = new.shown.min(new.unreflected).max(ChfMinor::ZERO);
@@ -173,12 +178,8 @@ impl Spends {
             completed: if shown.is_zero() { Sequence::ZERO } else { new.sequence },
             is_urs: new.is_urs,
         };
-        if self.ring.len() == self.ring.capacity() && self.ring.len() < GROWN {
-            // Many users spend once or twice in a month: room for four at once would be most of their row.
-            self.ring.reserve_exact(self.ring.len().max(1));
-        }
-        self.counted += spend.counted();
-        self.ring.push_back(spend);
+        self.counted.0 += spend.counted();
+        self.ring.add(spend);
         self.merge_oldest();
     }
 
@@ -186,7 +187,7 @@ impl Spends {
     fn merge_oldest(&mut self) {
         let Some(place) = self.ring.len().checked_sub(SPENDS_MAX + 1) else { return };
         let Some(before) = place.checked_sub(1) else { return };
-        let (Some(older), Some(newer)) = (self.ring.get(before).copied(), self.ring.get_mut(place)) else { return };
+        let (Some(older), Some(mut newer)) = (self.ring.get(before), self.ring.get(place)) else { return };
         if older.at.0.div_euclid(MERGED_SECONDS) == newer.at.0.div_euclid(MERGED_SECONDS) {
             let counted = older.counted() + newer.counted();
             newer.merge(&older);
@@ -195,11 +196,12 @@ impl Spends {
                 // The older one counts again, with the newer.
                 lapsed if lapsed == place => {
                     self.lapsed -= 1;
-                    self.counted += newer.counted() - (counted - older.counted());
+                    self.counted.0 += newer.counted() - (counted - older.counted());
                 }
                 // A sum at its end counts less than its parts.
-                _ => self.counted += newer.counted() - counted,
+                _ => self.counted.0 += newer.counted() - counted,
             }
+            self.ring.set(place, newer);
             self.ring.remove(before);
         }
     }
@@ -207,25 +209,21 @@ impl Spends {
     /// Drops the spends before `before`, and brings times later than `latest` back to it.
     pub fn age(&mut self, before: UnixSeconds, latest: UnixSeconds) {
         self.drop_before(before);
-        let is_back = self.ring.back().is_some_and(|newest| newest.at > latest);
-        for spend in self.ring.iter_mut().rev().take_while(|spend| spend.at > latest) {
-            spend.at = latest;
-        }
-        if is_back {
+        let back = self.ring.place_after(|spend| spend.at <= latest)..self.ring.len();
+        if !back.is_empty() {
+            back.for_each(|place| self.change_at(place, |spend| spend.at = latest));
             // What was too old for a clock that was wrong may count again.
-            (self.lapsed, self.counted) = (0, self.ring.iter().map(Spend::counted).sum());
+            (self.lapsed, self.counted) = (0, Counted(self.ring.iter().map(|spend| spend.counted()).sum()));
         }
-        if self.ring.is_empty() || self.ring.capacity() > GROWN.max(4 * self.ring.len()) {
-            self.ring.shrink_to_fit();
-        }
+        self.ring.shrink();
     }
 
     /// Ends the uses of the limit before `before`: UR's period, in which they counted, is over. Velocity counts them on.
     pub fn end_uses(&mut self, before: UnixSeconds) {
-        let ended = self.ring.iter_mut().enumerate().take_while(|(_, spend)| spend.at < before);
-        for (place, spend) in ended {
-            self.counted -= if place >= self.lapsed { spend.counted() } else { 0 };
-            (spend.unshown, spend.shown, spend.completed) = (ChfMinor::ZERO, ChfMinor::ZERO, Sequence::ZERO);
+        for place in 0..self.ring.place_after(|spend| spend.at < before) {
+            self.change_at(place, |spend| {
+                (spend.unshown, spend.shown, spend.completed) = (ChfMinor::ZERO, ChfMinor::ZERO, Sequence::ZERO);
+            });
         }
     }
 
@@ -238,8 +236,8 @@ impl Spends {
     /// Whether [`Spends::age`] would change anything.
     #[must_use]
     pub fn ages(&self, before: UnixSeconds, latest: UnixSeconds) -> bool {
-        self.ring.front().is_some_and(|oldest| oldest.at < before)
-            || self.ring.back().is_some_and(|newest| newest.at > latest)
+        self.ring.oldest().is_some_and(|oldest| oldest.at < before)
+            || self.newest().is_some_and(|newest| newest > latest)
     }
 
     /// The record of the last approval on a card.
@@ -251,37 +249,48 @@ impl Spends {
     /// Time of the newest spend.
     #[must_use]
     pub fn newest(&self) -> Option<UnixSeconds> {
-        self.ring.back().map(|spend| spend.at)
+        self.ring.newest().map(|spend| spend.at)
     }
 
     fn drop_before(&mut self, before: UnixSeconds) {
-        while let Some(oldest) = self.ring.front().filter(|oldest| oldest.at < before) {
+        while let Some(oldest) = self.ring.oldest().filter(|oldest| oldest.at < before) {
             match self.lapsed.checked_sub(1) {
                 Some(lapsed) => self.lapsed = lapsed,
-                None => self.counted -= oldest.counted(),
+                None => self.counted.0 -= oldest.counted(),
             }
-            self.ring.pop_front();
+            self.ring.remove_oldest();
         }
     }
 
     /// Notes the spends that are too old for the limit: each is visited once.
     fn lapse_before(&mut self, before: UnixSeconds) {
         while let Some(oldest) = self.ring.get(self.lapsed).filter(|oldest| oldest.at < before) {
-            self.counted -= oldest.counted();
+            self.counted.0 -= oldest.counted();
             self.lapsed += 1;
         }
     }
 
     /// Changes the spend of `record`, if it is in the ring.
     fn change(&mut self, record: Sequence, change: impl FnOnce(&mut Spend)) {
-        let place = self.ring.partition_point(|spend| spend.last < record);
-        if let Some(spend) = self.ring.get_mut(place).filter(|spend| spend.first <= record) {
-            let counted = spend.counted();
-            change(spend);
-            if place >= self.lapsed {
-                self.counted += spend.counted() - counted;
-            }
+        let place = self.place_of(record);
+        if self.ring.get(place).is_some_and(|spend| spend.first <= record) {
+            self.change_at(place, change);
         }
+    }
+
+    fn change_at(&mut self, place: usize, change: impl FnOnce(&mut Spend)) {
+        let Some(mut spend) = self.ring.get(place) else { return };
+        let counted = spend.counted();
+        change(&mut spend);
+        if place >= self.lapsed {
+            self.counted.0 += spend.counted() - counted;
+        }
+        self.ring.set(place, spend);
+    }
+
+    /// The place of the first spend that the record may be one of.
+    fn place_of(&self, record: Sequence) -> usize {
+        self.ring.place_after(|spend| spend.last < record)
     }
 
     /// Changes the use of the limit that `record` made, and the part of it that UR shows, by the later record `by`. What
@@ -333,18 +342,17 @@ impl Spends {
 
     /// Stops counting uses completed by `through`: UR's figure, requested later, includes them.
     pub fn reflect(&mut self, through: Sequence) {
-        let spends = self.ring.iter_mut().enumerate();
-        for (place, spend) in spends.filter(|(_, spend)| spend.is_completed_by(through)) {
-            self.counted -= if place >= self.lapsed { i128::from(spend.shown.0) } else { 0 };
-            (spend.shown, spend.completed) = (ChfMinor::ZERO, Sequence::ZERO);
+        for place in 0..self.ring.len() {
+            if self.ring.get(place).is_some_and(|spend| spend.is_completed_by(through)) {
+                self.change_at(place, |spend| (spend.shown, spend.completed) = (ChfMinor::ZERO, Sequence::ZERO));
+            }
         }
     }
 
     /// Whether the ring holds the spend of `record`.
     #[must_use]
     pub fn has(&self, record: Sequence) -> bool {
-        let place = self.ring.partition_point(|spend| spend.last < record);
-        self.ring.get(place).is_some_and(|spend| spend.first <= record)
+        self.ring.get(self.place_of(record)).is_some_and(|spend| spend.first <= record)
     }
 
     /// Lowers what velocity counts of `record`, if it is still in the ring.
@@ -360,15 +368,15 @@ impl Spends {
     /// Francs that count against the limit in addition to UR's own figure. A use drops out after 30 days.
     #[must_use]
     pub fn unreflected(&self, now: UnixSeconds) -> ChfMinor {
-        let over: i128 = self.over(now).map(Spend::counted).sum();
+        let over: i128 = self.over(now).map(|spend| spend.counted()).sum();
         // Saturating at the end of `i64`: there it exceeds every limit.
-        ChfMinor(i64::try_from(self.counted - over).unwrap_or(i64::MAX))
+        ChfMinor(i64::try_from(self.counted.0 - over).unwrap_or(i64::MAX))
     }
 
     /// The spends that dropped out of the limit and are still in the ring: mostly none, because each new spend and each day
     /// takes them away.
-    fn over(&self, now: UnixSeconds) -> impl Iterator<Item = &Spend> {
-        self.ring.range(self.lapsed..).take_while(move |spend| outlived(spend.at, now))
+    fn over(&self, now: UnixSeconds) -> impl Iterator<Item = Spend> {
+        self.ring.from(self.lapsed).take_while(move |spend| outlived(spend.at, now))
     }
 
     /// The spends later than `since`, of one card or of all.
@@ -389,8 +397,8 @@ impl Spends {
     }
 
     /// The spends later than `since`, oldest first.
-    fn later_than(&self, since: UnixSeconds) -> impl Iterator<Item = &Spend> {
-        self.ring.range(self.ring.partition_point(|spend| spend.at <= since)..)
+    fn later_than(&self, since: UnixSeconds) -> impl Iterator<Item = Spend> {
+        self.ring.from(self.ring.place_after(|spend| spend.at <= since))
     }
 }
 
@@ -408,6 +416,30 @@ fn total(francs: impl Iterator<Item = ChfMinor>) -> ChfMinor {
 /// Whether a use has dropped out of the limit: 30 days after it happened, as strictly as the contract ends a period.
 fn outlived(at: UnixSeconds, now: UnixSeconds) -> bool {
     at.plus(LIMIT_PERIOD_SECONDS) < now
+}
+
+/// Any spend at all, also one that no ledger makes.
+#[cfg(test)]
+pub(super) fn any_spend() -> impl proptest::strategy::Strategy<Value = Spend> {
+    use proptest::prelude::*;
+    let amount = || prop_oneof![Just(0), Just(500), any::<i64>()];
+    let sequence = || prop_oneof![Just(0), 0_u64..1_000, any::<u64>()];
+    let at = prop_oneof![0..i64::from(u32::MAX), any::<i64>()];
+    let numbers = (sequence(), prop::option::of(sequence()), sequence(), at, any::<u16>(), 0_u32..300, any::<bool>());
+    (numbers, amount(), amount(), amount()).prop_map(
+        |((first, last, completed, at, card, count, is_urs), spent, unshown, shown)| Spend {
+            first: Sequence(first),
+            last: Sequence(last.unwrap_or(first)),
+            at: UnixSeconds(at),
+            card,
+            count,
+            spent: ChfMinor(spent),
+            unshown: ChfMinor(unshown),
+            shown: ChfMinor(shown),
+            completed: Sequence(completed),
+            is_urs,
+        },
+    )
 }
 
 #[cfg(test)]
