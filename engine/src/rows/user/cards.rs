@@ -94,7 +94,7 @@ impl User {
         let Some(card) = self.card_freed_by(root, ended).and_then(|place| self.cards.get_mut(place)) else { return };
         card.card_use = CardUse::Single;
         let freed = (root.clone(), card.id.clone());
-        let kept = &mut self.rest_mut().freed;
+        let kept = &mut self.rare_mut().freed;
         kept.push(freed);
         if kept.len() > FREED_MAX {
             kept.remove(0);
@@ -107,12 +107,12 @@ impl User {
         self.with_card(&card, |card| {
             card.card_use = if card.card_use == CardUse::Single { CardUse::Used } else { card.card_use };
         });
-        self.rest_mut().freed.retain(|(freed, _)| freed != root);
+        self.rare_mut().freed.retain(|(freed, _)| freed != root);
     }
 
     /// The single-use card whose late approval UR took all the same: our answer did not reach it.
     pub(crate) fn card_taken_by(&self, root: &AuthorizationId, evidence: &Evidence) -> Option<&CardId> {
-        let (_, card) = self.rest().freed.iter().find(|(freed, _)| freed == root)?;
+        let (_, card) = self.rare().freed.iter().find(|(freed, _)| freed == root)?;
         let takes = |flow, progress| flow == Flow::Out && progress != Progress::Rejected;
         let is_taken = match evidence {
             Evidence::Shown(shown) => takes(shown.posting.flow, shown.posting.progress),
@@ -123,7 +123,7 @@ impl User {
     }
 
     pub(super) fn report_card(&mut self, report: &CardReported) {
-        let words = &mut self.rest_mut().card_words;
+        let words = &mut self.rare_mut().card_words;
         words.retain(|word| word.card != report.card);
         words.push(CardWord { card: report.card.clone(), status: report.status, at: report.at });
         // It blocked the card because we said so, and what the card was approved for may still grow.
@@ -139,7 +139,7 @@ impl User {
     }
 
     pub(super) fn limit_card(&mut self, limited: &CardLimited) {
-        let words = &mut self.rest_mut().limited_at;
+        let words = &mut self.rare_mut().limited_at;
         words.retain(|(card, _)| *card != limited.card);
         words.push((limited.card.clone(), limited.at));
         self.with_card(&limited.card, |card| card.controls.clone_from(&limited.controls));
@@ -147,12 +147,12 @@ impl User {
 
     /// The same of a card's limits: of one second, the word that came first stands.
     pub(crate) fn is_news_of_limits(&self, card: &CardId, at: UnixSeconds) -> bool {
-        self.rest().limited_at.iter().find(|(limited, _)| limited == card).is_none_or(|(_, last)| at > *last)
+        self.rare().limited_at.iter().find(|(limited, _)| limited == card).is_none_or(|(_, last)| at > *last)
     }
 
     /// Whether UR's word about a card of the user is newer than its last, or another one of the same second.
     pub(crate) fn is_news_of_card(&self, card: &Card, status: CardStatus, at: UnixSeconds) -> bool {
-        let last = self.rest().card_words.iter().find(|word| word.card == card.id);
+        let last = self.rare().card_words.iter().find(|word| word.card == card.id);
         let is_news = last.is_none_or(|last| at > last.at || (at == last.at && status != last.status));
         is_news && card.status != CardStatus::Deleted
     }
@@ -194,10 +194,10 @@ impl User {
                 self.cards.push(old);
             }
         }
-        if let Some(rest) = &mut self.rest {
+        if let Some(rare) = self.rest.as_mut().and_then(|rest| rest.rare.as_mut()) {
             let is_kept = |id: &CardId| self.cards.iter().any(|card| card.id == *id);
-            rest.card_words.retain(|word| is_kept(&word.card));
-            rest.limited_at.retain(|(card, _)| is_kept(card));
+            rare.card_words.retain(|word| is_kept(&word.card));
+            rare.limited_at.retain(|(card, _)| is_kept(card));
         }
     }
 

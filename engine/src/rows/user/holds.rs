@@ -80,7 +80,7 @@ impl User {
         let held = self.holds().iter().filter(|hold| hold.root == *root).map(|hold| hold.paid.amount).sum();
         let paid = Money { amount: held, ..first.paid };
         let ended = EndedHold { root: root.clone(), paid, at: first.at, mcc: first.mcc, merchant: first.merchant };
-        let kept = &mut self.rest_mut().ended;
+        let kept = &mut self.rare_mut().ended;
         kept.retain(|ended| !ended.is_forgotten(now));
         kept.push(ended);
         if kept.len() > ENDED_MAX {
@@ -126,7 +126,7 @@ impl User {
         if is_asked == self.asked().contains(root) {
             return;
         }
-        let asked = &mut self.rest_mut().asked;
+        let asked = &mut self.rare_mut().asked;
         if is_asked {
             asked.push(root.clone());
             if asked.len() > ASKED_MAX {

@@ -4,18 +4,19 @@ mod cards;
 mod holds;
 mod limit;
 mod money;
+mod rare;
 
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
 pub use self::cards::Card;
-use self::cards::CardWord;
 pub use self::holds::{EndedHold, Hold, merchant_hash};
 use self::limit::CLOCKS_DIFFER_SECONDS;
 pub use self::limit::LimitBase;
 pub use self::money::{FiatBalance, Funds};
+use self::rare::Rare;
 use super::legal::Broken;
-use super::{Completions, NewSpend, Row, Spends, Stored};
+use super::{NewSpend, Row, Spends, Stored};
 use crate::contract::limit::ClientLimit;
 use crate::fact::{
     AccountStatus, AccountWord, Approval, CardUse, Controls, Decided, Difference, EndCause, Ended, Evidence, Fact,
@@ -48,57 +49,23 @@ pub struct User {
     rest: Option<Box<Rest>>,
 }
 
-/// Fields that most users lack: a user without spends, fiat balances and controls takes no room for them.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// What a user lacks who never spent.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Rest {
-    fiat: Vec<FiatBalance>,
-    controls: Option<Box<Controls>>,
     spends: Spends,
     holds: SmallVec<[Hold; 1]>,
-    /// Holds that we ended, oldest first.
-    ended: Vec<EndedHold>,
-    /// Authorizations with an open question, oldest first.
-    asked: Vec<AuthorizationId>,
-    /// Settled debits of fiat balances that no report provably includes yet; boxed, because most users have none.
-    completions: Option<Box<Completions>>,
-    /// Of the user's cards that UR reported.
-    card_words: Vec<CardWord>,
-    /// Time of UR's last event about allowances.
-    allowances_at: UnixSeconds,
-    /// The provider's last word about the account, and its time.
-    account_word: Option<(AccountWord, UnixSeconds)>,
-    /// Times of the provider's last word about cards' limits.
-    limited_at: Vec<(CardId, UnixSeconds)>,
-    /// Late approvals that leave their single-use card unused unless UR takes them, oldest first.
-    freed: Vec<(AuthorizationId, CardId)>,
+    rare: Option<Box<Rare>>,
 }
 
 impl Rest {
-    const NONE: &'static Rest = &Rest {
-        fiat: Vec::new(),
-        controls: None,
-        spends: Spends::NONE,
-        holds: SmallVec::new_const(),
-        ended: Vec::new(),
-        asked: Vec::new(),
-        completions: None,
-        card_words: Vec::new(),
-        allowances_at: UnixSeconds(0),
-        account_word: None,
-        limited_at: Vec::new(),
-        freed: Vec::new(),
-    };
+    const NONE: &'static Rest = &Rest { spends: Spends::NONE, holds: SmallVec::new_const(), rare: None };
 
     /// Returns the room of what is no longer there: the memory of a user must not show what the user once did.
     fn shrink(&mut self) {
-        let Rest { fiat, holds, ended, asked, card_words, limited_at, freed, .. } = self;
-        fiat.shrink_to_fit();
-        holds.shrink_to_fit();
-        ended.shrink_to_fit();
-        asked.shrink_to_fit();
-        card_words.shrink_to_fit();
-        limited_at.shrink_to_fit();
-        freed.shrink_to_fit();
+        self.holds.shrink_to_fit();
+        if let Some(rare) = &mut self.rare {
+            rare.shrink();
+        }
     }
 }
 
@@ -141,7 +108,7 @@ impl Row for User {
             Fact::UserImported(import) => self.import(sequence, at, import),
             Fact::FundsReplaced(replaced) => self.replace_funds(replaced),
             Fact::UserSuspended { suspended, .. } => self.suspended = *suspended,
-            Fact::UserControlled { controls, .. } => self.rest_mut().controls.clone_from(controls),
+            Fact::UserControlled { controls, .. } => self.rare_mut().controls.clone_from(controls),
             Fact::CardChanged { card, status, .. } => self.with_card(card, |card| card.set_status(*status)),
             Fact::CardUseSet { card, single_use, .. } => self.with_card(card, |card| card.set_single_use(*single_use)),
             Fact::CardControlled { card, controls, .. } => {
@@ -151,14 +118,14 @@ impl Row for User {
             Fact::UserReported(report) => self.report(sequence, at, report),
             Fact::CardReported(report) => self.report_card(report),
             Fact::AllowancesReported(report) => {
-                self.rest_mut().allowances_at = report.at;
+                self.rare_mut().allowances_at = report.at;
                 for (currency, allowed) in &report.allowances {
                     self.with_balance(*currency, |balance| balance.allowance = *allowed);
                 }
             }
             Fact::AccountReported(report) => {
                 self.status = report.status;
-                self.rest_mut().account_word = Some((report.word, report.at));
+                self.rare_mut().account_word = Some((report.word, report.at));
             }
             Fact::CardLimited(limited) => self.limit_card(limited),
             Fact::UserAged { before, latest, .. } => self.age(*before, *latest, at.seconds()),
@@ -229,16 +196,24 @@ impl User {
         self.rest.get_or_insert_default()
     }
 
+    fn rare(&self) -> &Rare {
+        self.rest().rare.as_deref().unwrap_or(Rare::NONE)
+    }
+
+    fn rare_mut(&mut self) -> &mut Rare {
+        self.rest_mut().rare.get_or_insert_default()
+    }
+
     /// The user's fiat balances at UR.
     #[must_use]
     pub fn fiat(&self) -> &[FiatBalance] {
-        &self.rest().fiat
+        &self.rare().fiat
     }
 
     /// The user's controls.
     #[must_use]
     pub fn controls(&self) -> Option<&Controls> {
-        self.rest().controls.as_deref()
+        self.rare().controls.as_deref()
     }
 
     /// Spends of the last 30 days.
@@ -256,14 +231,14 @@ impl User {
     /// Holds that we ended and UR may still take, oldest first.
     #[must_use]
     pub fn ended(&self) -> &[EndedHold] {
-        &self.rest().ended
+        &self.rare().ended
     }
 
     /// Authorizations with an open question, though they may hold nothing: an awaited return, a pending movement, a
     /// movement that nobody is debited for.
     #[must_use]
     pub fn asked(&self) -> &[AuthorizationId] {
-        &self.rest().asked
+        &self.rare().asked
     }
 
     /// The user's card with this id.
@@ -294,18 +269,22 @@ impl User {
         if let Some(rest) = &mut self.rest {
             rest.spends.age(before, latest.seconds());
             end.into_iter().for_each(|end| rest.spends.end_uses(end));
-            rest.ended.retain(|ended| !ended.is_forgotten(now));
+            if let Some(rare) = &mut rest.rare {
+                rare.ended.retain(|ended| !ended.is_forgotten(now));
+            }
             rest.shrink();
         }
     }
 
     /// Drops empty fields, so that a user left with nothing equals one who never had anything.
     fn tidy(&mut self) {
-        if let Some(rest) = &mut self.rest {
-            rest.completions.take_if(|completions| **completions == Completions::default());
-            if **rest == *Rest::NONE {
-                self.rest = None;
-            }
+        let Some(rest) = &mut self.rest else { return };
+        if let Some(rare) = &mut rest.rare {
+            rare.tidy();
+            rest.rare.take_if(|rare| **rare == *Rare::NONE);
+        }
+        if **rest == *Rest::NONE {
+            self.rest = None;
         }
     }
 
@@ -431,7 +410,7 @@ impl User {
         }
         for fiat in &change.fiat {
             self.hold_fiat(fiat.currency, -fiat.available);
-            let completions = self.rest_mut().completions.get_or_insert_default();
+            let completions = self.rare_mut().completions.get_or_insert_default();
             completions.add_settled(sequence, Sequence::ZERO, fiat.currency, fiat.completed, change);
         }
         self.ask(root, change.is_asked);
@@ -462,7 +441,7 @@ impl User {
             }
         }
         for money in report.balances.iter().flatten() {
-            let completions = self.rest_mut().completions.get_or_insert_default();
+            let completions = self.rare_mut().completions.get_or_insert_default();
             let proven = completions.through(report.seen_through, money.currency);
             completions.forget(report.seen_through, money.currency);
             self.with_balance(money.currency, |balance| {
@@ -474,14 +453,14 @@ impl User {
 
     /// Whether the provider's word about the account is newer than its last, or another one of the same second.
     pub(crate) fn is_news_of_account(&self, word: AccountWord, at: UnixSeconds) -> bool {
-        let last = self.rest().account_word;
+        let last = self.rare().account_word;
         let is_news = last.is_none_or(|(last, last_at)| at > last_at || (at == last_at && word != last));
         is_news && self.status != AccountStatus::Closed
     }
 
     /// The same of UR's word about allowances.
     pub(crate) fn is_news_of_allowances(&self, allowances: &[(Currency, bool)], at: UnixSeconds) -> bool {
-        let last = self.rest().allowances_at;
+        let last = self.rare().allowances_at;
         let differs = |&(currency, allowed): &(Currency, bool)| {
             self.fiat_in(currency).map_or(allowed, |balance| balance.allowance != allowed)
         };
@@ -513,13 +492,13 @@ impl User {
     /// An import does not lift what the provider suspended or deleted: nobody reads the account's status at the provider, so
     /// its word stands until the next one, or until an import overrides it.
     fn imported_status(&mut self, import: &Import) -> AccountStatus {
-        let last = self.rest().account_word;
+        let last = self.rare().account_word;
         let Some((word, at)) = last.filter(|(word, _)| *word != AccountWord::Unsuspended) else { return import.status };
         if !import.overrides {
             return word.after(import.status);
         }
         // Words before the import stay old ones.
-        self.rest_mut().account_word = Some((AccountWord::Unsuspended, at));
+        self.rare_mut().account_word = Some((AccountWord::Unsuspended, at));
         import.status
     }
 }
@@ -547,8 +526,9 @@ mod tests {
 
     #[test]
     fn a_row_fits_a_size_of_the_allocators() {
-        // One byte more, and every user takes 192.
+        // One byte more, and every user takes 192; so does everyone who spends.
         assert!(size_of::<User>() <= 160, "{} bytes", size_of::<User>());
+        assert!(size_of::<Rest>() <= 160, "{} bytes", size_of::<Rest>());
     }
 
     #[test]
@@ -590,13 +570,12 @@ mod tests {
         }
         user.keep_ended(&"a".parse().unwrap(), at.seconds());
         user.rest_mut().holds.clear();
-        let rest = user.rest.as_deref().unwrap();
-        assert!(rest.holds.spilled() && rest.ended.capacity() > 0);
+        assert!(user.rest().holds.spilled() && user.rare().ended.capacity() > 0);
         let later = UnixMillis(at.0 + 1_000 * ENDED_KEPT_SECONDS.unsigned_abs() + 1_000);
         let fact = Fact::UserAged { user: "10000001".parse().unwrap(), before: later.seconds(), latest: later };
         user.apply(Sequence(9), &Record { at: later, author: Author::Engine, fact });
-        let rest = user.rest.as_deref().unwrap();
-        assert!(!rest.holds.spilled());
-        assert_eq!((rest.fiat.capacity(), rest.ended.capacity(), rest.asked.capacity()), (1, 0, 0));
+        assert!(!user.rest().holds.spilled());
+        let rare = user.rare();
+        assert_eq!((rare.fiat.capacity(), rare.ended.capacity(), rare.asked.capacity()), (1, 0, 0));
     }
 }

@@ -48,7 +48,7 @@ impl FiatBalance {
 impl User {
     /// Changes the balance in a currency; a new balance starts empty and without an allowance.
     pub(super) fn with_balance(&mut self, currency: Currency, change: impl FnOnce(&mut FiatBalance)) {
-        let fiat = &mut self.rest_mut().fiat;
+        let fiat = &mut self.rare_mut().fiat;
         if let Some(balance) = fiat.iter_mut().find(|balance| balance.currency == currency) {
             return change(balance);
         }
@@ -62,7 +62,7 @@ impl User {
     }
 
     pub(super) fn import_fiat(&mut self, import: &Import) {
-        let fiat = &mut self.rest_mut().fiat;
+        let fiat = &mut self.rare_mut().fiat;
         let before = std::mem::take(fiat);
         let held_in = |currency| before.iter().find(|old| old.currency == currency).map_or(Minor::ZERO, |old| old.held);
         fiat.extend(import.fiat.iter().map(|new| FiatBalance {
