@@ -101,7 +101,7 @@ class Engine:
 def growth(root: Path) -> dict:
     say("memory")
     memory = json.loads(run(LOAD, "memory", "--json"))
-    say("memory of ended ids, and bytes on disk")
+    say("memory of ended and open ids, and bytes on disk")
     measured = (json.loads(run(LOAD, what, "--dir", root, "--json")) for what in ("ended", "disk"))
     return memory | {name: value for said in measured for name, value in said.items()}
 
@@ -163,7 +163,10 @@ def of_growth(grown: dict) -> str:
 
     return (
         f"Bytes on disk after compaction, for each of {grown['spends']:,} spends with its clearing: {parts(grown['counted'])}; "
-        f"counted apart: {parts(apart)}."
+        f"counted apart: {parts(apart)}.\n"
+        f"Until rows are written, a minute at most, an authorization takes {grown['per_authorization_until_rows']} bytes of memory. "
+        f"Of an ended id's bytes {grown['spend_of_ended_id']} are its spend in the user's row, for a month, and "
+        f"{grown['store_of_ended_id']} the store's; of an open one's {grown['store_of_open_authorization']} are the store's."
     )
 
 

@@ -44,7 +44,7 @@ enum Command {
     Floor(floor::Options),
     /// Fill a ledger with users and authorizations, and divide what the process grew by.
     Memory(memory::Options),
-    /// Have ids answered and ended, and divide what the process grew by.
+    /// Have ids answered and written to rows, ended ones and open ones, and divide what the process grew by.
     Ended(ended::Options),
     /// Fill a store with spends and their clearings, and divide what it grew by.
     Disk(disk::Options),

@@ -1,4 +1,4 @@
-//! What a user and an authorization take of memory: the process's resident size before and after.
+//! What a user takes of memory, and an authorization until rows are written: the process's resident size before and after.
 
 use std::hint::black_box;
 use std::sync::Arc;
@@ -30,8 +30,8 @@ struct Memory {
     users: u64,
     open: u64,
     per_idle_user: i64,
-    /// With its answer and the user's hold, until rows are written and the rest leaves memory.
-    per_open_authorization: i64,
+    /// With its answer and the user's hold, until rows are written and the answer leaves memory.
+    per_authorization_until_rows: i64,
 }
 
 pub(crate) fn run(options: &Options) -> Result<(), Failed> {
@@ -51,14 +51,14 @@ pub(crate) fn run(options: &Options) -> Result<(), Failed> {
         users,
         open,
         per_idle_user: (filled - empty) / users.max(1).cast_signed(),
-        per_open_authorization: (opened - filled) / open.max(1).cast_signed(),
+        per_authorization_until_rows: (opened - filled) / open.max(1).cast_signed(),
     };
     if json {
         return print(&format!("{}\n", serde_json::to_string(&memory)?));
     }
     print(&format!(
-        "{users} users: {} bytes each\n{open} open authorizations: {} bytes each\n",
-        memory.per_idle_user, memory.per_open_authorization
+        "{users} users: {} bytes each\n{open} open authorizations until rows are written: {} bytes each\n",
+        memory.per_idle_user, memory.per_authorization_until_rows
     ))
 }
 

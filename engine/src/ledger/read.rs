@@ -59,6 +59,13 @@ impl Ledger {
         waiting.map(|row| row.key().clone()).collect()
     }
 
+    /// Bytes of memory that users' spends take beside their rows.
+    #[cfg(feature = "testing")]
+    #[must_use]
+    pub fn bytes_of_spends(&self) -> usize {
+        self.users.iter().map(|row| row.spends().bytes()).sum()
+    }
+
     /// Number of users.
     #[must_use]
     pub fn user_count(&self) -> usize {

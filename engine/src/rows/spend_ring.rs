@@ -156,6 +156,13 @@ impl Ring {
         }
     }
 
+    /// Bytes of its room.
+    #[cfg(feature = "testing")]
+    pub(super) fn bytes(&self) -> usize {
+        let large = self.0.iter().filter(|slot| matches!(slot, Slot::Large(_))).count();
+        self.0.capacity() * size_of::<Slot>() + large * size_of::<Spend>()
+    }
+
     #[cfg(test)]
     pub(super) fn capacity(&self) -> usize {
         self.0.capacity()

@@ -246,6 +246,12 @@ impl Spends {
         self.ring.iter().rev().find(|spend| spend.card == card && spend.count > 0).map(|spend| spend.last)
     }
 
+    /// Bytes of memory that the ring takes.
+    #[cfg(feature = "testing")]
+    pub(crate) fn bytes(&self) -> usize {
+        self.ring.bytes()
+    }
+
     /// Time of the newest spend.
     #[must_use]
     pub fn newest(&self) -> Option<UnixSeconds> {

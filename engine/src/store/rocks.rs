@@ -351,6 +351,31 @@ impl Rocks {
         Ok(sizes)
     }
 
+    /// Bytes of memory that indices and filters of tables take, the caches of blocks, and the buffers.
+    ///
+    /// # Errors
+    /// The store failed.
+    #[cfg(feature = "testing")]
+    pub fn memory_bytes(&self) -> Result<u64, StoreError> {
+        const PARTS: [&str; 3] =
+            ["rocksdb.estimate-table-readers-mem", "rocksdb.block-cache-usage", "rocksdb.size-all-mem-tables"];
+        let mut bytes = 0;
+        let mut add = |db: &DB, family: ColumnFamilyRef<'_>| -> Result<(), StoreError> {
+            for part in PARTS {
+                let found = db.property_int_value_cf(&family, part).map_err(|error| failed(&error))?;
+                bytes += found.unwrap_or_default();
+            }
+            Ok(())
+        };
+        for family in [RECORDS, TILES] {
+            add(&self.journal, self.journal_family(family)?)?;
+        }
+        for family in families() {
+            add(&self.rows, self.family(family.name())?)?;
+        }
+        Ok(bytes)
+    }
+
     fn family(&self, name: &str) -> Result<ColumnFamilyRef<'_>, StoreError> {
         self.rows.cf_handle(name).ok_or_else(|| missing(name))
     }

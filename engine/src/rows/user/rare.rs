@@ -68,18 +68,18 @@ impl Rare {
 /// The fields of [`Rest`] and [`Rare`] as they are on disk, in their order there.
 #[derive(Serialize, Deserialize)]
 struct OnDisk<'a> {
-    fiat: Cow<'a, Vec<FiatBalance>>,
+    fiat: Cow<'a, [FiatBalance]>,
     controls: Cow<'a, Option<Box<Controls>>>,
     spends: Cow<'a, Spends>,
     holds: Cow<'a, SmallVec<[Hold; 1]>>,
-    ended: Cow<'a, Vec<EndedHold>>,
-    asked: Cow<'a, Vec<AuthorizationId>>,
+    ended: Cow<'a, [EndedHold]>,
+    asked: Cow<'a, [AuthorizationId]>,
     completions: Cow<'a, Option<Box<Completions>>>,
-    card_words: Cow<'a, Vec<CardWord>>,
+    card_words: Cow<'a, [CardWord]>,
     allowances_at: UnixSeconds,
     account_word: Option<(AccountWord, UnixSeconds)>,
-    limited_at: Cow<'a, Vec<(CardId, UnixSeconds)>>,
-    freed: Cow<'a, Vec<(AuthorizationId, CardId)>>,
+    limited_at: Cow<'a, [(CardId, UnixSeconds)]>,
+    freed: Cow<'a, [(AuthorizationId, CardId)]>,
 }
 
 impl Serialize for Rest {
