@@ -77,7 +77,17 @@ pub(crate) fn put_number(bytes: &mut Vec<u8>, mut value: u64) {
 }
 
 /// Takes such a number off; `None` where the bytes end early or it does not end.
+#[inline]
 pub(crate) fn take_number(bytes: &mut &[u8]) -> Option<u64> {
+    // Most numbers are short.
+    if let [byte @ ..0x80, rest @ ..] = *bytes {
+        *bytes = rest;
+        return Some(u64::from(*byte));
+    }
+    take_long_number(bytes)
+}
+
+fn take_long_number(bytes: &mut &[u8]) -> Option<u64> {
     let mut value = 0;
     for shift in (0..u64::BITS).step_by(7) {
         let (&byte, rest) = bytes.split_first()?;

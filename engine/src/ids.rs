@@ -34,7 +34,9 @@ macro_rules! id {
 
             fn check(text: &str) -> Result<(), IdError> {
                 let fits = (1..=Self::BYTES_MAX).contains(&text.len());
-                if fits && text.bytes().all(|byte| (0x21..=0x7E).contains(&byte)) {
+                // Not `all`: without an early end, many bytes are compared at once.
+                let is_printable = text.bytes().fold(true, |is, byte| is & (0x21..=0x7E).contains(&byte));
+                if fits && is_printable {
                     Ok(())
                 } else {
                     Err(IdError { bytes_max: Self::BYTES_MAX })

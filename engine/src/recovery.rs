@@ -68,6 +68,9 @@ impl From<FoldError> for RecoveryError {
     }
 }
 
+/// Records that are read before they are folded: their decoded form stays in the processor's cache.
+const BATCH: usize = 64;
+
 /// A recovered state.
 #[derive(Debug)]
 pub struct Recovered {
@@ -100,10 +103,20 @@ pub fn recover(store: &Arc<dyn Store>) -> Result<Recovered, RecoveryError> {
     }
     check_nodes(&**store, kept.nodes())?;
     let mut records_folded = 0;
-    let frontier = walk(&**store, kept, &mut |sequence, record| {
+    let mut batch = Vec::with_capacity(BATCH);
+    let walked = walk(&**store, kept, &mut |sequence, record| {
         records_folded += 1;
-        state.fold_later(sequence, record, &**store)
-    })?;
+        batch.push((sequence, record));
+        if batch.len() < BATCH {
+            return Ok(());
+        }
+        let folded = state.fold_later(&batch, &**store);
+        batch.clear();
+        folded
+    });
+    // Before a record that cannot be read: the first fault is the one to name.
+    state.fold_later(&batch, &**store)?;
+    let frontier = walked?;
     Ok(Recovered { state, records_folded, head, frontier, watermark })
 }
 
@@ -192,7 +205,7 @@ pub fn folded(store: &Arc<dyn Store>) -> Result<State, RecoveryError> {
 
 fn whole(store: &dyn Store) -> Result<(State, Frontier), RecoveryError> {
     let mut folded = State::empty(store);
-    let frontier = walk(store, Frontier::default(), &mut |sequence, record| folded.fold(sequence, record))?;
+    let frontier = walk(store, Frontier::default(), &mut |sequence, record| folded.fold(sequence, &record))?;
     Ok((folded, frontier))
 }
 
@@ -211,7 +224,7 @@ fn check_nodes(store: &dyn Store, nodes: impl IntoIterator<Item = Node>) -> Resu
 fn walk(
     store: &dyn Store,
     mut frontier: Frontier,
-    visit: &mut dyn FnMut(Sequence, &Record) -> Result<(), FoldError>,
+    visit: &mut dyn FnMut(Sequence, Record) -> Result<(), FoldError>,
 ) -> Result<Frontier, RecoveryError> {
     let (after, kept, mut completed) = (Sequence(frontier.size()), store.frontier()?, Vec::new());
     let mut step = |entry: Entry<&[u8]>| {
@@ -226,7 +239,7 @@ fn walk(
             return Err(RecoveryError::Frontier(sequence));
         }
         let record = Record::decode(entry.payload).map_err(|error| RecoveryError::Record(sequence, error))?;
-        visit(sequence, &record).map_err(RecoveryError::from)
+        visit(sequence, record).map_err(RecoveryError::from)
     };
     let mut outcome = Ok(());
     store.read(after, &mut |entry| {

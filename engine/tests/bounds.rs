@@ -265,7 +265,8 @@ fn a_start_stops_at_a_record_that_no_ledger_wrote_and_names_it() {
         counted: Minor(i64::MAX),
     };
     let payload = Record { at: at(20).at, author: Author::Ur, fact: Fact::PoolCredited(credit) }.encode();
-    store.append(&[Entry::new(head.next(), payload).0], &[]).unwrap();
+    let unreadable = Entry::new(head.next().next(), b"no record".to_vec()).0;
+    store.append(&[Entry::new(head.next(), payload).0, unreadable], &[]).unwrap();
     let store: Arc<dyn Store> = store;
     let error = recover(&store).unwrap_err();
     assert!(

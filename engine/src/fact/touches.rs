@@ -166,6 +166,15 @@ impl Fact {
         }
     }
 
+    /// The user whose spends and holds the fact changes.
+    pub(crate) fn spender(&self) -> Option<&UrId> {
+        match self {
+            Fact::Decided(decided) => Some(&decided.request.user),
+            Fact::Settled(settled) => settled.user.as_ref(),
+            _ => None,
+        }
+    }
+
     /// The callback that the fact answers.
     #[must_use]
     pub fn request(&self) -> Option<&Request> {

@@ -48,7 +48,7 @@ impl State {
     /// The newest record in any of the rows.
     #[must_use]
     pub fn newest_row(&self) -> Sequence {
-        let rows = [self.users.newest(), self.pools.newest(), self.shelves.newest()];
+        let rows = [self.users.newest, self.pools.newest(), self.shelves.newest()];
         rows.into_iter().fold(self.program.sequence, Sequence::max)
     }
 
@@ -113,17 +113,17 @@ impl State {
         self.authorizations.check(&touches, &record.fact).map_err(|broken| illegal(&broken))
     }
 
-    /// Folds one record after the rows in a store. Rows not in memory are loaded from it where the fold needs them; the
+    /// Folds some records after the rows in a store, in their order. Rows not in memory are loaded from it where the fold needs them; the
     /// journal remains the row of authorizations, answers and postings.
     ///
     /// # Errors
     /// The store cannot be read, or no ledger wrote this record: the state must not be used then.
-    pub(crate) fn fold_later(
-        &mut self,
-        sequence: Sequence,
-        record: &Record,
-        store: &dyn Store,
-    ) -> Result<(), FoldError> {
+    pub(crate) fn fold_later(&mut self, records: &[(Sequence, Record)], store: &dyn Store) -> Result<(), FoldError> {
+        self.users.bring_near(records);
+        records.iter().try_for_each(|(sequence, record)| self.fold_one_later(*sequence, record, store))
+    }
+
+    fn fold_one_later(&mut self, sequence: Sequence, record: &Record, store: &dyn Store) -> Result<(), FoldError> {
         let illegal = |broken: &dyn std::fmt::Display| FoldError::illegal(sequence, broken);
         record.fact.check_bounds().map_err(|error| illegal(&error))?;
         let touches = record.touches(sequence);

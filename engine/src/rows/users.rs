@@ -1,10 +1,12 @@
 //! Every user's row, by `urId`.
 
 use std::collections::HashMap;
+use std::hint::black_box;
 
 use ahash::RandomState;
 
 use super::legal::Broken;
+use super::user::Depth;
 use super::{Row, User, each_stored, encode_row};
 use crate::fact::{Record, Touches};
 use crate::ids::{Sequence, UrId};
@@ -13,7 +15,11 @@ use crate::store::{RowBytes, Store, StoreError};
 /// Users in no order: most records look one up, and all of them are in memory.
 // Boxed: a growing map moves pointers, not rows, and the ledger takes them over as they are.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Users(HashMap<UrId, Box<User>, RandomState>);
+pub(crate) struct Users {
+    rows: HashMap<UrId, Box<User>, RandomState>,
+    /// The newest record in any of the rows that were loaded.
+    pub(crate) newest: Sequence,
+}
 
 impl Default for Users {
     fn default() -> Users {
@@ -26,7 +32,7 @@ impl IntoIterator for Users {
     type IntoIter = std::collections::hash_map::IntoIter<UrId, Box<User>>;
 
     fn into_iter(self) -> Self::IntoIter {
-        self.0.into_iter()
+        self.rows.into_iter()
     }
 }
 
@@ -34,7 +40,7 @@ impl IntoIterator for Users {
 impl FromIterator<(UrId, Box<User>)> for Users {
     fn from_iter<I: IntoIterator<Item = (UrId, Box<User>)>>(users: I) -> Users {
         let mut all = Users::default();
-        all.0.extend(users);
+        all.rows.extend(users);
         all
     }
 }
@@ -42,55 +48,61 @@ impl FromIterator<(UrId, Box<User>)> for Users {
 impl Users {
     /// No users. `seed` keeps the map's layout unpredictable.
     pub(crate) fn seeded(seed: u64) -> Users {
-        Users(HashMap::with_hasher(hasher(seed)))
+        Users { rows: HashMap::with_hasher(hasher(seed)), newest: Sequence::ZERO }
     }
 
     /// Every user on disk.
     pub(crate) fn load(store: &dyn Store) -> Result<Users, StoreError> {
         let mut users = Users::seeded(store.id_seed());
-        each_stored(store, &mut |id, user| {
-            users.0.insert(id, Box::new(user));
+        each_stored(store, &mut |id, user: User| {
+            users.newest = users.newest.max(user.sequence);
+            users.rows.insert(id, Box::new(user));
         })?;
         Ok(users)
     }
 
     #[cfg(feature = "testing")]
     pub(crate) fn get(&self, id: &UrId) -> Option<&User> {
-        self.0.get(id).map(|user| &**user)
+        self.rows.get(id).map(|user| &**user)
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&UrId, &User)> {
-        self.0.iter().map(|(id, user)| (id, &**user))
+        self.rows.iter().map(|(id, user)| (id, &**user))
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.0.len()
+        self.rows.len()
+    }
+
+    /// Reads what these records will change. Each fold would wait for the memory of its user several times, one after the
+    /// other; here the users' memory is waited for together.
+    pub(crate) fn bring_near(&self, records: &[(Sequence, Record)]) {
+        let touched = records.iter().filter_map(|(_, record)| self.rows.get(record.fact.spender()?));
+        let users: Vec<&User> = touched.map(|user| &**user).collect();
+        for depth in Depth::ALL {
+            black_box(users.iter().fold(0, |seen, user| seen ^ user.look(depth)));
+        }
     }
 
     /// Folds a record into the user that it touches, and checks the row.
     pub(crate) fn apply(&mut self, touches: &Touches<'_>, sequence: Sequence, record: &Record) -> Result<(), Broken> {
         let Some(id) = touches.user else { return Ok(()) };
-        let user = match self.0.get_mut(id) {
+        let user = match self.rows.get_mut(id) {
             Some(user) => {
                 user.apply(sequence, record);
                 user
             }
             None => {
                 let Some(user) = User::open(id, sequence, record) else { return Ok(()) };
-                self.0.entry(id.clone()).or_insert(Box::new(user))
+                self.rows.entry(id.clone()).or_insert(Box::new(user))
             }
         };
         user.check(&record.fact)
     }
 
-    /// The newest record in any of the rows.
-    pub(crate) fn newest(&self) -> Sequence {
-        self.0.values().map(|user| user.sequence).max().unwrap_or(Sequence::ZERO)
-    }
-
     /// Encodes every row.
     pub(crate) fn encode(&self, put: &mut dyn FnMut(RowBytes)) -> Result<(), StoreError> {
-        self.0.iter().try_for_each(|(id, user)| encode_row(id, &**user).map(&mut *put))
+        self.rows.iter().try_for_each(|(id, user)| encode_row(id, &**user).map(&mut *put))
     }
 }
 

@@ -57,6 +57,18 @@ struct Rest {
     rare: Option<Box<Rare>>,
 }
 
+/// Parts of a user that most records change, by how many pointers lead to them.
+#[derive(Clone, Copy)]
+pub(super) enum Depth {
+    Row,
+    Rest,
+    Spends,
+}
+
+impl Depth {
+    pub(super) const ALL: [Depth; 3] = [Depth::Row, Depth::Rest, Depth::Spends];
+}
+
 impl Rest {
     const NONE: &'static Rest = &Rest { spends: Spends::NONE, holds: SmallVec::new_const(), rare: None };
 
@@ -186,6 +198,21 @@ impl User {
         user.import(sequence, at, import);
         user.sequence = sequence;
         user
+    }
+
+    /// Reads a part, so that it is near: what it says is nothing.
+    pub(super) fn look(&self, depth: Depth) -> usize {
+        match depth {
+            Depth::Row => self.cards.len() ^ usize::from(self.rest.is_some()),
+            Depth::Rest => {
+                let Rest { holds, rare, .. } = self.rest();
+                holds.len() ^ usize::from(rare.is_some())
+            }
+            Depth::Spends => {
+                let held = self.holds().last().is_some_and(Hold::is_over);
+                usize::from(held) ^ usize::from(self.spends().newest() > Some(UnixSeconds(0))) ^ self.asked().len()
+            }
+        }
     }
 
     fn rest(&self) -> &Rest {
