@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use hyper::body::{Body, Incoming};
 use hyper::server::conn::http1;
-use hyper::service::{Service, service_fn};
+use hyper::service::Service;
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
@@ -26,9 +26,13 @@ pub struct Addresses {
     pub admin: SocketAddr,
 }
 
-/// The peer's address, as an extension of the request.
-#[derive(Clone, Copy, Debug)]
-pub struct Peer(pub IpAddr);
+/// What the service of a connection knows of it.
+#[derive(Debug)]
+pub struct Connection {
+    pub peer: IpAddr,
+    /// When the current request's first byte came.
+    pub arrival: Arrival,
+}
 
 /// Concurrent connections; the next one waits to be accepted. UR keeps a few dozen; the bound keeps a flood from taking
 /// all file descriptors.
@@ -46,10 +50,10 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 /// Pause after a failed accept (out of file descriptors, say).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// Serves connections until asked to stop; then lets the open requests end.
-pub async fn serve<S, B>(listener: TcpListener, service: S, mut stopping: Stopping)
+/// Serves connections, each with a service of its own, until asked to stop; then lets the open requests end.
+pub async fn serve<S, B>(listener: TcpListener, service_of: impl Fn(Connection) -> S, mut stopping: Stopping)
 where
-    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + Sync + 'static,
+    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Send + 'static,
     S::Future: Send,
     B: Body + Send + 'static,
     B::Data: Send,
@@ -69,7 +73,7 @@ where
             () = stopping.set() => break,
         };
         let (stream, peer) = match accepted {
-            Ok((stream, peer)) => (stream, Peer(peer.ip())),
+            Ok((stream, peer)) => (stream, peer.ip()),
             Err(error) => {
                 tracing::warn!(%error, "a connection could not be accepted");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -78,19 +82,14 @@ where
         };
         // An answer is one small write: Nagle's algorithm would only delay it.
         let _ = stream.set_nodelay(true);
-        let service = service.clone();
         let arrival = Arrival::default();
         let stream = TokioIo::new(Noted::new(stream, arrival.clone()));
-        let informed = service_fn(move |mut request: Request<Incoming>| {
-            request.extensions_mut().insert(peer);
-            request.extensions_mut().insert(arrival.clone());
-            service.call(request)
-        });
+        let service = service_of(Connection { peer, arrival });
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(HEADER_TIMEOUT)
             .max_buf_size(HEADER_BYTES_MAX)
-            .serve_connection(stream, informed);
+            .serve_connection(stream, service);
         let connection = graceful.watch(connection);
         tokio::spawn(async move {
             if let Err(error) = connection.await {

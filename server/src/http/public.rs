@@ -23,6 +23,7 @@ use tokio::time::Instant;
 
 use super::arrival::Arrival;
 use super::events::Events;
+use super::listener::Connection;
 use super::meters::Meters;
 use super::partner::{self, Partner};
 use crate::http::context::App;
@@ -69,23 +70,34 @@ pub struct Settings {
     pub partner_api: Option<partner::Settings>,
 }
 
-/// The service that answers UR.
-#[derive(Clone)]
+/// Answers UR.
 pub struct Public {
     app: Arc<App>,
-    settings: Arc<Settings>,
-    meters: Arc<Meters>,
-    events: Arc<Events>,
-    partner: Option<Arc<Partner>>,
+    settings: Settings,
+    meters: Meters,
+    events: Events,
+    partner: Option<Partner>,
+}
+
+/// Answers UR over one connection.
+pub struct Answering {
+    public: Arc<Public>,
+    arrival: Arrival,
 }
 
 impl Public {
-    /// The service over a running program.
+    /// Over a running program.
     #[must_use]
     pub fn new(app: Arc<App>, settings: Settings) -> Public {
-        let events = Arc::new(Events::new(Arc::clone(&app), settings.transaction_amounts));
-        let partner = settings.partner_api.clone().map(|partner| Arc::new(Partner::new(Arc::clone(&app), partner)));
-        Public { app, settings: Arc::new(settings), meters: Arc::new(Meters::new()), events, partner }
+        let events = Events::new(Arc::clone(&app), settings.transaction_amounts);
+        let partner = settings.partner_api.clone().map(|partner| Partner::new(Arc::clone(&app), partner));
+        Public { app, settings, meters: Meters::new(), events, partner }
+    }
+
+    /// The service of each connection.
+    pub fn services(self) -> impl Fn(Connection) -> Answering {
+        let public = Arc::new(self);
+        move |connection| Answering { public: Arc::clone(&public), arrival: connection.arrival }
     }
 
     pub(super) fn now(&self) -> Moment {
@@ -97,8 +109,7 @@ impl Public {
         self.settings.signatures.timestamp_window_seconds
     }
 
-    async fn respond(self, request: hyper::Request<Incoming>) -> Response<Full<Bytes>> {
-        let arrival = request.extensions().get::<Arrival>().cloned().unwrap_or_default();
+    async fn respond(&self, request: hyper::Request<Incoming>, arrival: &Arrival) -> Response<Full<Bytes>> {
         let (head, body) = request.into_parts();
         let mut upload = Upload { ended: body.is_end_stream(), body };
         let answered = self.answer(&head, &mut upload, arrival.of_request()).await;
@@ -204,14 +215,14 @@ impl Public {
     }
 }
 
-impl Service<hyper::Request<Incoming>> for Public {
+impl Service<hyper::Request<Incoming>> for Answering {
     type Response = Response<Full<Bytes>>;
     type Error = Infallible;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
 
     fn call(&self, request: hyper::Request<Incoming>) -> Self::Future {
-        let service = self.clone();
-        Box::pin(async move { Ok(trace::traced(service.respond(request)).await) })
+        let (public, arrival) = (Arc::clone(&self.public), self.arrival.clone());
+        Box::pin(async move { Ok(trace::traced(public.respond(request, &arrival)).await) })
     }
 }
 

@@ -6,7 +6,6 @@ mod watchdog;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper_util::service::TowerToHyperService;
 use tapgate_engine::ids::UrId;
 use tapgate_engine::store::StoreError;
 use tokio::net::TcpListener;
@@ -76,10 +75,10 @@ pub(super) fn list<A: UrApi>(app: &Arc<App>, config: &Config, parts: Parts<A>) -
         deliveries,
         Job::new("watch", BESIDE_DECISIONS, |stopping| watch.run(stopping)),
     ];
-    let answers = Public::new(Arc::clone(app), config.public.clone());
-    let router = TowerToHyperService::new(admin::service(Arc::clone(app), config.admin.clone()));
+    let answers = Public::new(Arc::clone(app), config.public.clone()).services();
+    let shown = admin::services(Arc::clone(app), config.admin.clone());
     jobs.push(Job::new("listeners", None, |stopping| async move {
-        let admin = listener::serve(admin, router, stopping.clone());
+        let admin = listener::serve(admin, shown, stopping.clone());
         tokio::join!(listener::serve(public, answers, stopping), admin);
     }));
     // Last, so that calls to UR end first at a stop: requests in progress may take their time.

@@ -187,7 +187,8 @@ pub async fn run(options: Options, out: &mut (dyn Write + Send)) -> Result<Ran, 
     let (stop, stopping) = stopping();
     let provider = (options.provider == Provider::PartnerApi).then(|| PartnerApi::new(&keys.token));
     let router = provider.clone().into_iter().fold(api.router(), |router, api| router.merge(api.router()));
-    tokio::spawn(listener::serve(socket, TowerToHyperService::new(router), stopping));
+    let router = TowerToHyperService::new(router);
+    tokio::spawn(listener::serve(socket, move |_| router.clone(), stopping));
     let mut server = Server::start(config, Arc::clone(&clock)).await?;
     let stage = set_up(&options, &keys, &server, (books, world()), (window_seconds, provider)).await?;
     let learning = Arc::clone(&stage);

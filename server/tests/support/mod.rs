@@ -8,7 +8,6 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper_util::service::TowerToHyperService;
 use metrics_exporter_prometheus::PrometheusBuilder;
 use sha2::{Digest, Sha256};
 use tapgate::clock::Clock;
@@ -57,9 +56,12 @@ impl Server {
         let (stop, stopping) = stopping();
         let [public, admin] = [bind().await, bind().await];
         let addresses = [&public, &admin].map(|listener| listener.local_addr().unwrap());
-        tokio::spawn(listener::serve(public, Public::new(Arc::clone(&app), config.public), stopping.clone()));
-        let router = TowerToHyperService::new(admin::service(Arc::clone(&app), config.admin));
-        tokio::spawn(listener::serve(admin, router, stopping));
+        tokio::spawn(listener::serve(
+            public,
+            Public::new(Arc::clone(&app), config.public).services(),
+            stopping.clone(),
+        ));
+        tokio::spawn(listener::serve(admin, admin::services(Arc::clone(&app), config.admin), stopping));
         let [public, admin] = addresses;
         Server { app, public, admin, key, _stop: stop }
     }

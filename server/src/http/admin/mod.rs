@@ -18,6 +18,7 @@ mod treasury;
 mod users;
 mod views;
 
+use std::convert::Infallible;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,12 +29,15 @@ use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use hyper::body::Incoming;
+use hyper::service::Service;
+use hyper_util::service::TowerToHyperService;
 use tapgate_engine::journal::Durability;
 use tapgate_engine::ledger::Ledger;
 use tapgate_engine::money::Currency;
 
 use self::auth::{Access, Lockout, Token};
-use super::listener::Peer;
+use super::listener::Connection;
 use crate::health::NotReady;
 use crate::http::context::App;
 use crate::http::problem::Problem;
@@ -80,8 +84,34 @@ impl Gate {
 /// A handler's answer.
 type Answer = Result<axum::Json<serde_json::Value>, Problem>;
 
-/// The admin API over a running program.
-pub fn service(app: Arc<App>, settings: Settings) -> Router {
+/// The peer's address, as an extension of the request.
+#[derive(Clone, Copy, Debug)]
+struct Peer(IpAddr);
+
+/// The admin API over one connection.
+pub struct Serving {
+    router: TowerToHyperService<Router>,
+    peer: Peer,
+}
+
+impl Service<hyper::Request<Incoming>> for Serving {
+    type Response = Response;
+    type Error = Infallible;
+    type Future = <TowerToHyperService<Router> as Service<hyper::Request<Incoming>>>::Future;
+
+    fn call(&self, mut request: hyper::Request<Incoming>) -> Self::Future {
+        request.extensions_mut().insert(self.peer);
+        self.router.call(request)
+    }
+}
+
+/// The service of each connection: the admin API over a running program.
+pub fn services(app: Arc<App>, settings: Settings) -> impl Fn(Connection) -> Serving {
+    let router = TowerToHyperService::new(router(app, settings));
+    move |connection| Serving { router: router.clone(), peer: Peer(connection.peer) }
+}
+
+fn router(app: Arc<App>, settings: Settings) -> Router {
     let admin = Admin { app, settings: Arc::new(settings), lockout: Arc::default() };
     let gate = Gate(admin.clone());
     let nouns: [fn(&Gate) -> Router<Admin>; 12] = [
