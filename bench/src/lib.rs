@@ -1,8 +1,11 @@
 //! What the benches share: a ledger full of users, requests that never repeat, and a store that keeps nothing.
 #![expect(clippy::expect_used, clippy::panic, reason = "a bench that meets the unexpected stops")]
 
+mod slabs;
+
+use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
 
 use compact_str::CompactString;
 use rand::rngs::ChaCha8Rng;
@@ -13,7 +16,7 @@ use tapgate_engine::fact::{
     AccountStatus, Author, CardStatus, Channel, Controls, Flow, Import, ImportedCard, Kind, Merchant, Period, Posting,
     Progress, Request, VelocityRule,
 };
-use tapgate_engine::ids::{AuthorizationId, Sequence};
+use tapgate_engine::ids::{AuthorizationId, Sequence, UrId};
 use tapgate_engine::journal::{Durability, NoPlace};
 use tapgate_engine::ledger::{Change, ChangeError, Ledger, Policy, Reflected, Refusal, Submission};
 use tapgate_engine::money::{ChfMinor, Currency, Minor, Money};
@@ -22,12 +25,17 @@ use tapgate_engine::store::{Entry, RowBytes, Store, StoreError, Table, Visit, Vi
 use tapgate_engine::time::{Moment, UnixMillis, UnixSeconds};
 use tapgate_engine::tree::{Frontier, Hash, Node, Span};
 
+pub use slabs::Slabs;
+
 /// The allocator of the server's binary.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// When the benches' world begins, unix seconds.
 pub const START_SECONDS: u64 = 1_768_659_501;
+
+/// What every user owns.
+const FUNDS: Money = Money { amount: Minor(900_000_000_000_000), currency: Currency::EUR };
 
 /// A callback as UR sends it.
 pub const BODY: &str = r#"{"event":"card_authorization","timestamp":1768659501,"data":{"authorizationId":"auth_7Q2","type":"authorization","originalAuthorizationId":null,"urId":"10000001","cardId":"card_1","transactionAmount":"1250","transactionCurrency":"EUR","settlementAmount":"1250","settlementCurrency":"EUR","partialApprovalAllowed":false,"merchant":{"id":"m_1","name":"Café","mcc":"5812","city":"Zürich","country":"CHE"},"channel":"contactless"}}"#;
@@ -138,6 +146,12 @@ pub fn all_controls() -> Controls {
     }
 }
 
+/// Takes from a pool by compare-and-swap, as every floor does; false where it does not cover the amount.
+pub fn take(pool: &AtomicI64, amount: i64) -> bool {
+    let enough = |available: i64| available.checked_sub(amount).filter(|left| *left >= 0);
+    pool.fetch_update(Ordering::AcqRel, Ordering::Acquire, enough).is_ok()
+}
+
 /// The urId at an index.
 #[must_use]
 pub fn ur_id(index: u64) -> String {
@@ -201,7 +215,7 @@ fn import(index: u64) -> Import {
             client: ChfMinor(900_000_000_000_000),
             start: UnixSeconds(START_SECONDS.cast_signed()),
         },
-        funds: Some(Money { amount: Minor(900_000_000_000_000), currency: Currency::EUR }),
+        funds: Some(FUNDS),
         fiat: Vec::new(),
         funding: None,
         overrides: false,
@@ -250,8 +264,8 @@ pub fn post(ledger: &Ledger, posting: &Posting) {
 /// Spends made before their clearings: as in life, other spends come in between.
 const ROUND: u64 = 10_000;
 
-/// So many spends, each with its clearing.
-pub fn spend_and_clear(ledger: &Ledger, requests: &mut Requests, count: u64) {
+/// So many spends, each with its clearing. `cleared` is told of each round.
+pub fn spend_and_clear(ledger: &Ledger, requests: &mut Requests, count: u64, mut cleared: impl FnMut(&[Request])) {
     let mut left = count;
     while left > 0 {
         let asked = requests.taps(left.min(ROUND));
@@ -262,6 +276,21 @@ pub fn spend_and_clear(ledger: &Ledger, requests: &mut Requests, count: u64) {
         for request in &asked {
             post(ledger, &clearing(request));
         }
+        cleared(&asked);
+    }
+}
+
+/// The partner debits its users for what was cleared, and says so with each one's new funds: their last claims end.
+pub fn debit(ledger: &Ledger, cleared: &[Request], version: u64) {
+    let mut of_users: HashMap<&UrId, Vec<AuthorizationId>> = HashMap::new();
+    cleared.iter().for_each(|request| of_users.entry(&request.user).or_default().push(request.id.clone()));
+    for (user, debited) in of_users {
+        let change = Change::ReplaceFunds { user: user.clone(), funds: FUNDS, version, debited };
+        settle(|| match ledger.change(&author(), change.clone(), now()) {
+            Ok(_) => Some(()),
+            Err(ChangeError::NoPlace(NoPlace::Full)) => None,
+            Err(error) => panic!("{error}"),
+        });
     }
 }
 

@@ -1,11 +1,11 @@
 //! The floors as they were first built. They stay as they are, so that a ratio of today stands beside one of last month.
 
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::AtomicI64;
 
 use ahash::RandomState;
 use compact_str::CompactString;
 use dashmap::{DashMap, Entry};
-use tapgate_bench::ur_id;
+use tapgate_bench::{take, ur_id};
 use tapgate_engine::fact::Request;
 use tapgate_engine::ids::{AuthorizationId, UrId};
 
@@ -41,11 +41,6 @@ impl Floor {
         row.0 += amount;
         self.answers.insert(id, 1).is_none()
     }
-}
-
-pub(crate) fn take(pool: &AtomicI64, amount: i64) -> bool {
-    let enough = |available: i64| available.checked_sub(amount).filter(|left| *left >= 0);
-    pool.fetch_update(Ordering::AcqRel, Ordering::Acquire, enough).is_ok()
 }
 
 /// The floor of whoever remembers as much as the engine does: rows of the engine's sizes, the request encoded and

@@ -5,7 +5,6 @@
 #![expect(clippy::expect_used, reason = "a bench that meets the unexpected stops")]
 
 mod floors;
-mod slabs;
 
 use std::cell::LazyCell;
 use std::hint::black_box;
@@ -15,14 +14,13 @@ use std::time::{Duration, Instant};
 
 use compact_str::CompactString;
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
-use tapgate_bench::{Requests, Sink, all_controls, drain, ledger, now, submit};
+use tapgate_bench::{Requests, Sink, Slabs, all_controls, drain, ledger, now, submit};
 use tapgate_engine::fact::{Controls, Request};
 use tapgate_engine::ledger::Ledger;
 use tapgate_engine::store::Store;
 use tapgate_engine::testing::Gated;
 
 use floors::{Floor, Remembering};
-use slabs::Slabs;
 
 /// Decisions in a batch: what the queue holds, less some room.
 const BATCH: u64 = 1_024;

@@ -49,7 +49,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Failed> {
     write_all_rows(&ledger);
     let before = store.compacted_bytes()?;
     let mut requests = Requests::new(options.users, 0);
-    spend_and_clear(&ledger, &mut requests, options.spends);
+    spend_and_clear(&ledger, &mut requests, options.spends, |_| {});
     drain(&ledger);
     write_all_rows(&ledger);
     Disk::of(options.spends, &before, &store.compacted_bytes()?).tell(options.json)

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde::Serialize;
-use tapgate_bench::{Requests, drain, ledger, spend_and_clear, submit, write_all_rows};
+use tapgate_bench::{Requests, debit, drain, ledger, spend_and_clear, submit, write_all_rows};
 use tapgate_engine::fact::Controls;
 use tapgate_engine::ledger::Ledger;
 use tapgate_engine::store::Store;
@@ -17,7 +17,7 @@ use super::{Failed, print};
 /// Have ids answered and written to rows, ended ones and open ones, and divide what the process grew by.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    /// Ids that are answered and cleared.
+    /// Ids that are answered, cleared, and debited by the partner.
     #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1..))]
     ids: u64,
     /// Ids before them: the store's caches and tables are there then.
@@ -99,7 +99,15 @@ pub(crate) fn run(options: &Options) -> Result<(), Failed> {
         }
     };
     let mut requests = Requests::new(spenders, 0);
-    let mut end = |count| in_rounds(count, &mut |round| spend_and_clear(&ledger, &mut requests, round));
+    let mut version = 0;
+    let mut end = |count| {
+        in_rounds(count, &mut |round| {
+            spend_and_clear(&ledger, &mut requests, round, |cleared| {
+                version += 1;
+                debit(&ledger, cleared, version);
+            });
+        });
+    };
     end(before);
     let warm = Taken::at_rest(&ledger, &store)?;
     end(ids);

@@ -1,9 +1,7 @@
 //! Durable decisions without HTTP: the engine over RocksDB, and so many waiters at once.
 
-use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
@@ -13,17 +11,12 @@ use tapgate_engine::journal::Durability;
 use tapgate_engine::ledger::Ledger;
 use tapgate_engine::money::Minor;
 use tapgate_engine::rows::Outcome;
+use tapgate_engine::store::Store;
 use tapgate_engine::store::rocks::{Rocks, SyncMode};
-use tapgate_engine::store::{Store, StoreError};
 
 use super::report::{Latencies, Measured, per_second};
+use super::turns::{Rows, Turns};
 use super::{Failed, print};
-
-/// After how many records rows follow the journal, how often that is looked for, and how nice their thread is, as the
-/// server has it.
-const ROWS_RECORDS_MAX: u64 = 500_000;
-const ROWS_LOOK_INTERVAL: Duration = Duration::from_secs(5);
-const ROWS_NICENESS: i32 = 10;
 
 /// Every so many a request is over the limit, and declined.
 const DECLINE_EVERY: u64 = 10;
@@ -85,13 +78,6 @@ pub(crate) struct Options {
     json: bool,
 }
 
-/// Turns of rows that began and ended within the measured time.
-#[derive(Clone, Copy, Debug, Default, Serialize)]
-struct Turns {
-    rows_turns: u32,
-    rows_seconds: f64,
-}
-
 #[derive(Debug, Serialize)]
 struct MeasuredWithRows {
     #[serde(flatten)]
@@ -105,14 +91,15 @@ pub(crate) fn run(options: &Options) -> Result<(), Failed> {
     let store: Arc<dyn Store> = Arc::new(Rocks::open(directory.path(), options.durability.of_store())?);
     let ledger = Arc::new(ledger(Arc::clone(&store), options.users, Controls::default()));
     write_all_rows(&ledger);
-    let (stop, kept) = (Arc::new(AtomicBool::new(false)), Arc::clone(&ledger));
-    let stopping = Arc::clone(&stop);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let from = Instant::now() + Duration::from_secs(options.warmup);
     let ends = from + Duration::from_secs(options.seconds);
-    let at_latest = options.turn.then(|| from + Duration::from_secs(options.seconds) / 4);
-    let keep_rows = move || keep_rows(&kept, &stopping, at_latest, from..ends);
-    let rows = std::thread::Builder::new().name("rows".to_owned()).spawn(keep_rows)?;
+    let (durable, kept) = (Arc::clone(&ledger), Arc::clone(&ledger));
+    let write = move || {
+        write_all_rows(&kept);
+        Ok(())
+    };
+    let rows = Rows::start(options.turn, from..ends, move || durable.journal().durable().0, write)?;
     let latencies = runtime.block_on(async {
         let wait = |lane| {
             let requests = Requests::new(options.users, u64::from(lane));
@@ -125,10 +112,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Failed> {
         }
         Ok::<_, Failed>(all)
     })?;
-    stop.store(true, Ordering::Release);
-    rows.thread().unpark();
-    // A panic has aborted the process already.
-    let turns = rows.join().unwrap_or(Ok(Turns::default()))?;
+    let turns = rows.stop()?;
     ledger.journal().close();
 
     let seconds = Duration::from_secs(options.seconds);
@@ -182,33 +166,6 @@ async fn decide(
         }
     }
     Ok(latencies)
-}
-
-/// Writes rows behind the journal, as the server does; the first turn at the latest then.
-fn keep_rows(
-    ledger: &Ledger,
-    stopping: &AtomicBool,
-    mut at_latest: Option<Instant>,
-    measured: Range<Instant>,
-) -> Result<Turns, StoreError> {
-    let _ = rustix::process::setpriority_process(None, ROWS_NICENESS);
-    let mut written = ledger.journal().durable();
-    let mut turns = Turns::default();
-    while !stopping.load(Ordering::Acquire) {
-        let (durable, began) = (ledger.journal().durable(), Instant::now());
-        if durable.0.saturating_sub(written.0) > ROWS_RECORDS_MAX || at_latest.is_some_and(|at| began >= at) {
-            (written, at_latest) = (durable, None);
-            write_all_rows(ledger);
-            let ended = Instant::now();
-            if measured.contains(&began) && measured.contains(&ended) {
-                turns.rows_turns += 1;
-                turns.rows_seconds += (ended - began).as_secs_f64();
-            }
-        }
-        let until_then = at_latest.map_or(ROWS_LOOK_INTERVAL, |at| at.saturating_duration_since(Instant::now()));
-        std::thread::park_timeout(ROWS_LOOK_INTERVAL.min(until_then));
-    }
-    Ok(turns)
 }
 
 /// Bytes of the last record, the part of its hash included: what one decision adds to the log.

@@ -1,11 +1,12 @@
 //! The durable floor: records of one size go to RocksDB in groups with sequential keys. A group gathers while the last
-//! one is written; nothing is decided, hashed or remembered.
+//! one is written; nothing is decided or hashed, and nothing remembered unless it is asked for.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use tapgate_bench::{Requests, Slabs};
 use tapgate_engine::ids::Sequence;
 use tapgate_engine::journal::GROUP_RECORDS_MAX;
 use tapgate_engine::store::rocks::Rocks;
@@ -16,6 +17,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::Failed;
 use super::engine::Durable;
 use super::report::{Latencies, Measured, per_second};
+use super::turns::Rows;
 
 /// Write records of one size to RocksDB in groups.
 #[derive(Debug, clap::Args)]
@@ -23,6 +25,10 @@ pub(crate) struct Options {
     /// Records that wait for their durability at once; 0: one thread writes one after the other, without a queue.
     #[arg(long, default_value_t = 256, value_parser = clap::value_parser!(u16).range(0..=4_096))]
     waiters: u16,
+    /// Before each record, remember a decision of one of so many users, in slabs; and write an index of the ids in turns,
+    /// of which one begins in the first quarter of the measured time.
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
+    remember: Option<u64>,
     /// Bytes of a record; the 8 bytes of its hash are among them.
     #[arg(long, default_value_t = 328, value_parser = clap::value_parser!(u64).range(8..=65_536))]
     bytes: u64,
@@ -83,12 +89,13 @@ pub(crate) fn run(options: &Options) -> Result<(), Failed> {
     let time = Time { from, ends: from + Duration::from_secs(options.seconds) };
     let latencies = match options.waiters {
         0 => alone(&store, &payload, time)?,
-        waiters => grouped(Arc::new(store), &payload, time, waiters)?,
+        waiters => grouped(&Arc::new(store), &payload, time, waiters, options.remember)?,
     };
     let waiters = if options.waiters == 0 { "alone".to_owned() } else { format!("{} waiters", options.waiters) };
+    let remembering = if options.remember.is_some() { ", remembering" } else { "" };
     let seconds = Duration::from_secs(options.seconds);
     let measured = Measured {
-        what: format!("RocksDB with sequential keys, {waiters}, {}", options.durability.name()),
+        what: format!("RocksDB with sequential keys, {waiters}{remembering}, {}", options.durability.name()),
         record_bytes: options.bytes,
         count: latencies.count(),
         seconds: seconds.as_secs_f64(),
@@ -119,12 +126,27 @@ fn alone(store: &Rocks, payload: &[u8], time: Time) -> Result<Latencies, Failed>
     Ok(latencies)
 }
 
-fn grouped(store: Arc<dyn Store>, payload: &[u8], time: Time, waiters: u16) -> Result<Latencies, Failed> {
-    let (writer, thread) = Writer::start(store)?;
+fn grouped(
+    store: &Arc<Rocks>,
+    payload: &[u8],
+    time: Time,
+    waiters: u16,
+    remembering: Option<u64>,
+) -> Result<Latencies, Failed> {
+    let slabs = remembering.map(|users| Arc::new(Slabs::new(users, payload.len())));
+    let rows = slabs.clone().map(|slabs| {
+        let (counted, store) = (Arc::clone(&slabs), Arc::clone(store));
+        Rows::start(true, time.from..time.ends, move || counted.count(), move || slabs.write_index(&*store))
+    });
+    let rows = rows.transpose()?;
+    let (writer, thread) = Writer::start(Arc::clone(store) as Arc<dyn Store>)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let latencies = runtime.block_on(async {
-        let wait = |_| tokio::spawn(wait(writer.clone(), payload.to_vec(), time));
-        let tasks: Vec<_> = (0..waiters).map(wait).collect();
+        let wait = |lane| {
+            let remembers = slabs.clone().zip(remembering).map(|(slabs, users)| (slabs, Requests::new(users, lane)));
+            tokio::spawn(wait(writer.clone(), payload.to_vec(), remembers, time))
+        };
+        let tasks: Vec<_> = (0..u64::from(waiters)).map(wait).collect();
         let mut all = Latencies::new()?;
         for task in tasks {
             all.add(&task.await??)?;
@@ -132,18 +154,30 @@ fn grouped(store: Arc<dyn Store>, payload: &[u8], time: Time, waiters: u16) -> R
         Ok::<_, Failed>(all)
     })?;
     drop(writer);
+    rows.map(Rows::stop).transpose()?;
     // A panic has aborted the process already.
     thread.join().unwrap_or(Ok(()))?;
     Ok(latencies)
 }
 
-async fn wait(writer: Writer, payload: Vec<u8>, time: Time) -> Result<Latencies, Failed> {
+async fn wait(
+    writer: Writer,
+    payload: Vec<u8>,
+    mut remembers: Option<(Arc<Slabs>, Requests)>,
+    time: Time,
+) -> Result<Latencies, Failed> {
     let mut latencies = Latencies::new()?;
     loop {
         let record = payload.clone();
+        let asked = remembers.as_mut().map(|(_, requests)| requests.tap());
         let began = Instant::now();
         if began >= time.ends {
             return Ok(latencies);
+        }
+        if let (Some((slabs, _)), Some(request)) = (&remembers, &asked)
+            && !slabs.decide(request)
+        {
+            return Err(Failed("the floor declined".to_owned()));
         }
         writer.put(record).await?;
         let now = Instant::now();

@@ -16,6 +16,7 @@ mod receive;
 mod report;
 mod stages;
 mod target;
+mod turns;
 
 use std::io::Write;
 use std::process::ExitCode;

@@ -1,6 +1,6 @@
 //! The floor of an engine that remembers as much in slabs: one table of places for ids, authorizations in slots that are
 //! used again, a record encoded in its thread's scratch and copied into a recycled buffer. Nothing is judged, explained or
-//! hashed.
+//! hashed. The decision bench times it alone, the durable floor before a group commit.
 
 use std::cell::RefCell;
 use std::sync::atomic::AtomicI64;
@@ -8,12 +8,13 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
-use tapgate_bench::ur_id;
 use tapgate_engine::fact::Request;
 use tapgate_engine::ids::UrId;
+use tapgate_engine::store::{RowBytes, Store, StoreError, Table};
+use tapgate_engine::tree::Frontier;
 use twox_hash::XxHash3_128;
 
-use super::floors::take;
+use crate::{take, ur_id};
 
 /// As many as the engine's maps have.
 const SHARDS: usize = 1_024;
@@ -23,6 +24,9 @@ const BUFFERS: usize = 1_024;
 
 /// With its place, an open authorization takes the 400 bytes of the target.
 const SLOT_BYTES: usize = 400 - size_of::<Place>();
+
+/// Entries put at once, as the engine puts rows.
+const ENTRIES_AT_ONCE: usize = 128;
 
 /// Slots that a slab grows by: it never moves what it holds.
 const CHUNK_SLOTS: usize = 64;
@@ -67,6 +71,8 @@ impl Slab {
 struct Ids {
     places: HashTable<Place>,
     authorizations: Slab,
+    /// Not in rows yet.
+    fresh: Vec<u128>,
 }
 
 /// A user's slot, with room for the hold and the spend that an approval adds.
@@ -96,7 +102,8 @@ thread_local! {
     static SCRATCH: RefCell<Scratch> = const { RefCell::new(Scratch { record: Vec::new(), recycled: Vec::new(), next: 0 }) };
 }
 
-pub(crate) struct Slabs {
+/// What an engine in this layout remembers.
+pub struct Slabs {
     ids: Vec<Mutex<Ids>>,
     accounts: Vec<Mutex<Accounts>>,
     pool: AtomicI64,
@@ -114,7 +121,9 @@ fn parts(hash: u128) -> (usize, u64) {
 }
 
 impl Slabs {
-    pub(crate) fn new(users: u64, record_bytes: usize) -> Slabs {
+    /// So many users, and records of so many bytes.
+    #[must_use]
+    pub fn new(users: u64, record_bytes: usize) -> Slabs {
         let slabs = Slabs {
             ids: (0..SHARDS).map(|_| Mutex::default()).collect(),
             accounts: (0..SHARDS).map(|_| Mutex::default()).collect(),
@@ -133,8 +142,28 @@ impl Slabs {
         slabs
     }
 
+    /// Ids so far.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        self.ids.iter().map(|shard| lock(shard).places.len() as u64).sum()
+    }
+
+    /// A turn of rows: an index entry for each new id, in the order of keys, and nothing of users and authorizations.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub fn write_index(&self, store: &dyn Store) -> Result<(), StoreError> {
+        let mut fresh: Vec<u128> = self.ids.iter().flat_map(|shard| std::mem::take(&mut lock(shard).fresh)).collect();
+        fresh.sort_unstable();
+        let entry = |id: &u128| RowBytes { table: Table::Ids, key: id.to_be_bytes().to_vec(), value: vec![0; 8] };
+        for some in fresh.chunks(ENTRIES_AT_ONCE) {
+            store.put_rows(&some.iter().map(entry).collect::<Vec<_>>())?;
+        }
+        store.write_rows(&[], &Frontier::default())
+    }
+
     /// Whether it is approved.
-    pub(crate) fn decide(&self, request: &Request) -> bool {
+    pub fn decide(&self, request: &Request) -> bool {
         SCRATCH.with_borrow_mut(|scratch| self.decide_in(scratch, request).is_some())
     }
 
@@ -148,7 +177,7 @@ impl Slabs {
         let id = XxHash3_128::oneshot(request.id.as_str().as_bytes());
         let (shard, hash) = parts(id);
         let mut ids = lock(self.ids.get(shard)?);
-        let Ids { places, authorizations } = &mut *ids;
+        let Ids { places, authorizations, fresh } = &mut *ids;
         let Entry::Vacant(vacant) = places.entry(hash, |place| place.id == id, |place| parts(place.id).1) else {
             return None;
         };
@@ -167,6 +196,7 @@ impl Slabs {
         let slot = authorizations.put(&record);
         let last = scratch.next as u64;
         vacant.insert(Place { id, last, slot, flags: 1 });
+        fresh.push(id);
         scratch.hand_out(record);
         Some(())
     }
