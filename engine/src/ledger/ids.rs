@@ -12,6 +12,7 @@ use hashbrown::HashTable;
 
 use super::Ledger;
 use super::commit::fold;
+use super::write_rows::BATCH;
 use crate::fact::{Record, Request, Subject};
 use crate::ids::{AuthorizationId, Sequence};
 use crate::journal::Ticket;
@@ -230,6 +231,14 @@ impl Shard {
         }
     }
 
+    fn evict(&mut self, key: IdKey, through: Sequence) {
+        let Ok(place) = self.places.find_entry(key.spread(), |place| place.key == key) else { return };
+        if place.get().newest() <= through {
+            place.remove();
+            self.evictions += 1;
+        }
+    }
+
     fn insert(&mut self, place: Place) {
         self.places.insert_unique(place.key.spread(), place, |place| place.key.spread());
     }
@@ -275,13 +284,17 @@ impl Ids {
         }
     }
 
-    /// Evicts an id whose records are all at or before `through`: its entry in the index leads to them.
-    pub(super) fn evict(&self, key: IdKey, through: Sequence) {
-        let mut shard = self.shard(key);
-        let Ok(place) = shard.places.find_entry(key.spread(), |place| place.key == key) else { return };
-        if place.get().newest() <= through {
-            place.remove();
-            shard.evictions += 1;
+    /// Evicts the ids among these whose records are all at or before `through`: their entries in the index lead to them.
+    /// It goes shard by shard, because places of one shard lie together, and rests after some.
+    pub(super) fn evict(&self, mut ids: Vec<IdKey>, through: Sequence, rest: &mut dyn FnMut()) {
+        ids.sort_unstable_by_key(|id| shard_of(*id));
+        let of_shards = ids.chunk_by(|one, other| shard_of(*one) == shard_of(*other));
+        for (first, some) in of_shards.flat_map(|ids| ids.chunks(BATCH)).filter_map(|some| Some((some.first()?, some)))
+        {
+            let mut shard = self.shard(*first);
+            some.iter().for_each(|id| shard.evict(*id, through));
+            drop(shard);
+            rest();
         }
     }
 }

@@ -11,7 +11,7 @@ use super::Ledger;
 use super::pool::Pool;
 use crate::ids::{Sequence, UrId};
 use crate::rows::encoding::encode;
-use crate::rows::index::{EntryKey, IdKey, IndexSum, entry_bytes};
+use crate::rows::index::{EntryKey, IndexSum, entry_bytes};
 use crate::rows::{CallersKey, KeyRow, PROGRAM_KEY, PoolRow, PostingRow, ProgramRow, Row, User, encode_row};
 use crate::store::{RowBytes, StoreError, StoredTree, Table};
 use crate::time::UnixMillis;
@@ -126,7 +126,8 @@ impl Ledger {
         self.lock_keys().forget(watermark);
         self.lock_shelves().forget(watermark);
         tail.watermark = watermark;
-        self.evict(in_order(&mut ids), watermark, rest);
+        // The next message about one of them is rare, and reads its records from the disk.
+        self.ids.evict(ids, watermark, rest);
         Ok(RowsWritten { rows: written, watermark, more: watermark < cut })
     }
 
@@ -177,14 +178,6 @@ impl Ledger {
             rest();
         }
         Ok(entries.len())
-    }
-
-    /// Evicts ids that no later record is about: the next message about one is rare, and reads its records from the disk.
-    fn evict(&self, ids: &[IdKey], watermark: Sequence, rest: &mut dyn FnMut()) {
-        for some in ids.chunks(BATCH) {
-            some.iter().for_each(|id| self.ids.evict(*id, watermark));
-            rest();
-        }
     }
 
     /// The program's and the pools' rows, which have no guard of their own, at one place of the journal: taken while no

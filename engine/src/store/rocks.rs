@@ -56,6 +56,10 @@ const FORMAT_VERSION: u8 = 13;
 /// Bloom filter bits per key: 1 % false positives, so that a new id costs no read.
 const BLOOM_BITS_PER_KEY: f64 = 10.0;
 
+/// Of the write buffer (64 MB), the filter over the index of ids while it is in memory: a megabyte, ten bits for each
+/// entry of a turn with some room.
+const IDS_FILTER_RATIO: f64 = 0.02;
+
 /// Bytes in memory before the journal is flushed; bounds the log that recovery reads again.
 const JOURNAL_BUFFER_BYTES: usize = 64 << 20;
 
@@ -102,6 +106,8 @@ pub struct Rocks {
     replaced: Mutex<Vec<PathBuf>>,
     /// Of the hashes in the index of ids.
     id_seed: u64,
+    /// Made once: every decision looks its id up twice.
+    reading: ReadOptions,
 }
 
 impl std::fmt::Debug for Rocks {
@@ -186,6 +192,11 @@ fn family(name: &str) -> ColumnFamilyDescriptor {
     options.set_level_zero_stop_writes_trigger(NEVER);
     options.set_soft_pending_compaction_bytes_limit(0);
     options.set_hard_pending_compaction_bytes_limit(0);
+    if name == table_name(Table::Ids) {
+        // Every new id is looked for, also while a turn has entries of half a million in memory.
+        options.set_memtable_whole_key_filtering(true);
+        options.set_memtable_prefix_bloom_ratio(IDS_FILTER_RATIO);
+    }
     let mut blocks = BlockBasedOptions::default();
     blocks.set_bloom_filter(BLOOM_BITS_PER_KEY, false);
     options.set_block_based_table_factory(&blocks);
@@ -274,7 +285,8 @@ impl Rocks {
         let journal = DB::open_cf_descriptors(&of_journal, directory.join(JOURNAL), journal_families());
         let journal = journal.map_err(|error| failed(&error))?;
         let id_seed = if format.is_none() { chosen_seed()? } else { seed_of(&rows)? };
-        let store = Rocks { journal, rows, sync_mode, replaced: Mutex::default(), id_seed };
+        let store =
+            Rocks { journal, rows, sync_mode, replaced: Mutex::default(), id_seed, reading: ReadOptions::default() };
         if format.is_none() {
             let synced = std::fs::File::open(directory).and_then(|directory| directory.sync_all());
             synced.map_err(|error| StoreError::Failed(format!("the data directory cannot be synced: {error}")))?;
@@ -313,7 +325,14 @@ impl Rocks {
         let journal = DB::open_cf_descriptors_read_only(&journal_options(), journal, journal_families(), false);
         let journal = journal.map_err(|error| failed(&error))?;
         let id_seed = seed_of(&rows)?;
-        Ok(Rocks { journal, rows, sync_mode: SyncMode::Os, replaced: Mutex::default(), id_seed })
+        Ok(Rocks {
+            journal,
+            rows,
+            sync_mode: SyncMode::Os,
+            replaced: Mutex::default(),
+            id_seed,
+            reading: ReadOptions::default(),
+        })
     }
 
     fn flush_all(&self) -> Result<(), StoreError> {
@@ -544,7 +563,7 @@ impl Store for Rocks {
 
     fn row(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
         let Some(family) = self.table(table) else { return Ok(None) };
-        self.rows.get_cf(family, key).map_err(|error| failed(&error))
+        self.rows.get_cf_opt(family, key, &self.reading).map_err(|error| failed(&error))
     }
 
     fn rows(&self, table: Table, visit: VisitRow<'_>) -> Result<(), StoreError> {
