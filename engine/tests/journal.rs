@@ -2,7 +2,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that meets the unexpected stops")]
 
-use std::sync::Arc;
+use std::pin::pin;
+use std::sync::{Arc, Mutex, mpsc};
+use std::task::{Context, Wake, Waker};
 
 use tapgate_engine::fact::{AuthorizationState, Kind, Overdue, Reason, Request};
 use tapgate_engine::ids::Sequence;
@@ -75,6 +77,55 @@ fn a_reader_waits_for_the_records_it_may_have_seen() {
     store.set_open(true);
     assert_eq!(first.block(), Durability::Durable);
     assert_eq!(submission.ticket.unwrap().block(), Durability::Durable);
+}
+
+/// Holds the thread that wakes it until it is let go.
+struct Held {
+    reached: Mutex<mpsc::Sender<()>>,
+    go: Mutex<mpsc::Receiver<()>>,
+}
+
+impl Wake for Held {
+    fn wake(self: Arc<Self>) {
+        self.reached.lock().unwrap().send(()).unwrap();
+        self.go.lock().unwrap().recv().unwrap();
+    }
+}
+
+#[test]
+fn an_id_stays_in_memory_until_its_waiter_knows_that_it_is_durable() {
+    let store = Gated::new(MemoryStore::new(), true);
+    let world = World::with_store(store.clone());
+    world.drained();
+    store.set_open(false);
+    let first = world.ledger.submit(tap("a1", 1000), at(10)).unwrap();
+    let journal = world.ledger.journal();
+    let awaited = journal.await_durable(journal.claimed()).expect("the approval is under way");
+    let ((reached, is_reached), (go, may_go)) = (mpsc::channel(), mpsc::channel());
+    let held = Waker::from(Arc::new(Held { reached: Mutex::new(reached), go: Mutex::new(may_go) }));
+    assert!(pin!(awaited.wait()).poll(&mut Context::from_waker(&held)).is_pending());
+    store.set_open(true);
+    is_reached.recv().unwrap();
+    assert_eq!(journal.durable(), journal.claimed(), "the record is durable, and its waiter not told");
+    std::thread::scope(|scope| {
+        let turn = scope.spawn(|| world.ledger.write_rows().unwrap());
+        while store.watermark().unwrap() < journal.durable() {
+            std::thread::yield_now();
+        }
+        for _ in 0..1_000 {
+            let again = world.ledger.submit(tap("a1", 1000), at(10)).unwrap();
+            assert!(again.ticket.is_some(), "it has not been told, so that a repeat must wait with it");
+        }
+        assert_eq!(world.ledger.give_up(&first, at(11)), GaveUp::WaitAgain);
+        go.send(()).unwrap();
+        turn.join().unwrap();
+    });
+    let again = world.ledger.submit(tap("a1", 1000), at(12)).unwrap();
+    let outcome = Some(Outcome::Declined(Reason::DeadlineExceeded));
+    assert_eq!(first.ticket.clone().unwrap().block(), Durability::Released);
+    assert_eq!((first.reply_when(Durability::Released).unwrap().outcome, again.reply.outcome), (outcome, outcome));
+    assert_eq!(world.available(), 100_000, "nothing stays held");
+    world.close_and_check(&store.inner);
 }
 
 #[test]

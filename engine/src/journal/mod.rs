@@ -52,6 +52,7 @@ impl Journal {
             claimed: CachePadded::new(AtomicU64::new(head.0)),
             occupied: CachePadded::new(AtomicU64::new(0)),
             durable: CachePadded::new(AtomicU64::new(head.0)),
+            settled: CachePadded::new(AtomicU64::new(head.0)),
             idle: AtomicBool::new(false),
             closing: AtomicBool::new(false),
             failed: AtomicBool::new(false),
@@ -108,6 +109,14 @@ impl Journal {
     #[must_use]
     pub fn durable(&self) -> Sequence {
         Sequence(self.queue.durable.load(Ordering::Acquire))
+    }
+
+    /// Waits until the tickets of every place up to a durable one are resolved, which the journal thread does right after
+    /// it has made them durable.
+    pub(crate) fn wait_settled(&self, sequence: Sequence) {
+        while self.queue.settled.load(Ordering::Acquire) < sequence.0 {
+            std::thread::yield_now();
+        }
     }
 
     /// A ticket that resolves once every place up to `sequence` is durable; `None` if they are.

@@ -64,6 +64,8 @@ pub(super) struct Queue {
     pub(super) occupied: CachePadded<AtomicU64>,
     /// The last durable place.
     pub(super) durable: CachePadded<AtomicU64>,
+    /// The last place whose waiter has been told, at or behind the last durable one.
+    pub(super) settled: CachePadded<AtomicU64>,
     pub(super) idle: AtomicBool,
     pub(super) closing: AtomicBool,
     pub(super) failed: AtomicBool,

@@ -117,6 +117,7 @@ impl Writer {
     }
 
     fn settle(&self, resolves: &mut Vec<Resolves>, durable: bool) {
+        let last = self.queue.durable.load(Ordering::Relaxed);
         let mut places = 0;
         for resolved in resolves.drain(..) {
             places += match (resolved, durable) {
@@ -138,6 +139,7 @@ impl Writer {
             };
         }
         self.queue.occupied.fetch_sub(places, Ordering::AcqRel);
+        self.queue.settled.store(last, Ordering::Release);
     }
 
     /// Whether the journal is closing and no place is reserved or claimed.

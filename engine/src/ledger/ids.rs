@@ -250,11 +250,11 @@ fn shard_of(key: IdKey) -> usize {
 }
 
 impl Ids {
-    /// `named`: the records that the index on disk does not name yet, oldest first.
+    /// `named`: the records that the index on disk does not name yet.
     pub(super) fn new(seed: u64, named: impl IntoIterator<Item = (IdKey, Subject, Sequence)>) -> Ids {
         let ids = Ids { seed, shards: (0..SHARDS).map(|_| CachePadded::default()).collect() };
         for (key, subject, sequence) in named {
-            ids.shard(key).place(key).named.set(subject, sequence);
+            ids.shard(key).place(key).named.take(subject, sequence);
         }
         ids
     }

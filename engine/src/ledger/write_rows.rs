@@ -126,7 +126,9 @@ impl Ledger {
         self.lock_keys().forget(watermark);
         self.lock_shelves().forget(watermark);
         tail.watermark = watermark;
-        // The next message about one of them is rare, and reads its records from the disk.
+        // The next message about one of them is rare, and reads its records from the disk. Such an answer has no ticket and
+        // may be sent at once, so that the waiters of these records must have been told first.
+        self.journal.wait_settled(watermark);
         self.ids.evict(ids, watermark, rest);
         Ok(RowsWritten { rows: written, watermark, more: watermark < cut })
     }

@@ -88,11 +88,13 @@ impl LastRecords {
         })
     }
 
-    pub(crate) fn set(&mut self, subject: Subject, sequence: Sequence) {
-        match subject {
-            Subject::Authorization => self.authorization = sequence,
-            Subject::Answer => self.answer = sequence,
-        }
+    /// Takes a record in, in whatever order they come.
+    pub(crate) fn take(&mut self, subject: Subject, sequence: Sequence) {
+        let last = match subject {
+            Subject::Authorization => &mut self.authorization,
+            Subject::Answer => &mut self.answer,
+        };
+        *last = sequence.max(*last);
     }
 }
 
@@ -193,7 +195,7 @@ impl Index {
         self.entries.extend(named.map(|(id, subject)| (id.entry(subject), sequence)));
     }
 
-    /// What records in memory name, oldest first.
+    /// What records in memory name.
     pub(crate) fn named(&self) -> impl Iterator<Item = (IdKey, Subject, Sequence)> {
         self.entries.iter().map(|(key, sequence)| {
             let (id, subject) = IdKey::of_entry(*key);
@@ -205,7 +207,7 @@ impl Index {
     #[cfg(feature = "testing")]
     pub(crate) fn last(&self) -> impl Fn(&AuthorizationId) -> LastRecords {
         let (seed, mut last) = (self.seed, std::collections::BTreeMap::<_, LastRecords>::new());
-        self.named().for_each(|(id, subject, sequence)| last.entry(id).or_default().set(subject, sequence));
+        self.named().for_each(|(id, subject, sequence)| last.entry(id).or_default().take(subject, sequence));
         move |id| last.get(&IdKey::of(seed, id)).copied().unwrap_or_default()
     }
 
