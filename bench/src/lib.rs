@@ -167,7 +167,7 @@ pub fn ledger(store: Arc<dyn Store>, users: u64, controls: Controls) -> Ledger {
     let ledger = Ledger::start(store, state, policy, 1, Box::new(|error| panic!("{error}"))).expect("a journal");
     if ledger.user_count() == 0 {
         for change in changes(users) {
-            settle(|| ledger.change(&author(), change.clone(), now()).ok().map(|receipt| receipt.ticket));
+            changed(|| ledger.change(&author(), change.clone(), now()));
         }
         drain(&ledger);
     }
@@ -186,6 +186,15 @@ fn settle<T>(mut attempt: impl FnMut() -> Option<T>) -> T {
         }
         std::thread::yield_now();
     }
+}
+
+/// Changes the ledger, and tries again while the queue is full.
+fn changed<T>(mut attempt: impl FnMut() -> Result<T, ChangeError>) -> T {
+    settle(|| match attempt() {
+        Ok(done) => Some(done),
+        Err(ChangeError::NoPlace(NoPlace::Full)) => None,
+        Err(error) => panic!("{error}"),
+    })
 }
 
 fn changes(users: u64) -> impl Iterator<Item = Change> {
@@ -254,17 +263,13 @@ fn compact_hash(id: &AuthorizationId) -> CompactString {
 
 /// Posts, and tries again while the queue is full.
 pub fn post(ledger: &Ledger, posting: &Posting) {
-    settle(|| match ledger.post(posting, now()) {
-        Ok(posted) => Some(posted.expect("a new movement")),
-        Err(ChangeError::NoPlace(NoPlace::Full)) => None,
-        Err(error) => panic!("{error}"),
-    });
+    changed(|| ledger.post(posting, now())).expect("a new movement");
 }
 
 /// Spends made before their clearings: as in life, other spends come in between.
 const ROUND: u64 = 10_000;
 
-/// So many spends, each with its clearing. `cleared` is told of each round.
+/// Spends, each with its clearing; calls `cleared` with the requests of each round.
 pub fn spend_and_clear(ledger: &Ledger, requests: &mut Requests, count: u64, mut cleared: impl FnMut(&[Request])) {
     let mut left = count;
     while left > 0 {
@@ -286,11 +291,7 @@ pub fn debit(ledger: &Ledger, cleared: &[Request], version: u64) {
     cleared.iter().for_each(|request| of_users.entry(&request.user).or_default().push(request.id.clone()));
     for (user, debited) in of_users {
         let change = Change::ReplaceFunds { user: user.clone(), funds: FUNDS, version, debited };
-        settle(|| match ledger.change(&author(), change.clone(), now()) {
-            Ok(_) => Some(()),
-            Err(ChangeError::NoPlace(NoPlace::Full)) => None,
-            Err(error) => panic!("{error}"),
-        });
+        changed(|| ledger.change(&author(), change.clone(), now()));
     }
 }
 

@@ -113,8 +113,8 @@ impl State {
         self.authorizations.check(&touches, &record.fact).map_err(|broken| illegal(&broken))
     }
 
-    /// Folds some records after the rows in a store, in their order. Rows not in memory are loaded from it where the fold needs them; the
-    /// journal remains the row of authorizations, answers and postings.
+    /// Folds some records after the rows in a store, in their order. Rows not in memory are loaded from it where the fold
+    /// needs them; the journal remains the row of authorizations, answers and postings.
     ///
     /// # Errors
     /// The store cannot be read, or no ledger wrote this record: the state must not be used then.
