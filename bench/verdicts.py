@@ -69,7 +69,8 @@ def quotient(one: Ratio, other: Ratio) -> Ratio:
 
 @dataclass(frozen=True)
 class Target:
-    """What is asked of one figure, and what a bare program reached in tapgate's place."""
+    """What is asked of one figure, and what a bare program reached in tapgate's place. `at_first`: what was asked before the
+    target was revised (docs/adr/0016-revised-targets.md)."""
 
     name: str
     measured: float
@@ -77,10 +78,13 @@ class Target:
     asked: float
     interval: Interval | None = None
     bare: float | None = None
+    at_first: float | None = None
 
     @classmethod
-    def of(cls, name: str, measured: Ratio, relation: str, asked: float, bare: float | None = None) -> "Target":
-        return cls(name, measured.median, relation, asked, measured.interval, bare)
+    def of(
+        cls, name: str, measured: Ratio, relation: str, asked: float, bare: float | None = None, at_first: float | None = None
+    ) -> "Target":
+        return cls(name, measured.median, relation, asked, measured.interval, bare, at_first)
 
     def meets(self, figure: float) -> bool:
         match self.relation:
@@ -104,6 +108,8 @@ class Target:
     def row(self) -> str:
         around = f"{figure(self.interval[0])} to {figure(self.interval[1])}" if self.interval else ""
         asked = f"1 ± {self.asked:g}" if self.relation == "±" else f"{self.relation} {self.asked:,}"
+        if self.at_first is not None:
+            asked += f" (at first {self.at_first:,})"
         beside = "" if self.bare is None else figure(self.bare)
         return f"| {self.name} | {figure(self.measured)} | {around} | {asked} | {self.verdict} | {beside} |"
 

@@ -25,8 +25,12 @@ const BUFFERS: usize = 1_024;
 /// With its place, an open authorization takes the 400 bytes of the target.
 const SLOT_BYTES: usize = 400 - size_of::<Place>();
 
-/// Entries put at once, as the engine puts rows.
-const ENTRIES_AT_ONCE: usize = 128;
+/// Rows put at once, as the engine puts them.
+const ROWS_AT_ONCE: usize = 128;
+
+/// Bytes of a user's row in the engine, without spends and of each spend.
+const USER_ROW_BYTES: usize = 200;
+const SPEND_BYTES: usize = 28;
 
 /// Slots that a slab grows by: it never moves what it holds.
 const CHUNK_SLOTS: usize = 64;
@@ -83,12 +87,17 @@ struct Account {
     /// The rest of a user's row, all of which a decision looks at.
     others: [u64; 17],
     hold_and_spend: [u64; 13],
+    spends: usize,
+    /// Spent since its row was written.
+    is_fresh: bool,
 }
 
 #[derive(Default)]
 struct Accounts {
     places: HashTable<u32>,
     slots: Vec<Account>,
+    /// Those to be written with the next turn.
+    fresh: Vec<u32>,
 }
 
 /// What a thread encodes in, and the buffers that the journal gave back to it.
@@ -134,9 +143,9 @@ impl Slabs {
             let user: UrId = ur_id(index).parse().expect("an id");
             let (shard, hash) = parts(XxHash3_128::oneshot(user.as_str().as_bytes()));
             let mut accounts = lock(slabs.accounts.get(shard).expect("a shard"));
-            let Accounts { places, slots } = &mut *accounts;
+            let Accounts { places, slots, .. } = &mut *accounts;
             let slot = u32::try_from(slots.len()).expect("users of a shard");
-            slots.push(Account { user, used: 0, limit: i64::MAX / 2, others: [1; 17], hold_and_spend: [0; 13] });
+            slots.push(Account::new(user));
             places.insert_unique(hash, slot, |slot| hash_of(slots, *slot));
         }
         slabs
@@ -148,18 +157,49 @@ impl Slabs {
         self.ids.iter().map(|shard| lock(shard).places.len() as u64).sum()
     }
 
-    /// A turn of rows: an index entry for each new id, in the order of keys, and nothing of users and authorizations.
+    /// A turn of rows: an index entry for each new id and a row for each user who spent, both in the order of keys.
     ///
     /// # Errors
     /// The store failed.
-    pub fn write_index(&self, store: &dyn Store) -> Result<(), StoreError> {
-        let mut fresh: Vec<u128> = self.ids.iter().flat_map(|shard| std::mem::take(&mut lock(shard).fresh)).collect();
-        fresh.sort_unstable();
-        let entry = |id: &u128| RowBytes { table: Table::Ids, key: id.to_be_bytes().to_vec(), value: vec![0; 8] };
-        for some in fresh.chunks(ENTRIES_AT_ONCE) {
+    pub fn write_rows(&self, store: &dyn Store) -> Result<(), StoreError> {
+        let mut ids: Vec<u128> = self.ids.iter().flat_map(|shard| std::mem::take(&mut lock(shard).fresh)).collect();
+        ids.sort_unstable();
+        for some in ids.chunks(ROWS_AT_ONCE) {
             store.put_rows(&some.iter().map(entry).collect::<Vec<_>>())?;
         }
+        let mut users: Vec<(usize, u32)> = Vec::new();
+        for (number, shard) in self.accounts.iter().enumerate() {
+            users.extend(std::mem::take(&mut lock(shard).fresh).into_iter().map(|slot| (number, slot)));
+        }
+        let mut users: Vec<_> =
+            users.into_iter().filter_map(|(shard, slot)| Some((self.user(shard, slot)?, shard, slot))).collect();
+        users.sort_unstable();
+        for some in users.chunks(ROWS_AT_ONCE) {
+            let rows: Vec<_> = some.iter().filter_map(|(_, shard, slot)| self.user_row(*shard, *slot)).collect();
+            store.put_rows(&rows)?;
+        }
         store.write_rows(&[], &Frontier::default())
+    }
+
+    fn user(&self, shard: usize, slot: u32) -> Option<UrId> {
+        Some(lock(self.accounts.get(shard)?).slots.get(slot as usize)?.user.clone())
+    }
+
+    fn user_row(&self, shard: usize, slot: u32) -> Option<RowBytes> {
+        let mut accounts = lock(self.accounts.get(shard)?);
+        let account = accounts.slots.get_mut(slot as usize)?;
+        account.is_fresh = false;
+        let value = vec![1; USER_ROW_BYTES + SPEND_BYTES * account.spends];
+        Some(RowBytes { table: Table::Users, key: account.user.as_str().as_bytes().to_vec(), value })
+    }
+
+    /// Whether it is approved: looks first whether the index on the disk knows the id.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub fn decide_unknown(&self, store: &dyn Store, request: &Request) -> Result<bool, StoreError> {
+        let id = XxHash3_128::oneshot(request.id.as_str().as_bytes());
+        Ok(store.row(Table::Ids, &id.to_be_bytes())?.is_none() && self.decide(request))
     }
 
     /// Whether it is approved.
@@ -184,7 +224,7 @@ impl Slabs {
         let user = request.user.as_str();
         let (shard, hash) = parts(XxHash3_128::oneshot(user.as_bytes()));
         let mut accounts = lock(self.accounts.get(shard)?);
-        let Accounts { places, slots } = &mut *accounts;
+        let Accounts { places, slots, fresh: spenders } = &mut *accounts;
         let slot =
             *places.find(hash, |slot| slots.get(*slot as usize).is_some_and(|known| known.user == request.user))?;
         let account = slots.get_mut(slot as usize)?;
@@ -193,6 +233,10 @@ impl Slabs {
         }
         account.used += request.amount.0;
         account.hold_and_spend = [account.others.iter().sum(); 13];
+        account.spends += 1;
+        if !std::mem::replace(&mut account.is_fresh, true) {
+            spenders.push(slot);
+        }
         let slot = authorizations.put(&record);
         let last = scratch.next as u64;
         vacant.insert(Place { id, last, slot, flags: 1 });
@@ -200,6 +244,17 @@ impl Slabs {
         scratch.hand_out(record);
         Some(())
     }
+}
+
+impl Account {
+    fn new(user: UrId) -> Account {
+        let (limit, others, hold_and_spend) = (i64::MAX / 2, [1; 17], [0; 13]);
+        Account { user, used: 0, limit, others, hold_and_spend, spends: 0, is_fresh: false }
+    }
+}
+
+fn entry(id: &u128) -> RowBytes {
+    RowBytes { table: Table::Ids, key: id.to_be_bytes().to_vec(), value: vec![0; 8] }
 }
 
 fn hash_of(slots: &[Account], slot: u32) -> u64 {

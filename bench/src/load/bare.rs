@@ -61,7 +61,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Failed> {
     let writer = match (options.durability, &options.dir) {
         (Some(durability), Some(dir)) => {
             let store = trace::watched(Arc::new(Rocks::open(dir, durability.of_store())?));
-            Some(Writer::start(store)?.0)
+            Some(Writer::start(store, None)?.0)
         }
         _ => None,
     };

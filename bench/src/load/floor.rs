@@ -1,5 +1,5 @@
 //! The durable floor: records of one size go to RocksDB in groups with sequential keys. A group gathers while the last
-//! one is written; nothing is decided or hashed, and nothing remembered unless it is asked for.
+//! one is written; nothing is decided, and nothing looked up, remembered or hashed unless it is asked for.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use tapgate_engine::ids::Sequence;
 use tapgate_engine::journal::GROUP_RECORDS_MAX;
 use tapgate_engine::store::rocks::Rocks;
 use tapgate_engine::store::{Entry, Store, StoreError};
-use tapgate_engine::tree::LeafPart;
+use tapgate_engine::tree::{Frontier, LeafPart};
 use tokio::sync::{mpsc, oneshot};
 
 use super::Failed;
@@ -25,8 +25,9 @@ pub(crate) struct Options {
     /// Records that wait for their durability at once; 0: one thread writes one after the other, without a queue.
     #[arg(long, default_value_t = 256, value_parser = clap::value_parser!(u16).range(0..=4_096))]
     waiters: u16,
-    /// Before each record, remember a decision of one of so many users, in slabs; and write an index of the ids in turns,
-    /// of which one begins in the first quarter of the measured time.
+    /// Do all that must be done for a decision of one of so many users, whatever is decided: look its id up in the index
+    /// on the disk, remember it in slabs, hash its record into the tree, and write the index and users' rows in turns, of
+    /// which one begins in the first quarter of the measured time.
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
     remember: Option<u64>,
     /// Bytes of a record; the 8 bytes of its hash are among them.
@@ -60,9 +61,14 @@ type Waiting = (Vec<u8>, oneshot::Sender<()>);
 pub(crate) struct Writer(mpsc::UnboundedSender<Waiting>);
 
 impl Writer {
-    pub(crate) fn start(store: Arc<dyn Store>) -> Result<(Writer, JoinHandle<Result<(), StoreError>>), Failed> {
+    /// With `tree` the records' hashes are computed and kept, as the engine's are.
+    pub(crate) fn start(
+        store: Arc<dyn Store>,
+        tree: Option<Frontier>,
+    ) -> Result<(Writer, JoinHandle<Result<(), StoreError>>), Failed> {
         let (sender, receiver) = mpsc::unbounded_channel();
-        let thread = std::thread::Builder::new().name("writer".to_owned()).spawn(move || write(&*store, receiver))?;
+        let thread = std::thread::Builder::new().name("writer".to_owned());
+        let thread = thread.spawn(move || write(&*store, tree, receiver))?;
         Ok((Writer(sender), thread))
     }
 
@@ -136,15 +142,16 @@ fn grouped(
     let slabs = remembering.map(|users| Arc::new(Slabs::new(users, payload.len())));
     let rows = slabs.clone().map(|slabs| {
         let (counted, store) = (Arc::clone(&slabs), Arc::clone(store));
-        Rows::start(true, time.from..time.ends, move || counted.count(), move || slabs.write_index(&*store))
+        Rows::start(true, time.from..time.ends, move || counted.count(), move || slabs.write_rows(&*store))
     });
     let rows = rows.transpose()?;
-    let (writer, thread) = Writer::start(Arc::clone(store) as Arc<dyn Store>)?;
+    let tree = slabs.is_some().then(Frontier::default);
+    let (writer, thread) = Writer::start(Arc::clone(store) as Arc<dyn Store>, tree)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let latencies = runtime.block_on(async {
         let wait = |lane| {
             let remembers = slabs.clone().zip(remembering).map(|(slabs, users)| (slabs, Requests::new(users, lane)));
-            tokio::spawn(wait(writer.clone(), payload.to_vec(), remembers, time))
+            tokio::spawn(wait(writer.clone(), Arc::clone(store), payload.to_vec(), remembers, time))
         };
         let tasks: Vec<_> = (0..u64::from(waiters)).map(wait).collect();
         let mut all = Latencies::new()?;
@@ -162,6 +169,7 @@ fn grouped(
 
 async fn wait(
     writer: Writer,
+    store: Arc<Rocks>,
     payload: Vec<u8>,
     mut remembers: Option<(Arc<Slabs>, Requests)>,
     time: Time,
@@ -175,7 +183,7 @@ async fn wait(
             return Ok(latencies);
         }
         if let (Some((slabs, _)), Some(request)) = (&remembers, &asked)
-            && !slabs.decide(request)
+            && !slabs.decide_unknown(&*store, request)?
         {
             return Err(Failed("the floor declined".to_owned()));
         }
@@ -188,17 +196,29 @@ async fn wait(
 }
 
 /// Writes what waits, in groups no larger than the engine's, until nobody can wait any more.
-fn write(store: &dyn Store, mut receiver: mpsc::UnboundedReceiver<Waiting>) -> Result<(), StoreError> {
+fn write(
+    store: &dyn Store,
+    mut tree: Option<Frontier>,
+    mut receiver: mpsc::UnboundedReceiver<Waiting>,
+) -> Result<(), StoreError> {
     let mut sequence = 0;
-    let (mut waiting, mut entries, mut told) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut waiting, mut entries, mut told, mut completed) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     while receiver.blocking_recv_many(&mut waiting, GROUP_RECORDS_MAX) > 0 {
         for (payload, durable) in waiting.drain(..) {
             sequence += 1;
-            entries.push(entry(sequence, payload));
+            entries.push(match &mut tree {
+                None => entry(sequence, payload),
+                Some(tree) => {
+                    let (entry, leaf) = Entry::new(Sequence(sequence), payload);
+                    tree.append(leaf, |node| completed.push(node));
+                    entry
+                }
+            });
             told.push(durable);
         }
-        store.append(&entries, &[])?;
+        store.append(&entries, &completed)?;
         entries.clear();
+        completed.clear();
         for durable in told.drain(..) {
             // Who no longer waits need not be told.
             let _ = durable.send(());
