@@ -10,3 +10,4 @@ pub mod partner;
 pub mod problem;
 pub mod public;
 mod shapes;
+mod single;

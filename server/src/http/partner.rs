@@ -15,6 +15,7 @@ use tokio::time::Instant;
 
 use super::public::{Public, wait};
 use super::shapes::Shapes;
+use super::single::{Repeated, single};
 use crate::http::context::App;
 use crate::http::problem::Problem;
 use crate::provider::partner_api::{Told, apply};
@@ -134,14 +135,11 @@ fn count(event: &'static str, outcome: &'static str) {
     counter!("tapgate_partner_api_events_total", "event" => event, "outcome" => outcome).increment(1);
 }
 
-/// The headers of the scheme. One that comes twice is refused: a proxy could read the other value.
+/// The headers of the scheme.
 fn given<'a>(scheme: &SharedScheme, headers: &'a HeaderMap) -> Result<SharedHeaders<'a>, SharedSecretError> {
     let one = |name: &str| {
-        let mut values = headers.get_all(name).iter();
-        match (values.next(), values.next()) {
-            (Some(_), Some(_)) => Err(SharedSecretError::Repeated),
-            (value, _) => Ok(value.map(HeaderValue::as_bytes)),
-        }
+        let value = single(headers, name).map_err(|Repeated| SharedSecretError::Repeated);
+        value.map(|value| value.map(HeaderValue::as_bytes))
     };
     Ok(match scheme {
         SharedScheme::Bearer => SharedHeaders { proof: one(AUTHORIZATION.as_str())?, timestamp: None },

@@ -26,6 +26,7 @@ use super::events::Events;
 use super::listener::Connection;
 use super::meters::Meters;
 use super::partner::{self, Partner};
+use super::single::{Repeated, single};
 use crate::http::context::App;
 use crate::http::problem::Problem;
 use crate::signature::{
@@ -232,7 +233,8 @@ pub(super) async fn wait(ticket: &Ticket, until: Instant) -> Option<Durability> 
 
 /// A content type, if present, must be JSON; parameters such as a charset do not matter.
 fn check_content_type(headers: &HeaderMap) -> Result<(), Problem> {
-    let Some(value) = headers.get(CONTENT_TYPE) else { return Ok(()) };
+    let value = single(headers, CONTENT_TYPE.as_str()).map_err(|Repeated| Problem::UnsupportedMediaType)?;
+    let Some(value) = value else { return Ok(()) };
     let essence = value.to_str().unwrap_or_default().split(';').next().unwrap_or_default().trim();
     if essence.eq_ignore_ascii_case("application/json") { Ok(()) } else { Err(Problem::UnsupportedMediaType) }
 }
@@ -274,14 +276,10 @@ impl Upload {
     }
 }
 
-/// Refuses a signed header that comes twice: a proxy could read the other value.
 fn signed(headers: &HeaderMap) -> Result<WebhookHeaders<'_>, SignatureError> {
     let one = |name: &str| {
-        let mut values = headers.get_all(name).iter();
-        match (values.next(), values.next()) {
-            (Some(_), Some(_)) => Err(SignatureError::Repeated),
-            (value, _) => Ok(value.map(HeaderValue::as_bytes)),
-        }
+        let value = single(headers, name).map_err(|Repeated| SignatureError::Repeated);
+        value.map(|value| value.map(HeaderValue::as_bytes))
     };
     Ok(WebhookHeaders {
         signature: one(SIGNATURE_HEADER)?,

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from tapgate import ROLES, error_code, eventually
+from tapgate import ROLES, TOKENS, error_code, eventually
 from world import PLENTY, tap, user_line
 
 
@@ -77,6 +77,19 @@ def test_a_wrong_token_is_refused(world):
     answer = world.server.admin("GET", "/api/v1/pools/EUR", role=None, headers={"Authorization": "Bearer wrong"})
     assert answer.status_code == 401
     error_code(answer)
+
+
+def test_whoever_guesses_is_refused_even_with_the_right_token(new_server):
+    server = new_server()
+
+    def asked(token: str) -> int:
+        return server.admin("GET", "/api/v1/pools", role=None, headers={"Authorization": f"Bearer {token}"}).status_code
+
+    assert [asked(f"guess {number}") for number in range(20)] == [401] * 20
+    assert asked(TOKENS["operator"]) == 429
+    assert server.admin("GET", "/healthz").status_code == 200, "who has no token to show is not asked for one"
+    log = server.log_file.read_text()
+    assert log.count("wrong admin token") == 2 and "guess" not in log and "from=127.0.0.1" in log
 
 
 @pytest.mark.parametrize(

@@ -346,6 +346,10 @@ def test_the_content_type_comes_before_a_slow_body(world):
     assert_error(send_raw(world.server, head("Content-Length: 1000", content_type="text/plain"), b"{"), 415)
 
 
+def test_two_content_types_are_none_that_is_read(world):
+    assert_error(send_raw(world.server, head("Content-Type: application/json", "Content-Length: 2"), b"{}"), 415)
+
+
 def test_the_content_type_comes_before_the_signature(world, user):
     assert_error(world.server.post(envelope(tap(user)), {}, "text/plain"), 415)
 

@@ -3,18 +3,20 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::net::IpAddr;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use hyper::header::{AUTHORIZATION, HeaderMap};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 use crate::http::problem::Problem;
+use crate::http::single::single;
 
 /// Wrong tokens from one address within the window before its lockout.
 const WRONG_TOKENS_MAX: u32 = 20;
 /// Length of the window and of the lockout.
-const WINDOW_MILLIS: u64 = 60_000;
+const WINDOW: Duration = Duration::from_secs(60);
 /// Addresses remembered; beyond it expired ones are dropped, or else all.
 const ADDRESSES_MAX: usize = 10_000;
 
@@ -84,9 +86,9 @@ impl Caller {
     }
 }
 
-/// The token's owner. Compares every configured token, each in constant time.
+/// The owner of the one token that came. Compares every configured token, each in constant time.
 pub(super) fn caller(headers: &HeaderMap, tokens: &[Token]) -> Option<Caller> {
-    let value = headers.get(AUTHORIZATION)?.to_str().ok()?;
+    let value = single(headers, AUTHORIZATION.as_str()).ok()??.to_str().ok()?;
     let (scheme, token) = value.split_once(' ')?;
     if !scheme.eq_ignore_ascii_case("bearer") {
         return None;
@@ -101,31 +103,63 @@ pub(super) fn caller(headers: &HeaderMap, tokens: &[Token]) -> Option<Caller> {
     found.map(|known| Caller { name: known.name.clone(), role: known.role })
 }
 
-/// Counts wrong tokens by address.
+/// Counts wrong tokens by address; refuses an address that sent too many, whatever it sends next.
 #[derive(Debug, Default)]
 pub(super) struct Lockout {
-    wrong: Mutex<HashMap<IpAddr, (u64, u32)>>,
+    wrong: Mutex<HashMap<IpAddr, Wrong>>,
+}
+
+/// Wrong tokens of one address.
+#[derive(Clone, Copy, Debug)]
+struct Wrong {
+    since: Duration,
+    count: u32,
+}
+
+impl Wrong {
+    fn is_over(self, now: Duration) -> bool {
+        now.saturating_sub(self.since) >= WINDOW
+    }
 }
 
 impl Lockout {
-    /// Counts a wrong token, and returns the answer.
-    pub(super) fn wrong_token(&self, from: IpAddr, now_millis: u64) -> Problem {
-        let mut wrong = self.wrong.lock().unwrap_or_else(PoisonError::into_inner);
-        if wrong.len() >= ADDRESSES_MAX {
-            wrong.retain(|_, (since, _)| now_millis.saturating_sub(*since) < WINDOW_MILLIS);
+    fn wrong(&self) -> MutexGuard<'_, HashMap<IpAddr, Wrong>> {
+        self.wrong.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether tokens from the address are looked at: else a guesser who goes on would at last be admitted. `now`: the
+    /// process's running time, which no clock sets back.
+    ///
+    /// # Errors
+    /// The address is locked out.
+    pub(super) fn admits(&self, from: IpAddr, now: Duration) -> Result<(), Problem> {
+        let wrong = self.wrong().get(&from).copied();
+        let is_out = wrong.is_some_and(|wrong| wrong.count >= WRONG_TOKENS_MAX && !wrong.is_over(now));
+        if is_out { Err(Problem::TooManyAttempts) } else { Ok(()) }
+    }
+
+    /// Counts a wrong token, and returns the answer. A log line tells of the first and of the last before a lockout.
+    pub(super) fn wrong_token(&self, from: IpAddr, now: Duration) -> Problem {
+        let mut all = self.wrong();
+        if all.len() >= ADDRESSES_MAX {
+            all.retain(|_, wrong| !wrong.is_over(now));
         }
-        if wrong.len() >= ADDRESSES_MAX {
-            wrong.clear();
+        if all.len() >= ADDRESSES_MAX {
+            all.clear();
         }
-        let (since, count) = wrong.entry(from).or_insert((now_millis, 0));
-        if now_millis.saturating_sub(*since) >= WINDOW_MILLIS {
-            (*since, *count) = (now_millis, 0);
+        let wrong = all.entry(from).or_insert(Wrong { since: now, count: 0 });
+        if wrong.is_over(now) {
+            *wrong = Wrong { since: now, count: 0 };
         }
-        *count += 1;
-        match *count {
-            count if count <= WRONG_TOKENS_MAX => Problem::Unauthorized,
-            _ => Problem::TooManyAttempts,
+        wrong.count += 1;
+        match wrong.count {
+            1 => tracing::warn!(%from, "a request with a wrong admin token was refused"),
+            WRONG_TOKENS_MAX => {
+                tracing::warn!(%from, "{WRONG_TOKENS_MAX} wrong admin tokens: the address is refused for a minute");
+            }
+            _ => {}
         }
+        Problem::Unauthorized
     }
 }
 
@@ -134,14 +168,29 @@ mod tests {
     use super::*;
 
     #[test]
+    fn two_tokens_are_none() {
+        let tokens =
+            [Token { name: "anna".into(), role: Role::Viewer, sha256: TokenHash(Sha256::digest("a token").into()) }];
+        let mut headers = HeaderMap::new();
+        for is_known in [true, false] {
+            headers.append(AUTHORIZATION, "Bearer a token".parse().unwrap());
+            assert_eq!(caller(&headers, &tokens).is_some(), is_known);
+        }
+    }
+
+    #[test]
     fn who_guesses_is_locked_out_for_a_minute_and_nobody_else() {
         let lockout = Lockout::default();
         let (guesser, other) = (IpAddr::from([127, 0, 0, 1]), IpAddr::from([127, 0, 0, 2]));
+        let at = Duration::from_millis;
         for attempt in 0..WRONG_TOKENS_MAX {
-            assert_eq!(lockout.wrong_token(guesser, u64::from(attempt)), Problem::Unauthorized);
+            assert_eq!(lockout.admits(guesser, at(u64::from(attempt))), Ok(()));
+            assert_eq!(lockout.wrong_token(guesser, at(u64::from(attempt))), Problem::Unauthorized);
         }
-        assert_eq!(lockout.wrong_token(guesser, 100), Problem::TooManyAttempts);
-        assert_eq!(lockout.wrong_token(other, 100), Problem::Unauthorized);
-        assert_eq!(lockout.wrong_token(guesser, WINDOW_MILLIS), Problem::Unauthorized);
+        assert_eq!(lockout.admits(guesser, at(100)), Err(Problem::TooManyAttempts), "even with a token that is right");
+        assert_eq!(lockout.admits(other, at(100)), Ok(()));
+        assert_eq!(lockout.admits(guesser, WINDOW), Ok(()));
+        assert_eq!(lockout.wrong_token(guesser, WINDOW), Problem::Unauthorized);
+        assert_eq!(lockout.admits(guesser, WINDOW), Ok(()), "it is counted anew");
     }
 }

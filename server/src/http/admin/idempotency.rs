@@ -13,6 +13,7 @@ use tapgate_engine::ledger::{Change, Receipt};
 use super::auth::Caller;
 use super::{Admin, blocking};
 use crate::http::problem::Problem;
+use crate::http::single::{Repeated, single};
 use crate::wire::admin::parse;
 
 /// The header that makes repeated requests one change.
@@ -45,7 +46,9 @@ impl<S: Send + Sync> FromRequest<S> for Asked {
 }
 
 fn idempotency_key(headers: &HeaderMap) -> Result<Option<compact_str::CompactString>, Problem> {
-    let Some(value) = headers.get(IDEMPOTENCY_KEY) else { return Ok(None) };
+    let value = single(headers, IDEMPOTENCY_KEY)
+        .map_err(|Repeated| Problem::BadRequest("Idempotency-Key comes twice: send one".to_owned()))?;
+    let Some(value) = value else { return Ok(None) };
     let key = value.to_str().ok().filter(|key| (1..=IDEMPOTENCY_KEY_BYTES_MAX).contains(&key.len()));
     key.map(|key| Some(key.into())).ok_or_else(|| {
         Problem::BadRequest(format!("Idempotency-Key must be 1 to {IDEMPOTENCY_KEY_BYTES_MAX} printable characters"))
@@ -74,5 +77,20 @@ pub(super) async fn durable(receipt: Receipt) -> Result<(), Problem> {
     match receipt.ticket {
         Some(ticket) if ticket.wait().await == Durability::Failed => Err(Problem::OutcomeUnknown),
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_comes_once_or_not_at_all() {
+        let mut headers = HeaderMap::new();
+        assert_eq!(idempotency_key(&headers), Ok(None));
+        headers.append(IDEMPOTENCY_KEY, "one".parse().unwrap());
+        assert_eq!(idempotency_key(&headers), Ok(Some("one".into())));
+        headers.append(IDEMPOTENCY_KEY, "one".parse().unwrap());
+        assert!(matches!(idempotency_key(&headers), Err(Problem::BadRequest(_))), "even the same one");
     }
 }

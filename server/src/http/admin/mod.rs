@@ -143,9 +143,13 @@ fn router(app: Arc<App>, settings: Settings) -> Router {
 
 /// Admits a request if its token's role permits the access; passes the caller to the handler.
 async fn guard(admin: Admin, access: Access, mut request: Request, next: Next) -> Response {
+    let from = request.extensions().get::<Peer>().map_or(IpAddr::from([0, 0, 0, 0]), |peer| peer.0);
+    let now = admin.app.clock.running();
+    if let Err(problem) = admin.lockout.admits(from, now) {
+        return problem.into_response();
+    }
     let Some(caller) = auth::caller(request.headers(), &admin.settings.tokens) else {
-        let from = request.extensions().get::<Peer>().map_or(IpAddr::from([0, 0, 0, 0]), |peer| peer.0);
-        return admin.lockout.wrong_token(from, admin.app.clock.now().at.0).into_response();
+        return admin.lockout.wrong_token(from, now).into_response();
     };
     if let Err(problem) = caller.may(access) {
         return problem.into_response();
