@@ -15,6 +15,9 @@ use tokio::net::TcpStream;
 
 use crate::support::{DEADLINE, Server};
 
+/// What no machine takes for a record.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 const UNKNOWN_USER: &str = r#""reason":"unknown_user","responseCode":"14""#;
 const DEADLINE_EXCEEDED: &str = r#""reason":"deadline_exceeded","responseCode":"91""#;
 const JOURNAL_UNAVAILABLE: &str = r#""reason":"journal_unavailable","responseCode":"96""#;
@@ -23,8 +26,8 @@ const NOT_READY: &str = r#""code":"not_ready""#;
 
 // Without users every new authorization is declined `unknown_user`.
 impl Server {
-    /// Sends one authorization and reads the whole answer.
-    async fn ask(&self, id: &str) -> String {
+    /// Sends one authorization.
+    async fn send(&self, id: &str) -> TcpStream {
         let now = self.app.clock.now().at.0 / 1000;
         let data = format!(
             r#"{{"authorizationId":"{id}","urId":1,"cardId":"c","transactionAmount":1,"transactionCurrency":"EUR"}}"#
@@ -38,6 +41,12 @@ impl Server {
         );
         let mut stream = TcpStream::connect(self.public).await.unwrap();
         stream.write_all(format!("{head}{body}").as_bytes()).await.unwrap();
+        stream
+    }
+
+    /// Sends one authorization and reads the whole answer.
+    async fn ask(&self, id: &str) -> String {
+        let mut stream = self.send(id).await;
         let mut answer = String::new();
         stream.read_to_string(&mut answer).await.unwrap();
         answer
@@ -47,6 +56,11 @@ impl Server {
         let answer = self.ask(id).await;
         assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{answer}");
         assert!(answer.contains(says), "{answer}");
+    }
+
+    /// Whether there is such a record at last.
+    async fn claims(&self, sequence: u64) -> bool {
+        tokio::time::timeout(PATIENCE, self.claimed(sequence)).await.is_ok()
     }
 
     async fn claimed(&self, sequence: u64) {
@@ -68,6 +82,38 @@ async fn what_is_late_is_declined_once_its_release_is_durable_and_for_ever() {
     tokio::join!(server.check("late", 200, DEADLINE_EXCEEDED), late);
     server.check("late", 200, DEADLINE_EXCEEDED).await;
     server.check("in_time", 200, UNKNOWN_USER).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_leaves_changes_nothing() {
+    for resets in [false, true] {
+        let store = Gated::new(MemoryStore::new(), false);
+        let server = Server::over(store.clone()).await;
+        let stream = server.send("left").await;
+        server.claimed(1).await;
+        if resets {
+            stream.set_zero_linger().unwrap();
+        }
+        drop(stream);
+        let is_released = server.claims(2).await;
+        // A closed store would keep a failing test from ending.
+        store.set_open(true);
+        assert!(is_released, "as everything that is late is");
+        server.check("left", 200, DEADLINE_EXCEEDED).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_has_said_everything_gets_its_answer() {
+    let store = Gated::new(MemoryStore::new(), false);
+    let server = Server::within(store.clone(), PATIENCE).await;
+    let mut stream = server.send("half").await;
+    stream.shutdown().await.unwrap();
+    server.claimed(1).await;
+    store.set_open(true);
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.contains(UNKNOWN_USER), "{answer}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -91,6 +91,16 @@ const ROWS_BUFFER_BYTES: usize = 64 << 20;
 /// Above any number of files.
 const NEVER: i32 = 1 << 20;
 
+/// Files of tables that a database keeps open; the others are opened when they are read. Without a bound descriptors would
+/// grow with history.
+const TABLES_OPEN: i32 = 192;
+
+/// Files of a database that are none of tables: logs, manifests, locks, those that a flush or a compaction writes.
+const OTHER_FILES: i32 = 32;
+
+/// The most files that the store has open.
+pub const FILES_MAX: u64 = 2 * (TABLES_OPEN + OTHER_FILES) as u64;
+
 /// Concurrent flushes, and compactions: one for each database.
 const BACKGROUND_THREADS: i32 = 2;
 
@@ -140,6 +150,7 @@ fn options() -> Options {
     options.set_recycle_log_file_num(0);
     options.set_paranoid_checks(true);
     options.set_keep_log_file_num(INFO_LOGS_KEPT);
+    options.set_max_open_files(TABLES_OPEN);
     options.set_bytes_per_sync(BYTES_PER_SYNC);
     options.set_ratelimiter(BACKGROUND_BYTES_PER_SECOND, BACKGROUND_REFILL_MICROS, BACKGROUND_FAIRNESS);
     // Flushes and compactions run in the time that decisions leave. Without an environment of its own the store runs

@@ -34,9 +34,9 @@ pub struct Connection {
     pub arrival: Arrival,
 }
 
-/// Concurrent connections; the next one waits to be accepted. UR keeps a few dozen; the bound keeps a flood from taking
-/// all file descriptors.
-const CONNECTIONS_MAX: usize = 4_096;
+/// The most concurrent connections of a listener; where the process may open few files there are fewer. UR keeps a few
+/// dozen.
+pub const CONNECTIONS_MAX: usize = 4_096;
 
 /// Time from a request's first byte until its header must be complete.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
@@ -50,16 +50,30 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 /// Pause after a failed accept (out of file descriptors, say).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
+/// What a listener grants connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Terms {
+    /// So many at once; the next one waits to be accepted.
+    pub places: usize,
+    /// A request is worked on to its end even if its client closes its side meanwhile: it may still read the answer, and
+    /// what was decided must be settled whoever leaves. Without it the work is given up.
+    pub outlasts_clients: bool,
+}
+
 /// Serves connections, each with a service of its own, until asked to stop; then lets the open requests end.
-pub async fn serve<S, B>(listener: TcpListener, service_of: impl Fn(Connection) -> S, mut stopping: Stopping)
-where
+pub async fn serve<S, B>(
+    listener: TcpListener,
+    terms: Terms,
+    service_of: impl Fn(Connection) -> S,
+    mut stopping: Stopping,
+) where
     S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Send + 'static,
     S::Future: Send,
     B: Body + Send + 'static,
     B::Data: Send,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let places = Arc::new(Semaphore::new(terms.places));
     let graceful = GracefulShutdown::new();
     loop {
         // With all connections taken, a request to stop must still be noticed.
@@ -89,6 +103,7 @@ where
             .timer(TokioTimer::new())
             .header_read_timeout(HEADER_TIMEOUT)
             .max_buf_size(HEADER_BYTES_MAX)
+            .half_close(terms.outlasts_clients)
             .serve_connection(stream, service);
         let connection = graceful.watch(connection);
         tokio::spawn(async move {

@@ -1,6 +1,7 @@
 //! The list of background jobs, each built from the parts that it uses.
 
 mod rows;
+mod upkeep;
 mod watchdog;
 
 use std::sync::Arc;
@@ -12,13 +13,16 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
 use self::rows::Rows;
+use self::upkeep::Upkeep;
 use self::watchdog::Watchdog;
+use super::descriptors::Places;
 use super::runner::Job;
 use crate::alerting::{self, watch};
 use crate::config::Config;
 use crate::delivery::receivers::{self, PreparedWorker};
 use crate::http::context::App;
-use crate::http::{admin, listener, public::Public};
+use crate::http::listener::{self, Terms};
+use crate::http::{admin, public::Public};
 use crate::provider::api::UrApi;
 use crate::provider::feeds::{self, Feeds, Known};
 use crate::provider::prefunding::credits::Credits;
@@ -38,6 +42,8 @@ pub(super) struct Parts<A> {
     pub(super) cache: Arc<dyn Cache>,
     pub(super) free_bytes: Box<dyn Fn() -> Option<u64> + Send + Sync>,
     pub(super) rest: Box<dyn Fn(Duration) + Send>,
+    /// Folds the samples of histograms.
+    pub(super) fold_samples: Box<dyn Fn() + Send>,
     pub(super) on_failure: Box<dyn FnOnce(StoreError) + Send>,
     /// `None` if UR is never called.
     pub(super) provider: Option<Provider<A>>,
@@ -45,6 +51,7 @@ pub(super) struct Parts<A> {
     pub(super) hinted: mpsc::Receiver<UrId>,
     pub(super) public: TcpListener,
     pub(super) admin: TcpListener,
+    pub(super) places: Places,
 }
 
 /// UR's API, and the settings of the jobs that call it.
@@ -57,9 +64,23 @@ pub(super) struct Provider<A> {
 
 /// All jobs, in starting order.
 pub(super) fn list<A: UrApi>(app: &Arc<App>, config: &Config, parts: Parts<A>) -> Vec<Job> {
-    let Parts { workers, cache, free_bytes, rest, on_failure, provider, known, hinted, public, admin } = parts;
+    let Parts {
+        workers,
+        cache,
+        free_bytes,
+        rest,
+        fold_samples,
+        on_failure,
+        provider,
+        known,
+        hinted,
+        public,
+        admin,
+        places,
+    } = parts;
     let (ledger, clock) = (|| Arc::clone(&app.ledger), || Arc::clone(&app.clock));
     let watchdog = Watchdog { ledger: ledger(), clock: clock(), health: Arc::clone(&app.health), free_bytes };
+    let upkeep = Upkeep { clock: clock(), fold: fold_samples };
     let rows = Rows { ledger: ledger(), clock: clock(), rest, on_failure };
     let following = Following { follower: Arc::clone(&app.treasury), ledger: ledger(), clock: clock(), cache };
     let (watch, receivers) = (watch(app, config.watch.clone()), Arc::clone(&app.deliveries));
@@ -74,12 +95,15 @@ pub(super) fn list<A: UrApi>(app: &Arc<App>, config: &Config, parts: Parts<A>) -
         Job::new("treasury", BEHIND_DECISIONS, |stopping| following.run(stopping)),
         deliveries,
         Job::new("watch", BESIDE_DECISIONS, |stopping| watch.run(stopping)),
+        Job::new("upkeep", BEHIND_DECISIONS, |stopping| upkeep.run(stopping)),
     ];
     let answers = Public::new(Arc::clone(app), config.public.clone()).services();
     let shown = admin::services(Arc::clone(app), config.admin.clone());
-    jobs.push(Job::new("listeners", None, |stopping| async move {
-        let admin = listener::serve(admin, shown, stopping.clone());
-        tokio::join!(listener::serve(public, answers, stopping), admin);
+    let for_people = Terms { places: places.admin, outlasts_clients: false };
+    let for_ur = Terms { places: places.public, outlasts_clients: true };
+    jobs.push(Job::new("listeners", None, move |stopping| async move {
+        let admin = listener::serve(admin, for_people, shown, stopping.clone());
+        tokio::join!(listener::serve(public, for_ur, answers, stopping), admin);
     }));
     // Last, so that calls to UR end first at a stop: requests in progress may take their time.
     match provider {

@@ -1,7 +1,9 @@
 //! The wiring: starts the store, the ledger, the listeners and the jobs, and stops them without loss.
 
+mod descriptors;
 mod files;
 mod jobs;
+mod privacy;
 pub mod runner;
 mod start;
 mod stop;

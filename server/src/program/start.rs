@@ -12,8 +12,10 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
+use super::descriptors;
 use super::files::{CacheFile, free_bytes};
 use super::jobs::{Parts, Provider, list};
+use super::privacy;
 use super::runner::{Jobs, Threads};
 use super::stop::ServeError;
 use super::telemetry;
@@ -58,6 +60,15 @@ impl Server {
     /// # Errors
     /// The state could not be recovered, or an address is in use.
     pub async fn start(config: Config, clock: Arc<Clock>) -> Result<Server, ServeError> {
+        // Before the store opens its first file.
+        let places = descriptors::share_out().map_err(|error| ServeError::SetUp(error.to_string()))?;
+        privacy::keep(&config.data_dir).map_err(|error| {
+            let directory = config.data_dir.display();
+            ServeError::SetUp(format!(
+                "the data directory {directory} cannot be made, or closed to other users: {error}; give it to the user of \
+                 this process (chown), or have it made by it"
+            ))
+        })?;
         let (failed, failures) = mpsc::unbounded_channel();
         let (hints, hinted) = mpsc::channel(feeds::HINTS_MAX);
         let (app, known, workers) = recovered(&config, clock, failed.clone(), hints)?;
@@ -65,12 +76,13 @@ impl Server {
         let public = bind(config.listen.public).await?;
         let admin = bind(config.listen.admin).await?;
         let addresses = Addresses { public: address(&public)?, admin: address(&admin)? };
-        let data_dir = config.data_dir.clone();
+        let (data_dir, metrics) = (config.data_dir.clone(), app.metrics.clone());
         let parts = Parts {
             workers,
             cache: Arc::new(CacheFile::of_treasury(&data_dir)),
             free_bytes: Box::new(move || free_bytes(&data_dir)),
             rest: Box::new(std::thread::sleep),
+            fold_samples: Box::new(move || metrics.run_upkeep()),
             on_failure: Box::new(move |error| {
                 // The receiver lives as long as the process.
                 let _ = failed.send(error);
@@ -80,6 +92,7 @@ impl Server {
             hinted,
             public,
             admin,
+            places,
         };
         let mut jobs = Jobs::default();
         for job in list(&app, &config, parts) {

@@ -188,7 +188,8 @@ pub async fn run(options: Options, out: &mut (dyn Write + Send)) -> Result<Ran, 
     let provider = (options.provider == Provider::PartnerApi).then(|| PartnerApi::new(&keys.token));
     let router = provider.clone().into_iter().fold(api.router(), |router, api| router.merge(api.router()));
     let router = TowerToHyperService::new(router);
-    tokio::spawn(listener::serve(socket, move |_| router.clone(), stopping));
+    let terms = listener::Terms { places: listener::CONNECTIONS_MAX, outlasts_clients: false };
+    tokio::spawn(listener::serve(socket, terms, move |_| router.clone(), stopping));
     let mut server = Server::start(config, Arc::clone(&clock)).await?;
     let stage = set_up(&options, &keys, &server, (books, world()), (window_seconds, provider)).await?;
     let learning = Arc::clone(&stage);

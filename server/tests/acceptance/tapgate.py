@@ -234,13 +234,22 @@ class Server:
     # Every server not closed yet, so that a failing test can show what they logged.
     running: ClassVar[list["Server"]] = []
 
-    def __init__(self, directory: Path, durability="fsync", config: dict | None = None, env: dict | None = None):
+    def __init__(
+        self,
+        directory: Path,
+        durability="fsync",
+        config: dict | None = None,
+        env: dict | None = None,
+        files: tuple[int, int] | None = None,
+    ):
+        """`files`: how many the process may open, its soft and its hard limit."""
         self.directory = Path(directory)
         self.directory.mkdir(parents=True, exist_ok=True)
         self.data_dir = self.directory / "data"
         self.config_file = self.directory / "tapgate.toml"
         self.log_file = self.directory / "stderr.log"
         self.env = env or {}
+        self.limits = [] if files is None else ["prlimit", f"--nofile={files[0]}:{files[1]}"]
         self.config = merged(default_config(self.data_dir, durability), config or {})
         self.process = None
         self.ports = None
@@ -267,7 +276,7 @@ class Server:
         self._local = threading.local()
         with open(self.log_file, "ab") as log:
             self.process = subprocess.Popen(
-                [str(BINARY), "serve", "--config", str(self.config_file)],
+                [*self.limits, str(BINARY), "serve", "--config", str(self.config_file)],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

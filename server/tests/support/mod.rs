@@ -13,7 +13,8 @@ use sha2::{Digest, Sha256};
 use tapgate::clock::Clock;
 use tapgate::config::Config;
 use tapgate::http::context::App;
-use tapgate::http::{admin, listener, public::Public};
+use tapgate::http::listener::{self, CONNECTIONS_MAX, Terms};
+use tapgate::http::{admin, public::Public};
 use tapgate::signature::SigningKey;
 use tapgate::stopping::{Stop, stopping};
 use tapgate::treasury::follow::Follower;
@@ -58,10 +59,11 @@ impl Server {
         let addresses = [&public, &admin].map(|listener| listener.local_addr().unwrap());
         tokio::spawn(listener::serve(
             public,
+            terms(true),
             Public::new(Arc::clone(&app), config.public).services(),
             stopping.clone(),
         ));
-        tokio::spawn(listener::serve(admin, admin::services(Arc::clone(&app), config.admin), stopping));
+        tokio::spawn(listener::serve(admin, terms(false), admin::services(Arc::clone(&app), config.admin), stopping));
         let [public, admin] = addresses;
         Server { app, public, admin, key, _stop: stop }
     }
@@ -76,6 +78,11 @@ fn config(key: &SigningKey) -> Config {
     let text = format!("ur.signers = [\"{}\"]\nur.feeds = false\nadmin.tokens = [{tokens}]\n", key.address());
     let no_files = |_: &Path| Err(io::Error::from(io::ErrorKind::NotFound));
     Config::load(&text, "test.toml", [], no_files).unwrap()
+}
+
+/// As the program has them.
+fn terms(outlasts_clients: bool) -> Terms {
+    Terms { places: CONNECTIONS_MAX, outlasts_clients }
 }
 
 async fn bind() -> TcpListener {

@@ -123,6 +123,7 @@ struct Stage {
     store: Arc<MemoryStore>,
     cache: Arc<Kept>,
     accepted: Arc<AtomicUsize>,
+    folds: Arc<AtomicUsize>,
     admin: std::net::SocketAddr,
 }
 
@@ -151,18 +152,24 @@ async fn stage() -> (Stage, Vec<Job>) {
     world.drained();
     let listener = || TcpListener::bind("127.0.0.1:0");
     let (public, admin) = (listener().await.unwrap(), listener().await.unwrap());
-    let stage = Stage { world, app, store, cache, accepted, admin: admin.local_addr().unwrap() };
+    let folds = Arc::new(AtomicUsize::new(0));
+    let folded = Arc::clone(&folds);
+    let stage = Stage { world, app, store, cache, accepted, folds, admin: admin.local_addr().unwrap() };
     let parts = Parts {
         workers: vec![Box::new(|mut stopping| Box::pin(async move { worker.run(stopping.set()).await }))],
         cache: Arc::clone(&stage.cache) as Arc<dyn Cache>,
         free_bytes: Box::new(|| Some(0)),
         rest: Box::new(|_| {}),
+        fold_samples: Box::new(move || {
+            folded.fetch_add(1, Ordering::Relaxed);
+        }),
         on_failure: Box::new(|error| panic!("{error}")),
         provider: Some(Provider { api: Arc::new(Ur), partner, feeds: config.feeds.clone().unwrap() }),
         known: Known::default(),
         hinted,
         public,
         admin,
+        places: Places { public: 16, admin: 16 },
     };
     let jobs = list(&stage.app, &config, parts);
     (stage, jobs)
@@ -189,6 +196,7 @@ impl Stage {
             "deliveries" => self.accepted.load(Ordering::Relaxed) > 0,
             "watch" => !ledger.open_alerts().is_empty(),
             "feeds" => ledger.pool(Currency::EUR).unwrap().reported == BALANCE,
+            "upkeep" => self.folds.load(Ordering::Relaxed) > 1,
             "prefunding" => self.app.prefunding.looked().is_some(),
             _ => panic!("no such job: {job}"),
         }
@@ -222,7 +230,7 @@ async fn every_job_starts_does_a_turn_and_stops() {
         }
         tokio::time::timeout(PATIENCE, running.stop(name)).await.unwrap_or_else(|_| panic!("{name} does not stop"));
     }
-    let all = ["deliveries", "feeds", "listeners", "prefunding", "rows", "treasury", "watch", "watchdog"];
+    let all = ["deliveries", "feeds", "listeners", "prefunding", "rows", "treasury", "upkeep", "watch", "watchdog"];
     assert_eq!(names, all.into());
     assert!(stage.cache.0.lock().unwrap().is_some(), "what is known is kept at the end");
     assert!(TcpStream::connect(stage.admin).await.is_err(), "a listener that has stopped listens no more");

@@ -1,0 +1,66 @@
+"""Open files: connections never take the last one. The store opens files at any time, and ends the process where it cannot."""
+
+import os
+import resource
+import socket
+import subprocess
+from contextlib import ExitStack
+
+import pytest
+
+from tapgate import BINARY, Server, clean_environment, eventually, to_toml
+from world import World, tap
+
+# The limits of a login shell, of which the soft one alone is too low to start with.
+SOFT, HARD = 256, 1_024
+# Of them, UR's connections; more than that wait to be accepted.
+PLACES = 336
+FLOOD = 1_000
+
+
+@pytest.fixture(autouse=True)
+def room_for_the_flood():
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (before[1], before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+def open_files(server: Server) -> int:
+    return len(os.listdir(f"/proc/{server.process.pid}/fd"))
+
+
+def waiting(server: Server) -> socket.socket:
+    """A connection that says nothing."""
+    connection = socket.socket()
+    connection.setblocking(False)
+    connection.connect_ex(("127.0.0.1", server.ports[0]))
+    return connection
+
+
+def test_a_flood_of_connections_leaves_the_store_its_files(new_server):
+    server = new_server(files=(SOFT, HARD))
+    world = World(server).furnished()
+    user = world.user()
+    world.approve(tap(user))
+    quiet = open_files(server)
+    with ExitStack() as flood:
+        for _ in range(FLOOD):
+            flood.enter_context(waiting(server))
+        assert eventually(lambda: open_files(server) >= quiet + PLACES)
+        # Each erasure flushes and compacts a table, which opens files; the admin side has places of its own.
+        for _ in range(3):
+            server.admin_ok("DELETE", f"/api/v1/users/{user.ur_id}/person")
+        assert open_files(server) < HARD - 128, "what is kept for calls to UR and to receivers is not touched"
+    assert eventually(lambda: open_files(server) < quiet + PLACES)
+    world.approve(tap(user))
+
+
+def test_too_few_files_are_refused_before_anything_is_made(tmp_path):
+    server = Server(tmp_path)
+    server.config_file.write_text(to_toml(server.config))
+    command = ["prlimit", "--nofile=512:512", BINARY, "serve", "--config", server.config_file]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=60, env=clean_environment())
+    assert ended.returncode == 1
+    assert "may open 512 files and needs 736 at least: raise the hard limit" in ended.stderr
+    assert not server.data_dir.exists()
