@@ -264,6 +264,7 @@ def tail_targets(sides: tuple[Side, Side] | None) -> list[Target | NotMeasured]:
         a_a("the bare server's p99 in the tail", theirs.of("p99_us")),
         beside("p99", "p99_us", 1.3),
         beside(f"p99.9, while the host took {stolen:.1f} %,", "p999_us", 1.5),
+        Target("4. tail at half capacity, answers that missed their deadline, or about such a one", sum(one.late for one in ours.slices), "<=", 0),
         Target("4. tail at half capacity, the latest in ms", max(ours.of("max_us")), "<=", 400, None, max(theirs.of("max_us"))),
     ]
 

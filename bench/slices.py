@@ -88,6 +88,8 @@ class Slice:
     flushes: int
     compactions: int
     stolen_percent: float
+    # Answers that the deadline was missed, or about such a one.
+    late: int = 0
     # Where the time went, of a traced server, and what its store did in the background.
     trace: dict | None = None
     jobs: list[Job] = field(default_factory=list)
@@ -124,6 +126,7 @@ class Side:
                 flushes=flushes,
                 compactions=compactions,
                 stolen_percent=100 * stolen / max(1, all_of_it),
+                late=sum(said["errors"].values()),
                 trace=said.get("trace"),
                 jobs=self.jobs() if "trace" in said else [],
             )
@@ -159,14 +162,14 @@ def alternate(one: Side, other: Side, pairs: int):
 
 def shown(sides: list[Side]) -> str:
     lines = [
-        "| slice | server | p50 | p99 | p99.9 | latest (ms) | until sent, p99 | flushes | compactions | stolen |",
-        "|---|---|---|---|---|---|---|---|---|---|",
+        "| slice | server | p50 | p99 | p99.9 | latest (ms) | late | until sent, p99 | flushes | compactions | stolen |",
+        "|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for number, slices in enumerate(zip(*(side.slices for side in sides), strict=True), 1):
         for side, one in zip(sides, slices, strict=True):
             figures = " | ".join(f"{one.latency[key] / 1000:.2f}" for key in QUANTILES)
             lines.append(
-                f"| {number} | {side.name} | {figures} | {one.waited['p99_us'] / 1000:.2f} "
+                f"| {number} | {side.name} | {figures} | {one.late} | {one.waited['p99_us'] / 1000:.2f} "
                 f"| {one.flushes} | {one.compactions} | {one.stolen_percent:.1f} % |"
             )
     return "\n".join(lines)

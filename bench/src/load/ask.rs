@@ -1,8 +1,8 @@
 //! One connection: sends callbacks one after the other, and judges each answer by its bytes.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use http_body_util::{BodyExt, Full};
@@ -16,7 +16,7 @@ use tokio::sync::Semaphore;
 
 use super::Failed;
 use super::bare::ANSWER;
-use super::corpus::{Callback, Signer};
+use super::corpus::{Callback, Draft, Signer, What};
 use super::feed::{Feed, Taken};
 use super::pace::Pace;
 use super::report::Latencies;
@@ -53,6 +53,16 @@ pub(crate) struct Run {
     pub(crate) answered: AtomicU64,
     /// Where answers are split into stages.
     pub(crate) clock: Option<Clock>,
+    /// Numbers of what was answered late: nothing stands of it, and what is asked about it later is answered accordingly.
+    pub(crate) late: Mutex<HashSet<u64>>,
+}
+
+/// The errors of a server that had to wait for its disk beyond its deadline: right answers, and late ones.
+const LATE: [&str; 3] = ["deadline_exceeded", "503 outcome_unknown", "about a late one"];
+
+/// Whether an error says that a deadline was missed, and nothing worse.
+pub(crate) fn is_late(error: &str) -> bool {
+    LATE.contains(&error)
 }
 
 /// What one connection saw, and then the sum of them.
@@ -259,10 +269,23 @@ impl Bench<'_> {
         }
         let said: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
         let word = |pointer| said.pointer(pointer).and_then(serde_json::Value::as_str);
-        if status != StatusCode::OK {
-            self.seen.error(format!("{} {}", status.as_u16(), word("/error/code").unwrap_or("without a code")));
-        } else if word("/reason") == Some("deadline_exceeded") {
-            self.seen.error("deadline_exceeded");
+        let error = match word("/reason") {
+            _ if status != StatusCode::OK => {
+                Some(format!("{} {}", status.as_u16(), word("/error/code").unwrap_or("without a code")))
+            }
+            Some(reason @ "deadline_exceeded") => Some(reason.to_owned()),
+            _ => None,
+        };
+        let Draft { number, what, .. } = callback.draft;
+        let about = if let What::Reversal(root) = what { root } else { number };
+        let mut late = self.run.late.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(error) = error {
+            if is_late(&error) {
+                late.insert(number);
+            }
+            self.seen.error(error);
+        } else if late.contains(&about) {
+            self.seen.error("about a late one");
         } else {
             self.seen.wrong += 1;
             let [expected, body] = [&self.expected, body].map(String::from_utf8_lossy);
