@@ -159,7 +159,7 @@ def tails(ours: Path, theirs: Path, rate: float):
         def drive_tapgate():
             users = ("--ready", "--users", TAIL_USERS)
             with console(admin[1]):
-                return load(ours, public, 256, *admin, *users, "--rate", rate, seconds=TAIL_SECONDS)
+                return load(ours, public, 256, *admin, *users, "--late", "--rate", rate, seconds=TAIL_SECONDS)
 
         def drive_bare():
             return load(theirs, port, 256, "--bare", "--rate", rate, seconds=TAIL_SECONDS)

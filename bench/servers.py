@@ -68,7 +68,7 @@ def wait_for(port, process):
 def load(directory: Path, public: int, clients: int, *more, seconds=SECONDS):
     said = json.loads(
         run(LOAD, "drive", "--public", f"http://127.0.0.1:{public}", "--ur-key-file", directory / "ur.key",
-            "--connections", clients, "--seconds", seconds, "--seed", secrets.randbits(32), "--late", "--json", *more)
+            "--connections", clients, "--seconds", seconds, "--seed", secrets.randbits(32), "--json", *more)
     )  # fmt: skip
     return said
 

@@ -88,7 +88,7 @@ class Slice:
     flushes: int
     compactions: int
     stolen_percent: float
-    # Answers that the deadline was missed, or about such a one.
+    # Answers that said the deadline was missed, or were about such a request. Only a load with --late has any.
     late: int = 0
     # Where the time went, of a traced server, and what its store did in the background.
     trace: dict | None = None

@@ -167,22 +167,18 @@ impl Slabs {
         for some in ids.chunks(ROWS_AT_ONCE) {
             store.put_rows(&some.iter().map(entry).collect::<Vec<_>>())?;
         }
-        let mut users: Vec<(usize, u32)> = Vec::new();
+        let mut users = Vec::new();
         for (number, shard) in self.accounts.iter().enumerate() {
-            users.extend(std::mem::take(&mut lock(shard).fresh).into_iter().map(|slot| (number, slot)));
+            let Accounts { slots, fresh, .. } = &mut *lock(shard);
+            let user = |slot: u32| Some((slots.get(slot as usize)?.user.clone(), number, slot));
+            users.extend(fresh.drain(..).filter_map(user));
         }
-        let mut users: Vec<_> =
-            users.into_iter().filter_map(|(shard, slot)| Some((self.user(shard, slot)?, shard, slot))).collect();
         users.sort_unstable();
         for some in users.chunks(ROWS_AT_ONCE) {
             let rows: Vec<_> = some.iter().filter_map(|(_, shard, slot)| self.user_row(*shard, *slot)).collect();
             store.put_rows(&rows)?;
         }
         store.write_rows(&[], &Frontier::default())
-    }
-
-    fn user(&self, shard: usize, slot: u32) -> Option<UrId> {
-        Some(lock(self.accounts.get(shard)?).slots.get(slot as usize)?.user.clone())
     }
 
     fn user_row(&self, shard: usize, slot: u32) -> Option<RowBytes> {
@@ -198,23 +194,26 @@ impl Slabs {
     /// # Errors
     /// The store failed.
     pub fn decide_unknown(&self, store: &dyn Store, request: &Request) -> Result<bool, StoreError> {
-        let id = XxHash3_128::oneshot(request.id.as_str().as_bytes());
-        Ok(store.row(Table::Ids, &id.to_be_bytes())?.is_none() && self.decide(request))
+        let id = id_of(request);
+        Ok(store.row(Table::Ids, &id.to_be_bytes())?.is_none() && self.decide_id(id, request))
     }
 
     /// Whether it is approved.
     pub fn decide(&self, request: &Request) -> bool {
-        SCRATCH.with_borrow_mut(|scratch| self.decide_in(scratch, request).is_some())
+        self.decide_id(id_of(request), request)
     }
 
-    fn decide_in(&self, scratch: &mut Scratch, request: &Request) -> Option<()> {
+    fn decide_id(&self, id: u128, request: &Request) -> bool {
+        SCRATCH.with_borrow_mut(|scratch| self.decide_in(scratch, id, request).is_some())
+    }
+
+    fn decide_in(&self, scratch: &mut Scratch, id: u128, request: &Request) -> Option<()> {
         scratch.record.clear();
         let mut record = postcard::to_extend(request, std::mem::take(&mut scratch.record)).ok()?;
         let fingerprint = XxHash3_128::oneshot(&record);
         record.extend_from_slice(&fingerprint.to_be_bytes());
         record.resize(self.record_bytes, 1);
 
-        let id = XxHash3_128::oneshot(request.id.as_str().as_bytes());
         let (shard, hash) = parts(id);
         let mut ids = lock(self.ids.get(shard)?);
         let Ids { places, authorizations, fresh } = &mut *ids;
@@ -251,6 +250,11 @@ impl Account {
         let (limit, others, hold_and_spend) = (i64::MAX / 2, [1; 17], [0; 13]);
         Account { user, used: 0, limit, others, hold_and_spend, spends: 0, is_fresh: false }
     }
+}
+
+/// What stands for a request's id.
+fn id_of(request: &Request) -> u128 {
+    XxHash3_128::oneshot(request.id.as_str().as_bytes())
 }
 
 fn entry(id: &u128) -> RowBytes {

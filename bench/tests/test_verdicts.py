@@ -39,6 +39,12 @@ def test_a_program_beside_itself():
     assert "a single pair" in a_a("it", [100]).row()
 
 
+def test_a_revised_target_shows_what_was_asked_at_first():
+    revised = Target("t", 0.4, ">=", 0.33, None, 0.6, 0.6)
+    assert revised.verdict == "met" and "| >= 0.33 (at first 0.6) |" in revised.row()
+    assert "at first" not in Target("t", 0.4, ">=", 0.33).row()
+
+
 def test_figures_that_were_measured_apart_are_divided_at_worst():
     assert quotient(Ratio(6, 5, 8), Ratio(2, 1, 4)) == Ratio(3, 1.25, 8)
 

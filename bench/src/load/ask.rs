@@ -53,11 +53,11 @@ pub(crate) struct Run {
     pub(crate) answered: AtomicU64,
     /// Where answers are split into stages.
     pub(crate) clock: Option<Clock>,
-    /// Numbers of what was answered late: nothing stands of it, and what is asked about it later is answered accordingly.
+    /// Numbers of requests that were answered late: none of them stands, and later requests about them are answered so.
     pub(crate) late: Mutex<HashSet<u64>>,
 }
 
-/// The errors of a server that had to wait for its disk beyond its deadline: right answers, and late ones.
+/// Errors of a server whose disk kept it waiting beyond its deadline: it gave the right answer, late.
 const LATE: [&str; 3] = ["deadline_exceeded", "503 outcome_unknown", "about a late one"];
 
 /// Whether an error says that a deadline was missed, and nothing worse.
