@@ -98,7 +98,7 @@ const TABLES_OPEN: i32 = 192;
 /// Files of a database that are none of tables: logs, manifests, locks, those that a flush or a compaction writes.
 const OTHER_FILES: i32 = 32;
 
-/// The most files that the store has open.
+/// Files that the store usually has open at most: a compaction of very many may take more for a while.
 pub const FILES_MAX: u64 = 2 * (TABLES_OPEN + OTHER_FILES) as u64;
 
 /// Concurrent flushes, and compactions: one for each database.

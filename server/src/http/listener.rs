@@ -53,10 +53,10 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// What a listener grants connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Terms {
-    /// So many at once; the next one waits to be accepted.
+    /// The most connections at once; the next one waits to be accepted.
     pub places: usize,
-    /// A request is worked on to its end even if its client closes its side meanwhile: it may still read the answer, and
-    /// what was decided must be settled whoever leaves. Without it the work is given up.
+    /// Whether a request is completed even if its client closes its side meanwhile. The client may still read the answer,
+    /// and a decision must be settled even if nobody does. Otherwise the request is dropped.
     pub outlasts_clients: bool,
 }
 

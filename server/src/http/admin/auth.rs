@@ -127,8 +127,8 @@ impl Lockout {
         self.wrong.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether tokens from the address are looked at: else a guesser who goes on would at last be admitted. `now`: the
-    /// process's running time, which no clock sets back.
+    /// Refuses an address that is locked out before its token is compared, so that guessing on cannot succeed. `now`: the
+    /// time since the process started, which never goes back.
     ///
     /// # Errors
     /// The address is locked out.
