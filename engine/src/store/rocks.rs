@@ -37,6 +37,9 @@ const JOURNAL: &str = "journal";
 
 const ROWS: &str = "rows";
 
+/// What the store has in the data directory.
+pub const DIRECTORIES: [&str; 2] = [JOURNAL, ROWS];
+
 /// The journal's records, and the nodes of the tree over them.
 const RECORDS: &str = "default";
 
@@ -91,21 +94,55 @@ const ROWS_BUFFER_BYTES: usize = 64 << 20;
 /// Above any number of files.
 const NEVER: i32 = 1 << 20;
 
-/// Files of tables that a database keeps open; the others are opened when they are read. Without a bound descriptors would
-/// grow with history.
-const TABLES_OPEN: i32 = 192;
+/// The two databases.
+const DATABASES: u64 = 2;
 
 /// Files of a database that are none of tables: logs, manifests, locks, those that a flush or a compaction writes.
-const OTHER_FILES: i32 = 32;
+const OTHER_FILES: u64 = 64;
 
-/// Files that the store usually has open at most: a compaction of very many may take more for a while.
-pub const FILES_MAX: u64 = 2 * (TABLES_OPEN + OTHER_FILES) as u64;
+/// Tables of 64 MB in each part of the cache of open ones; fewer would crowd in one part while another has room.
+const TABLES_IN_PART: u64 = 64;
+
+/// RocksDB's default: 64 parts, each with a lock of its own.
+const PARTS_BITS_MAX: u32 = 6;
 
 /// Concurrent flushes, and compactions: one for each database.
 const BACKGROUND_THREADS: i32 = 2;
 
 /// RocksDB's own diagnostic log.
 const INFO_LOGS_KEPT: usize = 4;
+
+/// Files of tables that each database keeps open; the others are opened when they are read, on the thread that asks.
+/// Without a bound descriptors would grow with history.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct TablesOpen(u16);
+
+impl TablesOpen {
+    /// The least with which a server decides.
+    pub const LEAST: TablesOpen = TablesOpen(32);
+    /// For tools and tests.
+    pub const USUAL: TablesOpen = TablesOpen(256);
+    /// A quarter of a terabyte.
+    pub const MOST: TablesOpen = TablesOpen(4_096);
+
+    /// As many as the store may keep open with so many files, within [`Self::LEAST`] and [`Self::MOST`].
+    #[must_use]
+    pub fn within(files: u64) -> TablesOpen {
+        let tables = (files / DATABASES).saturating_sub(OTHER_FILES).min(Self::MOST.0.into());
+        TablesOpen(u16::try_from(tables).unwrap_or(Self::MOST.0)).max(Self::LEAST)
+    }
+
+    /// Files that the store usually has open at most: a compaction of very many may take more for a while.
+    #[must_use]
+    pub fn files(self) -> u64 {
+        DATABASES * (u64::from(self.0) + OTHER_FILES)
+    }
+
+    /// Bits of the number of parts of the cache.
+    fn parts_bits(self) -> u32 {
+        (u64::from(self.0) / TABLES_IN_PART).checked_ilog2().unwrap_or(0).min(PARTS_BITS_MAX)
+    }
+}
 
 /// The store on RocksDB.
 pub struct Rocks {
@@ -143,14 +180,15 @@ fn table_name(table: Table) -> &'static str {
     }
 }
 
-fn options() -> Options {
+fn options(tables: TablesOpen) -> Options {
     let mut options = Options::default();
     options.set_wal_recovery_mode(DBRecoveryMode::TolerateCorruptedTailRecords);
     options.set_track_and_verify_wals_in_manifest(true);
     options.set_recycle_log_file_num(0);
     options.set_paranoid_checks(true);
     options.set_keep_log_file_num(INFO_LOGS_KEPT);
-    options.set_max_open_files(TABLES_OPEN);
+    options.set_max_open_files(tables.0.into());
+    options.set_table_cache_num_shard_bits(tables.parts_bits().cast_signed());
     options.set_bytes_per_sync(BYTES_PER_SYNC);
     options.set_ratelimiter(BACKGROUND_BYTES_PER_SECOND, BACKGROUND_REFILL_MICROS, BACKGROUND_FAIRNESS);
     // Flushes and compactions run in the time that decisions leave. Without an environment of its own the store runs
@@ -176,8 +214,8 @@ fn takes_direct_io(directory: &Path) -> bool {
     opened
 }
 
-fn journal_options() -> Options {
-    let mut options = options();
+fn journal_options(tables: TablesOpen) -> Options {
+    let mut options = options(tables);
     // The tree's few bytes would keep every log until their own buffer is full.
     options.set_atomic_flush(true);
     options
@@ -229,12 +267,13 @@ fn check_directory(directory: &Path) -> Result<(), StoreError> {
     if !rows.join("CURRENT").is_file() {
         return Ok(());
     }
-    let stored = DB::list_cf(&options(), &rows).map_err(|error| failed(&error))?;
+    let stored = DB::list_cf(&options(TablesOpen::LEAST), &rows).map_err(|error| failed(&error))?;
     if !stored.iter().any(|name| name == META) {
         // Its first start was cut short.
         return Ok(());
     }
-    let meta = DB::open_cf_for_read_only(&options(), &rows, [META], false).map_err(|error| failed(&error))?;
+    let meta =
+        DB::open_cf_for_read_only(&options(TablesOpen::LEAST), &rows, [META], false).map_err(|error| failed(&error))?;
     let Some(format) = format_of(&meta)? else { return Ok(()) };
     if format != [FORMAT_VERSION] {
         let format = format.first().map_or_else(|| "no format".to_owned(), |version| format!("format {version}"));
@@ -272,11 +311,19 @@ fn failed(error: &rocksdb::Error) -> StoreError {
 }
 
 impl Rocks {
+    /// Opens the data directory as [`Self::open_within`] does, with [`TablesOpen::USUAL`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn open(directory: &Path, sync_mode: SyncMode) -> Result<Rocks, StoreError> {
+        Rocks::open_within(directory, sync_mode, TablesOpen::USUAL)
+    }
+
     /// Opens the data directory, creating it if missing. Makes records read again from the log durable.
     ///
     /// # Errors
     /// Another process holds it, it is corrupt, or another version wrote it.
-    pub fn open(directory: &Path, sync_mode: SyncMode) -> Result<Rocks, StoreError> {
+    pub fn open_within(directory: &Path, sync_mode: SyncMode, tables: TablesOpen) -> Result<Rocks, StoreError> {
         check_directory(directory)?;
         let made = std::fs::create_dir_all(directory);
         made.map_err(|error| StoreError::Failed(format!("the data directory cannot be made: {error}")))?;
@@ -287,12 +334,12 @@ impl Rocks {
             options.set_use_direct_io_for_flush_and_compaction(is_direct);
             options
         };
-        let mut of_rows = serving(options(), true);
+        let mut of_rows = serving(options(tables), true);
         of_rows.set_db_write_buffer_size(ROWS_BUFFER_BYTES);
         let rows = DB::open_cf_descriptors(&of_rows, directory.join(ROWS), families());
         let rows = rows.map_err(|error| failed(&error))?;
         let format = format_of(&rows)?;
-        let of_journal = serving(journal_options(), format.is_none());
+        let of_journal = serving(journal_options(tables), format.is_none());
         let journal = DB::open_cf_descriptors(&of_journal, directory.join(JOURNAL), journal_families());
         let journal = journal.map_err(|error| failed(&error))?;
         let id_seed = if format.is_none() { chosen_seed()? } else { seed_of(&rows)? };
@@ -322,10 +369,10 @@ impl Rocks {
             }
         }
         // An older program may have written the directory: a table added later is missing, and nothing is created here.
-        let existing = DB::list_cf(&options(), &rows).map_err(|error| failed(&error))?;
+        let existing = DB::list_cf(&options(TablesOpen::USUAL), &rows).map_err(|error| failed(&error))?;
         let families = families().filter(|family| existing.iter().any(|name| name == family.name()));
         // A running program may be writing: the journal, opened last, reaches at least as far as the rows.
-        let rows = DB::open_cf_descriptors_read_only(&options(), rows, families, false);
+        let rows = DB::open_cf_descriptors_read_only(&options(TablesOpen::USUAL), rows, families, false);
         let rows = rows.map_err(|error| failed(&error))?;
         if format_of(&rows)?.is_none() {
             let directory = directory.display();
@@ -333,7 +380,8 @@ impl Rocks {
                 "{directory} has no format: its first start was cut short, start again"
             )));
         }
-        let journal = DB::open_cf_descriptors_read_only(&journal_options(), journal, journal_families(), false);
+        let journal =
+            DB::open_cf_descriptors_read_only(&journal_options(TablesOpen::USUAL), journal, journal_families(), false);
         let journal = journal.map_err(|error| failed(&error))?;
         let id_seed = seed_of(&rows)?;
         Ok(Rocks {

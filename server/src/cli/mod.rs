@@ -16,6 +16,7 @@ use self::admin::{
 };
 use self::offline::{config, journal, sandbox, sign, sweep};
 use self::ui::screen;
+use crate::program::privacy;
 
 /// Authorizes card spends for UR: decides in memory, writes ahead, answers.
 #[derive(Debug, Parser)]
@@ -91,7 +92,9 @@ impl<E: std::error::Error> From<E> for Failed {
 /// Runs the command line.
 #[must_use]
 pub fn run() -> ExitCode {
-    let done = match Cli::parse().command {
+    let cli = Cli::parse();
+    privacy::of_process();
+    let done = match cli.command {
         Command::Serve { config } => serve(&config),
         Command::Sandbox(sandbox) => sandbox.run(),
         Command::Config(command) => config::run(&command),

@@ -28,6 +28,19 @@ pub struct Settings {
     pub partner_api: Option<PartnerApiReceiver>,
 }
 
+impl Settings {
+    /// How many receivers there are.
+    #[must_use]
+    pub fn receivers(&self) -> usize {
+        let one = |is_there| usize::from(is_there);
+        self.webhooks.len()
+            + self.slack.len()
+            + self.pagerduty.len()
+            + one(self.smtp.is_some())
+            + one(self.partner_api.is_some())
+    }
+}
+
 /// The second provider's API.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PartnerApiReceiver {

@@ -59,8 +59,11 @@ pub enum Problem {
     #[error("{0}")]
     Conflict(String),
     /// 429.
-    #[error("too many wrong tokens from this address; wait a minute")]
-    TooManyAttempts,
+    #[error("too many wrong tokens from this address; wait {seconds} s")]
+    TooManyAttempts {
+        /// Until the address is admitted again.
+        seconds: u64,
+    },
     /// 503: shed; nothing was decided.
     #[error("too many requests are waiting; try again")]
     Overloaded,
@@ -89,7 +92,7 @@ impl Problem {
             Problem::Conflict(_) => 409,
             Problem::TooLarge { .. } => 413,
             Problem::UnsupportedMediaType => 415,
-            Problem::TooManyAttempts => 429,
+            Problem::TooManyAttempts { .. } => 429,
             Problem::Internal => 500,
             Problem::Overloaded | Problem::OutcomeUnknown | Problem::NotReady(_) => 503,
         }
@@ -111,7 +114,7 @@ impl Problem {
             Problem::Unauthorized => "unauthorized",
             Problem::Forbidden(_) => "forbidden",
             Problem::Conflict(_) => "conflict",
-            Problem::TooManyAttempts => "too_many_attempts",
+            Problem::TooManyAttempts { .. } => "too_many_attempts",
             Problem::Overloaded => "overloaded",
             Problem::OutcomeUnknown => "outcome_unknown",
             Problem::NotReady(_) => "not_ready",
@@ -122,7 +125,11 @@ impl Problem {
     /// Seconds for the `Retry-After` header, if an early retry makes sense.
     #[must_use]
     pub fn retry_after_seconds(&self) -> Option<u64> {
-        matches!(self, Problem::Overloaded | Problem::NotReady(_)).then_some(RETRY_AFTER_SECONDS)
+        match self {
+            Problem::Overloaded | Problem::NotReady(_) => Some(RETRY_AFTER_SECONDS),
+            Problem::TooManyAttempts { seconds } => Some(*seconds),
+            _ => None,
+        }
     }
 
     /// `{"error":{"code":…,"message":…}}`.

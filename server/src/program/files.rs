@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use crate::treasury::follow::Cache;
 
 /// The file of treasury's cache.
-const TREASURY_CACHE: &str = "treasury.cache";
+pub(super) const TREASURY_CACHE: &str = "treasury.cache";
 
 /// A file that is replaced as a whole.
 pub(super) struct CacheFile(PathBuf);

@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 use self::rows::Rows;
 use self::upkeep::Upkeep;
 use self::watchdog::Watchdog;
-use super::descriptors::Places;
+use super::descriptors::Shares;
 use super::runner::Job;
 use crate::alerting::{self, watch};
 use crate::config::Config;
@@ -51,7 +51,7 @@ pub(super) struct Parts<A> {
     pub(super) hinted: mpsc::Receiver<UrId>,
     pub(super) public: TcpListener,
     pub(super) admin: TcpListener,
-    pub(super) places: Places,
+    pub(super) shares: Shares,
 }
 
 /// UR's API, and the settings of the jobs that call it.
@@ -76,7 +76,7 @@ pub(super) fn list<A: UrApi>(app: &Arc<App>, config: &Config, parts: Parts<A>) -
         hinted,
         public,
         admin,
-        places,
+        shares,
     } = parts;
     let (ledger, clock) = (|| Arc::clone(&app.ledger), || Arc::clone(&app.clock));
     let watchdog = Watchdog { ledger: ledger(), clock: clock(), health: Arc::clone(&app.health), free_bytes };
@@ -99,8 +99,8 @@ pub(super) fn list<A: UrApi>(app: &Arc<App>, config: &Config, parts: Parts<A>) -
     ];
     let answers = Public::new(Arc::clone(app), config.public.clone()).services();
     let shown = admin::services(Arc::clone(app), config.admin.clone());
-    let for_people = Terms { places: places.admin, outlasts_clients: false };
-    let for_ur = Terms { places: places.public, outlasts_clients: true };
+    let for_people = Terms { places: shares.admin, outlasts_clients: false };
+    let for_ur = Terms { places: shares.public, outlasts_clients: true };
     jobs.push(Job::new("listeners", None, move |stopping| async move {
         let admin = listener::serve(admin, for_people, shown, stopping.clone());
         tokio::join!(listener::serve(public, for_ur, answers, stopping), admin);

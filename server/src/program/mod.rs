@@ -3,7 +3,7 @@
 mod descriptors;
 mod files;
 mod jobs;
-mod privacy;
+pub(crate) mod privacy;
 pub mod runner;
 mod start;
 mod stop;

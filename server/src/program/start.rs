@@ -6,8 +6,8 @@ use std::sync::Arc;
 use tapgate_engine::ids::UrId;
 use tapgate_engine::ledger::Ledger;
 use tapgate_engine::recovery::recover;
-use tapgate_engine::store::rocks::Rocks;
-use tapgate_engine::store::{Store, StoreError};
+use tapgate_engine::store::StoreError;
+use tapgate_engine::store::rocks::{Rocks, TablesOpen};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
@@ -61,17 +61,15 @@ impl Server {
     /// The state could not be recovered, or an address is in use.
     pub async fn start(config: Config, clock: Arc<Clock>) -> Result<Server, ServeError> {
         // Before the store opens its first file.
-        let places = descriptors::share_out().map_err(|error| ServeError::SetUp(error.to_string()))?;
-        privacy::keep(&config.data_dir).map_err(|error| {
+        let shares = descriptors::share_out(config.delivery.receivers());
+        let shares = shares.map_err(|error| ServeError::SetUp(error.to_string()))?;
+        privacy::close(&config.data_dir).map_err(|error| {
             let directory = config.data_dir.display();
-            ServeError::SetUp(format!(
-                "the data directory {directory} cannot be made, or closed to other users: {error}; give it to the user of \
-                 this process (chown), or have it made by it"
-            ))
+            ServeError::SetUp(format!("the data directory {directory} cannot be made, or read: {error}"))
         })?;
         let (failed, failures) = mpsc::unbounded_channel();
         let (hints, hinted) = mpsc::channel(feeds::HINTS_MAX);
-        let (app, known, workers) = recovered(&config, clock, failed.clone(), hints)?;
+        let (app, known, workers) = recovered(&config, (clock, shares.tables), failed.clone(), hints)?;
         let app = Arc::new(app);
         let public = bind(config.listen.public).await?;
         let admin = bind(config.listen.admin).await?;
@@ -92,7 +90,7 @@ impl Server {
             hinted,
             public,
             admin,
-            places,
+            shares,
         };
         let mut jobs = Jobs::default();
         for job in list(&app, &config, parts) {
@@ -129,14 +127,14 @@ fn provider(app: &App, config: &Config) -> Result<Option<Provider<Client>>, Serv
 /// Recovers the state from the data directory, and builds the handlers' shared parts.
 fn recovered(
     config: &Config,
-    clock: Arc<Clock>,
+    (clock, tables): (Arc<Clock>, TablesOpen),
     failed: mpsc::UnboundedSender<StoreError>,
     hints: mpsc::Sender<UrId>,
 ) -> Result<(App, Known, Vec<PreparedWorker>), ServeError> {
     let metrics = telemetry::start_metrics().map_err(|error| ServeError::SetUp(error.to_string()))?;
     let in_store = |error| ServeError::Store { directory: config.data_dir.display().to_string(), error };
-    let store: Arc<dyn Store> = Arc::new(Rocks::open(&config.data_dir, config.durability).map_err(in_store)?);
-    let store = trace::watched(store);
+    let store = Rocks::open_within(&config.data_dir, config.durability, tables).map_err(in_store)?;
+    let store = trace::watched(Arc::new(store));
     let began = clock.running();
     let recovered = recover(&store)?;
     tracing::info!(

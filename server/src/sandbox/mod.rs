@@ -141,6 +141,9 @@ const ACTS: u32 = 10;
 /// The call budget of UR's simulated API: as much as two cores can serve besides everything else.
 const CALLS_PER_REAL_MINUTE: u32 = 30_000;
 
+/// Connections to the simulated UR; tapgate keeps a few.
+const UR_PLACES: usize = 64;
+
 /// Runs the sandbox, and prints on `out` everything that people and programs need to use it.
 ///
 /// # Errors
@@ -188,7 +191,7 @@ pub async fn run(options: Options, out: &mut (dyn Write + Send)) -> Result<Ran, 
     let provider = (options.provider == Provider::PartnerApi).then(|| PartnerApi::new(&keys.token));
     let router = provider.clone().into_iter().fold(api.router(), |router, api| router.merge(api.router()));
     let router = TowerToHyperService::new(router);
-    let terms = listener::Terms { places: listener::CONNECTIONS_MAX, outlasts_clients: false };
+    let terms = listener::Terms { places: UR_PLACES, outlasts_clients: false };
     tokio::spawn(listener::serve(socket, terms, move |_| router.clone(), stopping));
     let mut server = Server::start(config, Arc::clone(&clock)).await?;
     let stage = set_up(&options, &keys, &server, (books, world()), (window_seconds, provider)).await?;

@@ -3,6 +3,7 @@
 import re
 
 import pytest
+import requests
 
 from tapgate import ROLES, TOKENS, error_code, eventually
 from world import PLENTY, tap, user_line
@@ -82,11 +83,15 @@ def test_a_wrong_token_is_refused(world):
 def test_whoever_guesses_is_refused_even_with_the_right_token(new_server):
     server = new_server()
 
-    def asked(token: str) -> int:
-        return server.admin("GET", "/api/v1/pools", role=None, headers={"Authorization": f"Bearer {token}"}).status_code
+    def asked(token: str) -> requests.Response:
+        return server.admin("GET", "/api/v1/pools", role=None, headers={"Authorization": f"Bearer {token}"})
 
-    assert [asked(f"guess {number}") for number in range(20)] == [401] * 20
-    assert asked(TOKENS["operator"]) == 429
+    old = [asked("a token of last year").status_code for _ in range(30)]
+    none = [server.admin("GET", "/api/v1/pools", role=None).status_code for _ in range(30)]
+    assert set(old + none) == {401}, "neither guesses"
+    assert [asked(f"guess {number}").status_code for number in range(19)] == [401] * 19
+    refused = asked(TOKENS["operator"])
+    assert refused.status_code == 429 and 0 < int(refused.headers["Retry-After"]) <= 60
     assert server.admin("GET", "/healthz").status_code == 200, "who has no token to show is not asked for one"
     log = server.log_file.read_text()
     assert log.count("wrong admin token") == 2 and "guess" not in log and "from=127.0.0.1" in log

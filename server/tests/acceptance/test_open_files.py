@@ -63,8 +63,8 @@ def test_a_flood_of_connections_leaves_the_store_its_files(new_server):
 def test_too_few_files_are_refused_before_anything_is_made(tmp_path):
     config = tmp_path / "tapgate.toml"
     config.write_text(to_toml(default_config(tmp_path / "data")))
-    command = ["prlimit", "--nofile=512:512", BINARY, "serve", "--config", config]
+    command = ["prlimit", "--nofile=400:400", BINARY, "serve", "--config", config]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=60, env=clean_environment())
     assert ended.returncode == 1
-    assert "may open 512 files and needs 736 at least: raise the hard limit" in ended.stderr
+    assert "may open 400 files and needs 448 at least: raise the hard limit" in ended.stderr
     assert not (tmp_path / "data").exists()

@@ -24,7 +24,7 @@ fn frontier_of(size: u64) -> Frontier {
 #[test]
 fn a_directory_without_the_younger_tables_is_read_as_it_is() {
     let directory = tempfile::tempdir().unwrap();
-    let mut older = options();
+    let mut older = options(TablesOpen::USUAL);
     older.create_if_missing(true);
     older.create_missing_column_families(true);
     drop(DB::open_cf_descriptors(&older, directory.path().join(JOURNAL), journal_families()).unwrap());
@@ -274,4 +274,45 @@ fn a_full_buffer_leaves_no_log_behind_for_the_tree() {
         assert!(appended < 64, "the first log is still there after 16 MiB");
         store.append(&[Entry::new(Sequence(256 + appended), payload.clone()).0], &[]).unwrap();
     }
+}
+
+/// Files of the directory that this process has open.
+#[cfg(target_os = "linux")]
+fn open_tables(directory: &Path) -> usize {
+    let files = std::fs::read_dir("/proc/self/fd").unwrap();
+    let paths = files.filter_map(|file| std::fs::read_link(file.unwrap().path()).ok());
+    paths.filter(|path| path.starts_with(directory) && path.extension().is_some_and(|end| end == "sst")).count()
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn of_many_tables_no_more_than_the_bound_are_open_and_each_is_read() {
+    const TABLES: u64 = 100;
+    let directory = tempfile::tempdir().unwrap();
+    let store = Rocks::open_within(directory.path(), SyncMode::Os, TablesOpen::LEAST).unwrap();
+    // Records follow each other, so that no compaction joins their tables.
+    for sequence in 1..=TABLES {
+        let (entry, _) = Entry::new(Sequence(sequence), sequence.to_string().into_bytes());
+        store.append(&[entry], &[]).unwrap();
+        store.flush_all().unwrap();
+    }
+    assert!(store.journal.live_files().unwrap().len() as u64 >= TABLES / 2, "there are many tables");
+    for _ in 0..2 {
+        for sequence in 1..=TABLES {
+            let found = store.entry(Sequence(sequence)).unwrap().unwrap();
+            assert_eq!(found.payload, sequence.to_string().into_bytes());
+            assert!(open_tables(directory.path()) <= usize::from(TablesOpen::LEAST.0));
+        }
+    }
+}
+
+#[test]
+fn the_more_files_the_more_tables_are_kept_open() {
+    let kept = |files| TablesOpen::within(files).0;
+    assert_eq!([0, 192, 194, 480, u64::MAX].map(kept), [32, 32, 33, 176, 4_096]);
+    for files in (192..20_000).step_by(7) {
+        assert!(TablesOpen::within(files).files() <= files);
+    }
+    // Each part has room for 64 at least.
+    assert_eq!([32, 176, 256, 4_096].map(|tables| TablesOpen(tables).parts_bits()), [0, 1, 2, 6]);
 }

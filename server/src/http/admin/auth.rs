@@ -13,8 +13,8 @@ use subtle::ConstantTimeEq;
 use crate::http::problem::Problem;
 use crate::http::single::single;
 
-/// Wrong tokens from one address within the window before its lockout.
-const WRONG_TOKENS_MAX: u32 = 20;
+/// Different wrong tokens from one address within the window before its lockout.
+const WRONG_TOKENS_MAX: usize = 20;
 /// Length of the window and of the lockout.
 const WINDOW: Duration = Duration::from_secs(60);
 /// Addresses remembered; beyond it expired ones are dropped, or else all.
@@ -86,45 +86,64 @@ impl Caller {
     }
 }
 
-/// The owner of the one token that came. Compares every configured token, each in constant time.
-pub(super) fn caller(headers: &HeaderMap, tokens: &[Token]) -> Option<Caller> {
-    let value = single(headers, AUTHORIZATION.as_str()).ok()??.to_str().ok()?;
-    let (scheme, token) = value.split_once(' ')?;
-    if !scheme.eq_ignore_ascii_case("bearer") {
-        return None;
-    }
-    let hash = Sha256::digest(token.trim().as_bytes());
-    let mut found = None;
-    for known in tokens {
-        if bool::from(known.sha256.0.ct_eq(&hash)) {
-            found = Some(known);
-        }
-    }
-    found.map(|known| Caller { name: known.name.clone(), role: known.role })
+/// Whose token came with a request.
+pub(super) enum Found {
+    Known(Caller),
+    /// A token that is nobody's.
+    Wrong(TokenHash),
+    /// No token, or more than one: nothing was guessed.
+    Nothing,
 }
 
-/// Counts wrong tokens by address; refuses an address that sent too many, whatever it sends next.
+/// The owner of the token that came. Compares every configured token, each in constant time.
+pub(super) fn caller(headers: &HeaderMap, tokens: &[Token]) -> Found {
+    let Some(token) = bearer(headers) else { return Found::Nothing };
+    let hash: [u8; 32] = Sha256::digest(token.as_bytes()).into();
+    let mut found = Found::Wrong(TokenHash(hash));
+    for known in tokens {
+        if bool::from(known.sha256.0.ct_eq(&hash)) {
+            found = Found::Known(Caller { name: known.name.clone(), role: known.role });
+        }
+    }
+    found
+}
+
+/// The one bearer token that came.
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let value = single(headers, AUTHORIZATION.as_str()).ok()??.to_str().ok()?;
+    let (scheme, token) = value.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}
+
+/// Counts different wrong tokens by address; refuses an address that sent too many, whatever it sends next. One that sends
+/// a replaced token again and again does not guess, and several clients may come from one address.
 #[derive(Debug, Default)]
 pub(super) struct Lockout {
-    wrong: Mutex<HashMap<IpAddr, Wrong>>,
+    guesses: Mutex<HashMap<IpAddr, Guesses>>,
 }
 
 /// Wrong tokens of one address.
-#[derive(Clone, Copy, Debug)]
-struct Wrong {
+#[derive(Debug)]
+struct Guesses {
     since: Duration,
-    count: u32,
+    /// Different, at most [`WRONG_TOKENS_MAX`].
+    tokens: Vec<TokenHash>,
 }
 
-impl Wrong {
-    fn is_over(self, now: Duration) -> bool {
-        now.saturating_sub(self.since) >= WINDOW
+impl Guesses {
+    /// Until the window ends.
+    fn left(&self, now: Duration) -> Duration {
+        WINDOW.saturating_sub(now.saturating_sub(self.since))
+    }
+
+    fn is_over(&self, now: Duration) -> bool {
+        self.left(now).is_zero()
     }
 }
 
 impl Lockout {
-    fn wrong(&self) -> MutexGuard<'_, HashMap<IpAddr, Wrong>> {
-        self.wrong.lock().unwrap_or_else(PoisonError::into_inner)
+    fn guesses(&self) -> MutexGuard<'_, HashMap<IpAddr, Guesses>> {
+        self.guesses.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Refuses an address that is locked out before its token is compared, so that guessing on cannot succeed. `now`: the
@@ -133,33 +152,43 @@ impl Lockout {
     /// # Errors
     /// The address is locked out.
     pub(super) fn admits(&self, from: IpAddr, now: Duration) -> Result<(), Problem> {
-        let wrong = self.wrong().get(&from).copied();
-        let is_out = wrong.is_some_and(|wrong| wrong.count >= WRONG_TOKENS_MAX && !wrong.is_over(now));
-        if is_out { Err(Problem::TooManyAttempts) } else { Ok(()) }
+        let all = self.guesses();
+        let Some(guesses) = all.get(&from).filter(|guesses| guesses.tokens.len() >= WRONG_TOKENS_MAX) else {
+            return Ok(());
+        };
+        match guesses.left(now) {
+            Duration::ZERO => Ok(()),
+            left => Err(Problem::TooManyAttempts { seconds: left.as_secs() + 1 }),
+        }
     }
 
-    /// Counts a wrong token, and returns the answer. A log line tells of the first and of the last before a lockout.
-    pub(super) fn wrong_token(&self, from: IpAddr, now: Duration) -> Problem {
-        let mut all = self.wrong();
+    /// Counts a wrong token. A log line tells of the first and of the last before a lockout.
+    pub(super) fn count(&self, from: IpAddr, token: TokenHash, now: Duration) {
+        let mut all = self.guesses();
         if all.len() >= ADDRESSES_MAX {
-            all.retain(|_, wrong| !wrong.is_over(now));
+            all.retain(|_, guesses| !guesses.is_over(now));
         }
         if all.len() >= ADDRESSES_MAX {
             all.clear();
         }
-        let wrong = all.entry(from).or_insert(Wrong { since: now, count: 0 });
-        if wrong.is_over(now) {
-            *wrong = Wrong { since: now, count: 0 };
+        let guesses = all.entry(from).or_insert(Guesses { since: now, tokens: Vec::new() });
+        if guesses.is_over(now) {
+            *guesses = Guesses { since: now, tokens: Vec::new() };
         }
-        wrong.count += 1;
-        match wrong.count {
+        if guesses.tokens.contains(&token) {
+            return;
+        }
+        guesses.tokens.push(token);
+        match guesses.tokens.len() {
             1 => tracing::warn!(%from, "a request with a wrong admin token was refused"),
             WRONG_TOKENS_MAX => {
-                tracing::warn!(%from, "{WRONG_TOKENS_MAX} wrong admin tokens: the address is refused for a minute");
+                let seconds = guesses.left(now).as_secs();
+                tracing::warn!(
+                    %from, seconds, "the address sent {WRONG_TOKENS_MAX} different wrong admin tokens and is refused"
+                );
             }
             _ => {}
         }
-        Problem::Unauthorized
     }
 }
 
@@ -174,23 +203,44 @@ mod tests {
         let mut headers = HeaderMap::new();
         for is_known in [true, false] {
             headers.append(AUTHORIZATION, "Bearer a token".parse().unwrap());
-            assert_eq!(caller(&headers, &tokens).is_some(), is_known);
+            assert_eq!(matches!(caller(&headers, &tokens), Found::Known(_)), is_known);
+            assert!(!matches!(caller(&headers, &tokens), Found::Wrong(_)));
         }
+    }
+
+    fn token(number: usize) -> TokenHash {
+        TokenHash(Sha256::digest(number.to_string()).into())
     }
 
     #[test]
     fn who_guesses_is_locked_out_for_a_minute_and_nobody_else() {
         let lockout = Lockout::default();
         let (guesser, other) = (IpAddr::from([127, 0, 0, 1]), IpAddr::from([127, 0, 0, 2]));
-        let at = Duration::from_millis;
-        for attempt in 0..WRONG_TOKENS_MAX {
-            assert_eq!(lockout.admits(guesser, at(u64::from(attempt))), Ok(()));
-            assert_eq!(lockout.wrong_token(guesser, at(u64::from(attempt))), Problem::Unauthorized);
+        for number in 0..WRONG_TOKENS_MAX {
+            assert_eq!(lockout.admits(guesser, Duration::ZERO), Ok(()));
+            lockout.count(guesser, token(number), Duration::ZERO);
         }
-        assert_eq!(lockout.admits(guesser, at(100)), Err(Problem::TooManyAttempts), "even with a token that is right");
-        assert_eq!(lockout.admits(other, at(100)), Ok(()));
-        assert_eq!(lockout.admits(guesser, WINDOW), Ok(()));
-        assert_eq!(lockout.wrong_token(guesser, WINDOW), Problem::Unauthorized);
-        assert_eq!(lockout.admits(guesser, WINDOW), Ok(()), "it is counted anew");
+        let admitted = |from, millis| lockout.admits(from, Duration::from_millis(millis));
+        assert_eq!(
+            admitted(guesser, 0),
+            Err(Problem::TooManyAttempts { seconds: 61 }),
+            "even with a token that is right"
+        );
+        assert_eq!(admitted(guesser, 59_001), Err(Problem::TooManyAttempts { seconds: 1 }));
+        assert_eq!(admitted(other, 0), Ok(()));
+        assert_eq!(admitted(guesser, 60_000), Ok(()));
+        lockout.count(guesser, token(0), WINDOW);
+        assert_eq!(admitted(guesser, 60_000), Ok(()), "it is counted anew");
+    }
+
+    #[test]
+    fn one_wrong_token_again_and_again_is_no_guessing() {
+        let (lockout, from) = (Lockout::default(), IpAddr::from([127, 0, 0, 1]));
+        for attempt in 0..10 * WRONG_TOKENS_MAX {
+            lockout.count(from, token(attempt % (WRONG_TOKENS_MAX - 1)), Duration::ZERO);
+        }
+        assert_eq!(lockout.admits(from, Duration::ZERO), Ok(()));
+        lockout.count(from, token(WRONG_TOKENS_MAX), Duration::ZERO);
+        assert!(lockout.admits(from, Duration::ZERO).is_err());
     }
 }

@@ -36,7 +36,7 @@ use tapgate_engine::journal::Durability;
 use tapgate_engine::ledger::Ledger;
 use tapgate_engine::money::Currency;
 
-use self::auth::{Access, Lockout, Token};
+use self::auth::{Access, Found, Lockout, Token};
 use super::listener::Connection;
 use crate::health::NotReady;
 use crate::http::context::App;
@@ -148,8 +148,13 @@ async fn guard(admin: Admin, access: Access, mut request: Request, next: Next) -
     if let Err(problem) = admin.lockout.admits(from, now) {
         return problem.into_response();
     }
-    let Some(caller) = auth::caller(request.headers(), &admin.settings.tokens) else {
-        return admin.lockout.wrong_token(from, now).into_response();
+    let caller = match auth::caller(request.headers(), &admin.settings.tokens) {
+        Found::Known(caller) => caller,
+        Found::Wrong(token) => {
+            admin.lockout.count(from, token, now);
+            return Problem::Unauthorized.into_response();
+        }
+        Found::Nothing => return Problem::Unauthorized.into_response(),
     };
     if let Err(problem) = caller.may(access) {
         return problem.into_response();

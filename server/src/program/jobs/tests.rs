@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use metrics_exporter_prometheus::PrometheusBuilder;
 use tapgate_engine::money::{Currency, Minor};
 use tapgate_engine::store::Store;
+use tapgate_engine::store::rocks::TablesOpen;
 use tapgate_engine::testing::MemoryStore;
 use tapgate_engine::time::UnixSeconds;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -169,7 +170,7 @@ async fn stage() -> (Stage, Vec<Job>) {
         hinted,
         public,
         admin,
-        places: Places { public: 16, admin: 16 },
+        shares: Shares { tables: TablesOpen::LEAST, public: 16, admin: 16 },
     };
     let jobs = list(&stage.app, &config, parts);
     (stage, jobs)
