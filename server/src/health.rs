@@ -13,6 +13,8 @@ pub enum NotReady {
     Stalled,
     /// The disk might be too full for the store's buffers.
     DiskFull,
+    /// Every place for a connection is taken by somebody who has proven who they are.
+    Crowded,
 }
 
 impl NotReady {
@@ -24,6 +26,7 @@ impl NotReady {
             NotReady::Failed => "the journal has failed",
             NotReady::Stalled => "the disk has not completed a write for a second",
             NotReady::DiskFull => "the disk is full",
+            NotReady::Crowded => "every place for a connection is taken",
         }
     }
 }
@@ -36,6 +39,7 @@ pub struct Health {
     stalled: AtomicBool,
     disk_full: AtomicBool,
     disk_low: AtomicBool,
+    crowded: AtomicBool,
 }
 
 impl Health {
@@ -76,6 +80,11 @@ impl Health {
         self.disk_low.load(Ordering::Acquire)
     }
 
+    /// Records whether a stranger finds no place on the public listener.
+    pub fn set_crowded(&self, crowded: bool) {
+        self.crowded.store(crowded, Ordering::Release);
+    }
+
     /// Whether the listener takes a request. It takes requests after a journal failure too: they are declined.
     ///
     /// # Errors
@@ -100,6 +109,9 @@ impl Health {
         }
         if self.failed.load(Ordering::Acquire) {
             return Err(NotReady::Failed);
+        }
+        if self.crowded.load(Ordering::Acquire) {
+            return Err(NotReady::Crowded);
         }
         self.admit()
     }

@@ -5,6 +5,7 @@
 use std::time::{Duration, Instant};
 
 use tapgate::health::Health;
+use tapgate::provider::hint::Hint;
 use tapgate_engine::fact::{Channel, Kind, Merchant, Request};
 use tapgate_engine::ids::Sequence;
 use tapgate_engine::journal::Durability;
@@ -99,6 +100,11 @@ async fn a_client_that_leaves_changes_nothing() {
         // A closed store would keep a failing test from ending.
         store.set_open(true);
         assert!(is_released, "as everything that is late is");
+        if resets {
+            // It did not hear that it was declined, and may have approved by itself.
+            let hint = tokio::time::timeout(PATIENCE, async { server.hints.lock().await.recv().await }).await;
+            assert_eq!(hint, Ok(Some(Hint::Unheard("1".parse().unwrap()))));
+        }
         server.check("left", 200, DEADLINE_EXCEEDED).await;
     }
 }

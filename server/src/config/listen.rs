@@ -1,10 +1,20 @@
-//! The section `[listen]`: the addresses of the two listeners.
+//! The section `[listen]`: the addresses of the two listeners, and the rules for connections to them.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use ipnet::IpNet;
 
 use super::reader::Reader;
 use super::setting::Setting;
 use crate::http::listener::Addresses;
+use crate::http::places::Connections;
+
+/// An hour.
+const KEEP_ALIVE_SECONDS_MAX: u64 = 3_600;
+
+/// Proxies in front of one tapgate.
+const TRUSTED_PROXIES_MAX: usize = 64;
 
 pub(super) fn listen(reader: &mut Reader<'_>) -> Addresses {
     let public = reader.value("listen.public", socket_address).unwrap_or(SocketAddr::from(([127, 0, 0, 1], 8480)));
@@ -18,6 +28,24 @@ pub(super) fn listen(reader: &mut Reader<'_>) -> Addresses {
         }
     }
     Addresses { public, admin }
+}
+
+pub(super) fn connections(reader: &mut Reader<'_>) -> Connections {
+    let default = Connections::default();
+    let keep_alive = reader.value("listen.keep_alive_seconds", |setting| setting.integer(1..=KEEP_ALIVE_SECONDS_MAX));
+    let trusted = reader.list("listen.trusted_proxies", TRUSTED_PROXIES_MAX, |reader, item| {
+        let network =
+            item.parsed(|text| network(text).ok_or("must be an IP address, or a network such as 10.0.0.0/24"));
+        reader.judge(item, network)
+    });
+    Connections {
+        keep_alive: keep_alive.map_or(default.keep_alive, Duration::from_secs),
+        trusted: trusted.unwrap_or_default(),
+    }
+}
+
+fn network(text: &str) -> Option<IpNet> {
+    text.parse().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from))
 }
 
 fn socket_address(setting: &Setting<'_>) -> Result<SocketAddr, String> {

@@ -37,6 +37,7 @@ use tapgate_engine::ledger::Policy;
 use tapgate_engine::store::rocks::SyncMode;
 
 use crate::http::listener::Addresses;
+use crate::http::places::Connections;
 use crate::http::{admin as admin_api, public};
 use crate::provider::{api, feeds, prefunding, reconciliation};
 use crate::treasury::follow;
@@ -51,6 +52,7 @@ pub struct Config {
     /// The point at which an answer may leave.
     pub durability: SyncMode,
     pub listen: Addresses,
+    pub connections: Connections,
     pub policy: Policy,
     /// Authentication and answers of UR's callbacks.
     pub public: public::Settings,

@@ -28,6 +28,7 @@ pub(super) fn config(reader: &mut Reader<'_>, read_file: ReadFile<'_>) -> Config
     let data_dir = reader.value("data_dir", |setting| setting.parsed(not_empty)).map(PathBuf::from);
     let durability = reader.value("durability", durability);
     let listen = listen::listen(reader);
+    let connections = listen::connections(reader);
     let reconciliation = reconcile::reconcile(reader);
     let Ur { base_url, signatures, api, amounts, ops_account, mut feeds } = ur::ur(reader, read_file, reconciliation);
     let mapping = callback::callback(reader, read_file, signatures.require_v2);
@@ -64,6 +65,7 @@ pub(super) fn config(reader: &mut Reader<'_>, read_file: ReadFile<'_>) -> Config
         data_dir: data_dir.unwrap_or_else(|| PathBuf::from("./data")),
         durability: durability.unwrap_or(SyncMode::Fsync),
         listen,
+        connections,
         policy,
         public,
         admin,

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use metrics_exporter_prometheus::PrometheusHandle;
-use tapgate_engine::ids::UrId;
 use tapgate_engine::ledger::Ledger;
 use tokio::sync::mpsc;
 
@@ -11,6 +10,7 @@ use crate::clock::Clock;
 use crate::delivery::receivers::Delivery;
 use crate::health::Health;
 use crate::provider::findings::Findings;
+use crate::provider::hint::Hint;
 use crate::provider::prefunding::Board;
 use crate::randomness::Randomness;
 use crate::treasury::follow::Follower;
@@ -24,8 +24,8 @@ pub struct App {
     pub health: Arc<Health>,
     /// The pools' spending, from the journal.
     pub treasury: Arc<Follower>,
-    /// Accounts that UR reported as changed, for the feeds.
-    pub hints: mpsc::Sender<UrId>,
+    /// For the feeds.
+    hints: mpsc::Sender<Hint>,
     pub deliveries: Arc<[Delivery]>,
     /// The next steps of automatic prefunds.
     pub prefunding: Arc<Board>,
@@ -43,7 +43,7 @@ impl App {
         treasury: Arc<Follower>,
         clock: Arc<Clock>,
         metrics: PrometheusHandle,
-        hints: mpsc::Sender<UrId>,
+        hints: mpsc::Sender<Hint>,
         deliveries: Vec<Delivery>,
     ) -> App {
         App {
@@ -58,5 +58,10 @@ impl App {
             metrics,
             hints,
         }
+    }
+
+    /// Has the feeds read an account. If the queue is full, the account's own turn makes up for it.
+    pub(super) fn hint(&self, hint: Hint) {
+        let _ = self.hints.try_send(hint);
     }
 }

@@ -15,6 +15,7 @@ use super::public::wait;
 use super::shapes::Shapes;
 use crate::http::context::App;
 use crate::http::problem::Problem;
+use crate::provider::hint::Hint;
 use crate::provider::reconciliation::{self, Applied};
 use crate::wire::ur::{AmountForm, EVENTS, Event, account};
 use crate::wire::{Malformed, callback};
@@ -44,11 +45,11 @@ impl Events {
         };
         let ticket = match Event::read(known, &data, self.amounts) {
             Ok(read) => {
-                self.app.hint(&data);
+                self.app.hint_changed(&data);
                 self.apply(read, sent, now)
             }
             Err(error) => {
-                self.app.hint(&data);
+                self.app.hint_changed(&data);
                 self.note_unreadable(known, &error, &data, now);
                 return Ok(());
             }
@@ -97,10 +98,10 @@ impl Events {
 }
 
 impl App {
-    /// Has the feeds read the account that an event names. If the queue is full, the account's own turn makes up for it.
-    fn hint(&self, data: &Value) {
+    /// Has the feeds read the account that an event names.
+    fn hint_changed(&self, data: &Value) {
         if let Ok(user) = account(data) {
-            let _ = self.hints.try_send(user);
+            self.hint(Hint::Changed(user));
         }
     }
 }

@@ -1,20 +1,25 @@
-//! A listener with bounds on connections, header size and header time, and a graceful end.
+//! A listener: accepts connections, gives each its place, and ends gracefully.
 
 use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper::body::{Body, Incoming};
+use hyper::body::Body;
 use hyper::server::conn::http1;
 use hyper::service::Service;
 use hyper::{Request, Response};
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use hyper_util::server::graceful::GracefulShutdown;
-use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
+use metrics::{Counter, Gauge, counter, gauge};
+use rustix::net::sockopt;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::MissedTickBehavior;
 
 use super::arrival::{Arrival, Noted};
+use super::exchange::{Arriving, Placed};
+use super::places::{Counts, Places, Seat, TICK, Timed};
 use crate::stopping::Stopping;
 
 /// The addresses of the two listeners. They never collide, except that both may have port 0 (any free port).
@@ -32,17 +37,25 @@ pub struct Connection {
     pub peer: IpAddr,
     /// When the current request's first byte came.
     pub arrival: Arrival,
+    /// Told what the client has proven.
+    pub seat: Arc<Seat>,
 }
 
 /// The most concurrent connections of a listener; where the process may open few files there are fewer. UR keeps a few
 /// dozen.
 pub const CONNECTIONS_MAX: usize = 4_096;
 
-/// Time from a request's first byte until its header must be complete.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
+/// Connections that have lost their place and are not closed yet, at most.
+pub const LEAVING_MAX: usize = 16;
 
 /// Largest header of a request, in bytes; signatures and ids need less than a kilobyte.
 const HEADER_BYTES_MAX: usize = 16 * 1024;
+
+/// What the system keeps of a connection's unread and unsent bytes, each way; it doubles the figure for its own needs.
+const SOCKET_BUFFER_BYTES: usize = 16 * 1024;
+
+/// After which a client that acknowledges nothing is gone.
+const GONE_AFTER_MILLIS: u32 = 10_000;
 
 /// Grace for open requests when the process ends: more than any decision's deadline.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
@@ -53,68 +66,136 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// What a listener grants connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Terms {
-    /// The most connections at once; the next one waits to be accepted.
-    pub places: usize,
+    /// In metrics: `public` or `admin`.
+    pub name: &'static str,
     /// Whether a request is completed even if its client closes its side meanwhile. The client may still read the answer,
     /// and a decision must be settled even if nobody does. Otherwise the request is dropped.
     pub outlasts_clients: bool,
+    /// Whether the system keeps little of what a client sends and does not read: callbacks and their answers are short.
+    pub small_buffers: bool,
 }
 
-/// Serves connections, each with a service of its own, until asked to stop; then lets the open requests end.
+impl Terms {
+    /// Callbacks.
+    pub const UR: Terms = Terms { name: "public", outlasts_clients: true, small_buffers: true };
+    /// The console, the admin API and metrics.
+    pub const PEOPLE: Terms = Terms { name: "admin", outlasts_clients: false, small_buffers: false };
+}
+
+/// Serves connections, each with a service of its own, until asked to stop; then lets the open requests end. `told` hears
+/// every quarter of a second how the places are taken.
 pub async fn serve<S, B>(
     listener: TcpListener,
     terms: Terms,
+    places: Arc<Places>,
     service_of: impl Fn(Connection) -> S,
+    told: impl Fn(Counts),
     mut stopping: Stopping,
 ) where
-    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Send + 'static,
+    S: Service<Request<Arriving>, Response = Response<B>, Error = Infallible> + Send + 'static,
     S::Future: Send,
     B: Body + Send + 'static,
     B::Data: Send,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    let places = Arc::new(Semaphore::new(terms.places));
+    if terms.small_buffers {
+        // Connections inherit them. Without them strangers cost more of the system's memory, and nothing else.
+        let _ = sockopt::set_socket_recv_buffer_size(&listener, SOCKET_BUFFER_BYTES);
+        let _ = sockopt::set_socket_send_buffer_size(&listener, SOCKET_BUFFER_BYTES);
+    }
+    let open = Arc::new(Semaphore::new(places.most() + LEAVING_MAX));
+    let meters = Meters::new(terms.name, places.most());
     let graceful = GracefulShutdown::new();
+    let mut ticks = tokio::time::interval(TICK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
     loop {
-        // With all connections taken, a request to stop must still be noticed.
-        let place = tokio::select! {
-            place = Arc::clone(&places).acquire_owned() => place,
-            () = stopping.set() => break,
-        };
-        let Ok(place) = place else { break };
         let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            () = stopping.set() => break,
-        };
-        let (stream, peer) = match accepted {
-            Ok((stream, peer)) => (stream, peer.ip()),
-            Err(error) => {
-                tracing::warn!(%error, "a connection could not be accepted");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
+            accepted = accept(&listener, &open) => accepted,
+            _ = ticks.tick() => {
+                let counts = places.sweep();
+                meters.show(counts);
+                told(counts);
                 continue;
             }
+            () = stopping.set() => break,
         };
-        // An answer is one small write: Nagle's algorithm would only delay it.
-        let _ = stream.set_nodelay(true);
-        let arrival = Arrival::default();
-        let stream = TokioIo::new(Noted::new(stream, arrival.clone()));
-        let service = service_of(Connection { peer, arrival });
+        let Some((stream, peer, file)) = accepted else { continue };
+        let Some(seat) = places.admit(peer) else { continue };
+        let (arrival, seat) = (Arrival::default(), Arc::new(seat));
+        let place = Arc::clone(seat.place());
+        let service = service_of(Connection { peer, arrival: arrival.clone(), seat: Arc::clone(&seat) });
+        let stream = TokioIo::new(Noted::new(Timed::new(stream, Arc::clone(&place)), arrival));
         let connection = http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(HEADER_TIMEOUT)
             .max_buf_size(HEADER_BYTES_MAX)
             .half_close(terms.outlasts_clients)
-            .serve_connection(stream, service);
+            .serve_connection(stream, Placed::new(service, Arc::clone(&place)));
         let connection = graceful.watch(connection);
         tokio::spawn(async move {
-            if let Err(error) = connection.await {
-                tracing::debug!(%error, "a connection ended early");
+            tokio::select! {
+                ended = connection => if let Err(error) = ended {
+                    tracing::debug!(%error, "a connection ended early");
+                },
+                () = place.ended() => {}
             }
-            drop(place);
+            drop((seat, file));
         });
     }
     drop(listener);
     if tokio::time::timeout(DRAIN_TIMEOUT, graceful.shutdown()).await.is_err() {
         tracing::warn!("some requests did not end in time and were cut off");
+    }
+}
+
+/// The next connection, and the file that it takes.
+async fn accept(listener: &TcpListener, open: &Arc<Semaphore>) -> Option<(TcpStream, IpAddr, OwnedSemaphorePermit)> {
+    let file = Arc::clone(open).acquire_owned().await.ok()?;
+    match listener.accept().await {
+        Ok((stream, peer)) => {
+            // An answer is one small write: Nagle's algorithm would only delay it.
+            let _ = stream.set_nodelay(true);
+            let _ = sockopt::set_tcp_user_timeout(&stream, GONE_AFTER_MILLIS);
+            Some((stream, peer.ip(), file))
+        }
+        Err(error) => {
+            tracing::warn!(%error, "a connection could not be accepted");
+            tokio::time::sleep(ACCEPT_PAUSE).await;
+            None
+        }
+    }
+}
+
+/// The figures of a listener's places (`docs/metrics.md`).
+struct Meters {
+    taken: Gauge,
+    proven: Gauge,
+    evicted: Counter,
+    overdue: Counter,
+    refused: Counter,
+}
+
+impl Meters {
+    fn new(listener: &'static str, most: usize) -> Meters {
+        let ended =
+            |why: &'static str| counter!("tapgate_connections_ended_total", "listener" => listener, "why" => why);
+        let open = |who: &'static str| gauge!("tapgate_connections", "listener" => listener, "who" => who);
+        // At most a few thousand.
+        gauge!("tapgate_connections_max", "listener" => listener).set(u32::try_from(most).map_or(f64::MAX, f64::from));
+        Meters {
+            taken: open("all"),
+            proven: open("proven"),
+            evicted: ended("evicted"),
+            overdue: ended("overdue"),
+            refused: ended("refused"),
+        }
+    }
+
+    fn show(&self, counts: Counts) {
+        let Counts { taken, proven, evicted, overdue, refused } = counts;
+        let figure = |count: usize| u32::try_from(count).map_or(f64::MAX, f64::from);
+        self.taken.set(figure(taken));
+        self.proven.set(figure(proven));
+        self.evicted.absolute(evicted);
+        self.overdue.absolute(overdue);
+        self.refused.absolute(refused);
     }
 }

@@ -13,7 +13,7 @@ use tapgate_engine::money::Currency;
 use tapgate_engine::time::Moment;
 use tokio::time::Instant;
 
-use super::public::{Public, wait};
+use super::public::{Caller, Public, wait};
 use super::shapes::Shapes;
 use super::single::{Repeated, single};
 use crate::http::context::App;
@@ -49,9 +49,17 @@ impl Partner {
     }
 
     /// The authentic event of a request.
-    pub(super) fn read(&self, headers: &HeaderMap, body: &[u8], now_seconds: u64) -> Result<Envelope, Problem> {
+    pub(super) fn read(
+        &self,
+        headers: &HeaderMap,
+        body: &[u8],
+        now_seconds: u64,
+        caller: &Caller,
+    ) -> Result<Envelope, Problem> {
         let policy = &self.settings.authentication;
-        verify_shared(policy, given(&policy.scheme, headers)?, body, now_seconds)?;
+        let verified = verify_shared(policy, given(&policy.scheme, headers)?, body, now_seconds);
+        caller.note_proof(&verified);
+        verified?;
         Envelope::parse(body).map_err(|error| Problem::Malformed(error.to_string()))
     }
 
@@ -111,17 +119,17 @@ impl Public {
         partner: &Partner,
         headers: &HeaderMap,
         body: &[u8],
-        arrived: Instant,
+        (caller, arrived): (&Caller, Instant),
     ) -> Result<Vec<u8>, Problem> {
         let now = self.now();
-        let envelope = partner.read(headers, body, now.at.0 / 1_000)?;
+        let envelope = partner.read(headers, body, now.at.0 / 1_000, caller)?;
         let at = envelope.at;
         let Some(request) = partner.take(envelope, now).await? else { return Ok(callback::RECEIVED.to_vec()) };
         // As for UR's callback: a return is acknowledged at any age.
         if let Some(at) = at.filter(|_| request.kind.is_decided()) {
             check_freshness(at.0.unsigned_abs(), now.at.0 / 1_000, self.timestamp_window_seconds())?;
         }
-        let decided = self.decide(Provider::PartnerApi, request, now, arrived).await;
+        let decided = self.decide(Provider::PartnerApi, request, now, (caller, arrived)).await;
         match &decided {
             Ok(_) => count("card.transaction", "decided"),
             Err(Problem::NotFound(_)) => count("card.transaction", "not_ours"),

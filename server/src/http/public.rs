@@ -4,18 +4,19 @@
 use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http_body_util::{BodyExt, Full};
-use hyper::body::{Body, Incoming};
+use hyper::body::Body;
 use hyper::header::{ALLOW, CONNECTION, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
 use hyper::http::request::Parts;
 use hyper::service::Service;
 use hyper::{Method, Response, StatusCode};
 use metrics::counter;
 use tapgate_engine::fact::{Provider, Request};
+use tapgate_engine::ids::UrId;
 use tapgate_engine::journal::{Durability, Ticket};
 use tapgate_engine::ledger::{GaveUp, Reply, Submission};
 use tapgate_engine::time::Moment;
@@ -23,15 +24,18 @@ use tokio::time::Instant;
 
 use super::arrival::Arrival;
 use super::events::Events;
+use super::exchange::Arriving;
 use super::listener::Connection;
 use super::meters::Meters;
 use super::partner::{self, Partner};
+use super::places::Seat;
 use super::single::{Repeated, single};
 use crate::http::context::App;
 use crate::http::problem::Problem;
+use crate::provider::hint::Hint;
 use crate::signature::{
-    REQUEST_ID_HEADER, SIGNATURE_HEADER, SIGNATURE_V2_HEADER, SignatureError, TIMESTAMP_HEADER, WebhookHeaders,
-    WebhookPolicy, check_freshness, verify_webhook,
+    REQUEST_ID_HEADER, SIGNATURE_HEADER, SIGNATURE_V2_HEADER, SignatureError, TIMESTAMP_HEADER, Verified,
+    WebhookHeaders, WebhookPolicy, WebhookVersion, check_freshness, verify_webhook,
 };
 use crate::trace::{self, Mark};
 use crate::wire::callback::{self, CARD_AUTHORIZATION, Envelope};
@@ -83,7 +87,38 @@ pub struct Public {
 /// Answers UR over one connection.
 pub struct Answering {
     public: Arc<Public>,
+    caller: Arc<Caller>,
+}
+
+/// The client of a connection.
+pub(super) struct Caller {
     arrival: Arrival,
+    seat: Arc<Seat>,
+    /// Whom the latest decision was about.
+    asked: Mutex<Option<UrId>>,
+}
+
+impl Caller {
+    /// Notes whether what came was signed by one of the expected keys, and is no replay.
+    pub(super) fn note_proof<T, E>(&self, proof: &Result<T, E>) {
+        match proof {
+            Ok(_) => self.seat.prove(),
+            Err(_) => self.seat.unprove(),
+        }
+    }
+
+    fn asked(&self) -> MutexGuard<'_, Option<UrId>> {
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Answering {
+    /// The connection ends. If UR did not hear the last answer, it may have decided either way.
+    fn drop(&mut self) {
+        if let Some(user) = self.caller.asked().take().filter(|_| self.caller.seat.place().owes_answer()) {
+            self.public.app.hint(Hint::Unheard(user));
+        }
+    }
 }
 
 impl Public {
@@ -98,7 +133,10 @@ impl Public {
     /// The service of each connection.
     pub fn services(self) -> impl Fn(Connection) -> Answering {
         let public = Arc::new(self);
-        move |connection| Answering { public: Arc::clone(&public), arrival: connection.arrival }
+        move |Connection { arrival, seat, .. }| {
+            let caller = Arc::new(Caller { arrival, seat, asked: Mutex::default() });
+            Answering { public: Arc::clone(&public), caller }
+        }
     }
 
     pub(super) fn now(&self) -> Moment {
@@ -110,10 +148,10 @@ impl Public {
         self.settings.signatures.timestamp_window_seconds
     }
 
-    async fn respond(&self, request: hyper::Request<Incoming>, arrival: &Arrival) -> Response<Full<Bytes>> {
+    async fn respond(&self, request: hyper::Request<Arriving>, caller: &Caller) -> Response<Full<Bytes>> {
         let (head, body) = request.into_parts();
         let mut upload = Upload { ended: body.is_end_stream(), body };
-        let answered = self.answer(&head, &mut upload, arrival.of_request()).await;
+        let answered = self.answer(&head, &mut upload, caller).await;
         let mut response = match answered {
             Ok(body) => json(StatusCode::OK, body),
             Err(problem) => refuse(&problem),
@@ -122,7 +160,7 @@ impl Public {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             tokio::spawn(upload.swallow());
         }
-        arrival.forget();
+        caller.arrival.forget();
         match response.status() {
             StatusCode::OK => self.meters.answered.increment(1),
             refused => {
@@ -134,7 +172,8 @@ impl Public {
     }
 
     /// The checks that need no body come before it is read.
-    async fn answer(&self, head: &Parts, upload: &mut Upload, arrived: Instant) -> Result<Vec<u8>, Problem> {
+    async fn answer(&self, head: &Parts, upload: &mut Upload, caller: &Caller) -> Result<Vec<u8>, Problem> {
+        let arrived = caller.arrival.of_request();
         let partner = self.partner.as_ref().filter(|_| head.uri.path() == partner::PATH);
         if head.uri.path() != PATH && partner.is_none() {
             return Err(Problem::NotFound(format!("there is nothing here but POST {PATH}")));
@@ -149,16 +188,26 @@ impl Public {
         check_content_type(&head.headers)?;
         let body = tokio::time::timeout(BODY_TIMEOUT, upload.read()).await.map_err(|_| Problem::Timeout)??;
         match partner {
-            Some(partner) => self.answer_partner(partner, &head.headers, &body, arrived).await,
-            None => self.handle(&head.headers, &body, arrived).await,
+            Some(partner) => self.answer_partner(partner, &head.headers, &body, (caller, arrived)).await,
+            None => self.handle(&head.headers, &body, (caller, arrived)).await,
         }
     }
 
-    async fn handle(&self, headers: &HeaderMap, body: &[u8], arrived: Instant) -> Result<Vec<u8>, Problem> {
+    async fn handle(
+        &self,
+        headers: &HeaderMap,
+        body: &[u8],
+        (caller, arrived): (&Caller, Instant),
+    ) -> Result<Vec<u8>, Problem> {
         trace::mark(Mark::Handled);
         let now = self.app.clock.now();
         let now_seconds = now.at.0 / 1000;
-        verify_webhook(&self.settings.signatures, &signed(headers)?, body, now_seconds)?;
+        let verified = verify_webhook(&self.settings.signatures, &signed(headers)?, body, now_seconds);
+        // An old event of V1 could be anybody's replay: only what its body says makes it fresh.
+        if !matches!(verified, Ok(Verified { version: WebhookVersion::V1, .. })) {
+            caller.note_proof(&verified);
+        }
+        verified?;
         let mapping = self.settings.callback.as_ref();
         let envelope = match mapping {
             None => Envelope::parse(body),
@@ -173,10 +222,11 @@ impl Public {
         // A return is acknowledged at any age: its id makes it idempotent, and a hold is not kept because a retry was late.
         if !envelope.announces_return() {
             check_freshness(envelope.timestamp, now_seconds, self.settings.signatures.timestamp_window_seconds)?;
+            caller.seat.prove();
         }
         let request = envelope.request().map_err(|error| Problem::Malformed(error.to_string()))?;
         trace::mark(Mark::Parsed);
-        let reply = self.decide(Provider::Ur, request, now, arrived).await?;
+        let reply = self.decide(Provider::Ur, request, now, (caller, arrived)).await?;
         Ok(mapping.map_or_else(|| callback::render(&reply), |mapping| mapping.render(&reply)))
     }
 
@@ -186,11 +236,12 @@ impl Public {
         provider: Provider,
         request: Request,
         now: Moment,
-        arrived: Instant,
+        (caller, arrived): (&Caller, Instant),
     ) -> Result<Reply, Problem> {
         if self.app.ledger.is_of_another(provider, &request)? {
             return Err(Problem::NotFound("the account or authorization is another provider's".to_owned()));
         }
+        *caller.asked() = Some(request.user.clone());
         let submission = self.app.ledger.submit(request, now)?;
         trace::mark(Mark::Decided);
         let reply = self.reply_once_durable(submission, arrived).await?;
@@ -216,14 +267,14 @@ impl Public {
     }
 }
 
-impl Service<hyper::Request<Incoming>> for Answering {
+impl Service<hyper::Request<Arriving>> for Answering {
     type Response = Response<Full<Bytes>>;
     type Error = Infallible;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
 
-    fn call(&self, request: hyper::Request<Incoming>) -> Self::Future {
-        let (public, arrival) = (Arc::clone(&self.public), self.arrival.clone());
-        Box::pin(async move { Ok(trace::traced(public.respond(request, &arrival)).await) })
+    fn call(&self, request: hyper::Request<Arriving>) -> Self::Future {
+        let (public, caller) = (Arc::clone(&self.public), Arc::clone(&self.caller));
+        Box::pin(async move { Ok(trace::traced(public.respond(request, &caller)).await) })
     }
 }
 
@@ -241,7 +292,7 @@ fn check_content_type(headers: &HeaderMap) -> Result<(), Problem> {
 
 /// A request's body, and whether it was read to its end.
 struct Upload {
-    body: Incoming,
+    body: Arriving,
     ended: bool,
 }
 

@@ -5,7 +5,7 @@
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tapgate_engine::store::rocks::TablesOpen;
 
-use crate::http::listener::CONNECTIONS_MAX;
+use crate::http::listener::{CONNECTIONS_MAX, LEAVING_MAX};
 
 /// For calls to UR: a few connections, and the look-ups of its name.
 const OF_UR: u64 = 32;
@@ -16,6 +16,9 @@ const OF_RECEIVER: u64 = 2;
 /// For what else a process opens: standard streams, listeners, the runtime's, configuration, the treasury's cache; with
 /// room for what a library opens unasked.
 const OTHERS: u64 = 64;
+
+/// Of both listeners.
+const LEAVING: u64 = 2 * LEAVING_MAX as u64;
 
 /// Connections of people and of monitoring, where files are scarce.
 const ADMIN_PLACES_LEAST: u64 = 32;
@@ -68,7 +71,7 @@ pub(super) fn share_out(receivers: usize) -> Result<Shares, TooFew> {
 /// Files of neither the store nor a client.
 fn others(receivers: usize) -> u64 {
     // The configuration bounds receivers by a few dozen.
-    OTHERS + OF_UR + OF_RECEIVER.saturating_mul(receivers as u64)
+    OTHERS + OF_UR + OF_RECEIVER.saturating_mul(receivers as u64) + LEAVING
 }
 
 fn shares(limit: u64, others: u64) -> Result<Shares, TooFew> {
@@ -94,18 +97,18 @@ mod tests {
         let shared =
             |limit| shares(limit, others(0)).map(|shares| (shares.tables.files(), shares.public, shares.admin));
         // A shell's limit, a service's, and none.
-        assert_eq!(shared(1_024), Ok((480, 336, 112)));
+        assert_eq!(shared(1_024), Ok((464, 324, 108)));
         assert_eq!(shared(65_536), Ok((8_320, 4_096, 4_096)));
         assert_eq!(shared(u64::MAX), Ok((8_320, 4_096, 4_096)));
-        assert_eq!(shared(448), Ok((192, 128, 32)));
-        assert_eq!(shared(447), Err(TooFew { limit: 447, least: 448 }));
-        let least = TooFew { limit: 540, least: 448 + 2 * 49 };
-        assert_eq!(shares(540, others(49)), Err(least), "with every receiver that can be configured");
+        assert_eq!(shared(480), Ok((192, 128, 32)));
+        assert_eq!(shared(479), Err(TooFew { limit: 479, least: 480 }));
+        let least = TooFew { limit: 570, least: 480 + 2 * 49 };
+        assert_eq!(shares(570, others(49)), Err(least), "with every receiver that can be configured");
     }
 
     #[test]
     fn all_together_they_never_exceed_the_limit() {
-        for limit in 448..20_000 {
+        for limit in 480..20_000 {
             let Shares { tables, public, admin } = shares(limit, others(0)).unwrap();
             assert!(tables.files() + others(0) + public as u64 + admin as u64 <= limit, "{limit}");
         }

@@ -7,7 +7,6 @@ mod watchdog;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tapgate_engine::ids::UrId;
 use tapgate_engine::store::StoreError;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
@@ -22,9 +21,11 @@ use crate::config::Config;
 use crate::delivery::receivers::{self, PreparedWorker};
 use crate::http::context::App;
 use crate::http::listener::{self, Terms};
+use crate::http::places::{Counts, Places};
 use crate::http::{admin, public::Public};
 use crate::provider::api::UrApi;
 use crate::provider::feeds::{self, Feeds, Known};
+use crate::provider::hint::Hint;
 use crate::provider::prefunding::credits::Credits;
 use crate::provider::prefunding::{self, Prefunding};
 use crate::provider::reconciliation::expiry;
@@ -48,7 +49,7 @@ pub(super) struct Parts<A> {
     /// `None` if UR is never called.
     pub(super) provider: Option<Provider<A>>,
     pub(super) known: Known,
-    pub(super) hinted: mpsc::Receiver<UrId>,
+    pub(super) hinted: mpsc::Receiver<Hint>,
     pub(super) public: TcpListener,
     pub(super) admin: TcpListener,
     pub(super) shares: Shares,
@@ -99,11 +100,13 @@ pub(super) fn list<A: UrApi>(app: &Arc<App>, config: &Config, parts: Parts<A>) -
     ];
     let answers = Public::new(Arc::clone(app), config.public.clone()).services();
     let shown = admin::services(Arc::clone(app), config.admin.clone());
-    let for_people = Terms { places: shares.admin, outlasts_clients: false };
-    let for_ur = Terms { places: shares.public, outlasts_clients: true };
+    let (for_ur, for_people) =
+        (Places::new(config.connections.public(shares.public)), Places::new(config.connections.admin(shares.admin)));
+    let health = Arc::clone(&app.health);
     jobs.push(Job::new("listeners", None, move |stopping| async move {
-        let admin = listener::serve(admin, for_people, shown, stopping.clone());
-        tokio::join!(listener::serve(public, for_ur, answers, stopping), admin);
+        let crowded = move |counts: Counts| health.set_crowded(counts.proven >= shares.public);
+        let admin = listener::serve(admin, Terms::PEOPLE, for_people, shown, |_| {}, stopping.clone());
+        tokio::join!(listener::serve(public, Terms::UR, for_ur, answers, crowded, stopping), admin);
     }));
     // Last, so that calls to UR end first at a stop: requests in progress may take their time.
     match provider {
@@ -122,7 +125,7 @@ fn of_provider<A: UrApi>(
     config: &Config,
     provider: Provider<A>,
     known: &Known,
-    hinted: mpsc::Receiver<UrId>,
+    hinted: mpsc::Receiver<Hint>,
 ) -> Vec<Job> {
     let Provider { api, partner, feeds: settings } = provider;
     let (prefunds, calls_per_minute) = (&config.prefunding, settings.calls_per_minute);

@@ -3,7 +3,6 @@
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
-use tapgate_engine::ids::UrId;
 use tapgate_engine::ledger::Ledger;
 use tapgate_engine::recovery::recover;
 use tapgate_engine::store::StoreError;
@@ -26,6 +25,7 @@ use crate::http::context::App;
 use crate::http::listener::Addresses;
 use crate::provider::api::Client;
 use crate::provider::feeds::{self, Known};
+use crate::provider::hint::Hint;
 use crate::randomness::Randomness;
 use crate::trace;
 use crate::treasury::follow::Follower;
@@ -129,7 +129,7 @@ fn recovered(
     config: &Config,
     (clock, tables): (Arc<Clock>, TablesOpen),
     failed: mpsc::UnboundedSender<StoreError>,
-    hints: mpsc::Sender<UrId>,
+    hints: mpsc::Sender<Hint>,
 ) -> Result<(App, Known, Vec<PreparedWorker>), ServeError> {
     let metrics = telemetry::start_metrics().map_err(|error| ServeError::SetUp(error.to_string()))?;
     let in_store = |error| ServeError::Store { directory: config.data_dir.display().to_string(), error };

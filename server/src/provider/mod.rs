@@ -4,6 +4,7 @@
 pub mod api;
 pub mod feeds;
 pub mod findings;
+pub mod hint;
 pub mod partner_api;
 pub mod prefunding;
 pub mod reconciliation;

@@ -55,7 +55,8 @@ pub use self::ur::{Provocation, ProvocationError};
 use self::world::{SAMPLE_CARD, SAMPLE_USER};
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::http::listener;
+use crate::http::listener::{self, Terms};
+use crate::http::places::{Connections, Places};
 use crate::program::{ServeError, Server};
 use crate::provider::api::AccountMode;
 use crate::signature::{SharedSecret, SigningKey, SigningKeyError};
@@ -191,8 +192,9 @@ pub async fn run(options: Options, out: &mut (dyn Write + Send)) -> Result<Ran, 
     let provider = (options.provider == Provider::PartnerApi).then(|| PartnerApi::new(&keys.token));
     let router = provider.clone().into_iter().fold(api.router(), |router, api| router.merge(api.router()));
     let router = TowerToHyperService::new(router);
-    let terms = listener::Terms { places: UR_PLACES, outlasts_clients: false };
-    tokio::spawn(listener::serve(socket, terms, move |_| router.clone(), stopping));
+    let (terms, places) =
+        (Terms { name: "sandbox", ..Terms::PEOPLE }, Places::new(Connections::default().admin(UR_PLACES)));
+    tokio::spawn(listener::serve(socket, terms, places, move |_| router.clone(), |_| {}, stopping));
     let mut server = Server::start(config, Arc::clone(&clock)).await?;
     let stage = set_up(&options, &keys, &server, (books, world()), (window_seconds, provider)).await?;
     let learning = Arc::clone(&stage);

@@ -14,7 +14,9 @@ use tapgate::clock::Clock;
 use tapgate::config::Config;
 use tapgate::http::context::App;
 use tapgate::http::listener::{self, CONNECTIONS_MAX, Terms};
+use tapgate::http::places::Places;
 use tapgate::http::{admin, public::Public};
+use tapgate::provider::hint::Hint;
 use tapgate::signature::SigningKey;
 use tapgate::stopping::{Stop, stopping};
 use tapgate::treasury::follow::Follower;
@@ -22,6 +24,7 @@ use tapgate_engine::ledger::{Ledger, Policy};
 use tapgate_engine::rows::State;
 use tapgate_engine::store::Store;
 use tokio::net::TcpListener;
+use tokio::sync::{Mutex, mpsc};
 
 /// The latest an approval may be answered: the least that a configuration may set.
 pub(crate) const DEADLINE: Duration = Duration::from_millis(50);
@@ -32,6 +35,8 @@ pub(crate) struct Server {
     pub(crate) public: SocketAddr,
     pub(crate) admin: SocketAddr,
     pub(crate) key: SigningKey,
+    /// What the feeds would be told.
+    pub(crate) hints: Mutex<mpsc::Receiver<Hint>>,
     _stop: Stop,
 }
 
@@ -46,12 +51,13 @@ impl Server {
         let ledger = Ledger::start(store, State::default(), Policy::default(), 1, Box::new(|_| {})).unwrap();
         let mut config = config(&key);
         config.public.deadline = deadline;
+        let (hint, hints) = mpsc::channel(8);
         let app = Arc::new(App::new(
             Arc::new(ledger),
             Arc::new(Follower::new(config.treasury)),
             Arc::new(Clock::start()),
             PrometheusBuilder::new().build_recorder().handle(),
-            tokio::sync::mpsc::channel(1).0,
+            hint,
             Vec::new(),
         ));
         let (stop, stopping) = stopping();
@@ -59,13 +65,22 @@ impl Server {
         let addresses = [&public, &admin].map(|listener| listener.local_addr().unwrap());
         tokio::spawn(listener::serve(
             public,
-            terms(true),
+            Terms::UR,
+            Places::new(config.connections.public(CONNECTIONS_MAX)),
             Public::new(Arc::clone(&app), config.public).services(),
+            |_| {},
             stopping.clone(),
         ));
-        tokio::spawn(listener::serve(admin, terms(false), admin::services(Arc::clone(&app), config.admin), stopping));
+        tokio::spawn(listener::serve(
+            admin,
+            Terms::PEOPLE,
+            Places::new(config.connections.admin(CONNECTIONS_MAX)),
+            admin::services(Arc::clone(&app), config.admin),
+            |_| {},
+            stopping,
+        ));
         let [public, admin] = addresses;
-        Server { app, public, admin, key, _stop: stop }
+        Server { app, public, admin, key, hints: Mutex::new(hints), _stop: stop }
     }
 }
 
@@ -78,11 +93,6 @@ fn config(key: &SigningKey) -> Config {
     let text = format!("ur.signers = [\"{}\"]\nur.feeds = false\nadmin.tokens = [{tokens}]\n", key.address());
     let no_files = |_: &Path| Err(io::Error::from(io::ErrorKind::NotFound));
     Config::load(&text, "test.toml", [], no_files).unwrap()
-}
-
-/// As the program has them.
-fn terms(outlasts_clients: bool) -> Terms {
-    Terms { places: CONNECTIONS_MAX, outlasts_clients }
 }
 
 async fn bind() -> TcpListener {

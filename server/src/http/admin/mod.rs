@@ -29,7 +29,6 @@ use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use hyper::body::Incoming;
 use hyper::service::Service;
 use hyper_util::service::TowerToHyperService;
 use tapgate_engine::journal::Durability;
@@ -37,7 +36,9 @@ use tapgate_engine::ledger::Ledger;
 use tapgate_engine::money::Currency;
 
 use self::auth::{Access, Found, Lockout, Token};
+use super::exchange::Arriving;
 use super::listener::Connection;
+use super::places::Seat;
 use crate::health::NotReady;
 use crate::http::context::App;
 use crate::http::problem::Problem;
@@ -92,15 +93,17 @@ struct Peer(IpAddr);
 pub struct Serving {
     router: TowerToHyperService<Router>,
     peer: Peer,
+    seat: Arc<Seat>,
 }
 
-impl Service<hyper::Request<Incoming>> for Serving {
+impl Service<hyper::Request<Arriving>> for Serving {
     type Response = Response;
     type Error = Infallible;
-    type Future = <TowerToHyperService<Router> as Service<hyper::Request<Incoming>>>::Future;
+    type Future = <TowerToHyperService<Router> as Service<hyper::Request<Arriving>>>::Future;
 
-    fn call(&self, mut request: hyper::Request<Incoming>) -> Self::Future {
+    fn call(&self, mut request: hyper::Request<Arriving>) -> Self::Future {
         request.extensions_mut().insert(self.peer);
+        request.extensions_mut().insert(Arc::clone(&self.seat));
         self.router.call(request)
     }
 }
@@ -108,7 +111,7 @@ impl Service<hyper::Request<Incoming>> for Serving {
 /// The service of each connection: the admin API over a running program.
 pub fn services(app: Arc<App>, settings: Settings) -> impl Fn(Connection) -> Serving {
     let router = TowerToHyperService::new(router(app, settings));
-    move |connection| Serving { router: router.clone(), peer: Peer(connection.peer) }
+    move |connection| Serving { router: router.clone(), peer: Peer(connection.peer), seat: connection.seat }
 }
 
 fn router(app: Arc<App>, settings: Settings) -> Router {
@@ -148,9 +151,14 @@ async fn guard(admin: Admin, access: Access, mut request: Request, next: Next) -
     if let Err(problem) = admin.lockout.admits(from, now) {
         return problem.into_response();
     }
+    let seat = request.extensions().get::<Arc<Seat>>();
     let caller = match auth::caller(request.headers(), &admin.settings.tokens) {
-        Found::Known(caller) => caller,
+        Found::Known(caller) => {
+            seat.inspect(|seat| seat.prove());
+            caller
+        }
         Found::Wrong(token) => {
+            seat.inspect(|seat| seat.unprove());
             admin.lockout.count(from, token, now);
             return Problem::Unauthorized.into_response();
         }

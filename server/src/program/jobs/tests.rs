@@ -6,6 +6,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use metrics_exporter_prometheus::PrometheusBuilder;
+use tapgate_engine::ids::UrId;
 use tapgate_engine::money::{Currency, Minor};
 use tapgate_engine::store::Store;
 use tapgate_engine::store::rocks::TablesOpen;

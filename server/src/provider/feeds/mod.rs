@@ -30,6 +30,7 @@ use weight::{Settled, Weights};
 use crate::clock::Clock;
 use crate::provider::api::{Priority, UrApi, UrError};
 use crate::provider::findings::{Findings, OpsAccount};
+use crate::provider::hint::Hint;
 use crate::provider::prefunding::credits::Credits;
 use crate::provider::reconciliation;
 use crate::provider::reconciliation::expiry::expire_by_time;
@@ -156,8 +157,8 @@ impl<A: UrApi> Feeds<A> {
         }
     }
 
-    /// Runs every feed. `hints` names accounts that UR reported as changed.
-    pub async fn run(self, hints: mpsc::Receiver<UrId>) {
+    /// Runs every feed.
+    pub async fn run(self, hints: mpsc::Receiver<Hint>) {
         let Settings { pools_interval: pools, rates_interval: rates, .. } = self.given.settings.clone();
         let feeds = Arc::new(self);
         let mut tasks = tokio::task::JoinSet::new();
@@ -252,9 +253,12 @@ impl<A: UrApi> Feeds<A> {
         }
     }
 
-    async fn take_hints(self: Arc<Self>, mut hints: mpsc::Receiver<UrId>) {
-        while let Some(user) = hints.recv().await {
-            self.users().by(&user, self.now());
+    async fn take_hints(self: Arc<Self>, mut hints: mpsc::Receiver<Hint>) {
+        while let Some(hint) = hints.recv().await {
+            match hint {
+                Hint::Changed(user) => self.users().by(&user, self.now()),
+                Hint::Unheard(user) => self.sweeps().by(&user, self.now()),
+            }
         }
         // The other tasks run without hints too.
         std::future::pending::<()>().await;
