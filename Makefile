@@ -190,6 +190,11 @@ compare: install traced ## PostgreSQL, Redis, a bare server and tapgate doing th
 	$(KEEP_MEMORY) cargo bench --package tapgate-bench --bench decision --bench recovery
 	$(MEASURED) python3 bench/compare.py
 
+.PHONY: overload
+overload: install ## three times what the server can do: what is still answered in time (OVERLOAD_SECONDS)
+	cargo build --release --package tapgate --package tapgate-bench --features tapgate-bench/load
+	$(MEASURED) python3 bench/overload.py
+
 # Servers that tell where each request's time went. They are moved away: nothing else may be measured with them, or serve.
 .PHONY: traced
 traced: install

@@ -30,6 +30,9 @@ const FEED_PAUSE: Duration = Duration::from_millis(1);
 /// After the last callback is due, how long the open loop still sends what is behind.
 const DRAIN: Duration = Duration::from_secs(10);
 
+/// The error of a callback whose answer came too late, or did not come.
+const GIVEN_UP: &str = "given up";
+
 /// How callbacks follow one another.
 pub(crate) enum Loop {
     /// Each connection's next goes when its last is answered.
@@ -49,6 +52,8 @@ pub(crate) struct Run {
     pub(crate) measured_from: Instant,
     /// From then on nothing new is sent.
     pub(crate) ends: Instant,
+    /// How long after a callback was due the sender gives it up, as UR does.
+    pub(crate) patience: Option<Duration>,
     /// For the live line.
     pub(crate) answered: AtomicU64,
     /// Where answers are split into stages.
@@ -144,7 +149,9 @@ impl Run {
                     if finished {
                         break;
                     }
-                    seen.error("connection ended");
+                    if self.patience.is_none() {
+                        seen.error("connection ended");
+                    }
                 }
                 Err(Failed(error)) => {
                     seen.error(error);
@@ -200,14 +207,29 @@ struct Bench<'a> {
 }
 
 impl Bench<'_> {
-    /// True: everything was sent. False: the connection broke.
+    /// True: everything was sent. False: the connection broke, or was given up with a callback.
     async fn send_all(&mut self) -> bool {
         while let Some((due, callback)) = self.run.next(self.seen).await {
+            let gives_up = self.run.patience.map(|patience| due + patience);
+            if gives_up.is_some_and(|at| Instant::now() >= at) {
+                self.seen.error(GIVEN_UP);
+                continue;
+            }
             if self.sender.ready().await.is_err() {
                 return false;
             }
             let sent = Instant::now();
-            let Ok(Answer { status, body, marks }) = self.ask(&callback).await else { return false };
+            let answer = match gives_up {
+                None => self.ask(&callback).await,
+                Some(at) => match tokio::time::timeout_at(at.into(), self.ask(&callback)).await {
+                    Ok(answer) => answer,
+                    Err(_) => {
+                        self.seen.error(GIVEN_UP);
+                        return false;
+                    }
+                },
+            };
+            let Ok(Answer { status, body, marks }) = answer else { return false };
             let now = Instant::now();
             self.run.answered.fetch_add(1, Ordering::Relaxed);
             let is_right = self.judge(&callback, status, &body);
