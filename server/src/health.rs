@@ -13,7 +13,7 @@ pub enum NotReady {
     Stalled,
     /// The disk might be too full for the store's buffers.
     DiskFull,
-    /// Every place for a connection is taken by somebody who has proven who they are.
+    /// Every place for a connection has a request of somebody who has proven who they are.
     Crowded,
 }
 
@@ -26,7 +26,7 @@ impl NotReady {
             NotReady::Failed => "the journal has failed",
             NotReady::Stalled => "the disk has not completed a write for a second",
             NotReady::DiskFull => "the disk is full",
-            NotReady::Crowded => "every place for a connection is taken",
+            NotReady::Crowded => "every place for a connection has a request in",
         }
     }
 }
@@ -80,7 +80,7 @@ impl Health {
         self.disk_low.load(Ordering::Acquire)
     }
 
-    /// Records whether a stranger finds no place on the public listener.
+    /// Records whether nobody finds a place on the public listener.
     pub fn set_crowded(&self, crowded: bool) {
         self.crowded.store(crowded, Ordering::Release);
     }

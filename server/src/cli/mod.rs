@@ -120,7 +120,7 @@ pub fn run() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failed(message)) => {
             // With stderr closed there is nowhere to report this.
-            let _ = writeln!(std::io::stderr(), "tapgate: {message}");
+            let _ = writeln!(std::io::stderr(), "tapgate: {}", screen::clean_lines(&message));
             ExitCode::FAILURE
         }
     }

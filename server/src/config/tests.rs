@@ -236,9 +236,22 @@ fn a_setting_has_one_form_and_a_range() {
     for url in ["openapi.ur.app", "ftp://ur.app", "https://", "https://:80", "https://u:p@ur.app", "https://ur.app?a"] {
         bad(
             &format!("ur.base_url = \"{url}\""),
-            "ur.base_url: must be http:// or https://, a host, and at most a port and a path; no user, query or fragment",
+            "ur.base_url: must be https://, a host, and at most a port and a path; no user, query or fragment",
         );
     }
+    for host in ["ur.example", "192.0.2.1", "127.0.0.1.ur.example", "10.0.0.1:80/path", "[::2]"] {
+        let message = "ur.base_url: must begin with https://: without it anybody on the way can read and change figures; \
+                       http:// is for this machine only (127.0.0.1, localhost)";
+        bad(&format!("ur.base_url = \"http://{host}\""), message);
+    }
+    for network in ["", "10.0.0.0/33", "10.0.0.7:80", "proxy.example"] {
+        let message = "must be an IP address, or a network such as 10.0.0.0/24";
+        bad(
+            &format!("listen.trusted_proxies = [\"{network}\"]"),
+            &format!("listen.trusted_proxies[0]: {message}, got \"{network}\""),
+        );
+    }
+    bad("listen.keep_alive_seconds = 0", "listen.keep_alive_seconds: must be 1 to 3600, got 0");
     for address in ["localhost:8480", "127.0.0.1", ":8480", "127.0.0.1:70000"] {
         let message = "must be an IP address and a port, such as 127.0.0.1:8480";
         bad(&format!("listen.public = \"{address}\""), &format!("listen.public: {message}, got \"{address}\""));
@@ -256,6 +269,12 @@ fn the_ends_of_every_range_are_inside_it() {
     }
     good("decision = { fx_buffer_bps = 5000, rates_max_age_seconds = 1, state_max_age_seconds = 2592000 }");
     good("ur.timestamp_window_seconds = 3600");
+    good(
+        "listen = { keep_alive_seconds = 3600, trusted_proxies = [\"10.0.0.7\", \"10.1.0.0/16\", \"2001:db8::/32\"] }",
+    );
+    for host in ["127.0.0.1:8482", "localhost/ur", "[::1]:80", "127.1.2.3"] {
+        good(&format!("ur.base_url = \"http://{host}\""));
+    }
     good("listen = { public = \"127.0.0.1:0\", admin = \"127.0.0.1:0\" }");
     good("listen = { public = \"[::1]:8480\", admin = \"127.0.0.1:8480\" }");
 }

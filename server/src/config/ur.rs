@@ -1,5 +1,6 @@
 //! The section `[ur]`: UR's address and authentication (docs/ur-facts.md, Authentication).
 
+use std::net::Ipv4Addr;
 use std::path::Path;
 use std::time::Duration;
 
@@ -12,6 +13,9 @@ use crate::provider::api::{AccountMode, AmountForms};
 use crate::provider::{api, feeds, reconciliation};
 use crate::signature::{Address, SigningKey, WebhookPolicy};
 use crate::wire::ur::AmountForm;
+
+/// UR itself; others are its testnet, a proxy, or a simulation.
+const PRODUCTION: &str = "https://openapi.ur.app";
 
 /// Most signers: each key can approve spending, and a rotation needs two.
 const SIGNERS_MAX: usize = 16;
@@ -39,7 +43,7 @@ pub(super) struct Ur {
 }
 
 pub(super) fn ur(reader: &mut Reader<'_>, read_file: ReadFile<'_>, reconciliation: reconciliation::Settings) -> Ur {
-    let base_url = reader.value("ur.base_url", base_url).unwrap_or_else(|| "https://openapi.ur.app".to_owned());
+    let base_url = reader.value("ur.base_url", base_url).unwrap_or_else(|| PRODUCTION.to_owned());
     let signers = signers(reader);
     let partner_key = partner_key(reader, read_file);
     let ops_account = reader.value("ur.ops_ur_id", |setting| setting.parsed(ops_account));
@@ -67,10 +71,13 @@ pub(super) fn ur(reader: &mut Reader<'_>, read_file: ReadFile<'_>, reconciliatio
     };
     let words = AccountMode::ALL.map(|mode| (mode.name(), mode));
     let mode = reader.value("ur.account_mode", |setting| setting.word(&words)).unwrap_or_default();
+    let require_signed_answers =
+        reader.value("ur.require_signed_answers", Setting::boolean).unwrap_or(base_url == PRODUCTION);
     let api = |key| api::Settings {
         base_url: base_url.clone(),
         key,
         signers: signers.clone(),
+        require_signed_answers,
         calls_per_minute,
         amounts,
         mode,
@@ -158,10 +165,19 @@ fn partner_key(reader: &mut Reader<'_>, read_file: ReadFile<'_>) -> Option<Signi
 
 /// No message repeats the value: it may hold credentials, which do not belong there.
 fn base_url(setting: &Setting<'_>) -> Result<String, String> {
-    const FORM: &str = "must be http:// or https://, a host, and at most a port and a path; no user, query or fragment";
+    const FORM: &str = "must be https://, a host, and at most a port and a path; no user, query or fragment";
     let text = setting.text()?;
-    let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://")).ok_or(FORM)?;
+    let plain = text.strip_prefix("http://");
+    let rest = text.strip_prefix("https://").or(plain).ok_or(FORM)?;
     let host = rest.split(['/', ':']).next().unwrap_or_default();
+    let is_here = host == "localhost" || host.parse::<Ipv4Addr>().is_ok_and(|address| address.is_loopback());
+    if plain.is_some() && !is_here && !rest.starts_with("[::1]") {
+        return Err(
+            "must begin with https://: without it anybody on the way can read and change figures; http:// is for \
+                    this machine only (127.0.0.1, localhost)"
+                .to_owned(),
+        );
+    }
     let is_plain = rest.bytes().all(|byte| byte.is_ascii_graphic() && !b"?#@\"<>\\^`{|}".contains(&byte));
     if host.is_empty() || !is_plain {
         return Err(FORM.to_owned());

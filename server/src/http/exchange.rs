@@ -21,18 +21,26 @@ pub struct Arriving {
     place: Arc<Place>,
 }
 
+impl Arriving {
+    /// The rest of a body for which the request does not wait any more.
+    pub(super) fn into_inner(self) -> Incoming {
+        self.body
+    }
+}
+
 impl Body for Arriving {
     type Data = Bytes;
     type Error = hyper::Error;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
-        match &frame {
-            Some(Ok(_)) if !self.body.is_end_stream() => self.place.goes_on(),
-            Some(Ok(_)) | None => self.place.is_in(),
-            Some(Err(_)) => {}
+        let polled = Pin::new(&mut self.body).poll_frame(cx);
+        match &polled {
+            Poll::Pending => self.place.awaits_more(),
+            Poll::Ready(Some(Ok(_))) if !self.body.is_end_stream() => self.place.has_a_piece(),
+            Poll::Ready(Some(Ok(_)) | None) => self.place.is_in(),
+            Poll::Ready(Some(Err(_))) => {}
         }
-        Poll::Ready(frame)
+        polled
     }
 
     fn is_end_stream(&self) -> bool {

@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use hyper::body::Body;
@@ -15,11 +16,11 @@ use metrics::{Counter, Gauge, counter, gauge};
 use rustix::net::sockopt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::MissedTickBehavior;
+use tokio::time::{Instant, MissedTickBehavior};
 
 use super::arrival::{Arrival, Noted};
 use super::exchange::{Arriving, Placed};
-use super::places::{Counts, Places, Seat, TICK, Timed};
+use super::places::{Counts, Place, Places, Seat, TICK, Timed};
 use crate::stopping::Stopping;
 
 /// The addresses of the two listeners. They never collide, except that both may have port 0 (any free port).
@@ -54,11 +55,11 @@ const HEADER_BYTES_MAX: usize = 16 * 1024;
 /// What the system keeps of a connection's unread and unsent bytes, each way; it doubles the figure for its own needs.
 const SOCKET_BUFFER_BYTES: usize = 16 * 1024;
 
-/// After which a client that acknowledges nothing is gone.
-const GONE_AFTER_MILLIS: u32 = 10_000;
-
 /// Grace for open requests when the process ends: more than any decision's deadline.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// For the answer of a connection that has lost its place: more than any decision's deadline.
+const LAST_ANSWER: Duration = Duration::from_secs(1);
 
 /// Pause after a failed accept (out of file descriptors, say).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -73,13 +74,17 @@ pub struct Terms {
     pub outlasts_clients: bool,
     /// Whether the system keeps little of what a client sends and does not read: callbacks and their answers are short.
     pub small_buffers: bool,
+    /// After which a client that takes nothing is gone for the system, too.
+    pub gone_after: Duration,
 }
 
 impl Terms {
     /// Callbacks.
-    pub const UR: Terms = Terms { name: "public", outlasts_clients: true, small_buffers: true };
+    pub const UR: Terms =
+        Terms { name: "public", outlasts_clients: true, small_buffers: true, gone_after: Duration::from_secs(10) };
     /// The console, the admin API and metrics.
-    pub const PEOPLE: Terms = Terms { name: "admin", outlasts_clients: false, small_buffers: false };
+    pub const PEOPLE: Terms =
+        Terms { name: "admin", outlasts_clients: false, small_buffers: false, gone_after: Duration::from_secs(60) };
 }
 
 /// Serves connections, each with a service of its own, until asked to stop; then lets the open requests end. `told` hears
@@ -106,13 +111,14 @@ pub async fn serve<S, B>(
     let open = Arc::new(Semaphore::new(places.most() + LEAVING_MAX));
     let meters = Meters::new(terms.name, places.most());
     let graceful = GracefulShutdown::new();
+    let began = Instant::now();
     let mut ticks = tokio::time::interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
     loop {
         let accepted = tokio::select! {
-            accepted = accept(&listener, &open) => accepted,
+            accepted = accept(&listener, &open, terms.gone_after) => accepted,
             _ = ticks.tick() => {
-                let counts = places.sweep();
+                let counts = places.sweep(began.elapsed());
                 meters.show(counts);
                 told(counts);
                 continue;
@@ -131,11 +137,8 @@ pub async fn serve<S, B>(
             .serve_connection(stream, Placed::new(service, Arc::clone(&place)));
         let connection = graceful.watch(connection);
         tokio::spawn(async move {
-            tokio::select! {
-                ended = connection => if let Err(error) = ended {
-                    tracing::debug!(%error, "a connection ended early");
-                },
-                () = place.ended() => {}
+            if let Err(error) = while_in_place(connection, &place).await {
+                tracing::debug!(%error, "a connection ended early");
             }
             drop((seat, file));
         });
@@ -146,15 +149,37 @@ pub async fn serve<S, B>(
     }
 }
 
+/// Drives a connection until it ends, or is asked to. A request that came in meanwhile is answered first.
+async fn while_in_place<E>(connection: impl Future<Output = Result<(), E>>, place: &Place) -> Result<(), E> {
+    let mut connection = std::pin::pin!(connection);
+    tokio::select! {
+        biased;
+        ended = connection.as_mut() => return ended,
+        () = place.ended() => {}
+    }
+    let last = std::future::poll_fn(|context| match connection.as_mut().poll(context) {
+        Poll::Pending if place.is_asked() => Poll::Pending,
+        Poll::Pending => Poll::Ready(Ok(())),
+        ended => ended,
+    });
+    // A decision has a deadline; who does not read its answer has had time.
+    tokio::time::timeout(LAST_ANSWER, last).await.unwrap_or(Ok(()))
+}
+
 /// The next connection, and the file that it takes.
-async fn accept(listener: &TcpListener, open: &Arc<Semaphore>) -> Option<(TcpStream, IpAddr, OwnedSemaphorePermit)> {
+async fn accept(
+    listener: &TcpListener,
+    open: &Arc<Semaphore>,
+    gone_after: Duration,
+) -> Option<(TcpStream, IpAddr, OwnedSemaphorePermit)> {
     let file = Arc::clone(open).acquire_owned().await.ok()?;
     match listener.accept().await {
         Ok((stream, peer)) => {
             // An answer is one small write: Nagle's algorithm would only delay it.
             let _ = stream.set_nodelay(true);
-            let _ = sockopt::set_tcp_user_timeout(&stream, GONE_AFTER_MILLIS);
-            Some((stream, peer.ip(), file))
+            let _ = sockopt::set_tcp_user_timeout(&stream, u32::try_from(gone_after.as_millis()).unwrap_or(0));
+            // A listener on both families shows an IPv4 address as IPv6 writes it.
+            Some((stream, peer.ip().to_canonical(), file))
         }
         Err(error) => {
             tracing::warn!(%error, "a connection could not be accepted");
@@ -190,7 +215,7 @@ impl Meters {
     }
 
     fn show(&self, counts: Counts) {
-        let Counts { taken, proven, evicted, overdue, refused } = counts;
+        let Counts { taken, proven, evicted, overdue, refused, .. } = counts;
         let figure = |count: usize| u32::try_from(count).map_or(f64::MAX, f64::from);
         self.taken.set(figure(taken));
         self.proven.set(figure(proven));

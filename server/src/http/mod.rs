@@ -3,12 +3,14 @@
 pub mod admin;
 pub mod arrival;
 pub mod context;
+mod delivered;
 mod events;
 mod exchange;
 pub mod listener;
 mod meters;
 pub mod partner;
 pub mod places;
+pub mod pressure;
 pub mod problem;
 pub mod public;
 mod shapes;

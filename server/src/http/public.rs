@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http_body_util::{BodyExt, Full};
-use hyper::body::Body;
+use hyper::body::{Body, Incoming};
 use hyper::header::{ALLOW, CONNECTION, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
 use hyper::http::request::Parts;
 use hyper::service::Service;
@@ -19,16 +19,18 @@ use tapgate_engine::fact::{Provider, Request};
 use tapgate_engine::ids::UrId;
 use tapgate_engine::journal::{Durability, Ticket};
 use tapgate_engine::ledger::{GaveUp, Reply, Submission};
-use tapgate_engine::time::Moment;
+use tapgate_engine::time::{Moment, UnixMillis};
 use tokio::time::Instant;
 
 use super::arrival::Arrival;
+use super::delivered::{Delivered, delivery};
 use super::events::Events;
 use super::exchange::Arriving;
 use super::listener::Connection;
 use super::meters::Meters;
 use super::partner::{self, Partner};
 use super::places::Seat;
+use super::pressure::{Pressure, Shed};
 use super::single::{Repeated, single};
 use crate::http::context::App;
 use crate::http::problem::Problem;
@@ -81,7 +83,9 @@ pub struct Public {
     settings: Settings,
     meters: Meters,
     events: Events,
+    delivered: Delivered,
     partner: Option<Partner>,
+    pressure: Arc<Pressure>,
 }
 
 /// Answers UR over one connection.
@@ -93,9 +97,9 @@ pub struct Answering {
 /// The client of a connection.
 pub(super) struct Caller {
     arrival: Arrival,
-    seat: Arc<Seat>,
-    /// Whom the latest decision was about.
-    asked: Mutex<Option<UrId>>,
+    pub(super) seat: Arc<Seat>,
+    /// Whom the current request is about, or the latest one, and when it came.
+    asked: Mutex<Option<(UrId, UnixMillis)>>,
 }
 
 impl Caller {
@@ -107,7 +111,7 @@ impl Caller {
         }
     }
 
-    fn asked(&self) -> MutexGuard<'_, Option<UrId>> {
+    fn asked(&self) -> MutexGuard<'_, Option<(UrId, UnixMillis)>> {
         self.asked.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -115,8 +119,8 @@ impl Caller {
 impl Drop for Answering {
     /// The connection ends. If UR did not hear the last answer, it may have decided either way.
     fn drop(&mut self) {
-        if let Some(user) = self.caller.asked().take().filter(|_| self.caller.seat.place().owes_answer()) {
-            self.public.app.hint(Hint::Unheard(user));
+        if let Some((user, since)) = self.caller.asked().take().filter(|_| self.caller.seat.place().is_unheard()) {
+            self.public.app.hint(Hint::Unheard { user, since });
         }
     }
 }
@@ -127,7 +131,21 @@ impl Public {
     pub fn new(app: Arc<App>, settings: Settings) -> Public {
         let events = Events::new(Arc::clone(&app), settings.transaction_amounts);
         let partner = settings.partner_api.clone().map(|partner| Partner::new(Arc::clone(&app), partner));
-        Public { app, settings, meters: Meters::new(), events, partner }
+        Public {
+            app,
+            settings,
+            meters: Meters::new(),
+            events,
+            delivered: Delivered::default(),
+            partner,
+            pressure: Arc::new(Pressure::new()),
+        }
+    }
+
+    /// What it refuses under load; probed by whoever serves.
+    #[must_use]
+    pub fn pressure(&self) -> Arc<Pressure> {
+        Arc::clone(&self.pressure)
     }
 
     /// The service of each connection.
@@ -158,7 +176,7 @@ impl Public {
         };
         if !upload.ended {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-            tokio::spawn(upload.swallow());
+            tokio::spawn(swallow(upload.body.into_inner()));
         }
         caller.arrival.forget();
         match response.status() {
@@ -174,6 +192,7 @@ impl Public {
     /// The checks that need no body come before it is read.
     async fn answer(&self, head: &Parts, upload: &mut Upload, caller: &Caller) -> Result<Vec<u8>, Problem> {
         let arrived = caller.arrival.of_request();
+        *caller.asked() = None;
         let partner = self.partner.as_ref().filter(|_| head.uri.path() == partner::PATH);
         if head.uri.path() != PATH && partner.is_none() {
             return Err(Problem::NotFound(format!("there is nothing here but POST {PATH}")));
@@ -186,11 +205,33 @@ impl Public {
             return Err(TOO_LARGE);
         }
         check_content_type(&head.headers)?;
-        let body = tokio::time::timeout(BODY_TIMEOUT, upload.read()).await.map_err(|_| Problem::Timeout)??;
+        let body = if self.pressure.is_late(Instant::now()) {
+            self.spared(upload).await?
+        } else {
+            tokio::time::timeout(BODY_TIMEOUT, upload.read()).await.map_err(|_| Problem::Timeout)??
+        };
+        if caller.seat.is_strangers() && !self.pressure.takes_a_stranger() {
+            return Err(self.shed(Shed::Stranger));
+        }
         match partner {
             Some(partner) => self.answer_partner(partner, &head.headers, &body, (caller, arrived)).await,
             None => self.handle(&head.headers, &body, (caller, arrived)).await,
         }
+    }
+
+    /// The body of a request that comes too late for a decision in time, if it can wait and is here.
+    async fn spared(&self, upload: &mut Upload) -> Result<Bytes, Problem> {
+        let here = tokio::select! {
+            biased;
+            body = upload.read() => Some(body?),
+            () = std::future::ready(()) => None,
+        };
+        here.filter(|body| self.pressure.spares(body)).ok_or_else(|| self.shed(Shed::Late))
+    }
+
+    fn shed(&self, why: Shed) -> Problem {
+        self.pressure.sheds(why);
+        Problem::Overloaded
     }
 
     async fn handle(
@@ -202,12 +243,13 @@ impl Public {
         trace::mark(Mark::Handled);
         let now = self.app.clock.now();
         let now_seconds = now.at.0 / 1000;
-        let verified = verify_webhook(&self.settings.signatures, &signed(headers)?, body, now_seconds);
+        let verified =
+            signed(headers).and_then(|signed| verify_webhook(&self.settings.signatures, &signed, body, now_seconds));
         // An old event of V1 could be anybody's replay: only what its body says makes it fresh.
         if !matches!(verified, Ok(Verified { version: WebhookVersion::V1, .. })) {
             caller.note_proof(&verified);
         }
-        verified?;
+        let delivery = verified?.request_id.map(|id| delivery(id, body));
         let mapping = self.settings.callback.as_ref();
         let envelope = match mapping {
             None => Envelope::parse(body),
@@ -216,7 +258,13 @@ impl Public {
         let envelope = envelope.map_err(|error| Problem::Malformed(error.to_string()))?;
         self.meters.event(&envelope.event);
         if envelope.event != CARD_AUTHORIZATION {
+            if delivery.is_some_and(|delivery| self.delivered.has(delivery)) {
+                return Ok(callback::RECEIVED.to_vec());
+            }
             self.events.take(&envelope.event, envelope.timestamp, body, now).await?;
+            if let Some(delivery) = delivery {
+                self.delivered.note(delivery, now_seconds, self.timestamp_window_seconds());
+            }
             return Ok(callback::RECEIVED.to_vec());
         }
         // A return is acknowledged at any age: its id makes it idempotent, and a hold is not kept because a retry was late.
@@ -238,10 +286,14 @@ impl Public {
         now: Moment,
         (caller, arrived): (&Caller, Instant),
     ) -> Result<Reply, Problem> {
+        let journal = self.app.ledger.journal();
+        if !self.pressure.has_room(journal.claimed().0, journal.durable().0) {
+            return Err(self.shed(Shed::Journal));
+        }
         if self.app.ledger.is_of_another(provider, &request)? {
             return Err(Problem::NotFound("the account or authorization is another provider's".to_owned()));
         }
-        *caller.asked() = Some(request.user.clone());
+        *caller.asked() = Some((request.user.clone(), now.at));
         let submission = self.app.ledger.submit(request, now)?;
         trace::mark(Mark::Decided);
         let reply = self.reply_once_durable(submission, arrived).await?;
@@ -311,20 +363,20 @@ impl Upload {
         self.ended = true;
         Ok(read.freeze())
     }
+}
 
-    /// Reads, within bounds, the rest of a refused body: closing a connection on unread bytes resets it, and the sender
-    /// would not see the reason.
-    async fn swallow(mut self) {
-        let swallowed = async {
-            let mut left = SWALLOWED_BYTES_MAX;
-            while let Some(Ok(frame)) = self.body.frame().await {
-                let Some(rest) = left.checked_sub(frame.data_ref().map_or(0, Bytes::len)) else { return };
-                left = rest;
-            }
-        };
-        // A slower sender is cut off.
-        let _ = tokio::time::timeout(SWALLOW_TIMEOUT, swallowed).await;
-    }
+/// Reads, within bounds, the rest of a refused body: closing a connection on unread bytes resets it, and the sender would not
+/// see the reason.
+async fn swallow(mut body: Incoming) {
+    let swallowed = async {
+        let mut left = SWALLOWED_BYTES_MAX;
+        while let Some(Ok(frame)) = body.frame().await {
+            let Some(rest) = left.checked_sub(frame.data_ref().map_or(0, Bytes::len)) else { return };
+            left = rest;
+        }
+    };
+    // A slower sender is cut off.
+    let _ = tokio::time::timeout(SWALLOW_TIMEOUT, swallowed).await;
 }
 
 fn signed(headers: &HeaderMap) -> Result<WebhookHeaders<'_>, SignatureError> {

@@ -15,6 +15,7 @@ use self::rows::Rows;
 use self::upkeep::Upkeep;
 use self::watchdog::Watchdog;
 use super::descriptors::Shares;
+use super::readers::Readers;
 use super::runner::Job;
 use crate::alerting::{self, watch};
 use crate::config::Config;
@@ -53,6 +54,7 @@ pub(super) struct Parts<A> {
     pub(super) public: TcpListener,
     pub(super) admin: TcpListener,
     pub(super) shares: Shares,
+    pub(super) readers: Readers,
 }
 
 /// UR's API, and the settings of the jobs that call it.
@@ -78,6 +80,7 @@ pub(super) fn list<A: UrApi>(app: &Arc<App>, config: &Config, parts: Parts<A>) -
         public,
         admin,
         shares,
+        readers,
     } = parts;
     let (ledger, clock) = (|| Arc::clone(&app.ledger), || Arc::clone(&app.clock));
     let watchdog = Watchdog { ledger: ledger(), clock: clock(), health: Arc::clone(&app.health), free_bytes };
@@ -98,15 +101,22 @@ pub(super) fn list<A: UrApi>(app: &Arc<App>, config: &Config, parts: Parts<A>) -
         Job::new("watch", BESIDE_DECISIONS, |stopping| watch.run(stopping)),
         Job::new("upkeep", BEHIND_DECISIONS, |stopping| upkeep.run(stopping)),
     ];
-    let answers = Public::new(Arc::clone(app), config.public.clone()).services();
-    let shown = admin::services(Arc::clone(app), config.admin.clone());
-    let (for_ur, for_people) =
-        (Places::new(config.connections.public(shares.public)), Places::new(config.connections.admin(shares.admin)));
+    let answers = Public::new(Arc::clone(app), config.public.clone());
+    let (pressure, journaling) = (answers.pressure(), ledger());
+    let answers = answers.services();
+    let shown = admin::services(Arc::clone(app), config.admin.clone(), readers.handle.clone());
+    let places = Places::new(config.connections.admin(shares.admin));
+    // On a thread of its own, so that neither waits for the other.
+    jobs.push(Job::new("admin", BESIDE_DECISIONS, move |stopping| async move {
+        listener::serve(admin, Terms::PEOPLE, places, shown, |_| {}, stopping).await;
+        readers.end().await;
+    }));
+    let places = Places::new(config.connections.public(shares.public));
     let health = Arc::clone(&app.health);
-    jobs.push(Job::new("listeners", None, move |stopping| async move {
-        let crowded = move |counts: Counts| health.set_crowded(counts.proven >= shares.public);
-        let admin = listener::serve(admin, Terms::PEOPLE, for_people, shown, |_| {}, stopping.clone());
-        tokio::join!(listener::serve(public, Terms::UR, for_ur, answers, crowded, stopping), admin);
+    let crowded = move |counts: Counts| health.set_crowded(counts.busy >= shares.public);
+    jobs.push(Job::new("public", None, move |stopping| async move {
+        let probe = pressure.watch(journaling, stopping.clone());
+        tokio::join!(listener::serve(public, Terms::UR, places, answers, crowded, stopping), probe);
     }));
     // Last, so that calls to UR end first at a stop: requests in progress may take their time.
     match provider {

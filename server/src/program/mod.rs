@@ -4,6 +4,7 @@ mod descriptors;
 mod files;
 mod jobs;
 pub(crate) mod privacy;
+mod readers;
 pub mod runner;
 mod start;
 mod stop;

@@ -56,7 +56,12 @@ pub(super) fn close(data_dir: &Path) -> std::io::Result<()> {
         }
     };
     match closed {
-        Err(error) if matches!(error.kind(), ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem) => {
+        Err(error)
+            if matches!(
+                error.kind(),
+                ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem | ErrorKind::Unsupported
+            ) =>
+        {
             tracing::warn!(
                 %error,
                 "the data directory may be read by other users of this machine: close it (`chmod 700`), or give it to the \

@@ -15,6 +15,7 @@ use super::descriptors;
 use super::files::{CacheFile, free_bytes};
 use super::jobs::{Parts, Provider, list};
 use super::privacy;
+use super::readers::Readers;
 use super::runner::{Jobs, Threads};
 use super::stop::ServeError;
 use super::telemetry;
@@ -67,6 +68,7 @@ impl Server {
             let directory = config.data_dir.display();
             ServeError::SetUp(format!("the data directory {directory} cannot be made, or read: {error}"))
         })?;
+        let readers = Readers::start().map_err(|error| ServeError::SetUp(format!("no threads to read on: {error}")))?;
         let (failed, failures) = mpsc::unbounded_channel();
         let (hints, hinted) = mpsc::channel(feeds::HINTS_MAX);
         let (app, known, workers) = recovered(&config, (clock, shares.tables), failed.clone(), hints)?;
@@ -91,6 +93,7 @@ impl Server {
             public,
             admin,
             shares,
+            readers,
         };
         let mut jobs = Jobs::default();
         for job in list(&app, &config, parts) {
@@ -183,6 +186,13 @@ fn warn_of_what_is_missing(config: &Config) {
     }
     if config.feeds.is_some() && config.ops_account.is_none() {
         tracing::warn!("ur.ops_ur_id is not set: the pools' balances are not read, grow stale and then decline");
+    }
+    if !config.listen.admin.ip().is_loopback() {
+        tracing::warn!(
+            admin = %config.listen.admin,
+            "the admin listener has no TLS and is not on this machine's own address alone: whoever can read the network \
+             reads its tokens; put a TLS proxy in front of it, or listen on 127.0.0.1"
+        );
     }
     if config.admin.tokens.is_empty() {
         tracing::warn!("admin.tokens is empty: the admin API refuses everything but /healthz, /readyz and /metrics");

@@ -324,6 +324,7 @@ impl Stage {
             base_url: format!("http://{ur}"),
             key: partner,
             signers: Vec::new(),
+            require_signed_answers: false,
             calls_per_minute: CALLS_PER_MINUTE,
             amounts: AmountForms::DOCUMENTED,
             mode: AccountMode::ExternalWallet,

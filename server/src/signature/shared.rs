@@ -59,6 +59,17 @@ pub enum SharedScheme {
     Bearer,
 }
 
+impl SharedScheme {
+    /// Whether what is authentic cannot be a replay of any age: who repeats a bearer's request has the secret.
+    #[must_use]
+    pub fn is_fresh(&self) -> bool {
+        match self {
+            SharedScheme::Hmac { timestamp_header, .. } => timestamp_header.is_some(),
+            SharedScheme::Bearer => true,
+        }
+    }
+}
+
 /// The accepted secrets, the current one and during a rotation the previous one, and their use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SharedPolicy {

@@ -354,6 +354,12 @@ class Server:
             headers["Content-Type"] = content_type
         return self.session().post(self.public_url + WEBHOOK, data=body, headers=headers, timeout=ANSWER_SECONDS_MAX)
 
+    def metrics(self) -> str:
+        """What /metrics shows now: it renders at most once a second, so the text at hand may be older."""
+        look = lambda: self.session().get(f"{self.admin_url}/metrics", timeout=ANSWER_SECONDS_MAX)  # noqa: E731
+        seen = look().headers["ETag"]
+        return eventually(lambda: (answer := look()).headers["ETag"] != seen and answer.text)
+
     def admin(self, method: str, path: str, body=None, role="operator", headers: dict | None = None, raw=None):
         """Any admin request as a role (None: without a token). `body` is sent as JSON, `raw` as it is."""
         headers = dict(headers or {})

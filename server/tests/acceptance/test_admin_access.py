@@ -144,7 +144,7 @@ METRIC = re.compile(r"^tapgate_decisions_total\{([^}]*)\} ([0-9.e+]+)$", re.MULT
 
 
 def decisions_counted(world, outcome: str, reason: str) -> float:
-    text = world.server.admin("GET", "/metrics", role=None).text
+    text = world.server.metrics()
     total = 0.0
     for labels, value in METRIC.findall(text):
         found = dict(re.findall(r'(\w+)="([^"]*)"', labels))
@@ -164,7 +164,7 @@ def test_metrics_count_decisions_by_outcome_reason_and_source(world):
 
 def test_metrics_are_of_prometheus_form_and_named_after_the_program(world):
     world.approve(tap(world.user()))
-    text = world.server.admin("GET", "/metrics", role=None).text
+    text = world.server.metrics()
     samples = [line for line in text.splitlines() if line and not line.startswith("#")]
     assert all(re.match(r"^[a-zA-Z_:][\w:]*(\{.*\})? [^ ]+( \d+)?$", line) for line in samples)
     assert all(line.startswith(("tapgate_", "process_")) for line in samples)

@@ -76,7 +76,7 @@ def test_a_silence_is_up_to_a_time_or_for_so_long(world, body):
 
 
 def test_open_alerts_are_counted_by_severity(world):
-    text = world.server.session().get(world.server.admin_url + "/metrics", timeout=10).text
+    text = world.server.metrics()
     for severity in ("notice", "warning", "urgent", "critical"):
         assert f'tapgate_alerts_open{{severity="{severity}"}} 0\n' in text
 

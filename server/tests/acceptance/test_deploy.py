@@ -68,7 +68,7 @@ def used(server) -> World:
 
 def live_metrics(server) -> dict:
     """Name → the labels of all its series, as /metrics shows them now."""
-    text = server.session().get(server.admin_url + "/metrics").text
+    text = server.metrics()
     found = {}
     for name, labels in re.findall(r"^(tapgate_\w+)(\{.*\})? ", text, re.M):
         found.setdefault(HISTOGRAM_SUFFIX.sub("", name), set()).update(re.findall(r'(\w+)="', labels))

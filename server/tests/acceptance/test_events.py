@@ -1,11 +1,12 @@
 """UR's events but the callback: none is refused for its form, and each that tapgate knows has its effect."""
 
 import json
+import re
 
 import pytest
 
-from tapgate import error_code, fresh, now, sign_v1
-from world import World, tap
+from tapgate import error_code, fresh, now, sign_v1, sign_v2
+from world import World, envelope, tap
 
 
 @pytest.fixture(scope="module")
@@ -88,9 +89,26 @@ def test_an_unknown_form_is_counted_and_logged_once_without_its_values(world):
     log = world.server.log_file.read_text()
     assert log.count("card_shipped") == 1 and "zip9: string" in log and "{applicant: string}" in log
     assert secret not in log
-    metrics = world.server.admin("GET", "/metrics").text
+    metrics = world.server.metrics()
     assert 'tapgate_events_total{event="unknown"} 2' in metrics
     assert 'tapgate_ur_unreadable_total{path="card_status"} 2' in metrics
+
+
+def test_a_delivery_that_comes_again_has_no_second_effect(world):
+    """Told apart by the request id of its signature, which UR keeps when it repeats one."""
+
+    def unreadable() -> float:
+        found = re.search(r'^tapgate_ur_unreadable_total\{path="card_status"\} (.*)$', world.server.metrics(), re.M)
+        return float(found[1]) if found else 0.0
+
+    before = unreadable()
+    body = envelope({"cardId": world.user().card, "status": "melted"}, event="card_status")
+    headers = sign_v2(body)
+    for _ in range(3):
+        assert world.server.post(body, headers).json() == {"received": True}
+    assert unreadable() == before + 1
+    assert world.server.post(body, sign_v2(body)).json() == {"received": True}
+    assert unreadable() == before + 2, "another delivery of the same words"
 
 
 @pytest.mark.parametrize("event", ["transaction", "card_status", "never_seen"])

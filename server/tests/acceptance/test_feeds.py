@@ -1,12 +1,13 @@
 """The figures that UR owns, read from UR: a simulated one with books of its own, over real HTTP."""
 
 import json
+import socket
 
 import pytest
 
 from tapgate import PARTNER_KEY, TOKENS, Server, command, error_code, eventually, fresh, now, sign_v1
 from ur import OPS, Ur
-from world import World, tap, user_line, user_of
+from world import World, envelope, tap, user_line, user_of
 
 # So often that a test need not wait, and far more calls than it makes.
 QUICK = {
@@ -281,6 +282,29 @@ def test_signed_answers_are_verified(server, world, ur, user):
         ur.profiles[user.ur_id]["usedLimit"] = 12_345
         limit = lambda: server.admin_ok("GET", f"/api/v1/users/{user.ur_id}")["limit"]["usedLimit"]  # noqa: E731
         assert eventually(lambda: limit() == "12345")
+    finally:
+        ur.sign_answers = False
+
+
+def test_ur_is_asked_about_an_answer_that_it_did_not_hear(server, world, ur, user):
+    """It may have approved what tapgate declined: nothing of the account is open, and it is asked all the same."""
+    data = tap(user, 500_000)
+    body = envelope(data)
+    head = "".join(f"{name}: {value}\r\n" for name, value in {**sign_v1(body), "Content-Length": len(body), "Host": "x"}.items())
+    with socket.create_connection(("127.0.0.1", server.ports[0])) as impatient:
+        impatient.sendall(f"POST /webhooks/ur HTTP/1.1\r\n{head}\r\n".encode() + body)
+    assert eventually(lambda: not world.is_unknown(data["authorizationId"]))
+    assert authorization(server, data)["reason"] == "limit_exceeded"
+    asked = lambda: [body for path, body in ur.calls if path == "/v1/transactions" and user.ur_id in json.dumps(body)]  # noqa: E731
+    assert eventually(asked)
+
+
+def test_an_answer_without_a_signature_is_refused_where_one_is_required(new_server, ur):
+    server = new_server(config={"ur": {**QUICK, "base_url": ur.url, "require_signed_answers": True}})
+    assert eventually(lambda: "has no signature" in server.log_file.read_text(), 30)
+    ur.sign_answers = True
+    try:
+        assert eventually(lambda: "figures are read again" in server.log_file.read_text(), 60)
     finally:
         ur.sign_answers = False
 

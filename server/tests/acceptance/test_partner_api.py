@@ -113,7 +113,7 @@ def theirs(world: World, **overrides):
 
 def counted(world: World, kind: str, outcome: str) -> int:
     name = f'tapgate_partner_api_events_total{{event="{kind}",outcome="{outcome}"}}'
-    lines = world.server.admin("GET", "/metrics", role=None).text.splitlines()
+    lines = world.server.metrics().splitlines()
     return sum(int(line.rsplit(" ", 1)[1]) for line in lines if line.startswith(name))
 
 

@@ -53,8 +53,14 @@ def push(connection: socket.socket, says: bytes):
 
 
 def figure(server: Server, name: str) -> float:
-    lines = server.admin("GET", "/metrics").text.splitlines()
+    lines = server.metrics().splitlines()
     return next(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith(name))
+
+
+def ended(server: Server) -> float:
+    name = 'tapgate_connections_ended_total{listener="public"'
+    lines = server.metrics().splitlines()
+    return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith(name))
 
 
 # Of a network that is neither UR's, and of UR's own address, as where both come through one proxy.
@@ -63,8 +69,7 @@ def figure(server: Server, name: str) -> float:
 def test_strangers_do_not_keep_ur_out(world, way, address):
     server, user = world.server, world.user()
     world.approve(tap(user))
-    evicted = 'tapgate_connections_ended_total{listener="public",why="evicted"}'
-    before = figure(server, evicted)
+    before = ended(server)
     with ExitStack() as flood:
         for number in range(FLOOD):
             connection = flood.enter_context(stranger(server, address))
@@ -75,7 +80,8 @@ def test_strangers_do_not_keep_ur_out(world, way, address):
                 world.approve(tap(user))
             push(connection, WAYS[way])
         assert server.admin("GET", "/readyz").status_code == 200
-        assert eventually(lambda: figure(server, evicted) > before + FLOOD - PLACES - 50)
+        # For newer ones, or because they were too slow.
+        assert eventually(lambda: ended(server) > before + FLOOD - PLACES - 50)
 
 
 def test_who_reads_nothing_is_cut_off(world):

@@ -110,7 +110,7 @@ def test_a_treasurer_approves_and_one_deposit_is_made_and_credited(started, ur):
     kinds = [fact["kind"] for fact in facts]
     steps = [kinds.index(f"prefund_{step}") for step in ("proposed", "approved", "ordered", "sent")]
     assert steps == sorted(steps) and kinds.count("pool_credited") == 1
-    assert f"tapgate_prefund_ordered_micro_usdc_total {paid}" in world.server.admin("GET", "/metrics", role=None).text
+    assert f"tapgate_prefund_ordered_micro_usdc_total {paid}" in world.server.metrics()
 
 
 def test_an_answer_that_is_lost_is_asked_for_again_and_the_deposit_is_made_once(started, ur):

@@ -24,6 +24,7 @@ use tapgate_engine::ledger::{Ledger, Policy};
 use tapgate_engine::rows::State;
 use tapgate_engine::store::Store;
 use tokio::net::TcpListener;
+use tokio::runtime::Handle;
 use tokio::sync::{Mutex, mpsc};
 
 /// The latest an approval may be answered: the least that a configuration may set.
@@ -75,7 +76,7 @@ impl Server {
             admin,
             Terms::PEOPLE,
             Places::new(config.connections.admin(CONNECTIONS_MAX)),
-            admin::services(Arc::clone(&app), config.admin),
+            admin::services(Arc::clone(&app), config.admin, Handle::current()),
             |_| {},
             stopping,
         ));

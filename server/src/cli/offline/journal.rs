@@ -15,6 +15,7 @@ use tapgate_engine::store::{Store, StoreError};
 
 use crate::cli::Failed;
 use crate::cli::print;
+use crate::cli::ui::screen;
 use crate::clock::Clock;
 use crate::wire::admin::journal::entry;
 
@@ -94,7 +95,10 @@ fn dump(directory: &Path) -> Result<(), Failed> {
     store.read(Sequence::ZERO, &mut |stored| {
         let line = Record::decode(stored.payload)
             .map_err(|error| Failed(format!("record {}: {error}", stored.sequence)))
-            .and_then(|record| Ok(writeln!(out, "{}", entry(stored.sequence, &record))?));
+            .and_then(|record| {
+                let line = entry(stored.sequence, &record).to_string();
+                Ok(writeln!(out, "{}", screen::clean_json(&line))?)
+            });
         match line {
             Ok(()) => ControlFlow::Continue(()),
             Err(error) => {

@@ -46,15 +46,22 @@ pub(in crate::cli) fn clean(text: &str) -> String {
     shown
 }
 
+/// The same for text of several lines.
+pub(in crate::cli) fn clean_lines(text: &str) -> String {
+    text.split('\n').map(clean).collect::<Vec<_>>().join("\n")
+}
+
 /// Escapes such characters inside JSON's strings: the same value, safe on a terminal.
 pub(in crate::cli) fn clean_json(json: &str) -> String {
     let mut shown = String::with_capacity(json.len());
     for character in json.chars() {
         // Valid JSON has control characters up to space only between its tokens, as white space.
-        if !is_printable(character) && character > ' ' {
-            shown.push_str(&format!("\\u{:04x}", u32::from(character)));
-        } else {
+        if is_printable(character) || character <= ' ' {
             shown.push(character);
+            continue;
+        }
+        for unit in character.encode_utf16(&mut [0; 2]) {
+            shown.push_str(&format!("\\u{unit:04x}"));
         }
     }
     shown
@@ -127,11 +134,13 @@ mod tests {
         check("\u{1b}[2J", "\\u{1b}[2J");
         check("a\nb\tc\u{7f}\u{9b}31m", "a\\u{a}b\\u{9}c\\u{7f}\\u{9b}31m");
         check("1\u{202e}00", "1\\u{202e}00");
+        check("\u{e0041}", "\\u{e0041}");
+        assert_eq!(clean_lines("a\tb\nc\u{1b}"), "a\\u{9}b\nc\\u{1b}");
     }
 
     #[test]
     fn json_keeps_its_value() {
-        let value = serde_json::json!({"name": "a\u{1b}\u{7f}\u{9b}\u{202e}é\"", "n": 1});
+        let value = serde_json::json!({"name": "a\u{1b}\u{7f}\u{9b}\u{202e}\u{e0041}é\"", "n": 1});
         let shown = clean_json(&value.to_string());
         assert!(shown.chars().all(is_printable), "{shown}");
         assert_eq!(serde_json::from_str::<Value>(&shown).unwrap(), value);

@@ -55,7 +55,7 @@ impl fmt::Debug for TokenHash {
 pub(super) enum Access {
     /// Any role.
     Read,
-    /// Pools, rates, credits, alerts, deliveries and prefunds: operator and treasurer.
+    /// Pools, rates, credits and their calendar, alerts and prefunds: operator and treasurer.
     Treasury,
     /// Approving a prefund, and abandoning one whose money may have left: treasurer only. In automatic mode tapgate
     /// approves its own prefunds. Operators set floor, reserve and rates, which change the suggestion, so only the

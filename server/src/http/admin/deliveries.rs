@@ -15,11 +15,11 @@ use crate::http::problem::Problem;
 
 pub(super) fn routes(gate: &Gate) -> Router<Admin> {
     let read = Router::new().route("/deliveries", get(list)).route("/deliveries/{name}", get(one));
-    let treasury = Router::new()
+    let operate = Router::new()
         .route("/deliveries/{name}/resume", post(resume))
         .route("/deliveries/{name}/replay", post(replay))
         .route("/deliveries/{name}/skip", post(skip));
-    gate.admit(Access::Read, read).merge(gate.admit(Access::Treasury, treasury))
+    gate.admit(Access::Read, read).merge(gate.admit(Access::Operate, operate))
 }
 
 /// In the order of the configuration.

@@ -1,11 +1,13 @@
 //! `/metrics`: counters, and figures read on request.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::State;
 use axum::response::Response;
-use hyper::header::{CONTENT_TYPE, HeaderValue};
+use bytes::Bytes;
+use hyper::header::{CONTENT_TYPE, ETAG, HeaderValue};
 use metrics::gauge;
 use tapgate_engine::fact::Severity;
 use tapgate_engine::money::Minor;
@@ -16,12 +18,33 @@ use super::Admin;
 use crate::http::context::App;
 use crate::http::problem::Problem;
 
+/// How long a text is shown before it is rendered again: whoever scrapes, and how often, it costs the same.
+const KEPT: Duration = Duration::from_secs(1);
+
+/// The latest text. Who asks while it is rendered waits for it.
+#[derive(Default)]
+pub(super) struct Latest {
+    text: Bytes,
+    /// Since the process started; `None`: there is none yet.
+    at: Option<Duration>,
+    number: u64,
+}
+
 pub(super) async fn show(State(admin): State<Admin>) -> Result<Response, Problem> {
-    // Forecasts take long, and no decision may wait for them.
-    let rendered = tokio::task::spawn_blocking(move || render(&admin.app)).await;
-    let mut response = Response::new(Body::from(rendered.map_err(|_| Problem::Internal)?));
-    let text = HeaderValue::from_static("text/plain; version=0.0.4");
-    response.headers_mut().insert(CONTENT_TYPE, text);
+    let mut latest = admin.metrics.lock().await;
+    let now = admin.app.clock.running();
+    if latest.at.is_none_or(|at| now.saturating_sub(at) >= KEPT) {
+        let app = Arc::clone(&admin.app);
+        // Forecasts take long, and neither decisions nor changes may wait for them.
+        let text = admin.reads.at_once(async move { render(&app) }).await?;
+        *latest = Latest { text: text.into(), at: Some(now), number: latest.number + 1 };
+    }
+    let mut response = Response::new(Body::from(latest.text.clone()));
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; version=0.0.4"));
+    // Tells whether it was rendered anew.
+    let tag = HeaderValue::try_from(format!("\"{}\"", latest.number)).map_err(|_| Problem::Internal)?;
+    headers.insert(ETAG, tag);
     Ok(response)
 }
 

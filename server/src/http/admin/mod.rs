@@ -14,6 +14,7 @@ mod paging;
 mod pools;
 mod prefunds;
 mod program;
+mod reads;
 mod treasury;
 mod users;
 mod views;
@@ -34,8 +35,12 @@ use hyper_util::service::TowerToHyperService;
 use tapgate_engine::journal::Durability;
 use tapgate_engine::ledger::Ledger;
 use tapgate_engine::money::Currency;
+use tokio::runtime::Handle;
+use tokio::sync::Mutex;
 
 use self::auth::{Access, Found, Lockout, Token};
+use self::metrics::Latest;
+use self::reads::{Abandoned, Reads};
 use super::exchange::Arriving;
 use super::listener::Connection;
 use super::places::Seat;
@@ -68,6 +73,8 @@ struct Admin {
     app: Arc<App>,
     settings: Arc<Settings>,
     lockout: Arc<Lockout>,
+    reads: Reads,
+    metrics: Arc<Mutex<Latest>>,
 }
 
 /// Admits requests by their token's role.
@@ -108,14 +115,15 @@ impl Service<hyper::Request<Arriving>> for Serving {
     }
 }
 
-/// The service of each connection: the admin API over a running program.
-pub fn services(app: Arc<App>, settings: Settings) -> impl Fn(Connection) -> Serving {
-    let router = TowerToHyperService::new(router(app, settings));
+/// The service of each connection: the admin API over a running program. What only reads runs on the runtime `reads`, so
+/// that it delays neither changes nor decisions.
+pub fn services(app: Arc<App>, settings: Settings, reads: Handle) -> impl Fn(Connection) -> Serving {
+    let router = TowerToHyperService::new(router(app, settings, Reads::new(reads)));
     move |connection| Serving { router: router.clone(), peer: Peer(connection.peer), seat: connection.seat }
 }
 
-fn router(app: Arc<App>, settings: Settings) -> Router {
-    let admin = Admin { app, settings: Arc::new(settings), lockout: Arc::default() };
+fn router(app: Arc<App>, settings: Settings, reads: Reads) -> Router {
+    let admin = Admin { app, settings: Arc::new(settings), lockout: Arc::default(), reads, metrics: Arc::default() };
     let gate = Gate(admin.clone());
     let nouns: [fn(&Gate) -> Router<Admin>; 12] = [
         alerts::routes,
@@ -168,7 +176,15 @@ async fn guard(admin: Admin, access: Access, mut request: Request, next: Next) -
         return problem.into_response();
     }
     request.extensions_mut().insert(caller);
-    let response = next.run(request).await;
+    let response = match access {
+        Access::Read => admin.reads.read(async move { next.run(request).await }).await,
+        // A change is a record: where no tap may write one, nobody else may.
+        _ => match admin.app.health.admit() {
+            Ok(()) => Ok(next.run(request).await),
+            Err(reason) => Err(reason.into()),
+        },
+    };
+    let response = response.unwrap_or_else(IntoResponse::into_response);
     match shown_durable(&admin.app).await {
         Err(problem) if !response.status().is_server_error() => problem.into_response(),
         _ => response,
@@ -203,13 +219,14 @@ async fn ready(State(admin): State<Admin>) -> Answer {
     Ok(axum::Json(serde_json::json!({"status": "ready"})))
 }
 
-/// Runs a disk read off the async threads.
+/// Runs a disk read off the async threads. Who stops waiting for it before it begins cancels it.
 async fn blocking<T: Send + 'static>(
     ledger: &Arc<Ledger>,
     read: impl FnOnce(&Ledger) -> Result<T, Problem> + Send + 'static,
 ) -> Result<T, Problem> {
     let ledger = Arc::clone(ledger);
-    tokio::task::spawn_blocking(move || read(&ledger)).await.map_err(|_| Problem::Internal)?
+    let mut running = Abandoned(tokio::task::spawn_blocking(move || read(&ledger)));
+    (&mut running.0).await.map_err(|_| Problem::Internal)?
 }
 
 fn no_such(what: &str, id: &str) -> Problem {

@@ -98,6 +98,8 @@ pub struct Counts {
     pub taken: usize,
     /// Of the taken ones, those of clients that have proven who they are.
     pub proven: usize,
+    /// Of the proven ones, those with a request in, which nobody else can take.
+    pub busy: usize,
     /// Since the start: connections whose place another took.
     pub evicted: u64,
     /// Since the start: connections that ended because they were too slow.
@@ -135,6 +137,11 @@ impl Seat {
     /// The client has proven now who it is: by a signature that is valid and fresh, or by a token.
     pub fn prove(&self) {
         self.places.prove(&self.place);
+    }
+
+    /// Whether neither the client nor its peer has proven who they are.
+    pub(super) fn is_strangers(&self) -> bool {
+        self.place.standing() == Standing::Stranger
     }
 
     /// The client has shown a wrong signature or token. Its peer stays proven: a stranger behind the same address cannot
@@ -239,9 +246,10 @@ impl Places {
         }
     }
 
-    /// Advances the clock by a tick and ends the connections that are too slow.
-    pub(super) fn sweep(&self) -> Counts {
-        let now = self.clock.fetch_add(1, Ordering::Relaxed).wrapping_add(1);
+    /// Ends the connections that are too slow, so long after the start.
+    pub(super) fn sweep(&self, elapsed: Duration) -> Counts {
+        let now = u32::try_from(elapsed.as_millis() / TICK.as_millis()).unwrap_or(u32::MAX);
+        self.clock.store(now, Ordering::Relaxed);
         let ticks = |limit: Duration| in_ticks(limit);
         let limits = Overdue {
             header: ticks(self.limits.header),
@@ -264,7 +272,8 @@ impl Places {
 impl Taken {
     fn counts(&self) -> Counts {
         let (taken, proven) = (self.count(), self.proven.len());
-        Counts { taken, proven, evicted: self.evicted, overdue: self.overdue, refused: self.refused }
+        let busy = self.proven.iter().filter(|place| place.is_busy()).count();
+        Counts { taken, proven, busy, evicted: self.evicted, overdue: self.overdue, refused: self.refused }
     }
 
     fn count(&self) -> usize {

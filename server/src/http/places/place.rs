@@ -1,8 +1,8 @@
 //! One connection's place: what it is doing, since when, and who it is.
 //!
 //! Every request changes these, so they are atomics that the connection alone writes; whoever looks for a victim reads
-//! them. A look that comes a moment early or late costs nobody a request: it is only ever taken for one tick too long or
-//! too short.
+//! them. A look may come a moment early or late: so a connection that is asked to end looks itself whether a request came
+//! in meanwhile.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
@@ -19,8 +19,10 @@ enum Doing {
     Fresh,
     /// A request's header is coming.
     Header,
-    /// A request's body is coming.
+    /// The next piece of a body is awaited.
     Body,
+    /// A request is worked on of which a piece of the body, at most, has come; nothing is expected of the client.
+    Working,
     /// A request is complete and waits for its answer.
     Answering,
     /// The answer is being sent.
@@ -30,7 +32,8 @@ enum Doing {
 }
 
 impl Doing {
-    const ALL: [Doing; 6] = [Doing::Fresh, Doing::Header, Doing::Body, Doing::Answering, Doing::Answered, Doing::Idle];
+    const ALL: [Doing; 7] =
+        [Doing::Fresh, Doing::Header, Doing::Body, Doing::Working, Doing::Answering, Doing::Answered, Doing::Idle];
 }
 
 /// Who a connection is.
@@ -72,6 +75,9 @@ pub(in crate::http) struct Place {
     /// Whether something is written that the client has not taken, and since which tick.
     is_unsent: AtomicBool,
     unsent_since: AtomicU32,
+    /// Whether nothing is known of the client since the latest answer was sent.
+    is_fresh_answer: AtomicBool,
+    was_gone: AtomicBool,
     standing: AtomicU8,
     proven_at: AtomicU32,
     end: Notify,
@@ -87,6 +93,8 @@ impl Place {
             doing: AtomicU64::new(u64::from(now)),
             is_unsent: AtomicBool::new(false),
             unsent_since: AtomicU32::new(now),
+            is_fresh_answer: AtomicBool::new(false),
+            was_gone: AtomicBool::new(false),
             standing: AtomicU8::new(standing as u8),
             proven_at: AtomicU32::new(now),
             end: Notify::new(),
@@ -105,19 +113,39 @@ impl Place {
 
     /// Bytes came: of a request's header, unless a request is under way.
     pub(super) fn heard(&self) {
+        self.is_fresh_answer.store(false, Ordering::Relaxed);
         if matches!(self.doing().0, Doing::Fresh | Doing::Idle) {
             self.set(Doing::Header);
         }
     }
 
-    /// A request's header is complete.
-    pub(in crate::http) fn begins(&self, has_body: bool) {
-        self.set(if has_body { Doing::Body } else { Doing::Answering });
+    /// Nothing came yet: the client is there.
+    pub(super) fn hears_nothing(&self) {
+        self.is_fresh_answer.store(false, Ordering::Relaxed);
     }
 
-    /// A piece of the body came.
-    pub(in crate::http) fn goes_on(&self) {
-        self.set(Doing::Body);
+    /// The client has closed its side, or is gone. If that is what came after an answer, it did not wait for it.
+    pub(super) fn hangs_up(&self) {
+        if self.is_fresh_answer.load(Ordering::Relaxed) {
+            self.was_gone.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// A request's header is complete.
+    pub(in crate::http) fn begins(&self, has_body: bool) {
+        self.set(if has_body { Doing::Working } else { Doing::Answering });
+    }
+
+    /// The next piece of the body is awaited, since the first time that this is told.
+    pub(in crate::http) fn awaits_more(&self) {
+        if self.doing().0 != Doing::Body {
+            self.set(Doing::Body);
+        }
+    }
+
+    /// A piece of the body came, which is not the last.
+    pub(in crate::http) fn has_a_piece(&self) {
+        self.set(Doing::Working);
     }
 
     /// The request is complete.
@@ -145,6 +173,7 @@ impl Place {
         }
         self.is_unsent.store(false, Ordering::Relaxed);
         if self.doing().0 == Doing::Answered {
+            self.is_fresh_answer.store(true, Ordering::Relaxed);
             self.set(Doing::Idle);
         }
     }
@@ -165,14 +194,20 @@ impl Place {
         self.standing() != Standing::Proven || now.wrapping_sub(self.proven_at.load(Ordering::Relaxed)) >= refreshed
     }
 
-    /// Whether an answer was asked for that did not leave in whole.
-    pub(in crate::http) fn owes_answer(&self) -> bool {
-        self.is_unsent.load(Ordering::Acquire) || matches!(self.doing().0, Doing::Answering | Doing::Answered)
+    /// Whether a complete request has no answer yet, or one that is being sent.
+    pub(in crate::http) fn is_asked(&self) -> bool {
+        matches!(self.doing().0, Doing::Answering | Doing::Answered)
     }
 
-    /// Whether another may take the place: no complete request waits for its answer.
-    pub(super) fn may_be_taken(&self) -> bool {
-        self.doing().0 != Doing::Answering
+    /// Whether the client has not heard the latest answer, as far as can be known: it did not leave in whole, or the client
+    /// was gone by then.
+    pub(in crate::http) fn is_unheard(&self) -> bool {
+        self.is_unsent.load(Ordering::Acquire) || self.is_asked() || self.was_gone.load(Ordering::Relaxed)
+    }
+
+    /// Whether a complete request waits for its answer.
+    pub(super) fn is_busy(&self) -> bool {
+        self.doing().0 == Doing::Answering
     }
 
     pub(super) fn is_overdue(&self, now: u32, limits: Overdue) -> bool {
@@ -182,7 +217,7 @@ impl Place {
             Doing::Body => limits.body,
             Doing::Idle => limits.idle,
             // The answer has a deadline of its own; then it is written.
-            Doing::Answering | Doing::Answered => u32::MAX,
+            Doing::Working | Doing::Answering | Doing::Answered => u32::MAX,
         };
         let is_unread = self.is_unsent.load(Ordering::Acquire)
             && now.wrapping_sub(self.unsent_since.load(Ordering::Relaxed)) > limits.answer;

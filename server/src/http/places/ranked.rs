@@ -53,7 +53,7 @@ impl Ranked {
     pub(super) fn victim(&self) -> Option<Victim> {
         let of_peer = |rank: &Rank| {
             let mut places = self.peers.get(&rank.2)?.values();
-            let place = places.find(|place| place.may_be_taken())?;
+            let place = places.find(|place| !place.is_busy())?;
             Some(Victim { rank: *rank, place: Arc::clone(place) })
         };
         self.ranks.iter().rev().find_map(of_peer)

@@ -23,16 +23,19 @@ impl<S> Timed<S> {
 
 impl<S: AsyncRead + Unpin> AsyncRead for Timed<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let before = buf.filled().len();
+        let (before, asked) = (buf.filled().len(), buf.remaining());
         let polled = Pin::new(&mut self.inner).poll_read(cx, buf);
-        if buf.filled().len() > before {
-            self.place.heard();
+        match &polled {
+            Poll::Ready(Ok(())) if buf.filled().len() > before => self.place.heard(),
+            Poll::Ready(Ok(())) if asked == 0 => {}
+            Poll::Ready(_) => self.place.hangs_up(),
+            Poll::Pending => self.place.hears_nothing(),
         }
         polled
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Timed<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Timed<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         self.place.writes();
         Pin::new(&mut self.inner).poll_write(cx, buf)
@@ -47,7 +50,10 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Timed<S> {
         polled
     }
 
+    /// After the last answer nothing is read any more: whether the client is there is asked once.
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut byte = [0];
+        let _ = self.as_mut().poll_read(cx, &mut ReadBuf::new(&mut byte));
         Pin::new(&mut self.inner).poll_shutdown(cx)
     }
 

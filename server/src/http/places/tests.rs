@@ -37,8 +37,9 @@ fn is_ended(seat: &Seat) -> bool {
     ended.poll(&mut context).is_ready()
 }
 
+/// Lets time pass, and looks once.
 fn passes(places: &Places, time: Duration) -> Counts {
-    (0..in_ticks(time)).map(|_| places.sweep()).last().unwrap()
+    places.sweep(TICK * places.now() + time)
 }
 
 #[test]
@@ -49,10 +50,10 @@ fn the_oldest_stranger_gives_way() {
     let fifth = seat(&places, STRANGER);
     assert_eq!(first.iter().map(is_ended).collect::<Vec<_>>(), [true, false, false, false]);
     assert!(!is_ended(&fifth));
-    let counts = places.sweep();
+    let counts = passes(&places, TICK);
     assert_eq!((counts.taken, counts.evicted, counts.refused), (4, 1, 0));
     drop(first);
-    assert_eq!(places.sweep().taken, 1, "one that has lost its place does not leave twice");
+    assert_eq!(passes(&places, TICK).taken, 1, "one that has lost its place does not leave twice");
 }
 
 #[test]
@@ -72,7 +73,7 @@ fn a_request_that_is_in_is_never_cut_off() {
     let third = asking(&places, STRANGER);
     assert_eq!([&first, &second, &third].map(is_ended), [false, true, false]);
     assert!(places.admit(STRANGER).is_none(), "both places of strangers have a request in");
-    assert_eq!(places.sweep().refused, 1);
+    assert_eq!(passes(&places, TICK).refused, 1);
     first.place.is_answered();
     let fourth = seat(&places, STRANGER);
     assert_eq!([&first, &third, &fourth].map(is_ended), [true, false, false]);
@@ -121,7 +122,7 @@ fn among_the_proven_the_oldest_without_a_request_gives_way_to_a_known_one_alone(
     kept[0].place.begins(false);
     let next = seat(&places, UR);
     assert_eq!([&kept[0], &kept[1], &next].map(is_ended), [false, true, false]);
-    assert_eq!(places.sweep().proven, 1);
+    assert_eq!(passes(&places, TICK).proven, 1);
 }
 
 #[test]
@@ -168,7 +169,7 @@ fn lasts(first: impl FnOnce(&Place)) -> Option<Duration> {
     let seat = seat(&places, STRANGER);
     first(&seat.place);
     let ticks = (1..=in_ticks(Duration::from_secs(100))).find(|_| {
-        places.sweep();
+        passes(&places, TICK);
         is_ended(&seat)
     });
     ticks.map(|ticks| (ticks - 1) * TICK)
@@ -179,7 +180,14 @@ fn each_step_has_its_time() {
     let seconds = |first: fn(&Place)| lasts(first).map(|time| time.as_secs());
     assert_eq!(seconds(|_| {}), Some(5), "without a byte");
     assert_eq!(seconds(|place| place.heard()), Some(5), "without the rest of a header");
-    assert_eq!(seconds(|place| place.begins(true)), Some(5), "without the next piece of a body");
+    assert_eq!(seconds(|place| place.begins(true)), None, "nobody has asked for its body yet");
+    assert_eq!(seconds(|place| place.has_a_piece()), None, "while a piece is worked on");
+    let pieces = |place: &Place| {
+        place.begins(true);
+        place.has_a_piece();
+        place.awaits_more();
+    };
+    assert_eq!(lasts(pieces).map(|time| time.as_secs()), Some(5), "without the next piece of a body");
     assert_eq!(seconds(|place| place.begins(false)), None, "the decision has a deadline of its own");
     let answers = |place: &Place| {
         place.begins(false);
@@ -203,22 +211,39 @@ fn who_reads_a_byte_at_a_time_is_ended_although_requests_go_on() {
         seat.place.begins(false);
         seat.place.is_answered();
         seat.place.writes();
-        places.sweep();
+        passes(&places, TICK);
         is_ended(&seat)
     });
     assert_eq!(ended, Some(20), "5 s after the first byte that was not taken");
 }
 
 #[test]
-fn what_was_not_sent_is_owed() {
-    let place = Place::new(Peer::of(UR), 1, Standing::Stranger, Arc::default());
-    assert!(!place.owes_answer());
-    place.begins(false);
-    assert!(place.owes_answer());
-    place.is_answered();
-    assert!(place.owes_answer());
-    place.writes();
-    assert!(place.owes_answer());
-    place.has_sent();
-    assert!(!place.owes_answer());
+fn an_answer_is_heard_once_the_client_was_there_after_it() {
+    let place = || Place::new(Peer::of(UR), 1, Standing::Stranger, Arc::default());
+    let answered = |place: &Place| {
+        assert!(!place.is_unheard());
+        place.begins(false);
+        assert!(place.is_unheard(), "it is being decided");
+        place.is_answered();
+        assert!(place.is_unheard(), "nothing has left");
+        place.writes();
+        assert!(place.is_unheard(), "not all has left");
+        place.has_sent();
+        assert!(!place.is_unheard());
+    };
+    let gone = place();
+    answered(&gone);
+    gone.hangs_up();
+    assert!(gone.is_unheard(), "it had hung up before the answer");
+    for is_quiet in [false, true] {
+        let there = place();
+        answered(&there);
+        if is_quiet {
+            there.hears_nothing();
+        } else {
+            there.heard();
+        }
+        there.hangs_up();
+        assert!(!there.is_unheard());
+    }
 }

@@ -23,6 +23,7 @@ use crate::delivery::receivers::Delivery;
 use crate::delivery::worker::{Setup, Worker, limits};
 use crate::delivery::{Notice, Outcome, Receiver};
 use crate::health::NotReady;
+use crate::program::readers::Readers;
 use crate::program::runner::{Jobs, Running, Spawn, Threads};
 use crate::provider::api::{At, DepositOrder, Priority, QuoteAsked, TransactionFilter, UrError};
 use crate::randomness::Randomness;
@@ -171,6 +172,7 @@ async fn stage() -> (Stage, Vec<Job>) {
         hinted,
         public,
         admin,
+        readers: Readers::start().unwrap(),
         shares: Shares { tables: TablesOpen::LEAST, public: 16, admin: 16 },
     };
     let jobs = list(&stage.app, &config, parts);
@@ -225,14 +227,15 @@ async fn every_job_starts_does_a_turn_and_stops() {
         names.insert(name);
         stage.world.drained();
         running.start(job, &Here).unwrap();
-        if name == "listeners" {
+        if name == "admin" {
             assert!(stage.answers().await.starts_with("HTTP/1.1 200"));
-        } else {
+        } else if name != "public" {
             until(name, || stage.has_turned(name)).await;
         }
         tokio::time::timeout(PATIENCE, running.stop(name)).await.unwrap_or_else(|_| panic!("{name} does not stop"));
     }
-    let all = ["deliveries", "feeds", "listeners", "prefunding", "rows", "treasury", "upkeep", "watch", "watchdog"];
+    let all =
+        ["admin", "deliveries", "feeds", "prefunding", "public", "rows", "treasury", "upkeep", "watch", "watchdog"];
     assert_eq!(names, all.into());
     assert!(stage.cache.0.lock().unwrap().is_some(), "what is known is kept at the end");
     assert!(TcpStream::connect(stage.admin).await.is_err(), "a listener that has stopped listens no more");

@@ -56,6 +56,8 @@ pub struct Settings {
     pub key: SigningKey,
     /// Keys that may sign answers.
     pub signers: Vec<Address>,
+    /// Whether an answer without a signature is refused.
+    pub require_signed_answers: bool,
     /// For all calls together, 1 to 100,000.
     pub calls_per_minute: u32,
     pub amounts: AmountForms,
@@ -83,6 +85,7 @@ pub struct Client {
     base: Url,
     key: SigningKey,
     signers: WebhookPolicy,
+    require_signed_answers: bool,
     clock: Arc<Clock>,
     randomness: Randomness,
     budget: Mutex<Budget>,
@@ -122,7 +125,7 @@ impl Client {
         randomness: Randomness,
         findings: Arc<Findings>,
     ) -> Result<Client, ClientSetUpError> {
-        let Settings { base_url, key, signers, calls_per_minute, amounts, mode } = settings;
+        let Settings { base_url, key, signers, require_signed_answers, calls_per_minute, amounts, mode } = settings;
         // The process may have installed one already; it is the same provider.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let base = base_url.trim_end_matches('/').parse::<Url>();
@@ -144,6 +147,7 @@ impl Client {
             base,
             key,
             signers,
+            require_signed_answers,
             clock,
             randomness,
             budget: Mutex::new(Budget::new(calls_per_minute)),
@@ -241,7 +245,9 @@ impl Client {
             Err(UrError::Refused { .. }) => "refused",
             Err(UrError::Timeout(_)) => "timeout",
             Err(UrError::Unreachable(_)) => "unreachable",
-            Err(UrError::Malformed { .. } | UrError::Signature(_) | UrError::Paused) => "malformed",
+            Err(UrError::Malformed { .. } | UrError::Signature(_) | UrError::Unsigned(_) | UrError::Paused) => {
+                "malformed"
+            }
         };
         counter!("tapgate_ur_calls_total", "path" => call.path, "outcome" => outcome).increment(1);
         metrics::histogram!("tapgate_ur_call_seconds", "path" => call.path)
@@ -289,6 +295,9 @@ impl Client {
             let headers = WebhookHeaders { signature: Some(&signature), ..WebhookHeaders::default() };
             let now = self.clock.now().at.0 / 1_000;
             verify_webhook(&self.signers, &headers, &body, now).map_err(|_| UrError::Signature(call.path))?;
+        } else if self.require_signed_answers && status.is_success() {
+            // Whoever refuses without a signature gives us no figure.
+            return Err(UrError::Unsigned(call.path));
         }
         let refused = |kind, code, message: String| UrError::Refused { path: call.path, kind, code, message };
         let by_status = || match status.as_u16() {

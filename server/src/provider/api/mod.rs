@@ -57,6 +57,12 @@ pub enum UrError {
     /// The answer's signature is not UR's.
     #[error("UR's answer to {0} bears a signature that is not UR's: check ur.base_url and ur.signers")]
     Signature(&'static str),
+    /// The answer has no signature, where one is required.
+    #[error(
+        "UR's answer to {0} has no signature: somebody between UR and this machine answers, or UR does not sign its answers \
+         here (ur.require_signed_answers)"
+    )]
+    Unsigned(&'static str),
     /// The breaker holds calls back.
     #[error("UR has failed repeatedly and is not asked before its pause is over")]
     Paused,
@@ -69,7 +75,7 @@ impl UrError {
         match self {
             UrError::Refused { kind, .. } => matches!(kind, RefusalCode::Unavailable | RefusalCode::RateLimited),
             UrError::Unreachable(_) | UrError::Timeout(_) | UrError::Paused => true,
-            UrError::Malformed { .. } | UrError::Signature(_) => false,
+            UrError::Malformed { .. } | UrError::Signature(_) | UrError::Unsigned(_) => false,
         }
     }
 

@@ -59,6 +59,9 @@ const TELL_INTERVAL: Duration = Duration::from_secs(30);
 const SWEEPS_DUE_TOLD: usize = 1_000;
 /// Records per read.
 const RECORDS_MAX: usize = 10_000;
+/// Accounts about which UR did not hear an answer, until their sweep.
+const UNHEARD_MAX: usize = 10_000;
+
 /// Waiting hints; the account's next turn makes up for one that finds no room.
 pub const HINTS_MAX: usize = 10_000;
 
@@ -117,6 +120,8 @@ pub struct Feeds<A> {
     given: Given,
     api: Arc<A>,
     users: Mutex<Due>,
+    /// Since when, by account.
+    unheard: Mutex<HashMap<UrId, UnixMillis>>,
     sweeps: Mutex<Due>,
     /// The last success of each feed, for its age.
     fresh: Mutex<HashMap<&'static str, UnixMillis>>,
@@ -149,6 +154,7 @@ impl<A: UrApi> Feeds<A> {
             api,
             users,
             sweeps,
+            unheard: Mutex::default(),
             fresh: Mutex::default(),
             suspects: Mutex::default(),
             omissions: Mutex::default(),
@@ -176,6 +182,10 @@ impl<A: UrApi> Feeds<A> {
         self.users.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn unheard(&self) -> MutexGuard<'_, HashMap<UrId, UnixMillis>> {
+        self.unheard.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn sweeps(&self) -> MutexGuard<'_, Due> {
         self.sweeps.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -193,7 +203,7 @@ impl<A: UrApi> Feeds<A> {
     /// accepts none of our signatures, no account is to blame.
     fn after_failure(&self, user: &UrId, error: &FeedError) -> Duration {
         let is_refused = match error {
-            FeedError::Ur(UrError::Signature(_)) => false,
+            FeedError::Ur(UrError::Signature(_) | UrError::Unsigned(_)) => false,
             FeedError::Ur(error) => !error.is_transient() && error.refusal() != Some(RefusalCode::Signature),
             FeedError::Change(_) | FeedError::Sweep(_) => false,
         };
@@ -257,7 +267,13 @@ impl<A: UrApi> Feeds<A> {
         while let Some(hint) = hints.recv().await {
             match hint {
                 Hint::Changed(user) => self.users().by(&user, self.now()),
-                Hint::Unheard(user) => self.sweeps().by(&user, self.now()),
+                Hint::Unheard { user, since } => {
+                    self.sweeps().by(&user, self.now());
+                    let mut unheard = self.unheard();
+                    if unheard.len() < UNHEARD_MAX {
+                        unheard.entry(user).or_insert(since);
+                    }
+                }
             }
         }
         // The other tasks run without hints too.
@@ -458,6 +474,9 @@ impl<A: UrApi> Feeds<A> {
             if self.is_of_another_provider(&user) {
                 self.expire(&user);
                 continue;
+            }
+            if let Some(since) = self.unheard().remove(&user) {
+                sweeps.note_unheard(&user, since);
             }
             match sweeps.sweep(&self.given.ledger, &self.given.clock, &*self.api, &user).await {
                 Ok(swept) => {

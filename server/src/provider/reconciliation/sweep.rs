@@ -6,7 +6,7 @@ use tapgate_engine::fact::Overdue;
 use tapgate_engine::ids::{AuthorizationId, UrId};
 use tapgate_engine::ledger::{ChangeError, Ledger};
 use tapgate_engine::store::StoreError;
-use tapgate_engine::time::UnixSeconds;
+use tapgate_engine::time::{UnixMillis, UnixSeconds};
 
 use super::expiry::{Due, Listed, Open, close_questions, open};
 use super::{Applied, Settings, apply_answer};
@@ -67,19 +67,27 @@ pub struct Sweeps {
     /// Clean sweeps of each account's open holds: what is not open any more is forgotten at the account's next sweep,
     /// whatever ended it.
     clean: HashMap<UrId, HashMap<AuthorizationId, u32>>,
+    /// Accounts about which UR did not hear an answer, and may have decided by itself, since then. Nothing of ours need be
+    /// open.
+    unheard: HashMap<UrId, UnixSeconds>,
 }
 
 impl Sweeps {
     /// Sweeps by these rules.
     #[must_use]
     pub fn new(rules: Settings) -> Sweeps {
-        Sweeps { rules, clean_min: CLEAN_SWEEPS_MIN, clean: HashMap::new() }
+        Sweeps { rules, clean_min: CLEAN_SWEEPS_MIN, clean: HashMap::new(), unheard: HashMap::new() }
     }
 
     /// Sweeps that believe silence at once, to show the holds that would be released.
     #[must_use]
     pub fn for_dry_run(rules: Settings) -> Sweeps {
         Sweeps { clean_min: 1, ..Sweeps::new(rules) }
+    }
+
+    /// Has an account's transactions asked for since then, at its next sweep and once more when UR should have shown them.
+    pub fn note_unheard(&mut self, user: &UrId, since: UnixMillis) {
+        self.unheard.entry(user.clone()).or_insert(since.seconds());
     }
 
     /// Sweeps one account.
@@ -98,6 +106,7 @@ impl Sweeps {
         self.forget_closed(user, &before);
         // A reversed authorization holds nothing, but uses the limit until UR has shown both movements.
         let since = before.iter().map(|open| open.since).chain(self.unshown_since(ledger, clock, user));
+        let since = since.chain(self.unheard.get(user).copied());
         let Some(oldest) = since.min() else { return Ok(swept) };
         let (listed, unclear) = match self.post_all(ledger, clock, api, user, oldest, &mut swept).await {
             Ok(None) => (Listed::Completely, None),
@@ -130,6 +139,17 @@ impl Sweeps {
                 swept.expired += 1;
             } else {
                 swept.look_again(Some(self.again_at(&open, due, now.at.seconds())));
+            }
+        }
+        if let Some(since) = self.unheard.get(user) {
+            let (now, wait) = (clock.now().at.seconds(), i64::from(self.rules.first_look_seconds));
+            let due = since.plus(wait);
+            if now < due {
+                swept.look_again(Some(due));
+            } else if listed == Listed::Completely {
+                self.unheard.remove(user);
+            } else {
+                swept.look_again(Some(now.plus(wait)));
             }
         }
         swept.look_again(close_questions(ledger, user, &self.rules, clock.now())?);

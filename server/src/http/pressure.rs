@@ -1,0 +1,313 @@
+//! How late the process is with what has arrived, and what it refuses then: an answer after UR's patience is work for nothing,
+//! and makes the next one late, too.
+//!
+//! How long a request lay unread cannot be seen from within. But every request waits for its turn on the runtime as a probe
+//! does, which asks for a turn every few milliseconds: its lag is theirs.
+
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use memchr::memmem;
+use metrics::{Counter, counter};
+use tapgate_engine::ledger::Ledger;
+use tokio::time::Instant;
+
+use crate::stopping::Stopping;
+
+/// How often the probe asks for a turn.
+const PROBE: Duration = Duration::from_millis(5);
+
+/// Over which the least lag says whether the process keeps up: a single stall is no overload.
+const WINDOW: Duration = Duration::from_millis(100);
+
+/// With a least lag above this, the process does not keep up.
+const OVERLOADED_ABOVE: Duration = Duration::from_millis(20);
+
+/// What is refused for its age while the process does not keep up, and otherwise.
+const SHED_ABOVE: Duration = Duration::from_millis(40);
+const SHED_ABOVE_AT_BEST: Duration = Duration::from_millis(250);
+
+/// What waits for the disk may take it as long at the rate at which it works.
+const DISK_WAIT: Duration = Duration::from_millis(200);
+
+/// Records that may wait for any disk.
+const WAITING_LEAST: u64 = 512;
+
+/// Of the requests that came too late, those that can wait and are taken all the same: one in so many.
+const PATIENT_SHARE: u64 = 8;
+
+/// What recovering a signer takes of a core, generously.
+const VERIFICATION: Duration = Duration::from_micros(50);
+
+/// Of the cores, what strangers' signatures may take: one in so many.
+const STRANGERS_SHARE: u32 = 4;
+
+/// Unused time for strangers' signatures that is kept.
+const STRANGERS_BURST: Duration = Duration::from_millis(100);
+
+/// Bytes of a body that are looked at unverified.
+const PEEKED_BYTES: usize = 4 * 1024;
+
+/// Shared by all connections of the public listener.
+#[derive(Debug)]
+pub struct Pressure {
+    began: Instant,
+    /// The probe's latest turn in microseconds since then; 0: it has had none, and nothing is refused.
+    probed: AtomicU64,
+    /// Its lag at that turn, in microseconds.
+    lag: AtomicU64,
+    overloaded: AtomicBool,
+    /// Records that may wait for the disk.
+    waiting_max: AtomicU64,
+    late: AtomicU64,
+    spared: AtomicU64,
+    /// Microseconds left for strangers' signatures.
+    for_strangers: AtomicI64,
+    cores: u32,
+    window: Mutex<Window>,
+    shed: [Counter; 3],
+}
+
+/// Why a request is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum Shed {
+    Late,
+    Journal,
+    Stranger,
+}
+
+#[derive(Debug)]
+struct Window {
+    began: Instant,
+    least: Duration,
+    durable: u64,
+    /// Whether the disk had something to do all the time.
+    busy: bool,
+}
+
+impl Pressure {
+    pub(super) fn new() -> Pressure {
+        let began = Instant::now();
+        let shed = |why: &'static str| counter!("tapgate_shed_total", "why" => why);
+        Pressure {
+            began,
+            probed: AtomicU64::new(0),
+            lag: AtomicU64::new(0),
+            overloaded: AtomicBool::new(false),
+            waiting_max: AtomicU64::new(u64::MAX),
+            late: AtomicU64::new(0),
+            spared: AtomicU64::new(0),
+            for_strangers: AtomicI64::new(i64::MAX),
+            cores: std::thread::available_parallelism().map_or(1, |cores| u32::try_from(cores.get()).unwrap_or(1)),
+            window: Mutex::new(Window { began, least: Duration::MAX, durable: 0, busy: false }),
+            shed: [shed("late"), shed("journal"), shed("stranger")],
+        }
+    }
+
+    /// Probes until asked to stop.
+    pub async fn watch(self: Arc<Pressure>, ledger: Arc<Ledger>, mut stopping: Stopping) {
+        let journal = ledger.journal();
+        loop {
+            let due = Instant::now() + PROBE;
+            tokio::select! {
+                () = tokio::time::sleep_until(due) => {}
+                () = stopping.set() => return,
+            }
+            let now = Instant::now();
+            self.note(now, now.saturating_duration_since(due), (journal.claimed().0, journal.durable().0));
+        }
+    }
+
+    /// Takes in a turn of the probe, with the last record that has a place in the journal and the last on the disk.
+    fn note(&self, now: Instant, lag: Duration, (claimed, durable): (u64, u64)) {
+        let probed = micros(now.saturating_duration_since(self.began)).max(1);
+        let elapsed = probed.saturating_sub(self.probed.swap(probed, Ordering::Relaxed));
+        self.lag.store(micros(lag), Ordering::Relaxed);
+        self.refill(Duration::from_micros(elapsed));
+        let mut window = self.window.lock().unwrap_or_else(PoisonError::into_inner);
+        window.least = window.least.min(lag);
+        window.busy &= claimed > durable;
+        let passed = now.saturating_duration_since(window.began);
+        if passed < WINDOW {
+            return;
+        }
+        self.overloaded.store(window.least > OVERLOADED_ABOVE, Ordering::Relaxed);
+        if window.busy {
+            let written = u128::from(durable.saturating_sub(window.durable));
+            let waiting = written * DISK_WAIT.as_micros() / passed.as_micros().max(1);
+            let waiting = u64::try_from(waiting).unwrap_or(u64::MAX).max(WAITING_LEAST);
+            self.waiting_max.store(waiting, Ordering::Relaxed);
+        }
+        self.late.store(0, Ordering::Relaxed);
+        self.spared.store(0, Ordering::Relaxed);
+        *window = Window { began: now, least: Duration::MAX, durable, busy: claimed > durable };
+    }
+
+    fn refill(&self, elapsed: Duration) {
+        let share = |time: Duration| i64::try_from(micros(time * self.cores / STRANGERS_SHARE)).unwrap_or(i64::MAX);
+        let left = self.for_strangers.load(Ordering::Relaxed).saturating_add(share(elapsed.min(STRANGERS_BURST)));
+        self.for_strangers.store(left.min(share(STRANGERS_BURST)), Ordering::Relaxed);
+    }
+
+    /// How long requests wait for their turn at the moment.
+    fn age(&self, now: Instant) -> Duration {
+        let probed = self.probed.load(Ordering::Relaxed);
+        if probed == 0 {
+            return Duration::ZERO;
+        }
+        // A probe that has had no turn for long is late itself.
+        let since = micros(now.saturating_duration_since(self.began)).saturating_sub(probed);
+        let overdue = since.saturating_sub(micros(PROBE));
+        Duration::from_micros(self.lag.load(Ordering::Relaxed).max(overdue))
+    }
+
+    /// Whether what arrives now has lain too long to be answered in time, while others have not.
+    pub(super) fn is_late(&self, now: Instant) -> bool {
+        let overloaded = self.overloaded.load(Ordering::Relaxed);
+        self.age(now) > if overloaded { SHED_ABOVE } else { SHED_ABOVE_AT_BEST }
+    }
+
+    /// Whether a late request is taken all the same: what can wait has a share. Unverified: who lies gains only that.
+    pub(super) fn spares(&self, body: &[u8]) -> bool {
+        let late = self.late.fetch_add(1, Ordering::Relaxed);
+        can_wait(body)
+            && self
+                .spared
+                .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |spared| {
+                    (spared.saturating_mul(PATIENT_SHARE) <= late).then(|| spared + 1)
+                })
+                .is_ok()
+    }
+
+    /// Whether a stranger's signature is looked at.
+    pub(super) fn takes_a_stranger(&self) -> bool {
+        let cost = i64::try_from(micros(VERIFICATION)).unwrap_or(i64::MAX);
+        let taken = self
+            .for_strangers
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| (left >= cost).then(|| left - cost));
+        taken.is_ok()
+    }
+
+    /// Whether the journal has room for a record that is on the disk in time.
+    pub(super) fn has_room(&self, claimed: u64, durable: u64) -> bool {
+        claimed.saturating_sub(durable) <= self.waiting_max.load(Ordering::Relaxed)
+    }
+
+    /// Counts a refusal.
+    pub(super) fn sheds(&self, why: Shed) {
+        if let Some(counter) = self.shed.get(why as usize) {
+            counter.increment(1);
+        }
+    }
+}
+
+/// Whether UR waits longer for this than for a decision: a reversal, an advice, or a notification.
+fn can_wait(body: &[u8]) -> bool {
+    let peeked = body.get(..PEEKED_BYTES).unwrap_or(body);
+    let says = |text: &str| memmem::find(peeked, text.as_bytes()).is_some();
+    !says("\"card_authorization\"") || says("\"reversal\"") || says("\"advice\"")
+}
+
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TAP: &[u8] = br#"{"event":"card_authorization","data":{"type":"authorization"}}"#;
+    const RETURN: &[u8] = br#"{"event":"card_authorization","data":{"type":"reversal"}}"#;
+
+    /// Turns of the probe, each as late.
+    struct Turns {
+        pressure: Pressure,
+        now: Instant,
+    }
+
+    impl Turns {
+        fn new() -> Turns {
+            let pressure = Pressure::new();
+            let now = pressure.began;
+            Turns { pressure, now }
+        }
+
+        fn turn(&mut self, lag_millis: u64, journal: (u64, u64)) {
+            let lag = Duration::from_millis(lag_millis);
+            self.now += PROBE + lag;
+            self.pressure.note(self.now, lag, journal);
+        }
+
+        fn is_late(&self) -> bool {
+            self.pressure.is_late(self.now)
+        }
+    }
+
+    #[test]
+    fn a_stall_is_no_overload_and_an_overload_sheds_what_lay_long() {
+        let mut turns = Turns::new();
+        turns.turn(0, (0, 0));
+        turns.turn(200, (0, 0));
+        assert!(!turns.is_late(), "once");
+        (0..30).for_each(|_| turns.turn(1, (0, 0)));
+        assert!(!turns.is_late());
+        (0..4).for_each(|_| turns.turn(60, (0, 0)));
+        assert!(turns.is_late(), "all the time");
+        turns.turn(30, (0, 0));
+        assert!(!turns.is_late(), "what lay 30 ms is answered in time");
+        (0..30).for_each(|_| turns.turn(1, (0, 0)));
+        turns.turn(60, (0, 0));
+        assert!(!turns.is_late(), "the overload is over");
+        turns.turn(251, (0, 0));
+        assert!(turns.is_late(), "too late in any case");
+    }
+
+    #[test]
+    fn a_probe_that_has_no_turn_is_late_itself() {
+        let mut turns = Turns::new();
+        assert!(!turns.pressure.is_late(turns.now + Duration::from_secs(9)), "without a probe nothing is refused");
+        turns.turn(0, (0, 0));
+        assert!(!turns.pressure.is_late(turns.now + Duration::from_millis(255)));
+        assert!(turns.pressure.is_late(turns.now + Duration::from_millis(256)));
+    }
+
+    #[test]
+    fn what_can_wait_has_an_eighth_of_what_is_late() {
+        let pressure = Pressure::new();
+        assert!(can_wait(RETURN) && can_wait(br#"{"event":"transaction"}"#) && !can_wait(TAP));
+        let spared = (0..800).filter(|_| pressure.spares(RETURN)).count();
+        assert_eq!(spared, 100);
+        assert!(!pressure.spares(TAP));
+    }
+
+    #[test]
+    fn the_journal_takes_what_the_disk_writes_in_a_fifth_of_a_second() {
+        let mut turns = Turns::new();
+        assert!(turns.pressure.has_room(u64::MAX, 0), "as long as nothing is known of the disk");
+        // A thousand records in each turn of 5 ms: 40,000 in 200 ms.
+        for turn in 1..100 {
+            turns.turn(0, (turn * 1_000 + 1, turn * 1_000));
+        }
+        assert!(turns.pressure.has_room(40_000, 0) && !turns.pressure.has_room(40_001, 0));
+        // Idle times say nothing of the disk.
+        (0..100).for_each(|_| turns.turn(0, (99_000, 99_000)));
+        assert!(turns.pressure.has_room(40_000, 0) && !turns.pressure.has_room(40_001, 0));
+        (0..100).for_each(|_| turns.turn(0, (99_600, 99_000)));
+        assert!(turns.pressure.has_room(512, 0) && !turns.pressure.has_room(513, 0), "a disk that stands still");
+    }
+
+    #[test]
+    fn strangers_take_a_quarter_of_the_cores() {
+        let mut turns = Turns::new();
+        turns.turn(0, (0, 0));
+        let taken = |pressure: &Pressure| (0..1_000_000).take_while(|_| pressure.takes_a_stranger()).count();
+        let of_cores =
+            |time: Duration| (time * turns.pressure.cores / STRANGERS_SHARE).as_micros() / VERIFICATION.as_micros();
+        let (burst, turn) = (of_cores(STRANGERS_BURST), of_cores(PROBE));
+        assert_eq!(taken(&turns.pressure) as u128, burst);
+        turns.turn(0, (0, 0));
+        assert_eq!(taken(&turns.pressure) as u128, turn);
+    }
+}
