@@ -72,7 +72,7 @@ pub(super) fn ur(reader: &mut Reader<'_>, read_file: ReadFile<'_>, reconciliatio
     let words = AccountMode::ALL.map(|mode| (mode.name(), mode));
     let mode = reader.value("ur.account_mode", |setting| setting.word(&words)).unwrap_or_default();
     let require_signed_answers =
-        reader.value("ur.require_signed_answers", Setting::boolean).unwrap_or(base_url == PRODUCTION);
+        reader.value("ur.require_signed_answers", Setting::boolean).unwrap_or_else(|| is_production(&base_url));
     let api = |key| api::Settings {
         base_url: base_url.clone(),
         key,
@@ -161,6 +161,12 @@ fn partner_key(reader: &mut Reader<'_>, read_file: ReadFile<'_>) -> Option<Signi
             None
         }
     }
+}
+
+fn is_production(base_url: &str) -> bool {
+    let host =
+        |url: &str| url.strip_prefix("https://").and_then(|rest| rest.split(['/', ':']).next()).map(str::to_lowercase);
+    host(base_url) == host(PRODUCTION)
 }
 
 /// No message repeats the value: it may hold credentials, which do not belong there.

@@ -31,8 +31,14 @@ const SHED_ABOVE_AT_BEST: Duration = Duration::from_millis(250);
 /// What waits for the disk may take it as long at the rate at which it works.
 const DISK_WAIT: Duration = Duration::from_millis(200);
 
-/// Records that may wait for any disk.
-const WAITING_LEAST: u64 = 512;
+/// Records that may wait for any disk: more than an import puts into the journal at once.
+const WAITING_LEAST: u64 = 2_048;
+
+/// What a busy window that wrote less takes off what may wait, one in so many: a disk that hesitates is not slow.
+const WAITING_DECAY: u64 = 8;
+
+/// Turns of the probe without which a window says nothing: one stall could be all of it.
+const TURNS_LEAST: u32 = 3;
 
 /// Of the requests that came too late, those that can wait and are taken all the same: one in so many.
 const PATIENT_SHARE: u64 = 8;
@@ -82,6 +88,7 @@ pub(super) enum Shed {
 struct Window {
     began: Instant,
     least: Duration,
+    turns: u32,
     durable: u64,
     /// Whether the disk had something to do all the time.
     busy: bool,
@@ -101,7 +108,7 @@ impl Pressure {
             spared: AtomicU64::new(0),
             for_strangers: AtomicI64::new(i64::MAX),
             cores: std::thread::available_parallelism().map_or(1, |cores| u32::try_from(cores.get()).unwrap_or(1)),
-            window: Mutex::new(Window { began, least: Duration::MAX, durable: 0, busy: false }),
+            window: Mutex::new(Window { began, least: Duration::MAX, turns: 0, durable: 0, busy: false }),
             shed: [shed("late"), shed("journal"), shed("stranger")],
         }
     }
@@ -128,21 +135,26 @@ impl Pressure {
         self.refill(Duration::from_micros(elapsed));
         let mut window = self.window.lock().unwrap_or_else(PoisonError::into_inner);
         window.least = window.least.min(lag);
+        window.turns += 1;
         window.busy &= claimed > durable;
         let passed = now.saturating_duration_since(window.began);
-        if passed < WINDOW {
+        if passed < WINDOW || window.turns < TURNS_LEAST {
             return;
         }
         self.overloaded.store(window.least > OVERLOADED_ABOVE, Ordering::Relaxed);
-        if window.busy {
-            let written = u128::from(durable.saturating_sub(window.durable));
-            let waiting = written * DISK_WAIT.as_micros() / passed.as_micros().max(1);
-            let waiting = u64::try_from(waiting).unwrap_or(u64::MAX).max(WAITING_LEAST);
-            self.waiting_max.store(waiting, Ordering::Relaxed);
-        }
+        let written = u128::from(durable.saturating_sub(window.durable));
+        let writes = u64::try_from(written * DISK_WAIT.as_micros() / passed.as_micros().max(1)).unwrap_or(u64::MAX);
+        let before = self.waiting_max.load(Ordering::Relaxed);
+        // A window in which the disk rested says only what it can do at least.
+        let kept = match (window.busy, before) {
+            (true, u64::MAX) => 0,
+            (true, before) => before - before / WAITING_DECAY,
+            (false, before) => before,
+        };
+        self.waiting_max.store(kept.max(writes).max(WAITING_LEAST), Ordering::Relaxed);
         self.late.store(0, Ordering::Relaxed);
         self.spared.store(0, Ordering::Relaxed);
-        *window = Window { began: now, least: Duration::MAX, durable, busy: claimed > durable };
+        *window = Window { began: now, least: Duration::MAX, turns: 0, durable, busy: claimed > durable };
     }
 
     fn refill(&self, elapsed: Duration) {
@@ -169,10 +181,12 @@ impl Pressure {
         self.age(now) > if overloaded { SHED_ABOVE } else { SHED_ABOVE_AT_BEST }
     }
 
-    /// Whether a late request is taken all the same: what can wait has a share. Unverified: who lies gains only that.
-    pub(super) fn spares(&self, body: &[u8]) -> bool {
+    /// Whether a late request is taken all the same: what can wait has a share, where the form tells it. Unverified: who
+    /// lies gains only that.
+    pub(super) fn spares(&self, body: &[u8], is_told: bool) -> bool {
         let late = self.late.fetch_add(1, Ordering::Relaxed);
-        can_wait(body)
+        is_told
+            && can_wait(body)
             && self
                 .spared
                 .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |spared| {
@@ -253,7 +267,7 @@ mod tests {
         assert!(!turns.is_late(), "once");
         (0..30).for_each(|_| turns.turn(1, (0, 0)));
         assert!(!turns.is_late());
-        (0..4).for_each(|_| turns.turn(60, (0, 0)));
+        (0..8).for_each(|_| turns.turn(60, (0, 0)));
         assert!(turns.is_late(), "all the time");
         turns.turn(30, (0, 0));
         assert!(!turns.is_late(), "what lay 30 ms is answered in time");
@@ -277,9 +291,9 @@ mod tests {
     fn what_can_wait_has_an_eighth_of_what_is_late() {
         let pressure = Pressure::new();
         assert!(can_wait(RETURN) && can_wait(br#"{"event":"transaction"}"#) && !can_wait(TAP));
-        let spared = (0..800).filter(|_| pressure.spares(RETURN)).count();
+        let spared = (0..800).filter(|_| pressure.spares(RETURN, true)).count();
         assert_eq!(spared, 100);
-        assert!(!pressure.spares(TAP));
+        assert!(!pressure.spares(TAP, true));
     }
 
     #[test]
@@ -294,8 +308,15 @@ mod tests {
         // Idle times say nothing of the disk.
         (0..100).for_each(|_| turns.turn(0, (99_000, 99_000)));
         assert!(turns.pressure.has_room(40_000, 0) && !turns.pressure.has_room(40_001, 0));
-        (0..100).for_each(|_| turns.turn(0, (99_600, 99_000)));
-        assert!(turns.pressure.has_room(512, 0) && !turns.pressure.has_room(513, 0), "a disk that stands still");
+        (0..60).for_each(|_| turns.turn(0, (99_600, 99_000)));
+        assert!(turns.pressure.has_room(30_000, 0), "a disk that hesitates");
+        (0..1_000).for_each(|_| turns.turn(0, (99_600, 99_000)));
+        assert!(turns.pressure.has_room(2_048, 0) && !turns.pressure.has_room(2_049, 0), "a disk that stands still");
+        // It need not be busy all the time to show that it writes again.
+        for turn in 1..60 {
+            turns.turn(0, (99_000 + turn * 1_000, 99_000 + turn * 1_000));
+        }
+        assert!(turns.pressure.has_room(40_000, 0));
     }
 
     #[test]

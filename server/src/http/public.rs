@@ -206,7 +206,8 @@ impl Public {
         }
         check_content_type(&head.headers)?;
         let body = if self.pressure.is_late(Instant::now()) {
-            self.spared(upload).await?
+            // Only tapgate's own form of UR's callback says what can wait.
+            self.spared(upload, partner.is_none() && self.settings.callback.is_none()).await?
         } else {
             tokio::time::timeout(BODY_TIMEOUT, upload.read()).await.map_err(|_| Problem::Timeout)??
         };
@@ -220,13 +221,13 @@ impl Public {
     }
 
     /// The body of a request that comes too late for a decision in time, if it can wait and is here.
-    async fn spared(&self, upload: &mut Upload) -> Result<Bytes, Problem> {
+    async fn spared(&self, upload: &mut Upload, is_told: bool) -> Result<Bytes, Problem> {
         let here = tokio::select! {
             biased;
             body = upload.read() => Some(body?),
             () = std::future::ready(()) => None,
         };
-        here.filter(|body| self.pressure.spares(body)).ok_or_else(|| self.shed(Shed::Late))
+        here.filter(|body| self.pressure.spares(body, is_told)).ok_or_else(|| self.shed(Shed::Late))
     }
 
     fn shed(&self, why: Shed) -> Problem {
@@ -287,7 +288,8 @@ impl Public {
         (caller, arrived): (&Caller, Instant),
     ) -> Result<Reply, Problem> {
         let journal = self.app.ledger.journal();
-        if !self.pressure.has_room(journal.claimed().0, journal.durable().0) {
+        // What gives money back waits for as long as it takes.
+        if request.kind.is_decided() && !self.pressure.has_room(journal.claimed().0, journal.durable().0) {
             return Err(self.shed(Shed::Journal));
         }
         if self.app.ledger.is_of_another(provider, &request)? {

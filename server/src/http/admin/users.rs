@@ -219,14 +219,14 @@ impl Importing<'_> {
 
     /// What names the users is durable before the first of their records.
     async fn import_together(&mut self) -> Result<(), Problem> {
+        // As for a tap. What was imported before stands, and the import can be sent again.
+        self.admin.app.health.admit()?;
         let Together { lines, .. } = std::mem::take(&mut self.together);
         let named = lines.iter().filter(|line| !line.person.is_empty());
         let persons: Vec<_> = named.map(|line| (line.import.user.clone(), line.person.clone())).collect();
         if !persons.is_empty() {
             blocking(&self.admin.app.ledger, move |ledger| Ok(ledger.keep_persons(&persons)?)).await?;
         }
-        // As for a tap. What was imported before stands, and the import can be sent again.
-        self.admin.app.health.admit()?;
         let mut in_flight = Vec::new();
         for line in lines {
             self.import_one(line, &mut in_flight).await?;

@@ -291,14 +291,6 @@ impl Client {
         let status = response.status();
         let signature = response.headers().get(SIGNATURE_HEADER).map(|value| value.as_bytes().to_vec());
         let body = self.body(call.path, response).await?;
-        if let Some(signature) = signature {
-            let headers = WebhookHeaders { signature: Some(&signature), ..WebhookHeaders::default() };
-            let now = self.clock.now().at.0 / 1_000;
-            verify_webhook(&self.signers, &headers, &body, now).map_err(|_| UrError::Signature(call.path))?;
-        } else if self.require_signed_answers && status.is_success() {
-            // Whoever refuses without a signature gives us no figure.
-            return Err(UrError::Unsigned(call.path));
-        }
         let refused = |kind, code, message: String| UrError::Refused { path: call.path, kind, code, message };
         let by_status = || match status.as_u16() {
             429 => Some(RefusalCode::RateLimited),
@@ -306,6 +298,19 @@ impl Client {
             code if !(200..300).contains(&code) => Some(RefusalCode::Invalid),
             _ => None,
         };
+        if let Some(signature) = signature {
+            let headers = WebhookHeaders { signature: Some(&signature), ..WebhookHeaders::default() };
+            let now = self.clock.now().at.0 / 1_000;
+            verify_webhook(&self.signers, &headers, &body, now).map_err(|_| UrError::Signature(call.path))?;
+        } else if self.require_signed_answers {
+            // A refusal that nobody signed must end nothing: whoever is in between could have made it.
+            return Err(match by_status() {
+                Some(kind @ (RefusalCode::RateLimited | RefusalCode::Unavailable)) => {
+                    refused(kind, i64::from(status.as_u16()), status.to_string())
+                }
+                _ => UrError::Unsigned(call.path),
+            });
+        }
         match read(&body) {
             Ok(Answer::Refused { code, message }) => {
                 // A status that says more than an unknown code wins.

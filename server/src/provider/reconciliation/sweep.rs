@@ -20,6 +20,8 @@ const CLEAN_SWEEPS_MIN: u32 = 2;
 const LOOK_SECONDS_MAX: i64 = 6 * 3_600;
 /// UR's time of a transaction may precede ours by this much.
 const CLOCKS_DIFFER_SECONDS: i64 = 3_600;
+/// How long UR is asked about an answer that it did not hear, where it does not list the account's transactions.
+const UNHEARD_SECONDS_MAX: i64 = 86_400;
 /// Pages of a hundred per sweep; an account with more needs a person.
 const PAGES_MAX: usize = 100;
 
@@ -67,9 +69,9 @@ pub struct Sweeps {
     /// Clean sweeps of each account's open holds: what is not open any more is forgotten at the account's next sweep,
     /// whatever ended it.
     clean: HashMap<UrId, HashMap<AuthorizationId, u32>>,
-    /// Accounts about which UR did not hear an answer, and may have decided by itself, since then. Nothing of ours need be
-    /// open.
-    unheard: HashMap<UrId, UnixSeconds>,
+    /// Accounts about which UR did not hear an answer, and may have decided by itself: the first and the last time. Nothing
+    /// of ours need be open.
+    unheard: HashMap<UrId, (UnixSeconds, UnixSeconds)>,
 }
 
 impl Sweeps {
@@ -87,7 +89,8 @@ impl Sweeps {
 
     /// Has an account's transactions asked for since then, at its next sweep and once more when UR should have shown them.
     pub fn note_unheard(&mut self, user: &UrId, since: UnixMillis) {
-        self.unheard.entry(user.clone()).or_insert(since.seconds());
+        let at = since.seconds();
+        self.unheard.entry(user.clone()).and_modify(|(_, last)| *last = at).or_insert((at, at));
     }
 
     /// Sweeps one account.
@@ -106,7 +109,7 @@ impl Sweeps {
         self.forget_closed(user, &before);
         // A reversed authorization holds nothing, but uses the limit until UR has shown both movements.
         let since = before.iter().map(|open| open.since).chain(self.unshown_since(ledger, clock, user));
-        let since = since.chain(self.unheard.get(user).copied());
+        let since = since.chain(self.unheard.get(user).map(|(first, _)| *first));
         let Some(oldest) = since.min() else { return Ok(swept) };
         let (listed, unclear) = match self.post_all(ledger, clock, api, user, oldest, &mut swept).await {
             Ok(None) => (Listed::Completely, None),
@@ -141,15 +144,15 @@ impl Sweeps {
                 swept.look_again(Some(self.again_at(&open, due, now.at.seconds())));
             }
         }
-        if let Some(since) = self.unheard.get(user) {
+        if let Some((_, last)) = self.unheard.get(user) {
             let (now, wait) = (clock.now().at.seconds(), i64::from(self.rules.first_look_seconds));
-            let due = since.plus(wait);
+            let (due, age) = (last.plus(wait), now.0.saturating_sub(last.0));
             if now < due {
                 swept.look_again(Some(due));
-            } else if listed == Listed::Completely {
+            } else if listed == Listed::Completely || age > UNHEARD_SECONDS_MAX {
                 self.unheard.remove(user);
             } else {
-                swept.look_again(Some(now.plus(wait)));
+                swept.look_again(Some(now.plus(wait.max(age / 2))));
             }
         }
         swept.look_again(close_questions(ledger, user, &self.rules, clock.now())?);
