@@ -302,9 +302,11 @@ def test_ur_is_asked_about_an_answer_that_it_did_not_hear(server, world, ur, use
 def test_an_answer_without_a_signature_is_refused_where_one_is_required(new_server, ur):
     server = new_server(config={"ur": {**QUICK, "base_url": ur.url, "require_signed_answers": True}})
     assert eventually(lambda: "has no signature" in server.log_file.read_text(), 30)
+    pairs = lambda: server.admin_ok("GET", "/api/v1/rates")["pairs"]  # noqa: E731
+    assert pairs() == []
     ur.sign_answers = True
     try:
-        assert eventually(lambda: "figures are read again" in server.log_file.read_text(), 60)
+        assert eventually(pairs, 60)
     finally:
         ur.sign_answers = False
 
