@@ -69,16 +69,17 @@ def ended(server: Server) -> float:
 def test_strangers_do_not_keep_ur_out(world, way, address):
     server, user = world.server, world.user()
     world.approve(tap(user))
+    server.session().close()
     before = ended(server)
     with ExitStack() as flood:
         for number in range(FLOOD):
             connection = flood.enter_context(stranger(server, address))
+            push(connection, WAYS[way])
             if number % 40 == 39:
-                # UR's connection is kept alive; and it may make a new one for each callback.
+                # UR connects anew, and the next callback comes over the same connection; then strangers take its place.
+                world.approve(tap(user))
                 world.approve(tap(user))
                 server.session().close()
-                world.approve(tap(user))
-            push(connection, WAYS[way])
         assert server.admin("GET", "/readyz").status_code == 200
         # For newer ones, or because they were too slow.
         assert eventually(lambda: ended(server) > before + FLOOD - PLACES - 50)
