@@ -164,9 +164,13 @@ fn partner_key(reader: &mut Reader<'_>, read_file: ReadFile<'_>) -> Option<Signi
 }
 
 fn is_production(base_url: &str) -> bool {
-    let host =
-        |url: &str| url.strip_prefix("https://").and_then(|rest| rest.split(['/', ':']).next()).map(str::to_lowercase);
+    let host = |url: &str| url.strip_prefix("https://").map(|rest| host_of(rest).to_lowercase());
     host(base_url) == host(PRODUCTION)
+}
+
+/// The host of a URL without its scheme; of an IPv6 address in brackets only its beginning.
+fn host_of(rest: &str) -> &str {
+    rest.split(['/', ':']).next().unwrap_or_default()
 }
 
 /// No message repeats the value: it may hold credentials, which do not belong there.
@@ -175,7 +179,7 @@ fn base_url(setting: &Setting<'_>) -> Result<String, String> {
     let text = setting.text()?;
     let plain = text.strip_prefix("http://");
     let rest = text.strip_prefix("https://").or(plain).ok_or(FORM)?;
-    let host = rest.split(['/', ':']).next().unwrap_or_default();
+    let host = host_of(rest);
     let is_here = host == "localhost" || host.parse::<Ipv4Addr>().is_ok_and(|address| address.is_loopback());
     if plain.is_some() && !is_here && !rest.starts_with("[::1]") {
         return Err(

@@ -203,8 +203,7 @@ impl Meters {
         let ended =
             |why: &'static str| counter!("tapgate_connections_ended_total", "listener" => listener, "why" => why);
         let open = |who: &'static str| gauge!("tapgate_connections", "listener" => listener, "who" => who);
-        // At most a few thousand.
-        gauge!("tapgate_connections_max", "listener" => listener).set(u32::try_from(most).map_or(f64::MAX, f64::from));
+        gauge!("tapgate_connections_max", "listener" => listener).set(figure(most));
         Meters {
             taken: open("all"),
             proven: open("proven"),
@@ -216,11 +215,15 @@ impl Meters {
 
     fn show(&self, counts: Counts) {
         let Counts { taken, proven, evicted, overdue, refused, .. } = counts;
-        let figure = |count: usize| u32::try_from(count).map_or(f64::MAX, f64::from);
         self.taken.set(figure(taken));
         self.proven.set(figure(proven));
         self.evicted.absolute(evicted);
         self.overdue.absolute(overdue);
         self.refused.absolute(refused);
     }
+}
+
+/// Of connections, of which there are a few thousand at most.
+fn figure(count: usize) -> f64 {
+    u32::try_from(count).map_or(f64::MAX, f64::from)
 }

@@ -1,6 +1,7 @@
 """Fixtures: one server per module, so that the suite is fast, and a factory for tests that need one of their own."""
 
 import itertools
+import resource
 
 import pytest
 
@@ -41,6 +42,15 @@ def server(new_server) -> Server:
 def world(server) -> World:
     """The module's server with rates, and pools that never run dry in EUR, USD and CHF."""
     return World(server).furnished()
+
+
+@pytest.fixture
+def room_for_a_flood():
+    """As many files as this process may open, for a test that opens very many connections."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (before[1], before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
 @pytest.hookimpl(hookwrapper=True)

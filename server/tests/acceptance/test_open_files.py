@@ -1,7 +1,6 @@
 """Open files: connections never take the last one. The store opens files at any time, and ends the process where it cannot."""
 
 import os
-import resource
 import socket
 import subprocess
 from contextlib import ExitStack
@@ -11,19 +10,13 @@ import pytest
 from tapgate import BINARY, Server, clean_environment, default_config, eventually, to_toml
 from world import World, tap
 
+pytestmark = pytest.mark.usefixtures("room_for_a_flood")
+
 # The limits of a login shell, of which the soft one alone is too low to start with.
 SOFT, HARD = 256, 1_024
 # Of them, UR's connections; more than that wait to be accepted.
 PLACES = 324
 FLOOD = 1_000
-
-
-@pytest.fixture(autouse=True)
-def room_for_the_flood():
-    before = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (before[1], before[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
 def open_files(server: Server) -> int:

@@ -1,6 +1,5 @@
 """Strangers hold connections, in every way that costs them little: UR's callbacks are answered all the same."""
 
-import resource
 import socket
 from contextlib import ExitStack
 
@@ -8,6 +7,8 @@ import pytest
 
 from tapgate import Server, eventually, sign_v1
 from world import World, envelope, tap
+
+pytestmark = pytest.mark.usefixtures("room_for_a_flood")
 
 # With so many files the public listener has few places, so that a test can take them all.
 FILES = 1_024
@@ -21,14 +22,6 @@ WAYS = {
     "begin a body": b"POST /webhooks/ur HTTP/1.1\r\nHost: x\r\nX-Api-Signature: 0x00\r\nContent-Length: 60000\r\n\r\n{",
     "read no answer": ANSWERED * 600,
 }
-
-
-@pytest.fixture(autouse=True)
-def room_for_the_flood():
-    before = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (before[1], before[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
 @pytest.fixture(scope="module")

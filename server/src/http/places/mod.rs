@@ -250,12 +250,11 @@ impl Places {
     pub(super) fn sweep(&self, elapsed: Duration) -> Counts {
         let now = u32::try_from(elapsed.as_millis() / TICK.as_millis()).unwrap_or(u32::MAX);
         self.clock.store(now, Ordering::Relaxed);
-        let ticks = |limit: Duration| in_ticks(limit);
         let limits = Overdue {
-            header: ticks(self.limits.header),
-            body: ticks(self.limits.body),
-            answer: ticks(self.limits.answer),
-            idle: ticks(self.limits.idle),
+            header: in_ticks(self.limits.header),
+            body: in_ticks(self.limits.body),
+            answer: in_ticks(self.limits.answer),
+            idle: in_ticks(self.limits.idle),
         };
         let mut taken = self.lock();
         let overdue: Vec<_> = taken.all().filter(|place| place.is_overdue(now, limits)).cloned().collect();
