@@ -707,9 +707,10 @@ impl Model {
         self.roots.get_mut(&root_id).is_some_and(|root| root.rows.show(hash, is_out, status, amount))
     }
 
-    /// A person's release. False where nothing is held.
+    /// A person's release. False where nothing is held, not even above what was approved.
     pub fn release(&mut self, root_id: u32) -> bool {
-        let Some(root) = self.roots.get_mut(&root_id).filter(|root| root.is_open() || root.held() > 0) else {
+        let can_end = |root: &&mut Root| root.is_open() || root.held() > 0 || root.upcharged() > 0;
+        let Some(root) = self.roots.get_mut(&root_id).filter(can_end) else {
             return false;
         };
         root.rows.end();
