@@ -70,6 +70,10 @@ impl Store for Sink {
         Ok(())
     }
 
+    fn sync_head(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
     fn head(&self) -> Result<Sequence, StoreError> {
         Ok(Sequence(self.last.load(Ordering::Acquire)))
     }

@@ -1,5 +1,9 @@
 //! Start: rows, then the records after them. And the proof that both ways to the state agree.
 
+mod loss;
+
+pub use loss::{AcceptError, accept_loss};
+
 use std::ops::ControlFlow;
 use std::sync::Arc;
 

@@ -148,7 +148,9 @@ impl Fact {
             | Fact::ProviderSuspended(_)
             | Fact::AccountReported(_)
             | Fact::CardLimited(_)
-            | Fact::PersonErased { .. } => Ok(()),
+            | Fact::PersonErased { .. }
+            | Fact::RecordLost
+            | Fact::LossAccepted(_) => Ok(()),
         }
     }
 }

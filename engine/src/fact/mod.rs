@@ -13,6 +13,7 @@ pub mod cursor;
 mod decided_bytes;
 mod decision;
 mod evidence;
+mod loss;
 mod merchant;
 mod policy;
 mod pool;
@@ -39,6 +40,7 @@ pub use evidence::{
     Announced, BreakAnswer, BreakKind, Closing, Discrepancy, EndCause, Ended, Evidence, Flow, Linked, MatchRule,
     Mismatch, Movement, MovementRates, Overdue, Posting, Progress, Shown, Summed,
 };
+pub use loss::{LOSS_REASON_BYTES_MAX, LOST_RECORDS_MAX, LossAccepted};
 pub use merchant::{Channel, Merchant};
 pub use policy::{
     FiatChoice, HOLD_UPCHARGES_MAX, HoldUpcharge, Lives, Policy, STRESS_TIERS_MAX, StressTier, Tolerance,
@@ -205,4 +207,8 @@ pub enum Fact {
     CardLimited(Box<CardLimited>),
     /// What names the person behind a user was erased: it was kept outside the journal.
     PersonErased { user: UrId },
+    /// In the place of a record that the journal has lost: see [`LossAccepted`].
+    RecordLost,
+    /// A person accepted that the journal has lost its end.
+    LossAccepted(Box<LossAccepted>),
 }

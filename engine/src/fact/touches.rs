@@ -144,7 +144,9 @@ impl Fact {
             | Fact::PolicyApplied(_)
             | Fact::BalanceOmitted { .. }
             | Fact::ProviderSuspended(_)
-            | Fact::PersonErased { .. } => Touches::nothing(),
+            | Fact::PersonErased { .. }
+            | Fact::RecordLost
+            | Fact::LossAccepted(_) => Touches::nothing(),
             Fact::ClockSet(set) => Touches { pools: set.pools.iter().copied().collect(), ..Touches::nothing() },
             Fact::BreakOpened(_) => {
                 Touches { breaks: SmallVec::from_iter([BreakId { opened: sequence, number: 0 }]), ..Touches::nothing() }

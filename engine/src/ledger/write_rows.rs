@@ -133,6 +133,15 @@ impl Ledger {
         Ok(RowsWritten { rows: written, watermark, more: watermark < cut })
     }
 
+    /// Makes survive the machine's end what says up to where the journal reaches: call it once a second. It waits for the
+    /// disk, and no decision waits for it.
+    ///
+    /// # Errors
+    /// The disk failed: the process is to stop, as after a failed append.
+    pub fn sync_head(&self) -> Result<(), StoreError> {
+        self.store.sync_head()
+    }
+
     /// Closes the ledger: makes every claimed record durable, writes all rows, and closes the store. The next start
     /// then has nothing to fold.
     ///
@@ -141,6 +150,7 @@ impl Ledger {
     pub fn close(&self) -> Result<(), StoreError> {
         self.journal.close();
         while self.write_rows()?.more {}
+        self.store.sync_head()?;
         self.store.close();
         Ok(())
     }

@@ -9,6 +9,7 @@ pub use overlay::Overlay;
 pub use stored_tree::{StoredTree, TreeError};
 
 use std::ops::ControlFlow;
+use std::path::PathBuf;
 
 use crate::ids::Sequence;
 use crate::tree::{Frontier, Hash, LeafPart, Node, Span, leaf, leaf_part};
@@ -111,6 +112,52 @@ pub enum StoreError {
     /// The stored bytes differ from the written ones.
     #[error("storage is corrupt: {0}; restore a backup or move the directory aside, do not delete parts of it")]
     Corrupt(String),
+    /// The journal is not the one whose answers were given.
+    #[error(transparent)]
+    Head(#[from] HeadError),
+}
+
+/// The journal and the durable head beside it contradict each other. Nothing was changed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum HeadError {
+    /// The journal has lost its end.
+    #[error(
+        "the journal ends at record {end}, and answers were given up to record {head}: {reason}. Put a backup back that \
+         reaches record {head}; where there is none, `tapgate journal accept-loss {} --reason …` goes on without the \
+         records and says so in the journal", .directory.display()
+    )]
+    Shorter {
+        /// The data directory.
+        directory: PathBuf,
+        /// The journal's last record.
+        end: Sequence,
+        /// The last record that was answered.
+        head: Sequence,
+        /// What may have happened, in words.
+        reason: &'static str,
+    },
+    /// The record at the head is another one, or records before it are.
+    #[error(
+        "record {head} of the journal, or one before it, is not what was answered: the journal in {} is of another \
+         directory, or an older copy that went its own way. Put back the journal, the rows and the file `head` from one \
+         backup", .directory.display()
+    )]
+    Different {
+        /// The data directory.
+        directory: PathBuf,
+        /// The last record that was answered.
+        head: Sequence,
+    },
+    /// The durable head is missing, or neither of its two copies is what was written.
+    #[error(
+        "the file `head` of the data directory {} is missing or damaged, which says up to which record answers were given. \
+         Put it back from the backup that the journal is from; where there is none, `tapgate journal accept-loss {} \
+         --at-least SEQUENCE --reason …` takes the journal as it is", .directory.display(), .directory.display()
+    )]
+    Unreadable {
+        /// The data directory.
+        directory: PathBuf,
+    },
 }
 
 /// Visits an entry; `Break` ends the read.
@@ -126,6 +173,13 @@ pub trait Store: Send + Sync + 'static {
     /// # Errors
     /// The append failed; the entries' durability is then unknown.
     fn append(&self, entries: &[Entry], completed: &[Node]) -> Result<(), StoreError>;
+
+    /// Makes survive the machine's end what says up to where entries were appended, so that a journal that loses its end
+    /// is noticed. Appends go on meanwhile; what they append survives the process's end without it.
+    ///
+    /// # Errors
+    /// The disk failed: the process stops, as after a failed append.
+    fn sync_head(&self) -> Result<(), StoreError>;
 
     /// The last entry's place.
     ///

@@ -4,7 +4,9 @@
 //! without being rewritten; and `rows`, written without any log: tables are flushed first, and only then their
 //! watermark. One database has one queue of writers and stalls all of them when it falls behind: with two, no decision
 //! ever waits for a row. The log is recovered strictly: an incomplete last write is dropped (it was never
-//! acknowledged); any other failed check stops the start.
+//! acknowledged); any other failed check stops the start, and so does a log that is shorter than what was answered.
+
+mod durable_head;
 
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
@@ -19,9 +21,10 @@ use rocksdb::{
 use rustix::fs::{Mode, OFlags};
 use rustix::rand::GetRandomFlags;
 
-use super::{Entry, RowBytes, Store, StoreError, Table, Visit, VisitRow};
+use self::durable_head::{DurableHead, Recorded};
+use super::{Entry, HeadError, RowBytes, Store, StoreError, Table, Visit, VisitRow};
 use crate::ids::Sequence;
-use crate::tree::{Frontier, Hash, Node, Span};
+use crate::tree::{Frontier, Hash, LeafPart, Node, Span, TILE_LEVEL};
 
 /// When an append is durable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,7 +41,7 @@ const JOURNAL: &str = "journal";
 const ROWS: &str = "rows";
 
 /// What the store has in the data directory.
-pub const DIRECTORIES: [&str; 2] = [JOURNAL, ROWS];
+pub const ENTRIES: [&str; 3] = [JOURNAL, ROWS, durable_head::FILE];
 
 /// The journal's records, and the nodes of the tree over them.
 const RECORDS: &str = "default";
@@ -50,6 +53,9 @@ const META: &str = "meta";
 const WATERMARK: &[u8] = b"watermark";
 
 const FORMAT: &[u8] = b"format";
+
+/// There is a durable head: directories of earlier versions have none until they are opened for writing.
+const HEAD_KEPT: &[u8] = b"head";
 
 /// The seed of the index of ids.
 const ID_SEED: &[u8] = b"ids";
@@ -149,6 +155,8 @@ pub struct Rocks {
     journal: DB,
     rows: DB,
     sync_mode: SyncMode,
+    /// `None` where nothing is written.
+    head: Option<DurableHead>,
     /// Files that an erasure has replaced, and that a reader kept from being deleted. One erasure at a time.
     replaced: Mutex<Vec<PathBuf>>,
     /// Of the hashes in the index of ids.
@@ -256,25 +264,26 @@ fn families() -> impl Iterator<Item = ColumnFamilyDescriptor> {
     std::iter::once(META).chain(Table::ALL.into_iter().map(table_name)).map(family)
 }
 
-/// Refuses a directory of another version, or without its journal, before RocksDB does so in its own words: a table that
-/// this program does not have fails any opening for writing.
-fn check_directory(directory: &Path) -> Result<(), StoreError> {
+/// Whether the directory holds something, and its first start was not cut short. Refuses one of another version, or
+/// without its journal, before RocksDB does so in its own words: a table that this program does not have fails any opening
+/// for writing.
+fn has_format(directory: &Path) -> Result<bool, StoreError> {
     // An early version kept its database in the directory itself.
     if directory.join("CURRENT").is_file() {
         return Err(other_version(directory, "the format of an early version"));
     }
     let rows = directory.join(ROWS);
     if !rows.join("CURRENT").is_file() {
-        return Ok(());
+        return Ok(false);
     }
     let stored = DB::list_cf(&options(TablesOpen::LEAST), &rows).map_err(|error| failed(&error))?;
     if !stored.iter().any(|name| name == META) {
         // Its first start was cut short.
-        return Ok(());
+        return Ok(false);
     }
     let meta =
         DB::open_cf_for_read_only(&options(TablesOpen::LEAST), &rows, [META], false).map_err(|error| failed(&error))?;
-    let Some(format) = format_of(&meta)? else { return Ok(()) };
+    let Some(format) = format_of(&meta)? else { return Ok(false) };
     if format != [FORMAT_VERSION] {
         let format = format.first().map_or_else(|| "no format".to_owned(), |version| format!("format {version}"));
         return Err(other_version(directory, &format));
@@ -291,7 +300,7 @@ fn check_directory(directory: &Path) -> Result<(), StoreError> {
             directory.display()
         )));
     }
-    Ok(())
+    Ok(true)
 }
 
 fn other_version(directory: &Path, found: &str) -> StoreError {
@@ -319,12 +328,24 @@ impl Rocks {
         Rocks::open_within(directory, sync_mode, TablesOpen::USUAL)
     }
 
-    /// Opens the data directory, creating it if missing. Makes records read again from the log durable.
+    /// Opens the data directory, creating it if missing. Makes records read again from the log durable. Before anything
+    /// is written, the journal is compared with the durable head.
     ///
     /// # Errors
-    /// Another process holds it, it is corrupt, or another version wrote it.
+    /// Another process holds it, it is corrupt, another version wrote it, or it is not what was answered.
     pub fn open_within(directory: &Path, sync_mode: SyncMode, tables: TablesOpen) -> Result<Rocks, StoreError> {
-        check_directory(directory)?;
+        if has_format(directory)? {
+            drop(Rocks::open_read_only(directory)?);
+        }
+        let store = Rocks::open_as_it_is(directory, sync_mode, tables)?;
+        store.head.as_ref().map_or(Ok(()), DurableHead::start)?;
+        // From now on a directory without it has lost it.
+        store.put_meta(HEAD_KEPT, &[1])?;
+        Ok(store)
+    }
+
+    /// Opens the data directory for writing, whatever its durable head says, and leaves that as it is.
+    fn open_as_it_is(directory: &Path, sync_mode: SyncMode, tables: TablesOpen) -> Result<Rocks, StoreError> {
         let made = std::fs::create_dir_all(directory);
         made.map_err(|error| StoreError::Failed(format!("the data directory cannot be made: {error}")))?;
         let is_direct = takes_direct_io(directory);
@@ -343,8 +364,8 @@ impl Rocks {
         let journal = DB::open_cf_descriptors(&of_journal, directory.join(JOURNAL), journal_families());
         let journal = journal.map_err(|error| failed(&error))?;
         let id_seed = if format.is_none() { chosen_seed()? } else { seed_of(&rows)? };
-        let store =
-            Rocks { journal, rows, sync_mode, replaced: Mutex::default(), id_seed, reading: ReadOptions::default() };
+        let (replaced, reading) = (Mutex::default(), ReadOptions::default());
+        let mut store = Rocks { journal, rows, sync_mode, head: None, replaced, id_seed, reading };
         if format.is_none() {
             let synced = std::fs::File::open(directory).and_then(|directory| directory.sync_all());
             synced.map_err(|error| StoreError::Failed(format!("the data directory cannot be synced: {error}")))?;
@@ -352,15 +373,26 @@ impl Rocks {
             store.put_meta(FORMAT, &[FORMAT_VERSION])?;
         }
         store.flush_all()?;
+        let end = store.head()?;
+        let (leaf, tile) = (store.leaf_at(end)?, store.tile_at(end)?);
+        store.head = Some(DurableHead::open(directory, Recorded::now(end, leaf, tile, sync_mode))?);
         Ok(store)
     }
 
     /// Opens the data directory read-only; changes nothing in it.
     ///
     /// # Errors
-    /// There is no such directory, it is corrupt, or another version wrote it.
+    /// There is no such directory, it is corrupt, another version wrote it, or it is not what was answered.
     pub fn open_read_only(directory: &Path) -> Result<Rocks, StoreError> {
-        check_directory(directory)?;
+        // First: a running program writes it after the record that it names.
+        let recorded = Recorded::read(directory)?;
+        let store = Rocks::read_as_it_is(directory)?;
+        store.check_head(directory, recorded.as_ref())?;
+        Ok(store)
+    }
+
+    fn read_as_it_is(directory: &Path) -> Result<Rocks, StoreError> {
+        has_format(directory)?;
         let [rows, journal] = [ROWS, JOURNAL].map(|name| directory.join(name));
         for half in [&rows, &journal] {
             if !half.join("CURRENT").is_file() {
@@ -388,10 +420,67 @@ impl Rocks {
             journal,
             rows,
             sync_mode: SyncMode::Os,
+            head: None,
             replaced: Mutex::default(),
             id_seed,
             reading: ReadOptions::default(),
         })
+    }
+
+    /// Compares the journal with its durable head. A longer journal is whole: the process ended between the two writes.
+    fn check_head(&self, directory: &Path, recorded: Option<&Recorded>) -> Result<(), StoreError> {
+        let directory = || directory.to_owned();
+        let Some(recorded) = recorded else {
+            let is_kept = self.meta(HEAD_KEPT)?.is_some();
+            return if is_kept { Err(HeadError::Unreadable { directory: directory() }.into()) } else { Ok(()) };
+        };
+        let (head, end) = (recorded.sequence, self.head()?);
+        if end < head {
+            let reason = recorded.reason();
+            return Err(HeadError::Shorter { directory: directory(), end, head, reason }.into());
+        }
+        let is_same = self.leaf_at(head)? == recorded.leaf && self.tile_at(head)? == recorded.tile;
+        if is_same { Ok(()) } else { Err(HeadError::Different { directory: directory(), head }.into()) }
+    }
+
+    /// Zeros where there is no such record.
+    fn leaf_at(&self, sequence: Sequence) -> Result<LeafPart, StoreError> {
+        Ok(self.entry(sequence)?.map_or_else(LeafPart::default, |entry| entry.leaf))
+    }
+
+    /// The hash of the last full tile of a journal that ends here; zeros before the first.
+    fn tile_at(&self, end: Sequence) -> Result<Hash, StoreError> {
+        let Some(index) = (end.0 >> TILE_LEVEL).checked_sub(1) else { return Ok(Hash::default()) };
+        Ok(self.node(Span { level: TILE_LEVEL, index })?.unwrap_or_default())
+    }
+
+    /// Opens a data directory whose journal is shorter than what was answered, or whose durable head is lost, for
+    /// [`accept_loss`]. `at_least`: a record that somebody outside knows of. Returns the last record that is known of, too.
+    /// Until something is appended the directory stays refused.
+    ///
+    /// # Errors
+    /// As for [`Self::open_within`]; or nothing is lost, or it is not known how much.
+    ///
+    /// [`accept_loss`]: crate::recovery::accept_loss
+    pub fn open_at_loss(directory: &Path, at_least: Option<Sequence>) -> Result<(Rocks, Sequence), StoreError> {
+        let recorded = Recorded::read(directory)?;
+        let found = Rocks::read_as_it_is(directory)?;
+        let end = found.head()?;
+        let known = match (found.check_head(directory, recorded.as_ref()), at_least) {
+            (Err(StoreError::Head(HeadError::Shorter { head, .. })), at_least) => {
+                at_least.map_or(head, |it| it.max(head))
+            }
+            (Err(StoreError::Head(HeadError::Unreadable { .. })), Some(at_least)) => at_least,
+            (Err(error), _) => return Err(error),
+            (Ok(()), Some(at_least)) if at_least > end => at_least,
+            (Ok(()), _) => {
+                return Err(StoreError::Failed(format!(
+                    "the journal ends at record {end} and nothing of it is known to be missing: start `tapgate serve`"
+                )));
+            }
+        };
+        drop(found);
+        Ok((Rocks::open_as_it_is(directory, SyncMode::Fsync, TablesOpen::USUAL)?, known))
     }
 
     fn flush_all(&self) -> Result<(), StoreError> {
@@ -477,6 +566,10 @@ impl Rocks {
         };
         let path = |file: &LiveFile| self.rows.path().join(file.name.trim_start_matches('/'));
         Ok(files.iter().filter(|file| may_hold(file)).map(path).collect())
+    }
+
+    fn meta(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        self.rows.get_cf(self.family(META)?, key).map_err(|error| failed(&error))
     }
 
     /// Written without a log, too: a flush makes it durable and leaves no log behind.
@@ -576,7 +669,16 @@ impl Store for Rocks {
         completed.iter().for_each(|node| batch.put_cf(tiles, node_key(node.span), node.hash));
         let mut options = WriteOptions::default();
         options.set_sync(self.sync_mode == SyncMode::Fsync);
-        self.journal.write_opt(batch, &options).map_err(|error| failed(&error))
+        self.journal.write_opt(batch, &options).map_err(|error| failed(&error))?;
+        self.head.as_ref().map_or(Ok(()), |head| head.follow(entries, completed))
+    }
+
+    fn sync_head(&self) -> Result<(), StoreError> {
+        let log = || match self.sync_mode {
+            SyncMode::Fsync => Ok(()),
+            SyncMode::Os => self.journal.flush_wal(true).map_err(|error| failed(&error)),
+        };
+        self.head.as_ref().map_or(Ok(()), |head| head.sync(log))
     }
 
     fn head(&self) -> Result<Sequence, StoreError> {
@@ -706,8 +808,7 @@ impl Store for Rocks {
     }
 
     fn frontier(&self) -> Result<Frontier, StoreError> {
-        let found = self.rows.get_cf(self.family(META)?, WATERMARK).map_err(|error| failed(&error))?;
-        let Some(bytes) = found else { return Ok(Frontier::default()) };
+        let Some(bytes) = self.meta(WATERMARK)? else { return Ok(Frontier::default()) };
         Frontier::decode(&bytes).ok_or_else(|| StoreError::Corrupt("the watermark is damaged".to_owned()))
     }
 }

@@ -106,6 +106,10 @@ impl Store for MemoryStore {
         Ok(())
     }
 
+    fn sync_head(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
     fn head(&self) -> Result<Sequence, StoreError> {
         Ok(self.kept().entries.last().map_or(Sequence::ZERO, |entry| entry.sequence))
     }
@@ -196,6 +200,10 @@ impl Store for MemoryStore {
 /// Forwards what a wrapper leaves alone.
 macro_rules! forward_reads {
     () => {
+        fn sync_head(&self) -> Result<(), StoreError> {
+            self.inner.sync_head()
+        }
+
         fn head(&self) -> Result<Sequence, StoreError> {
             self.inner.head()
         }

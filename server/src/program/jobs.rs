@@ -1,5 +1,6 @@
 //! The list of background jobs, each built from the parts that it uses.
 
+mod durable_head;
 mod rows;
 mod upkeep;
 mod watchdog;
@@ -11,6 +12,7 @@ use tapgate_engine::store::StoreError;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
+use self::durable_head::DurableHead;
 use self::rows::Rows;
 use self::upkeep::Upkeep;
 use self::watchdog::Watchdog;
@@ -38,6 +40,9 @@ const BEHIND_DECISIONS: Option<i32> = Some(10);
 /// Takes long, so it must not run on a thread that decides.
 const BESIDE_DECISIONS: Option<i32> = Some(0);
 
+/// Receives an error of the store after which the process stops.
+type OnFailure = Arc<dyn Fn(StoreError) + Send + Sync>;
+
 /// The parts that jobs need besides the handlers' shared ones.
 pub(super) struct Parts<A> {
     pub(super) workers: Vec<PreparedWorker>,
@@ -46,7 +51,7 @@ pub(super) struct Parts<A> {
     pub(super) rest: Box<dyn Fn(Duration) + Send>,
     /// Folds the samples of histograms.
     pub(super) fold_samples: Box<dyn Fn() + Send>,
-    pub(super) on_failure: Box<dyn FnOnce(StoreError) + Send>,
+    pub(super) on_failure: OnFailure,
     /// `None` if UR is never called.
     pub(super) provider: Option<Provider<A>>,
     pub(super) known: Known,
@@ -85,6 +90,7 @@ pub(super) fn list<A: UrApi>(app: &Arc<App>, config: &Config, parts: Parts<A>) -
     let (ledger, clock) = (|| Arc::clone(&app.ledger), || Arc::clone(&app.clock));
     let watchdog = Watchdog { ledger: ledger(), clock: clock(), health: Arc::clone(&app.health), free_bytes };
     let upkeep = Upkeep { clock: clock(), fold: fold_samples };
+    let durable_head = DurableHead { ledger: ledger(), clock: clock(), on_failure: Arc::clone(&on_failure) };
     let rows = Rows { ledger: ledger(), clock: clock(), rest, on_failure };
     let following = Following { follower: Arc::clone(&app.treasury), ledger: ledger(), clock: clock(), cache };
     let (watch, receivers) = (watch(app, config.watch.clone()), Arc::clone(&app.deliveries));
@@ -95,6 +101,7 @@ pub(super) fn list<A: UrApi>(app: &Arc<App>, config: &Config, parts: Parts<A>) -
     });
     let mut jobs = vec![
         Job::new("watchdog", None, |stopping| watchdog.run(stopping)),
+        Job::new("head", BESIDE_DECISIONS, |stopping| durable_head.run(stopping)),
         Job::new("rows", BEHIND_DECISIONS, |stopping| rows.run(stopping)),
         Job::new("treasury", BEHIND_DECISIONS, |stopping| following.run(stopping)),
         deliveries,

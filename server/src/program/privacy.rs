@@ -74,7 +74,7 @@ pub(super) fn close(data_dir: &Path) -> std::io::Result<()> {
 }
 
 fn is_ours(name: &str) -> bool {
-    rocks::DIRECTORIES.contains(&name) || name.starts_with(TREASURY_CACHE)
+    rocks::ENTRIES.contains(&name) || name.starts_with(TREASURY_CACHE)
 }
 
 fn close_all(mut paths: impl Iterator<Item = PathBuf>) -> std::io::Result<()> {
@@ -104,7 +104,7 @@ mod tests {
         let parent = tempfile::tempdir().unwrap();
         let (made, found) = (parent.path().join("deep/made"), parent.path().join("found"));
         open_directory(&found);
-        for ours in rocks::DIRECTORIES.into_iter().chain([LOST_AND_FOUND]) {
+        for ours in rocks::ENTRIES.into_iter().chain([LOST_AND_FOUND]) {
             open_directory(&found.join(ours));
         }
         std::fs::write(found.join(TREASURY_CACHE), "").unwrap();
@@ -118,7 +118,7 @@ mod tests {
     fn in_a_directory_of_others_only_ours_is_closed() {
         let parent = tempfile::tempdir().unwrap();
         let shared = parent.path().join("shared");
-        let (ours, theirs) = (shared.join(rocks::DIRECTORIES[0]), shared.join("theirs"));
+        let (ours, theirs) = (shared.join(rocks::ENTRIES[0]), shared.join("theirs"));
         [&shared, &ours, &theirs].into_iter().for_each(|directory| open_directory(directory));
         close(&shared).unwrap();
         assert_eq!([&shared, &ours, &theirs].map(|path| mode(path)), [0o755, 0o700, 0o755]);

@@ -83,7 +83,7 @@ impl Server {
             free_bytes: Box::new(move || free_bytes(&data_dir)),
             rest: Box::new(std::thread::sleep),
             fold_samples: Box::new(move || metrics.run_upkeep()),
-            on_failure: Box::new(move |error| {
+            on_failure: Arc::new(move |error| {
                 // The receiver lives as long as the process.
                 let _ = failed.send(error);
             }),

@@ -226,6 +226,8 @@ impl Stage {
             | Fact::CursorMoved { .. }
             | Fact::MessageSkipped { .. }
             | Fact::PersonErased { .. }
+            | Fact::RecordLost
+            | Fact::LossAccepted(_)
             | Fact::ClockSet(_) => None,
             // Never a person's.
             Fact::Decided(_)

@@ -24,6 +24,10 @@ impl Store for Watched {
         appended
     }
 
+    fn sync_head(&self) -> Result<(), StoreError> {
+        self.0.sync_head()
+    }
+
     fn head(&self) -> Result<Sequence, StoreError> {
         self.0.head()
     }

@@ -169,7 +169,9 @@ impl Row for User {
             | Fact::PolicyApplied(_)
             | Fact::BalanceOmitted { .. }
             | Fact::ProviderSuspended(_)
-            | Fact::PersonErased { .. } => {}
+            | Fact::PersonErased { .. }
+            | Fact::RecordLost
+            | Fact::LossAccepted(_) => {}
         }
         self.tidy();
         self.sequence = sequence;

@@ -1,6 +1,12 @@
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use rocksdb::IteratorMode;
 
 use super::*;
+use crate::fact::{Author, Fact, LossAccepted, Record};
+use crate::recovery::{AcceptError, RecoveryError, accept_loss, recover, verify};
+use crate::time::UnixMillis;
 
 fn rows(store: &Rocks) -> usize {
     let mut rows = 0;
@@ -153,6 +159,7 @@ fn turns_leave_no_logs_behind() {
 /// A copy of what a crash would leave: closing would write more.
 fn crashed(directory: &Path) -> tempfile::TempDir {
     let crashed = tempfile::tempdir().unwrap();
+    std::fs::copy(directory.join(durable_head::FILE), crashed.path().join(durable_head::FILE)).unwrap();
     for half in [JOURNAL, ROWS] {
         std::fs::create_dir(crashed.path().join(half)).unwrap();
         for file in std::fs::read_dir(directory.join(half)).unwrap() {
@@ -244,7 +251,8 @@ fn a_torn_group_leaves_neither_records_nor_nodes() {
     let store = filled(directory.path(), &[250], 260);
     let tile = Span { level: 8, index: 0 };
     let found = |directory: &Path| {
-        let store = Rocks::open(directory, SyncMode::Os).unwrap();
+        // Of a group that was answered the durable head would say that it is missing.
+        let store = Rocks::read_as_it_is(directory).unwrap();
         (store.head().unwrap(), store.node(tile).unwrap())
     };
     let whole = crashed(directory.path());
@@ -315,4 +323,237 @@ fn the_more_files_the_more_tables_are_kept_open() {
     }
     // Each part has room for 64 at least.
     assert_eq!([32, 176, 256, 4_096].map(|tables| TablesOpen(tables).parts_bits()), [0, 1, 2, 6]);
+}
+
+/// Appends records after the last one, each in a group of its own, as a ledger would.
+fn append(store: &Rocks, count: u64) {
+    let head = store.head().unwrap();
+    let mut frontier = super::super::StoredTree::of(store).unwrap().frontier(head).unwrap();
+    for record in head.0 + 1..=head.0 + count {
+        let fact = Fact::ProgramSuspended { suspended: record % 2 == 0, reason: "a test".into() };
+        let payload = Record { at: UnixMillis(record), author: Author::Engine, fact }.encode();
+        let (entry, leaf) = Entry::new(Sequence(record), payload);
+        let mut completed = Vec::new();
+        frontier.append(leaf, |node| completed.push(node));
+        store.append(&[entry], &completed).unwrap();
+    }
+}
+
+/// A store with so many records, crashed.
+fn crashed_after(records: u64, sync_mode: SyncMode) -> tempfile::TempDir {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Rocks::open(directory.path(), sync_mode).unwrap();
+    append(&store, records);
+    crashed(directory.path())
+}
+
+fn end_of(directory: &Path) -> Result<u64, StoreError> {
+    Rocks::open(directory, SyncMode::Os).map(|store| store.head().unwrap().0)
+}
+
+/// Gives one directory the durable head of another.
+fn put_head(from: &tempfile::TempDir, to: &tempfile::TempDir) {
+    std::fs::copy(from.path().join(durable_head::FILE), to.path().join(durable_head::FILE)).unwrap();
+}
+
+/// Every file of records and rows, with its bytes: what RocksDB says of itself is none of them.
+fn files(directory: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let all = [JOURNAL, ROWS].map(|half| std::fs::read_dir(directory.join(half)).unwrap());
+    let paths = all.into_iter().flatten().map(|file| file.unwrap().path());
+    let own = paths.filter(|path| !path.file_name().unwrap().to_string_lossy().starts_with("LOG"));
+    own.chain([directory.join(durable_head::FILE)]).map(|path| (path.clone(), std::fs::read(path).unwrap())).collect()
+}
+
+fn refusal(directory: &Path) -> HeadError {
+    let before = files(directory);
+    let said = [Rocks::open(directory, SyncMode::Os), Rocks::open_read_only(directory)];
+    let [Err(StoreError::Head(serving)), Err(StoreError::Head(reading))] = said else {
+        panic!("both refuse: {said:?}")
+    };
+    assert_eq!(serving, reading);
+    assert!(files(directory) == before, "a refusal changes nothing");
+    serving
+}
+
+#[test]
+fn a_journal_that_has_lost_its_end_is_refused_and_left_as_it_is() {
+    let cut_in_half = |log: &Path| {
+        let log = std::fs::File::options().write(true).open(log).unwrap();
+        log.set_len(log.metadata().unwrap().len() / 2).unwrap();
+    };
+    let emptied = |log: &Path| std::fs::File::options().write(true).open(log).unwrap().set_len(0).unwrap();
+    let damages: [&dyn Fn(&Path); 2] = [&cut_in_half, &emptied];
+    for damage in damages {
+        let directory = crashed_after(300, SyncMode::Fsync);
+        logs(directory.path()).iter().for_each(|log| damage(log));
+        let HeadError::Shorter { end, head, reason, .. } = refusal(directory.path()) else { panic!("it is shorter") };
+        assert!(end < Sequence(300) && head == Sequence(300));
+        assert!(cfg!(not(target_os = "linux")) || reason.contains("cut, deleted or replaced"), "{reason}");
+    }
+    let directory = crashed_after(300, SyncMode::Fsync);
+    logs(directory.path()).iter().for_each(|log| std::fs::remove_file(log).unwrap());
+    let before = files(directory.path());
+    assert!(Rocks::open(directory.path(), SyncMode::Os).is_err(), "RocksDB misses the log by itself");
+    assert!(files(directory.path()) == before);
+}
+
+#[test]
+fn a_process_that_ends_between_two_writes_loses_nothing_and_is_not_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Rocks::open(directory.path(), SyncMode::Os).unwrap();
+    let mut before = crashed(directory.path());
+    for records in 1..=20 {
+        append(&store, 1);
+        let [after, between] = [(); 2].map(|()| crashed(directory.path()));
+        // The log has the record, and the head does not yet say so.
+        put_head(&before, &between);
+        assert_eq!([&after, &between].map(|crashed| end_of(crashed.path())), [Ok(records), Ok(records)]);
+        before = crashed(directory.path());
+    }
+}
+
+#[test]
+fn a_machine_that_ends_takes_no_more_of_the_head_than_of_the_log() {
+    // A power loss leaves of the log what was synced; of the head what was written at the last sync, or before.
+    for sync_mode in [SyncMode::Fsync, SyncMode::Os] {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Rocks::open(directory.path(), sync_mode).unwrap();
+        let mut heads = vec![crashed(directory.path())];
+        for turn in 1..=9 {
+            append(&store, 1 + turn % 3);
+            if sync_mode == SyncMode::Fsync || turn % 3 == 0 {
+                store.sync_head().unwrap();
+                let synced = crashed(directory.path());
+                for head in &heads {
+                    put_head(head, &synced);
+                    assert!(end_of(synced.path()).is_ok());
+                }
+                heads.push(crashed(directory.path()));
+            }
+        }
+    }
+}
+
+#[test]
+fn another_journal_of_the_same_length_is_refused() {
+    let [ours, theirs] = [(); 2].map(|()| tempfile::tempdir().unwrap());
+    append(&Rocks::open(ours.path(), SyncMode::Os).unwrap(), 260);
+    // Another first record: the last ones are alike, and the tile is not.
+    let store = Rocks::open(theirs.path(), SyncMode::Os).unwrap();
+    let payload = Record { at: UnixMillis(7), author: Author::Engine, fact: Fact::RecordLost }.encode();
+    store.append(&[Entry::new(Sequence(1), payload).0], &[]).unwrap();
+    append(&store, 259);
+    drop(store);
+    put_head(&theirs, &ours);
+    assert!(matches!(refusal(ours.path()), HeadError::Different { head: Sequence(260), .. }));
+    append(&Rocks::open(theirs.path(), SyncMode::Os).unwrap(), 1);
+    let [ours, theirs] = [ours.path(), theirs.path()];
+    assert!(matches!(refusal(ours), HeadError::Different { .. }) && end_of(theirs) == Ok(261));
+}
+
+#[test]
+fn of_two_slots_one_may_be_torn() {
+    let directory = crashed_after(9, SyncMode::Os);
+    let path = directory.path().join(durable_head::FILE);
+    let whole = std::fs::read(&path).unwrap();
+    let with = |damage: &dyn Fn(&mut [u8])| {
+        let mut bytes = whole.clone();
+        damage(&mut bytes);
+        std::fs::write(&path, bytes).unwrap();
+        Recorded::read(directory.path()).unwrap().map(|recorded| recorded.sequence.0)
+    };
+    assert_eq!(with(&|_| {}), Some(9));
+    assert_eq!((with(&|bytes| bytes[4096 + 20] ^= 1), with(&|bytes| bytes[20] ^= 1)), (Some(9), Some(8)));
+    assert_eq!(with(&|bytes| bytes.fill(0)), None);
+    assert!(matches!(refusal(directory.path()), HeadError::Unreadable { .. }));
+    std::fs::remove_file(&path).unwrap();
+    let said = Rocks::open(directory.path(), SyncMode::Os).unwrap_err().to_string();
+    assert!(said.contains("missing or damaged") && said.contains("--at-least"), "{said}");
+}
+
+#[test]
+fn a_directory_older_than_the_head_gets_one() {
+    let directory = crashed_after(5, SyncMode::Os);
+    let store = Rocks::open(directory.path(), SyncMode::Os).unwrap();
+    store.rows.delete_cf(store.family(META).unwrap(), HEAD_KEPT).unwrap();
+    drop(store);
+    std::fs::remove_file(directory.path().join(durable_head::FILE)).unwrap();
+    assert!(Rocks::open_read_only(directory.path()).is_ok());
+    // A start that was cut short left an empty one.
+    std::fs::write(directory.path().join(durable_head::FILE), [0; 8192]).unwrap();
+    assert_eq!(end_of(directory.path()), Ok(5));
+    assert_eq!(Recorded::read(directory.path()).unwrap().unwrap().sequence, Sequence(5));
+    std::fs::remove_file(directory.path().join(durable_head::FILE)).unwrap();
+    assert!(end_of(directory.path()).is_err(), "from then on it is missed");
+}
+
+/// Accepts the loss in this directory.
+fn accept(directory: &Path, at_least: Option<u64>) -> Result<(LossAccepted, u64), AcceptError> {
+    let (store, known) = Rocks::open_at_loss(directory, at_least.map(Sequence))?;
+    let store: Arc<dyn Store> = Arc::new(store);
+    let author = Author::Person { name: "offline".into(), idempotency: None };
+    accept_loss(&store, known, &author, UnixMillis(1), "the machine burnt").map(|(loss, at)| (loss, at.0))
+}
+
+fn truncated(records: u64, left: u64) -> tempfile::TempDir {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Rocks::open(directory.path(), SyncMode::Os).unwrap();
+    append(&store, left);
+    let crashed = crashed(directory.path());
+    append(&store, records - left);
+    put_head(&directory, &crashed);
+    crashed
+}
+
+#[test]
+fn an_accepted_loss_keeps_the_lost_places_and_names_them() {
+    // Within a tile, and over the end of one.
+    for (records, left) in [(20, 13), (300, 250)] {
+        let directory = truncated(records, left);
+        assert!(matches!(refusal(directory.path()), HeadError::Shorter { .. }));
+        let (loss, at) = accept(directory.path(), None).unwrap();
+        assert_eq!((loss.first.0, loss.last.0, at), (left + 1, records, records + 1));
+        let store = Rocks::open(directory.path(), SyncMode::Os).unwrap();
+        append(&store, 300);
+        let store: Arc<dyn Store> = Arc::new(store);
+        assert!(verify(&store).unwrap().is_equal());
+        let fact = |sequence| Record::decode(&store.entry(Sequence(sequence)).unwrap().unwrap().payload).unwrap().fact;
+        assert!((left + 1..=records).all(|sequence| fact(sequence) == Fact::RecordLost));
+        assert_eq!(fact(records + 1), Fact::LossAccepted(Box::new(loss)));
+        assert_eq!(recover(&store).unwrap().state.latest(), UnixMillis(records + 301));
+    }
+}
+
+#[test]
+fn what_somebody_else_knows_of_is_lost_too() {
+    let directory = truncated(20, 13);
+    let (loss, at) = accept(directory.path(), Some(22)).unwrap();
+    assert_eq!((loss.last.0, at), (22, 23));
+    // Without a head, too, and where nothing is known to be missing.
+    for (at_least, last) in [(30, 30), (7, 23)] {
+        let directory = crashed(directory.path());
+        std::fs::remove_file(directory.path().join(durable_head::FILE)).unwrap();
+        let said = accept(directory.path(), None).unwrap_err().to_string();
+        assert!(said.contains("--at-least"), "{said}");
+        let (loss, at) = accept(directory.path(), Some(at_least)).unwrap();
+        assert_eq!((loss.first.0, loss.last.0, at), (24, last, last + 1));
+        assert_eq!(end_of(directory.path()), Ok(last + 1));
+    }
+}
+
+#[test]
+fn nothing_is_accepted_where_nothing_is_lost_or_too_much() {
+    let directory = crashed_after(9, SyncMode::Os);
+    let said = accept(directory.path(), Some(9)).unwrap_err().to_string();
+    assert!(said.contains("nothing of it is known to be missing"), "{said}");
+    let too_much = accept(directory.path(), Some(1 << 40)).unwrap_err();
+    assert!(matches!(too_much, AcceptError::TooMuch { first: Sequence(10), .. }), "{too_much}");
+    assert_eq!(end_of(directory.path()), Ok(9), "a refusal changes nothing");
+    let directory = truncated(20, 13);
+    let store = Rocks::open_as_it_is(directory.path(), SyncMode::Os, TablesOpen::USUAL).unwrap();
+    store.write_rows(&[], &frontier_of(15)).unwrap();
+    drop(store);
+    let ahead = accept(directory.path(), None).unwrap_err();
+    assert!(matches!(ahead, AcceptError::Recovery(RecoveryError::Ahead { .. })), "{ahead}");
+    assert!(matches!(refusal(directory.path()), HeadError::Shorter { .. }));
 }

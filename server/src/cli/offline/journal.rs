@@ -9,7 +9,7 @@ use clap::Subcommand;
 use tapgate_engine::fact::{Author, Record};
 use tapgate_engine::ids::Sequence;
 use tapgate_engine::ledger::{Ledger, Policy};
-use tapgate_engine::recovery::{recover, reindex, verify};
+use tapgate_engine::recovery::{accept_loss, recover, reindex, verify};
 use tapgate_engine::store::rocks::{Rocks, SyncMode};
 use tapgate_engine::store::{Store, StoreError};
 
@@ -48,6 +48,19 @@ pub(in crate::cli) enum Command {
         #[arg(long)]
         reason: String,
     },
+    /// Go on after a machine's crash, or an accident, has taken the journal's last records: their places stay empty, and
+    /// the journal says why. Where a backup reaches further, restore it instead.
+    AcceptLoss {
+        /// The data directory; no process may be serving from it.
+        directory: PathBuf,
+        /// The last record that a log line, a receipt or a receiver's message names, if it is later than what the directory
+        /// knows, or its file `head` is lost.
+        #[arg(long, value_name = "SEQUENCE")]
+        at_least: Option<u64>,
+        /// Recorded in the journal: what happened, and who decided.
+        #[arg(long)]
+        reason: String,
+    },
 }
 
 pub(in crate::cli) fn run(command: &Command) -> Result<(), Failed> {
@@ -56,6 +69,7 @@ pub(in crate::cli) fn run(command: &Command) -> Result<(), Failed> {
         Command::Dump { directory } => dump(directory),
         Command::Reindex { directory } => build_index(directory),
         Command::SetClock { directory, reason } => set_clock(directory, reason),
+        Command::AcceptLoss { directory, at_least, reason } => accept(directory, at_least.map(Sequence), reason),
     }
 }
 
@@ -134,6 +148,17 @@ fn set_clock(directory: &Path, reason: &str) -> Result<(), Failed> {
         from.seconds().0,
         to.seconds().0
     ))
+}
+
+/// Appends that records are lost, after the last that is known of.
+fn accept(directory: &Path, at_least: Option<Sequence>, reason: &str) -> Result<(), Failed> {
+    let (store, known) = Rocks::open_at_loss(directory, at_least)?;
+    let store: Arc<dyn Store> = Arc::new(store);
+    let author = Author::Person { name: AUTHOR.into(), idempotency: None };
+    let (loss, at) = accept_loss(&store, known, &author, Clock::start().now().at, reason)?;
+    store.close();
+    let lost = (loss.last.0 + 1).saturating_sub(loss.first.0);
+    print(&format!("records: {at}\nlost: {lost}\nfirst_lost: {}\nlast_lost: {}\n", loss.first, loss.last))
 }
 
 #[cfg(test)]

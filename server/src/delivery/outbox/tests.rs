@@ -528,6 +528,10 @@ impl Store for Counted {
         self.inner.append(entries, completed)
     }
 
+    fn sync_head(&self) -> Result<(), StoreError> {
+        self.inner.sync_head()
+    }
+
     fn head(&self) -> Result<Sequence, StoreError> {
         self.inner.head()
     }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use tapgate_engine::ledger::Ledger;
 use tapgate_engine::store::StoreError;
 
+use super::OnFailure;
 use crate::clock::Clock;
 use crate::stopping::Stopping;
 
@@ -28,7 +29,7 @@ pub(super) struct Rows {
     /// Blocks the thread between two pieces of work.
     pub(super) rest: Box<dyn Fn(Duration) + Send>,
     /// Receives the error after which no row can be written.
-    pub(super) on_failure: Box<dyn FnOnce(StoreError) + Send>,
+    pub(super) on_failure: OnFailure,
 }
 
 /// The start of the last write, by [`Clock::running`], and the record up to which the rows are complete. `None` after a

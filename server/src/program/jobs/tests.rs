@@ -166,7 +166,7 @@ async fn stage() -> (Stage, Vec<Job>) {
         fold_samples: Box::new(move || {
             folded.fetch_add(1, Ordering::Relaxed);
         }),
-        on_failure: Box::new(|error| panic!("{error}")),
+        on_failure: Arc::new(|error| panic!("{error}")),
         provider: Some(Provider { api: Arc::new(Ur), partner, feeds: config.feeds.clone().unwrap() }),
         known: Known::default(),
         hinted,

@@ -163,6 +163,10 @@ fn fact(fact: &Fact) -> Value {
             "kind": "card_limited", "urId": limited.user.as_str(), "cardId": limited.card.as_str(),
             "controls": super::controls::view(limited.controls.as_deref()), "said_at": limited.at.0,
         }),
+        Fact::RecordLost => json!({"kind": "record_lost"}),
+        Fact::LossAccepted(loss) => json!({
+            "kind": "loss_accepted", "first": loss.first.0, "last": loss.last.0, "reason": loss.reason.as_str(),
+        }),
         Fact::PersonErased { user } => json!({"kind": "person_erased", "urId": user.as_str()}),
         Fact::PolicyApplied(policy) => json!({"kind": "policy_applied", "policy": policy_view(policy)}),
     }
