@@ -112,6 +112,7 @@ $(VENV)/.installed: $(ACCEPTANCE)/requirements.txt
 .PHONY: lint
 lint: install ## formatting, clippy, licences and sources of dependencies, the files under deploy/
 	@cargo metadata --locked --format-version 1 >/dev/null || { echo "Cargo.lock does not fit the manifests" >&2; exit 1; }
+	@! git grep -nE '^(<<<<<<<|>>>>>>>) ' || { echo "a merge was left unfinished" >&2; exit 1; }
 	cargo fmt --all --check
 	rustfmt --check --edition 2024 fuzz/fuzz_targets/*.rs fuzz/src/*.rs
 	$(CARGO_SHOWN) clippy --workspace --all-targets --all-features -- -D warnings

@@ -16,6 +16,8 @@ mod interleaved;
 mod journal;
 #[cfg(feature = "rocksdb")]
 mod kept;
+#[cfg(feature = "rocksdb")]
+mod loss;
 mod model;
 mod persons;
 mod postings;

@@ -148,6 +148,12 @@ pub enum HeadError {
         /// The last record that was answered.
         head: Sequence,
     },
+    /// Asked to go on without records where none is missing.
+    #[error("the journal ends at record {end}, and nothing of it is known to be missing: start `tapgate serve`")]
+    Whole {
+        /// The journal's last record.
+        end: Sequence,
+    },
     /// The durable head is missing, or neither of its two copies is what was written.
     #[error(
         "the file `head` of the data directory {} is missing or damaged, which says up to which record answers were given. \

@@ -473,11 +473,7 @@ impl Rocks {
             (Err(StoreError::Head(HeadError::Unreadable { .. })), Some(at_least)) => at_least,
             (Err(error), _) => return Err(error),
             (Ok(()), Some(at_least)) if at_least > end => at_least,
-            (Ok(()), _) => {
-                return Err(StoreError::Failed(format!(
-                    "the journal ends at record {end} and nothing of it is known to be missing: start `tapgate serve`"
-                )));
-            }
+            (Ok(()), _) => return Err(HeadError::Whole { end }.into()),
         };
         drop(found);
         Ok((Rocks::open_as_it_is(directory, SyncMode::Fsync, TablesOpen::USUAL)?, known))

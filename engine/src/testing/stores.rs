@@ -12,6 +12,7 @@ use crate::tree::{Frontier, Hash, Node, Span};
 struct Kept {
     entries: Vec<Entry>,
     appends: usize,
+    head_syncs: usize,
     nodes: BTreeMap<Span, Hash>,
     rows: BTreeMap<(Table, Vec<u8>), Vec<u8>>,
     frontier: Frontier,
@@ -64,6 +65,12 @@ impl MemoryStore {
         self.kept().appends
     }
 
+    /// How often the durable head was to survive the machine.
+    #[must_use]
+    pub fn head_syncs(&self) -> usize {
+        self.kept().head_syncs
+    }
+
     /// Every stored node of the tree.
     #[must_use]
     pub fn nodes(&self) -> BTreeMap<Span, Hash> {
@@ -107,6 +114,7 @@ impl Store for MemoryStore {
     }
 
     fn sync_head(&self) -> Result<(), StoreError> {
+        self.kept().head_syncs += 1;
         Ok(())
     }
 

@@ -1,12 +1,9 @@
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use rocksdb::IteratorMode;
 
 use super::*;
-use crate::fact::{Author, Fact, LossAccepted, Record};
-use crate::recovery::{AcceptError, RecoveryError, accept_loss, recover, verify};
-use crate::time::UnixMillis;
+use crate::store::StoredTree;
 
 fn rows(store: &Rocks) -> usize {
     let mut rows = 0;
@@ -328,11 +325,9 @@ fn the_more_files_the_more_tables_are_kept_open() {
 /// Appends records after the last one, each in a group of its own, as a ledger would.
 fn append(store: &Rocks, count: u64) {
     let head = store.head().unwrap();
-    let mut frontier = super::super::StoredTree::of(store).unwrap().frontier(head).unwrap();
+    let mut frontier = StoredTree::of(store).unwrap().frontier(head).unwrap();
     for record in head.0 + 1..=head.0 + count {
-        let fact = Fact::ProgramSuspended { suspended: record % 2 == 0, reason: "a test".into() };
-        let payload = Record { at: UnixMillis(record), author: Author::Engine, fact }.encode();
-        let (entry, leaf) = Entry::new(Sequence(record), payload);
+        let (entry, leaf) = Entry::new(Sequence(record), record.to_string().into_bytes());
         let mut completed = Vec::new();
         frontier.append(leaf, |node| completed.push(node));
         store.append(&[entry], &completed).unwrap();
@@ -382,7 +377,8 @@ fn a_journal_that_has_lost_its_end_is_refused_and_left_as_it_is() {
         log.set_len(log.metadata().unwrap().len() / 2).unwrap();
     };
     let emptied = |log: &Path| std::fs::File::options().write(true).open(log).unwrap().set_len(0).unwrap();
-    let damages: [&dyn Fn(&Path); 2] = [&cut_in_half, &emptied];
+    let gone = |log: &Path| std::fs::remove_file(log).unwrap();
+    let damages: [&dyn Fn(&Path); 3] = [&cut_in_half, &emptied, &gone];
     for damage in damages {
         let directory = crashed_after(300, SyncMode::Fsync);
         logs(directory.path()).iter().for_each(|log| damage(log));
@@ -390,11 +386,6 @@ fn a_journal_that_has_lost_its_end_is_refused_and_left_as_it_is() {
         assert!(end < Sequence(300) && head == Sequence(300));
         assert!(cfg!(not(target_os = "linux")) || reason.contains("cut, deleted or replaced"), "{reason}");
     }
-    let directory = crashed_after(300, SyncMode::Fsync);
-    logs(directory.path()).iter().for_each(|log| std::fs::remove_file(log).unwrap());
-    let before = files(directory.path());
-    assert!(Rocks::open(directory.path(), SyncMode::Os).is_err(), "RocksDB misses the log by itself");
-    assert!(files(directory.path()) == before);
 }
 
 #[test]
@@ -440,8 +431,7 @@ fn another_journal_of_the_same_length_is_refused() {
     append(&Rocks::open(ours.path(), SyncMode::Os).unwrap(), 260);
     // Another first record: the last ones are alike, and the tile is not.
     let store = Rocks::open(theirs.path(), SyncMode::Os).unwrap();
-    let payload = Record { at: UnixMillis(7), author: Author::Engine, fact: Fact::RecordLost }.encode();
-    store.append(&[Entry::new(Sequence(1), payload).0], &[]).unwrap();
+    store.append(&[Entry::new(Sequence(1), b"another".to_vec()).0], &[]).unwrap();
     append(&store, 259);
     drop(store);
     put_head(&theirs, &ours);
@@ -485,75 +475,4 @@ fn a_directory_older_than_the_head_gets_one() {
     assert_eq!(Recorded::read(directory.path()).unwrap().unwrap().sequence, Sequence(5));
     std::fs::remove_file(directory.path().join(durable_head::FILE)).unwrap();
     assert!(end_of(directory.path()).is_err(), "from then on it is missed");
-}
-
-/// Accepts the loss in this directory.
-fn accept(directory: &Path, at_least: Option<u64>) -> Result<(LossAccepted, u64), AcceptError> {
-    let (store, known) = Rocks::open_at_loss(directory, at_least.map(Sequence))?;
-    let store: Arc<dyn Store> = Arc::new(store);
-    let author = Author::Person { name: "offline".into(), idempotency: None };
-    accept_loss(&store, known, &author, UnixMillis(1), "the machine burnt").map(|(loss, at)| (loss, at.0))
-}
-
-fn truncated(records: u64, left: u64) -> tempfile::TempDir {
-    let directory = tempfile::tempdir().unwrap();
-    let store = Rocks::open(directory.path(), SyncMode::Os).unwrap();
-    append(&store, left);
-    let crashed = crashed(directory.path());
-    append(&store, records - left);
-    put_head(&directory, &crashed);
-    crashed
-}
-
-#[test]
-fn an_accepted_loss_keeps_the_lost_places_and_names_them() {
-    // Within a tile, and over the end of one.
-    for (records, left) in [(20, 13), (300, 250)] {
-        let directory = truncated(records, left);
-        assert!(matches!(refusal(directory.path()), HeadError::Shorter { .. }));
-        let (loss, at) = accept(directory.path(), None).unwrap();
-        assert_eq!((loss.first.0, loss.last.0, at), (left + 1, records, records + 1));
-        let store = Rocks::open(directory.path(), SyncMode::Os).unwrap();
-        append(&store, 300);
-        let store: Arc<dyn Store> = Arc::new(store);
-        assert!(verify(&store).unwrap().is_equal());
-        let fact = |sequence| Record::decode(&store.entry(Sequence(sequence)).unwrap().unwrap().payload).unwrap().fact;
-        assert!((left + 1..=records).all(|sequence| fact(sequence) == Fact::RecordLost));
-        assert_eq!(fact(records + 1), Fact::LossAccepted(Box::new(loss)));
-        assert_eq!(recover(&store).unwrap().state.latest(), UnixMillis(records + 301));
-    }
-}
-
-#[test]
-fn what_somebody_else_knows_of_is_lost_too() {
-    let directory = truncated(20, 13);
-    let (loss, at) = accept(directory.path(), Some(22)).unwrap();
-    assert_eq!((loss.last.0, at), (22, 23));
-    // Without a head, too, and where nothing is known to be missing.
-    for (at_least, last) in [(30, 30), (7, 23)] {
-        let directory = crashed(directory.path());
-        std::fs::remove_file(directory.path().join(durable_head::FILE)).unwrap();
-        let said = accept(directory.path(), None).unwrap_err().to_string();
-        assert!(said.contains("--at-least"), "{said}");
-        let (loss, at) = accept(directory.path(), Some(at_least)).unwrap();
-        assert_eq!((loss.first.0, loss.last.0, at), (24, last, last + 1));
-        assert_eq!(end_of(directory.path()), Ok(last + 1));
-    }
-}
-
-#[test]
-fn nothing_is_accepted_where_nothing_is_lost_or_too_much() {
-    let directory = crashed_after(9, SyncMode::Os);
-    let said = accept(directory.path(), Some(9)).unwrap_err().to_string();
-    assert!(said.contains("nothing of it is known to be missing"), "{said}");
-    let too_much = accept(directory.path(), Some(1 << 40)).unwrap_err();
-    assert!(matches!(too_much, AcceptError::TooMuch { first: Sequence(10), .. }), "{too_much}");
-    assert_eq!(end_of(directory.path()), Ok(9), "a refusal changes nothing");
-    let directory = truncated(20, 13);
-    let store = Rocks::open_as_it_is(directory.path(), SyncMode::Os, TablesOpen::USUAL).unwrap();
-    store.write_rows(&[], &frontier_of(15)).unwrap();
-    drop(store);
-    let ahead = accept(directory.path(), None).unwrap_err();
-    assert!(matches!(ahead, AcceptError::Recovery(RecoveryError::Ahead { .. })), "{ahead}");
-    assert!(matches!(refusal(directory.path()), HeadError::Shorter { .. }));
 }

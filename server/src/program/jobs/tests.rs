@@ -195,6 +195,7 @@ impl Stage {
         let ledger = &self.app.ledger;
         match job {
             "watchdog" => self.app.health.ready() == Err(NotReady::DiskFull),
+            "head" => self.store.head_syncs() > 1,
             "rows" => self.store.watermark().unwrap().0 > 0,
             "treasury" => self.app.treasury.ready(ledger).is_ok(),
             "deliveries" => self.accepted.load(Ordering::Relaxed) > 0,
@@ -234,8 +235,19 @@ async fn every_job_starts_does_a_turn_and_stops() {
         }
         tokio::time::timeout(PATIENCE, running.stop(name)).await.unwrap_or_else(|_| panic!("{name} does not stop"));
     }
-    let all =
-        ["admin", "deliveries", "feeds", "prefunding", "public", "rows", "treasury", "upkeep", "watch", "watchdog"];
+    let all = [
+        "admin",
+        "deliveries",
+        "feeds",
+        "head",
+        "prefunding",
+        "public",
+        "rows",
+        "treasury",
+        "upkeep",
+        "watch",
+        "watchdog",
+    ];
     assert_eq!(names, all.into());
     assert!(stage.cache.0.lock().unwrap().is_some(), "what is known is kept at the end");
     assert!(TcpStream::connect(stage.admin).await.is_err(), "a listener that has stopped listens no more");
