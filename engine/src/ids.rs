@@ -15,6 +15,26 @@ pub struct IdError {
     pub bytes_max: usize,
 }
 
+/// The name of a journal, which a copy of it keeps. `Display` shows 32 hexadecimal digits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct JournalId([u8; 16]);
+
+impl JournalId {
+    /// Of a store's seed, which nobody learns from it.
+    pub(crate) fn of_seed(seed: u64) -> JournalId {
+        let name = blake3::derive_key("tapgate 2026-11-30 journal id", &seed.to_be_bytes());
+        let mut id = [0; 16];
+        id.iter_mut().zip(name).for_each(|(to, from)| *to = from);
+        JournalId(id)
+    }
+}
+
+impl fmt::Display for JournalId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
 macro_rules! id {
     ($(#[$doc:meta])* $name:ident, $bytes_max:literal) => {
         $(#[$doc])*

@@ -14,6 +14,7 @@ pub mod http;
 pub mod program;
 pub mod provider;
 pub mod randomness;
+pub mod receipts;
 pub mod sandbox;
 pub mod signature;
 pub mod stopping;

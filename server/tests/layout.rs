@@ -64,6 +64,13 @@ const RULES: &[Rule] = &[
     Rule { scope: "server/src/provider", except: &[], forbidden: NOT_GIVEN, reason: "a wing is given what it uses" },
     Rule { scope: "server/src/delivery", except: &[], forbidden: NOT_GIVEN, reason: "a wing is given what it uses" },
     Rule { scope: "server/src/alerting", except: &[], forbidden: NOT_GIVEN, reason: "a wing is given what it uses" },
+    Rule { scope: "server/src/receipts", except: &[], forbidden: NOT_GIVEN, reason: "a wing is given what it uses" },
+    Rule {
+        scope: "server/src/receipts/verify",
+        except: &[],
+        forbidden: &["Ledger", "tokio", "Clock"],
+        reason: "a receipt is checked by itself and what the checker knows: no journal is at hand",
+    },
     Rule {
         scope: "server/src/program/jobs",
         except: &["server/src/program/jobs.rs"],
@@ -188,6 +195,7 @@ const WINGS: &[Wing] = &[
     Wing { name: "clock", knows: &["stopping"] },
     Wing { name: "signature", knows: &[] },
     Wing { name: "wire", knows: &[] },
+    Wing { name: "receipts", knows: &["stopping", "clock", "signature", "wire"] },
     Wing { name: "treasury", knows: &["stopping", "clock", "wire"] },
     Wing {
         name: "provider",
@@ -205,12 +213,16 @@ const WINGS: &[Wing] = &[
             "clock",
             "signature",
             "wire",
+            "receipts",
             "treasury",
             "provider",
             "delivery",
         ],
     },
-    Wing { name: "config", knows: &["signature", "wire", "treasury", "provider", "delivery", "alerting", "http"] },
+    Wing {
+        name: "config",
+        knows: &["signature", "wire", "receipts", "treasury", "provider", "delivery", "alerting", "http"],
+    },
     Wing {
         name: "program",
         knows: &[
@@ -220,6 +232,7 @@ const WINGS: &[Wing] = &[
             "trace",
             "clock",
             "signature",
+            "receipts",
             "treasury",
             "provider",
             "delivery",
@@ -232,7 +245,10 @@ const WINGS: &[Wing] = &[
         name: "sandbox",
         knows: &["stopping", "randomness", "clock", "signature", "provider", "config", "http", "program"],
     },
-    Wing { name: "cli", knows: &["clock", "signature", "wire", "provider", "config", "program", "sandbox"] },
+    Wing {
+        name: "cli",
+        knows: &["clock", "signature", "wire", "receipts", "provider", "config", "program", "sandbox"],
+    },
 ];
 
 /// Where the rule is broken in one source: line number and the name found.

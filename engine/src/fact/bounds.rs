@@ -150,7 +150,8 @@ impl Fact {
             | Fact::CardLimited(_)
             | Fact::PersonErased { .. }
             | Fact::RecordLost
-            | Fact::LossAccepted(_) => Ok(()),
+            | Fact::LossAccepted(_)
+            | Fact::HeadSigned(_) => Ok(()),
         }
     }
 }

@@ -1,4 +1,9 @@
-//! Bounds of the journal readers' data.
+//! Bounds of the journal readers' data, and the one name among theirs that is the engine's.
+
+use compact_str::CompactString;
+
+/// The name under which the last signed head is kept, as if its signer read the journal.
+pub static HEADS: CompactString = CompactString::const_new("signed heads");
 
 /// The longest reader name, in bytes.
 pub const NAME_BYTES_MAX: usize = 64;

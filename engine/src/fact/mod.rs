@@ -13,6 +13,7 @@ pub mod cursor;
 mod decided_bytes;
 mod decision;
 mod evidence;
+mod head;
 mod loss;
 mod merchant;
 mod policy;
@@ -40,6 +41,7 @@ pub use evidence::{
     Announced, BreakAnswer, BreakKind, Closing, Discrepancy, EndCause, Ended, Evidence, Flow, Linked, MatchRule,
     Mismatch, Movement, MovementRates, Overdue, Posting, Progress, Shown, Summed,
 };
+pub use head::{HeadSigned, SIGNATURE_BYTES_MAX};
 pub use loss::{LOSS_REASON_BYTES_MAX, LOST_RECORDS_MAX, LossAccepted};
 pub use merchant::{Channel, Merchant};
 pub use policy::{
@@ -211,4 +213,6 @@ pub enum Fact {
     RecordLost,
     /// A person accepted that the journal has lost its end.
     LossAccepted(Box<LossAccepted>),
+    /// A head of the journal's tree was signed.
+    HeadSigned(Box<HeadSigned>),
 }

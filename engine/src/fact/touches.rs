@@ -3,6 +3,7 @@
 use compact_str::CompactString;
 use smallvec::SmallVec;
 
+use super::cursor::HEADS;
 use super::{
     Author, BreakAnswer, Difference, Discrepancy, EndCause, Ended, Evidence, Fact, Kind, Linked, PoolCredited, Posting,
     Record, Request, Source, Verdict,
@@ -163,6 +164,7 @@ impl Fact {
             Fact::PrefundOrdered(ordered) => Touches::prefund(ordered.id),
             Fact::PrefundApproved { id } | Fact::PrefundCancelled { id, .. } => Touches::prefund(*id),
             Fact::CursorMoved { name, .. } | Fact::MessageSkipped { name, .. } => Touches::cursor(name),
+            Fact::HeadSigned(_) => Touches::cursor(&HEADS),
             Fact::ClosureAdded(_) => Touches { closure: Some(ClosureId(sequence)), ..Touches::nothing() },
             Fact::ClosureRemoved { id } => Touches { closure: Some(*id), ..Touches::nothing() },
         }

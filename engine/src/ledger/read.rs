@@ -6,14 +6,14 @@ use super::ids::Live;
 use super::pool::Pool;
 use super::{Admin, Ledger};
 use crate::fact::{Kind, Provider, Record, Request};
-use crate::ids::{AuthorizationId, CardId, Sequence, UrId};
+use crate::ids::{AuthorizationId, CardId, JournalId, Sequence, UrId};
 use crate::money::Currency;
 use crate::rows::{Answer, Authorization, PoolFigures, Program, Told, User, decoded, record, records_of};
 #[cfg(feature = "testing")]
 use crate::rows::{PoolRow, ProgramRow, State, index::Index};
 use crate::store::{StoreError, StoredTree, TreeError, Visit};
 use crate::time::UnixMillis;
-use crate::tree::Head;
+use crate::tree::{Consistency, Head, Inclusion};
 
 /// The answer to an id and its authorization.
 #[derive(Clone, Debug)]
@@ -173,11 +173,39 @@ impl Ledger {
     /// # Errors
     /// The journal could not be read.
     pub fn head_at(&self, sequence: Sequence) -> Result<Option<Head>, StoreError> {
-        match StoredTree::of(&*self.store)?.frontier(sequence) {
-            Ok(frontier) => Ok(Some(frontier.head())),
-            Err(TreeError::Unknown(_)) => Ok(None),
-            Err(TreeError::Store(error)) => Err(error),
+        Ok(known(StoredTree::of(&*self.store)?.frontier(sequence))?.map(|frontier| frontier.head()))
+    }
+
+    /// The journal's own name: the same wherever it is copied to, another for every other journal.
+    #[must_use]
+    pub fn journal_id(&self) -> JournalId {
+        JournalId::of_seed(self.store.id_seed())
+    }
+
+    /// A durable record's bytes, and the proof that they lie under the head at `at`; `None` where there is no such record
+    /// by then, or the records about it are no longer kept.
+    ///
+    /// # Errors
+    /// The journal could not be read.
+    pub fn inclusion(&self, record: Sequence, at: Sequence) -> Result<Option<(Vec<u8>, Inclusion)>, StoreError> {
+        if record == Sequence::ZERO || record > at || at > self.journal.durable() {
+            return Ok(None);
         }
+        let Some(entry) = self.store.entry(record)? else { return Ok(None) };
+        let proof = StoredTree::of(&*self.store)?.inclusion(record, at);
+        Ok(known(proof)?.map(|proof| (entry.payload, proof)))
+    }
+
+    /// The proof that the head at `newer` extends the one at `older`; `None` where there are no such heads, or the records
+    /// about them are no longer kept.
+    ///
+    /// # Errors
+    /// The journal could not be read.
+    pub fn consistency(&self, older: Sequence, newer: Sequence) -> Result<Option<Consistency>, StoreError> {
+        if older > newer || newer > self.journal.durable() {
+            return Ok(None);
+        }
+        known(StoredTree::of(&*self.store)?.consistency(older, newer))
     }
 
     /// A copy of all rows, to compare with a fold: of each id what memory holds, else what the disk says. Call it only
@@ -221,6 +249,15 @@ impl Ledger {
                 at: UnixMillis(self.latest.load(std::sync::atomic::Ordering::Acquire)),
             },
         })
+    }
+}
+
+/// `None` where it cannot be known any more.
+fn known<T>(proof: Result<T, TreeError>) -> Result<Option<T>, StoreError> {
+    match proof {
+        Ok(proof) => Ok(Some(proof)),
+        Err(TreeError::Unknown(_)) => Ok(None),
+        Err(TreeError::Store(error)) => Err(error),
     }
 }
 

@@ -7,6 +7,7 @@ use compact_str::CompactString;
 use serde::{Deserialize, Serialize};
 
 use super::{Row, Stored};
+use crate::bytes::Buffer;
 use crate::fact::{Fact, Record, Touches};
 use crate::ids::Sequence;
 use crate::store::Table;
@@ -30,7 +31,7 @@ impl Row for Cursor {
     }
 
     fn open(name: &CompactString, sequence: Sequence, record: &Record) -> Option<Cursor> {
-        moved_to(&record.fact).map(|position| Cursor { sequence, name: name.clone(), position: position.to_vec() })
+        moved_to(&record.fact).map(|position| Cursor { sequence, name: name.clone(), position })
     }
 
     fn sequence(&self) -> Sequence {
@@ -39,7 +40,7 @@ impl Row for Cursor {
 
     fn apply(&mut self, sequence: Sequence, record: &Record) {
         if let Some(position) = moved_to(&record.fact).filter(|_| sequence > self.sequence) {
-            self.position = position.to_vec();
+            self.position = position;
             self.sequence = sequence;
         }
     }
@@ -49,9 +50,14 @@ impl Stored for Cursor {
     const TABLE: Table = Table::Cursors;
 }
 
-fn moved_to(fact: &Fact) -> Option<&[u8]> {
+fn moved_to(fact: &Fact) -> Option<Vec<u8>> {
     match fact {
-        Fact::CursorMoved { position, .. } | Fact::MessageSkipped { position, .. } => Some(position),
+        Fact::CursorMoved { position, .. } | Fact::MessageSkipped { position, .. } => Some(position.clone()),
+        Fact::HeadSigned(signed) => {
+            let mut position = Buffer(Vec::new());
+            position.put(signed);
+            Some(position.0)
+        }
         _ => None,
     }
 }

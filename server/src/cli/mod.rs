@@ -2,6 +2,7 @@
 
 mod admin;
 mod offline;
+mod receipt;
 mod ui;
 
 use std::io::Write;
@@ -70,6 +71,8 @@ enum Command {
     /// Look at a data directory, offline.
     #[command(subcommand)]
     Journal(journal::Command),
+    /// Prove that a decision is in the journal; check such a proof without the server.
+    Receipt(receipt::Receipt),
     /// Sign the body on stdin and print the headers, to debug an integration.
     Sign(sign::Sign),
     /// Verify the body on stdin, to debug an integration.
@@ -100,6 +103,7 @@ pub fn run() -> ExitCode {
         Command::Config(command) => config::run(&command),
         Command::Pools(pools) => pools.run(),
         Command::Users(users) => users.run(),
+        Command::Receipt(receipt) => receipt.run(),
         Command::Erase(erase) => erase.run(),
         Command::Cards(cards) => cards.run(),
         Command::Authorizations(authorizations) => authorizations.run(),

@@ -21,6 +21,7 @@ mod errors;
 mod listen;
 mod partner_api;
 mod reader;
+mod receipts;
 mod reconcile;
 mod sections;
 mod setting;
@@ -49,6 +50,8 @@ use crate::{alerting, delivery};
 pub struct Config {
     /// The directory of the journal and its rows, relative to the working directory; created if absent.
     pub data_dir: PathBuf,
+    /// Where signed heads are published.
+    pub heads_dir: Option<PathBuf>,
     /// The point at which an answer may leave.
     pub durability: SyncMode,
     pub listen: Addresses,

@@ -4,14 +4,16 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::reader::Reader;
+use super::receipts::Receipts;
 use super::setting::Setting;
 use super::ur::{self, Ur};
 use super::{
-    Config, SyncMode, admin, auto_prefund, callback, controls, decision, deliver, listen, partner_api, reconcile,
-    treasury,
+    Config, SyncMode, admin, auto_prefund, callback, controls, decision, deliver, listen, partner_api, receipts,
+    reconcile, treasury,
 };
 use crate::http::{self, public};
 use crate::provider::prefunding;
+use crate::signature::SigningKey;
 
 /// Longest age of figures, in seconds: UR's limit window of 30 days, beyond which no figure means anything.
 pub(super) const MAX_AGE_SECONDS_MAX: u32 = 2_592_000;
@@ -60,9 +62,12 @@ pub(super) fn config(reader: &mut Reader<'_>, read_file: ReadFile<'_>) -> Config
         callback: mapping,
         partner_api: partner_api.events,
     };
-    let admin = http::admin::Settings { tokens: admin::tokens(reader), card_currency, auto_prefund };
+    let data_dir = data_dir.unwrap_or_else(|| PathBuf::from("./data"));
+    let Receipts { signer, heads_dir } = receipts::receipts(reader, read_file, &data_dir);
+    let admin = http::admin::Settings { tokens: admin::tokens(reader), card_currency, auto_prefund, signer };
     Config {
-        data_dir: data_dir.unwrap_or_else(|| PathBuf::from("./data")),
+        data_dir,
+        heads_dir,
         durability: durability.unwrap_or(SyncMode::Fsync),
         listen,
         connections,
@@ -80,6 +85,40 @@ pub(super) fn config(reader: &mut Reader<'_>, read_file: ReadFile<'_>) -> Config
     }
 }
 
+/// A private key, inline or from a file. No message repeats it.
+pub(super) fn signing_key(
+    reader: &mut Reader<'_>,
+    read_file: ReadFile<'_>,
+    [key_path, file_path]: [&'static str; 2],
+) -> Option<SigningKey> {
+    let parse = |text: &str| text.parse::<SigningKey>().map_err(|error| error.to_string());
+    let key = reader.find(key_path);
+    let file = reader.find(file_path);
+    match (key, file) {
+        (None, None) => None,
+        (Some(key), None) => {
+            let parsed = key.text().and_then(parse);
+            reader.judge(&key, parsed)
+        }
+        (None, Some(file)) => {
+            let parsed = file.text().and_then(|path| {
+                let digits = path.trim().trim_start_matches("0x");
+                if digits.len() >= 64 && digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+                    return Err("must be the path of a file, and looks like the key itself".to_owned());
+                }
+                let content = read_file(Path::new(path)).map_err(|error| format!("cannot read {path:?}: {error}"))?;
+                parse(content.trim_end_matches(['\r', '\n'])).map_err(|error| format!("in {path:?}: {error}"))
+            });
+            reader.judge(&file, parsed)
+        }
+        (Some(_), Some(file)) => {
+            let [key, file_key] = [key_path, file_path].map(|path| path.rsplit('.').next().unwrap_or(path));
+            reader.report(&file, format!("give either {key} or {file_key}, not both"));
+            None
+        }
+    }
+}
+
 fn durability(setting: &Setting<'_>) -> Result<SyncMode, String> {
     if setting.text()? == "replicated" {
         return Err("\"replicated\" is not in this version: use \"fsync\" or \"os\"".to_owned());
@@ -92,6 +131,6 @@ pub(super) fn seconds(reader: &mut Reader<'_>, path: &'static str, most: u32, de
     reader.value(path, |setting| setting.integer(1..=most)).unwrap_or(default)
 }
 
-fn not_empty(text: &str) -> Result<String, &'static str> {
+pub(super) fn not_empty(text: &str) -> Result<String, &'static str> {
     if text.trim().is_empty() { Err("must not be empty") } else { Ok(text.to_owned()) }
 }

@@ -1,17 +1,16 @@
 //! The section `[ur]`: UR's address and authentication (docs/ur-facts.md, Authentication).
 
 use std::net::Ipv4Addr;
-use std::path::Path;
 use std::time::Duration;
 
 use tapgate_engine::ids::UrId;
 
 use super::reader::Reader;
-use super::sections::{INTERVAL_SECONDS_MAX, ReadFile, seconds};
+use super::sections::{INTERVAL_SECONDS_MAX, ReadFile, seconds, signing_key};
 use super::setting::Setting;
 use crate::provider::api::{AccountMode, AmountForms};
 use crate::provider::{api, feeds, reconciliation};
-use crate::signature::{Address, SigningKey, WebhookPolicy};
+use crate::signature::{Address, WebhookPolicy};
 use crate::wire::ur::AmountForm;
 
 /// UR itself; others are its testnet, a proxy, or a simulation.
@@ -45,7 +44,7 @@ pub(super) struct Ur {
 pub(super) fn ur(reader: &mut Reader<'_>, read_file: ReadFile<'_>, reconciliation: reconciliation::Settings) -> Ur {
     let base_url = reader.value("ur.base_url", base_url).unwrap_or_else(|| PRODUCTION.to_owned());
     let signers = signers(reader);
-    let partner_key = partner_key(reader, read_file);
+    let partner_key = signing_key(reader, read_file, ["ur.partner_key", "ur.partner_key_file"]);
     let ops_account = reader.value("ur.ops_ur_id", |setting| setting.parsed(ops_account));
     let require_v2 = reader.value("ur.require_v2", Setting::boolean);
     let window = 1..=TIMESTAMP_WINDOW_SECONDS_MAX;
@@ -132,35 +131,6 @@ fn signers(reader: &mut Reader<'_>) -> Vec<Address> {
         Some(_) => {}
     }
     signers.unwrap_or_default()
-}
-
-/// The key, inline or from a file. No message repeats it.
-fn partner_key(reader: &mut Reader<'_>, read_file: ReadFile<'_>) -> Option<SigningKey> {
-    let parse = |text: &str| text.parse::<SigningKey>().map_err(|error| error.to_string());
-    let key = reader.find("ur.partner_key");
-    let file = reader.find("ur.partner_key_file");
-    match (key, file) {
-        (None, None) => None,
-        (Some(key), None) => {
-            let parsed = key.text().and_then(parse);
-            reader.judge(&key, parsed)
-        }
-        (None, Some(file)) => {
-            let parsed = file.text().and_then(|path| {
-                let digits = path.trim().trim_start_matches("0x");
-                if digits.len() >= 64 && digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-                    return Err("must be the path of a file, and looks like the key itself".to_owned());
-                }
-                let content = read_file(Path::new(path)).map_err(|error| format!("cannot read {path:?}: {error}"))?;
-                parse(content.trim_end_matches(['\r', '\n'])).map_err(|error| format!("in {path:?}: {error}"))
-            });
-            reader.judge(&file, parsed)
-        }
-        (Some(_), Some(file)) => {
-            reader.report(&file, "give either partner_key or partner_key_file, not both".to_owned());
-            None
-        }
-    }
 }
 
 fn is_production(base_url: &str) -> bool {

@@ -1,7 +1,9 @@
 //! The data directory's files beside the store.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use crate::receipts::daily::Publish;
 use crate::treasury::follow::Cache;
 
 /// The file of treasury's cache.
@@ -28,6 +30,19 @@ impl Cache for CacheFile {
             .and_then(|()| std::fs::rename(&written, &self.0))
             .map_err(|error| std::io::Error::new(error.kind(), format!("{}: {error}", self.0.display())))
     }
+}
+
+/// Writes files into a directory that others read, each whole or not at all. The directory is made if it is missing.
+pub(super) fn publish_into(directory: PathBuf) -> Publish {
+    Box::new(move |name, bytes| {
+        std::fs::create_dir_all(&directory)?;
+        let (written, published) = (directory.join(format!("{name}.new")), directory.join(name));
+        let mut file = std::fs::File::create(&written)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        std::fs::rename(&written, &published)?;
+        std::fs::File::open(&directory)?.sync_all()
+    })
 }
 
 /// `None` if the system does not report it: a missing figure must not stop the service.

@@ -32,6 +32,7 @@ use crate::provider::hint::Hint;
 use crate::provider::prefunding::credits::Credits;
 use crate::provider::prefunding::{self, Prefunding};
 use crate::provider::reconciliation::expiry;
+use crate::receipts::daily::{Daily, Publish};
 use crate::signature::Address;
 use crate::treasury::follow::{Cache, Following};
 
@@ -52,6 +53,8 @@ pub(super) struct Parts<A> {
     /// Folds the samples of histograms.
     pub(super) fold_samples: Box<dyn Fn() + Send>,
     pub(super) on_failure: OnFailure,
+    /// Publishes signed heads.
+    pub(super) publish: Option<Publish>,
     /// `None` if UR is never called.
     pub(super) provider: Option<Provider<A>>,
     pub(super) known: Known,
@@ -79,6 +82,7 @@ pub(super) fn list<A: UrApi>(app: &Arc<App>, config: &Config, parts: Parts<A>) -
         rest,
         fold_samples,
         on_failure,
+        publish,
         provider,
         known,
         hinted,
@@ -108,6 +112,10 @@ pub(super) fn list<A: UrApi>(app: &Arc<App>, config: &Config, parts: Parts<A>) -
         Job::new("watch", BESIDE_DECISIONS, |stopping| watch.run(stopping)),
         Job::new("upkeep", BEHIND_DECISIONS, |stopping| upkeep.run(stopping)),
     ];
+    if let Some(signer) = config.admin.signer.clone() {
+        let daily = Daily { signer, ledger: ledger(), clock: clock(), publish };
+        jobs.push(Job::new("receipts", BESIDE_DECISIONS, |stopping| daily.run(stopping)));
+    }
     let answers = Public::new(Arc::clone(app), config.public.clone());
     let (pressure, journaling) = (answers.pressure(), ledger());
     let answers = answers.services();

@@ -12,7 +12,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
 use super::descriptors;
-use super::files::{CacheFile, free_bytes};
+use super::files::{CacheFile, free_bytes, publish_into};
 use super::jobs::{Parts, Provider, list};
 use super::privacy;
 use super::readers::Readers;
@@ -87,6 +87,7 @@ impl Server {
                 // The receiver lives as long as the process.
                 let _ = failed.send(error);
             }),
+            publish: config.heads_dir.clone().map(publish_into),
             provider: provider(&app, &config)?,
             known,
             hinted,

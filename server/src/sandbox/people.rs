@@ -228,6 +228,7 @@ impl Stage {
             | Fact::PersonErased { .. }
             | Fact::RecordLost
             | Fact::LossAccepted(_)
+            | Fact::HeadSigned(_)
             | Fact::ClockSet(_) => None,
             // Never a person's.
             Fact::Decided(_)

@@ -22,7 +22,7 @@ pub use partner::{
     PARTNER_DEADLINE_AHEAD_SECONDS_MAX, PartnerRequest, PartnerScope, partner_fma_message, partner_message,
     verify_partner,
 };
-pub use personal::{MalformedSignature, SIGNATURE_BYTES, SIGNATURE_TEXT_BYTES, personal_message_hash};
+pub use personal::{MalformedSignature, SIGNATURE_BYTES, SIGNATURE_TEXT_BYTES, personal_message_hash, signer_of};
 pub use shared::{
     SECRET_BYTES_MIN, SharedHeaders, SharedPolicy, SharedScheme, SharedSecret, SharedSecretError, verify_shared,
 };

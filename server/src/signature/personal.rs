@@ -84,6 +84,14 @@ pub(super) fn recover(signature: &[u8], message: &[&[u8]]) -> Result<Address, Si
     Ok(Address::of(&key))
 }
 
+/// The address whose key signed a message of its own domain, from the signature's text.
+///
+/// # Errors
+/// As for a webhook's signature; one of another message recovers to another address.
+pub fn signer_of(signature: &str, message: &str) -> Result<Address, SignatureError> {
+    recover(signature.as_bytes(), &[message.as_bytes()])
+}
+
 fn parse(text: &[u8]) -> Result<RecoverableSignature, SignatureError> {
     if text.len() != SIGNATURE_TEXT_BYTES {
         return Err(MalformedSignature::Length(text.len()).into());

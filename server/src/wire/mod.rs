@@ -2,9 +2,10 @@
 
 pub mod admin;
 pub mod callback;
-mod date;
+pub mod date;
 mod forms;
 pub mod partner_api;
+pub mod receipt;
 mod unique;
 pub mod ur;
 

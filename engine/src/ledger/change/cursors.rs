@@ -5,8 +5,10 @@ use std::sync::Arc;
 use compact_str::CompactString;
 
 use super::ChangeError;
-use crate::fact::cursor::{CURSORS_MAX, MESSAGE_BYTES_MAX, NAME_BYTES_MAX, POSITION_BYTES_MAX, REASON_BYTES_MAX};
-use crate::fact::{Author, Fact};
+use crate::fact::cursor::{
+    CURSORS_MAX, HEADS, MESSAGE_BYTES_MAX, NAME_BYTES_MAX, POSITION_BYTES_MAX, REASON_BYTES_MAX,
+};
+use crate::fact::{Author, Fact, HeadSigned, SIGNATURE_BYTES_MAX};
 use crate::journal::Ticket;
 use crate::ledger::Ledger;
 use crate::rows::{Cursor, Shelf};
@@ -31,9 +33,17 @@ pub enum CursorChange {
         /// Opaque to the engine.
         position: Vec<u8>,
     },
+    /// Keep a head that was signed: of no more records than are durable.
+    Sign(Box<HeadSigned>),
 }
 
 impl Ledger {
+    /// The head that was signed last, if one was.
+    #[must_use]
+    pub fn head_signed(&self) -> Option<HeadSigned> {
+        postcard::from_bytes(&self.cursor(&HEADS)?).ok()
+    }
+
     /// A reader's last stored position; `None` if it never stored one.
     #[must_use]
     pub fn cursor(&self, name: &str) -> Option<Vec<u8>> {
@@ -68,6 +78,16 @@ impl Ledger {
                 check_bytes("a message's name", &message, MESSAGE_BYTES_MAX)?;
                 check_bytes("the reason", &reason, REASON_BYTES_MAX)?;
                 Fact::MessageSkipped { name, message, reason, position }
+            }
+            CursorChange::Sign(signed) => {
+                let signatures = std::iter::once(&signed.signature).chain(&signed.introduction);
+                if signatures.map(Vec::len).any(|bytes| bytes > SIGNATURE_BYTES_MAX) {
+                    return Err(ChangeError::Invalid(format!("a signature has at most {SIGNATURE_BYTES_MAX} bytes")));
+                }
+                if signed.size > self.journal.durable().0 {
+                    return Err(ChangeError::Conflict(format!("the journal has no durable record {}", signed.size)));
+                }
+                Fact::HeadSigned(signed)
             }
         };
         Ok(self.commit_shelved(shared, shelves, author, at, fact)?)

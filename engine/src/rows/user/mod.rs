@@ -171,7 +171,8 @@ impl Row for User {
             | Fact::ProviderSuspended(_)
             | Fact::PersonErased { .. }
             | Fact::RecordLost
-            | Fact::LossAccepted(_) => {}
+            | Fact::LossAccepted(_)
+            | Fact::HeadSigned(_) => {}
         }
         self.tidy();
         self.sequence = sequence;

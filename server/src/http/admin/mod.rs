@@ -15,6 +15,7 @@ mod pools;
 mod prefunds;
 mod program;
 mod reads;
+mod receipts;
 mod treasury;
 mod users;
 mod views;
@@ -48,6 +49,7 @@ use crate::health::NotReady;
 use crate::http::context::App;
 use crate::http::problem::Problem;
 use crate::provider::prefunding::AutoPrefund;
+use crate::receipts::Signer;
 use crate::wire::Malformed;
 
 /// Largest admin request, imports excepted.
@@ -65,6 +67,8 @@ pub struct Settings {
     pub card_currency: Currency,
     /// Shown to callers; the mode affects proposals.
     pub auto_prefund: AutoPrefund,
+    /// Signs receipts; `None`: there are none.
+    pub signer: Option<Signer>,
 }
 
 /// The handlers' shared parts.
@@ -125,7 +129,7 @@ pub fn services(app: Arc<App>, settings: Settings, reads: Handle) -> impl Fn(Con
 fn router(app: Arc<App>, settings: Settings, reads: Reads) -> Router {
     let admin = Admin { app, settings: Arc::new(settings), lockout: Arc::default(), reads, metrics: Arc::default() };
     let gate = Gate(admin.clone());
-    let nouns: [fn(&Gate) -> Router<Admin>; 12] = [
+    let nouns: [fn(&Gate) -> Router<Admin>; 13] = [
         alerts::routes,
         authorizations::routes,
         breaks::routes,
@@ -136,6 +140,7 @@ fn router(app: Arc<App>, settings: Settings, reads: Reads) -> Router {
         pools::routes,
         prefunds::routes,
         program::routes,
+        receipts::routes,
         treasury::routes,
         users::routes,
     ];

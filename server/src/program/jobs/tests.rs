@@ -166,6 +166,7 @@ async fn stage() -> (Stage, Vec<Job>) {
         fold_samples: Box::new(move || {
             folded.fetch_add(1, Ordering::Relaxed);
         }),
+        publish: None,
         on_failure: Arc::new(|error| panic!("{error}")),
         provider: Some(Provider { api: Arc::new(Ur), partner, feeds: config.feeds.clone().unwrap() }),
         known: Known::default(),

@@ -164,6 +164,11 @@ fn fact(fact: &Fact) -> Value {
             "controls": super::controls::view(limited.controls.as_deref()), "said_at": limited.at.0,
         }),
         Fact::RecordLost => json!({"kind": "record_lost"}),
+        Fact::HeadSigned(signed) => json!({
+            "kind": "head_signed", "size": signed.size, "root": hex::encode(signed.root),
+            "signed_at_millis": signed.signed_at.0, "signer": format!("0x{}", hex::encode(signed.signer)),
+            "signature": hex::encode(&signed.signature),
+        }),
         Fact::LossAccepted(loss) => json!({
             "kind": "loss_accepted", "first": loss.first.0, "last": loss.last.0, "reason": loss.reason.as_str(),
         }),
