@@ -110,6 +110,10 @@ impl Store for Sink {
         Ok(())
     }
 
+    fn check_rows(&self, _: Table, _: &[u8], _: usize) -> Result<Option<Vec<u8>>, StoreError> {
+        Ok(None)
+    }
+
     fn put_rows(&self, _: &[RowBytes]) -> Result<(), StoreError> {
         Ok(())
     }

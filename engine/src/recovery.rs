@@ -2,7 +2,7 @@
 
 mod loss;
 
-pub use loss::{AcceptError, accept_loss};
+pub use loss::{AcceptError, Loss};
 
 use std::ops::ControlFlow;
 use std::sync::Arc;

@@ -2,20 +2,21 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that meets the unexpected stops")]
 
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tapgate_engine::fact::{Author, Fact, LossAccepted, Record};
 use tapgate_engine::ids::Sequence;
-use tapgate_engine::recovery::{AcceptError, RecoveryError, accept_loss, recover, verify};
+use tapgate_engine::recovery::{AcceptError, Loss, RecoveryError, recover, verify};
 use tapgate_engine::store::rocks::{Rocks, SyncMode};
-use tapgate_engine::store::{HeadError, Store, StoreError};
+use tapgate_engine::store::{HeadError, RowBytes, Store, StoreError, Table};
 use tapgate_engine::time::UnixMillis;
 use tempfile::TempDir;
 
 use crate::world::{World, at, tap};
 
-fn copied(from: &Path, to: &Path, part: &str) {
+pub(crate) fn copied(from: &Path, to: &Path, part: &str) {
     std::fs::create_dir_all(to.join(part)).unwrap();
     for file in std::fs::read_dir(from.join(part)).unwrap() {
         let file = file.unwrap();
@@ -57,10 +58,30 @@ fn truncated(records: u64, left: u64, rows_are_ahead: bool) -> TempDir {
 }
 
 fn accept(directory: &Path, at_least: Option<u64>) -> Result<(LossAccepted, u64), AcceptError> {
-    let (store, known) = Rocks::open_at_loss(directory, at_least.map(Sequence))?;
-    let store: Arc<dyn Store> = Arc::new(store);
+    let (found, known) = Rocks::find_loss(directory, at_least.map(Sequence))?;
+    let loss = judged(found, known, "the machine burnt")?;
+    Ok(loss.accept(&Rocks::open_at_loss(directory, known)?).map(|(loss, at)| (loss, at.0))?)
+}
+
+fn judged(found: Rocks, known: Sequence, reason: &str) -> Result<Loss, AcceptError> {
     let author = Author::Person { name: "offline".into(), idempotency: None };
-    accept_loss(&store, known, &author, UnixMillis(1), "the machine burnt").map(|(loss, at)| (loss, at.0))
+    Loss::judge(&(Arc::new(found) as Arc<dyn Store>), known, &author, UnixMillis(1), reason)
+}
+
+/// Every file of records, rows and head, with its bytes: what RocksDB says of itself is none of them.
+fn files(directory: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let all = ["journal", "rows"].map(|half| std::fs::read_dir(directory.join(half)).unwrap());
+    let paths = all.into_iter().flatten().map(|file| file.unwrap().path());
+    let own = paths.filter(|path| !path.file_name().unwrap().to_string_lossy().starts_with("LOG"));
+    own.chain([directory.join("head")]).map(|path| (path.clone(), std::fs::read(path).unwrap())).collect()
+}
+
+/// What a refusal says, which changes nothing.
+fn refused(directory: &Path, at_least: Option<u64>) -> AcceptError {
+    let before = files(directory);
+    let refusal = accept(directory, at_least).unwrap_err();
+    assert!(files(directory) == before, "{refusal}");
+    refusal
 }
 
 fn is_shorter(directory: &Path) -> bool {
@@ -116,15 +137,15 @@ fn what_somebody_else_knows_of_is_lost_too() {
 #[test]
 fn nothing_is_accepted_where_nothing_is_lost_or_too_much_or_rows_know_more() {
     let directory = truncated(60, 60, false);
-    let whole = accept(directory.path(), Some(60)).unwrap_err();
+    let whole = refused(directory.path(), Some(60));
     assert_eq!(whole, AcceptError::Store(HeadError::Whole { end: Sequence(60) }.into()));
-    let too_much = accept(directory.path(), Some(1 << 40)).unwrap_err();
+    let too_much = refused(directory.path(), Some(1 << 40));
     assert!(matches!(too_much, AcceptError::TooMuch { first: Sequence(61), .. }), "{too_much}");
     let store: Arc<dyn Store> = Arc::new(open(directory.path()).unwrap());
     assert_eq!(recover(&store).unwrap().head, Sequence(60), "a refusal changes nothing");
 
     let directory = truncated(60, 43, true);
-    let ahead = accept(directory.path(), None).unwrap_err();
+    let ahead = refused(directory.path(), None);
     assert!(matches!(ahead, AcceptError::Recovery(RecoveryError::Ahead { .. })), "{ahead}");
     assert!(is_shorter(directory.path()));
 }
@@ -132,11 +153,45 @@ fn nothing_is_accepted_where_nothing_is_lost_or_too_much_or_rows_know_more() {
 #[test]
 fn a_reason_is_asked_for() {
     let directory = truncated(60, 43, false);
-    let (store, known) = Rocks::open_at_loss(directory.path(), None).unwrap();
-    let store: Arc<dyn Store> = Arc::new(store);
+    let before = files(directory.path());
     for reason in [String::new(), "x".repeat(1_025)] {
-        assert_eq!(accept_loss(&store, known, &Author::Engine, UnixMillis(1), &reason), Err(AcceptError::Reason));
+        let (found, known) = Rocks::find_loss(directory.path(), None).unwrap();
+        assert_eq!(judged(found, known, &reason).unwrap_err(), AcceptError::Reason);
     }
+    assert!(files(directory.path()) == before && is_shorter(directory.path()));
+}
+
+#[test]
+fn an_index_that_is_ahead_of_the_log_is_seen() {
+    let directory = truncated(60, 43, false);
+    let store = Rocks::open_at_loss(directory.path(), Sequence(60)).unwrap();
+    let entry = RowBytes { table: Table::Ids, key: vec![7; 16], value: 50_u64.to_be_bytes().to_vec() };
+    store.put_synced(&[entry]).unwrap();
     drop(store);
-    assert!(is_shorter(directory.path()));
+    let ahead = RecoveryError::Ahead { watermark: Sequence(50), head: Sequence(43) };
+    assert_eq!(refused(directory.path(), None), AcceptError::Recovery(ahead));
+}
+
+#[test]
+fn wherever_it_is_cut_short_it_is_refused_or_whole() {
+    let directory = truncated(60, 43, false);
+    let (found, known) = Rocks::find_loss(directory.path(), None).unwrap();
+    let loss = judged(found, known, "the machine burnt").unwrap();
+    let store = Rocks::open_at_loss(directory.path(), known).unwrap();
+    // The head is promised, and nothing is appended.
+    let cut = || {
+        let cut = tempfile::tempdir().unwrap();
+        ["journal", "rows"].into_iter().for_each(|part| copied(directory.path(), cut.path(), part));
+        cut
+    };
+    let promised = cut();
+    let head = std::fs::read(directory.path().join("head")).unwrap();
+    std::fs::write(promised.path().join("head"), &head).unwrap();
+    assert!(is_shorter(promised.path()));
+    assert_eq!(accept(promised.path(), None).unwrap().1, 61, "it is asked for again");
+    // Appended, and the head is still the one that was promised.
+    loss.accept(&store).unwrap();
+    let appended = cut();
+    std::fs::write(appended.path().join("head"), &head).unwrap();
+    assert_eq!(open(appended.path()).unwrap().head().unwrap(), Sequence(61));
 }

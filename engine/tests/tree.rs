@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use tapgate_engine::fact::Record;
 use tapgate_engine::ids::Sequence;
+use tapgate_engine::ledger::{Scrub, Scrubbed};
 use tapgate_engine::recovery::{RecoveryError, recover, verify};
 use tapgate_engine::store::{Entry, Store, StoreError, StoredTree, TreeError};
 use tapgate_engine::testing::{Gated, MemoryStore};
@@ -279,4 +280,92 @@ fn a_pruned_journal_starts_and_goes_on() {
     world.durable(tap("b2", 1));
     world.ledger.journal().close();
     assert_eq!(recover(&shared).unwrap().records_folded, 2);
+}
+
+/// Reads everything; the first damage, and where the scrub ended.
+fn scrubbed(world: &World) -> (Option<String>, Sequence) {
+    let (mut at, mut damage) = (Scrub::default(), None);
+    loop {
+        match world.ledger.scrub(&mut at) {
+            Ok(Scrubbed::Part) => {}
+            Ok(Scrubbed::All(last)) => return (damage, last),
+            Err(error) => {
+                damage.get_or_insert(error.to_string());
+            }
+        }
+    }
+}
+
+#[test]
+fn a_scrub_names_what_has_changed_and_reads_on() {
+    let (store, world) = written();
+    let end = Sequence(2 * TILE_RECORDS);
+    assert_eq!(scrubbed(&world), (None, end));
+    let is_named = |name: &str| {
+        let (damage, last) = scrubbed(&world);
+        assert!(last == end && damage.as_ref().is_some_and(|damage| damage.contains(name)), "{name}: {damage:?}");
+    };
+    store.alter(Sequence(300), |entry| entry.payload[5] ^= 1);
+    is_named("record 300 is not what was written");
+    store.alter(Sequence(300), |entry| entry.payload[5] ^= 1);
+    for (span, name) in
+        [(tile(1), "records 257 to 512"), (Span { level: TILE_LEVEL + 1, index: 0 }, "records 1 to 512")]
+    {
+        let hash = store.node(span).unwrap();
+        store.set_node(span, Some([7; 32]));
+        is_named(name);
+        store.set_node(span, hash);
+    }
+    assert_eq!(scrubbed(&world), (None, end));
+    store.prune(Sequence(256));
+    assert_eq!(scrubbed(&world), (None, end), "what is no longer kept is no damage");
+    store.lose(Sequence(400));
+    is_named("records 257 to 512 is not known");
+}
+
+#[test]
+#[cfg(feature = "rocksdb")]
+fn a_scrub_finds_a_changed_bit_in_every_table() {
+    use tapgate_engine::store::rocks::{Rocks, SyncMode};
+
+    use crate::loss::copied;
+
+    let directory = tempfile::tempdir().unwrap();
+    let open = |directory: &tempfile::TempDir| Rocks::open(directory.path(), SyncMode::Os);
+    let world = World::with_store(Arc::new(open(&directory).unwrap()));
+    taps(&world, "a", TAPS);
+    world.ledger.close().unwrap();
+    drop(world);
+    // What was in the log is now in tables.
+    drop(open(&directory).unwrap());
+    let whole = || {
+        let copy = tempfile::tempdir().unwrap();
+        ["journal", "rows"].into_iter().for_each(|part| copied(directory.path(), copy.path(), part));
+        std::fs::copy(directory.path().join("head"), copy.path().join("head")).unwrap();
+        copy
+    };
+    let files = ["journal", "rows"].map(|half| std::fs::read_dir(directory.path().join(half)).unwrap());
+    let files = files.into_iter().flatten().map(|file| file.unwrap().path());
+    let tables: Vec<_> = files.filter(|path| path.extension().is_some_and(|end| end == "sst")).collect();
+    assert!(tables.len() >= 4, "{tables:?}");
+    for table in &tables {
+        let copy = whole();
+        let damaged = copy.path().join(table.strip_prefix(directory.path()).unwrap());
+        let mut bytes = std::fs::read(&damaged).unwrap();
+        // In its first block.
+        bytes[20] ^= 1;
+        std::fs::write(&damaged, bytes).unwrap();
+        // A start refuses what it reads itself.
+        let started = open(&copy).map_err(RecoveryError::from).and_then(|store| {
+            let store = Arc::new(store);
+            recover(&(store.clone() as Arc<dyn Store>)).map(|_| store)
+        });
+        let damage = match started {
+            Ok(store) => scrubbed(&World::resumed(store)).0,
+            Err(refusal) => Some(refusal.to_string()),
+        };
+        assert!(damage.as_ref().is_some_and(|damage| damage.contains("mismatch")), "{}: {damage:?}", table.display());
+    }
+    let world = World::resumed(Arc::new(open(&whole()).unwrap()));
+    assert_eq!(scrubbed(&world), (None, Sequence(2 * TILE_RECORDS)));
 }

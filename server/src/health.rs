@@ -1,6 +1,7 @@
 //! Whether the process takes requests, and the reason if it does not.
 
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 /// Reasons to take no requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,9 +41,41 @@ pub struct Health {
     disk_full: AtomicBool,
     disk_low: AtomicBool,
     crowded: AtomicBool,
+    damage: Found,
+    head_late: Found,
+}
+
+/// What a job found wrong, if anything, for people to take on; requests are taken all the same. Nothing is known before
+/// the job's first look.
+#[derive(Debug, Default)]
+pub struct Found(Mutex<Option<Option<String>>>);
+
+impl Found {
+    /// Records what was found, or that nothing is wrong.
+    pub fn set(&self, wrong: Option<String>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(wrong);
+    }
+
+    /// What was found last; the outer `None`: nobody has looked yet.
+    #[must_use]
+    pub fn get(&self) -> Option<Option<String>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
 }
 
 impl Health {
+    /// What the disk has changed of what was written.
+    #[must_use]
+    pub fn damage(&self) -> &Found {
+        &self.damage
+    }
+
+    /// Why the day's head of the journal is not signed and published.
+    #[must_use]
+    pub fn head_late(&self) -> &Found {
+        &self.head_late
+    }
+
     /// The process is shutting down.
     pub fn set_stopping(&self) {
         self.stopping.store(true, Ordering::Release);

@@ -195,7 +195,7 @@ const WINGS: &[Wing] = &[
     Wing { name: "clock", knows: &["stopping"] },
     Wing { name: "signature", knows: &[] },
     Wing { name: "wire", knows: &[] },
-    Wing { name: "receipts", knows: &["stopping", "clock", "signature", "wire"] },
+    Wing { name: "receipts", knows: &["stopping", "health", "clock", "signature", "wire"] },
     Wing { name: "treasury", knows: &["stopping", "clock", "wire"] },
     Wing {
         name: "provider",

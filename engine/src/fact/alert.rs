@@ -92,6 +92,10 @@ pub enum AlertKind {
     OpsAccountLimited,
     /// A provider suspended its card service.
     ProviderSuspended,
+    /// The disk has changed what was written.
+    StoreDamaged,
+    /// The day's head of the journal was not signed, or not published.
+    HeadLate,
 }
 
 impl AlertKind {
@@ -118,6 +122,8 @@ impl AlertKind {
         AlertKind::LimitWeightDiffers,
         AlertKind::OpsAccountLimited,
         AlertKind::ProviderSuspended,
+        AlertKind::StoreDamaged,
+        AlertKind::HeadLate,
     ];
 
     /// The name on the wire.
@@ -145,6 +151,8 @@ impl AlertKind {
             AlertKind::LimitWeightDiffers => "limit_weight_differs",
             AlertKind::OpsAccountLimited => "ops_account_limited",
             AlertKind::ProviderSuspended => "provider_suspended",
+            AlertKind::StoreDamaged => "store_damaged",
+            AlertKind::HeadLate => "head_late",
         }
     }
 }

@@ -16,6 +16,7 @@ mod provider;
 mod read;
 mod release;
 mod report;
+mod scrub;
 mod settle;
 mod submit;
 mod write_rows;
@@ -26,6 +27,7 @@ pub use page::Page;
 pub use post::PostingReceipt;
 pub use provider::Heard;
 pub use read::Found;
+pub use scrub::{Scrub, Scrubbed};
 pub use submit::{GaveUp, Refusal, Reply, Submission};
 pub use write_rows::RowsWritten;
 

@@ -180,6 +180,16 @@ pub(crate) struct Index {
 }
 
 impl Index {
+    /// The newest record that an entry on disk names.
+    pub(super) fn newest(store: &dyn Store) -> Result<Sequence, StoreError> {
+        let mut newest = Sequence::ZERO;
+        store.rows(Table::Ids, &mut |key, bytes| {
+            newest = newest.max(read_entry(key, bytes)?.1);
+            Ok(())
+        })?;
+        Ok(newest)
+    }
+
     /// What the disk says of the index as a whole, without its entries.
     pub(crate) fn load(store: &dyn Store) -> Result<Index, StoreError> {
         Ok(Index { seed: store.id_seed(), sum: IndexSum::load(store)?, entries: Vec::new() })

@@ -52,6 +52,23 @@ impl State {
         rows.into_iter().fold(self.program.sequence, Sequence::max)
     }
 
+    /// The newest record in any row on disk, also in those that a start leaves there.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub fn newest_stored(&self, store: &dyn Store) -> Result<Sequence, StoreError> {
+        let mut newest = self.newest_row().max(Index::newest(store)?);
+        store.rows(Table::Postings, &mut |key, bytes| {
+            newest = newest.max(decode::<PostingRow>(Table::Postings, key, bytes)?.sequence);
+            Ok(())
+        })?;
+        store.rows(Table::Keys, &mut |key, bytes| {
+            newest = newest.max(decode::<KeyRow>(Table::Keys, key, bytes)?.sequence);
+            Ok(())
+        })?;
+        Ok(newest)
+    }
+
     /// All accounts, in no order, and those with activity that UR has yet to show.
     #[must_use]
     pub fn accounts(&self) -> (Vec<UrId>, Vec<UrId>) {

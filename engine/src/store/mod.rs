@@ -148,6 +148,15 @@ pub enum HeadError {
         /// The last record that was answered.
         head: Sequence,
     },
+    /// A durable head, and no rows: what was answered is elsewhere, or gone.
+    #[error(
+        "the data directory {} has the file `head` of a journal, and no rows: put journal and rows back where they were, from \
+         one backup. Only if the directory is to begin anew, move `head` away", .directory.display()
+    )]
+    Alone {
+        /// The data directory.
+        directory: PathBuf,
+    },
     /// Asked to go on without records where none is missing.
     #[error("the journal ends at record {end}, and nothing of it is known to be missing: start `tapgate serve`")]
     Whole {
@@ -231,6 +240,13 @@ pub trait Store: Send + Sync + 'static {
     /// # Errors
     /// The store cannot be read.
     fn rows(&self, table: Table, visit: VisitRow<'_>) -> Result<(), StoreError>;
+
+    /// Reads at most `most` rows after a key for their checksums alone. Returns the last one's key; `None` at the table's
+    /// end.
+    ///
+    /// # Errors
+    /// What is stored is not what was written.
+    fn check_rows(&self, table: Table, after: &[u8], most: usize) -> Result<Option<Vec<u8>>, StoreError>;
 
     /// Writes rows, durable or not: [`Store::write_rows`] makes them so before it sets the watermark.
     ///

@@ -110,6 +110,10 @@ impl Store for Overlay {
         rows.iter().try_for_each(|(key, value)| visit(key, value))
     }
 
+    fn check_rows(&self, table: Table, after: &[u8], most: usize) -> Result<Option<Vec<u8>>, StoreError> {
+        self.beneath.check_rows(table, after, most)
+    }
+
     fn put_rows(&self, rows: &[RowBytes]) -> Result<(), StoreError> {
         let rows = rows.iter().map(|row| ((row.table, row.key.clone()), Some(row.value.clone())));
         self.written().rows.extend(rows);

@@ -100,6 +100,9 @@ const ROWS_BUFFER_BYTES: usize = 64 << 20;
 /// Above any number of files.
 const NEVER: i32 = 1 << 20;
 
+/// How often a directory is read before it is refused.
+const READS_MAX: u32 = 3;
+
 /// The two databases.
 const DATABASES: u64 = 2;
 
@@ -336,11 +339,15 @@ impl Rocks {
     pub fn open_within(directory: &Path, sync_mode: SyncMode, tables: TablesOpen) -> Result<Rocks, StoreError> {
         if has_format(directory)? {
             drop(Rocks::open_read_only(directory)?);
+        } else if Recorded::read(directory)?.is_some() {
+            return Err(HeadError::Alone { directory: directory.to_owned() }.into());
         }
         let store = Rocks::open_as_it_is(directory, sync_mode, tables)?;
         store.head.as_ref().map_or(Ok(()), DurableHead::start)?;
-        // From now on a directory without it has lost it.
-        store.put_meta(HEAD_KEPT, &[1])?;
+        if store.meta(HEAD_KEPT)?.is_none() {
+            // From now on a directory without it has lost it.
+            store.put_meta(HEAD_KEPT, &[1])?;
+        }
         Ok(store)
     }
 
@@ -384,11 +391,23 @@ impl Rocks {
     /// # Errors
     /// There is no such directory, it is corrupt, another version wrote it, or it is not what was answered.
     pub fn open_read_only(directory: &Path) -> Result<Rocks, StoreError> {
+        // A program that runs may write the head, or begin another log, between two reads of this one.
+        for _ in 1..READS_MAX {
+            if let Ok((store, Ok(()))) = Rocks::read_with_head(directory) {
+                return Ok(store);
+            }
+        }
+        let (store, fits) = Rocks::read_with_head(directory)?;
+        fits.map(|()| store)
+    }
+
+    /// Opens the data directory read-only, and says whether the journal fits its durable head.
+    fn read_with_head(directory: &Path) -> Result<(Rocks, Result<(), StoreError>), StoreError> {
         // First: a running program writes it after the record that it names.
         let recorded = Recorded::read(directory)?;
         let store = Rocks::read_as_it_is(directory)?;
-        store.check_head(directory, recorded.as_ref())?;
-        Ok(store)
+        let fits = store.check_head(directory, recorded.as_ref());
+        Ok((store, fits))
     }
 
     fn read_as_it_is(directory: &Path) -> Result<Rocks, StoreError> {
@@ -439,6 +458,10 @@ impl Rocks {
             let reason = recorded.reason();
             return Err(HeadError::Shorter { directory: directory(), end, head, reason }.into());
         }
+        if recorded.leaf == LeafPart::default() {
+            // No record yet, or one that was only promised.
+            return Ok(());
+        }
         let is_same = self.leaf_at(head)? == recorded.leaf && self.tile_at(head)? == recorded.tile;
         if is_same { Ok(()) } else { Err(HeadError::Different { directory: directory(), head }.into()) }
     }
@@ -454,19 +477,15 @@ impl Rocks {
         Ok(self.node(Span { level: TILE_LEVEL, index })?.unwrap_or_default())
     }
 
-    /// Opens a data directory whose journal is shorter than what was answered, or whose durable head is lost, for
-    /// [`accept_loss`]. `at_least`: a record that somebody outside knows of. Returns the last record that is known of, too.
-    /// Until something is appended the directory stays refused.
+    /// Opens read-only a data directory whose journal is shorter than what was answered, or whose durable head is lost, and
+    /// says which is the last record that is known of. `at_least`: one that somebody outside knows of.
     ///
     /// # Errors
-    /// As for [`Self::open_within`]; or nothing is lost, or it is not known how much.
-    ///
-    /// [`accept_loss`]: crate::recovery::accept_loss
-    pub fn open_at_loss(directory: &Path, at_least: Option<Sequence>) -> Result<(Rocks, Sequence), StoreError> {
-        let recorded = Recorded::read(directory)?;
-        let found = Rocks::read_as_it_is(directory)?;
+    /// As for [`Self::open_read_only`]; or nothing is lost, or it is not known how much.
+    pub fn find_loss(directory: &Path, at_least: Option<Sequence>) -> Result<(Rocks, Sequence), StoreError> {
+        let (found, fits) = Rocks::read_with_head(directory)?;
         let end = found.head()?;
-        let known = match (found.check_head(directory, recorded.as_ref()), at_least) {
+        let known = match (fits, at_least) {
             (Err(StoreError::Head(HeadError::Shorter { head, .. })), at_least) => {
                 at_least.map_or(head, |it| it.max(head))
             }
@@ -475,8 +494,19 @@ impl Rocks {
             (Ok(()), Some(at_least)) if at_least > end => at_least,
             (Ok(()), _) => return Err(HeadError::Whole { end }.into()),
         };
-        drop(found);
-        Ok((Rocks::open_as_it_is(directory, SyncMode::Fsync, TablesOpen::USUAL)?, known))
+        Ok((found, known))
+    }
+
+    /// Opens for writing what [`Self::find_loss`] found, to append up to the last record that is known of, at least. Until
+    /// that is done the directory stays refused, and afterwards it is whole, wherever it is cut short.
+    ///
+    /// # Errors
+    /// The directory cannot be opened or written.
+    pub fn open_at_loss(directory: &Path, known: Sequence) -> Result<Rocks, StoreError> {
+        let store = Rocks::open_as_it_is(directory, SyncMode::Fsync, TablesOpen::USUAL)?;
+        let end = store.head()?;
+        store.head.as_ref().map_or(Ok(()), |head| head.promise(known.max(end.next())))?;
+        Ok(store)
     }
 
     fn flush_all(&self) -> Result<(), StoreError> {
@@ -582,9 +612,7 @@ impl Rocks {
         step: fn(&mut DBRawIterator<'_>),
         visit: Visit<'_>,
     ) -> Result<(), StoreError> {
-        let mut reading = ReadOptions::default();
-        reading.set_verify_checksums(true);
-        let mut at = self.journal.raw_iterator_opt(reading);
+        let mut at = self.journal.raw_iterator_opt(once_read());
         seek(&mut at);
         while let Some((key, value)) = at.item() {
             if visit(entry(key, value)?).is_break() {
@@ -631,6 +659,14 @@ fn waited_for() -> FlushOptions {
     let mut options = FlushOptions::default();
     options.set_wait(true);
     options
+}
+
+/// What is read through from end to end takes no other's place in the cache.
+fn once_read() -> ReadOptions {
+    let mut reading = ReadOptions::default();
+    reading.set_verify_checksums(true);
+    reading.fill_cache(false);
+    reading
 }
 
 fn entry<'a>(key: &[u8], value: &'a [u8]) -> Result<Entry<&'a [u8]>, StoreError> {
@@ -732,6 +768,25 @@ impl Store for Rocks {
             at.next();
         }
         at.status().map_err(|error| failed(&error))
+    }
+
+    fn check_rows(&self, table: Table, after: &[u8], most: usize) -> Result<Option<Vec<u8>>, StoreError> {
+        let Some(family) = self.table(table) else { return Ok(None) };
+        let mut at = self.rows.raw_iterator_cf_opt(&family, once_read());
+        at.seek(after);
+        if at.key() == Some(after) {
+            at.next();
+        }
+        let (mut last, mut read) = (None, 0);
+        while let Some(key) = at.key().filter(|_| read < most) {
+            read += 1;
+            if read == most {
+                last = Some(key.to_vec());
+            }
+            at.next();
+        }
+        at.status().map_err(|error| failed(&error))?;
+        Ok(last)
     }
 
     fn put_rows(&self, rows: &[RowBytes]) -> Result<(), StoreError> {

@@ -81,6 +81,27 @@ impl<'a> StoredTree<'a> {
         Consistency::of(older.0, newer.0, &mut |span| self.subtree(span))
     }
 
+    /// Compares a full tile's records, and the hashes above it that it completes, with what is stored of them.
+    ///
+    /// # Errors
+    /// They are not what was written, or are no longer kept.
+    pub fn check_tile(&self, index: u64) -> Result<(), TreeError> {
+        let mut span = Span { level: TILE_LEVEL, index };
+        let mut hash = self.of_records(span)?;
+        loop {
+            if self.store.node(span)? != Some(hash) {
+                let (first, last) = (span.first(), span.last());
+                return Err(StoreError::Corrupt(format!(
+                    "records {first} to {last} do not fit the tree's hash of them"
+                ))
+                .into());
+            }
+            let Some(left) = span.left_sibling() else { return Ok(()) };
+            let beside = self.store.node(left)?.ok_or(TreeError::Unknown(left))?;
+            (span, hash) = (span.parent(), node(&beside, &hash));
+        }
+    }
+
     fn subtree(&self, span: Span) -> Result<Hash, TreeError> {
         if let Some(hash) = self.frontiers.iter().find_map(|frontier| frontier.subtree(span)) {
             return Ok(hash);

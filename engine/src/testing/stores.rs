@@ -172,6 +172,10 @@ impl Store for MemoryStore {
         rows.iter().try_for_each(|(key, value)| visit(key, value))
     }
 
+    fn check_rows(&self, _: Table, _: &[u8], _: usize) -> Result<Option<Vec<u8>>, StoreError> {
+        Ok(None)
+    }
+
     fn put_rows(&self, rows: &[RowBytes]) -> Result<(), StoreError> {
         let rows = rows.iter().map(|row| ((row.table, row.key.clone()), row.value.clone()));
         self.kept().rows.extend(rows);
@@ -235,6 +239,9 @@ macro_rules! forward_reads {
         }
         fn rows(&self, table: Table, visit: VisitRow<'_>) -> Result<(), StoreError> {
             self.inner.rows(table, visit)
+        }
+        fn check_rows(&self, table: Table, after: &[u8], most: usize) -> Result<Option<Vec<u8>>, StoreError> {
+            self.inner.check_rows(table, after, most)
         }
         fn put_rows(&self, rows: &[RowBytes]) -> Result<(), StoreError> {
             self.inner.put_rows(rows)

@@ -103,7 +103,12 @@ impl Span {
         Some([0, 1].map(|half| Span { level, index: self.index * 2 + half }))
     }
 
-    fn parent(self) -> Span {
+    /// The one beside it, where it is a right half.
+    pub(crate) fn left_sibling(self) -> Option<Span> {
+        self.is_right().then(|| Span { level: self.level, index: self.index - 1 })
+    }
+
+    pub(crate) fn parent(self) -> Span {
         Span { level: self.level + 1, index: self.index / 2 }
     }
 

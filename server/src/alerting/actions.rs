@@ -27,6 +27,8 @@ const JUDGED: &[AlertKind] = &[
     AlertKind::LimitWeightDiffers,
     AlertKind::OpsAccountLimited,
     AlertKind::ProviderSuspended,
+    AlertKind::StoreDamaged,
+    AlertKind::HeadLate,
 ];
 
 /// The result of one check.

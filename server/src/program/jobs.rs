@@ -2,6 +2,7 @@
 
 mod durable_head;
 mod rows;
+mod scrub;
 mod upkeep;
 mod watchdog;
 
@@ -14,6 +15,7 @@ use tokio::sync::mpsc;
 
 use self::durable_head::DurableHead;
 use self::rows::Rows;
+use self::scrub::Scrubbing;
 use self::upkeep::Upkeep;
 use self::watchdog::Watchdog;
 use super::descriptors::Shares;
@@ -94,6 +96,7 @@ pub(super) fn list<A: UrApi>(app: &Arc<App>, config: &Config, parts: Parts<A>) -
     let (ledger, clock) = (|| Arc::clone(&app.ledger), || Arc::clone(&app.clock));
     let watchdog = Watchdog { ledger: ledger(), clock: clock(), health: Arc::clone(&app.health), free_bytes };
     let upkeep = Upkeep { clock: clock(), fold: fold_samples };
+    let scrubbing = Scrubbing { ledger: ledger(), clock: clock(), health: Arc::clone(&app.health) };
     let durable_head = DurableHead { ledger: ledger(), clock: clock(), on_failure: Arc::clone(&on_failure) };
     let rows = Rows { ledger: ledger(), clock: clock(), rest, on_failure };
     let following = Following { follower: Arc::clone(&app.treasury), ledger: ledger(), clock: clock(), cache };
@@ -110,11 +113,15 @@ pub(super) fn list<A: UrApi>(app: &Arc<App>, config: &Config, parts: Parts<A>) -
         Job::new("treasury", BEHIND_DECISIONS, |stopping| following.run(stopping)),
         deliveries,
         Job::new("watch", BESIDE_DECISIONS, |stopping| watch.run(stopping)),
+        Job::new("scrub", BEHIND_DECISIONS, |stopping| scrubbing.run(stopping)),
         Job::new("upkeep", BEHIND_DECISIONS, |stopping| upkeep.run(stopping)),
     ];
     if let Some(signer) = config.admin.signer.clone() {
-        let daily = Daily { signer, ledger: ledger(), clock: clock(), publish };
+        let daily = Daily { signer, ledger: ledger(), clock: clock(), health: Arc::clone(&app.health), publish };
         jobs.push(Job::new("receipts", BESIDE_DECISIONS, |stopping| daily.run(stopping)));
+    } else {
+        // No head can be late.
+        app.health.head_late().set(None);
     }
     let answers = Public::new(Arc::clone(app), config.public.clone());
     let (pressure, journaling) = (answers.pressure(), ledger());

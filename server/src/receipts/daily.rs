@@ -12,6 +12,7 @@ use tapgate_engine::time::Moment;
 
 use super::{Signer, document};
 use crate::clock::Clock;
+use crate::health::Health;
 use crate::stopping::Stopping;
 use crate::wire::date::date;
 use crate::wire::receipt::Head;
@@ -29,6 +30,7 @@ pub struct Daily {
     pub signer: Signer,
     pub ledger: Arc<Ledger>,
     pub clock: Arc<Clock>,
+    pub health: Arc<Health>,
     /// `None`: the journal and the log alone have it.
     pub publish: Option<Publish>,
 }
@@ -52,10 +54,12 @@ impl Daily {
         let mut published = None;
         while !stopping.is_set() {
             let now = self.clock.now();
-            if now.trusted
-                && let Err(error) = self.turn(now, &mut published)
-            {
-                tracing::error!(%error, "today's head of the journal was not signed and published: trying again");
+            if now.trusted {
+                let late = self.turn(now, &mut published).err().map(|error| error.to_string());
+                if let Some(error) = &late {
+                    tracing::error!(error, "today's head of the journal was not signed and published: trying again");
+                }
+                self.health.head_late().set(late);
             }
             self.clock.rest(LOOK_INTERVAL, LOOK_INTERVAL, &mut stopping).await;
         }
@@ -137,7 +141,7 @@ mod tests {
         });
         let signer = Signer { key: key(1), previous: None };
         let (ledger, clock) = (Arc::new(ledger(3)), Arc::new(Clock::start()));
-        (Daily { signer, ledger, clock, publish: Some(publish) }, published)
+        (Daily { signer, ledger, clock, health: Arc::default(), publish: Some(publish) }, published)
     }
 
     #[test]

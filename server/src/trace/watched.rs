@@ -66,6 +66,10 @@ impl Store for Watched {
         self.0.rows(table, visit)
     }
 
+    fn check_rows(&self, table: Table, after: &[u8], most: usize) -> Result<Option<Vec<u8>>, StoreError> {
+        self.0.check_rows(table, after, most)
+    }
+
     fn put_rows(&self, rows: &[RowBytes]) -> Result<(), StoreError> {
         self.0.put_rows(rows)
     }

@@ -4,9 +4,10 @@
 //! append is followed by one write here, before anything is answered, and a start compares both before it writes
 //! anything or reads any log for good.
 //!
-//! The file has two slots in blocks of their own, written in turn, each with a checksum: a write that the machine's end
-//! has torn leaves the other. Of the valid ones the higher counts. The process's end loses nothing of it; of a machine's
-//! end it may have missed the last second ([`DurableHead::sync`]), never more than the log.
+//! The file has three slots in blocks of their own, each with a checksum, and each sync goes on to the next: one is being
+//! written, one may be on its way to the disk, and the one before is there whole, whatever the machine's end tears. Of the
+//! valid ones the higher counts. The process's end loses nothing of it; of a machine's end it may have missed the last
+//! second ([`DurableHead::sync`]), never more than the log.
 
 use std::fs::{File, OpenOptions};
 use std::io::ErrorKind;
@@ -26,7 +27,7 @@ pub(super) const FILE: &str = "head";
 /// Bytes between the slots' beginnings: blocks of a disk, so that no write touches both.
 const BLOCK_BYTES: usize = 4096;
 
-const SLOTS: usize = 2;
+const SLOTS: usize = 3;
 
 const MAGIC: [u8; 8] = *b"taphead1";
 
@@ -41,7 +42,7 @@ type BootId = [u8; 16];
 pub(super) struct Recorded {
     /// The last record.
     pub(super) sequence: Sequence,
-    /// Of the last record; zeros of none.
+    /// Of the last record; zeros of none, and where the record is still to be written ([`DurableHead::promise`]).
     pub(super) leaf: LeafPart,
     /// The hash of the last full tile; zeros before the first.
     pub(super) tile: Hash,
@@ -143,10 +144,11 @@ impl DurableHead {
         let file = opened.map_err(|error| failed("opened", &error))?;
         if is_new {
             // Blocks that are there once are written again without asking the file system for room.
-            let made = file.write_all_at(&[0; SLOTS * BLOCK_BYTES], 0).and_then(|()| file.sync_all());
-            let made = made.and_then(|()| File::open(directory)?.sync_all());
-            made.map_err(|error| failed("made", &error))?;
+            file.write_all_at(&[0; SLOTS * BLOCK_BYTES], 0).map_err(|error| failed("made", &error))?;
         }
+        // Also of one that was made before a start was cut short.
+        let synced = file.sync_all().and_then(|()| File::open(directory)?.sync_all());
+        synced.map_err(|error| failed("made", &error))?;
         Ok(DurableHead {
             file,
             next: Mutex::new(Next { recorded: journal, slot: 0 }),
@@ -154,13 +156,27 @@ impl DurableHead {
         })
     }
 
-    /// Says in both slots, and for good, where the journal ended when the file was opened.
+    /// Says in every slot, and for good, where the journal ended when the file was opened.
     ///
     /// # Errors
     /// The file cannot be written or synced.
     pub(super) fn start(&self) -> Result<(), StoreError> {
-        (0..SLOTS).try_for_each(|_| self.write(|_| {}))?;
-        self.sync(|| Ok(()))
+        (0..SLOTS).try_for_each(|_| {
+            self.write(|_| {})?;
+            self.sync(|| Ok(()))
+        })
+    }
+
+    /// Says in every slot, and for good, that the journal is going to reach this record: until it does it is too short, and
+    /// then whole, whatever the record is.
+    ///
+    /// # Errors
+    /// The file cannot be written or synced.
+    pub(super) fn promise(&self, known: Sequence) -> Result<(), StoreError> {
+        (0..SLOTS).try_for_each(|_| {
+            self.write(|recorded| (recorded.sequence, recorded.leaf) = (known, LeafPart::default()))?;
+            self.sync(|| Ok(()))
+        })
     }
 
     /// Says that these are in the log.
@@ -182,18 +198,21 @@ impl DurableHead {
         change(&mut next.recorded);
         let written = self.file.write_all_at(&next.recorded.encode(), (next.slot * BLOCK_BYTES) as u64);
         written.map_err(|error| failed("written", &error))?;
-        next.slot = (next.slot + 1) % SLOTS;
         self.is_ahead.store(true, Ordering::Release);
         Ok(())
     }
 
-    /// Makes what was written survive the machine; `log` first does so for the journal's log.
+    /// Makes what was written survive the machine; `log` first does so for the journal's log. One thread calls it.
     ///
     /// # Errors
     /// The disk failed.
     pub(super) fn sync(&self, log: impl FnOnce() -> Result<(), StoreError>) -> Result<(), StoreError> {
         if !self.is_ahead.swap(false, Ordering::AcqRel) {
             return Ok(());
+        }
+        {
+            let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
+            next.slot = (next.slot + 1) % SLOTS;
         }
         log()?;
         self.file.sync_data().map_err(|error| failed("synced", &error))

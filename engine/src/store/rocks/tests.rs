@@ -442,23 +442,45 @@ fn another_journal_of_the_same_length_is_refused() {
 }
 
 #[test]
-fn of_two_slots_one_may_be_torn() {
-    let directory = crashed_after(9, SyncMode::Os);
-    let path = directory.path().join(durable_head::FILE);
+fn while_one_slot_is_written_and_one_is_synced_the_one_before_is_whole() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Rocks::open(directory.path(), SyncMode::Fsync).unwrap();
+    for _ in 0..3 {
+        append(&store, 1);
+        store.sync_head().unwrap();
+    }
+    append(&store, 1);
+    let crashed = crashed(directory.path());
+    let path = crashed.path().join(durable_head::FILE);
     let whole = std::fs::read(&path).unwrap();
-    let with = |damage: &dyn Fn(&mut [u8])| {
+    let with = |damaged: &[usize]| {
         let mut bytes = whole.clone();
-        damage(&mut bytes);
+        damaged.iter().for_each(|slot| bytes[slot * 4096 + 20] ^= 1);
         std::fs::write(&path, bytes).unwrap();
-        Recorded::read(directory.path()).unwrap().map(|recorded| recorded.sequence.0)
+        Recorded::read(crashed.path()).unwrap().map(|recorded| recorded.sequence.0)
     };
-    assert_eq!(with(&|_| {}), Some(9));
-    assert_eq!((with(&|bytes| bytes[4096 + 20] ^= 1), with(&|bytes| bytes[20] ^= 1)), (Some(9), Some(8)));
-    assert_eq!(with(&|bytes| bytes.fill(0)), None);
-    assert!(matches!(refusal(directory.path()), HeadError::Unreadable { .. }));
+    assert_eq!(with(&[]), Some(4));
+    // Record 4 was written over record 1.
+    let slot_of = |sequence| (0..3).find(|slot| with(&[(slot + 1) % 3, (slot + 2) % 3]) == Some(sequence)).unwrap();
+    let (written, synced) = (slot_of(4), slot_of(3));
+    assert_eq!((with(&[written]), with(&[written, synced])), (Some(3), Some(2)));
+    assert_eq!(end_of(crashed.path()), Ok(4));
+    std::fs::write(&path, [0; 3 * 4096]).unwrap();
+    assert!(matches!(refusal(crashed.path()), HeadError::Unreadable { .. }));
     std::fs::remove_file(&path).unwrap();
-    let said = Rocks::open(directory.path(), SyncMode::Os).unwrap_err().to_string();
+    let said = Rocks::open(crashed.path(), SyncMode::Os).unwrap_err().to_string();
     assert!(said.contains("missing or damaged") && said.contains("--at-least"), "{said}");
+}
+
+#[test]
+fn a_head_without_rows_is_not_begun_anew() {
+    let directory = crashed_after(9, SyncMode::Os);
+    for half in [ROWS, JOURNAL] {
+        std::fs::remove_dir_all(directory.path().join(half)).unwrap();
+        let said = Rocks::open(directory.path(), SyncMode::Os).unwrap_err();
+        assert!(matches!(said, StoreError::Head(HeadError::Alone { .. })), "{said}");
+        assert!(!directory.path().join(ROWS).exists());
+    }
 }
 
 #[test]
@@ -470,7 +492,7 @@ fn a_directory_older_than_the_head_gets_one() {
     std::fs::remove_file(directory.path().join(durable_head::FILE)).unwrap();
     assert!(Rocks::open_read_only(directory.path()).is_ok());
     // A start that was cut short left an empty one.
-    std::fs::write(directory.path().join(durable_head::FILE), [0; 8192]).unwrap();
+    std::fs::write(directory.path().join(durable_head::FILE), [0; 3 * 4096]).unwrap();
     assert_eq!(end_of(directory.path()), Ok(5));
     assert_eq!(Recorded::read(directory.path()).unwrap().unwrap().sequence, Sequence(5));
     std::fs::remove_file(directory.path().join(durable_head::FILE)).unwrap();

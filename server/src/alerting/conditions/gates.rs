@@ -48,6 +48,37 @@ pub fn disk_low() -> Condition {
     }
 }
 
+/// A pass over the store found that the disk has changed what was written.
+#[must_use]
+pub fn store_damaged(damage: &str) -> Condition {
+    Condition {
+        kind: AlertKind::StoreDamaged,
+        subject: CompactString::default(),
+        severity: Severity::Critical,
+        title: "The disk has changed what was written".into(),
+        text: "Decisions go on from memory; answers about the damaged part fail, and a restart may refuse the directory. Keep \
+               a copy, look at the disk, and restore a backup: docs/runbook/TapgateStoreFailing.md. The alert ends with the \
+               first pass, each day, that finds nothing."
+            .into(),
+        facts: facts([("damage", damage.into())]),
+    }
+}
+
+/// The day's head of the journal is not signed, or not where others take it from.
+#[must_use]
+pub fn head_late(reason: &str) -> Condition {
+    Condition {
+        kind: AlertKind::HeadLate,
+        subject: CompactString::default(),
+        severity: Severity::Warning,
+        title: "Today's head of the journal is not published".into(),
+        text: "Decisions go on; until it is, nothing that others keep guards today's records. Look at receipts.heads_dir: it \
+               is tried again each minute."
+            .into(),
+        facts: facts([("reason", reason.into())]),
+    }
+}
+
 /// A provider suspended its card service, so nothing of its cards is approved.
 #[must_use]
 pub fn provider_suspended(word: &ProviderSuspended) -> Condition {

@@ -9,7 +9,7 @@ use clap::Subcommand;
 use tapgate_engine::fact::{Author, Record};
 use tapgate_engine::ids::Sequence;
 use tapgate_engine::ledger::{Ledger, Policy};
-use tapgate_engine::recovery::{accept_loss, recover, reindex, verify};
+use tapgate_engine::recovery::{Loss, recover, reindex, verify};
 use tapgate_engine::store::rocks::{Rocks, SyncMode};
 use tapgate_engine::store::{Store, StoreError};
 
@@ -152,10 +152,13 @@ fn set_clock(directory: &Path, reason: &str) -> Result<(), Failed> {
 
 /// Appends that records are lost, after the last that is known of.
 fn accept(directory: &Path, at_least: Option<Sequence>, reason: &str) -> Result<(), Failed> {
-    let (store, known) = Rocks::open_at_loss(directory, at_least)?;
-    let store: Arc<dyn Store> = Arc::new(store);
     let author = Author::Person { name: AUTHOR.into(), idempotency: None };
-    let (loss, at) = accept_loss(&store, known, &author, Clock::start().now().at, reason)?;
+    let (found, known) = Rocks::find_loss(directory, at_least)?;
+    let found: Arc<dyn Store> = Arc::new(found);
+    let loss = Loss::judge(&found, known, &author, Clock::start().now().at, reason)?;
+    drop(found);
+    let store = Rocks::open_at_loss(directory, known)?;
+    let (loss, at) = loss.accept(&store)?;
     store.close();
     let lost = (loss.last.0 + 1).saturating_sub(loss.first.0);
     print(&format!("records: {at}\nlost: {lost}\nfirst_lost: {}\nlast_lost: {}\n", loss.first, loss.last))

@@ -568,6 +568,10 @@ impl Store for Counted {
         self.inner.rows(table, visit)
     }
 
+    fn check_rows(&self, table: Table, after: &[u8], most: usize) -> Result<Option<Vec<u8>>, StoreError> {
+        self.inner.check_rows(table, after, most)
+    }
+
     fn put_rows(&self, rows: &[RowBytes]) -> Result<(), StoreError> {
         self.inner.put_rows(rows)
     }

@@ -197,6 +197,7 @@ impl Stage {
         match job {
             "watchdog" => self.app.health.ready() == Err(NotReady::DiskFull),
             "head" => self.store.head_syncs() > 1,
+            "scrub" => self.app.health.damage().get() == Some(None),
             "rows" => self.store.watermark().unwrap().0 > 0,
             "treasury" => self.app.treasury.ready(ledger).is_ok(),
             "deliveries" => self.accepted.load(Ordering::Relaxed) > 0,
@@ -244,6 +245,7 @@ async fn every_job_starts_does_a_turn_and_stops() {
         "prefunding",
         "public",
         "rows",
+        "scrub",
         "treasury",
         "upkeep",
         "watch",
