@@ -8,6 +8,9 @@ use crate::tree::{Hash, Head};
 /// The longest signature, in bytes.
 pub const SIGNATURE_BYTES_MAX: usize = 65;
 
+/// Most keys that a head introduces: a new key each year for longer than a journal is kept.
+pub const INTRODUCTIONS_MAX: usize = 16;
+
 /// A head that was signed and published. The engine keeps it and checks nothing: keys are others' business.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HeadSigned {
@@ -21,8 +24,16 @@ pub struct HeadSigned {
     pub signature: Vec<u8>,
     /// The head that was signed before.
     pub older: Option<(u64, Hash)>,
-    /// Where the signer is not that of the head before: that one's signature over the new address, if it gave one.
-    pub introduction: Option<Vec<u8>>,
+    /// Keys that the one before them introduced, the oldest first, up to the signer's: who knows one of them knows the
+    /// signer.
+    pub introductions: Vec<Introduction>,
+}
+
+/// A key, and the signature of the one before over its address.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Introduction {
+    pub key: [u8; 20],
+    pub signature: Vec<u8>,
 }
 
 impl HeadSigned {

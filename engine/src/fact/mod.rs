@@ -41,7 +41,7 @@ pub use evidence::{
     Announced, BreakAnswer, BreakKind, Closing, Discrepancy, EndCause, Ended, Evidence, Flow, Linked, MatchRule,
     Mismatch, Movement, MovementRates, Overdue, Posting, Progress, Shown, Summed,
 };
-pub use head::{HeadSigned, SIGNATURE_BYTES_MAX};
+pub use head::{HeadSigned, INTRODUCTIONS_MAX, Introduction, SIGNATURE_BYTES_MAX};
 pub use loss::{LOSS_REASON_BYTES_MAX, LOST_RECORDS_MAX, LossAccepted};
 pub use merchant::{Channel, Merchant};
 pub use policy::{

@@ -9,10 +9,10 @@ use super::admin::api::Api;
 use super::admin::client::ApiCall;
 use super::ui::screen::{self, clean_json};
 use super::{Failed, print};
-use crate::receipts::verify::{self, Known};
+use crate::receipts::verify::{self, Known, Signed, Unproved};
 use crate::signature::Address;
 use crate::wire::admin::journal::entry;
-use crate::wire::receipt::{Document, Head, Receipt as Proof};
+use crate::wire::receipt::{Document, Head, document};
 
 #[derive(Debug, Args)]
 #[command(args_conflicts_with_subcommands = true)]
@@ -30,6 +30,9 @@ struct Get {
     /// The authorization or increment; its receipt goes to stdout.
     #[arg(required = true)]
     id: Option<AuthorizationId>,
+    /// Under the head of so many records, such as one that is kept elsewhere.
+    #[arg(long, value_name = "SIZE")]
+    under: Option<u64>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -52,6 +55,9 @@ enum Command {
         /// Sign one of now.
         #[arg(long)]
         fresh: bool,
+        /// Sign one of now, with the proof that it extends the head of so many records.
+        #[arg(long, value_name = "SIZE")]
+        since: Option<u64>,
     },
 }
 
@@ -59,14 +65,16 @@ impl Receipt {
     pub(super) fn run(&self) -> Result<(), Failed> {
         match (&self.command, &self.get.id) {
             (Some(Command::Verify { file, key, head }), _) => verify_file(file, *key, head.as_deref()),
-            (Some(Command::Head { api, fresh }), _) => {
-                let query = fresh.then(|| ("fresh", "true".to_owned()));
-                let answer = api.open()?.send(ApiCall::get(&["journal", "head"], query.as_slice()))?;
+            (Some(Command::Head { api, fresh, since }), _) => {
+                let since = since.map(|size| ("since", size.to_string()));
+                let query: Vec<_> = fresh.then(|| ("fresh", "true".to_owned())).into_iter().chain(since).collect();
+                let answer = api.open()?.send(ApiCall::get(&["journal", "head"], &query))?;
                 print(&format!("{}\n", clean_json(answer.text())))
             }
             (None, Some(id)) => {
                 let path = ["authorizations", id.as_str(), "receipt"];
-                let answer = self.get.api.open()?.send(ApiCall::get(&path, &[]))?;
+                let query = self.get.under.map(|size| ("under", size.to_string()));
+                let answer = self.get.api.open()?.send(ApiCall::get(&path, query.as_slice()))?;
                 print(&format!("{}\n", clean_json(answer.text())))
             }
             (None, None) => Err(Failed("which authorization?".to_owned())),
@@ -75,52 +83,56 @@ impl Receipt {
 }
 
 fn verify_file(file: &Path, key: Option<Address>, kept: Option<&Path>) -> Result<(), Failed> {
-    let document: Document = read(file, "neither a receipt nor a head")?;
-    let kept: Option<Head> = kept.map(|kept| read(kept, "no head")).transpose()?;
-    let known = Known { key, head: kept.as_ref() };
-    let named = |error: verify::Unproved| Failed(format!("{}: {error}", file.display()));
-    match document {
+    let kept = kept.map(|kept| match read(kept)? {
+        Document::Head(head) => Ok(head),
+        Document::Receipt(_) => Err(Failed(format!("{} is a receipt: a head is needed", kept.display()))),
+    });
+    let kept: Option<Box<Head>> = kept.transpose()?;
+    let known = Known { key, head: kept.as_deref() };
+    let named = |error: Unproved| Failed(format!("{}: {error}", file.display()));
+    match read(file)? {
         Document::Receipt(receipt) => {
             let proved = verify::receipt(&receipt, known).map_err(named)?;
-            print(&shown(&receipt, &proved, known))
+            let record = clean_json(&entry(Sequence(receipt.sequence), &proved.record).to_string());
+            print(&format!(
+                "authorization: {}\nrecord: {record}\n{}verdict: the record is in the journal, {}\nThis is what was \
+                 recorded then. What stands now may differ: later records reverse, settle and correct, and say where the \
+                 answer came too late.\n",
+                screen::clean(&receipt.authorization_id),
+                of_head(&receipt.head, proved.signed),
+                trusted(known, proved.signed, "under the head that you keep"),
+            ))
         }
         Document::Head(head) => {
-            verify::head(&head, known).map_err(named)?;
-            print(&format!("{}verdict: {}\n", of_head(&head), trusted(known)))
+            let signed = verify::head(&head, known).map_err(named)?;
+            let verdict = trusted(known, signed, "it extends the head that you keep");
+            print(&format!("{}verdict: {verdict}\n", of_head(&head, signed)))
         }
     }
 }
 
-fn read<T: for<'de> serde::Deserialize<'de>>(file: &Path, otherwise: &str) -> Result<T, Failed> {
-    let text = std::fs::read(file).map_err(|error| Failed(format!("{}: {error}", file.display())))?;
-    serde_json::from_slice(&text).map_err(|_| Failed(format!("{} is {otherwise}", file.display())))
+fn read(file: &Path) -> Result<Document, Failed> {
+    let named = |error: &dyn std::fmt::Display| Failed(format!("{}: {error}", file.display()));
+    let text = std::fs::read(file).map_err(|error| named(&error))?;
+    document(&text).map_err(|error| named(&format_args!("neither a receipt nor a head: {error}")))
 }
 
-fn shown(receipt: &Proof, proved: &verify::Proved, known: Known<'_>) -> String {
-    let record = clean_json(&entry(Sequence(receipt.sequence), &proved.record).to_string());
-    format!(
-        "authorization: {}\nrecord: {record}\n{}verdict: the record is in the journal, {}\nThis is what was recorded then. \
-         What stands now may differ: later records reverse, settle and correct.\n",
-        screen::clean(&receipt.authorization_id),
-        of_head(&receipt.head),
-        trusted(known),
-    )
-}
-
-fn of_head(head: &Head) -> String {
-    let (journal, root, key) = (screen::clean(&head.journal), screen::clean(&head.root), screen::clean(&head.key));
-    format!(
-        "journal: {journal}\nsize: {}\nroot: {root}\nsigned_at_seconds: {}\nkey: {key}\n",
-        head.size,
-        head.time / 1000
-    )
+/// What of a head was checked.
+fn of_head(head: &Head, signed: Option<Signed>) -> String {
+    let (journal, root) = (screen::clean(&head.journal), screen::clean(&head.root));
+    let signed = signed.map(|Signed { by, at }| format!("signed_by: {by}\nsigned_at_seconds: {}\n", at.seconds().0));
+    format!("journal: {journal}\nsize: {}\nroot: {root}\n{}", head.size, signed.unwrap_or_default())
 }
 
 /// By what the checker knows.
-fn trusted(known: Known<'_>) -> &'static str {
-    match (known.key, known.head) {
-        (Some(_), Some(_)) => "signed by the key that you trust, and under the head that you keep",
-        (Some(_), None) => "signed by the key that you trust",
-        (None, _) => "under the head that you keep",
+fn trusted(known: Known<'_>, signed: Option<Signed>, kept: &str) -> String {
+    let by_key = known.key.zip(signed).map(|(key, signed)| match signed.by == key {
+        true => "signed by the key that you trust".to_owned(),
+        false => format!("signed by {}, which the key that you trust introduced", signed.by),
+    });
+    match (by_key, known.head) {
+        (Some(by_key), Some(_)) => format!("{by_key}; {kept}"),
+        (Some(by_key), None) => by_key,
+        (None, _) => format!("{kept}; its signature was not checked, for want of a key"),
     }
 }

@@ -52,6 +52,8 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// Where signed heads are published.
     pub heads_dir: Option<PathBuf>,
+    /// Keys and published heads, which must not lie in the data directory.
+    pub kept_outside: Vec<PathBuf>,
     /// The point at which an answer may leave.
     pub durability: SyncMode,
     pub listen: Addresses,

@@ -1,6 +1,6 @@
 //! The section `[receipts]`: who signs the journal's heads, and where they are published.
 
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use super::reader::Reader;
 use super::sections::{ReadFile, not_empty, signing_key};
@@ -11,6 +11,8 @@ use crate::receipts::Signer;
 pub(super) struct Receipts {
     pub(super) signer: Option<Signer>,
     pub(super) heads_dir: Option<PathBuf>,
+    /// What must lie outside of the data directory, also where links lead elsewhere than the paths say.
+    pub(super) kept_outside: Vec<PathBuf>,
 }
 
 pub(super) fn receipts(reader: &mut Reader<'_>, read_file: ReadFile<'_>, data_dir: &Path) -> Receipts {
@@ -18,16 +20,36 @@ pub(super) fn receipts(reader: &mut Reader<'_>, read_file: ReadFile<'_>, data_di
     let previous = signing_key(reader, read_file, ["receipts.previous_key", "receipts.previous_key_file"]);
     let heads_dir = reader.value("receipts.heads_dir", |setting| setting.parsed(not_empty)).map(PathBuf::from);
     // Who has the directory with the journal must not have what its heads are checked by.
+    let mut kept_outside = Vec::new();
     for path in ["receipts.key_file", "receipts.previous_key_file", "receipts.heads_dir"] {
-        let setting = reader.find(path);
-        if let Some(setting) =
-            setting.filter(|setting| setting.text().is_ok_and(|at| Path::new(&at).starts_with(data_dir)))
-        {
+        let Some(setting) = reader.find(path) else { continue };
+        let Ok(at) = setting.text().map(PathBuf::from) else { continue };
+        if plain(&at).starts_with(plain(data_dir)) {
             reader.report(&setting, "must lie outside of data_dir: it is to guard what lies in there".to_owned());
         }
+        kept_outside.push(at);
     }
-    if key.is_none() && heads_dir.is_some() && reader.find("receipts.key_file").is_none() {
-        reader.missing("receipts.key_file", "without it no head is signed for receipts.heads_dir");
+    let has_key = ["receipts.key", "receipts.key_file"].iter().any(|path| reader.find(path).is_some());
+    for path in ["receipts.previous_key", "receipts.previous_key_file", "receipts.heads_dir"] {
+        if reader.find(path).is_some() && !has_key {
+            reader.missing("receipts.key_file", "without it no head is signed");
+            break;
+        }
     }
-    Receipts { signer: key.map(|key| Signer { key, previous }), heads_dir }
+    Receipts { signer: key.map(|key| Signer { key, previous }), heads_dir, kept_outside }
+}
+
+/// A path without what changes nothing of where it leads, as far as its text says.
+fn plain(path: &Path) -> PathBuf {
+    let mut plain = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::CurDir => {}
+            Component::ParentDir if plain.file_name().is_some() => {
+                plain.pop();
+            }
+            part => plain.push(part),
+        }
+    }
+    plain
 }

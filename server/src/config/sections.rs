@@ -63,11 +63,12 @@ pub(super) fn config(reader: &mut Reader<'_>, read_file: ReadFile<'_>) -> Config
         partner_api: partner_api.events,
     };
     let data_dir = data_dir.unwrap_or_else(|| PathBuf::from("./data"));
-    let Receipts { signer, heads_dir } = receipts::receipts(reader, read_file, &data_dir);
+    let Receipts { signer, heads_dir, kept_outside } = receipts::receipts(reader, read_file, &data_dir);
     let admin = http::admin::Settings { tokens: admin::tokens(reader), card_currency, auto_prefund, signer };
     Config {
         data_dir,
         heads_dir,
+        kept_outside,
         durability: durability.unwrap_or(SyncMode::Fsync),
         listen,
         connections,

@@ -73,6 +73,23 @@ pub(super) fn close(data_dir: &Path) -> std::io::Result<()> {
     }
 }
 
+/// The first of these paths that lies in the data directory, whatever links lead there.
+///
+/// # Errors
+/// A path cannot be followed.
+pub(super) fn inside<'a>(data_dir: &Path, paths: &'a [PathBuf]) -> std::io::Result<Option<&'a PathBuf>> {
+    let data_dir = data_dir.canonicalize()?;
+    for path in paths {
+        // What is still to be made lies where its nearest directory does.
+        let there = std::path::absolute(path)?;
+        let there = there.ancestors().find(|ancestor| ancestor.exists()).unwrap_or(Path::new("/")).canonicalize()?;
+        if there.starts_with(&data_dir) {
+            return Ok(Some(path));
+        }
+    }
+    Ok(None)
+}
+
 fn is_ours(name: &str) -> bool {
     rocks::ENTRIES.contains(&name) || name.starts_with(TREASURY_CACHE)
 }
@@ -122,6 +139,18 @@ mod tests {
         [&shared, &ours, &theirs].into_iter().for_each(|directory| open_directory(directory));
         close(&shared).unwrap();
         assert_eq!([&shared, &ours, &theirs].map(|path| mode(path)), [0o755, 0o700, 0o755]);
+    }
+
+    #[test]
+    fn what_is_to_lie_outside_is_found_through_links() {
+        let parent = tempfile::tempdir().unwrap();
+        let (data, other) = (parent.path().join("data"), parent.path().join("other"));
+        open_directory(&data);
+        open_directory(&other);
+        std::os::unix::fs::symlink(&data, parent.path().join("link")).unwrap();
+        let found = |path: &str| inside(&data, &[parent.path().join(path)]).unwrap().is_some();
+        let paths = ["data/key", "link/key", "other/../link/new/heads", "other/key", "data.key", "new"];
+        assert_eq!(paths.map(found), [true, true, true, false, false, false]);
     }
 
     #[test]

@@ -68,6 +68,14 @@ impl Server {
             let directory = config.data_dir.display();
             ServeError::SetUp(format!("the data directory {directory} cannot be made, or read: {error}"))
         })?;
+        let inside = privacy::inside(&config.data_dir, &config.kept_outside);
+        if let Some(path) = inside.map_err(|error| ServeError::SetUp(format!("[receipts]: {error}")))? {
+            return Err(ServeError::SetUp(format!(
+                "{} lies in the data directory {}, which it is to guard: keep it elsewhere ([receipts])",
+                path.display(),
+                config.data_dir.display()
+            )));
+        }
         let readers = Readers::start().map_err(|error| ServeError::SetUp(format!("no threads to read on: {error}")))?;
         let (failed, failures) = mpsc::unbounded_channel();
         let (hints, hinted) = mpsc::channel(feeds::HINTS_MAX);

@@ -42,6 +42,8 @@ fn describe() {
     describe_counter!("tapgate_events_total", "Signed events of UR's, by name");
     describe_counter!("tapgate_http_requests_total", "HTTP requests, by listener and status code");
     describe_gauge!("tapgate_journal_sequence", "The last record claimed and the last one durable, by kind");
+    describe_counter!("tapgate_scrub_passes_total", "Times that the store was read through");
+    describe_counter!("tapgate_scrub_damages_total", "Parts of the store that the disk has changed, at each pass");
     describe_gauge!("tapgate_ready", "1 while /readyz says yes, else 0");
     describe_gauge!("tapgate_clock_trusted", "0 once wall time has jumped: every decision is declined state_stale");
     describe_gauge!("tapgate_users", "Users imported");

@@ -1,10 +1,12 @@
 //! Signs a head each day, keeps it in the journal, and publishes it.
 
+use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tapgate_engine::fact::{Author, HeadSigned};
+use tapgate_engine::ids::Sequence;
 use tapgate_engine::journal::Durability;
 use tapgate_engine::ledger::{Change, ChangeError, CursorChange, Ledger};
 use tapgate_engine::store::StoreError;
@@ -22,8 +24,15 @@ const DAY_MILLIS: u64 = 86_400_000;
 /// A head that could not be signed or written is tried again after this time.
 const LOOK_INTERVAL: Duration = Duration::from_secs(60);
 
-/// Writes a head, as JSON, to where others take it from: its name, and its bytes.
-pub type Publish = Box<dyn Fn(&str, &[u8]) -> io::Result<()> + Send + Sync>;
+/// The longest wait for the place where heads are published: a network's volume may hang.
+const PUBLISH_MAX: Duration = Duration::from_secs(30);
+
+/// Heads that are still to be published; older ones are in the journal.
+const UNPUBLISHED_MAX: usize = 32;
+
+/// Writes a head, as JSON, to where others take it from: its name, and its bytes. What is there already is never replaced
+/// by something else.
+pub type Publish = Arc<dyn Fn(&str, &[u8]) -> io::Result<()> + Send + Sync>;
 
 /// The job that signs.
 pub struct Daily {
@@ -44,18 +53,35 @@ enum Late {
     Change(#[from] ChangeError),
     #[error("it is not durable")]
     NotDurable,
+    #[error(
+        "the journal no longer has what was signed as the head of {0} records: it was changed, and nothing is signed"
+    )]
+    Changed(u64),
     #[error("it cannot be written to receipts.heads_dir: {0}")]
     Publish(#[from] io::Error),
+    #[error("receipts.heads_dir does not answer")]
+    Hangs,
+}
+
+/// What this process is still to publish, the oldest first.
+#[derive(Debug, Default)]
+struct Published {
+    has_begun: bool,
+    left: VecDeque<HeadSigned>,
 }
 
 impl Daily {
-    /// Signs until asked to stop. Blocks its thread while it waits for the disk.
+    /// Signs until asked to stop. Blocks its thread while it waits for the journal.
     pub async fn run(self, mut stopping: Stopping) {
-        let mut published = None;
+        let mut published = Published::default();
         while !stopping.is_set() {
             let now = self.clock.now();
             if now.trusted {
-                let late = self.turn(now, &mut published).err().map(|error| error.to_string());
+                let turned = tokio::select! {
+                    turned = self.turn(now, &mut published) => turned,
+                    () = stopping.set() => return,
+                };
+                let late = turned.err().map(|error| error.to_string());
                 if let Some(error) = &late {
                     tracing::error!(error, "today's head of the journal was not signed and published: trying again");
                 }
@@ -66,46 +92,71 @@ impl Daily {
     }
 
     /// Signs where none was signed today, and publishes what this process has not published yet.
-    fn turn(&self, now: Moment, published: &mut Option<u64>) -> Result<(), Late> {
-        let last = self.ledger.head_signed();
+    async fn turn(&self, now: Moment, published: &mut Published) -> Result<(), Late> {
+        let last = self.ledger.head_signed()?;
+        if let Some(last) = &last
+            && self.ledger.head_at(Sequence(last.size))?.is_none_or(|head| head != last.head())
+        {
+            return Err(Late::Changed(last.size));
+        }
         let is_todays = |signed: &HeadSigned| {
-            signed.signed_at.0 / DAY_MILLIS >= now.at.0 / DAY_MILLIS && signed.signer == self.signer.key.address().0
+            signed.signed_at.0 / DAY_MILLIS == now.at.0 / DAY_MILLIS && signed.signer == self.signer.key.address().0
         };
-        let signed = match last.filter(is_todays) {
-            Some(signed) => signed,
-            None => self.sign(now)?,
-        };
-        if *published != Some(signed.size) {
-            if let Some(publish) = &self.publish {
-                let (name, bytes) = file(&document(&self.ledger, &signed)?);
-                publish(&name, &bytes)?;
+        if last.as_ref().is_some_and(is_todays) {
+            // A process before this one may have ended before it had published it.
+            if !std::mem::replace(&mut published.has_begun, true) {
+                published.left.extend(last);
             }
-            *published = Some(signed.size);
+        } else {
+            published.has_begun = true;
+            published.left.push_back(self.sign(now, last)?);
+            if published.left.len() > UNPUBLISHED_MAX {
+                published.left.pop_front();
+            }
+        }
+        while let Some(signed) = published.left.front() {
+            if let Some(publish) = &self.publish {
+                let (name, bytes) = file(&document(&self.ledger, signed)?);
+                write(Arc::clone(publish), name, bytes).await?;
+            }
+            published.left.pop_front();
         }
         Ok(())
     }
 
-    fn sign(&self, now: Moment) -> Result<HeadSigned, Late> {
-        let last = self.ledger.head_signed();
-        let signed = self.signer.sign(&self.ledger, now.at)?;
+    fn sign(&self, now: Moment, last: Option<HeadSigned>) -> Result<HeadSigned, Late> {
+        let durable = self.ledger.journal().durable();
+        let signed = self.signer.sign(&self.ledger, now.at, Some(durable), None)?.ok_or(Late::NotDurable)?;
         let change = Change::Cursor(CursorChange::Sign(Box::new(signed.clone())));
         let receipt = self.ledger.change(&Author::Engine, change, now)?;
         if receipt.ticket.is_some_and(|ticket| ticket.block() != Durability::Durable) {
             return Err(Late::NotDurable);
         }
         tracing::info!(
+            journal = %self.ledger.journal_id(),
             size = signed.size,
             root = hex::encode(signed.root),
+            time = signed.signed_at.0,
             key = %self.signer.key.address(),
-            signature = hex::encode(&signed.signature),
+            signature = format!("0x{}", hex::encode(&signed.signature)),
             "the journal's head is signed"
         );
-        if signed.introduction.is_none() && last.is_some_and(|last| last.signer != signed.signer) {
+        let is_introduced = signed.introductions.last().is_some_and(|introduced| introduced.key == signed.signer);
+        if !is_introduced && last.is_some_and(|last| last.signer != signed.signer) {
             tracing::warn!(
-                "the key of heads is new, and receipts.previous_key does not introduce it: tell whoever checks receipts"
+                "the key of heads is new, and receipts.previous_key_file does not introduce it: tell whoever checks receipts"
             );
         }
         Ok(signed)
+    }
+}
+
+async fn write(publish: Publish, name: String, bytes: Vec<u8>) -> Result<(), Late> {
+    let writing = tokio::task::spawn_blocking(move || publish(&name, &bytes));
+    match tokio::time::timeout(PUBLISH_MAX, writing).await {
+        Ok(Ok(written)) => Ok(written?),
+        Ok(Err(ended)) => Err(io::Error::other(ended).into()),
+        Err(_) => Err(Late::Hangs),
     }
 }
 
@@ -126,14 +177,16 @@ mod tests {
     use super::super::tests::{NOON, key, ledger};
     use super::*;
 
-    type Published = Arc<Mutex<Vec<(String, Head)>>>;
+    type Written = Arc<Mutex<Vec<(String, Head)>>>;
 
-    /// The job; the first head cannot be written.
-    fn daily() -> (Daily, Published) {
-        let (published, kept): (Published, Mutex<_>) = (Arc::default(), Mutex::new(true));
-        let into = Arc::clone(&published);
-        let publish: Publish = Box::new(move |name, bytes| {
-            if std::mem::take(&mut *kept.lock().unwrap()) {
+    /// The job; the first two heads cannot be written.
+    fn daily() -> (Daily, Written) {
+        let (written, failures): (Written, Mutex<u8>) = (Arc::default(), Mutex::new(2));
+        let into = Arc::clone(&written);
+        let publish: Publish = Arc::new(move |name, bytes| {
+            let mut failures = failures.lock().unwrap();
+            if *failures > 0 {
+                *failures -= 1;
                 return Err(io::Error::other("the volume is not mounted"));
             }
             into.lock().unwrap().push((name.to_owned(), serde_json::from_slice(bytes)?));
@@ -141,24 +194,26 @@ mod tests {
         });
         let signer = Signer { key: key(1), previous: None };
         let (ledger, clock) = (Arc::new(ledger(3)), Arc::new(Clock::start()));
-        (Daily { signer, ledger, clock, health: Arc::default(), publish: Some(publish) }, published)
+        (Daily { signer, ledger, clock, health: Arc::default(), publish: Some(publish) }, written)
     }
 
-    #[test]
-    fn a_day_has_one_head_and_what_was_not_written_is_written_later() {
-        let (daily, published) = daily();
-        let mut done = None;
-        let mut at = |hours: u64| {
+    #[tokio::test(start_paused = true)]
+    async fn a_day_has_one_head_and_what_was_not_written_is_written_later() {
+        let (daily, written) = daily();
+        let mut published = Published::default();
+        let mut looks = Vec::new();
+        for hours in [0, 24, 24, 25, 48, 24] {
             let now = Moment { at: UnixMillis(NOON.0 + hours * 3_600_000), trusted: true };
-            let turned = daily.turn(now, &mut done).is_ok();
-            (turned, daily.ledger.journal().durable().0, published.lock().unwrap().len())
-        };
-        assert_eq!(at(0), (false, 4, 0), "signed and kept, and not written");
-        assert_eq!([at(0), at(1)], [(true, 4, 1), (true, 4, 1)]);
-        assert_eq!(at(24), (true, 5, 2));
-        let published = published.lock().unwrap();
-        let names: Vec<_> = published.iter().map(|(name, _)| name.as_str()).collect();
-        assert_eq!(names, ["head-2025-11-30-3.json", "head-2025-12-01-4.json"]);
-        assert_eq!(published[1].1.older.as_ref().unwrap().size, 3);
+            let is_done = daily.turn(now, &mut published).await.is_ok();
+            looks.push((is_done, daily.ledger.journal().durable().0, written.lock().unwrap().len()));
+        }
+        // The last look is on a day before, as after a clock that was set right.
+        let expected = [(false, 4, 0), (false, 5, 0), (true, 5, 2), (true, 5, 2), (true, 6, 3), (true, 7, 4)];
+        assert_eq!(looks, expected);
+        let written = written.lock().unwrap();
+        let names: Vec<_> = written.iter().map(|(name, _)| name.as_str()).collect();
+        let days = ["11-30-3", "12-01-4", "12-02-5", "12-01-6"].map(|day| format!("head-2025-{day}.json"));
+        assert_eq!(names, days);
+        assert_eq!(written[1].1.older.as_ref().unwrap().size, 3);
     }
 }

@@ -8,7 +8,7 @@ use tapgate_engine::store::Store;
 use tapgate_engine::testing::MemoryStore;
 use tapgate_engine::time::Moment;
 
-use super::verify::{Known, Unproved};
+use super::verify::{Known, Signed, Unproved};
 use super::*;
 
 pub(super) const NOON: UnixMillis = UnixMillis(1_764_500_000_000);
@@ -61,16 +61,16 @@ fn decide(ledger: &Ledger, id: &str) {
 }
 
 fn sign(ledger: &Ledger, signer: &Signer) -> HeadSigned {
-    let signed = signer.sign(ledger, NOON).unwrap();
+    let signed = signer.sign(ledger, NOON, None, None).unwrap().unwrap();
     let change = Change::Cursor(CursorChange::Sign(Box::new(signed.clone())));
     let made = ledger.change(&Author::Engine, change, Moment { at: NOON, trusted: true }).unwrap();
     made.ticket.unwrap().block();
-    assert_eq!(ledger.head_signed().as_ref(), Some(&signed));
+    assert_eq!(ledger.head_signed().unwrap().as_ref(), Some(&signed));
     signed
 }
 
 fn receipt_of(ledger: &Ledger, id: &str) -> Receipt {
-    signer(1).receipt(ledger, &id.parse().unwrap(), NOON).unwrap().unwrap()
+    signer(1).receipt(ledger, &id.parse().unwrap(), NOON, None).unwrap().unwrap()
 }
 
 fn by_key(digit: u8) -> Known<'static> {
@@ -89,16 +89,17 @@ fn a_receipt_is_checked_by_itself_and_an_address_or_a_head() {
         let text = serde_json::to_string(&receipt).unwrap();
         assert!(text.len() < 2_048, "{} bytes", text.len());
         let receipt: Receipt = serde_json::from_str(&text).unwrap();
-        for known in [by_key(1), by_head(&receipt.head)] {
+        let signed = Some(Signed { by: key(1).address(), at: NOON });
+        for (known, signed) in [(by_key(1), signed), (by_head(&receipt.head), None)] {
             let proved = verify::receipt(&receipt, known).unwrap();
             assert_eq!(proved.record.fact.request().unwrap().id.as_str(), id);
-            assert_eq!(proved.signed_at, NOON);
+            assert_eq!(proved.signed, signed);
         }
         let stranger = key(2).address();
         let named = key(1).address().to_string();
         assert_eq!(verify::receipt(&receipt, by_key(2)), Err(Unproved::OtherKey { named, known: stranger }));
     }
-    assert_eq!(signer(1).receipt(&ledger, &"never".parse().unwrap(), NOON).unwrap(), None);
+    assert_eq!(signer(1).receipt(&ledger, &"never".parse().unwrap(), NOON, None).unwrap(), None);
 }
 
 #[test]
@@ -149,7 +150,7 @@ fn a_receipt_lies_under_the_head_that_was_published_or_a_new_one() {
     // The next one shows that it extends the one before, so that it proves receipts under either.
     let next = document(&ledger, &sign(&ledger, &signer(1))).unwrap();
     assert_eq!((next.size, next.older.as_ref().map(|older| older.size)), (22, Some(20)));
-    assert_eq!(verify::head(&next, by_head(&published)), Ok(()));
+    assert_eq!(verify::head(&next, by_head(&published)), Ok(None));
     for receipt in [&before, &later] {
         assert!(verify::receipt(receipt, by_head(&next)).is_ok());
     }
@@ -175,22 +176,70 @@ fn a_journal_that_was_written_anew_is_a_fork() {
 }
 
 #[test]
-fn a_new_key_is_introduced_by_the_one_before() {
+fn a_head_that_was_kept_long_ago_still_says_what_lies_under_it() {
+    let ledger = ledger(20);
+    let kept = document(&ledger, &sign(&ledger, &signer(1))).unwrap();
+    for number in 0..3 {
+        decide(&ledger, &format!("later{number}"));
+        sign(&ledger, &signer(1));
+    }
+    let of = |id: &str, under| signer(1).receipt(&ledger, &id.parse().unwrap(), NOON, under).unwrap();
+    let plain = of("tap7", None).unwrap();
+    let other = Unproved::OtherHead { size: plain.head.size, kept: 20 };
+    assert_eq!(verify::receipt(&plain, by_head(&kept)), Err(other));
+    let under = of("tap7", Some(Sequence(20))).unwrap();
+    assert!(verify::receipt(&under, Known { key: Some(key(1).address()), head: Some(&kept) }).is_ok());
+    assert_eq!((of("later1", Some(Sequence(20))), of("tap7", Some(Sequence(10_000)))), (None, None));
+    let since = |size| signer(1).sign(&ledger, NOON, None, Some(Sequence(size))).unwrap();
+    let newer = document(&ledger, &since(20).unwrap()).unwrap();
+    assert!(verify::head(&newer, by_head(&kept)).is_ok() && newer.size > plain.head.size);
+    // A receipt under it holds for what the kept head has, too.
+    assert!(
+        verify::receipt(
+            &Receipt { head: newer.clone(), ..of("tap7", Some(Sequence(newer.size))).unwrap() },
+            by_head(&kept)
+        )
+        .is_ok()
+    );
+    assert_eq!(since(10_000), None);
+}
+
+#[test]
+fn a_key_is_introduced_by_the_ones_before_for_as_long_as_it_signs() {
     let ledger = ledger(20);
     sign(&ledger, &signer(1));
-    let rotated = Signer { key: key(2), previous: Some(key(1)) };
-    let head = document(&ledger, &sign(&ledger, &rotated)).unwrap();
-    assert_eq!([1, 2].map(|digit| verify::head(&head, by_key(digit))), [Ok(()), Ok(())]);
-    assert_eq!(head.introduced.as_ref().unwrap().by, key(1).address().to_string());
-    // From the second head on the new key is known.
-    assert_eq!(document(&ledger, &sign(&ledger, &rotated)).unwrap().introduced, None);
+    let known = |head: &Head| [1, 2, 3].map(|digit| verify::head(head, by_key(digit)).is_ok());
+    for _ in 0..2 {
+        let head = document(&ledger, &sign(&ledger, &Signer { key: key(2), previous: Some(key(1)) })).unwrap();
+        assert_eq!(known(&head), [true, true, false]);
+    }
+    // Also where the former key is no longer given.
+    assert_eq!(known(&document(&ledger, &sign(&ledger, &signer(2))).unwrap()), [true, true, false]);
+    let third = Signer { key: key(3), previous: Some(key(2)) };
+    let head = document(&ledger, &sign(&ledger, &third)).unwrap();
+    assert_eq!(known(&head), [true, true, true]);
+    let receipt = third.receipt(&ledger, &"tap7".parse().unwrap(), NOON, None).unwrap().unwrap();
+    let signed = verify::receipt(&receipt, by_key(1)).unwrap().signed.unwrap();
+    assert_eq!(signed.by, key(3).address());
+    // An introduction in another journal's head, or out of order, counts for nothing.
+    let mut moved = head.clone();
+    moved.introduced.reverse();
+    assert!(!known(&moved)[0]);
     // Without the former key, or with another, nobody introduces it.
     for previous in [None, Some(key(1))] {
-        let stranger = Signer { key: key(3), previous };
-        let head = document(&ledger, &stranger.sign(&ledger, NOON).unwrap()).unwrap();
-        assert_eq!(head.introduced, None);
-        assert!(matches!(verify::head(&head, by_key(2)), Err(Unproved::OtherKey { .. })));
+        let stranger = Signer { key: key(4), previous };
+        let head = document(&ledger, &stranger.sign(&ledger, NOON, None, None).unwrap().unwrap()).unwrap();
+        assert!(head.introduced.is_empty());
+        assert!(matches!(verify::head(&head, by_key(3)), Err(Unproved::OtherKey { .. })));
     }
+}
+
+#[test]
+fn what_another_key_signed_is_not_given_away() {
+    let ledger = ledger(20);
+    sign(&ledger, &signer(1));
+    let receipt = signer(2).receipt(&ledger, &"tap7".parse().unwrap(), NOON, None).unwrap().unwrap();
+    assert_eq!(receipt.head.key, key(2).address().to_string());
 }
 
 #[test]
@@ -201,5 +250,5 @@ fn a_copy_keeps_the_journals_name_and_its_heads() {
     let signed = sign(&ledger, &signer(1));
     ledger.close().unwrap();
     let copy = ledger_on(store);
-    assert_eq!((copy.journal_id(), copy.head_signed()), (ledger.journal_id(), Some(signed)));
+    assert_eq!((copy.journal_id(), copy.head_signed()), (ledger.journal_id(), Ok(Some(signed))));
 }

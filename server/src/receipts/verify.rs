@@ -36,26 +36,33 @@ pub enum Unproved {
         known: Address,
     },
     /// The kept head is of another journal.
-    #[error("the head that you keep is of journal {kept}, this one of {other}")]
+    #[error(
+        "the head that you keep is of journal {kept}, this one of {other}. If it should be the same journal, somebody has to \
+         explain this: keep both files"
+    )]
     OtherJournal {
         /// The checker's.
         kept: String,
         /// In the file.
         other: String,
     },
-    /// The kept head says nothing about the receipt's.
+    /// Nothing links the two heads.
     #[error(
-        "the receipt is under the head of {size} records, and the one that you keep has {kept}: give the head of {size} \
-         records, or ask for a receipt again"
+        "the head in the file is of {size} records, and the one that you keep of {kept}, and neither names the other: ask \
+         for a receipt under yours (`tapgate receipt ID --under {kept}`), or for a head since yours (`tapgate receipt head \
+         --since {kept}`)"
     )]
     OtherHead {
-        /// Of the receipt.
+        /// In the file.
         size: u64,
         /// The checker's.
         kept: u64,
     },
     /// Two heads of one size that differ, or one that does not extend the other.
-    #[error("the journal was changed after the head of {0} records: keep both files, somebody has to explain this")]
+    #[error(
+        "the journal was changed below the head of {0} records: a backup was restored, a loss was accepted, or somebody \
+         edited it. Keep both files, somebody has to explain this"
+    )]
     Fork(u64),
 }
 
@@ -67,11 +74,20 @@ pub struct Known<'a> {
     pub head: Option<&'a Head>,
 }
 
+/// Who signed, as far as a known key shows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Signed {
+    pub by: Address,
+    /// When, as the signer says.
+    pub at: UnixMillis,
+}
+
 /// A proved receipt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Proved {
     pub record: Record,
-    pub signed_at: UnixMillis,
+    /// `None`: no key was known, and nothing of the signature was checked.
+    pub signed: Option<Signed>,
 }
 
 /// Checks that the decision of a receipt is in the journal whose head the checker trusts.
@@ -85,17 +101,13 @@ pub fn receipt(receipt: &Receipt, known: Known<'_>) -> Result<Proved, Unproved> 
     if !(Inclusion { path }).proves(receipt.sequence, &payload, &tree) {
         return Err(Unproved::NotIncluded);
     }
-    if let Some(key) = known.key {
-        is_signed(&receipt.head, key)?;
-    }
+    let signed = known.key.map(|key| signed(&receipt.head, key)).transpose()?;
     if let Some(kept) = known.head {
-        is_kept(&receipt.head, kept)?;
+        is_kept(receipt, kept)?;
     }
     let record = Record::decode(&payload)?;
     match record.fact.request() {
-        Some(request) if request.id.as_str() == receipt.authorization_id => {
-            Ok(Proved { record, signed_at: UnixMillis(receipt.head.time) })
-        }
+        Some(request) if request.id.as_str() == receipt.authorization_id => Ok(Proved { record, signed }),
         request => Err(Unproved::OtherId(request.map_or_else(|| "no id".to_owned(), |own| own.id.as_str().to_owned()))),
     }
 }
@@ -104,40 +116,46 @@ pub fn receipt(receipt: &Receipt, known: Known<'_>) -> Result<Proved, Unproved> 
 ///
 /// # Errors
 /// It is not so, or nothing shows it.
-pub fn head(head: &Head, known: Known<'_>) -> Result<(), Unproved> {
-    if let Some(key) = known.key {
-        is_signed(head, key)?;
-    }
-    known.head.map_or(Ok(()), |kept| extends(head, kept))
+pub fn head(head: &Head, known: Known<'_>) -> Result<Option<Signed>, Unproved> {
+    let signed = known.key.map(|key| signed(head, key)).transpose()?;
+    known.head.map_or(Ok(()), |kept| extends(head, kept))?;
+    Ok(signed)
 }
 
 fn tree(head: &Head) -> Result<TreeHead, Unproved> {
     head.tree().ok_or(Unproved::Form("root"))
 }
 
-fn is_signed(head: &Head, known: Address) -> Result<(), Unproved> {
-    let named: Address = head.key.parse().map_err(|_| Unproved::Form("key"))?;
-    if named != known {
-        let introduced = head.introduced.as_ref().is_some_and(|introduced| {
-            let statement = statement::of_introduction(&head.journal, named);
-            signer_of(&introduced.signature, &statement) == Ok(known)
-        });
-        if !introduced {
-            return Err(Unproved::OtherKey { named: head.key.clone(), known });
+fn signed(head: &Head, known: Address) -> Result<Signed, Unproved> {
+    let address = |text: &str| text.parse::<Address>().map_err(|_| Unproved::Form("key"));
+    let by = address(&head.key)?;
+    // Each key that a trusted one introduced is trusted, too.
+    let mut trusted = vec![known];
+    for introduction in &head.introduced {
+        let key = address(&introduction.key)?;
+        let statement = statement::of_introduction(&head.journal, key);
+        if signer_of(&introduction.signature, &statement).is_ok_and(|signer| trusted.contains(&signer)) {
+            trusted.push(key);
         }
     }
-    let statement = statement::of_head(&head.journal, &tree(head)?, UnixMillis(head.time), named);
-    if signer_of(&head.signature, &statement) == Ok(named) { Ok(()) } else { Err(Unproved::Signature(named)) }
+    if !trusted.contains(&by) {
+        return Err(Unproved::OtherKey { named: head.key.clone(), known });
+    }
+    let at = UnixMillis(head.time);
+    let statement = statement::of_head(&head.journal, &tree(head)?, at, by);
+    if signer_of(&head.signature, &statement) == Ok(by) { Ok(Signed { by, at }) } else { Err(Unproved::Signature(by)) }
 }
 
-/// The head of a receipt is the kept one, or the one that the kept one extends.
-fn is_kept(head: &Head, kept: &Head) -> Result<(), Unproved> {
+/// The head of a receipt is the kept one, or one of the two extends the other and both have the record.
+fn is_kept(receipt: &Receipt, kept: &Head) -> Result<(), Unproved> {
+    let head = &receipt.head;
     is_of(head, kept)?;
     if head.size == kept.size {
         return if tree(head)? == tree(kept)? { Ok(()) } else { Err(Unproved::Fork(head.size)) };
     }
     match &kept.older {
         Some(older) if older.size == head.size => extends(kept, head),
+        _ if receipt.sequence <= kept.size => extends(head, kept),
         _ => Err(Unproved::OtherHead { size: head.size, kept: kept.size }),
     }
 }

@@ -1,14 +1,23 @@
-//! Signed heads and receipts, as files: they are checked long after, and by others.
+//! Signed heads and receipts, as files: they are checked long after, and by others, so that what a later version adds is
+//! read over here.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use tapgate_engine::tree::{Hash, Head as TreeHead};
+
+use super::Malformed;
+
+/// The form of what is signed.
+pub const FORMAT: u8 = 1;
 
 /// A head of a journal's tree that somebody signed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct Head {
+    /// The form of what is signed: [`FORMAT`].
+    pub format: u8,
     /// The journal's name, which its copies keep.
     pub journal: String,
     /// Records that it covers.
@@ -21,26 +30,25 @@ pub struct Head {
     pub key: String,
     /// EIP-191, over the lines that docs/receipts.md shows.
     pub signature: String,
-    /// Where the head before was signed by another key.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub introduced: Option<Introduction>,
+    /// Keys that the one before them introduced, the oldest first, up to the signer's.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub introduced: Vec<Introduction>,
     /// The head before, and the proof that this one extends it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub older: Option<Older>,
 }
 
-/// The signature of the key before over a new one.
+/// A key's address, and the signature of the key before over it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct Introduction {
-    /// The address of the key before.
-    pub by: String,
+    pub key: String,
     pub signature: String,
 }
 
 /// An older head, and what proves that a newer one extends it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct Older {
     pub size: u64,
     pub root: String,
@@ -50,7 +58,7 @@ pub struct Older {
 
 /// The proof that a decision is in a journal.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct Receipt {
     pub authorization_id: String,
     /// The place of the decision's record.
@@ -63,11 +71,28 @@ pub struct Receipt {
 }
 
 /// Either kind of file.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(untagged)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Document {
     Receipt(Box<Receipt>),
     Head(Box<Head>),
+}
+
+/// Reads a receipt or a head.
+///
+/// # Errors
+/// It is neither, or of a form that this version does not know.
+pub fn document(text: &[u8]) -> Result<Document, Malformed> {
+    let malformed = |error: serde_json::Error| Malformed(error.to_string());
+    let value: Value = serde_json::from_slice(text).map_err(malformed)?;
+    let is_receipt = value.get("authorizationId").is_some();
+    let format = if is_receipt { value.pointer("/head/format") } else { value.get("format") };
+    if format.is_some_and(|format| *format != FORMAT) {
+        return Err(Malformed("a later version of tapgate made it: check it with that one".to_owned()));
+    }
+    match is_receipt {
+        true => serde_json::from_value(value).map(Document::Receipt).map_err(malformed),
+        false => serde_json::from_value(value).map(Document::Head).map_err(malformed),
+    }
 }
 
 impl Head {

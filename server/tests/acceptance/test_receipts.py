@@ -55,6 +55,12 @@ def test_a_receipt_is_verified_without_its_server_by_a_key_or_a_head(signing, tm
     assert len(receipt.read_bytes()) < 2_048
     fresh.write_bytes(asked(server, "head", "--fresh"))
     assert json.loads(asked(server, "head")) == json.loads(first.read_text())
+    # As an auditor who kept the head of so many records asks, however many were signed since.
+    size = json.loads(fresh.read_text())["size"]
+    world.approve(tap(world.user("EUR")))
+    under, since = tmp_path / "under.json", tmp_path / "since.json"
+    under.write_bytes(asked(server, data["authorizationId"], "--under", str(size)))
+    since.write_bytes(asked(server, "head", "--since", str(size)))
     server.terminate()
     code, said = verified(receipt, "--key", OLD_ADDRESS)
     assert code == 0 and "the record is in the journal, signed by the key that you trust" in said, said
@@ -63,11 +69,14 @@ def test_a_receipt_is_verified_without_its_server_by_a_key_or_a_head(signing, tm
     own.write_text(json.dumps(json.loads(receipt.read_text())["head"]))
     assert verified(receipt, "--head", own)[0] == 0
     code, said = verified(fresh, "--key", OLD_ADDRESS, "--head", first)
-    assert code == 0 and "under the head that you keep" in said, said
+    assert code == 0 and "it extends the head that you keep" in said, said
+    for file in (under, since):
+        code, said = verified(file, "--head", fresh)
+        assert code == 0 and "its signature was not checked" in said, said
     code, said = verified(receipt, "--key", ADDRESS)
     assert code == 1 and "no signature of yours" in said, said
     code, said = verified(receipt, "--head", first)
-    assert code == 1 and "ask for a receipt again" in said, said
+    assert code == 1 and "--under" in said, said
     assert verified(receipt)[0] == 2, "a key inside the receipt proves nothing"
 
 
@@ -78,6 +87,8 @@ def test_whatever_was_changed_in_a_receipt_is_seen(signing, tmp_path, field):
     data = tap(world.user("EUR"))
     world.approve(data)
     receipt = json.loads(asked(server, data["authorizationId"]))
+    kept = tmp_path / "kept.json"
+    kept.write_text(json.dumps(receipt["head"]))
     of = receipt if field in receipt else receipt["head"]
     value = of[field]
     of[field] = value + 1 if isinstance(value, int) else re.sub("^.", lambda first: "b" if first[0] == "a" else "a", value)
@@ -85,6 +96,9 @@ def test_whatever_was_changed_in_a_receipt_is_seen(signing, tmp_path, field):
     changed.write_text(json.dumps(receipt))
     code, said = verified(changed, "--key", OLD_ADDRESS)
     assert code == 1, said
+    code, said = verified(changed, "--head", kept)
+    # Nothing but a key tells when a head was signed, and then nothing is said of it.
+    assert (code, "signed_at" in said) == (0 if field == "time" else 1, False), said
 
 
 def test_a_new_key_is_introduced_by_the_old_one(signing, tmp_path):
@@ -122,6 +136,17 @@ def test_the_key_lies_outside_of_what_it_guards(tmp_path):
     config = tmp_path / "tapgate.toml"
     (tmp_path / "data").mkdir()
     (tmp_path / "data/receipts.key").write_text(KEY)
-    config.write_text('data_dir = "data"\n[receipts]\nkey_file = "data/receipts.key"\n')
-    result = command("config", "check", config, cwd=tmp_path)
-    assert result.returncode == 1 and b"must lie outside of data_dir" in result.stdout + result.stderr
+    for data_dir in ("data", "./data", "other/../data"):
+        config.write_text(f'data_dir = "{data_dir}"\n[receipts]\nkey_file = "data/receipts.key"\n')
+        result = command("config", "check", config, cwd=tmp_path)
+        assert result.returncode == 1 and b"must lie outside of data_dir" in result.stdout + result.stderr
+
+
+def test_no_link_leads_to_the_key_in_what_it_guards(new_server, tmp_path):
+    server = new_server()
+    server.terminate()
+    (server.data_dir / "receipts.key").write_text(KEY)
+    (tmp_path / "linked").symlink_to(server.data_dir)
+    server.config["receipts"] = {"key_file": str(tmp_path / "linked/receipts.key")}
+    with pytest.raises(AssertionError, match="which it is to guard"):
+        server.start()

@@ -8,10 +8,11 @@ use super::ChangeError;
 use crate::fact::cursor::{
     CURSORS_MAX, HEADS, MESSAGE_BYTES_MAX, NAME_BYTES_MAX, POSITION_BYTES_MAX, REASON_BYTES_MAX,
 };
-use crate::fact::{Author, Fact, HeadSigned, SIGNATURE_BYTES_MAX};
+use crate::fact::{Author, Fact, HeadSigned, INTRODUCTIONS_MAX, SIGNATURE_BYTES_MAX};
 use crate::journal::Ticket;
 use crate::ledger::Ledger;
 use crate::rows::{Cursor, Shelf};
+use crate::store::StoreError;
 use crate::time::{Moment, UnixMillis};
 
 /// A person's command to a journal reader.
@@ -39,9 +40,12 @@ pub enum CursorChange {
 
 impl Ledger {
     /// The head that was signed last, if one was.
-    #[must_use]
-    pub fn head_signed(&self) -> Option<HeadSigned> {
-        postcard::from_bytes(&self.cursor(&HEADS)?).ok()
+    ///
+    /// # Errors
+    /// What is kept of it is not what was written.
+    pub fn head_signed(&self) -> Result<Option<HeadSigned>, StoreError> {
+        let signed = self.cursor(&HEADS).map(|kept| postcard::from_bytes(&kept)).transpose();
+        signed.map_err(|error| StoreError::Corrupt(format!("the head that was signed last: {error}")))
     }
 
     /// A reader's last stored position; `None` if it never stored one.
@@ -80,9 +84,11 @@ impl Ledger {
                 Fact::MessageSkipped { name, message, reason, position }
             }
             CursorChange::Sign(signed) => {
-                let signatures = std::iter::once(&signed.signature).chain(&signed.introduction);
-                if signatures.map(Vec::len).any(|bytes| bytes > SIGNATURE_BYTES_MAX) {
-                    return Err(ChangeError::Invalid(format!("a signature has at most {SIGNATURE_BYTES_MAX} bytes")));
+                let introduced = signed.introductions.iter().map(|introduction| &introduction.signature);
+                let is_long = |signature: &Vec<u8>| signature.len() > SIGNATURE_BYTES_MAX;
+                if introduced.chain([&signed.signature]).any(is_long) || signed.introductions.len() > INTRODUCTIONS_MAX
+                {
+                    return Err(ChangeError::Invalid("signatures are too long, or too many".to_owned()));
                 }
                 if signed.size > self.journal.durable().0 {
                     return Err(ChangeError::Conflict(format!("the journal has no durable record {}", signed.size)));

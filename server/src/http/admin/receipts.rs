@@ -1,11 +1,14 @@
 //! Receipts of decisions, and signed heads of the journal.
 
+use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
 use axum::routing::get;
 use axum::{Json, Router};
 use serde::Deserialize;
 use serde_json::json;
-use tapgate_engine::ids::AuthorizationId;
+use tapgate_engine::fact::HeadSigned;
+use tapgate_engine::ids::{AuthorizationId, Sequence};
+use tapgate_engine::time::UnixMillis;
 
 use super::auth::Access;
 use super::{Admin, Answer, Gate, blocking, id, no_such, shown_durable};
@@ -17,13 +20,25 @@ pub(super) fn routes(gate: &Gate) -> Router<Admin> {
     gate.admit(Access::Read, read)
 }
 
-async fn receipt(State(admin): State<Admin>, Path(text): Path<String>) -> Answer {
+/// Of which size the receipt's head is.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Under {
+    under: Option<u64>,
+}
+
+async fn receipt(
+    State(admin): State<Admin>,
+    Path(text): Path<String>,
+    query: Result<Query<Under>, QueryRejection>,
+) -> Answer {
     let (id, signer): (AuthorizationId, _) = (id("authorization", &text)?, signer(&admin)?);
-    let now = admin.app.clock.now();
+    let Query(asked) = query.map_err(|error| Problem::Malformed(error.body_text()))?;
+    let now = trusted(&admin)?;
     shown_durable(&admin.app).await?;
     let made = blocking(&admin.app.ledger, move |ledger| {
-        let receipt = signer.receipt(ledger, &id, now.at)?.ok_or_else(|| no_such("authorization", id.as_str()))?;
-        Ok(json!(receipt))
+        let receipt = signer.receipt(ledger, &id, now, asked.under.map(Sequence))?;
+        Ok(json!(receipt.ok_or_else(|| no_such("decision under that head", id.as_str()))?))
     });
     made.await.map(Json)
 }
@@ -35,16 +50,37 @@ struct Asked {
     /// Of now, instead of the day's.
     #[serde(default)]
     fresh: bool,
+    /// Of now, with the proof that it extends the head of so many records.
+    since: Option<u64>,
 }
 
-async fn head(State(admin): State<Admin>, Query(asked): Query<Asked>) -> Answer {
-    let (signer, now) = (signer(&admin)?, admin.app.clock.now());
+async fn head(State(admin): State<Admin>, query: Result<Query<Asked>, QueryRejection>) -> Answer {
+    let Query(asked) = query.map_err(|error| Problem::Malformed(error.body_text()))?;
+    let (signer, now) = (signer(&admin)?, trusted(&admin)?);
     let made = blocking(&admin.app.ledger, move |ledger| {
-        let last = ledger.head_signed().filter(|_| !asked.fresh);
-        let signed = last.map_or_else(|| signer.sign(ledger, now.at), Ok)?;
+        let is_own = |signed: &HeadSigned| signed.signer == signer.key.address().0;
+        let last = ledger.head_signed()?.filter(|last| !asked.fresh && asked.since.is_none() && is_own(last));
+        let signed = match last {
+            Some(last) => last,
+            None => {
+                let signed = signer.sign(ledger, now, None, asked.since.map(Sequence))?;
+                signed.ok_or_else(|| no_such("head", &asked.since.unwrap_or_default().to_string()))?
+            }
+        };
+        tracing::info!(size = signed.size, root = hex::encode(signed.root), "a signed head was given away");
         Ok(json!(document(ledger, &signed)?))
     });
     made.await.map(Json)
+}
+
+/// The time to sign.
+fn trusted(admin: &Admin) -> Result<UnixMillis, Problem> {
+    let now = admin.app.clock.now();
+    if now.trusted {
+        Ok(now.at)
+    } else {
+        Err(Problem::NotReady("the clock is wrong, and a head says when it is signed"))
+    }
 }
 
 fn signer(admin: &Admin) -> Result<Signer, Problem> {

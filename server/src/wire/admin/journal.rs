@@ -167,7 +167,8 @@ fn fact(fact: &Fact) -> Value {
         Fact::HeadSigned(signed) => json!({
             "kind": "head_signed", "size": signed.size, "root": hex::encode(signed.root),
             "signed_at_millis": signed.signed_at.0, "signer": format!("0x{}", hex::encode(signed.signer)),
-            "signature": hex::encode(&signed.signature),
+            "signature": format!("0x{}", hex::encode(&signed.signature)),
+            "older_size": signed.older.map(|(size, _)| size), "introductions": signed.introductions.len(),
         }),
         Fact::LossAccepted(loss) => json!({
             "kind": "loss_accepted", "first": loss.first.0, "last": loss.last.0, "reason": loss.reason.as_str(),
