@@ -209,7 +209,7 @@ trace: traced ## where a request's time goes, of tapgate and of a bare server, s
 	  TRACED_BIN='$(TARGET)/traced' CRITERION_DIR='$(TARGET)/criterion' python3 bench/traced.py
 
 .PHONY: soak
-soak: install $(VENV)/.installed ## long run: many property cases and orders of evidence, kill -9 rounds, months of the sandbox, then fuzzing (about two hours)
+soak: install $(VENV)/.installed ## long run: many property cases and orders of evidence, kill -9 rounds, months of the sandbox, the threat model's defences switched off, then fuzzing (about three hours)
 	TAPGATE_CASES=$(SOAK_CASES) cargo test --release $(TESTED) --no-fail-fast
 	TAPGATE_CASES=$(SOAK_HISTORIES) cargo test --release $(TESTED) --test all -- --nocapture the_ledger_decides
 	cargo test --release $(TESTED) --test all -- --ignored --nocapture settlement::
@@ -219,4 +219,5 @@ soak: install $(VENV)/.installed ## long run: many property cases and orders of 
 	TAPGATE_BIN='$(TARGET)/release/tapgate' TAPGATE_SOAK=1 \
 	  '$(VENV)/bin/python' -m pytest -q $(ACCEPTANCE)/test_sandbox.py -k every_fault
 	scripts/soak-sandbox.sh '$(TARGET)/release/tapgate'
+	scripts/defences.py
 	$(MAKE) --no-print-directory fuzz FUZZ_SECONDS=$(SOAK_SECONDS)

@@ -6,6 +6,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use toml::de::{DeTable, DeValue};
+
 /// One rule: within `scope`, none of `forbidden` may be named, except in `except`.
 struct Rule {
     scope: &'static str,
@@ -425,4 +427,44 @@ fn a_broken_rule_is_seen() {
     check("//! Without tokio and SystemTime.\n    /// As tokio::spawn does.\nlet x = 1; // not tokio", &[]);
     check("fn f() {}\n\n#[cfg(test)]\nmod tests {\n    use std::fs;\n}\n", &[]);
     check("#[cfg(test)]\nuse std::fs;\nfn f() { tokio::spawn(g()); }", &[(2, "std::fs"), (3, "tokio")]);
+}
+
+/// The first cells of the threat model's tables.
+fn threats(model: &str) -> Vec<&str> {
+    let mut found = Vec::new();
+    let mut is_threats = false;
+    for line in model.lines() {
+        let cells: Vec<&str> = line.split('|').map(str::trim).collect();
+        match cells[..] {
+            ["", "threat", ..] => is_threats = true,
+            ["", first, ..] if is_threats && !first.starts_with("---") => found.push(first),
+            ["", ..] if cells.len() > 1 => {}
+            _ => is_threats = false,
+        }
+    }
+    found
+}
+
+#[test]
+fn every_threat_has_a_defence_that_can_be_switched_off() -> Result<(), Box<dyn std::error::Error>> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let read = |path: &str| std::fs::read_to_string(root.join(path));
+    let listed = read("server/tests/defences/defences.toml")?;
+    let listed = DeTable::parse(&listed)?;
+    let Some(DeValue::Array(defences)) = listed.get_ref().get("defence").map(|defences| defences.get_ref()) else {
+        return Err("a list of defences".into());
+    };
+    let mut guarded = Vec::new();
+    for defence in defences {
+        let text = |key: &str| {
+            let of = defence.get_ref().as_table().and_then(|defence| defence.get(key)?.get_ref().as_str());
+            of.ok_or_else(|| format!("a defence without {key}"))
+        };
+        let (threat, file, with) = (text("threat")?, text("file")?, text("with")?);
+        assert_eq!(read(file)?.matches(with).count(), 1, "{threat}: {file} has once: {with}");
+        guarded.push(threat);
+    }
+    let model = read("docs/threat-model.md")?;
+    assert_eq!(threats(&model), guarded, "docs/threat-model.md and defences.toml name the same threats in one order");
+    Ok(())
 }
