@@ -7,6 +7,8 @@ The work tree must be clean: sources are changed, and put back. TAPGATE_VENV: th
 """
 
 import os
+import re
+import signal
 import subprocess
 import sys
 import tomllib
@@ -15,15 +17,27 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 DEFENCES = ROOT / "server/tests/defences/defences.toml"
 ACCEPTANCE = ROOT / "server/tests/acceptance"
+TIMED_OUT = 124
 
 
 def target() -> Path:
     return Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
 
 
-def run(*command, cwd=ROOT, **environment) -> subprocess.CompletedProcess:
+def run(*command, cwd=ROOT, seconds=1_800, **environment) -> subprocess.CompletedProcess:
     environment = {**os.environ, **environment}
-    return subprocess.run(command, cwd=cwd, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    try:
+        return subprocess.run(
+            command,
+            cwd=cwd,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=seconds,
+        )
+    except subprocess.TimeoutExpired:
+        return subprocess.CompletedProcess(command, TIMED_OUT, f"not done after {seconds} s")
 
 
 def build(defence: dict) -> subprocess.CompletedProcess:
@@ -38,17 +52,23 @@ def test(defence: dict) -> subprocess.CompletedProcess:
         python = Path(os.environ.get("TAPGATE_VENV", target() / "acceptance-venv")) / "bin/python"
         binary = str(target() / "debug/tapgate")
         arguments = defence["acceptance"].split()
-        return run(str(python), "-m", "pytest", "-q", "-x", *arguments, cwd=ACCEPTANCE, TAPGATE_BIN=binary)
+        return run(str(python), "-m", "pytest", "-q", "-x", *arguments, cwd=ACCEPTANCE, seconds=300, TAPGATE_BIN=binary)
     package, name = defence["rust"].split()
-    return run("cargo", "test", "--quiet", "--package", package, "--all-features", name)
+    return run("cargo", "test", "--quiet", "--package", package, "--all-features", name, seconds=300)
 
 
-def has_tested(outcome: subprocess.CompletedProcess) -> bool:
-    """A test that is not there fails nothing, and a program that does not start proves nothing."""
-    return any(word in outcome.stdout for word in ("FAILED", "failed,", " failed"))
+def has_failed(outcome: subprocess.CompletedProcess) -> bool:
+    """That a test failed, and not the harness: a program that does not start, or does not end, proves nothing."""
+    is_tested = "test result: FAILED" in outcome.stdout or (outcome.returncode == 1 and " failed" in outcome.stdout)
+    return is_tested and outcome.returncode != TIMED_OUT and "did not become ready" not in outcome.stdout
 
 
-def judge(defence: dict) -> str | None:
+def has_passed(outcome: subprocess.CompletedProcess) -> bool:
+    """That at least one test ran."""
+    return outcome.returncode == 0 and bool(re.search(r"\b[1-9]\d* passed", outcome.stdout))
+
+
+def without(defence: dict) -> str | None:
     """What is wrong, if anything: the defence is switched off for as long as this takes."""
     file = ROOT / defence["file"]
     source = file.read_text()
@@ -62,25 +82,37 @@ def judge(defence: dict) -> str | None:
         tested = test(defence)
         if tested.returncode == 0:
             return "its test passes without the defence"
-        if not has_tested(tested):
-            return f"its test did not run:\n{tested.stdout[-2000:]}"
-        return None
+        return None if has_failed(tested) else f"its test did not run:\n{tested.stdout[-2000:]}"
     finally:
         file.write_text(source)
 
 
 def main() -> int:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     if run("git", "diff", "--quiet").returncode != 0:
         print("the work tree has changes: commit them first", file=sys.stderr)
         return 2
     asked = sys.argv[1:]
+    every = tomllib.loads(DEFENCES.read_text())["defence"]
+    defences = [each for each in every if not asked or any(part in each["threat"] for part in asked)]
     wrong = 0
-    for defence in tomllib.loads(DEFENCES.read_text())["defence"]:
-        if asked and not any(part in defence["threat"] for part in asked):
-            continue
-        found = judge(defence)
+
+    def tell(defence: dict, found: str | None):
+        nonlocal wrong
         wrong += found is not None
         print(f"{'missed' if found else 'seen'}: {defence['threat']}{': ' + found if found else ''}", flush=True)
+
+    # With every defence on, each test passes: else its failing would say nothing.
+    sound = []
+    for defence in defences:
+        built = build(defence)
+        tested = test(defence) if built.returncode == 0 else built
+        if has_passed(tested):
+            sound.append(defence)
+        else:
+            tell(defence, f"its test does not pass with the defence:\n{tested.stdout[-2000:]}")
+    for defence in sound:
+        tell(defence, without(defence))
     return 1 if wrong else 0
 
 

@@ -110,6 +110,10 @@ impl Store for Sink {
         Ok(())
     }
 
+    fn forget_cached(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
     fn check_rows(&self, _: Table, _: &[u8], _: usize) -> Result<Option<Vec<u8>>, StoreError> {
         Ok(None)
     }

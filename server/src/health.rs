@@ -43,6 +43,7 @@ pub struct Health {
     crowded: AtomicBool,
     damage: Found,
     head_late: Found,
+    head_changed: Found,
 }
 
 /// What a job found wrong, if anything, for people to take on; requests are taken all the same. Nothing is known before
@@ -68,6 +69,12 @@ impl Health {
     #[must_use]
     pub fn damage(&self) -> &Found {
         &self.damage
+    }
+
+    /// That the journal no longer has what was signed as its head.
+    #[must_use]
+    pub fn head_changed(&self) -> &Found {
+        &self.head_changed
     }
 
     /// Why the day's head of the journal is not signed and published.

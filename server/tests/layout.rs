@@ -234,6 +234,7 @@ const WINGS: &[Wing] = &[
             "trace",
             "clock",
             "signature",
+            "wire",
             "receipts",
             "treasury",
             "provider",

@@ -96,6 +96,8 @@ pub enum AlertKind {
     StoreDamaged,
     /// The day's head of the journal was not signed, or not published.
     HeadLate,
+    /// The journal no longer has what was signed as its head.
+    HeadChanged,
 }
 
 impl AlertKind {
@@ -124,6 +126,7 @@ impl AlertKind {
         AlertKind::ProviderSuspended,
         AlertKind::StoreDamaged,
         AlertKind::HeadLate,
+        AlertKind::HeadChanged,
     ];
 
     /// The name on the wire.
@@ -153,6 +156,7 @@ impl AlertKind {
             AlertKind::ProviderSuspended => "provider_suspended",
             AlertKind::StoreDamaged => "store_damaged",
             AlertKind::HeadLate => "head_late",
+            AlertKind::HeadChanged => "head_changed",
         }
     }
 }

@@ -37,13 +37,17 @@ impl Ledger {
     /// # Errors
     /// What is stored is not what was written, and where.
     pub fn scrub(&self, at: &mut Scrub) -> Result<Scrubbed, StoreError> {
+        if *at == Scrub::default() {
+            // What the system has in memory says nothing of the disk.
+            self.store.forget_cached()?;
+        }
         if at.tiles < self.journal.durable().0 / TILE_RECORDS {
             at.tiles += 1;
             return match StoredTree::of(&*self.store)?.check_tile(at.tiles - 1) {
                 Ok(()) => Ok(Scrubbed::Part),
                 Err(TreeError::Store(error)) => Err(error),
                 Err(TreeError::Unknown(span)) => match self.first_kept()? {
-                    Some(first) if first.0 > span.last() => Ok(Scrubbed::Part),
+                    Some(first) if first.0 > span.first() => Ok(Scrubbed::Part),
                     _ => Err(TreeError::Unknown(span).into()),
                 },
             };

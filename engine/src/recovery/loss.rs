@@ -89,6 +89,9 @@ impl Loss {
     /// # Errors
     /// The store failed: nothing, or everything, is appended.
     pub fn accept(self, store: &dyn Store) -> Result<(LossAccepted, Sequence), StoreError> {
+        if store.head()?.next() != self.named.first {
+            return Err(StoreError::Failed("the journal has changed since it was judged: begin again".to_owned()));
+        }
         store.append(&self.entries, &self.completed)?;
         store.sync_head()?;
         Ok((self.named, self.entries.last().map_or(Sequence::ZERO, |entry| entry.sequence)))

@@ -241,6 +241,12 @@ pub trait Store: Send + Sync + 'static {
     /// The store cannot be read.
     fn rows(&self, table: Table, visit: VisitRow<'_>) -> Result<(), StoreError>;
 
+    /// Has the next reads of what is in files come from the disk, where the system keeps copies of them in memory.
+    ///
+    /// # Errors
+    /// The files cannot be listed.
+    fn forget_cached(&self) -> Result<(), StoreError>;
+
     /// Reads at most `most` rows after a key for their checksums alone. Returns the last one's key; `None` at the table's
     /// end.
     ///

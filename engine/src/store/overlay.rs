@@ -110,6 +110,10 @@ impl Store for Overlay {
         rows.iter().try_for_each(|(key, value)| visit(key, value))
     }
 
+    fn forget_cached(&self) -> Result<(), StoreError> {
+        self.beneath.forget_cached()
+    }
+
     fn check_rows(&self, table: Table, after: &[u8], most: usize) -> Result<Option<Vec<u8>>, StoreError> {
         self.beneath.check_rows(table, after, most)
     }

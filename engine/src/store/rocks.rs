@@ -18,7 +18,7 @@ use rocksdb::{
     DBCompressionType, DBRawIterator, DBRecoveryMode, Env, FlushOptions, LiveFile, Options, ReadOptions, WriteBatch,
     WriteOptions,
 };
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{Advice, Mode, OFlags};
 use rustix::rand::GetRandomFlags;
 
 use self::durable_head::{DurableHead, Recorded};
@@ -768,6 +768,18 @@ impl Store for Rocks {
             at.next();
         }
         at.status().map_err(|error| failed(&error))
+    }
+
+    fn forget_cached(&self) -> Result<(), StoreError> {
+        for database in [&self.journal, &self.rows] {
+            for file in database.live_files().map_err(|error| failed(&error))? {
+                // A compaction may have replaced it meanwhile; the advice is no more than that.
+                if let Ok(file) = std::fs::File::open(database.path().join(file.name.trim_start_matches('/'))) {
+                    let _ = rustix::fs::fadvise(&file, 0, None, Advice::DontNeed);
+                }
+            }
+        }
+        Ok(())
     }
 
     fn check_rows(&self, table: Table, after: &[u8], most: usize) -> Result<Option<Vec<u8>>, StoreError> {

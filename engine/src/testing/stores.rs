@@ -172,6 +172,10 @@ impl Store for MemoryStore {
         rows.iter().try_for_each(|(key, value)| visit(key, value))
     }
 
+    fn forget_cached(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
     fn check_rows(&self, _: Table, _: &[u8], _: usize) -> Result<Option<Vec<u8>>, StoreError> {
         Ok(None)
     }
@@ -239,6 +243,9 @@ macro_rules! forward_reads {
         }
         fn rows(&self, table: Table, visit: VisitRow<'_>) -> Result<(), StoreError> {
             self.inner.rows(table, visit)
+        }
+        fn forget_cached(&self) -> Result<(), StoreError> {
+            self.inner.forget_cached()
         }
         fn check_rows(&self, table: Table, after: &[u8], most: usize) -> Result<Option<Vec<u8>>, StoreError> {
             self.inner.check_rows(table, after, most)

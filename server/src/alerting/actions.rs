@@ -29,6 +29,7 @@ const JUDGED: &[AlertKind] = &[
     AlertKind::ProviderSuspended,
     AlertKind::StoreDamaged,
     AlertKind::HeadLate,
+    AlertKind::HeadChanged,
 ];
 
 /// The result of one check.

@@ -15,7 +15,7 @@ use super::conditions::breaks::{break_ageing, drift, stand_in};
 use super::conditions::declines::decline_spike;
 use super::conditions::findings::{feed_unreadable, limit_weight_differs, rates_implausible};
 use super::conditions::floor::floor_breached;
-use super::conditions::gates::{clock_wrong, disk_low, head_late, provider_suspended, store_damaged};
+use super::conditions::gates::{clock_wrong, disk_low, head_changed, head_late, provider_suspended, store_damaged};
 use super::conditions::hourly_cap::{hourly_cap, reaches_cap};
 use super::conditions::journal::{JournalObservation, journal_slow};
 use super::conditions::ops_account::ops_account_limited;
@@ -180,6 +180,10 @@ fn check(watch: &Watch, open: &[Alert], seen: &mut PreviousCheck, now: UnixMilli
     match watch.health.head_late().get() {
         Some(reason) => found.standing.extend(reason.map(|reason| head_late(&reason))),
         None => found.unknown.push(AlertKind::HeadLate),
+    }
+    match watch.health.head_changed().get() {
+        Some(reason) => found.standing.extend(reason.map(|reason| head_changed(&reason))),
+        None => found.unknown.push(AlertKind::HeadChanged),
     }
     let words = ledger.program().providers;
     found.standing.extend(words.iter().filter(|word| word.suspended).map(provider_suspended));

@@ -12,7 +12,7 @@ use super::{Failed, print};
 use crate::receipts::verify::{self, Known, Signed, Unproved};
 use crate::signature::Address;
 use crate::wire::admin::journal::entry;
-use crate::wire::receipt::{Document, Head, document};
+use crate::wire::receipt::{Document, Head, Receipt as Proof, document};
 
 #[derive(Debug, Args)]
 #[command(args_conflicts_with_subcommands = true)]
@@ -100,7 +100,7 @@ fn verify_file(file: &Path, key: Option<Address>, kept: Option<&Path>) -> Result
                  answer came too late.\n",
                 screen::clean(&receipt.authorization_id),
                 of_head(&receipt.head, proved.signed),
-                trusted(known, proved.signed, "under the head that you keep"),
+                trusted(known, proved.signed, under(&receipt, known)),
             ))
         }
         Document::Head(head) => {
@@ -108,6 +108,14 @@ fn verify_file(file: &Path, key: Option<Address>, kept: Option<&Path>) -> Result
             let verdict = trusted(known, signed, "it extends the head that you keep");
             print(&format!("{}verdict: {verdict}\n", of_head(&head, signed)))
         }
+    }
+}
+
+/// Where the record lies.
+fn under(receipt: &Proof, known: Known<'_>) -> &'static str {
+    match known.head {
+        Some(kept) if receipt.sequence > kept.size => "under a head that extends the one that you keep",
+        _ => "under the head that you keep",
     }
 }
 

@@ -24,7 +24,7 @@ pub(super) fn receipts(reader: &mut Reader<'_>, read_file: ReadFile<'_>, data_di
     for path in ["receipts.key_file", "receipts.previous_key_file", "receipts.heads_dir"] {
         let Some(setting) = reader.find(path) else { continue };
         let Ok(at) = setting.text().map(PathBuf::from) else { continue };
-        if plain(&at).starts_with(plain(data_dir)) {
+        if plain(&at).is_some_and(|at| plain(data_dir).is_some_and(|data_dir| at.starts_with(data_dir))) {
             reader.report(&setting, "must lie outside of data_dir: it is to guard what lies in there".to_owned());
         }
         kept_outside.push(at);
@@ -39,17 +39,16 @@ pub(super) fn receipts(reader: &mut Reader<'_>, read_file: ReadFile<'_>, data_di
     Receipts { signer: key.map(|key| Signer { key, previous }), heads_dir, kept_outside }
 }
 
-/// A path without what changes nothing of where it leads, as far as its text says.
-fn plain(path: &Path) -> PathBuf {
+/// Where a path leads, as far as its text and the working directory say; links are followed when tapgate starts.
+fn plain(path: &Path) -> Option<PathBuf> {
     let mut plain = PathBuf::new();
-    for part in path.components() {
+    for part in std::path::absolute(path).ok()?.components() {
         match part {
-            Component::CurDir => {}
-            Component::ParentDir if plain.file_name().is_some() => {
+            Component::ParentDir => {
                 plain.pop();
             }
             part => plain.push(part),
         }
     }
-    plain
+    Some(plain)
 }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use crate::receipts::daily::Publish;
 use crate::treasury::follow::Cache;
+use crate::wire::receipt::Head;
 
 /// The file of treasury's cache.
 pub(super) const TREASURY_CACHE: &str = "treasury.cache";
@@ -41,7 +42,7 @@ pub(super) fn publish_into(directory: PathBuf) -> Publish {
     Arc::new(move |name, bytes| {
         let published = directory.join(name);
         match std::fs::read(&published) {
-            Ok(there) if there == bytes => return Ok(()),
+            Ok(there) if is_same_head(&there, bytes) => return Ok(()),
             Ok(_) => {
                 let published = published.display();
                 return Err(Error::other(format!(
@@ -63,6 +64,15 @@ pub(super) fn publish_into(directory: PathBuf) -> Publish {
         std::fs::rename(&written, &published)?;
         std::fs::File::open(&directory)?.sync_all()
     })
+}
+
+/// Whether both say the same of a journal: another version may write the rest otherwise.
+fn is_same_head(there: &[u8], bytes: &[u8]) -> bool {
+    let said = |bytes: &[u8]| {
+        let head: Head = serde_json::from_slice(bytes).ok()?;
+        Some((head.journal, head.size, head.root, head.time, head.key, head.signature))
+    };
+    there == bytes || said(there).is_some_and(|there| Some(there) == said(bytes))
 }
 
 /// `None` if the system does not report it: a missing figure must not stop the service.

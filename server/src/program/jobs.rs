@@ -120,8 +120,9 @@ pub(super) fn list<A: UrApi>(app: &Arc<App>, config: &Config, parts: Parts<A>) -
         let daily = Daily { signer, ledger: ledger(), clock: clock(), health: Arc::clone(&app.health), publish };
         jobs.push(Job::new("receipts", BESIDE_DECISIONS, |stopping| daily.run(stopping)));
     } else {
-        // No head can be late.
+        // No head can be late, or be contradicted.
         app.health.head_late().set(None);
+        app.health.head_changed().set(None);
     }
     let answers = Public::new(Arc::clone(app), config.public.clone());
     let (pressure, journaling) = (answers.pressure(), ledger());

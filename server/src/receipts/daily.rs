@@ -11,6 +11,7 @@ use tapgate_engine::journal::Durability;
 use tapgate_engine::ledger::{Change, ChangeError, CursorChange, Ledger};
 use tapgate_engine::store::StoreError;
 use tapgate_engine::time::Moment;
+use tokio::task::JoinHandle;
 
 use super::{Signer, document};
 use crate::clock::Clock;
@@ -63,11 +64,14 @@ enum Late {
     Hangs,
 }
 
-/// What this process is still to publish, the oldest first.
+/// What this process is still to publish.
 #[derive(Debug, Default)]
 struct Published {
     has_begun: bool,
+    /// The oldest first.
     left: VecDeque<HeadSigned>,
+    /// The write that a volume holds up: no second one is begun beside it.
+    hanging: Option<JoinHandle<io::Result<()>>>,
 }
 
 impl Daily {
@@ -81,14 +85,20 @@ impl Daily {
                     turned = self.turn(now, &mut published) => turned,
                     () = stopping.set() => return,
                 };
-                let late = turned.err().map(|error| error.to_string());
-                if let Some(error) = &late {
-                    tracing::error!(error, "today's head of the journal was not signed and published: trying again");
-                }
-                self.health.head_late().set(late);
+                self.tell(turned.err());
             }
             self.clock.rest(LOOK_INTERVAL, LOOK_INTERVAL, &mut stopping).await;
         }
+    }
+
+    fn tell(&self, late: Option<Late>) {
+        let is_changed = matches!(late, Some(Late::Changed(_)));
+        let reason = late.map(|error| error.to_string());
+        if let Some(error) = &reason {
+            tracing::error!(error, "today's head of the journal was not signed and published: trying again");
+        }
+        self.health.head_changed().set(reason.clone().filter(|_| is_changed));
+        self.health.head_late().set(reason.filter(|_| !is_changed));
     }
 
     /// Signs where none was signed today, and publishes what this process has not published yet.
@@ -99,29 +109,37 @@ impl Daily {
         {
             return Err(Late::Changed(last.size));
         }
+        if !std::mem::replace(&mut published.has_begun, true) {
+            // The process before this one may have ended before it had published it.
+            published.left.extend(last.clone());
+        }
         let is_todays = |signed: &HeadSigned| {
             signed.signed_at.0 / DAY_MILLIS == now.at.0 / DAY_MILLIS && signed.signer == self.signer.key.address().0
         };
-        if last.as_ref().is_some_and(is_todays) {
-            // A process before this one may have ended before it had published it.
-            if !std::mem::replace(&mut published.has_begun, true) {
-                published.left.extend(last);
-            }
-        } else {
-            published.has_begun = true;
+        if !last.as_ref().is_some_and(is_todays) {
             published.left.push_back(self.sign(now, last)?);
             if published.left.len() > UNPUBLISHED_MAX {
                 published.left.pop_front();
             }
         }
-        while let Some(signed) = published.left.front() {
-            if let Some(publish) = &self.publish {
-                let (name, bytes) = file(&document(&self.ledger, signed)?);
-                write(Arc::clone(publish), name, bytes).await?;
+        self.publish(published).await
+    }
+
+    /// Publishes each head that is left; one that cannot be does not keep the others from it.
+    async fn publish(&self, published: &mut Published) -> Result<(), Late> {
+        let Some(publish) = &self.publish else {
+            published.left.clear();
+            return Ok(());
+        };
+        let mut late = None;
+        for signed in std::mem::take(&mut published.left) {
+            let (name, bytes) = file(&document(&self.ledger, &signed)?);
+            if let Err(error) = write(publish, name, bytes, &mut published.hanging).await {
+                late.get_or_insert(error);
+                published.left.push_back(signed);
             }
-            published.left.pop_front();
         }
-        Ok(())
+        late.map_or(Ok(()), Err)
     }
 
     fn sign(&self, now: Moment, last: Option<HeadSigned>) -> Result<HeadSigned, Late> {
@@ -151,12 +169,26 @@ impl Daily {
     }
 }
 
-async fn write(publish: Publish, name: String, bytes: Vec<u8>) -> Result<(), Late> {
-    let writing = tokio::task::spawn_blocking(move || publish(&name, &bytes));
-    match tokio::time::timeout(PUBLISH_MAX, writing).await {
+async fn write(
+    publish: &Publish,
+    name: String,
+    bytes: Vec<u8>,
+    hanging: &mut Option<JoinHandle<io::Result<()>>>,
+) -> Result<(), Late> {
+    if let Some(before) = hanging {
+        // Its own head is published again, and then is there already.
+        let _ = tokio::time::timeout(PUBLISH_MAX, before).await.map_err(|_| Late::Hangs)?;
+        *hanging = None;
+    }
+    let publish = Arc::clone(publish);
+    let mut writing = tokio::task::spawn_blocking(move || publish(&name, &bytes));
+    match tokio::time::timeout(PUBLISH_MAX, &mut writing).await {
         Ok(Ok(written)) => Ok(written?),
         Ok(Err(ended)) => Err(io::Error::other(ended).into()),
-        Err(_) => Err(Late::Hangs),
+        Err(_) => {
+            *hanging = Some(writing);
+            Err(Late::Hangs)
+        }
     }
 }
 
@@ -207,13 +239,14 @@ mod tests {
             let is_done = daily.turn(now, &mut published).await.is_ok();
             looks.push((is_done, daily.ledger.journal().durable().0, written.lock().unwrap().len()));
         }
-        // The last look is on a day before, as after a clock that was set right.
-        let expected = [(false, 4, 0), (false, 5, 0), (true, 5, 2), (true, 5, 2), (true, 6, 3), (true, 7, 4)];
+        // One that cannot be written keeps no other from it. The last look is on a day before, as after a clock that was
+        // set right.
+        let expected = [(false, 4, 0), (false, 5, 1), (true, 5, 2), (true, 5, 2), (true, 6, 3), (true, 7, 4)];
         assert_eq!(looks, expected);
         let written = written.lock().unwrap();
         let names: Vec<_> = written.iter().map(|(name, _)| name.as_str()).collect();
-        let days = ["11-30-3", "12-01-4", "12-02-5", "12-01-6"].map(|day| format!("head-2025-{day}.json"));
+        let days = ["12-01-4", "11-30-3", "12-02-5", "12-01-6"].map(|day| format!("head-2025-{day}.json"));
         assert_eq!(names, days);
-        assert_eq!(written[1].1.older.as_ref().unwrap().size, 3);
+        assert_eq!(written[0].1.older.as_ref().unwrap().size, 3);
     }
 }

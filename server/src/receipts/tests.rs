@@ -145,8 +145,10 @@ fn a_receipt_lies_under_the_head_that_was_published_or_a_new_one() {
     decide(&ledger, "later");
     let later = receipt_of(&ledger, "later");
     assert_eq!(later.head.size, 22);
-    let other = Unproved::OtherHead { size: 22, kept: 20 };
-    assert_eq!(verify::receipt(&later, by_head(&published)), Err(other));
+    let unknown = Unproved::Later { sequence: 22, kept: 20 };
+    assert_eq!(verify::receipt(&later, by_head(&published)), Err(unknown));
+    let known = Known { key: Some(key(1).address()), head: Some(&published) };
+    assert!(verify::receipt(&later, known).is_ok(), "signed, and its head extends the one that is kept");
     // The next one shows that it extends the one before, so that it proves receipts under either.
     let next = document(&ledger, &sign(&ledger, &signer(1))).unwrap();
     assert_eq!((next.size, next.older.as_ref().map(|older| older.size)), (22, Some(20)));
@@ -173,6 +175,7 @@ fn a_journal_that_was_written_anew_is_a_fork() {
     let mut same_size = kept.clone();
     same_size.root = hex::encode(head.root);
     assert_eq!(verify::receipt(&receipt, by_head(&same_size)), Err(Unproved::Fork(20)));
+    assert_eq!(verify::head(&receipt.head, by_head(&same_size)), Err(Unproved::Fork(20)));
 }
 
 #[test]

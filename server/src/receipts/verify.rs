@@ -58,6 +58,17 @@ pub enum Unproved {
         /// The checker's.
         kept: u64,
     },
+    /// The kept head has no such record.
+    #[error(
+        "record {sequence} was written after the head of {kept} records that you keep, which says nothing of it: check it with \
+         the signer's address, too (`--key`)"
+    )]
+    Later {
+        /// The receipt's record.
+        sequence: u64,
+        /// The checker's.
+        kept: u64,
+    },
     /// Two heads of one size that differ, or one that does not extend the other.
     #[error(
         "the journal was changed below the head of {0} records: a backup was restored, a loss was accepted, or somebody \
@@ -103,7 +114,7 @@ pub fn receipt(receipt: &Receipt, known: Known<'_>) -> Result<Proved, Unproved> 
     }
     let signed = known.key.map(|key| signed(&receipt.head, key)).transpose()?;
     if let Some(kept) = known.head {
-        is_kept(receipt, kept)?;
+        is_kept(receipt, kept, signed.is_some())?;
     }
     let record = Record::decode(&payload)?;
     match record.fact.request() {
@@ -146,25 +157,22 @@ fn signed(head: &Head, known: Address) -> Result<Signed, Unproved> {
     if signer_of(&head.signature, &statement) == Ok(by) { Ok(Signed { by, at }) } else { Err(Unproved::Signature(by)) }
 }
 
-/// The head of a receipt is the kept one, or one of the two extends the other and both have the record.
-fn is_kept(receipt: &Receipt, kept: &Head) -> Result<(), Unproved> {
+/// The head of a receipt is the kept one, or one of the two extends the other. A record that the kept one does not have
+/// needs a signature.
+fn is_kept(receipt: &Receipt, kept: &Head, is_signed: bool) -> Result<(), Unproved> {
     let head = &receipt.head;
-    is_of(head, kept)?;
-    if head.size == kept.size {
-        return if tree(head)? == tree(kept)? { Ok(()) } else { Err(Unproved::Fork(head.size)) };
-    }
     match &kept.older {
-        Some(older) if older.size == head.size => extends(kept, head),
-        _ if receipt.sequence <= kept.size => extends(head, kept),
-        _ => Err(Unproved::OtherHead { size: head.size, kept: kept.size }),
+        Some(older) if older.size == head.size && head.size < kept.size => extends(kept, head),
+        _ if receipt.sequence <= kept.size || is_signed => extends(head, kept),
+        _ => Err(Unproved::Later { sequence: receipt.sequence, kept: kept.size }),
     }
 }
 
 fn extends(newer: &Head, older: &Head) -> Result<(), Unproved> {
     is_of(newer, older)?;
     let (own, wanted) = (tree(newer)?, tree(older)?);
-    if own == wanted {
-        return Ok(());
+    if own.size == wanted.size {
+        return if own == wanted { Ok(()) } else { Err(Unproved::Fork(wanted.size)) };
     }
     let linked = newer.older.as_ref().filter(|linked| linked.size == wanted.size);
     let linked = linked.ok_or(Unproved::OtherHead { size: own.size, kept: wanted.size })?;

@@ -66,6 +66,10 @@ impl Store for Watched {
         self.0.rows(table, visit)
     }
 
+    fn forget_cached(&self) -> Result<(), StoreError> {
+        self.0.forget_cached()
+    }
+
     fn check_rows(&self, table: Table, after: &[u8], most: usize) -> Result<Option<Vec<u8>>, StoreError> {
         self.0.check_rows(table, after, most)
     }

@@ -17,6 +17,7 @@ pub const FORMAT: u8 = 1;
 #[serde(rename_all = "camelCase")]
 pub struct Head {
     /// The form of what is signed: [`FORMAT`].
+    #[serde(default = "first_format")]
     pub format: u8,
     /// The journal's name, which its copies keep.
     pub journal: String,
@@ -93,6 +94,10 @@ pub fn document(text: &[u8]) -> Result<Document, Malformed> {
         true => serde_json::from_value(value).map(Document::Receipt).map_err(malformed),
         false => serde_json::from_value(value).map(Document::Head).map_err(malformed),
     }
+}
+
+fn first_format() -> u8 {
+    1
 }
 
 impl Head {

@@ -13,7 +13,6 @@ use std::fs::{File, OpenOptions};
 use std::io::ErrorKind;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use super::{StoreError, SyncMode};
@@ -121,8 +120,6 @@ impl Recorded {
 pub(super) struct DurableHead {
     file: File,
     next: Mutex<Next>,
-    /// Whether something was written since the last sync.
-    is_ahead: AtomicBool,
 }
 
 /// What the last write said, and where the next one goes.
@@ -130,6 +127,8 @@ pub(super) struct DurableHead {
 struct Next {
     recorded: Recorded,
     slot: usize,
+    /// Whether something was written since the last sync.
+    is_ahead: bool,
 }
 
 impl DurableHead {
@@ -149,11 +148,7 @@ impl DurableHead {
         // Also of one that was made before a start was cut short.
         let synced = file.sync_all().and_then(|()| File::open(directory)?.sync_all());
         synced.map_err(|error| failed("made", &error))?;
-        Ok(DurableHead {
-            file,
-            next: Mutex::new(Next { recorded: journal, slot: 0 }),
-            is_ahead: AtomicBool::new(false),
-        })
+        Ok(DurableHead { file, next: Mutex::new(Next { recorded: journal, slot: 0, is_ahead: false }) })
     }
 
     /// Says in every slot, and for good, where the journal ended when the file was opened.
@@ -198,7 +193,7 @@ impl DurableHead {
         change(&mut next.recorded);
         let written = self.file.write_all_at(&next.recorded.encode(), (next.slot * BLOCK_BYTES) as u64);
         written.map_err(|error| failed("written", &error))?;
-        self.is_ahead.store(true, Ordering::Release);
+        next.is_ahead = true;
         Ok(())
     }
 
@@ -207,11 +202,11 @@ impl DurableHead {
     /// # Errors
     /// The disk failed.
     pub(super) fn sync(&self, log: impl FnOnce() -> Result<(), StoreError>) -> Result<(), StoreError> {
-        if !self.is_ahead.swap(false, Ordering::AcqRel) {
-            return Ok(());
-        }
         {
             let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
+            if !std::mem::take(&mut next.is_ahead) {
+                return Ok(());
+            }
             next.slot = (next.slot + 1) % SLOTS;
         }
         log()?;

@@ -48,17 +48,32 @@ pub fn disk_low() -> Condition {
     }
 }
 
-/// A pass over the store found that the disk has changed what was written.
+/// The journal was changed below a head that was signed.
+#[must_use]
+pub fn head_changed(reason: &str) -> Condition {
+    Condition {
+        kind: AlertKind::HeadChanged,
+        subject: CompactString::default(),
+        severity: Severity::Critical,
+        title: "The journal is not what was signed".into(),
+        text: "Somebody edited it, or the disk did; no head is signed any more. Keep a copy of the data directory, compare it \
+               with the heads that were published (docs/receipts.md), and put back a backup."
+            .into(),
+        facts: facts([("reason", reason.into())]),
+    }
+}
+
+/// A pass over the store found what is not as it was written.
 #[must_use]
 pub fn store_damaged(damage: &str) -> Condition {
     Condition {
         kind: AlertKind::StoreDamaged,
         subject: CompactString::default(),
         severity: Severity::Critical,
-        title: "The disk has changed what was written".into(),
-        text: "Decisions go on from memory; answers about the damaged part fail, and a restart may refuse the directory. Keep \
-               a copy, look at the disk, and restore a backup: docs/runbook/TapgateStoreFailing.md. The alert ends with the \
-               first pass, each day, that finds nothing."
+        title: "What is stored cannot be read as it was written".into(),
+        text: "Decisions go on from memory; answers about that part fail, and a restart may refuse the directory. Look at the \
+               disk and its log, keep a copy, and restore a backup: docs/runbook/TapgateStoreFailing.md. The alert ends with \
+               the first pass, each day, that finds nothing."
             .into(),
         facts: facts([("damage", damage.into())]),
     }

@@ -568,6 +568,10 @@ impl Store for Counted {
         self.inner.rows(table, visit)
     }
 
+    fn forget_cached(&self) -> Result<(), StoreError> {
+        self.inner.forget_cached()
+    }
+
     fn check_rows(&self, table: Table, after: &[u8], most: usize) -> Result<Option<Vec<u8>>, StoreError> {
         self.inner.check_rows(table, after, most)
     }

@@ -38,7 +38,11 @@ async fn receipt(
     shown_durable(&admin.app).await?;
     let made = blocking(&admin.app.ledger, move |ledger| {
         let receipt = signer.receipt(ledger, &id, now, asked.under.map(Sequence))?;
-        Ok(json!(receipt.ok_or_else(|| no_such("decision under that head", id.as_str()))?))
+        let missing = || match asked.under {
+            Some(size) => Problem::NotFound(format!("the head of {size} records has no decision on {}", id.as_str())),
+            None => no_such("authorization", id.as_str()),
+        };
+        Ok(json!(receipt.ok_or_else(missing)?))
     });
     made.await.map(Json)
 }

@@ -28,6 +28,9 @@ pub(super) struct Scrubbing {
 impl Scrubbing {
     /// Reads pass after pass until asked to stop.
     pub(super) async fn run(self, mut stopping: Stopping) {
+        for name in ["tapgate_scrub_passes_total", "tapgate_scrub_damages_total"] {
+            counter!(name).increment(0);
+        }
         self.clock.rest(AFTER_START, AFTER_START, &mut stopping).await;
         while !stopping.is_set() {
             self.pass(&mut stopping).await;
@@ -49,7 +52,7 @@ impl Scrubbing {
                     return;
                 }
                 Err(error) => {
-                    tracing::error!(%error, "the disk has changed what was written: see the runbook, TapgateStoreFailing");
+                    tracing::error!(%error, "what is stored cannot be read as it was written: runbook TapgateStoreFailing");
                     counter!("tapgate_scrub_damages_total").increment(1);
                     let first = damage.get_or_insert_with(|| error.to_string()).clone();
                     self.health.damage().set(Some(first));
