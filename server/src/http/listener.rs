@@ -149,7 +149,8 @@ pub async fn serve<S, B>(
     }
 }
 
-/// Drives a connection until it ends, or is asked to. A request that came in meanwhile is answered first.
+/// Drives a connection until it ends, or is asked to. A request that came in meanwhile is answered first; who does not take
+/// an answer has had time, and keeps nobody waiting for its place.
 async fn while_in_place<E>(connection: impl Future<Output = Result<(), E>>, place: &Place) -> Result<(), E> {
     let mut connection = std::pin::pin!(connection);
     tokio::select! {
@@ -158,11 +159,10 @@ async fn while_in_place<E>(connection: impl Future<Output = Result<(), E>>, plac
         () = place.ended() => {}
     }
     let last = std::future::poll_fn(|context| match connection.as_mut().poll(context) {
-        Poll::Pending if place.is_asked() => Poll::Pending,
+        Poll::Pending if place.is_busy() => Poll::Pending,
         Poll::Pending => Poll::Ready(Ok(())),
         ended => ended,
     });
-    // A decision has a deadline; who does not read its answer has had time.
     tokio::time::timeout(LAST_ANSWER, last).await.unwrap_or(Ok(()))
 }
 

@@ -178,6 +178,10 @@ impl Public {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             tokio::spawn(swallow(upload.body.into_inner()));
         }
+        if response.status().is_client_error() && !caller.seat.is_proven() {
+            // Who sends what nobody takes, and shows nothing of who they are, sends it once a connection.
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
         caller.arrival.forget();
         match response.status() {
             StatusCode::OK => self.meters.answered.increment(1),

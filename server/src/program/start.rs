@@ -1,13 +1,14 @@
 //! The start: recovers the state, builds every part from its inputs, and starts the jobs.
 
 use std::hash::{BuildHasher, RandomState};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use tapgate_engine::ledger::Ledger;
 use tapgate_engine::recovery::recover;
 use tapgate_engine::store::StoreError;
 use tapgate_engine::store::rocks::{Rocks, TablesOpen};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
@@ -30,6 +31,10 @@ use crate::provider::hint::Hint;
 use crate::randomness::Randomness;
 use crate::trace;
 use crate::treasury::follow::Follower;
+
+/// Connections that the system keeps until they are accepted, as many as Linux permits by default. Where they are more, the
+/// next one waits a second for its second attempt, whoever it is.
+const BACKLOG: u32 = 4_096;
 
 /// Serves until a signal or a failure ends it.
 ///
@@ -81,8 +86,8 @@ impl Server {
         let (hints, hinted) = mpsc::channel(feeds::HINTS_MAX);
         let (app, known, workers) = recovered(&config, (clock, shares.tables), failed.clone(), hints)?;
         let app = Arc::new(app);
-        let public = bind(config.listen.public).await?;
-        let admin = bind(config.listen.admin).await?;
+        let public = bind(config.listen.public)?;
+        let admin = bind(config.listen.admin)?;
         let addresses = Addresses { public: address(&public)?, admin: address(&admin)? };
         let (data_dir, metrics) = (config.data_dir.clone(), app.metrics.clone());
         let parts = Parts {
@@ -178,11 +183,18 @@ fn recovered(
     Ok((app, Known { users, holding }, workers))
 }
 
-async fn bind(address: std::net::SocketAddr) -> Result<TcpListener, ServeError> {
-    TcpListener::bind(address).await.map_err(|error| ServeError::Listen { address, error })
+fn bind(address: SocketAddr) -> Result<TcpListener, ServeError> {
+    let listening = || {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+        // As the standard library does: a restart need not wait for connections of before.
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        socket.listen(BACKLOG)
+    };
+    listening().map_err(|error| ServeError::Listen { address, error })
 }
 
-fn address(listener: &TcpListener) -> Result<std::net::SocketAddr, ServeError> {
+fn address(listener: &TcpListener) -> Result<SocketAddr, ServeError> {
     listener.local_addr().map_err(|error| ServeError::SetUp(error.to_string()))
 }
 

@@ -139,6 +139,11 @@ impl Seat {
         self.places.prove(&self.place);
     }
 
+    /// Whether the connection itself has shown who it is.
+    pub(super) fn is_proven(&self) -> bool {
+        matches!(self.place.standing(), Standing::Proven | Standing::Trusted)
+    }
+
     /// Whether neither the client nor its peer has proven who they are.
     pub(super) fn is_strangers(&self) -> bool {
         self.place.standing() == Standing::Stranger

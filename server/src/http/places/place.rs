@@ -195,7 +195,7 @@ impl Place {
     }
 
     /// Whether a complete request has no answer yet, or one that is being sent.
-    pub(in crate::http) fn is_asked(&self) -> bool {
+    fn is_asked(&self) -> bool {
         matches!(self.doing().0, Doing::Answering | Doing::Answered)
     }
 
@@ -206,7 +206,7 @@ impl Place {
     }
 
     /// Whether a complete request waits for its answer.
-    pub(super) fn is_busy(&self) -> bool {
+    pub(in crate::http) fn is_busy(&self) -> bool {
         self.doing().0 == Doing::Answering
     }
 
