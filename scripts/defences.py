@@ -59,7 +59,8 @@ def test(defence: dict) -> subprocess.CompletedProcess:
 
 def has_failed(outcome: subprocess.CompletedProcess) -> bool:
     """That a test failed, and not the harness: a program that does not start, or does not end, proves nothing."""
-    is_tested = "test result: FAILED" in outcome.stdout or (outcome.returncode == 1 and " failed" in outcome.stdout)
+    of_pytest = outcome.returncode == 1 and re.search(r"\b[1-9]\d* (failed|error)", outcome.stdout)
+    is_tested = "test result: FAILED" in outcome.stdout or of_pytest is not None
     return is_tested and outcome.returncode != TIMED_OUT and "did not become ready" not in outcome.stdout
 
 
