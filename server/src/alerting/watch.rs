@@ -24,7 +24,7 @@ use super::conditions::prefund_refused::{prefund_refused, prefund_unanswered, pr
 use super::conditions::prefunds::{prefund_overdue, prefund_short};
 use super::conditions::reports::report_stale;
 use crate::clock::Clock;
-use crate::health::Health;
+use crate::health::{self, Health};
 use crate::provider::findings::Findings;
 use crate::provider::prefunding::plan::Planned;
 use crate::provider::prefunding::{AutoPrefundMode, Board, Looked};
@@ -173,18 +173,7 @@ fn check(watch: &Watch, open: &[Alert], seen: &mut PreviousCheck, now: UnixMilli
     if watch.health.is_disk_low() {
         found.standing.push(disk_low());
     }
-    match watch.health.damage().get() {
-        Some(damage) => found.standing.extend(damage.map(|damage| store_damaged(&damage))),
-        None => found.unknown.push(AlertKind::StoreDamaged),
-    }
-    match watch.health.head_late().get() {
-        Some(reason) => found.standing.extend(reason.map(|reason| head_late(&reason))),
-        None => found.unknown.push(AlertKind::HeadLate),
-    }
-    match watch.health.head_changed().get() {
-        Some(reason) => found.standing.extend(reason.map(|reason| head_changed(&reason))),
-        None => found.unknown.push(AlertKind::HeadChanged),
-    }
+    judge_health(&watch.health, &mut found);
     let words = ledger.program().providers;
     found.standing.extend(words.iter().filter(|word| word.suspended).map(provider_suspended));
     judge_findings(&watch.findings, &mut found, now);
@@ -202,6 +191,17 @@ fn check(watch: &Watch, open: &[Alert], seen: &mut PreviousCheck, now: UnixMilli
         found.unknown.extend(OF_THE_JOURNAL);
     }
     found
+}
+
+/// What a job of this process has not looked at yet may still hold: a restart ends no alert.
+fn judge_health(health: &Health, found: &mut Found) {
+    let mut judge = |kind, looked: &health::Found, condition: fn(&str) -> Condition| match looked.get() {
+        Some(wrong) => found.standing.extend(wrong.as_deref().map(condition)),
+        None => found.unknown.push(kind),
+    };
+    judge(AlertKind::StoreDamaged, health.damage(), store_damaged);
+    judge(AlertKind::HeadLate, health.head_late(), head_late);
+    judge(AlertKind::HeadChanged, health.head_changed(), head_changed);
 }
 
 /// What this process has not seen yet may still hold: a restart ends no alert.
