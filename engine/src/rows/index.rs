@@ -74,17 +74,9 @@ impl LastRecords {
 
     /// Those that are not known yet, from the disk.
     pub(crate) fn or_stored(self, key: IdKey, store: &dyn Store) -> Result<LastRecords, StoreError> {
-        let or_stored = |known: Sequence, subject| {
-            if known > Sequence::ZERO {
-                return Ok(known);
-            }
-            let key = key.entry(subject);
-            let stored = store.row(Table::Ids, &key)?;
-            stored.map_or(Ok(Sequence::ZERO), |bytes| read_entry(&key, &bytes).map(|(_, sequence)| sequence))
-        };
         Ok(LastRecords {
-            authorization: or_stored(self.authorization, Subject::Authorization)?,
-            answer: or_stored(self.answer, Subject::Answer)?,
+            authorization: or_stored(self.authorization, key.entry(Subject::Authorization), store)?,
+            answer: or_stored(self.answer, key.entry(Subject::Answer), store)?,
         })
     }
 
@@ -95,6 +87,18 @@ impl LastRecords {
             Subject::Answer => &mut self.answer,
         };
         *last = sequence.max(*last);
+    }
+}
+
+/// In line, because every decision asks twice of an id that nobody knows yet.
+#[inline(always)]
+fn or_stored(known: Sequence, key: EntryKey, store: &dyn Store) -> Result<Sequence, StoreError> {
+    if known > Sequence::ZERO {
+        return Ok(known);
+    }
+    match store.row(Table::Ids, &key)? {
+        None => Ok(Sequence::ZERO),
+        Some(bytes) => read_entry(&key, &bytes).map(|(_, sequence)| sequence),
     }
 }
 
