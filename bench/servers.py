@@ -74,11 +74,12 @@ def load(directory: Path, public: int, clients: int, *more, seconds=SECONDS):
 
 
 @contextmanager
-def bare_serving(directory: Path, durability: str | None, binaries: Binaries = PLAIN):
+def bare_serving(directory: Path, durability: str | None, binaries: Binaries = PLAIN, refuses: bool = False):
     (directory / "ur.key").write_text(KEY)
     port = free_port()
     keeps = ("--durability", durability, "--dir", directory / "data") if durability else ()
-    server = subprocess.Popen([binaries.load, "bare", "--listen", f"127.0.0.1:{port}", "--ur-key-file", directory / "ur.key", *keeps])
+    server = subprocess.Popen([binaries.load, "bare", "--listen", f"127.0.0.1:{port}", "--ur-key-file", directory / "ur.key", *keeps,
+                               *(["--refuse"] if refuses else [])])  # fmt: skip
     try:
         wait_for(port, server)
         yield port, server

@@ -162,8 +162,16 @@ fn tell(at: UnixMillis, doubt: Option<Doubt>) {
 }
 
 fn wall() -> UnixMillis {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    UnixMillis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+    UnixMillis(u64::try_from(since_epoch().as_millis()).unwrap_or(u64::MAX))
+}
+
+fn since_epoch() -> Duration {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
+}
+
+/// How long ago the system noted something by its own clock, as the time since 1970; zero for what it notes to come.
+pub(crate) fn ago(noted: Duration) -> Duration {
+    since_epoch().saturating_sub(noted)
 }
 
 #[cfg(test)]

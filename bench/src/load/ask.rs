@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use http_body_util::{BodyExt, Full};
@@ -33,6 +33,12 @@ const DRAIN: Duration = Duration::from_secs(10);
 /// The error of a callback whose answer came too late, or did not come.
 const GIVEN_UP: &str = "given up";
 
+/// The error of a callback that found no connection free, or a sender that was busy: nobody asked for an answer.
+const NOT_SENT: &str = "not sent";
+
+/// How late a callback is still sent by a sender that gives up: what is sent with no time left only adds to an overload.
+const TARDY: Duration = Duration::from_millis(50);
+
 /// How callbacks follow one another.
 pub(crate) enum Loop {
     /// Each connection's next goes when its last is answered.
@@ -60,6 +66,8 @@ pub(crate) struct Run {
     pub(crate) clock: Option<Clock>,
     /// Numbers of requests that were answered late: none of them stands, and later requests about them are answered so.
     pub(crate) late: Mutex<HashSet<u64>>,
+    /// One for all connections: thousands of histograms would cost the sender more time than the sending.
+    pub(crate) seen: Mutex<Seen>,
 }
 
 /// Errors of a server whose disk kept it waiting beyond its deadline: it gave the right answer, late.
@@ -70,7 +78,7 @@ pub(crate) fn is_late(error: &str) -> bool {
     LATE.contains(&error)
 }
 
-/// What one connection saw, and then the sum of them.
+/// What the connections saw.
 pub(crate) struct Seen {
     /// From the intended send time.
     pub(crate) latency: Latencies,
@@ -108,38 +116,22 @@ impl Seen {
         })
     }
 
-    pub(crate) fn add(&mut self, other: Seen) -> Result<(), Failed> {
-        self.latency.add(&other.latency)?;
-        self.service.add(&other.service)?;
-        self.waited.add(&other.waited)?;
-        for (what, count) in other.counts {
-            *self.counts.entry(what).or_default() += count;
-        }
-        for (kind, count) in other.errors {
-            *self.errors.entry(kind).or_default() += count;
-        }
-        self.wrong += other.wrong;
-        self.first_wrong = self.first_wrong.take().or(other.first_wrong);
-        self.starved += other.starved;
-        self.last = self.last.max(other.last);
-        self.splits.extend(other.splits);
-        Ok(())
-    }
-
     fn error(&mut self, kind: impl Into<String>) {
         *self.errors.entry(kind.into()).or_default() += 1;
     }
 }
 
 impl Run {
+    pub(crate) fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Sends until everything is sent or the time is over; connects again where a connection ends.
-    pub(crate) async fn connection(self: Arc<Run>) -> Result<Seen, Failed> {
-        let mut seen = Seen::nothing()?;
+    pub(crate) async fn connection(self: Arc<Run>) {
         while Instant::now() < self.ends {
             match self.target.connect().await {
                 Ok((sender, connection)) => {
-                    let expected = Vec::new();
-                    let mut bench = Bench { run: &self, sender, seen: &mut seen, expected, before: None };
+                    let mut bench = Bench { run: &self, sender, expected: Vec::new(), before: None };
                     // Both in one task: an answer wakes it once. The connection ends first only if the server ended it.
                     let finished = tokio::select! {
                         biased;
@@ -150,20 +142,19 @@ impl Run {
                         break;
                     }
                     if self.patience.is_none() {
-                        seen.error("connection ended");
+                        self.seen().error("connection ended");
                     }
                 }
                 Err(Failed(error)) => {
-                    seen.error(error);
+                    self.seen().error(error);
                     tokio::time::sleep(CONNECT_PAUSE).await;
                 }
             }
         }
-        Ok(seen)
     }
 
     /// The next callback and when it is due; `None` once there is none, or no time.
-    async fn next(&self, seen: &mut Seen) -> Option<(Instant, Callback)> {
+    async fn next(&self) -> Option<(Instant, Callback)> {
         if let Loop::Open(_, permits) = &self.pacing {
             permits.acquire().await.ok()?.forget();
         }
@@ -175,7 +166,7 @@ impl Run {
                 (Taken::Callback(index, callback), Loop::Open(pace, _)) => return Some((pace.due(index), callback)),
                 (Taken::Callback(_, callback), Loop::Closed) => return Some((Instant::now(), callback)),
                 (Taken::NotYet, _) => {
-                    seen.starved += 1;
+                    self.seen().starved += 1;
                     tokio::time::sleep(FEED_PAUSE).await;
                 }
                 (Taken::Finished, _) => return None,
@@ -200,7 +191,6 @@ struct Answer {
 struct Bench<'a> {
     run: &'a Run,
     sender: SendRequest<Full<Bytes>>,
-    seen: &'a mut Seen,
     expected: Vec<u8>,
     /// The last traced answer: the next one tells when it was handed to the socket.
     before: Option<Asked>,
@@ -209,22 +199,22 @@ struct Bench<'a> {
 impl Bench<'_> {
     /// True: everything was sent. False: the connection broke, or was given up with a callback.
     async fn send_all(&mut self) -> bool {
-        while let Some((due, callback)) = self.run.next(self.seen).await {
+        while let Some((due, callback)) = self.run.next().await {
             let gives_up = self.run.patience.map(|patience| due + patience);
-            if gives_up.is_some_and(|at| Instant::now() >= at) {
-                self.seen.error(GIVEN_UP);
-                continue;
-            }
             if self.sender.ready().await.is_err() {
                 return false;
             }
             let sent = Instant::now();
+            if gives_up.is_some() && sent > due + TARDY {
+                self.run.seen().error(NOT_SENT);
+                continue;
+            }
             let answer = match gives_up {
                 None => self.ask(&callback).await,
                 Some(at) => match tokio::time::timeout_at(at.into(), self.ask(&callback)).await {
                     Ok(answer) => answer,
                     Err(_) => {
-                        self.seen.error(GIVEN_UP);
+                        self.run.seen().error(GIVEN_UP);
                         return false;
                     }
                 },
@@ -234,16 +224,18 @@ impl Bench<'_> {
             self.run.answered.fetch_add(1, Ordering::Relaxed);
             let is_right = self.judge(&callback, status, &body);
             if due >= self.run.measured_from {
-                self.seen.last = Some(now);
-                self.seen.latency.took(now.saturating_duration_since(due));
-                self.seen.service.took(now.saturating_duration_since(sent));
-                self.seen.waited.took(sent.saturating_duration_since(due));
+                let mut seen = self.run.seen();
+                seen.last = seen.last.max(Some(now));
+                seen.latency.took(now.saturating_duration_since(due));
+                seen.service.took(now.saturating_duration_since(sent));
+                seen.waited.took(sent.saturating_duration_since(due));
+                if is_right {
+                    *seen.counts.entry(callback.draft.what.name()).or_default() += 1;
+                }
+                drop(seen);
                 if let Some(clock) = &self.run.clock {
                     let asked = Asked { due, sent, received: now, marks, written: 0 };
                     self.split(Some(asked), clock);
-                }
-                if is_right {
-                    *self.seen.counts.entry(callback.draft.what.name()).or_default() += 1;
                 }
             }
         }
@@ -258,7 +250,7 @@ impl Bench<'_> {
         let marks = next.as_ref().and_then(|next| next.marks.as_ref());
         let written = marks.and_then(|marks| marks.get(Mark::WrittenBefore as usize)).copied().unwrap_or(0);
         if let Some(before) = std::mem::replace(&mut self.before, next) {
-            self.seen.splits.push(Asked { written, ..before }.split(clock));
+            self.run.seen().splits.push(Asked { written, ..before }.split(clock));
         }
     }
 
@@ -300,18 +292,19 @@ impl Bench<'_> {
         };
         let Draft { number, what, .. } = callback.draft;
         let about = if let What::Reversal(root) = what { root } else { number };
+        let mut seen = self.run.seen();
         let mut late = self.run.late.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(error) = error {
             if is_late(&error) {
                 late.insert(number);
             }
-            self.seen.error(error);
+            seen.error(error);
         } else if late.contains(&about) {
-            self.seen.error("about a late one");
+            seen.error("about a late one");
         } else {
-            self.seen.wrong += 1;
+            seen.wrong += 1;
             let [expected, body] = [&self.expected, body].map(String::from_utf8_lossy);
-            self.seen.first_wrong.get_or_insert_with(|| format!("expected {expected}, got {body}"));
+            seen.first_wrong.get_or_insert_with(|| format!("expected {expected}, got {body}"));
         }
         false
     }

@@ -26,6 +26,10 @@ use super::{Failed, drive, print};
 /// What is answered to everything with a good signature; as long as a real answer.
 pub(crate) const ANSWER: &[u8] = br#"{"authorizationId":"ld5ba3e0f1c2d4e_000000001","approved":true,"source":"CRYPTO","approvedAmount":"1250","currency":"EUR","partnerRefId":"ld5ba3e0f1c2d4e_000000001"}"#;
 
+/// What is answered to everything by a server that refuses; as long as a real refusal.
+const REFUSAL: &[u8] =
+    br#"{"error":{"code":"overloaded","message":"more came than can be answered in time; try again"}}"#;
+
 /// Of a body, what is made durable: as much as a record of tapgate's has.
 const KEPT_BYTES: usize = 233;
 
@@ -44,10 +48,14 @@ pub(crate) struct Options {
     /// Where RocksDB keeps it; a directory that is not there yet.
     #[arg(long)]
     dir: Option<PathBuf>,
+    /// Answer everything 503, unseen: what a refusal must cost.
+    #[arg(long, conflicts_with = "durability")]
+    refuse: bool,
 }
 
 /// What every answer takes.
 struct Served {
+    refuses: bool,
     policy: WebhookPolicy,
     writer: Option<Writer>,
 }
@@ -67,7 +75,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Failed> {
     };
     // As tapgate's own runtime is built: one worker a core.
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(serve(options.listen, Arc::new(Served { policy, writer })))
+    runtime.block_on(serve(options.listen, Arc::new(Served { refuses: options.refuse, policy, writer })))
 }
 
 async fn serve(address: SocketAddr, served: Arc<Served>) -> Result<(), Failed> {
@@ -97,7 +105,7 @@ mod traced {
     use tapgate::trace;
     use tokio::net::TcpStream;
 
-    pub(super) fn noted(stream: TcpStream) -> (Noted<TcpStream>, Arrival) {
+    pub(super) fn noted(stream: TcpStream) -> (Noted, Arrival) {
         let arrival = Arrival::default();
         (Noted::new(stream, arrival.clone()), arrival)
     }
@@ -136,6 +144,12 @@ mod traced {
 
 async fn answer(served: Arc<Served>, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
     let (head, body) = request.into_parts();
+    if served.refuses {
+        let _ = body.collect().await;
+        let mut response = Response::new(Full::new(Bytes::from_static(REFUSAL)));
+        *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+        return Ok(response);
+    }
     let is_good = match body.collect().await {
         Ok(body) => {
             let signature = head.headers.get(SIGNATURE_HEADER).map(HeaderValue::as_bytes);

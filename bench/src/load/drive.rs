@@ -14,7 +14,7 @@ use tokio::sync::Semaphore;
 use super::ask::{Loop, Run, Seen, is_late};
 use super::corpus::{Draft, Drafts, Mix, Signer, What, unix_seconds};
 use super::feed::{AHEAD_MAX, Amount, Feed, Schedule, cores};
-use super::pace::Pace;
+use super::pace::{Pace, SLEEP_MIN};
 use super::report::{Figures, per_second};
 use super::stages::{Clock, Stages};
 use super::target::{Base, set_up};
@@ -25,6 +25,9 @@ const LOOK: Duration = Duration::from_millis(250);
 
 /// Connections of an open loop where none are given: at 400 ms an answer, 640 a second and more never wait for one.
 const OPEN_CONNECTIONS: usize = 256;
+
+/// Callbacks go together within this time where the sender gives up after hundreds: waking for each would take it half a core.
+const PATIENT_TICK: Duration = Duration::from_millis(1);
 
 /// What one connection of a closed loop can be answered in a second, at most: 12,000 is 83 µs, twice a signature.
 const PER_CONNECTION_MAX: u64 = 12_000;
@@ -241,7 +244,8 @@ impl Driver<'_> {
         let (pacing, ends) = match rate {
             None => (Loop::Closed, due_last),
             Some(rate) => {
-                let pace = Pace { start, rate };
+                let tick = if options.patience_ms.is_some() { PATIENT_TICK } else { SLEEP_MIN };
+                let pace = Pace { start, rate, tick };
                 pace.give(&permits, total, connections)?;
                 (Loop::Open(pace, permits), Run::drained(due_last))
             }
@@ -257,10 +261,12 @@ impl Driver<'_> {
             answered: AtomicU64::new(0),
             clock: options.trace.then(Clock::start),
             late: Mutex::default(),
+            seen: Mutex::new(Seen::nothing()?),
         });
-        let seen = self.runtime.block_on(all_connections(&run, connections, &line));
+        self.runtime.block_on(all_connections(&run, connections, &line))?;
         line.finish_and_clear();
-        Ok(self.driven(rate, connections, total, &run, seen?))
+        let seen = std::mem::replace(&mut *run.seen(), Seen::nothing()?);
+        Ok(self.driven(rate, connections, total, &run, seen))
     }
 
     /// What is sent, and how many there are of it.
@@ -336,7 +342,7 @@ impl Driver<'_> {
     }
 }
 
-async fn all_connections(run: &Arc<Run>, connections: usize, line: &ProgressBar) -> Result<Seen, Failed> {
+async fn all_connections(run: &Arc<Run>, connections: usize, line: &ProgressBar) -> Result<(), Failed> {
     let tasks: Vec<_> = (0..connections).map(|_| tokio::spawn(Arc::clone(run).connection())).collect();
     let (shown, looking) = (line.clone(), Arc::clone(run));
     let look = tokio::spawn(async move {
@@ -349,12 +355,11 @@ async fn all_connections(run: &Arc<Run>, connections: usize, line: &ProgressBar)
             before = answered;
         }
     });
-    let mut seen = Seen::nothing()?;
     for task in tasks {
-        seen.add(task.await??)?;
+        task.await?;
     }
     look.abort();
-    Ok(seen)
+    Ok(())
 }
 
 /// How many callbacks all cores of this machine sign in a second.

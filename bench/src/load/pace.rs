@@ -7,7 +7,7 @@ use tokio::sync::Semaphore;
 
 /// The shortest sleep. The system wakes a sleeper some 50 µs late; at more than 20,000 a second several callbacks go at
 /// once, and their latency counts from their own time all the same.
-const SLEEP_MIN: Duration = Duration::from_micros(50);
+pub(crate) const SLEEP_MIN: Duration = Duration::from_micros(50);
 
 /// When callbacks are due.
 #[derive(Clone, Copy, Debug)]
@@ -15,6 +15,8 @@ pub(crate) struct Pace {
     pub(crate) start: Instant,
     /// Callbacks a second, above 0.
     pub(crate) rate: f64,
+    /// The shortest time between two that go by themselves.
+    pub(crate) tick: Duration,
 }
 
 /// How long after the first the callback of that index is due.
@@ -49,7 +51,7 @@ impl Pace {
                 let now = Instant::now();
                 let next = self.due(given);
                 if now < next {
-                    std::thread::sleep(next.saturating_duration_since(now).max(SLEEP_MIN));
+                    std::thread::sleep(next.saturating_duration_since(now).max(self.tick));
                     continue;
                 }
                 let due = self.count(now, total).max(given + 1);
@@ -68,7 +70,7 @@ mod tests {
 
     #[test]
     fn callbacks_are_due_one_after_the_other() {
-        let pace = Pace { start: Instant::now(), rate: 1_000.0 };
+        let pace = Pace { start: Instant::now(), rate: 1_000.0, tick: SLEEP_MIN };
         assert_eq!(pace.due(0), pace.start);
         assert_eq!(pace.due(1_500), pace.start + Duration::from_millis(1_500));
         assert_eq!(pace.count(pace.start, 10), 1);

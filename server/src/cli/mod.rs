@@ -79,6 +79,10 @@ enum Command {
     Verify(sign::Verify),
 }
 
+/// Connections that are read in one go. The others wait in the system, which knows how long, and not in the runtime's queues,
+/// behind which every answer would wait, too.
+const READABLE_AT_ONCE: usize = 16;
+
 /// The time that tasks have to release shared resources after serving has ended.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -140,7 +144,13 @@ fn on_runtime<T, E: std::error::Error>(level: &str, serving: impl Future<Output 
     crate::program::telemetry::start_logging(level);
     // A second start in one process keeps the first provider.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        // The journal's thread wakes what is durable. It is answered before anything new is read: with what has lain longer
+        // behind it, every answer would come as late as the callback may wait.
+        .global_queue_interval(1)
+        .max_io_events_per_tick(READABLE_AT_ONCE)
+        .enable_all()
+        .build()?;
     let served = runtime.block_on(serving);
     // Remaining tasks hold the store open. It must close before the process ends, or RocksDB's own threads run into its
     // destructors.

@@ -1,84 +1,170 @@
-//! The arrival of a request's first byte: the start of its deadline.
+//! When a request came: the start of its deadline.
+//!
+//! The system notes when each segment reached it. What a connection's bytes waited before they were read, for the process to
+//! accept the connection or for a core, counts as the request's age.
 
-use std::io;
+use std::io::{self, IoSliceMut};
+use std::os::fd::{AsRawFd, RawFd};
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use nix::sys::socket::{MsgFlags, recvmsg};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::time::Instant;
 
 use crate::trace::{self, Written};
 
-/// The arrival of a connection's first byte after its last answer. Every request carries it in its extensions.
+/// Bytes of one read: more than a callback with its head.
+const READ_BYTES: usize = 4 * 1024;
+
+/// The longest age that is believed: the system's clock can be set while a request waits.
+const AGE_MAX: Duration = Duration::from_secs(60);
+
+/// When the current request of a connection came. Every request carries it in its extensions.
 #[derive(Clone, Debug, Default)]
 pub struct Arrival {
-    first: Arc<Mutex<Option<Instant>>>,
+    came: Arc<Mutex<Came>>,
     written: Written,
 }
 
+#[derive(Debug, Default)]
+struct Came {
+    /// Of the first bytes after the last request.
+    first: Option<Instant>,
+    /// Of the latest bytes.
+    latest: Option<Instant>,
+}
+
 impl Arrival {
-    /// The arrival of the current request's first byte. A request that was read together with the previous one counts
-    /// from now, as its turn has just come.
+    /// When the current request's first bytes came. A request that came together with the one before counts from then.
     #[must_use]
     pub fn of_request(&self) -> Instant {
-        let arrived = (*self.lock()).unwrap_or_else(Instant::now);
-        trace::begins(arrived, &self.written);
-        arrived
+        let came = self.lock();
+        let came = came.first.or(came.latest).unwrap_or_else(Instant::now);
+        trace::begins(came, &self.written);
+        came
+    }
+
+    /// How long the latest bytes have lain: what a client takes its time for is not the server's lateness.
+    #[must_use]
+    pub fn age(&self) -> Duration {
+        self.lock().latest.map(|latest| latest.elapsed()).unwrap_or_default()
     }
 
     /// The current request is read to its end: the next byte belongs to the next request.
     pub fn forget(&self) {
-        *self.lock() = None;
+        self.lock().first = None;
     }
 
-    fn note(&self) {
-        self.lock().get_or_insert_with(Instant::now);
+    fn note(&self, age: Duration) {
+        let now = Instant::now();
+        let at = now.checked_sub(age).unwrap_or(now);
+        let mut came = self.lock();
+        came.first.get_or_insert(at);
+        came.latest = Some(at);
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Option<Instant>> {
-        self.first.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Came> {
+        self.came.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// A stream that records its bytes' arrival.
+/// Lets the system note when bytes come, on this listener's connections. Where it does not, they count from when they are
+/// read.
+pub fn stamp(listener: &TcpListener) {
+    #[cfg(target_os = "linux")]
+    if let Err(error) = nix::sys::socket::setsockopt(listener, nix::sys::socket::sockopt::ReceiveTimestampns, &true) {
+        tracing::warn!(%error, "how long requests wait before they are read cannot be seen");
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = listener;
+}
+
+/// A connection that notes when its bytes came.
 #[derive(Debug)]
-pub struct Noted<S> {
-    inner: S,
+pub struct Noted {
+    stream: TcpStream,
     arrival: Arrival,
+    /// Room for the time that the system notes.
+    control: Vec<u8>,
 }
 
-impl<S> Noted<S> {
+impl Noted {
     /// Over a new connection.
-    pub fn new(inner: S, arrival: Arrival) -> Noted<S> {
-        Noted { inner, arrival }
+    #[must_use]
+    pub fn new(stream: TcpStream, arrival: Arrival) -> Noted {
+        Noted { stream, arrival, control: nix::cmsg_space!(nix::sys::time::TimeSpec) }
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Noted<S> {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let before = buf.filled().len();
-        let polled = Pin::new(&mut self.inner).poll_read(cx, buf);
-        if buf.filled().len() > before {
-            self.arrival.note();
+impl AsyncRead for Noted {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let Noted { stream, arrival, control } = self.get_mut();
+        let room = buf.remaining().min(READ_BYTES);
+        loop {
+            ready!(stream.poll_read_ready(cx))?;
+            let unfilled = buf.initialize_unfilled_to(room);
+            let mut read = None;
+            let fd = stream.as_raw_fd();
+            let tried = stream.try_io(Interest::READABLE, || {
+                let (count, age) = receive(fd, unfilled, control)?;
+                read = Some((count, age));
+                // Less than there was room for was all: the stream is not asked again before more comes.
+                if count > 0 && count < room { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
+            });
+            return match (read, tried) {
+                (Some((count, age)), _) => {
+                    buf.advance(count);
+                    if count > 0 {
+                        arrival.note(age.unwrap_or_default());
+                    }
+                    Poll::Ready(Ok(()))
+                }
+                (None, Err(error)) if error.kind() == io::ErrorKind::WouldBlock => continue,
+                (None, tried) => Poll::Ready(tried),
+            };
         }
-        polled
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Noted<S> {
+/// Reads what is there, and how long ago the last of it came where the system noted that: it begins to some time after the
+/// machine's first socket asks it to.
+fn receive(fd: RawFd, into: &mut [u8], control: &mut [u8]) -> io::Result<(usize, Option<Duration>)> {
+    let mut parts = [IoSliceMut::new(into)];
+    let message = recvmsg::<()>(fd, &mut parts, Some(control), MsgFlags::empty())?;
+    Ok((message.bytes, age(&message)))
+}
+
+#[cfg(target_os = "linux")]
+fn age<S>(message: &nix::sys::socket::RecvMsg<'_, '_, S>) -> Option<Duration> {
+    use nix::sys::socket::ControlMessageOwned::ScmTimestampns;
+    let stamp = message.cmsgs().ok().and_then(|mut noted| {
+        noted.find_map(|note| if let ScmTimestampns(at) = note { Some(Duration::from(at)) } else { None })
+    });
+    stamp.map(crate::clock::ago).filter(|age| *age <= AGE_MAX)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn age<S>(_: &nix::sys::socket::RecvMsg<'_, '_, S>) -> Option<Duration> {
+    None
+}
+
+impl AsyncWrite for Noted {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        let polled = Pin::new(&mut self.inner).poll_write(cx, buf);
+        let polled = Pin::new(&mut self.stream).poll_write(cx, buf);
         self.arrival.written.now();
         polled
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_flush(cx)
+        Pin::new(&mut self.stream).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_shutdown(cx)
+        Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 
     fn poll_write_vectored(
@@ -86,38 +172,91 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Noted<S> {
         cx: &mut Context<'_>,
         parts: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let polled = Pin::new(&mut self.inner).poll_write_vectored(cx, parts);
+        let polled = Pin::new(&mut self.stream).poll_write_vectored(cx, parts);
         self.arrival.written.now();
         polled
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.inner.is_write_vectored()
+        self.stream.is_write_vectored()
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     use super::*;
 
-    #[tokio::test(start_paused = true)]
-    async fn a_request_counts_from_its_first_byte_until_it_is_forgotten() {
-        let (mut client, server) = tokio::io::duplex(64);
-        let arrival = Arrival::default();
-        let mut server = Noted::new(server, arrival.clone());
-        let mut byte = [0];
-        let began = Instant::now();
-        for _ in 0..2 {
+    /// A connection whose bytes the system stamps.
+    async fn connected() -> (TcpStream, Noted, Arrival) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        stamp(&listener);
+        loop {
+            let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+            let arrival = Arrival::default();
+            let mut server = Noted::new(listener.accept().await.unwrap().0, arrival.clone());
             client.write_all(b"x").await.unwrap();
-            server.read_exact(&mut byte).await.unwrap();
-            tokio::time::advance(Duration::from_secs(1)).await;
+            server.stream.readable().await.unwrap();
+            let (_, age) = receive(server.stream.as_raw_fd(), &mut [0], &mut server.control).unwrap();
+            if age.is_some() {
+                return (client, server, arrival);
+            }
         }
-        assert_eq!(arrival.of_request(), began);
+    }
+
+    /// Lets real time pass: the system's own clock is what is looked at.
+    async fn pass(time: Duration) {
+        let began = Instant::now();
+        while began.elapsed() < time {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    #[tokio::test]
+    async fn a_request_counts_from_when_it_reached_the_system() {
+        let (mut client, mut server, arrival) = connected().await;
+        let mut byte = [0];
+        client.write_all(b"x").await.unwrap();
+        let half = Instant::now() + Duration::from_millis(15);
+        pass(Duration::from_millis(30)).await;
+        server.read_exact(&mut byte).await.unwrap();
+        assert!(arrival.of_request() < half, "it was read later");
+        assert!(arrival.age() > Duration::from_millis(15));
+        client.write_all(b"x").await.unwrap();
+        server.read_exact(&mut byte).await.unwrap();
+        assert!(arrival.of_request() < half, "the rest of a request makes it no younger");
+        assert!(arrival.age() < half.elapsed(), "and does not lie as long");
         arrival.forget();
-        assert_eq!(arrival.of_request(), began + Duration::from_secs(2), "read with the one before: from now");
+        client.write_all(b"x").await.unwrap();
+        server.read_exact(&mut byte).await.unwrap();
+        assert!(arrival.of_request() > half, "the next request");
+    }
+
+    #[tokio::test]
+    async fn a_request_that_came_with_the_one_before_counts_from_then() {
+        let (mut client, mut server, arrival) = connected().await;
+        client.write_all(b"xx").await.unwrap();
+        server.read_exact(&mut [0; 2]).await.unwrap();
+        let first = arrival.of_request();
+        arrival.forget();
+        assert_eq!(arrival.of_request(), first);
+    }
+
+    #[tokio::test]
+    async fn all_is_read_whatever_its_length() {
+        let (mut client, mut server, _) = connected().await;
+        let sent: Vec<u8> = (0..u8::MAX).cycle().take(100_000).collect();
+        let read = async {
+            let mut read = Vec::new();
+            server.read_to_end(&mut read).await.unwrap();
+            read
+        };
+        let send = async {
+            client.write_all(&sent).await.unwrap();
+            client.shutdown().await.unwrap();
+        };
+        let (read, ()) = tokio::join!(read, send);
+        assert!(read == sent);
     }
 }

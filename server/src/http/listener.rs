@@ -18,7 +18,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, MissedTickBehavior};
 
-use super::arrival::{Arrival, Noted};
+use super::arrival::{Arrival, Noted, stamp};
 use super::exchange::{Arriving, Placed};
 use super::places::{Counts, Place, Places, Seat, TICK, Timed};
 use crate::stopping::Stopping;
@@ -36,7 +36,7 @@ pub struct Addresses {
 #[derive(Debug)]
 pub struct Connection {
     pub peer: IpAddr,
-    /// When the current request's first byte came.
+    /// When the current request came.
     pub arrival: Arrival,
     /// Told what the client has proven.
     pub seat: Arc<Seat>,
@@ -108,6 +108,7 @@ pub async fn serve<S, B>(
         let _ = sockopt::set_socket_recv_buffer_size(&listener, SOCKET_BUFFER_BYTES);
         let _ = sockopt::set_socket_send_buffer_size(&listener, SOCKET_BUFFER_BYTES);
     }
+    stamp(&listener);
     let open = Arc::new(Semaphore::new(places.most() + LEAVING_MAX));
     let meters = Meters::new(terms.name, places.most());
     let graceful = GracefulShutdown::new();
@@ -130,7 +131,7 @@ pub async fn serve<S, B>(
         let (arrival, seat) = (Arrival::default(), Arc::new(seat));
         let place = Arc::clone(seat.place());
         let service = service_of(Connection { peer, arrival: arrival.clone(), seat: Arc::clone(&seat) });
-        let stream = TokioIo::new(Noted::new(Timed::new(stream, Arc::clone(&place)), arrival));
+        let stream = TokioIo::new(Timed::new(Noted::new(stream, arrival), Arc::clone(&place)));
         let connection = http1::Builder::new()
             .max_buf_size(HEADER_BYTES_MAX)
             .half_close(terms.outlasts_clients)

@@ -11,7 +11,7 @@ use crate::wire::ur::EVENTS;
 /// Handles of the callbacks' metrics (`docs/metrics.md`). Each series exists from the start, at 0.
 #[derive(Debug)]
 pub(super) struct Meters {
-    /// From the first byte of an authorization callback to its durable answer.
+    /// From the arrival of an authorization callback to its durable answer.
     pub(super) decision_seconds: Histogram,
     /// Requests answered with 200.
     pub(super) answered: Counter,

@@ -1,8 +1,8 @@
 //! How late the process is with what has arrived, and what it refuses then: an answer after UR's patience is work for nothing,
 //! and makes the next one late, too.
 //!
-//! How long a request lay unread cannot be seen from within. But every request waits for its turn on the runtime as a probe
-//! does, which asks for a turn every few milliseconds: its lag is theirs.
+//! Each request tells how long it lay before its turn came ([`Arrival`](super::arrival::Arrival)). Where even the youngest lay
+//! long, the process does not keep up.
 
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,13 +15,13 @@ use tokio::time::Instant;
 
 use crate::stopping::Stopping;
 
-/// How often the probe asks for a turn.
-const PROBE: Duration = Duration::from_millis(5);
+/// How often the disk and the time are looked at.
+const TURN: Duration = Duration::from_millis(5);
 
-/// Over which the least lag says whether the process keeps up: a single stall is no overload.
+/// Over which the least age says whether the process keeps up: a single stall is no overload.
 const WINDOW: Duration = Duration::from_millis(100);
 
-/// With a least lag above this, the process does not keep up.
+/// With a least age above this, the process does not keep up.
 const OVERLOADED_ABOVE: Duration = Duration::from_millis(20);
 
 /// What is refused for its age while the process does not keep up, and otherwise.
@@ -37,7 +37,7 @@ const WAITING_LEAST: u64 = 2_048;
 /// What a busy window that wrote less takes off what may wait, one in so many: a disk that hesitates is not slow.
 const WAITING_DECAY: u64 = 8;
 
-/// Turns of the probe without which a window says nothing: one stall could be all of it.
+/// Turns without which a window says nothing: one stall could be all of it.
 const TURNS_LEAST: u32 = 3;
 
 /// Of the requests that came too late, those that can wait and are taken all the same: one in so many.
@@ -59,10 +59,10 @@ const PEEKED_BYTES: usize = 4 * 1024;
 #[derive(Debug)]
 pub struct Pressure {
     began: Instant,
-    /// The probe's latest turn in microseconds since then; 0: it has had none, and nothing is refused.
-    probed: AtomicU64,
-    /// Its lag at that turn, in microseconds.
-    lag: AtomicU64,
+    /// The latest turn, in microseconds since then.
+    turned: AtomicU64,
+    /// The least age of a request in this window, in microseconds.
+    least: AtomicU64,
     overloaded: AtomicBool,
     /// Records that may wait for the disk.
     waiting_max: AtomicU64,
@@ -87,7 +87,6 @@ pub(super) enum Shed {
 #[derive(Debug)]
 struct Window {
     began: Instant,
-    least: Duration,
     turns: u32,
     durable: u64,
     /// Whether the disk had something to do all the time.
@@ -100,48 +99,45 @@ impl Pressure {
         let shed = |why: &'static str| counter!("tapgate_shed_total", "why" => why);
         Pressure {
             began,
-            probed: AtomicU64::new(0),
-            lag: AtomicU64::new(0),
+            turned: AtomicU64::new(0),
+            least: AtomicU64::new(u64::MAX),
             overloaded: AtomicBool::new(false),
             waiting_max: AtomicU64::new(u64::MAX),
             late: AtomicU64::new(0),
             spared: AtomicU64::new(0),
             for_strangers: AtomicI64::new(i64::MAX),
             cores: std::thread::available_parallelism().map_or(1, |cores| u32::try_from(cores.get()).unwrap_or(1)),
-            window: Mutex::new(Window { began, least: Duration::MAX, turns: 0, durable: 0, busy: false }),
+            window: Mutex::new(Window { began, turns: 0, durable: 0, busy: false }),
             shed: [shed("late"), shed("journal"), shed("stranger")],
         }
     }
 
-    /// Probes until asked to stop.
+    /// Looks at disk and time until asked to stop.
     pub async fn watch(self: Arc<Pressure>, ledger: Arc<Ledger>, mut stopping: Stopping) {
         let journal = ledger.journal();
         loop {
-            let due = Instant::now() + PROBE;
             tokio::select! {
-                () = tokio::time::sleep_until(due) => {}
+                () = tokio::time::sleep(TURN) => {}
                 () = stopping.set() => return,
             }
-            let now = Instant::now();
-            self.note(now, now.saturating_duration_since(due), (journal.claimed().0, journal.durable().0));
+            self.turn(Instant::now(), (journal.claimed().0, journal.durable().0));
         }
     }
 
-    /// Takes in a turn of the probe, with the last record that has a place in the journal and the last on the disk.
-    fn note(&self, now: Instant, lag: Duration, (claimed, durable): (u64, u64)) {
-        let probed = micros(now.saturating_duration_since(self.began)).max(1);
-        let elapsed = probed.saturating_sub(self.probed.swap(probed, Ordering::Relaxed));
-        self.lag.store(micros(lag), Ordering::Relaxed);
+    /// Takes in the last record that has a place in the journal, and the last on the disk.
+    fn turn(&self, now: Instant, (claimed, durable): (u64, u64)) {
+        let turned = micros(now.saturating_duration_since(self.began));
+        let elapsed = turned.saturating_sub(self.turned.swap(turned, Ordering::Relaxed));
         self.refill(Duration::from_micros(elapsed));
         let mut window = self.window.lock().unwrap_or_else(PoisonError::into_inner);
-        window.least = window.least.min(lag);
         window.turns += 1;
         window.busy &= claimed > durable;
         let passed = now.saturating_duration_since(window.began);
         if passed < WINDOW || window.turns < TURNS_LEAST {
             return;
         }
-        self.overloaded.store(window.least > OVERLOADED_ABOVE, Ordering::Relaxed);
+        let least = self.least.swap(u64::MAX, Ordering::Relaxed);
+        self.overloaded.store(least != u64::MAX && least > micros(OVERLOADED_ABOVE), Ordering::Relaxed);
         let written = u128::from(durable.saturating_sub(window.durable));
         let writes = u64::try_from(written * DISK_WAIT.as_micros() / passed.as_micros().max(1)).unwrap_or(u64::MAX);
         let before = self.waiting_max.load(Ordering::Relaxed);
@@ -154,7 +150,7 @@ impl Pressure {
         self.waiting_max.store(kept.max(writes).max(WAITING_LEAST), Ordering::Relaxed);
         self.late.store(0, Ordering::Relaxed);
         self.spared.store(0, Ordering::Relaxed);
-        *window = Window { began: now, least: Duration::MAX, turns: 0, durable, busy: claimed > durable };
+        *window = Window { began: now, turns: 0, durable, busy: claimed > durable };
     }
 
     fn refill(&self, elapsed: Duration) {
@@ -163,22 +159,11 @@ impl Pressure {
         self.for_strangers.store(left.min(share(STRANGERS_BURST)), Ordering::Relaxed);
     }
 
-    /// How long requests wait for their turn at the moment.
-    fn age(&self, now: Instant) -> Duration {
-        let probed = self.probed.load(Ordering::Relaxed);
-        if probed == 0 {
-            return Duration::ZERO;
-        }
-        // A probe that has had no turn for long is late itself.
-        let since = micros(now.saturating_duration_since(self.began)).saturating_sub(probed);
-        let overdue = since.saturating_sub(micros(PROBE));
-        Duration::from_micros(self.lag.load(Ordering::Relaxed).max(overdue))
-    }
-
-    /// Whether what arrives now has lain too long to be answered in time, while others have not.
-    pub(super) fn is_late(&self, now: Instant) -> bool {
+    /// Whether a request of that age has lain too long to be answered in time, while others have not.
+    pub(super) fn is_late(&self, age: Duration) -> bool {
+        self.least.fetch_min(micros(age), Ordering::Relaxed);
         let overloaded = self.overloaded.load(Ordering::Relaxed);
-        self.age(now) > if overloaded { SHED_ABOVE } else { SHED_ABOVE_AT_BEST }
+        age > if overloaded { SHED_ABOVE } else { SHED_ABOVE_AT_BEST }
     }
 
     /// Whether a late request is taken all the same: what can wait has a share, where the form tells it. Unverified: who
@@ -235,7 +220,7 @@ mod tests {
     const TAP: &[u8] = br#"{"event":"card_authorization","data":{"type":"authorization"}}"#;
     const RETURN: &[u8] = br#"{"event":"card_authorization","data":{"type":"reversal"}}"#;
 
-    /// Turns of the probe, each as late.
+    /// Turns, with a request between two of them.
     struct Turns {
         pressure: Pressure,
         now: Instant,
@@ -248,43 +233,41 @@ mod tests {
             Turns { pressure, now }
         }
 
-        fn turn(&mut self, lag_millis: u64, journal: (u64, u64)) {
-            let lag = Duration::from_millis(lag_millis);
-            self.now += PROBE + lag;
-            self.pressure.note(self.now, lag, journal);
+        fn turn(&mut self, journal: (u64, u64)) {
+            self.now += TURN;
+            self.pressure.turn(self.now, journal);
         }
 
-        fn is_late(&self) -> bool {
-            self.pressure.is_late(self.now)
+        /// So many requests, each as old.
+        fn asked(&mut self, requests: u32, age_millis: u64) {
+            for _ in 0..requests {
+                self.is_late(age_millis);
+                self.turn((0, 0));
+            }
+        }
+
+        fn is_late(&self, age_millis: u64) -> bool {
+            self.pressure.is_late(Duration::from_millis(age_millis))
         }
     }
 
     #[test]
     fn a_stall_is_no_overload_and_an_overload_sheds_what_lay_long() {
         let mut turns = Turns::new();
-        turns.turn(0, (0, 0));
-        turns.turn(200, (0, 0));
-        assert!(!turns.is_late(), "once");
-        (0..30).for_each(|_| turns.turn(1, (0, 0)));
-        assert!(!turns.is_late());
-        (0..8).for_each(|_| turns.turn(60, (0, 0)));
-        assert!(turns.is_late(), "all the time");
-        turns.turn(30, (0, 0));
-        assert!(!turns.is_late(), "what lay 30 ms is answered in time");
-        (0..30).for_each(|_| turns.turn(1, (0, 0)));
-        turns.turn(60, (0, 0));
-        assert!(!turns.is_late(), "the overload is over");
-        turns.turn(251, (0, 0));
-        assert!(turns.is_late(), "too late in any case");
-    }
-
-    #[test]
-    fn a_probe_that_has_no_turn_is_late_itself() {
-        let mut turns = Turns::new();
-        assert!(!turns.pressure.is_late(turns.now + Duration::from_secs(9)), "without a probe nothing is refused");
-        turns.turn(0, (0, 0));
-        assert!(!turns.pressure.is_late(turns.now + Duration::from_millis(255)));
-        assert!(turns.pressure.is_late(turns.now + Duration::from_millis(256)));
+        turns.asked(10, 0);
+        turns.asked(10, 200);
+        turns.asked(10, 1);
+        assert!(!turns.is_late(200), "a stall: what lay so long is answered in time");
+        assert!(turns.is_late(251), "too late in any case");
+        turns.asked(40, 60);
+        assert!(turns.is_late(41), "none is young");
+        assert!(!turns.is_late(40), "what lay 40 ms is answered in time");
+        turns.asked(40, 1);
+        assert!(!turns.is_late(60), "the overload is over");
+        turns.asked(40, 60);
+        assert!(turns.is_late(41));
+        (0..40).for_each(|_| turns.turn((0, 0)));
+        assert!(!turns.is_late(60), "nobody asked");
     }
 
     #[test]
@@ -302,19 +285,19 @@ mod tests {
         assert!(turns.pressure.has_room(u64::MAX, 0), "as long as nothing is known of the disk");
         // A thousand records in each turn of 5 ms: 40,000 in 200 ms.
         for turn in 1..100 {
-            turns.turn(0, (turn * 1_000 + 1, turn * 1_000));
+            turns.turn((turn * 1_000 + 1, turn * 1_000));
         }
         assert!(turns.pressure.has_room(40_000, 0) && !turns.pressure.has_room(40_001, 0));
         // Idle times say nothing of the disk.
-        (0..100).for_each(|_| turns.turn(0, (99_000, 99_000)));
+        (0..100).for_each(|_| turns.turn((99_000, 99_000)));
         assert!(turns.pressure.has_room(40_000, 0) && !turns.pressure.has_room(40_001, 0));
-        (0..60).for_each(|_| turns.turn(0, (99_600, 99_000)));
+        (0..60).for_each(|_| turns.turn((99_600, 99_000)));
         assert!(turns.pressure.has_room(30_000, 0), "a disk that hesitates");
-        (0..1_000).for_each(|_| turns.turn(0, (99_600, 99_000)));
+        (0..1_000).for_each(|_| turns.turn((99_600, 99_000)));
         assert!(turns.pressure.has_room(2_048, 0) && !turns.pressure.has_room(2_049, 0), "a disk that stands still");
         // It need not be busy all the time to show that it writes again.
         for turn in 1..60 {
-            turns.turn(0, (99_000 + turn * 1_000, 99_000 + turn * 1_000));
+            turns.turn((99_000 + turn * 1_000, 99_000 + turn * 1_000));
         }
         assert!(turns.pressure.has_room(40_000, 0));
     }
@@ -322,13 +305,13 @@ mod tests {
     #[test]
     fn strangers_take_a_quarter_of_the_cores() {
         let mut turns = Turns::new();
-        turns.turn(0, (0, 0));
+        turns.turn((0, 0));
         let taken = |pressure: &Pressure| (0..1_000_000).take_while(|_| pressure.takes_a_stranger()).count();
         let of_cores =
             |time: Duration| (time * turns.pressure.cores / STRANGERS_SHARE).as_micros() / VERIFICATION.as_micros();
-        let (burst, turn) = (of_cores(STRANGERS_BURST), of_cores(PROBE));
+        let (burst, turn) = (of_cores(STRANGERS_BURST), of_cores(TURN));
         assert_eq!(taken(&turns.pressure) as u128, burst);
-        turns.turn(0, (0, 0));
+        turns.turn((0, 0));
         assert_eq!(taken(&turns.pressure) as u128, turn);
     }
 }

@@ -142,7 +142,7 @@ impl Public {
         }
     }
 
-    /// What it refuses under load; probed by whoever serves.
+    /// What it refuses under load; whoever serves lets it watch.
     #[must_use]
     pub fn pressure(&self) -> Arc<Pressure> {
         Arc::clone(&self.pressure)
@@ -209,7 +209,7 @@ impl Public {
             return Err(TOO_LARGE);
         }
         check_content_type(&head.headers)?;
-        let body = if self.pressure.is_late(Instant::now()) {
+        let body = if self.pressure.is_late(caller.arrival.age()) {
             // Only tapgate's own form of UR's callback says what can wait.
             self.spared(upload, partner.is_none() && self.settings.callback.is_none()).await?
         } else {

@@ -138,8 +138,8 @@ pub(super) fn list<A: UrApi>(app: &Arc<App>, config: &Config, parts: Parts<A>) -
     let health = Arc::clone(&app.health);
     let crowded = move |counts: Counts| health.set_crowded(counts.busy >= shares.public);
     jobs.push(Job::new("public", None, move |stopping| async move {
-        let probe = pressure.watch(journaling, stopping.clone());
-        tokio::join!(listener::serve(public, Terms::UR, places, answers, crowded, stopping), probe);
+        let watch = pressure.watch(journaling, stopping.clone());
+        tokio::join!(listener::serve(public, Terms::UR, places, answers, crowded, stopping), watch);
     }));
     // Last, so that calls to UR end first at a stop: requests in progress may take their time.
     match provider {

@@ -37,7 +37,7 @@ fn describe() {
     describe_histogram!(
         "tapgate_decision_seconds",
         Unit::Seconds,
-        "From the first byte of an authorization callback to its durable answer"
+        "From the arrival of an authorization callback to its durable answer"
     );
     describe_counter!("tapgate_events_total", "Signed events of UR's, by name");
     describe_counter!("tapgate_http_requests_total", "HTTP requests, by listener and status code");

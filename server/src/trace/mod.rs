@@ -28,7 +28,7 @@ pub const MARKS: usize = Mark::WaitedForCore as usize + 1;
 pub enum Mark {
     /// The answer before this one, on the same connection, was handed to its socket.
     WrittenBefore,
-    /// The first byte was read.
+    /// The first bytes reached the machine.
     Read,
     /// Head and body are there.
     Handled,
