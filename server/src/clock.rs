@@ -169,7 +169,7 @@ fn since_epoch() -> Duration {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
 }
 
-/// How long ago the system noted something by its own clock, as the time since 1970; zero for what it notes to come.
+/// How long ago something was that the system noted as a time since 1970; zero where its clock was set back since.
 pub(crate) fn ago(noted: Duration) -> Duration {
     since_epoch().saturating_sub(noted)
 }

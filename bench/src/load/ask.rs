@@ -133,16 +133,15 @@ impl Run {
                 Ok((sender, connection)) => {
                     let mut bench = Bench { run: &self, sender, expected: Vec::new(), before: None };
                     // Both in one task: an answer wakes it once. The connection ends first only if the server ended it.
-                    let finished = tokio::select! {
+                    let ending = tokio::select! {
                         biased;
-                        finished = bench.send_all() => finished,
-                        _ = connection => false,
+                        ending = bench.send_all() => ending,
+                        _ = connection => Ending::Broken,
                     };
-                    if finished {
-                        break;
-                    }
-                    if self.patience.is_none() {
-                        self.seen().error("connection ended");
+                    match ending {
+                        Ending::Finished => break,
+                        Ending::GaveUp => {}
+                        Ending::Broken => self.seen().error("connection ended"),
                     }
                 }
                 Err(Failed(error)) => {
@@ -180,6 +179,15 @@ impl Run {
     }
 }
 
+/// Why a connection sends no more.
+enum Ending {
+    /// Everything is sent.
+    Finished,
+    /// It was given up with a callback.
+    GaveUp,
+    Broken,
+}
+
 struct Answer {
     status: StatusCode,
     body: Bytes,
@@ -197,12 +205,11 @@ struct Bench<'a> {
 }
 
 impl Bench<'_> {
-    /// True: everything was sent. False: the connection broke, or was given up with a callback.
-    async fn send_all(&mut self) -> bool {
+    async fn send_all(&mut self) -> Ending {
         while let Some((due, callback)) = self.run.next().await {
             let gives_up = self.run.patience.map(|patience| due + patience);
             if self.sender.ready().await.is_err() {
-                return false;
+                return Ending::Broken;
             }
             let sent = Instant::now();
             if gives_up.is_some() && sent > due + TARDY {
@@ -215,11 +222,11 @@ impl Bench<'_> {
                     Ok(answer) => answer,
                     Err(_) => {
                         self.run.seen().error(GIVEN_UP);
-                        return false;
+                        return Ending::GaveUp;
                     }
                 },
             };
-            let Ok(Answer { status, body, marks }) = answer else { return false };
+            let Ok(Answer { status, body, marks }) = answer else { return Ending::Broken };
             let now = Instant::now();
             self.run.answered.fetch_add(1, Ordering::Relaxed);
             let is_right = self.judge(&callback, status, &body);
@@ -242,7 +249,7 @@ impl Bench<'_> {
         if let Some(clock) = &self.run.clock {
             self.split(None, clock);
         }
-        true
+        Ending::Finished
     }
 
     /// Splits the answer before this one, which now is known as a whole.

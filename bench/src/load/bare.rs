@@ -73,13 +73,14 @@ pub(crate) fn run(options: &Options) -> Result<(), Failed> {
         }
         _ => None,
     };
-    // As tapgate's own runtime is built: one worker a core.
+    // One worker a core, as tapgate's.
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(serve(options.listen, Arc::new(Served { refuses: options.refuse, policy, writer })))
 }
 
 async fn serve(address: SocketAddr, served: Arc<Served>) -> Result<(), Failed> {
     let listener = TcpListener::bind(address).await?;
+    traced::listening(&listener);
     print(&format!("public: http://{}\n", listener.local_addr()?))?;
     loop {
         let (stream, _) = listener.accept().await?;
@@ -101,9 +102,13 @@ mod traced {
     use std::convert::Infallible;
 
     use hyper::Response;
-    use tapgate::http::arrival::{Arrival, Noted};
+    use tapgate::http::arrival::{self, Arrival, Noted};
     use tapgate::trace;
-    use tokio::net::TcpStream;
+    use tokio::net::{TcpListener, TcpStream};
+
+    pub(super) fn listening(listener: &TcpListener) {
+        arrival::stamp(listener);
+    }
 
     pub(super) fn noted(stream: TcpStream) -> (Noted, Arrival) {
         let arrival = Arrival::default();
@@ -128,10 +133,12 @@ mod traced {
 
 #[cfg(not(feature = "trace"))]
 mod traced {
-    use tokio::net::TcpStream;
+    use tokio::net::{TcpListener, TcpStream};
 
     #[derive(Clone)]
     pub(super) struct Untraced;
+
+    pub(super) fn listening(_: &TcpListener) {}
 
     pub(super) fn noted(stream: TcpStream) -> (TcpStream, Untraced) {
         (stream, Untraced)

@@ -12,8 +12,8 @@ use tapgate::trace::{MARKS, Mark};
 /// The stages, in their order. Each ends where the next begins.
 pub(crate) const STAGES: [&str; 12] = [
     "due → sent: the generator is late, or no connection free",
-    "→ first byte read: kernel and runtime",
-    "→ head and body read",
+    "→ reached the machine: kernel",
+    "→ head and body read: kernel and runtime",
     "→ verified and parsed",
     "→ decided",
     "→ journal begins its write: wakes, or is behind the group before",
@@ -29,7 +29,7 @@ pub(crate) const STAGES: [&str; 12] = [
 const WITHIN: [&str; 4] =
     ["rows looked up on disk", "on a core", "waiting for a core", "off the core otherwise: locks, the disk"];
 
-/// Stages that end outside the server: what its own clock cannot see.
+/// Stages outside the server: what it can do nothing about.
 const OUTSIDE: [usize; 3] = [0, 1, 11];
 
 /// Slow callbacks that are due within this time of each other had most likely one cause.

@@ -145,8 +145,8 @@ fn on_runtime<T, E: std::error::Error>(level: &str, serving: impl Future<Output 
     // A second start in one process keeps the first provider.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let runtime = tokio::runtime::Builder::new_multi_thread()
-        // The journal's thread wakes what is durable. It is answered before anything new is read: with what has lain longer
-        // behind it, every answer would come as late as the callback may wait.
+        // The journal's thread wakes what is durable through the workers' shared queue, which a busy worker would look at once
+        // in dozens of tasks: what is durable is answered before anything new is read.
         .global_queue_interval(1)
         .max_io_events_per_tick(READABLE_AT_ONCE)
         .enable_all()

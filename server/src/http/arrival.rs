@@ -1,7 +1,7 @@
 //! When a request came: the start of its deadline.
 //!
-//! The system notes when each segment reached it. What a connection's bytes waited before they were read, for the process to
-//! accept the connection or for a core, counts as the request's age.
+//! The system notes when each segment reached it, and tells the time of the latest that a read takes. What a connection's bytes
+//! waited before they were read, for the process to accept the connection or for a core, counts as the request's age.
 
 use std::io::{self, IoSliceMut};
 use std::os::fd::{AsRawFd, RawFd};
@@ -10,15 +10,19 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use nix::sys::socket::{MsgFlags, recvmsg};
+use nix::sys::socket::ControlMessageOwned::ScmTimestampns;
+use nix::sys::socket::sockopt::ReceiveTimestampns;
+use nix::sys::socket::{MsgFlags, recvmsg, setsockopt};
+use nix::sys::time::TimeSpec;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::Instant;
 
+use crate::clock;
 use crate::trace::{self, Written};
 
-/// Bytes of one read: more than a callback with its head.
-const READ_BYTES: usize = 4 * 1024;
+/// Bytes of one read, as hyper's buffer begins: several times a callback with its head.
+const READ_BYTES: usize = 8 * 1024;
 
 /// The longest age that is believed: the system's clock can be set while a request waits.
 const AGE_MAX: Duration = Duration::from_secs(60);
@@ -32,14 +36,14 @@ pub struct Arrival {
 
 #[derive(Debug, Default)]
 struct Came {
-    /// Of the first bytes after the last request.
+    /// Of the first read after the last request.
     first: Option<Instant>,
     /// Of the latest bytes.
     latest: Option<Instant>,
 }
 
 impl Arrival {
-    /// When the current request's first bytes came. A request that came together with the one before counts from then.
+    /// When the bytes of the current request's first read came. A request that came together with the one before counts from then.
     #[must_use]
     pub fn of_request(&self) -> Instant {
         let came = self.lock();
@@ -75,12 +79,9 @@ impl Arrival {
 /// Lets the system note when bytes come, on this listener's connections. Where it does not, they count from when they are
 /// read.
 pub fn stamp(listener: &TcpListener) {
-    #[cfg(target_os = "linux")]
-    if let Err(error) = nix::sys::socket::setsockopt(listener, nix::sys::socket::sockopt::ReceiveTimestampns, &true) {
+    if let Err(error) = setsockopt(listener, ReceiveTimestampns, &true) {
         tracing::warn!(%error, "how long requests wait before they are read cannot be seen");
     }
-    #[cfg(not(target_os = "linux"))]
-    let _ = listener;
 }
 
 /// A connection that notes when its bytes came.
@@ -96,7 +97,7 @@ impl Noted {
     /// Over a new connection.
     #[must_use]
     pub fn new(stream: TcpStream, arrival: Arrival) -> Noted {
-        Noted { stream, arrival, control: nix::cmsg_space!(nix::sys::time::TimeSpec) }
+        Noted { stream, arrival, control: nix::cmsg_space!(TimeSpec) }
     }
 }
 
@@ -130,26 +131,15 @@ impl AsyncRead for Noted {
     }
 }
 
-/// Reads what is there, and how long ago the last of it came where the system noted that: it begins to some time after the
-/// machine's first socket asks it to.
+/// Reads what is there, and how long ago the latest of it came. `None`: the system did not note it, as in the first moments after
+/// it is asked to.
 fn receive(fd: RawFd, into: &mut [u8], control: &mut [u8]) -> io::Result<(usize, Option<Duration>)> {
     let mut parts = [IoSliceMut::new(into)];
     let message = recvmsg::<()>(fd, &mut parts, Some(control), MsgFlags::empty())?;
-    Ok((message.bytes, age(&message)))
-}
-
-#[cfg(target_os = "linux")]
-fn age<S>(message: &nix::sys::socket::RecvMsg<'_, '_, S>) -> Option<Duration> {
-    use nix::sys::socket::ControlMessageOwned::ScmTimestampns;
     let stamp = message.cmsgs().ok().and_then(|mut noted| {
         noted.find_map(|note| if let ScmTimestampns(at) = note { Some(Duration::from(at)) } else { None })
     });
-    stamp.map(crate::clock::ago).filter(|age| *age <= AGE_MAX)
-}
-
-#[cfg(not(target_os = "linux"))]
-fn age<S>(_: &nix::sys::socket::RecvMsg<'_, '_, S>) -> Option<Duration> {
-    None
+    Ok((message.bytes, stamp.map(clock::ago).filter(|age| *age <= AGE_MAX)))
 }
 
 impl AsyncWrite for Noted {
@@ -192,7 +182,9 @@ mod tests {
     async fn connected() -> (TcpStream, Noted, Arrival) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         stamp(&listener);
+        let began = Instant::now();
         loop {
+            assert!(began.elapsed() < Duration::from_secs(10), "the system stamps nothing");
             let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
             let arrival = Arrival::default();
             let mut server = Noted::new(listener.accept().await.unwrap().0, arrival.clone());

@@ -1,8 +1,8 @@
 //! How late the process is with what has arrived, and what it refuses then: an answer after UR's patience is work for nothing,
 //! and makes the next one late, too.
 //!
-//! Each request tells how long it lay before its turn came ([`Arrival`](super::arrival::Arrival)). Where even the youngest lay
-//! long, the process does not keep up.
+//! Each request tells how long it lay before its turn came ([`Arrival`](super::arrival::Arrival)). Where nearly all lay long,
+//! the process does not keep up.
 
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,11 +18,18 @@ use crate::stopping::Stopping;
 /// How often the disk and the time are looked at.
 const TURN: Duration = Duration::from_millis(5);
 
-/// Over which the least age says whether the process keeps up: a single stall is no overload.
+/// Over which the requests' ages say whether the process keeps up: a single stall is no overload.
 const WINDOW: Duration = Duration::from_millis(100);
 
-/// With a least age above this, the process does not keep up.
-const OVERLOADED_ABOVE: Duration = Duration::from_millis(20);
+/// What lay no longer than this is young.
+const YOUNG: Duration = Duration::from_millis(20);
+
+/// The process keeps up while one in so many is young. A client can make its own request look young, by sending its last byte
+/// late, and no others.
+const YOUNG_SHARE: u64 = 8;
+
+/// With fewer requests than this a window says nothing: that is no load.
+const REQUESTS_LEAST: u64 = 8;
 
 /// What is refused for its age while the process does not keep up, and otherwise.
 const SHED_ABOVE: Duration = Duration::from_millis(40);
@@ -61,8 +68,9 @@ pub struct Pressure {
     began: Instant,
     /// The latest turn, in microseconds since then.
     turned: AtomicU64,
-    /// The least age of a request in this window, in microseconds.
-    least: AtomicU64,
+    /// Requests of this window, and the young ones among them.
+    asked: AtomicU64,
+    young: AtomicU64,
     overloaded: AtomicBool,
     /// Records that may wait for the disk.
     waiting_max: AtomicU64,
@@ -100,7 +108,8 @@ impl Pressure {
         Pressure {
             began,
             turned: AtomicU64::new(0),
-            least: AtomicU64::new(u64::MAX),
+            asked: AtomicU64::new(0),
+            young: AtomicU64::new(0),
             overloaded: AtomicBool::new(false),
             waiting_max: AtomicU64::new(u64::MAX),
             late: AtomicU64::new(0),
@@ -136,8 +145,8 @@ impl Pressure {
         if passed < WINDOW || window.turns < TURNS_LEAST {
             return;
         }
-        let least = self.least.swap(u64::MAX, Ordering::Relaxed);
-        self.overloaded.store(least != u64::MAX && least > micros(OVERLOADED_ABOVE), Ordering::Relaxed);
+        let (asked, young) = (self.asked.swap(0, Ordering::Relaxed), self.young.swap(0, Ordering::Relaxed));
+        self.overloaded.store(asked >= REQUESTS_LEAST && young * YOUNG_SHARE < asked, Ordering::Relaxed);
         let written = u128::from(durable.saturating_sub(window.durable));
         let writes = u64::try_from(written * DISK_WAIT.as_micros() / passed.as_micros().max(1)).unwrap_or(u64::MAX);
         let before = self.waiting_max.load(Ordering::Relaxed);
@@ -159,9 +168,16 @@ impl Pressure {
         self.for_strangers.store(left.min(share(STRANGERS_BURST)), Ordering::Relaxed);
     }
 
-    /// Whether a request of that age has lain too long to be answered in time, while others have not.
+    /// Takes in how long a request lay. Only those of peers that have shown who they are: a stranger's age is its own word.
+    pub(super) fn took(&self, age: Duration) {
+        self.asked.fetch_add(1, Ordering::Relaxed);
+        if age <= YOUNG {
+            self.young.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether a request of that age is refused, so that those that lay less are answered in time.
     pub(super) fn is_late(&self, age: Duration) -> bool {
-        self.least.fetch_min(micros(age), Ordering::Relaxed);
         let overloaded = self.overloaded.load(Ordering::Relaxed);
         age > if overloaded { SHED_ABOVE } else { SHED_ABOVE_AT_BEST }
     }
@@ -238,10 +254,10 @@ mod tests {
             self.pressure.turn(self.now, journal);
         }
 
-        /// So many requests, each as old.
-        fn asked(&mut self, requests: u32, age_millis: u64) {
-            for _ in 0..requests {
-                self.is_late(age_millis);
+        /// So many turns with two requests in each, as old as that.
+        fn asked(&mut self, turns: u32, ages_millis: [u64; 2]) {
+            for _ in 0..turns {
+                ages_millis.iter().for_each(|age| self.pressure.took(Duration::from_millis(*age)));
                 self.turn((0, 0));
             }
         }
@@ -254,20 +270,35 @@ mod tests {
     #[test]
     fn a_stall_is_no_overload_and_an_overload_sheds_what_lay_long() {
         let mut turns = Turns::new();
-        turns.asked(10, 0);
-        turns.asked(10, 200);
-        turns.asked(10, 1);
+        turns.asked(10, [0, 0]);
+        turns.asked(10, [200, 200]);
+        turns.asked(10, [1, 1]);
         assert!(!turns.is_late(200), "a stall: what lay so long is answered in time");
         assert!(turns.is_late(251), "too late in any case");
-        turns.asked(40, 60);
+        turns.asked(40, [60, 60]);
         assert!(turns.is_late(41), "none is young");
         assert!(!turns.is_late(40), "what lay 40 ms is answered in time");
-        turns.asked(40, 1);
-        assert!(!turns.is_late(60), "the overload is over");
-        turns.asked(40, 60);
+        turns.asked(40, [60, 1]);
+        assert!(!turns.is_late(60), "half of them are young");
+        turns.asked(40, [60, 60]);
         assert!(turns.is_late(41));
         (0..40).for_each(|_| turns.turn((0, 0)));
         assert!(!turns.is_late(60), "nobody asked");
+    }
+
+    #[test]
+    fn a_few_requests_are_no_overload_and_a_few_young_ones_are_no_relief() {
+        let mut turns = Turns::new();
+        for _ in 0..100 {
+            turns.pressure.took(Duration::from_millis(60));
+            (0..3).for_each(|_| turns.turn((0, 0)));
+        }
+        assert!(!turns.is_late(60), "seven in a window, none of them young");
+        for turn in 0..400 {
+            turns.pressure.took(Duration::from_millis(if turn % 10 == 0 { 0 } else { 60 }));
+            turns.turn((0, 0));
+        }
+        assert!(turns.is_late(60), "one in ten seems young");
     }
 
     #[test]

@@ -209,7 +209,11 @@ impl Public {
             return Err(TOO_LARGE);
         }
         check_content_type(&head.headers)?;
-        let body = if self.pressure.is_late(caller.arrival.age()) {
+        let age = caller.arrival.age();
+        if !caller.seat.is_strangers() {
+            self.pressure.took(age);
+        }
+        let body = if self.pressure.is_late(age) {
             // Only tapgate's own form of UR's callback says what can wait.
             self.spared(upload, partner.is_none() && self.settings.callback.is_none()).await?
         } else {
@@ -293,7 +297,8 @@ impl Public {
     ) -> Result<Reply, Problem> {
         let journal = self.app.ledger.journal();
         // What gives money back waits for as long as it takes.
-        if request.kind.is_decided() && !self.pressure.has_room(journal.claimed().0, journal.durable().0) {
+        let is_decided = request.kind.is_decided();
+        if is_decided && !self.pressure.has_room(journal.claimed().0, journal.durable().0) {
             return Err(self.shed(Shed::Journal));
         }
         if self.app.ledger.is_of_another(provider, &request)? {
@@ -302,7 +307,9 @@ impl Public {
         *caller.asked() = Some((request.user.clone(), now.at));
         let submission = self.app.ledger.submit(request, now)?;
         trace::mark(Mark::Decided);
-        let reply = self.reply_once_durable(submission, arrived).await?;
+        // UR waits longer for the acknowledgement of what gives money back: what lay long is acknowledged all the same.
+        let counted_from = if is_decided { arrived } else { Instant::now() };
+        let reply = self.reply_once_durable(submission, counted_from).await?;
         self.meters.decision_seconds.record(arrived.elapsed().as_secs_f64());
         self.meters.decision(&reply);
         Ok(reply)
@@ -310,9 +317,9 @@ impl Public {
 
     /// Waits for the record's durability up to the deadline, then for its release's; then answers that the outcome is
     /// unknown.
-    async fn reply_once_durable(&self, submission: Submission, arrived: Instant) -> Result<Reply, Problem> {
+    async fn reply_once_durable(&self, submission: Submission, counted_from: Instant) -> Result<Reply, Problem> {
         let Some(ticket) = submission.ticket.clone() else { return Ok(submission.reply) };
-        let deadline = arrived + self.settings.deadline;
+        let deadline = counted_from + self.settings.deadline;
         let durability = match wait(&ticket, deadline).await {
             Some(durability) => Some(durability),
             None => match self.app.ledger.give_up(&submission, self.app.clock.now()) {

@@ -98,7 +98,7 @@ impl Written {
     }
 }
 
-/// A request's first byte arrived then, on a connection that last wrote then.
+/// A request came then, on a connection that last wrote then.
 pub fn begins(arrived: Instant, written: &Written) {
     let _ = REQUEST.try_with(|marks| {
         let since = u64::try_from(arrived.elapsed().as_nanos()).unwrap_or(u64::MAX);
