@@ -7,7 +7,7 @@ use std::io::{self, IoSliceMut};
 use std::os::fd::{AsRawFd, RawFd};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use nix::sys::socket::ControlMessageOwned::ScmTimestampns;
@@ -21,8 +21,8 @@ use tokio::time::Instant;
 use crate::clock;
 use crate::trace::{self, Written};
 
-/// Bytes of one read, as hyper's buffer begins: several times a callback with its head.
-const READ_BYTES: usize = 8 * 1024;
+/// Bytes asked for at a time, which are zeroed first: more than a callback with its head.
+const READ_BYTES: usize = 2 * 1024;
 
 /// The longest age that is believed: the system's clock can be set while a request waits.
 const AGE_MAX: Duration = Duration::from_secs(60);
@@ -104,9 +104,14 @@ impl Noted {
 impl AsyncRead for Noted {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let Noted { stream, arrival, control } = self.get_mut();
-        let room = buf.remaining().min(READ_BYTES);
-        loop {
-            ready!(stream.poll_read_ready(cx))?;
+        let before = buf.filled().len();
+        while buf.remaining() > 0 {
+            match stream.poll_read_ready(cx)? {
+                Poll::Ready(()) => {}
+                Poll::Pending if buf.filled().len() > before => break,
+                Poll::Pending => return Poll::Pending,
+            }
+            let room = buf.remaining().min(READ_BYTES);
             let unfilled = buf.initialize_unfilled_to(room);
             let mut read = None;
             let fd = stream.as_raw_fd();
@@ -116,18 +121,23 @@ impl AsyncRead for Noted {
                 // Less than there was room for was all: the stream is not asked again before more comes.
                 if count > 0 && count < room { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
             });
-            return match (read, tried) {
+            match (read, tried) {
                 (Some((count, age)), _) => {
                     buf.advance(count);
                     if count > 0 {
                         arrival.note(age.unwrap_or_default());
                     }
-                    Poll::Ready(Ok(()))
+                    if count < room {
+                        break;
+                    }
                 }
-                (None, Err(error)) if error.kind() == io::ErrorKind::WouldBlock => continue,
-                (None, tried) => Poll::Ready(tried),
-            };
+                (None, Err(error)) if error.kind() == io::ErrorKind::WouldBlock => {}
+                // What there was is told first; the next read tells the end.
+                (None, Err(_)) if buf.filled().len() > before => break,
+                (None, tried) => return Poll::Ready(tried),
+            }
         }
+        Poll::Ready(Ok(()))
     }
 }
 

@@ -15,6 +15,8 @@ pub(super) struct Meters {
     pub(super) decision_seconds: Histogram,
     /// Requests answered with 200.
     pub(super) answered: Counter,
+    /// Requests answered with 503.
+    pub(super) unavailable: Counter,
     approved_crypto: Counter,
     approved_fiat: Counter,
     acknowledged: Counter,
@@ -31,9 +33,12 @@ impl Meters {
     pub(super) fn new() -> Meters {
         let decisions = |outcome: &'static str, reason: &'static str, source: &'static str| counter!("tapgate_decisions_total", "outcome" => outcome, "reason" => reason, "source" => source);
         let event = |name: &'static str| counter!("tapgate_events_total", "event" => name);
+        let answers =
+            |code: &'static str| counter!("tapgate_http_requests_total", "listener" => "public", "code" => code);
         Meters {
             decision_seconds: histogram!("tapgate_decision_seconds"),
-            answered: counter!("tapgate_http_requests_total", "listener" => "public", "code" => "200"),
+            answered: answers("200"),
+            unavailable: answers("503"),
             approved_crypto: decisions("approved", "", Source::Crypto.name()),
             approved_fiat: decisions("approved", "", Source::Fiat.name()),
             acknowledged: decisions("acknowledged", "", ""),

@@ -86,6 +86,8 @@ pub struct Public {
     delivered: Delivered,
     partner: Option<Partner>,
     pressure: Arc<Pressure>,
+    /// The body of a refusal under load, which has to cost little.
+    overloaded: Bytes,
 }
 
 /// Answers UR over one connection.
@@ -139,6 +141,7 @@ impl Public {
             delivered: Delivered::default(),
             partner,
             pressure: Arc::new(Pressure::new()),
+            overloaded: Problem::Overloaded.body().into(),
         }
     }
 
@@ -171,8 +174,9 @@ impl Public {
         let mut upload = Upload { ended: body.is_end_stream(), body };
         let answered = self.answer(&head, &mut upload, caller).await;
         let mut response = match answered {
-            Ok(body) => json(StatusCode::OK, body),
-            Err(problem) => refuse(&problem),
+            Ok(body) => json(StatusCode::OK, body.into()),
+            Err(Problem::Overloaded) => refuse(&Problem::Overloaded, self.overloaded.clone()),
+            Err(problem) => refuse(&problem, problem.body().into()),
         };
         if !upload.ended {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
@@ -185,6 +189,7 @@ impl Public {
         caller.arrival.forget();
         match response.status() {
             StatusCode::OK => self.meters.answered.increment(1),
+            StatusCode::SERVICE_UNAVAILABLE => self.meters.unavailable.increment(1),
             refused => {
                 let code = refused.as_u16().to_string();
                 counter!("tapgate_http_requests_total", "listener" => "public", "code" => code).increment(1);
@@ -405,16 +410,16 @@ fn signed(headers: &HeaderMap) -> Result<WebhookHeaders<'_>, SignatureError> {
     })
 }
 
-fn json(status: StatusCode, body: Vec<u8>) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(Bytes::from(body)));
+fn json(status: StatusCode, body: Bytes) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(body));
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
 }
 
-fn refuse(problem: &Problem) -> Response<Full<Bytes>> {
+fn refuse(problem: &Problem, body: Bytes) -> Response<Full<Bytes>> {
     let status = StatusCode::from_u16(problem.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let mut response = json(status, problem.body());
+    let mut response = json(status, body);
     let headers = response.headers_mut();
     if let Problem::MethodNotAllowed(allowed) = problem {
         headers.insert(ALLOW, HeaderValue::from_static(allowed));
