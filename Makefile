@@ -196,6 +196,12 @@ overload: install ## three times what the server can do: what is still answered 
 	cargo build --release --package tapgate --package tapgate-bench --features tapgate-bench/load
 	$(MEASURED) python3 bench/overload.py
 
+.PHONY: readers
+readers: install ## taps while people read as hard as they can, beside a bare server (READERS_PAIRS, READERS_SECONDS)
+	@command -v wrk >/dev/null || scripts/install-package.sh wrk
+	cargo build --release --package tapgate --package tapgate-bench --features tapgate-bench/load
+	$(MEASURED) python3 bench/readers.py
+
 # Servers that tell where each request's time went. They are moved away: nothing else may be measured with them, or serve.
 .PHONY: traced
 traced: install
