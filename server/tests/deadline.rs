@@ -153,6 +153,32 @@ async fn what_is_shed_at_the_edge_is_not_decided() {
     server.check("shed", 200, UNKNOWN_USER).await;
 }
 
+/// Records that may wait for any disk (`http::pressure`).
+const WAITING_LEAST: u64 = 2_048;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_decided_is_answered_while_the_journal_takes_nothing_new() {
+    let store = Gated::new(MemoryStore::new(), true);
+    let server = Server::over(store.clone()).await;
+    server.check("known", 200, UNKNOWN_USER).await;
+    store.set_open(false);
+    for number in 0..=WAITING_LEAST {
+        server.app.ledger.submit(unknown_user(&format!("waiting-{number}")), server.app.clock.now()).unwrap();
+    }
+    let is_full = async {
+        let mut number = 0;
+        while !server.ask(&format!("new-{number}")).await.contains(r#""code":"overloaded""#) {
+            number += 1;
+        }
+    };
+    let is_full = tokio::time::timeout(PATIENCE, is_full).await;
+    let again = server.ask("known").await;
+    // A journal that waits for its disk does not end.
+    store.set_open(true);
+    is_full.unwrap();
+    assert!(again.starts_with("HTTP/1.1 200 ") && again.contains(UNKNOWN_USER), "{again}");
+}
+
 fn http() -> reqwest::Client {
     let _ = rustls::crypto::ring::default_provider().install_default();
     reqwest::Client::builder().no_proxy().tls_certs_only([]).build().unwrap()

@@ -196,8 +196,12 @@ impl Pressure {
                 .is_ok()
     }
 
-    /// Whether a stranger's signature is looked at.
-    pub(super) fn takes_a_stranger(&self) -> bool {
+    /// Whether a stranger's request is looked at. What has no signature costs nothing to refuse, and must not use up what
+    /// those have who sign.
+    pub(super) fn takes_a_stranger(&self, has_signature: bool) -> bool {
+        if !has_signature {
+            return true;
+        }
         let cost = i64::try_from(micros(VERIFICATION)).unwrap_or(i64::MAX);
         let taken = self
             .for_strangers
@@ -337,9 +341,10 @@ mod tests {
     fn strangers_take_a_quarter_of_the_cores() {
         let mut turns = Turns::new();
         turns.turn((0, 0));
-        let taken = |pressure: &Pressure| (0..1_000_000).take_while(|_| pressure.takes_a_stranger()).count();
+        let taken = |pressure: &Pressure| (0..1_000_000).take_while(|_| pressure.takes_a_stranger(true)).count();
         let of_cores =
             |time: Duration| (time * turns.pressure.cores / STRANGERS_SHARE).as_micros() / VERIFICATION.as_micros();
+        assert!((0..1_000_000).all(|_| turns.pressure.takes_a_stranger(false)), "without a signature");
         let (burst, turn) = (of_cores(STRANGERS_BURST), of_cores(TURN));
         assert_eq!(taken(&turns.pressure) as u128, burst);
         turns.turn((0, 0));

@@ -224,7 +224,7 @@ impl Public {
         } else {
             tokio::time::timeout(BODY_TIMEOUT, upload.read()).await.map_err(|_| Problem::Timeout)??
         };
-        if caller.seat.is_strangers() && !self.pressure.takes_a_stranger() {
+        if caller.seat.is_strangers() && !self.pressure.takes_a_stranger(has_signature(&head.headers)) {
             return Err(self.shed(Shed::Stranger));
         }
         match partner {
@@ -301,9 +301,12 @@ impl Public {
         (caller, arrived): (&Caller, Instant),
     ) -> Result<Reply, Problem> {
         let journal = self.app.ledger.journal();
-        // What gives money back waits for as long as it takes.
+        // What gives money back waits for as long as it takes, and what was decided once needs no room.
         let is_decided = request.kind.is_decided();
-        if is_decided && !self.pressure.has_room(journal.claimed().0, journal.durable().0) {
+        if is_decided
+            && !self.pressure.has_room(journal.claimed().0, journal.durable().0)
+            && self.app.ledger.find(&request.id)?.is_none()
+        {
             return Err(self.shed(Shed::Journal));
         }
         if self.app.ledger.is_of_another(provider, &request)? {
@@ -395,6 +398,10 @@ async fn swallow(mut body: Incoming) {
     };
     // A slower sender is cut off.
     let _ = tokio::time::timeout(SWALLOW_TIMEOUT, swallowed).await;
+}
+
+fn has_signature(headers: &HeaderMap) -> bool {
+    [SIGNATURE_HEADER, SIGNATURE_V2_HEADER].iter().any(|name| headers.contains_key(*name))
 }
 
 fn signed(headers: &HeaderMap) -> Result<WebhookHeaders<'_>, SignatureError> {

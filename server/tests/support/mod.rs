@@ -64,11 +64,13 @@ impl Server {
         let (stop, stopping) = stopping();
         let [public, admin] = [bind().await, bind().await];
         let addresses = [&public, &admin].map(|listener| listener.local_addr().unwrap());
+        let answers = Public::new(Arc::clone(&app), config.public);
+        tokio::spawn(answers.pressure().watch(Arc::clone(&app.ledger), stopping.clone()));
         tokio::spawn(listener::serve(
             public,
             Terms::UR,
             Places::new(config.connections.public(CONNECTIONS_MAX)),
-            Public::new(Arc::clone(&app), config.public).services(),
+            answers.services(),
             |_| {},
             stopping.clone(),
         ));
