@@ -6,8 +6,10 @@ Environment: READERS_PAIRS (6), READERS_SECONDS (20), and TAPGATE_BIN and TAPGAT
 
 import os
 import subprocess
+import sys
 import tempfile
 import time
+import urllib.request
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -23,6 +25,8 @@ USERS = 10_000
 # Decisions that the readers have to look through.
 HISTORY_SECONDS = 15
 
+CONNECTED = 'tapgate_connections{listener="admin",who="all"}'
+
 # What is read, by how many connections, and whether with a token.
 FLOODS = [
     ("/metrics", 500, False),
@@ -30,6 +34,12 @@ FLOODS = [
     ("/api/v1/journal?from=0", 64, True),
     ("/api/v1/pools/EUR/forecast", 64, True),
 ]
+
+
+def connected(admin: str) -> float:
+    """Readers at the admin listener."""
+    shown = urllib.request.urlopen(admin + "/metrics").read().decode()
+    return next(float(line.rsplit(" ", 1)[1]) for line in shown.splitlines() if line.startswith(CONNECTED))
 
 
 @contextmanager
@@ -40,7 +50,11 @@ def flood(admin: str, path: str, connections: int, with_token: bool):
     readers = subprocess.Popen(["nice", "-n", "5", "wrk", "-t1", f"-c{connections}", f"-d{forever}s", *token, admin + path],
                                stdout=subprocess.DEVNULL)  # fmt: skip
     try:
-        yield
+        while connected(admin) < connections / 2:
+            if readers.poll() is not None:
+                sys.exit("readers: wrk has ended")
+            time.sleep(0.1)
+        yield readers
     finally:
         readers.kill()
         readers.wait()
@@ -63,9 +77,11 @@ def main():
             load(one, public, 64, *admin, "--ready", "--users", USERS, *MIX, "--warmup", 0, seconds=HISTORY_SECONDS)
             for pair in range(PAIRS):
                 path, connections, with_token = FLOODS[pair % len(FLOODS)]
-                with flood(admin[1], path, connections, with_token):
+                with flood(admin[1], path, connections, with_token) as readers:
                     own.append(taps(one, public, *admin, "--ready", *MIX))
                     bare.append(taps(other, bare_public, "--bare"))
+                    if readers.poll() is not None:
+                        sys.exit("readers: wrk ended before the taps")
                 say(f"{path}, {connections} readers: {own[-1]}; bare: {bare[-1]}")
                 rows.append((f"{path} x {connections}", own[-1], bare[-1]))
             with flood(admin[1], *FLOODS[1]):

@@ -24,7 +24,7 @@ use crate::trace::{self, Written};
 /// Bytes asked for at a time, which are zeroed first: more than a callback with its head.
 const READ_BYTES: usize = 2 * 1024;
 
-/// The longest age that is believed: the system's clock can be set while a request waits.
+/// The longest age that is told: what lay so long is late in any case, and the system's clock may have been set meanwhile.
 const AGE_MAX: Duration = Duration::from_secs(60);
 
 /// When the current request of a connection came. Every request carries it in its extensions.
@@ -149,7 +149,12 @@ fn receive(fd: RawFd, into: &mut [u8], control: &mut [u8]) -> io::Result<(usize,
     let stamp = message.cmsgs().ok().and_then(|mut noted| {
         noted.find_map(|note| if let ScmTimestampns(at) = note { Some(Duration::from(at)) } else { None })
     });
-    Ok((message.bytes, stamp.map(clock::ago).filter(|age| *age <= AGE_MAX)))
+    Ok((message.bytes, stamp.map(age_of)))
+}
+
+/// Of what the system noted then, as a time since 1970.
+fn age_of(stamp: Duration) -> Duration {
+    clock::ago(stamp).min(AGE_MAX)
 }
 
 impl AsyncWrite for Noted {
@@ -243,6 +248,12 @@ mod tests {
         let first = arrival.of_request();
         arrival.forget();
         assert_eq!(arrival.of_request(), first);
+    }
+
+    #[test]
+    fn what_lay_for_ever_is_old_and_what_is_yet_to_come_is_new() {
+        assert_eq!(age_of(Duration::ZERO), AGE_MAX);
+        assert_eq!(age_of(Duration::MAX), Duration::ZERO, "the clock was set back");
     }
 
     #[tokio::test]

@@ -31,7 +31,8 @@ const YOUNG_SHARE: u64 = 8;
 /// With fewer requests than this a window says nothing: that is no load.
 const REQUESTS_LEAST: u64 = 8;
 
-/// What is refused for its age while the process does not keep up, and otherwise.
+/// What is refused for its age while the process does not keep up, and otherwise; the latter also where more than five eighths
+/// of the deadline are over.
 const SHED_ABOVE: Duration = Duration::from_millis(40);
 const SHED_ABOVE_AT_BEST: Duration = Duration::from_millis(250);
 
@@ -68,10 +69,10 @@ pub struct Pressure {
     began: Instant,
     /// The latest turn, in microseconds since then.
     turned: AtomicU64,
-    /// Requests of this window, and the young ones among them.
-    asked: AtomicU64,
-    young: AtomicU64,
-    overloaded: AtomicBool,
+    at_best: Duration,
+    known: Ages,
+    /// Of those who have not shown who they are: their ages are their own word, by which only they are judged.
+    strangers: Ages,
     /// Records that may wait for the disk.
     waiting_max: AtomicU64,
     late: AtomicU64,
@@ -92,6 +93,30 @@ pub(super) enum Shed {
     Stranger,
 }
 
+/// How long requests lay.
+#[derive(Debug, Default)]
+struct Ages {
+    /// Requests of this window, and the young ones among them.
+    asked: AtomicU64,
+    young: AtomicU64,
+    /// Whether too few of the window before were young.
+    overloaded: AtomicBool,
+}
+
+impl Ages {
+    fn took(&self, age: Duration) {
+        self.asked.fetch_add(1, Ordering::Relaxed);
+        if age <= YOUNG {
+            self.young.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn end_window(&self) {
+        let (asked, young) = (self.asked.swap(0, Ordering::Relaxed), self.young.swap(0, Ordering::Relaxed));
+        self.overloaded.store(asked >= REQUESTS_LEAST && young * YOUNG_SHARE < asked, Ordering::Relaxed);
+    }
+}
+
 #[derive(Debug)]
 struct Window {
     began: Instant,
@@ -102,15 +127,16 @@ struct Window {
 }
 
 impl Pressure {
-    pub(super) fn new() -> Pressure {
+    /// `deadline`: of an approval.
+    pub(super) fn new(deadline: Duration) -> Pressure {
         let began = Instant::now();
         let shed = |why: &'static str| counter!("tapgate_shed_total", "why" => why);
         Pressure {
             began,
             turned: AtomicU64::new(0),
-            asked: AtomicU64::new(0),
-            young: AtomicU64::new(0),
-            overloaded: AtomicBool::new(false),
+            at_best: SHED_ABOVE_AT_BEST.min(deadline * 5 / 8),
+            known: Ages::default(),
+            strangers: Ages::default(),
             waiting_max: AtomicU64::new(u64::MAX),
             late: AtomicU64::new(0),
             spared: AtomicU64::new(0),
@@ -145,8 +171,8 @@ impl Pressure {
         if passed < WINDOW || window.turns < TURNS_LEAST {
             return;
         }
-        let (asked, young) = (self.asked.swap(0, Ordering::Relaxed), self.young.swap(0, Ordering::Relaxed));
-        self.overloaded.store(asked >= REQUESTS_LEAST && young * YOUNG_SHARE < asked, Ordering::Relaxed);
+        self.known.end_window();
+        self.strangers.end_window();
         let written = u128::from(durable.saturating_sub(window.durable));
         let writes = u64::try_from(written * DISK_WAIT.as_micros() / passed.as_micros().max(1)).unwrap_or(u64::MAX);
         let before = self.waiting_max.load(Ordering::Relaxed);
@@ -168,18 +194,11 @@ impl Pressure {
         self.for_strangers.store(left.min(share(STRANGERS_BURST)), Ordering::Relaxed);
     }
 
-    /// Takes in how long a request lay. Only those of peers that have shown who they are: a stranger's age is its own word.
-    pub(super) fn took(&self, age: Duration) {
-        self.asked.fetch_add(1, Ordering::Relaxed);
-        if age <= YOUNG {
-            self.young.fetch_add(1, Ordering::Relaxed);
-        }
-    }
-
-    /// Whether a request of that age is refused, so that those that lay less are answered in time.
-    pub(super) fn is_late(&self, age: Duration) -> bool {
-        let overloaded = self.overloaded.load(Ordering::Relaxed);
-        age > if overloaded { SHED_ABOVE } else { SHED_ABOVE_AT_BEST }
+    /// Whether a request that lay so long is refused, so that those that lay less are answered in time.
+    pub(super) fn is_late(&self, age: Duration, is_strangers: bool) -> bool {
+        let ages = if is_strangers { &self.strangers } else { &self.known };
+        ages.took(age);
+        age > if ages.overloaded.load(Ordering::Relaxed) { SHED_ABOVE.min(self.at_best) } else { self.at_best }
     }
 
     /// Whether a late request is taken all the same: what can wait has a share, where the form tells it. Unverified: who
@@ -240,6 +259,8 @@ mod tests {
     const TAP: &[u8] = br#"{"event":"card_authorization","data":{"type":"authorization"}}"#;
     const RETURN: &[u8] = br#"{"event":"card_authorization","data":{"type":"reversal"}}"#;
 
+    const DEADLINE: Duration = Duration::from_millis(400);
+
     /// Turns, with a request between two of them.
     struct Turns {
         pressure: Pressure,
@@ -248,7 +269,7 @@ mod tests {
 
     impl Turns {
         fn new() -> Turns {
-            let pressure = Pressure::new();
+            let pressure = Pressure::new(DEADLINE);
             let now = pressure.began;
             Turns { pressure, now }
         }
@@ -261,13 +282,13 @@ mod tests {
         /// So many turns with two requests in each, as old as that.
         fn asked(&mut self, turns: u32, ages_millis: [u64; 2]) {
             for _ in 0..turns {
-                ages_millis.iter().for_each(|age| self.pressure.took(Duration::from_millis(*age)));
+                ages_millis.iter().for_each(|age| _ = self.is_late(*age));
                 self.turn((0, 0));
             }
         }
 
         fn is_late(&self, age_millis: u64) -> bool {
-            self.pressure.is_late(Duration::from_millis(age_millis))
+            self.pressure.is_late(Duration::from_millis(age_millis), false)
         }
     }
 
@@ -294,20 +315,38 @@ mod tests {
     fn a_few_requests_are_no_overload_and_a_few_young_ones_are_no_relief() {
         let mut turns = Turns::new();
         for _ in 0..100 {
-            turns.pressure.took(Duration::from_millis(60));
+            turns.is_late(60);
             (0..3).for_each(|_| turns.turn((0, 0)));
         }
         assert!(!turns.is_late(60), "seven in a window, none of them young");
         for turn in 0..400 {
-            turns.pressure.took(Duration::from_millis(if turn % 10 == 0 { 0 } else { 60 }));
+            turns.is_late(if turn % 10 == 0 { 0 } else { 60 });
             turns.turn((0, 0));
         }
         assert!(turns.is_late(60), "one in ten seems young");
     }
 
     #[test]
+    fn strangers_are_late_by_themselves() {
+        let mut turns = Turns::new();
+        for _ in 0..40 {
+            turns.pressure.is_late(Duration::from_millis(60), true);
+            turns.asked(1, [60, 0]);
+        }
+        assert!(turns.pressure.is_late(Duration::from_millis(60), true));
+        assert!(!turns.is_late(60));
+    }
+
+    #[test]
+    fn what_has_no_time_left_to_its_deadline_is_late() {
+        let pressure = Pressure::new(Duration::from_millis(80));
+        let is_late = |millis| pressure.is_late(Duration::from_millis(millis), false);
+        assert!(is_late(51) && !is_late(50));
+    }
+
+    #[test]
     fn what_can_wait_has_an_eighth_of_what_is_late() {
-        let pressure = Pressure::new();
+        let pressure = Pressure::new(DEADLINE);
         assert!(can_wait(RETURN) && can_wait(br#"{"event":"transaction"}"#) && !can_wait(TAP));
         let spared = (0..800).filter(|_| pressure.spares(RETURN, true)).count();
         assert_eq!(spared, 100);

@@ -135,12 +135,12 @@ impl Public {
         let partner = settings.partner_api.clone().map(|partner| Partner::new(Arc::clone(&app), partner));
         Public {
             app,
-            settings,
             meters: Meters::new(),
             events,
             delivered: Delivered::default(),
             partner,
-            pressure: Arc::new(Pressure::new()),
+            pressure: Arc::new(Pressure::new(settings.deadline)),
+            settings,
             overloaded: Problem::Overloaded.body().into(),
         }
     }
@@ -214,17 +214,15 @@ impl Public {
             return Err(TOO_LARGE);
         }
         check_content_type(&head.headers)?;
-        let age = caller.arrival.age();
-        if !caller.seat.is_strangers() {
-            self.pressure.took(age);
-        }
-        let body = if self.pressure.is_late(age) {
+        let is_strangers = caller.seat.is_strangers();
+        let body = if self.pressure.is_late(caller.arrival.age(), is_strangers) {
             // Only tapgate's own form of UR's callback says what can wait.
             self.spared(upload, partner.is_none() && self.settings.callback.is_none()).await?
         } else {
             tokio::time::timeout(BODY_TIMEOUT, upload.read()).await.map_err(|_| Problem::Timeout)??
         };
-        if caller.seat.is_strangers() && !self.pressure.takes_a_stranger(has_signature(&head.headers)) {
+        let is_signed = partner.is_some() || has_signature(&head.headers);
+        if is_strangers && !self.pressure.takes_a_stranger(is_signed) {
             return Err(self.shed(Shed::Stranger));
         }
         match partner {
@@ -305,7 +303,7 @@ impl Public {
         let is_decided = request.kind.is_decided();
         if is_decided
             && !self.pressure.has_room(journal.claimed().0, journal.durable().0)
-            && self.app.ledger.find(&request.id)?.is_none()
+            && self.app.ledger.find(&request.id)?.and_then(|found| found.answer).is_none()
         {
             return Err(self.shed(Shed::Journal));
         }
@@ -400,6 +398,7 @@ async fn swallow(mut body: Incoming) {
     let _ = tokio::time::timeout(SWALLOW_TIMEOUT, swallowed).await;
 }
 
+/// Of UR's.
 fn has_signature(headers: &HeaderMap) -> bool {
     [SIGNATURE_HEADER, SIGNATURE_V2_HEADER].iter().any(|name| headers.contains_key(*name))
 }
