@@ -8,6 +8,7 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
+use hyper::header::{CONNECTION, HeaderValue};
 use hyper::service::Service;
 use hyper::{Request, Response};
 use pin_project_lite::pin_project;
@@ -89,13 +90,20 @@ pin_project! {
     }
 }
 
-impl<F: Future> Future for Answering<F> {
+impl<F, B> Future for Answering<F>
+where
+    F: Future<Output = Result<Response<B>, Infallible>>,
+{
     type Output = F::Output;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
         let this = self.project();
-        let answer = ready!(this.answer.poll(cx));
+        let Ok(mut answer) = ready!(this.answer.poll(cx));
+        if !this.place.has_request() {
+            // The connection ends where the rest of a request is not read: its client must not send the next one over it.
+            answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
         this.place.is_answered();
-        Poll::Ready(answer)
+        Poll::Ready(Ok(answer))
     }
 }

@@ -179,7 +179,6 @@ impl Public {
             Err(problem) => refuse(&problem, problem.body().into()),
         };
         if !upload.ended {
-            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             tokio::spawn(swallow(upload.body.into_inner()));
         }
         if response.status().is_client_error() && !caller.seat.is_proven() {

@@ -33,6 +33,7 @@ STOP_SECONDS_MAX = 30
 ANSWER_SECONDS_MAX = 20
 POLL_SECONDS = 0.02
 START_ATTEMPTS = 5
+PORT_LEAST = 10_000
 
 # Throw-away keys; they sign nothing outside these tests.
 UR_KEY = Account.from_key("0x" + "a1" * 32)
@@ -215,10 +216,16 @@ def command(*arguments, stdin=b"", env=None, cwd=None, seconds=60) -> subprocess
 
 
 def free_ports(count: int) -> list[int]:
-    sockets = [socket.socket() for _ in range(count)]
+    """Below those that the system gives to connections: one of those could be taken before its server takes it."""
+    lowest_given = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    sockets = []
     try:
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
+        while len(sockets) < count:
+            sockets.append(socket.socket())
+            try:
+                sockets[-1].bind(("127.0.0.1", PORT_LEAST + secrets.randbelow(lowest_given - PORT_LEAST)))
+            except OSError:
+                sockets.pop().close()
         return [each.getsockname()[1] for each in sockets]
     finally:
         for each in sockets:

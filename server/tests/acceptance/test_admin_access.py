@@ -1,6 +1,7 @@
 """Who may do what on the admin listener, and what it shows without a token."""
 
 import re
+import socket
 
 import pytest
 import requests
@@ -55,6 +56,15 @@ def test_only_an_operator_may_import_users_and_set_funds(world, bystander, role)
 def test_rates_are_the_treasurers_and_not_the_viewers(world):
     assert world.server.admin("PUT", "/api/v1/rates", {}, role="viewer").status_code == 403
     world.set_rates()
+
+
+def test_a_connection_ends_visibly_where_a_body_is_not_read(world):
+    """Or its client sends the next request over it, and hears nothing."""
+    head = f"PUT /api/v1/rates HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {TOKENS['viewer']}\r\nContent-Length: 2\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", world.server.ports[1]), timeout=10) as connection:
+        connection.sendall(head.encode())
+        answer = connection.recv(65_536).lower()
+    assert answer.startswith(b"http/1.1 403 ") and b"\r\nconnection: close\r\n" in answer, answer
 
 
 @pytest.mark.parametrize("role", ROLES)

@@ -153,6 +153,11 @@ impl Place {
         self.set(Doing::Answering);
     }
 
+    /// Whether the request is complete.
+    pub(in crate::http) fn has_request(&self) -> bool {
+        self.doing().0 == Doing::Answering
+    }
+
     /// The request has its answer, which is not sent yet.
     pub(in crate::http) fn is_answered(&self) {
         self.set(Doing::Answered);
