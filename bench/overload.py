@@ -8,10 +8,9 @@ Environment: OVERLOAD_SECONDS (8), and TAPGATE_BIN and TAPGATE_LOAD_BIN as `make
 
 import os
 import tempfile
-import urllib.request
 from pathlib import Path
 
-from servers import MIX, bare_serving, load, serving, set_up
+from servers import MIX, bare_serving, figures, load, serving, set_up
 from slices import threads
 from targets import say
 from verdicts import Target, table
@@ -28,19 +27,19 @@ CONNECTIONS_MAX = 4_000
 ANSWERS = 'tapgate_http_requests_total{listener="public",code="%d"}'
 
 
-def answers(metrics: str) -> tuple[float, float]:
+def answers(admin: str) -> tuple[float, float]:
     """What a server has answered and what it has refused so far."""
-    figures = dict(line.rsplit(" ", 1) for line in urllib.request.urlopen(metrics).read().decode().splitlines() if " " in line)
-    return tuple(float(figures.get(ANSWERS % status, 0)) for status in (200, 503))
+    shown = figures(admin)
+    return tuple(shown.get(ANSWERS % status, 0) for status in (200, 503))
 
 
 class Driven:
     """One run at a rate: figures a second, of the time that was measured; and of all, what a server did for it."""
 
-    def __init__(self, directory, server, public, admin, rate: float, seconds: int, metrics: str | None = None):
+    def __init__(self, directory, server, public, given, rate: float, seconds: int, admin: str | None = None):
         connections = min(CONNECTIONS_MAX, max(64, int(rate * PATIENCE_MS / 1000) + 64))
-        before, counted = self.used(server), answers(metrics) if metrics else (0, 0)
-        said = load(directory, public, connections, *admin, "--users", USERS, "--rate", rate,
+        before, counted = self.used(server), answers(admin) if admin else (0, 0)
+        said = load(directory, public, connections, *given, "--users", USERS, "--rate", rate,
                     "--patience-ms", PATIENCE_MS, "--warmup", WARMUP_SECONDS, seconds=seconds)  # fmt: skip
         self.processor_us = (self.used(server) - before) * 1e6
         self.rate, self.seconds = rate, seconds + WARMUP_SECONDS
@@ -49,7 +48,7 @@ class Driven:
         self.errors = said["errors"]
         self.sent = rate - self.errors.get("not sent", 0) / self.seconds
         self.p99_ms = said["latency"]["p99_us"] / 1000
-        after = answers(metrics) if metrics else (0, said["answered_in_all"])
+        after = answers(admin) if admin else (0, said["answered_in_all"])
         self.answered, self.refused = (late - early for early, late in zip(counted, after, strict=True))
 
     @staticmethod
@@ -106,7 +105,7 @@ def main():
 
             def drive(rate, seconds=STEP_SECONDS):
                 given = (*admin, "--ready", *MIX)
-                driven = Driven(directory, server, public, given, rate, seconds, f"{admin[1]}/metrics")
+                driven = Driven(directory, server, public, given, rate, seconds, admin[1])
                 say(f"at {rate:,.0f} a second, {driven.sent:,.0f} sent: {driven.right:,.0f} right in time, "
                     f"p99 {driven.p99_ms:.0f} ms, {driven.errors}")  # fmt: skip
                 return driven

@@ -9,11 +9,10 @@ import subprocess
 import sys
 import tempfile
 import time
-import urllib.request
 from contextlib import contextmanager
 from pathlib import Path
 
-from servers import MIX, TOKEN, bare_serving, load, serving, set_up
+from servers import MIX, TOKEN, bare_serving, figures, load, serving, set_up
 from targets import say
 from verdicts import Target, ratio, table
 
@@ -25,6 +24,7 @@ USERS = 10_000
 # Decisions that the readers have to look through.
 HISTORY_SECONDS = 15
 
+# Readers at the admin listener.
 CONNECTED = 'tapgate_connections{listener="admin",who="all"}'
 
 # What is read, by how many connections, and whether with a token.
@@ -36,12 +36,6 @@ FLOODS = [
 ]
 
 
-def connected(admin: str) -> float:
-    """Readers at the admin listener."""
-    shown = urllib.request.urlopen(admin + "/metrics").read().decode()
-    return next(float(line.rsplit(" ", 1)[1]) for line in shown.splitlines() if line.startswith(CONNECTED))
-
-
 @contextmanager
 def flood(admin: str, path: str, connections: int, with_token: bool):
     """Readers that ask again at once."""
@@ -50,7 +44,7 @@ def flood(admin: str, path: str, connections: int, with_token: bool):
     readers = subprocess.Popen(["nice", "-n", "5", "wrk", "-t1", f"-c{connections}", f"-d{forever}s", *token, admin + path],
                                stdout=subprocess.DEVNULL)  # fmt: skip
     try:
-        while connected(admin) < connections / 2:
+        while figures(admin)[CONNECTED] < connections / 2:
             if readers.poll() is not None:
                 sys.exit("readers: wrk has ended")
             time.sleep(0.1)
@@ -92,8 +86,8 @@ def main():
     print("| read by | taps | p50, ms | p99, ms | latest, ms | failed | bare: p50 | p99 | latest |")
     print("|---|---|---|---|---|---|---|---|---|")
     for name, ours, theirs in rows:
-        figures = [f"{each[key] / 1000:.1f}" for each in (ours, theirs) for key in ("p50_us", "p99_us", "max_us")]
-        print(f"| `{name}` | {ours['answered']:,} | {' | '.join(figures[:3])} | {ours['failed']} | {' | '.join(figures[3:])} |")
+        shown = [f"{each[key] / 1000:.1f}" for each in (ours, theirs) for key in ("p50_us", "p99_us", "max_us")]
+        print(f"| `{name}` | {ours['answered']:,} | {' | '.join(shown[:3])} | {ours['failed']} | {' | '.join(shown[3:])} |")
     print()
     latest = max(each["max_us"] for each in own) / 1000
     print(table([

@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.request
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,6 +72,13 @@ def load(directory: Path, public: int, clients: int, *more, seconds=SECONDS):
             "--connections", clients, "--seconds", seconds, "--seed", secrets.randbits(32), "--json", *more)
     )  # fmt: skip
     return said
+
+
+def figures(admin: str) -> dict[str, float]:
+    """What a tapgate's /metrics shows, by series."""
+    shown = urllib.request.urlopen(admin + "/metrics").read().decode().splitlines()
+    series = (line.rsplit(" ", 1) for line in shown if " " in line and not line.startswith("#"))
+    return {name: float(value) for name, value in series}
 
 
 @contextmanager

@@ -24,7 +24,7 @@ use crate::trace::{self, Written};
 /// Bytes asked for at a time, which are zeroed first: more than a callback with its head.
 const READ_BYTES: usize = 2 * 1024;
 
-/// The longest age that is told: what lay so long is late in any case, and the system's clock may have been set meanwhile.
+/// Ages are cut off here: a request this old is late whatever its exact age, and the system's clock may have been set.
 const AGE_MAX: Duration = Duration::from_secs(60);
 
 /// When the current request of a connection came. Every request carries it in its extensions.
@@ -132,7 +132,7 @@ impl AsyncRead for Noted {
                     }
                 }
                 (None, Err(error)) if error.kind() == io::ErrorKind::WouldBlock => {}
-                // What there was is told first; the next read tells the end.
+                // The bytes before the error are handed over first; the next read reports the end.
                 (None, Err(_)) if buf.filled().len() > before => break,
                 (None, tried) => return Poll::Ready(tried),
             }

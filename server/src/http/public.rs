@@ -145,7 +145,7 @@ impl Public {
         }
     }
 
-    /// What it refuses under load; whoever serves lets it watch.
+    /// Decides what is refused under load. Its `watch` must run beside the listener.
     #[must_use]
     pub fn pressure(&self) -> Arc<Pressure> {
         Arc::clone(&self.pressure)
@@ -397,7 +397,7 @@ async fn swallow(mut body: Incoming) {
     let _ = tokio::time::timeout(SWALLOW_TIMEOUT, swallowed).await;
 }
 
-/// Of UR's.
+/// Whether there is a header with a signature of UR's.
 fn has_signature(headers: &HeaderMap) -> bool {
     [SIGNATURE_HEADER, SIGNATURE_V2_HEADER].iter().any(|name| headers.contains_key(*name))
 }

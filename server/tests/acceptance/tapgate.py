@@ -215,6 +215,13 @@ def command(*arguments, stdin=b"", env=None, cwd=None, seconds=60) -> subprocess
     return subprocess.run(line, input=stdin, capture_output=True, env=environment, cwd=cwd, timeout=seconds)
 
 
+def raw_callback(body: bytes, headers: dict) -> bytes:
+    """A callback as it goes over a connection of one's own."""
+    headers = {**headers, "Content-Length": str(len(body)), "Host": "tapgate"}
+    head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    return f"POST {WEBHOOK} HTTP/1.1\r\n{head}\r\n".encode() + body
+
+
 def free_ports(count: int) -> list[int]:
     """Below those that the system gives to connections: one of those could be taken before its server takes it."""
     lowest_given = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])

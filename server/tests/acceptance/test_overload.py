@@ -8,7 +8,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from tapgate import WEBHOOK, eventually, sign_v1
+from tapgate import eventually, raw_callback, sign_v1
 from world import World, acknowledgement, envelope, follow_up, tap
 
 # More than any tap may lie unread, and than its deadline.
@@ -26,9 +26,7 @@ def connection(world: World) -> socket.socket:
 
 def ask(connection: socket.socket, data: dict):
     body = envelope(data)
-    headers = {**sign_v1(body), "Content-Length": str(len(body)), "Content-Type": "application/json", "Host": "tapgate"}
-    head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
-    connection.sendall(f"POST {WEBHOOK} HTTP/1.1\r\n{head}\r\n".encode() + body)
+    connection.sendall(raw_callback(body, sign_v1(body)))
 
 
 def answer(connection: socket.socket) -> tuple[str, dict, str]:

@@ -5,7 +5,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from tapgate import Server, eventually, sign_v1
+from tapgate import Server, eventually, raw_callback, sign_v1
 from world import World, envelope, tap
 
 pytestmark = pytest.mark.usefixtures("room_for_a_flood")
@@ -125,9 +125,7 @@ def test_a_wrong_signature_proves_nothing(new_server):
     body = envelope(tap(world.user()))
     with stranger(server, "127.0.1.2") as connection:
         connection.setblocking(True)
-        headers = {**sign_v1(b"another body"), "Content-Length": str(len(body)), "Host": "x"}
-        head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
-        connection.sendall(f"POST /webhooks/ur HTTP/1.1\r\n{head}\r\n".encode() + body)
+        connection.sendall(raw_callback(body, sign_v1(b"another body")))
         assert b" 401 " in connection.recv(65_536).split(b"\r\n")[0]
         assert connection.recv(1) == b"", "who is refused connects again"
         assert figure(server, proven) == 0
