@@ -1,17 +1,19 @@
 //! Start: rows, then the records after them. And the proof that both ways to the state agree.
 
 mod loss;
+mod quarantine;
 
 pub use loss::{AcceptError, Loss};
+pub use quarantine::{Quarantine, QuarantineError};
 
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, RangeInclusive};
 use std::sync::Arc;
 
-use crate::fact::{Record, RecordError};
+use crate::fact::{Fact, Record, RecordError};
 use crate::ids::Sequence;
 use crate::rows::index::{Index, entry_bytes};
 use crate::rows::{FoldError, State};
-use crate::store::{Entry, Store, StoreError, Table};
+use crate::store::{Entry, Leaf, Store, StoreError, StoredTree, Table};
 use crate::tree::{Frontier, Hash, Node, Span, TILE_LEVEL};
 
 /// The state could not be recovered; nothing was changed.
@@ -20,12 +22,27 @@ pub enum RecoveryError {
     /// The store failed or is corrupt.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The disk has changed or lost where a record is.
+    #[error("record {sequence} cannot be read: {error}; where there is none, see `tapgate journal quarantine`")]
+    Unreadable {
+        /// The record.
+        sequence: Sequence,
+        /// What the store says.
+        error: StoreError,
+    },
     /// A record is missing.
-    #[error("the journal has no record {0}: records are missing in its middle; restore a backup")]
+    #[error(
+        "the journal has no record {0}: records are missing in its middle; restore a backup; where there is none, see `tapgate journal quarantine`"
+    )]
     Gap(Sequence),
     /// A record's bytes, or their order, are not what was written.
-    #[error("record {0} does not fit its hash: it is not what was written; restore a backup")]
+    #[error(
+        "record {0} does not fit its hash: it is not what was written; restore a backup; where there is none, see `tapgate journal quarantine`"
+    )]
     Altered(Sequence),
+    /// A stand-in that no later record tells of.
+    #[error("record {0} is in quarantine, and no record says who put it there: restore a backup")]
+    Unnamed(Sequence),
     /// A stored node of the tree is missing, or is not the hash of the records under it.
     #[error(
         "records {} to {} do not fit the tree's hash of them, or it is missing; restore a backup", .0.first(), .0.last()
@@ -35,10 +52,13 @@ pub enum RecoveryError {
     #[error("the records up to the watermark {0} do not fit the tree's frontier stored with it; restore a backup")]
     Frontier(Sequence),
     /// A record cannot be read.
-    #[error("record {0}: {1}")]
+    #[error("record {0}: {1}; where no version and no backup helps, see `tapgate journal quarantine`")]
     Record(Sequence, RecordError),
     /// A record cannot be folded: it is intact, and yet no ledger wrote it.
-    #[error("record {sequence} breaks a rule that every journal keeps ({reason}); restore a backup, and report this")]
+    #[error(
+        "record {sequence} breaks a rule that every journal keeps ({reason}); report this, and restore a backup; where there \
+         is none, see `tapgate journal quarantine`"
+    )]
     Illegal {
         /// The record.
         sequence: Sequence,
@@ -133,19 +153,21 @@ pub struct Verification {
     pub root: Hash,
     /// What the rows on disk hold.
     pub watermark: Sequence,
-    /// The hash of the whole journal's fold.
-    pub state_hash_journal: [u8; 32],
+    /// Records in quarantine.
+    pub quarantined: u64,
+    /// The hash of the whole journal's fold; `None` where it cannot be folded without what is in quarantine.
+    pub state_hash_journal: Option<[u8; 32]>,
     /// The hash of the rows and the records after them.
     pub state_hash_rows: [u8; 32],
-    /// Users, authorizations, answers, pools.
-    pub counts: [usize; 4],
+    /// Users, authorizations, answers, pools: of the journal's fold.
+    pub counts: Option<[usize; 4]>,
 }
 
 impl Verification {
-    /// Whether both ways lead to the same state.
+    /// Whether both ways lead to the same state. With records in quarantine they may not.
     #[must_use]
     pub fn is_equal(&self) -> bool {
-        self.state_hash_journal == self.state_hash_rows
+        self.state_hash_journal == Some(self.state_hash_rows)
     }
 }
 
@@ -155,8 +177,8 @@ impl Verification {
 /// # Errors
 /// The store cannot be read, a hash does not fit, or a record cannot be read.
 pub fn verify(store: &Arc<dyn Store>) -> Result<Verification, RecoveryError> {
-    let (folded, frontier) = whole(&**store)?;
-    let head = frontier.head();
+    let Whole { folded, quarantined, frontier } = whole(&**store)?;
+    let (folded, head) = (folded.ok(), frontier.head());
     let Recovered { state: mut rows, watermark, .. } = recover(store)?;
     rows.load_rest(&**store)?;
     if !rows.index_fits() {
@@ -166,22 +188,27 @@ pub fn verify(store: &Arc<dyn Store>) -> Result<Verification, RecoveryError> {
         head: Sequence(head.size),
         root: head.root,
         watermark,
-        state_hash_journal: folded.hash()?,
+        quarantined,
+        state_hash_journal: folded.as_ref().map(State::hash).transpose()?,
         state_hash_rows: rows.hash()?,
-        counts: folded.counts(),
+        counts: folded.as_ref().map(State::counts),
     })
 }
 
 /// Builds the index of ids again from the journal, and returns the number of its entries.
 ///
 /// # Errors
-/// As for [`verify`], or the store cannot be written.
+/// As for [`verify`], or the store cannot be written; or a record is in quarantine whose ids the index would lose, so that
+/// they would be decided anew.
 pub fn reindex(store: &dyn Store) -> Result<usize, RecoveryError> {
     let kept = store.frontier()?;
     let mut index = Index::empty(store);
     walk(store, Frontier::default(), &mut |sequence, record| {
         // Later records are folded at every start, until their rows are written.
         if sequence.0 <= kept.size() {
+            if let Fact::RecordQuarantined(_) = record.fact {
+                return Err(StoreError::Quarantined(sequence).into());
+            }
             index.apply(sequence, &record.fact);
         }
         Ok(())
@@ -204,13 +231,29 @@ pub fn reindex(store: &dyn Store) -> Result<usize, RecoveryError> {
 /// As for [`verify`].
 #[cfg(feature = "testing")]
 pub fn folded(store: &Arc<dyn Store>) -> Result<State, RecoveryError> {
-    whole(&**store).map(|(folded, _)| folded)
+    Ok(whole(&**store)?.folded?)
 }
 
-fn whole(store: &dyn Store) -> Result<(State, Frontier), RecoveryError> {
-    let mut folded = State::empty(store);
-    let frontier = walk(store, Frontier::default(), &mut |sequence, record| folded.fold(sequence, &record))?;
-    Ok((folded, frontier))
+/// The whole journal.
+struct Whole {
+    /// Its fold, or the first record that could not be folded, for want of one in quarantine.
+    folded: Result<State, FoldError>,
+    quarantined: u64,
+    frontier: Frontier,
+}
+
+fn whole(store: &dyn Store) -> Result<Whole, RecoveryError> {
+    let (mut folded, mut quarantined) = (Ok(State::empty(store)), 0);
+    let frontier = walk(store, Frontier::default(), &mut |sequence, record| {
+        quarantined += u64::from(matches!(record.fact, Fact::RecordQuarantined(_)));
+        let Ok(state) = &mut folded else { return Ok(()) };
+        match state.fold(sequence, &record) {
+            Err(error @ FoldError::Illegal { .. }) if quarantined > 0 => folded = Err(error),
+            other => return other,
+        }
+        Ok(())
+    })?;
+    Ok(Whole { folded, quarantined, frontier })
 }
 
 /// Compares nodes with the stored ones, of the levels that are stored.
@@ -223,21 +266,67 @@ fn check_nodes(store: &dyn Store, nodes: impl IntoIterator<Item = Node>) -> Resu
     Ok(())
 }
 
-/// Visits the records after the frontier, checking that none is missing, that each fits its hash, and that every hash
-/// of the tree stored with them is theirs. Returns the frontier at the last.
+/// Visits the records after the frontier, checking that none is missing, that each fits its hash, that every hash of the
+/// tree stored with them is theirs, and that of each in quarantine a later one tells. Returns the frontier at the last.
 fn walk(
+    store: &dyn Store,
+    frontier: Frontier,
+    visit: &mut dyn FnMut(Sequence, Record) -> Result<(), FoldError>,
+) -> Result<Frontier, RecoveryError> {
+    let mut unnamed = Unnamed::default();
+    let frontier = walk_unnamed(store, frontier, &mut |sequence, record| {
+        unnamed.take(sequence, &record.fact);
+        visit(sequence, record)
+    })?;
+    unnamed.0.first().map_or(Ok(frontier), |range| Err(RecoveryError::Unnamed(Sequence(*range.start()))))
+}
+
+/// Records in quarantine of which no later one has told yet, in order.
+#[derive(Default)]
+struct Unnamed(Vec<RangeInclusive<u64>>);
+
+impl Unnamed {
+    fn take(&mut self, Sequence(at): Sequence, fact: &Fact) {
+        match fact {
+            Fact::RecordQuarantined(_) => match self.0.last_mut().filter(|last| last.end() + 1 == at) {
+                Some(last) => *last = *last.start()..=at,
+                None => self.0.push(at..=at),
+            },
+            Fact::Quarantined(named) => {
+                self.0.retain(|range| !(named.first.0..=named.last.0).contains(range.start()));
+            }
+            _ => {}
+        }
+    }
+}
+
+/// As [`walk`], whoever put a record into quarantine.
+fn walk_unnamed(
     store: &dyn Store,
     mut frontier: Frontier,
     visit: &mut dyn FnMut(Sequence, Record) -> Result<(), FoldError>,
 ) -> Result<Frontier, RecoveryError> {
     let (after, kept, mut completed) = (Sequence(frontier.size()), store.frontier()?, Vec::new());
+    // Whether the frontier misses what only a hash stored over it tells.
+    let mut is_blind = false;
     let mut step = |entry: Entry<&[u8]>| {
         let (sequence, expected) = (entry.sequence, Sequence(frontier.size()).next());
         if sequence != expected {
             return Err(RecoveryError::Gap(expected));
         }
-        let leaf = entry.leaf_hash().ok_or(RecoveryError::Altered(sequence))?;
+        let leaf = match entry.leaf_hash().ok_or(RecoveryError::Altered(sequence))? {
+            Leaf::Known(leaf) => leaf,
+            Leaf::Hidden(own) => {
+                is_blind = true;
+                own
+            }
+        };
         frontier.append(leaf, |node| completed.push(node));
+        if is_blind {
+            if let Some(stored) = stored_frontier(store, &kept, sequence, &mut completed)? {
+                (frontier, is_blind) = (stored, false);
+            }
+        }
         check_nodes(store, completed.drain(..))?;
         if frontier.size() == kept.size() && frontier != kept {
             return Err(RecoveryError::Frontier(sequence));
@@ -246,9 +335,40 @@ fn walk(
         visit(sequence, record).map_err(RecoveryError::from)
     };
     let mut outcome = Ok(());
-    store.read(after, &mut |entry| {
+    let read = store.read(after, &mut |entry| {
         outcome = step(entry);
         if outcome.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
-    })?;
-    outcome.map(|()| frontier)
+    });
+    match read {
+        Err(error @ StoreError::Corrupt(_)) => {
+            Err(RecoveryError::Unreadable { sequence: Sequence(frontier.size()).next(), error })
+        }
+        read => {
+            read?;
+            outcome.map(|()| frontier)
+        }
+    }
+}
+
+/// The frontier at a record, from hashes that were stored when the records before it could still be read: with the
+/// watermark, or of the tile that ends here; and the nodes that this tile completes, which the records do not tell.
+fn stored_frontier(
+    store: &dyn Store,
+    kept: &Frontier,
+    at: Sequence,
+    completed: &mut Vec<Node>,
+) -> Result<Option<Frontier>, RecoveryError> {
+    if kept.size() == at.0 {
+        completed.clear();
+        return Ok(Some(kept.clone()));
+    }
+    let tile = Span::tile_of(at.0);
+    if tile.last() != at.0 {
+        return Ok(None);
+    }
+    completed.clear();
+    let hash = store.node(tile)?.ok_or(RecoveryError::Tree(tile))?;
+    let mut frontier = StoredTree::of(store)?.frontier(Sequence(tile.first() - 1)).map_err(StoreError::from)?;
+    frontier.append_tile(hash, |node| completed.push(node));
+    Ok(Some(frontier))
 }

@@ -23,6 +23,8 @@ mod persons;
 mod postings;
 mod prefunds;
 mod providers;
+#[cfg(feature = "rocksdb")]
+mod quarantine;
 mod rates;
 mod scenarios;
 mod settlement;

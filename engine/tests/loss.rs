@@ -29,7 +29,7 @@ fn open(directory: &Path) -> Result<Rocks, StoreError> {
 }
 
 /// Decides taps, until the journal has so many records.
-fn fill(world: &World, records: u64) {
+pub(crate) fn fill(world: &World, records: u64) {
     while world.ledger.journal().claimed().0 < records {
         let id = format!("tap{}", world.ledger.journal().claimed());
         world.ledger.submit(tap(&id, 1), at(10)).unwrap();
@@ -69,7 +69,7 @@ fn judged(found: Rocks, known: Sequence, reason: &str) -> Result<Loss, AcceptErr
 }
 
 /// Every file of records, rows and head, with its bytes: what RocksDB says of itself is none of them.
-fn files(directory: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+pub(crate) fn files(directory: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     let all = ["journal", "rows"].map(|half| std::fs::read_dir(directory.join(half)).unwrap());
     let paths = all.into_iter().flatten().map(|file| file.unwrap().path());
     let own = paths.filter(|path| !path.file_name().unwrap().to_string_lossy().starts_with("LOG"));

@@ -150,6 +150,8 @@ impl Fact {
             | Fact::CardLimited(_)
             | Fact::PersonErased { .. }
             | Fact::RecordLost
+            | Fact::RecordQuarantined(_)
+            | Fact::Quarantined(_)
             | Fact::LossAccepted(_)
             | Fact::HeadSigned(_) => Ok(()),
         }

@@ -5,10 +5,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::ids::Sequence;
 
-/// The longest reason for accepting a loss, in bytes.
+/// The longest reason for accepting a loss, or for a quarantine, in bytes.
 pub const LOSS_REASON_BYTES_MAX: usize = 1_024;
 
-/// The most records that may be accepted as lost at once: ten seconds of more than any journal appends, and then some. A
+/// The most records that may be accepted as lost, or be put into quarantine, at once: ten seconds of more than any journal appends, and then some. A
 /// journal that lost more is an older copy, whose place is taken by a backup.
 pub const LOST_RECORDS_MAX: u64 = 1 << 22;
 

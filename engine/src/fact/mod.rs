@@ -20,6 +20,7 @@ mod policy;
 mod pool;
 pub mod prefund;
 mod provider;
+mod quarantine;
 mod reason;
 mod record;
 mod request;
@@ -51,6 +52,7 @@ pub use policy::{
 pub use pool::{PoolCredited, PoolLimited, PoolReported, PoolSynced};
 pub use prefund::{PrefundOrdered, PrefundProposed, PrefundSent};
 pub use provider::{AccountReported, AccountWord, CardLimited, CardLimits, Provider, ProviderSuspended};
+pub use quarantine::Quarantined;
 pub use reason::{DUPLICATE_MISMATCH, Reason};
 pub(crate) use record::EncodedRequest;
 pub use record::{RECORD_VERSION, Record, RecordError};
@@ -68,6 +70,7 @@ use serde::{Deserialize, Serialize};
 use crate::contract::pricing::Rates;
 use crate::ids::{AlertId, BreakId, CardId, ClosureId, PrefundId, Sequence, UrId};
 use crate::money::Currency;
+use crate::store::Original;
 use crate::time::{UnixMillis, UnixSeconds};
 
 /// An event that changes state.
@@ -215,4 +218,9 @@ pub enum Fact {
     LossAccepted(Box<LossAccepted>),
     /// A head of the journal's tree was signed.
     HeadSigned(Box<HeadSigned>),
+    /// In the place of a record that is in quarantine, with what is known of it: see [`Quarantined`]. Its bytes are those of
+    /// a [`StandIn`](crate::store::StandIn).
+    RecordQuarantined(Box<Original>),
+    /// A person put records into quarantine.
+    Quarantined(Box<Quarantined>),
 }

@@ -7,6 +7,7 @@ use serde::Deserialize;
 use super::decided_bytes::{In, put_decision, put_request};
 use super::{Author, Decided, Fact, Request};
 use crate::bytes::{Buffer, Fingerprint};
+use crate::store::StandIn;
 use crate::time::UnixMillis;
 
 /// The version of a record's bytes, for its kind alone: a kind whose bytes change gets a version of its own, and the
@@ -97,6 +98,9 @@ impl Record {
         if let Fact::Decided(decided) = &self.fact {
             return EncodedRequest::of(&decided.request).decided(self, decided).to_vec();
         }
+        if let Fact::RecordQuarantined(original) = &self.fact {
+            return StandIn { at: self.at, original: (**original).clone() }.encode();
+        }
         let mut buffer = Buffer(Vec::with_capacity(RECORD_BYTES_USUAL));
         buffer.put(&(RECORD_VERSION, &self.fact, self.at, &self.author));
         buffer.0
@@ -112,9 +116,16 @@ impl Record {
             [RECORD_VERSION, DECIDED, rest @ ..] => Record::decode_decided(rest)?,
             [RECORD_VERSION, rest @ ..] => {
                 let ((fact, at, author), rest) = taken(rest)?;
+                if matches!(fact, Fact::RecordQuarantined(_)) {
+                    return Err(RecordError::Malformed("a stand-in among the kinds of records".to_owned()));
+                }
                 (Record { at, author, fact }, rest)
             }
-            [version, ..] => return Err(RecordError::Version(*version)),
+            [version, ..] => {
+                let StandIn { at, original } = StandIn::decode(bytes).ok_or(RecordError::Version(*version))?;
+                let fact = Fact::RecordQuarantined(Box::new(original));
+                (Record { at, author: Author::Engine, fact }, &[][..])
+            }
         };
         match rest {
             [] => Ok(record),

@@ -147,6 +147,8 @@ impl Fact {
             | Fact::ProviderSuspended(_)
             | Fact::PersonErased { .. }
             | Fact::RecordLost
+            | Fact::RecordQuarantined(_)
+            | Fact::Quarantined(_)
             | Fact::LossAccepted(_) => Touches::nothing(),
             Fact::ClockSet(set) => Touches { pools: set.pools.iter().copied().collect(), ..Touches::nothing() },
             Fact::BreakOpened(_) => {

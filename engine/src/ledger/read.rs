@@ -256,7 +256,7 @@ impl Ledger {
 fn known<T>(proof: Result<T, TreeError>) -> Result<Option<T>, StoreError> {
     match proof {
         Ok(proof) => Ok(Some(proof)),
-        Err(TreeError::Unknown(_)) => Ok(None),
+        Err(TreeError::Unknown(_) | TreeError::Hidden(_)) => Ok(None),
         Err(TreeError::Store(error)) => Err(error),
     }
 }

@@ -46,6 +46,8 @@ impl Ledger {
             return match StoredTree::of(&*self.store)?.check_tile(at.tiles - 1) {
                 Ok(()) => Ok(Scrubbed::Part),
                 Err(TreeError::Store(error)) => Err(error),
+                // A person knows of it.
+                Err(TreeError::Hidden(_)) => Ok(Scrubbed::Part),
                 Err(TreeError::Unknown(span)) => match self.first_kept()? {
                     Some(first) if first.0 > span.first() => Ok(Scrubbed::Part),
                     _ => Err(TreeError::Unknown(span).into()),

@@ -9,12 +9,14 @@ use compact_str::CompactString;
 
 use super::Ledger;
 use super::pool::Pool;
+use crate::fact::Fact;
 use crate::ids::{Sequence, UrId};
 use crate::rows::encoding::encode;
 use crate::rows::index::{EntryKey, IndexSum, entry_bytes};
 use crate::rows::{CallersKey, KeyRow, PROGRAM_KEY, PoolRow, PostingRow, ProgramRow, Row, User, encode_row};
-use crate::store::{RowBytes, StoreError, StoredTree, Table};
+use crate::store::{Original, RowBytes, StoreError, StoredTree, Table};
 use crate::time::UnixMillis;
+use crate::tree::Span;
 
 /// Records whose rows are written in one pass, in key order.
 const RECORDS_MAX: usize = 50_000;
@@ -82,6 +84,19 @@ impl Ledger {
     /// # Errors
     /// As there.
     pub fn write_rows_with_rests(&self, rest: &mut dyn FnMut()) -> Result<RowsWritten, StoreError> {
+        self.write_rows_of(RECORDS_IN_TURN, rest)
+    }
+
+    /// As [`Ledger::write_rows`], of about so many records.
+    ///
+    /// # Errors
+    /// As there.
+    #[cfg(feature = "testing")]
+    pub fn write_some_rows(&self, most: usize) -> Result<RowsWritten, StoreError> {
+        self.write_rows_of(most, &mut || {})
+    }
+
+    fn write_rows_of(&self, most: usize, rest: &mut dyn FnMut()) -> Result<RowsWritten, StoreError> {
         let mut tail = self.tail.lock().unwrap_or_else(PoisonError::into_inner);
         let (cut, mut rows) = self.cut()?;
         if cut == tail.watermark {
@@ -90,11 +105,16 @@ impl Ledger {
         self.await_durable(cut)?;
         let (mut users, mut ids, mut watermark, mut read, mut written) = (Vec::new(), Vec::new(), tail.watermark, 0, 0);
         let seed = self.store.id_seed();
-        while watermark < cut && read < RECORDS_IN_TURN {
+        // Within a tile nobody knows the frontier after a record whose hash is hidden.
+        let mut hidden_through = Sequence::ZERO;
+        while watermark < cut && (read < most || watermark < hidden_through) {
             let mut touched = Touched::default();
-            let (after, upto) = (watermark, read + RECORDS_MAX);
+            let (after, upto) = (watermark, read + most.min(RECORDS_MAX));
             self.records(after, &mut |sequence, record| {
                 let touches = record.touches(sequence);
+                if matches!(&record.fact, Fact::RecordQuarantined(original) if **original == Original::Hashed) {
+                    hidden_through = Sequence(Span::tile_of(sequence.0).last());
+                }
                 for (id, subject) in tail.index.apply(seed, sequence, &record.fact) {
                     touched.entries.push((id.entry(subject), sequence));
                     ids.push(id);

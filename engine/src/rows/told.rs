@@ -78,13 +78,17 @@ pub(crate) fn records_of(
     Ok(found)
 }
 
-/// One record by itself; `None` where the journal has none.
+/// One record by itself; `None` where the journal has none. A stand-in is an error: who asks for one record needs what
+/// it says.
 pub(crate) fn record(store: &dyn Store, sequence: Sequence) -> Result<Option<Record>, StoreError> {
     let Some(entry) = store.entry(sequence)? else { return Ok(None) };
     if entry.leaf_hash().is_none() {
         return Err(StoreError::Corrupt(format!("record {sequence} is not what was written")));
     }
-    decoded(&entry).map(Some)
+    match decoded(&entry)? {
+        Record { fact: Fact::RecordQuarantined(_), .. } => Err(StoreError::Quarantined(sequence)),
+        record => Ok(Some(record)),
+    }
 }
 
 /// The record in an entry.

@@ -3,9 +3,11 @@
 mod overlay;
 #[cfg(feature = "rocksdb")]
 pub mod rocks;
+mod stand_in;
 mod stored_tree;
 
 pub use overlay::Overlay;
+pub use stand_in::{Original, StandIn};
 pub use stored_tree::{StoredTree, TreeError};
 
 use std::ops::ControlFlow;
@@ -32,6 +34,18 @@ impl Entry {
         (Entry { sequence, leaf: leaf_part(&leaf), payload }, leaf)
     }
 
+    /// An entry for the place of a record that goes into quarantine.
+    #[must_use]
+    pub fn stand_in(sequence: Sequence, stand_in: &StandIn) -> Entry {
+        let payload = stand_in.encode();
+        let leaf = match &stand_in.original {
+            Original::Written(bytes) => leaf_part(&leaf(sequence.0, bytes)),
+            Original::Hashed => LeafPart::default(),
+            Original::Lost => leaf_part(&leaf(sequence.0, &payload)),
+        };
+        Entry { sequence, leaf, payload }
+    }
+
     /// The same, with its bytes lent.
     #[must_use]
     pub fn lent(&self) -> Entry<&[u8]> {
@@ -39,12 +53,44 @@ impl Entry {
     }
 }
 
-impl<P: AsRef<[u8]>> Entry<P> {
-    /// The hash of a record that was read; `None` where it is not what was written.
+/// The hash of an entry in the tree.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Leaf {
+    /// This one.
+    Known(Hash),
+    /// Nobody knows it ([`Original::Hashed`]): a hash stored over it counts. Where there is none yet, this one.
+    Hidden(Hash),
+}
+
+impl Leaf {
+    /// The hash, where it is known.
     #[must_use]
-    pub fn leaf_hash(&self) -> Option<Hash> {
-        let leaf = leaf(self.sequence.0, self.payload.as_ref());
-        (leaf_part(&leaf) == self.leaf).then_some(leaf)
+    pub fn known(self) -> Option<Hash> {
+        match self {
+            Leaf::Known(hash) => Some(hash),
+            Leaf::Hidden(_) => None,
+        }
+    }
+}
+
+impl<P: AsRef<[u8]>> Entry<P> {
+    /// The hash of an entry that was read; `None` where it is not what was written.
+    #[must_use]
+    pub fn leaf_hash(&self) -> Option<Leaf> {
+        let own = leaf(self.sequence.0, self.payload.as_ref());
+        if leaf_part(&own) == self.leaf { Some(Leaf::Known(own)) } else { self.leaf_stood_in_for(own) }
+    }
+
+    #[cold]
+    fn leaf_stood_in_for(&self, own: Hash) -> Option<Leaf> {
+        match StandIn::decode(self.payload.as_ref())?.original {
+            Original::Written(bytes) => {
+                let written = leaf(self.sequence.0, &bytes);
+                (leaf_part(&written) == self.leaf).then_some(Leaf::Known(written))
+            }
+            Original::Hashed => (self.leaf == LeafPart::default()).then_some(Leaf::Hidden(own)),
+            Original::Lost => None,
+        }
     }
 }
 
@@ -110,8 +156,11 @@ pub enum StoreError {
     #[error("storage failed: {0}")]
     Failed(String),
     /// The stored bytes differ from the written ones.
-    #[error("storage is corrupt: {0}; restore a backup or move the directory aside, do not delete parts of it")]
+    #[error("storage is corrupt: {0}; delete nothing, and restore a backup")]
     Corrupt(String),
+    /// A record is asked for that a stand-in has the place of.
+    #[error("record {0} is in quarantine: what it said is not known")]
+    Quarantined(Sequence),
     /// The journal is not the one whose answers were given.
     #[error(transparent)]
     Head(#[from] HeadError),

@@ -1,7 +1,8 @@
-//! A store that reads another and keeps writes in memory: for a dry run that records nothing.
+//! A store that reads another and keeps writes in memory: for a dry run that records nothing, and to judge a correction
+//! before it is made.
 
 use std::collections::BTreeMap;
-use std::ops::ControlFlow;
+use std::ops::{Bound, ControlFlow};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::{Entry, RowBytes, Store, StoreError, Table, Visit, VisitRow};
@@ -11,7 +12,8 @@ use crate::tree::{Frontier, Hash, Node, Span};
 /// The writes of a dry run, in memory.
 #[derive(Debug, Default)]
 struct Written {
-    entries: Vec<Entry>,
+    /// By their place, which may be that of an entry beneath.
+    entries: BTreeMap<Sequence, Entry>,
     /// `None`: deleted.
     rows: BTreeMap<(Table, Vec<u8>), Option<Vec<u8>>>,
     nodes: BTreeMap<Span, Hash>,
@@ -39,7 +41,7 @@ impl Overlay {
 impl Store for Overlay {
     fn append(&self, entries: &[Entry], completed: &[Node]) -> Result<(), StoreError> {
         let mut written = self.written();
-        written.entries.extend_from_slice(entries);
+        written.entries.extend(entries.iter().map(|entry| (entry.sequence, entry.clone())));
         written.nodes.extend(completed.iter().map(|node| (node.span, node.hash)));
         Ok(())
     }
@@ -49,8 +51,13 @@ impl Store for Overlay {
     }
 
     fn head(&self) -> Result<Sequence, StoreError> {
-        let last = self.written().entries.last().map(|entry| entry.sequence);
-        last.map_or_else(|| self.beneath.head(), Ok)
+        let last = self.written().entries.last_key_value().map(|(last, _)| *last);
+        match (self.beneath.head(), last) {
+            (Ok(head), last) => Ok(last.map_or(head, |last| last.max(head))),
+            // The end beneath cannot be read, and this has its place.
+            (Err(_), Some(last)) => Ok(last),
+            (Err(error), None) => Err(error),
+        }
     }
 
     fn node(&self, span: Span) -> Result<Option<Hash>, StoreError> {
@@ -59,30 +66,55 @@ impl Store for Overlay {
     }
 
     fn read(&self, after: Sequence, visit: Visit<'_>) -> Result<(), StoreError> {
-        let mut flow = ControlFlow::Continue(());
-        self.beneath.read(after, &mut |entry| {
-            flow = visit(entry);
-            flow
-        })?;
-        let written = self.written().entries.clone();
-        let mut written = written.iter().filter(|entry| entry.sequence > after);
-        if flow.is_continue() {
-            let _ = written.try_for_each(|entry| visit(entry.lent()));
+        let (mut after, mut flow) = (after, ControlFlow::Continue(()));
+        loop {
+            let later = (Bound::Excluded(after), Bound::Unbounded);
+            let written = self.written().entries.range(later).next().map(|(_, entry)| entry.clone());
+            let next = written.as_ref().map(|entry| entry.sequence);
+            // Never a step further: what is written over may be what cannot be read.
+            if next.is_none_or(|next| next.0 - after.0 > 1) {
+                self.beneath.read(after, &mut |entry| {
+                    if next.is_some_and(|next| entry.sequence >= next) {
+                        return ControlFlow::Break(());
+                    }
+                    let is_last = next == Some(entry.sequence.next());
+                    flow = visit(entry);
+                    if is_last { ControlFlow::Break(()) } else { flow }
+                })?;
+            }
+            let Some(written) = written.filter(|_| flow.is_continue()) else { return Ok(()) };
+            after = written.sequence;
+            if visit(written.lent()).is_break() {
+                return Ok(());
+            }
         }
-        Ok(())
     }
 
     fn read_back(&self, before: Sequence, visit: Visit<'_>) -> Result<(), StoreError> {
-        let written = self.written().entries.clone();
-        let mut written = written.iter().rev().filter(|entry| entry.sequence < before);
-        if written.try_for_each(|entry| visit(entry.lent())).is_break() {
-            return Ok(());
+        let (mut before, mut flow) = (before, ControlFlow::Continue(()));
+        loop {
+            let written = self.written().entries.range(..before).next_back().map(|(_, entry)| entry.clone());
+            let next = written.as_ref().map(|entry| entry.sequence);
+            if next.map(Sequence::next) != Some(before) {
+                self.beneath.read_back(before, &mut |entry| {
+                    if next.is_some_and(|next| entry.sequence <= next) {
+                        return ControlFlow::Break(());
+                    }
+                    let is_last = next.map(Sequence::next) == Some(entry.sequence);
+                    flow = visit(entry);
+                    if is_last { ControlFlow::Break(()) } else { flow }
+                })?;
+            }
+            let Some(written) = written.filter(|_| flow.is_continue()) else { return Ok(()) };
+            before = written.sequence;
+            if visit(written.lent()).is_break() {
+                return Ok(());
+            }
         }
-        self.beneath.read_back(before, visit)
     }
 
     fn entry(&self, sequence: Sequence) -> Result<Option<Entry>, StoreError> {
-        let written = self.written().entries.iter().find(|entry| entry.sequence == sequence).cloned();
+        let written = self.written().entries.get(&sequence).cloned();
         written.map_or_else(|| self.beneath.entry(sequence), |entry| Ok(Some(entry)))
     }
 

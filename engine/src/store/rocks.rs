@@ -7,6 +7,7 @@
 //! acknowledged); any other failed check stops the start, and so does a log that is shorter than what was answered.
 
 mod durable_head;
+mod leave_out;
 
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
@@ -40,8 +41,13 @@ const JOURNAL: &str = "journal";
 
 const ROWS: &str = "rows";
 
+/// A copy of the journal that is being made, and what was in its place before.
+const JOURNAL_NEW: &str = "journal.new";
+
+const JOURNAL_DAMAGED: &str = "journal.damaged";
+
 /// What the store has in the data directory.
-pub const ENTRIES: [&str; 3] = [JOURNAL, ROWS, durable_head::FILE];
+pub const ENTRIES: [&str; 5] = [JOURNAL, ROWS, durable_head::FILE, JOURNAL_NEW, JOURNAL_DAMAGED];
 
 /// The journal's records, and the nodes of the tree over them.
 const RECORDS: &str = "default";
@@ -458,8 +464,7 @@ impl Rocks {
             let reason = recorded.reason();
             return Err(HeadError::Shorter { directory: directory(), end, head, reason }.into());
         }
-        if recorded.leaf == LeafPart::default() {
-            // No record yet, or one that was only promised.
+        if recorded.is_promise() {
             return Ok(());
         }
         let is_same = self.leaf_at(head)? == recorded.leaf && self.tile_at(head)? == recorded.tile;
@@ -497,8 +502,30 @@ impl Rocks {
         Ok((found, known))
     }
 
-    /// Opens for writing what [`Self::find_loss`] found, to append up to the last record that is known of, at least. Until
-    /// that is done the directory stays refused, and afterwards it is whole, wherever it is cut short.
+    /// Opens read-only a data directory in whose journal records may be unreadable, and says which is the last one.
+    ///
+    /// # Errors
+    /// As for [`Self::open_read_only`], but for what cannot be read.
+    pub fn find_damage(directory: &Path) -> Result<(Rocks, Sequence), StoreError> {
+        let recorded = Recorded::read(directory)?;
+        let found = Rocks::read_as_it_is(directory)?;
+        let end = match (found.head(), &recorded) {
+            (Ok(end), _) => end,
+            (Err(StoreError::Corrupt(_)), Some(recorded)) => return Ok((found, recorded.sequence)),
+            (Err(error), _) => return Err(error),
+        };
+        match found.check_head(directory, recorded.as_ref()) {
+            // One that an earlier quarantine promised, and was cut short.
+            Err(StoreError::Head(HeadError::Shorter { .. })) if recorded.is_some_and(|it| it.is_promise()) => {}
+            Err(StoreError::Corrupt(_)) => {}
+            fits => fits?,
+        }
+        Ok((found, end))
+    }
+
+    /// Opens for writing what [`Self::find_loss`] or [`Self::find_damage`] found, to append up to the last record that is
+    /// known of, at least. Until that is done the directory stays refused, and afterwards it is whole, wherever it is cut
+    /// short.
     ///
     /// # Errors
     /// The directory cannot be opened or written.

@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use super::{Store, StoreError};
+use super::{Leaf, Store, StoreError};
 use crate::ids::Sequence;
 use crate::tree::{Consistency, Frontier, Hash, Inclusion, Span, TILE_LEVEL, node};
 
@@ -15,13 +15,16 @@ pub enum TreeError {
     /// Records under a subtree are no longer kept, or not there yet, and no frontier was given that covers them.
     #[error("the tree's hash of records {} to {} is not known: not all of them are kept", .0.first(), .0.last())]
     Unknown(Span),
+    /// The hash of a record under a subtree is not known: it is in quarantine.
+    #[error("the tree's hash of records {} to {} is not known: one of them is in quarantine", .0.first(), .0.last())]
+    Hidden(Span),
 }
 
 impl From<TreeError> for StoreError {
     fn from(error: TreeError) -> StoreError {
         match error {
             TreeError::Store(error) => error,
-            TreeError::Unknown(_) => StoreError::Corrupt(error.to_string()),
+            TreeError::Unknown(_) | TreeError::Hidden(_) => StoreError::Corrupt(error.to_string()),
         }
     }
 }
@@ -84,7 +87,7 @@ impl<'a> StoredTree<'a> {
     /// Compares a full tile's records, and the hashes above it that it completes, with what is stored of them.
     ///
     /// # Errors
-    /// They are not what was written, or are no longer kept.
+    /// They are not what was written, are no longer kept, or one is in quarantine.
     pub fn check_tile(&self, index: u64) -> Result<(), TreeError> {
         let mut span = Span { level: TILE_LEVEL, index };
         let mut hash = self.of_records(span)?;
@@ -121,15 +124,22 @@ impl<'a> StoredTree<'a> {
 
     /// The hash over records, each of which is checked by its stored part.
     fn of_records(&self, span: Span) -> Result<Hash, TreeError> {
-        let (mut tree, mut altered) = (Frontier::default(), None);
+        let (mut tree, mut altered, mut is_hidden) = (Frontier::default(), None, false);
         let mut next = Sequence(span.first());
         self.store.read(Sequence(span.first() - 1), &mut |entry| {
             if entry.sequence != next {
                 return ControlFlow::Break(());
             }
-            let Some(leaf) = entry.leaf_hash() else {
-                altered = Some(entry.sequence);
-                return ControlFlow::Break(());
+            let leaf = match entry.leaf_hash() {
+                Some(Leaf::Known(leaf)) => leaf,
+                Some(Leaf::Hidden(_)) => {
+                    is_hidden = true;
+                    return ControlFlow::Break(());
+                }
+                None => {
+                    altered = Some(entry.sequence);
+                    return ControlFlow::Break(());
+                }
             };
             tree.append(leaf, |_| {});
             next = next.next();
@@ -137,6 +147,9 @@ impl<'a> StoredTree<'a> {
         })?;
         if let Some(sequence) = altered {
             return Err(StoreError::Corrupt(format!("record {sequence} is not what was written")).into());
+        }
+        if is_hidden {
+            return Err(TreeError::Hidden(span));
         }
         let is_whole = next.0 > span.last();
         let top = tree.nodes().next().filter(|_| is_whole);

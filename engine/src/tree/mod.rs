@@ -84,6 +84,15 @@ pub struct Span {
 }
 
 impl Span {
+    /// The tile of a record.
+    ///
+    /// # Panics
+    /// There is no record 0.
+    #[must_use]
+    pub fn tile_of(record: u64) -> Span {
+        Span { level: TILE_LEVEL, index: (record - 1) >> TILE_LEVEL }
+    }
+
     /// The first record under it.
     #[must_use]
     pub fn first(self) -> u64 {
@@ -167,8 +176,20 @@ impl Frontier {
     ///
     /// # Panics
     /// The hashes are not those of the size: the tree is broken.
-    pub fn append(&mut self, leaf: Hash, mut completed: impl FnMut(Node)) {
-        let (mut span, mut hash) = (Span { level: 0, index: self.size }, leaf);
+    pub fn append(&mut self, leaf: Hash, completed: impl FnMut(Node)) {
+        self.append_subtree(0, leaf, completed);
+    }
+
+    /// Appends a tile as a whole, after full tiles. `completed` is given what it completes above.
+    ///
+    /// # Panics
+    /// The last tile is not full.
+    pub fn append_tile(&mut self, hash: Hash, completed: impl FnMut(Node)) {
+        self.append_subtree(TILE_LEVEL, hash, completed);
+    }
+
+    fn append_subtree(&mut self, level: u8, hash: Hash, mut completed: impl FnMut(Node)) {
+        let (mut span, mut hash) = (Span { level, index: self.size >> level }, hash);
         while span.is_right()
             && let Some(left) = self.subtrees.pop()
         {
@@ -178,7 +199,7 @@ impl Frontier {
             }
         }
         self.subtrees.push(hash);
-        self.size += 1;
+        self.size += 1 << level;
         assert!(self.subtrees.len() == self.size.count_ones() as usize, "a subtree for each bit of {}", self.size);
     }
 

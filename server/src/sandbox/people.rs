@@ -227,6 +227,8 @@ impl Stage {
             | Fact::MessageSkipped { .. }
             | Fact::PersonErased { .. }
             | Fact::RecordLost
+            | Fact::RecordQuarantined(_)
+            | Fact::Quarantined(_)
             | Fact::LossAccepted(_)
             | Fact::HeadSigned(_)
             | Fact::ClockSet(_) => None,

@@ -171,6 +171,8 @@ impl Row for User {
             | Fact::ProviderSuspended(_)
             | Fact::PersonErased { .. }
             | Fact::RecordLost
+            | Fact::RecordQuarantined(_)
+            | Fact::Quarantined(_)
             | Fact::LossAccepted(_)
             | Fact::HeadSigned(_) => {}
         }

@@ -57,6 +57,11 @@ impl Recorded {
         Recorded { sequence, leaf, tile, boot: boot_id(), sync_mode }
     }
 
+    /// Whether it says nothing of the record: there was none, or it was still to be written.
+    pub(super) fn is_promise(&self) -> bool {
+        self.leaf == LeafPart::default()
+    }
+
     fn encode(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(RECORDED_BYTES);
         bytes.extend_from_slice(&MAGIC);

@@ -9,7 +9,7 @@ use clap::Subcommand;
 use tapgate_engine::fact::{Author, Record};
 use tapgate_engine::ids::Sequence;
 use tapgate_engine::ledger::{Ledger, Policy};
-use tapgate_engine::recovery::{Loss, recover, reindex, verify};
+use tapgate_engine::recovery::{Loss, Quarantine, recover, reindex, verify};
 use tapgate_engine::store::rocks::{Rocks, SyncMode};
 use tapgate_engine::store::{Store, StoreError};
 
@@ -18,6 +18,9 @@ use crate::cli::print;
 use crate::cli::ui::screen;
 use crate::clock::Clock;
 use crate::wire::admin::journal::entry;
+
+/// What cannot be told without what is in quarantine.
+const UNKNOWN: &str = "unknown";
 
 /// The author of corrections made on a data directory, without a token.
 const AUTHOR: &str = "offline";
@@ -61,6 +64,19 @@ pub(in crate::cli) enum Command {
         #[arg(long)]
         reason: String,
     },
+    /// Go on without records that cannot be read or folded: stand-ins take their places, no hash of the tree changes, and
+    /// the journal says why. Where a backup reaches further, restore it instead.
+    Quarantine {
+        /// The data directory; no process may be serving from it.
+        directory: PathBuf,
+        /// The record that `serve` or `verify` names, and any other that this command names. What cannot be read beside
+        /// them goes with them.
+        #[arg(required = true, value_name = "SEQUENCE")]
+        sequences: Vec<u64>,
+        /// Recorded in the journal: what happened, and who decided.
+        #[arg(long)]
+        reason: String,
+    },
 }
 
 pub(in crate::cli) fn run(command: &Command) -> Result<(), Failed> {
@@ -70,6 +86,10 @@ pub(in crate::cli) fn run(command: &Command) -> Result<(), Failed> {
         Command::Reindex { directory } => build_index(directory),
         Command::SetClock { directory, reason } => set_clock(directory, reason),
         Command::AcceptLoss { directory, at_least, reason } => accept(directory, at_least.map(Sequence), reason),
+        Command::Quarantine { directory, sequences, reason } => {
+            let sequences: Vec<_> = sequences.iter().copied().map(Sequence).collect();
+            quarantine(directory, &sequences, reason)
+        }
     }
 }
 
@@ -85,21 +105,35 @@ fn open_to_write(directory: &Path) -> Result<Arc<dyn Store>, Failed> {
 
 fn verify_directory(directory: &Path) -> Result<(), Failed> {
     let found = verify(&open(directory)?)?;
-    let [users, authorizations, answers, pools] = found.counts;
-    let equal = if found.is_equal() { "equal" } else { "different" };
-    print(&format!(
-        "records: {}\nroot: {}\nwatermark: {}\nusers: {users}\nauthorizations: {authorizations}\nanswers: {answers}\n\
-         pools: {pools}\nstate_of_journal: {}\nstate_of_rows: {}\nverdict: {equal}\n",
-        found.head,
-        hex::encode(found.root),
-        found.watermark,
-        hex::encode(found.state_hash_journal),
-        hex::encode(found.state_hash_rows),
-    ))?;
-    if found.is_equal() {
-        return Ok(());
+    let verdict = match found.quarantined {
+        _ if found.is_equal() => "equal",
+        0 => "different",
+        _ => "quarantined",
+    };
+    let count = |index: usize| found.counts.map_or_else(|| UNKNOWN.to_owned(), |counts| counts[index].to_string());
+    let mut lines = vec![
+        ("records", found.head.to_string()),
+        ("root", hex::encode(found.root)),
+        ("watermark", found.watermark.to_string()),
+        ("users", count(0)),
+        ("authorizations", count(1)),
+        ("answers", count(2)),
+        ("pools", count(3)),
+        ("state_of_journal", found.state_hash_journal.map_or_else(|| UNKNOWN.to_owned(), hex::encode)),
+        ("state_of_rows", hex::encode(found.state_hash_rows)),
+    ];
+    if found.quarantined > 0 {
+        lines.push(("quarantined", found.quarantined.to_string()));
     }
-    Err(Failed("the rows are not what the journal says; keep the directory and restore a backup".to_owned()))
+    lines.push(("verdict", verdict.to_owned()));
+    let lines: Vec<_> = lines.iter().map(|(name, value)| format!("{name}: {value}\n")).collect();
+    print(&lines.concat())?;
+    match verdict {
+        "different" => {
+            Err(Failed("the rows are not what the journal says; keep the directory and restore a backup".to_owned()))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn dump(directory: &Path) -> Result<(), Failed> {
@@ -162,6 +196,30 @@ fn accept(directory: &Path, at_least: Option<Sequence>, reason: &str) -> Result<
     store.close();
     let lost = (loss.last.0 + 1).saturating_sub(loss.first.0);
     print(&format!("records: {at}\nlost: {lost}\nfirst_lost: {}\nlast_lost: {}\n", loss.first, loss.last))
+}
+
+/// Puts stand-ins in the places of records that cannot be used.
+fn quarantine(directory: &Path, sequences: &[Sequence], reason: &str) -> Result<(), Failed> {
+    let author = Author::Person { name: AUTHOR.into(), idempotency: None };
+    let (found, end) = Rocks::find_damage(directory)?;
+    let found: Arc<dyn Store> = Arc::new(found);
+    let judged = Quarantine::judge(&found, end, sequences, &author, Clock::start().now().at, reason)?;
+    drop(found);
+    if !judged.unreadable().is_empty() {
+        let kept = Rocks::leave_out(directory, judged.unreadable())?;
+        print(&format!("damaged_journal: {}\n", kept.display()))?;
+    }
+    let last = judged.last();
+    let store = Rocks::open_at_loss(directory, last)?;
+    let (quarantined, next) = judged.place(&store)?;
+    store.close();
+    let ranges: Vec<_> =
+        quarantined.iter().map(|named| format!("quarantined: {} to {}\n", named.first, named.last)).collect();
+    print(&format!("{}records: {last}\n", ranges.concat()))?;
+    match next {
+        None => Ok(()),
+        Some(next) => Err(Failed(format!("the quarantine stands, and the next start is still refused: {next}"))),
+    }
 }
 
 #[cfg(test)]

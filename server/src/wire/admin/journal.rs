@@ -6,6 +6,7 @@ use tapgate_engine::fact::{
     Upcharge, Verdict,
 };
 use tapgate_engine::ids::{AuthorizationId, Sequence, UrId};
+use tapgate_engine::store::Original;
 
 use super::authorizations::{author_name, evidence};
 use super::money;
@@ -172,6 +173,17 @@ fn fact(fact: &Fact) -> Value {
         }),
         Fact::LossAccepted(loss) => json!({
             "kind": "loss_accepted", "first": loss.first.0, "last": loss.last.0, "reason": loss.reason.as_str(),
+        }),
+        Fact::RecordQuarantined(original) => json!({
+            "kind": "record_quarantined",
+            "written": match &**original {
+                Original::Written(bytes) => Value::from(hex::encode(bytes)),
+                Original::Hashed | Original::Lost => Value::Null,
+            },
+        }),
+        Fact::Quarantined(quarantined) => json!({
+            "kind": "quarantined", "first": quarantined.first.0, "last": quarantined.last.0,
+            "reason": quarantined.reason.as_str(),
         }),
         Fact::PersonErased { user } => json!({"kind": "person_erased", "urId": user.as_str()}),
         Fact::PolicyApplied(policy) => json!({"kind": "policy_applied", "policy": policy_view(policy)}),

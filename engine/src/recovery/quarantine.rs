@@ -1,0 +1,288 @@
+//! Going on with a journal in which some records cannot be used.
+
+use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+
+use compact_str::CompactString;
+
+use super::{RecoveryError, recover, walk_unnamed, whole};
+use crate::fact::{Author, Fact, LOSS_REASON_BYTES_MAX, LOST_RECORDS_MAX, Quarantined, Record};
+use crate::ids::Sequence;
+use crate::store::{Entry, Original, Overlay, StandIn, Store, StoreError};
+use crate::time::UnixMillis;
+use crate::tree::{Node, Span};
+
+/// Records cannot be put into quarantine.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum QuarantineError {
+    /// The journal has more faults than records: a matter of a backup.
+    #[error(transparent)]
+    Recovery(#[from] RecoveryError),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// No reason, or a long one.
+    #[error("the reason has 1 to {LOSS_REASON_BYTES_MAX} bytes")]
+    Reason,
+    /// Beyond the journal.
+    #[error("there is no record {sequence}: the journal ends at {end}")]
+    NoSuch {
+        /// The record that was named.
+        sequence: Sequence,
+        /// The journal's last record.
+        end: Sequence,
+    },
+    /// Only what stops the journal from being used may be left out of it.
+    #[error("record {0} can be read and folded: nothing was changed")]
+    Usable(Sequence),
+    /// The journal stays unusable with this one.
+    #[error(
+        "record {sequence} is in the way: {fault}. Nothing was changed; name it in the same command, with the others"
+    )]
+    Another {
+        /// A record that was not named.
+        sequence: Sequence,
+        /// Its fault.
+        fault: String,
+    },
+    /// The journal is of little use.
+    #[error("{records} records cannot be read, more than {LOST_RECORDS_MAX}: put back a backup")]
+    TooMany {
+        /// How many, at least.
+        records: u64,
+    },
+}
+
+/// Records that can be put into quarantine.
+#[derive(Clone, Debug)]
+pub struct Quarantine {
+    end: Sequence,
+    unreadable: Vec<RangeInclusive<Sequence>>,
+    named: Vec<Quarantined>,
+    entries: Vec<Entry>,
+    completed: Vec<Node>,
+    next: Option<RecoveryError>,
+}
+
+/// Why a record cannot be used, where its own place tells.
+enum Fault {
+    /// The disk has changed where it is, and that of those beside it.
+    Damaged,
+    /// As those beside it may be.
+    Missing,
+    Altered,
+    Unknown(Vec<u8>),
+}
+
+impl Fault {
+    /// `None`: as it was written, and can be decoded.
+    fn of(store: &dyn Store, sequence: Sequence) -> Result<Option<Fault>, StoreError> {
+        Ok(match store.entry(sequence) {
+            Err(StoreError::Corrupt(_)) => Some(Fault::Damaged),
+            Err(error) => return Err(error),
+            Ok(None) => Some(Fault::Missing),
+            Ok(Some(entry)) if entry.leaf_hash().is_none() => Some(Fault::Altered),
+            Ok(Some(entry)) => Record::decode(&entry.payload).is_err().then_some(Fault::Unknown(entry.payload)),
+        })
+    }
+}
+
+impl Quarantine {
+    /// Judges the records `sequences`, and what cannot be read beside them, and changes nothing. `end`: the journal's last
+    /// record, which it may be unable to read. What is recorded is stamped with `now`, or the last record's time if that is
+    /// later.
+    ///
+    /// # Errors
+    /// See [`QuarantineError`].
+    pub fn judge(
+        store: &Arc<dyn Store>,
+        end: Sequence,
+        sequences: &[Sequence],
+        author: &Author,
+        now: UnixMillis,
+        reason: &str,
+    ) -> Result<Quarantine, QuarantineError> {
+        if !(1..=LOSS_REASON_BYTES_MAX).contains(&reason.len()) {
+            return Err(QuarantineError::Reason);
+        }
+        if let Some(beyond) = sequences.iter().find(|sequence| **sequence == Sequence::ZERO || **sequence > end) {
+            return Err(QuarantineError::NoSuch { sequence: *beyond, end });
+        }
+        let patched = Patched { over: Arc::new(Overlay::over(Arc::clone(store))), beneath: &**store, end };
+        let (originals, unreadable) = patched.originals(sequences)?;
+        let mut frontier = walk_unnamed(&*patched.over, store.frontier()?, &mut |_, _| Ok(())).map_err(another)?;
+        let at = patched.made_at(end)?.max(now);
+        let (mut named, mut entries, mut completed) = (Vec::new(), originals, Vec::new());
+        for range in ranges(entries.iter().map(|entry| entry.sequence)) {
+            let quarantined =
+                Quarantined { first: *range.start(), last: *range.end(), reason: CompactString::from(reason) };
+            let fact = Fact::Quarantined(Box::new(quarantined.clone()));
+            let payload = Record { at, author: author.clone(), fact }.encode();
+            let (entry, leaf) = Entry::new(Sequence(frontier.size()).next(), payload);
+            frontier.append(leaf, |node| completed.push(node));
+            named.push(quarantined);
+            entries.push(entry);
+        }
+        patched.over.append(&entries, &completed)?;
+        let over: Arc<dyn Store> = Arc::clone(&patched.over) as Arc<dyn Store>;
+        let next = recover(&over).err();
+        Ok(Quarantine { end, unreadable, named, entries, completed, next })
+    }
+
+    /// What a copy of the journal must leave out before [`Self::place`]: the store cannot read over it.
+    #[must_use]
+    pub fn unreadable(&self) -> &[RangeInclusive<Sequence>] {
+        &self.unreadable
+    }
+
+    /// The last record that it appends.
+    #[must_use]
+    pub fn last(&self) -> Sequence {
+        self.entries.last().map_or(self.end, |entry| entry.sequence)
+    }
+
+    /// Puts the stand-ins into their places and appends what tells of them, in one write. Returns what was recorded; and why
+    /// a start is still refused, where it is.
+    ///
+    /// # Errors
+    /// The store failed: nothing, or everything, is written.
+    pub fn place(self, store: &dyn Store) -> Result<(Vec<Quarantined>, Option<RecoveryError>), StoreError> {
+        if store.head()? > self.end {
+            return Err(StoreError::Failed("the journal has changed since it was judged: begin again".to_owned()));
+        }
+        store.append(&self.entries, &self.completed)?;
+        store.sync_head()?;
+        Ok((self.named, self.next))
+    }
+}
+
+fn another(error: RecoveryError) -> QuarantineError {
+    let fault = error.to_string();
+    match error {
+        RecoveryError::Unreadable { sequence, .. }
+        | RecoveryError::Gap(sequence)
+        | RecoveryError::Altered(sequence)
+        | RecoveryError::Record(sequence, _)
+        | RecoveryError::Illegal { sequence, .. } => QuarantineError::Another { sequence, fault },
+        error => error.into(),
+    }
+}
+
+/// Runs of records, in order.
+fn ranges(sequences: impl Iterator<Item = Sequence>) -> Vec<RangeInclusive<Sequence>> {
+    let mut ranges: Vec<RangeInclusive<Sequence>> = Vec::new();
+    for sequence in sequences {
+        match ranges.last_mut().filter(|last| last.end().next() == sequence) {
+            Some(last) => *last = *last.start()..=sequence,
+            None => ranges.push(sequence..=sequence),
+        }
+    }
+    ranges
+}
+
+/// A journal, and the stand-ins that are to be put into it.
+struct Patched<'a> {
+    over: Arc<Overlay>,
+    beneath: &'a dyn Store,
+    end: Sequence,
+}
+
+impl Patched<'_> {
+    /// Puts the stand-ins over the journal. Returns them in order, and the runs of records that cannot be read or are
+    /// missing.
+    fn originals(
+        &self,
+        sequences: &[Sequence],
+    ) -> Result<(Vec<Entry>, Vec<RangeInclusive<Sequence>>), QuarantineError> {
+        let (mut originals, mut gone, mut folded) = (BTreeMap::new(), BTreeMap::new(), Vec::new());
+        for sequence in sequences {
+            match Fault::of(self.beneath, *sequence)? {
+                None => folded.push(*sequence),
+                Some(Fault::Unknown(bytes)) => drop(originals.insert(*sequence, Original::Written(bytes))),
+                Some(Fault::Altered) => drop(originals.insert(*sequence, self.without_bytes(*sequence)?)),
+                Some(Fault::Damaged | Fault::Missing) => self.gone_around(*sequence, &mut gone)?,
+            }
+        }
+        let mut unreadable = ranges(gone.keys().copied());
+        // What is missing alone, in the copy that an earlier attempt has made, is in nobody's way.
+        unreadable.retain(|run| gone.range(run.clone()).any(|(_, is_damaged)| *is_damaged));
+        for sequence in gone.into_keys() {
+            originals.insert(sequence, self.without_bytes(sequence)?);
+        }
+        let mut entries = BTreeMap::new();
+        for range in ranges(originals.keys().copied()) {
+            let at = self.made_at(Sequence(range.start().0 - 1))?;
+            for sequence in (range.start().0..=range.end().0).map(Sequence) {
+                let Some(original) = originals.remove(&sequence) else { continue };
+                entries.insert(sequence, Entry::stand_in(sequence, &StandIn { at, original }));
+            }
+        }
+        self.over.append(&entries.values().cloned().collect::<Vec<_>>(), &[])?;
+        folded.sort_unstable();
+        folded.dedup();
+        for sequence in folded {
+            let entry = self.not_folded(sequence)?;
+            self.over.append(std::slice::from_ref(&entry), &[])?;
+            entries.insert(sequence, entry);
+        }
+        Ok((entries.into_values().collect(), unreadable))
+    }
+
+    /// A stand-in for a record that can be read: only for the first that cannot be folded, at a start or of all.
+    fn not_folded(&self, sequence: Sequence) -> Result<Entry, QuarantineError> {
+        let over: Arc<dyn Store> = Arc::clone(&self.over) as Arc<dyn Store>;
+        // What is said of those that stand in already follows once all are known.
+        let is_fault = |error: &RecoveryError| !matches!(error, RecoveryError::Unnamed(_));
+        let first = recover(&over).err().filter(is_fault).or_else(|| whole(&*over).err().filter(is_fault));
+        match first {
+            None => return Err(QuarantineError::Usable(sequence)),
+            Some(RecoveryError::Illegal { sequence: at, .. }) if at == sequence => {}
+            Some(error) => return Err(another(error)),
+        }
+        let bytes = self.beneath.entry(sequence)?.map(|entry| entry.payload).unwrap_or_default();
+        let stand_in = StandIn { at: self.made_at(Sequence(sequence.0 - 1))?, original: Original::Written(bytes) };
+        Ok(Entry::stand_in(sequence, &stand_in))
+    }
+
+    /// This record that cannot be read, and all that cannot be read beside it: whether each is damaged, or only missing.
+    fn gone_around(&self, sequence: Sequence, gone: &mut BTreeMap<Sequence, bool>) -> Result<(), QuarantineError> {
+        let down = (1..=sequence.0).rev();
+        let up = sequence.0 + 1..=self.end.0;
+        for side in [Box::new(down) as Box<dyn Iterator<Item = u64>>, Box::new(up)] {
+            for sequence in side.map(Sequence) {
+                if gone.contains_key(&sequence) {
+                    continue;
+                }
+                let is_damaged = match Fault::of(self.beneath, sequence)? {
+                    Some(Fault::Damaged) => true,
+                    Some(Fault::Missing) => false,
+                    Some(Fault::Altered | Fault::Unknown(_)) | None => break,
+                };
+                gone.insert(sequence, is_damaged);
+                let records = gone.len() as u64;
+                if records > LOST_RECORDS_MAX {
+                    return Err(QuarantineError::TooMany { records });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What is known of a record without its bytes: whether a hash over it was stored.
+    fn without_bytes(&self, sequence: Sequence) -> Result<Original, StoreError> {
+        let is_hashed =
+            sequence.0 <= self.beneath.frontier()?.size() || self.beneath.node(Span::tile_of(sequence.0))?.is_some();
+        Ok(if is_hashed { Original::Hashed } else { Original::Lost })
+    }
+
+    /// When a record was made; the beginning of time where nobody can tell.
+    fn made_at(&self, sequence: Sequence) -> Result<UnixMillis, StoreError> {
+        let found = match self.over.entry(sequence) {
+            Err(StoreError::Corrupt(_)) => None,
+            found => found?,
+        };
+        let record = found.and_then(|entry| Record::decode(&entry.payload).ok());
+        Ok(record.map_or(UnixMillis(0), |record| record.at))
+    }
+}
