@@ -322,10 +322,8 @@ fn walk_unnamed(
             }
         };
         frontier.append(leaf, |node| completed.push(node));
-        if is_blind {
-            if let Some(stored) = stored_frontier(store, &kept, sequence, &mut completed)? {
-                (frontier, is_blind) = (stored, false);
-            }
+        if is_blind && let Some(stored) = stored_frontier(store, &kept, sequence, &mut completed)? {
+            (frontier, is_blind) = (stored, false);
         }
         check_nodes(store, completed.drain(..))?;
         if frontier.size() == kept.size() && frontier != kept {

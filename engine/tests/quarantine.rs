@@ -1,6 +1,11 @@
 //! Going on with a journal in which records cannot be used: what is left out, what stays proved, and what is refused.
 
-#![allow(clippy::unwrap_used, reason = "a test that meets the unexpected stops")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test that meets the unexpected stops"
+)]
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};

@@ -52,7 +52,7 @@ pub use policy::{
 pub use pool::{PoolCredited, PoolLimited, PoolReported, PoolSynced};
 pub use prefund::{PrefundOrdered, PrefundProposed, PrefundSent};
 pub use provider::{AccountReported, AccountWord, CardLimited, CardLimits, Provider, ProviderSuspended};
-pub use quarantine::Quarantined;
+pub use quarantine::{Original, Quarantined};
 pub use reason::{DUPLICATE_MISMATCH, Reason};
 pub(crate) use record::EncodedRequest;
 pub use record::{RECORD_VERSION, Record, RecordError};
@@ -70,7 +70,6 @@ use serde::{Deserialize, Serialize};
 use crate::contract::pricing::Rates;
 use crate::ids::{AlertId, BreakId, CardId, ClosureId, PrefundId, Sequence, UrId};
 use crate::money::Currency;
-use crate::store::Original;
 use crate::time::{UnixMillis, UnixSeconds};
 
 /// An event that changes state.

@@ -4,6 +4,7 @@ use compact_str::CompactString;
 use serde::{Deserialize, Serialize};
 
 use crate::ids::Sequence;
+pub use crate::store::Original;
 
 /// A person put records into quarantine that could not be read, or not be folded: a stand-in has the place of each
 /// ([`crate::store::StandIn`]).

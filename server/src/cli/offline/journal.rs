@@ -110,15 +110,16 @@ fn verify_directory(directory: &Path) -> Result<(), Failed> {
         0 => "different",
         _ => "quarantined",
     };
-    let count = |index: usize| found.counts.map_or_else(|| UNKNOWN.to_owned(), |counts| counts[index].to_string());
+    let counts = found.counts.map_or([UNKNOWN; 4].map(str::to_owned), |counts| counts.map(|count| count.to_string()));
+    let [users, authorizations, answers, pools] = counts;
     let mut lines = vec![
         ("records", found.head.to_string()),
         ("root", hex::encode(found.root)),
         ("watermark", found.watermark.to_string()),
-        ("users", count(0)),
-        ("authorizations", count(1)),
-        ("answers", count(2)),
-        ("pools", count(3)),
+        ("users", users),
+        ("authorizations", authorizations),
+        ("answers", answers),
+        ("pools", pools),
         ("state_of_journal", found.state_hash_journal.map_or_else(|| UNKNOWN.to_owned(), hex::encode)),
         ("state_of_rows", hex::encode(found.state_hash_rows)),
     ];

@@ -2,11 +2,10 @@
 
 use serde_json::{Value, json};
 use tapgate_engine::fact::{
-    Difference, EndCause, Ended, Evidence, Fact, FiatChoice, LayerChange, Policy, Record, Settled, SourceChange,
-    Upcharge, Verdict,
+    Difference, EndCause, Ended, Evidence, Fact, FiatChoice, LayerChange, Original, Policy, Record, Settled,
+    SourceChange, Upcharge, Verdict,
 };
 use tapgate_engine::ids::{AuthorizationId, Sequence, UrId};
-use tapgate_engine::store::Original;
 
 use super::authorizations::{author_name, evidence};
 use super::money;
