@@ -6,7 +6,8 @@ mod quarantine;
 pub use loss::{AcceptError, Loss};
 pub use quarantine::{Quarantine, QuarantineError};
 
-use std::ops::{ControlFlow, RangeInclusive};
+use std::collections::BTreeSet;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use crate::fact::{Fact, Record, RecordError};
@@ -155,6 +156,8 @@ pub struct Verification {
     pub watermark: Sequence,
     /// Records in quarantine.
     pub quarantined: u64,
+    /// Whether the rows held what some of them said, so that the journal alone no longer leads to the rows.
+    pub is_in_rows: bool,
     /// The hash of the whole journal's fold; `None` where it cannot be folded without what is in quarantine.
     pub state_hash_journal: Option<[u8; 32]>,
     /// The hash of the rows and the records after them.
@@ -177,8 +180,8 @@ impl Verification {
 /// # Errors
 /// The store cannot be read, a hash does not fit, or a record cannot be read.
 pub fn verify(store: &Arc<dyn Store>) -> Result<Verification, RecoveryError> {
-    let Whole { folded, quarantined, frontier } = whole(&**store)?;
-    let (folded, head) = (folded.ok(), frontier.head());
+    let Whole { folded, quarantined, is_in_rows, frontier } = whole(&**store)?;
+    let head = frontier.head();
     let Recovered { state: mut rows, watermark, .. } = recover(store)?;
     rows.load_rest(&**store)?;
     if !rows.index_fits() {
@@ -189,6 +192,7 @@ pub fn verify(store: &Arc<dyn Store>) -> Result<Verification, RecoveryError> {
         root: head.root,
         watermark,
         quarantined,
+        is_in_rows,
         state_hash_journal: folded.as_ref().map(State::hash).transpose()?,
         state_hash_rows: rows.hash()?,
         counts: folded.as_ref().map(State::counts),
@@ -198,18 +202,20 @@ pub fn verify(store: &Arc<dyn Store>) -> Result<Verification, RecoveryError> {
 /// Builds the index of ids again from the journal, and returns the number of its entries.
 ///
 /// # Errors
-/// As for [`verify`], or the store cannot be written; or a record is in quarantine whose ids the index would lose, so that
-/// they would be decided anew.
+/// As for [`verify`], or the store cannot be written; or the rows held a record that is in quarantine: the index would lose
+/// its ids, and they would be decided anew.
 pub fn reindex(store: &dyn Store) -> Result<usize, RecoveryError> {
     let kept = store.frontier()?;
     let mut index = Index::empty(store);
     walk(store, Frontier::default(), &mut |sequence, record| {
         // Later records are folded at every start, until their rows are written.
         if sequence.0 <= kept.size() {
-            if let Fact::RecordQuarantined(_) = record.fact {
-                return Err(StoreError::Quarantined(sequence).into());
-            }
             index.apply(sequence, &record.fact);
+        }
+        if let Fact::Quarantined(named) = &record.fact
+            && named.is_in_rows
+        {
+            return Err(StoreError::Quarantined(named.first).into());
         }
         Ok(())
     })?;
@@ -231,29 +237,41 @@ pub fn reindex(store: &dyn Store) -> Result<usize, RecoveryError> {
 /// As for [`verify`].
 #[cfg(feature = "testing")]
 pub fn folded(store: &Arc<dyn Store>) -> Result<State, RecoveryError> {
-    Ok(whole(&**store)?.folded?)
+    whole(&**store).map(|whole| whole.folded.unwrap_or_else(|| State::empty(&**store)))
 }
 
 /// The whole journal.
 struct Whole {
-    /// Its fold, or the first record that could not be folded, for want of one in quarantine.
-    folded: Result<State, FoldError>,
+    /// Its fold; `None` where it needs what is in quarantine.
+    folded: Option<State>,
     quarantined: u64,
+    /// Whether the rows held some of that.
+    is_in_rows: bool,
     frontier: Frontier,
 }
 
 fn whole(store: &dyn Store) -> Result<Whole, RecoveryError> {
-    let (mut folded, mut quarantined) = (Ok(State::empty(store)), 0);
+    let (mut folded, mut quarantined, mut is_in_rows) = (Ok(State::empty(store)), 0, false);
     let frontier = walk(store, Frontier::default(), &mut |sequence, record| {
-        quarantined += u64::from(matches!(record.fact, Fact::RecordQuarantined(_)));
+        match &record.fact {
+            Fact::RecordQuarantined(_) => quarantined += 1,
+            Fact::Quarantined(named) => is_in_rows |= named.is_in_rows,
+            _ => {}
+        }
         let Ok(state) = &mut folded else { return Ok(()) };
         match state.fold(sequence, &record) {
+            // Whether that is for want of a record in quarantine is told later.
             Err(error @ FoldError::Illegal { .. }) if quarantined > 0 => folded = Err(error),
             other => return other,
         }
         Ok(())
     })?;
-    Ok(Whole { folded, quarantined, frontier })
+    let folded = match folded {
+        Ok(state) => Some(state),
+        Err(_) if is_in_rows => None,
+        Err(error) => return Err(error.into()),
+    };
+    Ok(Whole { folded, quarantined, is_in_rows, frontier })
 }
 
 /// Compares nodes with the stored ones, of the levels that are stored.
@@ -273,30 +291,20 @@ fn walk(
     frontier: Frontier,
     visit: &mut dyn FnMut(Sequence, Record) -> Result<(), FoldError>,
 ) -> Result<Frontier, RecoveryError> {
-    let mut unnamed = Unnamed::default();
+    let mut unnamed = BTreeSet::new();
     let frontier = walk_unnamed(store, frontier, &mut |sequence, record| {
-        unnamed.take(sequence, &record.fact);
+        take_names(&mut unnamed, sequence, &record.fact);
         visit(sequence, record)
     })?;
-    unnamed.0.first().map_or(Ok(frontier), |range| Err(RecoveryError::Unnamed(Sequence(*range.start()))))
+    unnamed.first().map_or(Ok(frontier), |sequence| Err(RecoveryError::Unnamed(*sequence)))
 }
 
-/// Records in quarantine of which no later one has told yet, in order.
-#[derive(Default)]
-struct Unnamed(Vec<RangeInclusive<u64>>);
-
-impl Unnamed {
-    fn take(&mut self, Sequence(at): Sequence, fact: &Fact) {
-        match fact {
-            Fact::RecordQuarantined(_) => match self.0.last_mut().filter(|last| last.end() + 1 == at) {
-                Some(last) => *last = *last.start()..=at,
-                None => self.0.push(at..=at),
-            },
-            Fact::Quarantined(named) => {
-                self.0.retain(|range| !(named.first.0..=named.last.0).contains(range.start()));
-            }
-            _ => {}
-        }
+/// Notes a record in quarantine, of which a later one is to tell, and what this one tells of.
+fn take_names(unnamed: &mut BTreeSet<Sequence>, sequence: Sequence, fact: &Fact) {
+    match fact {
+        Fact::RecordQuarantined(_) => drop(unnamed.insert(sequence)),
+        Fact::Quarantined(named) => unnamed.retain(|sequence| !(named.first..=named.last).contains(sequence)),
+        _ => {}
     }
 }
 
@@ -343,7 +351,9 @@ fn walk_unnamed(
         }
         read => {
             read?;
-            outcome.map(|()| frontier)
+            outcome?;
+            // What hides a hash is put beneath one that is stored, and the two belong together.
+            if is_blind { Err(RecoveryError::Tree(Span::tile_of(frontier.size()))) } else { Ok(frontier) }
         }
     }
 }

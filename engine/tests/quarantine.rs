@@ -11,13 +11,13 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use tapgate_engine::fact::{Author, Fact, PoolCredited, Quarantined, Record};
+use tapgate_engine::fact::{Author, Fact, InQuarantine, PoolCredited, Quarantined, Record, Verdict};
 use tapgate_engine::ids::Sequence;
 use tapgate_engine::ledger::Refusal;
 use tapgate_engine::money::{Currency, Minor};
 use tapgate_engine::recovery::{Quarantine, QuarantineError, RecoveryError, recover, reindex, verify};
-use tapgate_engine::store::rocks::{Rocks, SyncMode};
-use tapgate_engine::store::{Entry, HeadError, Original, StandIn, Store, StoreError, StoredTree};
+use tapgate_engine::store::rocks::{Damaged, Rocks, SyncMode};
+use tapgate_engine::store::{Entry, Original, StandIn, Store, StoreError, StoredTree};
 use tapgate_engine::time::UnixMillis;
 use tapgate_engine::tree::{Frontier, Head};
 use tempfile::TempDir;
@@ -38,24 +38,28 @@ fn start(directory: &Path) -> Result<Sequence, RecoveryError> {
     recover(&store(directory)).map(|recovered| recovered.head)
 }
 
-/// Tells in order what the command does.
+/// What the command does: what is recorded, and why a start is refused all the same.
 fn quarantine(
     directory: &Path,
     sequences: &[u64],
 ) -> Result<(Vec<Quarantined>, Option<RecoveryError>), QuarantineError> {
-    let judged = judged(directory, sequences, "the disk of host 7")?;
-    if !judged.unreadable().is_empty() {
-        Rocks::leave_out(directory, judged.unreadable())?;
+    let damaged = Damaged::open(directory)?;
+    let judged = judged(&damaged, sequences, "the disk of host 7")?;
+    match judged.anew() {
+        Some((records, nodes)) => drop(damaged.write_anew(records, nodes)?),
+        None => {
+            drop(damaged);
+            judged.place(&open(directory))?;
+        }
     }
-    let store = Rocks::open_at_loss(directory, judged.last())?;
-    Ok(judged.place(&store)?)
+    Ok((judged.named().to_vec(), judged.next().cloned()))
 }
 
-fn judged(directory: &Path, sequences: &[u64], reason: &str) -> Result<Quarantine, QuarantineError> {
-    let (found, end) = Rocks::find_damage(directory)?;
+fn judged(damaged: &Damaged, sequences: &[u64], reason: &str) -> Result<Quarantine, QuarantineError> {
     let author = Author::Person { name: "offline".into(), idempotency: None };
     let sequences: Vec<_> = sequences.iter().copied().map(Sequence).collect();
-    Quarantine::judge(&(Arc::new(found) as Arc<dyn Store>), end, &sequences, &author, UnixMillis(1), reason)
+    let store: Arc<dyn Store> = damaged.store.clone();
+    Quarantine::judge(&store, &sequences, &author, UnixMillis(1), reason)
 }
 
 /// A refusal, which changes nothing.
@@ -78,6 +82,14 @@ fn written(records: u64, rows: u64) -> TempDir {
     // What was in the log is now in tables.
     drop(open(directory.path()));
     directory
+}
+
+/// A copy of a directory that nobody serves.
+fn copy_of(directory: &TempDir) -> TempDir {
+    let copy = tempfile::tempdir().unwrap();
+    ["journal", "rows"].into_iter().for_each(|part| copied(directory.path(), copy.path(), part));
+    std::fs::copy(directory.path().join("head"), copy.path().join("head")).unwrap();
+    copy
 }
 
 fn tables(directory: &Path) -> Vec<PathBuf> {
@@ -113,6 +125,10 @@ fn record(store: &dyn Store, sequence: u64) -> Record {
     Record::decode(&store.entry(Sequence(sequence)).unwrap().unwrap().payload).unwrap()
 }
 
+fn in_quarantine(original: Original) -> Fact {
+    Fact::RecordQuarantined(Box::new(InQuarantine::of(original)))
+}
+
 fn is_in_quarantine(record: &Record) -> bool {
     matches!(record.fact, Fact::RecordQuarantined(_))
 }
@@ -137,9 +153,7 @@ fn assert_left_out(directory: &Path, whole: &Path, quarantined: &[Quarantined]) 
 #[test]
 fn what_was_read_at_a_start_is_left_out_and_every_full_tile_stays_proved() {
     let directory = written(1_000, 20);
-    let whole = tempfile::tempdir().unwrap();
-    ["journal", "rows"].into_iter().for_each(|part| copied(directory.path(), whole.path(), part));
-    std::fs::copy(directory.path().join("head"), whole.path().join("head")).unwrap();
+    let whole = copy_of(&directory);
     damage(directory.path(), &[40]);
     let Err(RecoveryError::Unreadable { sequence, .. }) = start(directory.path()) else { panic!("it is read") };
     let (quarantined, next) = quarantine(directory.path(), &[sequence.0]).unwrap();
@@ -186,6 +200,7 @@ fn what_rows_hold_already_is_kept_and_whoever_needs_the_record_is_told() {
     let found = verify(&left).unwrap();
     assert!(!found.is_equal() && found.quarantined > 0, "{found:?}");
     // An index without their ids would have them decided anew.
+    assert!(found.is_in_rows && quarantined[0].is_in_rows);
     assert_eq!(reindex(&*left), Err(StoreError::Quarantined(Sequence(first)).into()));
     drop(left);
 
@@ -210,7 +225,7 @@ fn in_the_last_tile_the_watermarks_frontier_tells_or_the_stand_ins_count() {
         let left = store(directory.path());
         let expected = if is_told { Original::Hashed } else { Original::Lost };
         for sequence in quarantined[0].first.0..=quarantined[0].last.0 {
-            assert_eq!(record(&*left, sequence).fact, Fact::RecordQuarantined(Box::new(expected.clone())));
+            assert_eq!(record(&*left, sequence).fact, in_quarantine(expected.clone()));
         }
         verify(&left).unwrap();
         drop(left);
@@ -218,8 +233,9 @@ fn in_the_last_tile_the_watermarks_frontier_tells_or_the_stand_ins_count() {
         let world = World::resumed(Arc::new(open(directory.path())));
         fill(&world, 300);
         world.ledger.write_rows().unwrap();
-        let found = world.ledger.head_at(Sequence(records)).unwrap();
-        assert_eq!(found.map(|head| head == told), if is_told { None } else { Some(false) });
+        let found = world.ledger.head_at(Sequence(records)).map(|head| head.map(|head| head == told));
+        let hidden = Err(StoreError::Quarantined(Sequence(first)));
+        assert_eq!(found, if is_told { hidden } else { Ok(Some(false)) });
         assert!(world.ledger.head_at(Sequence(256)).unwrap().is_some());
         world.ledger.close().unwrap();
         drop(world);
@@ -262,7 +278,7 @@ fn a_record_that_no_ledger_wrote_keeps_its_bytes_and_its_hash() {
     let (quarantined, next) = quarantine(directory.path(), &[illegal]).unwrap();
     assert_eq!((quarantined[0].first.0, quarantined[0].last.0, next), (illegal, illegal, None));
     let left = store(directory.path());
-    assert_eq!(record(&*left, illegal).fact, Fact::RecordQuarantined(Box::new(Original::Written(bytes))));
+    assert_eq!(record(&*left, illegal).fact, in_quarantine(Original::Written(bytes)));
     assert_eq!(head_at(&*left, illegal + 2), told, "no hash of the tree has changed");
     let found = verify(&left).unwrap();
     assert_eq!((found.is_equal(), found.quarantined), (true, 1));
@@ -295,7 +311,7 @@ fn bytes_that_are_no_record_and_bytes_that_were_changed_are_told_apart() {
     assert_eq!((quarantined.len(), next), (2, None));
     let left = store(directory.path());
     let original = |sequence| match record(&*left, sequence).fact {
-        Fact::RecordQuarantined(original) => *original,
+        Fact::RecordQuarantined(quarantined) => quarantined.original,
         other => panic!("{other:?}"),
     };
     assert_eq!(original(altered), Original::Lost);
@@ -320,7 +336,9 @@ fn only_what_stops_a_journal_is_left_out_of_it_and_all_of_that() {
     assert_eq!(refused(directory.path(), &[first, second.0, 10]), QuarantineError::Usable(Sequence(10)));
     let before = files(directory.path());
     for reason in [String::new(), "x".repeat(1_025)] {
-        assert_eq!(judged(directory.path(), &[first, second.0], &reason).unwrap_err(), QuarantineError::Reason);
+        let damaged = Damaged::open(directory.path()).unwrap();
+        let refusal = judged(&damaged, &[first, second.0], &reason).err().unwrap();
+        assert_eq!(refusal, QuarantineError::Reason);
     }
     assert!(files(directory.path()) == before);
     let (quarantined, next) = quarantine(directory.path(), &[second.0, first]).unwrap();
@@ -329,56 +347,50 @@ fn only_what_stops_a_journal_is_left_out_of_it_and_all_of_that() {
 }
 
 #[test]
-fn wherever_it_is_cut_short_it_is_refused_and_asked_for_again() {
+fn wherever_it_is_cut_short_nothing_is_changed_or_everything() {
     let directory = written(600, 20);
     damage(directory.path(), &[40]);
     let first = first_unreadable(directory.path());
     // The copy is half made.
     std::fs::create_dir(directory.path().join("journal.new")).unwrap();
     std::fs::write(directory.path().join("journal.new/000009.sst"), b"half").unwrap();
-    let judged = judged(directory.path(), &[first], "the disk of host 7").unwrap();
-    Rocks::leave_out(directory.path(), judged.unreadable()).unwrap();
-    // The copy has the journal's place, and the stand-ins are not in theirs.
-    assert_eq!(start(directory.path()), Err(RecoveryError::Gap(Sequence(first))));
-    // They are promised.
-    drop(Rocks::open_at_loss(directory.path(), judged.last()).unwrap());
-    let shorter = Rocks::open(directory.path(), SyncMode::Os).unwrap_err();
-    assert!(matches!(shorter, StoreError::Head(HeadError::Shorter { .. })), "{shorter}");
+    let refusal = start(directory.path()).unwrap_err();
+    assert!(matches!(&refusal, RecoveryError::Unreadable { sequence, .. } if sequence.0 == first), "{refusal}");
+    let head = std::fs::read(directory.path().join("head")).unwrap();
     let (quarantined, next) = quarantine(directory.path(), &[first]).unwrap();
     assert_eq!((quarantined[0].first.0, next), (first, None));
+    // The journals have changed places, and the head still says where the old one ended.
+    assert_eq!(std::fs::read(directory.path().join("head")).unwrap(), head);
     assert!(verify(&store(directory.path())).unwrap().is_equal());
     // What is kept of one quarantine is not overwritten by another.
     let other = written(600, 20);
     damage(other.path(), &[40]);
+    let first = first_unreadable(other.path());
     copied(directory.path(), other.path(), "journal.damaged");
-    let kept = Rocks::leave_out(other.path(), &[]).unwrap_err().to_string();
+    let kept = refused(other.path(), &[first]).to_string();
     assert!(kept.contains("move it away first"), "{kept}");
 }
 
 #[test]
-fn a_journal_that_is_served_is_not_copied() {
+fn a_journal_that_is_served_is_left_alone() {
     let directory = written(300, 20);
     let served = open(directory.path());
     // Another process: a lock of one's own is no obstacle.
     let said = std::process::Command::new(std::env::current_exe().unwrap())
-        .args([
-            "--exact",
-            "quarantine::leaves_out_of_a_directory_that_another_process_serves",
-            "--ignored",
-            "--nocapture",
-        ])
+        .args(["--exact", "quarantine::a_directory_that_another_process_serves_is_refused", "--ignored", "--nocapture"])
         .env("TAPGATE_TEST_DIRECTORY", directory.path())
         .output()
         .unwrap();
-    assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stdout));
+    let stdout = String::from_utf8_lossy(&said.stdout);
+    assert!(said.status.success() && stdout.contains("1 passed"), "{stdout}");
     drop(served);
 }
 
 #[test]
 #[ignore = "started by the test above"]
-fn leaves_out_of_a_directory_that_another_process_serves() {
+fn a_directory_that_another_process_serves_is_refused() {
     let directory = PathBuf::from(std::env::var_os("TAPGATE_TEST_DIRECTORY").unwrap());
-    let said = Rocks::leave_out(&directory, &[]).unwrap_err().to_string();
+    let said = Damaged::open(&directory).unwrap_err().to_string();
     assert!(said.contains("stop tapgate first"), "{said}");
 }
 
@@ -407,4 +419,128 @@ fn a_stand_in_with_other_bytes_than_were_written_is_refused() {
     let lost = Entry { leaf: entry.leaf, ..stand_in(Original::Lost) };
     assert!([forged, hidden, lost].iter().all(|entry| entry.leaf_hash().is_none()));
     assert_eq!(stand_in(Original::Written(entry.payload.clone())).leaf_hash(), entry.leaf_hash());
+}
+
+#[test]
+fn wherever_the_disk_has_changed_it_the_journal_goes_on() {
+    for (records, rows) in [(400, 20), (400, 400), (256, 256), (130, 125)] {
+        let written = written(records, rows);
+        let mut quarantines = 0;
+        for part in (0..100).step_by(11).chain([96, 98]) {
+            let directory = copy_of(&written);
+            damage(directory.path(), &[part]);
+            // What names a table's blocks is no matter of quarantine.
+            let Ok(damaged) = Damaged::open(directory.path()) else { continue };
+            let whole = verify(&(damaged.store.clone() as Arc<dyn Store>));
+            drop(damaged);
+            let Err(RecoveryError::Unreadable { sequence, .. }) = whole else { continue };
+            quarantines += 1;
+            let (quarantined, next) = quarantine(directory.path(), &[sequence.0]).unwrap();
+            assert_eq!(next, None);
+            assert_left_out(directory.path(), written.path(), &quarantined);
+            // A start, more records than the tile takes, a stop, and all of it again.
+            let world = World::resumed(Arc::new(open(directory.path())));
+            fill(&world, records + 300);
+            world.ledger.close().unwrap();
+            drop(world);
+            let found = verify(&store(directory.path())).unwrap();
+            assert_eq!(found.is_equal(), !found.is_in_rows, "{records} {rows} {part}");
+        }
+        assert!(quarantines >= 4, "{quarantines} of {records}");
+    }
+}
+
+#[test]
+fn damage_at_the_beginning_of_any_table_is_named_by_its_own_record() {
+    let several = written(300, 20);
+    for records in [600, 900] {
+        let world = World::resumed(Arc::new(open(several.path())));
+        fill(&world, records);
+        world.ledger.journal().close();
+        drop(world);
+        drop(open(several.path()));
+    }
+    let of_records: Vec<_> =
+        tables(several.path()).into_iter().filter(|table| std::fs::metadata(table).unwrap().len() > 10_000).collect();
+    assert_eq!(of_records.len(), 3, "{of_records:?}");
+    for table in of_records {
+        let directory = copy_of(&several);
+        let damaged = directory.path().join("journal").join(table.file_name().unwrap());
+        let mut bytes = std::fs::read(&damaged).unwrap();
+        bytes[20] ^= 1;
+        std::fs::write(&damaged, bytes).unwrap();
+        let first = first_unreadable(directory.path());
+        assert_eq!(first % 300, 1, "{first}");
+        let (quarantined, next) = quarantine(directory.path(), &[first]).unwrap();
+        assert_eq!((quarantined[0].first.0, next), (first, None));
+        assert_left_out(directory.path(), several.path(), &quarantined);
+    }
+}
+
+#[test]
+fn what_names_a_record_in_quarantine_may_itself_be_put_there() {
+    let directory = written(60, 20);
+    let (illegal, _) = with_an_illegal_record(directory.path());
+    let (_, next) = quarantine(directory.path(), &[illegal]).unwrap();
+    assert_eq!(next, None);
+    let names = illegal + 3;
+    {
+        let store = open(directory.path());
+        let mut entry = store.entry(Sequence(names)).unwrap().unwrap();
+        assert!(matches!(record(&store, names).fact, Fact::Quarantined(_)));
+        entry.payload[7] ^= 1;
+        store.append(&[entry], &[]).unwrap();
+    }
+    assert_eq!(start(directory.path()), Err(RecoveryError::Altered(Sequence(names))));
+    let (quarantined, next) = quarantine(directory.path(), &[names]).unwrap();
+    assert_eq!(next, None);
+    let named: Vec<_> = quarantined.iter().map(|named| (named.first.0, named.last.0)).collect();
+    assert_eq!(named, [(illegal, illegal), (names, names)]);
+    assert!(verify(&store(directory.path())).unwrap().is_equal());
+}
+
+#[test]
+fn a_stand_in_beside_one_that_is_told_of_is_refused() {
+    let directory = written(60, 20);
+    let (illegal, _) = with_an_illegal_record(directory.path());
+    quarantine(directory.path(), &[illegal]).unwrap();
+    for beside in [illegal - 1, illegal + 1] {
+        let forged = copy_of(&directory);
+        {
+            let store = open(forged.path());
+            let bytes = store.entry(Sequence(beside)).unwrap().unwrap().payload;
+            let stand_in = StandIn { at: UnixMillis(0), original: Original::Written(bytes) };
+            let last = store.entry(store.head().unwrap()).unwrap().unwrap();
+            store.append(&[Entry::stand_in(Sequence(beside), &stand_in), last], &[]).unwrap();
+        }
+        assert_eq!(start(forged.path()), Err(RecoveryError::Unnamed(Sequence(beside))));
+    }
+}
+
+#[test]
+fn an_id_of_a_record_that_cannot_be_folded_is_not_decided_again() {
+    let directory = written(60, 20);
+    // An approval of more than any ledger approves, under an id of its own.
+    let illegal = {
+        let store = open(directory.path());
+        let mut frontier = StoredTree::of(&store).unwrap().frontier(Sequence(60)).unwrap();
+        let mut forged = record(&store, 60);
+        let Fact::Decided(decided) = &mut forged.fact else { panic!("{forged:?}") };
+        decided.request.id = "forged".parse().unwrap();
+        let Verdict::Approved(approval) = &mut decided.verdict else { panic!("{decided:?}") };
+        approval.amount = Minor(i64::MAX);
+        append(&store, &mut frontier, [forged.fact]);
+        61
+    };
+    let (_, next) = quarantine(directory.path(), &[illegal]).unwrap();
+    assert_eq!(next, None);
+    for _ in 0..2 {
+        let world = World::resumed(Arc::new(open(directory.path())));
+        let claimed = world.ledger.journal().claimed();
+        let again = world.ledger.submit(tap("forged", 1), at(10));
+        assert!(matches!(&again, Err(Refusal::Store(StoreError::Quarantined(Sequence(61))))), "{again:?}");
+        assert_eq!(world.ledger.journal().claimed(), claimed);
+        world.ledger.close().unwrap();
+    }
+    assert!(verify(&store(directory.path())).unwrap().is_equal());
 }

@@ -52,7 +52,7 @@ pub use policy::{
 pub use pool::{PoolCredited, PoolLimited, PoolReported, PoolSynced};
 pub use prefund::{PrefundOrdered, PrefundProposed, PrefundSent};
 pub use provider::{AccountReported, AccountWord, CardLimited, CardLimits, Provider, ProviderSuspended};
-pub use quarantine::{Original, Quarantined};
+pub use quarantine::{InQuarantine, Original, Quarantined};
 pub use reason::{DUPLICATE_MISMATCH, Reason};
 pub(crate) use record::EncodedRequest;
 pub use record::{RECORD_VERSION, Record, RecordError};
@@ -219,7 +219,7 @@ pub enum Fact {
     HeadSigned(Box<HeadSigned>),
     /// In the place of a record that is in quarantine, with what is known of it: see [`Quarantined`]. Its bytes are those of
     /// a [`StandIn`](crate::store::StandIn).
-    RecordQuarantined(Box<Original>),
+    RecordQuarantined(Box<InQuarantine>),
     /// A person put records into quarantine.
     Quarantined(Box<Quarantined>),
 }

@@ -3,6 +3,7 @@
 use compact_str::CompactString;
 use serde::{Deserialize, Serialize};
 
+use super::{Fact, RECORD_VERSION, Record};
 use crate::ids::Sequence;
 pub use crate::store::Original;
 
@@ -14,6 +15,31 @@ pub struct Quarantined {
     pub first: Sequence,
     /// The last of them.
     pub last: Sequence,
+    /// Whether the rows held what they said by then: the rows say more than the journal from now on.
+    pub is_in_rows: bool,
     /// The person's words.
     pub reason: CompactString,
+}
+
+/// A record in quarantine, as far as it is known.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InQuarantine {
+    /// What is known of its bytes.
+    pub original: Original,
+    /// What the bytes say, where they can be decoded. No fold takes it in; its ids are known, and get no second answer.
+    pub said: Option<Fact>,
+}
+
+impl InQuarantine {
+    /// Decodes what is known.
+    #[must_use]
+    pub fn of(original: Original) -> InQuarantine {
+        let said = match &original {
+            Original::Written(bytes) if bytes.first() == Some(&RECORD_VERSION) => {
+                Record::decode(bytes).ok().map(|record| record.fact)
+            }
+            Original::Written(_) | Original::Hashed | Original::Lost => None,
+        };
+        InQuarantine { original, said }
+    }
 }

@@ -5,7 +5,7 @@ use std::cell::Cell;
 use serde::Deserialize;
 
 use super::decided_bytes::{In, put_decision, put_request};
-use super::{Author, Decided, Fact, Request};
+use super::{Author, Decided, Fact, InQuarantine, Request};
 use crate::bytes::{Buffer, Fingerprint};
 use crate::store::StandIn;
 use crate::time::UnixMillis;
@@ -98,8 +98,8 @@ impl Record {
         if let Fact::Decided(decided) = &self.fact {
             return EncodedRequest::of(&decided.request).decided(self, decided).to_vec();
         }
-        if let Fact::RecordQuarantined(original) = &self.fact {
-            return StandIn { at: self.at, original: (**original).clone() }.encode();
+        if let Fact::RecordQuarantined(quarantined) = &self.fact {
+            return StandIn { at: self.at, original: quarantined.original.clone() }.encode();
         }
         let mut buffer = Buffer(Vec::with_capacity(RECORD_BYTES_USUAL));
         buffer.put(&(RECORD_VERSION, &self.fact, self.at, &self.author));
@@ -123,7 +123,7 @@ impl Record {
             }
             [version, ..] => {
                 let StandIn { at, original } = StandIn::decode(bytes).ok_or(RecordError::Version(*version))?;
-                let fact = Fact::RecordQuarantined(Box::new(original));
+                let fact = Fact::RecordQuarantined(Box::new(InQuarantine::of(original)));
                 (Record { at, author: Author::Engine, fact }, &[][..])
             }
         };

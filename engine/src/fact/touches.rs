@@ -196,9 +196,17 @@ impl Fact {
 
     /// What the index of ids names this record for, from now on.
     pub fn indexed(&self) -> impl Iterator<Item = Indexed<'_>> {
+        let known = match self {
+            Fact::RecordQuarantined(quarantined) => quarantined.said.as_ref().unwrap_or(self),
+            known => known,
+        };
+        known.entries().into_iter().flatten()
+    }
+
+    fn entries(&self) -> [Option<Indexed<'_>>; 3] {
         use Subject::{Answer, Authorization};
         let entry = |subject, id, before| Some(Indexed { subject, id, before });
-        let entries = match self {
+        match self {
             Fact::Decided(decided) => {
                 let (id, root) = (&decided.request.id, decided.request.root());
                 if decided.request.kind == Kind::Authorization {
@@ -224,8 +232,7 @@ impl Fact {
                 [own.filter(|_| is_begun), from, answer]
             }
             _ => [None, None, None],
-        };
-        entries.into_iter().flatten()
+        }
     }
 
     /// The record before this one on an authorization; zero for its first, `None` if the fact is about another one.

@@ -147,8 +147,8 @@ impl Ledger {
             None
         };
         match found {
-            Some((root, rule)) => Ok(Choice { root, number, rule, draw: None }),
-            None => Ok(Choice { root: alone()?, number, rule: MatchRule::Alone, draw: None }),
+            Some((root, rule)) if !self.is_in_quarantine(&root)? => Ok(Choice { root, number, rule, draw: None }),
+            _ => Ok(Choice { root: alone()?, number, rule: MatchRule::Alone, draw: None }),
         }
     }
 
@@ -280,7 +280,7 @@ impl Ledger {
         let references = posting.references.iter().map(CompactString::as_str);
         for reference in references.chain(posting.awaits.as_ref().map(AuthorizationId::as_str)) {
             let Ok(id) = reference.parse::<AuthorizationId>() else { continue };
-            let Some(found) = self.find(&id)? else { continue };
+            let Some(found) = self.find_usable(&id)? else { continue };
             let root = found.answer.as_ref().map_or_else(|| id.clone(), |answer| answer.root.clone());
             let Some(row) = found.authorization.filter(|row| row.user == posting.user) else { continue };
             // The root's id names no draw: UR gives it for increments, too.
@@ -323,7 +323,7 @@ impl Ledger {
     fn root_after_links(&self, root: &AuthorizationId, key: Fingerprint) -> Result<AuthorizationId, StoreError> {
         let mut root = root.clone();
         loop {
-            let row = self.find(&root)?.and_then(|found| found.authorization);
+            let row = self.find_usable(&root)?.and_then(|found| found.authorization);
             let moved = row.as_ref().and_then(|row| row.settlement().moved.iter().find(|(moved, _)| *moved == key));
             // A root that gets a movement back forgets that it gave it up: the chain ends.
             let Some((_, to)) = moved else { return Ok(root) };

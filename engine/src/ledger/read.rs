@@ -120,6 +120,25 @@ impl Ledger {
         Ok((answer.is_some() || authorization.is_some()).then_some(Found { answer, authorization }))
     }
 
+    /// As [`Self::find`], and `None` where what the journal said of it is in quarantine: nothing can be settled on it any
+    /// more, and a movement for it is one that matches nothing.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn find_usable(&self, id: &AuthorizationId) -> Result<Option<Found>, StoreError> {
+        match self.find(id) {
+            Err(StoreError::Quarantined(_)) => Ok(None),
+            found => found,
+        }
+    }
+
+    pub(super) fn is_in_quarantine(&self, id: &AuthorizationId) -> Result<bool, StoreError> {
+        match self.find(id) {
+            Err(StoreError::Quarantined(_)) => Ok(true),
+            found => found.map(|_| false),
+        }
+    }
+
     /// One record, once it is durable.
     ///
     /// # Errors
@@ -171,9 +190,12 @@ impl Ledger {
     /// records about it are no longer kept.
     ///
     /// # Errors
-    /// The journal could not be read.
+    /// The journal could not be read; or it is hidden by a record in quarantine ([`StoreError::Quarantined`]).
     pub fn head_at(&self, sequence: Sequence) -> Result<Option<Head>, StoreError> {
-        Ok(known(StoredTree::of(&*self.store)?.frontier(sequence))?.map(|frontier| frontier.head()))
+        match StoredTree::of(&*self.store)?.frontier(sequence) {
+            Err(TreeError::Hidden(record)) => Err(StoreError::Quarantined(record)),
+            frontier => Ok(known(frontier)?.map(|frontier| frontier.head())),
+        }
     }
 
     /// The journal's own name: the same wherever it is copied to, another for every other journal.

@@ -112,7 +112,7 @@ impl Ledger {
             let (after, upto) = (watermark, read + most.min(RECORDS_MAX));
             self.records(after, &mut |sequence, record| {
                 let touches = record.touches(sequence);
-                if matches!(&record.fact, Fact::RecordQuarantined(original) if **original == Original::Hashed) {
+                if matches!(&record.fact, Fact::RecordQuarantined(quarantined) if quarantined.original == Original::Hashed) {
                     hidden_through = Sequence(Span::tile_of(sequence.0).last());
                 }
                 for (id, subject) in tail.index.apply(seed, sequence, &record.fact) {

@@ -1,17 +1,17 @@
 //! Going on with a journal in which some records cannot be used.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use compact_str::CompactString;
 
-use super::{RecoveryError, recover, walk_unnamed, whole};
+use super::{RecoveryError, recover, take_names, walk_unnamed, whole};
 use crate::fact::{Author, Fact, LOSS_REASON_BYTES_MAX, LOST_RECORDS_MAX, Quarantined, Record};
 use crate::ids::Sequence;
 use crate::store::{Entry, Original, Overlay, StandIn, Store, StoreError};
 use crate::time::UnixMillis;
-use crate::tree::{Node, Span};
+use crate::tree::{Frontier, Node, Span};
 
 /// Records cannot be put into quarantine.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -55,10 +55,11 @@ pub enum QuarantineError {
 }
 
 /// Records that can be put into quarantine.
-#[derive(Clone, Debug)]
 pub struct Quarantine {
+    /// The journal as it is going to be.
+    over: Arc<Overlay>,
     end: Sequence,
-    unreadable: Vec<RangeInclusive<Sequence>>,
+    is_damaged: bool,
     named: Vec<Quarantined>,
     entries: Vec<Entry>,
     completed: Vec<Node>,
@@ -89,15 +90,13 @@ impl Fault {
 }
 
 impl Quarantine {
-    /// Judges the records `sequences`, and what cannot be read beside them, and changes nothing. `end`: the journal's last
-    /// record, which it may be unable to read. What is recorded is stamped with `now`, or the last record's time if that is
-    /// later.
+    /// Judges the records `sequences`, and what cannot be read beside them, and changes nothing. What is recorded is stamped
+    /// with `now`, or the last record's time if that is later.
     ///
     /// # Errors
     /// See [`QuarantineError`].
     pub fn judge(
         store: &Arc<dyn Store>,
-        end: Sequence,
         sequences: &[Sequence],
         author: &Author,
         now: UnixMillis,
@@ -106,17 +105,27 @@ impl Quarantine {
         if !(1..=LOSS_REASON_BYTES_MAX).contains(&reason.len()) {
             return Err(QuarantineError::Reason);
         }
+        let (end, watermark) = (store.head()?, store.watermark()?);
         if let Some(beyond) = sequences.iter().find(|sequence| **sequence == Sequence::ZERO || **sequence > end) {
             return Err(QuarantineError::NoSuch { sequence: *beyond, end });
         }
-        let patched = Patched { over: Arc::new(Overlay::over(Arc::clone(store))), beneath: &**store, end };
-        let (originals, unreadable) = patched.originals(sequences)?;
-        let mut frontier = walk_unnamed(&*patched.over, store.frontier()?, &mut |_, _| Ok(())).map_err(another)?;
+        let over = Arc::new(Overlay::over(Arc::clone(store)));
+        let patched = Patched { over: Arc::clone(&over), beneath: &**store, end };
+        let (mut entries, is_damaged) = patched.stand_ins(sequences)?;
+        // What an earlier quarantine put there is named again where the record that named it is now in one itself.
+        let mut unnamed = BTreeSet::new();
+        let mut frontier = walk_unnamed(&*over, Frontier::default(), &mut |sequence, record| {
+            take_names(&mut unnamed, sequence, &record.fact);
+            Ok(())
+        })
+        .map_err(another)?;
         let at = patched.made_at(end)?.max(now);
-        let (mut named, mut entries, mut completed) = (Vec::new(), originals, Vec::new());
-        for range in ranges(entries.iter().map(|entry| entry.sequence)) {
-            let quarantined =
-                Quarantined { first: *range.start(), last: *range.end(), reason: CompactString::from(reason) };
+        let (mut named, mut completed) = (Vec::new(), Vec::new());
+        let (in_rows, later): (Vec<_>, Vec<_>) = unnamed.into_iter().partition(|sequence| *sequence <= watermark);
+        for range in ranges(in_rows).into_iter().chain(ranges(later)) {
+            let (first, last) = (*range.start(), *range.end());
+            let is_in_rows = first <= watermark;
+            let quarantined = Quarantined { first, last, is_in_rows, reason: CompactString::from(reason) };
             let fact = Fact::Quarantined(Box::new(quarantined.clone()));
             let payload = Record { at, author: author.clone(), fact }.encode();
             let (entry, leaf) = Entry::new(Sequence(frontier.size()).next(), payload);
@@ -124,36 +133,46 @@ impl Quarantine {
             named.push(quarantined);
             entries.push(entry);
         }
-        patched.over.append(&entries, &completed)?;
-        let over: Arc<dyn Store> = Arc::clone(&patched.over) as Arc<dyn Store>;
-        let next = recover(&over).err();
-        Ok(Quarantine { end, unreadable, named, entries, completed, next })
+        over.append(&entries, &completed)?;
+        let next = recover(&(Arc::clone(&over) as Arc<dyn Store>)).err();
+        Ok(Quarantine { over, end, is_damaged, named, entries, completed, next })
     }
 
-    /// What a copy of the journal must leave out before [`Self::place`]: the store cannot read over it.
+    /// The journal as it is going to be, with the nodes of the tree that are new: to be written anew, because it cannot be
+    /// written over. `None` where [`Self::place`] can do so.
     #[must_use]
-    pub fn unreadable(&self) -> &[RangeInclusive<Sequence>] {
-        &self.unreadable
+    pub fn anew(&self) -> Option<(&dyn Store, &[Node])> {
+        self.is_damaged.then_some((&*self.over, &self.completed))
     }
 
-    /// The last record that it appends.
+    /// Puts the stand-ins into their places and appends what tells of them, in one write.
+    ///
+    /// # Errors
+    /// The store failed: nothing, or everything, is written.
+    pub fn place(&self, store: &dyn Store) -> Result<(), StoreError> {
+        if store.head()? != self.end {
+            return Err(StoreError::Failed("the journal has changed since it was judged: begin again".to_owned()));
+        }
+        store.append(&self.entries, &self.completed)?;
+        store.sync_head()
+    }
+
+    /// What is recorded, in order.
+    #[must_use]
+    pub fn named(&self) -> &[Quarantined] {
+        &self.named
+    }
+
+    /// The journal's last record from then on.
     #[must_use]
     pub fn last(&self) -> Sequence {
         self.entries.last().map_or(self.end, |entry| entry.sequence)
     }
 
-    /// Puts the stand-ins into their places and appends what tells of them, in one write. Returns what was recorded; and why
-    /// a start is still refused, where it is.
-    ///
-    /// # Errors
-    /// The store failed: nothing, or everything, is written.
-    pub fn place(self, store: &dyn Store) -> Result<(Vec<Quarantined>, Option<RecoveryError>), StoreError> {
-        if store.head()? > self.end {
-            return Err(StoreError::Failed("the journal has changed since it was judged: begin again".to_owned()));
-        }
-        store.append(&self.entries, &self.completed)?;
-        store.sync_head()?;
-        Ok((self.named, self.next))
+    /// Why a start is refused all the same, where it is.
+    #[must_use]
+    pub fn next(&self) -> Option<&RecoveryError> {
+        self.next.as_ref()
     }
 }
 
@@ -170,7 +189,7 @@ fn another(error: RecoveryError) -> QuarantineError {
 }
 
 /// Runs of records, in order.
-fn ranges(sequences: impl Iterator<Item = Sequence>) -> Vec<RangeInclusive<Sequence>> {
+fn ranges(sequences: impl IntoIterator<Item = Sequence>) -> Vec<RangeInclusive<Sequence>> {
     let mut ranges: Vec<RangeInclusive<Sequence>> = Vec::new();
     for sequence in sequences {
         match ranges.last_mut().filter(|last| last.end().next() == sequence) {
@@ -189,44 +208,33 @@ struct Patched<'a> {
 }
 
 impl Patched<'_> {
-    /// Puts the stand-ins over the journal. Returns them in order, and the runs of records that cannot be read or are
-    /// missing.
-    fn originals(
-        &self,
-        sequences: &[Sequence],
-    ) -> Result<(Vec<Entry>, Vec<RangeInclusive<Sequence>>), QuarantineError> {
-        let (mut originals, mut gone, mut folded) = (BTreeMap::new(), BTreeMap::new(), Vec::new());
+    /// Puts the stand-ins over the journal. Returns them in order, and whether the disk has changed the place of any.
+    fn stand_ins(&self, sequences: &[Sequence]) -> Result<(Vec<Entry>, bool), QuarantineError> {
+        let (mut originals, mut gone, mut folded) = (BTreeMap::new(), BTreeMap::new(), BTreeSet::new());
         for sequence in sequences {
             match Fault::of(self.beneath, *sequence)? {
-                None => folded.push(*sequence),
+                None => drop(folded.insert(*sequence)),
                 Some(Fault::Unknown(bytes)) => drop(originals.insert(*sequence, Original::Written(bytes))),
                 Some(Fault::Altered) => drop(originals.insert(*sequence, self.without_bytes(*sequence)?)),
                 Some(Fault::Damaged | Fault::Missing) => self.gone_around(*sequence, &mut gone)?,
             }
         }
-        let mut unreadable = ranges(gone.keys().copied());
-        // What is missing alone, in the copy that an earlier attempt has made, is in nobody's way.
-        unreadable.retain(|run| gone.range(run.clone()).any(|(_, is_damaged)| *is_damaged));
+        let is_damaged = gone.values().any(|is_damaged| *is_damaged);
         for sequence in gone.into_keys() {
             originals.insert(sequence, self.without_bytes(sequence)?);
         }
-        let mut entries = BTreeMap::new();
-        for range in ranges(originals.keys().copied()) {
-            let at = self.made_at(Sequence(range.start().0 - 1))?;
-            for sequence in (range.start().0..=range.end().0).map(Sequence) {
-                let Some(original) = originals.remove(&sequence) else { continue };
-                entries.insert(sequence, Entry::stand_in(sequence, &StandIn { at, original }));
-            }
+        let mut entries = Vec::new();
+        for (sequence, original) in originals {
+            let at = self.made_at(Sequence(sequence.0 - 1))?;
+            entries.push(Entry::stand_in(sequence, &StandIn { at, original }));
+            self.over.append(entries.get(entries.len() - 1..).unwrap_or_default(), &[])?;
         }
-        self.over.append(&entries.values().cloned().collect::<Vec<_>>(), &[])?;
-        folded.sort_unstable();
-        folded.dedup();
         for sequence in folded {
             let entry = self.not_folded(sequence)?;
             self.over.append(std::slice::from_ref(&entry), &[])?;
-            entries.insert(sequence, entry);
+            entries.push(entry);
         }
-        Ok((entries.into_values().collect(), unreadable))
+        Ok((entries, is_damaged))
     }
 
     /// A stand-in for a record that can be read: only for the first that cannot be folded, at a start or of all.

@@ -52,12 +52,7 @@ impl Store for Overlay {
 
     fn head(&self) -> Result<Sequence, StoreError> {
         let last = self.written().entries.last_key_value().map(|(last, _)| *last);
-        match (self.beneath.head(), last) {
-            (Ok(head), last) => Ok(last.map_or(head, |last| last.max(head))),
-            // The end beneath cannot be read, and this has its place.
-            (Err(_), Some(last)) => Ok(last),
-            (Err(error), None) => Err(error),
-        }
+        Ok(last.unwrap_or_default().max(self.beneath.head()?))
     }
 
     fn node(&self, span: Span) -> Result<Option<Hash>, StoreError> {

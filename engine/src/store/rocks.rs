@@ -6,8 +6,8 @@
 //! ever waits for a row. The log is recovered strictly: an incomplete last write is dropped (it was never
 //! acknowledged); any other failed check stops the start, and so does a log that is shorter than what was answered.
 
+mod anew;
 mod durable_head;
-mod leave_out;
 
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
@@ -22,8 +22,9 @@ use rocksdb::{
 use rustix::fs::{Advice, Mode, OFlags};
 use rustix::rand::GetRandomFlags;
 
+pub use self::anew::Damaged;
 use self::durable_head::{DurableHead, Recorded};
-use super::{Entry, HeadError, RowBytes, Store, StoreError, Table, Visit, VisitRow};
+use super::{Entry, HeadError, RowBytes, StandIn, Store, StoreError, Table, Visit, VisitRow};
 use crate::ids::Sequence;
 use crate::tree::{Frontier, Hash, LeafPart, Node, Span, TILE_LEVEL};
 
@@ -467,7 +468,12 @@ impl Rocks {
         if recorded.is_promise() {
             return Ok(());
         }
-        let is_same = self.leaf_at(head)? == recorded.leaf && self.tile_at(head)? == recorded.tile;
+        // A stand-in is told of by a later record, which a start looks for.
+        let is_same_record = match self.entry(head)? {
+            Some(entry) => entry.leaf == recorded.leaf || StandIn::decode(&entry.payload).is_some(),
+            None => false,
+        };
+        let is_same = is_same_record && self.tile_at(head)? == recorded.tile;
         if is_same { Ok(()) } else { Err(HeadError::Different { directory: directory(), head }.into()) }
     }
 
@@ -502,30 +508,8 @@ impl Rocks {
         Ok((found, known))
     }
 
-    /// Opens read-only a data directory in whose journal records may be unreadable, and says which is the last one.
-    ///
-    /// # Errors
-    /// As for [`Self::open_read_only`], but for what cannot be read.
-    pub fn find_damage(directory: &Path) -> Result<(Rocks, Sequence), StoreError> {
-        let recorded = Recorded::read(directory)?;
-        let found = Rocks::read_as_it_is(directory)?;
-        let end = match (found.head(), &recorded) {
-            (Ok(end), _) => end,
-            (Err(StoreError::Corrupt(_)), Some(recorded)) => return Ok((found, recorded.sequence)),
-            (Err(error), _) => return Err(error),
-        };
-        match found.check_head(directory, recorded.as_ref()) {
-            // One that an earlier quarantine promised, and was cut short.
-            Err(StoreError::Head(HeadError::Shorter { .. })) if recorded.is_some_and(|it| it.is_promise()) => {}
-            Err(StoreError::Corrupt(_)) => {}
-            fits => fits?,
-        }
-        Ok((found, end))
-    }
-
-    /// Opens for writing what [`Self::find_loss`] or [`Self::find_damage`] found, to append up to the last record that is
-    /// known of, at least. Until that is done the directory stays refused, and afterwards it is whole, wherever it is cut
-    /// short.
+    /// Opens for writing what [`Self::find_loss`] found, to append up to the last record that is known of, at least. Until
+    /// that is done the directory stays refused, and afterwards it is whole, wherever it is cut short.
     ///
     /// # Errors
     /// The directory cannot be opened or written.
@@ -651,6 +635,35 @@ impl Rocks {
     }
 }
 
+impl Rocks {
+    /// Reads on record by record. An iterator looks into every table that may hold what it seeks, and ends where any of them
+    /// is damaged, also beside a record that is whole in another.
+    fn read_beside_damage(&self, from: Sequence, visit: Visit<'_>) -> Result<(), StoreError> {
+        let end = self.head()?;
+        let mut next = from;
+        while next <= end {
+            let found = self.entry(next)?;
+            if found.is_some_and(|entry| visit(entry.lent()).is_break()) {
+                return Ok(());
+            }
+            next = next.next();
+        }
+        Ok(())
+    }
+
+    /// The last record, from what is known of the tables without their blocks, and from the log.
+    fn end_beside_damage(&self) -> Result<Sequence, StoreError> {
+        let files = self.journal.live_files().map_err(|error| failed(&error))?;
+        let last = |file: &LiveFile| file.end_key.as_deref()?.try_into().ok().map(u64::from_be_bytes);
+        let of_records = files.iter().filter(|file| file.column_family_name == RECORDS);
+        let mut end = Sequence(of_records.filter_map(last).max().unwrap_or_default());
+        while self.entry(end.next())?.is_some() {
+            end = end.next();
+        }
+        Ok(end)
+    }
+}
+
 fn missing(family: &str) -> StoreError {
     StoreError::Corrupt(format!("column family {family} is missing"))
 }
@@ -742,11 +755,14 @@ impl Store for Rocks {
 
     fn head(&self) -> Result<Sequence, StoreError> {
         let mut head = Sequence::ZERO;
-        self.visit_journal(|at| at.seek_to_last(), |at| at.prev(), &mut |entry| {
+        let read = self.visit_journal(|at| at.seek_to_last(), |at| at.prev(), &mut |entry| {
             head = entry.sequence;
             ControlFlow::Break(())
-        })?;
-        Ok(head)
+        });
+        match read {
+            Err(StoreError::Corrupt(_)) => self.end_beside_damage(),
+            read => read.map(|()| head),
+        }
     }
 
     fn node(&self, span: Span) -> Result<Option<Hash>, StoreError> {
@@ -761,7 +777,15 @@ impl Store for Rocks {
     fn read(&self, after: Sequence, visit: Visit<'_>) -> Result<(), StoreError> {
         // A caller may read after the last possible sequence.
         let Some(first) = after.0.checked_add(1) else { return Ok(()) };
-        self.visit_journal(|at| at.seek(first.to_be_bytes()), |at| at.next(), visit)
+        let mut next = Sequence(first);
+        let read = self.visit_journal(|at| at.seek(first.to_be_bytes()), |at| at.next(), &mut |entry| {
+            next = entry.sequence.next();
+            visit(entry)
+        });
+        match read {
+            Err(StoreError::Corrupt(_)) => self.read_beside_damage(next, visit),
+            read => read,
+        }
     }
 
     fn read_back(&self, before: Sequence, visit: Visit<'_>) -> Result<(), StoreError> {
@@ -771,7 +795,10 @@ impl Store for Rocks {
 
     fn entry(&self, sequence: Sequence) -> Result<Option<Entry>, StoreError> {
         let key = sequence.0.to_be_bytes();
-        let value = self.journal.get_pinned(key).map_err(|error| failed(&error))?;
+        let value = self.journal.get_pinned(key).map_err(|error| match failed(&error) {
+            StoreError::Corrupt(error) => StoreError::Corrupt(format!("record {sequence}: {error}")),
+            error => error,
+        })?;
         let Some(value) = value else { return Ok(None) };
         let Entry { sequence, leaf, payload } = entry(&key, &value)?;
         Ok(Some(Entry { sequence, leaf, payload: payload.to_vec() }))

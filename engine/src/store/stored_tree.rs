@@ -15,9 +15,9 @@ pub enum TreeError {
     /// Records under a subtree are no longer kept, or not there yet, and no frontier was given that covers them.
     #[error("the tree's hash of records {} to {} is not known: not all of them are kept", .0.first(), .0.last())]
     Unknown(Span),
-    /// The hash of a record under a subtree is not known: it is in quarantine.
-    #[error("the tree's hash of records {} to {} is not known: one of them is in quarantine", .0.first(), .0.last())]
-    Hidden(Span),
+    /// The hash of a record under a subtree is not known.
+    #[error("a hash of the tree is not known: record {0} under it is in quarantine")]
+    Hidden(Sequence),
 }
 
 impl From<TreeError> for StoreError {
@@ -124,7 +124,7 @@ impl<'a> StoredTree<'a> {
 
     /// The hash over records, each of which is checked by its stored part.
     fn of_records(&self, span: Span) -> Result<Hash, TreeError> {
-        let (mut tree, mut altered, mut is_hidden) = (Frontier::default(), None, false);
+        let (mut tree, mut altered, mut hidden) = (Frontier::default(), None, None);
         let mut next = Sequence(span.first());
         self.store.read(Sequence(span.first() - 1), &mut |entry| {
             if entry.sequence != next {
@@ -132,9 +132,10 @@ impl<'a> StoredTree<'a> {
             }
             let leaf = match entry.leaf_hash() {
                 Some(Leaf::Known(leaf)) => leaf,
-                Some(Leaf::Hidden(_)) => {
-                    is_hidden = true;
-                    return ControlFlow::Break(());
+                // The others are checked all the same.
+                Some(Leaf::Hidden(own)) => {
+                    hidden.get_or_insert(entry.sequence);
+                    own
                 }
                 None => {
                     altered = Some(entry.sequence);
@@ -148,11 +149,8 @@ impl<'a> StoredTree<'a> {
         if let Some(sequence) = altered {
             return Err(StoreError::Corrupt(format!("record {sequence} is not what was written")).into());
         }
-        if is_hidden {
-            return Err(TreeError::Hidden(span));
-        }
         let is_whole = next.0 > span.last();
-        let top = tree.nodes().next().filter(|_| is_whole);
-        top.map(|node| node.hash).ok_or(TreeError::Unknown(span))
+        let top = tree.nodes().next().filter(|_| is_whole).ok_or(TreeError::Unknown(span))?;
+        hidden.map_or(Ok(top.hash), |hidden| Err(TreeError::Hidden(hidden)))
     }
 }

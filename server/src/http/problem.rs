@@ -148,6 +148,10 @@ impl From<NotReady> for Problem {
 
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
+        if let StoreError::Quarantined(_) = error {
+            tracing::warn!(%error, "a request is refused: runbook record-in-quarantine");
+            return Problem::Conflict(error.to_string());
+        }
         tracing::error!(%error, "the store failed while a request was answered");
         Problem::Internal
     }

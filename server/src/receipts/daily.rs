@@ -104,10 +104,15 @@ impl Daily {
     /// Signs where none was signed today, and publishes what this process has not published yet.
     async fn turn(&self, now: Moment, published: &mut Published) -> Result<(), Late> {
         let last = self.ledger.head_signed()?;
-        if let Some(last) = &last
-            && self.ledger.head_at(Sequence(last.size))?.is_none_or(|head| head != last.head())
-        {
-            return Err(Late::Changed(last.size));
+        if let Some(last) = &last {
+            let is_same = match self.ledger.head_at(Sequence(last.size)) {
+                // That cannot be told, and what was signed stays so.
+                Err(StoreError::Quarantined(_)) => true,
+                head => head?.is_some_and(|head| head == last.head()),
+            };
+            if !is_same {
+                return Err(Late::Changed(last.size));
+            }
         }
         if !std::mem::replace(&mut published.has_begun, true) {
             // The process before this one may have ended before it had published it.
@@ -206,7 +211,10 @@ mod tests {
 
     use tapgate_engine::time::UnixMillis;
 
-    use super::super::tests::{NOON, key, ledger};
+    use tapgate_engine::store::{Entry, Original, StandIn};
+    use tapgate_engine::testing::MemoryStore;
+
+    use super::super::tests::{NOON, decide, key, ledger, ledger_on};
     use super::*;
 
     type Written = Arc<Mutex<Vec<(String, Head)>>>;
@@ -248,5 +256,30 @@ mod tests {
         let days = ["12-01-4", "11-30-3", "12-02-5", "12-01-6"].map(|day| format!("head-2025-{day}.json"));
         assert_eq!(names, days);
         assert_eq!(written[0].1.older.as_ref().unwrap().size, 3);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_head_that_a_record_in_quarantine_hides_is_no_change_and_the_next_is_signed() {
+        let store = MemoryStore::new();
+        let ledger = Arc::new(ledger_on(store.clone()));
+        (0..3).for_each(|number| decide(&ledger, &format!("tap{number}")));
+        let daily = Daily { ledger, ..daily().0 };
+        let mut published = Published::default();
+        let look = |days: u64| Moment { at: UnixMillis(NOON.0 + days * DAY_MILLIS), trusted: true };
+        let _ = daily.turn(look(0), &mut published).await;
+        decide(&daily.ledger, "later");
+        daily.ledger.write_rows().unwrap();
+        let stand_in = StandIn { at: NOON, original: Original::Hashed };
+        store.alter(Sequence(2), |entry| *entry = Entry::stand_in(Sequence(2), &stand_in));
+        assert_eq!(daily.ledger.head_at(Sequence(3)), Err(StoreError::Quarantined(Sequence(2))));
+        for day in [1, 1, 2] {
+            let _ = daily.turn(look(day), &mut published).await;
+        }
+        assert_eq!(daily.ledger.head_signed().unwrap().map(|signed| signed.size), Some(6));
+        assert!(published.left.is_empty());
+
+        // What was written over is a change.
+        store.alter(Sequence(6), |entry| *entry = Entry::new(Sequence(6), b"another".to_vec()).0);
+        assert!(matches!(daily.turn(look(3), &mut published).await, Err(Late::Changed(6))));
     }
 }

@@ -21,7 +21,7 @@ fn signer(digit: u8) -> Signer {
     Signer { key: key(digit), previous: None }
 }
 
-fn ledger_on(store: Arc<dyn Store>) -> Ledger {
+pub(super) fn ledger_on(store: Arc<dyn Store>) -> Ledger {
     let state = recover(&store).unwrap().state;
     Ledger::start(store, state, Policy::default(), 1, Box::new(|error| panic!("{error}"))).unwrap()
 }
@@ -53,7 +53,7 @@ pub(super) fn ledger(taps: usize) -> Ledger {
     ledger
 }
 
-fn decide(ledger: &Ledger, id: &str) {
+pub(super) fn decide(ledger: &Ledger, id: &str) {
     let submission = ledger.submit(tap(id), Moment { at: NOON, trusted: true }).unwrap();
     if let Some(ticket) = &submission.ticket {
         ticket.block();

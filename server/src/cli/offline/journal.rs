@@ -10,7 +10,7 @@ use tapgate_engine::fact::{Author, Record};
 use tapgate_engine::ids::Sequence;
 use tapgate_engine::ledger::{Ledger, Policy};
 use tapgate_engine::recovery::{Loss, Quarantine, recover, reindex, verify};
-use tapgate_engine::store::rocks::{Rocks, SyncMode};
+use tapgate_engine::store::rocks::{Damaged, Rocks, SyncMode};
 use tapgate_engine::store::{Store, StoreError};
 
 use crate::cli::Failed;
@@ -64,8 +64,8 @@ pub(in crate::cli) enum Command {
         #[arg(long)]
         reason: String,
     },
-    /// Go on without records that cannot be read or folded: stand-ins take their places, no hash of the tree changes, and
-    /// the journal says why. Where a backup reaches further, restore it instead.
+    /// Go on without records that cannot be read or folded: stand-ins take their places, and the journal says why. Where a
+    /// backup reaches further, restore it instead.
     Quarantine {
         /// The data directory; no process may be serving from it.
         directory: PathBuf,
@@ -105,10 +105,10 @@ fn open_to_write(directory: &Path) -> Result<Arc<dyn Store>, Failed> {
 
 fn verify_directory(directory: &Path) -> Result<(), Failed> {
     let found = verify(&open(directory)?)?;
-    let verdict = match found.quarantined {
-        _ if found.is_equal() => "equal",
-        0 => "different",
-        _ => "quarantined",
+    let verdict = match (found.is_equal(), found.is_in_rows) {
+        (true, _) => "equal",
+        (false, true) => "quarantined",
+        (false, false) => "different",
     };
     let counts = found.counts.map_or([UNKNOWN; 4].map(str::to_owned), |counts| counts.map(|count| count.to_string()));
     let [users, authorizations, answers, pools] = counts;
@@ -202,31 +202,47 @@ fn accept(directory: &Path, at_least: Option<Sequence>, reason: &str) -> Result<
 /// Puts stand-ins in the places of records that cannot be used.
 fn quarantine(directory: &Path, sequences: &[Sequence], reason: &str) -> Result<(), Failed> {
     let author = Author::Person { name: AUTHOR.into(), idempotency: None };
-    let (found, end) = Rocks::find_damage(directory)?;
-    let found: Arc<dyn Store> = Arc::new(found);
-    let judged = Quarantine::judge(&found, end, sequences, &author, Clock::start().now().at, reason)?;
+    let damaged = Damaged::open(directory)?;
+    let found: Arc<dyn Store> = damaged.store.clone();
+    let judged = Quarantine::judge(&found, sequences, &author, Clock::start().now().at, reason)?;
     drop(found);
-    if !judged.unreadable().is_empty() {
-        let kept = Rocks::leave_out(directory, judged.unreadable())?;
+    if let Some((records, nodes)) = judged.anew() {
+        let kept = damaged.write_anew(records, nodes)?;
         print(&format!("damaged_journal: {}\n", kept.display()))?;
+    } else {
+        // Its lock is the one that the store takes.
+        drop(damaged);
+        let store = Rocks::open(directory, SyncMode::Fsync)?;
+        judged.place(&store)?;
+        store.close();
     }
-    let last = judged.last();
-    let store = Rocks::open_at_loss(directory, last)?;
-    let (quarantined, next) = judged.place(&store)?;
-    store.close();
-    let ranges: Vec<_> =
-        quarantined.iter().map(|named| format!("quarantined: {} to {}\n", named.first, named.last)).collect();
-    print(&format!("{}records: {last}\n", ranges.concat()))?;
-    match next {
-        None => Ok(()),
-        Some(next) => Err(Failed(format!("the quarantine stands, and the next start is still refused: {next}"))),
+    let named = judged.named().iter();
+    let ranges: Vec<_> = named.map(|named| format!("quarantined: {} to {}\n", named.first, named.last)).collect();
+    print(&format!("{}records: {}\n", ranges.concat(), judged.last()))?;
+    if let Some(next) = judged.next() {
+        return Err(Failed(format!("the quarantine stands, and the next start is still refused: {next}")));
     }
+    if judged.named().iter().any(|named| !named.is_in_rows) {
+        write_rows(directory)?;
+    }
+    Ok(())
+}
+
+/// Writes the rows of all records: the count of the index's entries is one of a single run over what is in quarantine and
+/// what builds on it.
+fn write_rows(directory: &Path) -> Result<(), Failed> {
+    let store = open_to_write(directory)?;
+    let state = recover(&store)?.state;
+    let fail = Box::new(|error: StoreError| tracing::error!(%error, "the journal failed"));
+    Ok(Ledger::start(store, state, Policy::default(), 0, fail)?.close()?)
 }
 
 #[cfg(test)]
 mod tests {
-    use tapgate_engine::fact::Fact;
+    use tapgate_engine::fact::{Channel, Fact, Kind, Merchant, Request};
     use tapgate_engine::ledger::Change;
+    use tapgate_engine::money::{Currency, Minor};
+    use tapgate_engine::store::Entry;
     use tapgate_engine::time::{Moment, UnixMillis};
 
     use super::*;
@@ -263,5 +279,49 @@ mod tests {
         drop(store);
         let again = set_clock(directory.path(), "again").unwrap_err();
         assert!(again.0.contains("nothing to set right"), "{}", again.0);
+    }
+
+    fn ask(ledger: &Ledger, kind: Kind, id: &str, original: Option<&str>) {
+        let request = Request {
+            id: id.parse().unwrap(),
+            kind,
+            original: original.map(|id| id.parse().unwrap()),
+            user: "user".parse().unwrap(),
+            card: "card".parse().unwrap(),
+            amount: Minor(100),
+            currency: Currency::EUR,
+            settlement_amount: None,
+            settlement_currency: None,
+            partial_approval_allowed: false,
+            merchant: Merchant::default(),
+            channel: Channel::Pos,
+            currency_given: None,
+        };
+        ledger.submit(request, Clock::start().now()).unwrap();
+    }
+
+    /// The index counted the records after it as if they replaced what it named.
+    #[test]
+    fn what_builds_on_a_record_in_quarantine_leaves_an_index_that_fits() {
+        let directory = tempfile::tempdir().unwrap();
+        let store: Arc<dyn Store> = Arc::new(Rocks::open(directory.path(), SyncMode::Os).unwrap());
+        let state = recover(&store).unwrap().state;
+        let ledger = Ledger::start(store.clone(), state, Policy::default(), 0, Box::new(|_| {})).unwrap();
+        ask(&ledger, Kind::Authorization, "a", None);
+        ask(&ledger, Kind::Reversal, "r", Some("a"));
+        ask(&ledger, Kind::Authorization, "b", None);
+        ledger.journal().close();
+        let [first, last] = [1, 3].map(|sequence| store.entry(Sequence(sequence)).unwrap().unwrap());
+        let altered = [&first.payload[..], b"altered"].concat();
+        store.append(&[Entry { payload: altered, ..first }, last], &[]).unwrap();
+        drop((ledger, store));
+
+        let said = verify_directory(directory.path()).unwrap_err();
+        assert!(said.0.contains("record 1 does not fit its hash"), "{}", said.0);
+        quarantine(directory.path(), &[Sequence(1)], "a test").unwrap();
+        verify_directory(directory.path()).unwrap();
+        let store: Arc<dyn Store> = open(directory.path()).unwrap();
+        let found = verify(&store).unwrap();
+        assert!(found.is_equal() && found.quarantined == 1 && found.watermark == found.head);
     }
 }

@@ -100,7 +100,13 @@ impl<T: Telling> LedgerOutbox<T> {
     fn told(&self, sequence: Sequence, record: Record) -> Result<Vec<Message<T::Content>>, StoreError> {
         let Some(subject) = self.telling.subject(sequence, &record) else { return Ok(Vec::new()) };
         let at = record.at;
-        let history = History::read(&self.ledger, &subject, sequence, record)?;
+        let history = match History::read(&self.ledger, &subject, sequence, record) {
+            Err(error @ StoreError::Quarantined(_)) => {
+                tracing::warn!(record = sequence.0, %error, "receivers are not told: what the record builds on is not known");
+                return Ok(Vec::new());
+            }
+            history => history?,
+        };
         let message = |told: Told<T::Content>| {
             let Told { part, lane, kind, content } = told;
             Message { place: Place { record: sequence, part }, lane, at, kind, content }

@@ -16,7 +16,7 @@ use tapgate_engine::journal::{Durability, Ticket};
 use tapgate_engine::ledger::{AlertChange, Change, Policy, Submission};
 use tapgate_engine::money::{ChfMinor, Currency, Minor, Money};
 use tapgate_engine::recovery::recover;
-use tapgate_engine::store::{Entry, RowBytes, Store, Table, Visit, VisitRow};
+use tapgate_engine::store::{Entry, Original, RowBytes, StandIn, Store, Table, Visit, VisitRow};
 use tapgate_engine::testing::{FailAfter, Gated, MemoryStore};
 use tapgate_engine::time::{Moment, UnixMillis, UnixSeconds};
 use tapgate_engine::tree::{Frontier, Hash, Node, Span};
@@ -275,6 +275,21 @@ fn an_approval_is_told_with_the_debit_it_asks_for() {
         "approved": {"amount": "1000", "currency": "EUR"}, "paid": {"amount": "1000", "currency": "EUR"},
     });
     assert_eq!(*debit, expected);
+}
+
+#[test]
+fn what_builds_on_a_record_in_quarantine_is_not_told_and_keeps_nothing_else_back() {
+    let world = World::new();
+    world.tap("a1", 1_000);
+    let decided = world.ledger.journal().durable();
+    world.ask(Kind::Reversal, "r1", Some("a1"), 1_000);
+    world.tap("a2", 500);
+    let told = world.kinds(0);
+    let stand_in = StandIn { at: at(2).at, original: Original::Lost };
+    world.store.alter(decided, |entry| *entry = Entry::stand_in(decided, &stand_in));
+    let of_second = world.kinds(0);
+    assert_eq!(of_second, ["authorization.approved", "debit.requested"]);
+    assert!(told.len() > of_second.len() + 2, "{told:?}");
 }
 
 #[test]

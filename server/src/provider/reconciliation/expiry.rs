@@ -70,7 +70,8 @@ pub fn open(ledger: &Ledger, user: &UrId) -> Result<Vec<Open>, StoreError> {
     }
     let mut found = Vec::new();
     for root in roots {
-        let row = ledger.find(root)?.and_then(|found| found.authorization);
+        // What is in quarantine can neither be settled nor end: the runbook says what a person does.
+        let row = ledger.find_usable(root)?.and_then(|found| found.authorization);
         let Some(row) = row.filter(|row| row.user == *user) else { continue };
         let standing = standing(&row, ledger.policy().tolerance);
         if row.held().amount.is_zero() && !row.state.is_open() && !holder.asked().contains(root) {

@@ -173,16 +173,16 @@ fn fact(fact: &Fact) -> Value {
         Fact::LossAccepted(loss) => json!({
             "kind": "loss_accepted", "first": loss.first.0, "last": loss.last.0, "reason": loss.reason.as_str(),
         }),
-        Fact::RecordQuarantined(original) => json!({
+        Fact::RecordQuarantined(quarantined) => json!({
             "kind": "record_quarantined",
-            "written": match &**original {
+            "written": match &quarantined.original {
                 Original::Written(bytes) => Value::from(hex::encode(bytes)),
                 Original::Hashed | Original::Lost => Value::Null,
             },
         }),
         Fact::Quarantined(quarantined) => json!({
             "kind": "quarantined", "first": quarantined.first.0, "last": quarantined.last.0,
-            "reason": quarantined.reason.as_str(),
+            "in_rows": quarantined.is_in_rows, "reason": quarantined.reason.as_str(),
         }),
         Fact::PersonErased { user } => json!({"kind": "person_erased", "urId": user.as_str()}),
         Fact::PolicyApplied(policy) => json!({"kind": "policy_applied", "policy": policy_view(policy)}),

@@ -1,0 +1,143 @@
+//! The journal written anew, where records cannot be written over.
+//!
+//! RocksDB checks blocks of many records as one, and reads over none that is damaged. So the journal is written anew beside
+//! the old one, with everything that is to be in it, and the two change places in one step.
+
+use std::fs::File;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustix::fs::{CWD, FlockOperation, RenameFlags};
+
+use super::{
+    ColumnFamilyRef, DB, JOURNAL, JOURNAL_DAMAGED, JOURNAL_NEW, RECORDS, Recorded, Rocks, Store, StoreError, TILES,
+    TablesOpen, WriteBatch, failed, journal_families, journal_options, missing, node_key, once_read, unlogged,
+    waited_for,
+};
+use crate::ids::Sequence;
+use crate::tree::Node;
+
+/// Bytes of one write.
+const BATCH_BYTES: usize = 1 << 20;
+
+/// A data directory in whose journal records may be unreadable, read-only. Nobody serves it meanwhile.
+#[derive(Debug)]
+pub struct Damaged {
+    /// What can be read of it.
+    pub store: Arc<Rocks>,
+    directory: PathBuf,
+    /// Ends when it is dropped.
+    _lock: File,
+}
+
+impl Damaged {
+    /// Opens a directory as [`Rocks::open_read_only`] does, but for what cannot be read.
+    ///
+    /// # Errors
+    /// As there, or somebody serves it.
+    pub fn open(directory: &Path) -> Result<Damaged, StoreError> {
+        // Refuses what is no data directory.
+        drop(Rocks::read_as_it_is(directory)?);
+        let lock = locked(&directory.join(JOURNAL))?;
+        let recorded = Recorded::read(directory)?;
+        let store = Rocks::read_as_it_is(directory)?;
+        match store.check_head(directory, recorded.as_ref()) {
+            Err(StoreError::Corrupt(_)) => {}
+            fits => fits?,
+        }
+        Ok(Damaged { store: Arc::new(store), directory: directory.to_owned(), _lock: lock })
+    }
+
+    /// Puts a journal of these records into the place of this one, with the tree's nodes of this one and these. Returns
+    /// where this one is from now on. Cut short, it has changed nothing, or everything.
+    ///
+    /// # Errors
+    /// Something else cannot be read, the disk has no room for two journals, or an old one is kept already.
+    pub fn write_anew(self, records: &dyn Store, completed: &[Node]) -> Result<PathBuf, StoreError> {
+        let [journal, new, damaged] = [JOURNAL, JOURNAL_NEW, JOURNAL_DAMAGED].map(|name| self.directory.join(name));
+        let on_disk = |what: &str, done: std::io::Result<()>| {
+            done.map_err(|error| StoreError::Failed(format!("the journal's copy cannot be {what}: {error}")))
+        };
+        if damaged.exists() {
+            return Err(StoreError::Failed(format!(
+                "{} is what an earlier quarantine has kept: move it away first",
+                damaged.display()
+            )));
+        }
+        if new.exists() {
+            // Of one that was cut short.
+            on_disk("made", std::fs::remove_dir_all(&new))?;
+        }
+        let mut options = journal_options(TablesOpen::USUAL);
+        options.create_if_missing(true);
+        options.create_missing_column_families(true);
+        let to = DB::open_cf_descriptors(&options, &new, journal_families()).map_err(|error| failed(&error))?;
+        copy_records(records, &to)?;
+        copy_nodes(&self.store.journal, &to, completed)?;
+        let families = [family(&to, RECORDS)?, family(&to, TILES)?];
+        let families = families.each_ref();
+        to.flush_cfs_opt(&families, &waited_for()).map_err(|error| failed(&error))?;
+        to.cancel_all_background_work(true);
+        drop(to);
+        on_disk("synced", File::open(&new).and_then(|new| new.sync_all()))?;
+        let exchanged = rustix::fs::renameat_with(CWD, &new, CWD, &journal, RenameFlags::EXCHANGE);
+        on_disk("put into its place", exchanged.map_err(std::io::Error::from))?;
+        let sync = || File::open(&self.directory).and_then(|directory| directory.sync_all());
+        on_disk("synced", sync())?;
+        on_disk("kept", std::fs::rename(&new, &damaged))?;
+        on_disk("synced", sync())?;
+        Ok(damaged)
+    }
+}
+
+/// Takes the lock that RocksDB has on a database that it writes.
+fn locked(journal: &Path) -> Result<File, StoreError> {
+    let file = File::options().write(true).create(true).truncate(false).open(journal.join("LOCK"));
+    let locked = file.and_then(|file| {
+        rustix::fs::fcntl_lock(&file, FlockOperation::NonBlockingLockExclusive)?;
+        Ok(file)
+    });
+    locked.map_err(|error| StoreError::Failed(format!("{} is in use: stop tapgate first ({error})", journal.display())))
+}
+
+fn family<'a>(database: &'a DB, name: &str) -> Result<ColumnFamilyRef<'a>, StoreError> {
+    database.cf_handle(name).ok_or_else(|| missing(name))
+}
+
+/// Writes what is gathered once it is large.
+fn write(to: &DB, batch: &mut WriteBatch, is_last: bool) -> Result<(), StoreError> {
+    if is_last || batch.size_in_bytes() > BATCH_BYTES {
+        to.write_opt(std::mem::take(batch), &unlogged()).map_err(|error| failed(&error))?;
+    }
+    Ok(())
+}
+
+fn copy_records(records: &dyn Store, to: &DB) -> Result<(), StoreError> {
+    let (mut batch, mut value, mut written) = (WriteBatch::default(), Vec::new(), Ok(()));
+    records.read(Sequence::ZERO, &mut |entry| {
+        value.clear();
+        value.extend_from_slice(&entry.leaf);
+        value.extend_from_slice(entry.payload);
+        batch.put(entry.sequence.0.to_be_bytes(), &value);
+        written = write(to, &mut batch, false);
+        if written.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    })?;
+    written?;
+    write(to, &mut batch, true)
+}
+
+fn copy_nodes(from: &DB, to: &DB, completed: &[Node]) -> Result<(), StoreError> {
+    let (source, target) = (family(from, TILES)?, family(to, TILES)?);
+    let mut batch = WriteBatch::default();
+    let mut at = from.raw_iterator_cf_opt(&source, once_read());
+    at.seek_to_first();
+    while let Some((key, value)) = at.item() {
+        batch.put_cf(&target, key, value);
+        write(to, &mut batch, false)?;
+        at.next();
+    }
+    at.status().map_err(|error| failed(&error))?;
+    completed.iter().for_each(|node| batch.put_cf(&target, node_key(node.span), node.hash));
+    write(to, &mut batch, true)
+}
