@@ -127,9 +127,15 @@ pub fn recover(store: &Arc<dyn Store>) -> Result<Recovered, RecoveryError> {
         return Err(RecoveryError::Ahead { watermark: newest, head });
     }
     check_nodes(&**store, kept.nodes())?;
-    let mut records_folded = 0;
+    let (mut records_folded, mut quarantined) = (0, BTreeSet::new());
     let mut batch = Vec::with_capacity(BATCH);
     let walked = walk(&**store, kept, &mut |sequence, record| {
+        if let Some(lost) = builds_on(&mut quarantined, sequence, &record.fact) {
+            return Err(FoldError::illegal(
+                sequence,
+                &format_args!("it builds on record {lost}, which is in quarantine"),
+            ));
+        }
         records_folded += 1;
         batch.push((sequence, record));
         if batch.len() < BATCH {
@@ -156,7 +162,7 @@ pub struct Verification {
     pub watermark: Sequence,
     /// Records in quarantine.
     pub quarantined: u64,
-    /// Whether the rows held what some of them said, so that the journal alone no longer leads to the rows.
+    /// Whether rows held what some of them said, so that the journal alone no longer leads to the rows.
     pub is_in_rows: bool,
     /// The hash of the whole journal's fold; `None` where it cannot be folded without what is in quarantine.
     pub state_hash_journal: Option<[u8; 32]>,
@@ -213,7 +219,7 @@ pub fn reindex(store: &dyn Store) -> Result<usize, RecoveryError> {
             index.apply(sequence, &record.fact);
         }
         if let Fact::Quarantined(named) = &record.fact
-            && named.is_in_rows
+            && !named.rows.is_none()
         {
             return Err(StoreError::Quarantined(named.first).into());
         }
@@ -227,8 +233,20 @@ pub fn reindex(store: &dyn Store) -> Result<usize, RecoveryError> {
     store.delete_rows(Table::Ids, &stored)?;
     let entries: Vec<_> = index.entries().into_iter().map(|(key, sequence)| entry_bytes(key, sequence)).collect();
     store.put_rows(&entries)?;
-    store.write_rows(&[index.encode_sum()?], &kept)?;
+    store.write_rows(&[index.counted(Sequence(kept.size())).encode()?], &kept)?;
     Ok(entries.len())
+}
+
+/// Counts the entries of the index of ids anew, once every row is written: a record that replaced the entry of one in
+/// quarantine was counted as if that had been there.
+///
+/// # Errors
+/// The store cannot be read or written.
+pub fn recount(store: &dyn Store) -> Result<(), RecoveryError> {
+    let (mut index, kept) = (Index::empty(store), store.frontier()?);
+    index.load_rest(store)?;
+    store.write_rows(&[index.counted(Sequence(kept.size())).encode()?], &kept)?;
+    Ok(())
 }
 
 /// The fold of the whole journal, to compare with a ledger's memory.
@@ -255,7 +273,7 @@ fn whole(store: &dyn Store) -> Result<Whole, RecoveryError> {
     let frontier = walk(store, Frontier::default(), &mut |sequence, record| {
         match &record.fact {
             Fact::RecordQuarantined(_) => quarantined += 1,
-            Fact::Quarantined(named) => is_in_rows |= named.is_in_rows,
+            Fact::Quarantined(named) => is_in_rows |= !named.rows.is_none(),
             _ => {}
         }
         let Ok(state) = &mut folded else { return Ok(()) };
@@ -306,6 +324,18 @@ fn take_names(unnamed: &mut BTreeSet<Sequence>, sequence: Sequence, fact: &Fact)
         Fact::Quarantined(named) => unnamed.retain(|sequence| !(named.first..=named.last).contains(sequence)),
         _ => {}
     }
+}
+
+/// Notes a record in quarantine, and says which one this builds on: what it changes was never there.
+fn builds_on(quarantined: &mut BTreeSet<Sequence>, sequence: Sequence, fact: &Fact) -> Option<Sequence> {
+    if let Fact::RecordQuarantined(_) = fact {
+        quarantined.insert(sequence);
+        return None;
+    }
+    if quarantined.is_empty() {
+        return None;
+    }
+    fact.indexed().map(|entry| entry.before).find(|before| quarantined.contains(before))
 }
 
 /// As [`walk`], whoever put a record into quarantine.

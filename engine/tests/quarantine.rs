@@ -7,23 +7,29 @@
     reason = "a test that meets the unexpected stops"
 )]
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use tapgate_engine::fact::{Author, Fact, InQuarantine, PoolCredited, Quarantined, Record, Verdict};
+use proptest::collection::vec;
+use proptest::prelude::*;
+use tapgate_engine::fact::{
+    Author, Fact, Flow, InQuarantine, Kind, PoolCredited, Progress, Quarantined, Record, Request, RowsHeld, Verdict,
+};
 use tapgate_engine::ids::Sequence;
 use tapgate_engine::ledger::Refusal;
 use tapgate_engine::money::{Currency, Minor};
-use tapgate_engine::recovery::{Quarantine, QuarantineError, RecoveryError, recover, reindex, verify};
+use tapgate_engine::recovery::{Quarantine, QuarantineError, RecoveryError, recount, recover, reindex, verify};
+use tapgate_engine::rows::Outcome;
 use tapgate_engine::store::rocks::{Damaged, Rocks, SyncMode};
-use tapgate_engine::store::{Entry, Original, StandIn, Store, StoreError, StoredTree};
+use tapgate_engine::store::{Entry, Original, RowBytes, StandIn, Store, StoreError, StoredTree, Table};
+use tapgate_engine::testing::cases;
 use tapgate_engine::time::UnixMillis;
 use tapgate_engine::tree::{Frontier, Head};
 use tempfile::TempDir;
 
 use crate::loss::{copied, files, fill};
-use crate::world::{World, at, tap};
+use crate::world::{World, at, movement, naming, report, tap};
 
 fn open(directory: &Path) -> Rocks {
     Rocks::open(directory, SyncMode::Os).unwrap()
@@ -43,8 +49,16 @@ fn quarantine(
     directory: &Path,
     sequences: &[u64],
 ) -> Result<(Vec<Quarantined>, Option<RecoveryError>), QuarantineError> {
-    let damaged = Damaged::open(directory)?;
-    let judged = judged(&damaged, sequences, "the disk of host 7")?;
+    let judge = || {
+        let damaged = Damaged::open(directory)?;
+        judged(&damaged, sequences, "the disk of host 7").map(|judged| (damaged, judged))
+    };
+    let (mut damaged, mut judged) = judge()?;
+    if judged.needs_rows_anew() {
+        damaged.forget_rows()?;
+        (damaged, judged) = judge()?;
+        assert!(!judged.needs_rows_anew());
+    }
     match judged.anew() {
         Some((records, nodes)) => drop(damaged.write_anew(records, nodes)?),
         None => {
@@ -53,6 +67,12 @@ fn quarantine(
         }
     }
     Ok((judged.named().to_vec(), judged.next().cloned()))
+}
+
+/// What the command does last, where a start is not refused.
+fn write_rows(directory: &Path) {
+    World::resumed(Arc::new(open(directory))).ledger.close().unwrap();
+    recount(&open(directory)).unwrap();
 }
 
 fn judged(damaged: &Damaged, sequences: &[u64], reason: &str) -> Result<Quarantine, QuarantineError> {
@@ -200,7 +220,7 @@ fn what_rows_hold_already_is_kept_and_whoever_needs_the_record_is_told() {
     let found = verify(&left).unwrap();
     assert!(!found.is_equal() && found.quarantined > 0, "{found:?}");
     // An index without their ids would have them decided anew.
-    assert!(found.is_in_rows && quarantined[0].is_in_rows);
+    assert!(found.is_in_rows && quarantined[0].rows == RowsHeld::All);
     assert_eq!(reindex(&*left), Err(StoreError::Quarantined(Sequence(first)).into()));
     drop(left);
 
@@ -353,22 +373,30 @@ fn wherever_it_is_cut_short_nothing_is_changed_or_everything() {
     let first = first_unreadable(directory.path());
     // The copy is half made.
     std::fs::create_dir(directory.path().join("journal.new")).unwrap();
-    std::fs::write(directory.path().join("journal.new/000009.sst"), b"half").unwrap();
+    for file in ["HALF", "000009.sst"] {
+        std::fs::write(directory.path().join("journal.new").join(file), b"half").unwrap();
+    }
     let refusal = start(directory.path()).unwrap_err();
     assert!(matches!(&refusal, RecoveryError::Unreadable { sequence, .. } if sequence.0 == first), "{refusal}");
     let head = std::fs::read(directory.path().join("head")).unwrap();
     let (quarantined, next) = quarantine(directory.path(), &[first]).unwrap();
     assert_eq!((quarantined[0].first.0, next), (first, None));
     // The journals have changed places, and the head still says where the old one ended.
-    assert_eq!(std::fs::read(directory.path().join("head")).unwrap(), head);
+    assert!(std::fs::read(directory.path().join("head")).unwrap() == head);
     assert!(verify(&store(directory.path())).unwrap().is_equal());
     // What is kept of one quarantine is not overwritten by another.
     let other = written(600, 20);
     damage(other.path(), &[40]);
     let first = first_unreadable(other.path());
     copied(directory.path(), other.path(), "journal.damaged");
-    let kept = refused(other.path(), &[first]).to_string();
-    assert!(kept.contains("move it away first"), "{kept}");
+    let kept = || refused(other.path(), &[first]).to_string();
+    assert!(kept().contains("move it away first"), "{}", kept());
+    // Nor is what the last step of it has left.
+    let [new, damaged] = ["journal.new", "journal.damaged"].map(|name| other.path().join(name));
+    std::fs::rename(&damaged, &new).unwrap();
+    assert!(kept().contains("move it away first") && damaged.exists() && !new.exists());
+    std::fs::remove_dir_all(&damaged).unwrap();
+    quarantine(other.path(), &[first]).unwrap();
 }
 
 #[test]
@@ -543,4 +571,177 @@ fn an_id_of_a_record_that_cannot_be_folded_is_not_decided_again() {
         world.ledger.close().unwrap();
     }
     assert!(verify(&store(directory.path())).unwrap().is_equal());
+}
+
+/// What comes to a ledger.
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    /// A tap of this number, once more or for the first time.
+    Tap(u8),
+    Increment(u8),
+    Reverse(u8),
+    /// UR shows the number's movement, pending or completed.
+    Shown(u8, bool),
+    /// A pool's balance.
+    Reported,
+    /// Rows are written, of about so many records.
+    RowsWritten(usize),
+    Restarted,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        6 => (0_u8..12).prop_map(Step::Tap),
+        3 => (0_u8..12).prop_map(Step::Increment),
+        3 => (0_u8..12).prop_map(Step::Reverse),
+        4 => (0_u8..12, any::<bool>()).prop_map(|(number, completed)| Step::Shown(number, completed)),
+        1 => Just(Step::Reported),
+        1 => (1_usize..20).prop_map(Step::RowsWritten),
+        1 => Just(Step::Restarted),
+    ]
+}
+
+/// Takes a step; a refusal is as good as any other end, but for one that says that what is stored is wrong.
+fn take(world: &World, step: Step, number: usize) {
+    let id = |number: u8| format!("a{number}");
+    let asked = |kind: Kind, number: u8| Request {
+        id: format!("{kind:?}{number}").parse().unwrap(),
+        kind,
+        original: Some(id(number).parse().unwrap()),
+        ..tap(&id(number), 70)
+    };
+    let seconds = 10 + number as u64;
+    let refused = match step {
+        Step::Tap(number) => world.ledger.submit(tap(&id(number), 100), at(seconds)).err().map(|it| it.to_string()),
+        Step::Increment(number) => {
+            world.ledger.submit(asked(Kind::Incremental, number), at(seconds)).err().map(|it| it.to_string())
+        }
+        Step::Reverse(number) => {
+            world.ledger.submit(asked(Kind::Reversal, number), at(seconds)).err().map(|it| it.to_string())
+        }
+        Step::Shown(number, is_completed) => {
+            let progress = if is_completed { Progress::Completed } else { Progress::Pending };
+            let shown = movement(&format!("hash{number}"), Flow::Out, progress, 100);
+            let shown = if number % 2 == 0 { naming(&shown, &id(number)) } else { shown };
+            world.ledger.post(&shown, at(seconds)).err().map(|it| it.to_string())
+        }
+        Step::Reported => {
+            world.change(report(Currency::EUR, 900_000, 0)).unwrap();
+            None
+        }
+        Step::RowsWritten(most) => {
+            world.ledger.write_some_rows(most).unwrap();
+            None
+        }
+        Step::Restarted => None,
+    };
+    assert!(refused.as_ref().is_none_or(|it| !it.contains("corrupt")), "{step:?}: {refused:?}");
+}
+
+/// Users' rows and the index beyond the watermark, as a turn leaves them that never came to set it.
+fn put_some_rows(directory: &TempDir) {
+    let copy = copy_of(directory);
+    World::resumed(Arc::new(open(copy.path()))).ledger.close().unwrap();
+    let (written, store) = (open(copy.path()), open(directory.path()));
+    for table in [Table::Users, Table::Ids] {
+        let mut rows = Vec::new();
+        let put = &mut |key: &[u8], value: &[u8]| {
+            rows.push(RowBytes { table, key: key.to_vec(), value: value.to_vec() });
+            Ok(())
+        };
+        written.rows(table, put).unwrap();
+        store.put_synced(&rows).unwrap();
+    }
+}
+
+fn outcome(world: &World, number: u8) -> Result<Outcome, Refusal> {
+    world.ledger.submit(tap(&format!("a{number}"), 100), at(5_000)).map(|answer| answer.reply.outcome.unwrap())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: cases(24), ..ProptestConfig::default() })]
+
+    /// Whatever was lost, and whatever the rows hold of it: the ledger goes on, gives no second answer to an id of which it
+    /// holds anything, takes whatever comes, and verifies as it says it does.
+    #[test]
+    fn any_history_goes_on_without_any_of_its_records(
+        steps in vec(step(), 1..60),
+        later in vec(step(), 1..40),
+        lost in any::<prop::sample::Index>(),
+        is_turn_cut_short in any::<bool>(),
+    ) {
+        let directory = tempfile::tempdir().unwrap();
+        let mut world = World::with_store(Arc::new(open(directory.path())));
+        for (number, step) in steps.iter().enumerate() {
+            take(&world, *step, number);
+            if matches!(step, Step::Restarted) {
+                world.ledger.journal().close();
+                drop(world);
+                world = World::resumed(Arc::new(open(directory.path())));
+            }
+            world.drained();
+        }
+        let told: BTreeMap<u8, Outcome> = (0..12).filter_map(|number| {
+            let known = world.ledger.find(&format!("a{number}").parse().unwrap()).unwrap()?.answer?;
+            Some((number, known.outcome))
+        }).collect();
+        let end = world.ledger.journal().claimed().0;
+        world.ledger.journal().close();
+        drop(world);
+        if is_turn_cut_short {
+            put_some_rows(&directory);
+        }
+        // The rates, the pool's report or the user's import, too.
+        let gone = 1 + lost.index(usize::try_from(end).unwrap()) as u64;
+        {
+            let store = open(directory.path());
+            let mut entry = store.entry(Sequence(gone)).unwrap().unwrap();
+            entry.payload.push(0);
+            let last = store.entry(store.head().unwrap()).unwrap().unwrap();
+            store.append(&if gone == last.sequence.0 { vec![entry] } else { vec![entry, last] }, &[]).unwrap();
+        }
+        let (mut next, mut rounds) = (vec![gone], 0);
+        let mut all_rows = true;
+        while let Some(sequence) = next.pop() {
+            let (named, refusal) = match quarantine(directory.path(), &[sequence]) {
+                Err(QuarantineError::RowsApart(_)) => return Ok(()),
+                done => done.unwrap(),
+            };
+            all_rows &= named.iter().all(|named| named.rows == RowsHeld::All);
+            match refusal {
+                None => {}
+                Some(RecoveryError::Illegal { sequence, .. }) => next.push(sequence.0),
+                Some(other) => panic!("{other:?}"),
+            }
+            rounds += 1;
+            assert!(rounds <= end, "it never ends");
+        }
+        write_rows(directory.path());
+
+        let mut world = World::resumed(Arc::new(open(directory.path())));
+        if all_rows {
+            // Nothing is forgotten: no id is answered otherwise than it was.
+            for (number, outcome_before) in &told {
+                match outcome(&world, *number) {
+                    Ok(outcome) => prop_assert_eq!(&outcome, outcome_before),
+                    Err(Refusal::Store(StoreError::Quarantined(_))) => {}
+                    Err(other) => panic!("{other:?}"),
+                }
+            }
+        }
+        for (number, step) in later.iter().enumerate() {
+            take(&world, *step, 100 + number);
+            if matches!(step, Step::Restarted) {
+                world.ledger.journal().close();
+                drop(world);
+                world = World::resumed(Arc::new(open(directory.path())));
+            }
+        }
+        world.drained();
+        world.ledger.close().unwrap();
+        drop(world);
+        let found = verify(&store(directory.path())).unwrap();
+        prop_assert!(found.is_equal() || found.is_in_rows);
+        recover(&store(directory.path())).unwrap();
+    }
 }

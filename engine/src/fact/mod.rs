@@ -52,7 +52,7 @@ pub use policy::{
 pub use pool::{PoolCredited, PoolLimited, PoolReported, PoolSynced};
 pub use prefund::{PrefundOrdered, PrefundProposed, PrefundSent};
 pub use provider::{AccountReported, AccountWord, CardLimited, CardLimits, Provider, ProviderSuspended};
-pub use quarantine::{InQuarantine, Original, Quarantined};
+pub use quarantine::{InQuarantine, Original, Quarantined, RowsHeld};
 pub use reason::{DUPLICATE_MISMATCH, Reason};
 pub(crate) use record::EncodedRequest;
 pub use record::{RECORD_VERSION, Record, RecordError};

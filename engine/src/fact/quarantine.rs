@@ -15,10 +15,29 @@ pub struct Quarantined {
     pub first: Sequence,
     /// The last of them.
     pub last: Sequence,
-    /// Whether the rows held what they said by then: the rows say more than the journal from now on.
-    pub is_in_rows: bool,
+    /// Whether the rows held what they said by then.
+    pub rows: RowsHeld,
     /// The person's words.
     pub reason: CompactString,
+}
+
+/// Whether rows hold what a record in quarantine said: then they say more than the journal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RowsHeld {
+    /// None: what it said is forgotten.
+    None,
+    /// Nobody knows any more: the record that told has been lost itself. What it said is as good as forgotten.
+    Unknown,
+    /// All: nothing is forgotten.
+    All,
+}
+
+impl RowsHeld {
+    /// Whether the journal alone still leads to the rows.
+    #[must_use]
+    pub fn is_none(self) -> bool {
+        self == RowsHeld::None
+    }
 }
 
 /// A record in quarantine, as far as it is known.

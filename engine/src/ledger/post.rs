@@ -88,6 +88,12 @@ impl Ledger {
             // Nothing moved, and nothing of ours was meant.
             return Ok(None);
         }
+        if let Some(shown) = shown
+            && self.is_in_quarantine(&shown.root)?
+        {
+            // What it is a part of can neither take it in nor give it up.
+            return Ok(None);
+        }
         for attempt in 0.. {
             let guess = attempt < MATCH_ATTEMPTS_MAX;
             let choice = self.choose(posting, known.as_ref(), shown, named.as_ref(), guess, now)?;
@@ -135,8 +141,9 @@ impl Ledger {
             id.map_err(|_| ChangeError::Invalid("a transaction needs a name".to_owned()))
         };
         if let Some(awaited) = &posting.awaits {
-            let row = self.find(awaited)?.and_then(|found| found.authorization);
-            if row.is_none_or(|row| row.user == posting.user) {
+            let is_usable = !self.is_in_quarantine(awaited)?;
+            let row = self.find_usable(awaited)?.and_then(|found| found.authorization);
+            if is_usable && row.is_none_or(|row| row.user == posting.user) {
                 return Ok(Choice { root: awaited.clone(), number, rule: MatchRule::Waiting, draw: None });
             }
             return Ok(Choice { root: alone()?, number, rule: MatchRule::Alone, draw: None });

@@ -208,14 +208,16 @@ impl Ledger {
     /// by then, or the records about it are no longer kept.
     ///
     /// # Errors
-    /// The journal could not be read.
+    /// The journal could not be read; or the proof is hidden by a record in quarantine ([`StoreError::Quarantined`]).
     pub fn inclusion(&self, record: Sequence, at: Sequence) -> Result<Option<(Vec<u8>, Inclusion)>, StoreError> {
         if record == Sequence::ZERO || record > at || at > self.journal.durable() {
             return Ok(None);
         }
         let Some(entry) = self.store.entry(record)? else { return Ok(None) };
-        let proof = StoredTree::of(&*self.store)?.inclusion(record, at);
-        Ok(known(proof)?.map(|proof| (entry.payload, proof)))
+        match StoredTree::of(&*self.store)?.inclusion(record, at) {
+            Err(TreeError::Hidden(record)) => Err(StoreError::Quarantined(record)),
+            proof => Ok(known(proof)?.map(|proof| (entry.payload, proof))),
+        }
     }
 
     /// The proof that the head at `newer` extends the one at `older`; `None` where there are no such heads, or the records

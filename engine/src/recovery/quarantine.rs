@@ -1,14 +1,15 @@
 //! Going on with a journal in which some records cannot be used.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::RangeInclusive;
+use std::ops::{Bound, RangeInclusive};
 use std::sync::Arc;
 
 use compact_str::CompactString;
 
-use super::{RecoveryError, recover, take_names, walk_unnamed, whole};
-use crate::fact::{Author, Fact, LOSS_REASON_BYTES_MAX, LOST_RECORDS_MAX, Quarantined, Record};
+use super::{RecoveryError, builds_on, recover, take_names, walk_unnamed, whole};
+use crate::fact::{Author, Fact, LOSS_REASON_BYTES_MAX, LOST_RECORDS_MAX, Quarantined, Record, RowsHeld};
 use crate::ids::Sequence;
+use crate::rows::State;
 use crate::store::{Entry, Original, Overlay, StandIn, Store, StoreError};
 use crate::time::UnixMillis;
 use crate::tree::{Frontier, Node, Span};
@@ -46,6 +47,12 @@ pub enum QuarantineError {
         /// Its fault.
         fault: String,
     },
+    /// The rows contradict each other once the record is left out, and cannot be built anew.
+    #[error(
+        "some rows hold what record {0} said and others do not, and the journal alone no longer tells them: put back a \
+         backup"
+    )]
+    RowsApart(Sequence),
     /// The journal is of little use.
     #[error("{records} records cannot be read, more than {LOST_RECORDS_MAX}: put back a backup")]
     TooMany {
@@ -60,6 +67,7 @@ pub struct Quarantine {
     over: Arc<Overlay>,
     end: Sequence,
     is_damaged: bool,
+    needs_rows_anew: bool,
     named: Vec<Quarantined>,
     entries: Vec<Entry>,
     completed: Vec<Node>,
@@ -105,37 +113,65 @@ impl Quarantine {
         if !(1..=LOSS_REASON_BYTES_MAX).contains(&reason.len()) {
             return Err(QuarantineError::Reason);
         }
-        let (end, watermark) = (store.head()?, store.watermark()?);
+        let end = store.head()?;
         if let Some(beyond) = sequences.iter().find(|sequence| **sequence == Sequence::ZERO || **sequence > end) {
             return Err(QuarantineError::NoSuch { sequence: *beyond, end });
         }
         let over = Arc::new(Overlay::over(Arc::clone(store)));
         let patched = Patched { over: Arc::clone(&over), beneath: &**store, end };
         let (mut entries, is_damaged) = patched.stand_ins(sequences)?;
+        entries.extend(patched.stand_ins_above()?);
         // What an earlier quarantine put there is named again where the record that named it is now in one itself.
-        let mut unnamed = BTreeSet::new();
+        let (mut unnamed, mut before) = (BTreeSet::new(), Vec::new());
         let mut frontier = walk_unnamed(&*over, Frontier::default(), &mut |sequence, record| {
             take_names(&mut unnamed, sequence, &record.fact);
+            if let Fact::Quarantined(named) = record.fact {
+                before.push(*named);
+            }
             Ok(())
         })
         .map_err(another)?;
         let at = patched.made_at(end)?.max(now);
-        let (mut named, mut completed) = (Vec::new(), Vec::new());
-        let (in_rows, later): (Vec<_>, Vec<_>) = unnamed.into_iter().partition(|sequence| *sequence <= watermark);
-        for range in ranges(in_rows).into_iter().chain(ranges(later)) {
-            let (first, last) = (*range.start(), *range.end());
-            let is_in_rows = first <= watermark;
-            let quarantined = Quarantined { first, last, is_in_rows, reason: CompactString::from(reason) };
+        let (mut named, mut completed) = (Vec::<Quarantined>::new(), Vec::new());
+        let is_new: BTreeSet<Sequence> = entries.iter().map(|entry| entry.sequence).collect();
+        unnamed.extend(&is_new);
+        let (watermark, newest) = (store.watermark()?, State::load(&**store)?.newest_stored(&**store)?);
+        let held = |sequence: &Sequence| match is_new.contains(sequence) {
+            true if *sequence <= watermark => RowsHeld::All,
+            true => RowsHeld::None,
+            false => RowsHeld::Unknown,
+        };
+        for rows in [RowsHeld::All, RowsHeld::Unknown, RowsHeld::None] {
+            for range in ranges(unnamed.iter().copied().filter(|sequence| held(sequence) == rows)) {
+                let (first, last) = (*range.start(), *range.end());
+                named.push(Quarantined { first, last, rows, reason: CompactString::from(reason) });
+            }
+        }
+        // A turn of the rows that was cut short has written some beyond the watermark, and one row says what another does not.
+        let apart = is_new.range((Bound::Excluded(watermark), Bound::Included(newest.max(watermark)))).next();
+        let may_fold_all = named.iter().chain(&before).all(|named| named.rows.is_none());
+        if let Some(sequence) = apart.filter(|_| !may_fold_all) {
+            return Err(QuarantineError::RowsApart(*sequence));
+        }
+        let needs_rows_anew = apart.is_some();
+        named.sort_by_key(|quarantined| quarantined.first);
+        for quarantined in &named {
             let fact = Fact::Quarantined(Box::new(quarantined.clone()));
             let payload = Record { at, author: author.clone(), fact }.encode();
             let (entry, leaf) = Entry::new(Sequence(frontier.size()).next(), payload);
             frontier.append(leaf, |node| completed.push(node));
-            named.push(quarantined);
             entries.push(entry);
         }
         over.append(&entries, &completed)?;
         let next = recover(&(Arc::clone(&over) as Arc<dyn Store>)).err();
-        Ok(Quarantine { over, end, is_damaged, named, entries, completed, next })
+        Ok(Quarantine { over, end, is_damaged, needs_rows_anew, named, entries, completed, next })
+    }
+
+    /// Whether the rows are to be forgotten first, and everything judged again: some hold what is to be left out, and others do
+    /// not. The whole journal tells them.
+    #[must_use]
+    pub fn needs_rows_anew(&self) -> bool {
+        self.needs_rows_anew
     }
 
     /// The journal as it is going to be, with the nodes of the tree that are new: to be written anew, because it cannot be
@@ -237,6 +273,31 @@ impl Patched<'_> {
         Ok((entries, is_damaged))
     }
 
+    /// Puts stand-ins over what builds on those that are there and that no row holds: of one authorization all is known, or
+    /// nothing. Returns them in order.
+    fn stand_ins_above(&self) -> Result<Vec<Entry>, QuarantineError> {
+        let (mut quarantined, mut above) = (BTreeSet::new(), Vec::new());
+        walk_unnamed(&*self.over, self.beneath.frontier()?, &mut |sequence, record| {
+            if builds_on(&mut quarantined, sequence, &record.fact).is_some() {
+                quarantined.insert(sequence);
+                above.push(sequence);
+            }
+            Ok(())
+        })
+        .map_err(another)?;
+        let entries = above.into_iter().map(|sequence| self.stand_in_for_whole(sequence));
+        let entries: Vec<_> = entries.collect::<Result<_, StoreError>>()?;
+        self.over.append(&entries, &[])?;
+        Ok(entries)
+    }
+
+    /// A stand-in for a record that can be read: it keeps the bytes.
+    fn stand_in_for_whole(&self, sequence: Sequence) -> Result<Entry, StoreError> {
+        let bytes = self.beneath.entry(sequence)?.map(|entry| entry.payload).unwrap_or_default();
+        let at = self.made_at(Sequence(sequence.0 - 1))?;
+        Ok(Entry::stand_in(sequence, &StandIn { at, original: Original::Written(bytes) }))
+    }
+
     /// A stand-in for a record that can be read: only for the first that cannot be folded, at a start or of all.
     fn not_folded(&self, sequence: Sequence) -> Result<Entry, QuarantineError> {
         let over: Arc<dyn Store> = Arc::clone(&self.over) as Arc<dyn Store>;
@@ -248,9 +309,7 @@ impl Patched<'_> {
             Some(RecoveryError::Illegal { sequence: at, .. }) if at == sequence => {}
             Some(error) => return Err(another(error)),
         }
-        let bytes = self.beneath.entry(sequence)?.map(|entry| entry.payload).unwrap_or_default();
-        let stand_in = StandIn { at: self.made_at(Sequence(sequence.0 - 1))?, original: Original::Written(bytes) };
-        Ok(Entry::stand_in(sequence, &stand_in))
+        Ok(self.stand_in_for_whole(sequence)?)
     }
 
     /// This record that cannot be read, and all that cannot be read beside it: whether each is damaged, or only missing.

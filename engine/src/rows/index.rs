@@ -115,16 +115,12 @@ fn read_entry(key: &[u8], bytes: &[u8]) -> Result<(EntryKey, Sequence), StoreErr
 }
 
 /// Count and sum of the entries through one record: a lost or altered entry shows without the journal.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct IndexSum {
     pub(crate) sequence: Sequence,
     count: u64,
     /// Of hashes, wrapping. It finds accidents: whoever writes the disk can make it fit.
     sum: u128,
-    /// Records in quarantine among those that were counted, in order: their entries never were, so that a later record about
-    /// one of them replaces nothing.
-    #[serde(skip)]
-    uncounted: Vec<Sequence>,
 }
 
 impl IndexSum {
@@ -146,15 +142,12 @@ impl IndexSum {
     ) -> impl Iterator<Item = (IdKey, Subject)> {
         let is_new = sequence > self.sequence;
         self.sequence = self.sequence.max(sequence);
-        if is_new && matches!(fact, Fact::RecordQuarantined(quarantined) if quarantined.said.is_none()) {
-            self.uncounted.push(sequence);
-        }
         fact.indexed().map(move |entry| {
             let id = IdKey::of(seed, entry.id);
             let key = id.entry(entry.subject);
             if is_new {
                 self.add(key, sequence);
-                if entry.before > Sequence::ZERO && self.uncounted.binary_search(&entry.before).is_err() {
+                if entry.before > Sequence::ZERO {
                     self.remove(key, entry.before);
                 }
             }
@@ -242,14 +235,14 @@ impl Index {
 
     /// Whether the entries, all of them loaded, are those that were counted and summed.
     pub(crate) fn fits_its_sum(&self) -> bool {
-        let mut found = IndexSum::default();
-        self.entries().into_iter().for_each(|(key, sequence)| found.add(key, sequence));
-        (found.count, found.sum) == (self.sum.count, self.sum.sum)
+        self.counted(self.sum.sequence) == self.sum
     }
 
-    /// The bytes of the count and sum.
-    pub(crate) fn encode_sum(&self) -> Result<RowBytes, StoreError> {
-        self.sum.encode()
+    /// Count and sum of the entries, all of them loaded, through one record.
+    pub(crate) fn counted(&self, sequence: Sequence) -> IndexSum {
+        let mut found = IndexSum { sequence, ..IndexSum::default() };
+        self.entries().into_iter().for_each(|(key, sequence)| found.add(key, sequence));
+        found
     }
 
     /// The entries in memory that hold, in key order.

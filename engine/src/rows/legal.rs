@@ -4,8 +4,8 @@
 use std::fmt;
 
 use super::{Authorization, PoolFigures, User};
-use crate::fact::{DRAWS_MAX, Fact, Upcharge};
-use crate::ids::Sequence;
+use crate::fact::{DRAWS_MAX, Fact, Upcharge, Verdict};
+use crate::ids::{Sequence, UrId};
 use crate::money::{AMOUNT_MAX, Minor, SUM_MAX};
 use crate::store::StoreError;
 
@@ -37,6 +37,21 @@ pub struct Broken {
 impl Broken {
     fn of(row: impl fmt::Display, figure: &'static str, value: impl fmt::Display, rule: &'static str) -> Broken {
         Broken { row: row.to_string(), figure, value: value.to_string(), rule }
+    }
+}
+
+impl Broken {
+    /// What is approved is a known user's: a journal that has lost the import has lost what the approval stands on.
+    ///
+    /// # Errors
+    /// The fact is an approval.
+    pub(super) fn without_user(id: &UrId, fact: &Fact) -> Result<(), Broken> {
+        match fact {
+            Fact::Decided(decided) if matches!(decided.verdict, Verdict::Approved(_)) => {
+                Err(Broken::of(format_args!("the user {id}"), "rows", 0, "an approval is of a known user"))
+            }
+            _ => Ok(()),
+        }
     }
 }
 
@@ -135,7 +150,7 @@ impl PoolFigures {
 }
 
 impl FoldError {
-    pub(super) fn illegal(sequence: Sequence, reason: &dyn fmt::Display) -> FoldError {
+    pub(crate) fn illegal(sequence: Sequence, reason: &dyn fmt::Display) -> FoldError {
         FoldError::Illegal { sequence, reason: reason.to_string() }
     }
 }

@@ -93,7 +93,9 @@ impl Users {
                 user
             }
             None => {
-                let Some(user) = User::open(id, sequence, record) else { return Ok(()) };
+                let Some(user) = User::open(id, sequence, record) else {
+                    return Broken::without_user(id, &record.fact);
+                };
                 self.rows.entry(id.clone()).or_insert(Box::new(user))
             }
         };

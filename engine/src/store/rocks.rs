@@ -321,6 +321,14 @@ fn other_version(directory: &Path, found: &str) -> StoreError {
     ))
 }
 
+/// As [`failed`], of one record or of a run of them: what the disk cannot read has no better answer than what it has changed.
+fn unread(error: &rocksdb::Error) -> StoreError {
+    match error.kind() {
+        rocksdb::ErrorKind::Corruption | rocksdb::ErrorKind::IOError => StoreError::Corrupt(error.to_string()),
+        _ => StoreError::Failed(error.to_string()),
+    }
+}
+
 /// RocksDB's error names the file and place of the failed check.
 fn failed(error: &rocksdb::Error) -> StoreError {
     match error.kind() {
@@ -468,9 +476,11 @@ impl Rocks {
         if recorded.is_promise() {
             return Ok(());
         }
-        // A stand-in is told of by a later record, which a start looks for.
-        let is_same_record = match self.entry(head)? {
-            Some(entry) => entry.leaf == recorded.leaf || StandIn::decode(&entry.payload).is_some(),
+        // A stand-in is told of by a later record.
+        let may_be_stood_in_for = end > head;
+        let is_same_record = match self.entry(head).map_err(with_way_on)? {
+            Some(entry) if entry.leaf == recorded.leaf => true,
+            Some(entry) => may_be_stood_in_for && StandIn::decode(&entry.payload).is_some(),
             None => false,
         };
         let is_same = is_same_record && self.tile_at(head)? == recorded.tile;
@@ -631,7 +641,7 @@ impl Rocks {
             }
             step(&mut at);
         }
-        at.status().map_err(|error| failed(&error))
+        at.status().map_err(|error| unread(&error))
     }
 }
 
@@ -639,14 +649,11 @@ impl Rocks {
     /// Reads on record by record. An iterator looks into every table that may hold what it seeks, and ends where any of them
     /// is damaged, also beside a record that is whole in another.
     fn read_beside_damage(&self, from: Sequence, visit: Visit<'_>) -> Result<(), StoreError> {
-        let end = self.head()?;
-        let mut next = from;
-        while next <= end {
-            let found = self.entry(next)?;
-            if found.is_some_and(|entry| visit(entry.lent()).is_break()) {
+        for sequence in (from.0..=self.head()?.0).map(Sequence) {
+            let missing = || StoreError::Corrupt(format!("record {sequence} is missing beside a damaged table"));
+            if visit(self.entry(sequence)?.ok_or_else(missing)?.lent()).is_break() {
                 return Ok(());
             }
-            next = next.next();
         }
         Ok(())
     }
@@ -657,10 +664,22 @@ impl Rocks {
         let last = |file: &LiveFile| file.end_key.as_deref()?.try_into().ok().map(u64::from_be_bytes);
         let of_records = files.iter().filter(|file| file.column_family_name == RECORDS);
         let mut end = Sequence(of_records.filter_map(last).max().unwrap_or_default());
-        while self.entry(end.next())?.is_some() {
-            end = end.next();
+        while let Some(next) = end.0.checked_add(1).map(Sequence)
+            && self.entry(next)?.is_some()
+        {
+            end = next;
         }
         Ok(end)
+    }
+}
+
+/// A start and a check end here, so that this names the way on.
+fn with_way_on(error: StoreError) -> StoreError {
+    match error {
+        StoreError::Corrupt(error) => {
+            StoreError::Corrupt(format!("{error}; where no backup has it, see `tapgate journal quarantine`"))
+        }
+        error => error,
     }
 }
 
@@ -779,7 +798,7 @@ impl Store for Rocks {
         let Some(first) = after.0.checked_add(1) else { return Ok(()) };
         let mut next = Sequence(first);
         let read = self.visit_journal(|at| at.seek(first.to_be_bytes()), |at| at.next(), &mut |entry| {
-            next = entry.sequence.next();
+            next = Sequence(entry.sequence.0.saturating_add(1));
             visit(entry)
         });
         match read {
@@ -795,7 +814,7 @@ impl Store for Rocks {
 
     fn entry(&self, sequence: Sequence) -> Result<Option<Entry>, StoreError> {
         let key = sequence.0.to_be_bytes();
-        let value = self.journal.get_pinned(key).map_err(|error| match failed(&error) {
+        let value = self.journal.get_pinned(key).map_err(|error| match unread(&error) {
             StoreError::Corrupt(error) => StoreError::Corrupt(format!("record {sequence}: {error}")),
             error => error,
         })?;

@@ -67,7 +67,8 @@ def test_a_record_that_the_disk_has_changed_is_named_and_left_out_by_a_person(st
     done = command("journal", "quarantine", server.data_dir, named, *with_reason)
     assert done.returncode == 0, done.stderr
     said = dict(line.split(": ") for line in done.stdout.decode().splitlines())
-    first, last = (int(sequence) for sequence in said["quarantined"].split(" to "))
+    first, last = (int(sequence) for sequence in re.findall(r"\d+", said["quarantined"]))
+    assert said["quarantined"].endswith("(all rows hold what they said)")
     assert first == named
     assert int(said["records"]) == int(verified["records"]) + 1
     assert Path(said["damaged_journal"]).is_dir()
@@ -80,7 +81,7 @@ def test_a_record_that_the_disk_has_changed_is_named_and_left_out_by_a_person(st
         "kind": "quarantined",
         "first": first,
         "last": last,
-        "in_rows": True,
+        "rows": "all",
         "reason": "bad sectors on host 7; ticket 4712",
     }
     assert "is in quarantine" in refused("journal", "reindex", server.data_dir)

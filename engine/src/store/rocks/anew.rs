@@ -4,6 +4,7 @@
 //! the old one, with everything that is to be in it, and the two change places in one step.
 
 use std::fs::File;
+use std::io::ErrorKind;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,12 +12,19 @@ use std::sync::Arc;
 use rustix::fs::{CWD, FlockOperation, RenameFlags};
 
 use super::{
-    ColumnFamilyRef, DB, JOURNAL, JOURNAL_DAMAGED, JOURNAL_NEW, RECORDS, Recorded, Rocks, Store, StoreError, TILES,
-    TablesOpen, WriteBatch, failed, journal_families, journal_options, missing, node_key, once_read, unlogged,
-    waited_for,
+    ColumnFamilyRef, DB, JOURNAL, JOURNAL_DAMAGED, JOURNAL_NEW, META, RECORDS, ROWS, Recorded, Rocks, Store,
+    StoreError, TILES, TablesOpen, WATERMARK, WriteBatch, failed, families, journal_families, journal_options, missing,
+    node_key, once_read, options, table_name, unlogged, waited_for,
 };
 use crate::ids::Sequence;
-use crate::tree::Node;
+use crate::store::Table;
+use crate::tree::{Frontier, Node};
+
+/// Longer than any row's key.
+const KEY_BYTES_MAX: usize = 1_024;
+
+/// In a copy that is not whole.
+const HALF: &str = "HALF";
 
 /// Bytes of one write.
 const BATCH_BYTES: usize = 1 << 20;
@@ -56,38 +64,88 @@ impl Damaged {
     /// Something else cannot be read, the disk has no room for two journals, or an old one is kept already.
     pub fn write_anew(self, records: &dyn Store, completed: &[Node]) -> Result<PathBuf, StoreError> {
         let [journal, new, damaged] = [JOURNAL, JOURNAL_NEW, JOURNAL_DAMAGED].map(|name| self.directory.join(name));
-        let on_disk = |what: &str, done: std::io::Result<()>| {
-            done.map_err(|error| StoreError::Failed(format!("the journal's copy cannot be {what}: {error}")))
-        };
+        if new.exists() && !new.join(HALF).exists() {
+            // What was in the journal's place before, where the last step was cut short.
+            keep(&new, &damaged)?;
+        }
         if damaged.exists() {
             return Err(StoreError::Failed(format!(
                 "{} is what an earlier quarantine has kept: move it away first",
                 damaged.display()
             )));
         }
-        if new.exists() {
-            // Of one that was cut short.
-            on_disk("made", std::fs::remove_dir_all(&new))?;
+        remove(&new)?;
+        if let Err(error) = self.write(&new, records, completed) {
+            // It may be what fills the disk.
+            remove(&new)?;
+            return Err(error);
         }
-        let mut options = journal_options(TablesOpen::USUAL);
-        options.create_if_missing(true);
-        options.create_missing_column_families(true);
-        let to = DB::open_cf_descriptors(&options, &new, journal_families()).map_err(|error| failed(&error))?;
-        copy_records(records, &to)?;
-        copy_nodes(&self.store.journal, &to, completed)?;
-        let families = [family(&to, RECORDS)?, family(&to, TILES)?];
-        let families = families.each_ref();
-        to.flush_cfs_opt(&families, &waited_for()).map_err(|error| failed(&error))?;
-        to.cancel_all_background_work(true);
-        drop(to);
         on_disk("synced", File::open(&new).and_then(|new| new.sync_all()))?;
         let exchanged = rustix::fs::renameat_with(CWD, &new, CWD, &journal, RenameFlags::EXCHANGE);
         on_disk("put into its place", exchanged.map_err(std::io::Error::from))?;
         let sync = || File::open(&self.directory).and_then(|directory| directory.sync_all());
         on_disk("synced", sync())?;
-        on_disk("kept", std::fs::rename(&new, &damaged))?;
+        keep(&new, &damaged)?;
         on_disk("synced", sync())?;
         Ok(damaged)
+    }
+
+    /// Forgets every row that the journal tells, so that a start folds the whole journal again. Cut short, some rows are
+    /// still there, and fold no less of it.
+    ///
+    /// # Errors
+    /// The rows cannot be written.
+    pub fn forget_rows(self) -> Result<(), StoreError> {
+        let rows = self.directory.join(ROWS);
+        drop(self);
+        let database = DB::open_cf_descriptors(&options(TablesOpen::USUAL), rows, families());
+        let database = database.map_err(|error| failed(&error))?;
+        let flush = |name: &str| {
+            database.flush_cf_opt(&family(&database, name)?, &waited_for()).map_err(|error| failed(&error))
+        };
+        let put = database.put_cf_opt(&family(&database, META)?, WATERMARK, Frontier::default().encode(), &unlogged());
+        put.map_err(|error| failed(&error))?;
+        flush(META)?;
+        for name in Table::ALL.into_iter().filter(|table| *table != Table::Persons).map(table_name) {
+            let mut batch = WriteBatch::default();
+            let end: &[u8] = &[u8::MAX; KEY_BYTES_MAX];
+            batch.delete_range_cf(&family(&database, name)?, &[][..], end);
+            write(&database, &mut batch, true)?;
+            flush(name)?;
+        }
+        database.cancel_all_background_work(true);
+        Ok(())
+    }
+
+    fn write(&self, new: &Path, records: &dyn Store, completed: &[Node]) -> Result<(), StoreError> {
+        on_disk("made", std::fs::create_dir(new))?;
+        on_disk("made", File::create(new.join(HALF)).map(drop))?;
+        let mut options = journal_options(TablesOpen::USUAL);
+        options.create_if_missing(true);
+        options.create_missing_column_families(true);
+        let to = DB::open_cf_descriptors(&options, new, journal_families()).map_err(|error| failed(&error))?;
+        copy_records(records, &to)?;
+        copy_nodes(&self.store.journal, &to, completed)?;
+        let families = [family(&to, RECORDS)?, family(&to, TILES)?];
+        to.flush_cfs_opt(&families.each_ref(), &waited_for()).map_err(|error| failed(&error))?;
+        to.cancel_all_background_work(true);
+        drop(to);
+        on_disk("made", std::fs::remove_file(new.join(HALF)))
+    }
+}
+
+fn on_disk(what: &str, done: std::io::Result<()>) -> Result<(), StoreError> {
+    done.map_err(|error| StoreError::Failed(format!("the journal's copy cannot be {what}: {error}")))
+}
+
+fn keep(old: &Path, damaged: &Path) -> Result<(), StoreError> {
+    on_disk("kept", std::fs::rename(old, damaged))
+}
+
+fn remove(copy: &Path) -> Result<(), StoreError> {
+    match std::fs::remove_dir_all(copy) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        removed => on_disk("removed", removed),
     }
 }
 

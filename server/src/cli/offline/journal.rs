@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::Subcommand;
-use tapgate_engine::fact::{Author, Record};
+use tapgate_engine::fact::{Author, Quarantined, Record, RowsHeld};
 use tapgate_engine::ids::Sequence;
 use tapgate_engine::ledger::{Ledger, Policy};
-use tapgate_engine::recovery::{Loss, Quarantine, recover, reindex, verify};
+use tapgate_engine::recovery::{Loss, Quarantine, recount, recover, reindex, verify};
 use tapgate_engine::store::rocks::{Damaged, Rocks, SyncMode};
 use tapgate_engine::store::{Store, StoreError};
 
@@ -202,10 +202,17 @@ fn accept(directory: &Path, at_least: Option<Sequence>, reason: &str) -> Result<
 /// Puts stand-ins in the places of records that cannot be used.
 fn quarantine(directory: &Path, sequences: &[Sequence], reason: &str) -> Result<(), Failed> {
     let author = Author::Person { name: AUTHOR.into(), idempotency: None };
-    let damaged = Damaged::open(directory)?;
-    let found: Arc<dyn Store> = damaged.store.clone();
-    let judged = Quarantine::judge(&found, sequences, &author, Clock::start().now().at, reason)?;
-    drop(found);
+    let judge = || {
+        let damaged = Damaged::open(directory)?;
+        let found: Arc<dyn Store> = damaged.store.clone();
+        let judged = Quarantine::judge(&found, sequences, &author, Clock::start().now().at, reason)?;
+        Ok::<_, Failed>((damaged, judged))
+    };
+    let (mut damaged, mut judged) = judge()?;
+    if judged.needs_rows_anew() {
+        damaged.forget_rows()?;
+        (damaged, judged) = judge()?;
+    }
     if let Some((records, nodes)) = judged.anew() {
         let kept = damaged.write_anew(records, nodes)?;
         print(&format!("damaged_journal: {}\n", kept.display()))?;
@@ -216,25 +223,29 @@ fn quarantine(directory: &Path, sequences: &[Sequence], reason: &str) -> Result<
         judged.place(&store)?;
         store.close();
     }
-    let named = judged.named().iter();
-    let ranges: Vec<_> = named.map(|named| format!("quarantined: {} to {}\n", named.first, named.last)).collect();
+    let range = |named: &Quarantined| {
+        let rows = match named.rows {
+            RowsHeld::All => "all rows hold what they said",
+            RowsHeld::Unknown => "nobody knows whether rows hold what they said",
+            RowsHeld::None => "no row holds what they said",
+        };
+        format!("quarantined: {} to {} ({rows})\n", named.first, named.last)
+    };
+    let ranges: Vec<_> = judged.named().iter().map(range).collect();
     print(&format!("{}records: {}\n", ranges.concat(), judged.last()))?;
     if let Some(next) = judged.next() {
         return Err(Failed(format!("the quarantine stands, and the next start is still refused: {next}")));
     }
-    if judged.named().iter().any(|named| !named.is_in_rows) {
-        write_rows(directory)?;
-    }
-    Ok(())
+    write_rows(directory)
 }
 
-/// Writes the rows of all records: the count of the index's entries is one of a single run over what is in quarantine and
-/// what builds on it.
+/// Writes the rows of all records, and counts the index anew.
 fn write_rows(directory: &Path) -> Result<(), Failed> {
     let store = open_to_write(directory)?;
     let state = recover(&store)?.state;
     let fail = Box::new(|error: StoreError| tracing::error!(%error, "the journal failed"));
-    Ok(Ledger::start(store, state, Policy::default(), 0, fail)?.close()?)
+    Ledger::start(store, state, Policy::default(), 0, fail)?.close()?;
+    Ok(recount(&*open_to_write(directory)?)?)
 }
 
 #[cfg(test)]
@@ -322,6 +333,6 @@ mod tests {
         verify_directory(directory.path()).unwrap();
         let store: Arc<dyn Store> = open(directory.path()).unwrap();
         let found = verify(&store).unwrap();
-        assert!(found.is_equal() && found.quarantined == 1 && found.watermark == found.head);
+        assert!(found.is_equal() && found.quarantined == 2 && found.watermark == found.head);
     }
 }

@@ -28,13 +28,15 @@ pub struct History {
     newest: (Sequence, Record),
     /// Records of the root that a link takes movements from, before the newest one.
     linked: Vec<(Sequence, Record)>,
+    /// The alert as it is now, where one of its records is in quarantine: a pager must hear the end of what it began.
+    alert: Option<Alert>,
 }
 
 impl History {
     /// The history that ends with a record.
     #[must_use]
     pub fn new(before: Vec<(Sequence, Record)>, newest: (Sequence, Record)) -> History {
-        History { before, newest, linked: Vec::new() }
+        History { before, newest, linked: Vec::new(), alert: None }
     }
 
     /// Reads the subject's earlier records.
@@ -44,17 +46,23 @@ impl History {
         sequence: Sequence,
         record: Record,
     ) -> Result<History, StoreError> {
-        let events: Vec<Sequence> = match subject {
+        let (events, alert): (Vec<Sequence>, _) = match subject {
             Subject::Authorization(root) => return History::of_authorization(ledger, root, sequence, record),
-            Subject::Alert(id) => ledger.alert(*id)?.map(|alert| alert.events).unwrap_or_default(),
-            Subject::Break(id) => vec![id.opened],
-            Subject::Itself => Vec::new(),
+            Subject::Alert(id) => {
+                let alert = ledger.alert(*id)?;
+                (alert.as_ref().map(|alert| alert.events.clone()).unwrap_or_default(), alert)
+            }
+            Subject::Break(id) => (vec![id.opened], None),
+            Subject::Itself => (Vec::new(), None),
         };
-        let mut before = Vec::new();
+        let mut history = History::new(Vec::new(), (sequence, record));
         for event in events.into_iter().take_while(|event| *event < sequence) {
-            before.extend(ledger.record(event)?.map(|record| (event, record)));
+            match ledger.record(event) {
+                Err(StoreError::Quarantined(_)) if alert.is_some() => history.alert.clone_from(&alert),
+                found => history.before.extend(found?.map(|record| (event, record))),
+            }
         }
-        Ok(History::new(before, (sequence, record)))
+        Ok(history)
     }
 
     fn of_authorization(
@@ -71,7 +79,7 @@ impl History {
             Fact::Settled(settled) => settled.evidence.linked().map(|linked| before(&linked.from)).transpose()?,
             _ => None,
         };
-        Ok(History { before: before(root)?, linked: linked.unwrap_or_default(), newest: (sequence, record) })
+        Ok(History { linked: linked.unwrap_or_default(), ..History::new(before(root)?, (sequence, record)) })
     }
 
     /// The message's own record.
@@ -121,6 +129,9 @@ impl History {
     pub fn alert(&self) -> Option<Alert> {
         let (sequence, newest) = &self.newest;
         let id = newest.fact.touches(*sequence).alert?;
+        if self.alert.is_some() {
+            return self.alert.clone();
+        }
         self.all().fold(None, |row, entry| folded(&id, row, entry))
     }
 

@@ -285,11 +285,20 @@ fn what_builds_on_a_record_in_quarantine_is_not_told_and_keeps_nothing_else_back
     world.ask(Kind::Reversal, "r1", Some("a1"), 1_000);
     world.tap("a2", 500);
     let told = world.kinds(0);
+    world.raise(AlertKind::PoolLow, "EUR", Severity::Critical);
+    let raised = world.ledger.journal().durable();
+    durable(world.ledger.resolve_alert(AlertKind::PoolLow, "EUR", at(20)).unwrap());
     let stand_in = StandIn { at: at(2).at, original: Original::Lost };
     world.store.alter(decided, |entry| *entry = Entry::stand_in(decided, &stand_in));
-    let of_second = world.kinds(0);
-    assert_eq!(of_second, ["authorization.approved", "debit.requested"]);
-    assert!(told.len() > of_second.len() + 2, "{told:?}");
+    let of_others = ["authorization.approved", "debit.requested"];
+    assert_eq!(world.kinds(0)[..2], of_others);
+    assert!(told.len() > 4, "{told:?}");
+
+    // A pager hears the end of what it was told of, all the same.
+    world.store.alter(raised, |entry| *entry = Entry::stand_in(raised, &stand_in));
+    let notices = world.notices();
+    let [resolved] = &notices[..] else { panic!("{notices:?}") };
+    assert_eq!((resolved.content.kind, resolved.content.title.as_str()), (NoticeKind::Resolved, "The pool runs low"));
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use tapgate_engine::fact::{
-    Difference, EndCause, Ended, Evidence, Fact, FiatChoice, LayerChange, Original, Policy, Record, Settled,
+    Difference, EndCause, Ended, Evidence, Fact, FiatChoice, LayerChange, Original, Policy, Record, RowsHeld, Settled,
     SourceChange, Upcharge, Verdict,
 };
 use tapgate_engine::ids::{AuthorizationId, Sequence, UrId};
@@ -182,10 +182,18 @@ fn fact(fact: &Fact) -> Value {
         }),
         Fact::Quarantined(quarantined) => json!({
             "kind": "quarantined", "first": quarantined.first.0, "last": quarantined.last.0,
-            "in_rows": quarantined.is_in_rows, "reason": quarantined.reason.as_str(),
+            "rows": rows_held(quarantined.rows), "reason": quarantined.reason.as_str(),
         }),
         Fact::PersonErased { user } => json!({"kind": "person_erased", "urId": user.as_str()}),
         Fact::PolicyApplied(policy) => json!({"kind": "policy_applied", "policy": policy_view(policy)}),
+    }
+}
+
+fn rows_held(rows: RowsHeld) -> &'static str {
+    match rows {
+        RowsHeld::None => "none",
+        RowsHeld::Unknown => "unknown",
+        RowsHeld::All => "all",
     }
 }
 
