@@ -117,11 +117,14 @@ def main():
         bare_us = bare_refusal_us(directory, over.rate)
     whole_us = at_best.processor_us / at_best.answered
     shed_us = max(0.0, over.processor_us - over.answered * whole_us) / max(1.0, over.refused)
+    # If every refusal cost what the bare server's do, so much of the core were left for what is answered.
+    times, bare = over.sent / at_best.right, bare_us / whole_us
+    left = max(0.0, (1 - times * bare) / (1 - bare))
     print(f"capacity {at_best.right:,.0f} a second of one core; a whole request takes {whole_us:.0f} µs of it, a refusal "
           f"{shed_us:.1f} ({over.answered:,.0f} answered, {over.refused:,.0f} refused), and a bare server's {bare_us:.1f}")  # fmt: skip
     print(table([
-        Target(f"8. goodput at {over.sent / at_best.right:.1f} times capacity / capacity", over.right / at_best.right, ">=", 0.8),
-        Target("8. a refusal / a whole request, processor time", shed_us / whole_us, "<=", 0.08),
+        Target(f"8. goodput at {times:.1f} times capacity / capacity", over.right / at_best.right, ">=", 0.8, bare=left),
+        Target("8. a refusal / a whole request, processor time", shed_us / whole_us, "<=", 0.08, bare=bare),
         Target("8. share answered in time a second later, at a third of capacity", after.right / after.rate, ">=", ENOUGH),
     ]))  # fmt: skip
 
