@@ -71,6 +71,11 @@ pub enum RecoveryError {
         "the index of ids does not have the entries that were counted: build it again with `tapgate journal reindex`"
     )]
     Index,
+    /// The index cannot be built from the journal: it would lose ids, and they would be decided anew.
+    #[error(
+        "record {0} is in quarantine, and rows alone hold what it said: an index built without it would forget its ids"
+    )]
+    RowsAlone(Sequence),
     /// The rows claim records that the journal does not hold.
     #[error(
         "the rows hold records up to {watermark}, the journal ends at {head}: it has lost its end, or the two are not of \
@@ -162,8 +167,8 @@ pub struct Verification {
     pub watermark: Sequence,
     /// Records in quarantine.
     pub quarantined: u64,
-    /// Whether rows held what some of them said, so that the journal alone no longer leads to the rows.
-    pub is_in_rows: bool,
+    /// Whether rows hold, or may hold, what some of them said, so that the journal alone no longer leads to the rows.
+    pub rows_hold_more: bool,
     /// The hash of the whole journal's fold; `None` where it cannot be folded without what is in quarantine.
     pub state_hash_journal: Option<[u8; 32]>,
     /// The hash of the rows and the records after them.
@@ -186,7 +191,7 @@ impl Verification {
 /// # Errors
 /// The store cannot be read, a hash does not fit, or a record cannot be read.
 pub fn verify(store: &Arc<dyn Store>) -> Result<Verification, RecoveryError> {
-    let Whole { folded, quarantined, is_in_rows, frontier } = whole(&**store)?;
+    let Whole { folded, quarantined, rows_hold_more, frontier } = whole(&**store)?;
     let head = frontier.head();
     let Recovered { state: mut rows, watermark, .. } = recover(store)?;
     rows.load_rest(&**store)?;
@@ -198,7 +203,7 @@ pub fn verify(store: &Arc<dyn Store>) -> Result<Verification, RecoveryError> {
         root: head.root,
         watermark,
         quarantined,
-        is_in_rows,
+        rows_hold_more,
         state_hash_journal: folded.as_ref().map(State::hash).transpose()?,
         state_hash_rows: rows.hash()?,
         counts: folded.as_ref().map(State::counts),
@@ -212,19 +217,22 @@ pub fn verify(store: &Arc<dyn Store>) -> Result<Verification, RecoveryError> {
 /// its ids, and they would be decided anew.
 pub fn reindex(store: &dyn Store) -> Result<usize, RecoveryError> {
     let kept = store.frontier()?;
-    let mut index = Index::empty(store);
+    let (mut index, mut rows_alone) = (Index::empty(store), None);
     walk(store, Frontier::default(), &mut |sequence, record| {
         // Later records are folded at every start, until their rows are written.
         if sequence.0 <= kept.size() {
             index.apply(sequence, &record.fact);
         }
         if let Fact::Quarantined(named) = &record.fact
-            && !named.rows.is_none()
+            && !named.rows.is_none_of_it()
         {
-            return Err(StoreError::Quarantined(named.first).into());
+            rows_alone = Some(named.first);
         }
         Ok(())
     })?;
+    if let Some(sequence) = rows_alone {
+        return Err(RecoveryError::RowsAlone(sequence));
+    }
     let mut stored = Vec::new();
     store.rows(Table::Ids, &mut |key, _| {
         stored.push(key.to_vec());
@@ -264,16 +272,16 @@ struct Whole {
     folded: Option<State>,
     quarantined: u64,
     /// Whether the rows held some of that.
-    is_in_rows: bool,
+    rows_hold_more: bool,
     frontier: Frontier,
 }
 
 fn whole(store: &dyn Store) -> Result<Whole, RecoveryError> {
-    let (mut folded, mut quarantined, mut is_in_rows) = (Ok(State::empty(store)), 0, false);
+    let (mut folded, mut quarantined, mut rows_hold_more) = (Ok(State::empty(store)), 0, false);
     let frontier = walk(store, Frontier::default(), &mut |sequence, record| {
         match &record.fact {
             Fact::RecordQuarantined(_) => quarantined += 1,
-            Fact::Quarantined(named) => is_in_rows |= !named.rows.is_none(),
+            Fact::Quarantined(named) => rows_hold_more |= !named.rows.is_none_of_it(),
             _ => {}
         }
         let Ok(state) = &mut folded else { return Ok(()) };
@@ -286,10 +294,10 @@ fn whole(store: &dyn Store) -> Result<Whole, RecoveryError> {
     })?;
     let folded = match folded {
         Ok(state) => Some(state),
-        Err(_) if is_in_rows => None,
+        Err(_) if rows_hold_more => None,
         Err(error) => return Err(error.into()),
     };
-    Ok(Whole { folded, quarantined, is_in_rows, frontier })
+    Ok(Whole { folded, quarantined, rows_hold_more, frontier })
 }
 
 /// Compares nodes with the stored ones, of the levels that are stored.

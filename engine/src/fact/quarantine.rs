@@ -33,9 +33,9 @@ pub enum RowsHeld {
 }
 
 impl RowsHeld {
-    /// Whether the journal alone still leads to the rows.
+    /// Whether rows hold none of it, so that the journal alone still leads to them.
     #[must_use]
-    pub fn is_none(self) -> bool {
+    pub fn is_none_of_it(self) -> bool {
         self == RowsHeld::None
     }
 }

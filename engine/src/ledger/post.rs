@@ -89,7 +89,7 @@ impl Ledger {
             return Ok(None);
         }
         if let Some(shown) = shown
-            && self.is_in_quarantine(&shown.root)?
+            && self.is_in_quarantine(&self.root_after_links(&shown.root, posting.key(shown.number))?)?
         {
             // What it is a part of can neither take it in nor give it up.
             return Ok(None);

@@ -221,7 +221,7 @@ impl Ledger {
     }
 
     /// The proof that the head at `newer` extends the one at `older`; `None` where there are no such heads, or the records
-    /// about them are no longer kept.
+    /// about them are no longer kept, or in quarantine.
     ///
     /// # Errors
     /// The journal could not be read.

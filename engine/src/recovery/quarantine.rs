@@ -10,6 +10,7 @@ use super::{RecoveryError, builds_on, recover, take_names, walk_unnamed, whole};
 use crate::fact::{Author, Fact, LOSS_REASON_BYTES_MAX, LOST_RECORDS_MAX, Quarantined, Record, RowsHeld};
 use crate::ids::Sequence;
 use crate::rows::State;
+use crate::rows::index::Index;
 use crate::store::{Entry, Original, Overlay, StandIn, Store, StoreError};
 use crate::time::UnixMillis;
 use crate::tree::{Frontier, Node, Span};
@@ -67,7 +68,8 @@ pub struct Quarantine {
     over: Arc<Overlay>,
     end: Sequence,
     is_damaged: bool,
-    needs_rows_anew: bool,
+    must_forget_rows: bool,
+    hashes_lost: Option<Sequence>,
     named: Vec<Quarantined>,
     entries: Vec<Entry>,
     completed: Vec<Node>,
@@ -136,6 +138,9 @@ impl Quarantine {
         let is_new: BTreeSet<Sequence> = entries.iter().map(|entry| entry.sequence).collect();
         unnamed.extend(&is_new);
         let (watermark, newest) = (store.watermark()?, State::load(&**store)?.newest_stored(&**store)?);
+        if newest.max(watermark) > end {
+            return Err(RecoveryError::Ahead { watermark: newest.max(watermark), head: end }.into());
+        }
         let held = |sequence: &Sequence| match is_new.contains(sequence) {
             true if *sequence <= watermark => RowsHeld::All,
             true => RowsHeld::None,
@@ -149,11 +154,17 @@ impl Quarantine {
         }
         // A turn of the rows that was cut short has written some beyond the watermark, and one row says what another does not.
         let apart = is_new.range((Bound::Excluded(watermark), Bound::Included(newest.max(watermark)))).next();
-        let may_fold_all = named.iter().chain(&before).all(|named| named.rows.is_none());
+        let may_fold_all = named.iter().chain(&before).all(|named| named.rows.is_none_of_it());
         if let Some(sequence) = apart.filter(|_| !may_fold_all) {
             return Err(QuarantineError::RowsApart(*sequence));
         }
-        let needs_rows_anew = apart.is_some();
+        let must_forget_rows = apart.is_some();
+        let mut index = Index::load(&**store)?;
+        index.load_rest(&**store)?;
+        // Beyond the watermark it is not counted yet.
+        if newest <= watermark && !index.fits_its_sum() {
+            return Err(RecoveryError::Index.into());
+        }
         named.sort_by_key(|quarantined| quarantined.first);
         for quarantined in &named {
             let fact = Fact::Quarantined(Box::new(quarantined.clone()));
@@ -163,15 +174,23 @@ impl Quarantine {
             entries.push(entry);
         }
         over.append(&entries, &completed)?;
-        let next = recover(&(Arc::clone(&over) as Arc<dyn Store>)).err();
-        Ok(Quarantine { over, end, is_damaged, needs_rows_anew, named, entries, completed, next })
+        let next = match recover(&(Arc::clone(&over) as Arc<dyn Store>)) {
+            Ok(_) => None,
+            Err(illegal @ RecoveryError::Illegal { .. }) => Some(illegal),
+            Err(error) => return Err(error.into()),
+        };
+        let hashes_lost = entries
+            .iter()
+            .find(|entry| StandIn::decode(&entry.payload).is_some_and(|stand_in| stand_in.original == Original::Lost));
+        let hashes_lost = hashes_lost.map(|entry| entry.sequence);
+        Ok(Quarantine { over, end, is_damaged, must_forget_rows, hashes_lost, named, entries, completed, next })
     }
 
     /// Whether the rows are to be forgotten first, and everything judged again: some hold what is to be left out, and others do
     /// not. The whole journal tells them.
     #[must_use]
-    pub fn needs_rows_anew(&self) -> bool {
-        self.needs_rows_anew
+    pub fn must_forget_rows(&self) -> bool {
+        self.must_forget_rows
     }
 
     /// The journal as it is going to be, with the nodes of the tree that are new: to be written anew, because it cannot be
@@ -205,7 +224,13 @@ impl Quarantine {
         self.entries.last().map_or(self.end, |entry| entry.sequence)
     }
 
-    /// Why a start is refused all the same, where it is.
+    /// The first record whose hash nothing tells any more: heads that were signed over it no longer fit.
+    #[must_use]
+    pub fn hashes_lost(&self) -> Option<Sequence> {
+        self.hashes_lost
+    }
+
+    /// The record that a start stops at all the same, where there is one: it cannot be folded without what is left out.
     #[must_use]
     pub fn next(&self) -> Option<&RecoveryError> {
         self.next.as_ref()

@@ -45,10 +45,10 @@ impl Broken {
     ///
     /// # Errors
     /// The fact is an approval.
-    pub(super) fn without_user(id: &UrId, fact: &Fact) -> Result<(), Broken> {
+    pub(super) fn unless_approved(id: &UrId, fact: &Fact) -> Result<(), Broken> {
         match fact {
             Fact::Decided(decided) if matches!(decided.verdict, Verdict::Approved(_)) => {
-                Err(Broken::of(format_args!("the user {id}"), "rows", 0, "an approval is of a known user"))
+                Err(Broken::of("an approval", "the user", id, "no record before it imports this one"))
             }
             _ => Ok(()),
         }

@@ -94,7 +94,7 @@ impl Users {
             }
             None => {
                 let Some(user) = User::open(id, sequence, record) else {
-                    return Broken::without_user(id, &record.fact);
+                    return Broken::unless_approved(id, &record.fact);
                 };
                 self.rows.entry(id.clone()).or_insert(Box::new(user))
             }

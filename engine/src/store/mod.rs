@@ -159,7 +159,7 @@ pub enum StoreError {
     #[error("storage is corrupt: {0}; delete nothing, and restore a backup")]
     Corrupt(String),
     /// A record is asked for that a stand-in has the place of.
-    #[error("record {0} is in quarantine: what it said is not known")]
+    #[error("record {0} is in quarantine, and what builds on it cannot be told: runbook record-in-quarantine")]
     Quarantined(Sequence),
     /// The journal is not the one whose answers were given.
     #[error(transparent)]
@@ -232,7 +232,9 @@ pub type VisitRow<'a> = &'a mut dyn FnMut(&[u8], &[u8]) -> Result<(), StoreError
 
 /// Stores the journal and the rows. Appends come from one thread only, in order.
 pub trait Store: Send + Sync + 'static {
-    /// Appends the entries, and the tree's nodes that they complete, as one, and makes them durable before it returns.
+    /// Appends the entries, and the tree's nodes that they complete, as one, and makes them durable before it returns. The
+    /// last one is the journal's last from then on. One whose place is taken replaces what is there: of a running ledger
+    /// none is.
     ///
     /// # Errors
     /// The append failed; the entries' durability is then unknown.

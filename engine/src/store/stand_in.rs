@@ -17,7 +17,7 @@ const LOST: u8 = 2;
 /// Takes the place of a record that is in quarantine: no fold takes it in, and the tree's hashes stay what they were.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StandIn {
-    /// When the record before it was made.
+    /// When the record before it was made; 0 where nobody can tell.
     pub at: UnixMillis,
     /// What is known of the record.
     pub original: Original,

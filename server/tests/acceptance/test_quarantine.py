@@ -84,7 +84,7 @@ def test_a_record_that_the_disk_has_changed_is_named_and_left_out_by_a_person(st
         "rows": "all",
         "reason": "bad sectors on host 7; ticket 4712",
     }
-    assert "is in quarantine" in refused("journal", "reindex", server.data_dir)
+    assert "rows alone hold" in refused("journal", "reindex", server.data_dir)
 
     # What rows hold is as it was. A repeat gets its answer, or none, and never another one.
     server.start()
@@ -94,6 +94,8 @@ def test_a_record_that_the_disk_has_changed_is_named_and_left_out_by_a_person(st
     told = [(answer.content, content) for answer, (_, content) in zip(answers, answered) if answer.status_code == 200]
     assert all(answer == content for answer, content in told)
     world.approve(tap(world.user("EUR")))
+    listed = server.admin_ok("GET", "/api/v1/authorizations?limit=200")
+    assert len(listed["items"]) == TAPS - len(lost) + 1
     server.terminate()
     assert "verdict: quarantined" in command("journal", "verify", server.data_dir).stdout.decode()
 

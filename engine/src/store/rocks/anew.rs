@@ -70,7 +70,7 @@ impl Damaged {
         }
         if damaged.exists() {
             return Err(StoreError::Failed(format!(
-                "{} is what an earlier quarantine has kept: move it away first",
+                "{} is what an earlier quarantine has left: move it away first",
                 damaged.display()
             )));
         }
@@ -81,8 +81,14 @@ impl Damaged {
             return Err(error);
         }
         on_disk("synced", File::open(&new).and_then(|new| new.sync_all()))?;
-        let exchanged = rustix::fs::renameat_with(CWD, &new, CWD, &journal, RenameFlags::EXCHANGE);
-        on_disk("put into its place", exchanged.map_err(std::io::Error::from))?;
+        if let Err(error) = rustix::fs::renameat_with(CWD, &new, CWD, &journal, RenameFlags::EXCHANGE) {
+            remove(&new)?;
+            return Err(StoreError::Failed(format!(
+                "the file system of {} cannot exchange two directories ({error}): nothing was changed; copy the data \
+                 directory to one that can, such as ext4 or xfs, and give the command there",
+                self.directory.display()
+            )));
+        }
         let sync = || File::open(&self.directory).and_then(|directory| directory.sync_all());
         on_disk("synced", sync())?;
         keep(&new, &damaged)?;
@@ -96,9 +102,12 @@ impl Damaged {
     /// # Errors
     /// The rows cannot be written.
     pub fn forget_rows(self) -> Result<(), StoreError> {
-        let rows = self.directory.join(ROWS);
-        drop(self);
-        let database = DB::open_cf_descriptors(&options(TablesOpen::USUAL), rows, families());
+        let Damaged { store, directory, _lock } = self;
+        // It has the rows open, too.
+        drop(store);
+        let mut options = options(TablesOpen::USUAL);
+        options.create_missing_column_families(true);
+        let database = DB::open_cf_descriptors(&options, directory.join(ROWS), families());
         let database = database.map_err(|error| failed(&error))?;
         let flush = |name: &str| {
             database.flush_cf_opt(&family(&database, name)?, &waited_for()).map_err(|error| failed(&error))

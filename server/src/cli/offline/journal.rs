@@ -105,7 +105,7 @@ fn open_to_write(directory: &Path) -> Result<Arc<dyn Store>, Failed> {
 
 fn verify_directory(directory: &Path) -> Result<(), Failed> {
     let found = verify(&open(directory)?)?;
-    let verdict = match (found.is_equal(), found.is_in_rows) {
+    let verdict = match (found.is_equal(), found.rows_hold_more) {
         (true, _) => "equal",
         (false, true) => "quarantined",
         (false, false) => "different",
@@ -209,7 +209,7 @@ fn quarantine(directory: &Path, sequences: &[Sequence], reason: &str) -> Result<
         Ok::<_, Failed>((damaged, judged))
     };
     let (mut damaged, mut judged) = judge()?;
-    if judged.needs_rows_anew() {
+    if judged.must_forget_rows() {
         damaged.forget_rows()?;
         (damaged, judged) = judge()?;
     }
@@ -233,8 +233,14 @@ fn quarantine(directory: &Path, sequences: &[Sequence], reason: &str) -> Result<
     };
     let ranges: Vec<_> = judged.named().iter().map(range).collect();
     print(&format!("{}records: {}\n", ranges.concat(), judged.last()))?;
+    if let Some(first) = judged.hashes_lost() {
+        print(&format!("hashes_lost: {first} (heads signed over it no longer fit)\n"))?;
+    }
     if let Some(next) = judged.next() {
         return Err(Failed(format!("the quarantine stands, and the next start is still refused: {next}")));
+    }
+    if judged.named().iter().all(|named| named.rows == RowsHeld::All) {
+        return Ok(());
     }
     write_rows(directory)
 }

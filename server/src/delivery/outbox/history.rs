@@ -28,7 +28,8 @@ pub struct History {
     newest: (Sequence, Record),
     /// Records of the root that a link takes movements from, before the newest one.
     linked: Vec<(Sequence, Record)>,
-    /// The alert as it is now, where one of its records is in quarantine: a pager must hear the end of what it began.
+    /// The alert as it is now, where this is its end and one of its records is in quarantine: a pager must hear the end of
+    /// what it began.
     alert: Option<Alert>,
 }
 
@@ -55,10 +56,11 @@ impl History {
             Subject::Break(id) => (vec![id.opened], None),
             Subject::Itself => (Vec::new(), None),
         };
+        let ends = matches!(record.fact, Fact::AlertResolved { .. });
         let mut history = History::new(Vec::new(), (sequence, record));
         for event in events.into_iter().take_while(|event| *event < sequence) {
             match ledger.record(event) {
-                Err(StoreError::Quarantined(_)) if alert.is_some() => history.alert.clone_from(&alert),
+                Err(StoreError::Quarantined(_)) if ends && alert.is_some() => history.alert.clone_from(&alert),
                 found => history.before.extend(found?.map(|record| (event, record))),
             }
         }

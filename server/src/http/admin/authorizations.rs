@@ -144,7 +144,8 @@ fn page(ledger: &Ledger, filters: &Filters, asked: PageAsked) -> Result<Value, P
 
 fn item(ledger: &Ledger, filters: &Filters, record: &Record) -> Result<Option<Value>, Problem> {
     let Some(id) = listed(record) else { return Ok(None) };
-    let Some(found) = ledger.find(&id)? else { return Ok(None) };
+    // One that is in quarantine keeps no other from being listed.
+    let Some(found) = ledger.find_usable(&id)? else { return Ok(None) };
     let shown = wire::summary(&id, &found, Some(record).filter(|_| found.answer.is_some()));
     let is = |name: &str, wanted: &Option<String>| {
         wanted.as_ref().is_none_or(|wanted| shown.get(name).and_then(|value| value.as_str()) == Some(wanted))
