@@ -3,9 +3,11 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that meets the unexpected stops")]
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Barrier};
 
-use tapgate_engine::fact::{Kind, Record, Request};
+use tapgate_engine::fact::{Fact, Kind, Reason, Record, Request};
+use tapgate_engine::ids::Sequence;
 use tapgate_engine::ledger::Change;
 use tapgate_engine::money::{Currency, Minor};
 use tapgate_engine::rows::{Outcome, State};
@@ -76,7 +78,7 @@ fn threads_never_overspend_and_memory_is_the_fold() {
         world.change(user_import(user)).unwrap();
     }
     // Less than the threads ask for, so that the pool runs dry while they compete for it.
-    world.change(world::report(Currency::EUR, 90_000, 500)).unwrap();
+    world.change(world::report(Currency::EUR, 90_000, RESERVE)).unwrap();
     std::thread::scope(|scope| {
         for thread in 0..THREADS {
             let world = &world;
@@ -90,7 +92,7 @@ fn threads_never_overspend_and_memory_is_the_fold() {
     });
     world.ledger.journal().close();
     let pool = world.ledger.pool(Currency::EUR).unwrap();
-    assert!(pool.available >= Minor(500), "the reserve is untouched: {pool:?}");
+    assert!(pool.available >= Minor(RESERVE), "the reserve is untouched: {pool:?}");
 
     let mut folded = State::empty(&*store);
     let mut answered = std::collections::BTreeSet::new();
@@ -107,6 +109,88 @@ fn threads_never_overspend_and_memory_is_the_fold() {
     assert!(memory.tells_as(&folded), "what is told of an id = fold of the journal");
     assert_eq!(memory.hash().unwrap(), folded.hash().unwrap(), "memory and rows = fold of the journal");
     check_prefixes(&store);
+}
+
+const RESERVE: i64 = 500;
+
+fn is_approved(asked: &Asked) -> bool {
+    matches!(asked.outcome, Some(Outcome::Approved { .. }))
+}
+
+/// What a thread asked, between which two looks at one clock it was answered, and how.
+struct Asked {
+    id: String,
+    began: u64,
+    ended: u64,
+    outcome: Option<Outcome>,
+}
+
+/// The journal's order is one in which the threads may have come one after the other: no answer was given before a question
+/// that the journal has earlier was asked, and whoever asks in that order is answered alike. But for one thing: a pool is
+/// taken from before the record has its place, so that a decline may come before the record that left it too little. The
+/// two were under way together, and the decline may have come after.
+#[test]
+fn the_journals_order_explains_every_answer() {
+    let set_up = |store: &Arc<MemoryStore>| {
+        let world = World::with_store(Arc::clone(store));
+        for user in 0..USERS {
+            world.change(user_import(user)).unwrap();
+        }
+        world.change(world::report(Currency::EUR, 90_000, RESERVE)).unwrap();
+        world
+    };
+    let store = MemoryStore::new();
+    let world = set_up(&store);
+    let begun = world.ledger.journal().claimed();
+    let clock = AtomicU64::new(0);
+    let look = || clock.fetch_add(1, Ordering::SeqCst);
+    let asked: Vec<Asked> = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..THREADS)
+            .map(|thread| {
+                let (world, look) = (&world, &look);
+                scope.spawn(move || {
+                    let (mut random, mut asked) = (Random(thread + 11), Vec::new());
+                    for round in 0..ROUNDS {
+                        let (user, id) = (random.next(USERS), format!("t{thread}-{round}"));
+                        let mut request = tap(&id, i64::try_from(random.next(400)).unwrap());
+                        request.user = format!("user{user}").parse().unwrap();
+                        request.card = format!("card{user}").parse().unwrap();
+                        let began = look();
+                        let submission = world.ledger.submit(request, at(10)).unwrap();
+                        submission.ticket.as_ref().map(|ticket| ticket.block());
+                        asked.push(Asked { id, began, ended: look(), outcome: submission.reply.outcome });
+                    }
+                    asked
+                })
+            })
+            .collect();
+        threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
+    });
+    let place = |id: &str| world.ledger.find(&id.parse().unwrap()).unwrap().unwrap().answer.unwrap().decided;
+    let mut in_order: Vec<(Sequence, &Asked)> = asked.iter().map(|asked| (place(&asked.id), asked)).collect();
+    in_order.sort_unstable_by_key(|(sequence, _)| *sequence);
+    let mut latest_beginning = 0;
+    for (sequence, asked) in &in_order {
+        assert!(latest_beginning < asked.ended, "record {sequence} was answered before an earlier one was asked");
+        latest_beginning = latest_beginning.max(asked.began);
+    }
+
+    let alone = set_up(&MemoryStore::new());
+    for entry in store.entries().into_iter().filter(|entry| entry.sequence > begun) {
+        let Fact::Decided(decided) = Record::decode(&entry.payload).unwrap().fact else { continue };
+        let (_, asked) = in_order.iter().find(|(sequence, _)| *sequence == entry.sequence).unwrap();
+        let is_of_pool =
+            matches!(asked.outcome, Some(Outcome::Declined(Reason::PoolReserveHeld | Reason::PoolExhausted)));
+        if is_of_pool && alone.available() - decided.request.amount.0 >= RESERVE {
+            let takes = |other: &Asked| other.began < asked.ended && is_approved(other);
+            let later = in_order.iter().filter(|(sequence, _)| *sequence > entry.sequence);
+            assert!(later.map(|(_, other)| *other).any(takes), "record {}: nothing left it too little", entry.sequence);
+            continue;
+        }
+        let answered = alone.ledger.submit(decided.request, at(10)).unwrap().reply.outcome;
+        assert_eq!(answered, asked.outcome, "record {}, {}", entry.sequence, asked.id);
+    }
+    assert_eq!(alone.available(), world.available());
 }
 
 /// The increment and a reversal that names it lock the increment's place: one of them comes first, whichever it is.
