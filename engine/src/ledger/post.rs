@@ -141,9 +141,11 @@ impl Ledger {
             id.map_err(|_| ChangeError::Invalid("a transaction needs a name".to_owned()))
         };
         if let Some(awaited) = &posting.awaits {
-            let is_usable = !self.is_in_quarantine(awaited)?;
-            let row = self.find_usable(awaited)?.and_then(|found| found.authorization);
-            if is_usable && row.is_none_or(|row| row.user == posting.user) {
+            let is_own_or_to_come = match self.find(awaited) {
+                Err(StoreError::Quarantined(_)) => false,
+                found => found?.and_then(|found| found.authorization).is_none_or(|row| row.user == posting.user),
+            };
+            if is_own_or_to_come {
                 return Ok(Choice { root: awaited.clone(), number, rule: MatchRule::Waiting, draw: None });
             }
             return Ok(Choice { root: alone()?, number, rule: MatchRule::Alone, draw: None });

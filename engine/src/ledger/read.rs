@@ -192,10 +192,7 @@ impl Ledger {
     /// # Errors
     /// The journal could not be read; or it is hidden by a record in quarantine ([`StoreError::Quarantined`]).
     pub fn head_at(&self, sequence: Sequence) -> Result<Option<Head>, StoreError> {
-        match StoredTree::of(&*self.store)?.frontier(sequence) {
-            Err(TreeError::Hidden(record)) => Err(StoreError::Quarantined(record)),
-            frontier => Ok(known(frontier)?.map(|frontier| frontier.head())),
-        }
+        Ok(known(StoredTree::of(&*self.store)?.frontier(sequence))?.map(|frontier| frontier.head()))
     }
 
     /// The journal's own name: the same wherever it is copied to, another for every other journal.
@@ -214,10 +211,8 @@ impl Ledger {
             return Ok(None);
         }
         let Some(entry) = self.store.entry(record)? else { return Ok(None) };
-        match StoredTree::of(&*self.store)?.inclusion(record, at) {
-            Err(TreeError::Hidden(record)) => Err(StoreError::Quarantined(record)),
-            proof => Ok(known(proof)?.map(|proof| (entry.payload, proof))),
-        }
+        let proof = StoredTree::of(&*self.store)?.inclusion(record, at);
+        Ok(known(proof)?.map(|proof| (entry.payload, proof)))
     }
 
     /// The proof that the head at `newer` extends the one at `older`; `None` where there are no such heads, or the records
@@ -229,7 +224,10 @@ impl Ledger {
         if older > newer || newer > self.journal.durable() {
             return Ok(None);
         }
-        known(StoredTree::of(&*self.store)?.consistency(older, newer))
+        match known(StoredTree::of(&*self.store)?.consistency(older, newer)) {
+            Err(StoreError::Quarantined(_)) => Ok(None),
+            proof => proof,
+        }
     }
 
     /// A copy of all rows, to compare with a fold: of each id what memory holds, else what the disk says. Call it only
@@ -280,7 +278,8 @@ impl Ledger {
 fn known<T>(proof: Result<T, TreeError>) -> Result<Option<T>, StoreError> {
     match proof {
         Ok(proof) => Ok(Some(proof)),
-        Err(TreeError::Unknown(_) | TreeError::Hidden(_)) => Ok(None),
+        Err(TreeError::Unknown(_)) => Ok(None),
+        Err(TreeError::Hidden(record)) => Err(StoreError::Quarantined(record)),
         Err(TreeError::Store(error)) => Err(error),
     }
 }

@@ -643,9 +643,7 @@ impl Rocks {
         }
         at.status().map_err(|error| unread(&error))
     }
-}
 
-impl Rocks {
     /// Reads on record by record. An iterator looks into every table that may hold what it seeks, and ends where any of them
     /// is damaged, also beside a record that is whole in another.
     fn read_beside_damage(&self, from: Sequence, visit: Visit<'_>) -> Result<(), StoreError> {

@@ -215,6 +215,19 @@ def command(*arguments, stdin=b"", env=None, cwd=None, seconds=60) -> subprocess
     return subprocess.run(line, input=stdin, capture_output=True, env=environment, cwd=cwd, timeout=seconds)
 
 
+def refused(*arguments, **options) -> str:
+    """What a command says that fails."""
+    result = command(*arguments, **options)
+    assert result.returncode == 1, result.stdout
+    return result.stderr.decode()
+
+
+def bytes_of(data_dir: Path) -> dict:
+    """Records, rows and the head: what RocksDB says of itself is none of them."""
+    files = (file for file in data_dir.rglob("*") if file.is_file() and not file.name.startswith("LOG"))
+    return {file: file.read_bytes() for file in files}
+
+
 def raw_callback(body: bytes, headers: dict) -> bytes:
     """A callback as it goes over a connection of one's own."""
     headers = {**headers, "Content-Length": str(len(body)), "Host": "tapgate"}

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tapgate import command, sign_v1
+from tapgate import bytes_of, command, refused, sign_v1
 from world import World, envelope, tap
 
 TAPS = 40
@@ -43,22 +43,10 @@ def newest_log(data_dir: Path) -> Path:
     return max((log for log in (data_dir / "journal").glob("*.log") if log.stat().st_size), key=lambda log: log.name)
 
 
-def bytes_of(data_dir: Path) -> dict:
-    """Records, rows and the head: what RocksDB says of itself is none of them."""
-    files = (file for file in data_dir.rglob("*") if file.is_file() and not file.name.startswith("LOG"))
-    return {file: file.read_bytes() for file in files}
-
-
 def records(data_dir: Path) -> list[dict]:
     dump = command("journal", "dump", data_dir)
     assert dump.returncode == 0, dump.stderr
     return [json.loads(line) for line in dump.stdout.splitlines()]
-
-
-def refused(*arguments, **options) -> str:
-    result = command(*arguments, **options)
-    assert result.returncode == 1, result.stdout
-    return result.stderr.decode()
 
 
 @pytest.mark.parametrize("damage", [cut_in_half, emptied, os.remove])

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tapgate import command, sign_v1
+from tapgate import bytes_of, command, refused, sign_v1
 from world import World, envelope, tap
 
 TAPS = 120
@@ -18,18 +18,6 @@ def change_a_bit(data_dir: Path):
     content = bytearray(table.read_bytes())
     content[len(content) // 2] ^= 1
     table.write_bytes(content)
-
-
-def refused(*arguments) -> str:
-    result = command(*arguments)
-    assert result.returncode == 1, result.stdout
-    return result.stderr.decode()
-
-
-def bytes_of(data_dir: Path) -> dict:
-    """Records, rows and the head: what RocksDB says of itself is none of them."""
-    files = (file for file in data_dir.rglob("*") if file.is_file() and not file.name.startswith(("LOG", "LOCK")))
-    return {file: file.read_bytes() for file in files}
 
 
 @pytest.fixture
