@@ -1,4 +1,5 @@
 //! What durable decisions cost: engine and RocksDB without HTTP, beside a bare group commit of the same bytes.
+#![allow(clippy::disallowed_methods, reason = "what is measured is real time")]
 #![expect(clippy::expect_used, reason = "a bench that meets the unexpected stops")]
 
 use std::sync::Arc;

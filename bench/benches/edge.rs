@@ -1,4 +1,5 @@
 //! What stands around a decision: the signature, the parser, the record's bytes, the answer's.
+#![allow(clippy::disallowed_methods, reason = "what is measured is real time")]
 #![expect(clippy::expect_used, reason = "a bench that meets the unexpected stops")]
 
 use std::hint::black_box;

@@ -1,5 +1,6 @@
 //! What the hot path costs in instructions, counted by valgrind: the same on a loud machine as on a quiet one, so a rise
 //! over the pinned count can fail a build (`bench/instructions.py`).
+#![allow(clippy::disallowed_methods, reason = "what is measured is real time")]
 #![expect(
     missing_docs,
     unused_qualifications,

@@ -1,4 +1,5 @@
 //! How fast a start is: rows of users loaded, and records folded behind them.
+#![allow(clippy::disallowed_methods, reason = "what is measured is real time")]
 #![expect(clippy::expect_used, reason = "a bench that meets the unexpected stops")]
 
 use std::hint::black_box;

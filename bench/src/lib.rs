@@ -1,4 +1,5 @@
 //! What the benches share: a ledger full of users, requests that never repeat, and a store that keeps nothing.
+#![allow(clippy::disallowed_methods, reason = "what is measured is real time")]
 #![expect(clippy::expect_used, clippy::panic, reason = "a bench that meets the unexpected stops")]
 
 mod slabs;

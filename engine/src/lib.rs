@@ -28,6 +28,7 @@
 //! assert_eq!(reply.outcome, Some(Outcome::Declined(Reason::UnknownUser)));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
+#![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests wait for real threads and real time"))]
 
 pub mod bytes;
 pub mod contract;

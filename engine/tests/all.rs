@@ -1,4 +1,5 @@
 //! Every integration test of the engine, in one binary: it is linked once, and its modules share one `world`.
+#![allow(clippy::disallowed_methods, reason = "tests wait for real threads and real time")]
 
 mod alerts;
 mod bounds;

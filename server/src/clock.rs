@@ -28,26 +28,42 @@ pub enum Doubt {
 }
 
 /// Wall time, watched against monotonic time and the journal; or, in the sandbox, a virtual time that runs faster.
-#[derive(Debug)]
 pub struct Clock {
     started: Instant,
     /// Wall time at the start, in milliseconds; or at that instant by the first wall time that the journal is not ahead of.
     started_at: AtomicU64,
-    /// The virtual time's speed relative to real time. 0: wall time.
+    /// The clock's speed relative to real time, at least 1.
     speed: u32,
+    /// Wall time, after so long a running time on this clock.
+    wall: Box<dyn Fn(Duration) -> UnixMillis + Send + Sync>,
     /// The time of the journal's last record at the start, while it lies in the future; else 0.
     ahead: AtomicU64,
     doubted: AtomicBool,
+}
+
+impl std::fmt::Debug for Clock {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Clock")
+            .field("started_at", &self.started_at())
+            .field("speed", &self.speed)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Clock {
     /// A clock that trusts the current wall time.
     #[must_use]
     pub fn start() -> Clock {
+        Clock::of(1, |_| wall())
+    }
+
+    /// A clock that runs at `speed` times real time, at least 1, and reads its wall time from `wall`.
+    fn of(speed: u32, wall: impl Fn(Duration) -> UnixMillis + Send + Sync + 'static) -> Clock {
         Clock {
             started: Instant::now(),
-            started_at: AtomicU64::new(wall().0),
-            speed: 0,
+            started_at: AtomicU64::new(wall(Duration::ZERO).0),
+            speed: speed.max(1),
+            wall: Box::new(wall),
             ahead: AtomicU64::new(0),
             doubted: AtomicBool::new(false),
         }
@@ -63,19 +79,15 @@ impl Clock {
     /// A virtual clock that starts at wall time and runs at `speed` times real time.
     #[must_use]
     pub fn accelerated(speed: u32) -> Clock {
-        Clock { speed, ..Clock::start() }
+        let started_at = wall();
+        Clock::of(speed, move |elapsed| after(started_at, elapsed))
     }
 
     /// The current time. It is not trusted while the clock has jumped, or while the journal is ahead of it; that ends by
     /// itself once the clock is right.
     pub fn now(&self) -> Moment {
-        let elapsed = self.started.elapsed();
-        let at = if self.speed == 0 {
-            wall()
-        } else {
-            let elapsed = u64::try_from((elapsed * self.speed).as_millis()).unwrap_or(u64::MAX);
-            UnixMillis(self.started_at().0.saturating_add(elapsed))
-        };
+        let elapsed = self.elapsed();
+        let at = (self.wall)(elapsed);
         let doubt = self.judge(at, elapsed);
         if self.doubted.swap(doubt.is_some(), Ordering::AcqRel) != doubt.is_some() {
             tell(at, doubt);
@@ -83,10 +95,23 @@ impl Clock {
         Moment { at, trusted: doubt.is_none() }
     }
 
+    /// The time by monotonic time, which no jump of wall time moves: for what is to be done after a while.
+    #[must_use]
+    pub fn steady(&self) -> UnixMillis {
+        after(self.started_at(), self.elapsed())
+    }
+
+    /// The current time, by monotonic time while wall time is not trusted: what is noted for later under a jump would else be
+    /// put off by it.
+    pub fn reckoned(&self) -> Moment {
+        let now = self.now();
+        if now.trusted { now } else { Moment { at: self.steady(), trusted: false } }
+    }
+
     /// Why the clock is not trusted; `None` while it is.
     pub fn doubt(&self) -> Option<Doubt> {
         let moment = self.now();
-        if moment.trusted { None } else { self.judge(moment.at, self.started.elapsed()) }
+        if moment.trusted { None } else { self.judge(moment.at, self.elapsed()) }
     }
 
     /// The time at start.
@@ -97,7 +122,7 @@ impl Clock {
 
     /// The running time on this clock.
     pub fn elapsed(&self) -> Duration {
-        self.started.elapsed() * self.speed.max(1)
+        self.started.elapsed() * self.speed
     }
 
     /// The running time in real time, whatever the speed.
@@ -106,8 +131,9 @@ impl Clock {
     }
 
     /// Sleeps for a duration on this clock, at least `real_min` in real time; returns early on a request to stop.
-    pub async fn rest(&self, duration: Duration, real_min: Duration, stopping: &mut Stopping) {
+    pub async fn rest(&self, duration: Duration, real_min: Duration, stopping: &Stopping) {
         tokio::select! {
+            biased;
             () = stopping.set() => {}
             () = tokio::time::sleep(self.real(duration).max(real_min)) => {}
         }
@@ -121,17 +147,14 @@ impl Clock {
     /// Converts a duration on this clock to real time.
     #[must_use]
     pub fn real(&self, duration: Duration) -> Duration {
-        duration / self.speed.max(1)
+        duration / self.speed
     }
 
     fn judge(&self, at: UnixMillis, elapsed: Duration) -> Option<Doubt> {
-        let elapsed = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
+        let elapsed = millis(elapsed);
         let latest = UnixMillis(self.ahead.load(Ordering::Acquire));
         if latest.0 > at.0.saturating_add(JUMP_MILLIS_MAX) {
             return Some(Doubt::JournalAhead { latest });
-        }
-        if self.speed > 0 {
-            return None;
         }
         let was_ahead = latest.0 > self.started_at().0.saturating_add(JUMP_MILLIS_MAX);
         if was_ahead {
@@ -162,9 +185,18 @@ fn tell(at: UnixMillis, doubt: Option<Doubt>) {
 }
 
 fn wall() -> UnixMillis {
-    UnixMillis(u64::try_from(since_epoch().as_millis()).unwrap_or(u64::MAX))
+    UnixMillis(millis(since_epoch()))
 }
 
+fn after(at: UnixMillis, elapsed: Duration) -> UnixMillis {
+    UnixMillis(at.0.saturating_add(millis(elapsed)))
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[expect(clippy::disallowed_methods, reason = "the only reader of wall time")]
 fn since_epoch() -> Duration {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
 }
@@ -178,7 +210,12 @@ pub(crate) fn ago(noted: Duration) -> Duration {
 impl Clock {
     /// A virtual clock from a time on, at the speed of tokio's.
     pub(crate) fn from(started_at: UnixMillis) -> Clock {
-        Clock { started_at: AtomicU64::new(started_at.0), ..Clock::accelerated(1) }
+        Clock::of(1, move |elapsed| after(started_at, elapsed))
+    }
+
+    /// A clock of a simulation, which says what its wall time is: it may jump.
+    pub(crate) fn simulated(speed: u32, wall: impl Fn() -> UnixMillis + Send + Sync + 'static) -> Clock {
+        Clock::of(speed, move |_| wall())
     }
 }
 

@@ -2,8 +2,10 @@
 //!
 //! `program` wires the parts together; `http` is thin; `wire` holds the JSON shapes; `signature` and `config` are pure;
 //! only `clock` reads wall time.
+#![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests wait for real threads and real time"))]
 
 pub mod alerting;
+pub mod beside;
 pub mod cli;
 pub mod clock;
 pub mod config;
@@ -11,6 +13,7 @@ pub mod delivery;
 mod error_chain;
 pub mod health;
 pub mod http;
+pub mod outgoing;
 pub mod program;
 pub mod provider;
 pub mod randomness;

@@ -1,27 +1,43 @@
 //! Stops jobs.
 
-use tokio::sync::watch;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use tokio::sync::Notify;
 
 /// The side that requests the stop. Dropping it requests the stop too.
 #[derive(Debug)]
-pub struct Stop(watch::Sender<bool>);
+pub struct Stop(Arc<Asked>);
 
 /// The job's side. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Stopping(watch::Receiver<bool>);
+pub struct Stopping(Arc<Asked>);
+
+/// Wakes in the order in which they wait, unlike a `watch`, so that one seed makes one history.
+#[derive(Debug, Default)]
+struct Asked {
+    is_set: AtomicBool,
+    told: Notify,
+}
 
 /// Both sides for one job.
 #[must_use]
 pub fn stopping() -> (Stop, Stopping) {
-    let (stop, stopping) = watch::channel(false);
-    (Stop(stop), Stopping(stopping))
+    let asked = Arc::<Asked>::default();
+    (Stop(Arc::clone(&asked)), Stopping(asked))
 }
 
 impl Stop {
     /// Requests the stop.
     pub fn stop(&self) {
-        // Fails only if the job has ended already.
-        let _ = self.0.send(true);
+        self.0.is_set.store(true, Ordering::Release);
+        self.0.told.notify_waiters();
+    }
+}
+
+impl Drop for Stop {
+    fn drop(&mut self) {
+        self.stop();
     }
 }
 
@@ -29,12 +45,16 @@ impl Stopping {
     /// Whether the job must stop.
     #[must_use]
     pub fn is_set(&self) -> bool {
-        *self.0.borrow() || self.0.has_changed().is_err()
+        self.0.is_set.load(Ordering::Acquire)
     }
 
     /// Waits for the request to stop.
-    pub async fn set(&mut self) {
-        // An error means that the requesting side was dropped.
-        let _ = self.0.wait_for(|stopping| *stopping).await;
+    pub async fn set(&self) {
+        let mut told = std::pin::pin!(self.0.told.notified());
+        // Waits from here on: what is set now is seen below, and what is set later wakes.
+        told.as_mut().enable();
+        if !self.is_set() {
+            told.await;
+        }
     }
 }

@@ -191,19 +191,21 @@ struct Wing {
 const WINGS: &[Wing] = &[
     Wing { name: "stopping", knows: &[] },
     Wing { name: "randomness", knows: &[] },
+    Wing { name: "beside", knows: &[] },
     Wing { name: "error_chain", knows: &[] },
+    Wing { name: "outgoing", knows: &["error_chain"] },
     Wing { name: "health", knows: &[] },
     Wing { name: "trace", knows: &[] },
     Wing { name: "clock", knows: &["stopping"] },
     Wing { name: "signature", knows: &[] },
     Wing { name: "wire", knows: &[] },
-    Wing { name: "receipts", knows: &["stopping", "health", "clock", "signature", "wire"] },
+    Wing { name: "receipts", knows: &["stopping", "beside", "health", "clock", "signature", "wire"] },
     Wing { name: "treasury", knows: &["stopping", "clock", "wire"] },
     Wing {
         name: "provider",
-        knows: &["randomness", "error_chain", "health", "clock", "signature", "wire", "treasury"],
+        knows: &["randomness", "beside", "outgoing", "health", "clock", "signature", "wire", "treasury"],
     },
-    Wing { name: "delivery", knows: &["stopping", "randomness", "error_chain", "clock", "wire"] },
+    Wing { name: "delivery", knows: &["stopping", "randomness", "beside", "error_chain", "outgoing", "clock", "wire"] },
     Wing { name: "alerting", knows: &["stopping", "health", "clock", "wire", "treasury", "provider", "delivery"] },
     Wing {
         name: "http",
@@ -230,6 +232,7 @@ const WINGS: &[Wing] = &[
         knows: &[
             "stopping",
             "randomness",
+            "beside",
             "health",
             "trace",
             "clock",
@@ -299,6 +302,8 @@ fn sources(root: &Path, scope: &str) -> io::Result<Vec<PathBuf>> {
             found.push(path);
         }
     }
+    // It is compiled for tests only, and plays every part outside of the server.
+    found.retain(|path| !path.components().any(|part| part.as_os_str() == "simulation"));
     found.sort();
     Ok(found)
 }
@@ -400,6 +405,26 @@ fn every_wing_named_is_seen() {
     check("use crate::{health, wire::ur};\n", &[(1, "health"), (1, "wire")]);
     check("use crate::{\n    health,\n    wire::ur,\n};\nuse std::fmt;", &[(2, "health"), (3, "wire")]);
     check("// crate::http\nuse tapgate_engine::ids;\n#[cfg(test)]\nmod tests {\n    use crate::http;\n}", &[]);
+}
+
+/// Where several branches are ready, tokio draws lots, unless it is told to take the first.
+#[test]
+fn what_is_selected_is_no_chance() -> io::Result<()> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    // Signals and people at a terminal: no simulation has them.
+    let left_out = ["program/start.rs", "sandbox", "cli"].map(|path| root.join(path));
+    let mut drawn = Vec::new();
+    for file in sources(&root, "")?.into_iter().filter(|file| !left_out.iter().any(|out| file.starts_with(out))) {
+        let source = std::fs::read_to_string(&file)?;
+        let lines: Vec<_> = source.lines().collect();
+        for (number, lines) in (1..).zip(lines.windows(2)) {
+            if lines[0].contains("select! {") && lines[1].trim() != "biased;" {
+                drawn.push(format!("{}:{number}", file.display()));
+            }
+        }
+    }
+    assert!(drawn.is_empty(), "`biased;` is missing after\n{}", drawn.join("\n"));
+    Ok(())
 }
 
 #[test]

@@ -2,6 +2,7 @@
 //!
 //! Submits are timed in batches while the store's gate is closed, so that neither the disk nor the journal thread has a
 //! part in it; what they wrote is drained between batches.
+#![allow(clippy::disallowed_methods, reason = "what is measured is real time")]
 #![expect(clippy::expect_used, reason = "a bench that meets the unexpected stops")]
 
 mod floors;

@@ -14,7 +14,8 @@ pub use ticket::{Durability, Ticket, Wait};
 pub use writer::{GROUP_RECORDS_MAX, OnFailure};
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Wake, Waker};
 use std::thread::{JoinHandle, Thread};
 
 use crossbeam::atomic::AtomicCell;
@@ -28,8 +29,28 @@ use writer::Writer;
 /// Dropping the journal writes published records and stops its thread.
 pub struct Journal {
     queue: Arc<Queue>,
-    writer: Thread,
-    handle: Mutex<Option<JoinHandle<()>>>,
+    /// Woken when a record is published while the writer rests.
+    writer: Waker,
+    runs: Mutex<Runs>,
+}
+
+/// Who has the writer take its turns.
+enum Runs {
+    /// A thread of its own.
+    Thread(JoinHandle<()>),
+    /// Whoever calls [`Journal::turn`].
+    ByHand(Box<Writer>),
+    /// It has ended.
+    Ended,
+}
+
+/// Wakes the journal's thread.
+struct Unpark(Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
 }
 
 impl std::fmt::Debug for Journal {
@@ -44,6 +65,31 @@ impl Journal {
     /// # Errors
     /// The store cannot be read, or the thread cannot be started.
     pub fn start(store: Arc<dyn Store>, on_failure: OnFailure) -> Result<Journal, StoreError> {
+        let writer = Journal::writer(store, on_failure)?;
+        let queue = Arc::clone(writer.queue());
+        #[expect(clippy::disallowed_methods, reason = "the journal's thread")]
+        let handle = std::thread::Builder::new()
+            .name("journal".to_owned())
+            .spawn(move || writer.run())
+            .map_err(|error| StoreError::Failed(format!("the journal thread did not start: {error}")))?;
+        let writer = Waker::from(Arc::new(Unpark(handle.thread().clone())));
+        Ok(Journal { queue, writer, runs: Mutex::new(Runs::Thread(handle)) })
+    }
+
+    /// A journal without a thread: records are written when [`Journal::turn`] is called, and by who waits for them in
+    /// [`Journal::block_on`]. A simulation decides when that is. `woken` is told that there is something to write.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub fn by_hand(store: Arc<dyn Store>, on_failure: OnFailure, woken: Waker) -> Result<Journal, StoreError> {
+        let writer = Journal::writer(store, on_failure)?;
+        let queue = Arc::clone(writer.queue());
+        // Nobody parks, so every published record wakes.
+        queue.idle.store(true, Ordering::Release);
+        Ok(Journal { queue, writer: woken, runs: Mutex::new(Runs::ByHand(Box::new(writer))) })
+    }
+
+    fn writer(store: Arc<dyn Store>, on_failure: OnFailure) -> Result<Writer, StoreError> {
         let head = store.head()?;
         let frontier = StoredTree::of(&*store)?.frontier(head)?;
         let slots = (0..QUEUE_RECORDS_MAX).map(|_| AtomicCell::new(None)).collect();
@@ -59,12 +105,26 @@ impl Journal {
             awaited: Mutex::default(),
             spare: Mutex::default(),
         });
-        let writer = Writer { queue: Arc::clone(&queue), store, frontier, found: None, on_failure: Some(on_failure) };
-        let handle = std::thread::Builder::new()
-            .name("journal".to_owned())
-            .spawn(move || writer.run())
-            .map_err(|error| StoreError::Failed(format!("the journal thread did not start: {error}")))?;
-        Ok(Journal { queue, writer: handle.thread().clone(), handle: Mutex::new(Some(handle)) })
+        Ok(Writer::new(queue, store, frontier, on_failure))
+    }
+
+    /// Has a journal [by hand](Journal::by_hand) write what has gathered, at most one group. False if there was nothing,
+    /// or a thread does it.
+    pub fn turn(&self) -> bool {
+        match &mut *self.runs() {
+            Runs::ByHand(writer) => writer.turn(),
+            Runs::Thread(_) | Runs::Ended => false,
+        }
+    }
+
+    /// Blocks this thread until a ticket of this journal's is resolved.
+    pub fn block_on(&self, ticket: &Ticket) -> Durability {
+        while self.turn() {}
+        ticket.block()
+    }
+
+    fn runs(&self) -> MutexGuard<'_, Runs> {
+        self.runs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Reserves a place: the step of a change that can fail for lack of room, before any change.
@@ -131,14 +191,18 @@ impl Journal {
         self.queue.failed.load(Ordering::Acquire)
     }
 
-    /// Refuses new records, makes claimed records durable, and stops the thread.
+    /// Refuses new records, makes claimed records durable, and ends the writer.
     pub fn close(&self) {
         self.queue.closing.store(true, Ordering::SeqCst);
-        self.writer.unpark();
-        let handle = self.handle.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(handle) = handle {
-            // The thread ends by itself; if it panicked, the process has aborted.
-            let _ = handle.join();
+        self.writer.wake_by_ref();
+        let runs = std::mem::replace(&mut *self.runs(), Runs::Ended);
+        match runs {
+            Runs::Thread(handle) => {
+                // The thread ends by itself; if it panicked, the process has aborted.
+                let _ = handle.join();
+            }
+            Runs::ByHand(mut writer) => while writer.turn() {},
+            Runs::Ended => {}
         }
     }
 }

@@ -202,7 +202,7 @@ impl Claim<'_> {
         // Pairs with the fence in `Writer::rest`: either it sees the record, or this sees it idle.
         fence(Ordering::SeqCst);
         if queue.idle.load(Ordering::Relaxed) {
-            self.journal.writer.unpark();
+            self.journal.writer.wake_by_ref();
         }
     }
 }

@@ -8,6 +8,8 @@ use std::task::{Context, Poll, Waker};
 
 use smallvec::SmallVec;
 
+use super::Unpark;
+
 const PENDING: u8 = 0;
 
 const DURABLE: u8 = 1;
@@ -102,13 +104,8 @@ impl Ticket {
     }
 
     /// Blocks this thread until the durability is known.
+    #[expect(clippy::disallowed_methods, reason = "of a journal with a thread")]
     pub fn block(&self) -> Durability {
-        struct Unpark(std::thread::Thread);
-        impl std::task::Wake for Unpark {
-            fn wake(self: Arc<Self>) {
-                self.0.unpark();
-            }
-        }
         let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
         let mut context = Context::from_waker(&waker);
         let mut wait = self.wait();

@@ -22,21 +22,23 @@ const CLOSING_LOOK_INTERVAL: Duration = Duration::from_millis(1);
 pub type OnFailure = Box<dyn FnOnce(StoreError) + Send>;
 
 pub(super) struct Writer {
-    pub(super) queue: Arc<Queue>,
-    pub(super) store: Arc<dyn Store>,
+    queue: Arc<Queue>,
+    store: Arc<dyn Store>,
     /// The tree over every record taken.
-    pub(super) frontier: Frontier,
+    frontier: Frontier,
     /// The next record, if a check before resting found it.
-    pub(super) found: Option<Travelling>,
-    pub(super) on_failure: Option<OnFailure>,
+    found: Option<Travelling>,
+    group: Group,
+    on_failure: Option<OnFailure>,
 }
 
-/// Records written as one, and the tree's nodes that they complete.
+/// Records written as one, and the tree's nodes that they complete. Empty between turns.
 struct Group {
     entries: Vec<Entry>,
     completed: Vec<Node>,
     /// Where the entries' bytes came from, and where they go again.
     published: Vec<Travelling>,
+    resolves: Vec<Resolves>,
 }
 
 /// The places that a decision gives back: one that was given up has its release still to come.
@@ -45,49 +47,65 @@ fn decision_places(is_settled: bool) -> u64 {
 }
 
 impl Writer {
-    pub(super) fn run(mut self) {
-        let mut group = Group {
+    pub(super) fn new(queue: Arc<Queue>, store: Arc<dyn Store>, frontier: Frontier, on_failure: OnFailure) -> Writer {
+        let group = Group {
             entries: Vec::with_capacity(GROUP_RECORDS_MAX),
             completed: Vec::new(),
             published: Vec::with_capacity(GROUP_RECORDS_MAX),
+            resolves: Vec::with_capacity(GROUP_RECORDS_MAX),
         };
-        let mut resolves = Vec::with_capacity(GROUP_RECORDS_MAX);
+        Writer { queue, store, frontier, found: None, group, on_failure: Some(on_failure) }
+    }
+
+    pub(super) fn queue(&self) -> &Arc<Queue> {
+        &self.queue
+    }
+
+    /// The journal's thread.
+    pub(super) fn run(mut self) {
         loop {
-            self.gather(&mut group, &mut resolves);
-            if group.entries.is_empty() {
+            if !self.turn() {
                 if self.is_done() {
                     return;
                 }
                 self.rest();
-                continue;
             }
-            // While every core is busy deciding, more records are a moment away, and one write serves them all; with an
-            // idle core this returns at once.
-            std::thread::yield_now();
-            self.gather(&mut group, &mut resolves);
-            let durable = self.append(&group);
-            self.queue.resolve_awaited();
-            self.settle(&mut resolves, durable);
-            group.completed.clear();
-            let spare = group.published.drain(..).zip(group.entries.drain(..));
-            self.queue.keep(spare.map(|(mut published, entry)| {
-                published.payload = entry.payload;
-                published
-            }));
         }
     }
 
+    /// Writes the records that have gathered, at most one group. False if there was none.
+    pub(super) fn turn(&mut self) -> bool {
+        self.gather();
+        if self.group.entries.is_empty() {
+            return false;
+        }
+        // While every core is busy deciding, more records are a moment away, and one write serves them all; with an
+        // idle core this returns at once.
+        std::thread::yield_now();
+        self.gather();
+        let durable = self.append();
+        self.queue.resolve_awaited();
+        self.settle(durable);
+        self.group.completed.clear();
+        let spare = self.group.published.drain(..).zip(self.group.entries.drain(..));
+        self.queue.keep(spare.map(|(mut published, entry)| {
+            published.payload = entry.payload;
+            published
+        }));
+        true
+    }
+
     /// Takes published records in order, up to a group.
-    fn gather(&mut self, group: &mut Group, resolves: &mut Vec<Resolves>) {
-        while group.entries.len() < GROUP_RECORDS_MAX {
+    fn gather(&mut self) {
+        while self.group.entries.len() < GROUP_RECORDS_MAX {
             let next = self.next();
             let found = self.found.take().or_else(|| self.queue.slot(next).take());
             let Some(mut published) = found else { return };
             let (entry, leaf) = Entry::new(next, std::mem::take(&mut published.payload));
-            self.frontier.append(leaf, |node| group.completed.push(node));
-            group.entries.push(entry);
-            resolves.push(std::mem::take(&mut published.resolves));
-            group.published.push(published);
+            self.frontier.append(leaf, |node| self.group.completed.push(node));
+            self.group.entries.push(entry);
+            self.group.resolves.push(std::mem::take(&mut published.resolves));
+            self.group.published.push(published);
         }
     }
 
@@ -96,13 +114,13 @@ impl Writer {
     }
 
     /// Never retries after a failure: a second attempt may report records as written that are not.
-    fn append(&mut self, group: &Group) -> bool {
+    fn append(&mut self) -> bool {
         if self.queue.failed.load(Ordering::Acquire) {
             return false;
         }
-        match self.store.append(&group.entries, &group.completed) {
+        match self.store.append(&self.group.entries, &self.group.completed) {
             Ok(()) => {
-                let last = group.entries.last().map_or(Sequence::ZERO, |entry| entry.sequence);
+                let last = self.group.entries.last().map_or(Sequence::ZERO, |entry| entry.sequence);
                 self.queue.durable.store(last.0, Ordering::Release);
                 true
             }
@@ -116,10 +134,10 @@ impl Writer {
         }
     }
 
-    fn settle(&self, resolves: &mut Vec<Resolves>, durable: bool) {
+    fn settle(&mut self, durable: bool) {
         let last = self.queue.durable.load(Ordering::Relaxed);
         let mut places = 0;
-        for resolved in resolves.drain(..) {
+        for resolved in self.group.resolves.drain(..) {
             places += match (resolved, durable) {
                 (Resolves::Nothing, _) => 1,
                 (Resolves::Decision(ticket), true) => decision_places(ticket.record_durable()),
@@ -147,6 +165,7 @@ impl Writer {
         self.queue.closing.load(Ordering::SeqCst) && self.queue.occupied.load(Ordering::SeqCst) == 0
     }
 
+    #[expect(clippy::disallowed_methods, reason = "only the journal's thread rests")]
     fn rest(&mut self) {
         self.queue.idle.store(true, Ordering::Relaxed);
         // Pairs with the fence in `Claim::publish`.

@@ -50,7 +50,7 @@ impl Ledger {
 
     /// Waits until everything up to `sequence` is durable.
     pub(super) fn await_durable(&self, sequence: Sequence) -> Result<(), StoreError> {
-        match self.journal.await_durable(sequence).map(|ticket| ticket.block()) {
+        match self.journal.await_durable(sequence).map(|ticket| self.journal.block_on(&ticket)) {
             None | Some(Durability::Durable | Durability::Released) => Ok(()),
             Some(Durability::Failed) => Err(StoreError::Failed("the journal has failed".to_owned())),
         }

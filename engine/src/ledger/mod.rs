@@ -33,6 +33,7 @@ pub use write_rows::RowsWritten;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::task::Waker;
 
 use ahash::RandomState;
 use crossbeam::sync::ShardedLock;
@@ -127,8 +128,36 @@ impl Ledger {
         hash_seed: u64,
         on_failure: OnFailure,
     ) -> Result<Ledger, StoreError> {
-        assert!(policy.limit_weight <= LIMIT_WEIGHT_MAX, "a use counts {LIMIT_WEIGHT_MAX} times at most");
         let journal = Journal::start(Arc::clone(&store), on_failure)?;
+        Ledger::over(journal, store, recovered, policy, hash_seed)
+    }
+
+    /// The same without a thread of its own ([`Journal::by_hand`]).
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    ///
+    /// # Panics
+    /// As for [`Ledger::start`].
+    pub fn by_hand(
+        store: Arc<dyn Store>,
+        recovered: State,
+        policy: Policy,
+        hash_seed: u64,
+        (on_failure, woken): (OnFailure, Waker),
+    ) -> Result<Ledger, StoreError> {
+        let journal = Journal::by_hand(Arc::clone(&store), on_failure, woken)?;
+        Ledger::over(journal, store, recovered, policy, hash_seed)
+    }
+
+    fn over(
+        journal: Journal,
+        store: Arc<dyn Store>,
+        recovered: State,
+        policy: Policy,
+        hash_seed: u64,
+    ) -> Result<Ledger, StoreError> {
+        assert!(policy.limit_weight <= LIMIT_WEIGHT_MAX, "a use counts {LIMIT_WEIGHT_MAX} times at most");
         let hasher = hasher(hash_seed);
         let (watermark, sum) = (store.watermark()?, IndexSum::load(&*store)?);
         let State { users, index, postings, noted, keys, pools, shelves, program, .. } = recovered;

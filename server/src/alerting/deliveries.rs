@@ -181,6 +181,7 @@ mod tests {
     use tapgate_engine::time::{UnixMillis, UnixSeconds};
 
     use super::*;
+    use crate::beside::Beside;
     use crate::delivery::outbox::LedgerOutbox;
     use crate::delivery::outbox::events::Events;
     use crate::delivery::worker::{Setup, Worker, limits};
@@ -261,8 +262,13 @@ mod tests {
         let wanted = Events { wanted: EventKind::ALL.to_vec(), tolerance: Tolerance::default() };
         let outbox = Arc::new(LedgerOutbox::new(Arc::clone(&ledger), Arc::clone(&clock), wanted));
         let limits = limits(Duration::from_secs(10 * 365 * 86_400));
-        let setup =
-            Setup { name: "core".to_owned(), limits, clock: Arc::clone(&clock), randomness: Randomness::of_system() };
+        let setup = Setup {
+            name: "core".to_owned(),
+            limits,
+            clock: Arc::clone(&clock),
+            randomness: Randomness::of_system(),
+            beside: Beside::on_threads(),
+        };
         let (worker, handle) = Worker::new(setup, outbox, RejectsCredits).unwrap();
         tokio::spawn(worker.run(std::future::pending()));
         tokio::spawn(Alarm::new(Arc::clone(&ledger), Arc::clone(&clock), "core", handle.watch()).watch());

@@ -80,12 +80,12 @@ pub struct Settings {
 
 impl Watch {
     /// Runs until tapgate stops. Forecasts take time that no decision may wait for, so this needs a thread of its own.
-    pub async fn run(self, mut stopping: Stopping) {
+    pub async fn run(self, stopping: Stopping) {
         let mut seen = PreviousCheck::default();
         while !stopping.is_set() {
             seen.journal = observe_journal(&self, seen.journal);
             turn(&self, &mut seen, self.clock.now());
-            self.clock.rest(self.settings.interval, INTERVAL_MIN, &mut stopping).await;
+            self.clock.rest(self.settings.interval, INTERVAL_MIN, &stopping).await;
         }
     }
 }

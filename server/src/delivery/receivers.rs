@@ -7,11 +7,12 @@ use tapgate_engine::fact::Provider;
 use tapgate_engine::ledger::Ledger;
 use tokio::task::JoinSet;
 
+use crate::beside::Beside;
 use crate::clock::Clock;
 use crate::delivery::channel::mail::Mail;
 use crate::delivery::channel::pagerduty::PagerDuty;
 use crate::delivery::channel::partner_api::PartnerApi;
-use crate::delivery::channel::post::{ATTEMPT_TIMEOUT, Post, PostSetUpError};
+use crate::delivery::channel::post::{Post, PostSetUpError};
 use crate::delivery::channel::slack::Slack;
 use crate::delivery::channel::webhook::Webhook;
 use crate::delivery::outbox::events::Events;
@@ -54,11 +55,20 @@ pub enum ReceiversError {
 }
 
 /// The parts that all receivers share.
+/// What every worker is given.
+#[derive(Clone, Copy)]
+pub struct Given<'a> {
+    pub clock: &'a Arc<Clock>,
+    pub randomness: &'a Randomness,
+    pub beside: &'a Beside,
+    /// Makes a client that posts.
+    pub post: &'a dyn Fn() -> Result<Post, PostSetUpError>,
+}
+
 struct Made<'a> {
     settings: &'a Settings,
     ledger: &'a Arc<Ledger>,
-    clock: &'a Arc<Clock>,
-    randomness: &'a Randomness,
+    given: Given<'a>,
     deliveries: Vec<Delivery>,
     workers: Vec<PreparedWorker>,
 }
@@ -70,17 +80,16 @@ struct Made<'a> {
 pub fn prepare(
     settings: &Settings,
     ledger: &Arc<Ledger>,
-    clock: &Arc<Clock>,
-    randomness: &Randomness,
+    given: Given<'_>,
 ) -> Result<(Vec<Delivery>, Vec<PreparedWorker>), ReceiversError> {
     // Without receivers no TLS is needed.
-    let post = || Post::new(settings.guard, ATTEMPT_TIMEOUT);
-    let mut made = Made { settings, ledger, clock, randomness, deliveries: Vec::new(), workers: Vec::new() };
+    let post = given.post;
+    let mut made = Made { settings, ledger, given, deliveries: Vec::new(), workers: Vec::new() };
     for WebhookReceiver { name, url, secrets, events } in &settings.webhooks {
         let receiver = Webhook::new(post()?, url.clone(), secrets.clone());
         let outbox = LedgerOutbox::new(
             Arc::clone(ledger),
-            Arc::clone(clock),
+            Arc::clone(given.clock),
             Events { wanted: events.clone(), tolerance: ledger.policy().tolerance },
         );
         made.add("webhook", name, url.origin(), outbox, receiver)?;
@@ -101,7 +110,7 @@ pub fn prepare(
         let accounts = Arc::clone(ledger);
         let is_of_partner: IsOfPartner = Box::new(move |user| accounts.provider_of(user) == Some(Provider::PartnerApi));
         let receiver = PartnerApi::new(post()?, base_url.clone(), api_key.clone());
-        let outbox = LedgerOutbox::new(Arc::clone(ledger), Arc::clone(clock), Instructions { is_of_partner });
+        let outbox = LedgerOutbox::new(Arc::clone(ledger), Arc::clone(given.clock), Instructions { is_of_partner });
         made.add("partner-api", name, base_url.origin(), outbox, receiver)?;
     }
     Ok((made.deliveries, made.workers))
@@ -118,7 +127,7 @@ impl Made<'_> {
     where
         R: Receiver<Content = crate::delivery::Notice>,
     {
-        let outbox = LedgerOutbox::new(Arc::clone(self.ledger), Arc::clone(self.clock), Notices);
+        let outbox = LedgerOutbox::new(Arc::clone(self.ledger), Arc::clone(self.given.clock), Notices);
         self.add(kind, name, url, outbox, receiver)
     }
 
@@ -134,12 +143,17 @@ impl Made<'_> {
         O: Outbox<Error = OutboxError>,
         R: Receiver<Content = O::Content>,
     {
-        let limits = limits(self.settings.park_after);
-        let setup =
-            Setup { name: name.to_owned(), limits, clock: Arc::clone(self.clock), randomness: self.randomness.clone() };
+        let (limits, given) = (limits(self.settings.park_after), &self.given);
+        let setup = Setup {
+            name: name.to_owned(),
+            limits,
+            clock: Arc::clone(given.clock),
+            randomness: given.randomness.clone(),
+            beside: given.beside.clone(),
+        };
         let (worker, handle) = Worker::new(setup, Arc::new(outbox), receiver)?;
         self.deliveries.push(Delivery { kind, url, handle });
-        self.workers.push(Box::new(move |mut stopping| Box::pin(async move { worker.run(stopping.set()).await })));
+        self.workers.push(Box::new(move |stopping| Box::pin(async move { worker.run(stopping.set()).await })));
         Ok(())
     }
 }

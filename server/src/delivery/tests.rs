@@ -3,6 +3,7 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::future::pending;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -30,6 +31,7 @@ use super::tail::NotRejected;
 use super::tail::{Limits, State};
 use super::worker::{Handle, OrderError, Setup, Worker};
 use super::*;
+use crate::beside::Beside;
 use crate::clock::Clock;
 use crate::randomness::Randomness;
 
@@ -241,10 +243,18 @@ impl Running {
     }
 
     fn with(journal: &Arc<Journal>, webhook: Webhook, speed: u32) -> Running {
-        let clock = if speed == 1 { Clock::start() } else { Clock::accelerated(speed) };
+        Running::on(if speed == 1 { Clock::start() } else { Clock::accelerated(speed) }, journal, webhook)
+    }
+
+    fn on(clock: Clock, journal: &Arc<Journal>, webhook: Webhook) -> Running {
         let limits = Limits { window: 32, concurrency: 4, park_after: Duration::from_secs(24 * 3_600) };
-        let setup =
-            Setup { name: "webhook".to_owned(), limits, clock: Arc::new(clock), randomness: Randomness::of_system() };
+        let setup = Setup {
+            name: "webhook".to_owned(),
+            limits,
+            clock: Arc::new(clock),
+            randomness: Randomness::of_system(),
+            beside: Beside::on_threads(),
+        };
         let (worker, handle) = Worker::new(setup, Arc::clone(journal), webhook).unwrap();
         let (stop, stopped) = oneshot::channel();
         let task = tokio::spawn(worker.run(async { drop(stopped.await) }));
@@ -282,6 +292,27 @@ fn assert_ordered(seen: &[Seen]) {
         assert!(last[record % 7] < record, "{record} came before another one of its user");
         last[record % 7] = record;
     }
+}
+
+#[tokio::test]
+async fn a_jump_of_wall_time_neither_parks_a_receiver_nor_puts_off_what_is_sent_again() {
+    const MONTH: u64 = 30 * 86_400_000;
+    let (server, to) = Server::start(&[Answer::Status(500), Answer::Status(500)]).await;
+    let (ahead, began) = (Arc::new(AtomicU64::new(0)), tokio::time::Instant::now());
+    let jumped = Arc::clone(&ahead);
+    let wall = move || {
+        let passed = u64::try_from(began.elapsed().as_millis()).unwrap() * u64::from(SPEED);
+        UnixMillis(1_768_659_501_000 + passed + jumped.load(Ordering::Relaxed))
+    };
+    let journal = Journal::of(1);
+    let running = Running::on(Clock::simulated(SPEED, wall), &journal, webhook(to, TIMEOUT));
+    until("it has failed once", || !server.seen().is_empty()).await;
+    ahead.store(MONTH, Ordering::Relaxed);
+    until("it has failed again", || server.seen().len() > 1).await;
+    ahead.store(0, Ordering::Relaxed);
+    until("it is accepted", || !server.accepted().is_empty()).await;
+    until("it says so", || running.handle.status().state == State::Delivering).await;
+    running.end().await;
 }
 
 #[tokio::test]

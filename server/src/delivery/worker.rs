@@ -15,6 +15,7 @@ use tokio::task::{JoinError, JoinSet};
 use super::meters::Meters;
 use super::tail::{Failure, Limits, NotRejected, Position, Rejected, State, Tail};
 use super::{Order, Outbox, Outcome, Place, Receiver};
+use crate::beside::Beside;
 use crate::clock::Clock;
 use crate::randomness::Randomness;
 
@@ -132,6 +133,8 @@ pub struct Setup {
     pub clock: Arc<Clock>,
     /// Spreads attempts that failed together.
     pub randomness: Randomness,
+    /// Where the outbox waits for the disk.
+    pub beside: Beside,
 }
 
 /// One receiver's deliveries.
@@ -139,6 +142,7 @@ pub struct Worker<O: Outbox, R> {
     name: Arc<str>,
     clock: Arc<Clock>,
     randomness: Randomness,
+    beside: Beside,
     outbox: Arc<O>,
     receiver: Arc<R>,
     meters: Meters,
@@ -188,7 +192,7 @@ where
     /// # Errors
     /// The position could not be read, or a new one could not be stored.
     pub fn new(setup: Setup, outbox: Arc<O>, receiver: R) -> Result<WithHandle<O, R>, O::Error> {
-        let Setup { name, limits, clock, randomness } = setup;
+        let Setup { name, limits, clock, randomness, beside } = setup;
         let stored = match outbox.position(&name)? {
             Some(position) => position,
             None => {
@@ -199,7 +203,7 @@ where
         };
         let tail = Tail::new(limits, stored.clone());
         let (orders_in, orders) = mpsc::channel(ORDERS_MAX);
-        let (status, status_out) = watch::channel(status_of(&tail, 0, clock.now().at));
+        let (status, status_out) = watch::channel(status_of(&tail, 0, clock.steady()));
         let meters = Meters::new(&name);
         let name: Arc<str> = name.into();
         let handle = Handle { name: Arc::clone(&name), orders: orders_in, status: status_out };
@@ -208,6 +212,7 @@ where
             stored_at: clock.running(),
             clock,
             randomness,
+            beside,
             outbox,
             receiver: Arc::new(receiver),
             meters,
@@ -241,8 +246,9 @@ where
         self.wind_down().await;
     }
 
+    /// A jump of wall time must neither park a receiver nor put off what is sent again.
     fn now(&self) -> UnixMillis {
-        self.clock.now().at
+        self.clock.steady()
     }
 
     /// Fills the tail up to its window.
@@ -351,7 +357,7 @@ where
     /// Carries out an order once it is durable, or not at all. Running attempts continue meanwhile; the loop waits.
     async fn carry_out(&mut self, order: Order, by: Author) -> Result<(), OrderError<O::Error>> {
         let author = by.clone();
-        if behind(&self.outbox, move |outbox| outbox.is_repeated(&author)).await? {
+        if self.behind(move |outbox| outbox.is_repeated(&author)).await? {
             return Ok(());
         }
         if let Order::Skip { place, .. } = order {
@@ -365,7 +371,7 @@ where
         }
         let position = tail.position();
         let (name, asked, kept, author) = (Arc::clone(&self.name), order.clone(), position.clone(), by.clone());
-        behind(&self.outbox, move |outbox| outbox.store_order(&name, &asked, &kept, &author)).await?;
+        self.behind(move |outbox| outbox.store_order(&name, &asked, &kept, &author)).await?;
         if let Order::Replay(_) = order {
             // Their outcomes would be mistaken for those of the repetition.
             self.attempts.shutdown().await;
@@ -385,12 +391,23 @@ where
         Ok(())
     }
 
+    /// Has the outbox do what waits for the disk beside the threads that serve.
+    async fn behind<T: Send + 'static>(
+        &self,
+        ask: impl FnOnce(&O) -> Result<T, O::Error> + Send + 'static,
+    ) -> Result<T, OrderError<O::Error>> {
+        let outbox = Arc::clone(&self.outbox);
+        let answer = self.beside.run(move || ask(&outbox)).await;
+        Ok(answer.map_err(|_| OrderError::Stopped)??)
+    }
+
     /// Waits briefly for a running attempt at the message: the receiver may yet accept it.
     async fn settle(&mut self, place: Place) {
         let patience = tokio::time::sleep(SETTLE_PATIENCE);
         tokio::pin!(patience);
         while self.tail.is_under_way(place) {
             let ended = tokio::select! {
+                biased;
                 ended = self.attempts.join_next() => ended,
                 () = &mut patience => None,
             };
@@ -466,6 +483,7 @@ where
         tokio::pin!(patience);
         loop {
             tokio::select! {
+                biased;
                 ended = self.attempts.join_next() => match ended {
                     Some(ended) => self.ended(ended),
                     None => break,
@@ -474,21 +492,6 @@ where
             }
         }
         self.store();
-    }
-}
-
-/// Runs an outbox call that waits for the disk on a blocking thread.
-async fn behind<O: Outbox, T: Send + 'static>(
-    outbox: &Arc<O>,
-    ask: impl FnOnce(&O) -> Result<T, O::Error> + Send + 'static,
-) -> Result<T, OrderError<O::Error>> {
-    let outbox = Arc::clone(outbox);
-    match tokio::task::spawn_blocking(move || ask(&outbox)).await {
-        Ok(answer) => Ok(answer?),
-        Err(error) => {
-            pass_on_panic(error);
-            Err(OrderError::Stopped)
-        }
     }
 }
 

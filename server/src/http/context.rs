@@ -45,13 +45,14 @@ impl App {
         metrics: PrometheusHandle,
         hints: mpsc::Sender<Hint>,
         deliveries: Vec<Delivery>,
+        randomness: Randomness,
     ) -> App {
         App {
             health: Arc::default(),
             prefunding: Arc::default(),
             findings: Arc::default(),
             deliveries: deliveries.into(),
-            randomness: Randomness::of_system(),
+            randomness,
             ledger,
             treasury,
             clock,

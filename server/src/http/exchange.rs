@@ -14,26 +14,28 @@ use hyper::{Request, Response};
 use pin_project_lite::pin_project;
 
 use super::places::Place;
+#[cfg(test)]
+use super::{arrival::Arrival, listener::Connection, places::Places};
 
 /// A request's body while it comes.
 #[derive(Debug)]
-pub struct Arriving {
-    body: Incoming,
+pub struct Arriving<B = Incoming> {
+    body: B,
     place: Arc<Place>,
 }
 
-impl Arriving {
+impl<B> Arriving<B> {
     /// The rest of a body for which the request does not wait any more.
-    pub(super) fn into_inner(self) -> Incoming {
+    pub(super) fn into_inner(self) -> B {
         self.body
     }
 }
 
-impl Body for Arriving {
+impl<B: Body<Data = Bytes> + Unpin> Body for Arriving<B> {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = B::Error;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
         let polled = Pin::new(&mut self.body).poll_frame(cx);
         match &polled {
             Poll::Pending => self.place.awaits_more(),
@@ -66,15 +68,16 @@ impl<S> Placed<S> {
     }
 }
 
-impl<S, B> Service<Request<Incoming>> for Placed<S>
+impl<S, R, B> Service<Request<R>> for Placed<S>
 where
-    S: Service<Request<Arriving>, Response = Response<B>, Error = Infallible>,
+    R: Body<Data = Bytes> + Unpin,
+    S: Service<Request<Arriving<R>>, Response = Response<B>, Error = Infallible>,
 {
     type Response = Response<B>;
     type Error = Infallible;
     type Future = Answering<S::Future>;
 
-    fn call(&self, request: Request<Incoming>) -> Self::Future {
+    fn call(&self, request: Request<R>) -> Self::Future {
         self.place.begins(!request.body().is_end_stream());
         let request = request.map(|body| Arriving { body, place: Arc::clone(&self.place) });
         Answering { answer: self.service.call(request), place: Arc::clone(&self.place) }
@@ -106,4 +109,28 @@ where
         this.place.is_answered();
         Poll::Ready(Ok(answer))
     }
+}
+
+/// Asks as over a connection of its own, with nothing of HTTP in between; `None` where there is no place for it.
+#[cfg(test)]
+pub(crate) fn ask<S, F, R, B>(
+    places: &Arc<Places>,
+    service_of: F,
+    peer: std::net::IpAddr,
+    request: Request<R>,
+) -> Option<impl Future<Output = Response<B>> + use<S, F, R, B>>
+where
+    F: Fn(Connection) -> S,
+    R: Body<Data = Bytes> + Unpin,
+    S: Service<Request<Arriving<R>>, Response = Response<B>, Error = Infallible>,
+{
+    let seat = Arc::new(places.admit(peer)?);
+    let place = Arc::clone(seat.place());
+    let service = service_of(Connection { peer, arrival: Arrival::default(), seat: Arc::clone(&seat) });
+    let answer = Placed::new(service, place).call(request);
+    Some(async move {
+        let _seat = seat;
+        let Ok(answer) = answer.await;
+        answer
+    })
 }

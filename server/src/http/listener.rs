@@ -95,7 +95,7 @@ pub async fn serve<S, B>(
     places: Arc<Places>,
     service_of: impl Fn(Connection) -> S,
     told: impl Fn(Counts),
-    mut stopping: Stopping,
+    stopping: Stopping,
 ) where
     S: Service<Request<Arriving>, Response = Response<B>, Error = Infallible> + Send + 'static,
     S::Future: Send,
@@ -117,14 +117,15 @@ pub async fn serve<S, B>(
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
     loop {
         let accepted = tokio::select! {
-            accepted = accept(&listener, &open, terms.gone_after) => accepted,
+            biased;
+            () = stopping.set() => break,
             _ = ticks.tick() => {
                 let counts = places.sweep(began.elapsed());
                 meters.show(counts);
                 told(counts);
                 continue;
             }
-            () = stopping.set() => break,
+            accepted = accept(&listener, &open, terms.gone_after) => accepted,
         };
         let Some((stream, peer, file)) = accepted else { continue };
         let Some(seat) = places.admit(peer) else { continue };

@@ -5,7 +5,7 @@ pub mod arrival;
 pub mod context;
 mod delivered;
 mod events;
-mod exchange;
+pub(crate) mod exchange;
 pub mod listener;
 mod meters;
 pub mod partner;

@@ -148,12 +148,13 @@ impl Pressure {
     }
 
     /// Looks at disk and time until asked to stop.
-    pub async fn watch(self: Arc<Pressure>, ledger: Arc<Ledger>, mut stopping: Stopping) {
+    pub async fn watch(self: Arc<Pressure>, ledger: Arc<Ledger>, stopping: Stopping) {
         let journal = ledger.journal();
         loop {
             tokio::select! {
-                () = tokio::time::sleep(TURN) => {}
+                biased;
                 () = stopping.set() => return,
+                () = tokio::time::sleep(TURN) => {}
             }
             self.turn(Instant::now(), (journal.claimed().0, journal.durable().0));
         }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http_body_util::{BodyExt, Full};
-use hyper::body::{Body, Incoming};
+use hyper::body::Body;
 use hyper::header::{ALLOW, CONNECTION, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
 use hyper::http::request::Parts;
 use hyper::service::Service;
@@ -169,7 +169,7 @@ impl Public {
         self.settings.signatures.timestamp_window_seconds
     }
 
-    async fn respond(&self, request: hyper::Request<Arriving>, caller: &Caller) -> Response<Full<Bytes>> {
+    async fn respond<B: Sent>(&self, request: hyper::Request<Arriving<B>>, caller: &Caller) -> Response<Full<Bytes>> {
         let (head, body) = request.into_parts();
         let mut upload = Upload { ended: body.is_end_stream(), body };
         let answered = self.answer(&head, &mut upload, caller).await;
@@ -198,7 +198,7 @@ impl Public {
     }
 
     /// The checks that need no body come before it is read.
-    async fn answer(&self, head: &Parts, upload: &mut Upload, caller: &Caller) -> Result<Vec<u8>, Problem> {
+    async fn answer<B: Sent>(&self, head: &Parts, upload: &mut Upload<B>, caller: &Caller) -> Result<Vec<u8>, Problem> {
         let arrived = caller.arrival.of_request();
         *caller.asked() = None;
         let partner = self.partner.as_ref().filter(|_| head.uri.path() == partner::PATH);
@@ -231,7 +231,7 @@ impl Public {
     }
 
     /// The body of a request that comes too late for a decision in time, if it can wait and is here.
-    async fn spared(&self, upload: &mut Upload, is_told: bool) -> Result<Bytes, Problem> {
+    async fn spared<B: Sent>(&self, upload: &mut Upload<B>, is_told: bool) -> Result<Bytes, Problem> {
         let here = tokio::select! {
             biased;
             body = upload.read() => Some(body?),
@@ -337,12 +337,12 @@ impl Public {
     }
 }
 
-impl Service<hyper::Request<Arriving>> for Answering {
+impl<B: Sent> Service<hyper::Request<Arriving<B>>> for Answering {
     type Response = Response<Full<Bytes>>;
     type Error = Infallible;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
 
-    fn call(&self, request: hyper::Request<Arriving>) -> Self::Future {
+    fn call(&self, request: hyper::Request<Arriving<B>>) -> Self::Future {
         let (public, caller) = (Arc::clone(&self.public), Arc::clone(&self.caller));
         Box::pin(async move { Ok(trace::traced(public.respond(request, &caller)).await) })
     }
@@ -360,13 +360,18 @@ fn check_content_type(headers: &HeaderMap) -> Result<(), Problem> {
     if essence.eq_ignore_ascii_case("application/json") { Ok(()) } else { Err(Problem::UnsupportedMediaType) }
 }
 
+/// A request's body as it arrives: hyper's own, or a whole one where nothing is between.
+pub trait Sent: Body<Data = Bytes> + Send + Unpin + 'static {}
+
+impl<B: Body<Data = Bytes> + Send + Unpin + 'static> Sent for B {}
+
 /// A request's body, and whether it was read to its end.
-struct Upload {
-    body: Arriving,
+struct Upload<B> {
+    body: Arriving<B>,
     ended: bool,
 }
 
-impl Upload {
+impl<B: Sent> Upload<B> {
     async fn read(&mut self) -> Result<Bytes, Problem> {
         let mut read = BytesMut::with_capacity(usize::try_from(self.body.size_hint().lower()).unwrap_or(0));
         while let Some(frame) = self.body.frame().await {
@@ -385,7 +390,7 @@ impl Upload {
 
 /// Reads, within bounds, the rest of a refused body: closing a connection on unread bytes resets it, and the sender would not
 /// see the reason.
-async fn swallow(mut body: Incoming) {
+async fn swallow<B: Sent>(mut body: B) {
     let swallowed = async {
         let mut left = SWALLOWED_BYTES_MAX;
         while let Some(Ok(frame)) = body.frame().await {

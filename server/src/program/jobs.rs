@@ -10,7 +10,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tapgate_engine::store::StoreError;
-use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
 use self::durable_head::DurableHead;
@@ -18,16 +17,12 @@ use self::rows::Rows;
 use self::scrub::Scrubbing;
 use self::upkeep::Upkeep;
 use self::watchdog::Watchdog;
-use super::descriptors::Shares;
-use super::readers::Readers;
 use super::runner::Job;
 use crate::alerting::{self, watch};
+use crate::beside::Beside;
 use crate::config::Config;
 use crate::delivery::receivers::{self, PreparedWorker};
 use crate::http::context::App;
-use crate::http::listener::{self, Terms};
-use crate::http::places::{Counts, Places};
-use crate::http::{admin, public::Public};
 use crate::provider::api::UrApi;
 use crate::provider::feeds::{self, Feeds, Known};
 use crate::provider::hint::Hint;
@@ -41,58 +36,41 @@ use crate::treasury::follow::{Cache, Following};
 /// Yields to decisions: about a tenth of a contended core.
 const BEHIND_DECISIONS: Option<i32> = Some(10);
 /// Takes long, so it must not run on a thread that decides.
-const BESIDE_DECISIONS: Option<i32> = Some(0);
+pub(super) const BESIDE_DECISIONS: Option<i32> = Some(0);
 
 /// Receives an error of the store after which the process stops.
-type OnFailure = Arc<dyn Fn(StoreError) + Send + Sync>;
+pub(crate) type OnFailure = Arc<dyn Fn(StoreError) + Send + Sync>;
 
 /// The parts that jobs need besides the handlers' shared ones.
-pub(super) struct Parts<A> {
-    pub(super) workers: Vec<PreparedWorker>,
-    pub(super) cache: Arc<dyn Cache>,
-    pub(super) free_bytes: Box<dyn Fn() -> Option<u64> + Send + Sync>,
-    pub(super) rest: Box<dyn Fn(Duration) + Send>,
+pub(crate) struct Parts<A> {
+    pub(crate) workers: Vec<PreparedWorker>,
+    pub(crate) cache: Arc<dyn Cache>,
+    pub(crate) free_bytes: Box<dyn Fn() -> Option<u64> + Send + Sync>,
+    pub(crate) rest: Box<dyn Fn(Duration) + Send>,
     /// Folds the samples of histograms.
-    pub(super) fold_samples: Box<dyn Fn() + Send>,
-    pub(super) on_failure: OnFailure,
+    pub(crate) fold_samples: Box<dyn Fn() + Send>,
+    pub(crate) on_failure: OnFailure,
     /// Publishes signed heads.
-    pub(super) publish: Option<Publish>,
+    pub(crate) publish: Option<Publish>,
     /// `None` if UR is never called.
-    pub(super) provider: Option<Provider<A>>,
-    pub(super) known: Known,
-    pub(super) hinted: mpsc::Receiver<Hint>,
-    pub(super) public: TcpListener,
-    pub(super) admin: TcpListener,
-    pub(super) shares: Shares,
-    pub(super) readers: Readers,
+    pub(crate) provider: Option<Provider<A>>,
+    pub(crate) known: Known,
+    pub(crate) hinted: mpsc::Receiver<Hint>,
+    pub(crate) beside: Beside,
 }
 
 /// UR's API, and the settings of the jobs that call it.
-pub(super) struct Provider<A> {
-    pub(super) api: Arc<A>,
+pub(crate) struct Provider<A> {
+    pub(crate) api: Arc<A>,
     /// The address of the key that signs calls.
-    pub(super) partner: Address,
-    pub(super) feeds: feeds::Settings,
+    pub(crate) partner: Address,
+    pub(crate) feeds: feeds::Settings,
 }
 
-/// All jobs, in starting order.
-pub(super) fn list<A: UrApi>(app: &Arc<App>, config: &Config, parts: Parts<A>) -> Vec<Job> {
-    let Parts {
-        workers,
-        cache,
-        free_bytes,
-        rest,
-        fold_samples,
-        on_failure,
-        publish,
-        provider,
-        known,
-        hinted,
-        public,
-        admin,
-        shares,
-        readers,
-    } = parts;
+/// All jobs, in starting order; `doors` are those that let requests in.
+pub(crate) fn list<A: UrApi>(app: &Arc<App>, config: &Config, parts: Parts<A>, doors: Vec<Job>) -> Vec<Job> {
+    let Parts { workers, cache, free_bytes, rest, fold_samples, on_failure, publish, provider, known, hinted, beside } =
+        parts;
     let (ledger, clock) = (|| Arc::clone(&app.ledger), || Arc::clone(&app.clock));
     let watchdog = Watchdog { ledger: ledger(), clock: clock(), health: Arc::clone(&app.health), free_bytes };
     let upkeep = Upkeep { clock: clock(), fold: fold_samples };
@@ -117,33 +95,24 @@ pub(super) fn list<A: UrApi>(app: &Arc<App>, config: &Config, parts: Parts<A>) -
         Job::new("upkeep", BEHIND_DECISIONS, |stopping| upkeep.run(stopping)),
     ];
     if let Some(signer) = config.admin.signer.clone() {
-        let daily = Daily { signer, ledger: ledger(), clock: clock(), health: Arc::clone(&app.health), publish };
+        let daily = Daily {
+            signer,
+            ledger: ledger(),
+            clock: clock(),
+            health: Arc::clone(&app.health),
+            publish,
+            beside: beside.clone(),
+        };
         jobs.push(Job::new("receipts", BESIDE_DECISIONS, |stopping| daily.run(stopping)));
     } else {
         // No head can be late, or be contradicted.
         app.health.head_late().set(None);
         app.health.head_changed().set(None);
     }
-    let answers = Public::new(Arc::clone(app), config.public.clone());
-    let (pressure, journaling) = (answers.pressure(), ledger());
-    let answers = answers.services();
-    let shown = admin::services(Arc::clone(app), config.admin.clone(), readers.handle.clone());
-    let places = Places::new(config.connections.admin(shares.admin));
-    // On a thread of its own, so that neither waits for the other.
-    jobs.push(Job::new("admin", BESIDE_DECISIONS, move |stopping| async move {
-        listener::serve(admin, Terms::PEOPLE, places, shown, |_| {}, stopping).await;
-        readers.end().await;
-    }));
-    let places = Places::new(config.connections.public(shares.public));
-    let health = Arc::clone(&app.health);
-    let crowded = move |counts: Counts| health.set_crowded(counts.busy >= shares.public);
-    jobs.push(Job::new("public", None, move |stopping| async move {
-        let watch = pressure.watch(journaling, stopping.clone());
-        tokio::join!(listener::serve(public, Terms::UR, places, answers, crowded, stopping), watch);
-    }));
+    jobs.extend(doors);
     // Last, so that calls to UR end first at a stop: requests in progress may take their time.
     match provider {
-        Some(provider) => jobs.extend(of_provider(app, config, provider, &known, hinted)),
+        Some(provider) => jobs.extend(of_provider(app, config, provider, (&known, hinted), beside)),
         None => {
             let expiring = expiry::keep_expiring(ledger(), clock(), config.reconciliation);
             jobs.push(Job::cut_off("expiry", expiring));
@@ -157,8 +126,8 @@ fn of_provider<A: UrApi>(
     app: &App,
     config: &Config,
     provider: Provider<A>,
-    known: &Known,
-    hinted: mpsc::Receiver<Hint>,
+    (known, hinted): (&Known, mpsc::Receiver<Hint>),
+    beside: Beside,
 ) -> Vec<Job> {
     let Provider { api, partner, feeds: settings } = provider;
     let (prefunds, calls_per_minute) = (&config.prefunding, settings.calls_per_minute);
@@ -189,6 +158,7 @@ fn of_provider<A: UrApi>(
             treasury: Arc::clone(&app.treasury),
             board: Arc::clone(&app.prefunding),
             randomness: app.randomness.clone(),
+            beside,
             settings: prefunds.clone(),
         };
         jobs.push(Job::cut_off("prefunding", Prefunding::new(given, api, account, partner).run()));

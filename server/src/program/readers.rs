@@ -41,6 +41,7 @@ impl Readers {
     }
 
     /// Waits for reads in progress, but not for long.
+    #[expect(clippy::disallowed_methods, reason = "it waits for other threads to end")]
     pub(super) async fn end(mut self) {
         if let Some(runtime) = self.runtime.take() {
             // Fails only if this runtime ends, too.

@@ -30,10 +30,11 @@ impl Job {
 
     /// A job that may be cut off at any point: after a restart it repeats its unfinished work.
     pub fn cut_off(name: &'static str, running: impl Future<Output = ()> + Send + 'static) -> Job {
-        Job::new(name, None, |mut stopping: Stopping| async move {
+        Job::new(name, None, |stopping: Stopping| async move {
             tokio::select! {
-                () = running => {}
+                biased;
                 () = stopping.set() => {}
+                () = running => {}
             }
         })
     }
@@ -53,6 +54,7 @@ pub trait Spawn {
 pub struct Threads;
 
 impl Spawn for Threads {
+    #[expect(clippy::disallowed_methods, reason = "a job's own thread")]
     fn spawn(&self, name: &'static str, niceness: Option<i32>, running: Running) -> std::io::Result<()> {
         let Some(niceness) = niceness else {
             tokio::spawn(running);

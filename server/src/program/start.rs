@@ -1,18 +1,21 @@
 //! The start: recovers the state, builds every part from its inputs, and starts the jobs.
 
-use std::hash::{BuildHasher, RandomState};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use metrics_exporter_prometheus::PrometheusHandle;
+use tapgate_engine::fact::Policy;
 use tapgate_engine::ledger::Ledger;
 use tapgate_engine::recovery::recover;
-use tapgate_engine::store::StoreError;
+use tapgate_engine::rows::State;
 use tapgate_engine::store::rocks::{Rocks, TablesOpen};
+use tapgate_engine::store::{Store, StoreError};
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
 use super::descriptors;
+use super::doors::Doors;
 use super::files::{CacheFile, free_bytes, publish_into};
 use super::jobs::{Parts, Provider, list};
 use super::privacy;
@@ -20,8 +23,10 @@ use super::readers::Readers;
 use super::runner::{Jobs, Threads};
 use super::stop::ServeError;
 use super::telemetry;
+use crate::beside::Beside;
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::delivery::channel::post::{ATTEMPT_TIMEOUT, Post, PostSetUpError};
 use crate::delivery::receivers::{self, PreparedWorker};
 use crate::http::context::App;
 use crate::http::listener::Addresses;
@@ -65,6 +70,7 @@ impl Server {
     ///
     /// # Errors
     /// The state could not be recovered, or an address is in use.
+    #[expect(clippy::disallowed_methods, reason = "the rests of the row writer, on its own thread")]
     pub async fn start(config: Config, clock: Arc<Clock>) -> Result<Server, ServeError> {
         // Before the store opens its first file.
         let shares = descriptors::share_out(config.delivery.receivers());
@@ -84,7 +90,11 @@ impl Server {
         let readers = Readers::start().map_err(|error| ServeError::SetUp(format!("no threads to read on: {error}")))?;
         let (failed, failures) = mpsc::unbounded_channel();
         let (hints, hinted) = mpsc::channel(feeds::HINTS_MAX);
-        let (app, known, workers) = recovered(&config, (clock, shares.tables), failed.clone(), hints)?;
+        let (ground, post) = (ground(&config, (clock, shares.tables), failed.clone())?, || {
+            Post::new(config.delivery.guard, ATTEMPT_TIMEOUT)
+        });
+        let beside = ground.beside.clone();
+        let (app, known, workers) = assemble(&config, ground, &post, hints)?;
         let app = Arc::new(app);
         let public = bind(config.listen.public)?;
         let admin = bind(config.listen.admin)?;
@@ -104,13 +114,11 @@ impl Server {
             provider: provider(&app, &config)?,
             known,
             hinted,
-            public,
-            admin,
-            shares,
-            readers,
+            beside,
         };
+        let doors = Doors { public, admin, shares, readers };
         let mut jobs = Jobs::default();
-        for job in list(&app, &config, parts) {
+        for job in list(&app, &config, parts, doors.jobs(&app, &config)) {
             let name = job.name;
             let started = jobs.start(job, &Threads);
             started.map_err(|error| ServeError::SetUp(format!("the job {name} did not start: {error}")))?;
@@ -141,17 +149,52 @@ fn provider(app: &App, config: &Config) -> Result<Option<Provider<Client>>, Serv
     Ok(Some(Provider { api: Arc::new(client), partner, feeds }))
 }
 
-/// Recovers the state from the data directory, and builds the handlers' shared parts.
-fn recovered(
+/// What a server stands on. A simulation brings its own.
+pub(crate) struct Ground {
+    pub(crate) clock: Arc<Clock>,
+    pub(crate) randomness: Randomness,
+    pub(crate) beside: Beside,
+    pub(crate) metrics: PrometheusHandle,
+    pub(crate) store: Arc<dyn Store>,
+    /// Starts the ledger over what was recovered.
+    pub(crate) ledger: StartLedger,
+}
+
+type StartLedger = Box<dyn FnOnce(Arc<dyn Store>, State, Policy) -> Result<Ledger, StoreError>>;
+
+fn ground(
     config: &Config,
     (clock, tables): (Arc<Clock>, TablesOpen),
     failed: mpsc::UnboundedSender<StoreError>,
+) -> Result<Ground, ServeError> {
+    let metrics = telemetry::start_metrics().map_err(|error| ServeError::SetUp(error.to_string()))?;
+    let store = Rocks::open_within(&config.data_dir, config.durability, tables).map_err(in_store(config))?;
+    let (store, randomness) = (trace::watched(Arc::new(store)), Randomness::of_system());
+    let hash_seed = randomness.bits();
+    let on_failure = Box::new(move |error| {
+        // The receiver lives as long as the process.
+        let _ = failed.send(error);
+    });
+    let ledger: StartLedger =
+        Box::new(move |store, state, policy| Ledger::start(store, state, policy, hash_seed, on_failure));
+    Ok(Ground { clock, randomness, beside: Beside::on_threads(), metrics, store, ledger })
+}
+
+fn in_store(config: &Config) -> impl Fn(StoreError) -> ServeError {
+    |error| ServeError::Store { directory: config.data_dir.display().to_string(), error }
+}
+
+/// Recovers the state, and builds the handlers' shared parts. `post` makes the client that posts to a receiver.
+///
+/// # Errors
+/// The state could not be recovered, or a part could not be built.
+pub(crate) fn assemble(
+    config: &Config,
+    ground: Ground,
+    post: &dyn Fn() -> Result<Post, PostSetUpError>,
     hints: mpsc::Sender<Hint>,
 ) -> Result<(App, Known, Vec<PreparedWorker>), ServeError> {
-    let metrics = telemetry::start_metrics().map_err(|error| ServeError::SetUp(error.to_string()))?;
-    let in_store = |error| ServeError::Store { directory: config.data_dir.display().to_string(), error };
-    let store = Rocks::open_within(&config.data_dir, config.durability, tables).map_err(in_store)?;
-    let store = trace::watched(Arc::new(store));
+    let Ground { clock, randomness, beside, metrics, store, ledger } = ground;
     let began = clock.running();
     let recovered = recover(&store)?;
     tracing::info!(
@@ -164,22 +207,17 @@ fn recovered(
     );
     clock.check_behind(recovered.state.latest());
     let (users, holding) = if config.feeds.is_some() { recovered.state.accounts() } else { Default::default() };
-    let policy = config.policy.clone();
-    let hash_seed = RandomState::new().hash_one("tapgate");
-    let on_failure = Box::new(move |error| {
-        // The receiver lives as long as the process.
-        let _ = failed.send(error);
-    });
-    let ledger = Ledger::start(store, recovered.state, policy, hash_seed, on_failure).map_err(in_store)?;
+    let ledger = ledger(store, recovered.state, config.policy.clone()).map_err(in_store(config))?;
     let ledger = Arc::new(ledger);
     // Before any decision, so that each is made under recorded settings.
     ledger
         .record_policy(clock.now())
         .map_err(|error| ServeError::SetUp(format!("the decision settings were not recorded: {error}")))?;
-    let (deliveries, workers) = receivers::prepare(&config.delivery, &ledger, &clock, &Randomness::of_system())
+    let given = receivers::Given { clock: &clock, randomness: &randomness, beside: &beside, post };
+    let (deliveries, workers) = receivers::prepare(&config.delivery, &ledger, given)
         .map_err(|error| ServeError::SetUp(format!("deliveries: {error}")))?;
     let treasury = Arc::new(Follower::new(config.treasury.clone()));
-    let app = App::new(ledger, treasury, clock, metrics, hints, deliveries);
+    let app = App::new(ledger, treasury, clock, metrics, hints, deliveries, randomness);
     Ok((app, Known { users, holding }, workers))
 }
 

@@ -65,6 +65,7 @@ impl Server {
     ///
     /// # Errors
     /// The journal failed in the meantime.
+    #[expect(clippy::disallowed_methods, reason = "the process ends, and nothing is beside it")]
     pub async fn stop(mut self) -> Result<(), ServeError> {
         tracing::info!("stopping: no new connections, requests under way end first");
         self.app.health.set_stopping();

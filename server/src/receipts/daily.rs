@@ -11,9 +11,10 @@ use tapgate_engine::journal::Durability;
 use tapgate_engine::ledger::{Change, ChangeError, CursorChange, Ledger};
 use tapgate_engine::store::StoreError;
 use tapgate_engine::time::Moment;
-use tokio::task::JoinHandle;
+use tokio::sync::oneshot;
 
 use super::{Signer, document};
+use crate::beside::Beside;
 use crate::clock::Clock;
 use crate::health::Health;
 use crate::stopping::Stopping;
@@ -43,6 +44,8 @@ pub struct Daily {
     pub health: Arc<Health>,
     /// `None`: the journal and the log alone have it.
     pub publish: Option<Publish>,
+    /// Where they are written.
+    pub beside: Beside,
 }
 
 /// Why a day's head is late.
@@ -71,23 +74,24 @@ struct Published {
     /// The oldest first.
     left: VecDeque<HeadSigned>,
     /// The write that a volume holds up: no second one is begun beside it.
-    hanging: Option<JoinHandle<io::Result<()>>>,
+    hanging: Option<oneshot::Receiver<io::Result<()>>>,
 }
 
 impl Daily {
     /// Signs until asked to stop. Blocks its thread while it waits for the journal.
-    pub async fn run(self, mut stopping: Stopping) {
+    pub async fn run(self, stopping: Stopping) {
         let mut published = Published::default();
         while !stopping.is_set() {
             let now = self.clock.now();
             if now.trusted {
                 let turned = tokio::select! {
-                    turned = self.turn(now, &mut published) => turned,
+                    biased;
                     () = stopping.set() => return,
+                    turned = self.turn(now, &mut published) => turned,
                 };
                 self.tell(turned.err());
             }
-            self.clock.rest(LOOK_INTERVAL, LOOK_INTERVAL, &mut stopping).await;
+            self.clock.rest(LOOK_INTERVAL, LOOK_INTERVAL, &stopping).await;
         }
     }
 
@@ -139,7 +143,7 @@ impl Daily {
         let mut late = None;
         for signed in std::mem::take(&mut published.left) {
             let (name, bytes) = file(&document(&self.ledger, &signed)?);
-            if let Err(error) = write(publish, name, bytes, &mut published.hanging).await {
+            if let Err(error) = write((publish, &self.beside), name, bytes, &mut published.hanging).await {
                 late.get_or_insert(error);
                 published.left.push_back(signed);
             }
@@ -152,7 +156,8 @@ impl Daily {
         let signed = self.signer.sign(&self.ledger, now.at, Some(durable), None)?.ok_or(Late::NotDurable)?;
         let change = Change::Cursor(CursorChange::Sign(Box::new(signed.clone())));
         let receipt = self.ledger.change(&Author::Engine, change, now)?;
-        if receipt.ticket.is_some_and(|ticket| ticket.block() != Durability::Durable) {
+        let journal = self.ledger.journal();
+        if receipt.ticket.is_some_and(|ticket| journal.block_on(&ticket) != Durability::Durable) {
             return Err(Late::NotDurable);
         }
         tracing::info!(
@@ -175,10 +180,10 @@ impl Daily {
 }
 
 async fn write(
-    publish: &Publish,
+    (publish, beside): (&Publish, &Beside),
     name: String,
     bytes: Vec<u8>,
-    hanging: &mut Option<JoinHandle<io::Result<()>>>,
+    hanging: &mut Option<oneshot::Receiver<io::Result<()>>>,
 ) -> Result<(), Late> {
     if let Some(before) = hanging {
         // Its own head is published again, and then is there already.
@@ -186,7 +191,7 @@ async fn write(
         *hanging = None;
     }
     let publish = Arc::clone(publish);
-    let mut writing = tokio::task::spawn_blocking(move || publish(&name, &bytes));
+    let mut writing = beside.run(move || publish(&name, &bytes));
     match tokio::time::timeout(PUBLISH_MAX, &mut writing).await {
         Ok(Ok(written)) => Ok(written?),
         Ok(Err(ended)) => Err(io::Error::other(ended).into()),
@@ -234,7 +239,8 @@ mod tests {
         });
         let signer = Signer { key: key(1), previous: None };
         let (ledger, clock) = (Arc::new(ledger(3)), Arc::new(Clock::start()));
-        (Daily { signer, ledger, clock, health: Arc::default(), publish: Some(publish) }, written)
+        let beside = Beside::on_threads();
+        (Daily { signer, ledger, clock, health: Arc::default(), publish: Some(publish), beside }, written)
     }
 
     #[tokio::test(start_paused = true)]

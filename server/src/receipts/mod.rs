@@ -97,7 +97,8 @@ impl Signer {
         let Some(sequence) = ledger.find(id)?.and_then(|found| found.answer).map(|answer| answer.decided) else {
             return Ok(None);
         };
-        if ledger.journal().await_durable(sequence).is_some_and(|ticket| ticket.block() != Durability::Durable) {
+        let journal = ledger.journal();
+        if journal.await_durable(sequence).is_some_and(|ticket| journal.block_on(&ticket) != Durability::Durable) {
             return Err(StoreError::Failed(format!("record {sequence} did not become durable")));
         }
         let own = |signed: &HeadSigned| signed.signer == self.key.address().0 && signed.size >= sequence.0;

@@ -1,7 +1,7 @@
 //! After the traffic: compares the books with tapgate's own, record by record and figure by figure.
 #![expect(clippy::indexing_slicing, reason = "JSON indexed by a name that is not there is null, and no panic")]
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 
 use serde_json::Value;
 
@@ -34,7 +34,7 @@ impl Stage {
     /// Every approval in the journal must be in UR's books, once, at that price, and vice versa.
     async fn audit_journal(&self) -> Result<u64, String> {
         let (mut after, mut records) = (0, 0);
-        let mut seen = HashSet::new();
+        let mut seen = BTreeSet::new();
         loop {
             let lines = self.partner.journal(after).await?;
             if lines.is_empty() {
@@ -160,7 +160,7 @@ impl Stage {
     }
 }
 
-fn audit_record(books: &Books, fact: &Value, seen: &mut HashSet<String>) -> Result<(), String> {
+fn audit_record(books: &Books, fact: &Value, seen: &mut BTreeSet<String>) -> Result<(), String> {
     let request = &fact["request"];
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let id = text(&request["authorizationId"]);

@@ -168,7 +168,7 @@ impl Partner {
     }
 }
 
-fn rates(books: &Books) -> Value {
+pub(super) fn rates(books: &Books) -> Value {
     let pairs = books.rates.usd.iter().filter(|(code, _)| **code != "USD").map(|(code, rate)| {
         json!({"from": "USD", "to": code, "rate": rate.to_string(), "spread": books.rates.spread.to_string()})
     });
@@ -180,7 +180,7 @@ fn rates(books: &Books) -> Value {
     })
 }
 
-fn user(ur_id: &str, account: &Account, provider: Provider) -> Value {
+pub(super) fn user(ur_id: &str, account: &Account, provider: Provider) -> Value {
     let fiat = account.fiat.iter().map(|(code, (balance, allowed))| {
         json!({"currency": code, "amount": balance.balance.to_string(), "allowance": allowed})
     });
@@ -207,7 +207,7 @@ fn user(ur_id: &str, account: &Account, provider: Provider) -> Value {
     line
 }
 
-fn controls(blocks: &[Block]) -> Value {
+pub(super) fn controls(blocks: &[Block]) -> Value {
     let of = |pick: fn(&Block) -> Option<&String>| blocks.iter().filter_map(pick).collect::<Vec<_>>();
     let only = |pick: fn(&Block) -> Option<&Vec<String>>| blocks.iter().find_map(pick).cloned().unwrap_or_default();
     json!({

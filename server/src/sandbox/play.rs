@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use tapgate_engine::fact::{Fact, Verdict};
 use tapgate_engine::ids::AuthorizationId;
+use tapgate_engine::ledger::Ledger;
 use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard, Semaphore};
 
 use super::SandboxError;
@@ -299,21 +300,7 @@ impl Stage {
         if !said.approved {
             return Ok(Some(Expected::Declined("")));
         }
-        let id: AuthorizationId = tap.id.parse().map_err(|error| format!("{}: {error}", tap.id))?;
-        let ledger = &self.app.ledger;
-        let answer = ledger.find(&id).map_err(|error| error.to_string())?.and_then(|found| found.answer);
-        let Some(answer) = answer else { return Ok(None) };
-        let record = ledger.record(answer.decided).map_err(|error| error.to_string())?;
-        let Some(Fact::Decided(decided)) = record.map(|record| record.fact) else { return Ok(None) };
-        let Verdict::Approved(approval) = decided.verdict else { return Ok(None) };
-        let Some(currency) = self.books().held(approval.paid.currency.as_str()) else { return Ok(None) };
-        Ok(Some(Expected::Approved(Payment {
-            source: approval.source.name(),
-            currency,
-            paid: approval.paid.amount.0.unsigned_abs(),
-            chf: approval.limit.0.unsigned_abs(),
-            funds: approval.funds.map_or(0, |funds| funds.amount.0.unsigned_abs()),
-        })))
+        Ok(payment(&self.app.ledger, &self.books(), &tap.id)?.map(Expected::Approved))
     }
 
     fn count(&self, tap: &Tap, said: &Said) {
@@ -424,6 +411,24 @@ impl Stage {
 }
 
 /// Whether the callback took too long for so fast a clock; UR then signs it again.
+/// How an approval is paid, by its record.
+pub(super) fn payment(ledger: &Ledger, books: &Books, id: &str) -> Result<Option<Payment>, String> {
+    let parsed: AuthorizationId = id.parse().map_err(|error| format!("{id}: {error}"))?;
+    let answer = ledger.find(&parsed).map_err(|error| error.to_string())?.and_then(|found| found.answer);
+    let Some(answer) = answer else { return Ok(None) };
+    let record = ledger.record(answer.decided).map_err(|error| error.to_string())?;
+    let Some(Fact::Decided(decided)) = record.map(|record| record.fact) else { return Ok(None) };
+    let Verdict::Approved(approval) = decided.verdict else { return Ok(None) };
+    let Some(currency) = books.held(approval.paid.currency.as_str()) else { return Ok(None) };
+    Ok(Some(Payment {
+        source: approval.source.name(),
+        currency,
+        paid: approval.paid.amount.0.unsigned_abs(),
+        chf: approval.limit.0.unsigned_abs(),
+        funds: approval.funds.map_or(0, |funds| funds.amount.0.unsigned_abs()),
+    }))
+}
+
 fn is_stale(answer: &Answer) -> bool {
     answer.status == 401 && answer.body.windows(STALE.len()).any(|window| window == STALE)
 }

@@ -1,7 +1,7 @@
 //! Card traffic, tap by tap: a pure function of the seed and of the earlier taps' outcomes.
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::{BTreeMap, BinaryHeap};
 use std::time::Duration;
 
 use rand::RngExt;
@@ -112,7 +112,7 @@ pub(super) struct Traffic {
     number: u64,
     due: BinaryHeap<Reverse<Due>>,
     /// The follow-ups of each authorization that are not played yet.
-    followed: HashMap<String, u32>,
+    followed: BTreeMap<String, u32>,
 }
 
 /// The most follow-ups that wait; beyond it, purchases get none.
@@ -129,7 +129,7 @@ impl Traffic {
             users,
             number: 0,
             due: BinaryHeap::new(),
-            followed: HashMap::new(),
+            followed: BTreeMap::new(),
         }
     }
 

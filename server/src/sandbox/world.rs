@@ -128,7 +128,7 @@ pub(super) fn index_of(ur_id: &str) -> Option<usize> {
 
 pub(super) fn books(users: usize, seed: u64, now: u64) -> Books {
     let mut random = random(seed, 1);
-    let mut accounts: std::collections::HashMap<_, _> =
+    let mut accounts: BTreeMap<_, _> =
         (0..users).map(|index| (ur_id(index), account(&mut random, index, now))).collect();
     accounts.insert(SAMPLE_USER.to_owned(), sample(now));
     // Pools large enough for a day of this many users, except the smallest, which runs dry as a demonstration.

@@ -246,7 +246,7 @@ pub struct Following {
 
 impl Following {
     /// Follows until the end is asked for.
-    pub async fn run(self, mut stopping: Stopping) {
+    pub async fn run(self, stopping: Stopping) {
         let Following { follower, ledger, clock, .. } = &self;
         let resumed = follower.resume(ledger, &*self.cache).unwrap_or_else(|error| {
             tracing::warn!(%error, "treasury's cache could not be compared with the journal; all of it is read again");
@@ -278,7 +278,7 @@ impl Following {
             if more {
                 tokio::task::yield_now().await;
             } else {
-                clock.rest(FOLLOW_INTERVAL, FOLLOW_INTERVAL_MIN, &mut stopping).await;
+                clock.rest(FOLLOW_INTERVAL, FOLLOW_INTERVAL_MIN, &stopping).await;
             }
         }
         self.save();

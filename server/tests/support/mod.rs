@@ -17,6 +17,7 @@ use tapgate::http::listener::{self, CONNECTIONS_MAX, Terms};
 use tapgate::http::places::Places;
 use tapgate::http::{admin, public::Public};
 use tapgate::provider::hint::Hint;
+use tapgate::randomness::Randomness;
 use tapgate::signature::SigningKey;
 use tapgate::stopping::{Stop, stopping};
 use tapgate::treasury::follow::Follower;
@@ -60,6 +61,7 @@ impl Server {
             PrometheusBuilder::new().build_recorder().handle(),
             hint,
             Vec::new(),
+            Randomness::of_system(),
         ));
         let (stop, stopping) = stopping();
         let [public, admin] = [bind().await, bind().await];

@@ -125,6 +125,7 @@ impl Import<'_> {
 }
 
 /// Sends a part, and retries while the server is overloaded: importing again replaces, so a repeat is harmless.
+#[expect(clippy::disallowed_methods, reason = "a command, in a process of its own")]
 fn attempt(client: &Client, body: &[u8]) -> Result<Answer, Failed> {
     let mut attempts = 0;
     loop {

@@ -1,15 +1,18 @@
 //! One HTTP request to a receiver, and the meaning of its answer.
 
+use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
 use bytes::Bytes;
+use hyper::Request;
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER, USER_AGENT};
-use reqwest::{Method, Response, StatusCode, redirect};
+use reqwest::{Method, StatusCode, redirect};
 use tapgate_engine::time::UnixSeconds;
 
 use super::guard::{Endpoint, Guard};
 use crate::delivery::Outcome;
 use crate::error_chain::error_chain;
+use crate::outgoing::{Carrier, Failure};
 
 /// Longest attempt, answer included: the Standard Webhooks specification's recommendation.
 pub const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(15);
@@ -24,9 +27,9 @@ const ANSWER_BYTES_MAX: usize = 4_096;
 pub struct PostSetUpError(String);
 
 /// Posts to receivers that the guard permits. Clones share their connections.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Post {
-    http: reqwest::Client,
+    http: Arc<dyn Carrier>,
     guard: Guard,
 }
 
@@ -36,6 +39,12 @@ pub(super) struct Answer {
     retry_after: Option<Duration>,
     /// The beginning of its body.
     pub(super) body: String,
+}
+
+impl std::fmt::Debug for Post {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Post").field("guard", &self.guard).finish_non_exhaustive()
+    }
 }
 
 impl Post {
@@ -56,7 +65,13 @@ impl Post {
             .tcp_nodelay(true)
             .build()
             .map_err(|error| PostSetUpError(error_chain(&error)))?;
-        Ok(Post { http, guard })
+        Ok(Post::over(Arc::new(http), guard))
+    }
+
+    /// Posts that somebody else carries.
+    #[must_use]
+    pub fn over(http: Arc<dyn Carrier>, guard: Guard) -> Post {
+        Post { http, guard }
     }
 
     /// Posts JSON.
@@ -88,15 +103,19 @@ impl Post {
         self.guard.check(to).map_err(|error| Outcome::failed(error.to_string()))?;
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.insert(USER_AGENT, HeaderValue::from_static(concat!("tapgate/", env!("CARGO_PKG_VERSION"))));
-        let sent = self.http.request(method, to.url().clone()).headers(headers).body(body).send().await;
-        let response = sent.map_err(|error| {
-            let said =
-                if error.is_timeout() { "no answer in time".to_owned() } else { error_chain(&error.without_url()) };
-            Outcome::failed(format!("{}: {said}", to.host()))
+        let failed = |said: &str| Outcome::failed(format!("{}: {said}", to.host()));
+        let mut request = Request::new(body);
+        *request.method_mut() = method;
+        *request.uri_mut() = to.url().as_str().parse().map_err(|_| failed("the URL cannot be sent"))?;
+        *request.headers_mut() = headers;
+        // An answer that breaks off still counts.
+        let answer = self.http.carry(request, ANSWER_BYTES_MAX).await.map_err(|failure| match failure {
+            Failure::Timeout => failed("no answer in time"),
+            Failure::Broken(said) => failed(&said),
         })?;
-        let status = response.status();
-        let retry_after = response.headers().get(RETRY_AFTER).and_then(|value| retry_after(value, now));
-        Ok(Answer { status, retry_after, body: beginning(response).await })
+        let retry_after = answer.headers.get(RETRY_AFTER).and_then(|value| retry_after(value, now));
+        let body = String::from_utf8_lossy(&answer.body).into_owned();
+        Ok(Answer { status: answer.status, retry_after, body })
     }
 }
 
@@ -129,19 +148,6 @@ fn retry_after(value: &HeaderValue, now: UnixSeconds) -> Option<Duration> {
     let at = httpdate::parse_http_date(text).ok()?.duration_since(UNIX_EPOCH).ok()?;
     let now = Duration::from_secs(u64::try_from(now.0).unwrap_or_default());
     Some(at.saturating_sub(now))
-}
-
-/// Reads the body as far as it comes: an answer that breaks off still counts.
-async fn beginning(mut response: Response) -> String {
-    let mut body = Vec::new();
-    while let Ok(Some(chunk)) = response.chunk().await {
-        let room = ANSWER_BYTES_MAX - body.len();
-        body.extend(chunk.iter().take(room));
-        if body.len() == ANSWER_BYTES_MAX {
-            break;
-        }
-    }
-    String::from_utf8_lossy(&body).into_owned()
 }
 
 #[cfg(test)]

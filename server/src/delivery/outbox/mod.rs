@@ -196,7 +196,7 @@ impl<T: Telling> Outbox for LedgerOutbox<T> {
             }
         };
         let receipt = self.ledger.change(by, Change::Cursor(change), self.clock.now())?;
-        match receipt.ticket.map(|ticket| ticket.block()) {
+        match receipt.ticket.map(|ticket| self.ledger.journal().block_on(&ticket)) {
             Some(Durability::Failed) => Err(OutboxError::Unknown),
             _ => Ok(()),
         }

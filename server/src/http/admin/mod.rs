@@ -225,6 +225,7 @@ async fn ready(State(admin): State<Admin>) -> Answer {
 }
 
 /// Runs a disk read off the async threads. Who stops waiting for it before it begins cancels it.
+#[expect(clippy::disallowed_methods, reason = "reads of people, on threads of their own")]
 async fn blocking<T: Send + 'static>(
     ledger: &Arc<Ledger>,
     read: impl FnOnce(&Ledger) -> Result<T, Problem> + Send + 'static,

@@ -23,6 +23,7 @@ use crate::wire::admin::calendar::day;
 ///
 /// # Errors
 /// The first read of the journal is still running, or the journal cannot be read; or the query's own error.
+#[expect(clippy::disallowed_methods, reason = "reads of people, on threads of their own")]
 async fn ask<T: Send + 'static>(
     admin: &Admin,
     asked: impl FnOnce(&App) -> Result<T, Problem> + Send + 'static,

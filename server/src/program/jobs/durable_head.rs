@@ -22,13 +22,13 @@ pub(super) struct DurableHead {
 
 impl DurableHead {
     /// Syncs until asked to stop, or until the disk fails.
-    pub(super) async fn run(self, mut stopping: Stopping) {
+    pub(super) async fn run(self, stopping: Stopping) {
         while !stopping.is_set() {
             if let Err(error) = self.ledger.sync_head() {
                 (self.on_failure)(error);
                 return;
             }
-            self.clock.rest(Duration::ZERO, INTERVAL, &mut stopping).await;
+            self.clock.rest(Duration::ZERO, INTERVAL, &stopping).await;
         }
     }
 }

@@ -38,14 +38,14 @@ type Written = Option<(Duration, u64)>;
 
 impl Rows {
     /// Writes until asked to stop, or until a write fails.
-    pub(super) async fn run(self, mut stopping: Stopping) {
+    pub(super) async fn run(self, stopping: Stopping) {
         let mut written = None;
         while !stopping.is_set() {
             if let Err(error) = self.turn(&mut written, &stopping) {
                 (self.on_failure)(error);
                 return;
             }
-            self.clock.rest(Duration::ZERO, LOOK_INTERVAL, &mut stopping).await;
+            self.clock.rest(Duration::ZERO, LOOK_INTERVAL, &stopping).await;
         }
     }
 

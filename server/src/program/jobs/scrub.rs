@@ -27,19 +27,19 @@ pub(super) struct Scrubbing {
 
 impl Scrubbing {
     /// Reads pass after pass until asked to stop.
-    pub(super) async fn run(self, mut stopping: Stopping) {
+    pub(super) async fn run(self, stopping: Stopping) {
         for name in ["tapgate_scrub_passes_total", "tapgate_scrub_damages_total"] {
             counter!(name).increment(0);
         }
-        self.clock.rest(AFTER_START, AFTER_START, &mut stopping).await;
+        self.clock.rest(AFTER_START, AFTER_START, &stopping).await;
         while !stopping.is_set() {
-            self.pass(&mut stopping).await;
-            self.clock.rest(PASS_INTERVAL, PASS_INTERVAL, &mut stopping).await;
+            self.pass(&stopping).await;
+            self.clock.rest(PASS_INTERVAL, PASS_INTERVAL, &stopping).await;
         }
     }
 
     /// One pass. What it finds stands until a later pass finds nothing.
-    async fn pass(&self, stopping: &mut Stopping) {
+    async fn pass(&self, stopping: &Stopping) {
         let (mut at, mut damage) = (Scrub::default(), None);
         while !stopping.is_set() {
             let began = self.clock.running();
@@ -89,10 +89,10 @@ mod tests {
         }
         ledger.journal().close();
         let scrubbing = Scrubbing { ledger: Arc::new(ledger), clock, health: Arc::default() };
-        let (_stop, mut stopping) = stopping();
+        let (_stop, stopping) = stopping();
         let found = || scrubbing.health.damage().get();
         assert_eq!(found(), None, "nobody has looked");
-        scrubbing.pass(&mut stopping).await;
+        scrubbing.pass(&stopping).await;
         assert_eq!(found(), Some(None));
         let flip = || {
             for sequence in [300, 301] {
@@ -100,11 +100,11 @@ mod tests {
             }
         };
         flip();
-        scrubbing.pass(&mut stopping).await;
+        scrubbing.pass(&stopping).await;
         let said = found().unwrap().unwrap();
         assert!(said.contains("record 300 is not what was written"), "{said}");
         flip();
-        scrubbing.pass(&mut stopping).await;
+        scrubbing.pass(&stopping).await;
         assert_eq!(found(), Some(None));
     }
 }

@@ -1,5 +1,9 @@
 //! Every job on one paused runtime: it starts, takes a turn, and stops on request.
 
+use tokio::net::TcpListener;
+
+use crate::program::descriptors::Shares;
+use crate::program::doors::Doors;
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Mutex;
@@ -140,6 +144,7 @@ async fn stage() -> (Stage, Vec<Job>) {
         limits: limits(PATIENCE),
         clock: Arc::clone(&clock),
         randomness: Randomness::new(|| 0),
+        beside: Beside::new(|work| work()),
     };
     let outbox = LedgerOutbox::new(Arc::clone(&world.ledger), Arc::clone(&clock), Notices);
     let (worker, handle) = Worker::new(setup, Arc::new(outbox), Accepting(Arc::clone(&accepted))).unwrap();
@@ -150,7 +155,8 @@ async fn stage() -> (Stage, Vec<Job>) {
     let metrics = PrometheusBuilder::new().build_recorder().handle();
     let ledger = Arc::clone(&world.ledger);
     let treasury = Arc::new(Follower::new(config.treasury.clone()));
-    let app = Arc::new(App::new(ledger, treasury, Arc::clone(&clock), metrics, hints, deliveries));
+    let app =
+        Arc::new(App::new(ledger, treasury, Arc::clone(&clock), metrics, hints, deliveries, Randomness::new(|| 0)));
     world.report(MONDAY, 10, 100);
     world.drained();
     let listener = || TcpListener::bind("127.0.0.1:0");
@@ -159,7 +165,7 @@ async fn stage() -> (Stage, Vec<Job>) {
     let folded = Arc::clone(&folds);
     let stage = Stage { world, app, store, cache, accepted, folds, admin: admin.local_addr().unwrap() };
     let parts = Parts {
-        workers: vec![Box::new(|mut stopping| Box::pin(async move { worker.run(stopping.set()).await }))],
+        workers: vec![Box::new(|stopping| Box::pin(async move { worker.run(stopping.set()).await }))],
         cache: Arc::clone(&stage.cache) as Arc<dyn Cache>,
         free_bytes: Box::new(|| Some(0)),
         rest: Box::new(|_| {}),
@@ -167,16 +173,15 @@ async fn stage() -> (Stage, Vec<Job>) {
             folded.fetch_add(1, Ordering::Relaxed);
         }),
         publish: None,
+        beside: Beside::new(|work| work()),
         on_failure: Arc::new(|error| panic!("{error}")),
         provider: Some(Provider { api: Arc::new(Ur), partner, feeds: config.feeds.clone().unwrap() }),
         known: Known::default(),
         hinted,
-        public,
-        admin,
-        readers: Readers::start().unwrap(),
-        shares: Shares { tables: TablesOpen::LEAST, public: 16, admin: 16 },
     };
-    let jobs = list(&stage.app, &config, parts);
+    let shares = Shares { tables: TablesOpen::LEAST, public: 16, admin: 16 };
+    let doors = Doors { public, admin, readers: Readers::start().unwrap(), shares };
+    let jobs = list(&stage.app, &config, parts, doors.jobs(&stage.app, &config));
     (stage, jobs)
 }
 
@@ -262,7 +267,7 @@ async fn jobs_stop_in_reverse_each_after_the_end_of_those_that_came_later() {
     let told = Arc::new(Mutex::new(Vec::new()));
     let job = |name: &'static str| {
         let told = Arc::clone(&told);
-        Job::new(name, None, move |mut stopping: Stopping| async move {
+        Job::new(name, None, move |stopping: Stopping| async move {
             told.lock().unwrap().push(format!("{name} starts"));
             stopping.set().await;
             tokio::time::sleep(Duration::from_secs(1)).await;

@@ -18,10 +18,10 @@ pub(super) struct Upkeep {
 
 impl Upkeep {
     /// Folds until asked to stop.
-    pub(super) async fn run(self, mut stopping: Stopping) {
+    pub(super) async fn run(self, stopping: Stopping) {
         while !stopping.is_set() {
             (self.fold)();
-            self.clock.rest(Duration::ZERO, INTERVAL, &mut stopping).await;
+            self.clock.rest(Duration::ZERO, INTERVAL, &stopping).await;
         }
     }
 }

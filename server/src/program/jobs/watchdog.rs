@@ -32,7 +32,7 @@ pub(super) struct Watchdog {
 
 impl Watchdog {
     /// Watches until asked to stop.
-    pub(super) async fn run(self, mut stopping: Stopping) {
+    pub(super) async fn run(self, stopping: Stopping) {
         let Watchdog { ledger, clock, health, free_bytes } = &self;
         let journal = ledger.journal();
         let mut last = (journal.durable(), clock.running());
@@ -47,7 +47,7 @@ impl Watchdog {
             let is_low = free.is_some_and(|free| free < DISK_FREE_BYTES_GATE);
             health.set_disk_low(is_low);
             ledger.set_disk_low(is_low);
-            clock.rest(Duration::ZERO, LOOK_INTERVAL, &mut stopping).await;
+            clock.rest(Duration::ZERO, LOOK_INTERVAL, &stopping).await;
         }
     }
 }

@@ -4,15 +4,17 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use bytes::Bytes;
+use hyper::{Method, Request};
 use metrics::counter;
-use reqwest::{Method, Response, Url, redirect};
+use reqwest::{Url, redirect};
 use serde_json::{Map, Value, json};
 use tapgate_engine::ids::UrId;
 
 use super::account_mode::{AccountMode, Question, Subject, number};
 use super::{At, Breaker, Budget, DepositOrder, Priority, QuoteAsked, TransactionFilter, UrApi, UrError};
 use crate::clock::Clock;
-use crate::error_chain::error_chain;
+use crate::outgoing::{Answer as Carried, Carrier, Failure, Rest};
 use crate::provider::findings::Findings;
 use crate::randomness::Randomness;
 use crate::signature::{
@@ -81,7 +83,7 @@ impl AmountForms {
 
 /// The client of UR's API.
 pub struct Client {
-    http: reqwest::Client,
+    http: Box<dyn Carrier>,
     base: Url,
     key: SigningKey,
     signers: WebhookPolicy,
@@ -125,11 +127,8 @@ impl Client {
         randomness: Randomness,
         findings: Arc<Findings>,
     ) -> Result<Client, ClientSetUpError> {
-        let Settings { base_url, key, signers, require_signed_answers, calls_per_minute, amounts, mode } = settings;
         // The process may have installed one already; it is the same provider.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let base = base_url.trim_end_matches('/').parse::<Url>();
-        let base = base.map_err(|error| ClientSetUpError(format!("{base_url}: {error}")))?;
         let http = reqwest::Client::builder()
             .connect_timeout(CONNECT_TIMEOUT)
             .timeout(ANSWER_TIMEOUT)
@@ -137,6 +136,23 @@ impl Client {
             .tcp_nodelay(true)
             .build()
             .map_err(|error| ClientSetUpError(error.to_string()))?;
+        Client::over(Box::new(http), settings, clock, randomness, findings)
+    }
+
+    /// A client whose requests somebody else carries.
+    ///
+    /// # Errors
+    /// The base URL is none.
+    pub fn over(
+        http: Box<dyn Carrier>,
+        settings: Settings,
+        clock: Arc<Clock>,
+        randomness: Randomness,
+        findings: Arc<Findings>,
+    ) -> Result<Client, ClientSetUpError> {
+        let Settings { base_url, key, signers, require_signed_answers, calls_per_minute, amounts, mode } = settings;
+        let base = base_url.trim_end_matches('/').parse::<Url>();
+        let base = base.map_err(|error| ClientSetUpError(format!("{base_url}: {error}")))?;
         let of_accounts = [Subject::Balance, Subject::Transactions].map(|subject| mode.path(subject));
         for path in ROWS_OF.into_iter().chain(of_accounts) {
             counter!("tapgate_ur_unreadable_total", "path" => path).increment(0);
@@ -272,9 +288,9 @@ impl Client {
             }
         };
         let url = format!("{}{}", self.base.as_str().trim_end_matches('/'), call.path);
-        let mut request = self
-            .http
-            .request(call.method.clone(), url)
+        let mut request = Request::builder()
+            .method(call.method.clone())
+            .uri(url)
             .header(SIGNATURE_HEADER, self.key.sign_hex(&[&message]))
             .header(DEADLINE_HEADER, deadline.to_string())
             .header(PUBLIC_KEY_HEADER, self.key.address().to_string());
@@ -285,12 +301,21 @@ impl Client {
             }
         }
         if !call.body.is_empty() {
-            request = request.header("Content-Type", "application/json").body(call.body.clone());
+            request = request.header("Content-Type", "application/json");
         }
-        let response = request.send().await.map_err(|error| broken(call.path, &error))?;
-        let status = response.status();
-        let signature = response.headers().get(SIGNATURE_HEADER).map(|value| value.as_bytes().to_vec());
-        let body = self.body(call.path, response).await?;
+        let request = request.body(Bytes::from(call.body.clone()));
+        let request = request.map_err(|error| UrError::Unreachable(format!("{}: {error}", call.path)))?;
+        let carried = self.http.carry(request, ANSWER_BYTES_MAX).await;
+        let Carried { status, headers, body, rest } = carried.map_err(|failure| broken(call.path, failure))?;
+        match rest {
+            Rest::Nothing => {}
+            Rest::More => {
+                let error = Malformed(format!("it is larger than {ANSWER_BYTES_MAX} bytes"));
+                return Err(UrError::Malformed { path: call.path, error });
+            }
+            Rest::Lost(failure) => return Err(broken(call.path, failure)),
+        }
+        let signature = headers.get(SIGNATURE_HEADER).map(|value| value.as_bytes().to_vec());
         let refused = |kind, code, message: String| UrError::Refused { path: call.path, kind, code, message };
         let by_status = || match status.as_u16() {
             429 => Some(RefusalCode::RateLimited),
@@ -337,18 +362,6 @@ impl Client {
             },
         }
     }
-
-    async fn body(&self, path: &'static str, mut response: Response) -> Result<Vec<u8>, UrError> {
-        let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(|error| broken(path, &error))? {
-            if body.len() + chunk.len() > ANSWER_BYTES_MAX {
-                let error = Malformed(format!("it is larger than {ANSWER_BYTES_MAX} bytes"));
-                return Err(UrError::Malformed { path, error });
-            }
-            body.extend_from_slice(&chunk);
-        }
-        Ok(body)
-    }
 }
 
 /// Reports a dropped call to the breaker.
@@ -361,8 +374,11 @@ impl Drop for Abandoned<'_> {
 }
 
 /// Contains the URL's host, but no secret.
-fn broken(path: &'static str, error: &reqwest::Error) -> UrError {
-    if error.is_timeout() { UrError::Timeout(path) } else { UrError::Unreachable(error_chain(error)) }
+fn broken(path: &'static str, failure: Failure) -> UrError {
+    match failure {
+        Failure::Timeout => UrError::Timeout(path),
+        Failure::Broken(what) => UrError::Unreachable(what),
+    }
 }
 
 impl UrApi for Client {

@@ -6,12 +6,14 @@ use std::sync::{Arc, MutexGuard, PoisonError};
 
 use tapgate_engine::fact::{Author, BreakKind, Discrepancy};
 use tapgate_engine::ids::{Sequence, UrId};
-use tapgate_engine::ledger::Change;
+use tapgate_engine::ledger::{Change, ChangeError};
 use tapgate_engine::money::{Currency, Minor, Money, SUM_MAX};
+use tapgate_engine::rows::PoolFigures;
 
 use super::{FeedError, Feeds};
 use crate::provider::api::{Priority, UrApi};
 use crate::provider::prefunding::credits;
+use crate::provider::reconciliation::expiry::returns_unshown;
 use crate::wire::Malformed;
 
 /// The balances that were left out, each with a record no earlier than that of its first omission. A restart forgets them: the next
@@ -114,6 +116,7 @@ impl<A: UrApi> Feeds<A> {
             return Ok(());
         }
         let shown_early = before.as_ref().map_or(Minor::ZERO, |pool| pool.shown_early);
+        let returns_due = before.as_ref().map_or(Minor::ZERO, PoolFigures::returns_due);
         let overdue = before.map_or(Minor::ZERO, |pool| pool.credits_overdue(ledger.time(now.at)));
         let (_, unexplained) = ledger.sync_pool(balance.currency, balance.amount, seen_through, now)?;
         if overdue > Minor::ZERO {
@@ -131,7 +134,13 @@ impl<A: UrApi> Feeds<A> {
         // The number of open prefunds has no bound; a sum beyond any figure explains no more.
         let sum = on_its_way.iter().fold(Minor::ZERO, |sum, prefund| (sum + prefund.amount).min(SUM_MAX));
         let awaited = (sum - shown_early).max(Minor::ZERO);
-        let drift = unexplained - unexplained.clamp(Minor::ZERO, awaited);
+        let mut drift = unexplained - unexplained.clamp(Minor::ZERO, awaited);
+        if drift > Minor::ZERO {
+            // The figures explain a return for two reports only.
+            let later =
+                (returns_unshown(ledger, balance.currency).map_err(ChangeError::from)? - returns_due).max(Minor::ZERO);
+            drift -= drift.min(later);
+        }
         if drift.0.abs() > self.given.settings.reconciliation.tolerance.of(balance.amount).0 {
             let expected = balance.amount - unexplained;
             let discrepancy = Discrepancy {

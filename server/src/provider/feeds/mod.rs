@@ -137,7 +137,7 @@ impl<A: UrApi> Feeds<A> {
     #[must_use]
     pub fn new(given: Given, api: Arc<A>, known: &Known) -> Feeds<A> {
         metrics::counter!("tapgate_rates_implausible_total").increment(0);
-        let now = given.clock.now().at;
+        let now = given.clock.steady();
         let (mut users, mut sweeps) = (Due::default(), Due::default());
         // Spread over one interval, so that a restart queries no account twice at once.
         let spread = millis(given.settings.users_interval);
@@ -216,8 +216,9 @@ impl<A: UrApi> Feeds<A> {
         AFTER_FAILURE.saturating_mul(2_u32.saturating_pow(*failures - 1)).min(AFTER_REFUSALS_MAX)
     }
 
+    /// When something is due: a jump of wall time must not put it off.
     fn now(&self) -> UnixMillis {
-        self.given.clock.now().at
+        self.given.clock.steady()
     }
 
     fn in_(&self, duration: Duration) -> UnixMillis {

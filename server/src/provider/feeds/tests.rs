@@ -1,6 +1,6 @@
 //! The feeds over a UR of the test's, in virtual time.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use tapgate_engine::fact::Author;
 use tapgate_engine::ledger::Change;
@@ -27,6 +27,8 @@ struct Ur {
     /// The greatest age that an account's figures had when they were read again, in milliseconds.
     oldest: AtomicU64,
     swept: AtomicU64,
+    /// The pool's balance.
+    pool: AtomicI64,
 }
 
 impl Ur {
@@ -58,7 +60,7 @@ impl UrApi for Ur {
 
     async fn balance(&self, _: &UrId, priority: Priority) -> Result<wire::Balances, UrError> {
         self.answer(priority).await;
-        let rows = vec![wire::Balance { currency: Currency::EUR, amount: Minor(PLENTY) }];
+        let rows = vec![wire::Balance { currency: Currency::EUR, amount: Minor(self.pool.load(Ordering::Relaxed)) }];
         Ok(wire::Balances { rows, is_complete: true, ..wire::Balances::default() })
     }
 
@@ -128,6 +130,7 @@ fn feeds(world: &World, users: u32) -> Feeds<Ur> {
         budget: Mutex::new(Budget::new(CALLS_PER_MINUTE)),
         oldest: AtomicU64::new(0),
         swept: AtomicU64::new(0),
+        pool: AtomicI64::new(PLENTY),
     };
     let board = Arc::new(Board::default());
     let credits = Credits { ledger: Arc::clone(&ledger), clock: Arc::clone(&clock), board, quote_tolerance_bps: 0 };
@@ -184,6 +187,30 @@ async fn the_ops_accounts_own_profile_is_read_with_the_rates() {
     let limit = ClientLimit { used: ChfMinor(0), client: ChfMinor(PLENTY), start: UnixSeconds(0) };
     let shown = OpsAccount { id: "9999".parse().unwrap(), status: AccountStatus::Live, limit };
     assert_eq!(findings.look(clock.now().at).ops_account, Some(shown));
+}
+
+/// UR gives back after our acknowledgement, which a crash can put off: reports in between do not have it yet.
+#[tokio::test(start_paused = true)]
+async fn a_return_that_reaches_the_balance_late_is_no_drift_and_explains_no_other_rise() {
+    for (late, is_drift) in [(300, false), (700, true)] {
+        let world = World::new(1, false);
+        world.report(MONDAY, 10_000, 0);
+        world.tap(MONDAY, 7, 0, 1_000);
+        let feeds = feeds(&world, 0);
+        let (ur, clock) = (Arc::clone(&feeds.api), Arc::clone(&feeds.given.clock));
+        ur.pool.store(9_000, Ordering::Relaxed);
+        let (_hints, hinted) = mpsc::channel(1);
+        let running = tokio::spawn(feeds.run(hinted));
+        clock.sleep(Duration::from_secs(60)).await;
+        world.reverse(clock.now().at, 7, 0, 300);
+        clock.sleep(Duration::from_secs(300)).await;
+        ur.pool.store(9_000 + late, Ordering::Relaxed);
+        clock.sleep(Duration::from_secs(60)).await;
+        running.abort();
+        assert_eq!(world.ledger.pool(Currency::EUR).unwrap().reported, Minor(9_000 + late));
+        let drifts = world.ledger.open_breaks().iter().any(|one| one.discrepancy.kind == BreakKind::PoolDrift);
+        assert_eq!(drifts, is_drift, "{late} more");
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -60,7 +60,7 @@ enum Shown {
 /// Call this between reading the pools' balances and reporting them: UR shows a deposit as completed once a balance
 /// includes it, so the credit is recorded before the report that includes it and explains the rise.
 pub async fn follow<A: UrApi>(credits: &Credits, api: &Arc<A>) {
-    follow_at(credits, api, credits.clock.now()).await;
+    follow_at(credits, api, credits.clock.reckoned()).await;
 }
 
 pub(super) async fn follow_at<A: UrApi>(credits: &Credits, api: &Arc<A>, now: Moment) {

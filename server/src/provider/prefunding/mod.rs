@@ -29,6 +29,7 @@ use tapgate_engine::time::{Moment, UnixMillis};
 use self::plan::{Desk, Need, Note, Planned, Seen, Step, Subject, plan};
 use self::quote::{corrected, fiat, usdc};
 pub use self::settings::{AutoPrefund, AutoPrefundMode, Settings};
+use crate::beside::Beside;
 use crate::clock::Clock;
 use crate::health::Health;
 use crate::provider::api::{DepositOrder, Priority, QuoteAsked, UrApi, UrError};
@@ -149,6 +150,8 @@ pub struct Given {
     pub board: Arc<Board>,
     /// Draws request ids.
     pub randomness: Randomness,
+    /// Where prefunds are read from the disk.
+    pub beside: Beside,
     pub settings: Settings,
 }
 
@@ -170,7 +173,7 @@ impl<A: UrApi> Prefunding<A> {
             metrics::counter!("tapgate_prefund_refusals_total", "by" => by).increment(0);
         }
         loop {
-            if let Err(error) = self.turn(self.given.clock.now()).await {
+            if let Err(error) = self.turn(self.given.clock.reckoned()).await {
                 tracing::warn!(%error, "automatic prefunds were not looked at; they are again");
             }
             tokio::time::sleep(interval).await;
@@ -376,7 +379,7 @@ async fn look(given: &Given, desk: &Desk, moment: Moment) -> Result<Seen, StoreE
         prefund.request_id.is_some() && (prefund.is_open() || is_recent)
     };
     let all = Page { before: Sequence(u64::MAX), limit: usize::MAX };
-    let prefunds = tokio::task::spawn_blocking(move || ledger.prefunds(all, &matters)).await;
+    let prefunds = given.beside.run(move || ledger.prefunds(all, &matters)).await;
     let prefunds = prefunds.map_err(|error| StoreError::Failed(error.to_string()))??;
     let calendar = given.treasury.calendar(&given.ledger);
     let (today, day_ends) = calendar.day(now);

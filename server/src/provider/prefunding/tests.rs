@@ -161,6 +161,7 @@ fn job(ledger: &Arc<Ledger>, ur: &Arc<Ur>, settings: &str) -> Prefunding<Ur> {
     let no_files = |_: &Path| Err(std::io::Error::from(std::io::ErrorKind::NotFound));
     let config = Config::load(&text, "test.toml", [], no_files).unwrap();
     let given = Given {
+        beside: Beside::new(|work| work()),
         ledger: Arc::clone(ledger),
         clock: Arc::new(Clock::start()),
         health: Arc::default(),

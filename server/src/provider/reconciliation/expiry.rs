@@ -5,9 +5,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tapgate_engine::fact::{Channel, Closing, Evidence, Fact, Flow, Overdue, is_lodging_or_rental};
+use tapgate_engine::fact::{Channel, Closing, Evidence, Fact, Flow, Overdue, Source, is_lodging_or_rental};
 use tapgate_engine::ids::{AuthorizationId, UrId};
 use tapgate_engine::ledger::{ChangeError, Ledger};
+use tapgate_engine::money::{Currency, Minor, SUM_MAX};
 use tapgate_engine::rows::Authorization;
 use tapgate_engine::rules::{Standing, is_uncharged, standing};
 use tapgate_engine::store::StoreError;
@@ -80,6 +81,24 @@ pub fn open(ledger: &Ledger, user: &UrId) -> Result<Vec<Open>, StoreError> {
         found.extend(times(ledger, root, row, standing)?);
     }
     Ok(found)
+}
+
+/// What UR announced as given back to a pool and has not shown: its balance rises by it when UR gives it back, which may be
+/// long after UR announced it, where our acknowledgement came late.
+///
+/// # Errors
+/// Rows or records could not be read.
+pub fn returns_unshown(ledger: &Ledger, pool: Currency) -> Result<Minor, StoreError> {
+    let mut unshown = Minor::ZERO;
+    for user in ledger.waiting_users() {
+        for open in open(ledger, &user)? {
+            if open.row.source == Some(Source::Crypto) && open.row.paid_currency == pool {
+                let left = open.standing.announced - open.standing.returned;
+                unshown = (unshown + left.max(Minor::ZERO)).min(SUM_MAX);
+            }
+        }
+    }
+    Ok(unshown)
 }
 
 /// The times of an authorization; `None` while its first record is not durable.

@@ -129,23 +129,23 @@ impl Sweeps {
             }
         }
         if let Some(since) = self.unshown_since(ledger, clock, user) {
-            swept.look_again(Some(self.until_shown(since, clock.now().at.seconds())));
+            swept.look_again(Some(self.until_shown(since, clock.steady().seconds())));
         }
         for open in open(ledger, user)? {
-            let now = clock.now();
+            let (now, at) = (clock.now(), clock.steady().seconds());
             if !open.holds() {
-                swept.look_again(Some(self.until_shown(open.since, now.at.seconds())));
+                swept.look_again(Some(self.until_shown(open.since, at)));
                 continue;
             }
-            let due = open.due(&self.rules, listed, now.at.seconds());
+            let due = open.due(&self.rules, listed, at);
             if now.trusted && self.is_believed(user, &open, due, listed) && open.end(ledger, due, now)? {
                 swept.expired += 1;
             } else {
-                swept.look_again(Some(self.again_at(&open, due, now.at.seconds())));
+                swept.look_again(Some(self.again_at(&open, due, at)));
             }
         }
         if let Some((_, last)) = self.unheard.get(user) {
-            let (now, wait) = (clock.now().at.seconds(), i64::from(self.rules.first_look_seconds));
+            let (now, wait) = (clock.steady().seconds(), i64::from(self.rules.first_look_seconds));
             let (due, age) = (last.plus(wait), now.0.saturating_sub(last.0));
             if now < due {
                 swept.look_again(Some(due));
@@ -216,7 +216,7 @@ impl Sweeps {
     /// The start of the oldest movement in an account's limit that UR has not shown. Bounded: UR may never show an
     /// amount that it took and returned at once, and it has not taken an expired one.
     fn unshown_since(&self, ledger: &Ledger, clock: &Clock, user: &UrId) -> Option<UnixSeconds> {
-        let oldest = clock.now().at.seconds().plus(-i64::from(self.rules.expiry_seconds));
+        let oldest = clock.steady().seconds().plus(-i64::from(self.rules.expiry_seconds));
         ledger.user(user)?.spends().unshown_since(oldest)
     }
 

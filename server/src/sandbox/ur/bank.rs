@@ -1,7 +1,7 @@
 //! UR as a bank: deposits of USDC, exchanges between currencies, onramps, new accounts. A request id identifies each; a
 //! repeated id gets the same answer.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use sha2::{Digest, Sha256};
 
@@ -36,10 +36,10 @@ pub(in crate::sandbox) type Refusal = (u32, String);
 #[derive(Debug, Default)]
 pub(in crate::sandbox) struct Bank {
     /// By request id: the request, and the hash in the answer.
-    done: HashMap<String, (String, String)>,
-    quotes: HashMap<String, OnrampQuote>,
+    done: BTreeMap<String, (String, String)>,
+    quotes: BTreeMap<String, OnrampQuote>,
     /// The wallets of accounts opened through the API.
-    minted: HashMap<Address, String>,
+    minted: BTreeMap<Address, String>,
 }
 
 impl Bank {

@@ -53,7 +53,7 @@ pub(super) fn share_up(whole: u64, part: u64, of: u64) -> u64 {
 
 #[derive(Clone, Debug)]
 pub(in crate::sandbox) struct Booking {
-    pub(super) ur_id: String,
+    pub(in crate::sandbox) ur_id: String,
     card: String,
     pub(super) currency: Code,
     pub(super) state: &'static str,
@@ -95,6 +95,23 @@ impl Booking {
         let whole = self.draws.iter().map(|draw| draw.paid);
         let left = self.draws.iter().map(|draw| draw.held(draw.remaining));
         whole.chain(left.clone()).chain([left.sum(), self.booked])
+    }
+
+    /// What the user owes where UR took so much in the currency paid in, and the units by which it may differ: of a price
+    /// each draw and return is rounded by itself, and UR prices a return anew.
+    #[cfg(test)]
+    pub(in crate::sandbox) fn owed_for(&self, took: i64) -> (i64, u64) {
+        let sum = |of: fn(&Draw) -> u64| self.draws.iter().map(of).sum::<u64>();
+        let (paid, debit) = (sum(|draw| draw.paid), sum(|draw| draw.debit));
+        let owed = if paid == 0 { took } else { took * debit.cast_signed() / paid.cast_signed() };
+        let is_given_back = self.draws.iter().any(|draw| draw.remaining < draw.amount);
+        let units = self.draws.len() as u64 + 1;
+        let differs = match (paid == debit, self.currency == self.paid_in, is_given_back) {
+            (true, true, _) => 0,
+            (_, false, true) => 2 * units + debit / 90,
+            _ => 2 * units,
+        };
+        (owed, differs)
     }
 
     /// In the transaction currency.

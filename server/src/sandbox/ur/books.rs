@@ -5,7 +5,7 @@
 //! returned: the contract prices the return, the engine returns the share of its hold. The books record each such
 //! difference as drift, and bound it.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::account::{Account, Balance, CRYPTO};
 use super::api::Provocation;
@@ -44,15 +44,15 @@ pub(in crate::sandbox) struct Books {
     /// Deposits on the ops account that UR's operations have not processed yet.
     pub(in crate::sandbox) deposits: Vec<Wire>,
     /// Accounts opened through the API, unknown to tapgate.
-    pub(in crate::sandbox) minted: HashMap<String, Account>,
+    pub(in crate::sandbox) minted: BTreeMap<String, Account>,
     pub(in crate::sandbox) rates: Rates,
     pub(in crate::sandbox) pools: BTreeMap<Code, Balance>,
-    pub(in crate::sandbox) accounts: HashMap<String, Account>,
-    pub(in crate::sandbox) bookings: HashMap<String, Booking>,
+    pub(in crate::sandbox) accounts: BTreeMap<String, Account>,
+    pub(in crate::sandbox) bookings: BTreeMap<String, Booking>,
     /// The amount that each reversal and advice returned: in the transaction currency, and of tapgate's hold.
-    pub(in crate::sandbox) returns: HashMap<String, (u64, u64)>,
+    pub(in crate::sandbox) returns: BTreeMap<String, (u64, u64)>,
     /// Ids answered `deadline_exceeded`: approved in the journal, and released there at once.
-    pub(in crate::sandbox) late: HashSet<String>,
+    pub(in crate::sandbox) late: BTreeSet<String>,
     /// The amount that UR returned beyond (or short of) tapgate's share, by currency paid in.
     pub(in crate::sandbox) drift: BTreeMap<Code, i64>,
     /// What people changed.
@@ -116,7 +116,7 @@ impl Books {
 
     /// The authorizations that UR settled, with their state before.
     pub(in crate::sandbox) fn settled_roots(&self) -> Vec<(String, &'static str)> {
-        let roots: std::collections::BTreeSet<_> = self.statement.debits().map(|row| &row.reference).collect();
+        let roots: BTreeSet<_> = self.statement.debits().map(|row| &row.reference).collect();
         roots.into_iter().filter_map(|root| Some((root.clone(), self.bookings.get(root)?.state))).collect()
     }
 
@@ -350,7 +350,7 @@ impl Books {
     /// Ends the funds part of these holds, and returns it.
     pub(super) fn end_holds(&mut self, ur_id: &str, ids: &[String]) -> u64 {
         let mut ended = 0;
-        for booking in ids.iter().filter_map(|id| root_of(id)).collect::<std::collections::BTreeSet<_>>() {
+        for booking in ids.iter().filter_map(|id| root_of(id)).collect::<BTreeSet<_>>() {
             let Some(booking) = self.bookings.get_mut(booking) else { continue };
             for draw in booking.draws.iter_mut().filter(|draw| ids.contains(&draw.id)) {
                 ended += std::mem::take(&mut draw.funds);

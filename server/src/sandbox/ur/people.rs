@@ -3,7 +3,7 @@
 //! tapgate's figures change when the person's record is written; the books follow when the sandbox reads it. A tap in
 //! flight between the two may be judged by either state, so each such state adds what it expects.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::account::{Account, Balance, Block, Card, Funding, Funds};
 use super::booking::Expected;
@@ -112,7 +112,7 @@ pub(in crate::sandbox) struct People {
     /// Pools with a balance that a person set.
     pub(in crate::sandbox) reported: BTreeSet<String>,
     /// Taps in flight, with what the books expected of each in any state since it was sent.
-    in_flight: HashMap<String, (Tap, Vec<Expected>)>,
+    in_flight: BTreeMap<String, (Tap, Vec<Expected>)>,
 }
 
 impl People {

@@ -1,6 +1,6 @@
 //! Oddities of UR's answers: figures that are left out once, and rows and rates that nobody can use.
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
@@ -10,7 +10,7 @@ const ONE_IN: u32 = 5;
 const ONE_RATE_IN: u32 = 23;
 
 /// A figure that is not in an answer, or that nobody can read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Lack {
     LeftOut,
     Unreadable,
@@ -24,7 +24,7 @@ pub(in crate::sandbox) struct Quirks {
     asked: u32,
     rates: u32,
     /// Figures whose last answer lacked them.
-    lacking: HashSet<(Lack, String, String)>,
+    lacking: BTreeSet<(Lack, String, String)>,
 }
 
 impl Quirks {

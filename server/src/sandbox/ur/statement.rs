@@ -1,6 +1,6 @@
 //! The statements of UR's accounts: every transaction with its status, and pages of them (seed 004).
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
@@ -46,8 +46,8 @@ pub(in crate::sandbox) struct Row {
 #[derive(Debug, Default)]
 pub(in crate::sandbox) struct Statement {
     rows: Vec<Row>,
-    by_user: HashMap<String, Vec<usize>>,
-    by_root: HashMap<String, Vec<usize>>,
+    by_user: BTreeMap<String, Vec<usize>>,
+    by_root: BTreeMap<String, Vec<usize>>,
     /// Unsettled card transactions, by the time at which they settle.
     unsettled: BTreeSet<(u64, usize)>,
     /// Card transactions since the last [`Statement::take_fresh`].

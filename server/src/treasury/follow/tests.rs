@@ -123,6 +123,10 @@ impl World {
         self.submit(at, &format!("a{id}"), None, Kind::Authorization, user, amount);
     }
 
+    pub(crate) fn reverse(&self, at: UnixMillis, id: u32, user: u32, amount: i64) {
+        self.submit(at, &format!("r{id}"), Some(format!("a{id}")), Kind::Reversal, user, amount);
+    }
+
     fn submit(&self, at: UnixMillis, id: &str, original: Option<String>, kind: Kind, user: u32, amount: i64) {
         let request = Request {
             id: id.parse().unwrap(),
