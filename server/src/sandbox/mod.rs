@@ -13,6 +13,8 @@ mod play;
 mod profile;
 mod sender;
 mod settle;
+#[cfg(test)]
+mod simulation;
 mod statuses;
 mod tap;
 mod traffic;

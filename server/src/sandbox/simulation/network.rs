@@ -1,0 +1,183 @@
+//! The network: carries what the server sends to the simulated UR and to receivers, slowly, wrongly, or not at all.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use axum::Router;
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper::service::Service;
+use hyper::{HeaderMap, Request, StatusCode};
+use hyper_util::service::TowerToHyperService;
+
+use super::chance::Chance;
+use super::disk::Mounted;
+use crate::outgoing::{Answer, Carrier, Carrying, Failure, Rest};
+
+/// How long the client waits: not the 15 s of a real one, which are days on a fast clock.
+const TIMEOUT: Duration = Duration::from_millis(100);
+
+/// How UR answers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Manners {
+    #[default]
+    Well,
+    /// Nobody answers.
+    Away,
+    /// It does what it is asked, and its answer does not come.
+    Deaf,
+    /// It answers with an error of its own.
+    Failing,
+    /// What comes is no answer of UR's.
+    Garbled,
+}
+
+/// How a receiver takes what it is sent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Taking {
+    #[default]
+    Well,
+    /// Nobody is there.
+    Away,
+    /// It takes the message, and its answer does not come.
+    Deaf,
+    /// It is overloaded.
+    Busy,
+}
+
+/// A message as a receiver has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Received {
+    pub(super) receiver: String,
+    pub(super) id: String,
+    pub(super) body: Bytes,
+    /// Whether the sender was told that it is there.
+    pub(super) is_told: bool,
+}
+
+/// The state of the world outside.
+#[derive(Default)]
+struct Outside {
+    ur: Manners,
+    receivers: BTreeMap<String, Taking>,
+    received: Vec<Received>,
+    /// Calls to UR, by path.
+    calls: BTreeMap<String, u64>,
+}
+
+/// The world outside, which outlives every process.
+pub(super) struct Network {
+    outside: Mutex<Outside>,
+    ur: TowerToHyperService<Router>,
+    chance: Chance,
+}
+
+impl Network {
+    pub(super) fn new(ur: Router, chance: Chance) -> Arc<Network> {
+        Arc::new(Network { outside: Mutex::default(), ur: TowerToHyperService::new(ur), chance })
+    }
+
+    fn outside(&self) -> MutexGuard<'_, Outside> {
+        self.outside.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn set_ur(&self, manners: Manners) {
+        self.outside().ur = manners;
+    }
+
+    pub(super) fn set_receiver(&self, host: &str, taking: Taking) {
+        self.outside().receivers.insert(host.to_owned(), taking);
+    }
+
+    pub(super) fn all_is_well(&self) {
+        let mut outside = self.outside();
+        outside.ur = Manners::Well;
+        outside.receivers.clear();
+    }
+
+    /// What receivers got since it was asked last.
+    pub(super) fn take_received(&self) -> Vec<Received> {
+        std::mem::take(&mut self.outside().received)
+    }
+
+    /// Calls to UR so far.
+    pub(super) fn calls(&self) -> BTreeMap<String, u64> {
+        self.outside().calls.clone()
+    }
+
+    async fn ask_ur(&self, request: Request<Bytes>, most: usize) -> Result<Answer, Failure> {
+        let manners = self.outside().ur;
+        let broken = |what: &str| Failure::Broken(what.to_owned());
+        match manners {
+            Manners::Away => return Err(broken("connection refused")),
+            Manners::Failing => return Ok(answer(StatusCode::BAD_GATEWAY, "bad gateway")),
+            Manners::Garbled => return Ok(answer(StatusCode::OK, "<html>Maintenance</html>")),
+            Manners::Well | Manners::Deaf => {}
+        }
+        *self.outside().calls.entry(request.uri().path().to_owned()).or_default() += 1;
+        let answered = self.ur.call(request.map(Full::new)).await.map_err(|_| broken("unreachable"))?;
+        let (head, body) = answered.into_parts();
+        let body = body.collect().await.map_err(|error| broken(&error.to_string()))?.to_bytes().to_vec();
+        if manners == Manners::Deaf {
+            tokio::time::sleep(TIMEOUT).await;
+            return Err(Failure::Timeout);
+        }
+        if body.len() > most {
+            return Err(broken("the simulated UR's answer is too long"));
+        }
+        Ok(Answer { status: head.status, headers: head.headers, body, rest: Rest::Nothing })
+    }
+
+    async fn deliver(&self, request: Request<Bytes>) -> Result<Answer, Failure> {
+        let host = request.uri().host().unwrap_or_default().to_owned();
+        let taking = self.outside().receivers.get(&host).copied().unwrap_or_default();
+        match taking {
+            Taking::Away => return Err(Failure::Broken("connection refused".to_owned())),
+            Taking::Busy => return Ok(answer(StatusCode::SERVICE_UNAVAILABLE, "busy")),
+            Taking::Well | Taking::Deaf => {}
+        }
+        let id = request.headers().get("webhook-id").and_then(|id| id.to_str().ok()).unwrap_or_default().to_owned();
+        let is_told = taking == Taking::Well;
+        let received = Received { receiver: host, id, body: request.into_body(), is_told };
+        self.outside().received.push(received);
+        if is_told {
+            // Slack answers "ok"; PagerDuty's status is 202.
+            Ok(answer(StatusCode::ACCEPTED, "ok"))
+        } else {
+            tokio::time::sleep(TIMEOUT).await;
+            Err(Failure::Timeout)
+        }
+    }
+}
+
+fn answer(status: StatusCode, body: &str) -> Answer {
+    Answer { status, headers: HeaderMap::new(), body: body.as_bytes().to_vec(), rest: Rest::Nothing }
+}
+
+/// The network as one process reaches it: after its end nothing leaves it, and nothing comes back.
+pub(super) struct Line {
+    pub(super) network: Arc<Network>,
+    pub(super) process: Arc<Mounted>,
+    /// The longest way there, and back, in milliseconds.
+    pub(super) way: u64,
+}
+
+/// The host of UR.
+pub(super) const UR_HOST: &str = "ur.example.com";
+
+impl Carrier for Line {
+    fn carry(&self, request: Request<Bytes>, most: usize) -> Carrying<'_> {
+        let Line { network, process, way } = self;
+        Box::pin(async move {
+            tokio::time::sleep(network.chance.millis(*way)).await;
+            if process.is_dead() {
+                return std::future::pending().await;
+            }
+            let is_urs = request.uri().host() == Some(UR_HOST);
+            let answered = if is_urs { network.ask_ur(request, most).await } else { network.deliver(request).await };
+            tokio::time::sleep(network.chance.millis(*way)).await;
+            answered
+        })
+    }
+}
