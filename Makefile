@@ -69,7 +69,7 @@ demo: install ## build, and start the sandbox: engine, simulated UR and card tra
 
 .PHONY: test
 test: install ## install what the tests need and run all of them
-	@for part in test-rust test-engine test-acceptance; do \
+	@for part in test-rust test-engine loom test-acceptance; do \
 	  started=$$SECONDS; $(MAKE) --no-print-directory $$part; echo "$$part: $$((SECONDS - started)) s"; \
 	done
 
@@ -97,6 +97,13 @@ test-rust: test-build
 test-engine:
 	cargo test --package tapgate-engine --no-default-features --no-fail-fast --quiet -- \
 	  --skip settlement::any_order --skip settlement::rows_of_a_tap --skip model::the_ledger
+
+# Every order of the steps of a few threads, over the journal's and the pools' own code. The cfg would build everything else
+# anew, so it has a directory of its own, and takes the core without the storage engine.
+.PHONY: loom
+loom: install ## every order of threads' steps in the journal and the pools, by loom
+	CARGO_TARGET_DIR='$(TARGET)/loom' RUSTFLAGS='--cfg tapgate_loom' \
+	  cargo test --package tapgate-engine --no-default-features --lib --release --quiet -- models::
 
 .PHONY: test-acceptance
 test-acceptance: test-build $(VENV)/.installed

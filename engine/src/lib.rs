@@ -43,6 +43,7 @@ pub mod recovery;
 pub mod rows;
 pub mod rules;
 pub mod store;
+mod sync;
 #[cfg(feature = "testing")]
 pub mod testing;
 pub mod text;

@@ -10,6 +10,8 @@ pub mod fold;
 pub mod journal_bytes;
 #[path = "../../fuzz/src/ledger.rs"]
 pub mod ledger;
+#[path = "../../fuzz/src/migration.rs"]
+pub mod migration;
 
 use tapgate_engine::fact::{Fact, Flow, Kind, Merchant, Posting, Progress, Record, Request};
 use tapgate_engine::ids::Sequence;
@@ -22,6 +24,11 @@ use crate::world::{World, at, movement, naming, tap};
 #[test]
 fn every_record_of_the_corpus_has_one_encoding() -> std::io::Result<()> {
     corpus::replay("journal_bytes", journal_bytes::check)
+}
+
+#[test]
+fn no_row_of_the_corpus_makes_a_start_panic() -> std::io::Result<()> {
+    corpus::replay("migration", migration::check)
 }
 
 #[test]

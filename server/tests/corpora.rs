@@ -1,9 +1,15 @@
 //! Replays the fuzz corpora of what arrives from outside, so that an input that once failed never fails again.
 
+#[path = "../../fuzz/src/admin.rs"]
+pub mod admin;
 #[path = "../../fuzz/src/answers.rs"]
 pub mod answers;
+#[path = "../../fuzz/src/config.rs"]
+pub mod config;
 #[path = "../../fuzz/src/corpus.rs"]
 pub mod corpus;
+#[path = "../../fuzz/src/mapping.rs"]
+pub mod mapping;
 #[path = "../../fuzz/src/signature.rs"]
 pub mod signature;
 #[path = "../../fuzz/src/wire.rs"]
@@ -12,6 +18,21 @@ pub mod wire;
 #[test]
 fn what_providers_said_in_the_corpus_is_read_within_bounds() -> std::io::Result<()> {
     corpus::replay("answers", answers::check)
+}
+
+#[test]
+fn what_people_said_in_the_corpus_is_read_and_folds() -> std::io::Result<()> {
+    corpus::replay("admin", admin::check)
+}
+
+#[test]
+fn no_configuration_of_the_corpus_shows_a_secret() -> std::io::Result<()> {
+    corpus::replay("config", config::check)
+}
+
+#[test]
+fn what_mappings_of_the_corpus_answer_is_json() -> std::io::Result<()> {
+    corpus::replay("mapping", mapping::check)
 }
 
 #[test]

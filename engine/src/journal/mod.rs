@@ -5,6 +5,8 @@
 //! in that order, adds them to the tree and appends them as one group. While it waits for the disk the next group
 //! gathers, so there is no added delay.
 
+#[cfg(all(test, tapgate_loom))]
+mod models;
 mod queue;
 mod ticket;
 mod writer;
@@ -13,16 +15,15 @@ pub use queue::{Claim, NoPlace, Permit, QUEUE_RECORDS_MAX, Resolves};
 pub use ticket::{Durability, Ticket, Wait};
 pub use writer::{GROUP_RECORDS_MAX, OnFailure};
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::task::{Wake, Waker};
-use std::thread::{JoinHandle, Thread};
 
-use crossbeam::atomic::AtomicCell;
 use crossbeam::utils::CachePadded;
 
 use crate::ids::Sequence;
 use crate::store::{Store, StoreError, StoredTree};
+use crate::sync::thread::{self, JoinHandle, Thread};
+use crate::sync::{AtomicBool, AtomicU64, Mutex, MutexGuard, Ordering, Place, fence_of_accesses};
 use queue::{DECISION_PLACES, Queue};
 use writer::Writer;
 
@@ -68,7 +69,7 @@ impl Journal {
         let writer = Journal::writer(store, on_failure)?;
         let queue = Arc::clone(writer.queue());
         #[expect(clippy::disallowed_methods, reason = "the journal's thread")]
-        let handle = std::thread::Builder::new()
+        let handle = thread::Builder::new()
             .name("journal".to_owned())
             .spawn(move || writer.run())
             .map_err(|error| StoreError::Failed(format!("the journal thread did not start: {error}")))?;
@@ -92,7 +93,7 @@ impl Journal {
     fn writer(store: Arc<dyn Store>, on_failure: OnFailure) -> Result<Writer, StoreError> {
         let head = store.head()?;
         let frontier = StoredTree::of(&*store)?.frontier(head)?;
-        let slots = (0..QUEUE_RECORDS_MAX).map(|_| AtomicCell::new(None)).collect();
+        let slots = (0..QUEUE_RECORDS_MAX).map(|_| Place::empty()).collect();
         let queue = Arc::new(Queue {
             slots,
             claimed: CachePadded::new(AtomicU64::new(head.0)),
@@ -147,6 +148,7 @@ impl Journal {
         // Increment `occupied` first, then read `closing`; the writer reads in the opposite order. So either this
         // thread sees `closing`, or the writer sees the place and waits for its record.
         let before = self.queue.occupied.fetch_add(places, Ordering::SeqCst);
+        fence_of_accesses();
         let permit = Permit { journal: self, places };
         if self.queue.failed.load(Ordering::Acquire) || self.queue.closing.load(Ordering::SeqCst) {
             return Err(NoPlace::Unavailable);
@@ -175,7 +177,7 @@ impl Journal {
     /// it has made them durable.
     pub(crate) fn wait_settled(&self, sequence: Sequence) {
         while self.queue.settled.load(Ordering::Acquire) < sequence.0 {
-            std::thread::yield_now();
+            thread::yield_now();
         }
     }
 

@@ -2,13 +2,13 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use smallvec::SmallVec;
 
 use super::Unpark;
+use crate::sync::{AtomicU8, Mutex, Ordering, thread};
 
 const PENDING: u8 = 0;
 
@@ -106,13 +106,13 @@ impl Ticket {
     /// Blocks this thread until the durability is known.
     #[expect(clippy::disallowed_methods, reason = "of a journal with a thread")]
     pub fn block(&self) -> Durability {
-        let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
+        let waker = Waker::from(Arc::new(Unpark(thread::current())));
         let mut context = Context::from_waker(&waker);
         let mut wait = self.wait();
         loop {
             match Pin::new(&mut wait).poll(&mut context) {
                 Poll::Ready(durability) => return durability,
-                Poll::Pending => std::thread::park(),
+                Poll::Pending => thread::park(),
             }
         }
     }
@@ -143,7 +143,7 @@ impl Future for Wait<'_> {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(tapgate_loom)))]
 mod tests {
     use super::*;
 

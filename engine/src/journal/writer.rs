@@ -1,17 +1,17 @@
 //! The journal thread: takes published records in order, adds them to the tree and appends them in groups.
 
 use std::sync::Arc;
-use std::sync::atomic::{Ordering, fence};
 use std::time::Duration;
 
 use super::queue::{DECISION_PLACES, QUEUE_RECORDS_MAX, Queue, Resolves, Travelling};
 use crate::ids::Sequence;
 use crate::store::{Entry, Store, StoreError};
+use crate::sync::{Ordering, fence, fence_of_accesses, park_for, thread};
 use crate::tree::{Frontier, Node};
 
 /// Maximum records in one group: 200-byte records fill it in about 1 ms of writing, so that a group never delays the
 /// next.
-pub const GROUP_RECORDS_MAX: usize = 4_096;
+pub const GROUP_RECORDS_MAX: usize = if cfg!(tapgate_loom) { 4 } else { 4_096 };
 
 const _: () = assert!((GROUP_RECORDS_MAX as u64) < QUEUE_RECORDS_MAX);
 
@@ -81,7 +81,7 @@ impl Writer {
         }
         // While every core is busy deciding, more records are a moment away, and one write serves them all; with an
         // idle core this returns at once.
-        std::thread::yield_now();
+        thread::yield_now();
         self.gather();
         let durable = self.append();
         self.queue.resolve_awaited();
@@ -162,7 +162,11 @@ impl Writer {
 
     /// Whether the journal is closing and no place is reserved or claimed.
     fn is_done(&self) -> bool {
-        self.queue.closing.load(Ordering::SeqCst) && self.queue.occupied.load(Ordering::SeqCst) == 0
+        if !self.queue.closing.load(Ordering::SeqCst) {
+            return false;
+        }
+        fence_of_accesses();
+        self.queue.occupied.load(Ordering::SeqCst) == 0
     }
 
     #[expect(clippy::disallowed_methods, reason = "only the journal's thread rests")]
@@ -174,9 +178,9 @@ impl Writer {
         if self.found.is_none() {
             if self.queue.closing.load(Ordering::SeqCst) {
                 // A place released unused wakes no thread.
-                std::thread::park_timeout(CLOSING_LOOK_INTERVAL);
+                park_for(CLOSING_LOOK_INTERVAL);
             } else {
-                std::thread::park();
+                thread::park();
             }
         }
         self.queue.idle.store(false, Ordering::Relaxed);

@@ -1,7 +1,6 @@
 //! A prefunded pool: one signed `available` that approvals lower by compare-and-swap.
 
-use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::PoisonError;
 
 use crossbeam::utils::CachePadded;
 
@@ -9,6 +8,7 @@ use crate::fact::{Approval, Difference, SourceChange};
 use crate::ids::Sequence;
 use crate::money::{Currency, Minor, SUM_MAX};
 use crate::rows::{Completions, PoolFigures, returned};
+use crate::sync::{AtomicI64, Mutex, Ordering};
 use crate::time::UnixMillis;
 
 /// A pool in memory. Figures that decisions change are atomic; the rest change only while no decision runs.
@@ -142,4 +142,60 @@ impl Pool {
 fn shift(available: &AtomicI64, by: Minor) {
     let after = Minor(available.fetch_add(by.0, Ordering::AcqRel)) + by;
     assert!((-SUM_MAX..=SUM_MAX).contains(&after), "a pool's available figure leaves its bounds: {after}");
+}
+
+/// Every order of the steps of two decisions and a return, as loom plays them: `make loom`.
+#[cfg(all(test, tapgate_loom))]
+mod models {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::fact::{Source, Upcharge};
+    use crate::money::{ChfMinor, Money};
+    use crate::sync::thread;
+
+    fn approval(paid: i64) -> Approval {
+        let (amount, none) = (Minor(paid), ChfMinor(0));
+        let paid = Money { amount, currency: Currency::EUR };
+        Approval {
+            source: Source::Crypto,
+            amount,
+            paid,
+            spent: none,
+            limit: none,
+            funds: None,
+            upcharge: Upcharge::default(),
+        }
+    }
+
+    #[test]
+    fn two_decisions_never_take_what_one_of_them_has() {
+        loom::model(|| {
+            let figures = PoolFigures { available: Minor(100), ..PoolFigures::empty(Currency::EUR) };
+            let pool = Arc::new(Pool::new(figures));
+            let other = Arc::clone(&pool);
+            let taking = thread::spawn(move || other.take(&approval(60), Minor(0), Minor(0)).is_ok());
+            let ours = pool.take(&approval(60), Minor(0), Minor(0)).is_ok();
+            let theirs = taking.join().expect("it ends");
+            assert!(ours ^ theirs, "one of them has it");
+            assert_eq!((pool.available(), pool.figures().held), (Minor(40), Minor(60)));
+        });
+    }
+
+    #[test]
+    fn a_decision_takes_what_a_return_has_given_back_and_no_more() {
+        loom::model(|| {
+            let figures = PoolFigures { available: Minor(10), held: Minor(50), ..PoolFigures::empty(Currency::EUR) };
+            let pool = Arc::new(Pool::new(figures));
+            let other = Arc::clone(&pool);
+            let returning = thread::spawn(move || {
+                shift(&other.available, Minor(50));
+                other.held.fetch_sub(50, Ordering::AcqRel);
+            });
+            let taken = pool.take(&approval(60), Minor(0), Minor(0)).is_ok();
+            returning.join().expect("it ends");
+            let expected = if taken { (Minor(0), Minor(60)) } else { (Minor(60), Minor(0)) };
+            assert_eq!((pool.available(), pool.figures().held), expected);
+        });
+    }
 }

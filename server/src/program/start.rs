@@ -207,6 +207,7 @@ pub(crate) fn assemble(
     );
     clock.check_behind(recovered.state.latest());
     let (users, holding) = if config.feeds.is_some() { recovered.state.accounts() } else { Default::default() };
+    let known = Known { users, holding, through: recovered.head };
     let ledger = ledger(store, recovered.state, config.policy.clone()).map_err(in_store(config))?;
     let ledger = Arc::new(ledger);
     // Before any decision, so that each is made under recorded settings.
@@ -218,7 +219,7 @@ pub(crate) fn assemble(
         .map_err(|error| ServeError::SetUp(format!("deliveries: {error}")))?;
     let treasury = Arc::new(Follower::new(config.treasury.clone()));
     let app = App::new(ledger, treasury, clock, metrics, hints, deliveries, randomness);
-    Ok((app, Known { users, holding }, workers))
+    Ok((app, known, workers))
 }
 
 fn bind(address: SocketAddr) -> Result<TcpListener, ServeError> {

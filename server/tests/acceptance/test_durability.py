@@ -1,7 +1,7 @@
 """What was answered is there after `kill -9`, at once and to the unit; what was not answered counts at most once.
 
-TAPGATE_KILL_ROUNDS (default 3) sets how often the server is killed on the same data directory, TAPGATE_SEED at which
-answer each time.
+TAPGATE_KILL_ROUNDS (default 15, and a third of it without syncs) sets how often the server is killed on the same data
+directory, TAPGATE_SEED at which answer each time.
 """
 
 import os
@@ -17,7 +17,7 @@ import requests
 from tapgate import command, error_code, in_parallel, now, sign_v1
 from world import PLENTY, World, approval, chf_of, envelope, tap
 
-ROUNDS = int(os.environ.get("TAPGATE_KILL_ROUNDS", "3"))
+ROUNDS = int(os.environ.get("TAPGATE_KILL_ROUNDS", "15"))
 SEED = int(os.environ.get("TAPGATE_SEED", str(now())))
 THREADS = 8
 REQUESTS_PER_ROUND = 240
@@ -124,8 +124,10 @@ def assert_journal_verifies(server):
 class Books:
     """The test's own books of one server over all rounds."""
 
-    def __init__(self, world: World):
+    def __init__(self, world: World, declined_as=("deadline_exceeded",)):
+        """`declined_as`: why users with plenty may be declined."""
         self.world = world
+        self.declined_as = declined_as
         self.users = [world.user(CURRENCY) for _ in range(THREADS)]
         self.by_ur_id = {user.ur_id: user for user in self.users}
         self.held = {user: [] for user in self.users}
@@ -157,7 +159,7 @@ class Books:
         held = held_now(self.world, request)
         if response.status_code == 200:
             # A slow disk may stop a decision at its deadline; any other decline is wrong for users with plenty.
-            assert (response.json()["reason"], held) == ("deadline_exceeded", 0)
+            assert (response.json()["reason"] in self.declined_as, held) == (True, 0), response.text
             return
         assert response.status_code == 503, response.text
         assert held == 0 or error_code(response) == "outcome_unknown"

@@ -76,12 +76,14 @@ enum FeedError {
     Sweep(#[from] SweepError),
 }
 
-/// The accounts known when the feeds start.
+/// The accounts known from recovery.
 #[derive(Debug, Default)]
 pub struct Known {
     pub users: Vec<UrId>,
     /// Accounts with open holds.
     pub holding: Vec<UrId>,
+    /// The last record that they are known from: requests come in before the feeds begin.
+    pub through: Sequence,
 }
 
 /// The parts that the feeds need besides UR.
@@ -119,6 +121,8 @@ pub struct Settings {
 pub struct Feeds<A> {
     given: Given,
     api: Arc<A>,
+    /// The last record before those that the feeds follow.
+    known_through: Sequence,
     users: Mutex<Due>,
     /// Since when, by account.
     unheard: Mutex<HashMap<UrId, UnixMillis>>,
@@ -152,6 +156,7 @@ impl<A: UrApi> Feeds<A> {
         Feeds {
             given,
             api,
+            known_through: known.through,
             users,
             sweeps,
             unheard: Mutex::default(),
@@ -283,7 +288,7 @@ impl<A: UrApi> Feeds<A> {
 
     /// Notes the accounts that spent, and those whose figures UR changed.
     async fn follow_journal(self: Arc<Self>) {
-        let mut cursor = self.given.ledger.journal().durable();
+        let mut cursor = self.known_through;
         loop {
             match self.follow_from(cursor) {
                 Ok(next) => cursor = next,

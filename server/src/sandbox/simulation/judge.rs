@@ -147,7 +147,8 @@ impl Judge {
     /// UR was told of an approval, or a decline: the decision is on the disk.
     pub(super) fn answered(&self, process: &Mounted, id: &str, approved: bool) -> Result<(), Finding> {
         let Some(sequence) = self.decided.get(id).copied() else {
-            return Err(Finding::of(Invariant::Durable, format!("{id} was answered, and no record decides it")));
+            let what = format!("{id} was answered, and no record decides it: this is the last one");
+            return Err(Finding::of(Invariant::Durable, what).at(self.read));
         };
         let entry = process.as_it_is().entry(sequence).ok().flatten();
         let record = entry.and_then(|entry| Record::decode(&entry.payload).ok());

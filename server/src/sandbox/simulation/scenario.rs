@@ -296,7 +296,7 @@ fn step(chance: &Chance, ids: &mut Vec<u16>) -> Step {
     let id = u16::try_from(ids.len() + 1).unwrap_or(u16::MAX);
     let earlier = |ids: &[u16]| ids.get(chance.index(ids.len().max(1))).copied().unwrap_or(999);
     match chance.below(100) {
-        0..30 => {
+        0..28 => {
             ids.push(id);
             let place = PLACES.get(chance.index(PLACES.len())).copied().unwrap_or(0);
             let asking = match chance.below(8) {
@@ -306,28 +306,28 @@ fn step(chance: &Chance, ids: &mut Vec<u16>) -> Step {
             };
             Step::Tap { id, user: user(chance), place, amount: 1 + small(chance, 20_000), asking }
         }
-        30..38 => {
+        28..36 => {
             let root = earlier(ids);
             ids.push(id);
             Step::Increment { id, root, amount: 1 + small(chance, 4_000) }
         }
-        38..48 => {
+        36..46 => {
             let root = earlier(ids);
             ids.push(id);
             Step::Reverse { id, root, amount: small(chance, 12_000), is_advice: chance.one_in(3) }
         }
-        48..56 => Step::Settle(pick(chance, &TELLING, Telling::Well)),
-        56..68 => Step::Wait { minutes: [1, 10, 60, 400, 1_500].get(chance.index(5)).copied().unwrap_or(1) },
-        68..77 => Step::Crash { after: u8::try_from(chance.below(12)).unwrap_or(0) },
-        77..80 => Step::Restart,
-        80 => Step::DiskFails,
-        81..83 => Step::DiskSlow { millis: [20, 300, 420, 900].get(chance.index(4)).copied().unwrap_or(20) },
-        83 => Step::DiskLeft { megabytes: [100, 300, 10_000].get(chance.index(3)).copied().unwrap_or(100) },
-        84..86 => {
-            Step::Clock { seconds: [7_200, -7_200, 50, -50, 3_000_000].get(chance.index(5)).copied().unwrap_or(50) }
-        }
-        86..89 => Step::Ur(pick(chance, &MANNERS, Manners::Well)),
-        89..92 => Step::Receiver(u8::try_from(chance.below(3)).unwrap_or(0), pick(chance, &TAKING, Taking::Well)),
+        46..53 => Step::Settle(pick(chance, &TELLING, Telling::Well)),
+        53..65 => Step::Wait { minutes: [1, 10, 60, 400, 1_500].get(chance.index(5)).copied().unwrap_or(1) },
+        65..73 => Step::Crash { after: u8::try_from(chance.below(12)).unwrap_or(0) },
+        73..76 => Step::Restart,
+        76 => Step::DiskFails,
+        77..80 => Step::DiskSlow { millis: [20, 300, 420, 900].get(chance.index(4)).copied().unwrap_or(20) },
+        80 => Step::DiskLeft { megabytes: [100, 300, 10_000].get(chance.index(3)).copied().unwrap_or(100) },
+        81..84 => Step::Clock {
+            seconds: [7_200, -7_200, 50, -50, 3_000_000, 3_000_000].get(chance.index(6)).copied().unwrap_or(50),
+        },
+        84..87 => Step::Ur(pick(chance, &MANNERS, Manners::Well)),
+        87..92 => Step::Receiver(u8::try_from(chance.below(3)).unwrap_or(0), pick(chance, &TAKING, Taking::Well)),
         92..94 => Step::Freeze { user: user(chance), frozen: chance.one_in(2) },
         94 => Step::Suspend { user: user(chance), suspended: chance.one_in(2) },
         95..97 => Step::Debit { user: user(chance) },

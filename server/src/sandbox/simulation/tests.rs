@@ -119,6 +119,7 @@ fn one_seed_makes_one_history_in_two_processes() {
 fn a_file_is_played() {
     let path = std::env::var("SIMULATION_SCENARIO").unwrap();
     let scenario: Scenario = std::fs::read_to_string(path).unwrap().parse().unwrap();
+    crate::program::telemetry::start_logging("tapgate=info");
     let ended = run(&scenario);
     eprintln!("{}", ended.trace.join("\n"));
     eprintln!("{} records, {} writes, {} ends of the process", ended.records, ended.writes, ended.crashes);

@@ -12,6 +12,7 @@ use tapgate_engine::ledger::{Change, ChangeError, Reflected};
 use tapgate_engine::money::{Currency, Minor};
 use tapgate_engine::store::Entry;
 use tapgate_engine::time::UnixMillis;
+use tokio::time::Instant;
 
 use super::chance::Chance;
 use super::disk::{Disk, Faults};
@@ -31,7 +32,6 @@ use crate::sandbox::sender::Sender;
 use crate::sandbox::tap::{Kind, Tap};
 use crate::sandbox::ur::account::{Balance, CRYPTO};
 use crate::sandbox::ur::bank::Wire;
-use crate::sandbox::ur::booking::Booking;
 use crate::sandbox::ur::books::Books;
 use crate::sandbox::ur::{Api, OPS_UR_ID};
 use crate::sandbox::{Keys, world};
@@ -97,7 +97,7 @@ pub(super) struct World {
     answers: BTreeMap<String, Answered>,
     /// What UR declined by itself, because it had no answer: tapgate may have approved it.
     given_up: BTreeSet<String>,
-    /// Returns that were never acknowledged.
+    /// Returns that were never acknowledged, and increments that were never answered: UR asks again later.
     owed: Vec<Tap>,
     /// Movements that were never acknowledged.
     untold: Vec<(usize, Value)>,
@@ -238,6 +238,23 @@ impl World {
         Ok(())
     }
 
+    /// Time passes, of tokio's; a process that ends meanwhile is started again at once.
+    async fn rest(&mut self, time: Duration) -> Checked {
+        let until = Instant::now() + time;
+        while Instant::now() < until {
+            if let Some(life) = &self.life {
+                tokio::select! {
+                    biased;
+                    () = life.process.died.notified() => {}
+                    () = tokio::time::sleep_until(until) => {}
+                }
+            }
+            self.look()?;
+            self.revive().await?;
+        }
+        Ok(())
+    }
+
     /// Starts a process again that has ended.
     async fn revive(&mut self) -> Checked {
         loop {
@@ -359,7 +376,8 @@ impl World {
         };
         let Some(answer) = answer else {
             self.trace.push(format!("  {} unanswered", tap.id));
-            if tap.kind.asks() {
+            // An increment that UR did not know would keep its part of a settled authorization until it expires.
+            if tap.kind == Kind::Authorization {
                 self.books().decline(&tap);
                 self.given_up.insert(tap.root().to_owned());
             } else {
@@ -433,7 +451,9 @@ impl World {
             // What follows a settlement is a refund, which UR does not announce.
             return None;
         }
-        let left = books.bookings.get(&original).map(Booking::remaining);
+        // What it has announced and nobody has acknowledged yet is given back, too.
+        let owed: u64 = self.owed.iter().filter(|tap| tap.root() == original).map(|tap| tap.amount).sum();
+        let left = books.bookings.get(&original).map(|booking| booking.remaining().saturating_sub(owed));
         let amount = u64::from(amount).min(left.filter(|_| !kind.asks()).unwrap_or(u64::MAX));
         let settlement = world::settlement(amount, root.merchant.currency);
         Some(Tap { id, kind, original: Some(original), amount, settlement, ..root })
@@ -549,7 +569,7 @@ impl World {
             Step::Settle(telling) => self.settle(telling).await?,
             Step::Wait { minutes } => {
                 let real = self.wall.real(Duration::from_secs(60) * minutes);
-                tokio::time::sleep(real).await;
+                self.rest(real).await?;
             }
             Step::Crash { after: 0 } => {
                 if let Some(life) = self.life.take() {
@@ -633,7 +653,7 @@ impl World {
         self.revive().await?;
         self.is_over = true;
         // Most days pass fast, in a life of their own; the others show what the last one would have gone on with.
-        if !self.chance.one_in(6)
+        if !self.chance.one_in(8)
             && let Some(life) = self.life.take()
         {
             self.stop(life).await?;
@@ -644,14 +664,15 @@ impl World {
         for ordered in std::mem::take(&mut self.ordered) {
             self.try_order(&ordered).await?;
         }
-        for day in 0..4 * DAYS_AT_THE_END {
+        for quarter in 0..4 * DAYS_AT_THE_END {
             for (number, data) in std::mem::take(&mut self.untold) {
                 self.tell(number, data).await?;
             }
             self.settle(Telling::Well).await?;
             self.resume_parked().await?;
-            tokio::time::sleep(self.wall.real(Duration::from_secs(21_600))).await;
-            self.trace.push(format!("quarter {day}"));
+            let time = self.wall.real(Duration::from_secs(21_600));
+            self.rest(time).await?;
+            self.trace.push(format!("quarter {quarter}"));
             self.look()?;
             self.revive().await?;
         }
