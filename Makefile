@@ -27,6 +27,8 @@ CARGO_DENY := $(TOOLS)/bin/cargo-deny
 FUZZ_SECONDS ?= 60
 SOAK_SECONDS ?= 900
 SOAK_KILLS ?= 200
+# Seconds in which the simulation ends the process at every write of one seed after the other.
+SOAK_SIMULATION_SECONDS ?= 3600
 # Generated cases per property while soaking.
 SOAK_CASES ?= 20000
 # Generated histories of the ledger against the model while soaking.
@@ -222,7 +224,7 @@ trace: traced ## where a request's time goes, of tapgate and of a bare server, s
 	  TRACED_BIN='$(TARGET)/traced' CRITERION_DIR='$(TARGET)/criterion' python3 bench/traced.py
 
 .PHONY: soak
-soak: install $(VENV)/.installed ## long run: many property cases and orders of evidence, kill -9 rounds, months of the sandbox, the threat model's defences switched off, then fuzzing (about three hours)
+soak: install $(VENV)/.installed ## long run: many property cases and orders of evidence, kill -9 rounds, months of the sandbox, the threat model's defences switched off, faults planted for the simulation and every write of its seeds an end of the process, then fuzzing (about five hours)
 	TAPGATE_CASES=$(SOAK_CASES) cargo test --release $(TESTED) --no-fail-fast
 	TAPGATE_CASES=$(SOAK_HISTORIES) cargo test --release $(TESTED) --test all -- --nocapture the_ledger_decides
 	cargo test --release $(TESTED) --test all -- --ignored --nocapture settlement::
@@ -233,4 +235,7 @@ soak: install $(VENV)/.installed ## long run: many property cases and orders of 
 	  '$(VENV)/bin/python' -m pytest -q $(ACCEPTANCE)/test_sandbox.py -k every_fault
 	scripts/soak-sandbox.sh '$(TARGET)/release/tapgate'
 	scripts/defences.py
+	scripts/planted.py
+	SIMULATION_SECONDS=$(SOAK_SIMULATION_SECONDS) SIMULATION_KEPT='$(CURDIR)/docs/reliability/simulation.jsonl' \
+	  cargo test --release --package tapgate --lib every_write_is_an_end -- --ignored --nocapture
 	$(MAKE) --no-print-directory fuzz FUZZ_SECONDS=$(SOAK_SECONDS)

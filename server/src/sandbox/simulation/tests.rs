@@ -9,7 +9,7 @@ use super::shrink::shrink;
 use super::soak;
 
 /// Seeds of one run of the tests.
-const SEEDS: u64 = 500;
+const SEEDS: u64 = 1_000;
 
 fn number(name: &str, otherwise: u64) -> u64 {
     std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(otherwise)
