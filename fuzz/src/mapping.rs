@@ -25,7 +25,7 @@ pub fn check(data: &[u8]) {
         let _ = envelope.request();
     }
     let Ok(id) = "auth_\"1\\".parse::<AuthorizationId>() else { return };
-    let reply = Reply { root: id.clone(), id, currency: Currency::EUR, outcome: None };
+    let reply = Reply { root: id.clone(), id, currency: Currency::EUR.into(), outcome: None };
     let written = mapping.render(&reply);
     assert!(serde_json::from_slice::<Value>(&written).is_ok(), "{}", String::from_utf8_lossy(&written));
 }

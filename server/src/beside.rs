@@ -1,4 +1,4 @@
-//! The only way off the threads that serve, for work that blocks, so that a simulation brings its own.
+//! The way of jobs off the threads that serve, for work that blocks, so that a simulation brings its own.
 
 use std::fmt;
 use std::sync::Arc;

@@ -22,7 +22,7 @@ pub struct Answer {
 pub enum Rest {
     /// It is all here.
     Nothing,
-    /// There is more than was asked for.
+    /// There may be more than was asked for.
     More,
     /// It broke off.
     Lost(Failure),
@@ -42,7 +42,7 @@ pub type Carrying<'a> = Pin<Box<dyn Future<Output = Result<Answer, Failure>> + S
 
 /// Carries requests to where they are addressed.
 pub trait Carrier: Send + Sync + 'static {
-    /// Sends a request, and reads at most `most` bytes of the answer's body.
+    /// Sends a request, and reads the answer's body up to `most` bytes.
     fn carry(&self, request: Request<Bytes>, most: usize) -> Carrying<'_>;
 }
 
@@ -56,7 +56,8 @@ impl Carrier for reqwest::Client {
             let rest = loop {
                 match response.chunk().await {
                     Ok(None) => break Rest::Nothing,
-                    Ok(Some(chunk)) if chunk.len() > most - body.len() => {
+                    // Nobody waits for what may come after it.
+                    Ok(Some(chunk)) if chunk.len() >= most - body.len() => {
                         body.extend(chunk.iter().take(most - body.len()));
                         break Rest::More;
                     }

@@ -166,7 +166,7 @@ mod tests {
     #[test]
     fn every_waiter_is_woken() {
         let ticket = Ticket::pending();
-        std::thread::scope(|scope| {
+        thread::scope(|scope| {
             let waiters: Vec<_> = (0..8).map(|_| scope.spawn(|| ticket.block())).collect();
             ticket.failed();
             for waiter in waiters {

@@ -54,7 +54,6 @@ pub enum ReceiversError {
     Outbox(#[from] OutboxError),
 }
 
-/// The parts that all receivers share.
 /// What every worker is given.
 #[derive(Clone, Copy)]
 pub struct Given<'a> {
@@ -65,6 +64,7 @@ pub struct Given<'a> {
     pub post: &'a dyn Fn() -> Result<Post, PostSetUpError>,
 }
 
+/// The parts that all receivers share.
 struct Made<'a> {
     settings: &'a Settings,
     ledger: &'a Arc<Ledger>,

@@ -273,10 +273,11 @@ where
 
     /// Starts every attempt that is due.
     fn attempt(&mut self) {
-        let now = self.now();
+        // What is signed has wall time, which the receiver compares with its own.
+        let (now, signed) = (self.now(), self.clock.now().at.seconds());
         while let Some(message) = self.tail.next(now) {
             let receiver = Arc::clone(&self.receiver);
-            self.attempts.spawn(async move { (message.place, receiver.send(&message.content, now.seconds()).await) });
+            self.attempts.spawn(async move { (message.place, receiver.send(&message.content, signed).await) });
         }
     }
 

@@ -1,6 +1,6 @@
 /* Loaded before libc: once the file named by DISK_FAULT_WHEN exists, writes and syncs of files under DISK_FAULT_UNDER fail
  * as its first word says: "full" (ENOSPC), "broken" (EIO at every sync), "read-only" (EROFS), or "torn" (half of a write
- * arrives, then EIO). A sync that fails has still been passed on, as a disk may have done. */
+ * or pwrite arrives, then EIO). Opening, renaming and cutting files goes on. A sync that fails has still been passed on, as a disk may have done. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>

@@ -373,11 +373,11 @@ impl Drop for Abandoned<'_> {
     }
 }
 
-/// Contains the URL's host, but no secret.
+/// Names the path; the host is the configured one.
 fn broken(path: &'static str, failure: Failure) -> UrError {
     match failure {
         Failure::Timeout => UrError::Timeout(path),
-        Failure::Broken(what) => UrError::Unreachable(what),
+        Failure::Broken(what) => UrError::Unreachable(format!("{path}: {what}")),
     }
 }
 

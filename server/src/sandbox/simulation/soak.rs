@@ -38,6 +38,9 @@ pub(super) fn every_write(from: u64, seconds: u64) {
     let kept: Vec<Kept> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let done: BTreeSet<_> = kept.iter().filter(|kept| kept.program == program).map(|kept| kept.seed).collect();
     let (before, began) = (kept.iter().map(|kept| kept.ends).sum::<u64>(), Instant::now());
+    if let Some(directory) = std::path::Path::new(&path).parent() {
+        std::fs::create_dir_all(directory).unwrap();
+    }
     let file = Mutex::new(OpenOptions::new().create(true).append(true).open(&path).unwrap());
     let (next, ends, has_found) = (AtomicU64::new(from), AtomicU64::new(0), AtomicBool::new(false));
     let is_over = || began.elapsed() > Duration::from_secs(seconds) || has_found.load(Ordering::Relaxed);
