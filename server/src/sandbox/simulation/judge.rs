@@ -7,7 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use bytes::Bytes;
 use tapgate_engine::fact::{Fact, Record, Verdict};
-use tapgate_engine::ids::{AuthorizationId, Sequence};
+use tapgate_engine::ids::Sequence;
 use tapgate_engine::ledger::Ledger;
 use tapgate_engine::recovery::verify;
 use tapgate_engine::rows::State;
@@ -146,7 +146,7 @@ impl Judge {
 
     /// UR was told of an approval, or a decline: the decision is on the disk.
     pub(super) fn answered(&self, process: &Mounted, id: &str, approved: bool) -> Result<(), Finding> {
-        let Some(sequence) = self.decided.get(id).copied() else {
+        let Some(sequence) = self.decision(id) else {
             let what = format!("{id} was answered, and no record decides it: this is the last one");
             return Err(Finding::of(Invariant::Durable, what).at(self.read));
         };
@@ -207,7 +207,7 @@ impl Judge {
     }
 
     /// The decision on an id.
-    pub(super) fn decision(&self, id: &AuthorizationId) -> Option<Sequence> {
-        self.decided.get(id.as_str()).copied()
+    pub(super) fn decision(&self, id: &str) -> Option<Sequence> {
+        self.decided.get(id).copied()
     }
 }

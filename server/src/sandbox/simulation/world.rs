@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::Value;
 use tapgate_engine::fact::{Author, BreakKind, CardStatus, Discrepancy, Record};
-use tapgate_engine::ids::{AuthorizationId, Sequence, UrId};
+use tapgate_engine::ids::{Sequence, UrId};
 use tapgate_engine::ledger::{Change, ChangeError, Reflected};
 use tapgate_engine::money::{Currency, Minor};
 use tapgate_engine::store::Entry;
@@ -59,9 +59,6 @@ const WAY: u64 = 20;
 /// How often UR asks for an answer, and the pause in between.
 const TRIES: u32 = 12;
 const PAUSE: Duration = Duration::from_millis(50);
-
-/// Why a life began, for the trace.
-type Reason = &'static str;
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -127,6 +124,10 @@ fn unset(error: impl std::fmt::Display) -> Finding {
     Finding::of(Invariant::Starts, format!("the world was not set up: {error}"))
 }
 
+fn person() -> Author {
+    Author::Person { name: "simulated".into(), idempotency: None }
+}
+
 impl World {
     async fn begin(seed: u64, ends_at: Option<u64>) -> Checked<World> {
         let keys = Keys::of(seed).map_err(unset)?;
@@ -190,9 +191,8 @@ impl World {
         self.life.as_ref().ok_or_else(|| Finding::of(Invariant::Starts, "no process runs"))
     }
 
-    fn live(&mut self, process: Arc<super::disk::Mounted>, speed: u32) -> Checked {
+    fn live(&mut self, mut process: Arc<super::disk::Mounted>, speed: u32) -> Checked {
         self.wall.set_speed(speed);
-        let mut process = process;
         loop {
             let line = Line {
                 network: Arc::clone(&self.network),
@@ -259,7 +259,7 @@ impl World {
     async fn revive(&mut self) -> Checked {
         loop {
             let Some(mut life) = self.life.take() else { return Ok(()) };
-            let why: Reason = match (life.process.is_dead(), life.has_failed()) {
+            let why = match (life.process.is_dead(), life.has_failed()) {
                 (false, false) => {
                     self.life = Some(life);
                     return Ok(());
@@ -271,7 +271,7 @@ impl World {
         }
     }
 
-    async fn ended(&mut self, life: Life, why: Reason) -> Checked {
+    async fn ended(&mut self, life: Life, why: &str) -> Checked {
         self.trace.push(format!("  process {why} after {} writes", self.disk.writes()));
         self.crashes += 1;
         let process = Arc::clone(&life.process);
@@ -320,8 +320,7 @@ impl World {
             if again.status == 200 && again != *before {
                 let [before, again] = [before, &again].map(|answer| String::from_utf8_lossy(&answer.body).into_owned());
                 let finding = Finding::of(Invariant::Kept, format!("{id} was answered {before} and now {again}"));
-                let id = id.parse::<AuthorizationId>().map_err(unset)?;
-                return Err(match self.judge.decision(&id) {
+                return Err(match self.judge.decision(id) {
                     Some(record) => finding.at(record),
                     None => finding,
                 });
@@ -330,11 +329,16 @@ impl World {
         Ok(())
     }
 
-    async fn ask_once(&self, tap: &Tap) -> Option<Answered> {
+    /// UR sends what it writes at a time, and signs it; `None` where it has no answer.
+    async fn send(&self, written: impl FnOnce(&Sender, u64) -> Vec<u8>) -> Option<Answered> {
         let now = self.wall.seconds();
-        let body = self.sender.tap(tap, now);
+        let body = written(&self.sender, now);
         let proof = self.sender.prove(&body, now);
         self.life.as_ref()?.ask(body, proof).await
+    }
+
+    async fn ask_once(&self, tap: &Tap) -> Option<Answered> {
+        self.send(|sender, now| sender.tap(tap, now)).await
     }
 
     /// UR asks until it has an answer, or gives up.
@@ -484,13 +488,7 @@ impl World {
 
     async fn tell(&mut self, number: usize, data: Value) -> Checked {
         for _ in 0..TRIES {
-            let now = self.wall.seconds();
-            let body = self.sender.transaction(&data, now);
-            let proof = self.sender.prove(&body, now);
-            let answered = match &self.life {
-                Some(life) => life.ask(body, proof).await,
-                None => None,
-            };
+            let answered = self.send(|sender, now| sender.transaction(&data, now)).await;
             self.look()?;
             self.revive().await?;
             if answered.is_some_and(|answer| answer.status == 200) {
@@ -524,8 +522,7 @@ impl World {
             let app = &self.life()?.app;
             (Arc::clone(&app.ledger), app.clock.now())
         };
-        let person = Author::Person { name: "simulated".into(), idempotency: None };
-        let made = ledger.change(&person, ordered.change.clone(), now);
+        let made = ledger.change(&person(), ordered.change.clone(), now);
         let done = match made {
             Ok(receipt) => match receipt.ticket {
                 Some(ticket) => tokio::time::timeout(Duration::from_secs(2), ticket.wait())
@@ -632,8 +629,7 @@ impl World {
     async fn resume_parked(&self) -> Checked {
         for delivery in self.life()?.app.deliveries.iter() {
             if matches!(delivery.handle.status().state, State::Parked(_)) {
-                let person = Author::Person { name: "simulated".into(), idempotency: None };
-                let resumed = delivery.handle.order(Order::Resume, person);
+                let resumed = delivery.handle.order(Order::Resume, person());
                 let _ = tokio::time::timeout(Duration::from_secs(2), resumed).await;
             }
         }
@@ -673,8 +669,6 @@ impl World {
             let time = self.wall.real(Duration::from_secs(21_600));
             self.rest(time).await?;
             self.trace.push(format!("quarter {quarter}"));
-            self.look()?;
-            self.revive().await?;
         }
         for user in 0..USERS {
             self.debit(user).await?;
