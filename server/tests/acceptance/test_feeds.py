@@ -292,7 +292,8 @@ def test_ur_is_asked_about_an_answer_that_it_did_not_hear(server, world, ur, use
     body = envelope(data)
     head = "".join(f"{name}: {value}\r\n" for name, value in {**sign_v1(body), "Content-Length": len(body), "Host": "x"}.items())
     with socket.create_connection(("127.0.0.1", server.ports[0])) as impatient:
-        impatient.sendall(f"POST /webhooks/ur HTTP/1.1\r\n{head}\r\n".encode() + body)
+        # What is kept back leaves with the end of the connection, in one segment: no answer can be in between.
+        impatient.sendall(f"POST /webhooks/ur HTTP/1.1\r\n{head}\r\n".encode() + body, socket.MSG_MORE)
     assert eventually(lambda: not world.is_unknown(data["authorizationId"]))
     assert authorization(server, data)["reason"] == "limit_exceeded"
     asked = lambda: [body for path, body in ur.calls if path == "/v1/transactions" and user.ur_id in json.dumps(body)]  # noqa: E731
