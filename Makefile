@@ -71,7 +71,7 @@ demo: install ## build, and start the sandbox: engine, simulated UR and card tra
 
 .PHONY: test
 test: install ## install what the tests need and run all of them
-	@for part in test-rust test-engine loom test-acceptance; do \
+	@for part in test-rust test-engine loom shuttle test-acceptance; do \
 	  started=$$SECONDS; $(MAKE) --no-print-directory $$part; echo "$$part: $$((SECONDS - started)) s"; \
 	done
 
@@ -106,6 +106,12 @@ test-engine:
 loom: install ## every order of threads' steps in the journal and the pools, by loom
 	CARGO_TARGET_DIR='$(TARGET)/loom' RUSTFLAGS='--cfg tapgate_loom' \
 	  cargo test --package tapgate-engine --no-default-features --lib --release --quiet -- models::
+
+# Many orders of the steps of all threads that the ledger has, in a directory of its own for the same reason.
+.PHONY: shuttle
+shuttle: install ## many orders of threads' steps in the whole ledger, by shuttle (TAPGATE_ORDERS)
+	CARGO_TARGET_DIR='$(TARGET)/shuttle' RUSTFLAGS='--cfg tapgate_shuttle' \
+	  cargo test --package tapgate-engine --no-default-features --test all --quiet -- in_many_orders
 
 .PHONY: test-acceptance
 test-acceptance: test-build $(VENV)/.installed

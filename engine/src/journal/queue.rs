@@ -14,7 +14,13 @@ use crate::sync::{AtomicBool, AtomicU64, Mutex, Ordering, Place, fence};
 
 /// Maximum records claimed and not yet durable. At 200 bytes each a full queue is 13 MB; at 100,000 decisions a second
 /// it is more than half a second of work, beyond which shedding serves the caller better.
-pub const QUEUE_RECORDS_MAX: u64 = if cfg!(tapgate_loom) { 8 } else { 65_536 };
+pub const QUEUE_RECORDS_MAX: u64 = if cfg!(tapgate_loom) {
+    8
+} else if cfg!(tapgate_shuttle) {
+    64
+} else {
+    65_536
+};
 
 /// The queue has no place for a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -91,7 +97,7 @@ thread_local! {
 impl Queue {
     /// A record to be filled.
     fn spare(&self) -> Travelling {
-        if cfg!(tapgate_loom) {
+        if cfg!(any(tapgate_loom, tapgate_shuttle)) {
             // What a thread kept of the order before would make the next one different.
             return Travelling::default();
         }

@@ -143,7 +143,7 @@ impl Future for Wait<'_> {
     }
 }
 
-#[cfg(all(test, not(tapgate_loom)))]
+#[cfg(all(test, not(any(tapgate_loom, tapgate_shuttle))))]
 mod tests {
     use super::*;
 

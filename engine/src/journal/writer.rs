@@ -11,7 +11,7 @@ use crate::tree::{Frontier, Node};
 
 /// Maximum records in one group: 200-byte records fill it in about 1 ms of writing, so that a group never delays the
 /// next.
-pub const GROUP_RECORDS_MAX: usize = if cfg!(tapgate_loom) { 4 } else { 4_096 };
+pub const GROUP_RECORDS_MAX: usize = if cfg!(any(tapgate_loom, tapgate_shuttle)) { 4 } else { 4_096 };
 
 const _: () = assert!((GROUP_RECORDS_MAX as u64) < QUEUE_RECORDS_MAX);
 

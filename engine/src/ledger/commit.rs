@@ -6,10 +6,7 @@
 
 use std::hash::Hash;
 use std::ops::Deref;
-use std::sync::{Arc, MutexGuard};
-
-use crossbeam::sync::ShardedLockReadGuard;
-use dashmap::mapref::entry::Entry as MapEntry;
+use std::sync::Arc;
 
 use super::change::ChangeError;
 use super::pool::Pool;
@@ -19,6 +16,7 @@ use crate::ids::Sequence;
 use crate::journal::{NoPlace, Permit, Resolves, Ticket};
 use crate::rows::legal::assert_changed;
 use crate::rows::{Row, Shelves};
+use crate::sync::{Entry as MapEntry, MutexGuard, ShardedLockReadGuard};
 use crate::time::UnixMillis;
 
 /// A fact was not committed; nothing has changed.

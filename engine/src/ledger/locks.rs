@@ -5,15 +5,14 @@
 //! changes to the program and its pools) → `ids` (an id and its root, in the order of their shards) → `users` →
 //! `shelves` → `keys`. Never two guards of users, never one across an await: nothing here is async.
 
-use std::sync::{MutexGuard, PoisonError};
-
-use crossbeam::sync::{ShardedLockReadGuard, ShardedLockWriteGuard};
+use std::sync::PoisonError;
 
 use super::{Admin, Ledger, Shared};
 use crate::ids::{Sequence, UrId};
 use crate::journal::Durability;
 use crate::rows::{KeyRow, Postings, Shelf, Shelves};
 use crate::store::StoreError;
+use crate::sync::{MutexGuard, ShardedLockReadGuard, ShardedLockWriteGuard};
 
 impl Ledger {
     pub(super) fn lock_admin(&self) -> MutexGuard<'_, Admin> {

@@ -31,13 +31,10 @@ pub use scrub::{Scrub, Scrubbed};
 pub use submit::{GaveUp, Refusal, Reply, Submission};
 pub use write_rows::RowsWritten;
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::task::Waker;
 
 use ahash::RandomState;
-use crossbeam::sync::ShardedLock;
-use dashmap::DashMap;
 
 use card_owners::Cards;
 use ids::Ids;
@@ -51,10 +48,11 @@ use crate::money::Currency;
 use crate::rows::index::IndexSum;
 use crate::rows::{Aged, KeyRow, Postings, Program, Shelf, Shelves, State, User, hasher};
 use crate::store::{Store, StoreError};
+use crate::sync::{AtomicBool, AtomicU64, DashMap, Mutex, Ordering, ShardedLock};
 use crate::time::{Moment, UnixMillis};
 
 /// Shards of the users: at this count two cores meet on a lock in less than one of a thousand decisions.
-const SHARDS: usize = 1024;
+const SHARDS: usize = if cfg!(tapgate_shuttle) { 4 } else { 1024 };
 
 /// Locks among which users are spread while their movements are matched.
 const MATCHING_LOCKS: usize = 64;

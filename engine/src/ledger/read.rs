@@ -12,6 +12,7 @@ use crate::rows::{Answer, Authorization, PoolFigures, Program, Told, User, decod
 #[cfg(feature = "testing")]
 use crate::rows::{PoolRow, ProgramRow, State, index::Index};
 use crate::store::{StoreError, StoredTree, TreeError, Visit};
+use crate::sync::Ordering;
 use crate::time::UnixMillis;
 use crate::tree::{Consistency, Head, Inclusion};
 
@@ -104,7 +105,7 @@ impl Ledger {
     /// The latest time of any record, or `now` if later: the stamp of a decision made now.
     #[must_use]
     pub fn time(&self, now: UnixMillis) -> UnixMillis {
-        UnixMillis(self.latest.load(std::sync::atomic::Ordering::Acquire).max(now.0))
+        UnixMillis(self.latest.load(Ordering::Acquire).max(now.0))
     }
 
     /// Looks up an authorization, an increment, a reversal or an advice by its id.
@@ -268,7 +269,7 @@ impl Ledger {
                 sequence,
                 program: shared.program.clone(),
                 aged: admin.aged,
-                at: UnixMillis(self.latest.load(std::sync::atomic::Ordering::Acquire)),
+                at: UnixMillis(self.latest.load(Ordering::Acquire)),
             },
         })
     }

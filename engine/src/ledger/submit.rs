@@ -1,9 +1,6 @@
 //! Submits one callback: replays the stored answer, decides by the ladder, or acknowledges.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
-
-use dashmap::mapref::entry::Entry as MapEntry;
 
 use super::commit::{commit_reserved, fold, fold_into, is_first};
 use super::gather::{Known, Scene};
@@ -21,6 +18,7 @@ use crate::money::{CurrencyCode, Minor};
 use crate::rows::{Answer, Outcome, Row};
 use crate::rules::{Plan, decide, largest_approvable};
 use crate::store::StoreError;
+use crate::sync::{Entry as MapEntry, Ordering};
 use crate::time::Moment;
 
 /// Attempts to take from a pool before declining: one for each funding route, one for the partial amount, and one

@@ -3,7 +3,6 @@
 
 use std::ops::ControlFlow;
 use std::sync::PoisonError;
-use std::sync::atomic::Ordering;
 
 use compact_str::CompactString;
 
@@ -15,6 +14,7 @@ use crate::rows::encoding::encode;
 use crate::rows::index::{EntryKey, IndexSum, entry_bytes};
 use crate::rows::{CallersKey, KeyRow, PROGRAM_KEY, PoolRow, PostingRow, ProgramRow, Row, User, encode_row};
 use crate::store::{Original, RowBytes, StoreError, StoredTree, Table};
+use crate::sync::Ordering;
 use crate::time::UnixMillis;
 use crate::tree::Span;
 

@@ -1,7 +1,6 @@
 //! Sets a journal right whose last record lies in the future.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use compact_str::CompactString;
 
@@ -11,6 +10,7 @@ use crate::ids::UrId;
 use crate::journal::Ticket;
 use crate::ledger::Ledger;
 use crate::ledger::pool::Pool;
+use crate::sync::Ordering;
 use crate::time::{UnixMillis, UnixSeconds};
 
 impl Ledger {

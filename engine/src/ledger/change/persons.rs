@@ -5,7 +5,7 @@
 //! soon as a person is erased in one.
 
 use std::collections::BTreeMap;
-use std::sync::{MutexGuard, PoisonError};
+use std::sync::PoisonError;
 
 use super::{ChangeError, Receipt, not_found};
 use crate::fact::{Author, Fact};
@@ -13,6 +13,7 @@ use crate::ids::UrId;
 use crate::ledger::Ledger;
 use crate::person::{Person, PersonBytesError};
 use crate::store::{RowBytes, StoreError, Table};
+use crate::sync::MutexGuard;
 use crate::time::Moment;
 
 impl Ledger {

@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use crossbeam::sync::ShardedLockWriteGuard;
-
 use super::ChangeError;
 use crate::contract::pricing::Rates;
 use crate::fact::{Author, Fact, Record, Touches};
@@ -12,6 +10,7 @@ use crate::journal::Ticket;
 use crate::ledger::pool::Pool;
 use crate::ledger::{Ledger, Shared};
 use crate::rows::PoolFigures;
+use crate::sync::ShardedLockWriteGuard;
 use crate::time::{Moment, UnixMillis};
 
 impl Ledger {

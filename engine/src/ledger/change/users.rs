@@ -10,6 +10,7 @@ use crate::ledger::commit::{fold, fold_into};
 use crate::ledger::{Admin, Ledger};
 use crate::money::{Minor, Money};
 use crate::rows::User;
+use crate::sync::Entry;
 use crate::time::UnixMillis;
 
 impl Ledger {
@@ -36,8 +37,8 @@ impl Ledger {
         let shared = self.read_shared();
         let place = self.users.entry(import.user.clone());
         let before = match &place {
-            dashmap::Entry::Occupied(row) => Some(&**row.get()),
-            dashmap::Entry::Vacant(_) => None,
+            Entry::Occupied(row) => Some(&**row.get()),
+            Entry::Vacant(_) => None,
         };
         check_import(before, &import)?;
         let fact = Fact::UserImported(import);
