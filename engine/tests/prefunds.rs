@@ -10,7 +10,7 @@
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
-use tapgate_engine::fact::{Author, PrefundOrdered, PrefundProposed, PrefundSent};
+use tapgate_engine::fact::{Author, Flow, PrefundOrdered, PrefundProposed, PrefundSent, Progress};
 use tapgate_engine::ids::{PrefundId, Sequence};
 use tapgate_engine::ledger::{Change, ChangeError, Page, Policy, PrefundChange};
 use tapgate_engine::money::{Currency, Minor};
@@ -18,7 +18,7 @@ use tapgate_engine::rows::{Prefund, PrefundState};
 use tapgate_engine::testing::{MemoryStore, cases};
 use tapgate_engine::time::UnixMillis;
 
-use crate::world::{World, at, history, tap};
+use crate::world::{World, at, history, movement, naming, tap};
 
 const ALL: Page = Page { before: Sequence(u64::MAX), limit: 1_000 };
 
@@ -200,6 +200,36 @@ fn with_feeds_a_credit_ends_the_prefund_and_ur_s_report_alone_raises_the_pool() 
     assert_eq!((world.available(), unexplained.0), (before + 5_000, 0));
     world.drained();
     world.close_and_check(&store);
+}
+
+/// A credit comes whole. Where UR's balance does not fall by a debit that has settled, it had fallen before.
+#[test]
+fn a_balance_that_fell_before_its_debit_was_shown_shows_no_part_of_a_credit() {
+    let policy = Policy { credits_count_at_once: false, ..Policy::default() };
+    // Whether UR's balance includes the debit before the debit is shown as settled, and whether the credit comes with it.
+    for (fell_before, comes_with_it) in [(true, false), (false, true), (true, true), (false, false)] {
+        let store = MemoryStore::new();
+        let world = World::with_policy(store.clone(), policy.clone());
+        let before = world.available();
+        let report = |balance: i64, seconds: u64| {
+            let through = world.ledger.journal().claimed();
+            let (_, unexplained) = world.ledger.sync_pool(Currency::EUR, Minor(balance), through, at(seconds)).unwrap();
+            unexplained.0
+        };
+        let due = || world.ledger.pool(Currency::EUR).unwrap().credits_due.0;
+        world.durable(tap("a1", 3_000));
+        let fallen = if fell_before { 3_000 } else { 0 };
+        assert_eq!(report(before - fallen, 1), 0, "held, so it may fall");
+        world.credit("wire", 5_000);
+        let debit = naming(&movement("h", Flow::Out, Progress::Completed, 3_000), "a1");
+        world.ledger.post(&debit, at(2)).unwrap();
+        let arrived = if comes_with_it { 5_000 } else { 0 };
+        assert_eq!(report(before - 3_000 + arrived, 3), 0, "{fell_before} {comes_with_it}");
+        assert_eq!(due(), 5_000 - arrived, "{fell_before} {comes_with_it}");
+        assert_eq!((report(before + 2_000, 4), due()), (0, 0), "{fell_before} {comes_with_it}");
+        assert_eq!(world.available(), before + 2_000);
+        world.close_and_check(&store);
+    }
 }
 
 #[test]

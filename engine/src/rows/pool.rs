@@ -116,10 +116,15 @@ impl PoolFigures {
     #[must_use]
     pub fn read(&self, at: UnixMillis, balance: Minor, seen_through: Sequence) -> Reading {
         let proven = self.completions.through(seen_through, self.currency);
+        let change = balance - (self.reported - proven);
+        self.reading(balance, seen_through, self.credits_in(change, proven, at))
+    }
+
+    /// The same, where it is known which credits the balance includes.
+    fn reading(&self, balance: Minor, seen_through: Sequence, credits_shown: Minor) -> Reading {
+        let proven = self.completions.through(seen_through, self.currency);
         let unreflected = (self.unreflected() - proven).max(Minor::ZERO);
         let change = balance - (self.reported - proven);
-        let due = self.credits_due - self.credits_overdue(at);
-        let credits_shown = due.min(change).max(Minor::ZERO);
         // A balance may include debits before UR shows them settled, with a tip: this balance or the one before. It may or
         // may not include recent releases: UR returns the money after our acknowledgement.
         let returns = self.returns_due();
@@ -130,6 +135,22 @@ impl PoolFigures {
             credits_shown,
             unexplained: change - change.clamp(falls, rises),
         }
+    }
+
+    /// The part of a change that shows recorded credits. A credit comes whole: a rise that is exactly what the debits
+    /// `proven` since would have it fall is of a balance that included them before, and one that neither those nor whole
+    /// credits explain may be a part of one.
+    fn credits_in(&self, change: Minor, proven: Minor, at: UnixMillis) -> Minor {
+        let mut whole = Minor::ZERO;
+        let sums = self.credits_awaited.iter().filter(|credit| !credit.is_over(at)).map(|credit| {
+            whole += credit.amount;
+            whole
+        });
+        let sums: Vec<Minor> = [Minor::ZERO].into_iter().chain(sums).collect();
+        let latest = |fits: &dyn Fn(Minor) -> bool| sums.iter().rev().copied().find(|sum| fits(change - *sum));
+        let part = (self.credits_due - self.credits_overdue(at)).min(change).max(Minor::ZERO);
+        let exact = latest(&|rest| rest.is_zero() || rest == proven);
+        exact.or_else(|| latest(&|rest| rest >= Minor::ZERO && rest <= proven + self.returns_due())).unwrap_or(part)
     }
 
     /// Adds a credit that a report must still show, unless a report showed it before the credit was recorded.
@@ -216,7 +237,8 @@ impl PoolFigures {
                 self.available += limited.available_change;
             }
             Fact::PoolSynced(synced) if synced.currency == self.currency => {
-                let unexplained = self.read(at, synced.reported, synced.seen_through).unexplained;
+                let Reading { unexplained, .. } =
+                    self.reading(synced.reported, synced.seen_through, synced.credits_shown);
                 self.note_unexplained(at, unexplained);
                 self.reported = synced.reported;
                 self.reported_at = at;
