@@ -43,6 +43,10 @@ pub(super) enum Invariant {
     MoneyLeaves,
     /// Every message reaches its receiver, the same on every attempt.
     Delivered,
+    /// A receiver is parked only when it has taken nothing for as long as the settings say.
+    Parks,
+    /// While UR answers it is asked.
+    Asks,
     /// Users are debited what UR took.
     Debited,
     /// Once UR has settled everything, nothing is held and all figures are UR's.

@@ -10,9 +10,11 @@ use http_body_util::{BodyExt, Full};
 use hyper::service::Service;
 use hyper::{HeaderMap, Request, StatusCode};
 use hyper_util::service::TowerToHyperService;
+use tapgate_engine::time::UnixMillis;
 
 use super::chance::Chance;
 use super::disk::Mounted;
+use super::wall::Wall;
 use crate::outgoing::{Answer, Carrier, Carrying, Failure, Rest};
 
 /// How long the client waits: not the 15 s of a real one, which are days on a fast clock.
@@ -56,11 +58,19 @@ pub(super) struct Received {
     pub(super) is_told: bool,
 }
 
+/// The path of UR's balances.
+const BALANCES: &str = "/v1/balance";
+
 /// The state of the world outside.
 #[derive(Default)]
 struct Outside {
     ur: Manners,
+    /// Since when UR answers as it does, and when it was asked for balances last.
+    ur_since: UnixMillis,
+    asked: UnixMillis,
     receivers: BTreeMap<String, Taking>,
+    /// Since when a receiver has taken nothing that it was sent in bad times.
+    ill: BTreeMap<String, UnixMillis>,
     received: Vec<Received>,
     /// Calls to UR, by path.
     calls: BTreeMap<String, u64>,
@@ -71,11 +81,12 @@ pub(super) struct Network {
     outside: Mutex<Outside>,
     ur: TowerToHyperService<Router>,
     chance: Chance,
+    wall: Arc<Wall>,
 }
 
 impl Network {
-    pub(super) fn new(ur: Router, chance: Chance) -> Arc<Network> {
-        Arc::new(Network { outside: Mutex::default(), ur: TowerToHyperService::new(ur), chance })
+    pub(super) fn new(ur: Router, chance: Chance, wall: Arc<Wall>) -> Arc<Network> {
+        Arc::new(Network { outside: Mutex::default(), ur: TowerToHyperService::new(ur), chance, wall })
     }
 
     fn outside(&self) -> MutexGuard<'_, Outside> {
@@ -83,17 +94,33 @@ impl Network {
     }
 
     pub(super) fn set_ur(&self, manners: Manners) {
-        self.outside().ur = manners;
+        let mut outside = self.outside();
+        (outside.ur, outside.ur_since) = (manners, self.wall.now());
     }
 
     pub(super) fn set_receiver(&self, host: &str, taking: Taking) {
-        self.outside().receivers.insert(host.to_owned(), taking);
+        let mut outside = self.outside();
+        outside.receivers.insert(host.to_owned(), taking);
+        if taking != Taking::Well {
+            outside.ill.entry(host.to_owned()).or_insert_with(|| self.wall.now());
+        }
     }
 
     pub(super) fn all_is_well(&self) {
-        let mut outside = self.outside();
-        outside.ur = Manners::Well;
-        outside.receivers.clear();
+        self.set_ur(Manners::Well);
+        self.outside().receivers.clear();
+    }
+
+    /// How long UR has not been asked for balances although it answers.
+    pub(super) fn unasked_for(&self) -> Duration {
+        let outside = self.outside();
+        let since = if outside.ur == Manners::Well { outside.ur_since.max(outside.asked) } else { self.wall.now() };
+        self.wall.since(since)
+    }
+
+    /// How long a receiver has taken nothing, since times were bad first.
+    pub(super) fn ill_for(&self, host: &str) -> Duration {
+        self.outside().ill.get(host).map_or(Duration::ZERO, |since| self.wall.since(*since))
     }
 
     /// What receivers got since it was asked last.
@@ -114,6 +141,9 @@ impl Network {
             Manners::Failing => return Ok(answer(StatusCode::BAD_GATEWAY, "bad gateway")),
             Manners::Garbled => return Ok(answer(StatusCode::OK, "<html>Maintenance</html>")),
             Manners::Well | Manners::Deaf => {}
+        }
+        if request.uri().path() == BALANCES {
+            self.outside().asked = self.wall.now();
         }
         *self.outside().calls.entry(request.uri().path().to_owned()).or_default() += 1;
         let answered = self.ur.call(request.map(Full::new)).await.map_err(|_| broken("unreachable"))?;
@@ -139,6 +169,9 @@ impl Network {
         }
         let id = request.headers().get("webhook-id").and_then(|id| id.to_str().ok()).unwrap_or_default().to_owned();
         let is_told = taking == Taking::Well;
+        if is_told {
+            self.outside().ill.remove(&host);
+        }
         let received = Received { receiver: host, id, body: request.into_body(), is_told };
         self.outside().received.push(received);
         if is_told {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs::OpenOptions;
 use std::io::Write;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 
 use super::run;
 use super::scenario::Scenario;
-use super::tests::report;
+use super::tests::told_of;
 
 /// What is kept of a seed: every write of its scenario was an end of the process.
 #[derive(Debug, Serialize, Deserialize)]
@@ -29,7 +29,7 @@ struct Kept {
 /// How often the progress is told.
 const TOLD_EVERY: Duration = Duration::from_secs(30);
 
-/// Plays until the time is over, on every core.
+/// Plays until the time is over, on every core. What is found is told at once, and ends the seed alone.
 pub(super) fn every_write(from: u64, seconds: u64) {
     let path = std::env::var("SIMULATION_KEPT").unwrap_or_else(|_| "simulation.jsonl".to_owned());
     let program = std::fs::read(std::env::current_exe().unwrap()).unwrap();
@@ -42,8 +42,8 @@ pub(super) fn every_write(from: u64, seconds: u64) {
         std::fs::create_dir_all(directory).unwrap();
     }
     let file = Mutex::new(OpenOptions::new().create(true).append(true).open(&path).unwrap());
-    let (next, ends, has_found) = (AtomicU64::new(from), AtomicU64::new(0), AtomicBool::new(false));
-    let is_over = || began.elapsed() > Duration::from_secs(seconds) || has_found.load(Ordering::Relaxed);
+    let (next, ends, findings) = (AtomicU64::new(from), AtomicU64::new(0), AtomicU64::new(0));
+    let is_over = || began.elapsed() > Duration::from_secs(seconds);
     let told = Mutex::new(began);
     let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let play = |seed: u64| {
@@ -70,8 +70,8 @@ pub(super) fn every_write(from: u64, seconds: u64) {
             writeln!(file.lock().unwrap(), "{}", serde_json::to_string(&kept).unwrap()).unwrap();
         }
         if let Some((scenario, finding)) = found {
-            has_found.store(true, Ordering::Relaxed);
-            report(&scenario, &finding);
+            findings.fetch_add(1, Ordering::Relaxed);
+            eprintln!("{}", told_of(&scenario, &finding));
         }
         let mut told = told.lock().unwrap();
         if told.elapsed() > TOLD_EVERY {
@@ -93,5 +93,7 @@ pub(super) fn every_write(from: u64, seconds: u64) {
         }
     });
     let now = ends.load(Ordering::Relaxed);
-    eprintln!("{now} ends of the process, {} in all, nothing found", before + now);
+    let findings = findings.into_inner();
+    eprintln!("{now} ends of the process, {} in all", before + now);
+    assert_eq!(findings, 0, "seeds that find something, each told above");
 }

@@ -36,6 +36,11 @@ impl Wall {
         self.now().0 / 1_000
     }
 
+    /// How long ago a time of the world's was.
+    pub(super) fn since(&self, time: UnixMillis) -> Duration {
+        Duration::from_millis(self.now().0.saturating_sub(time.0))
+    }
+
     /// What the machine takes for the time.
     pub(super) fn on_the_machine(&self) -> UnixMillis {
         let inside = self.inside();

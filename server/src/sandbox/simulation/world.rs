@@ -53,6 +53,12 @@ const DAYS_AT_THE_END: u32 = 5;
 /// How soon a receiver without faults has a message.
 const DELIVERED_WITHIN: Duration = Duration::from_secs(2);
 
+/// Time without an accepted message before a receiver is parked, as the settings have it.
+const PARKED_AFTER: Duration = Duration::from_secs(72 * 3_600);
+
+/// The longest time without a question to UR that answers: its disk may take hours for a sync.
+const ASKED_WITHIN: Duration = Duration::from_secs(86_400);
+
 /// The longest way to UR, to receivers and back, in milliseconds of tokio's.
 const WAY: u64 = 20;
 
@@ -88,6 +94,10 @@ pub(super) struct World {
     partner: Partner,
     judge: Judge,
     life: Option<Life>,
+    /// When it began.
+    alive_since: UnixMillis,
+    /// The receivers that are parked.
+    parked: BTreeSet<&'static str>,
     /// By id.
     taps: BTreeMap<String, Tap>,
     /// What UR was answered, by id.
@@ -155,13 +165,15 @@ impl World {
             server: chance(17),
             sender: Sender::Ur(SigningKey::from_bytes(keys.ur).map_err(unset)?),
             keys,
+            network: Network::new(api.router(), chance(19), Arc::clone(&wall)),
             wall,
             disk,
-            network: Network::new(api.router(), chance(19)),
             books,
             partner,
             judge,
             life: None,
+            alive_since: BEGIN,
+            parked: BTreeSet::new(),
             taps: BTreeMap::new(),
             answers: BTreeMap::new(),
             given_up: BTreeSet::new(),
@@ -211,6 +223,7 @@ impl World {
             match Life::begin(&config(&self.keys, speed).map_err(unset)?, under) {
                 Ok(life) => {
                     self.life = Some(life);
+                    self.alive_since = self.wall.now();
                     return Ok(());
                 }
                 Err(_) if process.is_dead() => {
@@ -235,7 +248,34 @@ impl World {
             }
             self.judge.received(received)?;
         }
+        self.assert_no_park_without_reason()?;
+        self.assert_asked()
+    }
+
+    /// A receiver that is parked now, and was not, has taken nothing for long enough.
+    fn assert_no_park_without_reason(&mut self) -> Checked {
+        let Some(life) = &self.life else { return Ok(()) };
+        for delivery in life.app.deliveries.iter() {
+            let Some(host) = RECEIVERS.into_iter().find(|host| delivery.url.contains(host)) else { continue };
+            if !matches!(delivery.handle.status().state, State::Parked(_)) {
+                self.parked.remove(host);
+            } else if self.parked.insert(host) && self.network.ill_for(host) < PARKED_AFTER {
+                let ill = self.network.ill_for(host).as_secs();
+                let what = format!("{host} is parked, and has taken nothing for {ill} s");
+                return Err(Finding::of(Invariant::Parks, what).at(self.judge.read()));
+            }
+        }
         Ok(())
+    }
+
+    /// While a process lives and UR answers, UR is asked for the pools' balances.
+    fn assert_asked(&self) -> Checked {
+        let unasked = self.network.unasked_for().min(self.wall.since(self.alive_since));
+        if self.life.is_none() || unasked < ASKED_WITHIN {
+            return Ok(());
+        }
+        let what = format!("UR answers, and was not asked for balances for {} s", unasked.as_secs());
+        Err(Finding::of(Invariant::Asks, what).at(self.judge.read()))
     }
 
     /// Time passes, of tokio's; a process that ends meanwhile is started again at once.
@@ -675,8 +715,13 @@ impl World {
         }
         self.compare()?;
         let newest = self.judge.read();
-        tokio::time::sleep(DELIVERED_WITHIN).await;
-        self.look()?;
+        // Whoever ends even now starts again, and goes on.
+        let mut ended = None;
+        while ended != Some(self.crashes) {
+            self.revive().await?;
+            ended = Some(self.crashes);
+            self.rest(DELIVERED_WITHIN).await?;
+        }
         self.assert_debited()?;
         self.assert_money_left_once()?;
         self.assert_delivered(newest)?;
@@ -772,11 +817,9 @@ impl World {
     }
 }
 
-/// A record in the trace: its hash tells any difference.
+/// A record in the trace.
 fn line_of(entry: &Entry, record: &Record) -> String {
-    let shown = format!("{:?}", record.fact);
-    let kind = shown.split(|letter: char| !letter.is_ascii_alphanumeric()).next().unwrap_or_default();
-    format!("  record {} at {} {kind} {}", entry.sequence, record.at.0, hex::encode(entry.leaf))
+    format!("  record {} at {} {:?} {}", entry.sequence, record.at.0, record.fact, hex::encode(entry.leaf))
 }
 
 /// UR's books of a small world, whose pools can run dry.
