@@ -124,6 +124,19 @@ $(VENV)/.installed: $(ACCEPTANCE)/requirements.txt
 	@'$(VENV)/bin/pip' install --quiet --disable-pip-version-check --require-hashes --requirement $<
 	@touch $@
 
+# What decides, changed in small ways: each must fail a test. CI plays what the last commit changed.
+MUTANTS = TOOLS='$(TOOLS)' PATH="$(TOOLS)/bin:$$PATH" MUTANTS_TARGET='$(TARGET)/mutants' scripts/mutants.py
+MUTANTS_SINCE ?= HEAD~1
+
+.PHONY: mutants
+mutants: install ## change what decides, prices and settles in small ways, and expect a test to fail each time (an hour)
+	@scripts/install-cargo-tool.sh cargo-mutants '$(TOOLS)'
+	$(MUTANTS)
+
+.PHONY: mutants-diff
+mutants-diff: install ## the same for what has changed since MUTANTS_SINCE (default the last commit)
+	$(MUTANTS) --diff '$(MUTANTS_SINCE)'
+
 .PHONY: lint
 lint: install ## formatting, clippy, licences and sources of dependencies, the files under deploy/
 	@cargo metadata --locked --format-version 1 >/dev/null || { echo "Cargo.lock does not fit the manifests" >&2; exit 1; }
@@ -230,7 +243,7 @@ trace: traced ## where a request's time goes, of tapgate and of a bare server, s
 	  TRACED_BIN='$(TARGET)/traced' CRITERION_DIR='$(TARGET)/criterion' python3 bench/traced.py
 
 .PHONY: soak
-soak: install $(VENV)/.installed ## long run: many property cases and orders of evidence, kill -9 rounds, months of the sandbox, the threat model's defences switched off, faults planted for the simulation and every write of its seeds an end of the process, then fuzzing (about five hours)
+soak: install $(VENV)/.installed ## long run: many property cases and orders of evidence, kill -9 rounds, months of the sandbox, the threat model's defences switched off, faults planted for the simulation and every write of its seeds an end of the process, mutants, then fuzzing (about seven hours)
 	TAPGATE_CASES=$(SOAK_CASES) cargo test --release $(TESTED) --no-fail-fast
 	TAPGATE_CASES=$(SOAK_HISTORIES) cargo test --release $(TESTED) --test all -- --nocapture the_ledger_decides
 	cargo test --release $(TESTED) --test all -- --ignored --nocapture settlement::
@@ -244,4 +257,5 @@ soak: install $(VENV)/.installed ## long run: many property cases and orders of 
 	scripts/planted.py
 	SIMULATION_SECONDS=$(SOAK_SIMULATION_SECONDS) SIMULATION_KEPT='$(CURDIR)/docs/reliability/simulation.jsonl' \
 	  cargo test --release --package tapgate --lib every_write_is_an_end -- --ignored --nocapture
+	$(MAKE) --no-print-directory mutants
 	$(MAKE) --no-print-directory fuzz FUZZ_SECONDS=$(SOAK_SECONDS)

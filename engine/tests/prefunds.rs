@@ -8,9 +8,10 @@
 )]
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use proptest::prelude::*;
-use tapgate_engine::fact::{Author, Flow, PrefundOrdered, PrefundProposed, PrefundSent, Progress};
+use tapgate_engine::fact::{Author, Flow, Kind, PrefundOrdered, PrefundProposed, PrefundSent, Progress, Request};
 use tapgate_engine::ids::{PrefundId, Sequence};
 use tapgate_engine::ledger::{Change, ChangeError, Page, Policy, PrefundChange};
 use tapgate_engine::money::{Currency, Minor};
@@ -202,34 +203,67 @@ fn with_feeds_a_credit_ends_the_prefund_and_ur_s_report_alone_raises_the_pool() 
     world.close_and_check(&store);
 }
 
-/// A credit comes whole. Where UR's balance does not fall by a debit that has settled, it had fallen before.
-#[test]
-fn a_balance_that_fell_before_its_debit_was_shown_shows_no_part_of_a_credit() {
+/// A world with a credit of so much under way, and what a report leaves: the unexplained part, and what is due.
+fn credited(amount: i64) -> (World, Arc<MemoryStore>, impl Fn(&World, i64) -> (i64, i64)) {
+    let store = MemoryStore::new();
     let policy = Policy { credits_count_at_once: false, ..Policy::default() };
-    // Whether UR's balance includes the debit before the debit is shown as settled, and whether the credit comes with it.
-    for (fell_before, comes_with_it) in [(true, false), (false, true), (true, true), (false, false)] {
-        let store = MemoryStore::new();
-        let world = World::with_policy(store.clone(), policy.clone());
-        let before = world.available();
-        let report = |balance: i64, seconds: u64| {
-            let through = world.ledger.journal().claimed();
-            let (_, unexplained) = world.ledger.sync_pool(Currency::EUR, Minor(balance), through, at(seconds)).unwrap();
-            unexplained.0
-        };
-        let due = || world.ledger.pool(Currency::EUR).unwrap().credits_due.0;
-        world.durable(tap("a1", 3_000));
-        let fallen = if fell_before { 3_000 } else { 0 };
-        assert_eq!(report(before - fallen, 1), 0, "held, so it may fall");
-        world.credit("wire", 5_000);
-        let debit = naming(&movement("h", Flow::Out, Progress::Completed, 3_000), "a1");
-        world.ledger.post(&debit, at(2)).unwrap();
-        let arrived = if comes_with_it { 5_000 } else { 0 };
-        assert_eq!(report(before - 3_000 + arrived, 3), 0, "{fell_before} {comes_with_it}");
-        assert_eq!(due(), 5_000 - arrived, "{fell_before} {comes_with_it}");
-        assert_eq!((report(before + 2_000, 4), due()), (0, 0), "{fell_before} {comes_with_it}");
-        assert_eq!(world.available(), before + 2_000);
-        world.close_and_check(&store);
+    let world = World::with_policy(store.clone(), policy);
+    let begun = world.available();
+    world.durable(tap("a1", 3_000));
+    world.durable(tap("a2", 500));
+    world.credit("wire", amount);
+    let report = move |world: &World, change: i64| {
+        let through = world.ledger.journal().claimed();
+        let synced = world.ledger.sync_pool(Currency::EUR, Minor(begun + change), through, at(100));
+        let (_, unexplained) = synced.unwrap();
+        (unexplained.0, world.ledger.pool(Currency::EUR).unwrap().credits_due.0)
+    };
+    (world, store, report)
+}
+
+fn show(world: &World, id: &str, amount: i64) {
+    let debit = naming(&movement(id, Flow::Out, Progress::Completed, amount), id);
+    world.ledger.post(&debit, at(50)).unwrap();
+}
+
+#[test]
+fn what_a_balance_fell_by_before_it_was_shown_is_no_part_of_a_credit() {
+    for credit in [5_000, 1_000] {
+        // Whether the balance falls by the debit before it is shown as settled, and whether the credit comes with that.
+        for (falls_before, comes_with_it) in [(true, false), (false, true), (true, true), (false, false)] {
+            let case = format!("{credit} {falls_before} {comes_with_it}");
+            let (world, store, report) = credited(credit);
+            assert_eq!(report(&world, if falls_before { -3_000 } else { 0 }), (0, credit), "{case}");
+            show(&world, "a1", 3_000);
+            let (arrived, due) = if comes_with_it { (credit, 0) } else { (0, credit) };
+            assert_eq!(report(&world, arrived - 3_000), (0, due), "{case}");
+            assert_eq!(report(&world, credit - 3_000), (0, 0), "{case}");
+            world.close_and_check(&store);
+        }
     }
+}
+
+#[test]
+fn a_credit_that_came_with_debits_is_all_shown_once_those_are() {
+    let (world, store, report) = credited(5_000);
+    assert_eq!(report(&world, 5_000 - 3_000 - 500), (0, 3_500), "as far as a rise tells");
+    show(&world, "a1", 3_000);
+    assert_eq!(report(&world, 1_500), (0, 500));
+    show(&world, "a2", 500);
+    assert_eq!(report(&world, 1_500), (0, 0));
+    world.close_and_check(&store);
+}
+
+#[test]
+fn what_a_balance_fell_by_and_is_given_back_is_no_credit_either() {
+    let (world, store, report) = credited(5_000);
+    assert_eq!(report(&world, -3_000), (0, 5_000));
+    let back = Request { kind: Kind::Reversal, original: Some("a1".parse().unwrap()), ..tap("r1", 3_000) };
+    world.durable(back);
+    assert_eq!(report(&world, -3_000), (0, 5_000), "not given back yet");
+    assert_eq!(report(&world, 0), (0, 5_000));
+    assert_eq!(report(&world, 5_000), (0, 0));
+    world.close_and_check(&store);
 }
 
 #[test]

@@ -16,7 +16,7 @@ use tapgate_engine::journal::Durability;
 use tapgate_engine::ledger::{Change, ChangeError, Policy};
 use tapgate_engine::money::{Currency, CurrencyCode, Minor};
 use tapgate_engine::rows::Outcome;
-use tapgate_engine::rules::explain;
+use tapgate_engine::rules::{explain, largest_approvable};
 use tapgate_engine::testing::{FailAfter, MemoryStore};
 use tapgate_engine::time::UnixSeconds;
 
@@ -236,6 +236,10 @@ fn the_explanation_is_the_ladder_itself_and_says_what_would_have_passed() {
     assert!(rungs[..rungs.len() - 1].iter().all(|rung| rung.passed));
     assert!(rungs.windows(2).all(|two| two[0].check < two[1].check), "in the order of precedence");
     assert_eq!(explanation.approved_up_to, Some(Minor(100_000)));
+    let smaller = Request { amount: Minor(99_999), ..decided.request.clone() };
+    assert_eq!(largest_approvable(&smaller, &decided.inputs), smaller.amount, "all of it");
+    let nothing = Request { amount: Minor(-1), ..decided.request };
+    assert_eq!(largest_approvable(&nothing, &decided.inputs), Minor::ZERO);
 }
 
 #[test]

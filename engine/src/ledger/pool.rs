@@ -4,7 +4,7 @@ use std::sync::PoisonError;
 
 use crossbeam::utils::CachePadded;
 
-use crate::fact::{Approval, Difference, SourceChange};
+use crate::fact::{Approval, Difference, Fact, Record, SourceChange};
 use crate::ids::Sequence;
 use crate::money::{Currency, Minor, SUM_MAX};
 use crate::rows::{Completions, PoolFigures, returned};
@@ -21,6 +21,9 @@ pub(super) struct Pool {
     /// The first entry of `returns`.
     returned: AtomicI64,
     completions: Mutex<Completions>,
+    /// [`Reading::taken_early`] of the last report. Only memory has it: after a start it is nothing, and what was taken before
+    /// then may be taken for a part of a credit.
+    taken_early: Minor,
 }
 
 impl Pool {
@@ -31,7 +34,7 @@ impl Pool {
         let [latest, _] = figures.returns;
         let [held, upcharged, returned] =
             [figures.held, figures.upcharged, latest].map(|figure| AtomicI64::new(figure.0));
-        Pool { available, held, upcharged, returned, completions, figures }
+        Pool { available, held, upcharged, returned, completions, figures, taken_early: Minor::ZERO }
     }
 
     /// The current figures. Exact only while no decision runs.
@@ -132,9 +135,25 @@ impl Pool {
         self.note_return(change.returned);
     }
 
-    /// Replaces the figures, while no decision runs.
-    pub(super) fn replace(&mut self, figures: PoolFigures) {
-        *self = Pool::new(figures);
+    /// What the balance includes before it is shown.
+    #[must_use]
+    pub(super) fn taken_early(&self) -> Minor {
+        self.taken_early
+    }
+
+    /// Folds a record, while no decision runs.
+    pub(super) fn apply(&mut self, sequence: Sequence, record: &Record) {
+        let mut figures = self.figures();
+        let taken_early = match &record.fact {
+            Fact::PoolSynced(synced) if synced.currency == figures.currency => {
+                figures.read(record.at, synced.reported, synced.seen_through, self.taken_early).taken_early
+            }
+            // A person says what the balance is and what it includes.
+            Fact::PoolReported(report) if report.currency == figures.currency => Minor::ZERO,
+            _ => self.taken_early,
+        };
+        figures.apply(sequence, record.at, &record.fact);
+        *self = Pool { taken_early, ..Pool::new(figures) };
     }
 }
 

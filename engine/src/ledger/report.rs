@@ -62,11 +62,12 @@ impl Ledger {
         in_signed_range("balance", balance)?;
         let at = self.stamp(now);
         let shared = self.stop_decisions();
-        let before = shared.pool(currency).ok_or_else(|| not_found("pool", &currency))?.figures();
+        let pool = shared.pool(currency).ok_or_else(|| not_found("pool", &currency))?;
+        let (before, taken_early) = (pool.figures(), pool.taken_early());
         if seen_through < before.seen_through {
             return Err(ChangeError::Conflict(format!("pool {currency} was reported later than that already")));
         }
-        let Reading { available, credits_shown, unexplained } = before.read(at, balance, seen_through);
+        let Reading { available, credits_shown, unexplained, .. } = before.read(at, balance, seen_through, taken_early);
         has_room("the available figure", available)?;
         has_room("what nothing explains", before.shown_early + unexplained)?;
         let synced = PoolSynced {

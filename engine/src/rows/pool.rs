@@ -112,45 +112,28 @@ impl PoolFigures {
     }
 
     /// Interprets UR's balance, recorded at `at` and requested when the journal ended at `seen_through`, against these
-    /// figures.
+    /// figures. `taken_early`: as the reading before left it.
     #[must_use]
-    pub fn read(&self, at: UnixMillis, balance: Minor, seen_through: Sequence) -> Reading {
-        let proven = self.completions.through(seen_through, self.currency);
-        let change = balance - (self.reported - proven);
-        self.reading(balance, seen_through, self.credits_in(change, proven, at))
-    }
-
-    /// The same, where it is known which credits the balance includes.
-    fn reading(&self, balance: Minor, seen_through: Sequence, credits_shown: Minor) -> Reading {
+    pub fn read(&self, at: UnixMillis, balance: Minor, seen_through: Sequence, taken_early: Minor) -> Reading {
         let proven = self.completions.through(seen_through, self.currency);
         let unreflected = (self.unreflected() - proven).max(Minor::ZERO);
         let change = balance - (self.reported - proven);
+        let due = self.credits_due - self.credits_overdue(at);
         // A balance may include debits before UR shows them settled, with a tip: this balance or the one before. It may or
         // may not include recent releases: UR returns the money after our acknowledgement.
         let returns = self.returns_due();
+        // What a balance has fallen by before falls no more once it is proven: that is no credit.
+        let of_early = taken_early.min(proven + returns);
+        let credits_shown = due.min(change - of_early).max(Minor::ZERO);
         let falls = -(unreflected + self.upcharged + returns);
         let rises = credits_shown + proven + returns;
+        let fallen = (of_early - change).max(Minor::ZERO);
         Reading {
             available: balance - self.floor - unreflected - self.upcharged,
             credits_shown,
             unexplained: change - change.clamp(falls, rises),
+            taken_early: (taken_early - of_early + fallen).min(unreflected + self.upcharged + returns),
         }
-    }
-
-    /// The part of a change that shows recorded credits. A credit comes whole: a rise that is exactly what the debits
-    /// `proven` since would have it fall is of a balance that included them before, and one that neither those nor whole
-    /// credits explain may be a part of one.
-    fn credits_in(&self, change: Minor, proven: Minor, at: UnixMillis) -> Minor {
-        let mut whole = Minor::ZERO;
-        let sums = self.credits_awaited.iter().filter(|credit| !credit.is_over(at)).map(|credit| {
-            whole += credit.amount;
-            whole
-        });
-        let sums: Vec<Minor> = [Minor::ZERO].into_iter().chain(sums).collect();
-        let latest = |fits: &dyn Fn(Minor) -> bool| sums.iter().rev().copied().find(|sum| fits(change - *sum));
-        let part = (self.credits_due - self.credits_overdue(at)).min(change).max(Minor::ZERO);
-        let exact = latest(&|rest| rest.is_zero() || rest == proven);
-        exact.or_else(|| latest(&|rest| rest >= Minor::ZERO && rest <= proven + self.returns_due())).unwrap_or(part)
     }
 
     /// Adds a credit that a report must still show, unless a report showed it before the credit was recorded.
@@ -237,8 +220,8 @@ impl PoolFigures {
                 self.available += limited.available_change;
             }
             Fact::PoolSynced(synced) if synced.currency == self.currency => {
-                let Reading { unexplained, .. } =
-                    self.reading(synced.reported, synced.seen_through, synced.credits_shown);
+                // The same whatever was taken early.
+                let unexplained = self.read(at, synced.reported, synced.seen_through, Minor::ZERO).unexplained;
                 self.note_unexplained(at, unexplained);
                 self.reported = synced.reported;
                 self.reported_at = at;
@@ -301,6 +284,8 @@ pub struct Reading {
     pub credits_shown: Minor,
     /// The part of the change that neither settlements, holds, returns nor recorded credits explain.
     pub unexplained: Minor,
+    /// What the balance includes of debits before they are shown as settled, as far as reports since the start tell.
+    pub taken_early: Minor,
 }
 
 /// A pool's row.

@@ -186,7 +186,7 @@ pub async fn run(options: Options, out: &mut (dyn Write + Send)) -> Result<Ran, 
         books: Arc::clone(&books),
         clock: Arc::clone(&clock),
         on_the_way_seconds: if options.speed == 1 { 0 } else { speed },
-        partner: SigningKey::from_bytes(keys.partner)?.address(),
+        partner: Some(SigningKey::from_bytes(keys.partner)?.address()),
         catch_up: Arc::default(),
     };
     let catch_up = Arc::clone(&api.catch_up);

@@ -64,12 +64,11 @@ impl Shared {
     pub(in crate::ledger) fn apply(&mut self, touches: &Touches<'_>, sequence: Sequence, record: &Record) {
         self.program.apply(record.at, &record.fact);
         for &currency in &touches.pools {
-            let mut figures = self.pool(currency).map_or_else(|| PoolFigures::empty(currency), Pool::figures);
-            figures.apply(sequence, record.at, &record.fact);
-            match self.pools.iter_mut().find(|pool| pool.currency() == currency) {
-                Some(pool) => pool.replace(figures),
-                None => self.pools.push(Pool::new(figures)),
+            if self.pool(currency).is_none() {
+                self.pools.push(Pool::new(PoolFigures::empty(currency)));
             }
+            let pool = self.pools.iter_mut().find(|pool| pool.currency() == currency);
+            pool.into_iter().for_each(|pool| pool.apply(sequence, record));
         }
     }
 }

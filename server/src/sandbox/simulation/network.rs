@@ -58,19 +58,24 @@ pub(super) struct Received {
     pub(super) is_told: bool,
 }
 
-/// The path of UR's balances.
-const BALANCES: &str = "/v1/balance";
+/// What UR is asked all the time, and the longest pause in between while it answers: the server's disk may take hours for a
+/// sync.
+const ASKED: [(&str, Duration); 2] =
+    [("/v1/balance", Duration::from_secs(86_400)), ("/v1/profile", Duration::from_secs(3 * 86_400))];
+
+/// What a receiver has taken is noted so much later at most: a process that ends before does not know.
+const NOTED_WITHIN: Duration = Duration::from_secs(12 * 3_600);
 
 /// The state of the world outside.
 #[derive(Default)]
 struct Outside {
     ur: Manners,
-    /// Since when UR answers as it does, and when it was asked for balances last.
+    /// Since when UR answers as it does, and when it was asked last, by path.
     ur_since: UnixMillis,
-    asked: UnixMillis,
+    asked: BTreeMap<String, UnixMillis>,
     receivers: BTreeMap<String, Taking>,
-    /// Since when a receiver has taken nothing that it was sent in bad times.
-    ill: BTreeMap<String, UnixMillis>,
+    /// Since when a receiver has taken nothing, from when times were bad first, and when it took something again.
+    ill: BTreeMap<String, (UnixMillis, Option<UnixMillis>)>,
     received: Vec<Received>,
     /// Calls to UR, by path.
     calls: BTreeMap<String, u64>,
@@ -102,7 +107,11 @@ impl Network {
         let mut outside = self.outside();
         outside.receivers.insert(host.to_owned(), taking);
         if taking != Taking::Well {
-            outside.ill.entry(host.to_owned()).or_insert_with(|| self.wall.now());
+            let now = self.wall.now();
+            let ill = outside.ill.entry(host.to_owned()).or_insert((now, None));
+            if ill.1.is_some() {
+                *ill = (now, None);
+            }
         }
     }
 
@@ -111,16 +120,30 @@ impl Network {
         self.outside().receivers.clear();
     }
 
-    /// How long UR has not been asked for balances although it answers.
-    pub(super) fn unasked_for(&self) -> Duration {
+    /// A process begins: it may not know what receivers took at the end of the one before.
+    pub(super) fn process_begins(&self) {
+        for (_, until) in self.outside().ill.values_mut() {
+            *until = until.filter(|until| self.wall.since(*until) > NOTED_WITHIN);
+        }
+    }
+
+    /// A path that UR has not been asked for too long although it answers and a process has lived since `alive`.
+    pub(super) fn unasked(&self, alive: UnixMillis) -> Option<(&'static str, Duration)> {
         let outside = self.outside();
-        let since = if outside.ur == Manners::Well { outside.ur_since.max(outside.asked) } else { self.wall.now() };
-        self.wall.since(since)
+        let unasked = ASKED.into_iter().map(|(path, most)| {
+            let asked = outside.asked.get(path).copied().unwrap_or_default();
+            (path, self.wall.since(asked.max(outside.ur_since).max(alive)), most)
+        });
+        let mut too_long = unasked.filter(|(_, since, most)| outside.ur == Manners::Well && since > most);
+        too_long.next().map(|(path, since, _)| (path, since))
     }
 
     /// How long a receiver has taken nothing, since times were bad first.
     pub(super) fn ill_for(&self, host: &str) -> Duration {
-        self.outside().ill.get(host).map_or(Duration::ZERO, |since| self.wall.since(*since))
+        match self.outside().ill.get(host) {
+            Some((since, None)) => self.wall.since(*since),
+            _ => Duration::ZERO,
+        }
     }
 
     /// What receivers got since it was asked last.
@@ -142,9 +165,7 @@ impl Network {
             Manners::Garbled => return Ok(answer(StatusCode::OK, "<html>Maintenance</html>")),
             Manners::Well | Manners::Deaf => {}
         }
-        if request.uri().path() == BALANCES {
-            self.outside().asked = self.wall.now();
-        }
+        self.outside().asked.insert(request.uri().path().to_owned(), self.wall.now());
         *self.outside().calls.entry(request.uri().path().to_owned()).or_default() += 1;
         let answered = self.ur.call(request.map(Full::new)).await.map_err(|_| broken("unreachable"))?;
         let (head, body) = answered.into_parts();
@@ -169,8 +190,8 @@ impl Network {
         }
         let id = request.headers().get("webhook-id").and_then(|id| id.to_str().ok()).unwrap_or_default().to_owned();
         let is_told = taking == Taking::Well;
-        if is_told {
-            self.outside().ill.remove(&host);
+        if is_told && let Some((_, until)) = self.outside().ill.get_mut(&host) {
+            *until = Some(self.wall.now());
         }
         let received = Received { receiver: host, id, body: request.into_body(), is_told };
         self.outside().received.push(received);

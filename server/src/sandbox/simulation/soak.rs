@@ -36,7 +36,8 @@ pub(super) fn every_write(from: u64, seconds: u64) {
     let program = hex::encode(Sha256::digest(program).get(..8).unwrap());
     let text = std::fs::read_to_string(&path).unwrap_or_default();
     let kept: Vec<Kept> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    let done: BTreeSet<_> = kept.iter().filter(|kept| kept.program == program).map(|kept| kept.seed).collect();
+    let done = kept.iter().filter(|kept| kept.program == program && kept.findings == 0);
+    let done: BTreeSet<_> = done.map(|kept| kept.seed).collect();
     let (before, began) = (kept.iter().map(|kept| kept.ends).sum::<u64>(), Instant::now());
     if let Some(directory) = std::path::Path::new(&path).parent() {
         std::fs::create_dir_all(directory).unwrap();
@@ -44,25 +45,24 @@ pub(super) fn every_write(from: u64, seconds: u64) {
     let file = Mutex::new(OpenOptions::new().create(true).append(true).open(&path).unwrap());
     let (next, ends, findings) = (AtomicU64::new(from), AtomicU64::new(0), AtomicU64::new(0));
     let is_over = || began.elapsed() > Duration::from_secs(seconds);
-    let told = Mutex::new(began);
+    let (told, shrunk) = (Mutex::new(began), Mutex::new(BTreeSet::new()));
     let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let play = |seed: u64| {
         let plain = Scenario::of(seed).without_ends();
         let (seed_began, whole) = (Instant::now(), run(&plain));
         let mut found = whole.finding.clone().map(|finding| (plain.clone(), finding));
-        for write in 1..=whole.writes {
-            if is_over() || found.is_some() {
-                break;
-            }
-            let scenario = Scenario { ends_at: Some(write), ..plain.clone() };
+        let mut played = 0;
+        while played < whole.writes && !is_over() && found.is_none() {
+            played += 1;
+            let scenario = Scenario { ends_at: Some(played), ..plain.clone() };
             found = run(&scenario).finding.map(|finding| (scenario, finding));
             ends.fetch_add(1, Ordering::Relaxed);
         }
-        let is_whole = !is_over();
+        let is_whole = played == whole.writes;
         let kept = Kept {
             program: program.clone(),
             seed,
-            ends: whole.writes,
+            ends: played,
             seconds: seed_began.elapsed().as_secs_f64(),
             findings: u64::from(found.is_some()),
         };
@@ -71,7 +71,9 @@ pub(super) fn every_write(from: u64, seconds: u64) {
         }
         if let Some((scenario, finding)) = found {
             findings.fetch_add(1, Ordering::Relaxed);
-            eprintln!("{}", told_of(&scenario, &finding));
+            // One fault breaks the same invariant in many seeds: it is shrunk once.
+            let is_new = shrunk.lock().unwrap().insert(finding.invariant);
+            eprintln!("{}", if is_new { told_of(&scenario, &finding) } else { format!("{finding}:\n\n{scenario}") });
         }
         let mut told = told.lock().unwrap();
         if told.elapsed() > TOLD_EVERY {
