@@ -9,12 +9,12 @@
 
 use proptest::prelude::*;
 use tapgate_engine::fact::{
-    CardStatus, CardUse, Channel, Controls, Decided, Flow, FundingPolicy, Import, ImportedCard, Kind, Merchant, Period,
-    Progress, Reason, Request, StressTier, VelocityRule,
+    CardStatus, CardUse, Channel, Controls, Decided, Flow, FundingPolicy, Import, ImportedCard, ImportedFiat, Kind,
+    Merchant, Period, Progress, Reason, Request, StressTier, VelocityRule,
 };
 use tapgate_engine::journal::Durability;
 use tapgate_engine::ledger::{Change, Policy};
-use tapgate_engine::money::{ChfMinor, Currency, Minor};
+use tapgate_engine::money::{ChfMinor, Currency, Minor, Money};
 use tapgate_engine::rows::{Card, Outcome};
 use tapgate_engine::rules::explain;
 use tapgate_engine::testing::{Gated, MemoryStore, Operation, cases, run};
@@ -303,6 +303,8 @@ fn a_pool_under_stress_pays_essentials_from_its_reserve_and_little_else() {
     // A reserve of 100.00 EUR; 1 EUR is 0.945 francs.
     for (number, (tiers, balance, mcc, amount, expected)) in [
         (vec![], 10_999, "5411", 1_000, "pool_reserve_held"),
+        (vec![], 1_000, "5411", 1_000, "pool_reserve_held"),
+        (vec![], 999, "5411", 1_000, "pool_exhausted"),
         (essential(), 11_000, "5812", 1_000, "approved"),
         (essential(), 10_999, "5812", 1_000, "pool_reserve_held"),
         (essential(), 10_999, "none", 1_000, "pool_reserve_held"),
@@ -314,6 +316,7 @@ fn a_pool_under_stress_pays_essentials_from_its_reserve_and_little_else() {
         (early(), 16_000, "5812", 1_000, "approved"),
         (early(), 15_999, "5812", 1_000, "pool_stressed"),
         (early(), 15_999, "5411", 1_060, "pool_stressed"),
+        (early(), 11_000, "5812", 1_000, "pool_stressed"),
         (early(), 10_999, "5812", 1_000, "pool_reserve_held"),
         (early(), 5_000, "5411", 1_000, "approved"),
         (twice(), 6_500, "5411", 1_500, "approved"),
@@ -329,6 +332,75 @@ fn a_pool_under_stress_pays_essentials_from_its_reserve_and_little_else() {
         let request = Request { merchant: merchant(mcc, "m_1", "CHE"), ..tap("a1", amount) };
         assert_eq!(answer(&world, request), expected, "{number}: {tiers:?}");
     }
+}
+
+#[test]
+fn a_bound_in_another_currency_is_compared_in_francs() {
+    // 100.00 USD are 86.30 francs, and 1 EUR is 0.945.
+    for (currency, most, amount, expected) in [
+        (Currency::EUR, 5_000, 5_000, "approved"),
+        (Currency::EUR, 5_000, 5_001, "transaction_amount_limit"),
+        (Currency::USD, 10_000, 9_133, "approved"),
+        (Currency::USD, 10_000, 9_134, "transaction_amount_limit"),
+        // Nothing says what it is worth.
+        (Currency::GBP, 10_000, 1, "transaction_amount_limit"),
+    ] {
+        let world = World::new();
+        let max = Money { amount: Minor(most), currency };
+        control_user(&world, Controls { transaction_amount_max: Some(max), ..Controls::default() });
+        assert_eq!(answer(&world, tap("a1", amount)), expected, "{max} {amount}");
+    }
+}
+
+/// The values of one check of the last decision's explanation, by its last source.
+fn seen(world: &World, check: Reason) -> String {
+    let Decided { request, inputs, .. } = world.last_decision();
+    let explanation = explain(&request, &inputs);
+    let rungs = &explanation.sources.last().unwrap().rungs;
+    let rung = rungs.iter().find(|rung| rung.check == check).unwrap_or_else(|| panic!("{check:?} is not in {rungs:?}"));
+    rung.values.iter().map(|(name, value)| format!("{name} {value}")).collect::<Vec<_>>().join(", ")
+}
+
+#[test]
+fn an_explanation_shows_what_was_compared() {
+    let world = World::new();
+    world.change(world::report(Currency::EUR, 9_000, 500)).unwrap();
+    answer(&world, tap("a1", 8_500));
+    assert_eq!(seen(&world, Reason::CurrencyUnsupported), "paid 8500 EUR");
+    assert_eq!(seen(&world, Reason::InsufficientUserFunds), "needed 8500 EUR, available 100000 EUR");
+    assert_eq!(seen(&world, Reason::PoolExhausted), "pool EUR, needed 8500, available 9000, reserve 500");
+    assert_eq!(seen(&world, Reason::PoolStressed), "");
+
+    // UR shows a movement before the increment that it is of: the increment needs only what is not claimed yet.
+    let shown = naming(&movement("h", Flow::Out, Progress::Pending, 8_600), "a1");
+    world.ledger.post(&shown, at(1)).unwrap();
+    answer(&world, increment("i1", "a1", 300));
+    let expected = "pool EUR, needed 300, available 500, reserve 500, claimed 100";
+    assert_eq!(seen(&world, Reason::PoolReserveHeld), expected);
+    assert_eq!(seen(&world, Reason::InsufficientUserFunds), "needed 300 EUR, available 91500 EUR, claimed 100 EUR");
+
+    answer(&world, Request { currency: Currency::USD, ..tap("a2", 100) });
+    assert_eq!(seen(&world, Reason::CurrencyUnsupported), "paid 93 EUR, rate 9168, spread 10150");
+
+    let tier = StressTier { below_reserve_percent: 150, amount_max: Some(ChfMinor(1_000)), mcc: vec![5_411] };
+    let world = World::with_policy(MemoryStore::new(), Policy { stress: vec![tier], ..Policy::default() });
+    world.change(world::report(Currency::EUR, 11_000, 10_000)).unwrap();
+    answer(&world, tap("a1", 1_000));
+    let expected = "pool EUR, needed 1000, available 11000, reserve 10000, chf 945, kept 15000, \
+                    below_reserve_percent 150, amount_max_chf 1000, category not listed";
+    assert_eq!(seen(&world, Reason::PoolStressed), expected);
+}
+
+#[test]
+fn an_explanation_shows_the_balances_that_did_not_cover_it() {
+    let policy = Policy { funding: FundingPolicy::Fiat, ..Policy::default() };
+    let world = World::with_policy(MemoryStore::new(), policy);
+    let balance = |currency, amount, allowance| ImportedFiat { currency, amount: Minor(amount), allowance };
+    let fiat = vec![balance(Currency::EUR, 50, true), balance(Currency::USD, 60, false)];
+    world.change(Change::ImportUser(Box::new(Import { fiat, ..world::import() }))).unwrap();
+    answer(&world, tap("a1", 1_000));
+    let expected = "paid 1000 EUR, other_needed 1107 USD, other_available no allowance";
+    assert_eq!(seen(&world, Reason::CurrencyUnsupported), expected);
 }
 
 #[test]
