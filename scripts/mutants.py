@@ -12,6 +12,7 @@ import argparse
 import csv
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -38,7 +39,9 @@ SLOW = ["settlement::any_order", "settlement::rows_of", "growth::", "hostile::an
 
 
 def mutate(output: Path, arguments: list[str], skipped: list[str], seconds: int) -> dict[str, list[str]]:
-    """Plays every mutant; the names of those of each outcome."""
+    """Plays every mutant; the names of those of each outcome. Where there is nothing to mutate, no outcome is written."""
+    shutil.rmtree(output, ignore_errors=True)
+    output.mkdir(parents=True)
     tests = ["--lib", "--test", "all", "--", "-Zunstable-options", "--fail-fast"]
     tests += [word for name in skipped for word in ("--skip", name)]
     command = ["cargo", "mutants", "--package", "tapgate-engine", "--no-default-features", "--profile", "mutants"]
@@ -49,8 +52,8 @@ def mutate(output: Path, arguments: list[str], skipped: list[str], seconds: int)
     # 2: some were missed; 3: some took too long.
     if played.returncode not in (0, 2, 3):
         sys.exit(f"cargo mutants ended with {played.returncode}")
-    of = lambda outcome: (output / "mutants.out" / f"{outcome}.txt").read_text().splitlines()  # noqa: E731
-    return {outcome: of(outcome) for outcome in OUTCOMES}
+    written = {outcome: output / "mutants.out" / f"{outcome}.txt" for outcome in OUTCOMES}
+    return {outcome: file.read_text().splitlines() if file.exists() else [] for outcome, file in written.items()}
 
 
 def play(arguments: list[str]) -> dict[str, list[str]]:

@@ -21,7 +21,7 @@ pub(super) struct Pool {
     /// The first entry of `returns`.
     returned: AtomicI64,
     completions: Mutex<Completions>,
-    /// [`Reading::taken_early`] of the last report. Only memory has it: after a start it is nothing, and what was taken before
+    /// [`crate::rows::Reading::taken_early`] of the last report. Only memory has it: after a start it is nothing, and what was taken before
     /// then may be taken for a part of a credit.
     taken_early: Minor,
 }

@@ -29,7 +29,7 @@ struct Kept {
 /// How often the progress is told.
 const TOLD_EVERY: Duration = Duration::from_secs(30);
 
-/// Plays until the time is over, on every core. What is found is told at once, and ends the seed alone.
+/// Plays until the time is up, on every core. A finding is printed at once, and ends only its own seed.
 pub(super) fn every_write(from: u64, seconds: u64) {
     let path = std::env::var("SIMULATION_KEPT").unwrap_or_else(|_| "simulation.jsonl".to_owned());
     let program = std::fs::read(std::env::current_exe().unwrap()).unwrap();
